@@ -1,0 +1,104 @@
+"""A feature store whose feature views are Dagster assets, with Feast's public API.
+
+Every public name can be imported from here; each is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from feast_assets.config import RepoConfig as RepoConfig
+    from feast_assets.definitions.batch_feature_view import BatchFeatureView as BatchFeatureView
+    from feast_assets.definitions.batch_feature_view import batch_feature_view as batch_feature_view
+    from feast_assets.definitions.data_source import DataSource as DataSource
+    from feast_assets.definitions.data_source import FileSource as FileSource
+    from feast_assets.definitions.data_source import PushMode as PushMode
+    from feast_assets.definitions.data_source import PushSource as PushSource
+    from feast_assets.definitions.data_source import RequestSource as RequestSource
+    from feast_assets.definitions.entity import Entity as Entity
+    from feast_assets.definitions.feature_logging import FileLoggingDestination as FileLoggingDestination
+    from feast_assets.definitions.feature_logging import LoggingConfig as LoggingConfig
+    from feast_assets.definitions.feature_service import FeatureService as FeatureService
+    from feast_assets.definitions.feature_view import FeatureView as FeatureView
+    from feast_assets.definitions.field import Field as Field
+    from feast_assets.definitions.file_format import CsvFormat as CsvFormat
+    from feast_assets.definitions.file_format import DeltaFormat as DeltaFormat
+    from feast_assets.definitions.file_format import ParquetFormat as ParquetFormat
+    from feast_assets.definitions.label_view import ConflictPolicy as ConflictPolicy
+    from feast_assets.definitions.label_view import LabelView as LabelView
+    from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView as OnDemandFeatureView
+    from feast_assets.definitions.on_demand_feature_view import on_demand_feature_view as on_demand_feature_view
+    from feast_assets.definitions.partitions import Partitions as Partitions
+    from feast_assets.definitions.project import Project as Project
+    from feast_assets.definitions.projection import FeatureViewProjection as FeatureViewProjection
+    from feast_assets.definitions.saved_dataset import SavedDataset as SavedDataset
+    from feast_assets.definitions.saved_dataset import SavedDatasetFileStorage as SavedDatasetFileStorage
+    from feast_assets.definitions.transformation import Transformation as Transformation
+    from feast_assets.definitions.transformation import TransformationMode as TransformationMode
+    from feast_assets.definitions.transformation import transformation as transformation
+    from feast_assets.feature_store import FeatureStore as FeatureStore
+
+_PUBLIC = {
+    "feast_assets.config": ["RepoConfig"],
+    "feast_assets.definitions.batch_feature_view": ["BatchFeatureView", "batch_feature_view"],
+    "feast_assets.definitions.data_source": ["DataSource", "FileSource", "PushMode", "PushSource", "RequestSource"],
+    "feast_assets.definitions.entity": ["Entity"],
+    "feast_assets.definitions.feature_logging": ["FileLoggingDestination", "LoggingConfig"],
+    "feast_assets.definitions.feature_service": ["FeatureService"],
+    "feast_assets.definitions.feature_view": ["FeatureView"],
+    "feast_assets.definitions.field": ["Field"],
+    "feast_assets.definitions.file_format": ["CsvFormat", "DeltaFormat", "ParquetFormat"],
+    "feast_assets.definitions.label_view": ["ConflictPolicy", "LabelView"],
+    "feast_assets.definitions.on_demand_feature_view": ["OnDemandFeatureView", "on_demand_feature_view"],
+    "feast_assets.definitions.partitions": ["Partitions"],
+    "feast_assets.definitions.project": ["Project"],
+    "feast_assets.definitions.projection": ["FeatureViewProjection"],
+    "feast_assets.definitions.saved_dataset": ["SavedDataset", "SavedDatasetFileStorage"],
+    "feast_assets.definitions.transformation": ["Transformation", "TransformationMode", "transformation"],
+    "feast_assets.feature_store": ["FeatureStore"],
+    "feast_assets.types": [
+        "Array",
+        "Bool",
+        "Bytes",
+        "Decimal",
+        "Float32",
+        "Float64",
+        "ImageBytes",
+        "Int32",
+        "Int64",
+        "Json",
+        "Map",
+        "PdfBytes",
+        "ScalarMap",
+        "Set",
+        "String",
+        "Struct",
+        "TimeUuid",
+        "UnixTimestamp",
+        "Uuid",
+        "ValueType",
+        "ZonedTimestamp",
+    ],
+}
+_MODULE_OF = {name: module for module, names in _PUBLIC.items() for name in names}
+
+__all__ = sorted([*_MODULE_OF, "__version__"])  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("feast-assets")
+    module = _MODULE_OF.get(name)
+    if module is None:
+        raise AttributeError(f"module 'feast_assets' has no attribute {name!r}")
+    value = getattr(importlib.import_module(module), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,65 @@
+"""What all registered objects share."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, ClassVar
+
+from feast_assets.definitions.spec import Spec
+from feast_assets.errors import DefinitionError
+
+_FORBIDDEN = re.compile(r"[@:\s]")
+
+
+class Definition(Spec):
+    """An object of the registry, known by its class's ``object_type`` and its name.
+
+    Attributes:
+        created_timestamp: when it was first applied, UTC; None before that. Not part of the definition.
+        last_updated_timestamp: when it was last changed by an apply, UTC; None before that.
+    """
+
+    object_type: ClassVar[str] = ""
+
+    name: str
+    description: str
+    tags: dict[str, str]
+    owner: str
+    created_timestamp: datetime | None = None
+    last_updated_timestamp: datetime | None = None
+
+    def _init_meta(self, name: str, description: str, tags: Mapping[str, str] | None, owner: str) -> None:
+        what = type(self).__name__
+        check_name(name, what)
+        if not isinstance(description, str) or not isinstance(owner, str):
+            raise DefinitionError(f"{what} {name!r}: description and owner must be text.")
+        self.name = name
+        self.description = description
+        self.tags = check_tags(tags, f"{what} {name!r}")
+        self.owner = owner
+
+
+_META: Mapping[str, Any] = {"name": "", "description": "", "tags": {}, "owner": ""}
+
+
+def spec_of(**attributes: Any) -> Mapping[str, Any]:
+    """Returns the ``_spec`` of a Definition: the shared attributes and its own."""
+    return {**_META, **attributes}
+
+
+def check_name(name: object, what: str) -> None:
+    """Refuses names that references cannot hold."""
+    if not isinstance(name, str) or not name:
+        raise DefinitionError(f"{what} needs a name, a non-empty text; got {name!r}.")
+    if _FORBIDDEN.search(name) and what.endswith("View"):
+        raise DefinitionError(f"{what} name {name!r} may not contain '@', ':' or spaces; references use them.")
+
+
+def check_tags(tags: Mapping[str, str] | None, what: str) -> dict[str, str]:
+    if tags is None:
+        return {}
+    if not isinstance(tags, Mapping) or not all(isinstance(k, str) and isinstance(v, str) for k, v in tags.items()):
+        raise DefinitionError(f"{what}: tags must map text to text, got {tags!r}.")
+    return dict(tags)

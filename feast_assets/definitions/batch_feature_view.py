@@ -1,0 +1,186 @@
+"""Batch feature views: feature views whose features a transformation makes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+from feast_assets.definitions.data_source import DataSource
+from feast_assets.definitions.entity import Entity
+from feast_assets.definitions.feature_view import DAILY, FeatureView
+from feast_assets.definitions.field import Field
+from feast_assets.definitions.partitions import Partitions
+from feast_assets.definitions.transformation import Transformation, TransformationMode, transformation_mode
+from feast_assets.errors import DefinitionError, NotSupportedError
+
+MODES = (TransformationMode.SQL, TransformationMode.PANDAS, TransformationMode.PYTHON)
+
+
+class BatchFeatureView(FeatureView):
+    """A feature view whose rows are computed from its sources.
+
+    For a window ``[start, end)`` the function sees each source's rows with event times in ``[start - lookback, end)`` and the result's
+    rows with event times in the window count. So any set of windows gives the same rows, in any order.
+
+    The function takes one argument per source:
+
+    * mode ``sql``: relation names; returns a DuckDB query over them.
+    * mode ``pandas``: DataFrames; returns a DataFrame.
+    * mode ``python``: dicts of column name -> list; returns such a dict.
+
+    The result has the join keys, the features, and the timestamp columns named by ``sink_source``, or else by the first source.
+
+    Args:
+        source: one data source, or a list of them.
+        sink_source: where the result is kept, when ``offline`` is true; history is then read from there.
+        lookback: how much event time before a window the result of the window needs.
+        udf, udf_string, feature_transformation: the function, or a `Transformation`; not both. None of them: a plain feature view.
+
+    See `FeatureView` for the other arguments. ``online`` is false unless said otherwise, as in Feast.
+    """
+
+    _spec = {
+        **FeatureView._spec,
+        "sources": [],
+        "sink_source": None,
+        "feature_transformation": None,
+        "lookback": timedelta(0),
+    }
+
+    sources: list[DataSource]
+    sink_source: DataSource | None
+    feature_transformation: Transformation | None
+    lookback: timedelta
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        mode: TransformationMode | str = TransformationMode.PYTHON,
+        source: DataSource | Sequence[DataSource] | None = None,
+        sink_source: DataSource | None = None,
+        entities: Sequence[Entity] | None = None,
+        ttl: timedelta | None = None,
+        tags: Mapping[str, str] | None = None,
+        online: bool = False,
+        offline: bool = False,
+        description: str = "",
+        owner: str = "",
+        org: str = "",
+        schema: Sequence[Field] | None = None,
+        udf: Callable[..., Any] | None = None,
+        udf_string: str = "",
+        feature_transformation: Transformation | None = None,
+        batch_engine: Mapping[str, Any] | None = None,
+        aggregations: Sequence[Any] | None = None,
+        enable_validation: bool = False,
+        version: str = "latest",
+        enabled: bool = True,
+        partitions: Partitions | None = DAILY,
+        lookback: timedelta = timedelta(0),
+    ):
+        what = f"BatchFeatureView {name!r}"
+        self._init_meta(name, description, tags, owner)
+        if batch_engine or aggregations:
+            raise NotSupportedError(
+                f"{what}: batch_engine and aggregations are not supported; say it in the transformation."
+            )
+        if udf is not None and feature_transformation is not None:
+            raise DefinitionError(f"{what}: give udf or feature_transformation, not both.")
+        if udf is not None:
+            feature_transformation = Transformation(mode, udf, udf_string, name)
+        self.feature_transformation = feature_transformation
+        if feature_transformation is not None and transformation_mode(feature_transformation.mode, what) not in MODES:
+            raise NotSupportedError(
+                f"{what}: mode {feature_transformation.mode.value!r} is not supported; use sql, pandas or python."
+            )
+        if not isinstance(lookback, timedelta) or lookback < timedelta(0):
+            raise DefinitionError(f"{what}: lookback must be a timedelta of zero or more, got {lookback!r}.")
+        self.lookback = lookback
+        self._init_batch_sources(source, sink_source, offline, what)
+        self._init_view(schema, entities, ttl, online, offline, org, enable_validation, version, enabled, partitions)
+
+    def _init_batch_sources(self, source: object, sink: DataSource | None, offline: bool, what: str) -> None:
+        if isinstance(source, (list, tuple)):
+            if not source or not all(isinstance(s, DataSource) and s.holds_history for s in source):
+                raise DefinitionError(
+                    f"{what}: source must be a data source with history, or a list of them, not {source!r}."
+                )
+            self.sources = list(source)
+            self.stream_source = None
+            self.batch_source = self.sources[0]
+        else:
+            self._init_sources(source, what)
+            self.sources = [self.batch_source] if self.batch_source else []
+        if self.feature_transformation is None and (len(self.sources) > 1 or sink is not None):
+            raise DefinitionError(f"{what}: several sources, or a sink_source, need a transformation.")
+        if self.feature_transformation is not None and not self.sources:
+            raise DefinitionError(f"{what}: a transformation needs a source.")
+        if sink is not None and not (isinstance(sink, DataSource) and sink.holds_history):
+            raise DefinitionError(f"{what}: sink_source must be a source that holds history, not {sink!r}.")
+        if self.feature_transformation is not None and offline and sink is None:
+            raise DefinitionError(f"{what}: offline=True keeps the result, which needs a sink_source to say where.")
+        self.sink_source = sink
+        if sink is not None and offline:
+            self.batch_source = sink
+
+    @property
+    def transformation(self) -> Transformation | None:
+        return self.feature_transformation
+
+    @property
+    def keeps_result(self) -> bool:
+        """Whether the transformation's result is kept in the offline store."""
+        return self.feature_transformation is not None and self.offline
+
+
+def batch_feature_view(
+    *,
+    name: str | None = None,
+    mode: TransformationMode | str = TransformationMode.PYTHON,
+    entities: Sequence[Entity] | None = None,
+    ttl: timedelta | None = None,
+    source: DataSource | Sequence[DataSource] | None = None,
+    sink_source: DataSource | None = None,
+    tags: Mapping[str, str] | None = None,
+    online: bool = True,
+    offline: bool = False,
+    description: str = "",
+    owner: str = "",
+    org: str = "",
+    schema: Sequence[Field] | None = None,
+    enable_validation: bool = False,
+    version: str = "latest",
+    partitions: Partitions | None = DAILY,
+    lookback: timedelta = timedelta(0),
+) -> Callable[[Callable[..., Any]], BatchFeatureView]:
+    """Makes a `BatchFeatureView` of a function; its name is the view's unless ``name`` is given.
+
+    Feast's decorator defaults to ``offline=True`` without saying where the result goes; here that needs a ``sink_source``, so the
+    default is false.
+    """
+
+    def decorate(function: Callable[..., Any]) -> BatchFeatureView:
+        return BatchFeatureView(
+            name=name or function.__name__,
+            mode=mode,
+            source=source,
+            sink_source=sink_source,
+            entities=entities,
+            ttl=ttl,
+            tags=tags,
+            online=online,
+            offline=offline,
+            description=description,
+            owner=owner,
+            org=org,
+            schema=schema,
+            udf=function,
+            enable_validation=enable_validation,
+            version=version,
+            partitions=partitions,
+            lookback=lookback,
+        )
+
+    return decorate

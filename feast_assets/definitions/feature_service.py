@@ -1,0 +1,58 @@
+"""Feature services: the features that one model reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from feast_assets.definitions.base import Definition, spec_of
+from feast_assets.definitions.feature_logging import LoggingConfig
+from feast_assets.definitions.projection import FeatureViewProjection
+from feast_assets.definitions.view import BaseFeatureView
+from feast_assets.errors import DefinitionError, NotSupportedError
+
+
+class FeatureService(Definition):
+    """A named list of features.
+
+    Args:
+        features: views (whole, or projected as ``view[["a"]]``, ``view.with_name("x")``), or references as text: ``"view"``, ``"view:feature"``.
+            Texts are resolved at apply.
+        logging_config: where served features are logged.
+    """
+
+    object_type = "feature service"
+    _spec = spec_of(feature_view_projections=[], logging_config=None)
+
+    feature_view_projections: list[FeatureViewProjection]
+    logging_config: LoggingConfig | None
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        features: Sequence[BaseFeatureView | str],
+        tags: Mapping[str, str] | None = None,
+        description: str = "",
+        owner: str = "",
+        logging_config: LoggingConfig | None = None,
+        precompute_online: bool = False,
+    ):
+        what = f"FeatureService {name!r}"
+        self._init_meta(name, description, tags, owner)
+        if precompute_online:
+            raise NotSupportedError(f"{what}: precompute_online is not supported.")
+        self.logging_config = logging_config
+        self.feature_view_projections = []
+        if isinstance(features, (str, BaseFeatureView)):
+            raise DefinitionError(f"{what}: features must be a list of views or references.")
+        for feature in features:
+            if isinstance(feature, BaseFeatureView):
+                self.feature_view_projections.append(feature.projection)
+            elif isinstance(feature, str) and feature:
+                view, _, name_of_feature = feature.partition(":")
+                desired = [name_of_feature] if name_of_feature else []
+                self.feature_view_projections.append(FeatureViewProjection(name=view, desired_features=desired))
+            else:
+                raise DefinitionError(
+                    f"{what}: features must be views or references such as 'view:feature', found {feature!r}."
+                )

@@ -1,0 +1,215 @@
+"""Feature views: features of entities over time, from a source."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from feast_assets.definitions.base import spec_of
+from feast_assets.definitions.data_source import DataSource, PushSource, RequestSource
+from feast_assets.definitions.entity import DUMMY_ENTITY_NAME, DUMMY_FIELD, Entity
+from feast_assets.definitions.field import Field
+from feast_assets.definitions.partitions import Partitions
+from feast_assets.definitions.view import BaseFeatureView, check_fields
+from feast_assets.errors import DefinitionError, NotSupportedError
+from feast_assets.types import ValueType
+
+if TYPE_CHECKING:
+    from feast_assets.definitions.transformation import Transformation
+
+DAILY = Partitions("daily")
+
+
+class FeatureView(BaseFeatureView):
+    """Features of entities over time.
+
+    Args:
+        name: unique among all views of the project, letter case aside.
+        source: where rows come from. A `PushSource` needs a ``batch_source``.
+        schema: fields; those named like a join key are the view's entity columns, the rest its features. Left out, apply infers it.
+        entities: whose features they are; none means one row for all.
+        ttl: how long a value stands after its event time, in reads; ``timedelta(0)`` or None for ever.
+        online: whether the latest values are kept in the online store.
+        offline: whether pushed rows, or a transformation's result, are kept in the offline store.
+        enable_validation: whether the schema's types are checked against the source at apply, beyond names.
+        partitions: the grid of windows that it is materialized in; None for a source without a meaningful time (a lookup table), which
+            is materialized whole.
+        version: only "latest".
+        enabled: a disabled view is neither materialized nor served.
+    """
+
+    object_type = "feature view"
+    _spec = spec_of(
+        batch_source=None,
+        stream_source=None,
+        entities=[],
+        join_keys=[],
+        entity_columns=[],
+        features=[],
+        ttl=timedelta(0),
+        online=True,
+        offline=False,
+        org="",
+        enable_validation=False,
+        partitions=DAILY,
+        enabled=True,
+    )
+
+    batch_source: DataSource | None
+    stream_source: DataSource | None
+    entities: list[str]
+    join_keys: list[str]
+    entity_columns: list[Field]
+    ttl: timedelta | None
+    online: bool
+    offline: bool
+    org: str
+    enable_validation: bool
+    partitions: Partitions | None
+    enabled: bool
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        source: DataSource | FeatureView | Sequence[FeatureView] | None = None,
+        sink_source: DataSource | None = None,
+        schema: Sequence[Field] | None = None,
+        entities: Sequence[Entity] | None = None,
+        ttl: timedelta | None = timedelta(0),
+        online: bool = True,
+        offline: bool = False,
+        description: str = "",
+        tags: Mapping[str, str] | None = None,
+        owner: str = "",
+        org: str = "",
+        mode: Any = None,
+        enable_validation: bool = False,
+        version: str = "latest",
+        enabled: bool = True,
+        partitions: Partitions | None = DAILY,
+    ):
+        what = f"{type(self).__name__} {name!r}"
+        self._init_meta(name, description, tags, owner)
+        if mode is not None or sink_source is not None:
+            raise NotSupportedError(
+                f"{what}: mode and sink_source are for views with a transformation; use BatchFeatureView."
+            )
+        self._init_sources(source, what)
+        self._init_view(schema, entities, ttl, online, offline, org, enable_validation, version, enabled, partitions)
+
+    def _init_sources(self, source: object, what: str) -> None:
+        self.stream_source = None
+        self.batch_source = None
+        if source is None:
+            return
+        if isinstance(source, (FeatureView, list, tuple)):
+            raise NotSupportedError(
+                f"{what}: a source that is itself a feature view is not supported; use its data source."
+            )
+        if isinstance(source, RequestSource) or not isinstance(source, DataSource):
+            raise DefinitionError(
+                f"{what}: source must be a data source with history, or a push source, not {source!r}."
+            )
+        if isinstance(source, PushSource):
+            if source.batch_source is None:
+                raise DefinitionError(
+                    f"{what}: its push source {source.name!r} needs a batch_source, which holds the history."
+                )
+            self.stream_source = source
+            self.batch_source = source.batch_source
+        else:
+            self.batch_source = source
+
+    def _init_view(
+        self,
+        schema: Sequence[Field] | None,
+        entities: Sequence[Entity] | None,
+        ttl: timedelta | None,
+        online: bool,
+        offline: bool,
+        org: str,
+        enable_validation: bool,
+        version: str,
+        enabled: bool,
+        partitions: Partitions | None,
+    ) -> None:
+        what = f"{type(self).__name__} {self.name!r}"
+        if ttl is not None and (not isinstance(ttl, timedelta) or ttl < timedelta(0)):
+            raise DefinitionError(f"{what}: ttl must be a timedelta of zero or more, got {ttl!r}.")
+        if partitions is not None and not isinstance(partitions, Partitions):
+            raise DefinitionError(f"{what}: partitions must be Partitions(grain, start) or None, got {partitions!r}.")
+        if version != "latest":
+            raise NotSupportedError(f"{what}: pinning a version ({version!r}) is not supported; leave it out.")
+        self.ttl = ttl
+        self.online = online
+        self.offline = offline
+        self.org = org
+        self.enable_validation = enable_validation
+        self.enabled = enabled
+        self.partitions = partitions
+        self._init_entities(check_fields(schema, what), entities, what)
+        mapped = {s: f for s, f in (self.batch_source.field_mapping if self.batch_source else {}).items() if s != f}
+        for field in (*self.features, *self.entity_columns):
+            if field.name in mapped:
+                raise DefinitionError(
+                    f"{what}: field {field.name!r} is renamed to {mapped[field.name]!r} by its source's field_mapping; "
+                    f"call it {mapped[field.name]!r}."
+                )
+        self.projection = self._whole()
+
+    def _init_entities(self, fields: list[Field], entities: Sequence[Entity] | None, what: str) -> None:
+        given = list(entities or [])
+        for entity in given:
+            if not isinstance(entity, Entity):
+                raise DefinitionError(f"{what}: entities must be a list of Entity objects, found {entity!r}.")
+        if not given:
+            self.entities = [DUMMY_ENTITY_NAME]
+            self.join_keys = [DUMMY_FIELD.name]
+            self.entity_columns = [DUMMY_FIELD]
+            self.features = fields
+            return
+        self.entities = [e.name for e in given]
+        self.join_keys = [e.join_key for e in given]
+        repeated = sorted({k for k in self.join_keys if self.join_keys.count(k) > 1})
+        if repeated:
+            raise DefinitionError(f"{what}: two of its entities have the join key {repeated[0]!r}.")
+        self.entity_columns = [f for f in fields if f.name in self.join_keys]
+        self.features = [f for f in fields if f.name not in self.join_keys]
+        for entity in given:
+            for field in self.entity_columns:
+                if (
+                    field.name == entity.join_key
+                    and entity.value_type is not ValueType.UNKNOWN
+                    and field.dtype.to_value_type() is not entity.value_type
+                ):
+                    raise DefinitionError(
+                        f"{what}: field {field.name!r} is {field.dtype}, but entity {entity.name!r} says "
+                        f"{entity.value_type.name}."
+                    )
+
+    @property
+    def schema(self) -> list[Field]:
+        """All fields: join key columns and features."""
+        return [*self.entity_columns, *self.features]
+
+    @property
+    def entityless(self) -> bool:
+        """Whether there is one row for all."""
+        return self.entities == [DUMMY_ENTITY_NAME]
+
+    @property
+    def source(self) -> DataSource | None:
+        """The source as declared: the stream source if there is one."""
+        return self.stream_source or self.batch_source
+
+    @property
+    def transformation(self) -> Transformation | None:
+        """What makes the features from the source; None where the source holds them."""
+        return None
+
+    @property
+    def materializable(self) -> bool:
+        """Whether materialization writes it to the online store."""
+        return self.online and self.enabled and self.batch_source is not None

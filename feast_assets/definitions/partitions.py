@@ -1,0 +1,87 @@
+"""The grid of event-time windows that a view is materialized in.
+
+The library keeps its ledger on this grid; the Dagster layer turns the same grid into a partitions definition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Literal, get_args
+
+from feast_assets.definitions.spec import Spec, as_utc
+from feast_assets.errors import DefinitionError
+
+Grain = Literal["hourly", "daily", "weekly", "monthly"]
+GRAINS: tuple[Grain, ...] = get_args(Grain)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Window:
+    """Event times from ``start`` to ``end``, without the end. Both in UTC."""
+
+    start: datetime
+    end: datetime
+
+    def __str__(self) -> str:
+        return f"[{self.start:%Y-%m-%dT%H:%M:%S.%f}, {self.end:%Y-%m-%dT%H:%M:%S.%f})".replace(".000000", "")
+
+    def contains(self, other: Window) -> bool:
+        return self.start <= other.start and other.end <= self.end
+
+
+class Partitions(Spec):
+    """How a view's event time is cut into windows, all in UTC; weeks begin on Sunday, as Dagster's do.
+
+    Args:
+        grain: "hourly", "daily", "weekly" or "monthly".
+        start: the beginning of the first window, which must lie on the grid. Left out, the first apply fixes it from the
+            source's earliest event, and the registry keeps it, so that partition keys stay what they are.
+    """
+
+    _spec = {"grain": "daily", "start": None}
+
+    grain: Grain
+    start: datetime | None
+
+    def __init__(self, grain: Grain = "daily", start: datetime | None = None):
+        if grain not in GRAINS:
+            raise DefinitionError(f"Partition grain {grain!r} is not one of {', '.join(GRAINS)}.")
+        self.grain = grain
+        self.start = None if start is None else as_utc(start)
+        if self.start is not None and self.floor(self.start) != self.start:
+            raise DefinitionError(
+                f"Partition start {self.start.isoformat()} is not the beginning of a {grain} window; "
+                f"use {self.floor(self.start).isoformat()}."
+            )
+
+    def floor(self, moment: datetime) -> datetime:
+        """Returns the beginning of the window that holds a moment."""
+        hour = as_utc(moment).replace(minute=0, second=0, microsecond=0)
+        if self.grain == "hourly":
+            return hour
+        day = hour.replace(hour=0)
+        if self.grain == "daily":
+            return day
+        if self.grain == "weekly":
+            return day - timedelta(days=day.isoweekday() % 7)
+        return day.replace(day=1)
+
+    def next(self, start: datetime) -> datetime:
+        """Returns the end of the window that begins at ``start``."""
+        if self.grain == "hourly":
+            return start + timedelta(hours=1)
+        if self.grain == "daily":
+            return start + timedelta(days=1)
+        if self.grain == "weekly":
+            return start + timedelta(days=7)
+        return datetime(start.year + start.month // 12, start.month % 12 + 1, 1, tzinfo=UTC)
+
+    def windows(self, start: datetime, end: datetime) -> Iterator[Window]:
+        """Yields the windows of the grid that overlap ``[start, end)``, in order, each whole."""
+        begin = self.floor(start)
+        while begin < as_utc(end):
+            following = self.next(begin)
+            yield Window(begin, following)
+            begin = following

@@ -1,0 +1,41 @@
+"""A projection: some features of a view, possibly under other names, as a feature service or a request uses them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from feast_assets.definitions.field import Field
+from feast_assets.definitions.spec import Spec
+
+
+class FeatureViewProjection(Spec):
+    """Features of one view as somebody uses them.
+
+    Attributes:
+        name: the view.
+        name_alias: the name it goes by here.
+        desired_features: names asked for before the view's schema was known.
+        features: the features.
+        join_key_map: the view's join key -> the column of the entity rows that holds it.
+    """
+
+    _spec = {"name": "", "name_alias": None, "desired_features": [], "features": [], "join_key_map": {}}
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        name_alias: str | None = None,
+        desired_features: Sequence[str] = (),
+        features: Sequence[Field] = (),
+        join_key_map: Mapping[str, str] | None = None,
+    ):
+        self.name = name
+        self.name_alias = name_alias
+        self.desired_features = list(desired_features)
+        self.features = list(features)
+        self.join_key_map = dict(join_key_map or {})
+
+    def name_to_use(self) -> str:
+        """Returns the alias, else the view's name."""
+        return self.name_alias or self.name

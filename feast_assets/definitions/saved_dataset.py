@@ -1,0 +1,101 @@
+"""Saved datasets: training sets that were written down."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from feast_assets.definitions.base import Definition, spec_of
+from feast_assets.definitions.file_format import FileFormat, ParquetFormat
+from feast_assets.definitions.spec import Spec
+from feast_assets.errors import DefinitionError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+
+class SavedDatasetStorage(Spec):
+    """Base of places where saved datasets are."""
+
+
+class SavedDatasetFileStorage(SavedDatasetStorage):
+    """A Parquet file.
+
+    Args:
+        path: relative to the feature repository.
+    """
+
+    _spec = {"path": "", "file_format": None, "s3_endpoint_override": None}
+
+    def __init__(self, path: str, file_format: FileFormat | None = None, s3_endpoint_override: str | None = None):
+        if not isinstance(path, str) or not path:
+            raise DefinitionError(f"SavedDatasetFileStorage: path must be a non-empty text, got {path!r}.")
+        if not isinstance(file_format or ParquetFormat(), ParquetFormat):
+            raise DefinitionError(f"SavedDatasetFileStorage {path!r}: only ParquetFormat is supported.")
+        self.path = path
+        self.file_format = file_format or ParquetFormat()
+        self.s3_endpoint_override = s3_endpoint_override
+
+
+class SavedDataset(Definition):
+    """A training set that was written down.
+
+    Attributes:
+        min_event_timestamp, max_event_timestamp: the range of its rows' times, UTC.
+        registry_revision: the revision of the definitions that it was made with.
+    """
+
+    object_type = "saved dataset"
+    _spec = spec_of(
+        features=[],
+        join_keys=[],
+        storage=None,
+        full_feature_names=False,
+        feature_service_name=None,
+        min_event_timestamp=None,
+        max_event_timestamp=None,
+        registry_revision=None,
+    )
+
+    _reader: Callable[[], pa.Table] | None = None
+
+    def __init__(
+        self,
+        name: str,
+        features: Sequence[str],
+        join_keys: Sequence[str],
+        storage: SavedDatasetStorage,
+        full_feature_names: bool = False,
+        tags: Mapping[str, str] | None = None,
+        feature_service_name: str | None = None,
+        description: str = "",
+        min_event_timestamp: datetime | None = None,
+        max_event_timestamp: datetime | None = None,
+        registry_revision: int | None = None,
+    ):
+        self._init_meta(name, description, tags, "")
+        self.features = list(features)
+        self.join_keys = list(join_keys)
+        self.storage = storage
+        self.full_feature_names = full_feature_names
+        self.feature_service_name = feature_service_name
+        self.min_event_timestamp = min_event_timestamp
+        self.max_event_timestamp = max_event_timestamp
+        self.registry_revision = registry_revision
+
+    def attach(self, reader: Callable[[], pa.Table]) -> SavedDataset:
+        """Gives the dataset the means to read its rows."""
+        self._reader = reader
+        return self
+
+    def to_arrow(self) -> pa.Table:
+        """Returns the rows as they were saved."""
+        if self._reader is None:
+            raise DefinitionError(f"SavedDataset {self.name!r} must be got from a FeatureStore before it can be read.")
+        return self._reader()
+
+    def to_df(self) -> pd.DataFrame:
+        """Returns the rows as they were saved."""
+        return self.to_arrow().to_pandas()

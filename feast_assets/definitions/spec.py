@@ -1,0 +1,162 @@
+"""The stable serialised form of definitions: JSON with a content hash.
+
+A definition names the attributes that make it up (``_spec``); nothing else is stored. Values that JSON lacks are tagged
+(``{"$type": "Int64"}``). Reading builds only classes that register here by being defined, and never runs their
+constructors or any stored code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from copy import copy
+from datetime import UTC, datetime, timedelta
+from enum import Enum
+from typing import Any, ClassVar, Self
+
+from feast_assets.errors import DefinitionError
+from feast_assets.types import FeastType, parse_type
+from feast_assets.types.value_type import ValueType
+
+_CLASSES: dict[str, type[Spec]] = {}
+_ENUMS: dict[str, type[Enum]] = {"ValueType": ValueType}
+_MICROSECOND = timedelta(microseconds=1)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Spec:
+    """Something with a serialised form.
+
+    Class attributes:
+        _spec: attribute name -> the value it has where a stored form lacks it (written before it existed).
+    """
+
+    _spec: ClassVar[Mapping[str, Any]] = {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        _CLASSES[cls.__name__] = cls
+
+    def to_spec(self) -> dict[str, Any]:
+        """Returns the definition as JSON-able data."""
+        return {"kind": type(self).__name__, **{name: _encode(getattr(self, name)) for name in self._spec}}
+
+    @classmethod
+    def from_spec(cls, spec: Mapping[str, Any]) -> Self:
+        """Returns the definition that `to_spec` described.
+
+        Raises:
+            DefinitionError: the data is of another class, or was written by a newer version of this package.
+        """
+        found = _decode(spec)
+        if not isinstance(found, cls):
+            raise DefinitionError(f"Stored data describes a {type(found).__name__}, not a {cls.__name__}.")
+        return found
+
+    def _after_decode(self) -> None:
+        """Sets the attributes that are not stored."""
+
+    def content_hash(self) -> str:
+        """Returns a hash (hex) of everything that makes up the definition."""
+        return content_hash(self.to_spec())
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self) or not isinstance(other, Spec):
+            return NotImplemented
+        return self.to_spec() == other.to_spec()
+
+    def __hash__(self) -> int:
+        return hash((type(self).__name__, self.content_hash()))
+
+    def __repr__(self) -> str:
+        shown = ", ".join(
+            f"{k}={v!r}" for k, v in vars(self).items() if k in self._spec and v not in (None, "", {}, [])
+        )
+        return f"{type(self).__name__}({shown})"
+
+
+def content_hash(data: Any) -> str:
+    """Returns the sha256 (hex) of JSON-able data in its canonical text form."""
+    return hashlib.sha256(json.dumps(data, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def register_enum(enum: type[Enum]) -> type[Enum]:
+    """Lets members of an enum be part of a serialised form."""
+    _ENUMS[enum.__name__] = enum
+    return enum
+
+
+def as_utc(moment: datetime) -> datetime:
+    """Returns a moment in UTC; naive ones are UTC already."""
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def to_micros(moment: datetime) -> int:
+    """Returns UTC microseconds since the epoch; naive moments are UTC."""
+    return (as_utc(moment) - _EPOCH) // _MICROSECOND
+
+
+def from_micros(micros: int) -> datetime:
+    """Returns the moment, in UTC, that is this many microseconds after the epoch."""
+    return _EPOCH + timedelta(microseconds=micros)
+
+
+def _encode(value: Any) -> Any:
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, Spec):
+        return value.to_spec()
+    if isinstance(value, FeastType):
+        return {"$type": str(value)}
+    if isinstance(value, timedelta):
+        return {"$duration_us": value // _MICROSECOND}
+    if isinstance(value, datetime):
+        return {"$time_us": to_micros(value)}
+    if isinstance(value, Enum):
+        return {"$enum": f"{type(value).__name__}.{value.name}"}
+    if isinstance(value, Mapping):
+        return {"$map": {str(k): _encode(v) for k, v in value.items()}}
+    if isinstance(value, (list, tuple)):
+        return [_encode(v) for v in value]
+    raise DefinitionError(f"A {type(value).__name__} ({value!r}) cannot be part of a definition.")
+
+
+def _decode(data: Any) -> Any:
+    if isinstance(data, list):
+        return [_decode(v) for v in data]
+    if not isinstance(data, Mapping):
+        return data
+    if "kind" in data:
+        return _decode_object(data)
+    (tag, value), *_ = data.items()
+    if tag == "$type":
+        return parse_type(value)
+    if tag == "$duration_us":
+        return timedelta(microseconds=value)
+    if tag == "$time_us":
+        return from_micros(value)
+    if tag == "$enum":
+        enum, _, member = value.partition(".")
+        return _ENUMS[enum][member]
+    if tag == "$map":
+        return {k: _decode(v) for k, v in value.items()}
+    raise DefinitionError(f"Stored definition has an unknown tag {tag!r}; was it written by a newer version?")
+
+
+def _decode_object(data: Mapping[str, Any]) -> Spec:
+    cls = _CLASSES.get(data["kind"])
+    if cls is None:
+        raise DefinitionError(
+            f"Stored definition has an unknown kind {data['kind']!r}; was it written by a newer version?"
+        )
+    unknown = set(data) - set(cls._spec) - {"kind"}
+    if unknown:
+        raise DefinitionError(
+            f"Stored {data['kind']} has unknown attributes {sorted(unknown)}; was it written by a newer version?"
+        )
+    found = cls.__new__(cls)
+    for name, default in cls._spec.items():
+        setattr(found, name, _decode(data[name]) if name in data else copy(default))
+    found._after_decode()
+    return found

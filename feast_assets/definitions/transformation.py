@@ -1,0 +1,125 @@
+"""A user's function over feature data, kept as its source text, never as bytes.
+
+The registry keeps text and import path so that a change can be seen and shown. The function itself is loaded only by importing
+the feature repository.
+"""
+
+from __future__ import annotations
+
+import ast
+import enum
+import inspect
+import textwrap
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from feast_assets.definitions.base import check_tags
+from feast_assets.definitions.spec import Spec, register_enum
+from feast_assets.errors import DefinitionError
+
+
+@register_enum
+class TransformationMode(enum.Enum):
+    """What a transformation's function takes and returns."""
+
+    PYTHON = "python"
+    PANDAS = "pandas"
+    SPARK_SQL = "spark_sql"
+    SPARK = "spark"
+    FLINK = "flink"
+    RAY = "ray"
+    SQL = "sql"
+    TRINO_SQL = "trino_sql"
+    SUBSTRAIT = "substrait"
+
+
+def transformation_mode(mode: TransformationMode | str, what: str) -> TransformationMode:
+    """Returns the mode of this name.
+
+    Raises:
+        DefinitionError: there is none.
+    """
+    try:
+        return TransformationMode(mode)
+    except ValueError:
+        known = ", ".join(m.value for m in TransformationMode)
+        raise DefinitionError(f"{what}: mode {mode!r} is not one of {known}.") from None
+
+
+class Transformation(Spec):
+    """A function with its mode.
+
+    Args:
+        mode: see `TransformationMode`.
+        udf: the function. Absent after reading from a registry until the feature repository is loaded.
+        udf_string: its source text; taken from the function when left out.
+    """
+
+    _spec = {
+        "mode": TransformationMode.PYTHON,
+        "udf_string": "",
+        "import_path": "",
+        "name": None,
+        "tags": {},
+        "description": "",
+        "owner": "",
+    }
+
+    udf: Callable[..., Any] | None = None
+
+    def __init__(
+        self,
+        mode: TransformationMode | str,
+        udf: Callable[..., Any],
+        udf_string: str = "",
+        name: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        description: str = "",
+        owner: str = "",
+    ):
+        what = f"Transformation {name or getattr(udf, '__name__', '')!r}"
+        if not callable(udf):
+            raise DefinitionError(f"{what}: udf must be a function, not {udf!r}.")
+        self.mode = transformation_mode(mode, what)
+        self.udf = udf
+        self.udf_string = udf_string or source_text(udf)
+        self.import_path = f"{getattr(udf, '__module__', '')}:{getattr(udf, '__qualname__', '')}"
+        self.name = name
+        self.tags = check_tags(tags, what)
+        self.description = description
+        self.owner = owner
+
+    def code(self) -> str:
+        """Returns what decides whether two functions do the same: their code without comments, layout and decorators."""
+        try:
+            tree = ast.parse(textwrap.dedent(self.udf_string))
+        except SyntaxError:
+            return self.udf_string
+        for node in ast.walk(tree):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                node.decorator_list = []
+        return ast.dump(tree)
+
+
+def source_text(function: Callable[..., Any]) -> str:
+    """Returns a function's source text; for one typed at a prompt or made by code, its name."""
+    try:
+        return inspect.getsource(function)
+    except (OSError, TypeError):
+        return f"# {getattr(function, '__module__', '')}:{getattr(function, '__qualname__', repr(type(function)))}"
+
+
+def transformation(
+    *,
+    mode: TransformationMode | str,
+    name: str | None = None,
+    tags: Mapping[str, str] | None = None,
+    description: str = "",
+    owner: str = "",
+) -> Callable[[Callable[..., Any]], Transformation]:
+    """Makes a `Transformation` of a function."""
+
+    def decorate(function: Callable[..., Any]) -> Transformation:
+        return Transformation(mode, function, "", name or function.__name__, tags, description, owner)
+
+    return decorate

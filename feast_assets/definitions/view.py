@@ -1,0 +1,94 @@
+"""What all kinds of views share: features, and projections of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from copy import copy
+from typing import Self
+
+from feast_assets.definitions.base import Definition
+from feast_assets.definitions.field import Field
+from feast_assets.definitions.projection import FeatureViewProjection
+from feast_assets.errors import DefinitionError, FeatureNotFoundError
+
+
+class BaseFeatureView(Definition):
+    """A named set of features.
+
+    Attributes:
+        features: the features, without join key columns.
+        projection: which of them, and under what name, this object stands for. Projecting makes a copy; it never changes the view.
+    """
+
+    features: list[Field]
+    projection: FeatureViewProjection
+
+    def _after_decode(self) -> None:
+        self.projection = self._whole()
+
+    def _whole(self) -> FeatureViewProjection:
+        return FeatureViewProjection(name=self.name, features=self.features)
+
+    def feature(self, name: str) -> Field:
+        """Returns a feature by name.
+
+        Raises:
+            FeatureNotFoundError: the view does not have it.
+        """
+        for field in self.features:
+            if field.name == name:
+                return field
+        raise FeatureNotFoundError(name, self.name, [f.name for f in self.features])
+
+    def __getitem__(self, names: Sequence[str]) -> Self:
+        """Returns a copy that stands for some of the features, in this order."""
+        if isinstance(names, str) or not all(isinstance(n, str) for n in names):
+            raise DefinitionError(f"Choose features of {self.name!r} by a list of names, such as view[['a', 'b']].")
+        projection = copy(self.projection)
+        if self.features:
+            try:
+                projection.features = [self.feature(n) for n in names]
+            except FeatureNotFoundError as error:
+                raise DefinitionError(str(error)) from None
+        else:
+            projection.desired_features = list(names)
+        return self.with_projection(projection)
+
+    def with_name(self, name: str) -> Self:
+        """Returns a copy that goes by another name in references and column names."""
+        projection = copy(self.projection)
+        projection.name_alias = name
+        return self.with_projection(projection)
+
+    def with_join_key_map(self, join_key_map: Mapping[str, str]) -> Self:
+        """Returns a copy whose join keys are found under other names: the view's key -> the entity rows' column."""
+        projection = copy(self.projection)
+        projection.join_key_map = dict(join_key_map)
+        return self.with_projection(projection)
+
+    def with_projection(self, projection: FeatureViewProjection) -> Self:
+        """Returns a copy that stands for what the projection says."""
+        if projection.name != self.name:
+            raise DefinitionError(f"A projection of {projection.name!r} cannot be put on view {self.name!r}.")
+        view = copy(self)
+        view.projection = projection
+        return view
+
+
+def check_fields(schema: Sequence[Field] | None, what: str) -> list[Field]:
+    """Returns the fields as a list.
+
+    Raises:
+        DefinitionError: some are no fields, or two have one name.
+    """
+    if schema is None:
+        return []
+    fields = list(schema)
+    for field in fields:
+        if not isinstance(field, Field):
+            raise DefinitionError(f"{what}: schema must be a list of Field objects, found {field!r}.")
+    names = [f.name for f in fields]
+    repeated = sorted({n for n in names if names.count(n) > 1})
+    if repeated:
+        raise DefinitionError(f"{what}: schema has two fields named {repeated[0]!r}.")
+    return fields

@@ -1,0 +1,207 @@
+"""Every error a user can meet.
+
+The tree; a caller catches as high as its decision goes::
+
+    FeastAssetsError
+    ├── DefinitionError (ValueError)           what was declared cannot be right
+    ├── ConfigError (ValueError)               feature_store.yaml
+    ├── FeastObjectNotFoundException (LookupError)
+    │   ├── EntityNotFoundException, FeatureViewNotFoundException, ...
+    ├── SourceError (ValueError)               data that cannot be read as declared
+    ├── InputError (ValueError)                rows or arguments of a call
+    ├── StoreUnavailableError (ConnectionError)
+    └── NotSupportedError (NotImplementedError)
+
+Names that end in ``Exception`` are Feast's own, kept because users catch them.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """Returns the end of a message: the nearest known name, or the names there are."""
+    names = sorted(set(known))
+    if not names:
+        return "There are none."
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    if near:
+        return f"Did you mean {near[0]!r}?"
+    shown = ", ".join(repr(n) for n in names[:10])
+    return f"Known: {shown}{', ...' if len(names) > 10 else ''}."
+
+
+class FeastAssetsError(Exception):
+    """The root of every error that this package raises on purpose."""
+
+
+class DefinitionError(FeastAssetsError, ValueError):
+    """A definition contradicts itself, or another definition."""
+
+
+class ConfigError(FeastAssetsError, ValueError):
+    """``feature_store.yaml`` (or a ``RepoConfig``) is wrong."""
+
+
+class RepositoryError(FeastAssetsError, ImportError):
+    """A definition file of the feature repository does not import."""
+
+
+class SourceError(FeastAssetsError, ValueError):
+    """A data source cannot be read as its definition says."""
+
+
+class InputError(FeastAssetsError, ValueError):
+    """The rows or arguments of a call cannot be used."""
+
+
+class StoreUnavailableError(FeastAssetsError, ConnectionError):
+    """A store cannot be reached, or refuses to write (down, read-only, disk full)."""
+
+
+class NotSupportedError(FeastAssetsError, NotImplementedError):
+    """Something that this version does not do."""
+
+
+class TransformationError(FeastAssetsError, ValueError):
+    """A user's transformation failed, or returned something else than its schema says."""
+
+
+class ConcurrentApplyError(FeastAssetsError, RuntimeError):
+    """Somebody else changed the registry at the same time; nothing was changed by this call."""
+
+
+# --- definitions, by Feast's names
+
+
+class ConflictingFeatureViewNames(DefinitionError):
+    """Two views of one project have the same name, letter case aside."""
+
+
+class DataSourceRepeatNamesException(DefinitionError):
+    """Two data sources of one project have the same name, letter case aside."""
+
+
+class RegistryInferenceFailure(DefinitionError):
+    """A schema or timestamp column was left out and cannot be inferred."""
+
+
+class SpecifiedFeaturesNotPresentError(DefinitionError):
+    """An on-demand view does not return the features that it declares."""
+
+
+# --- not found
+
+
+class FeastObjectNotFoundException(FeastAssetsError, LookupError):
+    """An object is not in the registry.
+
+    Attributes:
+        name: the name asked for.
+    """
+
+    kind = "object"
+
+    def __init__(self, name: str, project: str | None = None, known: Iterable[str] = ()):
+        self.name = name
+        self.project = project
+        where = f" in project {project!r}" if project else ""
+        super().__init__(f"There is no {self.kind} {name!r}{where}. {suggest(name, known)}")
+
+
+class EntityNotFoundException(FeastObjectNotFoundException):
+    kind = "entity"
+
+
+class FeatureViewNotFoundException(FeastObjectNotFoundException):
+    kind = "feature view"
+
+
+class OnDemandFeatureViewNotFoundException(FeastObjectNotFoundException):
+    kind = "on-demand feature view"
+
+
+class FeatureServiceNotFoundException(FeastObjectNotFoundException):
+    kind = "feature service"
+
+
+class DataSourceObjectNotFoundException(FeastObjectNotFoundException):
+    kind = "data source"
+
+
+class PushSourceNotFoundException(FeastObjectNotFoundException):
+    kind = "push source"
+
+
+class ProjectObjectNotFoundException(FeastObjectNotFoundException):
+    kind = "project"
+
+
+class SavedDatasetNotFound(FeastObjectNotFoundException):
+    kind = "saved dataset"
+
+
+class FeatureNotFoundError(FeastObjectNotFoundException):
+    """A view has no such feature."""
+
+    kind = "feature"
+
+    def __init__(self, name: str, view: str, known: Iterable[str] = ()):
+        self.name = name
+        self.view = view
+        FeastAssetsError.__init__(self, f"Feature view {view!r} has no feature {name!r}. {suggest(name, known)}")
+
+
+# --- retrieval, by Feast's names
+
+
+class FeatureNameCollisionError(InputError):
+    """Two requested features would have the same column name."""
+
+
+class InvalidFeaturesParameterType(InputError):
+    """``features`` is neither a list of references nor a feature service."""
+
+
+class FeastEntityDFMissingColumnsError(InputError):
+    """The entity dataframe lacks join keys or request columns."""
+
+
+class EntityTimestampInferenceException(InputError):
+    """The entity dataframe has no, or more than one, datetime column."""
+
+
+class EntityDFNotDateTime(InputError):
+    """The entity dataframe's event timestamp column is not a datetime."""
+
+
+class EntitySQLEmptyResults(InputError):
+    """The entity query returned no rows."""
+
+
+class RequestDataNotFoundInEntityDfException(InputError):
+    """A request field of an on-demand view is not a column of the entity dataframe."""
+
+
+class RequestDataNotFoundInEntityRowsException(InputError):
+    """A request field of an on-demand view is not in the entity rows."""
+
+
+class MissingJoinKeyError(InputError, KeyError):
+    """Entity rows lack a join key."""
+
+    __str__ = Exception.__str__  # KeyError would print the message quoted
+
+
+class FeastJoinKeysDuringMaterialization(SourceError):
+    """A source lacks a view's join key columns."""
+
+
+class SavedDatasetLocationAlreadyExists(InputError):
+    """Storage of a saved dataset already holds something."""
+
+
+class DataFrameSerializationError(InputError):
+    """Rows that were handed in cannot be read as a table."""

@@ -1,0 +1,208 @@
+"""What an offline store is: the history of feature views, on Arrow.
+
+Rows that a store returns carry their times under reserved names: `EVENT_TIMESTAMP` and `CREATED_TIMESTAMP`, both
+``timestamp[us, UTC]``; feature and join key columns have their definition's names and canonical Arrow types
+(`feast_assets.types.arrow`). A backend passes `feast_assets.testing.OfflineStoreConformance`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from feast_assets.definitions.batch_feature_view import BatchFeatureView
+from feast_assets.definitions.data_source import DataSource
+from feast_assets.definitions.entity import DUMMY_JOIN_KEY
+from feast_assets.definitions.feature_view import FeatureView
+from feast_assets.definitions.field import Field
+from feast_assets.definitions.partitions import Window
+from feast_assets.definitions.transformation import Transformation
+from feast_assets.errors import DefinitionError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pydantic import BaseModel
+
+EVENT_TIMESTAMP = "__event_timestamp"
+CREATED_TIMESTAMP = "__created_timestamp"
+
+ALWAYS = Window(datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC))
+"""The window of views without partitions."""
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """Where the rows of one view come from.
+
+    Attributes:
+        view: the view's name, for messages.
+        sources: what is read; more than one only with a transformation.
+        join_keys: key columns, without the dummy key of views that have no entities; may be empty.
+        features: feature columns.
+        timestamp_field: event time column of the rows, by its name in the source or the transformation's result.
+        created_timestamp_column: "" where there is none.
+        transformation: computes the rows from the sources; None where the source holds them.
+        lookback: how much event time before a window the transformation needs.
+    """
+
+    view: str
+    sources: tuple[DataSource, ...]
+    join_keys: tuple[Field, ...]
+    features: tuple[Field, ...]
+    timestamp_field: str
+    created_timestamp_column: str = ""
+    transformation: Transformation | None = None
+    lookback: timedelta = timedelta(0)
+
+    def with_features(self, names: Sequence[str]) -> History:
+        """Returns the same history with only these features, in this order."""
+        by_name = {f.name: f for f in self.features}
+        return replace(self, features=tuple(by_name[n] for n in names))
+
+
+def history_of(view: FeatureView) -> History:
+    """Returns where a view's rows are read from: its source, the kept result, or its transformation over the sources.
+
+    Raises:
+        DefinitionError: the view has no source with history.
+    """
+    if isinstance(view, BatchFeatureView) and view.transformation is not None and not view.keeps_result:
+        return computation_of(view)
+    if view.batch_source is None:
+        raise DefinitionError(f"Feature view {view.name!r} has no source with history.")
+    return _history(view, (view.batch_source,), view.batch_source, None, timedelta(0))
+
+
+def computation_of(view: BatchFeatureView) -> History:
+    """Returns how a transformed view's rows are computed, also where the result is kept."""
+    described = view.sink_source or view.sources[0]
+    return _history(view, tuple(view.sources), described, view.transformation, view.lookback)
+
+
+def _history(
+    view: FeatureView,
+    sources: tuple[DataSource, ...],
+    described_by: DataSource,
+    transformation: Transformation | None,
+    lookback: timedelta,
+) -> History:
+    return History(
+        view=view.name,
+        sources=sources,
+        join_keys=tuple(sorted(f for f in view.entity_columns if f.name != DUMMY_JOIN_KEY)),
+        features=tuple(view.features),
+        timestamp_field=described_by.timestamp_field,
+        created_timestamp_column=described_by.created_timestamp_column,
+        transformation=transformation,
+        lookback=lookback,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class PointInTimeJoin:
+    """What a point-in-time join adds from one view.
+
+    Attributes:
+        history: the view's rows, with only the features wanted.
+        columns: feature name -> output column name.
+        join_keys: the view's join key -> the spine column that holds it.
+        ttl: rows older than this, seen from the spine row, do not count; None or zero for no bound. Both ends are inclusive.
+    """
+
+    history: History
+    columns: Mapping[str, str]
+    join_keys: Mapping[str, str]
+    ttl: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WindowStatistics:
+    """What can be said of a window of a history without reading it into memory.
+
+    Attributes:
+        rows: rows with event times in the window (of the inputs, lookback included, where there is a transformation).
+        oldest_event, newest_event, newest_created: UTC; None where there are no rows (or no created column).
+        fingerprint: a text that changes when rows are added, removed or changed, whatever their order; "" without rows.
+    """
+
+    window: Window
+    rows: int
+    oldest_event: datetime | None
+    newest_event: datetime | None
+    newest_created: datetime | None
+    fingerprint: str
+
+
+class OfflineStore(ABC):
+    """History: point-in-time join, latest per entity, scan, write and statistics.
+
+    A source without rows is no error; one that is missing, unreadable or not as declared raises
+    `feast_assets.errors.SourceError`, which names the source, the column, and what would be right. Rows whose event time
+    or join key is null are not part of any result. Naive times are UTC. Relative paths are resolved against ``root``.
+    """
+
+    config_class: ClassVar[type[BaseModel]]
+
+    @abstractmethod
+    def __init__(self, config: BaseModel, root: Path): ...
+
+    @abstractmethod
+    def schema(self, source: DataSource) -> pa.Schema:
+        """Returns the columns of a source, after its field mapping."""
+
+    @abstractmethod
+    def point_in_time_join(
+        self,
+        spine: pa.Table | str,
+        joins: Sequence[PointInTimeJoin],
+        *,
+        timestamp_column: str | None = None,
+        filter_by_created_timestamp: bool = False,
+    ) -> pa.RecordBatchReader:
+        """Adds to each row of the spine the newest row of each view that was known at the row's time.
+
+        Args:
+            spine: a table, or a query in the store's SQL.
+            timestamp_column: the spine's time column; left out, ``event_timestamp``, else the only timestamp column.
+            filter_by_created_timestamp: a row also counts only if it was created by the spine row's time.
+
+        Returns:
+            exactly one row per spine row, in the spine's order: the spine's columns, then each join's in order. The time column
+            is ``timestamp[us, UTC]``. Where a view has no row that counts, nulls. Ties of event time go to the newer created time,
+            then to the same row that `latest` would choose.
+        """
+
+    @abstractmethod
+    def latest(self, history: History, window: Window) -> pa.RecordBatchReader:
+        """Returns the newest row per entity among those with event times in the window.
+
+        Returns:
+            join keys, features, EVENT_TIMESTAMP, CREATED_TIMESTAMP (null where there is no such column), in no special order.
+        """
+
+    @abstractmethod
+    def scan(self, history: History, window: Window) -> pa.RecordBatchReader:
+        """Returns all rows with event times in the window, with the columns of `latest`."""
+
+    @abstractmethod
+    def write(self, source: DataSource, rows: pa.Table) -> None:
+        """Appends rows, whose columns are the source's own, whole or not at all."""
+
+    @abstractmethod
+    def replace(
+        self, source: DataSource, history: History, windows: Sequence[Window], rows: pa.RecordBatchReader
+    ) -> None:
+        """Makes the source hold, for each of the windows, just those of the rows that fall in it.
+
+        Args:
+            history: how the rows were computed: names their columns.
+            rows: as `scan` returns them. Other windows of the source stay as they are.
+        """
+
+    @abstractmethod
+    def statistics(self, history: History, windows: Sequence[Window]) -> list[WindowStatistics]:
+        """Returns one statistic per window, in order, from one pass over the data."""

@@ -1,0 +1,131 @@
+"""What an online store is: a byte store in which *put keeps the newer*.
+
+A store maps ``(table, entity key)`` to ``(event timestamp, created timestamp, payload)``. It knows nothing of
+features: keys come from `feast_assets.online_stores.keys`, payloads from `feast_assets.online_stores.codec`. So a backend is small,
+and every backend passes `feast_assets.testing.OnlineStoreConformance`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    from pydantic import BaseModel
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedRows:
+    """Rows on their way into a store, at most one per key.
+
+    Attributes:
+        keys: entity keys, n of them.
+        event_timestamps: int64[n], UTC microseconds.
+        created_timestamps: int64[n]; UTC microseconds, or the version that stands in where a source has none.
+        payloads: n encoded rows.
+    """
+
+    keys: Sequence[bytes]
+    event_timestamps: npt.NDArray[np.int64]
+    created_timestamps: npt.NDArray[np.int64]
+    payloads: Sequence[bytes]
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRows:
+    """What a store holds for the keys of one read, in the order of the keys.
+
+    Attributes:
+        event_timestamps: int64[n], UTC microseconds; 0 where there is no row.
+        created_timestamps: int64[n]; 0 where there is no row.
+        payloads: n payloads; None where there is no row.
+    """
+
+    event_timestamps: npt.NDArray[np.int64]
+    created_timestamps: npt.NDArray[np.int64]
+    payloads: Sequence[bytes | None]
+
+
+@dataclass(frozen=True, slots=True)
+class OnlineRead:
+    """The part of a request that reads one table. Keys may repeat."""
+
+    table: str
+    keys: Sequence[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class PutResult:
+    """What became of rows that were put.
+
+    Attributes:
+        written: rows that are in the store now and were not before.
+        ignored: rows that were older than, or the same as, what the store held.
+    """
+
+    written: int
+    ignored: int
+
+    def __add__(self, other: PutResult) -> PutResult:
+        return PutResult(self.written + other.written, self.ignored + other.ignored)
+
+
+class OnlineStore(ABC):
+    """The latest row per entity key, per table.
+
+    Rows compare by (event timestamp, created timestamp, payload bytes); the payload decides only between rows with equal
+    timestamps, so that the outcome never depends on arrival order. Safe to share between threads. Reading a table
+    that was never set up, or was dropped, finds no rows. Every method raises
+    `feast_assets.errors.StoreUnavailableError` when the store cannot be reached or cannot write.
+    """
+
+    config_class: ClassVar[type[BaseModel]]
+
+    @abstractmethod
+    def __init__(self, config: BaseModel, root: Path): ...
+
+    @abstractmethod
+    def setup(self, tables: Iterable[str]) -> None:
+        """Makes tables ready for rows; those that exist stay as they are."""
+
+    @abstractmethod
+    def put_many(self, table: str, batches: Iterable[EncodedRows]) -> PutResult:
+        """Puts rows, keeping for each key the newest of what is stored and what is put.
+
+        A batch is put whole or not at all, as far as the backend has transactions of that size; the docstring of a
+        backend says how large that is. The order of batches does not matter.
+        """
+
+    @abstractmethod
+    def get_many(self, reads: Sequence[OnlineRead]) -> list[StoredRows]:
+        """Reads keys of several tables in one round trip; one result per read, in order."""
+
+    @abstractmethod
+    def delete(self, table: str, keys: Sequence[bytes]) -> None:
+        """Removes rows; keys that are not stored are ignored."""
+
+    @abstractmethod
+    def drop(self, tables: Iterable[str]) -> None:
+        """Removes tables with all their rows; those that do not exist are ignored."""
+
+    @abstractmethod
+    async def put_many_async(self, table: str, batches: Iterable[EncodedRows]) -> PutResult:
+        """As `put_many`, without blocking the event loop."""
+
+    @abstractmethod
+    async def get_many_async(self, reads: Sequence[OnlineRead]) -> list[StoredRows]:
+        """As `get_many`, without blocking the event loop."""
+
+    def close(self) -> None:  # noqa: B027
+        """Releases connections. The store may be used again; it reconnects."""
+
+    async def aclose(self) -> None:  # noqa: B027
+        """Releases the connections of the running event loop."""

@@ -1,0 +1,130 @@
+"""What a registry is: definitions by revision, and the ledger of what has been materialized."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from feast_assets.definitions.base import Definition
+from feast_assets.definitions.partitions import Window
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from feast_assets.registry.snapshot import RegistrySnapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What one apply changes.
+
+    Attributes:
+        upserts: objects to create or to replace by type and name; those that equal what is stored change nothing.
+        deletes: (object type, name) of objects to remove.
+    """
+
+    upserts: Sequence[Definition] = ()
+    deletes: Sequence[tuple[str, str]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """One apply, as the registry remembers it.
+
+    Attributes:
+        number: 1 for the first.
+        at: UTC.
+        by: who, as far as is known.
+        summary: what changed, such as "created feature view a; updated entity b".
+    """
+
+    number: int
+    at: datetime
+    by: str
+    summary: str
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerEntry:
+    """One window of one view that is in the online store.
+
+    Attributes:
+        fingerprint: of the source's content in the window when it was read.
+        version: UTC microseconds at which this content was first seen; orders corrections of sources without a created column.
+        definition_hash: of what in the definition decides the rows.
+        rows: rows read from the window's history.
+        written: rows that were newer than what the online store held.
+        at: when it was recorded, UTC.
+        run_id: who ran it, "" if nobody said.
+    """
+
+    view: str
+    window: Window
+    fingerprint: str
+    version: int
+    definition_hash: str
+    rows: int
+    written: int
+    at: datetime
+    run_id: str = ""
+
+
+class Registry(ABC):
+    """The definitions of one project, and its ledger.
+
+    Every change is one transaction: it happened, with a revision number, or it did not. Raises
+    `feast_assets.errors.StoreUnavailableError` when the database cannot be reached or written.
+    """
+
+    config_class: ClassVar[type[BaseModel]]
+
+    @abstractmethod
+    def __init__(self, config: BaseModel, root: Path, project: str): ...
+
+    @abstractmethod
+    def revision(self) -> int:
+        """Returns the number of the newest revision; 0 before the first apply."""
+
+    @abstractmethod
+    def snapshot(self, revision: int | None = None) -> RegistrySnapshot:
+        """Returns all definitions as of a revision; the newest when left out. Always read fresh.
+
+        Raises:
+            LookupError: there is no such revision.
+        """
+
+    @abstractmethod
+    def commit(self, changes: Changes, *, based_on: int | None = None, by: str = "") -> int:
+        """Makes the changes in one transaction and returns the revision; the present one if nothing changes.
+
+        Args:
+            based_on: the revision that the changes were worked out from; if another apply came between,
+                `feast_assets.errors.ConcurrentApplyError` is raised and nothing changes. None for no such check.
+        """
+
+    @abstractmethod
+    def revisions(self) -> list[Revision]:
+        """Returns all revisions, oldest first."""
+
+    @abstractmethod
+    def ledger(self, view: str) -> list[LedgerEntry]:
+        """Returns what of a view is materialized, by window start then end."""
+
+    @abstractmethod
+    def record(self, entries: Sequence[LedgerEntry]) -> None:
+        """Writes entries in one transaction; each replaces the entry of the same view and window, if any."""
+
+    @abstractmethod
+    def forget(self, view: str) -> None:
+        """Removes a view's entries from the ledger."""
+
+    @abstractmethod
+    def teardown(self) -> None:
+        """Removes everything of the project, its history included."""
+
+    def close(self) -> None:  # noqa: B027
+        """Releases connections."""

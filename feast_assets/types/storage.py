@@ -1,0 +1,27 @@
+"""Canonical Arrow with its timestamps as integers, which is how values are encoded and turned into Python."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+
+from feast_assets.types.arrow import to_arrow_type
+from feast_assets.types.feast_type import Array, FeastType, Set, Struct, UnixTimestamp
+
+
+def storage_type(feast_type: FeastType) -> pa.DataType:
+    """Returns the canonical Arrow type with int64 microseconds where it has timestamps."""
+    if feast_type == UnixTimestamp:
+        return pa.int64()
+    if isinstance(feast_type, (Array, Set)):
+        return pa.list_(storage_type(feast_type.base_type))
+    if isinstance(feast_type, Struct):
+        return pa.struct([pa.field(name, storage_type(item)) for name, item in feast_type.items])
+    return to_arrow_type(feast_type)
+
+
+def to_storage(column: Any, feast_type: FeastType) -> Any:
+    """Returns a canonical column (array or chunked array) with int64 microseconds where it has timestamps."""
+    wanted = storage_type(feast_type)
+    return column if column.type == wanted else column.cast(wanted)
