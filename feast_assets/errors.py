@@ -61,6 +61,26 @@ class StoreUnavailableError(FeastAssetsError, ConnectionError):
     """A store cannot be reached, or refuses to write (down, read-only, disk full)."""
 
 
+class OnlineRowError(FeastAssetsError, ValueError):
+    """A row in the online store is damaged, or was not written by this package."""
+
+
+class UnknownRowSchemaError(OnlineRowError):
+    """Rows in the online store name schemas that the reader was not given; a newer registry may know them.
+
+    Attributes:
+        schema_ids: the ids that are not known.
+    """
+
+    def __init__(self, schema_ids: Iterable[int], what: str):
+        self.schema_ids = frozenset(schema_ids)
+        shown = ", ".join(f"{schema_id:#010x}" for schema_id in sorted(self.schema_ids))
+        super().__init__(
+            f"{what}: the online store holds rows of unknown schema {shown}. Refresh the registry; if that does not help, "
+            "the rows were written under another registry."
+        )
+
+
 class NotSupportedError(FeastAssetsError, NotImplementedError):
     """Something that this version does not do."""
 

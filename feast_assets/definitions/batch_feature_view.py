@@ -20,8 +20,9 @@ MODES = (TransformationMode.SQL, TransformationMode.PANDAS, TransformationMode.P
 class BatchFeatureView(FeatureView):
     """A feature view whose rows are computed from its sources.
 
-    For a window ``[start, end)`` the function sees each source's rows with event times in ``[start - lookback, end)`` and the result's
-    rows with event times in the window count. So any set of windows gives the same rows, in any order.
+    For a window ``[start, end)`` the function sees each source's rows with event times in ``[start - lookback,
+    end)`` and the result's rows with event times in the window count. So any set of windows gives the same rows, in
+    any order.
 
     The function takes one argument per source:
 
@@ -29,13 +30,15 @@ class BatchFeatureView(FeatureView):
     * mode ``pandas``: DataFrames; returns a DataFrame.
     * mode ``python``: dicts of column name -> list; returns such a dict.
 
-    The result has the join keys, the features, and the timestamp columns named by ``sink_source``, or else by the first source.
+    The result has the join keys, the features, and the timestamp columns named by ``sink_source``, or else by the
+    first source.
 
     Args:
         source: one data source, or a list of them.
         sink_source: where the result is kept, when ``offline`` is true; history is then read from there.
         lookback: how much event time before a window the result of the window needs.
-        udf, udf_string, feature_transformation: the function, or a `Transformation`; not both. None of them: a plain feature view.
+        udf, udf_string, feature_transformation: the function, or a `Transformation`; not both. None of them: a
+            plain feature view.
 
     See `FeatureView` for the other arguments. ``online`` is false unless said otherwise, as in Feast.
     """
@@ -157,8 +160,8 @@ def batch_feature_view(
 ) -> Callable[[Callable[..., Any]], BatchFeatureView]:
     """Makes a `BatchFeatureView` of a function; its name is the view's unless ``name`` is given.
 
-    Feast's decorator defaults to ``offline=True`` without saying where the result goes; here that needs a ``sink_source``, so the
-    default is false.
+    Feast's decorator defaults to ``offline=True`` without saying where the result goes; here that needs a
+    ``sink_source``, so the default is false.
     """
 
     def decorate(function: Callable[..., Any]) -> BatchFeatureView:

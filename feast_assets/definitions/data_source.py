@@ -26,7 +26,8 @@ class DataSource(Definition):
     Args:
         timestamp_field: the event time column, by its name in the source. Left out, apply infers it when the source has
             exactly one timestamp column.
-        created_timestamp_column: the column that says when a row was written; decides between rows with equal event times.
+        created_timestamp_column: the column that says when a row was written; decides between rows with equal event
+            times.
         field_mapping: source column name -> name used everywhere else.
         date_partition_column: a date column that only prunes what is read.
     """
@@ -71,11 +72,12 @@ class FileSource(DataSource):
     """Files: Parquet, CSV, or a Delta table.
 
     Args:
-        path: a file, a glob (``data/*.parquet``), a folder (``key=value`` subfolders become columns), or a URI. Relative paths are
-            resolved against the feature repository.
+        path: a file, a glob (``data/*.parquet``), a folder (``key=value`` subfolders become columns), or a URI.
+            Relative paths are resolved against the feature repository.
         name: left out, the path.
         event_timestamp_column: Feast's older name of ``timestamp_field``.
-        file_format: left out, told by the path: ``.csv`` (also ``.csv.gz``), a folder with ``_delta_log``, else Parquet.
+        file_format: left out, told by the path: ``.csv`` (also ``.csv.gz``), a folder with ``_delta_log``, else
+            Parquet.
         s3_endpoint_override: endpoint for s3:// paths.
     """
 

@@ -15,8 +15,8 @@ class FeatureService(Definition):
     """A named list of features.
 
     Args:
-        features: views (whole, or projected as ``view[["a"]]``, ``view.with_name("x")``), or references as text: ``"view"``, ``"view:feature"``.
-            Texts are resolved at apply.
+        features: views (whole, or projected as ``view[["a"]]``, ``view.with_name("x")``), or references as text:
+            ``"view"``, ``"view:feature"``. Texts are resolved at apply.
         logging_config: where served features are logged.
     """
 

@@ -27,14 +27,15 @@ class FeatureView(BaseFeatureView):
     Args:
         name: unique among all views of the project, letter case aside.
         source: where rows come from. A `PushSource` needs a ``batch_source``.
-        schema: fields; those named like a join key are the view's entity columns, the rest its features. Left out, apply infers it.
+        schema: fields; those named like a join key are the view's entity columns, the rest its features. Left out,
+            apply infers it.
         entities: whose features they are; none means one row for all.
         ttl: how long a value stands after its event time, in reads; ``timedelta(0)`` or None for ever.
         online: whether the latest values are kept in the online store.
         offline: whether pushed rows, or a transformation's result, are kept in the offline store.
         enable_validation: whether the schema's types are checked against the source at apply, beyond names.
-        partitions: the grid of windows that it is materialized in; None for a source without a meaningful time (a lookup table), which
-            is materialized whole.
+        partitions: the grid of windows that it is materialized in; None for a source without a meaningful time (a
+            lookup table), which is materialized whole.
         version: only "latest".
         enabled: a disabled view is neither materialized nor served.
     """

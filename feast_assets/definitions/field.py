@@ -43,7 +43,8 @@ class Field(Spec):
         check_name(name, "Field")
         if not isinstance(dtype, FeastType):
             raise DefinitionError(
-                f"Field {name!r}: dtype must be a type of feast_assets.types such as Int64 or Array(String), not {dtype!r}."
+                f"Field {name!r}: dtype must be a type of feast_assets.types, "
+                f"such as Int64 or Array(String), not {dtype!r}."
             )
         self.name = name
         self.dtype = dtype

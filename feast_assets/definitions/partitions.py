@@ -36,8 +36,8 @@ class Partitions(Spec):
 
     Args:
         grain: "hourly", "daily", "weekly" or "monthly".
-        start: the beginning of the first window, which must lie on the grid. Left out, the first apply fixes it from the
-            source's earliest event, and the registry keeps it, so that partition keys stay what they are.
+        start: the beginning of the first window, which must lie on the grid. Left out, the first apply fixes it
+            from the source's earliest event, and the registry keeps it, so that partition keys stay what they are.
     """
 
     _spec = {"grain": "daily", "start": None}

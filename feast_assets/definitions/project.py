@@ -14,11 +14,13 @@ def check_project_name(name: object) -> str:
     """Returns the name if it is one that registries and stores can carry.
 
     Raises:
-        DefinitionError: it holds other than letters, digits, underscores and hyphens, or starts with one of the last two.
+        DefinitionError: it holds other than letters, digits, underscores and hyphens, or starts with one of the
+            last two.
     """
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][\w-]*", name, re.ASCII):
         raise DefinitionError(
-            f"Project name {name!r} is not valid: use letters, digits, underscores and hyphens, starting with a letter or digit."
+            f"Project name {name!r} is not valid: use letters, digits, underscores and hyphens, "
+            "starting with a letter or digit."
         )
     return name
 

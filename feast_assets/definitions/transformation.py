@@ -1,7 +1,7 @@
 """A user's function over feature data, kept as its source text, never as bytes.
 
-The registry keeps text and import path so that a change can be seen and shown. The function itself is loaded only by importing
-the feature repository.
+The registry keeps text and import path so that a change can be seen and shown. The function itself is loaded only
+by importing the feature repository.
 """
 
 from __future__ import annotations
@@ -90,7 +90,8 @@ class Transformation(Spec):
         self.owner = owner
 
     def code(self) -> str:
-        """Returns what decides whether two functions do the same: their code without comments, layout and decorators."""
+        """Returns what decides whether two functions do the same: their code without comments, layout and
+        decorators."""
         try:
             tree = ast.parse(textwrap.dedent(self.udf_string))
         except SyntaxError:

@@ -17,7 +17,8 @@ class BaseFeatureView(Definition):
 
     Attributes:
         features: the features, without join key columns.
-        projection: which of them, and under what name, this object stands for. Projecting makes a copy; it never changes the view.
+        projection: which of them, and under what name, this object stands for. Projecting makes a copy; it never
+            changes the view.
     """
 
     features: list[Field]

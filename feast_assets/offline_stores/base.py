@@ -110,7 +110,8 @@ class PointInTimeJoin:
         history: the view's rows, with only the features wanted.
         columns: feature name -> output column name.
         join_keys: the view's join key -> the spine column that holds it.
-        ttl: rows older than this, seen from the spine row, do not count; None or zero for no bound. Both ends are inclusive.
+        ttl: rows older than this, seen from the spine row, do not count; None or zero for no bound. Both ends are
+            inclusive.
     """
 
     history: History
@@ -141,8 +142,9 @@ class OfflineStore(ABC):
     """History: point-in-time join, latest per entity, scan, write and statistics.
 
     A source without rows is no error; one that is missing, unreadable or not as declared raises
-    `feast_assets.errors.SourceError`, which names the source, the column, and what would be right. Rows whose event time
-    or join key is null are not part of any result. Naive times are UTC. Relative paths are resolved against ``root``.
+    `feast_assets.errors.SourceError`, which names the source, the column, and what would be right. Rows whose event
+    time or join key is null are not part of any result. Naive times are UTC. Relative paths are resolved against
+    ``root``.
     """
 
     config_class: ClassVar[type[BaseModel]]
@@ -171,9 +173,9 @@ class OfflineStore(ABC):
             filter_by_created_timestamp: a row also counts only if it was created by the spine row's time.
 
         Returns:
-            exactly one row per spine row, in the spine's order: the spine's columns, then each join's in order. The time column
-            is ``timestamp[us, UTC]``. Where a view has no row that counts, nulls. Ties of event time go to the newer created time,
-            then to the same row that `latest` would choose.
+            exactly one row per spine row, in the spine's order: the spine's columns, then each join's in order. The
+            time column is ``timestamp[us, UTC]``. Where a view has no row that counts, nulls. Ties of event time go
+            to the newer created time, then to the same row that `latest` would choose.
         """
 
     @abstractmethod
@@ -181,7 +183,8 @@ class OfflineStore(ABC):
         """Returns the newest row per entity among those with event times in the window.
 
         Returns:
-            join keys, features, EVENT_TIMESTAMP, CREATED_TIMESTAMP (null where there is no such column), in no special order.
+            join keys, features, EVENT_TIMESTAMP, CREATED_TIMESTAMP (null where there is no such column), in no
+            special order.
         """
 
     @abstractmethod

@@ -1,7 +1,8 @@
 """What an online store is: a byte store in which *put keeps the newer*.
 
 A store maps ``(table, entity key)`` to ``(event timestamp, created timestamp, payload)``. It knows nothing of
-features: keys come from `feast_assets.online_stores.keys`, payloads from `feast_assets.online_stores.codec`. So a backend is small,
+features: keys come from `feast_assets.online_stores.keys`, payloads from `feast_assets.online_stores.codec`. So a
+    backend is small,
 and every backend passes `feast_assets.testing.OnlineStoreConformance`.
 """
 
@@ -81,8 +82,8 @@ class PutResult:
 class OnlineStore(ABC):
     """The latest row per entity key, per table.
 
-    Rows compare by (event timestamp, created timestamp, payload bytes); the payload decides only between rows with equal
-    timestamps, so that the outcome never depends on arrival order. Safe to share between threads. Reading a table
+    Rows compare by (event timestamp, created timestamp, payload bytes); the payload decides only between rows with
+    equal timestamps, so that the outcome never depends on arrival order. Safe to share between threads. Reading a table
     that was never set up, or was dropped, finds no rows. Every method raises
     `feast_assets.errors.StoreUnavailableError` when the store cannot be reached or cannot write.
     """

@@ -54,7 +54,8 @@ class LedgerEntry:
 
     Attributes:
         fingerprint: of the source's content in the window when it was read.
-        version: UTC microseconds at which this content was first seen; orders corrections of sources without a created column.
+        version: UTC microseconds at which this content was first seen; orders corrections of sources without a
+            created column.
         definition_hash: of what in the definition decides the rows.
         rows: rows read from the window's history.
         written: rows that were newer than what the online store held.
@@ -116,7 +117,7 @@ class Registry(ABC):
 
     @abstractmethod
     def record(self, entries: Sequence[LedgerEntry]) -> None:
-        """Writes entries in one transaction; each replaces the entry of the same view and window, if any."""
+        """Writes entries in one transaction; each replaces the view's entries whose windows lie within its own."""
 
     @abstractmethod
     def forget(self, view: str) -> None:

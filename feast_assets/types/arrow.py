@@ -254,9 +254,10 @@ def _cast_number(array: pa.Array, wanted: pa.DataType) -> pa.Array:
     if is_.is_floating(found) and is_.is_floating(wanted):
         result = array.cast(wanted)
         # Rounding is what a narrower float means; turning a number into infinity is not.
-        if wanted.bit_width < found.bit_width and pc.any(
-            pc.and_(pc.is_inf(result), pc.invert(pc.is_inf(array)))
-        ).as_py():
+        if (
+            wanted.bit_width < found.bit_width
+            and pc.any(pc.and_(pc.is_inf(result), pc.invert(pc.is_inf(array)))).as_py()
+        ):
             raise _refuse("a value is beyond the range of 32 bit floats.")
         return result
     if is_.is_integer(found) or is_.is_floating(found):
@@ -303,9 +304,7 @@ def _cast_timestamp(array: pa.Array, wanted: pa.DataType) -> pa.Array:
     else:
         raise _refuse()
     bounds = pc.min_max(result.cast(pa.int64())).as_py()
-    if bounds["min"] is not None and not (
-        _FIRST_MICROSECOND <= bounds["min"] and bounds["max"] <= _LAST_MICROSECOND
-    ):
+    if bounds["min"] is not None and not (_FIRST_MICROSECOND <= bounds["min"] and bounds["max"] <= _LAST_MICROSECOND):
         raise _refuse("a timestamp lies outside the years 1 to 9999.")
     return result
 
@@ -407,7 +406,9 @@ def _cast_list(array: pa.Array, feast_type: Array | Set) -> pa.Array:
         from feast_assets.types.python import to_arrow_column
         from feast_assets.types.scalars import json_value
 
-        return to_arrow_column([None if v is None else json_value(v) for v in array.to_pylist()], feast_type, "JSON text")
+        return to_arrow_column(
+            [None if v is None else json_value(v) for v in array.to_pylist()], feast_type, "JSON text"
+        )
     if not _is_list(array.type):
         raise _refuse()
     lengths = pc.fill_null(pc.list_value_length(array).cast(pa.int64()), 0)
@@ -457,7 +458,9 @@ def _cast_struct(array: pa.Array, feast_type: Struct) -> pa.Array:
 
         if pa.types.is_map(array.type):
             return to_arrow_column(_pairs_as_dicts(array), feast_type, "map")
-        return to_arrow_column([None if v is None else json_value(v) for v in array.to_pylist()], feast_type, "JSON text")
+        return to_arrow_column(
+            [None if v is None else json_value(v) for v in array.to_pylist()], feast_type, "JSON text"
+        )
     if not pa.types.is_struct(array.type):
         raise _refuse()
     found = [field.name for field in array.type]

@@ -302,6 +302,9 @@ def _collection_reader(feast_type: Array | Set) -> Converter:
         kept: dict[Any, Any] = {}
         for item in items:
             kept.setdefault(json.dumps(item) if isinstance(item, (list, dict)) else item, item)
+        if isinstance(value, (set, frozenset)):
+            # A Python set comes in another order in every process; equal sets must give equal columns.
+            return [kept[key] for key in sorted(kept, key=lambda key: (key is None, 0 if key is None else key))]
         return list(kept.values())
 
     return read

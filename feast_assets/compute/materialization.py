@@ -1,0 +1,244 @@
+"""Materialization: windows of a view's history into the online store.
+
+One window is the latest row per entity in it, put where put keeps the newer. So windows commute: in parallel, out
+of order, twice, or killed and run again, they end the same. Neighbouring windows are run in one pass. The ledger is
+written after the rows are in the store, so a window that is in the ledger is in the store.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from feast_assets.compute.definition_hash import materialization_hash
+from feast_assets.compute.online_rows import OnlineRows, online_table, version_now
+from feast_assets.compute.results import MaterializationResult, Progress, WindowResult
+from feast_assets.compute.windows import MICROSECOND, contiguous, grid_windows, intervals, stale
+from feast_assets.definitions.batch_feature_view import BatchFeatureView
+from feast_assets.definitions.feature_view import FeatureView
+from feast_assets.definitions.partitions import Window
+from feast_assets.definitions.spec import to_micros
+from feast_assets.offline_stores.base import (
+    ALWAYS,
+    EVENT_TIMESTAMP,
+    History,
+    OfflineStore,
+    WindowStatistics,
+    computation_of,
+    history_of,
+)
+from feast_assets.online_stores.base import EncodedRows, OnlineStore, PutResult
+from feast_assets.registry.base import LedgerEntry, Registry
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+
+@dataclass
+class Materialization:
+    """Materializes one view; made anew for each call.
+
+    Args:
+        view: with its transformation's function attached.
+        online_store: None where the project has none; then only kept results are made.
+    """
+
+    project: str
+    view: FeatureView
+    registry: Registry
+    offline_store: OfflineStore
+    online_store: OnlineStore | None
+    run_id: str = ""
+    progress: Progress | None = None
+    _total: int = field(default=0, init=False)
+    _done: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        self._hash = materialization_hash(self.view)
+        self._input: History = (
+            computation_of(self.view)
+            if isinstance(self.view, BatchFeatureView) and self.view.keeps_result
+            else history_of(self.view)
+        )
+        self._rows = OnlineRows(self.view)
+
+    def run_windows(self, windows: Sequence[Window]) -> MaterializationResult:
+        """Runs these windows, whatever the ledger says."""
+        return self._run(self._statistics(windows), self._ledger())
+
+    def run_between(self, start: datetime, end: datetime) -> MaterializationResult:
+        """Runs every window of the grid that has rows in ``[start, end]``; the first and last are cut to it."""
+        ledger = self._ledger()
+        seen = self._statistics(self._windows_between(Window(start, end + MICROSECOND)))
+        return self._run([s for s in seen if s.rows or s.window in ledger], ledger, covered=seen)
+
+    def run_stale(self, end: datetime) -> MaterializationResult:
+        """Runs the windows up to and including ``end`` that are missing, or whose source or definition has changed."""
+        ledger = self._ledger()
+        if self.view.partitions is None:
+            seen = self._statistics([ALWAYS])
+        else:
+            start = self.view.partitions.start or self._statistics([ALWAYS])[0].oldest_event
+            if start is None or start > end:
+                return self._run([], ledger)
+            seen = self._statistics(self._windows_between(Window(start, end + MICROSECOND)))
+        return self._run(stale(seen, ledger, self._hash), ledger, covered=seen)
+
+    def _statistics(self, windows: Sequence[Window]) -> list[WindowStatistics]:
+        return self.offline_store.statistics(self._input, windows) if windows else []
+
+    def _ledger(self) -> dict[Window, LedgerEntry]:
+        return {e.window: e for e in self.registry.ledger(self.view.name)}
+
+    def _windows_between(self, whole: Window) -> list[Window]:
+        """Returns the grid's windows where there may be rows; beyond the source's ends and the present, none are
+        cut."""
+        if self.view.partitions is None:
+            return [ALWAYS]
+        extent = self.offline_store.statistics(self._input, [whole])[0]
+        now = datetime.now(UTC)
+        last = max(now, (extent.newest_event or now) + MICROSECOND)
+        if self._input.transformation is not None:
+            last += self._input.lookback  # a transformation may date its rows after its inputs
+        start = extent.oldest_event if extent.oldest_event is not None else whole.start
+        if (
+            extent.oldest_event is None
+            and whole.end - whole.start > self.view.partitions.next(whole.start) - whole.start
+        ):
+            return [Window(whole.start, min(whole.end, max(last, whole.start + MICROSECOND)))]
+        begin = max(whole.start, self.view.partitions.floor(start))
+        inner = grid_windows(self.view.partitions, Window(begin, max(begin + MICROSECOND, min(whole.end, last))))
+        return [Window(whole.start, begin), *inner] if begin > whole.start else inner
+
+    def _run(
+        self,
+        chosen: Sequence[WindowStatistics],
+        ledger: dict[Window, LedgerEntry],
+        covered: Sequence[WindowStatistics] = (),
+    ) -> MaterializationResult:
+        started = time.perf_counter()
+        self._total, self._done = len(chosen), 0
+        self._report()
+        results: list[WindowResult] = []
+        put = PutResult(0, 0)
+        for group in contiguous(chosen):
+            window_results, group_put = self._run_group(group, ledger)
+            results += window_results
+            put += group_put
+            self._done += len(group)
+            self._report()
+        self._record_empty(covered, ledger)
+        return MaterializationResult(
+            self.view.name, tuple(results), put.written, put.ignored, time.perf_counter() - started
+        )
+
+    def _run_group(
+        self, group: list[WindowStatistics], ledger: dict[Window, LedgerEntry]
+    ) -> tuple[list[WindowResult], PutResult]:
+        versions = [self._version(s, ledger.get(s.window)) for s in group]
+        whole = Window(group[0].window.start, group[-1].window.end)
+        if isinstance(self.view, BatchFeatureView) and self.view.keeps_result:
+            group = self._keep_result(self.view, group, whole)
+        entities, put = self._fill_online(group, versions, whole)
+        self.registry.record(
+            [
+                LedgerEntry(
+                    view=self.view.name,
+                    window=s.window,
+                    fingerprint=s.fingerprint,
+                    version=version,
+                    definition_hash=self._hash,
+                    rows=s.rows,
+                    written=int(count),
+                    at=datetime.now(UTC),
+                    run_id=self.run_id,
+                )
+                for s, version, count in zip(group, versions, entities, strict=True)
+            ]
+        )
+        return [
+            WindowResult(s.window, s.rows, int(count), s.newest_event, s.fingerprint, version)
+            for s, version, count in zip(group, versions, entities, strict=True)
+        ], put
+
+    def _version(self, now: WindowStatistics, entry: LedgerEntry | None) -> int:
+        """Returns the version of a window's content: the ledger's for the same content, else a new one, always
+        higher."""
+        if entry is None:
+            return version_now()
+        if entry.fingerprint == now.fingerprint and entry.definition_hash == self._hash:
+            return entry.version
+        return max(version_now(), entry.version + 1)
+
+    def _keep_result(
+        self, view: BatchFeatureView, group: list[WindowStatistics], whole: Window
+    ) -> list[WindowStatistics]:
+        """Computes and keeps the result of some windows; returns their statistics, of the result but with the
+        inputs' fingerprints."""
+        assert view.sink_source is not None
+        windows = [s.window for s in group]
+        self.offline_store.replace(view.sink_source, self._input, windows, self.offline_store.scan(self._input, whole))
+        kept = self.offline_store.statistics(history_of(view), windows)
+        return [
+            WindowStatistics(k.window, k.rows, k.oldest_event, k.newest_event, k.newest_created, s.fingerprint)
+            for k, s in zip(kept, group, strict=True)
+        ]
+
+    def _fill_online(
+        self, group: list[WindowStatistics], versions: list[int], whole: Window
+    ) -> tuple[npt.NDArray[np.int64], PutResult]:
+        import numpy as np
+
+        counts = np.zeros(len(group), dtype=np.int64)
+        if self.online_store is None or not self.view.online:
+            return counts, PutResult(0, 0)
+        starts = np.array([to_micros(s.window.start) for s in group], dtype=np.int64)
+        version_of = np.array(versions, dtype=np.int64)
+
+        def encoded() -> Iterator[EncodedRows]:
+            import pyarrow as pa
+
+            for batch in self.offline_store.latest(history_of(self.view), whole):
+                if batch.num_rows:
+                    events = batch.column(EVENT_TIMESTAMP).cast(pa.int64()).to_numpy(zero_copy_only=False)
+                    place = np.searchsorted(starts, events, side="right") - 1
+                    counts[:] += np.bincount(place, minlength=len(group))
+                    yield self._rows.encode(batch, version_of[place])
+
+        put = self.online_store.put_many(online_table(self.project, self.view.name), encoded())
+        return counts, put
+
+    def _record_empty(self, covered: Sequence[WindowStatistics], ledger: dict[Window, LedgerEntry]) -> None:
+        """Writes down that windows without rows were looked at, where the ledger does not say so yet."""
+        known = intervals(ledger.values())
+        empty = [
+            s
+            for s in covered
+            if not s.rows
+            and s.window not in ledger
+            and not any(a <= s.window.start and s.window.end <= b for a, b in known)
+        ]
+        self.registry.record(
+            [
+                LedgerEntry(
+                    view=self.view.name,
+                    window=Window(group[0].window.start, group[-1].window.end),
+                    fingerprint="",
+                    version=0,
+                    definition_hash=self._hash,
+                    rows=0,
+                    written=0,
+                    at=datetime.now(UTC),
+                    run_id=self.run_id,
+                )
+                for group in contiguous(empty)
+            ]
+        )
+
+    def _report(self) -> None:
+        if self.progress is not None:
+            self.progress(self.view.name, self._done, self._total)

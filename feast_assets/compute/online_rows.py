@@ -1,0 +1,103 @@
+"""A view's rows on their way from Arrow into the online store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from feast_assets.definitions.feature_view import FeatureView
+from feast_assets.definitions.spec import to_micros
+from feast_assets.offline_stores.base import CREATED_TIMESTAMP, EVENT_TIMESTAMP
+from feast_assets.online_stores.base import EncodedRows
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import pyarrow as pa
+
+    from feast_assets.online_stores.codec import RowSchema
+
+
+def online_table(project: str, view: str) -> str:
+    """Returns the name of a view's table in the online store."""
+    return f"{project}.{view}"
+
+
+def version_now() -> int:
+    """Returns the version of content that is first seen now: UTC microseconds."""
+    return to_micros(datetime.now(UTC))
+
+
+@dataclass(frozen=True)
+class OnlineRows:
+    """Encodes rows of one view."""
+
+    view: FeatureView
+
+    @cached_property
+    def schema(self) -> RowSchema:
+        from feast_assets.online_stores.codec import RowSchema
+
+        return RowSchema(tuple((f.name, f.dtype) for f in self.view.features))
+
+    def encode(self, rows: pa.RecordBatch | pa.Table, versions: npt.NDArray[np.int64] | int) -> EncodedRows:
+        """Returns rows as the online store takes them.
+
+        Args:
+            rows: join keys and features in canonical Arrow types, EVENT_TIMESTAMP, CREATED_TIMESTAMP; one row per key.
+            versions: int64[n] or one number for all; of rows with equal times the one of the higher version is kept.
+        """
+        import numpy as np
+        import pyarrow as pa
+
+        from feast_assets.online_stores.codec import encode_rows
+        from feast_assets.online_stores.keys import encode_keys
+
+        table = rows if isinstance(rows, pa.Table) else pa.Table.from_batches([rows])
+        key_fields = sorted(self.view.entity_columns)
+        keys = encode_keys(
+            [f.dtype for f in key_fields],
+            [
+                table.column(f.name).combine_chunks() if f.name in table.column_names else pa.array([""] * len(table))
+                for f in key_fields
+            ],
+            [f.name for f in key_fields],
+        )
+        payloads = encode_rows(self.schema, table.select([f.name for f in self.view.features]), versions)
+        return EncodedRows(
+            keys,
+            np.asarray(_micros(table.column(EVENT_TIMESTAMP))),
+            np.asarray(_micros(table.column(CREATED_TIMESTAMP))),
+            payloads,
+        )
+
+
+def newest_per_key(rows: EncodedRows) -> EncodedRows:
+    """Returns at most one row per key, the one that newest-wins keeps."""
+    if len(set(rows.keys)) == len(rows.keys):
+        return rows
+    import numpy as np
+
+    order = sorted(
+        range(len(rows)),
+        key=lambda i: (rows.event_timestamps[i], rows.created_timestamps[i], rows.payloads[i]),
+    )
+    chosen = np.fromiter({rows.keys[i]: i for i in order}.values(), dtype=np.int64)
+    return EncodedRows(
+        [rows.keys[i] for i in chosen],
+        rows.event_timestamps[chosen],
+        rows.created_timestamps[chosen],
+        [rows.payloads[i] for i in chosen],
+    )
+
+
+def _micros(column: pa.ChunkedArray) -> npt.NDArray[np.int64]:
+    """Returns timestamps as int64 microseconds, nulls as zero."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    whole = pc.fill_null(pc.cast(column, pa.timestamp("us", "UTC")).cast(pa.int64()), 0)
+    found: npt.NDArray[np.int64] = whole.combine_chunks().to_numpy(zero_copy_only=False)
+    return found

@@ -1,0 +1,669 @@
+"""The feature store: every verb, in a few lines that hand over to the room that does it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from feast_assets.compute.results import MaterializationResult, Progress
+from feast_assets.compute.windows import intervals
+from feast_assets.config import RepoConfig, load_repo_config, make_offline_store, make_online_store, make_registry
+from feast_assets.definitions.base import Definition
+from feast_assets.definitions.batch_feature_view import BatchFeatureView
+from feast_assets.definitions.data_source import DataSource, PushMode
+from feast_assets.definitions.entity import DUMMY_ENTITY_NAME, Entity
+from feast_assets.definitions.feature_service import FeatureService
+from feast_assets.definitions.feature_view import FeatureView
+from feast_assets.definitions.label_view import LabelView
+from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
+from feast_assets.definitions.partitions import Window
+from feast_assets.definitions.project import Project
+from feast_assets.definitions.saved_dataset import SavedDataset, SavedDatasetStorage
+from feast_assets.definitions.spec import as_utc
+from feast_assets.definitions.view import BaseFeatureView
+from feast_assets.errors import ConfigError, InputError, ProjectObjectNotFoundException
+from feast_assets.registry.cache import SnapshotCache
+from feast_assets.registry.snapshot import RegistrySnapshot
+from feast_assets.user_functions import UserFunctions
+
+if TYPE_CHECKING:
+    from feast_assets.compute.materialization import Materialization
+    from feast_assets.compute.writes import Write
+    from feast_assets.deployment import Deployment, InfraDiff, Plan
+    from feast_assets.offline_stores.base import OfflineStore
+    from feast_assets.online_stores.base import OnlineStore
+    from feast_assets.registry.base import Registry
+    from feast_assets.registry.diff import RegistryDiff
+    from feast_assets.repository import RepoContents
+    from feast_assets.retrieval.job import RetrievalJob
+    from feast_assets.retrieval.online import OnlinePlan
+    from feast_assets.retrieval.response import OnlineResponse
+
+_Object = TypeVar("_Object", bound=Definition)
+Features = list[str] | FeatureService
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_PLANS_KEPT = 256
+
+
+class FeatureStore:
+    """A project's features: declared in a registry, with history in an offline store and the latest values in an
+    online store.
+
+    Args:
+        repo_path: the feature repository; the current directory when left out. Its ``feature_store.yaml`` is the
+            configuration, and relative paths start there.
+        config: a configuration instead of ``feature_store.yaml``.
+        fs_yaml_file: another file instead of ``feature_store.yaml``; not together with ``config``.
+
+    Raises:
+        ConfigError: the configuration is missing or wrong.
+
+    Times that are handed in are UTC where they do not say otherwise. Safe to share between threads.
+    """
+
+    def __init__(
+        self,
+        repo_path: str | Path | None = None,
+        config: RepoConfig | None = None,
+        fs_yaml_file: str | Path | None = None,
+    ):
+        if config is not None and fs_yaml_file is not None:
+            raise ConfigError("Give a FeatureStore config or fs_yaml_file, not both.")
+        self.repo_path = Path(repo_path) if repo_path is not None else Path.cwd()
+        if config is None:
+            config = load_repo_config(self.repo_path, None if fs_yaml_file is None else Path(fs_yaml_file))
+        self.config = config
+        self.project = config.project
+        self.registry: Registry = make_registry(config, self.repo_path)
+        self._offline_store: OfflineStore | None = None
+        self._online_store: OnlineStore | None = None
+        self._cache = SnapshotCache(self.registry, config.registry.cache_ttl_seconds)
+        self._functions = UserFunctions(self.repo_path)
+        self._plans: dict[Any, OnlinePlan] = {}
+
+    def __repr__(self) -> str:
+        return f"FeatureStore(project={self.project!r}, repo_path={str(self.repo_path)!r})"
+
+    @property
+    def offline_store(self) -> OfflineStore:
+        """The store of history."""
+        if self._offline_store is None:
+            self._offline_store = make_offline_store(self.config, self.repo_path)
+        return self._offline_store
+
+    @property
+    def online_store(self) -> OnlineStore:
+        """The store of latest values.
+
+        Raises:
+            ConfigError: the project has none.
+        """
+        if self._online_store is None:
+            self._online_store = make_online_store(self.config, self.repo_path)
+        if self._online_store is None:
+            raise ConfigError(
+                f"Project {self.project!r} has no online store: online_store is null in its configuration."
+            )
+        return self._online_store
+
+    def close(self) -> None:
+        """Releases connections. The store may be used again; it reconnects."""
+        if self._online_store is not None:
+            self._online_store.close()
+        self.registry.close()
+
+    # --- definitions
+
+    def snapshot(self) -> RegistrySnapshot:
+        """Returns the project's definitions, from the cache."""
+        return self._cache.get()
+
+    def refresh_registry(self) -> None:
+        """Reads the registry anew."""
+        self._cache.refresh()
+
+    def apply(
+        self,
+        objects: Definition | Iterable[Definition],
+        objects_to_delete: Iterable[Definition] | None = None,
+        partial: bool = True,
+        skip_feature_view_validation: bool = False,
+        no_promote: bool = False,
+    ) -> None:
+        """Registers definitions, in one transaction.
+
+        Args:
+            objects: one or more; sources of views come along by themselves.
+            objects_to_delete: removed if ``partial`` is false.
+            partial: whether what is registered and not among ``objects`` stays.
+            skip_feature_view_validation, no_promote: accepted for Feast's sake; without effect.
+
+        Raises:
+            DefinitionError: something declared cannot be right; nothing was changed.
+            ConcurrentApplyError: somebody else applied at the same time; nothing was changed.
+        """
+        self.apply_plan(self._plan(_listed(objects), list(objects_to_delete or []), partial))
+
+    def apply_repository(self) -> RegistryDiff:
+        """Makes the registry what the feature repository declares, removals included; returns what changed."""
+        plan = self._plan_repository()
+        self.apply_plan(plan)
+        return plan.registry_diff
+
+    def plan_repository(self) -> tuple[RegistryDiff, InfraDiff]:
+        """Returns what `apply_repository` would change."""
+        plan = self._plan_repository()
+        return plan.registry_diff, plan.infra_diff
+
+    def plan(
+        self, desired_repo_contents: RepoContents, skip_feature_view_validation: bool = False, progress_ctx: Any = None
+    ) -> tuple[RegistryDiff, InfraDiff, tuple[str, ...]]:
+        """Returns what making the registry what is desired would change: definitions, online tables, and the tables
+        after it."""
+        plan = self._plan(desired_repo_contents.objects(), [], partial=False)
+        return plan.registry_diff, plan.infra_diff, plan.tables
+
+    def apply_plan(self, plan: Plan) -> int:
+        """Carries out a plan and returns the registry's revision."""
+        revision = self._deployment().apply(plan)
+        self._cache.refresh()
+        return revision
+
+    def teardown(self) -> None:
+        """Removes the project: its online rows and its registry. Sources and kept results stay."""
+        self._deployment().teardown()
+        self._cache.refresh()
+
+    def _plan_repository(self) -> Plan:
+        from feast_assets.repository import load_repository
+
+        return self._plan(load_repository(self.repo_path).objects(), [], partial=False)
+
+    def _plan(self, objects: Sequence[Definition], to_delete: Sequence[Definition], partial: bool) -> Plan:
+        self._functions.remember(objects)
+        return self._deployment().plan(objects, to_delete, partial=partial)
+
+    def _deployment(self) -> Deployment:
+        from feast_assets.deployment import Deployment
+
+        return Deployment(self.project, self.registry, self.offline_store, self._online_or_none())
+
+    def _online_or_none(self) -> OnlineStore | None:
+        return None if self.config.online_store is None else self.online_store
+
+    # --- history
+
+    def get_historical_features(
+        self,
+        entity_df: Any = None,
+        features: Features | None = None,
+        full_feature_names: bool = False,
+        start_date: datetime | None = None,
+        end_date: datetime | None = None,
+        filter_by_created_timestamp: bool = False,
+    ) -> RetrievalJob:
+        """Returns the features of entities as they were known at given times.
+
+        Args:
+            entity_df: join keys and a time column, one row per wanted row: a pandas or Polars DataFrame, an Arrow
+                table, or a query in the offline store's SQL. Left out, every entity with rows between the dates, as
+                of the end.
+            features: references such as ``"view:feature"``, or a feature service.
+            full_feature_names: whether features are called ``view__feature``.
+            filter_by_created_timestamp: whether a value also must have been written by then.
+
+        Returns:
+            a job that runs when it is asked for its rows; one row per row of ``entity_df``, in its order.
+        """
+        from feast_assets.retrieval.historical import historical_job
+
+        return historical_job(
+            self._cache.fresh(),
+            self.offline_store,
+            entity_df,
+            [] if features is None else features,
+            full_feature_names=full_feature_names,
+            start_date=start_date,
+            end_date=end_date,
+            filter_by_created_timestamp=filter_by_created_timestamp,
+            udf_of=self._functions.of,
+            attach=self._functions.attach,
+            root=self.repo_path,
+        )
+
+    def create_saved_dataset(
+        self,
+        from_: RetrievalJob,
+        name: str,
+        storage: SavedDatasetStorage,
+        tags: Mapping[str, str] | None = None,
+        feature_service: FeatureService | None = None,
+        allow_overwrite: bool = False,
+    ) -> SavedDataset:
+        """Writes down the rows of a job, and registers them under a name.
+
+        Raises:
+            SavedDatasetLocationAlreadyExists: there is something at the storage's place and ``allow_overwrite`` is
+                false.
+        """
+        from feast_assets.registry.base import Changes
+
+        from_.persist(storage, allow_overwrite=allow_overwrite)
+        metadata = from_.metadata
+        dataset = SavedDataset(
+            name=name,
+            features=metadata.features,
+            join_keys=metadata.keys,
+            storage=storage,
+            full_feature_names=from_.full_feature_names,
+            tags=tags,
+            feature_service_name=feature_service.name if feature_service else None,
+            min_event_timestamp=metadata.min_event_timestamp,
+            max_event_timestamp=metadata.max_event_timestamp,
+            registry_revision=metadata.registry_revision,
+        )
+        self.registry.commit(Changes([dataset]))
+        self._cache.refresh()
+        return self.get_saved_dataset(name)
+
+    def get_saved_dataset(self, name: str) -> SavedDataset:
+        """Returns a saved dataset that can be read."""
+        from feast_assets.retrieval.saved_dataset import read_saved_dataset
+
+        dataset = self._cache.fresh().saved_dataset(name)
+        return dataset.attach(lambda: read_saved_dataset(dataset, self.repo_path))
+
+    # --- online
+
+    def get_online_features(
+        self,
+        features: Features,
+        entity_rows: Sequence[Mapping[str, Any]] | Mapping[str, Sequence[Any]],
+        full_feature_names: bool = False,
+        include_feature_view_version_metadata: bool = False,
+    ) -> OnlineResponse:
+        """Returns the latest features of entities.
+
+        Args:
+            features: references such as ``"view:feature"``, or a feature service.
+            entity_rows: join keys (and request data of on-demand views), as a list of rows or a dict of columns.
+            full_feature_names: whether features are called ``view__feature``.
+
+        Returns:
+            one row per row given, in that order. A value is null where there is none, with a status that says why.
+        """
+        return self._online_plan(features, full_feature_names).read(self.online_store, entity_rows)
+
+    async def get_online_features_async(
+        self,
+        features: Features,
+        entity_rows: Sequence[Mapping[str, Any]] | Mapping[str, Sequence[Any]],
+        full_feature_names: bool = False,
+        include_feature_view_version_metadata: bool = False,
+    ) -> OnlineResponse:
+        """As `get_online_features`, without blocking the event loop."""
+        return await self._online_plan(features, full_feature_names).read_async(self.online_store, entity_rows)
+
+    def _online_plan(self, features: Features, full_feature_names: bool) -> OnlinePlan:
+        snapshot = self._cache.get()
+        asked = ("service", features.name) if isinstance(features, FeatureService) else _hashable(features)
+        key = (snapshot.revision, asked, full_feature_names)
+        plan = self._plans.get(key) if asked is not None else None
+        if plan is None:
+            from feast_assets.retrieval.online import plan_online
+
+            plan = plan_online(
+                snapshot,
+                features,
+                project=self.project,
+                full_feature_names=full_feature_names,
+                udf_of=self._functions.of,
+            )
+            if len(self._plans) >= _PLANS_KEPT:
+                self._plans.clear()
+            if asked is not None:
+                self._plans[key] = plan
+        return plan
+
+    # --- materialization
+
+    def materialize(
+        self,
+        start_date: datetime,
+        end_date: datetime,
+        feature_views: Sequence[str] | None = None,
+        disable_event_timestamp: bool = False,
+        full_feature_names: bool = False,
+        version: str | None = None,
+        force: bool = False,
+        *,
+        progress: Progress | None = None,
+        run_id: str = "",
+    ) -> list[MaterializationResult]:
+        """Puts the latest rows between two times into the online store, whether or not it was done before.
+
+        Args:
+            start_date, end_date: both ends are inclusive.
+            feature_views: names; all that can be materialized when left out.
+            disable_event_timestamp: all of history until now, whatever the dates.
+            progress: called as windows are done.
+            run_id: who runs it, for the ledger.
+
+        Raises:
+            InputError: the start is after the end, or a view cannot be materialized.
+        """
+        start, end = as_utc(start_date), as_utc(end_date)
+        if disable_event_timestamp:
+            start, end = _EPOCH, datetime.now(UTC)
+        if start > end:
+            raise InputError(f"start_date {start.isoformat()} is after end_date {end.isoformat()}; exchange them.")
+        return [
+            self._materialization(view, progress, run_id).run_between(start, end)
+            for view in self._views_to_materialize(feature_views)
+        ]
+
+    def materialize_incremental(
+        self,
+        end_date: datetime,
+        feature_views: Sequence[str] | None = None,
+        full_feature_names: bool = False,
+        version: str | None = None,
+        force: bool = False,
+        *,
+        progress: Progress | None = None,
+        run_id: str = "",
+    ) -> list[MaterializationResult]:
+        """Puts into the online store what is missing there, or has changed in its source or definition, up to a time.
+
+        What is missing is known as a set of windows: a gap or a failed window is found and filled, whatever came
+            after it.
+
+        Args:
+            end_date: inclusive; may lie in the future.
+            feature_views, progress, run_id: as in `materialize`.
+        """
+        return [
+            self._materialization(view, progress, run_id).run_stale(as_utc(end_date))
+            for view in self._views_to_materialize(feature_views)
+        ]
+
+    def materialize_windows(
+        self,
+        feature_view: str,
+        windows: Sequence[Window] | None,
+        *,
+        run_id: str = "",
+        progress: Progress | None = None,
+    ) -> MaterializationResult:
+        """Runs certain windows of one view, whether or not they were run before.
+
+        Args:
+            windows: in any order, none overlapping another; neighbouring ones run in one pass. None: the whole, for
+                views without partitions.
+        """
+        from feast_assets.offline_stores.base import ALWAYS
+
+        (view,) = self._views_to_materialize([feature_view])
+        return self._materialization(view, progress, run_id).run_windows([ALWAYS] if windows is None else windows)
+
+    def materialization_intervals(self, feature_view: str) -> list[tuple[datetime, datetime]]:
+        """Returns what of time is materialized, as ``[start, end)`` intervals in order, from the ledger."""
+        return intervals(self.registry.ledger(self._cache.fresh().feature_view(feature_view).name))
+
+    def _views_to_materialize(self, names: Sequence[str] | None) -> list[FeatureView]:
+        snapshot = self._cache.fresh()
+        if names is None:
+            return [v for v in snapshot.feature_views if v.enabled and (v.materializable or _keeps_result(v))]
+        if isinstance(names, str):
+            raise InputError(f"feature_views must be a list of names, such as [{names!r}].")
+        chosen = [snapshot.feature_view(n) for n in names]
+        for view in chosen:
+            if isinstance(view, LabelView):
+                raise InputError(f"Label view {view.name!r} cannot be materialized; its rows come by push.")
+            if not view.enabled:
+                raise InputError(f"Feature view {view.name!r} is disabled.")
+            if not (view.materializable or _keeps_result(view)):
+                raise InputError(
+                    f"Feature view {view.name!r} is not online (online=False), so there is nothing to materialize."
+                )
+        return chosen
+
+    def _materialization(self, view: FeatureView, progress: Progress | None, run_id: str) -> Materialization:
+        from feast_assets.compute.materialization import Materialization
+
+        return Materialization(
+            self.project,
+            self._functions.attach(view),
+            self.registry,
+            self.offline_store,
+            self._online_or_none(),
+            run_id,
+            progress,
+        )
+
+    # --- rows that are handed in
+
+    def push(
+        self,
+        push_source_name: str,
+        df: Any,
+        allow_registry_cache: bool = True,
+        to: PushMode = PushMode.ONLINE,
+        transform_on_write: bool = True,
+    ) -> None:
+        """Hands rows to every view of a push source.
+
+        Everything is checked before anything is written. Offline rows are written before online ones.
+
+        Args:
+            df: a DataFrame (pandas or Polars), an Arrow table, a dict of lists, or a list of dicts. Online needs
+                join keys, features and event time; offline needs just the columns of the batch source.
+            to: online, offline, or both.
+
+        Raises:
+            PushSourceNotFoundException: there is no such push source, or no view uses it.
+            InputError: the rows do not fit; nothing was written.
+        """
+        write = self._pushed(push_source_name, df, allow_registry_cache, to)
+        write.offline()
+        write.online()
+
+    async def push_async(
+        self,
+        push_source_name: str,
+        df: Any,
+        allow_registry_cache: bool = True,
+        to: PushMode = PushMode.ONLINE,
+        transform_on_write: bool = True,
+    ) -> None:
+        """As `push`; the online write does not block the event loop, the offline one runs in a thread."""
+        import asyncio
+
+        write = await asyncio.to_thread(self._pushed, push_source_name, df, allow_registry_cache, to)
+        await asyncio.to_thread(write.offline)
+        await write.online_async()
+
+    def write_to_online_store(
+        self,
+        feature_view_name: str,
+        df: Any = None,
+        inputs: Any = None,
+        allow_registry_cache: bool = True,
+        transform_on_write: bool = True,
+    ) -> None:
+        """Puts rows of one view into the online store; what is newer there stays.
+
+        Args:
+            df: rows as `push` takes them.
+            inputs: the same under Feast's other name; not both.
+        """
+        self._written(feature_view_name, df, inputs, allow_registry_cache).online()
+
+    async def write_to_online_store_async(
+        self, feature_view_name: str, df: Any = None, inputs: Any = None, allow_registry_cache: bool = True
+    ) -> None:
+        """As `write_to_online_store`, without blocking the event loop."""
+        await self._written(feature_view_name, df, inputs, allow_registry_cache).online_async()
+
+    def write_to_offline_store(
+        self, feature_view_name: str, df: Any, allow_registry_cache: bool = True, reorder_columns: bool = True
+    ) -> None:
+        """Appends rows to a view's batch source, whose columns they must have.
+
+        Args:
+            reorder_columns: whether the columns may come in another order than the source's.
+        """
+        view = self._registered(allow_registry_cache).feature_view(feature_view_name)
+        self._write(f"write_to_offline_store to {feature_view_name!r}").add_offline(view, df, reorder_columns).offline()
+
+    def _pushed(self, name: str, df: Any, allow_registry_cache: bool, to: PushMode) -> Write:
+        from feast_assets.compute.writes import views_of_push_source
+
+        views = views_of_push_source(self._registered(allow_registry_cache), name)
+        write = self._write(f"push to {name!r}")
+        if to is not PushMode.OFFLINE:
+            for view in views:
+                if view.online:
+                    write.add_online(view, df)
+        if to is not PushMode.ONLINE:
+            write.add_offline(views[0], df, reorder_columns=True)
+        return write
+
+    def _written(self, name: str, df: Any, inputs: Any, allow_registry_cache: bool) -> Write:
+        if (df is None) == (inputs is None):
+            raise InputError(f"write_to_online_store to {name!r}: give one of df and inputs.")
+        view = self._registered(allow_registry_cache).feature_view(name)
+        return self._write(f"write_to_online_store to {name!r}").add_online(view, inputs if df is None else df)
+
+    def _write(self, what: str) -> Write:
+        from feast_assets.compute.writes import Write
+
+        return Write(self.project, lambda: self.offline_store, lambda: self.online_store, what)
+
+    def _registered(self, allow_cache: bool) -> RegistrySnapshot:
+        return self._cache.get() if allow_cache else self._cache.fresh()
+
+    # --- what is registered
+
+    def get_project(self, name: str | None = None) -> Project:
+        """Returns the project's object; one without description if none was declared."""
+        if name not in (None, self.project):
+            raise ProjectObjectNotFoundException(str(name), known=[self.project])
+        return self._cache.fresh().project_object() or Project(name=self.project)
+
+    def get_entity(self, name: str, allow_registry_cache: bool = False) -> Entity:
+        """Returns an entity by name."""
+        return self._registered(allow_registry_cache).entity(name)
+
+    def get_data_source(self, name: str) -> DataSource:
+        """Returns a data source by name."""
+        return self._cache.fresh().data_source(name)
+
+    def get_feature_view(self, name: str, allow_registry_cache: bool = False) -> FeatureView:
+        """Returns a feature view (batch and label views included) by name."""
+        return _shown(self._registered(allow_registry_cache).feature_view(name))
+
+    def get_label_view(self, name: str, allow_registry_cache: bool = False) -> LabelView:
+        """Returns a label view by name."""
+        view = self._registered(allow_registry_cache).feature_view(name)
+        if not isinstance(view, LabelView):
+            raise InputError(f"Feature view {name!r} is not a label view.")
+        return view
+
+    def get_on_demand_feature_view(self, name: str, allow_registry_cache: bool = False) -> OnDemandFeatureView:
+        """Returns an on-demand feature view by name."""
+        return self._registered(allow_registry_cache).on_demand_feature_view(name)
+
+    def get_feature_service(self, name: str, allow_cache: bool = False) -> FeatureService:
+        """Returns a feature service by name."""
+        return self._registered(allow_cache).feature_service(name)
+
+    def list_projects(self, allow_cache: bool = False, tags: Mapping[str, str] | None = None) -> list[Project]:
+        """Returns the project that this store is of."""
+        return _tagged([self.get_project()], tags)
+
+    def list_entities(self, allow_cache: bool = False, tags: Mapping[str, str] | None = None) -> list[Entity]:
+        """Returns entities by name, without the one of views that have none."""
+        return _tagged([e for e in self._registered(allow_cache).entities if e.name != DUMMY_ENTITY_NAME], tags)
+
+    def list_data_sources(self, allow_cache: bool = False, tags: Mapping[str, str] | None = None) -> list[DataSource]:
+        """Returns data sources by name."""
+        return _tagged(self._registered(allow_cache).data_sources, tags)
+
+    def list_feature_views(self, allow_cache: bool = False, tags: Mapping[str, str] | None = None) -> list[FeatureView]:
+        """Returns feature views by name, batch feature views included."""
+        return _tagged([_shown(v) for v in self._registered(allow_cache).feature_views], tags)
+
+    def list_batch_feature_views(
+        self, allow_cache: bool = False, tags: Mapping[str, str] | None = None
+    ) -> list[BatchFeatureView]:
+        """Returns batch feature views by name."""
+        return [v for v in self.list_feature_views(allow_cache, tags) if isinstance(v, BatchFeatureView)]
+
+    def list_label_views(self, allow_cache: bool = False, tags: Mapping[str, str] | None = None) -> list[LabelView]:
+        """Returns label views by name."""
+        return _tagged(self._registered(allow_cache).label_views, tags)
+
+    def list_on_demand_feature_views(
+        self, allow_cache: bool = False, tags: Mapping[str, str] | None = None
+    ) -> list[OnDemandFeatureView]:
+        """Returns on-demand feature views by name."""
+        return _tagged(self._registered(allow_cache).on_demand_feature_views, tags)
+
+    def list_all_feature_views(
+        self, allow_cache: bool = False, tags: Mapping[str, str] | None = None
+    ) -> list[BaseFeatureView]:
+        """Returns views of every kind."""
+        return [
+            *self.list_feature_views(allow_cache, tags),
+            *self.list_label_views(allow_cache, tags),
+            *self.list_on_demand_feature_views(allow_cache, tags),
+        ]
+
+    def list_feature_services(self, tags: Mapping[str, str] | None = None) -> list[FeatureService]:
+        """Returns feature services by name."""
+        return _tagged(self._cache.fresh().feature_services, tags)
+
+    def list_saved_datasets(
+        self, allow_cache: bool = False, tags: Mapping[str, str] | None = None
+    ) -> list[SavedDataset]:
+        """Returns saved datasets by name."""
+        return _tagged(self._registered(allow_cache).saved_datasets, tags)
+
+
+def _shown(view: FeatureView) -> FeatureView:
+    """Returns a view as users see it: without the entity of views that have none."""
+    if not view.entityless:
+        return view
+    shown = copy(view)
+    shown.entities = []
+    return shown
+
+
+def _tagged(objects: Sequence[_Object], tags: Mapping[str, str] | None) -> list[_Object]:
+    """Returns the objects that have all the tags."""
+    return [o for o in objects if all(o.tags.get(k) == v for k, v in (tags or {}).items())]
+
+
+def _listed(objects: Definition | Iterable[Definition]) -> list[Definition]:
+    listed = [objects] if isinstance(objects, Definition) else list(objects)
+    for each in listed:
+        if not isinstance(each, Definition):
+            raise InputError(f"apply takes definitions such as Entity and FeatureView, not {each!r}.")
+    return listed
+
+
+def _keeps_result(view: FeatureView) -> bool:
+    return isinstance(view, BatchFeatureView) and view.keeps_result
+
+
+def _hashable(features: Any) -> Any:
+    return (
+        tuple(features)
+        if isinstance(features, (list, tuple)) and all(isinstance(f, str) for f in features)
+        else id(features)
+    )

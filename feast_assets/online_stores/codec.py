@@ -1,0 +1,25 @@
+"""The row codec: Arrow columns to payloads, and payloads to columns.
+
+`feast_assets.online_stores.row_schema` says what a payload is made of. Encoding needs Arrow, decoding does not, so
+`encode_rows` loads its half when it is called.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from feast_assets.online_stores.column import NOT_FOUND, NULL_VALUE, PRESENT, Column
+from feast_assets.online_stores.row_decoder import RowDecoder, reads_as
+from feast_assets.online_stores.row_schema import RowSchema
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["NOT_FOUND", "NULL_VALUE", "PRESENT", "Column", "RowDecoder", "RowSchema", "encode_rows", "reads_as"]
+
+
+def encode_rows(schema: RowSchema, columns: pa.RecordBatch | pa.Table) -> list[bytes]:
+    """Returns one payload per row; see `feast_assets.online_stores.row_encoder.encode_rows`."""
+    from feast_assets.online_stores import row_encoder
+
+    return row_encoder.encode_rows(schema, columns)

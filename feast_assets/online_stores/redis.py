@@ -1,0 +1,311 @@
+"""Redis: the online store of many machines.
+
+A row is one string value under ``fa:<length of the table's name>:<table>:<entity key>``: 16 bytes of event and created timestamp, then the
+payload. The timestamps are big-endian with the sign bit flipped, so values compare as their bytes do, which is what the
+server-side script relies on to keep the newest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import weakref
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, field_validator, model_validator
+
+from feast_assets.errors import OnlineRowError, StoreUnavailableError
+from feast_assets.online_stores.base import EncodedRows, OnlineRead, OnlineStore, PutResult, StoredRows
+from feast_assets.online_stores.redis_connection import RedisAddress, parse_connection_string
+from feast_assets.online_stores.unsupported import refuse_unsupported
+
+try:
+    import redis
+    import redis.asyncio
+    from redis.exceptions import NoScriptError, RedisError
+except ImportError as error:
+    raise ImportError("The redis online store needs the redis package: pip install 'feast-assets[redis]'.") from error
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_KEYS_PER_SCRIPT = 1000
+_SCRIPTS_PER_ROUND_TRIP = 8
+_KEYS_PER_UNLINK = 1000
+_HEADER_WIDTH = 16
+_NO_HEADER = bytes(_HEADER_WIDTH)
+_SIGN = np.uint64(1 << 63)
+
+# The keys of one script, and its arguments.
+_Script = tuple[list[bytes], list[bytes]]
+
+# Lua compares strings by the server's locale, and its numbers are doubles; so timestamps are compared as four exact
+# 32 bit numbers, and payloads byte by byte, which only happens where both timestamps are equal.
+_PUT_SCRIPT = """
+local unpack_header, byte = struct.unpack, string.byte
+local function newer(a, b)
+  if a == b then return false end
+  local a1, a2, a3, a4 = unpack_header('>I4I4I4I4', a)
+  local b1, b2, b3, b4 = unpack_header('>I4I4I4I4', b)
+  if a1 ~= b1 then return a1 > b1 end
+  if a2 ~= b2 then return a2 > b2 end
+  if a3 ~= b3 then return a3 > b3 end
+  if a4 ~= b4 then return a4 > b4 end
+  for i = 17, math.min(#a, #b) do
+    local x, y = byte(a, i), byte(b, i)
+    if x ~= y then return x > y end
+  end
+  return #a > #b
+end
+local stored = redis.call('MGET', unpack(KEYS))
+local ttl = tonumber(ARGV[1])
+local changed, n = {}, 0
+for i = 1, #KEYS do
+  local old, new = stored[i], ARGV[i + 1]
+  if not old or newer(new, old) then
+    n = n + 1
+    if ttl > 0 then
+      redis.call('SET', KEYS[i], new, 'EX', ttl)
+    else
+      changed[2 * n - 1], changed[2 * n] = KEYS[i], new
+    end
+  end
+end
+if ttl <= 0 and n > 0 then redis.call('MSET', unpack(changed)) end
+return n
+"""
+# Redis names scripts by this digest; it protects nothing.
+_PUT_SHA = hashlib.sha1(_PUT_SCRIPT.encode(), usedforsecurity=False).hexdigest()
+
+
+class RedisOnlineStoreConfig(BaseModel):
+    """The ``online_store`` section of ``feature_store.yaml`` for Redis.
+
+    Attributes:
+        connection_string: ``host:port`` and options, comma-separated: ``localhost:6379,ssl=true,password=...``. Options:
+            ``db``, ``username``, ``password``, ``ssl``, ``ssl_ca_certs``, ``ssl_certfile``, ``ssl_keyfile``, ``ssl_cert_reqs``,
+            ``socket_timeout`` and ``socket_connect_timeout`` (seconds), ``max_connections``, ``client_name``.
+        key_ttl_seconds: how long Redis keeps a row after it was written; None is for ever.
+    """
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    type: Literal["redis"] = "redis"
+    redis_type: Literal["redis"] = "redis"
+    connection_string: SecretStr = SecretStr("localhost:6379")
+    key_ttl_seconds: int | None = Field(default=None, gt=0)
+
+    _address: RedisAddress = PrivateAttr()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_feast_defaults(cls, values: Any) -> Any:
+        if isinstance(values, dict) and (kind := values.get("redis_type")) in ("redis_cluster", "redis_sentinel"):
+            raise ValueError(f"redis_type {kind!r} is not supported yet; use 'redis', a single server.")
+        defaults = {
+            "client": None,
+            "sentinel_master": "mymaster",
+            "full_scan_for_deletion": True,
+            "skip_dedup": False,
+        }
+        return refuse_unsupported(values, "The redis online store", defaults)
+
+    @field_validator("connection_string")
+    @classmethod
+    def _readable(cls, value: SecretStr) -> SecretStr:
+        parse_connection_string(value.get_secret_value())
+        return value
+
+    def model_post_init(self, context: Any, /) -> None:
+        self._address = parse_connection_string(self.connection_string.get_secret_value())
+
+    @property
+    def address(self) -> RedisAddress:
+        """Where the server is and how to connect."""
+        return self._address
+
+
+class RedisOnlineStore(OnlineStore):
+    """The latest row per key in a Redis server.
+
+    ``put_many`` is atomic for each thousand rows; a put that fails half-way is made whole by putting the same rows again. ``get_many`` is one
+    ``MGET`` for all tables. When a connection breaks while rows are put, they may have been written before the
+    connection is tried again, and then count as ignored.
+    """
+
+    config_class: ClassVar[type[RedisOnlineStoreConfig]] = RedisOnlineStoreConfig
+
+    def __init__(self, config: RedisOnlineStoreConfig, root: Path | None = None):
+        """Creates the store without connecting. ``root`` is there for all stores alike; this one has no files."""
+        self._address = config.address
+        self._ttl = config.key_ttl_seconds or 0
+        self._client: redis.Redis = redis.Redis(**self._address.client_arguments())
+        self._async_clients: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Any] = weakref.WeakKeyDictionary()
+
+    def __repr__(self) -> str:
+        return f"RedisOnlineStore({self._address.host_port!r})"
+
+    def setup(self, tables: Iterable[str]) -> None:
+        """Checks that the server answers; tables need no preparation."""
+        with self._mapped_errors():
+            self._client.ping()
+
+    def put_many(self, table: str, batches: Iterable[EncodedRows]) -> PutResult:
+        written = total = 0
+        for scripts in self._script_groups(table, batches):
+            total += sum(len(keys) for keys, _ in scripts)
+            with self._mapped_errors():
+                written += sum(self._run_scripts(scripts))
+        return PutResult(written, total - written)
+
+    async def put_many_async(self, table: str, batches: Iterable[EncodedRows]) -> PutResult:
+        written = total = 0
+        for scripts in self._script_groups(table, batches):
+            total += sum(len(keys) for keys, _ in scripts)
+            with self._mapped_errors():
+                written += sum(await self._run_scripts_async(scripts))
+        return PutResult(written, total - written)
+
+    def get_many(self, reads: Sequence[OnlineRead]) -> list[StoredRows]:
+        keys = [_prefix(read.table) + key for read in reads for key in read.keys]
+        with self._mapped_errors():
+            values = self._client.mget(keys) if keys else []
+        return self._split(reads, values)
+
+    async def get_many_async(self, reads: Sequence[OnlineRead]) -> list[StoredRows]:
+        keys = [_prefix(read.table) + key for read in reads for key in read.keys]
+        with self._mapped_errors():
+            values = await self._async_client().mget(keys) if keys else []
+        return self._split(reads, values)
+
+    def delete(self, table: str, keys: Sequence[bytes]) -> None:
+        prefix = _prefix(table)
+        with self._mapped_errors():
+            for at in range(0, len(keys), _KEYS_PER_UNLINK):
+                self._client.unlink(*[prefix + key for key in keys[at : at + _KEYS_PER_UNLINK]])
+
+    def drop(self, tables: Iterable[str]) -> None:
+        with self._mapped_errors():
+            for table in tables:
+                chunk: list[bytes] = []
+                for key in self._client.scan_iter(match=_glob(_prefix(table)), count=_KEYS_PER_UNLINK):
+                    chunk.append(key)
+                    if len(chunk) == _KEYS_PER_UNLINK:
+                        self._client.unlink(*chunk)
+                        chunk = []
+                if chunk:
+                    self._client.unlink(*chunk)
+
+    def close(self) -> None:
+        self._client.close()
+
+    async def aclose(self) -> None:
+        client = self._async_clients.pop(asyncio.get_running_loop(), None)
+        if client is not None:
+            await client.aclose()
+
+    def _async_client(self) -> Any:
+        # A connection belongs to the event loop that opened it.
+        loop = asyncio.get_running_loop()
+        client = self._async_clients.get(loop)
+        if client is None:
+            client = self._async_clients[loop] = redis.asyncio.Redis(**self._address.client_arguments())
+        return client
+
+    def _script_groups(self, table: str, batches: Iterable[EncodedRows]) -> Iterator[list[_Script]]:
+        """Yields what one round trip carries: several scripts' keys and arguments."""
+        prefix = _prefix(table)
+        ttl = str(self._ttl).encode()
+        scripts: list[_Script] = []
+        for batch in batches:
+            headers = _headers(batch.event_timestamps, batch.created_timestamps)
+            for at in range(0, len(batch), _KEYS_PER_SCRIPT):
+                until = at + _KEYS_PER_SCRIPT
+                values = map(bytes.__add__, headers[at:until], batch.payloads[at:until])
+                scripts.append(([prefix + key for key in batch.keys[at:until]], [ttl, *values]))
+                if len(scripts) == _SCRIPTS_PER_ROUND_TRIP:
+                    yield scripts
+                    scripts = []
+        if scripts:
+            yield scripts
+
+    def _run_scripts(self, scripts: Sequence[_Script]) -> list[int]:
+        results = self._pipeline(self._client, scripts).execute(raise_on_error=False)
+        if any(isinstance(result, NoScriptError) for result in results):
+            # The server was restarted or its scripts were flushed. Those that ran change nothing when run again, but
+            # only the others are, so that the counts stay right.
+            self._client.script_load(_PUT_SCRIPT)
+            again = [s for s, result in zip(scripts, results, strict=True) if isinstance(result, NoScriptError)]
+            rest = [result for result in results if not isinstance(result, NoScriptError)]
+            results = rest + self._pipeline(self._client, again).execute(raise_on_error=False)
+        return _counts(results)
+
+    async def _run_scripts_async(self, scripts: Sequence[_Script]) -> list[int]:
+        client = self._async_client()
+        results = await self._pipeline(client, scripts).execute(raise_on_error=False)
+        if any(isinstance(result, NoScriptError) for result in results):
+            await client.script_load(_PUT_SCRIPT)
+            again = [s for s, result in zip(scripts, results, strict=True) if isinstance(result, NoScriptError)]
+            rest = [result for result in results if not isinstance(result, NoScriptError)]
+            results = rest + await self._pipeline(client, again).execute(raise_on_error=False)
+        return _counts(results)
+
+    @staticmethod
+    def _pipeline(client: Any, scripts: Sequence[_Script]) -> Any:
+        pipeline = client.pipeline(transaction=False)
+        for keys, arguments in scripts:
+            pipeline.evalsha(_PUT_SHA, len(keys), *keys, *arguments)
+        return pipeline
+
+    def _split(self, reads: Sequence[OnlineRead], values: Sequence[bytes | None]) -> list[StoredRows]:
+        if any(value is not None and len(value) < _HEADER_WIDTH for value in values):
+            raise OnlineRowError(f"Redis at {self._address.host_port} holds a value that this package did not write.")
+        headers = b"".join([_NO_HEADER if value is None else value[:_HEADER_WIDTH] for value in values])
+        stamps = (np.frombuffer(headers, ">u8").astype(np.uint64) ^ _SIGN).view(np.int64).reshape(-1, 2)
+        missing = [at for at, value in enumerate(values) if value is None]
+        if missing:
+            stamps[missing] = 0
+        results, at = [], 0
+        for read in reads:
+            until = at + len(read.keys)
+            payloads = [None if value is None else value[_HEADER_WIDTH:] for value in values[at:until]]
+            results.append(StoredRows(stamps[at:until, 0], stamps[at:until, 1], payloads))
+            at = until
+        return results
+
+    @contextmanager
+    def _mapped_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (RedisError, OSError) as error:
+            raise StoreUnavailableError(
+                f"Redis at {self._address.host_port} cannot be used: {self._address.without_secrets(str(error))}"
+            ) from None
+
+
+def _prefix(table: str) -> bytes:
+    # The length first: no table's prefix can be the beginning of another's.
+    name = table.encode("utf-8", "surrogatepass")
+    return b"fa:%d:%b:" % (len(name), name)
+
+
+def _glob(prefix: bytes) -> bytes:
+    escaped = b"".join(b"\\" + bytes([c]) if bytes([c]) in b"*?[]^-\\" else bytes([c]) for c in prefix)
+    return escaped + b"*"
+
+
+def _headers(event: NDArray[np.int64], created: NDArray[np.int64]) -> list[bytes]:
+    stamps = np.stack([event, created], axis=1).astype(np.int64).view(np.uint64) ^ _SIGN
+    values: list[bytes] = stamps.astype(">u8").view(f"V{_HEADER_WIDTH}").ravel().tolist()
+    return values
+
+
+def _counts(results: Sequence[Any]) -> list[int]:
+    for result in results:
+        if isinstance(result, Exception):
+            raise result
+    return [int(result) for result in results]

@@ -1,0 +1,143 @@
+"""Arrow columns to payloads; the layout is `feast_assets.online_stores.row_schema`'s."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from feast_assets.errors import InputError, suggest
+from feast_assets.online_stores.packing import (
+    binary_lengths,
+    binary_of_records,
+    binary_of_slices,
+    joined_rows,
+    split_records,
+)
+from feast_assets.online_stores.row_schema import FIXED_CODES, Kind, RowSchema
+from feast_assets.types.arrow import is_canonical, to_arrow_type
+from feast_assets.types.feast_type import Array, Bool, FeastType, Set, UnixTimestamp
+from feast_assets.types.storage import to_storage
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# Rows that are encoded at a time: the working set stays in the processor's cache.
+_CHUNK_ROWS = 16_384
+_MAX_VARIABLE_BYTES = 2**32 - 1
+
+
+def encode_rows(schema: RowSchema, columns: pa.RecordBatch | pa.Table) -> list[bytes]:
+    """Returns one payload per row.
+
+    Args:
+        schema: the fields to encode.
+        columns: holds at least the schema's fields, in any order, each in its canonical Arrow type.
+
+    Raises:
+        InputError: a column is missing or of another Arrow type, or a row is larger than 4 GiB.
+    """
+    table = columns if isinstance(columns, pa.Table) else pa.Table.from_batches([columns])
+    for name, feast_type in schema.fields:
+        place = table.schema.get_field_index(name)
+        if place < 0:
+            raise InputError(f"Rows to encode have no single column {name!r}. {suggest(name, table.column_names)}")
+        found = table.schema.field(place).type
+        if not is_canonical(found, feast_type):
+            raise InputError(
+                f"Column {name!r} of rows to encode should be {to_arrow_type(feast_type)} for {feast_type}, not {found}."
+            )
+    if not schema.fields:
+        return [schema.schema_id.to_bytes(4, "little")] * table.num_rows
+    payloads: list[bytes] = []
+    for batch in table.select([name for name, _ in schema.fields]).to_batches(max_chunksize=_CHUNK_ROWS):
+        payloads += _encode(schema, batch)
+    return payloads
+
+
+def _encode(schema: RowSchema, batch: pa.RecordBatch) -> list[bytes]:
+    rows = batch.num_rows
+    records = np.zeros(rows, schema.dtype)
+    records["id"] = schema.schema_id
+    variable: list[pa.Array] = []
+    ends = np.zeros(rows, np.int64)
+    for place, (_, feast_type) in enumerate(schema.fields):
+        column = batch.column(place)
+        if column.null_count:
+            nulls = column.is_null().cast(pa.uint8()).to_numpy()
+            records["nulls"][:, place // 8] |= nulls << np.uint8(place % 8)
+        kind = schema.kinds[place]
+        if kind is Kind.FIXED:
+            records[str(place)] = _fixed(column, feast_type)
+            continue
+        for part in _variable(column, kind, feast_type):
+            variable.append(part)
+            ends += binary_lengths(part)
+        if rows and ends.max() > _MAX_VARIABLE_BYTES:
+            raise InputError("A row to encode is larger than 4 GiB.")
+        records[str(place)] = ends
+    if not variable:
+        return split_records(records)
+    return joined_rows([binary_of_records(records), *variable])
+
+
+def _fixed(column: pa.Array, feast_type: FeastType) -> NDArray[Any]:
+    if feast_type == UnixTimestamp:
+        column = column.cast(pa.int64())
+    elif feast_type == Bool:
+        column = column.cast(pa.uint8())
+    if column.null_count:
+        # What Arrow keeps under a null is arbitrary; equal rows must have equal payloads.
+        column = column.fill_null(0)
+    values: NDArray[Any] = column.to_numpy(zero_copy_only=False)
+    return values
+
+
+def _variable(column: pa.Array, kind: Kind, feast_type: FeastType) -> Iterator[pa.Array]:
+    """Yields large-binary columns without nulls that, one after another, are the field's bytes."""
+    if kind is Kind.VECTOR:
+        assert isinstance(feast_type, (Array, Set))
+        yield from _vector(column, feast_type.base_type)
+        return
+    if kind is Kind.NESTED:
+        column = pa.array([_nested(v) for v in to_storage(column, feast_type).to_pylist()], pa.large_binary())
+    else:
+        column = column.cast(pa.large_binary())
+    yield column.fill_null(b"") if column.null_count else column
+
+
+def _vector(column: pa.Array, item_type: FeastType) -> Iterator[pa.Array]:
+    lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False).astype(np.int64)
+    offsets = np.zeros(len(column) + 1, np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    items = column.flatten()
+    values = np.ascontiguousarray(_fixed(items, item_type), FIXED_CODES[item_type])
+    missing = items.is_null().cast(pa.uint8()).to_numpy(zero_copy_only=False)
+    missing_before = np.concatenate([[0], np.cumsum(missing, dtype=np.int64)])
+    has_missing = missing_before[offsets[1:]] > missing_before[offsets[:-1]]
+
+    present = column.is_valid().to_numpy(zero_copy_only=False).astype(np.int64)
+    yield binary_of_slices(
+        np.concatenate([[0], np.cumsum(present)]), has_missing[present.astype(bool)].astype(np.uint8)
+    )
+    yield binary_of_slices(offsets * values.itemsize, values.view(np.uint8))
+    if items.null_count:
+        ends = np.concatenate([[0], np.cumsum(np.where(has_missing, lengths, 0))])
+        yield binary_of_slices(ends, missing[np.repeat(has_missing, lengths)].astype(np.uint8))
+
+
+def _nested(value: Any) -> bytes | None:
+    if value is None:
+        return None
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_base64).encode()
+
+
+def _base64(value: Any) -> str:
+    if not isinstance(value, bytes):
+        raise TypeError(f"{type(value).__name__} is not a stored value.")
+    return base64.b64encode(value).decode("ascii")

@@ -1,0 +1,205 @@
+"""SQLite: the online store of one machine, safe for many threads and processes.
+
+Each table of the store is a table of the file, ordered by key. The file is in write-ahead mode: readers never wait for a
+writer, and writers wait for each other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import string
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from itertools import chain
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from feast_assets.errors import StoreUnavailableError
+from feast_assets.online_stores.base import EncodedRows, OnlineRead, OnlineStore, PutResult, StoredRows
+from feast_assets.online_stores.sqlite_pool import SqlitePool
+from feast_assets.online_stores.unsupported import refuse_unsupported
+
+_PLAIN_CHARACTERS = frozenset(string.ascii_lowercase + string.digits + "_-.")
+
+_ROWS_PER_UPSERT = 128
+_KEYS_PER_SELECT = 1024
+
+
+class SqliteOnlineStoreConfig(BaseModel):
+    """The ``online_store`` section of ``feature_store.yaml`` for SQLite.
+
+    Attributes:
+        path: the database file, relative to the repository.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    type: Literal["sqlite"] = "sqlite"
+    path: str = "data/online.db"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_feast_defaults(cls, values: Any) -> Any:
+        return refuse_unsupported(
+            values,
+            "The sqlite online store",
+            {
+                "text_search_enabled": False,
+                "enable_openai_compatible_store": False,
+                "vector_enabled": False,
+                "similarity": "cosine",
+            },
+        )
+
+
+class SqliteOnlineStore(OnlineStore):
+    """The latest row per key in a SQLite file.
+
+    ``put_many`` is one transaction whatever its size. ``setup`` creates the file and its directory; a table that rows are put
+    into is created when it is missing.
+    """
+
+    config_class: ClassVar[type[SqliteOnlineStoreConfig]] = SqliteOnlineStoreConfig
+
+    def __init__(self, config: SqliteOnlineStoreConfig, root: Path):
+        """Creates the store without touching the disk.
+
+        Args:
+            config: names the file.
+            root: the directory that a relative path starts from.
+        """
+        self._path = Path(root) / config.path
+        self._pool = SqlitePool(self._path)
+
+    def __repr__(self) -> str:
+        return f"SqliteOnlineStore({str(self._path)!r})"
+
+    def setup(self, tables: Iterable[str]) -> None:
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreUnavailableError(f"Cannot create the directory of online store {self._path}: {error}") from error
+        with self._pool.writing() as connection:
+            for table in tables:
+                connection.execute(_create(table))
+
+    def put_many(self, table: str, batches: Iterable[EncodedRows]) -> PutResult:
+        result = PutResult(0, 0)
+        remaining = iter(batches)
+        # The first batch is made before the transaction begins, so that a slow source does not hold off other writers.
+        first = next(remaining, None)
+        if first is None:
+            return result
+        with self._pool.writing() as connection:
+            connection.execute(_create(table))
+            for batch in chain([first], remaining):
+                written = _upsert(connection, table, batch)
+                result += PutResult(written, len(batch) - written)
+        return result
+
+    def get_many(self, reads: Sequence[OnlineRead]) -> list[StoredRows]:
+        with self._pool.reading() as connection:
+            return [_select(connection, read) for read in reads]
+
+    def delete(self, table: str, keys: Sequence[bytes]) -> None:
+        with self._pool.writing() as connection:
+            if _exists(connection, table):
+                connection.executemany(f"DELETE FROM {_quoted(table)} WHERE key = ?", [(key,) for key in keys])
+
+    def drop(self, tables: Iterable[str]) -> None:
+        if not self._path.exists():
+            return
+        with self._pool.writing() as connection:
+            for table in tables:
+                connection.execute(f"DROP TABLE IF EXISTS {_quoted(table)}")
+
+    async def put_many_async(self, table: str, batches: Iterable[EncodedRows]) -> PutResult:
+        return await asyncio.to_thread(self.put_many, table, batches)
+
+    async def get_many_async(self, reads: Sequence[OnlineRead]) -> list[StoredRows]:
+        return await asyncio.to_thread(self.get_many, reads)
+
+    def close(self) -> None:
+        self._pool.close()
+
+
+def _quoted(table: str) -> str:
+    """Returns the quoted name of a table in the file.
+
+    SQLite ignores the case of ASCII letters, and reserves names of its own; a prefix and escapes keep every name apart.
+    """
+    safe = "".join(c if c in _PLAIN_CHARACTERS else "%" + c.encode("utf-8", "surrogatepass").hex() + "%" for c in table)
+    return f'"rows_{safe}"'
+
+
+@lru_cache(maxsize=1024)
+def _create(table: str) -> str:
+    return (
+        f"CREATE TABLE IF NOT EXISTS {_quoted(table)} (key BLOB NOT NULL PRIMARY KEY, event_ts INTEGER NOT NULL, "
+        "created_ts INTEGER NOT NULL, payload BLOB NOT NULL) WITHOUT ROWID"
+    )
+
+
+@lru_cache(maxsize=1024)
+def _upsert_sql(table: str, rows: int) -> str:
+    values = ",".join(["(?,?,?,?)"] * rows)
+    return (
+        f"INSERT INTO {_quoted(table)} AS old VALUES {values} ON CONFLICT (key) DO UPDATE SET "  # noqa: S608
+        "event_ts = excluded.event_ts, created_ts = excluded.created_ts, payload = excluded.payload "
+        "WHERE (excluded.event_ts, excluded.created_ts, excluded.payload) > (old.event_ts, old.created_ts, old.payload)"
+    )
+
+
+@lru_cache(maxsize=1024)
+def _select_sql(table: str, keys: int) -> str:
+    places = ",".join("?" * keys)
+    return f"SELECT key, event_ts, created_ts, payload FROM {_quoted(table)} WHERE key IN ({places})"  # noqa: S608
+
+
+def _exists(connection: sqlite3.Connection, table: str) -> bool:
+    name = _quoted(table)[1:-1]
+    found = connection.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (name,)).fetchone()
+    return found is not None
+
+
+def _upsert(connection: sqlite3.Connection, table: str, batch: EncodedRows) -> int:
+    before = connection.total_changes
+    rows = zip(
+        batch.keys, batch.event_timestamps.tolist(), batch.created_timestamps.tolist(), batch.payloads, strict=True
+    )
+    values = list(chain.from_iterable(rows))
+    width = 4 * _ROWS_PER_UPSERT
+    whole = len(values) - len(values) % width
+    sql = _upsert_sql(table, _ROWS_PER_UPSERT)
+    for at in range(0, whole, width):
+        connection.execute(sql, values[at : at + width])
+    if whole < len(values):
+        connection.executemany(_upsert_sql(table, 1), [values[at : at + 4] for at in range(whole, len(values), 4)])
+    return connection.total_changes - before
+
+
+def _select(connection: sqlite3.Connection, read: OnlineRead) -> StoredRows:
+    distinct = list(dict.fromkeys(read.keys))
+    found: dict[bytes, tuple[bytes, int, int, bytes]] = {}
+    for at in range(0, len(distinct), _KEYS_PER_SELECT):
+        chunk = distinct[at : at + _KEYS_PER_SELECT]
+        # A handful of statement lengths, so that the prepared statements are found again.
+        places = 1 << (len(chunk) - 1).bit_length()
+        chunk += [chunk[-1]] * (places - len(chunk))
+        try:
+            rows = connection.execute(_select_sql(read.table, places), chunk).fetchall()
+        except sqlite3.OperationalError as error:
+            if "no such table" in str(error):
+                break
+            raise
+        found.update((row[0], row) for row in rows)
+    in_order = [found.get(key) for key in read.keys]
+    return StoredRows(
+        np.array([0 if row is None else row[1] for row in in_order], np.int64),
+        np.array([0 if row is None else row[2] for row in in_order], np.int64),
+        [None if row is None else row[3] for row in in_order],
+    )

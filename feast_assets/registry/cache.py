@@ -1,0 +1,62 @@
+"""A registry's definitions kept in memory, refreshed off the path of requests."""
+
+from __future__ import annotations
+
+import threading
+import time
+import warnings
+
+from feast_assets.errors import FeastAssetsError
+from feast_assets.registry.base import Registry
+from feast_assets.registry.snapshot import RegistrySnapshot
+
+
+class SnapshotCache:
+    """The newest snapshot as far as is known.
+
+    Args:
+        ttl_seconds: how old a snapshot may be before `get` has it read anew, in a thread, while it still answers
+            with the old one; 0 for no limit.
+    """
+
+    def __init__(self, registry: Registry, ttl_seconds: float):
+        self._registry = registry
+        self._ttl = ttl_seconds
+        self._snapshot: RegistrySnapshot | None = None
+        self._checked = 0.0
+        self._lock = threading.Lock()
+        self._refreshing = threading.Lock()
+
+    def get(self) -> RegistrySnapshot:
+        """Returns the cached snapshot; only the first call waits for the registry."""
+        snapshot = self._snapshot
+        if snapshot is None:
+            return self.fresh()
+        if self._ttl and time.monotonic() - self._checked > self._ttl and self._refreshing.acquire(blocking=False):
+            threading.Thread(target=self._refresh_aside, name="feast-assets-registry", daemon=True).start()
+        return snapshot
+
+    def fresh(self) -> RegistrySnapshot:
+        """Returns the newest snapshot; reads definitions only if the registry has another revision."""
+        with self._lock:
+            if self._snapshot is None or self._registry.revision() != self._snapshot.revision:
+                self._snapshot = self._registry.snapshot()
+            self._checked = time.monotonic()
+            return self._snapshot
+
+    def refresh(self) -> None:
+        """Reads the definitions anew."""
+        with self._lock:
+            self._snapshot = self._registry.snapshot()
+            self._checked = time.monotonic()
+
+    def _refresh_aside(self) -> None:
+        try:
+            self.fresh()
+        except FeastAssetsError as error:
+            self._checked = time.monotonic()
+            warnings.warn(
+                f"The registry could not be refreshed; the definitions in memory are used: {error}", stacklevel=1
+            )
+        finally:
+            self._refreshing.release()

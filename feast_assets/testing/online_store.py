@@ -1,0 +1,355 @@
+"""What every online store backend must do, as tests.
+
+A backend's test module subclasses the suite and says how a store is made::
+
+    class TestMyStore(OnlineStoreConformance):
+        @pytest.fixture
+        def store_factory(self, tmp_path):
+            return partial(make_my_store, tmp_path)
+
+The factory makes a new handle on one and the same place each time it is called. It must pickle (a module's function, or a
+``functools.partial`` of one), because a test hands it to other processes; each test needs a place of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import multiprocessing
+import random
+import threading
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import pytest
+
+from feast_assets.online_stores.base import EncodedRows, OnlineRead, OnlineStore, StoredRows
+
+StoreFactory = Callable[[], OnlineStore]
+Row = tuple[bytes, int, int, bytes]
+
+_FAR_PAST = -62_135_596_800_000_000
+_FAR_FUTURE = 253_402_300_799_999_999
+_INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
+
+
+def encoded(rows: Sequence[Row]) -> EncodedRows:
+    """Returns rows of (key, event, created, payload) as a batch."""
+    return EncodedRows(
+        keys=[row[0] for row in rows],
+        event_timestamps=np.array([row[1] for row in rows], np.int64),
+        created_timestamps=np.array([row[2] for row in rows], np.int64),
+        payloads=[row[3] for row in rows],
+    )
+
+
+def read_rows(store: OnlineStore, table: str, keys: Sequence[bytes]) -> list[tuple[int, int, bytes] | None]:
+    """Returns (event, created, payload) per key, or None where there is no row."""
+    (stored,) = store.get_many([OnlineRead(table, keys)])
+    return _rows_of(stored)
+
+
+def _rows_of(stored: StoredRows) -> list[tuple[int, int, bytes] | None]:
+    assert stored.event_timestamps.dtype == np.int64
+    assert stored.created_timestamps.dtype == np.int64
+    assert len(stored.event_timestamps) == len(stored.created_timestamps) == len(stored.payloads)
+    rows: list[tuple[int, int, bytes] | None] = []
+    for event, created, payload in zip(
+        stored.event_timestamps.tolist(), stored.created_timestamps.tolist(), stored.payloads, strict=True
+    ):
+        if payload is None:
+            assert (event, created) == (0, 0)
+            rows.append(None)
+        else:
+            rows.append((event, created, payload))
+    return rows
+
+
+def newest(rows: Sequence[Row]) -> dict[bytes, tuple[int, int, bytes]]:
+    """Returns the row per key that must be stored after these were put in any order."""
+    result: dict[bytes, tuple[int, int, bytes]] = {}
+    for key, *rest in rows:
+        row = (rest[0], rest[1], rest[2])
+        result[key] = max(result.get(key, row), row)
+    return result
+
+
+def _random_rows(seed: int, count: int, keys: int) -> list[Row]:
+    """Returns rows with many equal keys and equal timestamps, some of them equal altogether."""
+    rng = random.Random(seed)
+    stamps = [_INT64_MIN, _FAR_PAST, -1, 0, 1, 2**53, 2**53 + 1, 1_700_000_000_000_000, _FAR_FUTURE, _INT64_MAX]
+    return [
+        (
+            b"key-%d" % rng.randrange(keys),
+            rng.choice(stamps),
+            rng.choice(stamps),
+            bytes(rng.choices([0, 1, 127, 128, 255], k=rng.randrange(4))),
+        )
+        for _ in range(count)
+    ]
+
+
+def _put_slices(factory: StoreFactory, table: str, rows: Sequence[Row], size: int) -> None:
+    """Puts rows a few at a time; a batch holds a key at most once."""
+    store = factory()
+    try:
+        for at in range(0, len(rows), size):
+            unique = {row[0]: row for row in rows[at : at + size]}
+            rest = [row for row in rows[at : at + size] if unique[row[0]] is not row]
+            store.put_many(table, [encoded(list(unique.values())), *[encoded([row]) for row in rest]])
+    finally:
+        store.close()
+
+
+class OnlineStoreConformance:
+    """Subclass this with a ``store_factory`` fixture."""
+
+    @pytest.fixture
+    def store_factory(self) -> StoreFactory:
+        raise NotImplementedError("The test class of a backend gives a store_factory fixture.")
+
+    @pytest.fixture
+    def store(self, store_factory: StoreFactory) -> Iterator[OnlineStore]:
+        store = store_factory()
+        yield store
+        store.close()
+
+    def test_a_row_reads_back_as_it_was_put(self, store: OnlineStore) -> None:
+        store.setup(["t"])
+        payload = bytes(range(256))
+        result = store.put_many("t", [encoded([(b"\x00key\xff", 5, 7, payload)])])
+        assert (result.written, result.ignored) == (1, 0)
+        assert read_rows(store, "t", [b"\x00key\xff"]) == [(5, 7, payload)]
+
+    def test_an_empty_payload_and_an_empty_key_are_a_row(self, store: OnlineStore) -> None:
+        store.setup(["t"])
+        store.put_many("t", [encoded([(b"", 0, 0, b"")])])
+        assert read_rows(store, "t", [b""]) == [(0, 0, b"")]
+
+    def test_results_follow_the_keys_with_repeats_and_gaps(self, store: OnlineStore) -> None:
+        store.setup(["t"])
+        store.put_many("t", [encoded([(b"a", 1, 0, b"A"), (b"b", 2, 0, b"B")])])
+        found = read_rows(store, "t", [b"b", b"x", b"a", b"b", b"y"])
+        assert found == [(2, 0, b"B"), None, (1, 0, b"A"), (2, 0, b"B"), None]
+
+    def test_no_keys_and_no_reads_give_empty_results(self, store: OnlineStore) -> None:
+        store.setup(["t"])
+        assert read_rows(store, "t", []) == []
+        assert store.get_many([]) == []
+
+    def test_several_tables_are_read_at_once_in_order(self, store: OnlineStore) -> None:
+        store.setup(["one", "two"])
+        store.put_many("one", [encoded([(b"k", 1, 0, b"1")])])
+        store.put_many("two", [encoded([(b"k", 2, 0, b"2"), (b"l", 3, 0, b"3")])])
+        reads = [OnlineRead("two", [b"l", b"k"]), OnlineRead("one", [b"k", b"l"]), OnlineRead("two", []), OnlineRead("one", [b"k"])]
+        found = [_rows_of(stored) for stored in store.get_many(reads)]
+        assert found == [[(3, 0, b"3"), (2, 0, b"2")], [(1, 0, b"1"), None], [], [(1, 0, b"1")]]
+
+    def test_nothing_put_changes_nothing(self, store: OnlineStore) -> None:
+        store.setup(["t"])
+        store.put_many("t", [encoded([(b"k", 1, 0, b"x")])])
+        for batches in ([], [encoded([])], iter([])):
+            result = store.put_many("t", batches)
+            assert (result.written, result.ignored) == (0, 0)
+        assert read_rows(store, "t", [b"k"]) == [(1, 0, b"x")]
+
+    def test_an_unknown_table_reads_as_empty(self, store: OnlineStore) -> None:
+        assert read_rows(store, "never set up", [b"k"]) == [None]
+        store.setup(["t"])
+        store.put_many("t", [encoded([(b"k", 1, 0, b"x")])])
+        reads = [OnlineRead("never set up", [b"k", b"l"]), OnlineRead("t", [b"k"])]
+        assert [_rows_of(s) for s in store.get_many(reads)] == [[None, None], [(1, 0, b"x")]]
+
+    def test_setting_up_again_keeps_the_rows(self, store: OnlineStore) -> None:
+        store.setup(["t"])
+        store.put_many("t", [encoded([(b"k", 1, 0, b"x")])])
+        store.setup(["t", "u", "t"])
+        assert read_rows(store, "t", [b"k"]) == [(1, 0, b"x")]
+
+    @pytest.mark.parametrize("order", list(itertools.permutations(range(4))))
+    def test_the_newest_row_wins_whatever_the_order(self, store: OnlineStore, order: tuple[int, ...]) -> None:
+        rows: list[Row] = [(b"k", 1, 9, b"z"), (b"k", 2, 1, b"z"), (b"k", 2, 3, b"a"), (b"k", 2, 3, b"b")]
+        store.setup(["t"])
+        for at in order:
+            store.put_many("t", [encoded([rows[at]])])
+        assert read_rows(store, "t", [b"k"]) == [(2, 3, b"b")]
+
+    @pytest.mark.parametrize("seed", range(5))
+    def test_random_rows_in_random_order_and_repeated_end_the_same(self, store: OnlineStore, seed: int) -> None:
+        rows = _random_rows(seed, 300, keys=7)
+        store.setup(["t"])
+        shuffled = rows + random.Random(seed).choices(rows, k=100)
+        random.Random(seed + 1).shuffle(shuffled)
+        store.put_many("t", (encoded([row]) for row in shuffled))
+        expected = newest(rows)
+        assert read_rows(store, "t", list(expected)) == list(expected.values())
+
+    @pytest.mark.parametrize(
+        ("older", "newer"),
+        [
+            ((_INT64_MIN, 0), (_FAR_PAST, 0)),
+            ((-2, 0), (-1, 0)),
+            ((-1, 0), (0, 0)),
+            ((_FAR_FUTURE - 1, 0), (_FAR_FUTURE, 0)),
+            ((2**53, 0), (2**53 + 1, 0)),
+            ((_INT64_MAX - 1, 0), (_INT64_MAX, 0)),
+            ((2**32 - 1, 0), (2**32, 0)),
+            ((0, _INT64_MAX), (1, _INT64_MIN)),
+            ((7, -1), (7, 0)),
+            ((7, 2**62), (7, 2**62 + 1)),
+        ],
+    )
+    def test_timestamps_compare_exactly(
+        self, store: OnlineStore, older: tuple[int, int], newer: tuple[int, int]
+    ) -> None:
+        store.setup(["t"])
+        store.put_many("t", [encoded([(b"up", *older, b"z"), (b"down", *newer, b"a")])])
+        result = store.put_many("t", [encoded([(b"up", *newer, b"a"), (b"down", *older, b"z")])])
+        assert (result.written, result.ignored) == (1, 1)
+        assert read_rows(store, "t", [b"up", b"down"]) == [(*newer, b"a"), (*newer, b"a")]
+
+    @pytest.mark.parametrize(
+        ("smaller", "larger"),
+        [(b"", b"\x00"), (b"a", b"aa"), (b"a\x00b", b"a\x01"), (b"\x7f", b"\x80"), (b"a\xff", b"b"), (b"A", b"a")],
+    )
+    def test_payloads_decide_between_equal_timestamps_by_their_bytes(
+        self, store: OnlineStore, smaller: bytes, larger: bytes
+    ) -> None:
+        store.setup(["t"])
+        store.put_many("t", [encoded([(b"up", 1, 1, smaller), (b"down", 1, 1, larger)])])
+        store.put_many("t", [encoded([(b"up", 1, 1, larger), (b"down", 1, 1, smaller)])])
+        assert read_rows(store, "t", [b"up", b"down"]) == [(1, 1, larger), (1, 1, larger)]
+
+    def test_counts_say_what_was_written_and_what_was_ignored(self, store: OnlineStore) -> None:
+        store.setup(["t"])
+        first = store.put_many("t", [encoded([(b"a", 1, 0, b"x"), (b"b", 5, 0, b"x")])])
+        again = store.put_many("t", [encoded([(b"a", 1, 0, b"x"), (b"b", 5, 0, b"x")])])
+        mixed = store.put_many("t", [encoded([(b"a", 2, 0, b"y"), (b"b", 4, 0, b"y")]), encoded([(b"c", 1, 0, b"")])])
+        assert (first.written, first.ignored) == (2, 0)
+        assert (again.written, again.ignored) == (0, 2)
+        assert (mixed.written, mixed.ignored) == (2, 1)
+
+    def test_deleted_rows_are_gone_and_others_stay(self, store: OnlineStore) -> None:
+        store.setup(["t"])
+        store.put_many("t", [encoded([(b"a", 9, 0, b"x"), (b"b", 9, 0, b"y")])])
+        store.delete("t", [b"a", b"never stored"])
+        store.delete("t", [])
+        store.delete("never set up", [b"a"])
+        assert read_rows(store, "t", [b"a", b"b"]) == [None, (9, 0, b"y")]
+        store.put_many("t", [encoded([(b"a", 1, 0, b"older")])])
+        assert read_rows(store, "t", [b"a"]) == [(1, 0, b"older")]
+
+    def test_a_dropped_table_is_empty_and_can_be_used_again(self, store: OnlineStore) -> None:
+        store.setup(["t", "u"])
+        store.put_many("t", [encoded([(b"k%d" % i, 9, 0, b"x") for i in range(2500)])])
+        store.put_many("u", [encoded([(b"k1", 9, 0, b"y")])])
+        store.drop(["t"])
+        assert read_rows(store, "t", [b"k1", b"k2499"]) == [None, None]
+        assert read_rows(store, "u", [b"k1"]) == [(9, 0, b"y")]
+        store.drop(["t", "never set up"])
+        store.setup(["t"])
+        store.put_many("t", [encoded([(b"k1", 1, 0, b"new")])])
+        assert read_rows(store, "t", [b"k1"]) == [(1, 0, b"new")]
+
+    def test_table_names_never_mix(self, store: OnlineStore) -> None:
+        names = ["a", "A", "a:", "a:1", "ab", "a*", "a?", "a[b]", "a\\", 'a"b', "a'b", "a;--", "a b", "a%", "ä", "sqlite_x", "1", "", "a-b"]
+        names += ["rows_a", "select", "a\n", "%41%", "x" * 120]
+        store.setup(names)
+        for number, name in enumerate(names):
+            store.put_many(name, [encoded([(b"k", number, 0, name.encode()), (b":k", number, 1, b"")])])
+        for number, name in enumerate(names):
+            assert read_rows(store, name, [b"k", b":k"]) == [(number, 0, name.encode()), (number, 1, b"")], name
+        for number, name in enumerate(names):
+            store.drop([name])
+            assert read_rows(store, name, [b"k"]) == [None], name
+            for later, other in enumerate(names[number + 1 :], number + 1):
+                assert read_rows(store, other, [b"k"]) == [(later, 0, other.encode())], (name, other)
+
+    def test_large_batches_and_reads(self, store: OnlineStore) -> None:
+        store.setup(["t"])
+        rows: list[Row] = [(b"key-%d" % i, i, -i, b"p%d" % i) for i in range(10_001)]
+        result = store.put_many("t", [encoded(rows[:6_000]), encoded(rows[5_000:])])
+        assert (result.written, result.ignored) == (10_001, 1_000)
+        keys = [row[0] for row in reversed(rows)]
+        assert read_rows(store, "t", keys) == [(row[1], row[2], row[3]) for row in reversed(rows)]
+
+    def test_a_large_payload_reads_back(self, store: OnlineStore) -> None:
+        store.setup(["t"])
+        payload = random.Random(1).randbytes(3_000_000)
+        store.put_many("t", [encoded([(b"k", 1, 0, payload)])])
+        assert read_rows(store, "t", [b"k"]) == [(1, 0, payload)]
+
+    def test_rows_outlive_the_handle_and_a_closed_handle_reconnects(
+        self, store: OnlineStore, store_factory: StoreFactory
+    ) -> None:
+        store.setup(["t"])
+        store.put_many("t", [encoded([(b"k", 1, 0, b"x")])])
+        store.close()
+        store.close()
+        assert read_rows(store, "t", [b"k"]) == [(1, 0, b"x")]
+        other = store_factory()
+        assert read_rows(other, "t", [b"k"]) == [(1, 0, b"x")]
+        other.close()
+
+    def test_threads_that_write_at_once_end_with_the_newest(
+        self, store: OnlineStore, store_factory: StoreFactory
+    ) -> None:
+        rows = _random_rows(11, 600, keys=20)
+        store.setup(["t"])
+        failures: list[BaseException] = []
+
+        def work(mine: Sequence[Row]) -> None:
+            try:
+                for at in range(0, len(mine), 30):
+                    store.put_many("t", (encoded([row]) for row in mine[at : at + 30]))
+                    read_rows(store, "t", [b"key-1", b"key-2"])
+            except BaseException as error:  # noqa: BLE001 - reported by the test's own thread
+                failures.append(error)
+
+        threads = [threading.Thread(target=work, args=(rows[i::3],)) for i in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert not failures
+        expected = newest(rows)
+        assert read_rows(store, "t", list(expected)) == list(expected.values())
+
+    def test_processes_that_write_at_once_end_with_the_newest(
+        self, store: OnlineStore, store_factory: StoreFactory
+    ) -> None:
+        rows = _random_rows(12, 600, keys=20)
+        store.setup(["t"])
+        context = multiprocessing.get_context("spawn")
+        workers = [context.Process(target=_put_slices, args=(store_factory, "t", rows[i::2], 25)) for i in range(2)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join(120)
+        assert [worker.exitcode for worker in workers] == [0, 0]
+        expected = newest(rows)
+        assert read_rows(store, "t", list(expected)) == list(expected.values())
+
+    def test_the_async_pair_does_as_the_other(self, store: OnlineStore) -> None:
+        store.setup(["t"])
+        rows = list({row[0]: row for row in _random_rows(13, 100, keys=50)}.values())
+        keys = [row[0] for row in rows] + [b"missing"]
+
+        async def work() -> list[list[tuple[int, int, bytes] | None]]:
+            try:
+                put = await store.put_many_async("t", [encoded(rows)])
+                again = await store.put_many_async("t", [encoded(rows)])
+                assert (put.written, again.written, again.ignored) == (len(rows), 0, len(rows))
+                read = OnlineRead("t", keys)
+                many = await asyncio.gather(*[store.get_many_async([read, OnlineRead("none", keys)]) for _ in range(8)])
+                assert all([_rows_of(s) for s in each] == [_rows_of(s) for s in many[0]] for each in many)
+                return [_rows_of(stored) for stored in many[0]]
+            finally:
+                await store.aclose()
+
+        expected = [*[(row[1], row[2], row[3]) for row in rows], None]
+        # Twice: a second event loop must not meet the first one's connections.
+        for _ in range(2):
+            assert asyncio.run(work()) == [expected, [None] * len(keys)]
+            assert read_rows(store, "t", keys) == expected
+            store.delete("t", keys)

@@ -1,0 +1,30 @@
+"""The weather at each airport."""
+
+from datetime import UTC, datetime, timedelta
+
+from entities import airport
+from sources import live_weather
+
+from feast_assets import FeatureView, Field, Float64, Partitions
+
+origin_weather = FeatureView(
+    name="origin_weather",
+    description="The newest weather reading at the airport of departure, from the archive and from live readings.",
+    entities=[airport],
+    source=live_weather,
+    ttl=timedelta(hours=3),
+    partitions=Partitions("daily", start=datetime(2013, 1, 1, tzinfo=UTC)),
+    schema=[
+        Field(name="temperature_f", dtype=Float64, description="Air temperature, degrees Fahrenheit."),
+        Field(name="dew_point_f", dtype=Float64, description="Dew point, degrees Fahrenheit."),
+        Field(name="humidity_percent", dtype=Float64, description="Relative humidity."),
+        Field(name="wind_direction_degrees", dtype=Float64, description="Where the wind comes from; null in a calm."),
+        Field(name="wind_speed_mph", dtype=Float64, description="Steady wind, miles per hour."),
+        Field(name="wind_gust_mph", dtype=Float64, description="Gusts, miles per hour; null when there are none."),
+        Field(name="precipitation_inches", dtype=Float64, description="Rain and melted snow in the hour, inches."),
+        Field(name="pressure_mb", dtype=Float64, description="Sea level pressure, millibars; often not measured."),
+        Field(name="visibility_miles", dtype=Float64, description="How far one could see, at most 10 miles."),
+    ],
+    tags={"domain": "weather"},
+    owner="weather@example.com",
+)
