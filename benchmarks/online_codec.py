@@ -1,6 +1,6 @@
 """How fast online rows are encoded, stored and read back; run it on an otherwise idle machine.
 
-    python benchmarks/online_codec.py [--rows 1000000] [--redis HOST:PORT]
+python benchmarks/online_codec.py [--rows 1000000] [--redis HOST:PORT]
 """
 
 from __future__ import annotations
@@ -59,7 +59,10 @@ def report(name: str, rows: int, seconds: float) -> None:
 
 
 def measure_codec(rows: int) -> None:
-    for label, schema, table in (("10 numbers", NUMBERS, numbers(rows)), ("2 texts, 64 floats, 5 numbers", MIXED, mixed(rows // 10))):
+    for label, schema, table in (
+        ("10 numbers", NUMBERS, numbers(rows)),
+        ("2 texts, 64 floats, 5 numbers", MIXED, mixed(rows // 10)),
+    ):
         report(f"encode {label}", table.num_rows, best(lambda s=schema, t=table: encode_rows(s, t), 3))  # type: ignore[misc]
         payloads = encode_rows(schema, table.slice(0, 1000))
         decoder = RowDecoder({schema.schema_id: schema}, schema.fields)

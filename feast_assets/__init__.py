@@ -39,6 +39,27 @@ if TYPE_CHECKING:
     from feast_assets.definitions.transformation import TransformationMode as TransformationMode
     from feast_assets.definitions.transformation import transformation as transformation
     from feast_assets.feature_store import FeatureStore as FeatureStore
+    from feast_assets.types import Array as Array
+    from feast_assets.types import Bool as Bool
+    from feast_assets.types import Bytes as Bytes
+    from feast_assets.types import Decimal as Decimal
+    from feast_assets.types import Float32 as Float32
+    from feast_assets.types import Float64 as Float64
+    from feast_assets.types import ImageBytes as ImageBytes
+    from feast_assets.types import Int32 as Int32
+    from feast_assets.types import Int64 as Int64
+    from feast_assets.types import Json as Json
+    from feast_assets.types import Map as Map
+    from feast_assets.types import PdfBytes as PdfBytes
+    from feast_assets.types import ScalarMap as ScalarMap
+    from feast_assets.types import Set as Set
+    from feast_assets.types import String as String
+    from feast_assets.types import Struct as Struct
+    from feast_assets.types import TimeUuid as TimeUuid
+    from feast_assets.types import UnixTimestamp as UnixTimestamp
+    from feast_assets.types import Uuid as Uuid
+    from feast_assets.types import ValueType as ValueType
+    from feast_assets.types import ZonedTimestamp as ZonedTimestamp
 
 _PUBLIC = {
     "feast_assets.config": ["RepoConfig"],
@@ -84,7 +105,7 @@ _PUBLIC = {
 }
 _MODULE_OF = {name: module for module, names in _PUBLIC.items() for name in names}
 
-__all__ = sorted([*_MODULE_OF, "__version__"])  # noqa: PLE0605
+__all__ = sorted([*_MODULE_OF, "__version__"])
 
 
 def __getattr__(name: str) -> Any:

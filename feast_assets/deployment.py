@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import getpass
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
-
 from feast_assets.compute.online_rows import online_table
 from feast_assets.definitions.base import Definition
 from feast_assets.definitions.feature_view import FeatureView
@@ -18,9 +16,6 @@ from feast_assets.registry.base import Changes, Registry
 from feast_assets.registry.diff import RegistryDiff, diff
 from feast_assets.registry.inference import changes, prepare
 from feast_assets.registry.snapshot import RegistrySnapshot
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +129,8 @@ class Deployment:
             self.online_store.drop(self._tables(v.name for v in (*snapshot.feature_views, *snapshot.label_views)))
         self.registry.teardown()
 
-    def _tables(self, views: Sequence[str] | set[str] | object) -> tuple[str, ...]:
-        return tuple(sorted(online_table(self.project, v) for v in views))  # type: ignore[attr-defined]
+    def _tables(self, views: Iterable[str]) -> tuple[str, ...]:
+        return tuple(sorted(online_table(self.project, v) for v in views))
 
     def _earliest(self, view: FeatureView) -> datetime | None:
         from feast_assets.definitions.batch_feature_view import BatchFeatureView

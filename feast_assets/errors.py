@@ -93,6 +93,20 @@ class ConcurrentApplyError(FeastAssetsError, RuntimeError):
     """Somebody else changed the registry at the same time; nothing was changed by this call."""
 
 
+class NotAppliedError(FeastAssetsError, RuntimeError):
+    """A view is declared otherwise than the registry holds it, so it is not clear what should be materialized.
+
+    Attributes:
+        name: the view's.
+    """
+
+    def __init__(self, name: str, what: str):
+        self.name = name
+        super().__init__(
+            f"Feature view {name!r} {what}. Apply the repository first: run its apply job, or `feast-assets apply`."
+        )
+
+
 # --- definitions, by Feast's names
 
 

@@ -150,14 +150,15 @@ class FeatureStore:
 
     def apply_repository(self) -> RegistryDiff:
         """Makes the registry what the feature repository declares, removals included; returns what changed."""
-        plan = self._plan_repository()
+        plan = self.plan_repository()
         self.apply_plan(plan)
         return plan.registry_diff
 
-    def plan_repository(self) -> tuple[RegistryDiff, InfraDiff]:
-        """Returns what `apply_repository` would change."""
-        plan = self._plan_repository()
-        return plan.registry_diff, plan.infra_diff
+    def plan_repository(self) -> Plan:
+        """Returns what `apply_repository` would change, which `apply_plan` carries out."""
+        from feast_assets.repository import load_repository
+
+        return self._plan(load_repository(self.repo_path).objects(), [], partial=False)
 
     def plan(
         self, desired_repo_contents: RepoContents, skip_feature_view_validation: bool = False, progress_ctx: Any = None
@@ -177,11 +178,6 @@ class FeatureStore:
         """Removes the project: its online rows and its registry. Sources and kept results stay."""
         self._deployment().teardown()
         self._cache.refresh()
-
-    def _plan_repository(self) -> Plan:
-        from feast_assets.repository import load_repository
-
-        return self._plan(load_repository(self.repo_path).objects(), [], partial=False)
 
     def _plan(self, objects: Sequence[Definition], to_delete: Sequence[Definition], partial: bool) -> Plan:
         self._functions.remember(objects)

@@ -4,7 +4,7 @@ from feast_assets import FileSource, PushSource
 
 flights = FileSource(
     name="flights",
-    path="data/flights/*.parquet",
+    path="data/flights",
     timestamp_field="known_at",
     description="Every scheduled departure of 2013. A row's time is when its outcome was known: at departure, or, for "
     "a cancelled flight, three hours after it should have left.",
@@ -13,7 +13,7 @@ flights = FileSource(
 
 weather = FileSource(
     name="weather",
-    path="data/weather/*.parquet",
+    path="data/weather",
     timestamp_field="known_at",
     description="Hourly readings at the three airports. A row's time is the end of its hour.",
     owner="weather@example.com",

@@ -58,12 +58,9 @@ class OnlineRows:
         table = rows if isinstance(rows, pa.Table) else pa.Table.from_batches([rows])
         key_fields = sorted(self.view.entity_columns)
         keys = encode_keys(
-            [f.dtype for f in key_fields],
-            [
-                table.column(f.name).combine_chunks() if f.name in table.column_names else pa.array([""] * len(table))
-                for f in key_fields
-            ],
             [f.name for f in key_fields],
+            [f.dtype for f in key_fields],
+            [table.column(f.name) if f.name in table.column_names else pa.array([""] * len(table)) for f in key_fields],
         )
         payloads = encode_rows(self.schema, table.select([f.name for f in self.view.features]), versions)
         return EncodedRows(

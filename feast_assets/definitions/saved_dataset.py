@@ -98,4 +98,5 @@ class SavedDataset(Definition):
 
     def to_df(self) -> pd.DataFrame:
         """Returns the rows as they were saved."""
-        return self.to_arrow().to_pandas()
+        frame: pd.DataFrame = self.to_arrow().to_pandas()
+        return frame

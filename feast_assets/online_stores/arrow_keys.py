@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from feast_assets.errors import InputError
 from feast_assets.online_stores.keys import TAGS, VARIABLE_WIDTH
 from feast_assets.online_stores.packing import binary_lengths, binary_of_records, joined_rows
-from feast_assets.types.arrow import is_canonical, to_arrow_type
+from feast_assets.types.canonical import is_canonical, to_arrow_type
 from feast_assets.types.feast_type import Bool, FeastType, UnixTimestamp
 
 _CHUNK_ROWS = 65_536

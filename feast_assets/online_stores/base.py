@@ -2,8 +2,7 @@
 
 A store maps ``(table, entity key)`` to ``(event timestamp, created timestamp, payload)``. It knows nothing of
 features: keys come from `feast_assets.online_stores.keys`, payloads from `feast_assets.online_stores.codec`. So a
-    backend is small,
-and every backend passes `feast_assets.testing.OnlineStoreConformance`.
+backend is small, and every backend passes `feast_assets.testing.OnlineStoreConformance`.
 """
 
 from __future__ import annotations

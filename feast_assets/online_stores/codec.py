@@ -13,13 +13,17 @@ from feast_assets.online_stores.row_decoder import RowDecoder, reads_as
 from feast_assets.online_stores.row_schema import RowSchema
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     import pyarrow as pa
 
 __all__ = ["NOT_FOUND", "NULL_VALUE", "PRESENT", "Column", "RowDecoder", "RowSchema", "encode_rows", "reads_as"]
 
 
-def encode_rows(schema: RowSchema, columns: pa.RecordBatch | pa.Table) -> list[bytes]:
+def encode_rows(
+    schema: RowSchema, columns: pa.RecordBatch | pa.Table, versions: npt.NDArray[np.int64] | int = 0
+) -> list[bytes]:
     """Returns one payload per row; see `feast_assets.online_stores.row_encoder.encode_rows`."""
     from feast_assets.online_stores import row_encoder
 
-    return row_encoder.encode_rows(schema, columns)
+    return row_encoder.encode_rows(schema, columns, versions)

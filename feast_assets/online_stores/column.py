@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -92,30 +91,14 @@ class Column:
         Raises:
             OnlineRowError: a stored value is damaged.
         """
-        convert = converter(self.type) if kind_of(self.type) is Kind.FIXED else None
         try:
+            if kind_of(self.type) is Kind.FIXED:
+                return self._fixed_pylist()
             if len(self._parts) == 1 and self._parts[0].rows is None:
-                return self._values(self._parts[0], convert)
-            result: list[Any] = [None] * len(self.statuses)
-            for part in self._parts:
-                values = self._values(part, convert)
-                assert part.rows is not None
-                for row, value in zip(part.rows.tolist(), values, strict=True):
-                    result[row] = value
-            return result
+                return self._read(0, stored=False)
+            return self._scattered(stored=False)
         except (ValueError, TypeError, LookupError, ArithmeticError) as error:
             raise self._damaged(error) from error
-
-    def _values(self, part: Part, convert: Callable[[Any], Any] | None) -> list[Any]:
-        if isinstance(part, VariablePart):
-            return _read(part, reader(part.stored, self.type))
-        values: list[Any] = (part.values != 0).tolist() if self.type == Bool else part.values.tolist()
-        if convert is not None:
-            values = [convert(value) for value in values]
-        if part.nulls is not None:
-            for row in np.flatnonzero(part.nulls).tolist():
-                values[row] = None
-        return values
 
     def to_arrow(self) -> pa.Array:
         """Returns the values in the type's canonical Arrow type; null where null or not found.
@@ -125,38 +108,60 @@ class Column:
         """
         import pyarrow as pa
 
-        from feast_assets.types.arrow import to_arrow_type
+        from feast_assets.types.canonical import to_arrow_type
         from feast_assets.types.storage import storage_type
 
         wanted = to_arrow_type(self.type)
-        if kind_of(self.type) is Kind.FIXED:
-            values = np.zeros(len(self), FIXED_CODES[self.type])
-            missing = np.ones(len(self), np.bool_)
-            for part in self._parts:
-                assert isinstance(part, FixedPart)
-                where = slice(None) if part.rows is None else part.rows
-                values[where] = part.values
-                missing[where] = False if part.nulls is None else part.nulls
-            return pa.array(values != 0 if self.type == Bool else values, mask=missing).cast(wanted)
-        stored: list[Any] = [None] * len(self)
         try:
-            for part in self._parts:
-                assert isinstance(part, VariablePart)
-                rows = range(len(self)) if part.rows is None else part.rows.tolist()
-                for row, value in zip(rows, _read(part, stored_reader(part.stored)), strict=True):
-                    stored[row] = value
-            return pa.array(stored, storage_type(self.type)).cast(wanted)
+            if kind_of(self.type) is Kind.FIXED:
+                values, missing = self._fixed()
+                return pa.array(values, mask=missing).cast(wanted)
+            return pa.array(self._scattered(stored=True), storage_type(self.type)).cast(wanted)
         except (ValueError, TypeError, LookupError, ArithmeticError) as error:
             raise self._damaged(error) from error
 
+    def _fixed_pylist(self) -> list[Any]:
+        found, missing = self._fixed()
+        values: list[Any] = found.tolist()
+        if (convert := converter(self.type)) is not None:
+            values = [convert(value) for value in values]
+        if missing is not None:
+            for row in np.flatnonzero(missing).tolist():
+                values[row] = None
+        return values
+
+    def _fixed(self) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+        """Returns a value per row, and which rows have none (None: all have one)."""
+        parts = [part for part in self._parts if isinstance(part, FixedPart)]
+        if len(parts) == 1 and parts[0].rows is None:
+            values, missing = parts[0].values, parts[0].nulls
+        else:
+            values = np.zeros(len(self), FIXED_CODES[self.type])
+            missing = np.ones(len(self), np.bool_)
+            for part in parts:
+                values[part.rows] = part.values
+                missing[part.rows] = False if part.nulls is None else part.nulls
+        return (values != 0 if self.type == Bool else values), missing
+
+    def _read(self, number: int, *, stored: bool) -> list[Any]:
+        """Returns the values of one variable-width part, for Python or as they are stored."""
+        part = self._parts[number]
+        assert isinstance(part, VariablePart)
+        data = part.data
+        read = stored_reader(part.stored) if stored else reader(part.stored, self.type)
+        bounds = zip(part.starts.tolist(), part.ends.tolist(), strict=True)
+        if part.nulls is None:
+            return [read(data[start:end]) for start, end in bounds]
+        nulls = part.nulls.tolist()
+        return [None if null else read(data[a:b]) for null, (a, b) in zip(nulls, bounds, strict=True)]
+
+    def _scattered(self, *, stored: bool) -> list[Any]:
+        values: list[Any] = [None] * len(self)
+        for number, part in enumerate(self._parts):
+            rows = range(len(self)) if part.rows is None else part.rows.tolist()
+            for row, value in zip(rows, self._read(number, stored=stored), strict=True):
+                values[row] = value
+        return values
+
     def _damaged(self, error: Exception) -> OnlineRowError:
         return OnlineRowError(f"{self._what}: a stored value of feature {self.name!r} is not a {self.type}: {error}")
-
-
-def _read(part: VariablePart, read: Callable[[bytes], Any]) -> list[Any]:
-    data = part.data
-    bounds = zip(part.starts.tolist(), part.ends.tolist(), strict=True)
-    if part.nulls is None:
-        return [read(data[start:end]) for start, end in bounds]
-    nulls = part.nulls.tolist()
-    return [None if null else read(data[a:b]) for null, (a, b) in zip(nulls, bounds, strict=True)]

@@ -50,8 +50,8 @@ TAGS: dict[FeastType, bytes] = {
 }
 VARIABLE_WIDTH = frozenset((String, Uuid, TimeUuid, Bytes))
 
-_RANGES = {Int32: (-(2**31), 2**31 - 1), Int64: (-(2**63), 2**63 - 1)}
-_EXPECTED = {
+_RANGES: dict[FeastType, tuple[int, int]] = {Int32: (-(2**31), 2**31 - 1), Int64: (-(2**63), 2**63 - 1)}
+_EXPECTED: dict[FeastType, str] = {
     Int32: "an int",
     Int64: "an int",
     UnixTimestamp: "a datetime",
@@ -146,8 +146,8 @@ def _check(name: str, feast_type: FeastType, values: list[Any], allowed: type | 
             raise InputError(f"Join key {name!r} is null in row {row}; every row needs a value.")
         if not isinstance(value, allowed) or (feast_type != Bool and isinstance(value, bool)):
             raise InputError(
-                f"Join key {name!r} is {feast_type}, so its values should be {_EXPECTED[feast_type]}, but row {row} has "
-                f"{type(value).__name__} {value!r}."
+                f"Join key {name!r} is {feast_type}, so its values should be {_EXPECTED[feast_type]}, "
+                f"but row {row} has {type(value).__name__} {value!r}."
             )
 
 

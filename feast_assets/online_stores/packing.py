@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -48,7 +49,7 @@ def split(column: pa.Array) -> list[bytes]:
     offsets = np.frombuffer(offset_buffer, np.int64)[column.offset : column.offset + len(column) + 1].tolist()
     # bytes slices faster than any Arrow buffer.
     data = b"" if data_buffer is None else data_buffer.to_pybytes()
-    return [data[start:end] for start, end in zip(offsets, offsets[1:], strict=False)]
+    return [data[start:end] for start, end in pairwise(offsets)]
 
 
 def split_records(records: NDArray[Any]) -> list[bytes]:

@@ -1,8 +1,8 @@
 """Redis: the online store of many machines.
 
-A row is one string value under ``fa:<length of the table's name>:<table>:<entity key>``: 16 bytes of event and created timestamp, then the
-payload. The timestamps are big-endian with the sign bit flipped, so values compare as their bytes do, which is what the
-server-side script relies on to keep the newest.
+A row is one string value under ``fa:<length of the table's name>:<table>:<entity key>``: 16 bytes of event and created
+timestamp, then the payload. The timestamps are big-endian with the sign bit flipped, so values compare as their bytes
+do, which is what the server-side script relies on to keep the newest.
 """
 
 from __future__ import annotations
@@ -86,9 +86,10 @@ class RedisOnlineStoreConfig(BaseModel):
     """The ``online_store`` section of ``feature_store.yaml`` for Redis.
 
     Attributes:
-        connection_string: ``host:port`` and options, comma-separated: ``localhost:6379,ssl=true,password=...``. Options:
-            ``db``, ``username``, ``password``, ``ssl``, ``ssl_ca_certs``, ``ssl_certfile``, ``ssl_keyfile``, ``ssl_cert_reqs``,
-            ``socket_timeout`` and ``socket_connect_timeout`` (seconds), ``max_connections``, ``client_name``.
+        connection_string: ``host:port`` and options, comma-separated: ``localhost:6379,ssl=true,password=...``. The
+            options: ``db``, ``username``, ``password``, ``ssl``, ``ssl_ca_certs``, ``ssl_certfile``, ``ssl_keyfile``,
+            ``ssl_cert_reqs``, ``socket_timeout`` and ``socket_connect_timeout`` (seconds), ``max_connections``,
+            ``client_name``.
         key_ttl_seconds: how long Redis keeps a row after it was written; None is for ever.
     """
 
@@ -132,9 +133,9 @@ class RedisOnlineStoreConfig(BaseModel):
 class RedisOnlineStore(OnlineStore):
     """The latest row per key in a Redis server.
 
-    ``put_many`` is atomic for each thousand rows; a put that fails half-way is made whole by putting the same rows again. ``get_many`` is one
-    ``MGET`` for all tables. When a connection breaks while rows are put, they may have been written before the
-    connection is tried again, and then count as ignored.
+    ``put_many`` is atomic for each thousand rows; a put that fails half-way is made whole by putting the same rows
+    again. ``get_many`` is one ``MGET`` for all tables. When a connection breaks while rows are put, they may have been
+    written before the connection is tried again, and then count as ignored.
     """
 
     config_class: ClassVar[type[RedisOnlineStoreConfig]] = RedisOnlineStoreConfig
@@ -173,13 +174,13 @@ class RedisOnlineStore(OnlineStore):
     def get_many(self, reads: Sequence[OnlineRead]) -> list[StoredRows]:
         keys = [_prefix(read.table) + key for read in reads for key in read.keys]
         with self._mapped_errors():
-            values = self._client.mget(keys) if keys else []
+            values: list[Any] = list(self._client.mget(keys)) if keys else []
         return self._split(reads, values)
 
     async def get_many_async(self, reads: Sequence[OnlineRead]) -> list[StoredRows]:
         keys = [_prefix(read.table) + key for read in reads for key in read.keys]
         with self._mapped_errors():
-            values = await self._async_client().mget(keys) if keys else []
+            values: list[Any] = await self._async_client().mget(keys) if keys else []
         return self._split(reads, values)
 
     def delete(self, table: str, keys: Sequence[bytes]) -> None:

@@ -13,8 +13,8 @@ import numpy as np
 
 from feast_assets.errors import OnlineRowError, UnknownRowSchemaError
 from feast_assets.online_stores.column import NOT_FOUND, NULL_VALUE, PRESENT, Column, FixedPart, Part, VariablePart
-from feast_assets.online_stores.row_schema import FIXED_CODES, HEADER_WIDTH, Kind, RowSchema, kind_of
-from feast_assets.types.feast_type import Array, FeastType, Float64, Int32, Int64, Float32, Set
+from feast_assets.online_stores.row_schema import FIXED_CODES, HEADER_WIDTH, ID_OFFSET, Kind, RowSchema, kind_of
+from feast_assets.types.feast_type import Array, FeastType, Float32, Float64, Int32, Int64, Set
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,8 +30,8 @@ def reads_as(stored: FeastType, wanted: FeastType) -> bool:
     """Says whether values stored as one type can be read as another: the same, wider, or other kinds of bytes."""
     if stored == wanted or wanted in _WIDER.get(stored, ()):
         return True
-    if isinstance(stored, (Array, Set)) and type(stored) is type(wanted):
-        return kind_of(stored) is Kind.VECTOR and reads_as(stored.base_type, wanted.base_type)  # type: ignore[attr-defined]
+    if isinstance(stored, (Array, Set)) and isinstance(wanted, (Array, Set)) and type(stored) is type(wanted):
+        return kind_of(stored) is Kind.VECTOR and wanted.base_type in _WIDER.get(stored.base_type, ())
     return kind_of(stored) is Kind.BYTES and kind_of(wanted) is Kind.BYTES
 
 
@@ -141,7 +141,7 @@ class RowDecoder:
         starts = np.cumsum(lengths) - lengths
         if lengths.min() < HEADER_WIDTH:
             raise self._damaged(int(lengths.argmin()), rows, "it is too short to name its schema")
-        ids = raw[starts[:, None] + np.arange(HEADER_WIDTH)].view("<u4").ravel()
+        ids = raw[starts[:, None] + np.arange(ID_OFFSET, HEADER_WIDTH)].view("<u4").ravel()
         distinct = [int(ids[0])] if (ids == ids[0]).all() else np.unique(ids).tolist()
         if unknown := [schema_id for schema_id in distinct if schema_id not in self._schemas]:
             raise UnknownRowSchemaError(unknown, self._what)

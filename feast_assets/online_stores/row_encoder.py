@@ -20,7 +20,7 @@ from feast_assets.online_stores.packing import (
     split_records,
 )
 from feast_assets.online_stores.row_schema import FIXED_CODES, Kind, RowSchema
-from feast_assets.types.arrow import is_canonical, to_arrow_type
+from feast_assets.types.canonical import is_canonical, to_arrow_type
 from feast_assets.types.feast_type import Array, Bool, FeastType, Set, UnixTimestamp
 from feast_assets.types.storage import to_storage
 
@@ -32,12 +32,15 @@ _CHUNK_ROWS = 16_384
 _MAX_VARIABLE_BYTES = 2**32 - 1
 
 
-def encode_rows(schema: RowSchema, columns: pa.RecordBatch | pa.Table) -> list[bytes]:
+def encode_rows(
+    schema: RowSchema, columns: pa.RecordBatch | pa.Table, versions: NDArray[np.int64] | int = 0
+) -> list[bytes]:
     """Returns one payload per row.
 
     Args:
         schema: the fields to encode.
         columns: holds at least the schema's fields, in any order, each in its canonical Arrow type.
+        versions: of each row (int64[n], not negative), or of all: UTC microseconds at which the content became known.
 
     Raises:
         InputError: a column is missing or of another Arrow type, or a row is larger than 4 GiB.
@@ -50,19 +53,23 @@ def encode_rows(schema: RowSchema, columns: pa.RecordBatch | pa.Table) -> list[b
         found = table.schema.field(place).type
         if not is_canonical(found, feast_type):
             raise InputError(
-                f"Column {name!r} of rows to encode should be {to_arrow_type(feast_type)} for {feast_type}, not {found}."
+                f"Column {name!r} of rows to encode is {feast_type}: {to_arrow_type(feast_type)} in Arrow, not {found}."
             )
+    known = np.broadcast_to(np.asarray(versions, np.int64), (table.num_rows,))
     if not schema.fields:
-        return [schema.schema_id.to_bytes(4, "little")] * table.num_rows
+        records = np.zeros(table.num_rows, schema.dtype)
+        records["version"], records["id"] = known, schema.schema_id
+        return split_records(records)
     payloads: list[bytes] = []
     for batch in table.select([name for name, _ in schema.fields]).to_batches(max_chunksize=_CHUNK_ROWS):
-        payloads += _encode(schema, batch)
+        payloads += _encode(schema, batch, known[len(payloads) : len(payloads) + batch.num_rows])
     return payloads
 
 
-def _encode(schema: RowSchema, batch: pa.RecordBatch) -> list[bytes]:
+def _encode(schema: RowSchema, batch: pa.RecordBatch, versions: NDArray[np.int64]) -> list[bytes]:
     rows = batch.num_rows
     records = np.zeros(rows, schema.dtype)
+    records["version"] = versions
     records["id"] = schema.schema_id
     variable: list[pa.Array] = []
     ends = np.zeros(rows, np.int64)

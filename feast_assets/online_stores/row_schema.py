@@ -1,17 +1,21 @@
 """The layout of an encoded row.
 
-A payload is, little-endian throughout and without padding::
+A payload is, without padding, and little-endian but for the version::
 
+    u64  version, big-endian: UTC microseconds at which this content became known
     u32  schema id
     u8[] null bitmap, one bit per field, bit ``i % 8`` of byte ``i // 8``; 1 is null
     ...  one slot per field, in order: the value where its width is fixed (0 if null),
          else u32, where the field's bytes end in the variable part
     ...  the variable part: the fields' bytes, in order (none if null)
 
-Fixed widths: Bool u8, Int32 i32, Int64 i64, Float32 f32, Float64 f64, UnixTimestamp i64 microseconds. In the variable part
-text is UTF-8, bytes are as they are, and an array or set of fixed-width values is one byte that says whether it holds
-nulls, the values, and then (if it does) a byte per value, 1 for null. Other types are JSON text of the value, with
-timestamps as microseconds and bytes as base64.
+Fixed widths: Bool u8, Int32 i32, Int64 i64, Float32 f32, Float64 f64, UnixTimestamp i64 microseconds. In the variable
+part text is UTF-8, bytes are as they are, and an array or set of fixed-width values is one byte that says whether it
+holds nulls, the values, and then (if it does) a byte per value, 1 for null. Other types are JSON text of the value,
+with timestamps as microseconds and bytes as base64.
+
+The version comes first and big-endian so that stores, which break ties of equal timestamps by comparing payloads as
+bytes, keep the content that became known last.
 
 The layout is known from the schema alone, so a reader needs no type tags, and equal values give equal bytes. Any change
 of it must change `_FORMAT`, which gives every schema a new id.
@@ -54,7 +58,8 @@ from feast_assets.types.feast_type import (
 
 _FORMAT = "feast_assets row 1"
 
-HEADER_WIDTH = 4
+ID_OFFSET = 8
+HEADER_WIDTH = 12
 END_CODE = "<u4"
 
 # numpy type codes of the values that have a slot of their own.
@@ -152,10 +157,12 @@ class RowSchema:
 
     @cached_property
     def dtype(self) -> Any:
-        """The numpy structured type of what precedes the variable part: ``id``, ``nulls`` and one item per field place."""
+        """The numpy type of what precedes the variable part: ``id``, ``nulls``, and one item per field place."""
         import numpy as np
 
-        names, formats, offsets = ["id", "nulls"], ["<u4", ("u1", (self.bitmap_width,))], [0, HEADER_WIDTH]
+        names = ["version", "id", "nulls"]
+        formats = [">u8", "<u4", ("u1", (self.bitmap_width,))]
+        offsets = [0, ID_OFFSET, HEADER_WIDTH]
         offset = HEADER_WIDTH + self.bitmap_width
         for place, (_, feast_type) in enumerate(self.fields):
             code = FIXED_CODES.get(feast_type, END_CODE)

@@ -32,6 +32,7 @@ def reader(stored: FeastType, wanted: FeastType) -> Reader:
         return lambda data: convert_text(data.decode())
     if kind is Kind.VECTOR:
         assert isinstance(stored, (Array, Set))
+        assert isinstance(wanted, (Array, Set))
         return _vector_reader(stored, wanted)
     convert = converter(stored)
     revive = _reviver(stored)
@@ -41,7 +42,7 @@ def reader(stored: FeastType, wanted: FeastType) -> Reader:
 
 
 def stored_reader(stored: FeastType) -> Reader:
-    """Returns the function from a field's bytes to what `feast_assets.types.storage` holds: text unparsed, times as integers."""
+    """Returns the function from a field's bytes to what `feast_assets.types.storage` holds: text as is, int times."""
     kind = kind_of(stored)
     if kind is Kind.BYTES:
         return bytes
@@ -82,10 +83,10 @@ def _items_reader(item_type: FeastType) -> Reader:
     return read
 
 
-def _vector_reader(stored: Array | Set, wanted: FeastType) -> Reader:
+def _vector_reader(stored: Array | Set, wanted: Array | Set) -> Reader:
     read = _items_reader(stored.base_type)
-    if stored.base_type != wanted.base_type:  # type: ignore[attr-defined]
-        cast = float if FIXED_CODES[wanted.base_type][1] == "f" else int  # type: ignore[attr-defined]
+    if stored.base_type != wanted.base_type:
+        cast = float if FIXED_CODES[wanted.base_type][1] == "f" else int
         widened = read
 
         def read(data: bytes) -> list[Any]:

@@ -5,10 +5,11 @@ A backend's test module subclasses the suite and says how a store is made::
     class TestMyStore(OnlineStoreConformance):
         @pytest.fixture
         def store_factory(self, tmp_path):
-            return partial(make_my_store, tmp_path)
+            return functools.partial(MyStore, MyStoreConfig(...), tmp_path)
 
-The factory makes a new handle on one and the same place each time it is called. It must pickle (a module's function, or a
-``functools.partial`` of one), because a test hands it to other processes; each test needs a place of its own.
+The factory makes a new handle on one and the same place each time it is called. It must pickle (an importable class or
+function, or a ``functools.partial`` of one), because a test hands it to other processes. Each test needs a place of its
+own.
 """
 
 from __future__ import annotations
@@ -68,8 +69,8 @@ def _rows_of(stored: StoredRows) -> list[tuple[int, int, bytes] | None]:
 def newest(rows: Sequence[Row]) -> dict[bytes, tuple[int, int, bytes]]:
     """Returns the row per key that must be stored after these were put in any order."""
     result: dict[bytes, tuple[int, int, bytes]] = {}
-    for key, *rest in rows:
-        row = (rest[0], rest[1], rest[2])
+    for key, event, created, payload in rows:
+        row = (event, created, payload)
         result[key] = max(result.get(key, row), row)
     return result
 
@@ -141,14 +142,20 @@ class OnlineStoreConformance:
         store.setup(["one", "two"])
         store.put_many("one", [encoded([(b"k", 1, 0, b"1")])])
         store.put_many("two", [encoded([(b"k", 2, 0, b"2"), (b"l", 3, 0, b"3")])])
-        reads = [OnlineRead("two", [b"l", b"k"]), OnlineRead("one", [b"k", b"l"]), OnlineRead("two", []), OnlineRead("one", [b"k"])]
+        reads = [
+            OnlineRead("two", [b"l", b"k"]),
+            OnlineRead("one", [b"k", b"l"]),
+            OnlineRead("two", []),
+            OnlineRead("one", [b"k"]),
+        ]
         found = [_rows_of(stored) for stored in store.get_many(reads)]
         assert found == [[(3, 0, b"3"), (2, 0, b"2")], [(1, 0, b"1"), None], [], [(1, 0, b"1")]]
 
     def test_nothing_put_changes_nothing(self, store: OnlineStore) -> None:
         store.setup(["t"])
         store.put_many("t", [encoded([(b"k", 1, 0, b"x")])])
-        for batches in ([], [encoded([])], iter([])):
+        nothing: list[list[EncodedRows]] = [[], [encoded([])], [encoded([]), encoded([])]]
+        for batches in nothing:
             result = store.put_many("t", batches)
             assert (result.written, result.ignored) == (0, 0)
         assert read_rows(store, "t", [b"k"]) == [(1, 0, b"x")]
@@ -252,8 +259,25 @@ class OnlineStoreConformance:
         assert read_rows(store, "t", [b"k1"]) == [(1, 0, b"new")]
 
     def test_table_names_never_mix(self, store: OnlineStore) -> None:
-        names = ["a", "A", "a:", "a:1", "ab", "a*", "a?", "a[b]", "a\\", 'a"b', "a'b", "a;--", "a b", "a%", "ä", "sqlite_x", "1", "", "a-b"]
-        names += ["rows_a", "select", "a\n", "%41%", "x" * 120]
+        names = [
+            "a",
+            "A",
+            "a:",
+            "a:1",
+            "ab",
+            "a*",
+            "a?",
+            "a[b]",
+            "a\\",
+            'a"b',
+            "a'b",
+            "a;--",
+            "a b",
+            "a%",
+            "a-b",
+            "a\n",
+        ]
+        names += ["ä", "sqlite_x", "1", "", "rows_a", "select", "%41%", "x" * 120]
         store.setup(names)
         for number, name in enumerate(names):
             store.put_many(name, [encoded([(b"k", number, 0, name.encode()), (b":k", number, 1, b"")])])

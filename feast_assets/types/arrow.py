@@ -1,35 +1,15 @@
-"""Value types to and from Arrow.
-
-Inside the pipeline every type has one *canonical* Arrow type, so that no other module asks "which kind of integer":
-
-==========================  ==============================================================================
-type                        canonical Arrow
-==========================  ==============================================================================
-Bytes, PdfBytes, ImageBytes ``binary``
-String                      ``string``
-Bool, Int32 .. Float64      ``bool``, ``int32``, ``int64``, ``float``, ``double``
-UnixTimestamp               ``timestamp[us, UTC]``, years 1 to 9999
-Json                        ``string``: JSON text, as it came
-Map                         ``string``: JSON text of an object
-ScalarMap                   ``string``: JSON text of a list of ``[key, value]`` pairs
-Uuid, TimeUuid              ``string``: lower case with hyphens
-Decimal                     ``string``: decimal digits, trailing zeros kept
-ZonedTimestamp              ``string``: ISO 8601 with offset, and the zone's name where it has one, as in
-                            ``2024-07-01T12:00:00.000000+02:00[Europe/Paris]``
-Array, Set                  ``list<item>``; a set's items are distinct
-Struct                      ``struct``, the fields in their order
-==========================  ==============================================================================
-"""
+"""Value types to and from Arrow; `feast_assets.types.canonical` says which Arrow type each has."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from feast_assets.errors import SourceError, suggest
+from feast_assets.types.arrow_casts import Mismatch, cast_array, is_binary, is_list, is_text
+from feast_assets.types.canonical import TIMESTAMP, is_canonical, to_arrow_type
 from feast_assets.types.feast_type import (
     Array,
     Bool,
@@ -38,73 +18,18 @@ from feast_assets.types.feast_type import (
     FeastType,
     Float32,
     Float64,
-    ImageBytes,
     Int32,
     Int64,
     Json,
     Map,
-    PdfBytes,
-    PrimitiveFeastType,
     ScalarMap,
-    Set,
     String,
     Struct,
-    TimeUuid,
     UnixTimestamp,
     Uuid,
-    ZonedTimestamp,
 )
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-TIMESTAMP = pa.timestamp("us", tz="UTC")
-
-_CANONICAL: dict[FeastType, pa.DataType] = {
-    Bytes: pa.binary(),
-    PdfBytes: pa.binary(),
-    ImageBytes: pa.binary(),
-    String: pa.string(),
-    Bool: pa.bool_(),
-    Int32: pa.int32(),
-    Int64: pa.int64(),
-    Float32: pa.float32(),
-    Float64: pa.float64(),
-    UnixTimestamp: TIMESTAMP,
-    Json: pa.string(),
-    Map: pa.string(),
-    ScalarMap: pa.string(),
-    Uuid: pa.string(),
-    TimeUuid: pa.string(),
-    Decimal: pa.string(),
-    ZonedTimestamp: pa.string(),
-}
-
-_UUID_TEXT = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
-_DECIMAL_TEXT = r"^[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|NaN|sNaN|Infinity)$"
-
-# The microseconds of 0001-01-01 and of the end of 9999: what a Python datetime can say.
-_FIRST_MICROSECOND = -62_135_596_800_000_000
-_LAST_MICROSECOND = 253_402_300_799_999_999
-
-
-class _Mismatch(Exception):  # noqa: N818 - never leaves this module
-    """A column that cannot be the wanted type; the message says why."""
-
-
-def to_arrow_type(feast_type: FeastType) -> pa.DataType:
-    """Returns the canonical Arrow type of a value type.
-
-    Raises:
-        ValueError: the type has no values (``Invalid``).
-    """
-    if isinstance(feast_type, (Array, Set)):
-        return pa.list_(to_arrow_type(feast_type.base_type))
-    if isinstance(feast_type, Struct):
-        return pa.struct([pa.field(name, to_arrow_type(item)) for name, item in feast_type.items])
-    if feast_type not in _CANONICAL:
-        raise ValueError(f"Type {feast_type} has no values, so it has no Arrow type.")
-    return _CANONICAL[feast_type]
+__all__ = ["TIMESTAMP", "cast_column", "cast_table", "from_arrow_type", "is_canonical", "to_arrow_type"]
 
 
 def from_arrow_type(arrow_type: pa.DataType) -> FeastType:
@@ -135,15 +60,15 @@ def from_arrow_type(arrow_type: pa.DataType) -> FeastType:
         return UnixTimestamp
     if is_.is_decimal(arrow_type):
         return Decimal
-    if _is_text(arrow_type):
+    if is_text(arrow_type):
         return String
-    if _is_binary(arrow_type):
+    if is_binary(arrow_type):
         return Bytes
     if is_.is_map(arrow_type):
-        return Map if _is_text(arrow_type.key_type) else ScalarMap
+        return Map if is_text(arrow_type.key_type) else ScalarMap
     if is_.is_struct(arrow_type):
         return Struct({field.name: from_arrow_type(field.type) for field in arrow_type})
-    if _is_list(arrow_type):
+    if is_list(arrow_type):
         return Array(from_arrow_type(arrow_type.value_type))
     raise ValueError(f"There is no value type for Arrow type {arrow_type}. Declare the field's dtype.")
 
@@ -192,305 +117,7 @@ def cast_column(column: Any, feast_type: FeastType, *, what: str) -> Any:
     wanted = to_arrow_type(feast_type)
     try:
         if isinstance(column, pa.ChunkedArray):
-            return pa.chunked_array([_cast(chunk, feast_type) for chunk in column.chunks], type=wanted)
-        return _cast(column, feast_type)
-    except (_Mismatch, pa.ArrowException, ValueError, OverflowError) as error:
+            return pa.chunked_array([cast_array(chunk, feast_type) for chunk in column.chunks], type=wanted)
+        return cast_array(column, feast_type)
+    except (Mismatch, pa.ArrowException, ValueError, TypeError, OverflowError) as error:
         raise SourceError(f"{what} should hold {feast_type} ({wanted}) but holds {column.type}: {error}") from error
-
-
-def is_canonical(arrow_type: pa.DataType, feast_type: FeastType) -> bool:
-    """Says whether an Arrow type is the canonical one of a value type; names of list items do not matter."""
-    return bool(arrow_type == to_arrow_type(feast_type))
-
-
-def _is_text(t: pa.DataType) -> bool:
-    return bool(pa.types.is_string(t) or pa.types.is_large_string(t) or pa.types.is_string_view(t))
-
-
-def _is_binary(t: pa.DataType) -> bool:
-    is_ = pa.types
-    return bool(is_.is_binary(t) or is_.is_large_binary(t) or is_.is_binary_view(t) or is_.is_fixed_size_binary(t))
-
-
-def _is_list(t: pa.DataType) -> bool:
-    is_ = pa.types
-    return bool(
-        is_.is_list(t)
-        or is_.is_large_list(t)
-        or is_.is_fixed_size_list(t)
-        or is_.is_list_view(t)
-        or is_.is_large_list_view(t)
-    )
-
-
-def _cast(array: pa.Array, feast_type: FeastType) -> pa.Array:
-    wanted = to_arrow_type(feast_type)
-    found = array.type
-    if pa.types.is_null(found):
-        return pa.nulls(len(array), wanted)
-    if pa.types.is_dictionary(found):
-        return _cast(array.dictionary_decode(), feast_type)
-    if isinstance(found, pa.BaseExtensionType):
-        if found.extension_name == "arrow.uuid" and feast_type in (Uuid, TimeUuid, String):
-            return pa.array([None if v is None else str(v) for v in array.to_pylist()], pa.string())
-        return _cast(array.storage, feast_type)
-    if isinstance(feast_type, (Array, Set)):
-        return _cast_list(array, feast_type)
-    if isinstance(feast_type, Struct):
-        return _cast_struct(array, feast_type)
-    if pa.types.is_floating(found) and not pa.types.is_floating(wanted):
-        array = pc.if_else(pc.is_nan(array), pa.scalar(None, found), array)
-    assert isinstance(feast_type, PrimitiveFeastType)
-    return _PRIMITIVES[feast_type](array, wanted)
-
-
-def _refuse(hint: str = "") -> _Mismatch:
-    return _Mismatch(hint or "these are different kinds of values.")
-
-
-def _cast_number(array: pa.Array, wanted: pa.DataType) -> pa.Array:
-    found = array.type
-    is_ = pa.types
-    if is_.is_floating(found) and is_.is_floating(wanted):
-        result = array.cast(wanted)
-        # Rounding is what a narrower float means; turning a number into infinity is not.
-        if (
-            wanted.bit_width < found.bit_width
-            and pc.any(pc.and_(pc.is_inf(result), pc.invert(pc.is_inf(array)))).as_py()
-        ):
-            raise _refuse("a value is beyond the range of 32 bit floats.")
-        return result
-    if is_.is_integer(found) or is_.is_floating(found):
-        return array.cast(wanted)
-    if is_.is_decimal(found) and (is_.is_floating(wanted) or found.scale <= 0):
-        return array.cast(wanted)
-    if is_.is_decimal(found):
-        return array.cast(pa.decimal256(76, found.scale)).cast(pa.decimal256(76, 0)).cast(wanted)
-    raise _refuse("convert the column in the source's query, or declare the dtype that it has.")
-
-
-def _cast_bool(array: pa.Array, wanted: pa.DataType) -> pa.Array:
-    if pa.types.is_boolean(array.type):
-        return array
-    if pa.types.is_integer(array.type) or pa.types.is_floating(array.type):
-        if pc.all(pc.is_in(array, pa.array([0, 1, None]).cast(array.type))).as_py() is False:
-            raise _refuse("only the numbers 0 and 1 can be read as Bool.")
-        return array.cast(wanted)
-    raise _refuse()
-
-
-def _cast_text(array: pa.Array, wanted: pa.DataType) -> pa.Array:
-    if _is_text(array.type) or _is_binary(array.type):
-        if pa.types.is_fixed_size_binary(array.type):
-            array = array.cast(pa.binary())
-        return array.cast(wanted)
-    raise _refuse("convert the column in the source's query, or declare the dtype that it has.")
-
-
-def _cast_timestamp(array: pa.Array, wanted: pa.DataType) -> pa.Array:
-    found = array.type
-    is_ = pa.types
-    if is_.is_timestamp(found):
-        result = array.cast(wanted, safe=found.unit != "ns")
-    elif is_.is_date(found):
-        result = array.cast(pa.timestamp("ms")).cast(wanted)
-    elif is_.is_integer(found):
-        result = array.cast(pa.int64()).cast(pa.timestamp("s", tz="UTC")).cast(wanted)
-    elif is_.is_floating(found):
-        micros = pc.round(pc.multiply(array.cast(pa.float64()), 1_000_000.0))
-        result = micros.cast(pa.int64()).cast(wanted)
-    elif _is_text(found):
-        result = _timestamps_of_text(array.cast(pa.string()))
-    else:
-        raise _refuse()
-    bounds = pc.min_max(result.cast(pa.int64())).as_py()
-    if bounds["min"] is not None and not (_FIRST_MICROSECOND <= bounds["min"] and bounds["max"] <= _LAST_MICROSECOND):
-        raise _refuse("a timestamp lies outside the years 1 to 9999.")
-    return result
-
-
-def _timestamps_of_text(array: pa.Array) -> pa.Array:
-    from feast_assets.types.scalars import to_microseconds
-
-    for arrow_type in (TIMESTAMP, pa.timestamp("us")):
-        try:
-            return array.cast(arrow_type).cast(TIMESTAMP)
-        except pa.ArrowInvalid:
-            continue
-    return _per_value(array, to_microseconds, pa.int64()).cast(TIMESTAMP)
-
-
-def _cast_uuid(array: pa.Array, wanted: pa.DataType) -> pa.Array:
-    from feast_assets.types.scalars import to_uuid_text
-
-    if _is_text(array.type):
-        array = array.cast(wanted)
-        if pc.all(pc.match_substring_regex(array, _UUID_TEXT)).as_py() is not False:
-            return array
-    elif not _is_binary(array.type):
-        raise _refuse()
-    return _per_value(array, to_uuid_text, wanted)
-
-
-def _cast_decimal(array: pa.Array, wanted: pa.DataType) -> pa.Array:
-    found = array.type
-    if pa.types.is_decimal(found) or pa.types.is_integer(found):
-        return array.cast(wanted)
-    if _is_text(found):
-        array = array.cast(wanted)
-        if pc.all(pc.match_substring_regex(array, _DECIMAL_TEXT)).as_py() is False:
-            raise _refuse("a text is not a decimal number.")
-        return array
-    if pa.types.is_floating(found):
-        raise _refuse("binary floats are not exact decimals; cast to a decimal in the source's query.")
-    raise _refuse()
-
-
-def _cast_zoned(array: pa.Array, wanted: pa.DataType) -> pa.Array:
-    from feast_assets.types.scalars import to_zoned_text
-
-    if _is_text(array.type):
-        array = array.cast(wanted)
-    elif pa.types.is_timestamp(array.type):
-        # Beyond microseconds a Python datetime cannot follow.
-        array = array.cast(pa.timestamp("us", tz=array.type.tz or "UTC"), safe=False)
-    else:
-        raise _refuse()
-    return _per_value(array, to_zoned_text, wanted)
-
-
-def _cast_json(array: pa.Array, wanted: pa.DataType) -> pa.Array:
-    from feast_assets.types.scalars import checked_json_text, to_json_text
-
-    if _is_text(array.type) or _is_binary(array.type):
-        return _per_value(_cast_text(array, wanted), checked_json_text, wanted)
-    return _per_value(_pairs_as_dicts(array), to_json_text, wanted)
-
-
-def _cast_map(array: pa.Array, wanted: pa.DataType) -> pa.Array:
-    from feast_assets.types.scalars import to_map_text
-
-    if _is_text(array.type):
-        return _per_value(array, to_map_text, wanted)
-    if pa.types.is_map(array.type) or pa.types.is_struct(array.type):
-        return _per_value(_pairs_as_dicts(array), to_map_text, wanted)
-    raise _refuse()
-
-
-def _cast_scalar_map(array: pa.Array, wanted: pa.DataType) -> pa.Array:
-    from feast_assets.types.scalars import to_scalar_map_text
-
-    if _is_text(array.type):
-        return _per_value(array, to_scalar_map_text, wanted)
-    if pa.types.is_map(array.type) or pa.types.is_struct(array.type):
-        return _per_value(_pairs_as_dicts(array), to_scalar_map_text, wanted)
-    raise _refuse()
-
-
-def _pairs_as_dicts(array: pa.Array) -> list[Any]:
-    try:
-        values: list[Any] = array.to_pylist(maps_as_pydicts="strict")
-    except (KeyError, pa.ArrowException) as error:
-        raise _refuse(f"a map holds a key twice ({error}).") from error
-    return values
-
-
-def _per_value(values: Any, convert: Callable[[Any], Any], wanted: pa.DataType) -> pa.Array:
-    items: Sequence[Any] = values if isinstance(values, list) else values.to_pylist()
-    return pa.array([None if v is None else convert(v) for v in items], wanted)
-
-
-def _cast_list(array: pa.Array, feast_type: Array | Set) -> pa.Array:
-    wanted = to_arrow_type(feast_type)
-    if _is_text(array.type):
-        from feast_assets.types.python import to_arrow_column
-        from feast_assets.types.scalars import json_value
-
-        return to_arrow_column(
-            [None if v is None else json_value(v) for v in array.to_pylist()], feast_type, "JSON text"
-        )
-    if not _is_list(array.type):
-        raise _refuse()
-    lengths = pc.fill_null(pc.list_value_length(array).cast(pa.int64()), 0)
-    items = _cast(array.flatten(), feast_type.base_type)
-    result = _list_array(lengths.to_numpy(zero_copy_only=False), items, array, wanted)
-    if isinstance(feast_type, Set) and _has_repeats(result, feast_type):
-        distinct = [None if v is None else _distinct(v) for v in result.to_pylist()]
-        return pa.array(distinct, wanted)
-    return result
-
-
-def _list_array(lengths: NDArray[Any], items: pa.Array, like: pa.Array, wanted: pa.DataType) -> pa.Array:
-    import numpy as np
-
-    offsets = np.zeros(len(lengths) + 1, np.int64)
-    np.cumsum(lengths, out=offsets[1:])
-    if offsets[-1] > np.iinfo(np.int32).max:
-        raise _refuse("one chunk holds more than 2^31 items; read it in smaller batches.")
-    return pa.ListArray.from_arrays(
-        pa.array(offsets, pa.int32()), items, type=wanted, mask=like.is_null() if like.null_count else None
-    )
-
-
-def _has_repeats(lists: pa.Array, feast_type: Set) -> bool:
-    if not isinstance(feast_type.base_type, PrimitiveFeastType):
-        return True
-    pairs = pa.table({"row": pc.list_parent_indices(lists), "item": lists.flatten()})
-    return bool(pairs.group_by(["row", "item"]).aggregate([]).num_rows < pairs.num_rows)
-
-
-def _distinct(items: list[Any]) -> list[Any]:
-    try:
-        return list(dict.fromkeys(items))
-    except TypeError:
-        kept: list[Any] = []
-        for item in items:
-            if item not in kept:
-                kept.append(item)
-        return kept
-
-
-def _cast_struct(array: pa.Array, feast_type: Struct) -> pa.Array:
-    wanted = to_arrow_type(feast_type)
-    if _is_text(array.type) or pa.types.is_map(array.type):
-        from feast_assets.types.python import to_arrow_column
-        from feast_assets.types.scalars import json_value
-
-        if pa.types.is_map(array.type):
-            return to_arrow_column(_pairs_as_dicts(array), feast_type, "map")
-        return to_arrow_column(
-            [None if v is None else json_value(v) for v in array.to_pylist()], feast_type, "JSON text"
-        )
-    if not pa.types.is_struct(array.type):
-        raise _refuse()
-    found = [field.name for field in array.type]
-    for name in found:
-        if name not in feast_type.fields:
-            raise _refuse(f"the struct's field {name!r} is not declared. {suggest(name, feast_type.fields)}")
-    children = array.flatten()
-    columns = [
-        _cast(children[found.index(name)], item) if name in found else pa.nulls(len(array), to_arrow_type(item))
-        for name, item in feast_type.items
-    ]
-    return pa.StructArray.from_arrays(columns, fields=list(wanted), mask=array.is_null() if array.null_count else None)
-
-
-_PRIMITIVES: dict[FeastType, Callable[[pa.Array, pa.DataType], pa.Array]] = {
-    Bytes: _cast_text,
-    PdfBytes: _cast_text,
-    ImageBytes: _cast_text,
-    String: _cast_text,
-    Bool: _cast_bool,
-    Int32: _cast_number,
-    Int64: _cast_number,
-    Float32: _cast_number,
-    Float64: _cast_number,
-    UnixTimestamp: _cast_timestamp,
-    Json: _cast_json,
-    Map: _cast_map,
-    ScalarMap: _cast_scalar_map,
-    Uuid: _cast_uuid,
-    TimeUuid: _cast_uuid,
-    Decimal: _cast_decimal,
-    ZonedTimestamp: _cast_zoned,
-}

@@ -1,8 +1,7 @@
 """Python values to what JSON can say, as Feast's HTTP answers and command line say it.
 
-Bytes are base64; NaN and infinities are the texts ``NaN``, ``Infinity`` and ``-Infinity``; timestamps are ISO 8601, in UTC with ``Z``
-for UnixTimestamp and with their offset for ZonedTimestamp; UUIDs and decimals are text; sets are lists; a ScalarMap's
-keys are their text.
+Bytes are base64; NaN and infinities are the texts ``NaN``, ``Infinity`` and ``-Infinity``; timestamps are ISO 8601,
+with ``Z`` for UTC and else their offset; UUIDs and decimals are text; sets are lists; a ScalarMap's keys are text.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Value types to and from Python values.
 
-What Python holds: ``bytes``, ``str``, ``bool``, ``int``, ``float``; aware UTC ``datetime`` for UnixTimestamp, and in its own zone for
-ZonedTimestamp; ``dict`` for Map, ScalarMap and Struct; whatever the JSON says for Json; ``uuid.UUID``; ``decimal.Decimal``;
-``list`` for Array; ``set`` for Set, or ``list`` where the items do not hash. Null is None.
+What Python holds: ``bytes``, ``str``, ``bool``, ``int``, ``float``; aware UTC ``datetime`` for UnixTimestamp, and in
+its own zone for ZonedTimestamp; ``dict`` for Map, ScalarMap and Struct; whatever the JSON says for Json; ``uuid.UUID``;
+``decimal.Decimal``; ``list`` for Array; ``set`` for Set, or ``list`` where the items do not hash. Null is None.
 """
 
 from __future__ import annotations
@@ -111,8 +111,8 @@ def to_python_values(array: pa.Array, feast_type: FeastType) -> list[Any]:
 def to_arrow_column(values: Sequence[Any], feast_type: FeastType, what: str) -> pa.Array:
     """Returns Python values as a canonical Arrow column.
 
-    None, pandas' ``NA`` and ``NaT``, and NaN where the type is not a float, are null. Text is read as JSON for Map, Struct
-    and collections, and as ISO 8601 for timestamps; integers as epoch seconds for timestamps.
+    None, pandas' ``NA`` and ``NaT``, and NaN where the type is not a float, are null. Text is read as JSON for Map,
+    Struct and collections, and as ISO 8601 for timestamps; integers as epoch seconds for timestamps.
 
     Args:
         values: a list, tuple, numpy array or pandas series.

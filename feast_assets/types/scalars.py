@@ -183,7 +183,7 @@ def to_scalar_map_text(value: Any) -> str:
 
 def from_scalar_map_text(text: str | bytes) -> dict[Any, Any]:
     """Returns the dict whose pairs `to_scalar_map_text` wrote."""
-    return {k: v for k, v in json_value(text)}
+    return dict(json_value(text))
 
 
 def _shown(value: object) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from feast_assets.types.arrow import to_arrow_type
+from feast_assets.types.canonical import to_arrow_type
 from feast_assets.types.feast_type import Array, FeastType, Set, Struct, UnixTimestamp
 
 

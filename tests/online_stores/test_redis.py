@@ -1,24 +1,222 @@
 from __future__ import annotations
 
+import asyncio
+import builtins
+import importlib
+import socket
+import sys
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
+from pydantic import ValidationError
 
-from feast_assets.online_stores.base import OnlineStore
+from feast_assets.errors import OnlineRowError, StoreUnavailableError
+from feast_assets.online_stores.base import OnlineRead
 from feast_assets.online_stores.redis import RedisOnlineStore, RedisOnlineStoreConfig
-from feast_assets.testing.online_store import OnlineStoreConformance, StoreFactory
+from feast_assets.testing.online_store import OnlineStoreConformance, StoreFactory, encoded, read_rows
+
+NOWHERE = Path()
 
 
-def make_store(connection_string: str) -> OnlineStore:
-    return RedisOnlineStore(RedisOnlineStoreConfig(connection_string=connection_string))
+def config_of(server: tuple[str, int], **settings: Any) -> RedisOnlineStoreConfig:
+    return RedisOnlineStoreConfig.model_validate({"connection_string": f"{server[0]}:{server[1]}", **settings})
+
+
+@pytest.fixture
+def client(redis_server: tuple[str, int]) -> Iterator[redis.Redis]:
+    with redis.Redis(*redis_server) as client:
+        client.flushall()
+        yield client
+        client.config_set("maxmemory", 0)
+
+
+@pytest.fixture
+def store(redis_server: tuple[str, int], client: redis.Redis) -> Iterator[RedisOnlineStore]:
+    store = RedisOnlineStore(config_of(redis_server), NOWHERE)
+    yield store
+    store.close()
 
 
 class TestRedis(OnlineStoreConformance):
     @pytest.fixture
-    def store_factory(self, redis_server: tuple[str, int]) -> Iterator[StoreFactory]:
-        host, port = redis_server
-        with redis.Redis(host, port) as client:
-            client.flushall()
-        yield partial(make_store, f"{host}:{port}")
+    def store_factory(self, redis_server: tuple[str, int], client: redis.Redis) -> StoreFactory:
+        return partial(RedisOnlineStore, config_of(redis_server), NOWHERE)
+
+
+class TestRedisWithExpiry(OnlineStoreConformance):
+    @pytest.fixture
+    def store_factory(self, redis_server: tuple[str, int], client: redis.Redis) -> StoreFactory:
+        return partial(RedisOnlineStore, config_of(redis_server, key_ttl_seconds=1000), NOWHERE)
+
+
+def test_the_bytes_of_keys_and_values_never_change(store: RedisOnlineStore, client: redis.Redis) -> None:
+    store.put_many("p.view", [encoded([(b"i\x00", 1, -1, b"payload")])])
+    assert client.keys() == [b"fa:6:p.view:i\x00"]
+    assert client.get(b"fa:6:p.view:i\x00") == b"\x80\0\0\0\0\0\0\x01" + b"\x7f" + b"\xff" * 7 + b"payload"
+
+
+def test_rows_expire_only_when_that_is_asked_for(
+    store: RedisOnlineStore, client: redis.Redis, redis_server: tuple[str, int]
+) -> None:
+    expiring = RedisOnlineStore(config_of(redis_server, key_ttl_seconds=500), NOWHERE)
+    expiring.put_many("t", [encoded([(b"a", 1, 0, b"x")])])
+    store.put_many("t", [encoded([(b"b", 1, 0, b"x")])])
+    assert 490 < client.ttl(b"fa:1:t:a") <= 500
+    assert client.ttl(b"fa:1:t:b") == -1
+    expiring.close()
+
+
+def test_other_keys_of_the_server_are_left_alone(store: RedisOnlineStore, client: redis.Redis) -> None:
+    client.set("fa:1:tx", "not ours")
+    client.set("session", "not ours")
+    store.put_many("t", [encoded([(b"a", 1, 0, b"x")])])
+    store.drop(["t"])
+    assert sorted(client.keys()) == [b"fa:1:tx", b"session"]
+
+
+def test_a_read_of_many_tables_is_one_command(store: RedisOnlineStore, client: redis.Redis) -> None:
+    store.put_many("a", [encoded([(b"k", 1, 0, b"x")])])
+    client.config_resetstat()
+    store.get_many([OnlineRead("a", [b"k"] * 500), OnlineRead("b", [b"k", b"l"])])
+    commands = {name: entry["calls"] for name, entry in client.info("commandstats").items()}
+    assert commands.get("cmdstat_mget") == 1
+    assert "cmdstat_get" not in commands
+
+
+def test_scripts_that_the_server_forgot_are_loaded_again_and_counted_once(
+    store: RedisOnlineStore, client: redis.Redis
+) -> None:
+    rows = [(b"k%d" % i, 1, 0, b"x") for i in range(2500)]
+    for _ in range(2):
+        client.script_flush()
+        client.flushall()
+        result = store.put_many("t", [encoded(rows)])
+        assert (result.written, result.ignored) == (2500, 0)
+
+    async def put() -> None:
+        client.script_flush()
+        result = await store.put_many_async("t", [encoded(rows), encoded([(b"new", 1, 0, b"x")])])
+        assert (result.written, result.ignored) == (1, 2500)
+        await store.aclose()
+
+    asyncio.run(put())
+
+
+def test_a_server_that_is_down_is_named_without_its_password() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+        text = f"127.0.0.1:{port},password=hunter2,socket_connect_timeout=0.2"
+        store = RedisOnlineStore(RedisOnlineStoreConfig(connection_string=text), NOWHERE)  # type: ignore[arg-type]
+        for work in (
+            lambda: store.setup(["t"]),
+            lambda: read_rows(store, "t", [b"k"]),
+            lambda: store.put_many("t", [encoded([(b"k", 1, 0, b"x")])]),
+            lambda: store.delete("t", [b"k"]),
+            lambda: store.drop(["t"]),
+            lambda: asyncio.run(store.get_many_async([OnlineRead("t", [b"k"])])),
+        ):
+            with pytest.raises(StoreUnavailableError, match=f"Redis at 127.0.0.1:{port} cannot be used") as caught:
+                work()
+            assert "hunter2" not in str(caught.value)
+            assert caught.value.__cause__ is None
+    assert "hunter2" not in repr(store)
+
+
+def test_a_wrong_password_is_an_unavailable_store(redis_server: tuple[str, int]) -> None:
+    config = RedisOnlineStoreConfig.model_validate(
+        {"connection_string": f"{redis_server[0]}:{redis_server[1]},username=nobody,password=hunter2"}
+    )
+    with pytest.raises(StoreUnavailableError, match="WRONGPASS|invalid username") as caught:
+        RedisOnlineStore(config, NOWHERE).setup(["t"])
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_full_server_refuses_new_rows_and_still_reads(store: RedisOnlineStore, client: redis.Redis) -> None:
+    store.put_many("t", [encoded([(b"k", 1, 0, b"x")])])
+    client.config_set("maxmemory", 1)
+    with pytest.raises(StoreUnavailableError, match="maxmemory"):
+        store.put_many("t", [encoded([(b"k", 2, 0, b"y")])])
+    assert read_rows(store, "t", [b"k"]) == [(1, 0, b"x")]
+
+
+def test_values_that_others_wrote_are_refused(store: RedisOnlineStore, client: redis.Redis) -> None:
+    client.set(b"fa:1:t:k", b"short")
+    with pytest.raises(OnlineRowError, match="did not write"):
+        read_rows(store, "t", [b"k"])
+    client.delete(b"fa:1:t:k")
+    client.lpush(b"fa:1:t:k", b"a list")
+    assert read_rows(store, "t", [b"k"]) == [None]
+
+
+def test_event_loops_do_not_share_connections(store: RedisOnlineStore) -> None:
+    store.put_many("t", [encoded([(b"k", 1, 0, b"x")])])
+
+    async def read() -> list[bytes | None]:
+        (found,) = await store.get_many_async([OnlineRead("t", [b"k"])])
+        await store.aclose()
+        await store.aclose()
+        return list(found.payloads)
+
+    assert [asyncio.run(read()) for _ in range(3)] == [[b"x"]] * 3
+
+
+def test_without_the_driver_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "feast_assets.online_stores.redis"
+    monkeypatch.delitem(sys.modules, name)
+    actual_import = builtins.__import__
+
+    def without_redis(module: str, *arguments: Any, **keywords: Any) -> Any:
+        if module.split(".")[0] == "redis":
+            raise ModuleNotFoundError("No module named 'redis'", name="redis")
+        return actual_import(module, *arguments, **keywords)
+
+    monkeypatch.setattr(builtins, "__import__", without_redis)
+    with pytest.raises(ImportError, match=r"pip install 'feast-assets\[redis\]'"):
+        importlib.import_module(name)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"redis_type": "redis_cluster"}, "redis_type 'redis_cluster' is not supported yet"),
+        ({"redis_type": "redis_sentinel"}, "redis_type 'redis_sentinel' is not supported yet"),
+        ({"sentinel_master": "other"}, "does not support 'sentinel_master'"),
+        ({"skip_dedup": True}, "does not support 'skip_dedup'"),
+        ({"key_ttl_seconds": 0}, "greater than 0"),
+        ({"conection_string": "localhost:1,password=hunter2"}, "conection_string"),
+        ({"connection_string": "a:1,b:2,password=hunter2"}, "should name one host:port, not 2"),
+        ({"connection_string": "password=hunter2"}, "should name one host:port, not 0"),
+        ({"connection_string": "localhost:port,password=hunter2"}, "should begin with host:port"),
+        ({"connection_string": "localhost:1,pasword=hunter2"}, "no option 'pasword'. Did you mean 'password'"),
+        ({"connection_string": "localhost:1,db=hunter2"}, "option 'db' has a value that cannot be read"),
+        ({"connection_string": "localhost:1,ssl=maybe,password=hunter2"}, "option 'ssl'"),
+    ],
+)
+def test_wrong_settings_are_named_and_secrets_are_not(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        RedisOnlineStoreConfig.model_validate({"type": "redis", **settings})
+    assert message in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_connection_string_says_how_to_connect() -> None:
+    text = "cache.internal:6390,ssl=true,username=u,password=hun=ter2,db=3,socket_timeout=0.5"
+    config = RedisOnlineStoreConfig.model_validate({"connection_string": text, "full_scan_for_deletion": True})
+    assert "hun=ter2" not in repr(config) + str(config) + repr(config.address) + config.model_dump_json()
+    arguments = config.address.client_arguments()
+    assert {k: arguments[k] for k in ("host", "port", "ssl", "username", "password", "db", "socket_timeout")} == {
+        "host": "cache.internal",
+        "port": 6390,
+        "ssl": True,
+        "username": "u",
+        "password": "hun=ter2",
+        "db": 3,
+        "socket_timeout": 0.5,
+    }
+    assert RedisOnlineStoreConfig().address.host_port == "localhost:6379"
+    assert RedisOnlineStoreConfig.model_validate({"connection_string": "[::1]:7000"}).address.host == "::1"

@@ -1,20 +1,267 @@
 from __future__ import annotations
 
+import multiprocessing
+import os
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
-from feast_assets.online_stores.base import OnlineStore
+from feast_assets.errors import StoreUnavailableError
+from feast_assets.online_stores import sqlite_pool
+from feast_assets.online_stores.base import EncodedRows, OnlineRead, OnlineStore
 from feast_assets.online_stores.sqlite import SqliteOnlineStore, SqliteOnlineStoreConfig
-from feast_assets.testing.online_store import OnlineStoreConformance, StoreFactory
+from feast_assets.testing.online_store import OnlineStoreConformance, StoreFactory, encoded, read_rows
 
-
-def make_store(root: Path) -> OnlineStore:
-    return SqliteOnlineStore(SqliteOnlineStoreConfig(path="online.db"), root)
+CONFIG = SqliteOnlineStoreConfig(path="online.db")
 
 
 class TestSqlite(OnlineStoreConformance):
     @pytest.fixture
     def store_factory(self, tmp_path: Path) -> StoreFactory:
-        return partial(make_store, tmp_path)
+        return partial(SqliteOnlineStore, CONFIG, tmp_path)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SqliteOnlineStore]:
+    store = SqliteOnlineStore(CONFIG, tmp_path)
+    yield store
+    store.close()
+
+
+def test_the_path_is_under_the_root_unless_it_is_absolute(tmp_path: Path) -> None:
+    for path in ("data/here/online.db", str(tmp_path / "elsewhere" / "online.db")):
+        store = SqliteOnlineStore(SqliteOnlineStoreConfig(path=path), tmp_path)
+        store.setup(["t"])
+        store.close()
+        assert (tmp_path / path).is_file()
+
+
+def test_settings_that_are_not_here_are_refused_and_feasts_defaults_pass() -> None:
+    config = SqliteOnlineStoreConfig.model_validate({"type": "sqlite", "vector_enabled": False, "similarity": "cosine"})
+    assert config == SqliteOnlineStoreConfig()
+    with pytest.raises(ValidationError, match="sqlite online store does not support 'vector_enabled'"):
+        SqliteOnlineStoreConfig.model_validate({"type": "sqlite", "vector_enabled": True})
+    with pytest.raises(ValidationError, match="paht"):
+        SqliteOnlineStoreConfig.model_validate({"type": "sqlite", "paht": "x"})
+
+
+def test_a_put_whose_source_fails_leaves_what_was_there(store: SqliteOnlineStore) -> None:
+    store.setup(["t"])
+    store.put_many("t", [encoded([(b"a", 1, 0, b"old")])])
+
+    def failing() -> Iterator[EncodedRows]:
+        yield encoded([(b"a", 2, 0, b"new"), (b"b", 2, 0, b"new")])
+        raise RuntimeError("the source broke")
+
+    with pytest.raises(RuntimeError, match="the source broke"):
+        store.put_many("t", failing())
+    assert read_rows(store, "t", [b"a", b"b"]) == [(1, 0, b"old"), None]
+    store.put_many("t", [encoded([(b"b", 3, 0, b"later")])])
+    assert read_rows(store, "t", [b"b"]) == [(3, 0, b"later")]
+
+
+def test_a_put_is_not_seen_before_it_is_whole(store: SqliteOnlineStore, tmp_path: Path) -> None:
+    other = SqliteOnlineStore(CONFIG, tmp_path)
+    store.setup(["t"])
+    seen = []
+
+    def batches() -> Iterator[EncodedRows]:
+        yield encoded([(b"a", 1, 0, b"x")])
+        seen.append(read_rows(other, "t", [b"a"]))
+        seen.append(read_rows(store, "t", [b"a"]))
+        yield encoded([(b"b", 1, 0, b"x")])
+
+    store.put_many("t", batches())
+    assert seen == [[None], [None]]
+    assert read_rows(other, "t", [b"a", b"b"]) == [(1, 0, b"x"), (1, 0, b"x")]
+    other.close()
+
+
+def test_a_missing_directory_is_named_and_setup_creates_it(tmp_path: Path) -> None:
+    store = SqliteOnlineStore(CONFIG, tmp_path / "gone")
+    path = str(tmp_path / "gone" / "online.db")
+    with pytest.raises(StoreUnavailableError, match="directory does not exist") as caught:
+        read_rows(store, "t", [b"k"])
+    assert path in str(caught.value)
+    with pytest.raises(StoreUnavailableError, match="directory does not exist"):
+        store.put_many("t", [encoded([(b"k", 1, 0, b"x")])])
+    store.drop(["t"])
+    store.setup(["t"])
+    assert read_rows(store, "t", [b"k"]) == [None]
+    store.close()
+
+
+def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    store = SqliteOnlineStore(CONFIG, tmp_path / "file" / "below")
+    with pytest.raises(StoreUnavailableError, match="file/below/online.db"):
+        store.setup(["t"])
+
+
+def test_a_file_that_is_no_database_is_named(store: SqliteOnlineStore, tmp_path: Path) -> None:
+    (tmp_path / "online.db").write_bytes(b"hello, I am a text file" * 100)
+    for work in (
+        lambda: read_rows(store, "t", [b"k"]),
+        lambda: store.setup(["t"]),
+        lambda: store.put_many("t", [encoded([(b"k", 1, 0, b"x")])]),
+    ):
+        with pytest.raises(StoreUnavailableError, match=r"online\.db cannot be used: file is not a database"):
+            work()
+
+
+def test_a_full_disk_is_an_error_and_leaves_what_was_there(
+    store: SqliteOnlineStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.setup(["t"])
+    store.put_many("t", [encoded([(b"a", 1, 0, b"old")])])
+    open_connection = sqlite_pool.SqlitePool._open
+
+    def small(pool: sqlite_pool.SqlitePool) -> sqlite3.Connection:
+        connection = open_connection(pool)
+        connection.execute("PRAGMA max_page_count = 20")
+        return connection
+
+    monkeypatch.setattr(sqlite_pool.SqlitePool, "_open", small)
+    store.close()
+    with pytest.raises(StoreUnavailableError, match=r"online\.db cannot be used: database or disk is full"):
+        store.put_many("t", (encoded([(b"a", 2, i, b"x" * 4000), (b"k%d" % i, 1, 0, b"x" * 4000)]) for i in range(99)))
+    assert read_rows(store, "t", [b"a", b"k0"]) == [(1, 0, b"old"), None]
+    store.delete("t", [b"a"])
+    store.put_many("t", [encoded([(b"a", 1, 0, b"fits")])])
+    assert read_rows(store, "t", [b"a"]) == [(1, 0, b"fits")]
+
+
+_WRITE_UNDER_A_LIMIT = """
+import resource, signal, sys
+from pathlib import Path
+from feast_assets.errors import StoreUnavailableError
+from feast_assets.online_stores.sqlite import SqliteOnlineStore, SqliteOnlineStoreConfig
+from feast_assets.testing.online_store import encoded
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+store = SqliteOnlineStore(SqliteOnlineStoreConfig(path="online.db"), Path(sys.argv[1]))
+try:
+    store.put_many("t", (encoded([(b"k%d" % i, 9, 0, bytes(50_000))]) for i in range(50)))
+except StoreUnavailableError as error:
+    assert "online.db" in str(error)
+    sys.exit(17)
+"""
+
+
+def test_a_file_that_may_not_grow_is_an_error_and_leaves_what_was_there(
+    store: SqliteOnlineStore, tmp_path: Path
+) -> None:
+    store.setup(["t"])
+    store.put_many("t", [encoded([(b"k0", 1, 0, b"old")])])
+    result = subprocess.run([sys.executable, "-c", _WRITE_UNDER_A_LIMIT, str(tmp_path)], check=False)
+    assert result.returncode == 17
+    assert read_rows(store, "t", [b"k0", b"k1"]) == [(1, 0, b"old"), None]
+
+
+def test_a_killed_writer_leaves_what_was_there(store: SqliteOnlineStore, tmp_path: Path) -> None:
+    store.setup(["t"])
+    store.put_many("t", [encoded([(b"k0", 1, 0, b"old")])])
+    program = """
+import os, sys
+from pathlib import Path
+from feast_assets.online_stores.sqlite import SqliteOnlineStore, SqliteOnlineStoreConfig
+from feast_assets.testing.online_store import encoded
+def batches():
+    for i in range(2000):
+        yield encoded([(b"k%d" % i, 9, 0, bytes(2000))])
+    os.kill(os.getpid(), 9)
+SqliteOnlineStore(SqliteOnlineStoreConfig(path="online.db"), Path(sys.argv[1])).put_many("t", batches())
+"""
+    result = subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=False)
+    assert result.returncode == -9
+    assert read_rows(store, "t", [b"k0", b"k1999"]) == [(1, 0, b"old"), None]
+    store.put_many("t", [encoded([(b"k1", 1, 0, b"x")])])
+
+
+def test_a_file_that_cannot_be_written_can_still_be_read(store: SqliteOnlineStore, tmp_path: Path) -> None:
+    store.setup(["t"])
+    store.put_many("t", [encoded([(b"k", 1, 0, b"x")])])
+    reader = SqliteOnlineStore(CONFIG, tmp_path)
+    # Permissions do not bind every user that runs tests; SQLite's own switch does.
+    open_connection = reader._pool._open
+
+    def read_only() -> sqlite3.Connection:
+        connection = open_connection()
+        connection.execute("PRAGMA query_only = ON")
+        return connection
+
+    reader._pool._open = read_only  # type: ignore[method-assign]
+    with pytest.raises(StoreUnavailableError, match=r"online\.db cannot be used: attempt to write a readonly database"):
+        reader.put_many("t", [encoded([(b"k", 2, 0, b"y")])])
+    assert read_rows(reader, "t", [b"k"]) == [(1, 0, b"x")]
+    reader.close()
+
+
+def test_a_writer_that_waits_too_long_says_so(
+    store: SqliteOnlineStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.setup(["t"])
+    monkeypatch.setattr(sqlite_pool, "_BUSY_SECONDS", 0.05)
+    store.close()
+    other = sqlite3.connect(tmp_path / "online.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    try:
+        with pytest.raises(StoreUnavailableError, match=r"database is locked\. Another process has held it"):
+            store.put_many("t", [encoded([(b"k", 1, 0, b"x")])])
+        assert read_rows(store, "t", [b"k"]) == [None]
+    finally:
+        other.close()
+    store.put_many("t", [encoded([(b"k", 1, 0, b"x")])])
+
+
+def _child(store: OnlineStore, results: multiprocessing.queues.Queue[object]) -> None:
+    store.put_many("t", [encoded([(b"child", 1, 0, b"c")])])
+    results.put(read_rows(store, "t", [b"parent", b"child"]))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_forked_process_opens_its_own_connections(store: SqliteOnlineStore) -> None:
+    store.setup(["t"])
+    store.put_many("t", [encoded([(b"parent", 1, 0, b"p")])])
+    context = multiprocessing.get_context("fork")
+    results = context.Queue()
+    child = context.Process(target=_child, args=(store, results))
+    child.start()
+    assert results.get(timeout=60) == [(1, 0, b"p"), (1, 0, b"c")]
+    child.join(60)
+    assert child.exitcode == 0
+    assert read_rows(store, "t", [b"parent", b"child"]) == [(1, 0, b"p"), (1, 0, b"c")]
+
+
+def test_closing_while_others_read_leaves_no_connection_behind(store: SqliteOnlineStore) -> None:
+    store.setup(["t"])
+    store.put_many("t", [encoded([(b"k%d" % i, 1, 0, b"x") for i in range(500)])])
+    keys = [b"k%d" % i for i in range(500)]
+    failures: list[BaseException] = []
+
+    def read() -> None:
+        try:
+            for _ in range(30):
+                (found,) = store.get_many([OnlineRead("t", keys)])
+                assert None not in found.payloads
+        except BaseException as error:  # noqa: BLE001 - reported by the test's own thread
+            failures.append(error)
+
+    threads = [threading.Thread(target=read) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        store.close()
+    for thread in threads:
+        thread.join()
+    assert not failures
+    store.close()
+    assert store._pool._idle == []

@@ -1,0 +1,82 @@
+# Python 3.11 or newer, git and make are enough: everything else goes to .venv. `make` lists the targets.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+SHELL := /bin/sh
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+# Found only when it is needed; `make install PYTHON=/some/python` chooses another.
+PYTHON ?= $(shell for python in python3 python3.12 python3.11 python3.13; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+PYTEST ?= -n auto --dist worksteal
+PORT ?= 3000
+
+export DAGSTER_HOME := $(CURDIR)/.dagster_home
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+$(INSTALLED): requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer found; name one: make install PYTHON=/path/to/python" >&2; exit 1; }
+	@echo "Installing the locked packages in $(VENV); the first time this takes a minute or two."
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps -e .
+	@touch $@
+
+.PHONY: install
+install: $(INSTALLED) ## Make .venv with the locked packages; instant when nothing changed
+
+.PHONY: servers
+servers: ## Install Redis and Postgres for the tests that use them (apt, asks for root)
+	scripts/install-test-servers
+
+$(DAGSTER_HOME)/dagster.yaml: dagster.yaml
+	@mkdir -p $(@D)
+	@cp $< $@
+
+.PHONY: stage
+stage: $(INSTALLED) ## Write the example's data, a year of flights, to feature_repo/data
+	@$(BIN)/python scripts/stage_flights.py
+
+.PHONY: demo
+demo: $(INSTALLED) $(DAGSTER_HOME)/dagster.yaml ## Run the example from raw data to features, with Dagster
+	@$(BIN)/python scripts/demo.py
+
+.PHONY: dev
+dev: $(INSTALLED) $(DAGSTER_HOME)/dagster.yaml stage ## Open the same project in Dagster's UI, at http://127.0.0.1:3000
+	@$(BIN)/dagster dev -h 127.0.0.1 -p $(PORT) -w workspace.yaml
+
+.PHONY: test
+test: $(INSTALLED) ## Run the tests
+	@$(BIN)/python -m pytest $(PYTEST)
+
+.PHONY: check
+check: $(INSTALLED) ## Lint, format check, types, and which room may import which
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+.PHONY: format
+format: $(INSTALLED) ## Format the code and sort imports
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+.PHONY: bench
+bench: $(INSTALLED) ## Measure what must be fast
+	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python "$$file" || exit 1; done
+
+.PHONY: lock
+lock: $(INSTALLED) ## Choose package versions anew within pyproject.toml's bounds
+	@$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-header \
+		--no-emit-index-url --all-extras --group dev --upgrade --quiet pyproject.toml -o requirements.lock
+
+.PHONY: clean
+clean: ## Remove .venv, the example's data, and what tools left
+	rm -rf $(VENV) .dagster_home .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist build
+	rm -rf feature_repo/data
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

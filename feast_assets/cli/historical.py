@@ -1,0 +1,154 @@
+"""The command that reads history: get-historical-features."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from feast_assets.cli.column_types import request_column_types
+from feast_assets.cli.moments import moment_callback, parse_moment
+from feast_assets.cli.online import check_choice, features_option, full_names_option
+from feast_assets.cli.output import print_json
+from feast_assets.cli.session import Session, pass_session
+from feast_assets.errors import InputError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from feast_assets.types import FeastType
+
+_TIME = "event_timestamp"
+
+
+@click.command("get-historical-features")
+@click.option(
+    "-d",
+    "--dataframe",
+    metavar="JSON",
+    help="The entity rows: a JSON list of objects with the join keys, request fields and event_timestamp.",
+)
+@click.option(
+    "--entity-df",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The entity rows from a file, .csv (with a header) or .parquet, in place of -d.",
+)
+@features_option
+@click.option("--service", metavar="NAME", help="A feature service, in place of -f.")
+@click.option(
+    "-s",
+    "--start-date",
+    callback=moment_callback,
+    help="Without entity rows: the newest row of each entity from this date on.",
+)
+@click.option("-e", "--end-date", callback=moment_callback, help="Without entity rows: as of this date. [default: now]")
+@full_names_option
+@pass_session
+def get_historical_features(
+    session: Session,
+    dataframe: str | None,
+    entity_df: Path | None,
+    features: tuple[str, ...],
+    service: str | None,
+    start_date: datetime | None,
+    end_date: datetime | None,
+    full_feature_names: bool,
+) -> None:
+    """Prints features as they were at each row's event_timestamp, as a JSON list of records.
+
+    One record comes out per row that goes in, in the same order; a feature without a value at that time is
+    null. Dates are ISO 8601; without an offset they are UTC.
+
+    \b
+    Example:
+      feast-assets get-historical-features -f driver_stats:trips_today \\
+        -d '[{"driver_id": 1001, "event_timestamp": "2026-01-31T12:00:00"}]'
+    """
+    check_choice(features, service)
+    if sum((bool(dataframe), bool(entity_df), bool(start_date or end_date))) != 1:
+        raise click.UsageError("Give entity rows by -d or by --entity-df, or else --start-date and/or --end-date.")
+    store = session.store()
+    rows = None
+    if dataframe or entity_df:
+        types = request_column_types(store.snapshot(), list(features), service)
+        rows = _rows_of_json(dataframe, types) if dataframe else _rows_of_file(entity_df, types)  # type: ignore[arg-type]
+    job = store.get_historical_features(
+        entity_df=rows,
+        features=store.get_feature_service(service) if service else list(features),
+        full_feature_names=full_feature_names,
+        start_date=start_date,
+        end_date=end_date,
+    )
+    from feast_assets.types.json import to_json_value
+
+    print_json([to_json_value(record) for record in job.to_arrow().to_pylist(maps_as_pydicts="strict")])
+
+
+def _rows_of_json(text: str, types: dict[str, FeastType]) -> pa.Table:
+    try:
+        records = json.loads(text)
+    except ValueError as error:
+        raise InputError(f"-d is not JSON: {error}.") from error
+    if not isinstance(records, list) or not records or not all(isinstance(r, dict) for r in records):
+        raise InputError(
+            '-d must be a JSON list of objects, such as [{"driver_id": 1001, "event_timestamp": "2026-01-31"}].'
+        )
+    names = list(dict.fromkeys(name for record in records for name in record))
+    import pyarrow as pa
+
+    return pa.table({name: _column([r.get(name) for r in records], name, types) for name in names})
+
+
+def _column(values: list[Any], name: str, types: dict[str, FeastType]) -> Any:
+    import pyarrow as pa
+
+    from feast_assets.types.python import to_arrow_column
+
+    if name == _TIME:
+        return pa.array([_moment(value) for value in values], pa.timestamp("us", "UTC"))
+    if name in types:
+        return to_arrow_column(values, types[name], f"column {name!r} of -d")
+    try:
+        return pa.array(values)
+    except pa.ArrowException as error:
+        raise InputError(f"-d: the values of {name!r} are not of one type ({error}).") from error
+
+
+def _moment(value: Any) -> datetime:
+    try:
+        return parse_moment(value if isinstance(value, str) else str(value))
+    except ValueError as error:
+        raise InputError(f"-d: {_TIME} {error}") from error
+
+
+def _rows_of_file(path: Path, types: dict[str, FeastType]) -> pa.Table:
+    import pyarrow as pa
+
+    try:
+        table = _read_csv(path, types) if path.suffix.lower() == ".csv" else _read_parquet(path)
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"--entity-df {path}: cannot be read as {path.suffix or 'Parquet'} ({error}).") from error
+    if _TIME in table.column_names and pa.types.is_string(table.schema.field(_TIME).type):
+        raise InputError(
+            f"--entity-df {path}: {_TIME} has values that are no ISO 8601 date, such as 2026-01-31T18:30:00."
+        )
+    return table
+
+
+def _read_csv(path: Path, types: dict[str, FeastType]) -> pa.Table:
+    from pyarrow import csv
+
+    from feast_assets.types.arrow import to_arrow_type
+
+    # Arrow would read a text key such as 007 as a number; the registry knows better.
+    known = {name: to_arrow_type(feast_type) for name, feast_type in types.items()}
+    return csv.read_csv(path, convert_options=csv.ConvertOptions(column_types=known))
+
+
+def _read_parquet(path: Path) -> pa.Table:
+    from pyarrow import parquet
+
+    return parquet.read_table(path)

@@ -1,0 +1,99 @@
+"""Commands that show the whole: registry-dump, configuration, version."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from feast_assets.cli.output import print_json
+from feast_assets.cli.session import Session, pass_session
+
+if TYPE_CHECKING:
+    from feast_assets.definitions.base import Definition
+
+_SECRET_KEY = re.compile(r"password|passphrase|secret|token|private_key|api_key|access_key|credential", re.IGNORECASE)
+_URL_PASSWORD = re.compile(r"(://[^:/@\s]*):[^@\s]*@")
+_LISTED_SECRET = re.compile(r"\b(password|secret|token)=[^,&;\s]*", re.IGNORECASE)
+_MASK = "**********"
+
+
+@click.command("registry-dump")
+@pass_session
+def registry_dump(session: Session) -> None:
+    """Prints everything that is registered as one JSON document.
+
+    Each object has "spec", its stored form, and "meta", when it was created and last updated (ISO 8601, UTC).
+
+    \b
+    Example:
+      feast-assets registry-dump | jq '.feature_views[].spec.name'
+    """
+    store = session.store()
+    snapshot = store.snapshot()
+    print_json(
+        {
+            "project": store.project,
+            "revision": snapshot.revision,
+            **{
+                name: [_dumped(d) for d in getattr(snapshot, name)]
+                for name in (
+                    "entities",
+                    "data_sources",
+                    "feature_views",
+                    "on_demand_feature_views",
+                    "label_views",
+                    "feature_services",
+                    "saved_datasets",
+                )
+            },
+        }
+    )
+
+
+@click.command()
+@pass_session
+def configuration(session: Session) -> None:
+    """Prints the configuration as YAML: defaults and variables filled in, secrets masked.
+
+    \b
+    Example:
+      feast-assets -c my_project/feature_repo configuration
+    """
+    from feast_assets.cli.yaml_text import yaml_text
+
+    click.echo(yaml_text(masked(session.config().model_dump(mode="json"))))
+
+
+@click.command()
+def version() -> None:
+    """Prints the version of feast-assets.
+
+    \b
+    Example:
+      feast-assets version
+    """
+    import feast_assets
+
+    click.echo(f"feast-assets {feast_assets.__version__}")
+
+
+def masked(value: Any, key: str = "") -> Any:
+    """Returns configuration data with passwords and tokens replaced, inside connection strings too."""
+    if isinstance(value, dict):
+        return {k: masked(v, str(k)) for k, v in value.items()}
+    if isinstance(value, list):
+        return [masked(v, key) for v in value]
+    if not isinstance(value, str):
+        return value
+    if _SECRET_KEY.search(key) and value:
+        return _MASK
+    return _LISTED_SECRET.sub(rf"\1={_MASK}", _URL_PASSWORD.sub(rf"\1:{_MASK}@", value))
+
+
+def _dumped(definition: Definition) -> dict[str, Any]:
+    from feast_assets.types.json import iso_text
+
+    moments = {n: getattr(definition, n) for n in ("created_timestamp", "last_updated_timestamp")}
+    return {"spec": definition.to_spec(), "meta": {n: iso_text(m) for n, m in moments.items() if m is not None}}

@@ -1,0 +1,87 @@
+"""The command that reads the online store: get-online-features."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from feast_assets.cli.column_types import request_column_types, value_from_text
+from feast_assets.cli.output import print_json
+from feast_assets.cli.session import Session, pass_session
+
+if TYPE_CHECKING:
+    from feast_assets.types import FeastType
+
+features_option = click.option(
+    "-f",
+    "--features",
+    multiple=True,
+    metavar="VIEW:FEATURE",
+    help="A feature, such as driver_stats:trips_today; may be repeated.",
+)
+full_names_option = click.option(
+    "--full-feature-names", is_flag=True, help="Call features view__feature instead of feature."
+)
+
+
+@click.command("get-online-features")
+@click.option(
+    "-e",
+    "--entities",
+    multiple=True,
+    required=True,
+    metavar="KEY=VALUE",
+    help="A join key or request field and its value, read by its registered type; repeat a key for several entities.",
+)
+@features_option
+@click.option("-s", "--service", metavar="NAME", help="A feature service, in place of -f.")
+@full_names_option
+@pass_session
+def get_online_features(
+    session: Session,
+    entities: tuple[str, ...],
+    features: tuple[str, ...],
+    service: str | None,
+    full_feature_names: bool,
+) -> None:
+    """Prints the newest values of entities' features as JSON: name -> one value per entity.
+
+    A value that is missing, or older than its view's ttl, is null. Timestamps are ISO 8601, UTC.
+
+    \b
+    Example:
+      feast-assets get-online-features -e driver_id=1001 -e driver_id=1002 -f driver_stats:trips_today
+    """
+    check_choice(features, service)
+    pairs = [_split(pair) for pair in entities]
+    store = session.store()
+    types = request_column_types(store.snapshot(), list(features), service)
+    response = store.get_online_features(
+        features=store.get_feature_service(service) if service else list(features),
+        entity_rows=_columns(pairs, types),
+        full_feature_names=full_feature_names,
+    )
+    from feast_assets.types.json import to_json_values
+
+    print_json({name: to_json_values(values) for name, values in response.to_dict().items()})
+
+
+def check_choice(features: tuple[str, ...], service: str | None) -> None:
+    """Refuses neither and both of features and a service."""
+    if bool(features) == bool(service):
+        raise click.UsageError("Say what to read: either -f VIEW:FEATURE (may be repeated), or --service NAME.")
+
+
+def _split(pair: str) -> tuple[str, str]:
+    name, equals, value = pair.partition("=")
+    if not equals or not name.strip():
+        raise click.BadParameter(f"{pair!r} is not KEY=VALUE, such as driver_id=1001.", param_hint="'-e'")
+    return name.strip(), value
+
+
+def _columns(pairs: list[tuple[str, str]], types: dict[str, FeastType]) -> dict[str, list[Any]]:
+    columns: dict[str, list[Any]] = {}
+    for name, text in pairs:
+        columns.setdefault(name, []).append(value_from_text(text, types.get(name), name))
+    return columns

@@ -1,0 +1,54 @@
+"""Writes a project from a template: all of it, or nothing."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+from feast_assets.cli.example_data import write_driver_data
+from feast_assets.errors import InputError
+
+_SUFFIX = ".tmpl"
+_PROJECT = "@PROJECT@"
+_DATA: dict[str, Callable[[Path], None]] = {"local": write_driver_data, "dagster": write_driver_data}
+
+
+def scaffold(template: str, target: Path, project: str) -> None:
+    """Makes a project folder.
+
+    Args:
+        template: a folder of ``feast_assets/cli/templates``.
+        target: a folder that does not exist yet, or is empty.
+        project: takes the place of ``@PROJECT@`` in the template's files.
+
+    Raises:
+        InputError: the folder holds something, or cannot be written.
+    """
+    try:
+        if target.exists() and (not target.is_dir() or any(target.iterdir())):
+            raise InputError(f"{target} already exists and is not an empty folder; choose another name, or remove it.")
+        parent = target.resolve().parent
+        parent.mkdir(parents=True, exist_ok=True)
+        # Made beside its place and moved there as the last step, so that a half-written project is never found.
+        with tempfile.TemporaryDirectory(prefix=".feast-assets-init-", dir=parent) as staging:
+            made = Path(staging, "project")
+            _copy(files("feast_assets.cli") / "templates" / template, made, project)
+            if template in _DATA:
+                _DATA[template](made / "feature_repo" / "data")
+            os.replace(made, target)
+    except OSError as error:
+        raise InputError(f"The project cannot be written to {target}: {error.strerror or error}.") from error
+
+
+def _copy(source: Traversable, target: Path, project: str) -> None:
+    target.mkdir()
+    for entry in source.iterdir():
+        if entry.is_dir():
+            _copy(entry, target / entry.name, project)
+        elif entry.name.endswith(_SUFFIX):
+            text = entry.read_text(encoding="utf-8").replace(_PROJECT, project)
+            (target / entry.name.removesuffix(_SUFFIX)).write_text(text, encoding="utf-8")

@@ -1,0 +1,78 @@
+"""What is declared, beside what was applied: filling in what apply has inferred, and refusing to run where the two differ."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import copy
+
+from feast_assets.compute.definition_hash import materialization_hash
+from feast_assets.definitions.batch_feature_view import BatchFeatureView
+from feast_assets.definitions.data_source import DataSource
+from feast_assets.definitions.feature_view import FeatureView
+from feast_assets.definitions.partitions import Partitions
+from feast_assets.errors import NotAppliedError
+
+
+def leaves_to_apply(view: FeatureView) -> bool:
+    """Whether a declaration leaves something out that the first apply fixes: the grid's start, fields, or a time column."""
+    columns = {f.name for f in view.entity_columns}
+    return (
+        (view.partitions is not None and view.partitions.start is None)
+        or not view.features
+        or not columns.issuperset(view.join_keys)
+        or any(not s.timestamp_field for s in _all_sources(view))
+    )
+
+
+def filled(declared: FeatureView, registered: FeatureView | None) -> FeatureView:
+    """Returns the declared view with what it leaves out taken from the registered one, if there is one."""
+    if registered is None:
+        return declared
+    view = copy(declared)
+    view.partitions = _filled_partitions(declared.partitions, registered.partitions)
+    view.features = declared.features or registered.features
+    known = {f.name for f in declared.entity_columns}
+    inferred = [f for f in registered.entity_columns if f.name not in known and f.name in declared.join_keys]
+    view.entity_columns = [*declared.entity_columns, *inferred]
+    sources = {s.name: s for s in _all_sources(registered)}
+    view.batch_source = _filled_source(declared.batch_source, sources)
+    if isinstance(view, BatchFeatureView):
+        view.sources = [s for s in (_filled_source(s, sources) for s in view.sources) if s is not None]
+        view.sink_source = _filled_source(view.sink_source, sources)
+    return view
+
+
+def check_applied(declared: FeatureView, registered: FeatureView | None) -> None:
+    """Refuses a view that is declared otherwise than it was applied, as far as that decides its rows or its windows.
+
+    Raises:
+        NotAppliedError: it was never applied, or has been changed since.
+    """
+    if registered is None:
+        raise NotAppliedError(declared.name, "has not been applied")
+    view = filled(declared, registered)
+    if materialization_hash(view) != materialization_hash(registered):
+        raise NotAppliedError(declared.name, "has been changed since it was applied")
+    if view.partitions != registered.partitions:
+        raise NotAppliedError(declared.name, "has other partitions than when it was applied")
+
+
+def _filled_partitions(declared: Partitions | None, registered: Partitions | None) -> Partitions | None:
+    if declared is None or registered is None or declared.start is not None or declared.grain != registered.grain:
+        return declared
+    return registered
+
+
+def _filled_source(declared: DataSource | None, registered: dict[str, DataSource]) -> DataSource | None:
+    if declared is None or declared.timestamp_field or declared.name not in registered:
+        return declared
+    source = copy(declared)
+    source.timestamp_field = registered[declared.name].timestamp_field
+    return source
+
+
+def _all_sources(view: FeatureView) -> Sequence[DataSource]:
+    sources = [view.batch_source]
+    if isinstance(view, BatchFeatureView):
+        sources += [*view.sources, view.sink_source]
+    return [s for s in sources if s is not None]

@@ -1,0 +1,199 @@
+"""Feature views as Dagster assets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+
+from feast_assets.dagster.materialization import KEPT, LATEST, PART, VIEW
+from feast_assets.dagster.partitions import partitions_definition
+from feast_assets.dagster.repository import FeatureRepository, ViewGroup, awaits_apply, makes_something
+from feast_assets.dagster.resources import FeatureStoreResource
+from feast_assets.dagster.translator import DataSourceTranslatorData, FeastTranslator, FeatureViewTranslatorData
+from feast_assets.definitions.batch_feature_view import BatchFeatureView
+from feast_assets.definitions.data_source import DataSource
+from feast_assets.definitions.feature_view import FeatureView
+from feast_assets.errors import DefinitionError
+
+
+def feature_view_assets(
+    *,
+    repository: FeatureRepository,
+    views: Sequence[str] | None = None,
+    name: str | None = None,
+    translator: FeastTranslator | None = None,
+    backfill_policy: dg.BackfillPolicy | None = None,
+    op_tags: Mapping[str, Any] | None = None,
+    pool: str | None = None,
+    retry_policy: dg.RetryPolicy | None = None,
+) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
+    """Makes assets of feature views that share a grid; the decorated function materializes them.
+
+    A transformed view whose result is kept has two assets: the kept result, and downstream of it the latest values. They are always
+    made together.
+
+    Args:
+        repository: what is declared.
+        views: names; all that can be materialized when left out.
+        name: of the op; told by the grid when left out.
+        translator: says how views and sources look; see `FeastTranslator`.
+        backfill_policy: how a backfill is cut into runs. Left out, any range of partitions is one run, which reads each view's history
+            once; ``BackfillPolicy.multi_run(n)`` bounds what one run does.
+        op_tags, pool, retry_policy: as for ``dagster.multi_asset``.
+
+    Raises:
+        DefinitionError: the views do not share a grid, cannot be materialized, or two assets get the same key.
+
+    Example::
+
+        @feature_view_assets(repository=FeatureRepository.load(feature_store), views=["driver_stats"])
+        def driver_assets(context: dg.AssetExecutionContext, feature_store: FeatureStoreResource):
+            yield from feature_store.materialize_views(context)
+    """
+    group = _group(repository, views)
+    specs = _specs(repository, group, translator or FeastTranslator())
+    return dg.multi_asset(
+        specs=specs,
+        name=name or group.name,
+        can_subset=True,
+        backfill_policy=backfill_policy or (None if group.partitions is None else dg.BackfillPolicy.single_run()),
+        op_tags=op_tags,
+        pool=pool,
+        retry_policy=retry_policy,
+    )
+
+
+def build_feature_view_assets(
+    repository: FeatureRepository,
+    *,
+    translator: FeastTranslator | None = None,
+    backfill_policy: dg.BackfillPolicy | None = None,
+    op_tags: Mapping[str, Any] | None = None,
+    pool: str | None = None,
+    retry_policy: dg.RetryPolicy | None = None,
+) -> list[dg.AssetsDefinition]:
+    """Makes assets of all feature views that can be materialized: one multi-asset for each grid, that is, grain and start.
+
+    Views of one grain that start at different times have different partitions, so they cannot share one; declare the same start for
+    views that should. The assets need a `FeatureStoreResource` under the key ``feature_store``.
+
+    See `feature_view_assets` for the arguments.
+    """
+
+    def assets_of(group: ViewGroup) -> dg.AssetsDefinition:
+        @feature_view_assets(
+            repository=repository,
+            views=[v.name for v in group.views],
+            name=group.name,
+            translator=translator,
+            backfill_policy=backfill_policy if group.partitions else None,
+            op_tags=op_tags,
+            pool=pool,
+            retry_policy=retry_policy,
+        )
+        def materialize(
+            context: dg.AssetExecutionContext, feature_store: FeatureStoreResource
+        ) -> Iterator[dg.MaterializeResult[Any]]:
+            yield from feature_store.materialize_views(context)
+
+        return materialize
+
+    return [assets_of(group) for group in repository.groups()]
+
+
+def build_feature_view_specs(
+    repository: FeatureRepository, *, translator: FeastTranslator | None = None
+) -> list[dg.AssetSpec]:
+    """Describes what no run materializes: data sources, views that do not go online, and views that await their first apply."""
+    translator = translator or FeastTranslator()
+    made = {_sink(v).name for v in repository.materializable() if _keeps_result(v)}
+    sources = [_source_data(repository, s) for s in repository.data_sources if s.name not in made]
+    return [
+        *(translator.get_asset_spec(s) for s in sources),
+        *(_spec_of_other(repository, v, translator) for v in repository.others()),
+    ]
+
+
+def _group(repository: FeatureRepository, names: Sequence[str] | None) -> ViewGroup:
+    views = repository.materializable() if names is None else [repository.view(n) for n in names]
+    if not views:
+        raise DefinitionError(f"Project {repository.project!r} has no feature view that can be materialized.")
+    for view in views:
+        if not makes_something(view):
+            raise DefinitionError(f"Feature view {view.name!r} cannot be materialized: it is disabled or not online.")
+        if awaits_apply(view):
+            raise DefinitionError(
+                f"Feature view {view.name!r} has no partitions yet: its grid's start is fixed by the first apply. Apply the "
+                "repository, or declare the start."
+            )
+        if view.partitions != views[0].partitions:
+            raise DefinitionError(
+                f"Feature views {views[0].name!r} ({_told(views[0])}) and {view.name!r} ({_told(view)}) have different partitions; "
+                "make assets of each by itself, or use build_feature_view_assets."
+            )
+    return ViewGroup(repository.group_name(views[0].partitions), views[0].partitions, tuple(views))
+
+
+def _told(view: FeatureView) -> str:
+    grid = view.partitions
+    return "none" if grid is None or grid.start is None else f"{grid.grain} from {grid.start.isoformat()}"
+
+
+def _specs(repository: FeatureRepository, group: ViewGroup, translator: FeastTranslator) -> list[dg.AssetSpec]:
+    partitions_def = None if group.partitions is None else partitions_definition(group.partitions)
+    specs: dict[dg.AssetKey, tuple[dg.AssetSpec, str]] = {}
+    for view in group.views:
+        parts = {LATEST: translator.get_asset_spec(_view_data(repository, view))}
+        if _keeps_result(view):
+            parts[KEPT] = translator.get_asset_spec(_source_data(repository, _sink(view), view))
+        for part, spec in parts.items():
+            what = f"feature view {view.name!r}" if part == LATEST else f"the kept result of {view.name!r}"
+            if spec.key in specs:
+                raise DefinitionError(
+                    f"Asset key {spec.key.to_user_string()!r} stands both for {specs[spec.key][1]} and for {what}; give them "
+                    "different keys in a translator."
+                )
+            made = spec.replace_attributes(partitions_def=partitions_def)
+            specs[spec.key] = (made.merge_attributes(metadata={VIEW: view.name, PART: part}), what)
+    return [spec for spec, _ in specs.values()]
+
+
+def _spec_of_other(repository: FeatureRepository, view: FeatureView, translator: FeastTranslator) -> dg.AssetSpec:
+    spec = translator.get_asset_spec(_view_data(repository, view))
+    if makes_something(view):
+        reason = "awaits its first apply, which fixes where its partitions start; reload the code location afterwards"
+    else:
+        reason = "disabled" if not view.enabled else "not online: it is read from the offline store only"
+    return spec.merge_attributes(metadata={"feast_assets/not_materialized": reason})
+
+
+def _keeps_result(view: FeatureView) -> bool:
+    return isinstance(view, BatchFeatureView) and view.keeps_result
+
+
+def _sink(view: FeatureView) -> DataSource:
+    assert isinstance(view, BatchFeatureView)
+    assert view.sink_source is not None
+    return view.sink_source
+
+
+def _view_data(repository: FeatureRepository, view: FeatureView) -> FeatureViewTranslatorData:
+    return FeatureViewTranslatorData(
+        view=view,
+        project=repository.project,
+        offline_store=repository.offline_store,
+        online_store=repository.online_store,
+    )
+
+
+def _source_data(
+    repository: FeatureRepository, source: DataSource, made_by: FeatureView | None = None
+) -> DataSourceTranslatorData:
+    return DataSourceTranslatorData(
+        source=source,
+        project=repository.project,
+        offline_store=repository.offline_store,
+        made_by=made_by if isinstance(made_by, BatchFeatureView) else None,
+    )

@@ -1,0 +1,187 @@
+"""One run of a group of feature views: the library does the work, Dagster is told what was done, per partition."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from graphlib import TopologicalSorter
+from typing import Any
+
+import dagster as dg
+
+from feast_assets.compute.results import MaterializationResult, WindowResult
+from feast_assets.dagster.applied import check_applied
+from feast_assets.dagster.partitions import windows_of
+from feast_assets.dagster.translator import sources_of
+from feast_assets.definitions.batch_feature_view import BatchFeatureView
+from feast_assets.definitions.feature_view import FeatureView
+from feast_assets.definitions.partitions import Window
+from feast_assets.errors import FeastAssetsError, NotAppliedError, StoreUnavailableError
+from feast_assets.feature_store import FeatureStore
+from feast_assets.registry.snapshot import RegistrySnapshot
+from feast_assets.repository import load_repository
+
+VIEW = "feast_assets/view"
+"""Metadata of an asset that a run makes: the feature view behind it."""
+PART = "feast_assets/part"
+"""Metadata of an asset that a run makes: `LATEST` or `KEPT`."""
+LATEST = "latest values"
+KEPT = "kept result"
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """A view that a run materializes, and the assets that stand for it."""
+
+    view: FeatureView
+    keys: Mapping[str, dg.AssetKey]
+
+
+def materialize_views(context: dg.AssetExecutionContext, store: FeatureStore) -> Iterator[dg.MaterializeResult[Any]]:
+    """Materializes the selected views of a group, each once over all partitions of the run.
+
+    A view that fails does not keep the others from being run; the step fails at the end, and what was done stays done and recorded.
+    An unreachable store ends it at once.
+
+    Raises:
+        NotAppliedError: a selected view is declared otherwise than it was applied; nothing has been run.
+        dagster.Failure: some views failed.
+    """
+    chosen = _chosen(context, store)
+    partitions_def = context.assets_def.partitions_def
+    windows: dict[Window, str] | None = None
+    if isinstance(partitions_def, dg.TimeWindowPartitionsDefinition):
+        windows = windows_of(partitions_def, context.partition_keys)
+    failed: dict[str, FeastAssetsError | None] = {}
+    for each in chosen:
+        waits_for = [name for name in failed if _reads_result_of(each.view, name, chosen)]
+        if waits_for:
+            context.log.error(f"{each.view.name}: not run, because {waits_for[0]}, whose result it reads, has failed.")
+            failed[each.view.name] = None
+            continue
+        try:
+            result = store.materialize_windows(
+                each.view.name,
+                None if windows is None else list(windows),
+                run_id=context.run_id,
+                progress=lambda view, done, total: context.log.info(f"{view}: {done} of {total} windows"),
+            )
+        except StoreUnavailableError:
+            raise
+        except FeastAssetsError as error:
+            context.log.error(f"{each.view.name}: {error}")
+            failed[each.view.name] = error
+            continue
+        yield from _events(context, each, result, windows)
+    _raise_if_any(failed)
+
+
+def _chosen(context: dg.AssetExecutionContext, store: FeatureStore) -> list[_Chosen]:
+    """Returns the selected views, those whose kept results others read before these."""
+    keys: dict[str, dict[str, dg.AssetKey]] = {}
+    selected = set()
+    for key, metadata in context.assets_def.metadata_by_key.items():
+        keys.setdefault(metadata[VIEW], {})[metadata[PART]] = key
+        if key in context.selected_asset_keys:
+            selected.add(metadata[VIEW])
+    declared = {v.name: v for v in load_repository(store.repo_path).feature_views}
+    store.refresh_registry()
+    snapshot = store.snapshot()
+    for name in sorted(selected):
+        _check(name, declared, snapshot)
+    views = {name: _Chosen(declared[name], keys[name]) for name in selected}
+    makers = {_sink(c.view): name for name, c in views.items() if _sink(c.view)}
+    order = TopologicalSorter(
+        {
+            name: {makers[s.name] for s in sources_of(views[name].view) if s.name in makers} - {name}
+            for name in sorted(views)
+        }
+    )
+    return [views[name] for name in order.static_order()]
+
+
+def _check(name: str, declared: Mapping[str, FeatureView], snapshot: RegistrySnapshot) -> None:
+    if name not in declared:
+        raise NotAppliedError(name, "is no longer declared in the feature repository")
+    registered = snapshot.get(FeatureView.object_type, name)
+    check_applied(declared[name], registered if isinstance(registered, FeatureView) else None)
+
+
+def _sink(view: FeatureView) -> str:
+    return view.sink_source.name if isinstance(view, BatchFeatureView) and view.keeps_result and view.sink_source else ""
+
+
+def _reads_result_of(view: FeatureView, maker: str, chosen: list[_Chosen]) -> bool:
+    sink = next(_sink(c.view) for c in chosen if c.view.name == maker)
+    return bool(sink) and any(s.name == sink for s in sources_of(view))
+
+
+def _events(
+    context: dg.AssetExecutionContext,
+    chosen: _Chosen,
+    result: MaterializationResult,
+    windows: Mapping[Window, str] | None,
+) -> Iterator[dg.MaterializeResult[Any]]:
+    """Tells Dagster what was done: one materialization per partition and asset, each with its own figures."""
+    of_run = {
+        "feast_assets/run_rows_written": result.written,
+        "feast_assets/run_rows_ignored": result.ignored,
+        "feast_assets/run_seconds": round(result.seconds, 3),
+    }
+    for part in sorted(chosen.keys):
+        key = chosen.keys[part]
+        figures = [(_partition(w, windows), _figures(chosen.view, w, part, windows)) for w in result.windows]
+        if key not in context.selected_asset_keys:
+            # A view and its kept result are made together, so the one that was not asked for is recorded as well.
+            for partition, metadata in figures:
+                context.log_event(dg.AssetMaterialization(key, partition=partition, metadata={**metadata, **of_run}))
+            continue
+        for partition, metadata in figures:
+            if partition is None:
+                of_run = {**of_run, **metadata}
+            else:
+                context.add_asset_metadata(metadata=metadata, asset_key=key, partition_key=partition)
+        yield dg.MaterializeResult(asset_key=key, metadata=of_run, data_version=_data_version(result))
+
+
+def _partition(result: WindowResult, windows: Mapping[Window, str] | None) -> str | None:
+    return None if windows is None else windows[result.window]
+
+
+def _figures(
+    view: FeatureView, result: WindowResult, part: str, windows: Mapping[Window, str] | None
+) -> dict[str, Any]:
+    computed = isinstance(view, BatchFeatureView) and view.transformation is not None and not view.keeps_result
+    count = "dagster/row_count" if windows is None else "dagster/partition_row_count"
+    figures: dict[str, Any] = {
+        "feast_assets/input_rows" if computed else count: result.rows,
+        "feast_assets/fingerprint": result.fingerprint,
+    }
+    if part == LATEST:
+        figures["feast_assets/latest_entities"] = result.entities
+        figures["feast_assets/version"] = str(result.version)
+    if result.newest_event is not None:
+        figures["feast_assets/newest_event"] = dg.MetadataValue.timestamp(result.newest_event)
+    return figures
+
+
+def _data_version(result: MaterializationResult) -> dg.DataVersion | None:
+    """Returns the content's own version where one materialization stands for one window.
+
+    A result of several partitions can carry only one version for them all, which would say of each what is true of none; there,
+    the fingerprints in the partitions' metadata tell contents apart.
+    """
+    if len(result.windows) != 1:
+        return None
+    return dg.DataVersion(result.windows[0].fingerprint or "empty")
+
+
+def _raise_if_any(failed: Mapping[str, FeastAssetsError | None]) -> None:
+    errors = {name: error for name, error in failed.items() if error is not None}
+    if not errors:
+        return
+    told = "; ".join(f"{name}: {error}" for name, error in errors.items())
+    behind = [name for name, error in failed.items() if error is None]
+    if behind:
+        told += f"; not run: {', '.join(behind)}"
+    raise dg.Failure(f"Could not materialize {told}") from next(iter(errors.values()))

@@ -1,0 +1,41 @@
+"""The library's grid of windows as Dagster's time-window partitions; both cut time in UTC and begin weeks on Sunday."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC
+
+import dagster as dg
+
+from feast_assets.definitions.partitions import Grain, Partitions, Window
+from feast_assets.errors import DefinitionError
+
+_DEFINITIONS: dict[Grain, type[dg.TimeWindowPartitionsDefinition]] = {
+    "hourly": dg.HourlyPartitionsDefinition,
+    "daily": dg.DailyPartitionsDefinition,
+    "weekly": dg.WeeklyPartitionsDefinition,
+    "monthly": dg.MonthlyPartitionsDefinition,
+}
+
+
+def partitions_definition(partitions: Partitions) -> dg.TimeWindowPartitionsDefinition:
+    """Returns the partitions whose windows are those of a grid. A window becomes a partition when it has ended.
+
+    Raises:
+        DefinitionError: the grid has no start, so the keys would not be fixed.
+    """
+    if partitions.start is None:
+        raise DefinitionError(
+            f"A {partitions.grain} grid without a start has no partition keys. The first apply fixes the start; or declare it: "
+            f'Partitions("{partitions.grain}", start=...).'
+        )
+    made: dg.TimeWindowPartitionsDefinition = _DEFINITIONS[partitions.grain](  # type: ignore[call-arg]
+        start_date=partitions.start, timezone="UTC"
+    )
+    return made
+
+
+def windows_of(partitions_def: dg.TimeWindowPartitionsDefinition, keys: Iterable[str]) -> dict[Window, str]:
+    """Returns the window of each partition key, in the keys' order."""
+    bounds = ((key, partitions_def.time_window_for_partition_key(key)) for key in keys)
+    return {Window(b.start.astimezone(UTC), b.end.astimezone(UTC)): key for key, b in bounds}

@@ -1,0 +1,129 @@
+"""A feature repository as Dagster shows it: what its code declares, with what apply has fixed, in groups of one grid."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from feast_assets.dagster.applied import filled, leaves_to_apply
+from feast_assets.definitions.batch_feature_view import BatchFeatureView
+from feast_assets.definitions.data_source import DataSource
+from feast_assets.definitions.feature_view import FeatureView
+from feast_assets.definitions.partitions import Partitions
+from feast_assets.errors import FeatureViewNotFoundException
+from feast_assets.repository import load_repository
+
+if TYPE_CHECKING:
+    from feast_assets.dagster.resources import FeatureStoreResource
+
+
+@dataclass(frozen=True)
+class ViewGroup:
+    """Views that one run can materialize together, as their windows are the same.
+
+    Attributes:
+        name: such as ``flights_daily_from_2013_01_01`` or ``flights_without_partitions``; it does not change when other views do.
+        partitions: the grid, with its start; None for views that are materialized whole.
+    """
+
+    name: str
+    partitions: Partitions | None
+    views: tuple[FeatureView, ...]
+
+
+@dataclass(frozen=True)
+class FeatureRepository:
+    """What a feature repository declares. Reading it changes nothing, in the registry or elsewhere.
+
+    Attributes:
+        views: all feature views, by name; what they leave to the first apply is filled in where it has happened.
+        data_sources: sources that hold history, by name.
+        offline_store, online_store: types of the stores, such as "duckdb"; None where there is none.
+    """
+
+    project: str
+    views: tuple[FeatureView, ...]
+    data_sources: tuple[DataSource, ...]
+    offline_store: str | None = None
+    online_store: str | None = None
+
+    @classmethod
+    def load(cls, feature_store: FeatureStoreResource) -> FeatureRepository:
+        """Reads the repository's code, and the registry if a view leaves something to apply (such as where its grid starts).
+
+        Raises:
+            RepositoryError: a definition file does not import.
+            StoreUnavailableError: the registry is needed and cannot be reached.
+        """
+        contents = load_repository(feature_store.root)
+        views = sorted(contents.feature_views, key=lambda v: v.name)
+        if any(leaves_to_apply(v) for v in views):
+            registered = {v.name: v for v in feature_store.registered_views()}
+            views = [filled(v, registered.get(v.name)) for v in views]
+        config = feature_store.described()
+        return cls(
+            project=config.project,
+            views=tuple(views),
+            data_sources=_sources(views, contents.data_sources),
+            offline_store=config.offline_store,
+            online_store=config.online_store,
+        )
+
+    def view(self, name: str) -> FeatureView:
+        """Returns a feature view.
+
+        Raises:
+            FeatureViewNotFoundException: there is none.
+        """
+        for view in self.views:
+            if view.name == name:
+                return view
+        raise FeatureViewNotFoundException(name, self.project, [v.name for v in self.views])
+
+    def materializable(self) -> list[FeatureView]:
+        """Returns the views that a run can materialize: they are enabled, go online or are kept, and their grid has a start."""
+        return [v for v in self.views if makes_something(v) and not awaits_apply(v)]
+
+    def others(self) -> list[FeatureView]:
+        """Returns the views that no run materializes."""
+        return [v for v in self.views if not makes_something(v) or awaits_apply(v)]
+
+    def groups(self) -> list[ViewGroup]:
+        """Returns the views that can be materialized, grouped by grid: grain and start."""
+        by_name: dict[str, list[FeatureView]] = {}
+        for view in self.materializable():
+            by_name.setdefault(self.group_name(view.partitions), []).append(view)
+        return [ViewGroup(name, views[0].partitions, tuple(views)) for name, views in sorted(by_name.items())]
+
+    def group_name(self, partitions: Partitions | None) -> str:
+        """Returns what a group of views of this grid is called."""
+        project = re.sub(r"\W", "_", self.project, flags=re.ASCII)
+        if partitions is None or partitions.start is None:
+            return f"{project}_without_partitions"
+        return f"{project}_{partitions.grain}_from_{_stamp(partitions.start)}"
+
+
+def makes_something(view: FeatureView) -> bool:
+    """Whether materialization of a view writes anything."""
+    keeps_result = isinstance(view, BatchFeatureView) and view.keeps_result
+    return view.enabled and (view.materializable or keeps_result)
+
+
+def awaits_apply(view: FeatureView) -> bool:
+    """Whether a view's partition keys are unknown until it is applied."""
+    return view.partitions is not None and view.partitions.start is None
+
+
+def _stamp(start: datetime) -> str:
+    return f"{start:%Y_%m_%d}" if start.hour == 0 else f"{start:%Y_%m_%d_%H}"
+
+
+def _sources(views: Iterable[FeatureView], declared: Iterable[DataSource]) -> tuple[DataSource, ...]:
+    found = {s.name: s for s in declared if s.holds_history}
+    for view in views:
+        used = [*view.sources, view.sink_source] if isinstance(view, BatchFeatureView) else [view.batch_source]
+        found |= {s.name: s for s in used if s is not None and s.name not in found}
+    return tuple(found[name] for name in sorted(found))

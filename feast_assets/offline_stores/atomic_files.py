@@ -1,0 +1,103 @@
+"""Writing files so that readers, and a crash at any moment, meet the old file or the new one, whole."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+from feast_assets.errors import StoreUnavailableError
+
+_ABANDONED_SECONDS = 24 * 3600
+
+
+@contextlib.contextmanager
+def new_file(path: Path) -> Iterator[Path]:
+    """Gives the path of a temporary file; when the block ends well, it becomes ``path``, and otherwise goes away.
+
+    Raises:
+        StoreUnavailableError: the disk is full, or writing is not permitted.
+    """
+    temporary = temporary_path(path)
+    try:
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            publish(temporary, path)
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def temporary_path(path: Path) -> Path:
+    """Returns a hidden name beside a path, which sources do not read."""
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+
+
+def publish(temporary: Path, path: Path) -> None:
+    """Makes a temporary file, with its content safely on disk, the file of that path."""
+    with temporary.open("rb") as handle:
+        os.fsync(handle.fileno())
+    os.replace(temporary, path)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes new and removed names in a folder last through a power cut."""
+    if sys.platform == "win32":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turns errors of the file system into `StoreUnavailableError` that names the path."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, StoreUnavailableError):
+            raise
+        reason = error.strerror or str(error)
+        raise StoreUnavailableError(f"The offline store cannot write {path}: {reason}.") from error
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Keeps other processes and threads from changing the same file or folder; waits for them."""
+    lock = path / ".lock" if path.is_dir() else path.with_name(f".{path.name}.lock")
+    with writing(path):
+        handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        with writing(path):
+            _lock(handle)
+        yield
+    finally:
+        # Closing gives the lock back; the file stays, as removing it would let two hold different locks.
+        os.close(handle)
+
+
+def _lock(handle: int) -> None:
+    if sys.platform == "win32":
+        import msvcrt
+
+        msvcrt.locking(handle, msvcrt.LK_LOCK, 1)
+    else:
+        import fcntl
+
+        fcntl.flock(handle, fcntl.LOCK_EX)
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Removes temporary files that killed writers left long ago."""
+    for temporary in folder.glob(".*.tmp"):
+        with contextlib.suppress(OSError):
+            if time.time() - temporary.stat().st_mtime > _ABANDONED_SECONDS:
+                temporary.unlink()

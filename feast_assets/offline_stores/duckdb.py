@@ -1,0 +1,204 @@
+"""The offline store on DuckDB: files as they are, queried in process, spilling to disk under a memory limit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from feast_assets.definitions.data_source import DataSource
+from feast_assets.definitions.partitions import Window
+from feast_assets.errors import FeastAssetsError, SourceError
+from feast_assets.offline_stores.base import History, OfflineStore, PointInTimeJoin, WindowStatistics
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+
+    from feast_assets.offline_stores.duckdb_engine import Engine
+    from feast_assets.offline_stores.duckdb_files import SourceTable
+    from feast_assets.offline_stores.duckdb_rows import Bounds, Rows
+    from feast_assets.offline_stores.duckdb_statistics import Summary
+
+
+class DuckDBOfflineStoreConfig(BaseModel):
+    """The ``offline_store`` section of ``feature_store.yaml``.
+
+    Attributes:
+        memory_limit: such as ``"4GB"``; beyond it, data spills to disk. Left out, 80 % of the machine's memory.
+        threads: left out, one per core.
+        temp_directory: where it spills to; left out, the system's folder for temporary files.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    type: Literal["duckdb"] = "duckdb"
+    memory_limit: str | None = None
+    threads: int | None = Field(default=None, ge=1)
+    temp_directory: str | None = None
+
+
+class DuckDBOfflineStore(OfflineStore):
+    """History in Parquet, CSV and Delta files.
+
+    Calls are independent of each other and may come from several threads. A returned reader reads on while it is consumed, and raises
+    where it meets damaged data, so that a part is never taken for the whole.
+    """
+
+    config_class = DuckDBOfflineStoreConfig
+
+    def __init__(self, config: BaseModel, root: Path):
+        assert isinstance(config, DuckDBOfflineStoreConfig)
+        self._config = config
+        self._root = Path(root).absolute()
+        self._opened: Engine | None = None
+
+    @property
+    def _engine(self) -> Engine:
+        if self._opened is None:
+            from feast_assets.offline_stores.duckdb_engine import Engine
+
+            c = self._config
+            self._opened = Engine(self._root, c.memory_limit, c.threads, c.temp_directory)
+        return self._opened
+
+    def schema(self, source: DataSource) -> pa.Schema:
+        from feast_assets.offline_stores.duckdb_files import source_schema
+
+        with self._engine.cursor() as cursor:
+            return source_schema(cursor, source, self._root)
+
+    def point_in_time_join(
+        self,
+        spine: pa.Table | str,
+        joins: Sequence[PointInTimeJoin],
+        *,
+        timestamp_column: str | None = None,
+        filter_by_created_timestamp: bool = False,
+    ) -> pa.RecordBatchReader:
+        from feast_assets.offline_stores.duckdb_engine import as_reader
+        from feast_assets.offline_stores.duckdb_point_in_time import joined, read_spine
+
+        cursor = self._engine.cursor()
+        tables: list[SourceTable] = []
+        try:
+            rows = read_spine(cursor, spine, timestamp_column)
+
+            def rows_for(join: PointInTimeJoin) -> Rows:
+                found = self._rows(cursor, join.history, rows.bounds(join))
+                tables.append(found.table)
+                return found
+
+            schema, batches = joined(cursor, rows, joins, rows_for, filter_by_created_timestamp)
+        except BaseException as error:
+            cursor.close()
+            raise _translated(error, tables) from error
+        return as_reader(schema, batches, cursor, lambda error: _culprit(error, tables))
+
+    def latest(self, history: History, window: Window) -> pa.RecordBatchReader:
+        from feast_assets.offline_stores.duckdb_latest import newest_rows
+
+        return self._read(history, window, newest_rows)
+
+    def scan(self, history: History, window: Window) -> pa.RecordBatchReader:
+        from feast_assets.offline_stores.duckdb_engine import stream
+
+        return self._read(history, window, lambda cursor, rows: stream(cursor, rows.sql))
+
+    def statistics(self, history: History, windows: Sequence[Window]) -> list[WindowStatistics]:
+        from feast_assets.offline_stores.duckdb_statistics import as_statistics
+
+        tables: list[SourceTable] = []
+        with self._engine.cursor() as cursor:
+            try:
+                parts = self._summaries(cursor, history, windows, tables)
+            except Exception as error:
+                raise _translated(error, tables) from error
+        return [as_statistics(window, [part[i] for part in parts]) for i, window in enumerate(windows)]
+
+    def write(self, source: DataSource, rows: pa.Table) -> None:
+        from feast_assets.offline_stores.duckdb_write import append
+
+        with self._engine.cursor() as cursor:
+            append(cursor, source, self._root, rows)
+
+    def replace(
+        self, source: DataSource, history: History, windows: Sequence[Window], rows: pa.RecordBatchReader
+    ) -> None:
+        from feast_assets.offline_stores.duckdb_replace import replace_windows
+
+        with self._engine.cursor() as cursor:
+            replace_windows(cursor, source, self._root, history, windows, rows)
+
+    def _rows(self, cursor: duckdb.DuckDBPyConnection, history: History, bounds: Bounds) -> Rows:
+        from feast_assets.offline_stores.duckdb_files import open_source
+        from feast_assets.offline_stores.duckdb_rows import declared_types, rows_of
+        from feast_assets.offline_stores.transform import run_transformation
+
+        if history.transformation is not None:
+            table = run_transformation(cursor, history, self._root, bounds)
+        else:
+            table = open_source(cursor, history.sources[0], self._root, declared_types(history))
+        return rows_of(cursor, history, table, [bounds])
+
+    def _read(
+        self,
+        history: History,
+        window: Window,
+        query: Callable[[duckdb.DuckDBPyConnection, Rows], Iterator[pa.RecordBatch]],
+    ) -> pa.RecordBatchReader:
+        from feast_assets.offline_stores.duckdb_engine import as_reader
+        from feast_assets.offline_stores.duckdb_rows import Bounds
+
+        cursor = self._engine.cursor()
+        try:
+            rows = self._rows(cursor, history, Bounds.of(window))
+        except BaseException as error:
+            cursor.close()
+            raise _translated(error, []) from error
+        batches = (rows.finish(batch) for batch in query(cursor, rows))
+        return as_reader(rows.schema(), batches, cursor, rows.table.failure)
+
+    def _summaries(
+        self,
+        cursor: duckdb.DuckDBPyConnection,
+        history: History,
+        windows: Sequence[Window],
+        tables: list[SourceTable],
+    ) -> list[list[Summary]]:
+        """Returns for each input the summaries of all windows."""
+        from feast_assets.offline_stores.duckdb_files import open_source
+        from feast_assets.offline_stores.duckdb_rows import Bounds, declared_types, rows_of
+        from feast_assets.offline_stores.duckdb_statistics import hull, summarize, summarize_input
+
+        if history.transformation is not None:
+            bounds = [Bounds.of(w, history.lookback) for w in windows]
+            tables += [open_source(cursor, source, self._root) for source in history.sources]
+            return [summarize_input(cursor, table, bounds) for table in tables]
+        bounds = [Bounds.of(w) for w in windows]
+        table = open_source(cursor, history.sources[0], self._root, declared_types(history))
+        tables.append(table)
+        rows = rows_of(cursor, history, table, [hull(bounds)])
+        return [summarize(cursor, rows.sql, [*rows.keys, *rows.features, "t", "c"], bounds)]
+
+
+def _translated(error: BaseException, tables: Sequence[SourceTable]) -> BaseException:
+    """Returns the user's error of an error of DuckDB or Arrow; other errors as they are."""
+    import duckdb
+    import pyarrow as pa
+
+    if isinstance(error, FeastAssetsError) or not isinstance(error, (duckdb.Error, pa.ArrowException, OSError)):
+        return error
+    return _culprit(error, tables)
+
+
+def _culprit(error: Exception, tables: Sequence[SourceTable]) -> FeastAssetsError:
+    """Returns the error of the table whose file the message names, or of all."""
+    from feast_assets.offline_stores.duckdb_engine import failure_of
+
+    for table in tables:
+        if len(tables) == 1 or any(path in str(error) for path in table.paths):
+            return table.failure(error)
+    return failure_of(error, ", ".join(t.what for t in tables) or "The offline store's query", SourceError)

@@ -1,0 +1,304 @@
+"""The rows of a history as a query with names of its own, and its result in canonical form.
+
+Inside queries the join keys are ``k0, k1, ...``, the features ``f0, ...``, the event time ``t`` and the created time ``c``, both in
+microseconds since the epoch; so no name of a user's column can meet one of ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from feast_assets.definitions.field import Field
+from feast_assets.definitions.partitions import Window
+from feast_assets.definitions.spec import to_micros
+from feast_assets.errors import (
+    DefinitionError,
+    FeastAssetsError,
+    FeastJoinKeysDuringMaterialization,
+    SourceError,
+    TransformationError,
+    suggest,
+)
+from feast_assets.offline_stores.base import ALWAYS, CREATED_TIMESTAMP, EVENT_TIMESTAMP, History
+from feast_assets.offline_stores.duckdb_engine import literal, quote, read_all
+from feast_assets.offline_stores.duckdb_files import ISO_TIME, ISO_ZONED, SourceTable
+from feast_assets.types.arrow import TIMESTAMP, cast_column, to_arrow_type
+from feast_assets.types.feast_type import FeastType, Int32, Int64, TimeUuid, UnixTimestamp, Uuid
+
+if TYPE_CHECKING:
+    import duckdb
+
+LONGEST_MICROS = 2**61
+"""Durations from here on are no bound: more than the years 1 to 9999 hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Event times from ``start`` to ``end`` without the end, in microseconds; None for no bound."""
+
+    start: int | None = None
+    end: int | None = None
+
+    @classmethod
+    def of(cls, window: Window, lookback: timedelta = timedelta(0)) -> Bounds:
+        start = None if window.start <= ALWAYS.start else to_micros(window.start) - micros(lookback)
+        return cls(start, None if window.end >= ALWAYS.end else to_micros(window.end))
+
+
+def micros(duration: timedelta) -> int:
+    """Returns a duration in microseconds, at most `LONGEST_MICROS`."""
+    return min(duration // timedelta(microseconds=1), LONGEST_MICROS)
+
+
+def declared_types(history: History) -> dict[str, FeastType]:
+    """Returns the types of a history's columns by name."""
+    return {f.name: f.dtype for f in (*history.join_keys, *history.features)}
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The rows of a history.
+
+    Attributes:
+        history: whose rows.
+        table: where they are read from.
+        sql: columns k0.., f0.., t, and c; without rows whose key or event time is null.
+        with_content: the same and ``x``, a struct of all columns of the source. It decides between rows that tie in everything
+            else, by what the rows are and not by which of their columns somebody asked for.
+    """
+
+    history: History
+    table: SourceTable
+    sql: str
+    with_content: str
+
+    @property
+    def keys(self) -> list[str]:
+        return [f"k{i}" for i in range(len(self.history.join_keys))]
+
+    @property
+    def features(self) -> list[str]:
+        return [f"f{i}" for i in range(len(self.history.features))]
+
+    @property
+    def has_created(self) -> bool:
+        return bool(self.table.created)
+
+    def schema(self) -> pa.Schema:
+        """Returns the columns of what the store returns."""
+        fields = [pa.field(f.name, to_arrow_type(f.dtype)) for f in (*self.history.join_keys, *self.history.features)]
+        return pa.schema([*fields, pa.field(EVENT_TIMESTAMP, TIMESTAMP), pa.field(CREATED_TIMESTAMP, TIMESTAMP)])
+
+    def finish(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Returns a batch of k0.., f0.., t, c under the users' names, in canonical types."""
+        fields = (*self.history.join_keys, *self.history.features)
+        names = [*self.keys, *self.features]
+        columns = [self.cast(batch.column(n), f) for n, f in zip(names, fields, strict=True)]
+        columns += [self._time(batch.column("t"), self.table.timestamp)]
+        columns += [self._time(batch.column("c"), self.table.created)]
+        return pa.record_batch(columns, schema=self.schema())
+
+    def cast(self, column: pa.Array, wanted: Field) -> pa.Array:
+        """Returns a column in the canonical type of its field."""
+        try:
+            return cast_column(column, wanted.dtype, what=f"{self.table.what}, column {wanted.name!r}")
+        except SourceError as error:
+            raise _as(self.table.error, error) from error
+
+    def _time(self, column: pa.Array, name: str) -> pa.Array:
+        return cast_column(column.cast(TIMESTAMP), UnixTimestamp, what=f"{self.table.what}, column {name!r}")
+
+
+def rows_of(cursor: duckdb.DuckDBPyConnection, history: History, table: SourceTable, bounds: Sequence[Bounds]) -> Rows:
+    """Returns the rows of a history with event times in any of the bounds.
+
+    Raises:
+        SourceError: a column is missing or of another kind than declared; `TransformationError` where a transformation made
+            the rows.
+    """
+    import duckdb
+
+    if not table.known:
+        return _no_rows(history, table)
+    _check_columns(history, table)
+    try:
+        selected = [f"{_key(table.schema.field(f.name), f.dtype)} AS k{i}" for i, f in enumerate(history.join_keys)]
+        selected += [f"{quote(f.name)} AS f{i}" for i, f in enumerate(history.features)]
+        selected += [f"{time_expression(cursor, table, table.timestamp)} AS t"]
+        created = time_expression(cursor, table, table.created) if table.created else "CAST(NULL AS BIGINT)"
+        selected += [f"{created} AS c"]
+    except duckdb.Error as error:
+        raise table.failure(error) from error
+    content = ", ".join(f"{quote(n)} := {quote(n)}" for n in sorted(table.schema.names))
+    within = " OR ".join(f"({within(table, b)})" for b in bounds) or "false"
+    keep = " AND ".join(f"{name} IS NOT NULL" for name in ["t", *(f"k{i}" for i in range(len(history.join_keys)))])
+
+    def query(more: str) -> str:
+        return f"SELECT * FROM (SELECT {', '.join(selected)}{more} FROM ({table.sql}) WHERE {within}) WHERE {keep}"
+
+    return Rows(history, table, query(""), query(f", struct_pack({content}) AS x"))
+
+
+def _no_rows(history: History, table: SourceTable) -> Rows:
+    names = [f"CAST(NULL AS BIGINT) AS k{i}" for i in range(len(history.join_keys))]
+    names += [f"CAST(NULL AS BIGINT) AS f{i}" for i in range(len(history.features))]
+    sql = f"SELECT {', '.join([*names, 'CAST(NULL AS BIGINT) AS t', 'CAST(NULL AS BIGINT) AS c'])}"
+    return Rows(history, table, f"{sql} WHERE false", f"{sql}, NULL AS x WHERE false")
+
+
+def _check_columns(history: History, table: SourceTable) -> None:
+    there = table.schema.names
+    view = f"feature view {history.view!r}"
+    if not table.timestamp:
+        raise DefinitionError(f"{table.what}: {view} needs its timestamp_field.")
+    for name, role in ((table.timestamp, "timestamp_field"), (table.created, "created_timestamp_column")):
+        if name and name not in there:
+            raise table.error(f"{table.what} has no column {name!r}, the {role} of {view}. {suggest(name, there)}")
+    for wanted in history.join_keys:
+        if wanted.name not in there:
+            kind = FeastJoinKeysDuringMaterialization if table.error is SourceError else table.error
+            raise kind(
+                f"{table.what} has no column {wanted.name!r}, a join key of {view}. {suggest(wanted.name, there)}"
+            )
+    for wanted in history.features:
+        if wanted.name not in there:
+            raise table.error(
+                f"{table.what} has no column {wanted.name!r}, a feature of {view}. {suggest(wanted.name, there)}"
+            )
+    for wanted in (*history.join_keys, *history.features):
+        nothing = pa.array([], table.schema.field(wanted.name).type)
+        try:
+            cast_column(nothing, wanted.dtype, what=f"{table.what}, column {wanted.name!r} of {view},")
+        except SourceError as error:
+            raise _as(table.error, error) from error
+
+
+def _as(kind: type[FeastAssetsError], error: FeastAssetsError) -> FeastAssetsError:
+    return error if kind is SourceError else TransformationError(str(error))
+
+
+def _key(column: pa.Field, dtype: FeastType) -> str:
+    """Returns a join key in the form that its spine column is cast to, so that equal keys are equal in SQL."""
+    name = quote(column.name)
+    if dtype in (Int32, Int64):
+        wanted = "INTEGER" if dtype == Int32 else "BIGINT"
+        if pa.types.is_floating(column.type):
+            problem = literal(f"column '{column.name}' is declared {dtype} but holds ")
+            return (
+                f"CASE WHEN isnan({name}) THEN NULL WHEN {name} = trunc({name}) THEN CAST({name} AS {wanted}) "
+                f"ELSE error({problem} || {name}::VARCHAR) END"
+            )
+        return f"CAST({name} AS {wanted})"
+    if dtype in (Uuid, TimeUuid):
+        return f"CAST(CAST({name} AS UUID) AS VARCHAR)"
+    if dtype == UnixTimestamp and pa.types.is_timestamp(column.type):
+        return f"CAST({name} AS TIMESTAMPTZ)"
+    return name
+
+
+def time_expression(cursor: duckdb.DuckDBPyConnection, table: SourceTable, name: str) -> str:
+    """Returns a time column as microseconds since the epoch, naive times as UTC.
+
+    Raises:
+        SourceError: it holds no times, or texts that are not all ISO 8601, or naive and zoned ones mixed.
+    """
+    kind = table.schema.field(name).type
+    column = quote(name)
+    if pa.types.is_timestamp(kind) and kind.unit == "ns":
+        # epoch_us cuts towards zero, which would put times before 1970 too late.
+        return f"(epoch_us({column}) - CAST(epoch_ns({column}) < epoch_us({column}) * 1000 AS BIGINT))"
+    if pa.types.is_timestamp(kind):
+        return f"epoch_us({column})"
+    if pa.types.is_date(kind):
+        return f"epoch_us(CAST({column} AS TIMESTAMP))"
+    if pa.types.is_string(kind):
+        _check_time_texts(cursor, table, name)
+        return f"epoch_us(CAST({column} AS TIMESTAMPTZ))"
+    if pa.types.is_null(kind) or (pa.types.is_int32(kind) and _is_all_null(cursor, table, name)):
+        return "CAST(NULL AS BIGINT)"
+    raise table.error(
+        f"{table.what}: column {name!r} should hold timestamps but holds {kind}. Use timestamps, dates or ISO 8601 text."
+    )
+
+
+def _is_all_null(cursor: duckdb.DuckDBPyConnection, table: SourceTable, name: str) -> bool:
+    found = read_all(cursor, f"SELECT count({quote(name)}) FROM ({table.sql})")
+    return bool(found.column(0)[0].as_py() == 0)
+
+
+def _check_time_texts(cursor: duckdb.DuckDBPyConnection, table: SourceTable, name: str) -> None:
+    column = quote(name)
+    zoned = f"regexp_matches({column}, {literal(ISO_ZONED)})"
+    found = read_all(
+        cursor,
+        f"SELECT any_value({column}) FILTER (NOT regexp_matches({column}, {literal(ISO_TIME)})) AS other, "
+        f"any_value({column}) FILTER ({zoned}) AS zoned, any_value({column}) FILTER (NOT {zoned}) AS naive "
+        f"FROM ({table.sql})",
+    ).to_pylist()[0]
+    if found["other"] is not None:
+        raise table.error(
+            f"{table.what}: column {name!r} should hold timestamps but holds {found['other']!r}, which is not "
+            "ISO 8601 such as 2024-07-01T12:00:00Z."
+        )
+    if found["zoned"] is not None and found["naive"] is not None:
+        raise table.error(
+            f"{table.what}: column {name!r} mixes times with a zone ({found['zoned']!r}) and without "
+            f"({found['naive']!r}). Write all of them with a zone, or none."
+        )
+
+
+def within(table: SourceTable, bounds: Bounds) -> str:
+    """Returns the condition on the column as it is stored, so that files and row groups can be left out."""
+    kind = table.schema.field(table.timestamp).type
+    column = quote(table.timestamp)
+    parts = []
+    for value, comparison in ((bounds.start, ">="), (bounds.end, "<")):
+        if value is None:
+            continue
+        if not _FIRST <= value <= _LAST:
+            parts.append("true" if (value < _FIRST) == (comparison == ">=") else "false")
+        elif pa.types.is_timestamp(kind) and kind.unit != "ns":
+            parts.append(f"{column} {comparison} {_moment(value, kind.tz is not None)}")
+        elif pa.types.is_timestamp(kind) and kind.tz is None and abs(value) < 2**63 // 1000:
+            parts.append(f"{column} {comparison} make_timestamp_ns({value * 1000})")
+        elif pa.types.is_timestamp(kind):
+            parts.append(f"epoch_us({column}) {comparison} {value}")
+        else:
+            parts.append(f"CAST({column} AS TIMESTAMPTZ) {comparison} {_moment(value, True)}")
+    return " AND ".join([*parts, *_pruning(table, bounds)]) or "true"
+
+
+def _pruning(table: SourceTable, bounds: Bounds) -> list[str]:
+    if not table.date_partition:
+        return []
+    if table.date_partition not in table.schema.names:
+        raise table.error(
+            f"{table.what} has no column {table.date_partition!r}, its date_partition_column. "
+            f"{suggest(table.date_partition, table.schema.names)}"
+        )
+    day = f"TRY_CAST({quote(table.date_partition)} AS DATE)"
+    parts = []
+    if bounds.start is not None and bounds.start >= _FIRST:
+        parts.append(f"coalesce({day} >= DATE '{_at(bounds.start):%Y-%m-%d}', true)")
+    if bounds.end is not None and bounds.end <= _LAST:
+        parts.append(f"coalesce({day} <= DATE '{_at(bounds.end):%Y-%m-%d}', true)")
+    return parts
+
+
+_FIRST = to_micros(ALWAYS.start)
+_LAST = to_micros(ALWAYS.end)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def _at(value: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=value)
+
+
+def _moment(value: int, zoned: bool) -> str:
+    text = f"{_at(value).replace(tzinfo=None).isoformat(sep=' ', timespec='microseconds')}"
+    return f"TIMESTAMPTZ '{text}+00'" if zoned else f"TIMESTAMP '{text}'"

@@ -1,0 +1,162 @@
+"""Which files a file source means."""
+
+from __future__ import annotations
+
+import glob
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from feast_assets.definitions.data_source import DataSource, FileSource
+from feast_assets.definitions.file_format import CsvFormat, DeltaFormat, ParquetFormat
+from feast_assets.errors import NotSupportedError, SourceError
+
+Format = Literal["parquet", "csv", "delta"]
+_SUFFIXES: dict[Format, tuple[str, ...]] = {
+    "parquet": (".parquet", ".parq", ".pq"),
+    "csv": (".csv", ".csv.gz"),
+    "delta": (),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFiles:
+    """What a source's path stands for at the moment.
+
+    Attributes:
+        what: the source, for messages.
+        path: absolute, or a URI.
+        format: how the files are to be read.
+        shape: one file, the matches of a glob, or all files below a folder.
+        paths: the files there are, sorted; empty for Delta, whose log says which files count.
+        hive_keys: columns that are written as ``key=value`` folders.
+    """
+
+    what: str
+    path: str
+    format: Format
+    shape: Literal["file", "glob", "folder", "uri"]
+    paths: tuple[str, ...]
+    hive_keys: tuple[str, ...] = ()
+
+
+def describe(source: DataSource) -> str:
+    """Returns how messages name a source."""
+    path = getattr(source, "path", source.name)
+    return f"Source {source.name!r}" if path == source.name else f"Source {source.name!r} ({path})"
+
+
+def find_files(source: DataSource, root: Path) -> SourceFiles:
+    """Returns the files of a source. A folder or glob without files is a source without rows.
+
+    Files and folders whose names begin with ``.`` or ``_`` do not count.
+
+    Raises:
+        SourceError: a single file does not exist, or a folder holds only files of another format.
+        NotSupportedError: the source is not a file source.
+    """
+    if not isinstance(source, FileSource):
+        raise NotSupportedError(
+            f"The duckdb offline store reads FileSource, not {type(source).__name__} (source {source.name!r})."
+        )
+    what = describe(source)
+    if source.path.startswith("file://"):
+        path = source.path.removeprefix("file://")
+    elif "://" in source.path:
+        return SourceFiles(what, source.path, _format(source, source.path), "uri", (source.path,))
+    else:
+        path = source.path
+    path = os.path.join(root, os.path.expanduser(path))
+    file_format = _format(source, path)
+    if file_format == "delta":
+        return SourceFiles(what, path, "delta", "folder", ())
+    if os.path.isdir(path):
+        return _in_folder(what, path, file_format)
+    if os.path.exists(path):
+        return SourceFiles(what, path, file_format, "file", (path,))
+    if glob.has_magic(path):
+        base = _fixed_part(path)
+        found = sorted(p for p in glob.glob(path, recursive=True) if os.path.isfile(p) and _counts(p, base))
+        return SourceFiles(what, path, file_format, "glob", tuple(found), _hive_keys(found, base))
+    if Path(path).suffix and not source.path.endswith("/"):
+        raise SourceError(f"{what}: there is no file {path}.{_nearest(path)}")
+    return SourceFiles(what, path, file_format, "folder", ())
+
+
+def _format(source: FileSource, path: str) -> Format:
+    if isinstance(source.file_format, DeltaFormat):
+        return "delta"
+    if isinstance(source.file_format, CsvFormat):
+        return "csv"
+    if isinstance(source.file_format, ParquetFormat):
+        return "parquet"
+    if path.lower().endswith(_SUFFIXES["csv"]):
+        return "csv"
+    return "delta" if os.path.isdir(os.path.join(path, "_delta_log")) else "parquet"
+
+
+def _in_folder(what: str, path: str, file_format: Format) -> SourceFiles:
+    found, others = [], []
+    for folder, folders, names in os.walk(path):
+        folders[:] = sorted(f for f in folders if _is_visible(f))
+        for name in names:
+            if _is_visible(name):
+                right = name.lower().endswith(_SUFFIXES[file_format])
+                (found if right else others).append(os.path.join(folder, name))
+    if others and not found:
+        raise SourceError(
+            f"{what}: folder {path} holds no {file_format} files ({', '.join(_SUFFIXES[file_format])}), but for instance "
+            f"{sorted(others)[0]}. Rename the files, or set file_format."
+        )
+    found.sort()
+    return SourceFiles(what, path, file_format, "folder", tuple(found), _hive_keys(found, path))
+
+
+def _is_visible(name: str) -> bool:
+    return not name.startswith(".") and (not name.startswith("_") or "=" in name)
+
+
+def _counts(path: str, base: str) -> bool:
+    return all(_is_visible(part) for part in os.path.relpath(path, base).split(os.sep))
+
+
+def _fixed_part(pattern: str) -> str:
+    parts = Path(pattern).parts
+    fixed = next(i for i, part in enumerate(parts) if glob.has_magic(part))
+    return str(Path(*parts[:fixed])) if fixed else "."
+
+
+def _hive_keys(paths: list[str], base: str) -> tuple[str, ...]:
+    if not paths:
+        return ()
+    folders = os.path.relpath(paths[0], base).split(os.sep)[:-1]
+    return tuple(part.partition("=")[0] for part in folders if "=" in part)
+
+
+def _nearest(path: str) -> str:
+    import difflib
+
+    folder = Path(path).parent
+    if not folder.is_dir():
+        return f" Folder {folder} does not exist either."
+    near = difflib.get_close_matches(Path(path).name, os.listdir(folder), n=1, cutoff=0.6)
+    return f" Did you mean {folder / near[0]}?" if near else ""
+
+
+def writable_files(source: DataSource, root: Path) -> SourceFiles:
+    """Returns what rows are written to: as `find_files`, but a single file need not exist yet.
+
+    Raises:
+        NotSupportedError: the path is on another machine, or the source is not a file source.
+    """
+    try:
+        files = find_files(source, root)
+    except SourceError:
+        if not isinstance(source, FileSource) or os.path.isdir(os.path.join(root, source.path)):
+            raise
+        path = os.path.join(root, os.path.expanduser(source.path.removeprefix("file://")))
+        return SourceFiles(describe(source), path, _format(source, path), "file", ())
+    if files.shape == "uri":
+        raise NotSupportedError(f"{files.what}: writing is supported to local files only.")
+    return files

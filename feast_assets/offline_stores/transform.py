@@ -1,0 +1,199 @@
+"""Running a view's transformation over the rows of its sources."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from feast_assets.definitions.transformation import TransformationMode
+from feast_assets.errors import FeastAssetsError, SourceError, TransformationError, suggest
+from feast_assets.offline_stores.base import History
+from feast_assets.offline_stores.duckdb_engine import quote, read_all, read_schema
+from feast_assets.offline_stores.duckdb_files import SourceTable, open_source, register
+from feast_assets.offline_stores.duckdb_rows import Bounds, micros, time_expression, within
+from feast_assets.types.arrow import cast_column
+from feast_assets.types.feast_type import FeastType, UnixTimestamp
+
+if TYPE_CHECKING:
+    import duckdb
+
+
+def run_transformation(cursor: duckdb.DuckDBPyConnection, history: History, root: Path, bounds: Bounds) -> SourceTable:
+    """Returns the rows that a history's transformation computes for some bounds; the lookback is added here.
+
+    Rows of the result outside the bounds are still in it.
+
+    Raises:
+        SourceError: a source cannot be read.
+        TransformationError: the function is not loaded, fails, or returns something else than the view declares.
+    """
+    transformation = history.transformation
+    what = f"The transformation of feature view {history.view!r}"
+    assert transformation is not None
+    if transformation.udf is None:
+        raise TransformationError(
+            f"{what} is not loaded; the registry keeps only its text. Its module {transformation.import_path!r} must be importable: "
+            "load the feature repository, and run where it is."
+        )
+    inputs = [open_source(cursor, source, root) for source in history.sources]
+    if not any(table.known for table in inputs):
+        return _nothing(history, what)
+    for table in inputs:
+        if not table.known:
+            raise SourceError(f"{table.what}: there are no files yet, so {what.lower()} does not know its columns.")
+    start = None if bounds.start is None else bounds.start - micros(history.lookback)
+    queries = [input_query(cursor, table, Bounds(start, bounds.end)) for table in inputs]
+    if transformation.mode is TransformationMode.SQL:
+        return _run_sql(cursor, history, queries, transformation.udf, what)
+    try:
+        if transformation.mode is TransformationMode.PANDAS:
+            arguments: list[Any] = [read_all(cursor, sql).to_pandas() for sql in queries]
+        else:
+            arguments = [read_all(cursor, sql).to_pydict() for sql in queries]
+    except Exception as error:
+        raise _reading(error, inputs) from error
+    result = _called(transformation.udf, arguments, what)
+    table = _to_table(result, history, transformation.mode, what)
+    return _described(history, register(cursor, table), table.schema, what)
+
+
+def input_query(cursor: duckdb.DuckDBPyConnection, table: SourceTable, bounds: Bounds) -> str:
+    """Returns what a transformation sees of a source: all columns, times in UTC, event times in the bounds.
+
+    A source without a timestamp field is seen whole.
+    """
+    import duckdb
+
+    if not table.timestamp:
+        return table.sql
+    times = {}
+    try:
+        for name, role in ((table.timestamp, "timestamp_field"), (table.created, "created_timestamp_column")):
+            if name and name not in table.schema.names:
+                raise SourceError(
+                    f"{table.what} has no column {name!r}, its {role}. {suggest(name, table.schema.names)}"
+                )
+            if name:
+                times[name] = f"make_timestamptz({time_expression(cursor, table, name)}) AS {quote(name)}"
+    except duckdb.Error as error:
+        raise table.failure(error) from error
+    columns = ", ".join(times.get(n, quote(n)) for n in table.schema.names)
+    return f"SELECT {columns} FROM ({table.sql}) WHERE {within(table, bounds)} AND {quote(table.timestamp)} IS NOT NULL"
+
+
+def _reading(error: Exception, inputs: Sequence[SourceTable]) -> FeastAssetsError:
+    named = next((t for t in inputs if any(p in str(error) for p in t.paths)), inputs[0])
+    return named.failure(error)
+
+
+def _called(udf: Any, arguments: Sequence[Any], what: str) -> Any:
+    try:
+        return udf(*arguments)
+    except Exception as error:
+        raise TransformationError(f"{what} failed: {type(error).__name__}: {error}") from error
+
+
+def _run_sql(
+    cursor: duckdb.DuckDBPyConnection, history: History, queries: Sequence[str], udf: Any, what: str
+) -> SourceTable:
+    import duckdb
+
+    names = []
+    for source, sql in zip(history.sources, queries, strict=True):
+        name = f"{re.sub(r'[^A-Za-z0-9]+', '_', source.name).strip('_')[:40]}_{uuid.uuid4().hex[:8]}"
+        names.append(name if name[0].isalpha() else f"s_{name}")
+        cursor.execute(f"CREATE TEMP VIEW {names[-1]} AS {sql}")
+    text = _called(udf, names, what)
+    if not isinstance(text, str):
+        raise TransformationError(f"{what} must return an SQL query as text, not {type(text).__name__}.")
+    try:
+        statements = duckdb.extract_statements(text)
+        if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+            raise TransformationError(f"{what} must return one SELECT statement.")
+        query = statements[0].query.strip().rstrip(";")
+        return _described(history, query, read_schema(cursor, query), what)
+    except duckdb.Error as error:
+        raise TransformationError(f"{what} returned a query that fails: {error}") from error
+
+
+def _described(history: History, sql: str, schema: pa.Schema, what: str) -> SourceTable:
+    names = schema.names
+    repeated = sorted({n for n in names if names.count(n) > 1})
+    if repeated:
+        raise TransformationError(f"{what} returns two columns named {repeated[0]!r}.")
+    return SourceTable(
+        what=f"{what}: its result",
+        sql=sql,
+        schema=schema,
+        timestamp=_time_name(history, history.timestamp_field, names),
+        created=_time_name(history, history.created_timestamp_column, names),
+        error=TransformationError,
+    )
+
+
+def _time_name(history: History, name: str, there: Sequence[str]) -> str:
+    # The function sees, and may return, the name that the source's field mapping gives.
+    return name if name in there else history.sources[0].field_mapping.get(name, name)
+
+
+def _nothing(history: History, what: str) -> SourceTable:
+    return SourceTable(what, "", pa.schema([]), history.timestamp_field, "", error=TransformationError, known=False)
+
+
+def _to_table(result: Any, history: History, mode: TransformationMode, what: str) -> pa.Table:
+    columns = _columns(result, mode, what)
+    declared: dict[str, FeastType] = {f.name: f.dtype for f in (*history.join_keys, *history.features)}
+    for name in (history.timestamp_field, history.created_timestamp_column):
+        if name:
+            declared[_time_name(history, name, list(columns))] = UnixTimestamp
+    arrays = {}
+    for name, values in columns.items():
+        dtype = declared.get(name)
+        try:
+            if dtype is not None:
+                _check_zones(values, dtype, f"{what}: column {name!r}")
+                arrays[name] = cast_column(values, dtype, what=f"{what}: column {name!r}")
+            else:
+                arrays[name] = pa.array(values)
+        except SourceError as error:
+            raise TransformationError(str(error)) from error
+        except (pa.ArrowException, TypeError, ValueError):
+            continue  # a column that nobody asked for
+    lengths = {name: len(values) for name, values in arrays.items()}
+    if len(set(lengths.values())) > 1:
+        raise TransformationError(f"{what} returned columns of different lengths: {lengths}.")
+    return pa.table(arrays)
+
+
+def _columns(result: Any, mode: TransformationMode, what: str) -> Mapping[str, Any]:
+    if isinstance(result, pa.Table):
+        return dict(zip(result.column_names, result.columns, strict=True))
+    if mode is TransformationMode.PYTHON:
+        if not isinstance(result, Mapping):
+            raise TransformationError(
+                f"{what} must return a dict of column name to list of values, not {type(result).__name__}."
+            )
+        return {str(name): values for name, values in result.items()}
+    import pandas as pd
+
+    if not isinstance(result, pd.DataFrame):
+        raise TransformationError(f"{what} must return a pandas DataFrame, not {type(result).__name__}.")
+    if not result.columns.is_unique:
+        repeated = result.columns[result.columns.duplicated()][0]
+        raise TransformationError(f"{what} returns two columns named {str(repeated)!r}.")
+    return {str(name): result[name] for name in result.columns}
+
+
+def _check_zones(values: Any, dtype: FeastType, what: str) -> None:
+    if dtype != UnixTimestamp or not (isinstance(values, list) or getattr(values, "dtype", None) == object):
+        return
+    if len({v.tzinfo is None for v in values if isinstance(v, datetime)}) > 1:
+        raise TransformationError(
+            f"{what} mixes times with a zone and without. Return all of them with a zone, or none."
+        )

@@ -1,0 +1,336 @@
+"""Validating and completing what is applied.
+
+`prepare` turns declared objects into what the registry stores; `changes` says what that means for the registry. Neither touches the
+declared objects or the snapshot: what is inferred is on the returned copies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import TypeVar
+
+from feast_assets.definitions.base import Definition
+from feast_assets.definitions.batch_feature_view import BatchFeatureView
+from feast_assets.definitions.data_source import DataSource
+from feast_assets.definitions.entity import DUMMY_ENTITY_NAME, Entity, dummy_entity
+from feast_assets.definitions.feature_service import FeatureService
+from feast_assets.definitions.feature_view import FeatureView
+from feast_assets.definitions.field import Field
+from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
+from feast_assets.definitions.partitions import Partitions
+from feast_assets.definitions.project import Project
+from feast_assets.definitions.saved_dataset import SavedDataset
+from feast_assets.definitions.view import BaseFeatureView
+from feast_assets.errors import (
+    ConflictingFeatureViewNames,
+    DataSourceRepeatNamesException,
+    DefinitionError,
+    EntityNotFoundException,
+    RegistryInferenceFailure,
+    suggest,
+)
+from feast_assets.registry.projections import resolve_projection
+from feast_assets.registry.removal import changes
+from feast_assets.registry.snapshot import RegistrySnapshot, copy_definition
+from feast_assets.registry.source_inference import SchemaOf, Sources, inferred_field
+from feast_assets.types import ValueType, from_value_type
+
+__all__ = ["changes", "prepare"]
+
+EarliestOf = Callable[[FeatureView], "datetime | None"]
+
+_D = TypeVar("_D", bound=Definition)
+_APPLICABLE = (Project, Entity, DataSource, BaseFeatureView, FeatureService, SavedDataset)
+
+
+def prepare(
+    objects: Iterable[Definition],
+    snapshot: RegistrySnapshot,
+    schema_of: SchemaOf,
+    earliest_of: EarliestOf,
+    *,
+    project: str | None = None,
+    project_description: str = "",
+    partial: bool = True,
+    check_sources: bool = True,
+) -> list[Definition]:
+    """Returns validated copies of what is applied, with nothing left out.
+
+    Data sources inside views, the project, and the entity of views without entities are added. The objects given stay as they are.
+
+    Args:
+        objects: what is applied; the same object given twice counts once.
+        snapshot: the registry that it is applied to.
+        schema_of: gives the columns of a source, after its field mapping; raises `SourceError` where it cannot be read.
+        earliest_of: gives the earliest event time of a (prepared) view's history; None where there are no rows.
+        project: the project's name; left out, the snapshot's.
+        project_description: of the project, where it is not declared.
+        partial: whether objects of the registry that are not given stay, and so can be referred to and clash with names.
+        check_sources: whether declared columns are looked for in the sources. What must be inferred is read in any case.
+
+    Raises:
+        DefinitionError: an object contradicts itself or others, with the subclasses ConflictingFeatureViewNames,
+            DataSourceRepeatNamesException and RegistryInferenceFailure.
+        SourceError: a source cannot be read, or has no such column, or one of another type.
+        FeastObjectNotFoundException: an object refers to one that is not there.
+    """
+    return _Preparation(
+        _once(objects), snapshot, Sources(schema_of), earliest_of, project or snapshot.project, partial, check_sources
+    ).run(project_description)
+
+
+class _Preparation:
+    def __init__(
+        self,
+        objects: list[Definition],
+        snapshot: RegistrySnapshot,
+        sources: Sources,
+        earliest_of: EarliestOf,
+        project: str,
+        partial: bool,
+        check_sources: bool,
+    ):
+        self._objects = objects
+        self._snapshot = snapshot
+        self._sources = sources
+        self._earliest_of = earliest_of
+        self._project = project
+        self._check_sources = check_sources
+        self._staying = snapshot if partial else RegistrySnapshot(snapshot.project, snapshot.revision, ())
+        self._entities: dict[str, Entity] = {e.name: e for e in self._staying.entities}
+        self._views: dict[str, BaseFeatureView] = {
+            o.name: o for o in self._staying.objects() if isinstance(o, BaseFeatureView)
+        }
+
+    def run(self, project_description: str) -> list[Definition]:
+        for given in self._objects:
+            if not isinstance(given, _APPLICABLE):
+                raise DefinitionError(
+                    f"Cannot apply {given!r}: only entities, data sources, views, feature services and projects can be applied."
+                )
+        self._check_names()
+        result: list[Definition] = [self._declared_project(project_description)]
+        entities = [copy_definition(e) for e in self._of(Entity)]
+        self._entities |= {e.name: e for e in entities}
+        views = [self._view(v) for v in self._of(FeatureView)]
+        self._views |= {v.name: v for v in views}
+        on_demand = [self._on_demand(v) for v in self._of(OnDemandFeatureView)]
+        self._views |= {v.name: v for v in on_demand}
+        services = [self._service(s) for s in self._of(FeatureService)]
+        for source in self._of(DataSource):
+            self._sources.prepare(source)
+        self._check_source_names()
+        if any(v.entityless for v in views):
+            entities.append(dummy_entity())
+        result += entities
+        result += self._sources.prepared()
+        result += views
+        result += on_demand
+        result += services
+        result += [copy_definition(d) for d in self._of(SavedDataset)]
+        return result
+
+    def _of(self, cls: type[_D]) -> list[_D]:
+        return [o for o in self._objects if isinstance(o, cls)]
+
+    # --- names
+
+    def _check_names(self) -> None:
+        seen: dict[tuple[str, str], Definition] = {}
+        for given in self._objects:
+            kind = "view" if isinstance(given, BaseFeatureView) else type(given).object_type
+            folds = isinstance(given, BaseFeatureView)
+            other = seen.setdefault((kind, given.name.lower() if folds else given.name), given)
+            if isinstance(given, DataSource):
+                self._sources.declare(given)
+            elif other is not given and folds:
+                raise ConflictingFeatureViewNames(_conflict(other, given))
+            elif other is not given:
+                raise DefinitionError(
+                    f"{kind.capitalize()} {given.name!r} is declared twice; declare it once and import it, or rename one."
+                )
+        taken = {name.lower(): view for name, view in self._views.items()}
+        for view in self._of(BaseFeatureView):
+            stored = taken.get(view.name.lower())
+            if stored is not None and (stored.name != view.name or stored.object_type != view.object_type):
+                raise ConflictingFeatureViewNames(
+                    _conflict(view, stored) + " The latter is in the registry; delete it first."
+                )
+
+    def _check_source_names(self) -> None:
+        stored = {name.lower(): name for name in self._staying.names(DataSource.object_type)}
+        for source in self._sources.prepared():
+            other = stored.get(source.name.lower(), source.name)
+            if other != source.name:
+                raise DataSourceRepeatNamesException(
+                    f"Data source {source.name!r} is named like {other!r} in the registry but for letter case; rename it."
+                )
+
+    def _declared_project(self, description: str) -> Project:
+        declared = self._of(Project)
+        if len(declared) > 1:
+            names = ", ".join(repr(p.name) for p in declared)
+            raise DefinitionError(f"A repository declares at most one Project; found {names}.")
+        if declared and declared[0].name != self._project:
+            raise DefinitionError(
+                f"Project {declared[0].name!r} is declared, but feature_store.yaml says project {self._project!r}; "
+                "they must be the same."
+            )
+        if declared:
+            return copy_definition(declared[0])
+        stored = self._snapshot.project_object()
+        if stored is not None:
+            if description:
+                stored.description = description
+            return stored
+        return Project(name=self._project, description=description)
+
+    # --- views
+
+    def _view(self, given: FeatureView) -> FeatureView:
+        view = copy_definition(given)
+        what = f"{type(view).__name__} {view.name!r}"
+        self._check_entities(view, what)
+        self._prepare_sources(view)
+        if view.transformation is not None:
+            self._complete_transformed(view, what)
+        elif view.batch_source is not None:
+            self._complete_from_source(view, view.batch_source, what)
+        else:
+            self._require_features(view, what, "it has no source to infer them from")
+            view.entity_columns = self._entity_columns(view, what, None)
+        view._after_decode()
+        if view.partitions is not None and view.partitions.start is None and view.batch_source is not None:
+            view.partitions = self._fixed(view, view.partitions)
+        return view
+
+    def _check_entities(self, view: FeatureView, what: str) -> None:
+        for name, join_key in zip(view.entities, view.join_keys, strict=True):
+            if name == DUMMY_ENTITY_NAME:
+                continue
+            entity = self._entity(name, what)
+            if entity.join_key != join_key:
+                raise DefinitionError(
+                    f"{what} was declared with entity {name!r} having join key {join_key!r}, but the entity that is applied has "
+                    f"{entity.join_key!r}; declare both with the same Entity object."
+                )
+
+    def _entity(self, name: str, what: str) -> Entity:
+        if name not in self._entities:
+            error = EntityNotFoundException(name, self._project, self._entities)
+            error.args = (f"{what}: {error} Apply the entity together with the view.",)
+            raise error
+        return self._entities[name]
+
+    def _prepare_sources(self, view: FeatureView) -> None:
+        if isinstance(view, BatchFeatureView):
+            kept = view.batch_source is view.sink_source or view.batch_source == view.sink_source
+            view.sources = [self._sources.prepare(s) for s in view.sources]
+            if view.sink_source is not None:
+                view.sink_source = self._sources.prepare(view.sink_source, like=view.sources[0])
+            if view.sink_source is not None and kept:
+                view.batch_source = view.sink_source
+        if view.stream_source is not None:
+            view.stream_source = self._sources.prepare(view.stream_source)
+        if view.batch_source is not None:
+            view.batch_source = self._sources.prepare(view.batch_source)
+
+    def _complete_transformed(self, view: FeatureView, what: str) -> None:
+        assert isinstance(view, BatchFeatureView)
+        self._require_features(view, what, "what a transformation returns is not inferred")
+        if self._check_sources:
+            for source in view.sources:
+                self._sources.check_columns(source, (), what)
+        view.entity_columns = self._entity_columns(view, what, view.sources[0])
+
+    def _complete_from_source(self, view: FeatureView, source: DataSource, what: str) -> None:
+        if not view.features:
+            view.features = self._inferred_features(view, source, what)
+        view.entity_columns = self._entity_columns(view, what, source)
+        if self._check_sources:
+            keys = [f for f in view.entity_columns if not view.entityless]
+            self._sources.check_columns(source, [*keys, *view.features], what)
+
+    def _require_features(self, view: FeatureView, what: str, why: str) -> None:
+        if not view.features:
+            raise RegistryInferenceFailure(f"{what} needs a schema with at least one feature: {why}.")
+
+    def _inferred_features(self, view: FeatureView, source: DataSource, what: str) -> list[Field]:
+        schema = self._sources.schema(source)
+        reserved = {source.timestamp_field, source.created_timestamp_column, source.date_partition_column}
+        excluded = {source.field_mapping.get(c, c) for c in reserved} | set(view.join_keys)
+        fields = [inferred_field(schema, name, what) for name in schema.names if name not in excluded]
+        if not fields:
+            raise RegistryInferenceFailure(
+                f"{what}: data source {source.name!r} has no columns but join keys and timestamps "
+                f"({', '.join(map(repr, schema.names))}), so there are no features to infer."
+            )
+        return fields
+
+    def _entity_columns(self, view: FeatureView, what: str, source: DataSource | None) -> list[Field]:
+        declared = {f.name: f for f in view.entity_columns}
+        return [
+            declared.get(key) or self._entity_column(name, key, what, source)
+            for name, key in zip(view.entities, view.join_keys, strict=True)
+        ]
+
+    def _entity_column(self, entity: str, key: str, what: str, source: DataSource | None) -> Field:
+        value_type = self._entities[entity].value_type
+        if value_type is not ValueType.UNKNOWN:
+            return Field(name=key, dtype=from_value_type(value_type))
+        if source is None:
+            raise RegistryInferenceFailure(
+                f"{what}: the type of join key {key!r} is not known; put Field(name={key!r}, dtype=...) in the schema."
+            )
+        schema = self._sources.schema(source)
+        if schema.get_field_index(key) < 0:
+            raise RegistryInferenceFailure(
+                f"{what}: join key {key!r} of entity {entity!r} is not a column of data source {source.name!r}. "
+                f"{suggest(key, schema.names)}"
+            )
+        return inferred_field(schema, key, what)
+
+    def _fixed(self, view: FeatureView, partitions: Partitions) -> Partitions:
+        """Returns the grid with its start: what the registry has for the same grain, else the window of the first event."""
+        stored = self._snapshot.get(type(view).object_type, view.name)
+        if isinstance(stored, FeatureView) and stored.partitions is not None:
+            before = stored.partitions
+            if before.grain == partitions.grain and before.start is not None:
+                return Partitions(partitions.grain, before.start)
+        earliest = self._earliest_of(view)
+        return partitions if earliest is None else Partitions(partitions.grain, partitions.floor(earliest))
+
+    # --- what refers to views
+
+    def _on_demand(self, given: OnDemandFeatureView) -> OnDemandFeatureView:
+        view = copy_definition(given)
+        what = f"OnDemandFeatureView {view.name!r}"
+        for name in view.entities:
+            self._entity(name, what)
+        sources = {n: v for n, v in self._views.items() if isinstance(v, FeatureView)}
+        view.source_projections = [resolve_projection(p, sources, what, self._project) for p in view.source_projections]
+        for source in view.request_sources:
+            self._sources.prepare(source)
+        view._after_decode()
+        return view
+
+    def _service(self, given: FeatureService) -> FeatureService:
+        service = copy_definition(given)
+        what = f"FeatureService {service.name!r}"
+        service.feature_view_projections = [
+            resolve_projection(p, self._views, what, self._project) for p in service.feature_view_projections
+        ]
+        return service
+
+
+def _once(objects: Iterable[Definition]) -> list[Definition]:
+    kept: dict[int, Definition] = {id(o): o for o in objects}
+    return list(kept.values())
+
+
+def _conflict(one: Definition, other: Definition) -> str:
+    return (
+        f"The {one.object_type} {one.name!r} and the {other.object_type} {other.name!r} have the same name; view names must differ "
+        "in more than letter case, whatever their kind."
+    )

@@ -1,0 +1,44 @@
+"""What feature services and on-demand views take from other views."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from feast_assets.definitions.feature_view import FeatureView
+from feast_assets.definitions.projection import FeatureViewProjection
+from feast_assets.definitions.view import BaseFeatureView
+from feast_assets.errors import DefinitionError, FeatureViewNotFoundException, suggest
+from feast_assets.registry.snapshot import copy_definition
+
+
+def resolve_projection(
+    projection: FeatureViewProjection, views: Mapping[str, BaseFeatureView], what: str, project: str
+) -> FeatureViewProjection:
+    """Returns a projection with the features that its view has: those that were chosen, or all.
+
+    Raises:
+        FeatureViewNotFoundException: there is no such view.
+        DefinitionError: the view has no such feature, or no such join key.
+    """
+    view = views.get(projection.name)
+    if view is None:
+        error = FeatureViewNotFoundException(projection.name, project, views)
+        error.args = (f"{what}: {error}",)
+        raise error
+    by_name = {f.name: f for f in view.features}
+    wanted = projection.desired_features or [f.name for f in projection.features]
+    for name in wanted:
+        if name not in by_name:
+            raise DefinitionError(f"{what}: view {view.name!r} has no feature {name!r}. {suggest(name, by_name)}")
+    keys = view.join_keys if isinstance(view, FeatureView) else []
+    for key in projection.join_key_map:
+        if key not in keys:
+            raise DefinitionError(
+                f"{what}: join_key_map names {key!r}, which is no join key of view {view.name!r}. {suggest(key, keys)}"
+            )
+    return FeatureViewProjection(
+        name=projection.name,
+        name_alias=projection.name_alias,
+        features=[copy_definition(by_name[n]) for n in (wanted or by_name)],
+        join_key_map=projection.join_key_map,
+    )

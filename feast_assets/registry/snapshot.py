@@ -1,0 +1,306 @@
+"""The definitions of one project as of one revision."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, TypeVar, cast
+
+from feast_assets.definitions.base import Definition
+from feast_assets.definitions.data_source import DataSource
+from feast_assets.definitions.entity import DUMMY_ENTITY_NAME, Entity
+from feast_assets.definitions.feature_service import FeatureService
+from feast_assets.definitions.feature_view import FeatureView
+from feast_assets.definitions.field import Field
+from feast_assets.definitions.label_view import LabelView
+from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
+from feast_assets.definitions.project import Project
+from feast_assets.definitions.saved_dataset import SavedDataset
+from feast_assets.definitions.spec import Spec
+from feast_assets.definitions.view import BaseFeatureView
+from feast_assets.errors import (
+    DataSourceObjectNotFoundException,
+    EntityNotFoundException,
+    FeastObjectNotFoundException,
+    FeatureServiceNotFoundException,
+    FeatureViewNotFoundException,
+    OnDemandFeatureViewNotFoundException,
+    SavedDatasetNotFound,
+)
+
+VIEW_TYPES = (FeatureView.object_type, LabelView.object_type, OnDemandFeatureView.object_type)
+"""The object types whose names share one namespace."""
+
+NOT_FOUND: Mapping[str, type[FeastObjectNotFoundException]] = {
+    Entity.object_type: EntityNotFoundException,
+    FeatureView.object_type: FeatureViewNotFoundException,
+    LabelView.object_type: FeatureViewNotFoundException,
+    OnDemandFeatureView.object_type: OnDemandFeatureViewNotFoundException,
+    DataSource.object_type: DataSourceObjectNotFoundException,
+    FeatureService.object_type: FeatureServiceNotFoundException,
+    SavedDataset.object_type: SavedDatasetNotFound,
+}
+"""Object type -> the error for a name that is not there."""
+
+FeatureLists = Mapping[str, tuple[tuple[Field, ...], ...]]
+
+_D = TypeVar("_D", bound=Spec)
+
+
+@dataclass(slots=True)
+class StoredObject:
+    """One object as the registry holds it; read into a definition when it is first asked for.
+
+    Attributes:
+        spec: the definition's stored form, as JSON text; "" where the definition is at hand.
+        created, updated: UTC.
+    """
+
+    object_type: str
+    name: str
+    content_hash: str
+    spec: str
+    created: datetime | None
+    updated: datetime | None
+    _definition: Definition | None = field(default=None, repr=False)
+
+    @classmethod
+    def of(cls, definition: Definition) -> StoredObject:
+        """Returns a definition as if it had been stored."""
+        return cls(
+            type(definition).object_type,
+            definition.name,
+            definition.content_hash(),
+            "",
+            definition.created_timestamp,
+            definition.last_updated_timestamp,
+            copy_definition(definition),
+        )
+
+    def definition(self) -> Definition:
+        """Returns the definition itself, which must not be changed."""
+        if self._definition is None:
+            definition = Definition.from_spec(json.loads(self.spec))
+            definition.created_timestamp = self.created
+            definition.last_updated_timestamp = self.updated
+            self._definition = definition
+        return self._definition
+
+
+class RegistrySnapshot:
+    """All definitions of a project as of one revision. It never changes, and may be shared between threads.
+
+    Every definition that it hands out is a copy: changing it changes neither the snapshot nor the registry.
+
+    Attributes:
+        project: the project's name.
+        revision: the revision's number; 0 before the first apply.
+    """
+
+    def __init__(
+        self, project: str, revision: int, stored: Iterable[StoredObject], feature_lists: FeatureLists | None = None
+    ):
+        """Makes a snapshot of what a registry holds; `RegistrySnapshot.of` makes one of definitions.
+
+        Args:
+            stored: at most one object per type and name.
+            feature_lists: view name -> the lists of features it has had, newest first.
+        """
+        self.project = project
+        self.revision = revision
+        self._stored = {(o.object_type, o.name): o for o in sorted(stored, key=lambda o: (o.object_type, o.name))}
+        self._feature_lists = dict(feature_lists or {})
+
+    @classmethod
+    def of(
+        cls,
+        project: str,
+        objects: Iterable[Definition],
+        *,
+        revision: int = 1,
+        feature_lists: FeatureLists | None = None,
+    ) -> RegistrySnapshot:
+        """Returns a snapshot that holds these definitions, as they are: nothing is validated or inferred.
+
+        Args:
+            feature_lists: see the constructor; views that are left out have had only their present list.
+        """
+        return cls(project, revision, [StoredObject.of(o) for o in objects], feature_lists)
+
+    def __repr__(self) -> str:
+        return f"RegistrySnapshot(project={self.project!r}, revision={self.revision}, objects={len(self._stored)})"
+
+    # --- by name
+
+    def get(self, object_type: str, name: str) -> Definition | None:
+        """Returns an object; None if there is none."""
+        stored = self._stored.get((object_type, name))
+        return None if stored is None else copy_definition(stored.definition())
+
+    def stored(self, object_type: str, name: str) -> StoredObject | None:
+        """Returns an object as the registry holds it, for comparing; None if there is none."""
+        return self._stored.get((object_type, name))
+
+    def feature_view(self, name: str) -> FeatureView:
+        """Returns a feature view, batch feature view or label view.
+
+        Raises:
+            FeatureViewNotFoundException: there is none.
+        """
+        found = self.get(FeatureView.object_type, name) or self.get(LabelView.object_type, name)
+        if found is None:
+            raise FeatureViewNotFoundException(
+                name, self.project, self.names(FeatureView.object_type, LabelView.object_type)
+            )
+        return cast(FeatureView, found)
+
+    def on_demand_feature_view(self, name: str) -> OnDemandFeatureView:
+        """Returns an on-demand feature view.
+
+        Raises:
+            OnDemandFeatureViewNotFoundException: there is none.
+        """
+        return cast(OnDemandFeatureView, self._required(OnDemandFeatureView.object_type, name))
+
+    def view(self, name: str) -> BaseFeatureView:
+        """Returns a view of any kind.
+
+        Raises:
+            FeatureViewNotFoundException: there is none.
+        """
+        for object_type in VIEW_TYPES:
+            found = self.get(object_type, name)
+            if found is not None:
+                return cast(BaseFeatureView, found)
+        raise FeatureViewNotFoundException(name, self.project, self.names(*VIEW_TYPES))
+
+    def entity(self, name: str) -> Entity:
+        """Returns an entity.
+
+        Raises:
+            EntityNotFoundException: there is none.
+        """
+        return cast(Entity, self._required(Entity.object_type, name))
+
+    def data_source(self, name: str) -> DataSource:
+        """Returns a data source.
+
+        Raises:
+            DataSourceObjectNotFoundException: there is none.
+        """
+        return cast(DataSource, self._required(DataSource.object_type, name))
+
+    def feature_service(self, name: str) -> FeatureService:
+        """Returns a feature service.
+
+        Raises:
+            FeatureServiceNotFoundException: there is none.
+        """
+        return cast(FeatureService, self._required(FeatureService.object_type, name))
+
+    def saved_dataset(self, name: str) -> SavedDataset:
+        """Returns a saved dataset.
+
+        Raises:
+            SavedDatasetNotFound: there is none.
+        """
+        return cast(SavedDataset, self._required(SavedDataset.object_type, name))
+
+    def project_object(self) -> Project | None:
+        """Returns the project; None before the first apply."""
+        return cast("Project | None", self.get(Project.object_type, self.project))
+
+    def feature_lists(self, view: str) -> tuple[tuple[Field, ...], ...]:
+        """Returns every distinct list of features (names and types) that a view has had, newest first.
+
+        Rows of an online store may have been written under any of them. A view that never was has none.
+        """
+        known = self._feature_lists.get(view)
+        if known is not None:
+            return known
+        for object_type in (FeatureView.object_type, LabelView.object_type):
+            stored = self._stored.get((object_type, view))
+            if stored is not None:
+                return (bare_fields(cast(FeatureView, stored.definition())),)
+        return ()
+
+    # --- lists, sorted by name
+
+    @property
+    def feature_views(self) -> list[FeatureView]:
+        """Feature views and batch feature views."""
+        return self._all(FeatureView.object_type, FeatureView)
+
+    @property
+    def on_demand_feature_views(self) -> list[OnDemandFeatureView]:
+        return self._all(OnDemandFeatureView.object_type, OnDemandFeatureView)
+
+    @property
+    def label_views(self) -> list[LabelView]:
+        return self._all(LabelView.object_type, LabelView)
+
+    @property
+    def entities(self) -> list[Entity]:
+        """All entities but the one that stands in for views without entities."""
+        return [e for e in self._all(Entity.object_type, Entity) if e.name != DUMMY_ENTITY_NAME]
+
+    @property
+    def data_sources(self) -> list[DataSource]:
+        return self._all(DataSource.object_type, DataSource)
+
+    @property
+    def feature_services(self) -> list[FeatureService]:
+        return self._all(FeatureService.object_type, FeatureService)
+
+    @property
+    def saved_datasets(self) -> list[SavedDataset]:
+        return self._all(SavedDataset.object_type, SavedDataset)
+
+    def objects(self) -> list[Definition]:
+        """Returns everything, by type and name."""
+        return [copy_definition(o.definition()) for o in self._stored.values()]
+
+    def keys(self) -> list[tuple[str, str]]:
+        """Returns (object type, name) of everything, without reading the definitions."""
+        return list(self._stored)
+
+    def names(self, *object_types: str) -> list[str]:
+        """Returns the names of all objects of some types, without reading the definitions."""
+        return [name for object_type, name in self._stored if object_type in object_types]
+
+    def _required(self, object_type: str, name: str) -> Definition:
+        found = self.get(object_type, name)
+        if found is None:
+            known = [n for n in self.names(object_type) if n != DUMMY_ENTITY_NAME]
+            raise NOT_FOUND[object_type](name, self.project, known)
+        return found
+
+    def _all(self, object_type: str, _: type[_D]) -> list[_D]:
+        return [cast(_D, copy_definition(o.definition())) for key, o in self._stored.items() if key[0] == object_type]
+
+
+def copy_definition(definition: _D) -> _D:
+    """Returns a copy that shares nothing changeable with the original; functions and types are shared."""
+    return cast(_D, _copied(definition))
+
+
+def bare_fields(view: BaseFeatureView) -> tuple[Field, ...]:
+    """Returns a view's features with nothing but names and types."""
+    return tuple(Field(name=f.name, dtype=f.dtype) for f in view.features)
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, Spec):
+        copied = object.__new__(type(value))
+        # Attributes of simple types make up nearly all of a definition.
+        copied.__dict__.update(
+            {k: _copied(v) if isinstance(v, (Spec, list, dict)) else v for k, v in vars(value).items()}
+        )
+        return copied
+    if isinstance(value, list):
+        return [_copied(v) for v in value]
+    if isinstance(value, dict):
+        return {k: _copied(v) for k, v in value.items()}
+    return value

@@ -1,0 +1,168 @@
+"""Checking data sources against what they hold, and inferring what was left out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from feast_assets.definitions.data_source import DataSource, PushSource
+from feast_assets.definitions.field import Field
+from feast_assets.errors import DataSourceRepeatNamesException, RegistryInferenceFailure, SourceError, suggest
+from feast_assets.registry.snapshot import copy_definition
+from feast_assets.types import FeastType, UnixTimestamp
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SchemaOf = Callable[[DataSource], "pa.Schema"]
+
+
+class Sources:
+    """The data sources of one apply: each is read at most once, and prepared copies stand for what was declared."""
+
+    def __init__(self, schema_of: SchemaOf):
+        self._schema_of = schema_of
+        self._declared: dict[str, DataSource] = {}
+        self._prepared: dict[str, DataSource] = {}
+        self._schemas: dict[str, pa.Schema] = {}
+
+    def prepared(self) -> list[DataSource]:
+        """Returns a copy of every source that was asked for, with nothing left out."""
+        return list(self._prepared.values())
+
+    def declare(self, source: DataSource) -> None:
+        """Notes a source that is applied by itself.
+
+        Raises:
+            DataSourceRepeatNamesException: another one has the name, letter case aside.
+        """
+        known = self._declared.get(source.name.lower())
+        if known is not None and known is not source:
+            raise DataSourceRepeatNamesException(
+                f"Two data sources are named {known.name!r} and {source.name!r}; names must differ in more than letter case. "
+                "If they are the same, declare it once and import it."
+            )
+        self._declared[source.name.lower()] = source
+
+    def schema(self, source: DataSource) -> pa.Schema:
+        """Returns the columns of a source, after its field mapping."""
+        if source.name not in self._schemas:
+            self._schemas[source.name] = self._schema_of(source)
+        return self._schemas[source.name]
+
+    def prepare(self, source: DataSource, *, like: DataSource | None = None) -> DataSource:
+        """Returns a copy of a source with its timestamp column filled in.
+
+        Args:
+            like: a prepared source whose timestamp columns a source that names none has too, without being read.
+
+        Raises:
+            DataSourceRepeatNamesException: a different source has the name.
+            RegistryInferenceFailure: it names no timestamp column, and does not have exactly one.
+        """
+        known = self._declared.setdefault(source.name.lower(), source)
+        if known is not source and known != source:
+            raise DataSourceRepeatNamesException(
+                f"Two different data sources are named {known.name!r} and {source.name!r}; give one of them another name "
+                "(names must differ in more than letter case)."
+            )
+        if source.name in self._prepared:
+            return self._prepared[source.name]
+        copied = copy_definition(source)
+        if isinstance(copied, PushSource):
+            if copied.batch_source is not None:
+                batch = copied.batch_source = self.prepare(copied.batch_source)
+                copied.timestamp_field = batch.timestamp_field
+                copied.created_timestamp_column = batch.created_timestamp_column
+        elif copied.holds_history and not copied.timestamp_field:
+            if like is not None:
+                copied.timestamp_field = like.timestamp_field
+                copied.created_timestamp_column = copied.created_timestamp_column or like.created_timestamp_column
+            else:
+                copied.timestamp_field = self._only_timestamp(copied)
+        self._prepared[source.name] = copied
+        return copied
+
+    def check_columns(self, source: DataSource, fields: Iterable[Field], what: str) -> None:
+        """Checks that a source has columns, of types that can be read as declared, and its timestamp columns.
+
+        Raises:
+            SourceError: it does not.
+        """
+        schema = self.schema(source)
+        mapping = source.field_mapping
+        for label, column in (
+            ("timestamp_field", source.timestamp_field),
+            ("created_timestamp_column", source.created_timestamp_column),
+        ):
+            if column:
+                name = mapping.get(column, column)
+                self._check(source, schema, name, UnixTimestamp, f"{type(source).__name__} {source.name!r}", label)
+        for field in fields:
+            self._check(source, schema, field.name, field.dtype, what, "field")
+
+    def _check(self, source: DataSource, schema: pa.Schema, name: str, dtype: FeastType, what: str, label: str) -> None:
+        if schema.get_field_index(name) < 0:
+            raise SourceError(
+                f"{what}: {label} {name!r} is not a column of data source {source.name!r}. {suggest(name, schema.names)}"
+            )
+        found = schema.field(name).type
+        reason = incompatibility(found, dtype)
+        if reason:
+            raise SourceError(
+                f"{what}: {label} {name!r} is declared {dtype}, but data source {source.name!r} has {found}: {reason}"
+            )
+
+    def _only_timestamp(self, source: DataSource) -> str:
+        import pyarrow.types as types
+
+        schema = self.schema(source)
+        original = {new: old for old, new in source.field_mapping.items()}
+        candidates = [
+            original.get(column.name, column.name)
+            for column in schema
+            if types.is_timestamp(column.type) and column.name != source.created_timestamp_column
+        ]
+        if len(candidates) == 1:
+            return candidates[0]
+        found = (
+            f"its timestamp columns are {', '.join(map(repr, candidates))}"
+            if candidates
+            else (f"it has no timestamp column (its columns are {', '.join(map(repr, schema.names))})")
+        )
+        raise RegistryInferenceFailure(
+            f"{type(source).__name__} {source.name!r} needs a timestamp_field, and {found}; name one."
+        )
+
+
+def incompatibility(found: pa.DataType, dtype: FeastType) -> str:
+    """Returns why a column of an Arrow type cannot be read as a value type; "" if it can."""
+    import pyarrow as pa
+
+    from feast_assets.types.arrow import cast_column
+
+    if pa.types.is_null(found):
+        return ""
+    try:
+        # Kinds are decided by types alone, so a column without rows tells.
+        cast_column(pa.nulls(0, found), dtype, what="column")
+    except SourceError as error:
+        cause = error.__cause__
+        return str(cause) if cause is not None else str(error)
+    return ""
+
+
+def inferred_field(schema: pa.Schema, name: str, what: str) -> Field:
+    """Returns the field that a column is.
+
+    Raises:
+        RegistryInferenceFailure: no value type fits the column.
+    """
+    from feast_assets.types.arrow import from_arrow_type
+
+    try:
+        return Field(name=name, dtype=from_arrow_type(schema.field(name).type))
+    except ValueError as error:
+        raise RegistryInferenceFailure(
+            f"{what}: the type of column {name!r} cannot be inferred: {error} Declare the schema."
+        ) from error

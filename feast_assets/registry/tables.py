@@ -1,0 +1,81 @@
+"""The tables of a SQL registry. All times are UTC microseconds."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, Index, MetaData, Table, Text
+
+SCHEMA_VERSION = 1
+PREFIX = "feast_assets_"
+
+metadata = MetaData()
+
+meta = Table(
+    PREFIX + "meta",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+projects = Table(
+    PREFIX + "projects",
+    metadata,
+    Column("project", Text, primary_key=True),
+    Column("revision", BigInteger, nullable=False),
+)
+"""One row per project, with its newest revision. Writers lock it, so they follow one another."""
+
+revisions = Table(
+    PREFIX + "revisions",
+    metadata,
+    Column("project", Text, primary_key=True),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("at", BigInteger, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("summary", Text, nullable=False),
+)
+
+objects = Table(
+    PREFIX + "objects",
+    metadata,
+    Column("project", Text, primary_key=True),
+    Column("object_type", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("valid_from", BigInteger, primary_key=True, autoincrement=False),
+    Column("valid_to", BigInteger),
+    Column("content_hash", Text, nullable=False),
+    Column("spec", Text, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("updated", BigInteger, nullable=False),
+    Index(PREFIX + "objects_valid", "project", "valid_to"),
+)
+"""Versions of objects: of revisions ``valid_from`` to before ``valid_to``, which is null for those that stand."""
+
+feature_lists = Table(
+    PREFIX + "feature_lists",
+    metadata,
+    Column("project", Text, primary_key=True),
+    Column("view", Text, primary_key=True),
+    Column("list_hash", Text, primary_key=True),
+    Column("fields", Text, nullable=False),
+    Column("newest_revision", BigInteger, nullable=False),
+)
+"""Every list of features that a view has had, with the last revision that set it."""
+
+ledger = Table(
+    PREFIX + "ledger",
+    metadata,
+    Column("project", Text, primary_key=True),
+    Column("view", Text, primary_key=True),
+    Column("window_start", BigInteger, primary_key=True, autoincrement=False),
+    Column("window_end", BigInteger, primary_key=True, autoincrement=False),
+    Column("fingerprint", Text, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("definition_hash", Text, nullable=False),
+    Column("rows", BigInteger, nullable=False),
+    Column("written", BigInteger, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("run_id", Text, nullable=False),
+)
+
+OF_PROJECT = (projects, revisions, objects, feature_lists, ledger)
+"""The tables that hold rows of projects."""

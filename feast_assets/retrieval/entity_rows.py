@@ -1,0 +1,125 @@
+"""The rows of an online request: a list of dicts or a dict of lists, to the columns that a plan needs."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
+
+from feast_assets.errors import (
+    InputError,
+    MissingJoinKeyError,
+    RequestDataNotFoundInEntityRowsException,
+    SourceError,
+    suggest,
+)
+from feast_assets.retrieval.columns import python_values
+from feast_assets.retrieval.request import FeatureRequest
+
+EntityRows = Sequence[Mapping[str, Any]] | Mapping[str, Sequence[Any]]
+
+_FORM = "entity_rows must be a list of dicts, one per entity, or a dict of lists"
+
+
+class EntityRowReader:
+    """Takes the columns of one request out of entity rows.
+
+    Columns that the request does not need are ignored, as in Feast; a missing one is an error that names the nearest
+    given. An entity's name may stand for its join key, with a warning.
+    """
+
+    def __init__(self, request: FeatureRequest):
+        self._request = request
+        self._needed = [*request.join_keys, *(n for n in request.request_fields if n not in request.join_keys)]
+
+    def read(self, entity_rows: EntityRows) -> tuple[int, dict[str, list[Any]]]:
+        """Returns the number of rows, and the columns by name: join keys as given, request values as their declared
+        type has them.
+
+        A dict without columns, for a request that needs none, is one row.
+
+        Raises:
+            InputError: the rows are of another form, of unequal lengths, or hold request values of the wrong type.
+            MissingJoinKeyError: a row has no value for a join key.
+            RequestDataNotFoundInEntityRowsException: a row has no value for a request field.
+        """
+        if isinstance(entity_rows, Mapping):
+            count, columns = self._of_lists(entity_rows)
+        elif isinstance(entity_rows, Sequence) and not isinstance(entity_rows, (str, bytes)):
+            count, columns = self._of_dicts(entity_rows)
+        else:
+            raise InputError(f"{_FORM}, not {type(entity_rows).__name__}.")
+        for name, field in self._request.request_fields.items():
+            what = f"Request field {name!r} of on-demand view {field.needed_by!r}"
+            try:
+                columns[name] = python_values(columns[name], field.dtype, what)
+            except SourceError as error:
+                raise InputError(str(error)) from error
+        return count, columns
+
+    def _of_dicts(self, rows: Sequence[Mapping[str, Any]]) -> tuple[int, dict[str, list[Any]]]:
+        try:
+            return len(rows), {name: [row[name] for row in rows] for name in self._needed}
+        except (KeyError, TypeError, IndexError):
+            pass  # The slower way knows why.
+        columns: dict[str, list[Any]] = {name: [] for name in self._needed}
+        for place, row in enumerate(rows):
+            if not isinstance(row, Mapping):
+                raise InputError(f"{_FORM}; row {place} is {type(row).__name__} {row!r}.")
+            for name, values in columns.items():
+                found = self._name_in(row, name)
+                if found is None:
+                    self._missing(name, row, f" in row {place}" if place else "")
+                values.append(row[found])
+        return len(rows), columns
+
+    def _of_lists(self, given: Mapping[str, Sequence[Any]]) -> tuple[int, dict[str, list[Any]]]:
+        lists: dict[str, list[Any]] = {}
+        for name, values in given.items():
+            if isinstance(values, list):
+                lists[name] = values
+            elif isinstance(values, (str, bytes, Mapping)) or not hasattr(values, "__len__"):
+                raise InputError(f"{_FORM}; {name!r} is {type(values).__name__} {values!r}, not a list.")
+            else:
+                lists[name] = values.tolist() if hasattr(values, "tolist") else list(values)
+        columns: dict[str, list[Any]] = {}
+        for name in self._needed:
+            found = self._name_in(lists, name)
+            if found is None:
+                self._missing(name, given, "")
+            columns[name] = lists[found]
+        lengths = {name: len(values) for name, values in lists.items()}
+        if len(set(lengths.values())) > 1:
+            shown = ", ".join(f"{name!r} has {length}" for name, length in lengths.items())
+            raise InputError(f"The lists of entity_rows must be of one length, one value per row; {shown}.")
+        return next(iter(lengths.values()), 1), columns
+
+    def _name_in(self, given: Mapping[str, Any], needed: str) -> str | None:
+        """Returns what the rows call a column; None where they lack it."""
+        if needed in given:
+            return needed
+        for entity, column in self._request.entity_columns.items():
+            if column == needed and entity in given:
+                warnings.warn(
+                    f"Entity rows should hold join key {needed!r}; they hold the name of its entity, {entity!r}.",
+                    UserWarning,
+                    stacklevel=6,
+                )
+                return entity
+        return None
+
+    def _missing(self, name: str, given: Mapping[str, Any], where: str) -> NoReturn:
+        names = [str(n) for n in given]
+        shown = f"Given: {', '.join(map(repr, names))}." if names else "Nothing was given."
+        near = suggest(name, names)
+        if near.startswith("Did you mean"):
+            shown = f"{shown} {near.replace('Did you mean', 'Is it')}"
+        key = self._request.join_keys.get(name)
+        if key is not None:
+            raise MissingJoinKeyError(
+                f"Feature view {key.needed_by!r} needs join key {name!r}, which entity_rows lack{where}. {shown}"
+            )
+        field = self._request.request_fields[name]
+        raise RequestDataNotFoundInEntityRowsException(
+            f"On-demand view {field.needed_by!r} needs request field {name!r}, which entity_rows lack{where}. {shown}"
+        )

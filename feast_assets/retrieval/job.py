@@ -1,0 +1,214 @@
+"""The result of a historical retrieval, which is computed when it is asked for."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
+from feast_assets.definitions.saved_dataset import SavedDatasetFileStorage, SavedDatasetStorage
+from feast_assets.errors import InputError, NotSupportedError, SavedDatasetLocationAlreadyExists, StoreUnavailableError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+
+@dataclass(frozen=True, slots=True)
+class RetrievalMetadata:
+    """What is known of a retrieval before it runs.
+
+    Attributes:
+        features: references, ``view:feature``, in the order of the columns.
+        keys: the columns of the entity dataframe but its time; of a query, those that the features need.
+        min_event_timestamp, max_event_timestamp: the range of the rows' times, UTC; None for a query, or without rows.
+    """
+
+    features: list[str]
+    keys: list[str]
+    min_event_timestamp: datetime | None
+    max_event_timestamp: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Batches:
+    """A result that can be read once.
+
+    Attributes:
+        schema: its columns.
+        batches: its rows, in order.
+    """
+
+    schema: pa.Schema
+    batches: Iterator[pa.RecordBatch]
+
+
+class RetrievalJob:
+    """A retrieval that has been checked but not run. Each method that returns rows runs it anew.
+
+    Rows are those of the entity dataframe, one for one and in its order. Columns are the entity dataframe's, then
+    stored features in the order asked for, then features of on-demand views: the order of online reads. The time
+    column is UTC.
+    """
+
+    def __init__(
+        self,
+        run: Callable[[], Batches],
+        *,
+        metadata: RetrievalMetadata,
+        full_feature_names: bool,
+        on_demand_feature_views: Sequence[OnDemandFeatureView],
+        root: Path,
+    ):
+        """Creates the job.
+
+        Args:
+            run: computes the rows.
+            root: the feature repository, where relative paths of `persist` start from.
+        """
+        self._run = run
+        self._metadata = metadata
+        self._full_feature_names = full_feature_names
+        self._on_demand_feature_views = list(on_demand_feature_views)
+        self._root = Path(root)
+
+    def __repr__(self) -> str:
+        return f"RetrievalJob(features={self._metadata.features})"
+
+    @property
+    def metadata(self) -> RetrievalMetadata:
+        return self._metadata
+
+    @property
+    def full_feature_names(self) -> bool:
+        return self._full_feature_names
+
+    @property
+    def on_demand_feature_views(self) -> list[OnDemandFeatureView]:
+        return list(self._on_demand_feature_views)
+
+    def to_arrow(self, validation_reference: Any = None, timeout: int | None = None) -> pa.Table:
+        """Returns the rows as an Arrow table; features have their types' canonical Arrow types.
+
+        Raises:
+            SourceError: a source cannot be read as declared.
+            TransformationError: an on-demand function failed.
+            EntitySQLEmptyResults: the entity query returned no rows.
+            NotSupportedError: an argument was given.
+        """
+        import pyarrow as pa
+
+        _refuse(validation_reference, timeout)
+        result = self._run()
+        return pa.Table.from_batches(list(result.batches), result.schema)
+
+    def to_df(self, validation_reference: Any = None, timeout: int | None = None) -> pd.DataFrame:
+        """Returns the rows as a pandas DataFrame. Raises as `to_arrow`.
+
+        Columns are as Arrow's conversion makes them: timestamps are UTC, and integers or booleans with nulls become
+        floats or objects. A pandas entity dataframe gets its nullable and categorical columns back.
+        """
+        frame: pd.DataFrame = self.to_arrow(validation_reference, timeout).to_pandas()
+        return frame
+
+    def to_reader(self) -> pa.RecordBatchReader:
+        """Returns the rows as a stream, which holds a batch at a time in memory. Raises as `to_arrow`, also while it is read."""
+        import pyarrow as pa
+
+        result = self._run()
+        return pa.RecordBatchReader.from_batches(result.schema, result.batches)
+
+    def to_sql(self) -> str:
+        """Raises NotSupportedError: on-demand functions and the checks of the result are no SQL."""
+        raise NotSupportedError("A retrieval is not one SQL query; use to_arrow, to_df or to_reader.")
+
+    def persist(self, storage: SavedDatasetStorage, allow_overwrite: bool = False, timeout: int | None = None) -> None:
+        """Writes the rows to a Parquet file, whole or not at all.
+
+        Args:
+            storage: where; a relative path starts at the feature repository.
+            allow_overwrite: whether a file that is there may be replaced.
+
+        Raises:
+            SavedDatasetLocationAlreadyExists: it is there and may not.
+            NotSupportedError: the storage is no local file.
+            StoreUnavailableError: the file cannot be written.
+            As `to_arrow`.
+        """
+        _refuse(None, timeout)
+        target = self._target(storage)
+        if target.is_dir():
+            raise InputError(f"{target} is a directory; a saved dataset is a file.")
+        if target.exists() and not allow_overwrite:
+            raise _exists(target)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
+        except OSError as error:
+            raise StoreUnavailableError(f"Cannot write saved dataset {target}: {error}") from error
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            self._write(temporary)
+            _move(temporary, target, allow_overwrite)
+        except OSError as error:
+            if isinstance(error, StoreUnavailableError):
+                raise
+            raise StoreUnavailableError(f"Cannot write saved dataset {target}: {error}") from error
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def _target(self, storage: SavedDatasetStorage) -> Path:
+        if not isinstance(storage, SavedDatasetFileStorage):
+            raise NotSupportedError(f"Saved datasets are kept in SavedDatasetFileStorage, not {storage!r}.")
+        path = storage.path.removeprefix("file://")
+        if "://" in path:
+            raise NotSupportedError(f"Saved datasets are kept in local files, not at {storage.path!r}.")
+        return self._root / path
+
+    def _write(self, path: Path) -> None:
+        import pyarrow.parquet as pq
+
+        result = self._run()
+        with open(path, "wb") as file:
+            with pq.ParquetWriter(file, result.schema) as writer:
+                for batch in result.batches:
+                    writer.write_batch(batch)
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def _move(temporary: Path, target: Path, allow_overwrite: bool) -> None:
+    # A temporary file is private; what it becomes should be as readable as any other file.
+    umask = os.umask(0)
+    os.umask(umask)
+    temporary.chmod(0o666 & ~umask)
+    if allow_overwrite:
+        temporary.replace(target)
+        return
+    try:
+        # Unlike a rename, a link fails if somebody else was faster.
+        os.link(temporary, target)
+    except FileExistsError:
+        raise _exists(target) from None
+    except OSError:
+        # No links on this file system.
+        temporary.replace(target)
+
+
+def _exists(target: Path) -> SavedDatasetLocationAlreadyExists:
+    return SavedDatasetLocationAlreadyExists(
+        f"{target} exists already; choose another path, or pass allow_overwrite=True to replace it."
+    )
+
+
+def _refuse(validation_reference: object, timeout: object) -> None:
+    if validation_reference is not None:
+        raise NotSupportedError("validation_reference is not supported; use checks on the view's assets.")
+    if timeout is not None:
+        raise NotSupportedError("timeout is not supported; the retrieval runs in this process.")

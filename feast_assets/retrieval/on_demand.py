@@ -1,0 +1,205 @@
+"""Runs on-demand functions, the same way for training data and for serving."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from feast_assets.definitions.field import Field
+from feast_assets.definitions.transformation import TransformationMode
+from feast_assets.errors import SourceError, TransformationError, suggest
+from feast_assets.retrieval.columns import ArrowColumn, PythonColumn, Values
+from feast_assets.retrieval.request import OnDemandRun
+from feast_assets.types import (
+    Array,
+    Bool,
+    Bytes,
+    FeastType,
+    Float32,
+    Float64,
+    ImageBytes,
+    Int32,
+    Int64,
+    PdfBytes,
+    Set,
+    String,
+    UnixTimestamp,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+# Types that a pandas column of Arrow's making holds as their Python values, or as numpy has them.
+_PLAIN = frozenset((Bool, Bytes, Float32, Float64, ImageBytes, Int32, Int64, PdfBytes, String, UnixTimestamp))
+
+_Results = Mapping[Any, Any]
+
+
+class OnDemandFunction:
+    """The function of an on-demand view, with what it is given and what is wanted of it.
+
+    The inputs are what `feast_assets.retrieval.request.FunctionInput` says, None or NaN where a feature is missing.
+    In mode pandas they
+    are columns of a DataFrame: integers with nulls are floats there, timestamps are UTC, and types that pandas lacks
+    (maps, UUIDs, decimals) are objects. The results are read as the view's schema declares them; what else is
+    returned is ignored.
+    """
+
+    def __init__(self, run: OnDemandRun, function: Callable[..., Any]):
+        """Creates the function.
+
+        Args:
+            run: names inputs and results.
+            function: the user's; takes and returns what the view's mode says.
+        """
+        self._run = run
+        self._function = function
+        self._view = run.view
+        self._what = f"On-demand view {run.view.name!r}"
+
+    def __call__(self, inputs: Sequence[Values], rows: int) -> list[Values]:
+        """Returns one column per wanted feature.
+
+        Args:
+            inputs: one column per input of the run, in its order, each with ``rows`` values.
+
+        Raises:
+            TransformationError: the function raised something, lacks a feature, or returned the wrong number of rows;
+                also when values are asked of a result that are not of the declared type.
+        """
+        if rows == 0:
+            return [PythonColumn([], field.dtype, self._what) for field in self._run.features]
+        if self._view.mode is TransformationMode.PANDAS:
+            return self._call_pandas(inputs, rows)
+        if self._view.singleton:
+            return self._call_rows(inputs, rows)
+        return self._call_lists(inputs, rows)
+
+    def _call_lists(self, inputs: Sequence[Values], rows: int) -> list[Values]:
+        given: dict[str, list[Any]] = {}
+        for declared, column in zip(self._run.inputs, inputs, strict=True):
+            values = column.to_pylist()
+            for name in declared.names:
+                # A list of its own, which the function may change.
+                given[name] = list(values)
+        results = self._called(given)
+        if not isinstance(results, Mapping):
+            raise self._error(f"should return a dict of lists, not {type(results).__name__}.")
+        columns: list[Values] = []
+        for field in self._run.features:
+            values = self._result(results, field)
+            if isinstance(values, (str, bytes, Mapping)) or not hasattr(values, "__len__"):
+                raise self._error(f"should return a list for feature {field.name!r}, not {type(values).__name__}.")
+            if len(values) != rows:
+                raise self._error(f"returned {len(values)} values of feature {field.name!r} for {rows} rows.")
+            columns.append(ComputedColumn(values, field, self._what))
+        return columns
+
+    def _call_rows(self, inputs: Sequence[Values], rows: int) -> list[Values]:
+        names: list[str] = []
+        columns: list[list[Any]] = []
+        for declared, column in zip(self._run.inputs, inputs, strict=True):
+            values = column.to_pylist()
+            for name in declared.names:
+                names.append(name)
+                columns.append(values)
+        found: list[list[Any]] = [[] for _ in self._run.features]
+        given_rows = zip(*columns, strict=True) if columns else iter([()] * rows)
+        for row, given in enumerate(given_rows):
+            results = self._called(dict(zip(names, given, strict=True)), row)
+            if not isinstance(results, Mapping):
+                raise self._error(f"should return a dict of values, not {type(results).__name__} (row {row}).")
+            for values, field in zip(found, self._run.features, strict=True):
+                values.append(self._result(results, field))
+        return [ComputedColumn(v, field, self._what) for v, field in zip(found, self._run.features, strict=True)]
+
+    def _call_pandas(self, inputs: Sequence[Values], rows: int) -> list[Values]:
+        import pandas as pd
+
+        given: dict[str, pd.Series[Any]] = {}
+        for declared, column in zip(self._run.inputs, inputs, strict=True):
+            series = to_series(column)
+            for name in declared.names:
+                given[name] = series
+        frame = pd.DataFrame(given, index=pd.RangeIndex(rows))
+        results = self._called(frame)
+        if not isinstance(results, pd.DataFrame):
+            raise self._error(f"should return a DataFrame, not {type(results).__name__}.")
+        if len(results) != rows:
+            raise self._error(f"returned {len(results)} rows for {rows}.")
+        if not results.index.equals(frame.index) and results.index.is_unique:
+            # A function that sorted its rows still says by the index which is which.
+            in_order = results.index.get_indexer(frame.index)
+            if (in_order >= 0).all():
+                results = results.take(in_order)
+        columns: list[Values] = []
+        for field in self._run.features:
+            values = self._result(results, field)
+            if isinstance(values, pd.DataFrame):
+                raise self._error(f"returned several columns named {field.name!r}.")
+            columns.append(ArrowColumn(ComputedColumn(values, field, self._what).to_arrow(), field.dtype))
+        return columns
+
+    def _called(self, given: Any, row: int | None = None) -> Any:
+        try:
+            return self._function(given)
+        except Exception as error:
+            where = "" if row is None else f" in row {row}"
+            hint = self._hint(error, given)
+            raise self._error(f"failed{where} with {type(error).__name__}: {error}{hint}") from error
+
+    def _hint(self, error: Exception, given: Any) -> str:
+        """Returns what a failed lookup of an input should have been."""
+        if not isinstance(error, KeyError) or not error.args or not isinstance(error.args[0], str):
+            return ""
+        name, names = error.args[0], list(given)
+        if name in names:
+            return ""
+        full = [n for n in names if n.endswith(f"__{name}")]
+        if full:
+            return f". {name!r} is ambiguous; its inputs have {' and '.join(map(repr, full))}."
+        return f". {suggest(name, names)}"
+
+    def _result(self, results: Any, field: Field) -> Any:
+        for name in (field.name, f"{self._view.name}__{field.name}"):
+            if name in results:
+                return results[name]
+        names = [str(name) for name in results]
+        raise self._error(f"did not return feature {field.name!r}. {suggest(field.name, names)}")
+
+    def _error(self, message: str) -> TransformationError:
+        return TransformationError(f"{self._what}: the function {message}")
+
+
+class ComputedColumn:
+    """A result of an on-demand function; a value that is not of the declared type is a TransformationError."""
+
+    __slots__ = ("_column", "type")
+
+    def __init__(self, values: Sequence[Any], field: Field, what: str):
+        self.type: FeastType = field.dtype
+        self._column = PythonColumn(values, field.dtype, f"{what}, feature {field.name!r}")
+
+    def to_pylist(self) -> list[Any]:
+        try:
+            return self._column.to_pylist()
+        except SourceError as error:
+            raise TransformationError(str(error)) from error
+
+    def to_arrow(self) -> pa.Array:
+        try:
+            return self._column.to_arrow()
+        except SourceError as error:
+            raise TransformationError(str(error)) from error
+
+
+def to_series(column: Values) -> pd.Series[Any]:
+    """Returns a column as pandas has it."""
+    import pandas as pd
+
+    plain = column.type.base_type in _PLAIN if isinstance(column.type, Array) else column.type in _PLAIN
+    if plain and not isinstance(column.type, Set):
+        series: pd.Series[Any] = column.to_arrow().to_pandas()
+        return series
+    return pd.Series(column.to_pylist(), dtype=object)

@@ -1,0 +1,345 @@
+"""From references to a request: which views are read, which functions run, and what the columns are called."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from feast_assets.definitions.entity import DUMMY_JOIN_KEY
+from feast_assets.definitions.feature_service import FeatureService
+from feast_assets.definitions.feature_view import FeatureView
+from feast_assets.definitions.field import Field
+from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
+from feast_assets.definitions.projection import FeatureViewProjection
+from feast_assets.errors import (
+    EntityNotFoundException,
+    FeatureNameCollisionError,
+    FeatureNotFoundError,
+    FeatureViewNotFoundException,
+    InputError,
+    InvalidFeaturesParameterType,
+    NotSupportedError,
+    suggest,
+)
+from feast_assets.retrieval.request import (
+    ComputedOutput,
+    FeatureInput,
+    FeatureRequest,
+    FunctionInput,
+    JoinKey,
+    OnDemandRun,
+    RowColumn,
+    RowInput,
+    StoredOutput,
+    ViewRead,
+)
+
+if TYPE_CHECKING:
+    from feast_assets.registry.snapshot import RegistrySnapshot
+
+_JoinKeyMap = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Projection:
+    """Some features of one view, as a request uses them.
+
+    Attributes:
+        view: the registry's view.
+        alias: the name it goes by here; the view's own unless a feature service says otherwise.
+        features: the features asked for, in order.
+        join_key_map: the view's join key -> the column of the entity rows; only what differs.
+    """
+
+    view: FeatureView | OnDemandFeatureView
+    alias: str
+    features: tuple[Field, ...]
+    join_key_map: Mapping[str, str]
+
+
+def resolve(
+    snapshot: RegistrySnapshot, features: Sequence[str] | FeatureService, *, full_feature_names: bool = False
+) -> FeatureRequest:
+    """Returns what references ask for.
+
+    A name of an on-demand view's source is looked up among the projections of the request first: where a feature
+    service uses the source with a join key map, the on-demand view reads it the same way, unless it has a map of its
+    own.
+
+    Args:
+        features: references, ``"view:feature"``, or a feature service, of which the registry's version counts.
+        full_feature_names: whether columns are named ``view__feature`` (with the alias where there is one).
+
+    Raises:
+        InvalidFeaturesParameterType: ``features`` is of another type.
+        InputError: a reference is malformed, or there is none, or a view is disabled.
+        NotSupportedError: a reference names a version.
+        FeatureViewNotFoundException, FeatureNotFoundError, FeatureServiceNotFoundException: the registry lacks it.
+        FeatureNameCollisionError: two columns would have one name.
+    """
+    views = _Views(snapshot)
+    projections = _project(views, features)
+    for projection in projections:
+        _check_enabled(projection.view)
+    return _Builder(views, projections, full_feature_names).build()
+
+
+class _Views:
+    """A snapshot's views, each looked up once."""
+
+    def __init__(self, snapshot: RegistrySnapshot):
+        self.snapshot = snapshot
+        self._found: dict[str, FeatureView | OnDemandFeatureView] = {}
+
+    def __getitem__(self, name: str) -> FeatureView | OnDemandFeatureView:
+        found = self._found.get(name)
+        if found is None:
+            view = self.snapshot.view(name)
+            if not isinstance(view, (FeatureView, OnDemandFeatureView)):
+                raise FeatureViewNotFoundException(name, self.snapshot.project)
+            found = self._found[name] = view
+        return found
+
+
+def _project(views: _Views, features: Sequence[str] | FeatureService) -> list[Projection]:
+    """Returns the projections that references or a feature service stand for, in order."""
+    if isinstance(features, FeatureService):
+        registered = views.snapshot.feature_service(features.name)
+        if _differs(features, registered, views):
+            warnings.warn(
+                f"Feature service {features.name!r} differs from the registry's, which is used. Apply it first.",
+                UserWarning,
+                stacklevel=4,
+            )
+        found = [_of_service(p, views) for p in registered.feature_view_projections]
+        if not found:
+            raise InputError(f"Feature service {features.name!r} has no features.")
+        return found
+    if isinstance(features, str) or not isinstance(features, Sequence):
+        raise InvalidFeaturesParameterType(
+            f"features must be a list of references such as ['view:feature'], or a FeatureService, "
+            f"not {type(features).__name__} {features!r}."
+        )
+    if not features:
+        raise InputError("features is empty; give references such as 'view:feature', or a feature service.")
+    return [_of_reference(reference, views) for reference in features]
+
+
+def split_reference(reference: object) -> tuple[str, str]:
+    """Returns the view and the feature of a reference.
+
+    Raises:
+        InvalidFeaturesParameterType: it is no text.
+        InputError: it does not have the form ``view:feature``.
+        NotSupportedError: it names a version of the view.
+    """
+    if not isinstance(reference, str):
+        raise InvalidFeaturesParameterType(
+            f"References are texts of the form 'view:feature', not {type(reference).__name__} {reference!r}."
+        )
+    view, separator, feature = reference.partition(":")
+    if not separator or not view or not feature or ":" in feature:
+        raise InputError(f"Reference {reference!r} does not have the form 'view:feature'.")
+    view, at, version = view.partition("@")
+    if at and version != "latest":
+        raise NotSupportedError(
+            f"Reference {reference!r} names version {version!r} of view {view!r}; only the latest can be read. "
+            f"Ask for '{view}:{feature}'."
+        )
+    return view, feature
+
+
+def _of_reference(reference: object, views: _Views) -> Projection:
+    view_name, feature = split_reference(reference)
+    view = views[view_name]
+    return Projection(view, view_name, (view.feature(feature),), {})
+
+
+def _of_service(projection: FeatureViewProjection, views: _Views) -> Projection:
+    view = views[projection.name]
+    join_key_map: dict[str, str] = {}
+    if isinstance(view, FeatureView):
+        join_key_map = _checked_map(projection, view)
+    return Projection(view, projection.name_to_use(), _fields(projection, view), join_key_map)
+
+
+def _fields(projection: FeatureViewProjection, view: FeatureView | OnDemandFeatureView) -> tuple[Field, ...]:
+    """Returns the view's present fields by the projection's names; a projection without names is the whole view."""
+    names = [f.name for f in projection.features] or projection.desired_features
+    return tuple(view.feature(name) for name in names) if names else tuple(view.features)
+
+
+def _checked_map(projection: FeatureViewProjection, view: FeatureView) -> dict[str, str]:
+    for key in projection.join_key_map:
+        if key not in view.join_keys:
+            raise InputError(
+                f"The join key map of view {view.name!r} maps {key!r}, which is no join key of it. "
+                f"{suggest(key, view.join_keys)}"
+            )
+    return {key: column for key, column in projection.join_key_map.items() if key != column}
+
+
+def _check_enabled(view: FeatureView | OnDemandFeatureView) -> None:
+    if not view.enabled:
+        raise InputError(f"View {view.name!r} is disabled; enable it, or leave it out of the features.")
+
+
+def _differs(passed: FeatureService, registered: FeatureService, views: _Views) -> bool:
+    def content(service: FeatureService) -> list[tuple[str, str, tuple[str, ...], _JoinKeyMap]]:
+        projections = [_of_service(p, views) for p in service.feature_view_projections]
+        return [
+            (p.view.name, p.alias, tuple(f.name for f in p.features), tuple(sorted(p.join_key_map.items())))
+            for p in projections
+        ]
+
+    try:
+        return content(passed) != content(registered)
+    except (FeatureViewNotFoundException, FeatureNotFoundError, InputError):
+        return True
+
+
+class _Builder:
+    """Collects reads and runs, so that what is needed twice is read and computed once."""
+
+    def __init__(self, views: _Views, projections: Sequence[Projection], full_feature_names: bool):
+        self._views = views
+        self._projections = projections
+        self._full = full_feature_names
+        self._reads: dict[tuple[str, _JoinKeyMap], tuple[FeatureView, Mapping[str, str], dict[str, Field]]] = {}
+        self._runs: dict[str, tuple[OnDemandFeatureView, tuple[FunctionInput, ...], dict[str, Field]]] = {}
+        self._join_keys: dict[str, RowColumn] = {}
+        self._request_fields: dict[str, RowColumn] = {}
+
+    def build(self) -> FeatureRequest:
+        stored: list[StoredOutput] = []
+        computed: list[ComputedOutput] = []
+        for projection in self._projections:
+            for field in projection.features:
+                name = f"{projection.alias}__{field.name}" if self._full else field.name
+                reference = f"{projection.alias}:{field.name}"
+                if isinstance(projection.view, FeatureView):
+                    at = self._feature(projection.view, projection.join_key_map, field)
+                    stored.append(StoredOutput(name, reference, field, at.read, at.place))
+                else:
+                    run, place = self._run(projection.view, field)
+                    computed.append(ComputedOutput(name, reference, field, run, place))
+        request = FeatureRequest(
+            reads=tuple(
+                ViewRead(view, tuple(_join_keys(view, keys)), tuple(fields.values()))
+                for view, keys, fields in self._reads.values()
+            ),
+            runs=tuple(OnDemandRun(view, inputs, tuple(f.values())) for view, inputs, f in self._runs.values()),
+            stored=tuple(stored),
+            computed=tuple(computed),
+            join_keys=self._join_keys,
+            request_fields=self._request_fields,
+            entity_columns=self._entity_columns(),
+            full_feature_names=self._full,
+        )
+        _check_names(request)
+        return request
+
+    def _feature(self, view: FeatureView, join_key_map: Mapping[str, str], field: Field) -> FeatureInput:
+        key = (view.name, tuple(sorted(join_key_map.items())))
+        if key not in self._reads:
+            self._reads[key] = (view, join_key_map, {})
+            for join_key in _join_keys(view, join_key_map):
+                self._join_keys.setdefault(join_key.column, RowColumn(join_key.field.dtype, view.name))
+        fields = self._reads[key][2]
+        fields.setdefault(field.name, field)
+        return FeatureInput(list(self._reads).index(key), list(fields).index(field.name))
+
+    def _run(self, view: OnDemandFeatureView, field: Field) -> tuple[int, int]:
+        if view.name not in self._runs:
+            self._runs[view.name] = (view, self._inputs(view), {})
+        features = self._runs[view.name][2]
+        features.setdefault(field.name, field)
+        return list(self._runs).index(view.name), list(features).index(field.name)
+
+    def _inputs(self, view: OnDemandFeatureView) -> tuple[FunctionInput, ...]:
+        rows: dict[str, FunctionInput] = {}
+        for field in view.request_fields:
+            self._request_fields.setdefault(field.name, RowColumn(field.dtype, view.name))
+            rows[field.name] = FunctionInput((field.name,), field.dtype, RowInput(field.name))
+        features: list[tuple[str, Field, FeatureInput]] = []
+        for declared in view.source_projections:
+            source = self._views[declared.name]
+            if not isinstance(source, FeatureView):
+                raise InputError(
+                    f"On-demand view {view.name!r} has source {declared.name!r}, which is no feature view."
+                )
+            _check_enabled(source)
+            join_key_map = _checked_map(declared, source) or self._map_in_request(declared)
+            for key in _join_keys(source, join_key_map):
+                rows.setdefault(key.field.name, FunctionInput((key.field.name,), key.field.dtype, RowInput(key.column)))
+            for field in _fields(declared, source):
+                full_name = f"{declared.name_to_use()}__{field.name}"
+                features.append((full_name, field, self._feature(source, join_key_map, field)))
+        bare = Counter(field.name for _, field, _ in features)
+        inputs = list(rows.values())
+        for full_name, field, origin in features:
+            unambiguous = bare[field.name] == 1 and field.name not in rows
+            names = (field.name, full_name) if unambiguous else (full_name,)
+            inputs.append(FunctionInput(names, field.dtype, origin))
+        return tuple(inputs)
+
+    def _map_in_request(self, declared: FeatureViewProjection) -> Mapping[str, str]:
+        for projection in self._projections:
+            if projection.view.name == declared.name and projection.alias == declared.name_to_use():
+                return projection.join_key_map
+        return {}
+
+    def _entity_columns(self) -> dict[str, str]:
+        columns: dict[str, str] = {}
+        for view, join_key_map, _ in self._reads.values():
+            if view.entityless:
+                continue
+            for entity_name in view.entities:
+                try:
+                    join_key = self._views.snapshot.entity(entity_name).join_key
+                except EntityNotFoundException:
+                    continue  # The view alone says enough; the entity's name just cannot stand for its key.
+                column = join_key_map.get(join_key, join_key)
+                if entity_name != column:
+                    columns.setdefault(entity_name, column)
+        return columns
+
+
+def _join_keys(view: FeatureView, join_key_map: Mapping[str, str]) -> Iterator[JoinKey]:
+    fields = {f.name: f for f in view.entity_columns}
+    for key in view.join_keys:
+        if key == DUMMY_JOIN_KEY:
+            continue
+        if key not in fields:
+            raise InputError(f"Feature view {view.name!r} has join key {key!r} of unknown type; apply it first.")
+        yield JoinKey(fields[key], join_key_map.get(key, key))
+
+
+def _check_names(request: FeatureRequest) -> None:
+    references: dict[str, str] = {}
+    for output in request.outputs:
+        other = references.get(output.name)
+        if other is None:
+            references[output.name] = output.reference
+            continue
+        if other == output.reference:
+            raise FeatureNameCollisionError(f"Feature {other!r} is asked for twice; leave one out.")
+        advice = (
+            "Give one of the views another name in a feature service (view.with_name)."
+            if request.full_feature_names
+            else "Ask with full_feature_names=True; views that are used twice need names of their own there (view.with_name)."
+        )
+        raise FeatureNameCollisionError(
+            f"Features {other!r} and {output.reference!r} would both be column {output.name!r}. {advice}"
+        )
+    for kind, columns in (("join key", request.join_keys), ("request field", request.request_fields)):
+        for name, column in columns.items():
+            if name in references:
+                advice = "" if request.full_feature_names else " Ask with full_feature_names=True."
+                raise FeatureNameCollisionError(
+                    f"Feature {references[name]!r} would have the same column as {kind} {name!r} of view "
+                    f"{column.needed_by!r}.{advice}"
+                )

@@ -1,0 +1,164 @@
+"""What a list of references comes to: reads of views, runs of on-demand functions, and output columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+from feast_assets.definitions.feature_view import FeatureView
+from feast_assets.definitions.field import Field
+from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
+from feast_assets.types import FeastType
+
+
+@dataclass(frozen=True, slots=True)
+class JoinKey:
+    """One join key of a read.
+
+    Attributes:
+        field: the view's join key.
+        column: the column of the entity rows that holds it.
+    """
+
+    field: Field
+    column: str
+
+
+@dataclass(frozen=True, slots=True)
+class ViewRead:
+    """One read of one view; two uses of a view with the same join keys share it.
+
+    Attributes:
+        view: the view.
+        join_keys: in the view's order; none where there is one row for all.
+        features: what is read, each once, requested or only needed by an on-demand view.
+    """
+
+    view: FeatureView
+    join_keys: tuple[JoinKey, ...]
+    features: tuple[Field, ...]
+
+    @property
+    def ttl(self) -> timedelta | None:
+        """How long values stand; None for ever."""
+        return self.view.ttl or None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredOutput:
+    """An output column that is read.
+
+    Attributes:
+        name: the column's name.
+        reference: ``view:feature`` as it was asked for.
+        field: the feature.
+        read, place: which feature of which read it is.
+    """
+
+    name: str
+    reference: str
+    field: Field
+    read: int
+    place: int
+
+
+@dataclass(frozen=True, slots=True)
+class ComputedOutput:
+    """An output column that an on-demand view computes: feature ``place`` of run ``run``."""
+
+    name: str
+    reference: str
+    field: Field
+    run: int
+    place: int
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureInput:
+    """An input of a function that is feature ``place`` of read ``read``."""
+
+    read: int
+    place: int
+
+
+@dataclass(frozen=True, slots=True)
+class RowInput:
+    """An input of a function that comes with the entity rows: a join key or a request value."""
+
+    column: str
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionInput:
+    """An input of an on-demand function.
+
+    Attributes:
+        names: what the function knows it by; a feature's bare name, unless that is ambiguous, and ``view__feature``.
+        dtype: its type.
+        origin: where its values come from.
+    """
+
+    names: tuple[str, ...]
+    dtype: FeastType
+    origin: FeatureInput | RowInput
+
+
+@dataclass(frozen=True, slots=True)
+class OnDemandRun:
+    """One run of one on-demand function.
+
+    Attributes:
+        view: whose function it is.
+        inputs: what it is given.
+        features: which of its results are wanted, each once.
+    """
+
+    view: OnDemandFeatureView
+    inputs: tuple[FunctionInput, ...]
+    features: tuple[Field, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RowColumn:
+    """A column that the entity rows must have.
+
+    Attributes:
+        dtype: its type.
+        needed_by: the first view that needs it.
+    """
+
+    dtype: FeastType
+    needed_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureRequest:
+    """References, resolved against one revision of the registry.
+
+    Attributes:
+        reads: of feature views.
+        runs: of on-demand functions.
+        stored, computed: the output columns, each in the order asked for. Results have the stored ones first.
+        join_keys, request_fields: the columns that the entity rows must have, in order of first need.
+        entity_columns: entity name -> the column with its join key, for rows that use the entity's name.
+        full_feature_names: whether outputs are named ``view__feature``.
+    """
+
+    reads: tuple[ViewRead, ...]
+    runs: tuple[OnDemandRun, ...]
+    stored: tuple[StoredOutput, ...]
+    computed: tuple[ComputedOutput, ...]
+    join_keys: Mapping[str, RowColumn]
+    request_fields: Mapping[str, RowColumn]
+    entity_columns: Mapping[str, str]
+    full_feature_names: bool
+
+    @property
+    def outputs(self) -> tuple[StoredOutput | ComputedOutput, ...]:
+        """All output columns, in the order that results have."""
+        return (*self.stored, *self.computed)
+
+    @property
+    def on_demand_views(self) -> list[OnDemandFeatureView]:
+        return [run.view for run in self.runs]

@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from feast_assets.cli import progress
+
+NOW = datetime.now(UTC)
+
+
+def _online(run, repo: Path) -> str:
+    return run("-c", str(repo), "get-online-features", "-e", "driver_id=1001", "-f", "driver_stats:rating").output
+
+
+def _row(output: str) -> list[str]:
+    return next(line.split() for line in output.splitlines() if line.startswith("driver_stats  "))
+
+
+def test_materialize_ends_with_what_it_did_per_view(run, repo: Path) -> None:
+    run("-c", str(repo), "apply")
+    start = (NOW - timedelta(hours=47)).isoformat()
+    result = run("-c", str(repo), "materialize", start, NOW.isoformat())
+    assert result.stdout.splitlines()[0].split("  ")[0] == "VIEW"
+    name, windows, rows, written, seconds = _row(result.stdout)
+    assert (name, written) == ("driver_stats", "5")
+    assert int(windows) >= 2
+    assert int(rows) >= 47 * 5
+    assert float(seconds) >= 0
+    assert "windows" in result.stderr
+    assert "null" not in _online(run, repo)
+
+
+def test_incremental_does_only_what_is_missing(run, served_repo: Path) -> None:
+    result = run("-c", str(served_repo), "materialize-incremental", (NOW - timedelta(days=2)).isoformat())
+    _, windows, rows, written, _ = _row(result.stdout)
+    assert (windows, rows, written) == ("0", "0", "0")
+
+
+def test_views_can_be_chosen(run, repo: Path) -> None:
+    run("-c", str(repo), "apply")
+    result = run("-c", str(repo), "materialize-incremental", NOW.isoformat(), "-v", "driver_stats")
+    assert len(result.stdout.splitlines()) == 2
+
+
+def test_disable_event_timestamp_takes_everything_and_no_dates(run, repo: Path) -> None:
+    run("-c", str(repo), "apply")
+    result = run("-c", str(repo), "materialize", "--disable-event-timestamp")
+    assert int(_row(result.stdout)[2]) == 5 * (14 * 24 + 1)
+    assert (
+        "leave START and END out" in run("materialize", "2026-01-01", "--disable-event-timestamp", exit_code=2).stderr
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["materialize"], "START and END are needed"),
+        (["materialize", "2026-01-01"], "START and END are needed"),
+        (["materialize", "soon", "2026-01-01"], "'soon' is not a date in ISO 8601"),
+        (["materialize-incremental"], "Missing argument"),
+        (["materialize-incremental", "2026-13-01"], "write 2026-01-31"),
+    ],
+)
+def test_wrong_dates_are_wrong_usage(run, arguments, message) -> None:
+    assert message in run(*arguments, exit_code=2).stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["materialize", "2026-02-01", "2026-01-01"], "is after end_date"),
+        (["materialize-incremental", "2026-02-01", "-v", "driver_stat"], "Did you mean 'driver_stats'?"),
+        (["materialize-incremental", "2026-02-01", "-v", "driver_reviews"], "cannot be materialized"),
+    ],
+)
+def test_what_cannot_be_materialized_is_one_line(run, served_repo: Path, arguments, message) -> None:
+    result = run("-c", str(served_repo), *arguments, exit_code=1)
+    assert len(result.stderr.splitlines()) == 1
+    assert message in result.stderr
+
+
+def test_an_empty_project_has_nothing_to_materialize(run, tmp_path: Path) -> None:
+    run("init", str(tmp_path / "empty"), "--minimal")
+    repo = str(tmp_path / "empty" / "feature_repo")
+    run("-c", repo, "apply")
+    assert "No feature view to materialize" in run("-c", repo, "materialize-incremental", "2026-01-01").output
+
+
+def test_piped_progress_is_a_line_at_the_beginning_and_the_end_of_a_view(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with progress.view_progress() as report:
+        for done in range(101):
+            report("a", done, 100)
+        report("b", 3, 3)
+    assert capsys.readouterr().err.splitlines() == ["a: 0 of 100 windows", "a: 100 of 100 windows", "b: 3 of 3 windows"]
+
+
+def test_slow_progress_is_a_line_every_few_seconds(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter(range(100))
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    with progress.view_progress() as report:
+        for done in range(12):
+            report("a", done, 12)
+    assert [line.split()[1] for line in capsys.readouterr().err.splitlines()] == ["0", "5", "10"]
+
+
+def test_a_terminal_gets_a_bar_per_view(monkeypatch: pytest.MonkeyPatch) -> None:
+    import io
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    with progress.view_progress() as report:
+        report("driver_stats", 1, 4)
+        report("driver_stats", 4, 4)
+    assert "driver_stats" in terminal.getvalue()
+    assert "4/4" in terminal.getvalue()

@@ -1,0 +1,41 @@
+"""The example's data and definitions, for its tests."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from rich.console import Console
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="session")
+def staging() -> ModuleType:
+    """The module scripts/stage_flights.py."""
+    spec = importlib.util.spec_from_file_location("stage_flights", ROOT / "scripts" / "stage_flights.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def staged(staging: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the staged data, which tests only read."""
+    into: Path = tmp_path_factory.mktemp("staged")
+    staging.stage(into, console=Console(quiet=True))
+    return into
+
+
+@pytest.fixture
+def example(staged: Path, tmp_path: Path) -> Path:
+    """A copy of feature_repo/ with staged data and nothing applied."""
+    copy = tmp_path / "feature_repo"
+    shutil.copytree(ROOT / "feature_repo", copy, ignore=shutil.ignore_patterns("data", "__pycache__"))
+    shutil.copytree(staged, copy / "data")
+    return copy

@@ -1,0 +1,132 @@
+"""The documentation is true of the code: its Python runs, what it names exists, and it leaves nothing out."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import click
+import pytest
+
+import feast_assets
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")])
+BLOCK = re.compile(r"^(?P<before>[^\n]*)\n+```(?P<language>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+NOT_RUN = "<!-- not run -->"
+
+
+def _blocks(language: str) -> Iterator[tuple[str, str, str]]:
+    """Yields page name, the line before, and the text of each block of a language."""
+    for page in PAGES:
+        for block in BLOCK.finditer(page.read_text(encoding="utf-8")):
+            if block["language"] == language:
+                yield page.name, block["before"].strip(), block["text"]
+
+
+def _pages_with_python() -> list[str]:
+    return sorted({page for page, _, _ in _blocks("python")})
+
+
+@pytest.mark.parametrize("page", _pages_with_python())
+def test_python_blocks_of_a_page_run_one_after_the_other(
+    page: str, applied_example: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(applied_example)
+    namespace: dict[str, object] = {"__name__": "docs"}
+    for where, before, text in _blocks("python"):
+        code = compile(text, where, "exec")
+        if where == page and before != NOT_RUN:
+            exec(code, namespace)
+
+
+def _commands() -> list[tuple[str, str]]:
+    """Returns page and line for each shell line of the documentation."""
+    return [
+        (page, line.removeprefix("$ ").strip())
+        for language in ("bash", "console", "sh")
+        for page, _, text in _blocks(language)
+        for line in text.replace("\\\n", " ").splitlines()
+        if line.strip() and not line.startswith("#")
+    ]
+
+
+def _make_targets() -> set[str]:
+    return set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
+
+
+def _cli() -> click.Group:
+    from feast_assets.cli.main import cli
+
+    return cli
+
+
+def _tree(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    for name, command in group.commands.items():
+        yield (*path, name), command
+        if isinstance(command, click.Group):
+            yield from _tree(command, (*path, name))
+
+
+@pytest.mark.parametrize(("page", "line"), [c for c in _commands() if c[1].startswith("make")])
+def test_make_targets_that_are_named_exist(page: str, line: str) -> None:
+    targets = [word for word in shlex.split(line, comments=True)[1:] if "=" not in word]
+    assert set(targets) <= _make_targets(), f"{page}: {line}"
+
+
+@pytest.mark.parametrize(("page", "line"), [c for c in _commands() if c[1].startswith("feast-assets")])
+def test_commands_that_are_named_exist_and_take_the_options_given(page: str, line: str) -> None:
+    words = shlex.split(line, comments=True)[1:]
+    context = click.Context(_cli(), info_name="feast-assets")
+    command: click.Command = _cli()
+    while isinstance(command, click.Group):
+        # Reading the words only: nothing is run.
+        _, rest, _ = command.make_parser(context).parse_args(list(words))
+        assert rest, f"{page}: {line} names no command"
+        found = command.get_command(context, rest[0])
+        assert found is not None, f"{page}: {line}: there is no command {rest[0]!r}"
+        command, words, context = found, rest[1:], click.Context(found, parent=context, info_name=rest[0])
+    command.make_parser(context).parse_args(words)
+
+
+def test_every_command_and_option_is_documented() -> None:
+    documented = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    missing = []
+    for path, command in [((), _cli()), *_tree(_cli())]:
+        name = " ".join(("feast-assets", *path))
+        if name not in documented:
+            missing.append(name)
+        for parameter in command.params:
+            if isinstance(parameter, click.Option) and not any(f"`{o}`" in documented for o in parameter.opts):
+                missing.append(f"{name} {parameter.opts}")
+    assert missing == []
+
+
+def _settings() -> Iterator[str]:
+    from feast_assets.config import RepoConfig
+
+    yield from RepoConfig.model_fields
+    for group in ("online_stores", "offline_stores", "registries"):
+        for entry in entry_points(group=f"feast_assets.{group}"):
+            if entry.dist is not None and entry.dist.name == "feast-assets":
+                yield from entry.load().config_class.model_fields
+
+
+def test_every_setting_is_documented() -> None:
+    documented = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+    assert [s for s in sorted(set(_settings())) if f"`{s}`" not in documented] == []
+
+
+def test_every_public_class_is_documented() -> None:
+    documented = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
+    names = {name for name in feast_assets.__all__ if name[0].isupper()}
+    assert sorted(n for n in names if not re.search(rf"\b{n}\b", documented)) == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_between_files_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text(encoding="utf-8"))
+    assert [link for link in links if not (page.parent / link).exists()] == []
