@@ -66,6 +66,10 @@ format: $(INSTALLED) ## Format the code and sort imports
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
+.PHONY: docs
+docs: $(INSTALLED) ## Write the generated parts of the documentation
+	@$(BIN)/python scripts/document_cli.py
+
 .PHONY: bench
 bench: $(INSTALLED) ## Measure what must be fast
 	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python "$$file" || exit 1; done

@@ -119,7 +119,8 @@ def main() -> None:
     if given.redis:
         from feast_assets.online_stores.redis import RedisOnlineStore, RedisOnlineStoreConfig
 
-        measure_store("Redis", RedisOnlineStore(RedisOnlineStoreConfig(connection_string=given.redis)), given.rows)
+        redis_config = RedisOnlineStoreConfig.model_validate({"connection_string": given.redis})
+        measure_store("Redis", RedisOnlineStore(redis_config, Path()), given.rows)
 
 
 if __name__ == "__main__":

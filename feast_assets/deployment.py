@@ -6,6 +6,7 @@ import getpass
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+
 from feast_assets.compute.online_rows import online_table
 from feast_assets.definitions.base import Definition
 from feast_assets.definitions.feature_view import FeatureView
@@ -60,12 +61,12 @@ class Deployment:
     online_store: OnlineStore | None
 
     def plan(
-        self, objects: Sequence[Definition], objects_to_delete: Sequence[Definition] = (), *, partial: bool
+        self, objects: Sequence[Definition], objects_to_delete: Sequence[Definition] = (), *, whole: bool
     ) -> Plan:
         """Validates and infers what is declared, and compares it with the registry. Changes nothing.
 
         Args:
-            partial: whether objects of the registry that are not among ``objects`` stay.
+            whole: whether ``objects`` are all that there is to be, and anything else in the registry goes.
         """
         snapshot = self.registry.snapshot()
         prepared = prepare(
@@ -74,8 +75,9 @@ class Deployment:
             project=self.project,
             schema_of=self.offline_store.schema,
             earliest_of=self._earliest,
+            partial=not whole,
         )
-        changed = changes(prepared, snapshot, partial=partial, objects_to_delete=objects_to_delete)
+        changed = changes(prepared, snapshot, partial=not whole, objects_to_delete=objects_to_delete)
         return self._plan(snapshot, changed)
 
     def _plan(self, snapshot: RegistrySnapshot, changed: Changes) -> Plan:

@@ -139,14 +139,16 @@ class FeatureStore:
         Args:
             objects: one or more; sources of views come along by themselves.
             objects_to_delete: removed if ``partial`` is false.
-            partial: whether what is registered and not among ``objects`` stays.
+            partial: whether ``objects_to_delete`` is left alone, as in Feast. What is registered and named in neither stays;
+                `apply_repository` removes what the repository no longer declares.
             skip_feature_view_validation, no_promote: accepted for Feast's sake; without effect.
 
         Raises:
             DefinitionError: something declared cannot be right; nothing was changed.
             ConcurrentApplyError: somebody else applied at the same time; nothing was changed.
         """
-        self.apply_plan(self._plan(_listed(objects), list(objects_to_delete or []), partial))
+        to_delete = [] if partial else list(objects_to_delete or [])
+        self.apply_plan(self._plan(_listed(objects), to_delete, whole=False))
 
     def apply_repository(self) -> RegistryDiff:
         """Makes the registry what the feature repository declares, removals included; returns what changed."""
@@ -158,14 +160,14 @@ class FeatureStore:
         """Returns what `apply_repository` would change, which `apply_plan` carries out."""
         from feast_assets.repository import load_repository
 
-        return self._plan(load_repository(self.repo_path).objects(), [], partial=False)
+        return self._plan(load_repository(self.repo_path).objects(), [], whole=True)
 
     def plan(
         self, desired_repo_contents: RepoContents, skip_feature_view_validation: bool = False, progress_ctx: Any = None
     ) -> tuple[RegistryDiff, InfraDiff, tuple[str, ...]]:
         """Returns what making the registry what is desired would change: definitions, online tables, and the tables
         after it."""
-        plan = self._plan(desired_repo_contents.objects(), [], partial=False)
+        plan = self._plan(desired_repo_contents.objects(), [], whole=True)
         return plan.registry_diff, plan.infra_diff, plan.tables
 
     def apply_plan(self, plan: Plan) -> int:
@@ -179,9 +181,9 @@ class FeatureStore:
         self._deployment().teardown()
         self._cache.refresh()
 
-    def _plan(self, objects: Sequence[Definition], to_delete: Sequence[Definition], partial: bool) -> Plan:
+    def _plan(self, objects: Sequence[Definition], to_delete: Sequence[Definition], whole: bool) -> Plan:
         self._functions.remember(objects)
-        return self._deployment().plan(objects, to_delete, partial=partial)
+        return self._deployment().plan(objects, to_delete, whole=whole)
 
     def _deployment(self) -> Deployment:
         from feast_assets.deployment import Deployment

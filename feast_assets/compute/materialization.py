@@ -8,9 +8,10 @@ written after the rows are in the store, so a window that is in the ledger is in
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from feast_assets.compute.definition_hash import materialization_hash
@@ -36,6 +37,8 @@ from feast_assets.registry.base import LedgerEntry, Registry
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+
+_MANY_WINDOWS = 5_000
 
 
 @dataclass
@@ -73,8 +76,9 @@ class Materialization:
     def run_between(self, start: datetime, end: datetime) -> MaterializationResult:
         """Runs every window of the grid that has rows in ``[start, end]``; the first and last are cut to it."""
         ledger = self._ledger()
-        seen = self._statistics(self._windows_between(Window(start, end + MICROSECOND)))
-        return self._run([s for s in seen if s.rows or s.window in ledger], ledger, covered=seen)
+        seen = self._statistics(self._windows_between(Window(start, end + MICROSECOND), ledger))
+        held = {w for w, e in ledger.items() if e.fingerprint}
+        return self._run([s for s in seen if s.rows or s.window in held], ledger, covered=seen)
 
     def run_stale(self, end: datetime) -> MaterializationResult:
         """Runs the windows up to and including ``end`` that are missing, or whose source or definition has changed."""
@@ -85,7 +89,7 @@ class Materialization:
             start = self.view.partitions.start or self._statistics([ALWAYS])[0].oldest_event
             if start is None or start > end:
                 return self._run([], ledger)
-            seen = self._statistics(self._windows_between(Window(start, end + MICROSECOND)))
+            seen = self._statistics(self._windows_between(Window(start, end + MICROSECOND), ledger))
         return self._run(stale(seen, ledger, self._hash), ledger, covered=seen)
 
     def _statistics(self, windows: Sequence[Window]) -> list[WindowStatistics]:
@@ -94,25 +98,28 @@ class Materialization:
     def _ledger(self) -> dict[Window, LedgerEntry]:
         return {e.window: e for e in self.registry.ledger(self.view.name)}
 
-    def _windows_between(self, whole: Window) -> list[Window]:
-        """Returns the grid's windows where there may be rows; beyond the source's ends and the present, none are
-        cut."""
+    def _windows_between(self, whole: Window, ledger: Mapping[Window, LedgerEntry]) -> list[Window]:
+        """Returns the grid's windows in ``whole``, cut to it.
+
+        Where that is very many, what lies before the first and after the last row, now or when last materialized, counts
+        as one window each; so neither a start long ago nor an end in the far future costs anything.
+        """
         if self.view.partitions is None:
             return [ALWAYS]
-        extent = self.offline_store.statistics(self._input, [whole])[0]
-        now = datetime.now(UTC)
-        last = max(now, (extent.newest_event or now) + MICROSECOND)
-        if self._input.transformation is not None:
-            last += self._input.lookback  # a transformation may date its rows after its inputs
-        start = extent.oldest_event if extent.oldest_event is not None else whole.start
-        if (
-            extent.oldest_event is None
-            and whole.end - whole.start > self.view.partitions.next(whole.start) - whole.start
-        ):
-            return [Window(whole.start, min(whole.end, max(last, whole.start + MICROSECOND)))]
-        begin = max(whole.start, self.view.partitions.floor(start))
-        inner = grid_windows(self.view.partitions, Window(begin, max(begin + MICROSECOND, min(whole.end, last))))
-        return [Window(whole.start, begin), *inner] if begin > whole.start else inner
+        windows = list(islice(grid_windows(self.view.partitions, whole), _MANY_WINDOWS + 1))
+        if len(windows) <= _MANY_WINDOWS:
+            return windows
+        extent = self._statistics([whole])[0]
+        known = [e.window for e in ledger.values() if e.fingerprint and whole.contains(e.window)]
+        starts = [w.start for w in known] + ([extent.oldest_event] if extent.oldest_event else [])
+        ends = [w.end for w in known] + ([extent.newest_event + MICROSECOND] if extent.newest_event else [])
+        if not starts or not ends:
+            return [whole]
+        begin = max(whole.start, self.view.partitions.floor(min(starts)))
+        last = self.view.partitions.floor(max(ends) + self._input.lookback)  # a result may be dated after its inputs
+        end = min(whole.end, self.view.partitions.next(last))
+        rest = [Window(a, b) for a, b in ((whole.start, begin), (end, whole.end)) if a < b]
+        return sorted([*grid_windows(self.view.partitions, Window(begin, end)), *rest])
 
     def _run(
         self,

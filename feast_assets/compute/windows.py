@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from feast_assets.definitions.partitions import Partitions, Window
@@ -12,13 +12,10 @@ from feast_assets.registry.base import LedgerEntry
 MICROSECOND = timedelta(microseconds=1)
 
 
-def grid_windows(grid: Partitions, whole: Window) -> list[Window]:
-    """Returns the windows of a grid that overlap ``whole``, the first and last cut to it."""
-    return [
-        Window(max(w.start, whole.start), min(w.end, whole.end))
-        for w in grid.windows(whole.start, whole.end)
-        if w.end > whole.start
-    ]
+def grid_windows(grid: Partitions, whole: Window) -> Iterator[Window]:
+    """Yields the windows of a grid that overlap ``whole``, in order, the first and last cut to it."""
+    for window in grid.windows(whole.start, whole.end):
+        yield Window(max(window.start, whole.start), min(window.end, whole.end))
 
 
 def stale(
@@ -26,17 +23,17 @@ def stale(
 ) -> list[WindowStatistics]:
     """Returns the windows whose present content, under the present definition, is not in the online store.
 
-    A window that never held rows has nothing to write and is not stale.
+    A window without rows now and before has nothing to write and is not stale.
     """
-    return [
-        s
-        for s in statistics
-        if not _is_current(s, ledger.get(s.window), definition_hash) and (s.rows or s.window in ledger)
-    ]
+    return [s for s in statistics if _is_stale(s, ledger.get(s.window), definition_hash)]
 
 
-def _is_current(now: WindowStatistics, entry: LedgerEntry | None, definition_hash: str) -> bool:
-    return entry is not None and entry.fingerprint == now.fingerprint and entry.definition_hash == definition_hash
+def _is_stale(now: WindowStatistics, entry: LedgerEntry | None, definition_hash: str) -> bool:
+    if entry is None:
+        return now.rows > 0
+    if entry.fingerprint != now.fingerprint:
+        return True
+    return now.rows > 0 and entry.definition_hash != definition_hash
 
 
 def contiguous(windows: Iterable[WindowStatistics]) -> list[list[WindowStatistics]]:

@@ -1,7 +1,5 @@
 """Feature views as Dagster assets."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Jobs: one for each group of views, and one that applies the repository."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from typing import Any

@@ -130,29 +130,25 @@ def _events(
     }
     for part in sorted(chosen.keys):
         key = chosen.keys[part]
-        figures = [(_partition(w, windows), _figures(chosen.view, w, part, windows)) for w in result.windows]
-        if key not in context.selected_asset_keys:
-            # A view and its kept result are made together, so the one that was not asked for is recorded as well.
-            for partition, metadata in figures:
-                context.log_event(dg.AssetMaterialization(key, partition=partition, metadata={**metadata, **of_run}))
-            continue
-        for partition, metadata in figures:
-            if partition is None:
-                of_run = {**of_run, **metadata}
+        asked_for = key in context.selected_asset_keys
+        metadata: dict[str, Any] = dict(of_run)
+        for window in result.windows:
+            figures = _figures(chosen.view, window, part, partitioned=windows is not None)
+            partition = None if windows is None else windows[window.window]
+            if not asked_for:
+                # A view and its kept result are made together, so the one that was not asked for is recorded as well.
+                context.log_event(dg.AssetMaterialization(key, partition=partition, metadata={**of_run, **figures}))
+            elif partition is None:
+                metadata |= figures
             else:
-                context.add_asset_metadata(metadata=metadata, asset_key=key, partition_key=partition)
-        yield dg.MaterializeResult(asset_key=key, metadata=of_run, data_version=_data_version(result))
+                context.add_asset_metadata(metadata=figures, asset_key=key, partition_key=partition)
+        if asked_for:
+            yield dg.MaterializeResult(asset_key=key, metadata=metadata, data_version=_data_version(result))
 
 
-def _partition(result: WindowResult, windows: Mapping[Window, str] | None) -> str | None:
-    return None if windows is None else windows[result.window]
-
-
-def _figures(
-    view: FeatureView, result: WindowResult, part: str, windows: Mapping[Window, str] | None
-) -> dict[str, Any]:
+def _figures(view: FeatureView, result: WindowResult, part: str, *, partitioned: bool) -> dict[str, Any]:
     computed = isinstance(view, BatchFeatureView) and view.transformation is not None and not view.keeps_result
-    count = "dagster/row_count" if windows is None else "dagster/partition_row_count"
+    count = "dagster/partition_row_count" if partitioned else "dagster/row_count"
     figures: dict[str, Any] = {
         "feast_assets/input_rows" if computed else count: result.rows,
         "feast_assets/fingerprint": result.fingerprint,

@@ -4,7 +4,7 @@ A part that is left out is what ``feature_store.yaml`` says it is. Give secrets 
 variable's name, and its value is read when a run starts.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from feast_assets.definitions.feature_view import FeatureView
 if TYPE_CHECKING:
     from feast_assets.config import RepoConfig
     from feast_assets.feature_store import FeatureStore
+    from feast_assets.registry.base import Registry
 
 
 class RegistryResource(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -104,6 +105,50 @@ class FeatureStoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]
             self._store = FeatureStore(repo_path=self.root, config=self.config())
         return self._store
 
+    def config(self) -> "RepoConfig":
+        """Returns the store's configuration: the given parts over ``feature_store.yaml``, which is not read where nothing is left out.
+
+        Raises:
+            ConfigError: the configuration is missing or wrong.
+        """
+        given = {"registry": self.registry, "offline_store": self.offline_store, "online_store": self.online_store}
+        return self._config({name: part.section() for name, part in given.items() if part is not None})
+
+    def described(self) -> DescribedStores:
+        """Returns what assets show of the configuration; reads no secrets."""
+        declared = self._config({}) if self._reads_file() else None
+        return DescribedStores(
+            project=self.project or (declared.project if declared else ""),
+            offline_store=self.offline_store.type if self.offline_store else _type(declared, "offline_store"),
+            online_store=self.online_store.type if self.online_store else _type(declared, "online_store"),
+        )
+
+    def registered_views(self) -> list[FeatureView]:
+        """Returns the feature views that have been applied. Of the parts' secrets, only the registry's is read, and nothing is created.
+
+        Raises:
+            StoreUnavailableError: the registry cannot be reached.
+        """
+        from feast_assets.config import make_registry
+
+        if self.registry is None:
+            return _views_in(make_registry(self._config({}), self.root))
+        with self.registry.process_config_and_initialize_cm() as resource:
+            config = self._config({"registry": resource.section()})
+            return _views_in(make_registry(config, self.root))
+
+    def _reads_file(self) -> bool:
+        return not (self.project and self.registry and self.offline_store and self.online_store)
+
+    def _config(self, sections: dict[str, dict[str, Any]]) -> "RepoConfig":
+        from feast_assets.config import RepoConfig, load_repo_config
+
+        if not self._reads_file():
+            return RepoConfig(project=self.project, **sections)
+        config = load_repo_config(self.root)
+        changed: dict[str, Any] = {f"{name}_section": section for name, section in sections.items()}
+        return config.model_copy(update=changed | ({"project": self.project} if self.project else {}))
+
     def materialize_views(self, context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any]]:
         """Materializes the feature views of the selected assets, each once over all partitions of the run, and tells Dagster.
 
@@ -120,3 +165,18 @@ class FeatureStoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         if self._store is not None:
             self._store.close()
             self._store = None
+
+
+def _views_in(registry: "Registry") -> list[FeatureView]:
+    try:
+        return registry.snapshot().feature_views
+    finally:
+        registry.close()
+
+
+def _type(config: "RepoConfig | None", name: str) -> str | None:
+    """Returns the type of a store without loading it."""
+    section = None if config is None else getattr(config, f"{name}_section")
+    if isinstance(section, Mapping):
+        section = section.get("type")
+    return None if section in (None, "none", "null") else str(getattr(section, "type", section))

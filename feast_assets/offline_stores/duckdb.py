@@ -43,8 +43,8 @@ class DuckDBOfflineStoreConfig(BaseModel):
 class DuckDBOfflineStore(OfflineStore):
     """History in Parquet, CSV and Delta files.
 
-    Calls are independent of each other and may come from several threads. A returned reader reads on while it is consumed, and raises
-    where it meets damaged data, so that a part is never taken for the whole.
+    Calls are independent of each other and may come from several threads. A returned reader reads on while it is
+    consumed, and raises where it meets damaged data, so that a part is never taken for the whole.
     """
 
     config_class = DuckDBOfflineStoreConfig
@@ -94,7 +94,8 @@ class DuckDBOfflineStore(OfflineStore):
             schema, batches = joined(cursor, rows, joins, rows_for, filter_by_created_timestamp)
         except BaseException as error:
             cursor.close()
-            raise _translated(error, tables) from error
+            _raise_translated(error, tables)
+            raise
         return as_reader(schema, batches, cursor, lambda error: _culprit(error, tables))
 
     def latest(self, history: History, window: Window) -> pa.RecordBatchReader:
@@ -115,7 +116,8 @@ class DuckDBOfflineStore(OfflineStore):
             try:
                 parts = self._summaries(cursor, history, windows, tables)
             except Exception as error:
-                raise _translated(error, tables) from error
+                _raise_translated(error, tables)
+                raise
         return [as_statistics(window, [part[i] for part in parts]) for i, window in enumerate(windows)]
 
     def write(self, source: DataSource, rows: pa.Table) -> None:
@@ -141,7 +143,7 @@ class DuckDBOfflineStore(OfflineStore):
             table = run_transformation(cursor, history, self._root, bounds)
         else:
             table = open_source(cursor, history.sources[0], self._root, declared_types(history))
-        return rows_of(cursor, history, table, [bounds])
+        return rows_of(cursor, history, table, bounds)
 
     def _read(
         self,
@@ -157,7 +159,8 @@ class DuckDBOfflineStore(OfflineStore):
             rows = self._rows(cursor, history, Bounds.of(window))
         except BaseException as error:
             cursor.close()
-            raise _translated(error, []) from error
+            _raise_translated(error, [])
+            raise
         batches = (rows.finish(batch) for batch in query(cursor, rows))
         return as_reader(rows.schema(), batches, cursor, rows.table.failure)
 
@@ -180,18 +183,17 @@ class DuckDBOfflineStore(OfflineStore):
         bounds = [Bounds.of(w) for w in windows]
         table = open_source(cursor, history.sources[0], self._root, declared_types(history))
         tables.append(table)
-        rows = rows_of(cursor, history, table, [hull(bounds)])
+        rows = rows_of(cursor, history, table, hull(bounds))
         return [summarize(cursor, rows.sql, [*rows.keys, *rows.features, "t", "c"], bounds)]
 
 
-def _translated(error: BaseException, tables: Sequence[SourceTable]) -> BaseException:
-    """Returns the user's error of an error of DuckDB or Arrow; other errors as they are."""
+def _raise_translated(error: BaseException, tables: Sequence[SourceTable]) -> None:
+    """Raises an error of DuckDB, Arrow or the file system in the user's words; does nothing with others."""
     import duckdb
     import pyarrow as pa
 
-    if isinstance(error, FeastAssetsError) or not isinstance(error, (duckdb.Error, pa.ArrowException, OSError)):
-        return error
-    return _culprit(error, tables)
+    if isinstance(error, (duckdb.Error, pa.ArrowException, OSError)) and not isinstance(error, FeastAssetsError):
+        raise _culprit(error, tables) from error
 
 
 def _culprit(error: Exception, tables: Sequence[SourceTable]) -> FeastAssetsError:

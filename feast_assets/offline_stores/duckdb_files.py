@@ -1,5 +1,7 @@
 """File sources as DuckDB queries: Parquet, CSV and Delta, with the source's field mapping applied."""
 
+# ruff: noqa: S608 - identifiers and texts in SQL are quoted by duckdb_engine
+
 from __future__ import annotations
 
 import os
@@ -65,8 +67,8 @@ def open_source(
     """Returns a source's rows, columns renamed by its field mapping.
 
     Args:
-        declared: types of columns, by their names after the mapping. Only CSV heeds them, so that "007" stays a text where
-            a text is declared.
+        declared: types of columns, by their names after the mapping. Only CSV heeds them, so that "007" stays a text
+            where a text is declared.
 
     Raises:
         SourceError: it does not exist, or cannot be read.
@@ -133,7 +135,7 @@ def _renamed(sql: str, schema: pa.Schema, mapping: Mapping[str, str], what: str)
     twice = sorted({n for n in names if names.count(n) > 1})
     if twice:
         raise SourceError(
-            f"{what}: field_mapping gives two columns the name {twice[0]!r}; the source has a column of that name already."
+            f"{what}: field_mapping gives two columns the name {twice[0]!r}; the source has a column of that name."
         )
     columns = ", ".join(f"{quote(raw)} AS {quote(n)}" for raw, n in zip(schema.names, names, strict=True))
     return f"SELECT {columns} FROM ({sql})", pa.schema([f.with_name(n) for f, n in zip(schema, names, strict=True)])

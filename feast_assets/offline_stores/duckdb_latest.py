@@ -1,5 +1,7 @@
 """The newest row per entity, in one pass."""
 
+# ruff: noqa: S608 - identifiers and texts in SQL are quoted by duckdb_engine
+
 from __future__ import annotations
 
 import uuid
@@ -23,8 +25,8 @@ OLDEST = "-9223372036854775808"
 def newest_rows(cursor: duckdb.DuckDBPyConnection, rows: Rows) -> Iterator[pa.RecordBatch]:
     """Yields one row per entity, as `Rows.finish` takes them.
 
-    The pass keeps the two newest event times of each entity. Where they are equal, the pass does not know which row is meant;
-    only for those entities a second one compares created times and contents.
+    The pass keeps the two newest event times of each entity. Where they are equal, the pass does not know which row is
+    meant; only for those entities a second one compares created times and contents.
     """
     keys = rows.keys
     columns = _packed([*rows.features, "c"])

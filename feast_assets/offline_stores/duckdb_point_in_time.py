@@ -1,8 +1,10 @@
 """The point-in-time join: one query of ASOF joins, whatever the number of views.
 
-The spine itself does not go through the database, only its row numbers, times and keys. Its columns are put beside the result, so
-their types and values stay exactly as they came.
+The spine itself does not go through the database, only its row numbers, times and keys. Its columns are put beside the
+result, so their types and values stay exactly as they came.
 """
+
+# ruff: noqa: S608 - identifiers and texts in SQL are quoted by duckdb_engine
 
 from __future__ import annotations
 
@@ -11,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -118,7 +121,7 @@ def _time_column(schema: pa.Schema, wanted: str | None) -> str:
         return wanted
     if DEFAULT_TIME_COLUMN in schema.names:
         return DEFAULT_TIME_COLUMN
-    times = [f.name for f in schema if _is_time(f.type)]
+    times: list[str] = [f.name for f in schema if _is_time(f.type)]
     if len(times) != 1:
         found = f"it has {len(times)}: {', '.join(times)}" if times else "it has none"
         raise EntityTimestampInferenceException(
@@ -157,8 +160,7 @@ def joined(
     """
     schema = _output_schema(spine.table.schema, joins)
     name = f"spine_{uuid.uuid4().hex}"
-    internal: dict[str, Any] = {"row": pa.array(range(0), pa.int64()), "t": spine.times}
-    internal["row"] = pa.array(_count(spine.table.num_rows), pa.int64())
+    internal: dict[str, Any] = {"row": pa.array(np.arange(spine.table.num_rows, dtype=np.int64)), "t": spine.times}
     key_columns: dict[tuple[str, FeastType], str] = {}
     selected: list[str] = []
     clauses: list[str] = []
@@ -191,12 +193,6 @@ def joined(
     return schema, _beside(spine.table, schema, stream(cursor, sql), outputs)
 
 
-def _count(rows: int) -> Any:
-    import numpy as np
-
-    return np.arange(rows, dtype=np.int64)
-
-
 def _output_schema(spine: pa.Schema, joins: Sequence[PointInTimeJoin]) -> pa.Schema:
     fields: Mapping[str, pa.Field] = {f.name: f for f in spine}
     added: list[pa.Field] = []
@@ -206,7 +202,7 @@ def _output_schema(spine: pa.Schema, joins: Sequence[PointInTimeJoin]) -> pa.Sch
             name = join.columns.get(feature.name, feature.name)
             if name in names:
                 raise InputError(
-                    f"Feature {feature.name!r} of view {join.history.view!r} would be a second column {name!r} in the result. "
+                    f"Feature {feature.name!r} of view {join.history.view!r} would be a second column {name!r}. "
                     "Use full feature names, or rename the entity dataframe's column."
                 )
             names.add(name)
@@ -215,14 +211,14 @@ def _output_schema(spine: pa.Schema, joins: Sequence[PointInTimeJoin]) -> pa.Sch
 
 
 def _newest_known(rows: Rows, ties: bool, filtered: bool) -> str:
-    """Returns rows that are unique by key and ``since``, the time from which on each of them is the newest that is known."""
+    """Returns rows that are unique by key and ``since``, the time from which on each is the newest that is known."""
     features = "".join(f", {f}" for f in rows.features)
     keys = "".join(f"{k}, " for k in rows.keys)
     if not filtered:
         sql = best_of_ties(rows.with_content, [*rows.keys, "t"], rows.features) if ties else rows.sql
         return f"SELECT {keys}t, t AS since{features} FROM ({sql})"
-    # A row is known once it has happened and was created. Of the rows in the order in which they become known, only those count
-    # that are newer than all before: the last of these by a moment is the newest that is known then.
+    # A row is known once it has happened and was created. Of the rows in the order in which they become known, only
+    # those count that are newer than all before: the last of these by a moment is the newest that is known then.
     partition = f"PARTITION BY {', '.join(rows.keys)} " if rows.keys else ""
     content = ", x" if ties else ""
     ranked = (
@@ -243,15 +239,13 @@ def _beside(
             continue
         rows = batch.column(0)
         if rows[0].as_py() != done or rows[-1].as_py() != done + size - 1:
-            raise StoreUnavailableError(
-                "The point-in-time join did not keep the spine's rows; this is an error in the store."
-            )
+            raise StoreUnavailableError("The point-in-time join did not keep the spine's rows; please report this.")
         own = [_whole(c) for c in spine.slice(done, size).columns]
         added = [r.cast(batch.column(i + 1), f) for i, (r, f) in enumerate(outputs)]
         yield pa.record_batch([*own, *added], schema=schema)
         done += size
     if done != spine.num_rows:
-        raise StoreUnavailableError("The point-in-time join lost rows of the spine; this is an error in the store.")
+        raise StoreUnavailableError("The point-in-time join lost rows of the spine; please report this.")
 
 
 def _whole(column: pa.ChunkedArray) -> pa.Array:

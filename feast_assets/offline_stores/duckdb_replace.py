@@ -1,5 +1,7 @@
 """Replacing windows of a folder of Parquet files, one file a window."""
 
+# ruff: noqa: S608 - identifiers and texts in SQL are quoted by duckdb_engine
+
 from __future__ import annotations
 
 import contextlib
@@ -7,6 +9,7 @@ import re
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,7 +37,7 @@ from feast_assets.offline_stores.atomic_files import (
     writing,
 )
 from feast_assets.offline_stores.base import CREATED_TIMESTAMP, EVENT_TIMESTAMP, History
-from feast_assets.offline_stores.duckdb_engine import BATCH_ROWS, failure_of, quote
+from feast_assets.offline_stores.duckdb_engine import failure_of, quote, stream
 from feast_assets.offline_stores.source_files import SourceFiles, writable_files
 from feast_assets.types.arrow import cast_column
 from feast_assets.types.feast_type import UnixTimestamp
@@ -56,8 +59,8 @@ def replace_windows(
 ) -> None:
     """Makes a folder hold, for each window, just the given rows that fall in it.
 
-    Each window's rows are one file, named by the window and put in place whole. Rows of the same times in other files, as from
-    windows of another length or from `append`, are taken out of those.
+    Each window's rows are one file, named by the window and put in place whole. Rows of those times in other files, as
+    from windows of another length or from `append`, are taken out of those.
 
     Raises:
         NotSupportedError: the source is not a folder of Parquet files.
@@ -67,7 +70,7 @@ def replace_windows(
     files = _folder(source, root)
     folder = Path(files.path)
     ordered = sorted(set(windows))
-    for before, after in zip(ordered, ordered[1:], strict=False):
+    for before, after in pairwise(ordered):
         if after.start < before.end:
             raise InputError(f"{files.what}: windows {before} and {after} overlap.")
     with writing(folder):
@@ -107,8 +110,8 @@ def _folder(source: DataSource, root: Path) -> SourceFiles:
     files = writable_files(source, root)
     if files.shape != "folder" or files.format != "parquet" or files.hive_keys:
         raise NotSupportedError(
-            f"{files.what}: keeping a transformation's result needs a FileSource whose path is a folder of Parquet files "
-            "without key=value subfolders, such as path='data/my_view'."
+            f"{files.what}: keeping a transformation's result needs a FileSource whose path is a folder of Parquet "
+            "files without key=value subfolders, such as path='data/my_view'."
         )
     if not source.timestamp_field:
         raise DefinitionError(f"{files.what}: a sink needs a timestamp_field.")
@@ -148,9 +151,7 @@ def _sorted(cursor: duckdb.DuckDBPyConnection, rows: pa.RecordBatchReader, what:
     name = f"rows_{uuid.uuid4().hex}"
     cursor.register(name, pa.RecordBatchReader.from_batches(rows.schema, iter(source)))
     try:
-        # A reader can be read once only, and asking for a query's columns must not do so.
-        cursor.execute(f"SELECT * FROM {name} ORDER BY {quote(EVENT_TIMESTAMP)}")
-        for batch in cursor.to_arrow_reader(BATCH_ROWS):
+        for batch in stream(cursor, f"SELECT * FROM {name} ORDER BY {quote(EVENT_TIMESTAMP)}"):
             yield batch.cast(rows.schema)
     except (duckdb.Error, pa.ArrowException) as error:
         if source.error is not None:
@@ -232,7 +233,7 @@ def _others(folder: Path, windows: Sequence[Window]) -> list[Path]:
 
 
 def _without(path: Path, timestamp_field: str, windows: Sequence[Window]) -> Path | None:
-    """Returns a temporary file with the rows outside the windows; the path itself where that is all, None where none is left."""
+    """Returns a temporary file with the rows outside the windows; the path itself where that is all, None for no row."""
     held = _window_of(path.name)
     if held is not None and any(w.contains(held) for w in windows):
         return None

@@ -1,12 +1,13 @@
 """The rows of a history as a query with names of its own, and its result in canonical form.
 
-Inside queries the join keys are ``k0, k1, ...``, the features ``f0, ...``, the event time ``t`` and the created time ``c``, both in
-microseconds since the epoch; so no name of a user's column can meet one of ours.
+Inside queries the join keys are ``k0, k1, ...``, the features ``f0, ...``, the event time ``t`` and the created time
+``c``, both in microseconds since the epoch; so no name of a user's column can meet one of ours.
 """
+
+# ruff: noqa: S608 - identifiers and texts in SQL are quoted by duckdb_engine
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -68,8 +69,8 @@ class Rows:
         history: whose rows.
         table: where they are read from.
         sql: columns k0.., f0.., t, and c; without rows whose key or event time is null.
-        with_content: the same and ``x``, a struct of all columns of the source. It decides between rows that tie in everything
-            else, by what the rows are and not by which of their columns somebody asked for.
+        with_content: the same and ``x``, a struct of all columns of the source. It decides between rows that tie in
+            everything else, by what the rows are and not by which of their columns somebody asked for.
     """
 
     history: History
@@ -114,12 +115,12 @@ class Rows:
         return cast_column(column.cast(TIMESTAMP), UnixTimestamp, what=f"{self.table.what}, column {name!r}")
 
 
-def rows_of(cursor: duckdb.DuckDBPyConnection, history: History, table: SourceTable, bounds: Sequence[Bounds]) -> Rows:
-    """Returns the rows of a history with event times in any of the bounds.
+def rows_of(cursor: duckdb.DuckDBPyConnection, history: History, table: SourceTable, bounds: Bounds) -> Rows:
+    """Returns the rows of a history with event times in the bounds.
 
     Raises:
-        SourceError: a column is missing or of another kind than declared; `TransformationError` where a transformation made
-            the rows.
+        SourceError: a column is missing or of another kind than declared; `TransformationError` where a transformation
+            made the rows.
     """
     import duckdb
 
@@ -135,11 +136,11 @@ def rows_of(cursor: duckdb.DuckDBPyConnection, history: History, table: SourceTa
     except duckdb.Error as error:
         raise table.failure(error) from error
     content = ", ".join(f"{quote(n)} := {quote(n)}" for n in sorted(table.schema.names))
-    within = " OR ".join(f"({within(table, b)})" for b in bounds) or "false"
+    condition = within(table, bounds)
     keep = " AND ".join(f"{name} IS NOT NULL" for name in ["t", *(f"k{i}" for i in range(len(history.join_keys)))])
 
     def query(more: str) -> str:
-        return f"SELECT * FROM (SELECT {', '.join(selected)}{more} FROM ({table.sql}) WHERE {within}) WHERE {keep}"
+        return f"SELECT * FROM (SELECT {', '.join(selected)}{more} FROM ({table.sql}) WHERE {condition}) WHERE {keep}"
 
     return Rows(history, table, query(""), query(f", struct_pack({content}) AS x"))
 
@@ -222,7 +223,8 @@ def time_expression(cursor: duckdb.DuckDBPyConnection, table: SourceTable, name:
     if pa.types.is_null(kind) or (pa.types.is_int32(kind) and _is_all_null(cursor, table, name)):
         return "CAST(NULL AS BIGINT)"
     raise table.error(
-        f"{table.what}: column {name!r} should hold timestamps but holds {kind}. Use timestamps, dates or ISO 8601 text."
+        f"{table.what}: column {name!r} should hold timestamps but holds {kind}. "
+        "Use timestamps, dates or ISO 8601 text."
     )
 
 

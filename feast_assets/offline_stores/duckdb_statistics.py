@@ -1,5 +1,7 @@
 """Statistics of many windows from one pass over the data."""
 
+# ruff: noqa: S608 - identifiers and texts in SQL are quoted by duckdb_engine
+
 from __future__ import annotations
 
 import hashlib
@@ -63,7 +65,8 @@ def summarize(
     hashes = f"SELECT t, c, hash({', '.join(hashed)}) AS h FROM ({sql})"
     cells = (
         "SELECT edge, count(*) AS n, min(t) AS oldest, max(t) AS newest, max(c) AS created, "
-        f"CAST(sum(h) AS VARCHAR) AS total, bit_xor(h) AS mix FROM ({hashes}) r ASOF JOIN {name} e ON r.t >= e.edge GROUP BY edge"
+        f"CAST(sum(h) AS VARCHAR) AS total, bit_xor(h) AS mix "
+        f"FROM ({hashes}) r ASOF JOIN {name} e ON r.t >= e.edge GROUP BY edge"
     )
     found = {
         row["edge"]: Summary(

@@ -1,5 +1,7 @@
 """Appending rows to a source."""
 
+# ruff: noqa: S608 - identifiers and texts in SQL are quoted by duckdb_engine
+
 from __future__ import annotations
 
 import gzip
@@ -15,7 +17,7 @@ import pyarrow.parquet as pq
 from feast_assets.definitions.data_source import DataSource
 from feast_assets.errors import InputError, NotSupportedError, SourceError, StoreUnavailableError, suggest
 from feast_assets.offline_stores.atomic_files import locked, new_file, remove_abandoned, writing
-from feast_assets.offline_stores.duckdb_engine import failure_of, literal
+from feast_assets.offline_stores.duckdb_engine import failure_of, literal, read_schema
 from feast_assets.offline_stores.source_files import SourceFiles, writable_files
 
 if TYPE_CHECKING:
@@ -25,7 +27,8 @@ if TYPE_CHECKING:
 def append(cursor: duckdb.DuckDBPyConnection, source: DataSource, root: Path, rows: pa.Table) -> None:
     """Appends rows to a source, whole or not at all.
 
-    A folder (or the folder of a glob) gets a new file; a single file is written anew beside the old one, which it then replaces.
+    A folder (or the folder of a glob) gets a new file; a single file is written anew beside the old one, which it then
+    replaces.
 
     Raises:
         InputError: the columns are not the source's own.
@@ -53,7 +56,7 @@ def _add_file(cursor: duckdb.DuckDBPyConnection, files: SourceFiles, source: Dat
         raise NotSupportedError(f"{files.what}: rows can be added to a folder of Parquet files, not of {files.format}.")
     if files.hive_keys:
         raise NotSupportedError(
-            f"{files.what}: adding rows to a folder that is partitioned by {', '.join(files.hive_keys)} is not supported."
+            f"{files.what}: adding rows to a folder with {files.hive_keys[0]}=... subfolders is not supported."
         )
     folder, suffix = _folder_of(files)
     if files.paths:
@@ -76,9 +79,7 @@ def _folder_of(files: SourceFiles) -> tuple[Path, str]:
         )
     suffix = pattern.name.lstrip("*")
     if any(c in suffix for c in "*?["):
-        raise NotSupportedError(
-            f"{files.what}: rows cannot be added, as {pattern.name} does not say how a new file is named."
-        )
+        raise NotSupportedError(f"{files.what}: {pattern.name} does not say how a new file would be named.")
     return pattern.parent, suffix
 
 
@@ -108,15 +109,15 @@ def _append_csv(cursor: duckdb.DuckDBPyConnection, files: SourceFiles, source: D
     if exists:
         try:
             sniffed = cursor.execute(f"SELECT Delimiter FROM sniff_csv({literal(str(path))}, header = true)").fetchall()
-            names = cursor.execute(
-                f"SELECT * FROM read_csv({literal(str(path))}, header = true, all_varchar = true) LIMIT 0"
-            ).to_arrow_table()
+            names = read_schema(
+                cursor, f"SELECT * FROM read_csv({literal(str(path))}, header = true, all_varchar = true)"
+            ).names
         except duckdb.Error as error:
             raise failure_of(error, files.what, SourceError, files.paths) from error
-        if names.num_columns > 1 and sniffed[0][0] != ",":
+        if len(names) > 1 and sniffed[0][0] != ",":
             raise NotSupportedError(f"{files.what}: rows can be added to comma-separated files only.")
-        check_columns(rows, names.column_names, files.what)
-        rows = rows.select(names.column_names)
+        check_columns(rows, names, files.what)
+        rows = rows.select(names)
     else:
         _check_new(rows, source, files.what)
     with new_file(path) as temporary:

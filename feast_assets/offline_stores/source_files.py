@@ -97,7 +97,8 @@ def _format(source: FileSource, path: str) -> Format:
 
 
 def _in_folder(what: str, path: str, file_format: Format) -> SourceFiles:
-    found, others = [], []
+    found: list[str] = []
+    others: list[str] = []
     for folder, folders, names in os.walk(path):
         folders[:] = sorted(f for f in folders if _is_visible(f))
         for name in names:
@@ -106,8 +107,8 @@ def _in_folder(what: str, path: str, file_format: Format) -> SourceFiles:
                 (found if right else others).append(os.path.join(folder, name))
     if others and not found:
         raise SourceError(
-            f"{what}: folder {path} holds no {file_format} files ({', '.join(_SUFFIXES[file_format])}), but for instance "
-            f"{sorted(others)[0]}. Rename the files, or set file_format."
+            f"{what}: folder {path} holds no {file_format} files ({', '.join(_SUFFIXES[file_format])}), but for "
+            f"instance {sorted(others)[0]}. Rename the files, or set file_format."
         )
     found.sort()
     return SourceFiles(what, path, file_format, "folder", tuple(found), _hive_keys(found, path))

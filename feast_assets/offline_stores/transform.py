@@ -1,5 +1,7 @@
 """Running a view's transformation over the rows of its sources."""
 
+# ruff: noqa: S608 - identifiers and texts in SQL are quoted by duckdb_engine
+
 from __future__ import annotations
 
 import re
@@ -38,8 +40,8 @@ def run_transformation(cursor: duckdb.DuckDBPyConnection, history: History, root
     assert transformation is not None
     if transformation.udf is None:
         raise TransformationError(
-            f"{what} is not loaded; the registry keeps only its text. Its module {transformation.import_path!r} must be importable: "
-            "load the feature repository, and run where it is."
+            f"{what} is not loaded; the registry keeps only its text. Its module {transformation.import_path!r} must "
+            "be importable: load the feature repository, and run where it is."
         )
     inputs = [open_source(cursor, source, root) for source in history.sources]
     if not any(table.known for table in inputs):
@@ -191,7 +193,7 @@ def _columns(result: Any, mode: TransformationMode, what: str) -> Mapping[str, A
 
 
 def _check_zones(values: Any, dtype: FeastType, what: str) -> None:
-    if dtype != UnixTimestamp or not (isinstance(values, list) or getattr(values, "dtype", None) == object):
+    if dtype != UnixTimestamp or not (isinstance(values, list) or str(getattr(values, "dtype", "")) == "object"):
         return
     if len({v.tzinfo is None for v in values if isinstance(v, datetime)}) > 1:
         raise TransformationError(

@@ -26,6 +26,9 @@ from feast_assets.online_stores.unsupported import refuse_unsupported
 try:
     import redis
     import redis.asyncio
+    import redis.asyncio.retry
+    import redis.retry
+    from redis.backoff import ExponentialBackoff
     from redis.exceptions import NoScriptError, RedisError
 except ImportError as error:
     raise ImportError("The redis online store needs the redis package: pip install 'feast-assets[redis]'.") from error
@@ -38,6 +41,8 @@ _SCRIPTS_PER_ROUND_TRIP = 8
 _KEYS_PER_UNLINK = 1000
 _HEADER_WIDTH = 16
 _NO_HEADER = bytes(_HEADER_WIDTH)
+# Enough for a connection that went stale; a request cannot wait for a server that is down.
+_RETRIES = 2
 _SIGN = np.uint64(1 << 63)
 
 # The keys of one script, and its arguments.
@@ -144,7 +149,9 @@ class RedisOnlineStore(OnlineStore):
         """Creates the store without connecting. ``root`` is there for all stores alike; this one has no files."""
         self._address = config.address
         self._ttl = config.key_ttl_seconds or 0
-        self._client: redis.Redis = redis.Redis(**self._address.client_arguments())
+        self._client: redis.Redis = redis.Redis(
+            **self._address.client_arguments(), retry=redis.retry.Retry(_backoff(), _RETRIES)
+        )
         self._async_clients: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Any] = weakref.WeakKeyDictionary()
 
     def __repr__(self) -> str:
@@ -214,7 +221,9 @@ class RedisOnlineStore(OnlineStore):
         loop = asyncio.get_running_loop()
         client = self._async_clients.get(loop)
         if client is None:
-            client = self._async_clients[loop] = redis.asyncio.Redis(**self._address.client_arguments())
+            client = self._async_clients[loop] = redis.asyncio.Redis(
+                **self._address.client_arguments(), retry=redis.asyncio.retry.Retry(_backoff(), _RETRIES)
+            )
         return client
 
     def _script_groups(self, table: str, batches: Iterable[EncodedRows]) -> Iterator[list[_Script]]:
@@ -286,6 +295,10 @@ class RedisOnlineStore(OnlineStore):
             raise StoreUnavailableError(
                 f"Redis at {self._address.host_port} cannot be used: {self._address.without_secrets(str(error))}"
             ) from None
+
+
+def _backoff() -> ExponentialBackoff:
+    return ExponentialBackoff(cap=0.2, base=0.02)
 
 
 def _prefix(table: str) -> bytes:

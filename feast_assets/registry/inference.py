@@ -1,7 +1,7 @@
 """Validating and completing what is applied.
 
-`prepare` turns declared objects into what the registry stores; `changes` says what that means for the registry. Neither touches the
-declared objects or the snapshot: what is inferred is on the returned copies.
+`prepare` turns declared objects into what the registry stores; `changes` says what that means for the registry. Neither
+touches the declared objects or the snapshot: what is inferred is on the returned copies.
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ def prepare(
 ) -> list[Definition]:
     """Returns validated copies of what is applied, with nothing left out.
 
-    Data sources inside views, the project, and the entity of views without entities are added. The objects given stay as they are.
+    Data sources inside views, the project, and the entity of views without entities are added. The objects given stay
+    as they are.
 
     Args:
         objects: what is applied; the same object given twice counts once.
@@ -66,8 +67,8 @@ def prepare(
         earliest_of: gives the earliest event time of a (prepared) view's history; None where there are no rows.
         project: the project's name; left out, the snapshot's.
         project_description: of the project, where it is not declared.
-        partial: whether objects of the registry that are not given stay, and so can be referred to and clash with names.
-        check_sources: whether declared columns are looked for in the sources. What must be inferred is read in any case.
+        partial: whether objects of the registry that are not given stay, and so can be referred to.
+        check_sources: whether declared columns are looked for in the sources; what must be inferred is read anyway.
 
     Raises:
         DefinitionError: an object contradicts itself or others, with the subclasses ConflictingFeatureViewNames,
@@ -107,7 +108,7 @@ class _Preparation:
         for given in self._objects:
             if not isinstance(given, _APPLICABLE):
                 raise DefinitionError(
-                    f"Cannot apply {given!r}: only entities, data sources, views, feature services and projects can be applied."
+                    f"Cannot apply {given!r}: only entities, data sources, views, feature services and projects can be."
                 )
         self._check_names()
         result: list[Definition] = [self._declared_project(project_description)]
@@ -148,7 +149,7 @@ class _Preparation:
                 raise ConflictingFeatureViewNames(_conflict(other, given))
             elif other is not given:
                 raise DefinitionError(
-                    f"{kind.capitalize()} {given.name!r} is declared twice; declare it once and import it, or rename one."
+                    f"Two objects declare {kind} {given.name!r}; declare it once and import it, or rename one."
                 )
         taken = {name.lower(): view for name, view in self._views.items()}
         for view in self._of(BaseFeatureView):
@@ -164,7 +165,7 @@ class _Preparation:
             other = stored.get(source.name.lower(), source.name)
             if other != source.name:
                 raise DataSourceRepeatNamesException(
-                    f"Data source {source.name!r} is named like {other!r} in the registry but for letter case; rename it."
+                    f"Data source {source.name!r} has the name of {other!r} in the registry but for letter case; rename."
                 )
 
     def _declared_project(self, description: str) -> Project:
@@ -212,8 +213,8 @@ class _Preparation:
             entity = self._entity(name, what)
             if entity.join_key != join_key:
                 raise DefinitionError(
-                    f"{what} was declared with entity {name!r} having join key {join_key!r}, but the entity that is applied has "
-                    f"{entity.join_key!r}; declare both with the same Entity object."
+                    f"{what} was declared with an entity {name!r} whose join key is {join_key!r}, but the entity of that "
+                    f"name has {entity.join_key!r}; declare the view with the Entity object that is applied."
                 )
 
     def _entity(self, name: str, what: str) -> Entity:
@@ -292,7 +293,7 @@ class _Preparation:
         return inferred_field(schema, key, what)
 
     def _fixed(self, view: FeatureView, partitions: Partitions) -> Partitions:
-        """Returns the grid with its start: what the registry has for the same grain, else the window of the first event."""
+        """Returns the grid with its start: the registry's if the grain is the same, else the first event's window."""
         stored = self._snapshot.get(type(view).object_type, view.name)
         if isinstance(stored, FeatureView) and stored.partitions is not None:
             before = stored.partitions
@@ -331,6 +332,6 @@ def _once(objects: Iterable[Definition]) -> list[Definition]:
 
 def _conflict(one: Definition, other: Definition) -> str:
     return (
-        f"The {one.object_type} {one.name!r} and the {other.object_type} {other.name!r} have the same name; view names must differ "
-        "in more than letter case, whatever their kind."
+        f"The {one.object_type} {one.name!r} and the {other.object_type} {other.name!r} have the same name; view names "
+        "must differ in more than letter case, whatever their kind."
     )

@@ -48,7 +48,7 @@ def changes(
     if not partial:
         deletes |= {
             key
-            for key in snapshot.keys()
+            for key in snapshot.known()
             if key not in upserts and key[0] not in _KEPT and key != (Entity.object_type, DUMMY_ENTITY_NAME)
         }
     remaining = {_key(d): d for d in snapshot.objects() if _key(d) not in deletes} | upserts
@@ -111,7 +111,7 @@ def _check_entity(name: str, join_key: str | None, entities: Mapping[str, Entity
 
 
 def _check_projection(name: str, views: Mapping[str, BaseFeatureView], what: str, snapshot: RegistrySnapshot) -> None:
-    if name not in views and name in snapshot.names(*[t for t, n in snapshot.keys() if n == name]):
+    if name not in views and name in snapshot.names(*[t for t, n in snapshot.known() if n == name]):
         raise DefinitionError(f"View {name!r} cannot be deleted: {what} uses it. Change or delete that first.")
 
 

@@ -262,7 +262,7 @@ class RegistrySnapshot:
         """Returns everything, by type and name."""
         return [copy_definition(o.definition()) for o in self._stored.values()]
 
-    def keys(self) -> list[tuple[str, str]]:
+    def known(self) -> list[tuple[str, str]]:
         """Returns (object type, name) of everything, without reading the definitions."""
         return list(self._stored)
 

@@ -39,8 +39,8 @@ class Sources:
         known = self._declared.get(source.name.lower())
         if known is not None and known is not source:
             raise DataSourceRepeatNamesException(
-                f"Two data sources are named {known.name!r} and {source.name!r}; names must differ in more than letter case. "
-                "If they are the same, declare it once and import it."
+                f"Two data sources are named {known.name!r} and {source.name!r}; names must differ in more than letter "
+                "case. If they are the same, declare it once and import it."
             )
         self._declared[source.name.lower()] = source
 
@@ -63,8 +63,8 @@ class Sources:
         known = self._declared.setdefault(source.name.lower(), source)
         if known is not source and known != source:
             raise DataSourceRepeatNamesException(
-                f"Two different data sources are named {known.name!r} and {source.name!r}; give one of them another name "
-                "(names must differ in more than letter case)."
+                f"Two different data sources are named {known.name!r} and {source.name!r}; rename one of them (names "
+                "must differ in more than letter case)."
             )
         if source.name in self._prepared:
             return self._prepared[source.name]
@@ -104,7 +104,8 @@ class Sources:
     def _check(self, source: DataSource, schema: pa.Schema, name: str, dtype: FeastType, what: str, label: str) -> None:
         if schema.get_field_index(name) < 0:
             raise SourceError(
-                f"{what}: {label} {name!r} is not a column of data source {source.name!r}. {suggest(name, schema.names)}"
+                f"{what}: {label} {name!r} is not a column of data source {source.name!r}. "
+                f"{suggest(name, schema.names)}"
             )
         found = schema.field(name).type
         reason = incompatibility(found, dtype)
@@ -118,7 +119,7 @@ class Sources:
 
         schema = self.schema(source)
         original = {new: old for old, new in source.field_mapping.items()}
-        candidates = [
+        candidates: list[str] = [
             original.get(column.name, column.name)
             for column in schema
             if types.is_timestamp(column.type) and column.name != source.created_timestamp_column

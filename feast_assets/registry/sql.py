@@ -6,10 +6,11 @@ import getpass
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
-from sqlalchemy import Connection, Row, and_, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, and_, delete, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from feast_assets.definitions.base import Definition
@@ -88,8 +89,8 @@ class SqlRegistry(Registry):
             newest = self._lock(connection)
             if based_on is not None and based_on != newest:
                 raise ConcurrentApplyError(
-                    f"The registry of project {self.project!r} is at revision {newest}, but these changes were worked out from "
-                    f"revision {based_on}: somebody else applied in between. Nothing was changed; apply again."
+                    f"The registry of project {self.project!r} is at revision {newest}, but these changes were worked "
+                    f"out from revision {based_on}: somebody else applied in between. Nothing was changed; apply again."
                 )
             standing = {
                 (row.object_type, row.name): row
@@ -213,7 +214,7 @@ class SqlRegistry(Registry):
         self,
         connection: Connection,
         changed: Mapping[_Key, Definition],
-        standing: Mapping[_Key, Row[Any]],
+        standing: Mapping[_Key, Row[*tuple[Any, ...]]],
         number: int,
         now: int,
     ) -> None:
@@ -285,7 +286,7 @@ def _distinct(upserts: Sequence[Definition]) -> dict[_Key, Definition]:
 def _independent(entries: Sequence[LedgerEntry]) -> list[list[LedgerEntry]]:
     """Returns the entries in groups, in order, such that no window of a group lies within another of the same view."""
     ordered = sorted(entries, key=lambda e: (e.view, e.window.start, -to_micros(e.window.end)))
-    nested = any(a.view == b.view and a.window.contains(b.window) for a, b in zip(ordered, ordered[1:], strict=False))
+    nested = any(a.view == b.view and a.window.contains(b.window) for a, b in pairwise(ordered))
     if nested:
         return [[e] for e in entries]
     return [list(entries)]
@@ -306,7 +307,7 @@ def _row(entry: LedgerEntry) -> dict[str, Any]:
     }
 
 
-def _entry(row: Row[Any]) -> LedgerEntry:
+def _entry(row: Row[*tuple[Any, ...]]) -> LedgerEntry:
     return LedgerEntry(
         view=row.view,
         window=Window(from_micros(row.window_start), from_micros(row.window_end)),
@@ -320,13 +321,13 @@ def _entry(row: Row[Any]) -> LedgerEntry:
     )
 
 
-def _stored_object(row: Row[Any]) -> StoredObject:
+def _stored_object(row: Row[*tuple[Any, ...]]) -> StoredObject:
     return StoredObject(
         row.object_type, row.name, row.content_hash, row.spec, from_micros(row.created), from_micros(row.updated)
     )
 
 
-def _feature_lists(rows: Sequence[Row[Any]]) -> dict[str, tuple[tuple[Field, ...], ...]]:
+def _feature_lists(rows: Sequence[Row[*tuple[Any, ...]]]) -> dict[str, tuple[tuple[Field, ...], ...]]:
     found: dict[str, tuple[tuple[Field, ...], ...]] = {}
     for row in rows:
         fields = tuple(Field.from_spec(spec) for spec in json.loads(row.fields))
@@ -334,7 +335,9 @@ def _feature_lists(rows: Sequence[Row[Any]]) -> dict[str, tuple[tuple[Field, ...
     return found
 
 
-def _summary(changed: Mapping[_Key, Definition], standing: Mapping[_Key, Row[Any]], removed: Sequence[_Key]) -> str:
+def _summary(
+    changed: Mapping[_Key, Definition], standing: Mapping[_Key, Row[*tuple[Any, ...]]], removed: Sequence[_Key]
+) -> str:
     said = [f"{'updated' if k in standing else 'created'} {k[0]} {k[1]}" for k in sorted(changed)]
     said += [f"deleted {k[0]} {k[1]}" for k in removed]
     if len(said) > _SUMMARY_OBJECTS:

@@ -34,9 +34,11 @@ class SqlRegistryConfig(BaseModel):
 
     Attributes:
         registry_type: "sql", or Feast's "file": with a plain path both mean a SQLite file.
-        path: a file, relative to the repository, or a URL: ``sqlite:///file.db`` or ``postgresql://user:password@host/database``.
+        path: a file, relative to the repository, or a URL: ``sqlite:///file.db`` or
+            ``postgresql://user:password@host/database``.
         cache_ttl_seconds: how long a reader may use what it has read; 0 for until it is told to read again.
-        cache_mode: "sync": the request that finds the cache too old waits for the new one; "thread": it is read in the background.
+        cache_mode: "sync": the request that finds the cache too old waits for the new one; "thread": it is read in the
+            background.
     """
 
     model_config = ConfigDict(extra="forbid")

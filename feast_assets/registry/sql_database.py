@@ -1,7 +1,7 @@
 """The database of a SQL registry: connections, transactions, schema, and errors in words.
 
-SQLite files are in write-ahead mode, and a writing transaction begins by taking the write lock; on Postgres a writer locks its
-project's row. So writers follow one another, and readers wait for nobody.
+SQLite files are in write-ahead mode, and a writing transaction begins by taking the write lock; on Postgres a writer
+locks its project's row. So writers follow one another, and readers wait for nobody.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ class SqlDatabase:
         except OSError as error:
             raise StoreUnavailableError(f"Cannot create the directory of registry {file}: {error}") from error
         with self._in_words(), self._connected().connect() as connection:
-            # Of two processes that both begin, one may find the file locked; then the other one sets the mode, which stays.
+            # Of two processes that both begin, one may find the file locked; the other then sets the mode, which stays.
             try:
                 connection.connection.cursor().execute("PRAGMA journal_mode = WAL").close()
             except sqlite3.OperationalError as error:
@@ -155,8 +155,8 @@ class SqlDatabase:
     def _foreign(self, names: set[str]) -> str:
         what = "a registry that Feast wrote" if {"feast_metadata", "managed_infra"} & names else "another database"
         return (
-            f"The registry file {self.name} is {what} (it has the table {min(names)!r}). Name another path in registry.path; "
-            "apply fills a new registry from the definition files."
+            f"The registry file {self.name} is {what} (it has the table {min(names)!r}). Name another path in "
+            "registry.path; apply fills a new registry from the definition files."
         )
 
     @contextmanager
@@ -179,8 +179,9 @@ class SqlDatabase:
             return ConfigError(f"The registry path {self.name} is a directory; name a file in registry.path.")
         if "file is not a database" in said:
             return ConfigError(
-                f"The file {self.name} is not a registry of feast-assets, which is a SQLite file; Feast's own registry file "
-                "is not read. Name another path in registry.path; apply fills a new registry from the definition files."
+                f"The file {self.name} is not a registry of feast-assets, which is a SQLite file; Feast's own registry "
+                "file is not read. Name another path in registry.path; apply fills a new registry from the definition "
+                "files."
             )
         if "database is locked" in said:
             said = f"another process has kept it locked for {_BUSY_SECONDS} seconds"

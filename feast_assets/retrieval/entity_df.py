@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 
 EVENT_TIMESTAMP_COLUMN = "event_timestamp"
 
-_FORM = "entity_df must be a pandas or Polars DataFrame, an Arrow table, record batch or reader, a dict of lists, or a query"
+_FORM = (
+    "entity_df must be a pandas or Polars DataFrame, an Arrow table, record batch or reader, a dict of lists, "
+    "or a query"
+)
 
 
 def to_table(entity_df: Any) -> pa.Table:
@@ -135,8 +138,8 @@ def with_time(table: pa.Table) -> tuple[pa.Table, str]:
 
 def _not_datetime(name: str, found: str) -> EntityDFNotDateTime:
     return EntityDFNotDateTime(
-        f"Column {name!r} of the entity dataframe should hold datetimes but holds {found}. Convert it, for instance with "
-        f"pandas.to_datetime(entity_df[{name!r}], utc=True)."
+        f"Column {name!r} of the entity dataframe should hold datetimes but holds {found}. Convert it, for instance "
+        f"with pandas.to_datetime(entity_df[{name!r}], utc=True)."
     )
 
 
@@ -157,8 +160,8 @@ def check_columns(request: FeatureRequest, columns: list[str]) -> None:
     for name, column in request.request_fields.items():
         if name not in columns:
             raise RequestDataNotFoundInEntityDfException(
-                f"The entity dataframe lacks {name!r}, which on-demand view {column.needed_by!r} needs as request data. "
-                f"It has {_listed(columns)}. {suggest(name, columns)}"
+                f"The entity dataframe lacks {name!r}, which on-demand view {column.needed_by!r} needs as request "
+                f"data. It has {_listed(columns)}. {suggest(name, columns)}"
             )
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from feast_assets.definitions.partitions import Window
 from feast_assets.errors import InputError, RequestDataNotFoundInEntityDfException
-from feast_assets.offline_stores.base import OfflineStore, history_of
+from feast_assets.offline_stores.base import History, OfflineStore
 from feast_assets.retrieval.entity_df import EVENT_TIMESTAMP_COLUMN, cast
 from feast_assets.retrieval.point_in_time import check_collisions
 from feast_assets.retrieval.request import FeatureRequest, ViewRead
@@ -64,17 +65,21 @@ class EntityRange:
         """How old a row may be to be in the range, seen from its end."""
         return max(self.end - self.start, _MICROSECOND)
 
-    def spine(self, offline_store: OfflineStore) -> pa.Table:
-        """Returns the entities, each once, by key, with the end of the range as their time."""
+    def spine(self, offline_store: OfflineStore, histories: Sequence[History]) -> pa.Table:
+        """Returns the entities, each once, by key, with the end of the range as their time.
+
+        Args:
+            histories: one per read of the request.
+        """
         import pyarrow as pa
 
         window = Window(self.start, self.end + _MICROSECOND)
         types = {name: column.dtype for name, column in self.request.join_keys.items()}
         found: list[pa.Table] = []
-        for read in self.request.reads:
+        for read, history in zip(self.request.reads, histories, strict=True):
             if not read.join_keys:
                 continue
-            rows = offline_store.latest(history_of(read.view).with_features([]), window).read_all()
+            rows = offline_store.latest(history.with_features([]), window).read_all()
             found.append(
                 pa.table(
                     {

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from feast_assets.definitions.feature_service import FeatureService
+from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
 from feast_assets.definitions.spec import as_utc
 from feast_assets.errors import InputError
-from feast_assets.offline_stores.base import OfflineStore
+from feast_assets.offline_stores.base import History, OfflineStore, history_of
 from feast_assets.retrieval import entity_df as frames
 from feast_assets.retrieval.entity_range import EntityRange
-from feast_assets.retrieval.job import RetrievalJob, RetrievalMetadata
+from feast_assets.retrieval.job import Batches, RetrievalJob, RetrievalMetadata
 from feast_assets.retrieval.on_demand import OnDemandFunction
 from feast_assets.retrieval.point_in_time import PointInTime, check_collisions
 from feast_assets.retrieval.references import resolve
@@ -41,6 +42,7 @@ def historical_job(
     end_date: datetime | None = None,
     filter_by_created_timestamp: bool = False,
     udf_of: Callable[[OnDemandFeatureView], Callable[..., Any]],
+    attach: Callable[[FeatureView], FeatureView] = lambda view: view,
     root: Path = Path(),
 ) -> RetrievalJob:
     """Returns a retrieval, checked as far as that takes no reading of sources.
@@ -55,6 +57,7 @@ def historical_job(
             entity: its newest values as of the end.
         filter_by_created_timestamp: a source row also counts only if it was created by the entity row's time.
         udf_of: gives the function of an on-demand view.
+        attach: gives a view that is computed from its sources the function that does so.
         root: the feature repository, where relative paths of saved datasets start from.
 
     Raises:
@@ -66,10 +69,11 @@ def historical_job(
     """
     request = resolve(snapshot, features, full_feature_names=full_feature_names)
     functions = [OnDemandFunction(run, udf_of(run.view)) for run in request.runs]
-    join = PointInTime(request, functions, offline_store, filter_by_created_timestamp)
+    histories = [_history(read.view, attach) for read in request.reads]
+    join = PointInTime(request, histories, functions, offline_store, filter_by_created_timestamp)
     if entity_df is None:
         found = _range(request, start_date, end_date)
-        run = partial(_run_range, join, found, offline_store)
+        run = partial(_run_range, join, found, histories, offline_store)
         first: datetime | None
         last: datetime | None
         keys, first, last = list(found.keys), found.end, found.end
@@ -88,7 +92,7 @@ def historical_job(
             run = partial(join.of_spine, spine)
             keys = [name for name in table.column_names if name != time_column]
             first, last = _bounds(table, time_column)
-    metadata = RetrievalMetadata([output.reference for output in request.outputs], keys, first, last)
+    metadata = RetrievalMetadata([output.reference for output in request.outputs], keys, first, last, snapshot.revision)
     return RetrievalJob(
         run,
         metadata=metadata,
@@ -96,6 +100,11 @@ def historical_job(
         on_demand_feature_views=request.on_demand_views,
         root=root,
     )
+
+
+def _history(view: FeatureView, attach: Callable[[FeatureView], FeatureView]) -> History:
+    history = history_of(view)
+    return history if history.transformation is None else history_of(attach(view))
 
 
 def _checked(entity_df: Any, request: FeatureRequest) -> pa.Table:
@@ -124,6 +133,8 @@ def _range(request: FeatureRequest, start_date: datetime | None, end_date: datet
     return EntityRange.of(request, start, end)
 
 
-def _run_range(join: PointInTime, found: EntityRange, offline_store: OfflineStore) -> Any:
-    table = found.spine(offline_store)
+def _run_range(
+    join: PointInTime, found: EntityRange, histories: Sequence[History], offline_store: OfflineStore
+) -> Batches:
+    table = found.spine(offline_store, histories)
     return join.within(found.length).of_spine(join.spine(table, frames.EVENT_TIMESTAMP_COLUMN))

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
-from feast_assets.definitions.saved_dataset import SavedDatasetFileStorage, SavedDatasetStorage
+from feast_assets.definitions.saved_dataset import SavedDatasetStorage
 from feast_assets.errors import InputError, NotSupportedError, SavedDatasetLocationAlreadyExists, StoreUnavailableError
+from feast_assets.retrieval.saved_dataset import dataset_path
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,12 +28,14 @@ class RetrievalMetadata:
         features: references, ``view:feature``, in the order of the columns.
         keys: the columns of the entity dataframe but its time; of a query, those that the features need.
         min_event_timestamp, max_event_timestamp: the range of the rows' times, UTC; None for a query, or without rows.
+        registry_revision: of the definitions that it uses.
     """
 
     features: list[str]
     keys: list[str]
     min_event_timestamp: datetime | None
     max_event_timestamp: datetime | None
+    registry_revision: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +120,10 @@ class RetrievalJob:
         return frame
 
     def to_reader(self) -> pa.RecordBatchReader:
-        """Returns the rows as a stream, which holds a batch at a time in memory. Raises as `to_arrow`, also while it is read."""
+        """Returns the rows as a stream, which holds a batch at a time in memory.
+
+        Raises as `to_arrow`, also while it is read.
+        """
         import pyarrow as pa
 
         result = self._run()
@@ -141,7 +147,7 @@ class RetrievalJob:
             As `to_arrow`.
         """
         _refuse(None, timeout)
-        target = self._target(storage)
+        target = dataset_path(storage, self._root)
         if target.is_dir():
             raise InputError(f"{target} is a directory; a saved dataset is a file.")
         if target.exists() and not allow_overwrite:
@@ -162,14 +168,6 @@ class RetrievalJob:
             raise StoreUnavailableError(f"Cannot write saved dataset {target}: {error}") from error
         finally:
             temporary.unlink(missing_ok=True)
-
-    def _target(self, storage: SavedDatasetStorage) -> Path:
-        if not isinstance(storage, SavedDatasetFileStorage):
-            raise NotSupportedError(f"Saved datasets are kept in SavedDatasetFileStorage, not {storage!r}.")
-        path = storage.path.removeprefix("file://")
-        if "://" in path:
-            raise NotSupportedError(f"Saved datasets are kept in local files, not at {storage.path!r}.")
-        return self._root / path
 
     def _write(self, path: Path) -> None:
         import pyarrow.parquet as pq

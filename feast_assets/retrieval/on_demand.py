@@ -33,17 +33,14 @@ if TYPE_CHECKING:
 # Types that a pandas column of Arrow's making holds as their Python values, or as numpy has them.
 _PLAIN = frozenset((Bool, Bytes, Float32, Float64, ImageBytes, Int32, Int64, PdfBytes, String, UnixTimestamp))
 
-_Results = Mapping[Any, Any]
-
 
 class OnDemandFunction:
     """The function of an on-demand view, with what it is given and what is wanted of it.
 
     The inputs are what `feast_assets.retrieval.request.FunctionInput` says, None or NaN where a feature is missing.
-    In mode pandas they
-    are columns of a DataFrame: integers with nulls are floats there, timestamps are UTC, and types that pandas lacks
-    (maps, UUIDs, decimals) are objects. The results are read as the view's schema declares them; what else is
-    returned is ignored.
+    In mode pandas they are columns of a DataFrame: integers with nulls are floats there, timestamps are UTC, and types
+    that pandas lacks (maps, UUIDs, decimals) are objects. The results are read as the view's schema declares them;
+    what else is returned is ignored.
     """
 
     def __init__(self, run: OnDemandRun, function: Callable[..., Any]):

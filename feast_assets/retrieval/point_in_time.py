@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from feast_assets.errors import EntitySQLEmptyResults, FeatureNameCollisionError, SourceError
-from feast_assets.offline_stores.base import OfflineStore, PointInTimeJoin, history_of
+from feast_assets.offline_stores.base import History, OfflineStore, PointInTimeJoin
 from feast_assets.retrieval.columns import ArrowColumn, Values
 from feast_assets.retrieval.entity_df import cast, check_columns
 from feast_assets.retrieval.job import Batches
@@ -58,6 +58,7 @@ class PointInTime:
     def __init__(
         self,
         request: FeatureRequest,
+        histories: Sequence[History],
         functions: Sequence[OnDemandFunction],
         offline_store: OfflineStore,
         filter_by_created_timestamp: bool,
@@ -66,10 +67,12 @@ class PointInTime:
         """Creates the join.
 
         Args:
+            histories: one per read of the request.
             functions: one per run of the request.
             longest: a bound on the age of rows beside each view's ttl; None for none.
         """
         self._request = request
+        self._histories = tuple(histories)
         self._functions = tuple(functions)
         self._store = offline_store
         self._filter_by_created = filter_by_created_timestamp
@@ -77,7 +80,9 @@ class PointInTime:
 
     def within(self, longest: timedelta) -> PointInTime:
         """Returns the same join, for which rows that are older do not count either."""
-        return PointInTime(self._request, self._functions, self._store, self._filter_by_created, longest)
+        return PointInTime(
+            self._request, self._histories, self._functions, self._store, self._filter_by_created, longest
+        )
 
     def spine(self, table: pa.Table, time_column: str) -> Spine:
         """Returns entity rows as the join takes them.
@@ -166,11 +171,11 @@ class PointInTime:
 
     def _joins(self, keys: dict[tuple[str, FeastType], str]) -> list[PointInTimeJoin]:
         joins: list[PointInTimeJoin] = []
-        for number, read in enumerate(self._request.reads):
+        for number, (read, history) in enumerate(zip(self._request.reads, self._histories, strict=True)):
             names = [field.name for field in read.features]
             joins.append(
                 PointInTimeJoin(
-                    history=history_of(read.view).with_features(names),
+                    history=history.with_features(names),
                     columns={name: _internal_name(number, place) for place, name in enumerate(names)},
                     join_keys={key.field.name: keys[key.column, key.field.dtype] for key in read.join_keys},
                     ttl=min((age for age in (read.ttl, self._longest) if age is not None), default=None),

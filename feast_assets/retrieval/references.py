@@ -330,7 +330,7 @@ def _check_names(request: FeatureRequest) -> None:
         advice = (
             "Give one of the views another name in a feature service (view.with_name)."
             if request.full_feature_names
-            else "Ask with full_feature_names=True; views that are used twice need names of their own there (view.with_name)."
+            else "Ask with full_feature_names=True; a view that a service uses twice needs two names (view.with_name)."
         )
         raise FeatureNameCollisionError(
             f"Features {other!r} and {output.reference!r} would both be column {output.name!r}. {advice}"

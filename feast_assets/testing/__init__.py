@@ -1,0 +1,18 @@
+"""Conformance suites that every backend passes, ours or a third party's; importing them needs pytest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from feast_assets.testing.online_store import OnlineStoreConformance as OnlineStoreConformance
+
+_MODULES = {"OnlineStoreConformance": "feast_assets.testing.online_store"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_MODULES[name]), name)

@@ -1,0 +1,399 @@
+"""What every registry backend must do, as tests.
+
+A backend's test module subclasses the suite and says how a registry is made::
+
+    class TestMyRegistry(RegistryConformance):
+        @pytest.fixture
+        def registry_factory(self, tmp_path):
+            return functools.partial(MyRegistry, MyRegistryConfig(...), tmp_path)
+
+The factory takes a project's name and makes a new handle on one and the same place each time it is called. It must pickle (an
+importable class or function, or a ``functools.partial`` of one), because tests hand it to other processes. Each test needs
+an empty place of its own.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from feast_assets.definitions.base import Definition
+from feast_assets.definitions.data_source import FileSource
+from feast_assets.definitions.entity import Entity
+from feast_assets.definitions.feature_service import FeatureService
+from feast_assets.definitions.feature_view import FeatureView
+from feast_assets.definitions.field import Field
+from feast_assets.definitions.partitions import Window
+from feast_assets.definitions.project import Project
+from feast_assets.errors import ConcurrentApplyError, DefinitionError
+from feast_assets.registry.base import Changes, LedgerEntry, Registry
+from feast_assets.types import FeastType, Float64, Int64, String
+
+RegistryFactory = Callable[[str], Registry]
+
+_DAY = timedelta(days=1)
+_FIRST = datetime(2024, 1, 1, tzinfo=UTC)
+
+
+def entity(name: str, description: str = "") -> Entity:
+    """Returns an entity."""
+    return Entity(name=name, join_keys=[f"{name}_id"], description=description)
+
+
+def view(name: str, features: Sequence[tuple[str, FeastType]] = (("fare", Float64),)) -> FeatureView:
+    """Returns a feature view of an entity that is named ``driver``."""
+    return FeatureView(
+        name=name,
+        entities=[entity("driver")],
+        source=FileSource(name="trips", path="trips.parquet", timestamp_field="at"),
+        schema=[Field(name="driver_id", dtype=Int64), *(Field(name=n, dtype=t) for n, t in features)],
+    )
+
+
+def entry(view_name: str, start: datetime, end: datetime, fingerprint: str = "f", version: int = 1) -> LedgerEntry:
+    """Returns a ledger entry."""
+    return LedgerEntry(
+        view=view_name,
+        window=Window(start, end),
+        fingerprint=fingerprint,
+        version=version,
+        definition_hash="d",
+        rows=7,
+        written=5,
+        at=datetime(2024, 6, 1, 12, 30, 0, 123456, tzinfo=UTC),
+        run_id="run",
+    )
+
+
+def commit(registry: Registry, *upserts: Definition, deletes: Sequence[tuple[str, str]] = ()) -> int:
+    """Commits without looking at what is there."""
+    return registry.commit(Changes(upserts, deletes))
+
+
+def _commit_entities(factory: RegistryFactory, worker: int, count: int) -> None:
+    registry = factory("shop")
+    for i in range(count):
+        commit(registry, entity(f"e_{worker}_{i}"))
+    registry.close()
+
+
+def _increment_carefully(factory: RegistryFactory, times: int) -> None:
+    """Adds one to a number in an entity's description, trying again when somebody else came between."""
+    registry = factory("shop")
+    done = 0
+    while done < times:
+        snapshot = registry.snapshot()
+        stored = snapshot.get("entity", "counter")
+        value = int(stored.description) if stored is not None else 0
+        try:
+            registry.commit(Changes([entity("counter", str(value + 1))]), based_on=snapshot.revision)
+        except ConcurrentApplyError:
+            continue
+        done += 1
+    registry.close()
+
+
+def _record_days(factory: RegistryFactory, first: int, count: int) -> None:
+    registry = factory("shop")
+    for i in range(first, first + count):
+        registry.record([entry("trips", _FIRST + i * _DAY, _FIRST + (i + 1) * _DAY)])
+    registry.close()
+
+
+def _in_processes(target: Callable[..., None], arguments: Sequence[tuple[object, ...]]) -> None:
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=target, args=args) for args in arguments]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [p.exitcode for p in processes] == [0] * len(processes)
+
+
+class RegistryConformance:
+    """The suite; see the module's docstring."""
+
+    @pytest.fixture
+    def registry_factory(self) -> RegistryFactory:
+        raise NotImplementedError("Define the fixture registry_factory in the subclass.")
+
+    @pytest.fixture
+    def registry(self, registry_factory: RegistryFactory) -> Iterator[Registry]:
+        registry = registry_factory("shop")
+        yield registry
+        registry.close()
+
+    # --- revisions
+
+    def test_a_new_registry_is_empty(self, registry: Registry) -> None:
+        assert registry.revision() == 0
+        assert registry.revisions() == []
+        assert registry.snapshot().objects() == []
+        assert registry.snapshot(0).revision == 0
+        assert registry.ledger("trips") == []
+
+    def test_what_is_committed_is_read_by_another_handle(
+        self, registry: Registry, registry_factory: RegistryFactory
+    ) -> None:
+        assert commit(registry, entity("driver"), view("trips"), Project(name="shop")) == 1
+        other = registry_factory("shop")
+        snapshot = other.snapshot()
+        other.close()
+        assert snapshot.revision == 1
+        assert snapshot.project == "shop"
+        assert snapshot.entity("driver") == entity("driver")
+        assert snapshot.feature_view("trips") == view("trips")
+        assert snapshot.project_object() == Project(name="shop")
+
+    def test_every_change_is_a_revision_that_says_who_when_and_what(self, registry: Registry) -> None:
+        before = datetime.now(UTC)
+        registry.commit(Changes([entity("driver")]), by="ann")
+        registry.commit(Changes([entity("driver", "who drives"), entity("rider")]), by="bob")
+        registry.commit(Changes(deletes=[("entity", "rider")]), by="cid")
+        revisions = registry.revisions()
+        assert [r.number for r in revisions] == [1, 2, 3]
+        assert [r.by for r in revisions] == ["ann", "bob", "cid"]
+        assert all(before <= r.at <= datetime.now(UTC) for r in revisions)
+        assert "created entity driver" in revisions[0].summary
+        assert "updated entity driver" in revisions[1].summary
+        assert "created entity rider" in revisions[1].summary
+        assert "deleted entity rider" in revisions[2].summary
+
+    def test_committing_what_is_there_changes_nothing(self, registry: Registry) -> None:
+        commit(registry, entity("driver"), view("trips"))
+        assert commit(registry, entity("driver"), view("trips")) == 1
+        assert commit(registry, deletes=[("entity", "nobody")]) == 1
+        assert commit(registry) == 1
+        assert len(registry.revisions()) == 1
+
+    def test_old_revisions_stay_readable(self, registry: Registry) -> None:
+        commit(registry, entity("driver"))
+        commit(registry, entity("driver", "second"), entity("rider"))
+        commit(registry, deletes=[("entity", "driver")])
+        commit(registry, entity("driver", "fourth"))
+        assert registry.snapshot(0).objects() == []
+        assert [e.description for e in registry.snapshot(1).entities] == [""]
+        assert [e.description for e in registry.snapshot(2).entities] == ["second", ""]
+        assert [e.name for e in registry.snapshot(3).entities] == ["rider"]
+        assert registry.snapshot(4).entity("driver").description == "fourth"
+        assert registry.snapshot(4).objects() == registry.snapshot().objects()
+
+    def test_an_unknown_revision_is_a_lookup_error_that_names_it(self, registry: Registry) -> None:
+        commit(registry, entity("driver"))
+        with pytest.raises(LookupError, match="7"):
+            registry.snapshot(7)
+        with pytest.raises(LookupError):
+            registry.snapshot(-1)
+
+    def test_times_of_creation_and_change_are_kept(self, registry: Registry) -> None:
+        commit(registry, entity("driver"), entity("rider"))
+        first = registry.snapshot().entity("driver")
+        commit(registry, entity("driver", "changed"))
+        second = registry.snapshot()
+        assert first.created_timestamp is not None
+        assert first.created_timestamp == first.last_updated_timestamp
+        assert second.entity("driver").created_timestamp == first.created_timestamp
+        assert second.entity("driver").last_updated_timestamp == registry.revisions()[1].at
+        assert second.entity("rider").last_updated_timestamp == registry.revisions()[0].at
+
+    def test_an_object_that_is_both_deleted_and_given_is_replaced(self, registry: Registry) -> None:
+        commit(registry, entity("driver"))
+        commit(registry, entity("driver", "new"), deletes=[("entity", "driver")])
+        assert registry.snapshot().entity("driver").description == "new"
+
+    def test_two_versions_of_one_object_are_refused(self, registry: Registry) -> None:
+        with pytest.raises(DefinitionError, match="driver"):
+            commit(registry, entity("driver"), entity("driver", "other"))
+        assert registry.revision() == 0
+
+    def test_objects_of_different_types_may_have_one_name(self, registry: Registry) -> None:
+        commit(registry, entity("driver"), view("driver"), FeatureService(name="driver", features=[view("driver")]))
+        commit(registry, deletes=[("entity", "driver")])
+        snapshot = registry.snapshot()
+        assert [type(o).__name__ for o in snapshot.objects()] == ["FeatureService", "FeatureView"]
+
+    def test_names_are_kept_as_they_are(self, registry: Registry) -> None:
+        names = ["naïve 名前", "quote'\"; DROP TABLE x; --", "Driver", "driver", "a%b_c\\d"]
+        commit(registry, *(entity(n) for n in names))
+        assert sorted(e.name for e in registry.snapshot().entities) == sorted(names)
+        commit(registry, deletes=[("entity", "driver")])
+        assert sorted(e.name for e in registry.snapshot().entities) == sorted(set(names) - {"driver"})
+
+    def test_projects_do_not_see_each_other(self, registry: Registry, registry_factory: RegistryFactory) -> None:
+        other = registry_factory("other")
+        commit(registry, entity("driver"))
+        registry.record([entry("trips", _FIRST, _FIRST + _DAY)])
+        assert other.revision() == 0
+        assert other.snapshot().objects() == []
+        assert other.ledger("trips") == []
+        commit(other, entity("rider"))
+        other.teardown()
+        assert registry.revision() == 1
+        assert len(registry.ledger("trips")) == 1
+        other.close()
+
+    def test_changing_what_was_read_changes_nothing_stored(self, registry: Registry) -> None:
+        commit(registry, entity("driver"), view("trips"))
+        snapshot = registry.snapshot()
+        snapshot.feature_view("trips").features.clear()
+        snapshot.feature_view("trips").features[0].tags["a"] = "b"
+        snapshot.entity("driver").tags["a"] = "b"
+        assert snapshot.feature_view("trips") == view("trips")
+        assert snapshot.entity("driver") == entity("driver")
+        assert registry.snapshot().feature_view("trips") == view("trips")
+
+    # --- feature lists
+
+    def test_every_list_of_features_is_remembered_newest_first(self, registry: Registry) -> None:
+        lists = [[("a", Int64)], [("a", Int64), ("b", String)], [("a", String)]]
+        for features in lists:
+            commit(registry, view("trips", features))
+        commit(registry, view("trips", lists[0]))
+        found = registry.snapshot().feature_lists("trips")
+        assert [[(f.name, f.dtype) for f in fields] for fields in found] == [lists[0], lists[2], lists[1]]
+
+    def test_a_change_that_is_no_change_of_features_adds_no_list(self, registry: Registry) -> None:
+        commit(registry, view("trips"))
+        changed = view("trips")
+        changed.ttl = _DAY
+        changed.features[0].description = "what it cost"
+        assert commit(registry, changed) == 2
+        assert len(registry.snapshot().feature_lists("trips")) == 1
+        assert registry.snapshot().feature_lists("unknown") == ()
+
+    # --- concurrency
+
+    def test_changes_worked_out_from_an_old_revision_are_refused(self, registry: Registry) -> None:
+        commit(registry, entity("driver"))
+        commit(registry, entity("rider"))
+        with pytest.raises(ConcurrentApplyError, match="revision 2"):
+            registry.commit(Changes([entity("late")]), based_on=1)
+        assert registry.revision() == 2
+        assert registry.commit(Changes([entity("late")]), based_on=2) == 3
+
+    def test_processes_that_apply_at_once_lose_nothing(self, registry_factory: RegistryFactory) -> None:
+        _in_processes(_commit_entities, [(registry_factory, worker, 8) for worker in range(3)])
+        registry = registry_factory("shop")
+        assert registry.revision() == 24
+        assert len(registry.snapshot().entities) == 24
+        assert [r.number for r in registry.revisions()] == list(range(1, 25))
+        registry.close()
+
+    def test_processes_that_read_then_apply_never_overwrite_each_other(
+        self, registry_factory: RegistryFactory
+    ) -> None:
+        _in_processes(_increment_carefully, [(registry_factory, 10)] * 2)
+        registry = registry_factory("shop")
+        assert registry.snapshot().entity("counter").description == "20"
+        registry.close()
+
+    def test_threads_share_one_handle(self, registry: Registry) -> None:
+        errors: list[BaseException] = []
+
+        def work(worker: int) -> None:
+            try:
+                for i in range(5):
+                    commit(registry, entity(f"e_{worker}_{i}"))
+                    assert registry.snapshot().entity(f"e_{worker}_{i}")
+                    registry.record([entry(f"v{worker}", _FIRST + i * _DAY, _FIRST + (i + 1) * _DAY)])
+            except BaseException as error:  # noqa: BLE001 - handed to the test
+                errors.append(error)
+
+        threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert errors == []
+        assert registry.revision() == 20
+        assert all(len(registry.ledger(f"v{i}")) == 5 for i in range(4))
+
+    # --- the ledger
+
+    def test_entries_come_back_as_they_were_in_order(self, registry: Registry) -> None:
+        entries = [entry("trips", _FIRST + i * _DAY, _FIRST + (i + 1) * _DAY, f"f{i}", 2**62 + i) for i in range(5)]
+        always = entry("lookup", datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC))
+        registry.record([*reversed(entries), always])
+        assert registry.ledger("trips") == entries
+        assert registry.ledger("lookup") == [always]
+        registry.record([])
+        assert registry.ledger("trips") == entries
+
+    def test_an_entry_replaces_those_that_lie_within_its_window(self, registry: Registry) -> None:
+        days = [entry("trips", _FIRST + i * _DAY, _FIRST + (i + 1) * _DAY) for i in range(4)]
+        registry.record([*days, entry("other", _FIRST, _FIRST + _DAY)])
+        again = entry("trips", _FIRST, _FIRST + _DAY, "corrected", 2)
+        wide = entry("trips", _FIRST + _DAY, _FIRST + 3 * _DAY, "wide")
+        registry.record([again, wide])
+        assert registry.ledger("trips") == [again, wide, days[3]]
+        assert len(registry.ledger("other")) == 1
+
+    def test_an_entry_leaves_those_that_reach_beyond_its_window(self, registry: Registry) -> None:
+        wide = entry("trips", _FIRST, _FIRST + 4 * _DAY)
+        across = entry("trips", _FIRST + 3 * _DAY, _FIRST + 5 * _DAY)
+        registry.record([wide, across])
+        narrow = entry("trips", _FIRST + 3 * _DAY, _FIRST + 4 * _DAY)
+        registry.record([narrow])
+        assert registry.ledger("trips") == [wide, narrow, across]
+
+    def test_entries_of_one_call_count_in_their_order(self, registry: Registry) -> None:
+        one = entry("trips", _FIRST, _FIRST + _DAY, "one")
+        two = entry("trips", _FIRST, _FIRST + _DAY, "two")
+        wide = entry("trips", _FIRST, _FIRST + 2 * _DAY, "wide")
+        registry.record([one, two])
+        assert registry.ledger("trips") == [two]
+        registry.record([one, wide])
+        assert registry.ledger("trips") == [wide]
+        registry.record([wide, two])
+        assert registry.ledger("trips") == [two, wide]
+
+    def test_an_apply_keeps_the_ledger_and_a_delete_removes_it(self, registry: Registry) -> None:
+        commit(registry, view("trips"), view("rides"))
+        registry.record([entry(name, _FIRST, _FIRST + _DAY) for name in ("trips", "rides")])
+        commit(registry, view("trips", [("other", String)]))
+        assert len(registry.ledger("trips")) == 1
+        commit(registry, deletes=[("feature view", "trips")])
+        assert registry.ledger("trips") == []
+        assert len(registry.ledger("rides")) == 1
+
+    def test_forgetting_a_view_leaves_the_others(self, registry: Registry) -> None:
+        registry.record([entry(name, _FIRST, _FIRST + _DAY) for name in ("trips", "rides")])
+        registry.forget("trips")
+        registry.forget("unknown")
+        assert registry.ledger("trips") == []
+        assert len(registry.ledger("rides")) == 1
+
+    def test_processes_that_record_at_once_lose_nothing(self, registry_factory: RegistryFactory) -> None:
+        _in_processes(_record_days, [(registry_factory, 0, 12), (registry_factory, 8, 12)])
+        registry = registry_factory("shop")
+        assert [e.window.start for e in registry.ledger("trips")] == [_FIRST + i * _DAY for i in range(20)]
+        registry.close()
+
+    # --- the end
+
+    def test_teardown_removes_everything_and_may_be_repeated(self, registry: Registry) -> None:
+        commit(registry, entity("driver"))
+        commit(registry, view("trips"))
+        registry.record([entry("trips", _FIRST, _FIRST + _DAY)])
+        registry.teardown()
+        registry.teardown()
+        assert registry.revision() == 0
+        assert registry.revisions() == []
+        assert registry.snapshot().objects() == []
+        assert registry.ledger("trips") == []
+        assert registry.snapshot().feature_lists("trips") == ()
+        assert commit(registry, entity("driver")) == 1
+
+    def test_teardown_of_nothing_is_no_error(self, registry: Registry) -> None:
+        registry.teardown()
+        assert registry.revision() == 0
+
+    def test_a_closed_registry_can_be_used_again(self, registry: Registry) -> None:
+        commit(registry, entity("driver"))
+        registry.close()
+        registry.close()
+        assert registry.snapshot().entity("driver").name == "driver"

@@ -75,9 +75,7 @@ class SmallProject:
 
     def online(self, *features: str, drivers: Any = range(6)) -> dict[str, list[Any]]:
         names = features or ("trips", "city")
-        response = self.store.get_online_features(
-            [f"stats:{n}" for n in names], {"driver_id": list(drivers)}
-        ).to_dict()
+        response = self.store.get_online_features([f"stats:{n}" for n in names], {"driver_id": list(drivers)}).to_dict()
         return {n: response[n] for n in names}
 
     def trips(self, drivers: Any = range(6)) -> list[int | None]:
@@ -89,4 +87,3 @@ class SmallProject:
 
 def row(driver: int, hour: float, trips: int | None, city: str | None = "x", **more: Any) -> dict[str, Any]:
     return {"driver_id": driver, "ts": hours(hour), "trips": trips, "city": city, **more}
-

@@ -1,4 +1,4 @@
-"""kill -9 in the middle of apply, materialize and push: the invariants hold, and the same call again reaches the end."""
+"""kill -9 in apply, materialize and push: the invariants hold, and the same call again reaches the end."""
 
 from __future__ import annotations
 

@@ -209,8 +209,8 @@ GOLDEN_ROW = [
     b"\x40\x42\x0f\0\0\0\0\0",  # when
     b"\x0e\0\0\0",  # vector ends
     b"\x13\0\0\0",  # plain ends
-    b"\x23\0\0\0",  # nested ends
-    b"\x23\0\0\0",  # gone ends
+    b"\x25\0\0\0",  # nested ends
+    b"\x25\0\0\0",  # gone ends
     b"h\xc3\xa9",
     b"\x01\x01\0\0\0\0\0\0\0\0\x01",
     b"\0\0\0\x80\x3f",
@@ -327,7 +327,7 @@ def test_a_row_of_an_unknown_schema_is_named() -> None:
     schema, rows = encoded({"a": (Int64, [1])})
     other = RowSchema.of({"b": String})
     with pytest.raises(
-        UnknownRowSchemaError, match="View 'v'.*unknown schema 0x[0-9a-f]{8}.*Refresh the registry"
+        UnknownRowSchemaError, match=r"View 'v'.*unknown schema 0x[0-9a-f]{8}.*Refresh the registry"
     ) as caught:
         decoder(other, wanted={"b": String}).decode([None, *rows])
     assert caught.value.schema_ids == {schema.schema_id}

@@ -131,7 +131,7 @@ def test_a_wrong_password_is_an_unavailable_store(redis_server: tuple[str, int])
     config = RedisOnlineStoreConfig.model_validate(
         {"connection_string": f"{redis_server[0]}:{redis_server[1]},username=nobody,password=hunter2"}
     )
-    with pytest.raises(StoreUnavailableError, match="WRONGPASS|invalid username") as caught:
+    with pytest.raises(StoreUnavailableError, match=r"WRONGPASS|invalid username") as caught:
         RedisOnlineStore(config, NOWHERE).setup(["t"])
     assert "hunter2" not in str(caught.value)
 

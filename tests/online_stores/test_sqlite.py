@@ -101,7 +101,7 @@ def test_a_missing_directory_is_named_and_setup_creates_it(tmp_path: Path) -> No
 def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     store = SqliteOnlineStore(CONFIG, tmp_path / "file" / "below")
-    with pytest.raises(StoreUnavailableError, match="file/below/online.db"):
+    with pytest.raises(StoreUnavailableError, match=r"file/below/online\.db"):
         store.setup(["t"])
 
 
@@ -155,9 +155,7 @@ except StoreUnavailableError as error:
 """
 
 
-def test_a_file_that_may_not_grow_is_an_error_and_leaves_what_was_there(
-    store: SqliteOnlineStore, tmp_path: Path
-) -> None:
+def test_a_file_that_may_not_grow_leaves_what_was_there(store: SqliteOnlineStore, tmp_path: Path) -> None:
     store.setup(["t"])
     store.put_many("t", [encoded([(b"k0", 1, 0, b"old")])])
     result = subprocess.run([sys.executable, "-c", _WRITE_UNDER_A_LIMIT, str(tmp_path)], check=False)

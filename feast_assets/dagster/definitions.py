@@ -1,0 +1,57 @@
+"""A feature repository's Dagster definitions, all at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+
+from feast_assets.dagster.asset_decorator import build_feature_view_assets, build_feature_view_specs
+from feast_assets.dagster.jobs import apply_job, feature_view_jobs
+from feast_assets.dagster.repository import FeatureRepository
+from feast_assets.dagster.resources import FeatureStoreResource
+from feast_assets.dagster.schedules import feature_view_schedules
+from feast_assets.dagster.translator import FeastTranslator
+from feast_assets.errors import ConfigError
+
+FEATURE_STORE = "feature_store"
+
+
+def definitions_for(
+    resources: Mapping[str, Any],
+    *,
+    translator: FeastTranslator | None = None,
+    backfill_policy: dg.BackfillPolicy | None = None,
+    retry_policy: dg.RetryPolicy | None = None,
+    pool: str | None = None,
+) -> dg.Definitions:
+    """Returns the assets, jobs and schedules of a feature repository, with the resources that they use.
+
+    Nothing is created or changed by it. Combine it with definitions of your own by ``Definitions.merge``.
+
+    Args:
+        resources: among them, under ``feature_store``, the `FeatureStoreResource`, which knows where the repository is.
+        translator: says how views and sources look in Dagster.
+        backfill_policy, retry_policy, pool: of the feature views; see `feature_view_assets`.
+
+    Raises:
+        ConfigError: there is no feature store among the resources.
+    """
+    feature_store = resources.get(FEATURE_STORE)
+    if not isinstance(feature_store, FeatureStoreResource):
+        raise ConfigError(
+            f"The resources need a FeatureStoreResource under the key {FEATURE_STORE!r}; found "
+            f"{type(feature_store).__name__ if feature_store is not None else ', '.join(sorted(resources)) or 'none'}."
+        )
+    repository = FeatureRepository.load(feature_store)
+    assets = build_feature_view_assets(
+        repository, translator=translator, backfill_policy=backfill_policy, retry_policy=retry_policy, pool=pool
+    )
+    jobs = feature_view_jobs(assets)
+    return dg.Definitions(
+        assets=[*assets, *build_feature_view_specs(repository, translator=translator)],
+        jobs=[apply_job(repository.project), *jobs],
+        schedules=feature_view_schedules(jobs),
+        resources=dict(resources),
+    )

@@ -1,0 +1,146 @@
+"""Importing the modules of one directory, apart from everything else in the process."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import linecache
+import sys
+import threading
+from collections.abc import Sequence
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from pathlib import Path
+from types import CodeType, ModuleType
+from typing import Any, Self
+
+_LOADING = threading.RLock()
+_PRIVATE = "_feature_repository_"
+
+
+class RepositoryModules(MetaPathFinder):
+    """While entered, imports find the modules of a directory before all others; afterwards they are forgotten.
+
+    A file is one module, whatever names it is imported by: in a directory with an ``__init__.py`` both ``entities`` and
+    ``directory.entities``. Only one directory at a time is entered in a process; others wait.
+    """
+
+    def __init__(self, root: Path, files: Sequence[Path]):
+        self._root = root
+        self._files = {f.relative_to(root) for f in files}
+        self._package = root.name if (root / "__init__.py").is_file() and root.name.isidentifier() else ""
+        self._also = root.name if root.name.isidentifier() and not (root / root.name).exists() else ""
+        self._by_file: dict[Path, ModuleType] = {}
+        self._names: set[str] = set()
+
+    def __enter__(self) -> Self:
+        _LOADING.acquire()
+        self._path, self._modules = list(sys.path), dict(sys.modules)
+        tops = {part.parts[0].removesuffix(".py") for part in self._files} | {self._root.name}
+        for name in list(sys.modules):
+            top = name.partition(".")[0]
+            if top in tops and self.find_spec(top) is not None:
+                del sys.modules[name]
+        sys.meta_path.insert(0, self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        sys.meta_path.remove(self)
+        for name in self._names:
+            sys.modules.pop(name, None)
+        for name, module in self._modules.items():
+            sys.modules.setdefault(name, module)
+        sys.path[:] = self._path
+        _LOADING.release()
+
+    def load(self, file: Path) -> ModuleType:
+        """Returns the module of a file, importing it if no other file has."""
+        if file in self._by_file:
+            return self._by_file[file]
+        return importlib.import_module(self._name(file))
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        file = self._file(fullname)
+        if file is None:
+            return None
+        self._names.add(fullname)
+        if file.suffix != ".py":
+            spec = ModuleSpec(fullname, None, is_package=True)
+            spec.submodule_search_locations = [str(file)]
+            return spec
+        if file in self._by_file:
+            return ModuleSpec(fullname, _Again(self._by_file[file]), origin=str(file))
+        package = [str(file.parent)] if file.name == "__init__.py" else None
+        return importlib.util.spec_from_file_location(
+            fullname, file, loader=_Source(fullname, file, self._by_file), submodule_search_locations=package
+        )
+
+    def _name(self, file: Path) -> str:
+        parts = list(file.relative_to(self._root).with_suffix("").parts)
+        if self._package:
+            return ".".join([self._package, *parts])
+        return ".".join(parts) if self._may_take(parts[0]) else ".".join([_PRIVATE, *parts])
+
+    def _file(self, fullname: str) -> Path | None:
+        """Returns the file, or the directory of a package without ``__init__.py``, that a name stands for."""
+        parts = fullname.split(".")
+        if parts[0] in (self._package, _PRIVATE) or (parts[0] == self._also and self._may_take(parts[0])):
+            if len(parts) == 1:
+                return self._root / "__init__.py" if self._package == parts[0] else self._root
+            parts = parts[1:]
+        elif not self._may_take(parts[0]):
+            return None
+        place = self._root.joinpath(*parts)
+        for file in (place / "__init__.py", place.with_name(place.name + ".py")):
+            if file.is_file():
+                return file
+        prefix = Path(*parts)
+        return place if any(f.is_relative_to(prefix) for f in self._files) else None
+
+    def _may_take(self, top: str) -> bool:
+        """Says whether a name may stand for the repository's module rather than somebody else's."""
+        if top == "feast_assets" or top in sys.stdlib_module_names:
+            return False
+        if (self._root / f"{top}.py").is_file() or (self._root / top / "__init__.py").is_file():
+            return True
+        # A directory that is no package gives way to a package of that name, as it does for Python.
+        elsewhere = PathFinder.find_spec(top)
+        return elsewhere is None or elsewhere.origin is None or Path(elsewhere.origin).is_relative_to(self._root)
+
+
+class _Source(SourceFileLoader):
+    """Runs a file as it is now, without bytecode on disk."""
+
+    def __init__(self, fullname: str, file: Path, by_file: dict[Path, ModuleType]):
+        super().__init__(fullname, str(file))
+        self._file = file
+        self._by_file = by_file
+
+    def get_code(self, fullname: str) -> CodeType | None:
+        # Source lines are asked for when a definition keeps its function's text.
+        linecache.cache.pop(self.path, None)
+        return self.source_to_code(self.get_data(self.path), self.path)
+
+    def exec_module(self, module: ModuleType) -> None:
+        self._by_file[self._file] = module
+        try:
+            super().exec_module(module)
+        except BaseException:
+            del self._by_file[self._file]
+            raise
+
+
+class _Again(Loader):
+    """Gives a module that was imported under another name."""
+
+    def __init__(self, module: ModuleType):
+        self._module = module
+        self._spec: Any = module.__spec__
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        return self._module
+
+    def exec_module(self, module: ModuleType) -> None:
+        module.__spec__ = self._spec

@@ -1,0 +1,145 @@
+"""A small feature repository on disk, with every kind of view that Dagster shows."""
+
+from __future__ import annotations
+
+import shutil
+import textwrap
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+import pandas as pd
+import pytest
+
+CONFIG = """
+    project: taxi
+    registry: {registry_type: sql, path: data/registry.db}
+    online_store: {type: sqlite, path: data/online.db}
+    offline_store: {type: duckdb}
+"""
+
+DEFINITIONS = '''
+    from datetime import UTC, datetime, timedelta
+
+    from feast_assets import (
+        BatchFeatureView, Entity, FeatureView, Field, FileSource, Float64, Int64, Partitions, String, ValueType,
+        batch_feature_view,
+    )
+
+    NEW_YEAR = datetime(2024, 1, 1, tzinfo=UTC)
+
+    driver = Entity(name="driver", join_keys=["driver_id"], value_type=ValueType.INT64)
+    rides = FileSource(
+        name="rides", path="data/rides.parquet", timestamp_field="finished_at", description="Finished rides.", owner="ops@example.com"
+    )
+    vehicles = FileSource(name="vehicles", path="data/vehicles.parquet", timestamp_field="finished_at")
+    kept_totals = FileSource(name="kept_totals", path="data/kept_totals", timestamp_field="finished_at")
+
+    ride = FeatureView(
+        name="ride",
+        description="The last ride.",
+        entities=[driver],
+        source=rides,
+        ttl=timedelta(days=2),
+        schema=[
+            Field(name="fare", dtype=Float64, description="Dollars.", tags={"unit": "usd"}),
+            Field(name="minutes", dtype=Int64),
+        ],
+        partitions=Partitions("daily", start=NEW_YEAR),
+        tags={"domain": "rides", "sla": "1 day", "dagster/group": "ride features"},
+        owner="team:rides",
+    )
+
+    @batch_feature_view(
+        mode="sql",
+        entities=[driver],
+        source=rides,
+        sink_source=kept_totals,
+        offline=True,
+        schema=[Field(name="rides", dtype=Int64), Field(name="fares", dtype=Float64)],
+        partitions=Partitions("daily", start=NEW_YEAR),
+        owner="the rides people",
+    )
+    def ride_totals(rides):
+        return f"SELECT driver_id, date_trunc('day', finished_at) AS finished_at, count(*) AS rides, sum(fare) AS fares FROM {rides} GROUP BY ALL"
+
+    vehicle = FeatureView(
+        name="vehicle",
+        entities=[driver],
+        source=vehicles,
+        schema=[Field(name="plate", dtype=String)],
+        partitions=None,
+    )
+
+    hourly_ride = FeatureView(
+        name="hourly_ride",
+        entities=[driver],
+        source=rides,
+        schema=[Field(name="fare", dtype=Float64)],
+        partitions=Partitions("hourly", start=NEW_YEAR),
+    )
+
+    archived_ride = FeatureView(
+        name="archived_ride",
+        entities=[driver],
+        source=rides,
+        schema=[Field(name="fare", dtype=Float64)],
+        partitions=Partitions("daily", start=NEW_YEAR),
+        online=False,
+    )
+'''
+
+UNDATED = '''
+
+    undated_ride = FeatureView(
+        name="undated_ride", entities=[driver], source=rides, schema=[Field(name="fare", dtype=Float64)]
+    )
+'''
+
+DAYS = 40
+FIRST_RIDE = datetime(2024, 1, 1, 6, tzinfo=UTC)
+
+
+def rides() -> pd.DataFrame:
+    """Four drivers, each with a ride every 12 hours; driver 4 stopped after ten days."""
+    rows = [
+        (driver, FIRST_RIDE + timedelta(hours=12 * i, minutes=driver), driver * 100.0 + i, i % 50)
+        for driver in (1, 2, 3, 4)
+        for i in range(DAYS * 2 if driver < 4 else 20)
+    ]
+    frame = pd.DataFrame(rows, columns=["driver_id", "finished_at", "fare", "minutes"])
+    return frame.astype({"finished_at": "datetime64[us, UTC]"})
+
+
+@pytest.fixture
+def write_repository(tmp_path: Path) -> Callable[..., Path]:
+    """Writes the repository, with further definitions at the end, and returns its directory."""
+
+    def write(more: str = "", config: str = CONFIG) -> Path:
+        root = tmp_path / "taxi_repo"
+        (root / "data").mkdir(parents=True, exist_ok=True)
+        (root / "feature_store.yaml").write_text(textwrap.dedent(config))
+        (root / "taxi_features.py").write_text(textwrap.dedent(DEFINITIONS) + textwrap.dedent(more))
+        rides().to_parquet(root / "data" / "rides.parquet", index=False)
+        vehicles = pd.DataFrame(
+            {"driver_id": [1, 2, 3], "plate": ["A1", "B2", "C3"], "finished_at": pd.to_datetime(["2020-01-01"] * 3, utc=True)}
+        )
+        vehicles.astype({"finished_at": "datetime64[us, UTC]"}).to_parquet(root / "data" / "vehicles.parquet", index=False)
+        return root
+
+    return write
+
+
+@pytest.fixture
+def repository_root(write_repository: Callable[..., Path]) -> Path:
+    """The small repository, not applied."""
+    return write_repository()
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    """A Dagster instance in memory."""
+    with dg.DagsterInstance.ephemeral() as made:
+        yield made
+    shutil.rmtree(tmp_path / "storage", ignore_errors=True)
