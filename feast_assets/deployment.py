@@ -13,6 +13,7 @@ from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.errors import DefinitionError
 from feast_assets.offline_stores.base import ALWAYS, OfflineStore, computation_of, history_of
 from feast_assets.online_stores.base import OnlineStore
+from feast_assets.online_stores.keys import check_key_type
 from feast_assets.registry.base import Changes, Registry
 from feast_assets.registry.diff import RegistryDiff, diff
 from feast_assets.registry.inference import changes, prepare
@@ -77,6 +78,7 @@ class Deployment:
             earliest_of=self._earliest,
             partial=not whole,
         )
+        _check_key_types(prepared)
         changed = changes(prepared, snapshot, partial=not whole, objects_to_delete=objects_to_delete)
         return self._plan(snapshot, changed)
 
@@ -139,6 +141,13 @@ class Deployment:
 
         history = computation_of(view) if isinstance(view, BatchFeatureView) and view.keeps_result else history_of(view)
         return self.offline_store.statistics(history, [ALWAYS])[0].oldest_event
+
+
+def _check_key_types(objects: Iterable[Definition]) -> None:
+    for view in objects:
+        if isinstance(view, FeatureView) and view.online:
+            for field in view.entity_columns:
+                check_key_type(field.name, field.dtype)
 
 
 def _keys(view: FeatureView) -> list[tuple[str, str]]:

@@ -24,7 +24,7 @@ from feast_assets.definitions.project import Project
 from feast_assets.definitions.saved_dataset import SavedDataset, SavedDatasetStorage
 from feast_assets.definitions.spec import as_utc
 from feast_assets.definitions.view import BaseFeatureView
-from feast_assets.errors import ConfigError, InputError, ProjectObjectNotFoundException
+from feast_assets.errors import ConfigError, InputError, ProjectObjectNotFoundException, UnknownRowSchemaError
 from feast_assets.registry.cache import SnapshotCache
 from feast_assets.registry.snapshot import RegistrySnapshot
 from feast_assets.user_functions import UserFunctions
@@ -139,8 +139,8 @@ class FeatureStore:
         Args:
             objects: one or more; sources of views come along by themselves.
             objects_to_delete: removed if ``partial`` is false.
-            partial: whether ``objects_to_delete`` is left alone, as in Feast. What is registered and named in neither stays;
-                `apply_repository` removes what the repository no longer declares.
+            partial: whether ``objects_to_delete`` is left alone, as in Feast. What is registered and named in neither
+                stays; `apply_repository` removes what the repository no longer declares.
             skip_feature_view_validation, no_promote: accepted for Feast's sake; without effect.
 
         Raises:
@@ -294,7 +294,11 @@ class FeatureStore:
         Returns:
             one row per row given, in that order. A value is null where there is none, with a status that says why.
         """
-        return self._online_plan(features, full_feature_names).read(self.online_store, entity_rows)
+        try:
+            return self._online_plan(features, full_feature_names).read(self.online_store, entity_rows)
+        except UnknownRowSchemaError:  # written under a newer revision than the cached one
+            self.refresh_registry()
+            return self._online_plan(features, full_feature_names).read(self.online_store, entity_rows)
 
     async def get_online_features_async(
         self,
@@ -304,7 +308,11 @@ class FeatureStore:
         include_feature_view_version_metadata: bool = False,
     ) -> OnlineResponse:
         """As `get_online_features`, without blocking the event loop."""
-        return await self._online_plan(features, full_feature_names).read_async(self.online_store, entity_rows)
+        try:
+            return await self._online_plan(features, full_feature_names).read_async(self.online_store, entity_rows)
+        except UnknownRowSchemaError:
+            self.refresh_registry()
+            return await self._online_plan(features, full_feature_names).read_async(self.online_store, entity_rows)
 
     def _online_plan(self, features: Features, full_feature_names: bool) -> OnlinePlan:
         snapshot = self._cache.get()

@@ -1,8 +1,8 @@
 """Loading a feature repository: every definition at the top level of its Python files.
 
 Modules of a repository are imported under their ordinary names, but only for as long as loading takes: afterwards
-``sys.modules`` and ``sys.path`` are what they were, so two repositories with equal module names in one process never see
-each other's, and loading again sees changed files. Functions must therefore not import modules of the repository when
+``sys.modules`` and ``sys.path`` are what they were, so two repositories with equal module names in one process never
+see each other's, and loading again sees changed files. Functions must therefore not import modules of the repository when
 they are called; import them at the top of the file.
 """
 
@@ -55,8 +55,8 @@ def load_repository(repo_path: Path) -> RepoContents:
     """Imports the Python files of a feature repository and returns the definitions at their top level.
 
     All files below the path count, but ``__init__.py`` (which is run where a package is imported), what
-    ``.feastignore`` names by globs, ``.git``, ``.venv`` and caches. A file is never run as a script. An object that several files
-    import counts once; copies of a view that stand for a projection of it do not count.
+    ``.feastignore`` names by globs, ``.git``, ``.venv`` and caches. A file is never run as a script. An object that
+    several files import counts once; copies of a view that stand for a projection of it do not count.
 
     Raises:
         RepositoryError: there is no such directory, or a file does not import; names file, line and error.

@@ -6,56 +6,22 @@ import base64
 import decimal
 import json
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from feast_assets.cli.moments import parse_moment
 from feast_assets.errors import InputError
 
 if TYPE_CHECKING:
-    from feast_assets.definitions.projection import FeatureViewProjection
-    from feast_assets.registry.snapshot import RegistrySnapshot
+    from feast_assets.retrieval.request import FeatureRequest
     from feast_assets.types import FeastType
 
 
-def request_column_types(
-    snapshot: RegistrySnapshot, features: list[str] | None, service: str | None
-) -> dict[str, FeastType]:
-    """Returns name -> type of the join keys (as the request names them) and request fields of what is asked for.
-
-    Raises:
-        FeastObjectNotFoundException: a view or the service is not registered.
-    """
-    if service is not None:
-        projections = snapshot.feature_service(service).feature_view_projections
-        views = [(p.name, dict(p.join_key_map)) for p in projections]
-    else:
-        views = [(reference.partition(":")[0].partition("@")[0], {}) for reference in features or []]
-    types: dict[str, FeastType] = {}
-    for name, join_key_map in views:
-        types.update(_types_of_view(snapshot, name, join_key_map))
-    return types
-
-
-def _types_of_view(snapshot: RegistrySnapshot, name: str, join_key_map: Mapping[str, str]) -> dict[str, FeastType]:
-    from feast_assets.definitions.feature_view import FeatureView
-    from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
-
-    view = snapshot.view(name)
-    types: dict[str, FeastType] = {}
-    if isinstance(view, FeatureView):
-        types.update({join_key_map.get(f.name, f.name): f.dtype for f in view.entity_columns})
-        # Feast takes an entity's name for its join key, too.
-        for entity_name in view.entities:
-            entity = snapshot.entity(entity_name)
-            if entity.join_key in types:
-                types.setdefault(entity.name, types[entity.join_key])
-    elif isinstance(view, OnDemandFeatureView):
-        sources: Iterable[FeatureViewProjection] = view.source_projections
-        for source in sources:
-            types.update(_types_of_view(snapshot, source.name, source.join_key_map))
-        types.update({f.name: f.dtype for f in view.request_fields})
-    return types
+def row_types(request: FeatureRequest) -> dict[str, FeastType]:
+    """Returns name -> type of what entity rows hold for a request: join keys, request fields, and names of entities,
+    which may stand for their join keys."""
+    types = {name: column.dtype for name, column in (*request.join_keys.items(), *request.request_fields.items())}
+    return {**{e: types[key] for e, key in request.entity_columns.items() if key in types}, **types}
 
 
 def value_from_text(text: str, feast_type: FeastType | None, name: str) -> Any:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from feast_assets.cli.column_types import request_column_types
+from feast_assets.cli.column_types import row_types
 from feast_assets.cli.moments import moment_callback, parse_moment
 from feast_assets.cli.online import check_choice, features_option, full_names_option
 from feast_assets.cli.output import print_json
@@ -68,23 +68,38 @@ def get_historical_features(
         -d '[{"driver_id": 1001, "event_timestamp": "2026-01-31T12:00:00"}]'
     """
     check_choice(features, service)
-    if sum((bool(dataframe), bool(entity_df), bool(start_date or end_date))) != 1:
+    if [dataframe is not None, entity_df is not None, bool(start_date or end_date)].count(True) != 1:
         raise click.UsageError("Give entity rows by -d or by --entity-df, or else --start-date and/or --end-date.")
     store = session.store()
+    wanted = store.get_feature_service(service) if service else list(features)
+    from feast_assets.retrieval.references import resolve
+
+    request = resolve(store.snapshot(), wanted, full_feature_names=full_feature_names)
+    types = row_types(request)
     rows = None
-    if dataframe or entity_df:
-        types = request_column_types(store.snapshot(), list(features), service)
-        rows = _rows_of_json(dataframe, types) if dataframe else _rows_of_file(entity_df, types)  # type: ignore[arg-type]
+    if dataframe is not None:
+        rows = _rows_of_json(dataframe, types)
+    elif entity_df is not None:
+        rows = _rows_of_file(entity_df, types)
     job = store.get_historical_features(
         entity_df=rows,
-        features=store.get_feature_service(service) if service else list(features),
+        features=wanted,
         full_feature_names=full_feature_names,
         start_date=start_date,
         end_date=end_date,
     )
-    from feast_assets.types.json import to_json_value
+    print_json(_records(job.to_arrow(), {output.name: output.field.dtype for output in request.outputs}))
 
-    print_json([to_json_value(record) for record in job.to_arrow().to_pylist(maps_as_pydicts="strict")])
+
+def _records(table: pa.Table, types: dict[str, FeastType]) -> list[dict[str, Any]]:
+    from feast_assets.types.json import to_json_values
+    from feast_assets.types.python import to_python_values
+
+    columns = [
+        to_json_values(to_python_values(column, types[name]) if name in types else column.to_pylist())
+        for name, column in zip(table.column_names, table.columns, strict=True)
+    ]
+    return [dict(zip(table.column_names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 def _rows_of_json(text: str, types: dict[str, FeastType]) -> pa.Table:

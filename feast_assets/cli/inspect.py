@@ -17,6 +17,7 @@ _SECRET_KEY = re.compile(r"password|passphrase|secret|token|private_key|api_key|
 _URL_PASSWORD = re.compile(r"(://[^:/@\s]*):[^@\s]*@")
 _LISTED_SECRET = re.compile(r"\b(password|secret|token)=[^,&;\s]*", re.IGNORECASE)
 _MASK = "**********"
+_SECTIONS = ("registry", "online_store", "offline_store")
 
 
 @click.command("registry-dump")
@@ -63,7 +64,12 @@ def configuration(session: Session) -> None:
     """
     from feast_assets.cli.yaml_text import yaml_text
 
-    click.echo(yaml_text(masked(session.config().model_dump(mode="json"))))
+    config = session.config()
+    shown = config.model_dump(mode="json", exclude={f"{name}_section" for name in _SECTIONS} | {"repo_path"})
+    for name in _SECTIONS:
+        settings = getattr(config, name)
+        shown[name] = None if settings is None else settings.model_dump(mode="json")
+    click.echo(yaml_text(masked(shown)))
 
 
 @click.command()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from feast_assets.cli.column_types import request_column_types, value_from_text
+from feast_assets.cli.column_types import row_types, value_from_text
 from feast_assets.cli.output import print_json
 from feast_assets.cli.session import Session, pass_session
 
@@ -56,11 +56,12 @@ def get_online_features(
     check_choice(features, service)
     pairs = [_split(pair) for pair in entities]
     store = session.store()
-    types = request_column_types(store.snapshot(), list(features), service)
+    wanted = store.get_feature_service(service) if service else list(features)
+    from feast_assets.retrieval.references import resolve
+
+    types = row_types(resolve(store.snapshot(), wanted))
     response = store.get_online_features(
-        features=store.get_feature_service(service) if service else list(features),
-        entity_rows=_columns(pairs, types),
-        full_feature_names=full_feature_names,
+        features=wanted, entity_rows=_columns(pairs, types), full_feature_names=full_feature_names
     )
     from feast_assets.types.json import to_json_values
 

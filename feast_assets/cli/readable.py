@@ -13,9 +13,14 @@ if TYPE_CHECKING:
 
 def readable_definition(definition: Definition) -> dict[str, Any]:
     """Returns a definition as plain data: what is not empty, and when it was applied (ISO 8601, UTC)."""
+    from feast_assets.definitions.entity import DUMMY_JOIN_KEY
     from feast_assets.types.json import iso_text
 
     data: dict[str, Any] = readable_spec(definition)
+    if data.get("join_keys") == [DUMMY_JOIN_KEY]:
+        # How a view without entities is kept is nobody's business.
+        for name in ("entities", "join_keys", "entity_columns"):
+            data.pop(name, None)
     for name in ("created_timestamp", "last_updated_timestamp"):
         moment = getattr(definition, name)
         if moment is not None:

@@ -101,8 +101,8 @@ class Materialization:
     def _windows_between(self, whole: Window, ledger: Mapping[Window, LedgerEntry]) -> list[Window]:
         """Returns the grid's windows in ``whole``, cut to it.
 
-        Where that is very many, what lies before the first and after the last row, now or when last materialized, counts
-        as one window each; so neither a start long ago nor an end in the far future costs anything.
+        Where that is very many, what lies before the first and after the last row, now or when last materialized,
+        counts as one window each; so neither a start long ago nor an end in the far future costs anything.
         """
         if self.view.partitions is None:
             return [ALWAYS]

@@ -165,7 +165,8 @@ class _Preparation:
             other = stored.get(source.name.lower(), source.name)
             if other != source.name:
                 raise DataSourceRepeatNamesException(
-                    f"Data source {source.name!r} has the name of {other!r} in the registry but for letter case; rename."
+                    f"Data source {source.name!r} is named like {other!r} in the registry, but for letter case; "
+                    "rename one of them."
                 )
 
     def _declared_project(self, description: str) -> Project:
@@ -213,8 +214,8 @@ class _Preparation:
             entity = self._entity(name, what)
             if entity.join_key != join_key:
                 raise DefinitionError(
-                    f"{what} was declared with an entity {name!r} whose join key is {join_key!r}, but the entity of that "
-                    f"name has {entity.join_key!r}; declare the view with the Entity object that is applied."
+                    f"{what} was declared with an entity {name!r} whose join key is {join_key!r}, but the entity of "
+                    f"that name has {entity.join_key!r}; declare the view with the Entity object that is applied."
                 )
 
     def _entity(self, name: str, what: str) -> Entity:

@@ -283,9 +283,7 @@ class RegistryConformance:
         assert [r.number for r in registry.revisions()] == list(range(1, 25))
         registry.close()
 
-    def test_processes_that_read_then_apply_never_overwrite_each_other(
-        self, registry_factory: RegistryFactory
-    ) -> None:
+    def test_processes_that_read_then_apply_never_overwrite_each_other(self, registry_factory: RegistryFactory) -> None:
         _in_processes(_increment_carefully, [(registry_factory, 10)] * 2)
         registry = registry_factory("shop")
         assert registry.snapshot().entity("counter").description == "20"

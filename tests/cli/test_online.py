@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
@@ -83,12 +84,10 @@ def test_wrong_usage(run, arguments, message) -> None:
 
 def test_a_text_key_stays_text(run, repo: Path) -> None:
     definitions = repo / "feature_definitions.py"
-    import pyarrow as pa
-
-    data = repo / "data" / "driver_stats.parquet"
-    table = parquet.read_table(data)
-    table = table.set_column(1, "driver_id", pa.array([f"00{d}" for d in table["driver_id"].to_pylist()]))
-    parquet.write_table(table, data)
+    for file in (repo / "data").glob("*.parquet"):
+        table = parquet.read_table(file)
+        keys = pa.array([f"00{d}" for d in table["driver_id"].to_pylist()], pa.string())
+        parquet.write_table(table.set_column(table.column_names.index("driver_id"), "driver_id", keys), file)
     definitions.write_text(definitions.read_text().replace("ValueType.INT64", "ValueType.STRING"))
     run("-c", str(repo), "apply")
     run("-c", str(repo), "materialize", "--disable-event-timestamp")

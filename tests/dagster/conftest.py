@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import textwrap
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -11,6 +10,8 @@ from pathlib import Path
 import dagster as dg
 import pandas as pd
 import pytest
+
+from feast_assets import FeatureStore
 
 CONFIG = """
     project: taxi
@@ -41,7 +42,7 @@ DEFINITIONS = '''
         description="The last ride.",
         entities=[driver],
         source=rides,
-        ttl=timedelta(days=2),
+        ttl=timedelta(0),
         schema=[
             Field(name="fare", dtype=Float64, description="Dollars.", tags={"unit": "usd"}),
             Field(name="minutes", dtype=Int64),
@@ -138,8 +139,14 @@ def repository_root(write_repository: Callable[..., Path]) -> Path:
 
 
 @pytest.fixture
-def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+def applied_root(repository_root: Path) -> Path:
+    """The small repository, applied."""
+    FeatureStore(repository_root).apply_repository()
+    return repository_root
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
     """A Dagster instance in memory."""
     with dg.DagsterInstance.ephemeral() as made:
         yield made
-    shutil.rmtree(tmp_path / "storage", ignore_errors=True)

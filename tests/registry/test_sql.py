@@ -1,0 +1,347 @@
+"""What is particular to the SQL registry: its database, what is wrong with it, and what a kill leaves."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from feast_assets.errors import ConfigError, StoreUnavailableError
+from feast_assets.registry.base import Changes
+from feast_assets.registry.sql import SqlRegistry
+from feast_assets.registry.sql_config import SqlRegistryConfig
+from feast_assets.testing.registry import _commit_entities, _in_processes, commit, entity, view
+
+
+def sqlite(root: Path, path: str = "registry.db") -> SqlRegistry:
+    return SqlRegistry(SqlRegistryConfig(path=path), root, "shop")
+
+
+def test_reading_creates_no_file(tmp_path: Path) -> None:
+    registry = sqlite(tmp_path, "data/registry.db")
+    assert registry.snapshot().objects() == []
+    registry.teardown()
+    registry.forget("trips")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("path", ["data/r.db", "sqlite:///data/r.db"])
+def test_a_relative_path_starts_at_the_root(tmp_path: Path, path: str) -> None:
+    commit(sqlite(tmp_path, path), entity("driver"))
+    assert (tmp_path / "data" / "r.db").is_file()
+
+
+def test_an_absolute_path_is_taken_as_it_is(tmp_path: Path) -> None:
+    commit(sqlite(tmp_path / "root", f"sqlite:///{tmp_path}/there.db"), entity("driver"))
+    assert (tmp_path / "there.db").is_file()
+
+
+def test_a_path_with_url_characters_is_one_file(tmp_path: Path) -> None:
+    commit(sqlite(tmp_path, "a b?mode=memory#%41.db"), entity("driver"))
+    assert [p.name for p in tmp_path.iterdir() if p.suffix == ".db"] == ["a b?mode=memory#%41.db"]
+
+
+@pytest.mark.parametrize("of", ["sqlite", "postgres"])
+def test_two_processes_may_use_a_database_for_the_first_time_at_once(
+    tmp_path: Path, of: str, request: pytest.FixtureRequest
+) -> None:
+    path = "registry.db" if of == "sqlite" else request.getfixturevalue("postgres_url")
+    factory = partial(SqlRegistry, SqlRegistryConfig(path=path), tmp_path)
+    _in_processes(_commit_entities, [(factory, worker, 1) for worker in range(4)])
+    registry = factory("shop")
+    assert len(registry.snapshot().entities) == 4
+    registry.close()
+
+
+# --- files that are no registry
+
+
+def test_a_file_that_is_no_database_is_named_with_the_way_out(tmp_path: Path) -> None:
+    (tmp_path / "registry.db").write_bytes(b"\n\x1b\n\x06driver\x12\x11driver entity of a Feast registry" * 9)
+    registry = sqlite(tmp_path)
+    for use in (registry.revision, registry.snapshot, partial(commit, registry, entity("driver"))):
+        with pytest.raises(ConfigError, match=r"registry\.db is not a registry.*Feast's own.*another path"):
+            use()
+    assert (tmp_path / "registry.db").read_bytes().startswith(b"\n\x1b")
+
+
+@pytest.mark.parametrize(
+    ("table", "what"), [("feast_metadata", "a registry that Feast wrote"), ("t", "another database")]
+)
+def test_a_database_of_something_else_is_refused_and_left_alone(tmp_path: Path, table: str, what: str) -> None:
+    connection = sqlite3.connect(tmp_path / "registry.db")
+    connection.execute(f"CREATE TABLE {table} (a)")
+    connection.commit()
+    connection.close()
+    before = (tmp_path / "registry.db").read_bytes()
+    registry = sqlite(tmp_path)
+    for use in (registry.revision, partial(commit, registry, entity("driver"))):
+        with pytest.raises(ConfigError, match=what):
+            use()
+    assert (tmp_path / "registry.db").read_bytes() == before
+
+
+def test_an_empty_file_is_an_empty_registry(tmp_path: Path) -> None:
+    (tmp_path / "registry.db").touch()
+    registry = sqlite(tmp_path)
+    assert registry.revision() == 0
+    assert commit(registry, entity("driver")) == 1
+
+
+def test_a_registry_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+    commit(sqlite(tmp_path), entity("driver"))
+    connection = sqlite3.connect(tmp_path / "registry.db")
+    connection.execute("UPDATE feast_assets_meta SET value = '99'")
+    connection.commit()
+    connection.close()
+    with pytest.raises(ConfigError, match="schema version 99"):
+        sqlite(tmp_path).snapshot()
+
+
+def test_a_directory_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "registry.db").mkdir()
+    with pytest.raises(ConfigError, match="is a directory"):
+        sqlite(tmp_path).snapshot()
+    with pytest.raises(ConfigError, match="is a directory"):
+        commit(sqlite(tmp_path), entity("driver"))
+
+
+def test_a_file_where_the_directory_should_be_is_unavailable(tmp_path: Path) -> None:
+    (tmp_path / "data").touch()
+    with pytest.raises(StoreUnavailableError, match="directory"):
+        commit(sqlite(tmp_path, "data/registry.db"), entity("driver"))
+
+
+def test_a_damaged_file_is_unavailable(tmp_path: Path) -> None:
+    registry = sqlite(tmp_path)
+    commit(registry, *(entity(f"e{i}") for i in range(200)))
+    connection = sqlite3.connect(tmp_path / "registry.db")
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    content = bytearray((tmp_path / "registry.db").read_bytes())
+    content[4096:] = b"\xff" * (len(content) - 4096)
+    (tmp_path / "registry.db").write_bytes(content)
+    with pytest.raises(StoreUnavailableError, match=r"registry\.db cannot be used"):
+        sqlite(tmp_path).snapshot()
+
+
+def test_a_registry_that_somebody_keeps_locked_is_unavailable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("feast_assets.registry.sql_database._BUSY_SECONDS", 0.05)
+    registry = sqlite(tmp_path)
+    commit(registry, entity("driver"))
+    holder = sqlite3.connect(tmp_path / "registry.db", isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StoreUnavailableError, match="locked"):
+        commit(registry, entity("rider"))
+    assert registry.snapshot().entity("driver").name == "driver", "readers wait for nobody"
+    holder.execute("ROLLBACK")
+    holder.close()
+    assert commit(registry, entity("rider")) == 2
+
+
+def test_a_registry_that_was_removed_is_made_again(tmp_path: Path) -> None:
+    registry = sqlite(tmp_path)
+    commit(registry, entity("driver"))
+    for file in tmp_path.iterdir():
+        file.unlink()
+    assert registry.revision() == 0
+    assert commit(registry, entity("driver")) == 1
+
+
+# --- servers
+
+
+def test_a_server_that_is_not_there_is_unavailable_and_its_password_unsaid(tmp_path: Path) -> None:
+    config = SqlRegistryConfig(path="postgresql://ann:s3cret-word@127.0.0.1:1/features?connect_timeout=2")
+    registry = SqlRegistry(config, tmp_path, "shop")
+    for use in (registry.revision, partial(commit, registry, entity("driver"))):
+        with pytest.raises(StoreUnavailableError, match=r"postgresql://ann:\*\*\*@127\.0\.0\.1:1/features") as failed:
+            use()
+        assert "s3cret-word" not in str(failed.value)
+    assert "s3cret-word" not in repr(registry) + repr(config) + str(config)
+
+
+def test_a_database_that_is_not_there_is_unavailable(tmp_path: Path, postgres_server: str) -> None:
+    registry = SqlRegistry(SqlRegistryConfig(path=f"{postgres_server}/nowhere"), tmp_path, "shop")
+    with pytest.raises(StoreUnavailableError, match='database "nowhere" does not exist') as failed:
+        registry.snapshot()
+    assert "s3cret-word" not in str(failed.value)
+
+
+def test_tables_of_others_on_a_server_do_not_disturb(tmp_path: Path, postgres_url: str) -> None:
+    import psycopg
+
+    with psycopg.connect(postgres_url) as connection:
+        connection.execute("CREATE TABLE feast_metadata (a int)")
+    registry = SqlRegistry(SqlRegistryConfig(path=postgres_url), tmp_path, "shop")
+    assert registry.revision() == 0
+    assert commit(registry, entity("driver")) == 1
+    registry.close()
+
+
+def test_a_server_that_comes_back_is_used_again(tmp_path: Path, postgres_url: str, postgres_server: str) -> None:
+    import psycopg
+
+    registry = SqlRegistry(SqlRegistryConfig(path=postgres_url), tmp_path, "shop")
+    commit(registry, entity("driver"))
+    with psycopg.connect(f"{postgres_server}/postgres", autocommit=True) as admin:
+        admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname LIKE 't%'")
+    assert registry.revision() == 1
+    registry.close()
+
+
+@pytest.mark.parametrize("of", ["sqlite", "postgres"])
+def test_a_handle_works_on_both_sides_of_a_fork(tmp_path: Path, of: str, request: pytest.FixtureRequest) -> None:
+    path = "registry.db" if of == "sqlite" else request.getfixturevalue("postgres_url")
+    registry = SqlRegistry(SqlRegistryConfig(path=path), tmp_path, "shop")
+    commit(registry, entity("before"))
+    child = os.fork()
+    if child == 0:
+        ok = commit(registry, entity("child")) == 2
+        registry.close()
+        os._exit(0 if ok else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert commit(registry, entity("parent")) == 3
+    assert [e.name for e in registry.snapshot().entities] == ["before", "child", "parent"]
+    registry.close()
+
+
+# --- a kill in the middle
+
+_KILLED = """
+import os, signal, sys
+from pathlib import Path
+from sqlalchemy import event
+from feast_assets.registry.base import Changes
+from feast_assets.registry.sql import SqlRegistry
+from feast_assets.registry.sql_config import SqlRegistryConfig
+from feast_assets.testing.registry import entity
+
+path, root, at = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
+registry = SqlRegistry(SqlRegistryConfig(path=path), root, "shop")
+registry.revision()
+engine = registry._database._connected()
+count = 0
+
+def die(*_):
+    global count
+    count += 1
+    if count == at:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+event.listen(engine, "after_cursor_execute", die)
+event.listen(engine, "commit", die)
+registry.commit(Changes([entity("driver", "changed"), entity("new")], [("entity", "gone")]))
+"""
+
+
+@pytest.mark.parametrize("of", ["sqlite", "postgres"])
+def test_a_kill_in_the_middle_of_a_commit_leaves_the_revision_before(
+    tmp_path: Path, of: str, request: pytest.FixtureRequest
+) -> None:
+    path = "registry.db" if of == "sqlite" else request.getfixturevalue("postgres_url")
+    registry = SqlRegistry(SqlRegistryConfig(path=path), tmp_path, "shop")
+    commit(registry, entity("driver"), entity("gone"))
+    before = registry.snapshot().objects()
+    killed = 0
+    for at in (4, 7, 10, 13):
+        done = subprocess.run([sys.executable, "-c", _KILLED, path, str(tmp_path), str(at)], check=False)
+        if done.returncode != -signal.SIGKILL:
+            break
+        killed += 1
+        assert registry.revision() == 1
+        assert registry.snapshot().objects() == before
+    assert killed >= 2
+    registry.commit(Changes([entity("driver", "after")]))
+    assert registry.snapshot().entity("driver").description == "after"
+    registry.close()
+
+
+# --- against a model
+
+_NAMES = st.sampled_from(["a", "b", "c"])
+_UPSERT = st.tuples(_NAMES, st.sampled_from(["x", "y", "z"]))
+_COMMIT = st.tuples(st.lists(_UPSERT, max_size=3, unique_by=lambda u: u[0]), st.lists(_NAMES, max_size=2))
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(commits=st.lists(_COMMIT, max_size=8))
+def test_every_revision_reads_as_a_model_says(
+    tmp_path_factory: pytest.TempPathFactory, commits: list[tuple[list[tuple[str, str]], list[str]]]
+) -> None:
+    registry = sqlite(tmp_path_factory.mktemp("model"))
+    states: list[dict[str, str]] = [{}]
+    for upserts, deletes in commits:
+        changes = Changes([entity(n, d) for n, d in upserts], [("entity", n) for n in deletes])
+        after = {n: d for n, d in states[-1].items() if n not in deletes} | dict(upserts)
+        before = len(states) - 1
+        if after != states[-1]:
+            states.append(after)
+        assert registry.commit(changes, based_on=before) == len(states) - 1
+    assert registry.revision() == len(states) - 1
+    for number, state in enumerate(states):
+        found = registry.snapshot(number)
+        assert {e.name: e.description for e in found.entities} == state
+    for earlier, later in zip(registry.revisions(), registry.revisions()[1:], strict=False):
+        assert later.number == earlier.number + 1
+
+
+# --- settings
+
+
+@pytest.mark.parametrize("path", ["s3://bucket/registry.db", "gs://b/r", "hdfs://x/y", "mysql://h/d", "az://c/f"])
+def test_places_that_are_not_supported_are_named(path: str) -> None:
+    with pytest.raises(ValidationError, match=f"registries at {path.partition(':')[0]}:// are not supported"):
+        SqlRegistryConfig(path=path)
+
+
+@pytest.mark.parametrize("path", ["", " ", "sqlite://", "sqlite:///:memory:", "postgresql://"])
+def test_paths_that_name_nothing_lasting_are_refused(path: str) -> None:
+    with pytest.raises(ValidationError):
+        SqlRegistryConfig(path=path)
+
+
+def test_settings_of_feast_that_are_off_are_accepted_and_others_refused() -> None:
+    SqlRegistryConfig(path="a.db", sqlalchemy_config_kwargs={"echo": False}, purge_feast_metadata=False)
+    with pytest.raises(ValidationError, match="read_path"):
+        SqlRegistryConfig(path="a.db", read_path="b.db")
+
+
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        ("data/registry.db", "data/registry.db"),
+        ("postgresql://ann:pw@h:5432/d", "postgresql://ann:***@h:5432/d"),
+        ("postgresql://ann:p%40w@h/d?sslpassword=x&sslmode=require", "postgresql://ann:***@h/d?sslpassword=***&sslmode=require"),
+        ("postgresql://h/d?password=pw", "postgresql://h/d?password=***"),
+        ("postgresql://ann@h/d", "postgresql://ann@h/d"),
+    ],
+)
+def test_passwords_are_never_shown(path: str, shown: str) -> None:
+    config = SqlRegistryConfig(path=path)
+    assert config.display_path == shown
+    assert shown in repr(config)
+
+
+def test_a_definition_is_not_read_before_it_is_asked_for(tmp_path: Path) -> None:
+    registry = sqlite(tmp_path)
+    commit(registry, entity("driver"), view("trips"))
+    connection = sqlite3.connect(tmp_path / "registry.db")
+    connection.execute("""UPDATE feast_assets_objects SET spec = '{"kind":"Unknown"}' WHERE object_type = 'feature view'""")
+    connection.commit()
+    connection.close()
+    snapshot = registry.snapshot()
+    assert snapshot.entity("driver") == entity("driver")
+    with pytest.raises(ValueError, match="unknown kind 'Unknown'"):
+        snapshot.feature_view("trips")
