@@ -12,6 +12,8 @@ PYTHON ?= $(shell for python in python3 python3.12 python3.11 python3.13; do \
 PYTEST ?= -n auto --dist worksteal
 PORT ?= 3000
 
+# Debian keeps initdb and postgres where no shell looks.
+export PATH := $(PATH):$(lastword $(sort $(wildcard /usr/lib/postgresql/*/bin)))
 export DAGSTER_HOME := $(CURDIR)/.dagster_home
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 

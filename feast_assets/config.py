@@ -165,7 +165,7 @@ class RepoConfig(BaseModel):
         """Returns a section as the backend's own model."""
         if isinstance(section, BaseModel):
             return section
-        values = {backends.key: section} if isinstance(section, str) else dict(section)
+        values = {backends.key: section} if isinstance(section, str) else {str(k): v for k, v in section.items()}
         if backends.key not in values:
             raise ConfigError(
                 f"{self._origin}: {backends.section} has no {backends.key!r}. Known: {', '.join(backends.types())}."

@@ -2,8 +2,8 @@
 
 Modules of a repository are imported under their ordinary names, but only for as long as loading takes: afterwards
 ``sys.modules`` and ``sys.path`` are what they were, so two repositories with equal module names in one process never
-see each other's, and loading again sees changed files. Functions must therefore not import modules of the repository when
-they are called; import them at the top of the file.
+see each other's, and loading again sees changed files. Functions must therefore not import modules of the repository
+when they are called; import them at the top of the file.
 """
 
 from __future__ import annotations

@@ -31,12 +31,13 @@ class RepositoryModules(MetaPathFinder):
         self._package = root.name if (root / "__init__.py").is_file() and root.name.isidentifier() else ""
         self._also = root.name if root.name.isidentifier() and not (root / root.name).exists() else ""
         self._by_file: dict[Path, ModuleType] = {}
+        self._odd: dict[str, Path] = {}
         self._names: set[str] = set()
 
     def __enter__(self) -> Self:
         _LOADING.acquire()
         self._path, self._modules = list(sys.path), dict(sys.modules)
-        tops = {part.parts[0].removesuffix(".py") for part in self._files} | {self._root.name}
+        tops = {entry.name.removesuffix(".py") for entry in self._root.iterdir()} | {self._root.name}
         for name in list(sys.modules):
             top = name.partition(".")[0]
             if top in tops and self.find_spec(top) is not None:
@@ -79,12 +80,18 @@ class RepositoryModules(MetaPathFinder):
 
     def _name(self, file: Path) -> str:
         parts = list(file.relative_to(self._root).with_suffix("").parts)
+        if any("." in part for part in parts):
+            name = f"{_PRIVATE}.{'_'.join(parts).replace('.', '_')}"
+            self._odd[name] = file
+            return name
         if self._package:
             return ".".join([self._package, *parts])
         return ".".join(parts) if self._may_take(parts[0]) else ".".join([_PRIVATE, *parts])
 
     def _file(self, fullname: str) -> Path | None:
         """Returns the file, or the directory of a package without ``__init__.py``, that a name stands for."""
+        if fullname in self._odd:
+            return self._odd[fullname]
         parts = fullname.split(".")
         if parts[0] in (self._package, _PRIVATE) or (parts[0] == self._also and self._may_take(parts[0])):
             if len(parts) == 1:

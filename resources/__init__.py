@@ -1,4 +1,4 @@
-"""One set of resources for each deployment; the environment variable FEAST_ASSETS_DEPLOYMENT says which, "local" if unset."""
+"""One set of resources for each deployment; FEAST_ASSETS_DEPLOYMENT in the environment says which, or "local"."""
 
 import importlib
 import os

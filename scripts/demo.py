@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -55,7 +56,7 @@ def main() -> None:
     with _step("3. Materialize January 2013, as Dagster runs"):
         materialize()
     service = store.get_feature_service("departure_delay")
-    with _step("4. Make a training set: January's flights, as they looked an hour before they should have left"):
+    with _step("4. Make a training set: January's flights, an hour before departure"):
         show_training_set(training_set(store, service))
     with _step("5. Read online what a model needs for one request"):
         show_online(store, service)
@@ -64,18 +65,33 @@ def main() -> None:
 
 
 def materialize() -> None:
-    """Materializes every feature view for the days of January, and shows what each asset did."""
-    # Dagster takes a second to import; only this step needs it.
+    """Materializes every feature view, the partitioned ones for the days of January, and shows what was done."""
+    # Dagster takes a while to import; only this step needs it.
     import dagster as dg
 
     sys.path.insert(0, str(ROOT))
     from definitions import defs
 
-    shown = Table("asset", "partitions", "rows", "entities", "run", box=None)
-    instance = dg.DagsterInstance.get()
-    with console.status("Materializing"):
-        for job in jobs_of(defs):
-            job.execute_in_process(instance=instance)
+    days = {"dagster/asset_partition_range_start": FIRST_DAY, "dagster/asset_partition_range_end": LAST_DAY}
+    shown = _table("asset", "partitions", "rows", "run")
+    with dg.DagsterInstance.get() as instance:
+        for job in sorted(defs.resolve_all_job_defs(), key=lambda job: job.name):
+            if not job.name.startswith("materialize_"):
+                continue
+            with console.status(f"Running {job.name}"):
+                run = job.execute_in_process(
+                    instance=instance,
+                    tags=days if job.partitions_def else {},
+                    run_config={"loggers": {"console": {"config": {"log_level": "ERROR"}}}},
+                )
+            made: dict[str, list[int]] = {}
+            for event in run.get_asset_materialization_events():
+                told = event.materialization.metadata
+                rows = told.get("dagster/partition_row_count") or told["dagster/row_count"]
+                made.setdefault(event.materialization.asset_key.to_user_string(), []).append(int(str(rows.value)))
+            for asset, counts in made.items():
+                partitions = str(len(counts)) if job.partitions_def else "whole"
+                shown.add_row(asset, partitions, f"{sum(counts):,}", run.run_id[:8])
     console.print(shown)
 
 
@@ -105,26 +121,35 @@ def show_training_set(rows: pa.Table) -> None:
     late = pc.mean(rows["late"]).as_py()
     console.print(f"{rows.num_rows:,} flights, {len(features)} features; {late:.1%} left late or not at all.\n")
 
-    summary = Table("feature", "type", "null", "least", "mean", "greatest", box=None, header_style="bold")
+    summary = _table("feature", "type", "null", "least", "mean", "greatest")
     for name in features:
         column = rows[name]
-        numbers = column.cast(pa.float64()) if not pa.types.is_boolean(column.type) else column.cast(pa.int8())
+        # Booleans have no mean until they are numbers, and no way to doubles but by integers.
+        numbers = column.cast(pa.int8()).cast(pa.float64()) if pa.types.is_boolean(column.type) else column
         least, greatest = pc.min_max(numbers).as_py().values()
         mean = pc.mean(numbers).as_py()
         summary.add_row(
             name,
             str(column.type),
             f"{column.null_count / rows.num_rows:.1%}",
-            *(_number(n) for n in (least, mean, greatest)),
+            *(_text(float(n)) for n in (least, mean, greatest)),
         )
     console.print(summary)
+    console.print()
 
-    told = Table("known an hour before", "flights", "left late", box=None, header_style="bold")
+    shown = ["event_timestamp", "origin", "carrier", "seats", "low_visibility", "late_share_24h", "late"]
+    lines = _table(*shown)
+    for place in (5_000, 12_000, 25_000):
+        line = rows.slice(place, 1).select(shown).to_pylist()[0]
+        lines.add_row(f"{line.pop('event_timestamp'):%Y-%m-%d %H:%M}", *(_text(value) for value in line.values()))
+    console.print(lines)
+
+    told = _table("known an hour before", "flights", "left late")
     for title, condition in {
         "(all flights)": pc.is_valid(rows["late"]),
         "visibility under 3 miles": rows["low_visibility"],
         "departure in the evening rush": rows["evening_rush"],
-        "over 30 % of the airline's flights late in the last 24 hours": pc.greater(rows["late_share_24h"], 0.3),
+        "over 30 % of the airline's flights late": pc.greater(rows["late_share_24h"], 0.3),
     }.items():
         chosen = rows.filter(condition)
         told.add_row(title, f"{chosen.num_rows:,}", f"{pc.mean(chosen['late']).as_py():.1%}")
@@ -133,24 +158,23 @@ def show_training_set(rows: pa.Table) -> None:
 
 
 def show_online(store: FeatureStore, service: FeatureService) -> None:
-    """Reads one flight's features before and after a live weather reading comes in."""
+    """Reads one flight's features, as they were at a time in the archive and as they are now."""
     flight = {"origin": "JFK", "carrier": "B6", "tailnum": "N804JB", "scheduled_hour": 18}
-    before = store.get_online_features(service, [flight])
+    moment = datetime(2013, 1, 31, 22, tzinfo=UTC)
+    then = _as_of(store, service, flight, moment)
     store.push("live_weather", LIVE_READING | {"known_at": [datetime.now(UTC)]})
-    after = store.get_online_features(service, [flight])
+    now = store.get_online_features(service, [flight])
 
-    values, statuses_before, statuses_after = after.to_dict(), before.statuses(), after.statuses()
-    shown = Table("feature", "value", "status", "before the reading", box=None, header_style="bold")
-    for name in after.feature_names:
+    values, statuses = now.to_dict(), now.statuses()
+    shown = _table("feature", f"on {moment:%d %B %Y}", "online now", "status")
+    for name in now.feature_names:
         if name not in flight:
-            value = values[name][0]
-            text = _number(value) if isinstance(value, float) else "" if value is None else str(value)
-            shown.add_row(name, text, statuses_after[name][0], statuses_before[name][0])
-    console.print("A flight of airline B6 from JFK at 18:00, with plane N804JB:\n")
+            shown.add_row(name, _text(then[name]), _text(values[name][0]), statuses[name][0])
+    console.print("A flight of airline B6 from JFK, at 18:00, with plane N804JB:\n")
     console.print(shown)
     console.print(
-        "\nThe archive ends in 2013, so its weather and delays are older than their views' ttl; the reading that was "
-        "pushed just now is not."
+        "\nThe archive ended years ago: its delays are older than their view's ttl, and are not served as if they were "
+        "news. The weather is news: a live reading was pushed just now."
     )
     times = []
     for _ in range(200):
@@ -161,8 +185,20 @@ def show_online(store: FeatureStore, service: FeatureService) -> None:
     console.print(f"200 such reads: median {times[100] * 1000:.2f} ms, 99th percentile {times[198] * 1000:.2f} ms.")
 
 
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:,.2f}".rstrip("0").rstrip(".")
+def _as_of(store: FeatureStore, service: FeatureService, row: dict[str, Any], moment: datetime) -> dict[str, Any]:
+    columns = {name: [value] for name, value in (row | {"event_timestamp": moment}).items()}
+    found: dict[str, Any] = store.get_historical_features(columns, service).to_arrow().to_pylist()[0]
+    return found
+
+
+def _table(*columns: str) -> Table:
+    return Table(*columns, box=None, header_style="bold", pad_edge=False)
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 @contextmanager

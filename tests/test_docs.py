@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 
 import feast_assets
 
@@ -28,15 +29,31 @@ def _blocks(language: str) -> Iterator[tuple[str, str, str]]:
                 yield page.name, block["before"].strip(), block["text"]
 
 
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The feature repository of a project as `feast-assets init` makes it, applied and materialized."""
+    target = tmp_path_factory.mktemp("docs") / "my_project"
+    runner = CliRunner()
+    repository = target / "feature_repo"
+    for words in (
+        ["init", "my_project", "--repo-path", str(target)],
+        ["-c", str(repository), "apply"],
+        ["-c", str(repository), "materialize-incremental", "2030-01-01"],
+    ):
+        done = runner.invoke(_cli(), words, catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+    return repository
+
+
 def _pages_with_python() -> list[str]:
     return sorted({page for page, _, _ in _blocks("python")})
 
 
 @pytest.mark.parametrize("page", _pages_with_python())
 def test_python_blocks_of_a_page_run_one_after_the_other(
-    page: str, applied_example: Path, monkeypatch: pytest.MonkeyPatch
+    page: str, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(applied_example)
+    monkeypatch.chdir(project)
     namespace: dict[str, object] = {"__name__": "docs"}
     for where, before, text in _blocks("python"):
         code = compile(text, where, "exec")
@@ -81,7 +98,7 @@ def test_make_targets_that_are_named_exist(page: str, line: str) -> None:
 @pytest.mark.parametrize(("page", "line"), [c for c in _commands() if c[1].startswith("feast-assets")])
 def test_commands_that_are_named_exist_and_take_the_options_given(page: str, line: str) -> None:
     words = shlex.split(line, comments=True)[1:]
-    context = click.Context(_cli(), info_name="feast-assets")
+    context = click.Context(_cli(), info_name="feast-assets", **_cli().context_settings)
     command: click.Command = _cli()
     while isinstance(command, click.Group):
         # Reading the words only: nothing is run.

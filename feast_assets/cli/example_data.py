@@ -6,7 +6,7 @@ Nothing in it is real; it is drawn anew from the same seed, so two projects made
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,12 @@ _HOME_ZONES = ("harbour", "old town", "airport")
 _NAMES = ("Ada", "Bo", "Chris", "Dana", "Eli")
 
 
-def write_driver_data(folder: Path, now: datetime | None = None) -> None:
+def first_hour(now: datetime) -> datetime:
+    """Returns the time of the first rows of `write_driver_data`, UTC."""
+    return _full_hour(now) - timedelta(days=_DAYS)
+
+
+def write_driver_data(folder: Path, now: datetime) -> None:
     """Writes two files: ``driver_stats.parquet``, a row per driver and hour of the last two weeks, and
     ``driver_reviews.parquet``, without rows yet.
 
@@ -32,11 +37,8 @@ def write_driver_data(folder: Path, now: datetime | None = None) -> None:
     import pyarrow as pa
     from pyarrow import parquet
 
-    from feast_assets.definitions.spec import as_utc
-
     folder.mkdir(parents=True)
-    end = as_utc(now or datetime.now(UTC)).replace(minute=0, second=0, microsecond=0)
-    parquet.write_table(driver_stats(end), folder / "driver_stats.parquet")
+    parquet.write_table(driver_stats(_full_hour(now)), folder / "driver_stats.parquet")
     reviews = pa.schema(
         [
             ("driver_id", pa.int64()),
@@ -77,6 +79,12 @@ def driver_stats(end: datetime) -> pa.Table:
             "created": pa.array([time + timedelta(minutes=5) for time in times], instant),
         }
     )
+
+
+def _full_hour(now: datetime) -> datetime:
+    from feast_assets.definitions.spec import as_utc
+
+    return as_utc(now).replace(minute=0, second=0, microsecond=0)
 
 
 def _trips(random: np.random.Generator, times: list[datetime]) -> np.ndarray:

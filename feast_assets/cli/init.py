@@ -56,5 +56,10 @@ def init(directory: str | None, template: str, minimal: bool, repo_path: Path | 
 _NEXT = {
     "local": ("cd {target}/feature_repo", "feast-assets apply", "python test_workflow.py"),
     "minimal": ("cd {target}/feature_repo", "feast-assets apply"),
-    "dagster": ("cd {target}", "pip install 'feast-assets[dagster]'", "dagster dev"),
+    "dagster": (
+        "cd {target}",
+        "pip install 'feast-assets[dagster]'",
+        "feast-assets -c feature_repo apply",
+        "dagster dev",
+    ),
 }

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
-from feast_assets.cli.example_data import write_driver_data
+from feast_assets.cli.example_data import first_hour, write_driver_data
 from feast_assets.errors import InputError
 
 _SUFFIX = ".tmpl"
-_PROJECT = "@PROJECT@"
-_DATA: dict[str, Callable[[Path], None]] = {"local": write_driver_data, "dagster": write_driver_data}
+_DATA: dict[str, Callable[[Path, datetime], None]] = {"local": write_driver_data, "dagster": write_driver_data}
 
 
 def scaffold(template: str, target: Path, project: str) -> None:
@@ -23,7 +23,8 @@ def scaffold(template: str, target: Path, project: str) -> None:
     Args:
         template: a folder of ``feast_assets/cli/templates``.
         target: a folder that does not exist yet, or is empty.
-        project: takes the place of ``@PROJECT@`` in the template's files.
+        project: takes the place of ``@PROJECT@`` in the template's files. ``@START@`` becomes the day of the example
+            data's first row, as the arguments of ``datetime``.
 
     Raises:
         InputError: the folder holds something, or cannot be written.
@@ -36,19 +37,24 @@ def scaffold(template: str, target: Path, project: str) -> None:
         # Made beside its place and moved there as the last step, so that a half-written project is never found.
         with tempfile.TemporaryDirectory(prefix=".feast-assets-init-", dir=parent) as staging:
             made = Path(staging, "project")
-            _copy(files("feast_assets.cli") / "templates" / template, made, project)
+            now = datetime.now(UTC)
+            first = first_hour(now)
+            words = {"@PROJECT@": project, "@START@": f"{first.year}, {first.month}, {first.day}"}
+            _copy(files("feast_assets.cli") / "templates" / template, made, words)
             if template in _DATA:
-                _DATA[template](made / "feature_repo" / "data")
+                _DATA[template](made / "feature_repo" / "data", now)
             os.replace(made, target)
     except OSError as error:
         raise InputError(f"The project cannot be written to {target}: {error.strerror or error}.") from error
 
 
-def _copy(source: Traversable, target: Path, project: str) -> None:
+def _copy(source: Traversable, target: Path, words: Mapping[str, str]) -> None:
     target.mkdir()
     for entry in source.iterdir():
         if entry.is_dir():
-            _copy(entry, target / entry.name, project)
+            _copy(entry, target / entry.name, words)
         elif entry.name.endswith(_SUFFIX):
-            text = entry.read_text(encoding="utf-8").replace(_PROJECT, project)
+            text = entry.read_text(encoding="utf-8")
+            for word, value in words.items():
+                text = text.replace(word, value)
             (target / entry.name.removesuffix(_SUFFIX)).write_text(text, encoding="utf-8")

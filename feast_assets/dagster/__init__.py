@@ -1,12 +1,12 @@
 """Feature views as Dagster assets.
 
-`definitions_for` makes a whole feature repository into definitions; the other names are its pieces. This package is the only one that
-imports Dagster.
+`definitions_for` makes a whole feature repository into definitions; the other names are its pieces. This package is
+the only one that imports Dagster.
 """
 
 from importlib.metadata import version
 
-from dagster import DagsterLibraryRegistry
+from dagster import DagsterLibraryRegistry  # type: ignore[attr-defined]
 
 from feast_assets.dagster.asset_decorator import (
     build_feature_view_assets,

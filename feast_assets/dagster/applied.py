@@ -1,4 +1,4 @@
-"""What is declared, beside what was applied: filling in what apply has inferred, and refusing to run where the two differ."""
+"""What is declared, beside what was applied: filling in what apply inferred, and refusing where the two differ."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from feast_assets.errors import NotAppliedError
 
 
 def leaves_to_apply(view: FeatureView) -> bool:
-    """Whether a declaration leaves something out that the first apply fixes: the grid's start, fields, or a time column."""
+    """Whether a declaration leaves something to the first apply: the grid's start, fields, or a time column."""
     columns = {f.name for f in view.entity_columns}
     return (
         (view.partitions is not None and view.partitions.start is None)

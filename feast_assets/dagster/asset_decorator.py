@@ -29,16 +29,16 @@ def feature_view_assets(
 ) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
     """Makes assets of feature views that share a grid; the decorated function materializes them.
 
-    A transformed view whose result is kept has two assets: the kept result, and downstream of it the latest values. They are always
-    made together.
+    A transformed view whose result is kept has two assets: the kept result, and downstream of it the latest values.
+    They are always made together.
 
     Args:
         repository: what is declared.
         views: names; all that can be materialized when left out.
         name: of the op; told by the grid when left out.
         translator: says how views and sources look; see `FeastTranslator`.
-        backfill_policy: how a backfill is cut into runs. Left out, any range of partitions is one run, which reads each view's history
-            once; ``BackfillPolicy.multi_run(n)`` bounds what one run does.
+        backfill_policy: how a backfill is cut into runs. Left out, any range of partitions is one run, which reads
+            each view's history once; ``BackfillPolicy.multi_run(n)`` bounds what one run does.
         op_tags, pool, retry_policy: as for ``dagster.multi_asset``.
 
     Raises:
@@ -72,10 +72,11 @@ def build_feature_view_assets(
     pool: str | None = None,
     retry_policy: dg.RetryPolicy | None = None,
 ) -> list[dg.AssetsDefinition]:
-    """Makes assets of all feature views that can be materialized: one multi-asset for each grid, that is, grain and start.
+    """Makes assets of all feature views that can be materialized: one multi-asset for each grid.
 
-    Views of one grain that start at different times have different partitions, so they cannot share one; declare the same start for
-    views that should. The assets need a `FeatureStoreResource` under the key ``feature_store``.
+    A grid is a grain and a start. Views of one grain that start at different times have different partitions, so
+    they cannot share one; declare the same start for views that should. The assets need a `FeatureStoreResource`
+    under the key ``feature_store``.
 
     See `feature_view_assets` for the arguments.
     """
@@ -104,7 +105,7 @@ def build_feature_view_assets(
 def build_feature_view_specs(
     repository: FeatureRepository, *, translator: FeastTranslator | None = None
 ) -> list[dg.AssetSpec]:
-    """Describes what no run materializes: data sources, views that do not go online, and views that await their first apply."""
+    """Describes what no run materializes: data sources, views that stay offline, and views that await an apply."""
     translator = translator or FeastTranslator()
     made = {_sink(v).name for v in repository.materializable() if _keeps_result(v)}
     sources = [_source_data(repository, s) for s in repository.data_sources if s.name not in made]
@@ -123,13 +124,13 @@ def _group(repository: FeatureRepository, names: Sequence[str] | None) -> ViewGr
             raise DefinitionError(f"Feature view {view.name!r} cannot be materialized: it is disabled or not online.")
         if awaits_apply(view):
             raise DefinitionError(
-                f"Feature view {view.name!r} has no partitions yet: its grid's start is fixed by the first apply. Apply the "
-                "repository, or declare the start."
+                f"Feature view {view.name!r} has no partitions yet: its grid's start is fixed by the first apply. "
+                "Apply the repository, or declare the start."
             )
         if view.partitions != views[0].partitions:
             raise DefinitionError(
-                f"Feature views {views[0].name!r} ({_told(views[0])}) and {view.name!r} ({_told(view)}) have different partitions; "
-                "make assets of each by itself, or use build_feature_view_assets."
+                f"Feature views {views[0].name!r} ({_told(views[0])}) and {view.name!r} ({_told(view)}) have different "
+                "partitions; make assets of each by itself, or use build_feature_view_assets."
             )
     return ViewGroup(repository.group_name(views[0].partitions), views[0].partitions, tuple(views))
 
@@ -150,8 +151,8 @@ def _specs(repository: FeatureRepository, group: ViewGroup, translator: FeastTra
             what = f"feature view {view.name!r}" if part == LATEST else f"the kept result of {view.name!r}"
             if spec.key in specs:
                 raise DefinitionError(
-                    f"Asset key {spec.key.to_user_string()!r} stands both for {specs[spec.key][1]} and for {what}; give them "
-                    "different keys in a translator."
+                    f"Asset key {spec.key.to_user_string()!r} stands both for {specs[spec.key][1]} and for {what}; "
+                    "give them different keys in a translator."
                 )
             made = spec.replace_attributes(partitions_def=partitions_def)
             specs[spec.key] = (made.merge_attributes(metadata={VIEW: view.name, PART: part}), what)

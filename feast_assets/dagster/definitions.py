@@ -52,6 +52,6 @@ def definitions_for(
     return dg.Definitions(
         assets=[*assets, *build_feature_view_specs(repository, translator=translator)],
         jobs=[apply_job(repository.project), *jobs],
-        schedules=feature_view_schedules(jobs),
+        schedules=feature_view_schedules(assets, jobs),
         resources=dict(resources),
     )

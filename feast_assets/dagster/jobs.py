@@ -20,9 +20,8 @@ def feature_view_jobs(assets: Sequence[dg.AssetsDefinition], *, tags: dict[str, 
         dg.define_asset_job(
             f"materialize_{each.op.name}",
             selection=dg.AssetSelection.assets(*each.keys),
-            partitions_def=each.partitions_def,
             tags=tags,
-            description="Materializes feature views: puts the latest rows of a range of partitions into the online store.",
+            description="Puts the latest rows of feature views, of a range of partitions, into the online store.",
         )
         for each in assets
     ]
@@ -31,8 +30,8 @@ def feature_view_jobs(assets: Sequence[dg.AssetsDefinition], *, tags: dict[str, 
 def apply_job(project: str) -> dg.JobDefinition:
     """Returns a job that makes the registry what the feature repository declares: the same as ``feast-assets apply``.
 
-    What is no longer declared is removed, together with its online rows. The job needs a `FeatureStoreResource` under the key
-    ``feature_store``; its run tells what changed.
+    What is no longer declared is removed, together with its online rows. The job needs a `FeatureStoreResource` under
+    the key ``feature_store``; its run tells what changed.
     """
     name = "apply_" + re.sub(r"\W", "_", project, flags=re.ASCII)
 

@@ -40,8 +40,8 @@ class _Chosen:
 def materialize_views(context: dg.AssetExecutionContext, store: FeatureStore) -> Iterator[dg.MaterializeResult[Any]]:
     """Materializes the selected views of a group, each once over all partitions of the run.
 
-    A view that fails does not keep the others from being run; the step fails at the end, and what was done stays done and recorded.
-    An unreachable store ends it at once.
+    A view that fails does not keep the others from being run; the step fails at the end, and what was done stays done
+    and recorded. An unreachable store ends it at once.
 
     Raises:
         NotAppliedError: a selected view is declared otherwise than it was applied; nothing has been run.
@@ -63,7 +63,7 @@ def materialize_views(context: dg.AssetExecutionContext, store: FeatureStore) ->
             result = store.materialize_windows(
                 each.view.name,
                 None if windows is None else list(windows),
-                run_id=context.run_id,
+                run_id=context.run.run_id,
                 progress=lambda view, done, total: context.log.info(f"{view}: {done} of {total} windows"),
             )
         except StoreUnavailableError:
@@ -108,7 +108,9 @@ def _check(name: str, declared: Mapping[str, FeatureView], snapshot: RegistrySna
 
 
 def _sink(view: FeatureView) -> str:
-    return view.sink_source.name if isinstance(view, BatchFeatureView) and view.keeps_result and view.sink_source else ""
+    return (
+        view.sink_source.name if isinstance(view, BatchFeatureView) and view.keeps_result and view.sink_source else ""
+    )
 
 
 def _reads_result_of(view: FeatureView, maker: str, chosen: list[_Chosen]) -> bool:
@@ -164,8 +166,8 @@ def _figures(view: FeatureView, result: WindowResult, part: str, *, partitioned:
 def _data_version(result: MaterializationResult) -> dg.DataVersion | None:
     """Returns the content's own version where one materialization stands for one window.
 
-    A result of several partitions can carry only one version for them all, which would say of each what is true of none; there,
-    the fingerprints in the partitions' metadata tell contents apart.
+    A result of several partitions can carry only one version for them all, which would say of each what is true of
+    none; there, the fingerprints in the partitions' metadata tell contents apart.
     """
     if len(result.windows) != 1:
         return None

@@ -26,8 +26,8 @@ def partitions_definition(partitions: Partitions) -> dg.TimeWindowPartitionsDefi
     """
     if partitions.start is None:
         raise DefinitionError(
-            f"A {partitions.grain} grid without a start has no partition keys. The first apply fixes the start; or declare it: "
-            f'Partitions("{partitions.grain}", start=...).'
+            f"A {partitions.grain} grid without a start has no partition keys. The first apply fixes the start; "
+            f'or declare it: Partitions("{partitions.grain}", start=...).'
         )
     made: dg.TimeWindowPartitionsDefinition = _DEFINITIONS[partitions.grain](  # type: ignore[call-arg]
         start_date=partitions.start, timezone="UTC"

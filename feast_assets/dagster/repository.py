@@ -1,4 +1,4 @@
-"""A feature repository as Dagster shows it: what its code declares, with what apply has fixed, in groups of one grid."""
+"""A feature repository as Dagster shows it: what its code declares, with what apply fixed, in groups of one grid."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ class ViewGroup:
     """Views that one run can materialize together, as their windows are the same.
 
     Attributes:
-        name: such as ``flights_daily_from_2013_01_01`` or ``flights_without_partitions``; it does not change when other views do.
+        name: such as ``flights_daily_from_2013_01_01`` or ``flights_without_partitions``; it does not change when
+            other views do.
         partitions: the grid, with its start; None for views that are materialized whole.
     """
 
@@ -52,7 +53,7 @@ class FeatureRepository:
 
     @classmethod
     def load(cls, feature_store: FeatureStoreResource) -> FeatureRepository:
-        """Reads the repository's code, and the registry if a view leaves something to apply (such as where its grid starts).
+        """Reads the repository's code, and the registry if a view leaves something to it, such as its grid's start.
 
         Raises:
             RepositoryError: a definition file does not import.
@@ -84,7 +85,7 @@ class FeatureRepository:
         raise FeatureViewNotFoundException(name, self.project, [v.name for v in self.views])
 
     def materializable(self) -> list[FeatureView]:
-        """Returns the views that a run can materialize: they are enabled, go online or are kept, and their grid has a start."""
+        """Returns the views that a run can materialize: enabled, online or kept, and with a start of their grid."""
         return [v for v in self.views if makes_something(v) and not awaits_apply(v)]
 
     def others(self) -> list[FeatureView]:

@@ -1,7 +1,7 @@
 """The feature store and its parts as Dagster resources.
 
-A part that is left out is what ``feature_store.yaml`` says it is. Give secrets as ``dagster.EnvVar``: Dagster's pages then show the
-variable's name, and its value is read when a run starts.
+A part that is left out is what ``feature_store.yaml`` says it is. Give secrets as ``dagster.EnvVar``: Dagster's pages
+then show the variable's name, and its value is read when a run starts.
 """
 
 from collections.abc import Iterator, Mapping
@@ -24,7 +24,9 @@ class RegistryResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     """Where definitions and the ledger are: the ``registry`` section of ``feature_store.yaml``."""
 
     registry_type: str = Field(default="sql", description="The registry's type.")
-    path: str = Field(repr=False, description="A file, relative to the repository, or a database URL; it may hold a password.")
+    path: str = Field(
+        repr=False, description="A file, relative to the repository, or a database URL; it may hold a password."
+    )
     options: dict[str, Any] = Field(
         default={}, description="Further settings of this type of registry, such as cache_ttl_seconds."
     )
@@ -77,14 +79,17 @@ class FeatureStoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     Example::
 
-        FeatureStoreResource(repo_path="feature_repo", online_store=OnlineStoreResource(type="redis", connection_string=EnvVar("REDIS")))
+        FeatureStoreResource(
+            repo_path="feature_repo",
+            online_store=OnlineStoreResource(type="redis", connection_string=EnvVar("REDIS")),
+        )
     """
 
     repo_path: str = Field(description="The feature repository: definition files and feature_store.yaml.")
     project: str | None = Field(default=None, description="Left out, as feature_store.yaml says.")
-    registry: dg.ResourceDependency[RegistryResource | None] = None
-    offline_store: dg.ResourceDependency[OfflineStoreResource | None] = None
-    online_store: dg.ResourceDependency[OnlineStoreResource | None] = None
+    registry: dg.ResourceDependency[RegistryResource | None] = None  # type: ignore[assignment]
+    offline_store: dg.ResourceDependency[OfflineStoreResource | None] = None  # type: ignore[assignment]
+    online_store: dg.ResourceDependency[OnlineStoreResource | None] = None  # type: ignore[assignment]
 
     _store: "FeatureStore | None" = PrivateAttr(default=None)
 
@@ -106,7 +111,7 @@ class FeatureStoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         return self._store
 
     def config(self) -> "RepoConfig":
-        """Returns the store's configuration: the given parts over ``feature_store.yaml``, which is not read where nothing is left out.
+        """Returns the store's configuration: the given parts, and what ``feature_store.yaml`` says of the others.
 
         Raises:
             ConfigError: the configuration is missing or wrong.
@@ -124,7 +129,7 @@ class FeatureStoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         )
 
     def registered_views(self) -> list[FeatureView]:
-        """Returns the feature views that have been applied. Of the parts' secrets, only the registry's is read, and nothing is created.
+        """Returns the feature views that have been applied. Creates nothing, and needs no secrets but the registry's.
 
         Raises:
             StoreUnavailableError: the registry cannot be reached.
@@ -150,7 +155,7 @@ class FeatureStoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         return config.model_copy(update=changed | ({"project": self.project} if self.project else {}))
 
     def materialize_views(self, context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any]]:
-        """Materializes the feature views of the selected assets, each once over all partitions of the run, and tells Dagster.
+        """Materializes the selected feature views, each once over all partitions of the run, and tells Dagster.
 
         Raises:
             NotAppliedError: a view is declared otherwise than it was applied; nothing has been run.

@@ -9,18 +9,23 @@ import dagster as dg
 
 
 def feature_view_schedules(
-    jobs: Sequence[Any], *, default_status: dg.DefaultScheduleStatus = dg.DefaultScheduleStatus.STOPPED
+    assets: Sequence[dg.AssetsDefinition],
+    jobs: Sequence[Any],
+    *,
+    default_status: dg.DefaultScheduleStatus = dg.DefaultScheduleStatus.STOPPED,
 ) -> list[Any]:
-    """Returns a schedule for each job whose views have partitions: at the end of every window, it materializes that window.
+    """Returns a schedule for each group of views with partitions.
 
-    Views without partitions have no time at which they are due, so their jobs get none.
+    At the end of every window, it materializes that window. Views without partitions have no time at which they are
+    due, so they get none.
 
     Args:
-        jobs: what `feature_view_jobs` returned.
+        assets: what `build_feature_view_assets` or `feature_view_assets` made.
+        jobs: what `feature_view_jobs` made of them.
         default_status: whether the schedules run before somebody switches them on.
     """
     return [
         dg.build_schedule_from_partitioned_job(job, default_status=default_status)
-        for job in jobs
-        if job.partitions_def is not None
+        for group, job in zip(assets, jobs, strict=True)
+        if group.partitions_def is not None
     ]

@@ -67,12 +67,12 @@ TranslatorData = FeatureViewTranslatorData | DataSourceTranslatorData
 class FeastTranslator:
     """Turns definitions into asset specs.
 
-    Subclass it and override `get_asset_spec` to change keys, groups, owners and the rest; what it returns for a source also decides
-    what the views that read the source depend on. Keys are ``[project, view]`` and ``[project, "sources", source]``; characters that
-    asset keys cannot show become underscores.
+    Subclass it and override `get_asset_spec` to change keys, groups, owners and the rest; what it returns for a
+    source also decides what the views that read the source depend on. Keys are ``[project, view]`` and
+    ``[project, "sources", source]``; characters that asset keys cannot show become underscores.
 
-    Owners that are neither an email address nor ``team:...``, and tags that Dagster does not allow, are in the metadata. Partitions are
-    not the translator's: they are the view's grid.
+    Owners that are neither an email address nor ``team:...``, and tags that Dagster does not allow, are in the
+    metadata. Partitions are not the translator's: they are the view's grid.
     """
 
     def get_asset_spec(self, data: TranslatorData) -> dg.AssetSpec:
@@ -113,9 +113,7 @@ class FeastTranslator:
 
     def _data_source(self, data: DataSourceTranslatorData) -> dg.AssetSpec:
         source, maker = data.source, data.made_by
-        inputs = (
-            [] if maker is None else [_source(data.project, s, data.offline_store) for s in maker.sources]
-        )
+        inputs = [] if maker is None else [_source(data.project, s, data.offline_store) for s in maker.sources]
         return dg.AssetSpec(
             key=[_in_key(data.project), "sources", _in_key(source.name)],
             deps=[self.get_asset_spec(i).key for i in inputs if i.source.name != source.name],
@@ -143,9 +141,11 @@ def _read_by(data: FeatureViewTranslatorData) -> list[DataSourceTranslatorData]:
     """Returns what a view's online rows come from: its kept result if it has one, else its sources."""
     view = data.view
     if isinstance(view, BatchFeatureView) and view.keeps_result and view.sink_source is not None:
-        return [DataSourceTranslatorData(
-            source=view.sink_source, project=data.project, offline_store=data.offline_store, made_by=view
-        )]
+        return [
+            DataSourceTranslatorData(
+                source=view.sink_source, project=data.project, offline_store=data.offline_store, made_by=view
+            )
+        ]
     return [_source(data.project, s, data.offline_store) for s in sources_of(view)]
 
 
@@ -188,9 +188,7 @@ def _is_dagster_tag(key: str, value: str) -> bool:
 def _common_metadata(definition: Definition, project: str) -> dict[str, Any]:
     other_tags = {k: v for k, v in definition.tags.items() if not _is_dagster_tag(k, v) and k != GROUP_TAG}
     owner = definition.owner if not _owners(definition) else ""
-    return {"feast_assets/project": project} | _nonempty(
-        {"feast_assets/owner": owner, "feast_assets/tags": other_tags}
-    )
+    return {"feast_assets/project": project} | _nonempty({"feast_assets/owner": owner, "feast_assets/tags": other_tags})
 
 
 def _columns(fields: Sequence[Field]) -> dict[str, Any]:

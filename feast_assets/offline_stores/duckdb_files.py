@@ -17,7 +17,6 @@ from feast_assets.definitions.data_source import DataSource, FileSource
 from feast_assets.errors import ConfigError, FeastAssetsError, NotSupportedError, SourceError
 from feast_assets.offline_stores.duckdb_engine import failure_of, literal, quote, read_all, read_schema
 from feast_assets.offline_stores.source_files import SourceFiles, find_files
-from feast_assets.types.arrow import from_arrow_type
 from feast_assets.types.feast_type import Bool, FeastType, Float32, Float64, Int32, Int64
 
 if TYPE_CHECKING:
@@ -145,9 +144,9 @@ def _raw_query(
     cursor: duckdb.DuckDBPyConnection, files: SourceFiles, source: DataSource, texts: Sequence[str]
 ) -> tuple[str, bool]:
     if files.format == "delta":
-        return _registered(cursor, _delta_dataset(files)), True
+        return register(cursor, _delta_dataset(files)), True
     if files.shape == "uri":
-        return _registered(cursor, _uri_dataset(files, source)), True
+        return register(cursor, _uri_dataset(files, source)), True
     if not files.paths:
         return "", False
     listed = "[" + ", ".join(literal(p) for p in files.paths) + "]"
@@ -186,15 +185,11 @@ def _without_outer_keys(cursor: duckdb.DuckDBPyConnection, sql: str, files: Sour
     return f"SELECT * EXCLUDE ({dropped}) FROM ({sql})" if dropped else sql
 
 
-def _registered(cursor: duckdb.DuckDBPyConnection, data: Any) -> str:
+def register(cursor: duckdb.DuckDBPyConnection, data: Any) -> str:
+    """Returns a query over an Arrow table, dataset or reader."""
     name = f"source_{uuid.uuid4().hex}"
     cursor.register(name, data)
     return f"SELECT * FROM {name}"
-
-
-def register(cursor: duckdb.DuckDBPyConnection, data: Any) -> str:
-    """Returns a query over an Arrow table, dataset or reader."""
-    return _registered(cursor, data)
 
 
 def _delta_dataset(files: SourceFiles) -> Any:
@@ -229,11 +224,3 @@ def _uri_dataset(files: SourceFiles, source: DataSource) -> Any:
 
 def _flag(value: bool) -> str:
     return "true" if value else "false"
-
-
-def infer_type(arrow_type: pa.DataType) -> FeastType | None:
-    """Returns the value type of a column, or None where none fits."""
-    try:
-        return from_arrow_type(arrow_type)
-    except ValueError:
-        return None

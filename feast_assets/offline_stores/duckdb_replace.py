@@ -233,7 +233,7 @@ def _others(folder: Path, windows: Sequence[Window]) -> list[Path]:
 
 
 def _without(path: Path, timestamp_field: str, windows: Sequence[Window]) -> Path | None:
-    """Returns a temporary file with the rows outside the windows; the path itself where that is all, None for no row."""
+    """Returns a temporary file with the rows outside the windows; the path itself where all are, None where none is."""
     held = _window_of(path.name)
     if held is not None and any(w.contains(held) for w in windows):
         return None

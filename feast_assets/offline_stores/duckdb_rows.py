@@ -27,7 +27,7 @@ from feast_assets.errors import (
 )
 from feast_assets.offline_stores.base import ALWAYS, CREATED_TIMESTAMP, EVENT_TIMESTAMP, History
 from feast_assets.offline_stores.duckdb_engine import literal, quote, read_all
-from feast_assets.offline_stores.duckdb_files import ISO_TIME, ISO_ZONED, SourceTable
+from feast_assets.offline_stores.duckdb_files import ISO_TIME, ISO_ZONED, SourceTable, register
 from feast_assets.types.arrow import TIMESTAMP, cast_column, to_arrow_type
 from feast_assets.types.feast_type import FeastType, Int32, Int64, TimeUuid, UnixTimestamp, Uuid
 
@@ -125,7 +125,7 @@ def rows_of(cursor: duckdb.DuckDBPyConnection, history: History, table: SourceTa
     import duckdb
 
     if not table.known:
-        return _no_rows(history, table)
+        return _no_rows(cursor, history, table)
     _check_columns(history, table)
     try:
         selected = [f"{_key(table.schema.field(f.name), f.dtype)} AS k{i}" for i, f in enumerate(history.join_keys)]
@@ -145,11 +145,12 @@ def rows_of(cursor: duckdb.DuckDBPyConnection, history: History, table: SourceTa
     return Rows(history, table, query(""), query(f", struct_pack({content}) AS x"))
 
 
-def _no_rows(history: History, table: SourceTable) -> Rows:
-    names = [f"CAST(NULL AS BIGINT) AS k{i}" for i in range(len(history.join_keys))]
-    names += [f"CAST(NULL AS BIGINT) AS f{i}" for i in range(len(history.features))]
-    sql = f"SELECT {', '.join([*names, 'CAST(NULL AS BIGINT) AS t', 'CAST(NULL AS BIGINT) AS c'])}"
-    return Rows(history, table, f"{sql} WHERE false", f"{sql}, NULL AS x WHERE false")
+def _no_rows(cursor: duckdb.DuckDBPyConnection, history: History, table: SourceTable) -> Rows:
+    fields = [pa.field(f"k{i}", to_arrow_type(f.dtype)) for i, f in enumerate(history.join_keys)]
+    fields += [pa.field(f"f{i}", to_arrow_type(f.dtype)) for i, f in enumerate(history.features)]
+    fields += [pa.field("t", pa.int64()), pa.field("c", pa.int64())]
+    sql = register(cursor, pa.schema(fields).empty_table())
+    return Rows(history, table, sql, f"SELECT *, NULL AS x FROM ({sql})")
 
 
 def _check_columns(history: History, table: SourceTable) -> None:
@@ -211,8 +212,9 @@ def time_expression(cursor: duckdb.DuckDBPyConnection, table: SourceTable, name:
     kind = table.schema.field(name).type
     column = quote(name)
     if pa.types.is_timestamp(kind) and kind.unit == "ns":
-        # epoch_us cuts towards zero, which would put times before 1970 too late.
-        return f"(epoch_us({column}) - CAST(epoch_ns({column}) < epoch_us({column}) * 1000 AS BIGINT))"
+        # DuckDB has no epoch_us of zoned nanoseconds. Cutting towards zero would put times before 1970 too late.
+        nanos = f"epoch_ns({column})"
+        return f"(({nanos} - ({nanos} % 1000 + 1000) % 1000) // 1000)"
     if pa.types.is_timestamp(kind):
         return f"epoch_us({column})"
     if pa.types.is_date(kind):
@@ -266,10 +268,14 @@ def within(table: SourceTable, bounds: Bounds) -> str:
             parts.append("true" if (value < _FIRST) == (comparison == ">=") else "false")
         elif pa.types.is_timestamp(kind) and kind.unit != "ns":
             parts.append(f"{column} {comparison} {_moment(value, kind.tz is not None)}")
-        elif pa.types.is_timestamp(kind) and kind.tz is None and abs(value) < 2**63 // 1000:
+        elif pa.types.is_timestamp(kind) and abs(value) >= 2**63 // 1000:
+            # No nanoseconds since the epoch lie so far away.
+            parts.append("true" if (value < 0) == (comparison == ">=") else "false")
+        elif pa.types.is_timestamp(kind) and kind.tz is None:
             parts.append(f"{column} {comparison} make_timestamp_ns({value * 1000})")
         elif pa.types.is_timestamp(kind):
-            parts.append(f"epoch_us({column}) {comparison} {value}")
+            text = f"{_at(value).replace(tzinfo=None).isoformat(sep=' ', timespec='microseconds')}+00"
+            parts.append(f"{column} {comparison} CAST('{text}' AS TIMESTAMPTZ_NS)")
         else:
             parts.append(f"CAST({column} AS TIMESTAMPTZ) {comparison} {_moment(value, True)}")
     return " AND ".join([*parts, *_pruning(table, bounds)]) or "true"

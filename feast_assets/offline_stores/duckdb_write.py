@@ -214,4 +214,10 @@ def _as_type(column: pa.ChunkedArray, wanted: pa.DataType) -> pa.ChunkedArray:
         return column.cast(wanted, safe=column.type.unit != "ns")
     if pa.types.is_string(column.type) and not pa.types.is_string(wanted) and not pa.types.is_large_string(wanted):
         raise ValueError("text is not converted.")
+    if pa.types.is_struct(column.type) and pa.types.is_map(wanted):
+        # Dicts come as a struct of all their keys; a key that a row does not have is null there.
+        items = [
+            None if row is None else [(k, v) for k, v in row.items() if v is not None] for row in column.to_pylist()
+        ]
+        return pa.chunked_array([pa.array(items, wanted)])
     return column.cast(wanted)

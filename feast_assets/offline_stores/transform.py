@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import uuid
 from collections.abc import Mapping, Sequence
@@ -119,6 +120,7 @@ def _run_sql(
         if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
             raise TransformationError(f"{what} must return one SELECT statement.")
         query = statements[0].query.strip().rstrip(";")
+        _check_unique(cursor.sql(query).columns, what)
         return _described(history, query, read_schema(cursor, query), what)
     except duckdb.Error as error:
         raise TransformationError(f"{what} returned a query that fails: {error}") from error
@@ -126,9 +128,6 @@ def _run_sql(
 
 def _described(history: History, sql: str, schema: pa.Schema, what: str) -> SourceTable:
     names = schema.names
-    repeated = sorted({n for n in names if names.count(n) > 1})
-    if repeated:
-        raise TransformationError(f"{what} returns two columns named {repeated[0]!r}.")
     return SourceTable(
         what=f"{what}: its result",
         sql=sql,
@@ -137,6 +136,12 @@ def _described(history: History, sql: str, schema: pa.Schema, what: str) -> Sour
         created=_time_name(history, history.created_timestamp_column, names),
         error=TransformationError,
     )
+
+
+def _check_unique(names: Sequence[str], what: str) -> None:
+    repeated = sorted({n for n in names if list(names).count(n) > 1})
+    if repeated:
+        raise TransformationError(f"{what} returns two columns named {repeated[0]!r}.")
 
 
 def _time_name(history: History, name: str, there: Sequence[str]) -> str:
@@ -156,17 +161,12 @@ def _to_table(result: Any, history: History, mode: TransformationMode, what: str
             declared[_time_name(history, name, list(columns))] = UnixTimestamp
     arrays = {}
     for name, values in columns.items():
-        dtype = declared.get(name)
-        try:
-            if dtype is not None:
-                _check_zones(values, dtype, f"{what}: column {name!r}")
-                arrays[name] = cast_column(values, dtype, what=f"{what}: column {name!r}")
-            else:
-                arrays[name] = pa.array(values)
-        except SourceError as error:
-            raise TransformationError(str(error)) from error
-        except (pa.ArrowException, TypeError, ValueError):
-            continue  # a column that nobody asked for
+        if name in declared:
+            arrays[name] = _declared_column(values, declared[name], f"{what}: column {name!r}")
+            continue
+        # Columns that nobody asked for may hold anything.
+        with contextlib.suppress(pa.ArrowException, TypeError, ValueError):
+            arrays[name] = pa.array(values)
     lengths = {name: len(values) for name, values in arrays.items()}
     if len(set(lengths.values())) > 1:
         raise TransformationError(f"{what} returned columns of different lengths: {lengths}.")
@@ -186,16 +186,16 @@ def _columns(result: Any, mode: TransformationMode, what: str) -> Mapping[str, A
 
     if not isinstance(result, pd.DataFrame):
         raise TransformationError(f"{what} must return a pandas DataFrame, not {type(result).__name__}.")
-    if not result.columns.is_unique:
-        repeated = result.columns[result.columns.duplicated()][0]
-        raise TransformationError(f"{what} returns two columns named {str(repeated)!r}.")
+    _check_unique([str(name) for name in result.columns], what)
     return {str(name): result[name] for name in result.columns}
 
 
-def _check_zones(values: Any, dtype: FeastType, what: str) -> None:
-    if dtype != UnixTimestamp or not (isinstance(values, list) or str(getattr(values, "dtype", "")) == "object"):
-        return
-    if len({v.tzinfo is None for v in values if isinstance(v, datetime)}) > 1:
-        raise TransformationError(
-            f"{what} mixes times with a zone and without. Return all of them with a zone, or none."
-        )
+def _declared_column(values: Any, dtype: FeastType, what: str) -> Any:
+    if dtype == UnixTimestamp and (isinstance(values, list) or str(getattr(values, "dtype", "")) == "object"):
+        kinds = {v.tzinfo is None for v in values if isinstance(v, datetime)}
+        if len(kinds) > 1:
+            raise TransformationError(f"{what} mixes times with a zone and without. Give all of them a zone, or none.")
+    try:
+        return cast_column(values, dtype, what=what)
+    except SourceError as error:
+        raise TransformationError(str(error)) from error

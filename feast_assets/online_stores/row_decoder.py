@@ -105,14 +105,16 @@ class RowDecoder:
         data = b"".join(found)
         groups = self._groups(found, data, rows) if found else []
         columns = []
+        all_statuses = np.full((len(self._wanted), count), NOT_FOUND, np.uint8)
+        with_nulls = [bool(group.records["nulls"].any()) for group in groups]
         for number, (name, feast_type) in enumerate(self._wanted):
-            statuses = np.full(count, NOT_FOUND, np.uint8)
+            statuses = all_statuses[number]
             parts: list[Part] = []
-            for group in groups:
+            for group, has_nulls in zip(groups, with_nulls, strict=True):
                 place = self._places[group.schema.schema_id][number]
                 if place is None:
                     continue
-                nulls = _nulls(group, place)
+                nulls = _nulls(group, place) if has_nulls else None
                 found_status = PRESENT if nulls is None else np.where(nulls, NULL_VALUE, PRESENT)
                 if group.rows is None:
                     statuses[:] = found_status

@@ -60,6 +60,8 @@ class Sources:
             DataSourceRepeatNamesException: a different source has the name.
             RegistryInferenceFailure: it names no timestamp column, and does not have exactly one.
         """
+        if source == self._prepared.get(source.name):
+            return self._prepared[source.name]
         known = self._declared.setdefault(source.name.lower(), source)
         if known is not source and known != source:
             raise DataSourceRepeatNamesException(

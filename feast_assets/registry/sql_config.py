@@ -71,7 +71,7 @@ class SqlRegistryConfig(BaseModel):
         scheme = _scheme(value)
         if not value.strip():
             raise ValueError("must name a file or a database URL")
-        if scheme == "sqlite" and not value.startswith("sqlite:///"):
+        if value == ":memory:" or (scheme == "sqlite" and value.removeprefix("sqlite:///") in (value, "", ":memory:")):
             raise ValueError(
                 "a SQLite URL is sqlite:///path/to/file.db (a database in memory would be gone with the process)"
             )
@@ -97,14 +97,8 @@ class SqlRegistryConfig(BaseModel):
         """The path without its password."""
         return masked(self.path)
 
-    def url(self, root: Path) -> str:
-        """Returns the database URL for SQLAlchemy.
-
-        Args:
-            root: the directory that a relative file path starts from.
-        """
-        if self.is_file:
-            return f"sqlite:///{self.file(root)}"
+    def postgres_url(self) -> str:
+        """Returns the database URL for SQLAlchemy; only where not `is_file`."""
         return "postgresql+psycopg:" + self.path.partition(":")[2]
 
     def file(self, root: Path) -> Path:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, NullPool, create_engine, event, inspect, select, text
+from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, inspect, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from feast_assets.errors import ConfigError, FeastAssetsError, StoreUnavailableError
@@ -32,7 +32,6 @@ class SqlDatabase:
     def __init__(self, config: SqlRegistryConfig, root: Path):
         """Touches neither disk nor network."""
         self._config = config
-        self._url = config.url(root)
         self.file = config.file(root) if config.is_file else None
         self.name = str(self.file) if self.file else config.display_path
         self._lock = threading.Lock()
@@ -81,7 +80,9 @@ class SqlDatabase:
 
     def _postgres(self) -> Engine:
         try:
-            return create_engine(self._url, pool_size=2, max_overflow=8, pool_pre_ping=True, hide_parameters=True)
+            return create_engine(
+                self._config.postgres_url(), pool_size=2, max_overflow=8, pool_pre_ping=True, hide_parameters=True
+            )
         except ModuleNotFoundError as error:
             raise ConfigError(
                 f"A registry on Postgres needs the package {error.name!r}: pip install 'feast-assets[postgres]'."
@@ -92,7 +93,10 @@ class SqlDatabase:
     def _sqlite(self) -> Engine:
         # A connection costs little, and none that stays open can outlive a fork or hold a lock.
         engine = create_engine(
-            self._url, poolclass=NullPool, connect_args={"timeout": _BUSY_SECONDS}, hide_parameters=True
+            URL.create("sqlite", database=str(self.file)),
+            poolclass=NullPool,
+            connect_args={"timeout": _BUSY_SECONDS},
+            hide_parameters=True,
         )
         event.listen(engine, "connect", _leave_transactions_to_us)
         event.listen(engine, "begin", _begin)

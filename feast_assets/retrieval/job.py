@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +14,7 @@ from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
 from feast_assets.definitions.saved_dataset import SavedDatasetStorage
 from feast_assets.errors import InputError, NotSupportedError, SavedDatasetLocationAlreadyExists, StoreUnavailableError
 from feast_assets.retrieval.saved_dataset import dataset_path
+from feast_assets.types import FeastType
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,11 +68,13 @@ class RetrievalJob:
         full_feature_names: bool,
         on_demand_feature_views: Sequence[OnDemandFeatureView],
         root: Path,
+        map_types: Mapping[str, FeastType] | None = None,
     ):
         """Creates the job.
 
         Args:
             run: computes the rows.
+            map_types: columns that hold maps, which Arrow has as JSON text.
             root: the feature repository, where relative paths of `persist` start from.
         """
         self._run = run
@@ -79,6 +82,7 @@ class RetrievalJob:
         self._full_feature_names = full_feature_names
         self._on_demand_feature_views = list(on_demand_feature_views)
         self._root = Path(root)
+        self._map_types = dict(map_types or {})
 
     def __repr__(self) -> str:
         return f"RetrievalJob(features={self._metadata.features})"
@@ -114,9 +118,17 @@ class RetrievalJob:
         """Returns the rows as a pandas DataFrame. Raises as `to_arrow`.
 
         Columns are as Arrow's conversion makes them: timestamps are UTC, and integers or booleans with nulls become
-        floats or objects. A pandas entity dataframe gets its nullable and categorical columns back.
+        floats or objects; maps are dicts. A pandas entity dataframe gets its nullable and categorical columns back.
         """
-        frame: pd.DataFrame = self.to_arrow(validation_reference, timeout).to_pandas()
+        import pandas as pd
+
+        from feast_assets.types.python import to_python_values
+
+        table = self.to_arrow(validation_reference, timeout)
+        frame: pd.DataFrame = table.to_pandas()
+        for name, feast_type in self._map_types.items():
+            values = to_python_values(table.column(name), feast_type)
+            frame[name] = pd.Series(values, index=frame.index, dtype=object)
         return frame
 
     def to_reader(self) -> pa.RecordBatchReader:

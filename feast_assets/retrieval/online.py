@@ -26,7 +26,6 @@ from feast_assets.retrieval.response import (
     OnlineResponse,
     ResponseColumn,
     StoredColumn,
-    statuses_of,
 )
 from feast_assets.types import FeastType
 
@@ -38,6 +37,8 @@ if TYPE_CHECKING:
 _MICROSECOND = timedelta(microseconds=1)
 
 Udf = Callable[..., Any]
+
+_Feature = tuple[Values, "NDArray[np.uint8]"]
 
 
 def plan_online(
@@ -95,6 +96,7 @@ class _Table:
 
     Attributes:
         name: the online store's table.
+        keys: how its keys are made.
         max_age: microseconds that a row stands after its event time; 0 for ever.
     """
 
@@ -142,6 +144,8 @@ class OnlinePlan:
     def __init__(self, request: FeatureRequest, tables: Sequence[_Table], functions: Sequence[OnDemandFunction]):
         self.request = request
         self._tables = tuple(tables)
+        self._keys = tuple(dict.fromkeys(table.keys for table in tables))
+        self._keys_of = [self._keys.index(table.keys) for table in tables]
         self._functions = tuple(functions)
         self._rows = EntityRowReader(request)
         self._row_types = {
@@ -185,52 +189,54 @@ class OnlinePlan:
         rows, columns = self._rows.read(entity_rows)
         if rows == 0:
             return _Prepared(0, columns, [], [])
-        encoded: dict[_Keys, tuple[list[bytes], list[int] | None]] = {}
+        encoded = [_distinct(keys.encode(columns), rows) for keys in self._keys]
         reads: list[OnlineRead] = []
         places: list[list[int] | None] = []
-        for table in self._tables:
-            if table.keys not in encoded:
-                encoded[table.keys] = _distinct(table.keys.encode(columns), rows)
-            keys, place = encoded[table.keys]
+        for table, number in zip(self._tables, self._keys_of, strict=True):
+            keys, place = encoded[number]
             reads.append(OnlineRead(table.name, keys))
             places.append(place)
         return _Prepared(rows, columns, reads, places)
 
     def _respond(self, prepared: _Prepared, stored: Sequence[StoredRows], now: datetime | None) -> OnlineResponse:
         moment = to_micros(now or datetime.now(UTC))
-        features: list[list[ResponseColumn]] = []
+        features: list[list[_Feature]] = []
+        times: list[NDArray[np.int64]] = []
         for number, table in enumerate(self._tables):
             found = stored[number] if stored else _NO_ROWS
             place = prepared.places[number] if stored else None
-            features.append(_features(table, found if place is None else _fanned_out(found, place), moment))
-        columns = [self._given(name, prepared) for name in self._row_types]
-        for stored_output in self.request.stored:
-            column = features[stored_output.read][stored_output.place]
-            columns.append(ResponseColumn(stored_output.name, column.values, column.statuses, column.event_timestamps))
-        columns.extend(self._computed(prepared, features))
+            if place is not None:
+                found = _fanned_out(found, place)
+            features.append(_features(table, found, moment))
+            times.append(found.event_timestamps)
+        columns = [
+            ResponseColumn(name, GivenColumn(prepared.columns[name], dtype, f"Column {name!r}"))
+            for name, dtype in self._row_types.items()
+        ]
+        for output in self.request.stored:
+            values, statuses = features[output.read][output.place]
+            columns.append(ResponseColumn(output.name, values, statuses, times[output.read]))
+        if self._functions:
+            columns.extend(self._computed(prepared, features))
         return OnlineResponse(columns, prepared.rows)
 
-    def _given(self, name: str, prepared: _Prepared) -> ResponseColumn:
-        values = prepared.columns[name]
-        return ResponseColumn(name, GivenColumn(values, self._row_types[name], f"Column {name!r}"), statuses_of(values))
-
-    def _computed(self, prepared: _Prepared, features: list[list[ResponseColumn]]) -> list[ResponseColumn]:
-        if not self._functions:
-            return []
-        results: list[list[tuple[Values, NDArray[np.uint8]]]] = []
+    def _computed(self, prepared: _Prepared, features: list[list[_Feature]]) -> list[ResponseColumn]:
+        results: list[list[Values]] = []
         for function, run in zip(self._functions, self.request.runs, strict=True):
             inputs: list[Values] = [
-                features[i.origin.read][i.origin.place].values
+                features[i.origin.read][i.origin.place][0]
                 if isinstance(i.origin, FeatureInput)
                 else GivenColumn(prepared.columns[i.origin.column], i.dtype, f"Column {i.origin.column!r}")
                 for i in run.inputs
             ]
-            checked: list[tuple[Values, NDArray[np.uint8]]] = []
-            for result in function(inputs, prepared.rows):
-                values = result.to_pylist()
-                checked.append((GivenColumn(values, result.type, "Computed column"), statuses_of(values)))
-            results.append(checked)
-        return [ResponseColumn(o.name, *results[o.run][o.place]) for o in self.request.computed]
+            # Taken as Python values now, so that a value of a wrong type fails the request and not its reader.
+            results.append(
+                [
+                    GivenColumn(result.to_pylist(), result.type, "Computed column")
+                    for result in function(inputs, prepared.rows)
+                ]
+            )
+        return [ResponseColumn(o.name, results[o.run][o.place]) for o in self.request.computed]
 
 
 class GivenColumn(PythonColumn):
@@ -263,20 +269,17 @@ def _fanned_out(found: StoredRows, places: list[int]) -> StoredRows:
     )
 
 
-def _features(table: _Table, found: StoredRows, now: int) -> list[ResponseColumn]:
-    """Returns the columns of one view's features, with what is older than its ttl taken out."""
+def _features(table: _Table, found: StoredRows, now: int) -> list[_Feature]:
+    """Returns one view's features, with what is older than its ttl taken out."""
     columns = table.decoder.decode(found.payloads)
-    times = found.event_timestamps
-    too_old: NDArray[np.bool_] | None = None
-    if table.max_age:
-        too_old = times < now - table.max_age
-        if not too_old.any():
-            too_old = None
-    if too_old is None:
-        return [ResponseColumn(c.name, c, c.statuses, times) for c in columns]
-    features: list[ResponseColumn] = []
+    if not table.max_age:
+        return [(column, column.statuses) for column in columns]
+    too_old = found.event_timestamps < now - table.max_age
+    if not too_old.any():
+        return [(column, column.statuses) for column in columns]
+    features: list[_Feature] = []
     for column in columns:
         stale = too_old & (column.statuses != NOT_FOUND)
         column.statuses[stale] = OUTSIDE_MAX_AGE
-        features.append(ResponseColumn(column.name, StoredColumn(column, stale), column.statuses, times))
+        features.append((StoredColumn(column, stale), column.statuses))
     return features

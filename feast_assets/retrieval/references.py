@@ -195,8 +195,9 @@ def _differs(passed: FeatureService, registered: FeatureService, views: _Views) 
             for p in projections
         ]
 
+    expected = content(registered)
     try:
-        return content(passed) != content(registered)
+        return content(passed) != expected
     except (FeatureViewNotFoundException, FeatureNotFoundError, InputError):
         return True
 

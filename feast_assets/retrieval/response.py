@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -58,30 +57,42 @@ class StoredColumn:
         return pc.if_else(pa.array(self._stale), pa.scalar(None, values.type), values)
 
 
-@dataclass(frozen=True, slots=True)
 class ResponseColumn:
     """One column of an answer.
 
     Attributes:
         name: its name.
         values: one per row.
-        statuses: uint8[n], Feast's codes, see `STATUS_NAMES`; never PRESENT where the value is null.
         event_timestamps: int64[n], UTC microseconds, 0 where there is no row; None for join keys, request data and
             computed features, which have no time.
     """
 
-    name: str
-    values: Values
-    statuses: NDArray[np.uint8]
-    event_timestamps: NDArray[np.int64] | None = None
+    __slots__ = ("_statuses", "event_timestamps", "name", "values")
 
+    def __init__(
+        self,
+        name: str,
+        values: Values,
+        statuses: NDArray[np.uint8] | None = None,
+        event_timestamps: NDArray[np.int64] | None = None,
+    ):
+        """Creates the column.
 
-def statuses_of(values: Sequence[Any]) -> NDArray[np.uint8]:
-    """Returns PRESENT for values, NULL_VALUE for None."""
-    statuses = np.full(len(values), PRESENT, np.uint8)
-    if None in values:
-        statuses[[row for row, value in enumerate(values) if value is None]] = NULL_VALUE
-    return statuses
+        Args:
+            statuses: uint8[n], Feast's codes, see `STATUS_NAMES`; left out where every value that is not null is there.
+        """
+        self.name = name
+        self.values = values
+        self._statuses = statuses
+        self.event_timestamps = event_timestamps
+
+    @property
+    def statuses(self) -> NDArray[np.uint8]:
+        """uint8[n], Feast's codes, see `STATUS_NAMES`; never PRESENT where the value is null."""
+        if self._statuses is None:
+            missing = [value is None for value in self.values.to_pylist()]
+            self._statuses = np.where(missing, NULL_VALUE, PRESENT).astype(np.uint8)
+        return self._statuses
 
 
 class OnlineResponse:
@@ -238,5 +249,4 @@ __all__ = [
     "OnlineResponse",
     "ResponseColumn",
     "StoredColumn",
-    "statuses_of",
 ]

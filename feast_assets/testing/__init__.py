@@ -5,9 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from feast_assets.testing.offline_store import OfflineStoreConformance as OfflineStoreConformance
     from feast_assets.testing.online_store import OnlineStoreConformance as OnlineStoreConformance
 
-_MODULES = {"OnlineStoreConformance": "feast_assets.testing.online_store"}
+_MODULES = {
+    "OfflineStoreConformance": "feast_assets.testing.offline_store",
+    "OnlineStoreConformance": "feast_assets.testing.online_store",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -108,7 +108,8 @@ class OfflineStoreConformance:
     def put(self, store: OfflineStore) -> Put:
         """A function that stores a table as a new source.
 
-        Its ``timestamp_field`` is "event_timestamp"; its ``created_timestamp_column`` "created" where the table has that column.
+        Its ``timestamp_field`` is "event_timestamp"; its ``created_timestamp_column`` "created" where the table has
+        that column.
         """
         raise NotImplementedError
 
@@ -275,9 +276,8 @@ class OfflineStoreConformance:
 
     def test_naive_spine_times_are_utc(self, store: OfflineStore, put: Put) -> None:
         source = put(trips([(1, hour(1), 1.0, "a")]))
-        table = pa.table(
-            {"driver": [1, 1], "when": pa.array([datetime(2024, 1, 1, 1), datetime(2024, 1, 1)], pa.timestamp("ns"))}
-        )
+        naive = [hour(n).replace(tzinfo=None) for n in (1, 0)]
+        table = pa.table({"driver": [1, 1], "when": pa.array(naive, pa.timestamp("ns"))})
         found = store.point_in_time_join(table, [PointInTimeJoin(history(source), {}, {})]).read_all()
         assert found["fare"].to_pylist() == [1.0, None]
         assert found.schema.field("when").type == TIME
@@ -433,7 +433,7 @@ class OfflineStoreConformance:
     def test_written_rows_are_added(self, store: OfflineStore, put: Put) -> None:
         source = put(trips([(1, hour(0), 1.0, "a")]))
         # Columns come in any order, and naive times are UTC.
-        naive = pa.array([datetime(2024, 1, 1, 1)], pa.timestamp("ns"))
+        naive = pa.array([hour(1).replace(tzinfo=None)], pa.timestamp("ns"))
         added = trips([(2, hour(1), 2.0, "b")]).select(["fare", "driver", "city"])
         store.write(source, added.append_column("event_timestamp", naive))
         found = by_driver(store.latest(history(source), ALWAYS))

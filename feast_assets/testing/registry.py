@@ -7,9 +7,9 @@ A backend's test module subclasses the suite and says how a registry is made::
         def registry_factory(self, tmp_path):
             return functools.partial(MyRegistry, MyRegistryConfig(...), tmp_path)
 
-The factory takes a project's name and makes a new handle on one and the same place each time it is called. It must pickle (an
-importable class or function, or a ``functools.partial`` of one), because tests hand it to other processes. Each test needs
-an empty place of its own.
+The factory takes a project's name and makes a new handle on one and the same place each time it is called. It must
+pickle (an importable class or function, or a ``functools.partial`` of one), because tests hand it to other processes.
+Each test needs an empty place of its own.
 """
 
 from __future__ import annotations

@@ -35,6 +35,10 @@ class PrimitiveFeastType(FeastType):
 
     __repr__ = __str__
 
+    def __hash__(self) -> int:
+        # Names are unique, and online reads look types up for every column.
+        return hash(self.name)
+
 
 Invalid = PrimitiveFeastType("Invalid", ValueType.UNKNOWN)
 Bytes = PrimitiveFeastType("Bytes", ValueType.BYTES)

@@ -50,6 +50,9 @@ def historical(times):
         "driver_hourly_stats:conv_rate",
         "driver_hourly_stats:acc_rate",
         "driver_hourly_stats:avg_daily_trips",
+        "driver_hourly_stats:driver_metadata",
+        "driver_hourly_stats:driver_config",
+        "driver_hourly_stats:driver_profile",
         "transformed_conv_rate:conv_rate_plus_val1",
         "transformed_conv_rate:conv_rate_plus_val2",
     ]).to_df())
@@ -158,7 +161,14 @@ def test_the_renamed_template_reads_the_same_values_as_feast(repositories, tmp_p
     _run("feast-assets", "apply", cwd=ours, tmp_path=tmp_path)
     expected = _result(_run(FEAST_PYTHON, "../read.py", cwd=theirs, tmp_path=tmp_path))
     found = _result(_run(sys.executable, "../read.py", cwd=ours, tmp_path=tmp_path))
-    assert _differences(expected, found) == []
+    # Two differences are meant. Feast does not know a label view's key type, and so gives text back; and its to_dict
+    # leaves out request data, which is among the columns here.
+    expected["labels"]["driver_id"] = [int(key) for key in expected["labels"]["driver_id"]]
+    for answer in (a for a in found.values() if isinstance(a, dict)):
+        for request_field in ("val_to_add", "val_to_add_2"):
+            answer.pop(request_field, None)
+    differences = _differences(expected, found)
+    assert not differences, "\n".join(differences)
 
 
 def test_the_renamed_templates_own_workflow_runs(repositories, tmp_path: Path) -> None:

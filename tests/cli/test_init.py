@@ -74,7 +74,7 @@ def test_a_name_that_no_project_can_have_is_wrong_usage(run, tmp_path: Path, nam
 
 
 def test_a_project_that_fails_half_way_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(folder: Path) -> None:
+    def full(folder: Path, now: datetime) -> None:
         folder.mkdir()
         raise OSError(28, "No space left on device")
 

@@ -20,7 +20,7 @@ CONFIG = """
     offline_store: {type: duckdb}
 """
 
-DEFINITIONS = '''
+DEFINITIONS = """
     from datetime import UTC, datetime, timedelta
 
     from feast_assets import (
@@ -32,7 +32,11 @@ DEFINITIONS = '''
 
     driver = Entity(name="driver", join_keys=["driver_id"], value_type=ValueType.INT64)
     rides = FileSource(
-        name="rides", path="data/rides.parquet", timestamp_field="finished_at", description="Finished rides.", owner="ops@example.com"
+        name="rides",
+        path="data/rides.parquet",
+        timestamp_field="finished_at",
+        description="Finished rides.",
+        owner="ops@example.com",
     )
     vehicles = FileSource(name="vehicles", path="data/vehicles.parquet", timestamp_field="finished_at")
     kept_totals = FileSource(name="kept_totals", path="data/kept_totals", timestamp_field="finished_at")
@@ -63,7 +67,8 @@ DEFINITIONS = '''
         owner="the rides people",
     )
     def ride_totals(rides):
-        return f"SELECT driver_id, date_trunc('day', finished_at) AS finished_at, count(*) AS rides, sum(fare) AS fares FROM {rides} GROUP BY ALL"
+        day = "date_trunc('day', finished_at) AS finished_at"
+        return f"SELECT driver_id, {day}, count(*) AS rides, sum(fare) AS fares FROM {rides} GROUP BY ALL"
 
     vehicle = FeatureView(
         name="vehicle",
@@ -89,14 +94,14 @@ DEFINITIONS = '''
         partitions=Partitions("daily", start=NEW_YEAR),
         online=False,
     )
-'''
+"""
 
-UNDATED = '''
+UNDATED = """
 
     undated_ride = FeatureView(
         name="undated_ride", entities=[driver], source=rides, schema=[Field(name="fare", dtype=Float64)]
     )
-'''
+"""
 
 DAYS = 40
 FIRST_RIDE = datetime(2024, 1, 1, 6, tzinfo=UTC)
@@ -124,9 +129,15 @@ def write_repository(tmp_path: Path) -> Callable[..., Path]:
         (root / "taxi_features.py").write_text(textwrap.dedent(DEFINITIONS) + textwrap.dedent(more))
         rides().to_parquet(root / "data" / "rides.parquet", index=False)
         vehicles = pd.DataFrame(
-            {"driver_id": [1, 2, 3], "plate": ["A1", "B2", "C3"], "finished_at": pd.to_datetime(["2020-01-01"] * 3, utc=True)}
+            {
+                "driver_id": [1, 2, 3],
+                "plate": ["A1", "B2", "C3"],
+                "finished_at": pd.to_datetime(["2020-01-01"] * 3, utc=True),
+            }
         )
-        vehicles.astype({"finished_at": "datetime64[us, UTC]"}).to_parquet(root / "data" / "vehicles.parquet", index=False)
+        vehicles.astype({"finished_at": "datetime64[us, UTC]"}).to_parquet(
+            root / "data" / "vehicles.parquet", index=False
+        )
         return root
 
     return write

@@ -24,7 +24,9 @@ def ride(**changes: object) -> FeatureView:
         "source": RIDES,
         "schema": [
             Field(name="driver_id", dtype=Int64),
-            Field(name="plate", dtype=String, description="Number plate.", tags={"pii": "yes", "why": "because we can"}),
+            Field(
+                name="plate", dtype=String, description="Number plate.", tags={"pii": "yes", "why": "because we can"}
+            ),
         ],
         "ttl": timedelta(hours=2),
         "partitions": Partitions("daily", datetime(2024, 1, 1, tzinfo=UTC)),

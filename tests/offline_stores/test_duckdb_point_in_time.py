@@ -47,7 +47,14 @@ source_rows = st.lists(
 spine_rows = st.lists(st.fixed_dictionaries({"who": drivers, "zone": zones, "at": moments}), max_size=8)
 ttls = st.sampled_from([None, timedelta(0), STEP, STEP - timedelta(microseconds=1), 3 * STEP, timedelta(days=400)])
 
-TYPES = {"driver": pa.int64(), "zone": pa.string(), "at": TIME, "created": TIME, "fare": pa.float64(), "city": pa.string()}
+TYPES = {
+    "driver": pa.int64(),
+    "zone": pa.string(),
+    "at": TIME,
+    "created": TIME,
+    "fare": pa.float64(),
+    "city": pa.string(),
+}
 
 
 def table_of(rows, types):
@@ -139,9 +146,7 @@ def test_latest_is_what_the_oracle_says(store, rows, created, bounds):
     with tempfile.TemporaryDirectory() as folder:
         view = View(folder, "v", rows, (DRIVER, ZONE), created, None)
         found = store.latest(view.history, Window(start, end)).read_all().to_pylist()
-    inside = [
-        r for r in rows if None not in (r["driver"], r["zone"], r["at"]) and start <= r["at"] < end
-    ]
+    inside = [r for r in rows if None not in (r["driver"], r["zone"], r["at"]) and start <= r["at"] < end]
     best = {}
     for row in inside:
         key = (row["driver"], row["zone"])
@@ -162,7 +167,12 @@ def test_latest_is_what_the_oracle_says(store, rows, created, bounds):
 
 
 @settings(max_examples=60, deadline=None)
-@given(rows=source_rows, created=st.booleans(), at=st.integers(0, 8), names=st.sampled_from([["fare"], ["city"], ["city", "fare"]]))
+@given(
+    rows=source_rows,
+    created=st.booleans(),
+    at=st.integers(0, 8),
+    names=st.sampled_from([["fare"], ["city"], ["city", "fare"]]),
+)
 def test_what_is_materialized_up_to_a_moment_is_what_a_join_at_that_moment_gives(store, rows, created, at, names):
     moment = DAY + at * STEP
     with tempfile.TemporaryDirectory() as folder:
@@ -229,12 +239,20 @@ class TestSpineAsQuery:
     @pytest.fixture
     def join(self, tmp_path):
         view = View(
-            tmp_path, "v", [dict(driver=1, zone="a", at=hour(0), created=None, fare=1.0, city="x")], (DRIVER,), False, None
+            tmp_path,
+            "v",
+            [dict(driver=1, zone="a", at=hour(0), created=None, fare=1.0, city="x")],
+            (DRIVER,),
+            False,
+            None,
         )
         return PointInTimeJoin(view.history, {}, {})
 
     def test_rows_come_in_the_order_of_the_query(self, store, join):
-        sql = "SELECT i AS n, 1 AS driver, TIMESTAMP '2024-01-02' AS event_timestamp FROM range(5000) r(i) ORDER BY n DESC;"
+        sql = (
+            "SELECT i AS n, 1 AS driver, TIMESTAMP '2024-01-02' AS event_timestamp "
+            "FROM range(5000) r(i) ORDER BY n DESC;"
+        )
         found = store.point_in_time_join(sql, [join]).read_all()
         assert found["n"].to_pylist() == list(range(4999, -1, -1))
         assert set(found["fare"].to_pylist()) == {1.0}

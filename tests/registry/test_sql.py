@@ -134,9 +134,7 @@ def test_a_damaged_file_is_unavailable(tmp_path: Path) -> None:
         sqlite(tmp_path).snapshot()
 
 
-def test_a_registry_that_somebody_keeps_locked_is_unavailable(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_registry_that_somebody_keeps_locked_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("feast_assets.registry.sql_database._BUSY_SECONDS", 0.05)
     registry = sqlite(tmp_path)
     commit(registry, entity("driver"))
@@ -323,7 +321,10 @@ def test_settings_of_feast_that_are_off_are_accepted_and_others_refused() -> Non
     [
         ("data/registry.db", "data/registry.db"),
         ("postgresql://ann:pw@h:5432/d", "postgresql://ann:***@h:5432/d"),
-        ("postgresql://ann:p%40w@h/d?sslpassword=x&sslmode=require", "postgresql://ann:***@h/d?sslpassword=***&sslmode=require"),
+        (
+            "postgresql://ann:p%40w@h/d?sslpassword=x&sslmode=require",
+            "postgresql://ann:***@h/d?sslpassword=***&sslmode=require",
+        ),
         ("postgresql://h/d?password=pw", "postgresql://h/d?password=***"),
         ("postgresql://ann@h/d", "postgresql://ann@h/d"),
     ],
@@ -338,7 +339,9 @@ def test_a_definition_is_not_read_before_it_is_asked_for(tmp_path: Path) -> None
     registry = sqlite(tmp_path)
     commit(registry, entity("driver"), view("trips"))
     connection = sqlite3.connect(tmp_path / "registry.db")
-    connection.execute("""UPDATE feast_assets_objects SET spec = '{"kind":"Unknown"}' WHERE object_type = 'feature view'""")
+    connection.execute(
+        """UPDATE feast_assets_objects SET spec = '{"kind":"Unknown"}' WHERE object_type = 'feature view'"""
+    )
     connection.commit()
     connection.close()
     snapshot = registry.snapshot()

@@ -5,7 +5,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from drivers import Project  # noqa: E402
+from drivers import Project
 
 
 @pytest.fixture

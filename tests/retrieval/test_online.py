@@ -301,9 +301,7 @@ def test_on_demand_features_are_computed_whatever_the_names(project, mode, singl
 def test_on_demand_features_come_last_and_their_sources_only_if_asked_for(project):
     project.put(STATS, ADA)
     registry = snapshot(sums())
-    response = project.read(
-        ["sums:share", "stats:trips"], [{"driver_id": 1, "bonus": 2, "asked": NOW}], registry
-    )
+    response = project.read(["sums:share", "stats:trips"], [{"driver_id": 1, "bonus": 2, "asked": NOW}], registry)
     assert response.feature_names == ["driver_id", "bonus", "asked", "trips", "share"]
 
 
@@ -340,9 +338,7 @@ def test_a_missing_request_value_is_null(project):
 
 
 def test_an_on_demand_view_of_request_data_alone_reads_nothing(project):
-    view = sums(
-        mode="python", sources=[REQUEST], udf=lambda i: {"total": i["bonus"], "share": [0.5] * len(i["bonus"])}
-    )
+    view = sums(mode="python", sources=[REQUEST], udf=lambda i: {"total": i["bonus"], "share": [0.5] * len(i["bonus"])})
     response = project.read(["sums:total", "sums:share"], [{"bonus": 3, "asked": NOW}], snapshot(view))
     assert response.to_dict() == {"bonus": [3], "asked": [NOW], "total": [3], "share": [0.5]}
     assert project.online.calls == []
@@ -361,9 +357,7 @@ def test_an_on_demand_view_follows_the_join_key_map_of_its_service(project):
 def test_an_on_demand_function_sees_the_join_keys(project):
     project.put(STATS, ADA)
     view = sums(mode="python", udf=lambda i: {"total": i["driver_id"], "share": i["stats__rate"]})
-    response = project.read(
-        ["sums:total", "sums:share"], [{"driver_id": 1, "bonus": 1, "asked": NOW}], snapshot(view)
-    )
+    response = project.read(["sums:total", "sums:share"], [{"driver_id": 1, "bonus": 1, "asked": NOW}], snapshot(view))
     assert (response.to_dict()["total"], response.to_dict()["share"]) == ([1], [0.5])
 
 

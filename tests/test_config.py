@@ -1,0 +1,312 @@
+"""``feature_store.yaml`` and the stores it names."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from feast_assets import backends
+from feast_assets.config import RepoConfig, find_config_file, load_repo_config, make_online_store, make_registry
+from feast_assets.errors import ConfigError
+from feast_assets.registry.sql_config import SqlRegistryConfig
+
+MINIMAL = "project: shop\nregistry: data/registry.db\nprovider: local\n"
+
+
+def load(tmp_path: Path, text: str) -> RepoConfig:
+    file = tmp_path / "feature_store.yaml"
+    file.write_text(text)
+    return load_repo_config(tmp_path)
+
+
+def refused(tmp_path: Path, text: str, said: str) -> None:
+    """Checks that a file is refused, when read or when its stores are asked for, by a message that names the file."""
+
+    def read() -> None:
+        config = load(tmp_path, text)
+        for section in ("registry", "online_store", "offline_store"):
+            getattr(config, section)
+
+    with pytest.raises(ConfigError, match=said) as failed:
+        read()
+    assert "feature_store.yaml" in str(failed.value)
+
+
+# --- reading
+
+
+def test_a_minimal_file_gets_the_defaults(tmp_path: Path) -> None:
+    config = load(tmp_path, MINIMAL)
+    assert config.project == "shop"
+    assert config.provider == "local"
+    assert config.registry == SqlRegistryConfig(registry_type="file", path="data/registry.db")
+    assert config.registry.cache_ttl_seconds == 600
+    assert config.online_store.type == "sqlite"
+    assert config.online_store.path == "data/online.db"
+
+
+def test_sections_become_the_stores_own_settings(tmp_path: Path) -> None:
+    config = load(
+        tmp_path,
+        """
+project: shop
+project_description: sells things
+registry:
+  registry_type: sql
+  path: postgresql://ann:pw@h/d
+  cache_ttl_seconds: 5
+  cache_mode: thread
+online_store:
+  type: sqlite
+  path: other.db
+entity_key_serialization_version: 3
+auth:
+  type: no_auth
+""",
+    )
+    assert config.registry.cache_ttl_seconds == 5
+    assert config.registry.cache_mode == "thread"
+    assert config.online_store.path == "other.db"
+    assert config.project_description == "sells things"
+
+
+@pytest.mark.parametrize("none", ["null", "none", "'none'", "{type: none}"])
+def test_the_online_store_can_be_turned_off(tmp_path: Path, none: str) -> None:
+    config = load(tmp_path, f"{MINIMAL}online_store: {none}\n")
+    assert config.online_store is None
+    assert make_online_store(config, tmp_path) is None
+
+
+def test_settings_can_be_made_in_python() -> None:
+    config = RepoConfig(
+        project="shop",
+        registry=SqlRegistryConfig(path="a.db"),
+        provider="local",
+        online_store=None,
+        offline_store="file",
+    )
+    assert config.registry.path == "a.db"
+    assert config.online_store is None
+    assert RepoConfig(project="shop", registry={"path": "a.db"}).registry.path == "a.db"
+    with pytest.raises(ConfigError, match=r"RepoConfig: unknown key 'projekt'.*'project'"):
+        RepoConfig(project="shop", registry="a.db", projekt="x")
+
+
+def test_environment_variables_are_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLACE", "there.db")
+    assert load(tmp_path, "project: shop\nregistry: ${PLACE} # ${UNSET_ELSEWHERE}\n").registry.path == "there.db"
+    assert load(tmp_path, "project: shop\nregistry: data/$PLACE\n").registry.path == "data/there.db"
+
+
+def test_an_unset_variable_is_named_with_its_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NOT_THERE", raising=False)
+    refused(tmp_path, "project: shop\nregistry:\n  path: x/${NOT_THERE}\n", r"registry\.path uses \$\{NOT_THERE\}")
+    assert load(tmp_path, "project: shop\nregistry: cost$NOT_THERE.db\n").registry.path == "cost$NOT_THERE.db"
+
+
+def test_the_file_is_looked_up_as_feast_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FEAST_FS_YAML_FILE_PATH", raising=False)
+    assert find_config_file(tmp_path) == tmp_path / "feature_store.yaml"
+    monkeypatch.setenv("FEAST_FS_YAML_FILE_PATH", str(tmp_path / "other.yaml"))
+    assert find_config_file(tmp_path) == tmp_path / "other.yaml"
+    assert find_config_file(tmp_path, tmp_path / "third.yaml") == tmp_path / "third.yaml"
+    (tmp_path / "other.yaml").write_text(MINIMAL)
+    assert load_repo_config(tmp_path).project == "shop"
+
+
+def test_loading_loads_no_store(tmp_path: Path) -> None:
+    (tmp_path / "feature_store.yaml").write_text(MINIMAL)
+    code = (
+        "import sys; from pathlib import Path; from feast_assets.config import load_repo_config;"
+        "load_repo_config(Path(sys.argv[1]));"
+        "assert not {'sqlalchemy', 'pyarrow', 'pandas', 'duckdb', 'numpy'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
+
+
+# --- what is wrong
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "holds nothing"),
+        ("- a\n- b", "holds a list"),
+        ("project: [", "is not YAML: line"),
+        ("project: a\nproject: b\nregistry: r.db", "line 2, column 1: the key 'project' is given twice"),
+        ("registry: r.db", "the key 'project' is missing"),
+        ("project: shop", "'registry' must say where"),
+        (f"{MINIMAL}registri: x", r"unknown key 'registri'\. Did you mean 'registry'\?"),
+        (f"{MINIMAL}online_sotre: sqlite", r"unknown key 'online_sotre'\. Did you mean 'online_store'\?"),
+        ("project: _shop\nregistry: r.db", "project: Project name '_shop' is not valid"),
+        ("project: my shop\nregistry: r.db", "'my shop' is not valid"),
+        ("project: 7\nregistry: r.db", "project: "),
+        ("project: shop\nregistry: r.db\nprovider: gcp", "provider 'gcp' is not supported; use local"),
+        (f"{MINIMAL}batch_engine: spark.engine", "'batch_engine' is not supported"),
+        (f"{MINIMAL}feature_server:\n  type: mcp", "'feature_server' is not supported"),
+        (f"{MINIMAL}auth:\n  type: oidc", "auth type 'oidc' is not supported; use no_auth"),
+        (f"{MINIMAL}coerce_tz_aware: false", "coerce_tz_aware: false is not supported"),
+        (f"{MINIMAL}entity_key_serialization_version: 9", "entity_key_serialization_version"),
+        (f"{MINIMAL}online_store: [a]", "online_store: must be"),
+        (f"{MINIMAL}online_store: redsi", r"online_store\.type 'redsi' is not known\. Did you mean 'redis'\?"),
+        (
+            f"{MINIMAL}online_store: dynamodb",
+            r"online_store\.type 'dynamodb' is not supported\. Known: 'redis', 'sqlite'",
+        ),
+        (f"{MINIMAL}online_store:\n  path: x", "online_store has no 'type'"),
+        (f"{MINIMAL}online_store: my.module.MyOnlineStore", "a class path is not supported.*entry point"),
+        (
+            f"{MINIMAL}online_store:\n  type: sqlite\n  pth: x",
+            r"unknown key 'pth' in online_store\. Did you mean 'path'\?",
+        ),
+        (f"{MINIMAL}offline_store: bigquery", r"offline_store\.type 'bigquery' is not supported"),
+        ("project: shop\nregistry:\n  registry_type: remote\n  path: x", r"registry_type 'remote' is not supported"),
+        ("project: shop\nregistry:\n  registry_type: snowflake.registry", "'snowflake.registry' is not supported"),
+        ("project: shop\nregistry:\n  registry_type: slq\n  path: x", r"'slq' is not known.*Did you mean 'sql'"),
+        ("project: shop\nregistry: s3://bucket/r.db", "registry.path: registries at s3:// are not supported"),
+        ("project: shop\nregistry:\n  registry_type: sql", r"the key 'registry\.path' is missing"),
+        (
+            "project: shop\nregistry:\n  path: x\n  cache_ttl_second: 3",
+            r"unknown key 'cache_ttl_second' in registry\. Did you mean 'cache_ttl_seconds'\?",
+        ),
+        (
+            "project: shop\nregistry:\n  path: x\n  cache_ttl_seconds: -1",
+            r"registry\.cache_ttl_seconds: must be 0 or more",
+        ),
+    ],
+)
+def test_what_is_wrong_is_named_with_file_and_key(tmp_path: Path, text: str, said: str) -> None:
+    refused(tmp_path, text, said)
+
+
+def test_a_missing_file_says_how_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="feast-assets init"):
+        load_repo_config(tmp_path)
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "feature_store.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="Cannot read"):
+        load_repo_config(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        "{registry_type: sql, path: 'mysql://ann:s3cret-word@h/d'}",
+        "{path: 'postgresql://ann:s3cret-word@h/d', no: s3cret-word}",
+    ],
+)
+def test_messages_and_reprs_hold_no_secrets(tmp_path: Path, section: str) -> None:
+    config = load(tmp_path, f"project: shop\nregistry: {section}\n")
+    with pytest.raises(ConfigError) as failed:
+        _ = config.registry
+    assert "s3cret-word" not in str(failed.value)
+    assert "s3cret-word" not in repr(config) + str(config)
+    assert failed.value.__cause__ is None
+
+
+def test_flags_have_no_effect_and_say_so(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="flags have no effect"):
+        load(tmp_path, f"{MINIMAL}flags:\n  alpha_features: true\n")
+
+
+@pytest.mark.parametrize(
+    "line", ["batch_engine: local", "feature_server: null", "mlflow: {enabled: false}", "flags: null"]
+)
+def test_what_is_off_is_accepted(tmp_path: Path, line: str) -> None:
+    assert load(tmp_path, f"{MINIMAL}{line}\n").project == "shop"
+
+
+# --- backends
+
+
+@pytest.fixture
+def offer(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Makes installed packages offer online stores: (type, class path) pairs."""
+
+    installed = backends.entry_points
+
+    def offering(*entries: tuple[str, str]) -> None:
+        ours = "feast_assets.online_stores"
+        found = [EntryPoint(name, path, ours) for name, path in entries]
+        monkeypatch.setattr(backends, "entry_points", lambda group: found if group == ours else installed(group=group))
+        backends._entry_points.cache_clear()
+
+    yield offering
+    backends._entry_points.cache_clear()
+
+
+class ToyConfig(BaseModel):
+    type: str = "toy"
+    size: int = 1
+
+
+class ToyStore:
+    config_class = ToyConfig
+
+    def __init__(self, config: ToyConfig, root: Path):
+        self.config, self.root = config, root
+
+
+class DriverlessStore(ToyStore):
+    def __init__(self, config: ToyConfig, root: Path):
+        import redis_that_is_not_installed  # noqa: F401
+
+
+@pytest.fixture
+def toy_module(monkeypatch: pytest.MonkeyPatch) -> str:
+    module = type(sys)("toy_stores")
+    module.ToyStore, module.DriverlessStore = ToyStore, DriverlessStore  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "toy_stores", module)
+    return "toy_stores"
+
+
+def test_a_store_of_another_package_is_found(tmp_path: Path, offer: Any, toy_module: str) -> None:
+    offer(("toy", f"{toy_module}:ToyStore"))
+    config = load(tmp_path, f"{MINIMAL}online_store: {{type: toy, size: 3}}\n")
+    store: Any = make_online_store(config, tmp_path)
+    assert isinstance(store, ToyStore)
+    assert (store.config.size, store.root) == (3, tmp_path)
+
+
+def test_two_packages_with_one_type_are_named(tmp_path: Path, offer: Any, toy_module: str) -> None:
+    offer(("toy", f"{toy_module}:ToyStore"), ("toy", "other_toys:ToyStore"))
+    refused(
+        tmp_path, f"{MINIMAL}online_store: toy\n", "'toy' is offered by other_toys:ToyStore and toy_stores:ToyStore"
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("no_such_package:Store", "'toy' needs the package 'no_such_package', which is not installed"),
+        ("toy_stores:DriverlessStore", "needs the package 'redis_that_is_not_installed'"),
+    ],
+)
+def test_a_missing_driver_is_named(tmp_path: Path, offer: Any, toy_module: str, path: str, said: str) -> None:
+    offer(("toy", path))
+    config = load(tmp_path, f"{MINIMAL}online_store: toy\n")
+    with pytest.raises(ConfigError, match=said):
+        make_online_store(config, tmp_path)
+
+
+def test_a_missing_driver_of_ours_names_the_extra(
+    tmp_path: Path, offer: Any, toy_module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offer(("redis", "redis:Redis"))
+    monkeypatch.setitem(sys.modules, "redis", None)
+    refused(tmp_path, f"{MINIMAL}online_store: redis\n", r"pip install 'feast-assets\[redis\]'")
+
+
+def test_the_registry_is_made_for_the_project(tmp_path: Path) -> None:
+    registry = make_registry(load(tmp_path, MINIMAL), tmp_path)
+    assert repr(registry) == f"SqlRegistry('{tmp_path}/data/registry.db', project='shop')"
+    assert list(tmp_path.iterdir()) == [tmp_path / "feature_store.yaml"]
