@@ -36,7 +36,7 @@ install: $(INSTALLED) ## Make .venv with the locked packages; instant when nothi
 servers: ## Install Redis and Postgres for the tests that use them (apt, asks for root)
 	scripts/install-test-servers
 
-$(DAGSTER_HOME)/dagster.yaml: dagster.yaml
+$(DAGSTER_HOME)/dagster.yaml: scripts/dagster.yaml
 	@mkdir -p $(@D)
 	@cp $< $@
 

@@ -53,6 +53,8 @@ class RepoConfig(BaseModel):
         auth: only "no_auth".
         entity_key_serialization_version: Feast's; has no effect, because keys are stored in a form of our own.
         coerce_tz_aware: only true: naive times are UTC.
+        enforce_online_ttl: whether online values older than their view's ttl are withheld, with the status
+            OUTSIDE_MAX_AGE; false serves them, as Feast does.
 
     Raises:
         ConfigError: a key is not known, or a value is not one of those that are supported.
@@ -69,6 +71,7 @@ class RepoConfig(BaseModel):
     auth: Any = "no_auth"
     entity_key_serialization_version: int = 3
     coerce_tz_aware: bool = True
+    enforce_online_ttl: bool = True
     flags: Any = None
     repo_path: Path | None = None
 

@@ -60,6 +60,7 @@ class Deployment:
     registry: Registry
     offline_store: OfflineStore
     online_store: OnlineStore | None
+    project_description: str = ""
 
     def plan(
         self, objects: Sequence[Definition], objects_to_delete: Sequence[Definition] = (), *, whole: bool
@@ -74,6 +75,7 @@ class Deployment:
             objects,
             snapshot,
             project=self.project,
+            project_description=self.project_description,
             schema_of=self.offline_store.schema,
             earliest_of=self._earliest,
             partial=not whole,

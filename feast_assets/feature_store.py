@@ -81,7 +81,9 @@ class FeatureStore:
         self.registry: Registry = make_registry(config, self.repo_path)
         self._offline_store: OfflineStore | None = None
         self._online_store: OnlineStore | None = None
-        self._cache = SnapshotCache(self.registry, config.registry.cache_ttl_seconds)
+        self._cache = SnapshotCache(
+            self.registry, config.registry.cache_ttl_seconds, wait=config.registry.cache_mode == "sync"
+        )
         self._functions = UserFunctions(self.repo_path)
         self._plans: dict[Any, OnlinePlan] = {}
 
@@ -188,7 +190,13 @@ class FeatureStore:
     def _deployment(self) -> Deployment:
         from feast_assets.deployment import Deployment
 
-        return Deployment(self.project, self.registry, self.offline_store, self._online_or_none())
+        return Deployment(
+            self.project,
+            self.registry,
+            self.offline_store,
+            self._online_or_none(),
+            self.config.project_description or "",
+        )
 
     def _online_or_none(self) -> OnlineStore | None:
         return None if self.config.online_store is None else self.online_store
@@ -328,6 +336,7 @@ class FeatureStore:
                 project=self.project,
                 full_feature_names=full_feature_names,
                 udf_of=self._functions.of,
+                enforce_ttl=self.config.enforce_online_ttl,
             )
             if len(self._plans) >= _PLANS_KEPT:
                 self._plans.clear()

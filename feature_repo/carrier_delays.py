@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from entities import airport, carrier
 from sources import flights, kept_carrier_delays
 
-from feast_assets import Field, Float64, Int64, Partitions, batch_feature_view
+from feast_assets import Field, Float64, Int64, Partitions, String, batch_feature_view
 
 
 @batch_feature_view(
@@ -20,6 +20,8 @@ from feast_assets import Field, Float64, Int64, Partitions, batch_feature_view
     lookback=timedelta(hours=24),
     partitions=Partitions("daily", start=datetime(2013, 1, 1, tzinfo=UTC)),
     schema=[
+        Field(name="origin", dtype=String, description="The airport's code."),
+        Field(name="carrier", dtype=String, description="The airline's code."),
         Field(name="flights_24h", dtype=Int64, description="Flights whose outcome became known."),
         Field(
             name="mean_delay_24h",

@@ -15,6 +15,7 @@ plane = FeatureView(
     ttl=timedelta(0),
     partitions=None,
     schema=[
+        Field(name="tailnum", dtype=String, description="The number on the plane's tail."),
         Field(name="built_year", dtype=Int64, description="Year in which it was built; null where unknown."),
         Field(name="manufacturer", dtype=String, description="Who built it."),
         Field(name="model", dtype=String, description="Which model it is."),

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from entities import airport
 from sources import live_weather
 
-from feast_assets import FeatureView, Field, Float64, Partitions
+from feast_assets import FeatureView, Field, Float64, Partitions, String
 
 origin_weather = FeatureView(
     name="origin_weather",
@@ -15,6 +15,7 @@ origin_weather = FeatureView(
     ttl=timedelta(hours=3),
     partitions=Partitions("daily", start=datetime(2013, 1, 1, tzinfo=UTC)),
     schema=[
+        Field(name="origin", dtype=String, description="The airport's code."),
         Field(name="temperature_f", dtype=Float64, description="Air temperature, degrees Fahrenheit."),
         Field(name="dew_point_f", dtype=Float64, description="Dew point, degrees Fahrenheit."),
         Field(name="humidity_percent", dtype=Float64, description="Relative humidity."),

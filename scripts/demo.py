@@ -213,7 +213,7 @@ def _prepare_dagster_home() -> None:
     home = Path(os.environ.setdefault("DAGSTER_HOME", str(ROOT / ".dagster_home")))
     home.mkdir(exist_ok=True)
     if not (home / "dagster.yaml").exists():
-        shutil.copy(ROOT / "dagster.yaml", home)
+        shutil.copy(ROOT / "scripts" / "dagster.yaml", home)
 
 
 if __name__ == "__main__":

@@ -59,5 +59,8 @@ def readable(stored: Any) -> Any:
             return value.partition(".")[2]
         if tag == "$map":
             return {k: readable(v) for k, v in value.items()}
+    if stored.get("kind") == "Field":
+        # Fields are many; each says only what was said of it.
+        stored = {k: v for k, v in stored.items() if v and k != "kind"}
     shown = {k: readable(v) for k, v in stored.items()}
     return {k: v for k, v in shown.items() if v not in (None, "", [], {})}

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from feast_assets.compute.definition_hash import materialization_hash
 from feast_assets.compute.online_rows import OnlineRows, online_table, version_now
 from feast_assets.compute.results import MaterializationResult, Progress, WindowResult
-from feast_assets.compute.windows import MICROSECOND, contiguous, grid_windows, intervals, stale
+from feast_assets.compute.windows import MICROSECOND, contiguous, grid_windows, intervals, stale, whole_if_known
 from feast_assets.definitions.batch_feature_view import BatchFeatureView
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.partitions import Window
@@ -89,7 +89,10 @@ class Materialization:
             start = self.view.partitions.start or self._statistics([ALWAYS])[0].oldest_event
             if start is None or start > end:
                 return self._run([], ledger)
-            seen = self._statistics(self._windows_between(Window(start, end + MICROSECOND), ledger))
+            windows = self._windows_between(Window(start, end + MICROSECOND), ledger)
+            # What is already there beyond the end stays; the last window is compared as it was recorded.
+            windows[-1] = whole_if_known(self.view.partitions, windows[-1], ledger)
+            seen = self._statistics(windows)
         return self._run(stale(seen, ledger, self._hash), ledger, covered=seen)
 
     def _statistics(self, windows: Sequence[Window]) -> list[WindowStatistics]:

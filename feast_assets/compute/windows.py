@@ -18,6 +18,13 @@ def grid_windows(grid: Partitions, whole: Window) -> Iterator[Window]:
         yield Window(max(window.start, whole.start), min(window.end, whole.end))
 
 
+def whole_if_known(grid: Partitions, cut: Window, ledger: Mapping[Window, LedgerEntry]) -> Window:
+    """Returns the grid's window that a cut one is part of if the ledger has it whole, else the cut one."""
+    start = grid.floor(cut.start)
+    whole = Window(start, grid.next(start))
+    return whole if whole in ledger else cut
+
+
 def stale(
     statistics: Sequence[WindowStatistics], ledger: Mapping[Window, LedgerEntry], definition_hash: str
 ) -> list[WindowStatistics]:

@@ -33,7 +33,7 @@ class FeatureView(BaseFeatureView):
         ttl: how long a value stands after its event time, in reads; ``timedelta(0)`` or None for ever.
         online: whether the latest values are kept in the online store.
         offline: whether pushed rows, or a transformation's result, are kept in the offline store.
-        enable_validation: whether the schema's types are checked against the source at apply, beyond names.
+        enable_validation: kept for Feast's sake; names and types are always checked against the source at apply.
         partitions: the grid of windows that it is materialized in; None for a source without a meaningful time (a
             lookup table), which is materialized whole.
         version: only "latest".

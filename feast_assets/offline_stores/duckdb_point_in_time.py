@@ -183,7 +183,7 @@ def joined(
         for i, feature in enumerate(join.history.features):
             value = f"v{j}.f{i}"
             if ttl is not None:
-                value = f"CASE WHEN v{j}.t > s.t - {ttl} THEN {value} END"
+                value = f"CASE WHEN v{j}.t >= s.t - {ttl} THEN {value} END"
             selected.append(f"{value} AS o{len(outputs)}")
             outputs.append((rows, feature))
     if not outputs:

@@ -15,26 +15,32 @@ class SnapshotCache:
     """The newest snapshot as far as is known.
 
     Args:
-        ttl_seconds: how old a snapshot may be before `get` has it read anew, in a thread, while it still answers
-            with the old one; 0 for no limit.
+        ttl_seconds: how old a snapshot may be before `get` has it read anew; 0 for no limit.
+        wait: whether `get` waits for that; if not, it is read in a thread, and `get` answers with the old one meanwhile.
+            Where it cannot be read, `get` warns and answers with the old one.
     """
 
-    def __init__(self, registry: Registry, ttl_seconds: float):
+    def __init__(self, registry: Registry, ttl_seconds: float, *, wait: bool = False):
         self._registry = registry
         self._ttl = ttl_seconds
+        self._wait = wait
         self._snapshot: RegistrySnapshot | None = None
         self._checked = 0.0
         self._lock = threading.Lock()
         self._refreshing = threading.Lock()
 
     def get(self) -> RegistrySnapshot:
-        """Returns the cached snapshot; only the first call waits for the registry."""
+        """Returns the cached snapshot; the first call waits for the registry."""
         snapshot = self._snapshot
+        old = self._ttl and time.monotonic() - self._checked > self._ttl
         if snapshot is None:
             return self.fresh()
-        if self._ttl and time.monotonic() - self._checked > self._ttl and self._refreshing.acquire(blocking=False):
-            threading.Thread(target=self._refresh_aside, name="feast-assets-registry", daemon=True).start()
-        return snapshot
+        if old and self._refreshing.acquire(blocking=False):
+            if not self._wait:
+                threading.Thread(target=self._refresh, name="feast-assets-registry", daemon=True).start()
+                return snapshot
+            self._refresh()
+        return self._snapshot or snapshot
 
     def fresh(self) -> RegistrySnapshot:
         """Returns the newest snapshot; reads definitions only if the registry has another revision."""
@@ -50,7 +56,7 @@ class SnapshotCache:
             self._snapshot = self._registry.snapshot()
             self._checked = time.monotonic()
 
-    def _refresh_aside(self) -> None:
+    def _refresh(self) -> None:
         try:
             self.fresh()
         except FeastAssetsError as error:

@@ -111,7 +111,7 @@ class RegistrySnapshot:
         self.project = project
         self.revision = revision
         self._stored = {(o.object_type, o.name): o for o in sorted(stored, key=lambda o: (o.object_type, o.name))}
-        self._feature_lists = dict(feature_lists or {})
+        self._feature_lists = feature_lists if feature_lists is not None else {}
 
     @classmethod
     def of(
@@ -215,7 +215,8 @@ class RegistrySnapshot:
     def feature_lists(self, view: str) -> tuple[tuple[Field, ...], ...]:
         """Returns every distinct list of features (names and types) that a view has had, newest first.
 
-        Rows of an online store may have been written under any of them. A view that never was has none.
+        Rows of an online store may have been written under any of them. A view that never was has none. The fields are
+        shared, not copies: they must not be changed.
         """
         known = self._feature_lists.get(view)
         if known is not None:

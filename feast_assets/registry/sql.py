@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
@@ -79,10 +79,11 @@ class SqlRegistry(Registry):
                 .where(feature_lists.c.project == self.project)
                 .order_by(feature_lists.c.newest_revision.desc(), feature_lists.c.list_hash)
             ).all()
-        return RegistrySnapshot(self.project, wanted, map(_stored_object, rows), _feature_lists(lists))
+        return RegistrySnapshot(self.project, wanted, map(_stored_object, rows), _FeatureLists(lists))
 
     def commit(self, changes: Changes, *, based_on: int | None = None, by: str = "") -> int:
         upserts = _distinct(changes.upserts)
+        hashes = {key: definition.content_hash() for key, definition in upserts.items()}
         deletes = set(changes.deletes) - set(upserts)
         now = datetime.now(UTC)
         with self._database.writing() as connection:
@@ -103,14 +104,14 @@ class SqlRegistry(Registry):
             changed = {
                 key: definition
                 for key, definition in upserts.items()
-                if key not in standing or standing[key].content_hash != definition.content_hash()
+                if key not in standing or standing[key].content_hash != hashes[key]
             }
             removed = sorted(deletes & set(standing))
             if not changed and not removed:
                 return newest
             number = newest + 1
             self._end(connection, [*removed, *(key for key in changed if key in standing)], number)
-            self._begin(connection, changed, standing, number, to_micros(now))
+            self._begin(connection, changed, hashes, standing, number, to_micros(now))
             self._remember_feature_lists(connection, changed, number)
             self._forget(connection, [name for kind, name in removed if kind in _MATERIALIZED_TYPES])
             connection.execute(
@@ -214,6 +215,7 @@ class SqlRegistry(Registry):
         self,
         connection: Connection,
         changed: Mapping[_Key, Definition],
+        hashes: Mapping[_Key, str],
         standing: Mapping[_Key, Row[*tuple[Any, ...]]],
         number: int,
         now: int,
@@ -228,7 +230,7 @@ class SqlRegistry(Registry):
                         "name": key[1],
                         "valid_from": number,
                         "valid_to": None,
-                        "content_hash": definition.content_hash(),
+                        "content_hash": hashes[key],
                         "spec": json.dumps(definition.to_spec(), separators=(",", ":")),
                         "created": standing[key].created if key in standing else now,
                         "updated": now,
@@ -271,6 +273,29 @@ class SqlRegistry(Registry):
                 )
             )
         connection.execute(insert(ledger), rows)
+
+
+class _FeatureLists(Mapping[str, tuple[tuple[Field, ...], ...]]):
+    """The lists of features by view, read when they are asked for: few of many are."""
+
+    def __init__(self, rows: Sequence[Row[*tuple[Any, ...]]]):
+        self._texts: dict[str, list[str]] = {}
+        for row in rows:
+            self._texts.setdefault(row.view, []).append(row.fields)
+        self._read: dict[str, tuple[tuple[Field, ...], ...]] = {}
+
+    def __getitem__(self, view: str) -> tuple[tuple[Field, ...], ...]:
+        if view not in self._read:
+            self._read[view] = tuple(
+                tuple(Field.from_spec(spec) for spec in json.loads(text)) for text in self._texts[view]
+            )
+        return self._read[view]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._texts)
+
+    def __len__(self) -> int:
+        return len(self._texts)
 
 
 def _distinct(upserts: Sequence[Definition]) -> dict[_Key, Definition]:
@@ -325,14 +350,6 @@ def _stored_object(row: Row[*tuple[Any, ...]]) -> StoredObject:
     return StoredObject(
         row.object_type, row.name, row.content_hash, row.spec, from_micros(row.created), from_micros(row.updated)
     )
-
-
-def _feature_lists(rows: Sequence[Row[*tuple[Any, ...]]]) -> dict[str, tuple[tuple[Field, ...], ...]]:
-    found: dict[str, tuple[tuple[Field, ...], ...]] = {}
-    for row in rows:
-        fields = tuple(Field.from_spec(spec) for spec in json.loads(row.fields))
-        found[row.view] = (*found.get(row.view, ()), fields)
-    return found
 
 
 def _summary(

@@ -46,7 +46,7 @@ class SqlRegistryConfig(BaseModel):
     registry_type: Literal["sql", "file"] = "sql"
     path: str
     cache_ttl_seconds: int = 600
-    cache_mode: Literal["sync", "thread"] = "sync"
+    cache_mode: Literal["sync", "thread"] = "thread"
 
     @model_validator(mode="before")
     @classmethod

@@ -33,13 +33,12 @@ class EntityRowReader:
         self._needed = [*request.join_keys, *(n for n in request.request_fields if n not in request.join_keys)]
 
     def read(self, entity_rows: EntityRows) -> tuple[int, dict[str, list[Any]]]:
-        """Returns the number of rows, and the columns by name: join keys as given, request values as their declared
-        type has them.
+        """Returns the number of rows, and the columns by name, with values as their declared types have them.
 
         A dict without columns, for a request that needs none, is one row.
 
         Raises:
-            InputError: the rows are of another form, of unequal lengths, or hold request values of the wrong type.
+            InputError: the rows are of another form, of unequal lengths, or hold values of the wrong type.
             MissingJoinKeyError: a row has no value for a join key.
             RequestDataNotFoundInEntityRowsException: a row has no value for a request field.
         """
@@ -49,12 +48,15 @@ class EntityRowReader:
             count, columns = self._of_dicts(entity_rows)
         else:
             raise InputError(f"{_FORM}, not {type(entity_rows).__name__}.")
-        for name, field in self._request.request_fields.items():
-            what = f"Request field {name!r} of on-demand view {field.needed_by!r}"
-            try:
+        try:
+            for name, key in self._request.join_keys.items():
+                what = f"Join key {name!r} of feature view {key.needed_by!r}"
+                columns[name] = python_values(columns[name], key.dtype, what)
+            for name, field in self._request.request_fields.items():
+                what = f"Request field {name!r} of on-demand view {field.needed_by!r}"
                 columns[name] = python_values(columns[name], field.dtype, what)
-            except SourceError as error:
-                raise InputError(str(error)) from error
+        except SourceError as error:
+            raise InputError(str(error)) from error
         return count, columns
 
     def _of_dicts(self, rows: Sequence[Mapping[str, Any]]) -> tuple[int, dict[str, list[Any]]]:

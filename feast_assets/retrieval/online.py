@@ -48,6 +48,7 @@ def plan_online(
     project: str,
     full_feature_names: bool,
     udf_of: Callable[[OnDemandFeatureView], Udf],
+    enforce_ttl: bool = True,
 ) -> OnlinePlan:
     """Returns the plan that answers requests for these features as of the snapshot's revision.
 
@@ -56,13 +57,14 @@ def plan_online(
         project: whose tables are read.
         full_feature_names: whether columns are named ``view__feature``.
         udf_of: gives the function of an on-demand view.
+        enforce_ttl: whether values older than their view's ttl are withheld.
 
     Raises:
         As `feast_assets.retrieval.references.resolve`.
     """
     request = resolve(snapshot, features, full_feature_names=full_feature_names)
     functions = [OnDemandFunction(run, udf_of(run.view)) for run in request.runs]
-    tables = [_Table.of(read, project, snapshot) for read in request.reads]
+    tables = [_Table.of(read, project, snapshot, enforce_ttl) for read in request.reads]
     return OnlinePlan(request, tables, functions)
 
 
@@ -106,7 +108,7 @@ class _Table:
     max_age: int
 
     @classmethod
-    def of(cls, read: ViewRead, project: str, snapshot: RegistrySnapshot) -> _Table:
+    def of(cls, read: ViewRead, project: str, snapshot: RegistrySnapshot, enforce_ttl: bool) -> _Table:
         view = read.view
         lists = [view.features, *snapshot.feature_lists(view.name)]
         schemas = [RowSchema(tuple((f.name, f.dtype) for f in fields)) for fields in lists]
@@ -115,7 +117,8 @@ class _Table:
             [(f.name, f.dtype) for f in read.features],
             what=f"Feature view {view.name!r}",
         )
-        return cls(f"{project}.{view.name}", _Keys.of(read), decoder, (read.ttl or timedelta(0)) // _MICROSECOND)
+        ttl = (read.ttl if enforce_ttl else None) or timedelta(0)
+        return cls(f"{project}.{view.name}", _Keys.of(read), decoder, ttl // _MICROSECOND)
 
 
 @dataclass(frozen=True, slots=True)

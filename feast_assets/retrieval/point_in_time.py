@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from feast_assets.errors import EntitySQLEmptyResults, FeatureNameCollisionError, SourceError
+from feast_assets.errors import EntitySQLEmptyResults, FeatureNameCollisionError, InputError, SourceError
 from feast_assets.offline_stores.base import History, OfflineStore, PointInTimeJoin
 from feast_assets.retrieval.columns import ArrowColumn, Values
 from feast_assets.retrieval.entity_df import cast, check_columns
@@ -126,8 +126,12 @@ class PointInTime:
         internal = set(_internal_names(self._request))
         given = [field for field in reader.schema if field.name not in internal]
         names = [field.name for field in given]
-        check_columns(self._request, names)
-        check_collisions(self._request, names)
+        try:
+            check_columns(self._request, names)
+            check_collisions(self._request, names)
+        except InputError:
+            reader.close()
+            raise
         schema = pa.schema([*given, *self._fields()])
         return Batches(schema, self._query_batches(reader, schema, names))
 

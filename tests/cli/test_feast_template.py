@@ -100,11 +100,14 @@ print("RESULT " + json.dumps(result))
 """
 
 
-def _renamed(text: str) -> str:
-    """Does what the documentation tells users of Feast to do: rename imports, and the command."""
-    text = re.sub(r"^from feast\.types import", "from feast_assets.types import", text, flags=re.MULTILINE)
-    text = re.sub(r"^from feast(\.\w+)* import", "from feast_assets import", text, flags=re.MULTILINE)
-    return text.replace('["feast", ', '["feast-assets", ')
+def _rename_imports(folder: Path) -> None:
+    """Does what the documentation tells users of Feast to do, with the command that it gives."""
+    guide = Path(__file__).parents[2] / "docs" / "migrating-from-feast.md"
+    (expression,) = re.findall(r"sed -i -E '(.*)' ", guide.read_text())
+    for file in folder.rglob("*.py"):
+        subprocess.run(["sed", "-i", "-E", expression, str(file)], check=True)
+        # The template's workflow also calls the command by its name.
+        file.write_text(file.read_text().replace('["feast", ', '["feast-assets", '))
 
 
 def _bin(tmp_path: Path) -> str:
@@ -131,8 +134,7 @@ def repositories(tmp_path: Path) -> tuple[Path, Path]:
     # Beside the repository, not in it: apply imports every file there.
     (tmp_path / "drivers" / "read.py").write_text(READ)
     ours = Path(shutil.copytree(tmp_path / "drivers", tmp_path / "renamed")) / "feature_repo"
-    for file in ours.parent.rglob("*.py"):
-        file.write_text(_renamed(file.read_text()))
+    _rename_imports(ours.parent)
     return theirs, ours
 
 

@@ -67,6 +67,11 @@ def test_describe_of_a_view_is_readable_and_says_what_is_materialized(run, serve
     view = yaml.safe_load(run("-c", str(served_repo), "feature-views", "describe", "driver_stats").output)
     assert view["ttl"] == "2 days, 0:00:00"
     assert {f["name"]: f["dtype"] for f in view["features"]}["profile"] == "Struct({name: String, age: Int64})"
+    assert view["features"][0] == {
+        "name": "trips_today",
+        "dtype": "Int64",
+        "description": "Trips since midnight, UTC.",
+    }
     assert view["batch_source"]["path"] == "data/driver_stats.parquet"
     assert view["tags"] == {"team": "pricing"}
     (span,) = view["materialized"]

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from pyarrow import parquet
 
 from feast_assets.cli import progress
 
@@ -41,6 +43,23 @@ def test_incremental_does_only_what_is_missing(run, repo: Path) -> None:
     assert rounds[0][1] >= 5 * 24 * 11
     assert rounds[1][1] <= 5 * 24 * 4
     assert rounds[2] == (0, 0, 0)
+
+
+@pytest.mark.parametrize("time_zone", ["America/New_York", "Asia/Tokyo"])
+def test_naive_dates_are_utc_wherever_the_machine_is(
+    run, repo: Path, time_zone: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("-c", str(repo), "apply")
+    times = parquet.read_table(repo / "data" / "driver_stats.parquet")["event_timestamp"].to_pylist()
+    first, last = min(times).replace(tzinfo=None), max(times).replace(tzinfo=None)
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", time_zone)
+        time.tzset()
+        # Three hours at the end of the data, and three at its beginning: shifted either way, one of them would miss it.
+        ends = run("-c", str(repo), "materialize", (last - timedelta(hours=2)).isoformat(), last.isoformat())
+        starts = run("-c", str(repo), "materialize", first.isoformat(), (first + timedelta(hours=2)).isoformat())
+    time.tzset()
+    assert [_row(result.stdout)[2] for result in (ends, starts)] == ["15", "15"]
 
 
 def test_views_can_be_chosen(run, repo: Path) -> None:

@@ -183,6 +183,26 @@ def test_rows_after_the_end_wait(project):
     assert project.trips() == latest(ROWS)
 
 
+def test_an_earlier_end_finds_a_complete_window_done(project):
+    project.write(ROWS)
+    project.apply()
+    project.store.materialize_incremental(END)
+    (again,) = project.store.materialize_incremental(hours(60))
+    assert again.windows == ()
+    (result,) = project.store.materialize_incremental(hours(4))
+    assert result.windows == ()
+
+
+def test_repeated_ends_within_a_window_leave_one_entry(project):
+    project.write(ROWS)
+    project.apply()
+    for hour in (2, 3, 6, 7):
+        project.store.materialize_incremental(hours(hour))
+    assert len(project.store.registry.ledger("stats")) == 1
+    project.store.materialize_incremental(END)
+    assert [e.window for e in project.store.registry.ledger("stats") if e.rows] == days(0, 1, 2, 3)
+
+
 def test_the_ledger_says_what_is_materialized(project):
     project.write(ROWS)
     project.apply()

@@ -214,9 +214,7 @@ def test_views_that_cannot_be_materialized_are_refused_with_the_reason(write_rep
 
 def test_the_backfill_policy_may_bound_what_one_run_does(repository_root: Path) -> None:
     policy = dg.BackfillPolicy.multi_run(7)
-    assets = build_feature_view_assets(
-        FeatureRepository.load(feature_store(repository_root)), backfill_policy=policy
-    )
+    assets = build_feature_view_assets(FeatureRepository.load(feature_store(repository_root)), backfill_policy=policy)
     assert [a.backfill_policy for a in assets] == [policy, policy, None]
 
 

@@ -41,8 +41,10 @@ def test_everything_is_described_and_has_an_owner(declared: Any) -> None:
 
 
 @pytest.mark.parametrize("view", [*CONTENTS.feature_views, *CONTENTS.on_demand_feature_views], ids=lambda v: v.name)
-def test_every_feature_is_described(view: Any) -> None:
-    assert [f.name for f in view.features if not f.description.endswith(".")] == []
+def test_every_column_is_described(view: Any) -> None:
+    fields = [*view.features, *getattr(view, "entity_columns", [])]
+    assert {*getattr(view, "join_keys", [])} <= {f.name for f in fields}
+    assert [f.name for f in fields if not f.description.endswith(".")] == []
 
 
 def test_delays_look_back_exactly_as_far_as_their_features_reach() -> None:

@@ -28,9 +28,9 @@ FEATURES = (Field(name="fare", dtype=Float64), Field(name="city", dtype=String))
 
 # Few moments, at distances of odd microseconds, so that ties and exact ttl boundaries happen all the time.
 STEP = timedelta(microseconds=7)
-moments = st.one_of(st.none(), st.integers(0, 8).map(lambda n: DAY + n * STEP))
-drivers = st.sampled_from([None, 1, 2])
-zones = st.sampled_from([None, "a", "b"])
+moments = st.one_of(st.none(), st.sampled_from([0, 1, 2, 2, 2, 3, 3, 8]).map(lambda n: DAY + n * STEP))
+drivers = st.sampled_from([None, 1, 1, 1, 2])
+zones = st.sampled_from([None, "a", "a", "b"])
 source_rows = st.lists(
     st.fixed_dictionaries(
         {
@@ -42,7 +42,7 @@ source_rows = st.lists(
             "city": st.sampled_from([None, "", "x"]),
         }
     ),
-    max_size=14,
+    max_size=20,
 )
 spine_rows = st.lists(st.fixed_dictionaries({"who": drivers, "zone": zones, "at": moments}), max_size=8)
 ttls = st.sampled_from([None, timedelta(0), STEP, STEP - timedelta(microseconds=1), 3 * STEP, timedelta(days=400)])
@@ -137,6 +137,21 @@ def test_join_is_what_the_oracle_says(store, data, spine, view_ttls, created, kn
             for f in FEATURES:
                 expected = None if chosen is None else chosen[f.name]
                 assert row[f"{view.history.view}__{f.name}"] == expected
+
+
+@settings(max_examples=100, deadline=None)
+@given(rows=source_rows.filter(lambda rows: len(rows) > 4), ttl=ttls)
+def test_the_created_filter_is_what_the_oracle_says_at_every_moment(store, rows, ttl):
+    with tempfile.TemporaryDirectory() as folder:
+        view = View(folder, "v", rows, (DRIVER,), True, ttl)
+        times = [DAY + n * STEP for n in range(10)]
+        spine = pa.table({"driver": pa.array([1] * 10), "event_timestamp": pa.array(times, TIME)})
+        found = store.point_in_time_join(
+            spine, [PointInTimeJoin(view.history, {}, {}, ttl)], filter_by_created_timestamp=True
+        ).read_all()
+    chosen = [view.newest((1,), t, True, ttl) for t in times]
+    for f in FEATURES:
+        assert found[f.name].to_pylist() == [None if row is None else row[f.name] for row in chosen]
 
 
 @settings(max_examples=100, deadline=None)
@@ -241,7 +256,7 @@ class TestSpineAsQuery:
         view = View(
             tmp_path,
             "v",
-            [dict(driver=1, zone="a", at=hour(0), created=None, fare=1.0, city="x")],
+            [{"driver": 1, "zone": "a", "at": hour(0), "created": None, "fare": 1.0, "city": "x"}],
             (DRIVER,),
             False,
             None,

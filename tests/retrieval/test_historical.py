@@ -510,3 +510,10 @@ def test_an_online_read_equals_history_at_that_time(project, mode):
         )
         assert online.to_pydict() == history.to_pydict()
         assert online.schema.remove_metadata() == history.schema.remove_metadata()
+
+
+def test_maps_are_dicts_in_pandas_and_text_in_arrow(project):
+    project.write(PROFILE, [{"driver_id": 1, "ts": MONDAY, "extra": '{"k":1}'}])
+    job = project.job(spine((1, NOON), (9, NOON)), ["profile:extra"])
+    assert job.to_df()["extra"].tolist() == [{"k": 1}, None]
+    assert job.to_arrow()["extra"].to_pylist() == ['{"k":1}', None]

@@ -38,7 +38,7 @@ NOON = datetime(2024, 6, 1, 12, tzinfo=UTC)
 
 
 def call(udf, inputs, features=SUMS, mode="pandas", singleton=False, rows=None):
-    """Runs a function over ``{name: (type, values)}`` and returns Python values by feature, checked to be Arrow's as well."""
+    """Runs a function over ``{name: (type, values)}``; returns Python values by feature, which are Arrow's as well."""
     run = OnDemandRun(
         sums(mode=mode, singleton=singleton, schema=features, udf=udf),
         tuple(FunctionInput((name,), dtype, RowInput(name)) for name, (dtype, _) in inputs.items()),

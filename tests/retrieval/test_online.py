@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from datetime import UTC, datetime, timedelta
 
@@ -226,6 +227,14 @@ def test_uuid_keys_are_found_by_object_and_by_text(project):
     project.put(parcel, {"customer_id": str(key), "ts": FRESH, "state": "sent"})
     response = project.read(["parcel:state"], {"customer_id": [key, str(key).upper()]}, snapshot(parcel))
     assert response.to_dict()["state"] == ["sent", "sent"]
+
+
+def test_join_keys_take_their_declared_type(project):
+    project.put(STATS, ADA)
+    for key in (np.int64(1), np.int16(1), 1.0):
+        response = project.read(["stats:trips"], [{"driver_id": key}])
+        assert response.to_dict() == {"driver_id": [1], "trips": [5]}
+        assert json.loads(json.dumps(response.to_json()))["results"][0]["values"] == [1]
 
 
 # --- views of other kinds

@@ -1,0 +1,159 @@
+"""The example, run as a Dagster project: what is online afterwards is what pandas works out from the raw CSV files."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import dagster as dg
+import pandas as pd
+import pytest
+
+from feast_assets import FeatureStore
+
+ROOT = Path(__file__).resolve().parents[2]
+JANUARY = [f"2013-01-{day:02}" for day in range(1, 32)]
+MONTH_END = pd.Timestamp("2013-02-01", tz="UTC")
+
+
+@dataclass(frozen=True)
+class Project:
+    """A copy of the project, on which Dagster has run January 2013."""
+
+    root: Path
+    home: Path
+
+    def dagster(self, *arguments: str) -> None:
+        """Runs a dagster command in the project."""
+        done = subprocess.run(
+            [sys.executable, "-m", "dagster", *arguments],
+            cwd=self.root,
+            env={
+                **{k: v for k, v in os.environ.items() if k != "FEAST_ASSETS_DEPLOYMENT"},
+                "DAGSTER_HOME": str(self.home),
+            },
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+
+    def store(self) -> FeatureStore:
+        return FeatureStore(self.root / "feature_repo")
+
+
+@pytest.fixture(scope="module")
+def project(staged: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    made = Project(tmp_path_factory.mktemp("project"), tmp_path_factory.mktemp("dagster_home"))
+    shutil.copy(ROOT / "definitions.py", made.root)
+    shutil.copy(ROOT / "scripts" / "dagster.yaml", made.home)
+    for name in ("resources", "feature_repo"):
+        shutil.copytree(ROOT / name, made.root / name, ignore=shutil.ignore_patterns("data", "__pycache__"))
+    shutil.copytree(staged, made.root / "feature_repo" / "data")
+    # What was known in 2013 is past its ttl by now. Materialization does not use the ttl; without it, all can be read.
+    for name in ("weather.py", "carrier_delays.py"):
+        file = made.root / "feature_repo" / name
+        file.write_text(file.read_text().replace("ttl=timedelta(hours=", "ttl=timedelta(microseconds=0 * "))
+    made.dagster("job", "execute", "-f", "definitions.py", "-j", "apply_nyc_flights")
+    partitioned = ["origin_weather", "carrier_delays", "sources/kept_carrier_delays"]
+    selection = ",".join(f"key:nyc_flights/{name}" for name in partitioned)
+    days = f"{JANUARY[0]}...{JANUARY[-1]}"
+    made.dagster("asset", "materialize", "-f", "definitions.py", "--select", selection, "--partition-range", days)
+    made.dagster("job", "execute", "-f", "definitions.py", "-j", "materialize_nyc_flights_without_partitions")
+    return made
+
+
+@pytest.fixture(scope="module")
+def raw(staging: ModuleType) -> Path:
+    folder: Path = staging.package_data()
+    return folder
+
+
+def test_all_of_january_is_one_run_with_the_rows_of_each_day(project: Project, raw: Path) -> None:
+    weather = pd.read_csv(raw / "weather.csv", parse_dates=["time_hour"])
+    known = weather.time_hour + pd.Timedelta(hours=1)
+    per_day = known.dt.strftime("%Y-%m-%d").value_counts()
+    with dg.DagsterInstance.from_config(str(project.home)) as instance:
+        assert len(instance.get_run_records()) == 3
+        for name in (["origin_weather"], ["carrier_delays"], ["sources", "kept_carrier_delays"]):
+            key = dg.AssetKey(["nyc_flights", *name])
+            assert instance.get_materialized_partitions(key) == set(JANUARY), name
+            assert len(instance.fetch_materializations(key, limit=100).records) == 31, name
+        records = instance.fetch_materializations(dg.AssetKey(["nyc_flights", "origin_weather"]), limit=100).records
+        told = {
+            r.partition_key: r.asset_materialization.metadata["dagster/partition_row_count"].value
+            for r in records
+            if r.asset_materialization is not None
+        }
+        assert len({r.event_log_entry.run_id for r in records}) == 1
+    assert told == {day: per_day[day] for day in JANUARY}
+
+
+def test_the_weather_online_is_the_last_reading_of_the_month(project: Project, raw: Path) -> None:
+    weather = pd.read_csv(raw / "weather.csv", parse_dates=["time_hour"])
+    known = weather.time_hour + pd.Timedelta(hours=1)
+    last = weather[known < MONTH_END].sort_values("time_hour").groupby("origin").last()
+    airports = ["EWR", "JFK", "LGA"]
+    found = project.store().get_online_features(
+        ["origin_weather:temperature_f", "origin_weather:wind_speed_mph", "origin_weather:visibility_miles"],
+        [{"origin": a} for a in airports],
+    )
+    assert found.to_dict() == {
+        "origin": airports,
+        "temperature_f": last.temp[airports].tolist(),
+        "wind_speed_mph": last.wind_speed[airports].tolist(),
+        "visibility_miles": last.visib[airports].tolist(),
+    }
+
+
+def test_the_delays_online_are_those_of_the_last_day_of_the_month(project: Project, raw: Path) -> None:
+    with zipfile.ZipFile(raw / "flights.csv.zip") as archive, archive.open("flights.csv") as file:
+        flights = pd.read_csv(file, parse_dates=["time_hour"])
+    scheduled = flights.time_hour + pd.to_timedelta(flights.minute, unit="min")
+    outcome = scheduled + pd.to_timedelta(flights.dep_delay.fillna(180), unit="min")
+    last_hour = MONTH_END - pd.Timedelta(hours=1)
+    of_day = flights[(outcome >= last_hour - pd.Timedelta(hours=24)) & (outcome < last_hour)]
+    asked = [("EWR", "UA"), ("JFK", "B6"), ("LGA", "MQ"), ("LGA", "DL")]
+    found = project.store().get_online_features(
+        ["carrier_delays:flights_24h", "carrier_delays:mean_delay_24h", "carrier_delays:cancelled_share_24h"],
+        [{"origin": origin, "carrier": carrier} for origin, carrier in asked],
+    )
+    columns = found.to_dict()
+    for i, (origin, carrier) in enumerate(asked):
+        theirs = of_day[(of_day.origin == origin) & (of_day.carrier == carrier)]
+        assert len(theirs) > 20
+        assert columns["flights_24h"][i] == len(theirs)
+        assert columns["mean_delay_24h"][i] == pytest.approx(theirs.dep_delay.mean())
+        assert columns["cancelled_share_24h"][i] == pytest.approx(theirs.dep_delay.isna().mean())
+
+
+def test_a_plane_online_is_its_row(project: Project, raw: Path) -> None:
+    planes = pd.read_csv(raw / "planes.csv").set_index("tailnum")
+    found = project.store().get_online_features(
+        ["plane:built_year", "plane:model", "plane:seats"], [{"tailnum": "N14228"}, {"tailnum": "none"}]
+    )
+    plane = planes.loc["N14228"]
+    assert found.to_dict() == {
+        "tailnum": ["N14228", "none"],
+        "built_year": [int(plane.year), None],
+        "model": [plane.model, None],
+        "seats": [int(plane.seats), None],
+    }
+
+
+def test_the_ledger_names_the_dagster_run(project: Project) -> None:
+    store = project.store()
+    with dg.DagsterInstance.from_config(str(project.home)) as instance:
+        runs = {r.dagster_run.run_id for r in instance.get_run_records()}
+    written = {e.run_id for view in ("origin_weather", "carrier_delays", "plane") for e in store.registry.ledger(view)}
+    assert len(written) == 2
+    assert written < runs
+    month = (pd.Timestamp(JANUARY[0], tz="UTC"), MONTH_END)
+    assert store.materialization_intervals("origin_weather") == [month]
