@@ -61,7 +61,7 @@ check: $(INSTALLED) ## Lint, format check, types, and which room may import whic
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports
+	@$(BIN)/lint-imports --no-cache
 
 .PHONY: format
 format: $(INSTALLED) ## Format the code and sort imports

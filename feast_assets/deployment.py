@@ -62,9 +62,7 @@ class Deployment:
     online_store: OnlineStore | None
     project_description: str = ""
 
-    def plan(
-        self, objects: Sequence[Definition], objects_to_delete: Sequence[Definition] = (), *, whole: bool
-    ) -> Plan:
+    def plan(self, objects: Sequence[Definition], objects_to_delete: Sequence[Definition] = (), *, whole: bool) -> Plan:
         """Validates and infers what is declared, and compares it with the registry. Changes nothing.
 
         Args:

@@ -76,8 +76,8 @@ class UnknownRowSchemaError(OnlineRowError):
         self.schema_ids = frozenset(schema_ids)
         shown = ", ".join(f"{schema_id:#010x}" for schema_id in sorted(self.schema_ids))
         super().__init__(
-            f"{what}: the online store holds rows of unknown schema {shown}. Refresh the registry; if that does not help, "
-            "the rows were written under another registry."
+            f"{what}: the online store holds rows of unknown schema {shown}. Refresh the registry; "
+            "if that does not help, the rows were written under another registry."
         )
 
 

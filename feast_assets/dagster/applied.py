@@ -42,8 +42,11 @@ def filled(declared: FeatureView, registered: FeatureView | None) -> FeatureView
     return view
 
 
-def check_applied(declared: FeatureView, registered: FeatureView | None) -> None:
+def check_applied(declared: FeatureView, registered: FeatureView | None) -> str:
     """Refuses a view that is declared otherwise than it was applied, as far as that decides its rows or its windows.
+
+    Returns:
+        its `materialization_hash`.
 
     Raises:
         NotAppliedError: it was never applied, or has been changed since.
@@ -51,10 +54,12 @@ def check_applied(declared: FeatureView, registered: FeatureView | None) -> None
     if registered is None:
         raise NotAppliedError(declared.name, "has not been applied")
     view = filled(declared, registered)
-    if materialization_hash(view) != materialization_hash(registered):
+    applied_hash = materialization_hash(registered)
+    if materialization_hash(view) != applied_hash:
         raise NotAppliedError(declared.name, "has been changed since it was applied")
     if view.partitions != registered.partitions:
         raise NotAppliedError(declared.name, "has other partitions than when it was applied")
+    return applied_hash
 
 
 def _filled_partitions(declared: Partitions | None, registered: Partitions | None) -> Partitions | None:

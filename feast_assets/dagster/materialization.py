@@ -16,7 +16,8 @@ from feast_assets.dagster.translator import sources_of
 from feast_assets.definitions.batch_feature_view import BatchFeatureView
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.partitions import Window
-from feast_assets.errors import FeastAssetsError, NotAppliedError, StoreUnavailableError
+from feast_assets.definitions.spec import content_hash
+from feast_assets.errors import DefinitionError, FeastAssetsError, NotAppliedError, StoreUnavailableError
 from feast_assets.feature_store import FeatureStore
 from feast_assets.registry.snapshot import RegistrySnapshot
 from feast_assets.repository import load_repository
@@ -31,10 +32,16 @@ KEPT = "kept result"
 
 @dataclass(frozen=True)
 class _Chosen:
-    """A view that a run materializes, and the assets that stand for it."""
+    """A view that a run materializes, and the assets that stand for it.
+
+    Attributes:
+        keys: by part, `LATEST` or `KEPT`.
+        definition_hash: of what decides its rows.
+    """
 
     view: FeatureView
     keys: Mapping[str, dg.AssetKey]
+    definition_hash: str
 
 
 def materialize_views(context: dg.AssetExecutionContext, store: FeatureStore) -> Iterator[dg.MaterializeResult[Any]]:
@@ -81,15 +88,21 @@ def _chosen(context: dg.AssetExecutionContext, store: FeatureStore) -> list[_Cho
     keys: dict[str, dict[str, dg.AssetKey]] = {}
     selected = set()
     for key, metadata in context.assets_def.metadata_by_key.items():
+        if VIEW not in metadata:
+            raise DefinitionError(
+                f"Asset {key.to_user_string()!r} stands for no feature view; make it with feature_view_assets."
+            )
         keys.setdefault(metadata[VIEW], {})[metadata[PART]] = key
         if key in context.selected_asset_keys:
             selected.add(metadata[VIEW])
     declared = {v.name: v for v in load_repository(store.repo_path).feature_views}
+    for name in sorted(selected - set(declared)):
+        raise NotAppliedError(name, "is no longer declared in the feature repository")
     store.refresh_registry()
     snapshot = store.snapshot()
-    for name in sorted(selected):
-        _check(name, declared, snapshot)
-    views = {name: _Chosen(declared[name], keys[name]) for name in selected}
+    views = {
+        name: _Chosen(declared[name], keys[name], _applied_hash(name, declared, snapshot)) for name in sorted(selected)
+    }
     makers = {_sink(c.view): name for name, c in views.items() if _sink(c.view)}
     order = TopologicalSorter(
         {
@@ -100,11 +113,10 @@ def _chosen(context: dg.AssetExecutionContext, store: FeatureStore) -> list[_Cho
     return [views[name] for name in order.static_order()]
 
 
-def _check(name: str, declared: Mapping[str, FeatureView], snapshot: RegistrySnapshot) -> None:
-    if name not in declared:
-        raise NotAppliedError(name, "is no longer declared in the feature repository")
+def _applied_hash(name: str, declared: Mapping[str, FeatureView], snapshot: RegistrySnapshot) -> str:
+    """Returns the hash of a view that was applied as it is declared."""
     registered = snapshot.get(FeatureView.object_type, name)
-    check_applied(declared[name], registered if isinstance(registered, FeatureView) else None)
+    return check_applied(declared[name], registered if isinstance(registered, FeatureView) else None)
 
 
 def _sink(view: FeatureView) -> str:
@@ -145,7 +157,7 @@ def _events(
             else:
                 context.add_asset_metadata(metadata=figures, asset_key=key, partition_key=partition)
         if asked_for:
-            yield dg.MaterializeResult(asset_key=key, metadata=metadata, data_version=_data_version(result))
+            yield dg.MaterializeResult(asset_key=key, metadata=metadata, data_version=_data_version(chosen, result))
 
 
 def _figures(view: FeatureView, result: WindowResult, part: str, *, partitioned: bool) -> dict[str, Any]:
@@ -163,15 +175,15 @@ def _figures(view: FeatureView, result: WindowResult, part: str, *, partitioned:
     return figures
 
 
-def _data_version(result: MaterializationResult) -> dg.DataVersion | None:
-    """Returns the content's own version where one materialization stands for one window.
+def _data_version(chosen: _Chosen, result: MaterializationResult) -> dg.DataVersion | None:
+    """Returns a version that content and definition decide, where one materialization stands for one window.
 
     A result of several partitions can carry only one version for them all, which would say of each what is true of
     none; there, the fingerprints in the partitions' metadata tell contents apart.
     """
     if len(result.windows) != 1:
         return None
-    return dg.DataVersion(result.windows[0].fingerprint or "empty")
+    return dg.DataVersion(content_hash([chosen.definition_hash, result.windows[0].fingerprint]))
 
 
 def _raise_if_any(failed: Mapping[str, FeastAssetsError | None]) -> None:

@@ -16,8 +16,8 @@ class SnapshotCache:
 
     Args:
         ttl_seconds: how old a snapshot may be before `get` has it read anew; 0 for no limit.
-        wait: whether `get` waits for that; if not, it is read in a thread, and `get` answers with the old one meanwhile.
-            Where it cannot be read, `get` warns and answers with the old one.
+        wait: whether `get` waits for that; if not, it is read in a thread, and `get` answers with the old one
+            meanwhile. Where it cannot be read, `get` warns and answers with the old one.
     """
 
     def __init__(self, registry: Registry, ttl_seconds: float, *, wait: bool = False):

@@ -16,7 +16,7 @@ import pytest
 from feast_assets import FeatureStore
 from feast_assets.dagster import FeatureRepository, FeatureStoreResource, definitions_for, feature_view_assets
 from feast_assets.definitions.partitions import Window
-from feast_assets.errors import NotAppliedError
+from feast_assets.errors import DefinitionError, NotAppliedError
 
 DAILY = "materialize_taxi_daily_from_2024_01_01"
 RIDE = dg.AssetKey(["taxi", "ride"])
@@ -194,7 +194,7 @@ def test_a_kept_result_and_its_latest_values_are_made_and_recorded_together(
     assert online(applied_root).rides.tolist()[:4] == [2, 2, 2, 2]
 
 
-def test_the_content_decides_the_data_version_of_a_single_partition(
+def test_content_and_definition_decide_the_data_version_of_a_single_partition(
     applied_root: Path, instance: dg.DagsterInstance
 ) -> None:
     file = applied_root / "data" / "rides.parquet"
@@ -203,9 +203,15 @@ def test_the_content_decides_the_data_version_of_a_single_partition(
     run(applied_root, instance, key="2024-01-02", only=[RIDE])
     rides.assign(fare=rides.fare + 1).to_parquet(file, index=False)
     run(applied_root, instance, key="2024-01-02", only=[RIDE])
-    first, again, changed = ((e.tags or {})["dagster/data_version"] for e in events(instance, RIDE))
+    code = applied_root / "taxi_features.py"
+    code.write_text(
+        code.read_text().replace('Field(name="minutes", dtype=Int64)', 'Field(name="minutes", dtype=Float64)')
+    )
+    FeatureStore(applied_root).apply_repository()
+    run(applied_root, instance, key="2024-01-02", only=[RIDE])
+    first, again, changed, redefined = ((e.tags or {})["dagster/data_version"] for e in events(instance, RIDE))
     assert first == again
-    assert changed != first
+    assert len({first, changed, redefined}) == 3
 
 
 def test_a_corrected_partition_replaces_its_values_online(applied_root: Path, instance: dg.DagsterInstance) -> None:
@@ -417,3 +423,13 @@ def test_a_decorated_function_materializes_chosen_views(applied_root: Path, inst
     )
     assert result.success
     assert [e.partition for e in events(instance, RIDE)] == ["2024-01-03"]
+
+
+def test_an_asset_that_stands_for_no_view_is_refused_by_name(applied_root: Path, instance: dg.DagsterInstance) -> None:
+    @dg.multi_asset(specs=[dg.AssetSpec("stranger")])
+    def assets(context: dg.AssetExecutionContext, feature_store: FeatureStoreResource):
+        yield from feature_store.materialize_views(context)
+
+    resources: Any = {"feature_store": FeatureStoreResource(repo_path=str(applied_root))}
+    with pytest.raises(DefinitionError, match="'stranger' stands for no feature view"):
+        dg.materialize([assets], instance=instance, resources=resources)
