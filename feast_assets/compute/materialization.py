@@ -87,9 +87,9 @@ class Materialization:
             seen = self._statistics([ALWAYS])
         else:
             start = self.view.partitions.start or self._statistics([ALWAYS])[0].oldest_event
-            if start is None or start > end:
+            windows = self._windows_between(Window(start, end + MICROSECOND), ledger) if start and start <= end else []
+            if not windows:
                 return self._run([], ledger)
-            windows = self._windows_between(Window(start, end + MICROSECOND), ledger)
             # What is already there beyond the end stays; the last window is compared as it was recorded.
             windows[-1] = whole_if_known(self.view.partitions, windows[-1], ledger)
             seen = self._statistics(windows)
@@ -109,6 +109,8 @@ class Materialization:
         """
         if self.view.partitions is None:
             return [ALWAYS]
+        if self.view.partitions.end is not None:
+            whole = Window(whole.start, min(whole.end, self.view.partitions.end))
         windows = list(islice(grid_windows(self.view.partitions, whole), _MANY_WINDOWS + 1))
         if len(windows) <= _MANY_WINDOWS:
             return windows

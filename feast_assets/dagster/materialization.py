@@ -96,8 +96,8 @@ def _chosen(context: dg.AssetExecutionContext, store: FeatureStore) -> list[_Cho
         if key in context.selected_asset_keys:
             selected.add(metadata[VIEW])
     declared = {v.name: v for v in load_repository(store.repo_path).feature_views}
-    for name in sorted(selected - set(declared)):
-        raise NotAppliedError(name, "is no longer declared in the feature repository")
+    if gone := sorted(selected - set(declared)):
+        raise NotAppliedError(gone[0], "is no longer declared in the feature repository")
     store.refresh_registry()
     snapshot = store.snapshot()
     views = {

@@ -30,7 +30,7 @@ def partitions_definition(partitions: Partitions) -> dg.TimeWindowPartitionsDefi
             f'or declare it: Partitions("{partitions.grain}", start=...).'
         )
     made: dg.TimeWindowPartitionsDefinition = _DEFINITIONS[partitions.grain](  # type: ignore[call-arg]
-        start_date=partitions.start, timezone="UTC"
+        start_date=partitions.start, end_date=partitions.end, timezone="UTC"
     )
     return made
 

@@ -104,7 +104,8 @@ class FeatureRepository:
         project = re.sub(r"\W", "_", self.project, flags=re.ASCII)
         if partitions is None or partitions.start is None:
             return f"{project}_without_partitions"
-        return f"{project}_{partitions.grain}_from_{_stamp(partitions.start)}"
+        until = f"_until_{_stamp(partitions.end)}" if partitions.end is not None else ""
+        return f"{project}_{partitions.grain}_from_{_stamp(partitions.start)}{until}"
 
 
 def makes_something(view: FeatureView) -> bool:

@@ -36,25 +36,44 @@ class Partitions(Spec):
 
     Args:
         grain: "hourly", "daily", "weekly" or "monthly".
-        start: the beginning of the first window, which must lie on the grid. Left out, the first apply fixes it
-            from the source's earliest event, and the registry keeps it, so that partition keys stay what they are.
+        start: the beginning of the first window, which must lie on the grid. Left out, the first apply fixes it from
+            the source's earliest event, and the registry keeps it, so that partition keys stay what they are.
+        end: the end of the last window, on the grid as well, for sources that have come to an end. Left out, there is
+            none.
     """
 
-    _spec = {"grain": "daily", "start": None}
+    _spec = {"grain": "daily", "start": None, "end": None}
 
     grain: Grain
     start: datetime | None
+    end: datetime | None
 
-    def __init__(self, grain: Grain = "daily", start: datetime | None = None):
+    def __init__(self, grain: Grain = "daily", start: datetime | None = None, end: datetime | None = None):
         if grain not in GRAINS:
             raise DefinitionError(f"Partition grain {grain!r} is not one of {', '.join(GRAINS)}.")
         self.grain = grain
-        self.start = None if start is None else as_utc(start)
-        if self.start is not None and self.floor(self.start) != self.start:
+        self.start = self._on_grid("start", start)
+        self.end = self._on_grid("end", end)
+        if self.start is not None and self.end is not None and self.start >= self.end:
             raise DefinitionError(
-                f"Partition start {self.start.isoformat()} is not the beginning of a {grain} window; "
-                f"use {self.floor(self.start).isoformat()}."
+                f"Partition start {self.start.isoformat()} must be before the end {self.end.isoformat()}."
             )
+
+    def _on_grid(self, what: str, moment: datetime | None) -> datetime | None:
+        if moment is None:
+            return None
+        if not isinstance(moment, datetime):
+            raise DefinitionError(f"Partition {what} must be a datetime, got {moment!r}.")
+        if self.floor(moment) != as_utc(moment):
+            raise DefinitionError(
+                f"Partition {what} {as_utc(moment).isoformat()} is not the beginning of a {self.grain} window; "
+                f"use {self.floor(moment).isoformat()}."
+            )
+        return as_utc(moment)
+
+    def starting(self, start: datetime) -> Partitions:
+        """Returns the same grid with its start fixed."""
+        return Partitions(self.grain, start, self.end)
 
     def floor(self, moment: datetime) -> datetime:
         """Returns the beginning of the window that holds a moment."""
@@ -79,9 +98,10 @@ class Partitions(Spec):
         return datetime(start.year + start.month // 12, start.month % 12 + 1, 1, tzinfo=UTC)
 
     def windows(self, start: datetime, end: datetime) -> Iterator[Window]:
-        """Yields the windows of the grid that overlap ``[start, end)``, in order, each whole."""
+        """Yields the windows of the grid that overlap ``[start, end)``, in order, each whole; none beyond its own end."""
         begin = self.floor(start)
-        while begin < as_utc(end):
+        last = as_utc(end) if self.end is None else min(as_utc(end), self.end)
+        while begin < last:
             following = self.next(begin)
             yield Window(begin, following)
             begin = following

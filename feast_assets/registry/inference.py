@@ -299,9 +299,11 @@ class _Preparation:
         if isinstance(stored, FeatureView) and stored.partitions is not None:
             before = stored.partitions
             if before.grain == partitions.grain and before.start is not None:
-                return Partitions(partitions.grain, before.start)
+                return partitions.starting(before.start)
         earliest = self._earliest_of(view)
-        return partitions if earliest is None else Partitions(partitions.grain, partitions.floor(earliest))
+        if earliest is None or (partitions.end is not None and earliest >= partitions.end):
+            return partitions
+        return partitions.starting(partitions.floor(earliest))
 
     # --- what refers to views
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_project import START, SmallProject, hours, row
 
-from feast_assets import Entity, FeatureView, Field, Int64, String
+from feast_assets import Entity, FeatureView, Field, Int64, Partitions, String
 from feast_assets.definitions.partitions import Window
 from feast_assets.errors import FeatureViewNotFoundException, InputError, SourceError
 
@@ -244,11 +244,22 @@ def test_a_source_without_rows_is_no_error(project):
 
 def test_the_first_window_is_fixed_by_the_first_apply(project):
     project.write(ROWS[2:])
-    project.apply(partitions=type(project.view().partitions)("daily"))
+    project.apply(partitions=Partitions("daily"))
     assert project.store.get_feature_view("stats").partitions.start == START + DAY
     project.write(ROWS)
-    project.apply(partitions=type(project.view().partitions)("daily"))
+    project.apply(partitions=Partitions("daily"))
     assert project.store.get_feature_view("stats").partitions.start == START + DAY
+
+
+def test_a_grid_that_ends_takes_no_rows_beyond(project):
+    project.write(ROWS)
+    project.apply(partitions=Partitions("daily", START, START + 2 * DAY))
+    project.store.materialize_incremental(END)
+    assert project.trips() == latest(ROWS, until=hours(48))
+    project.store.materialize(START, datetime(9000, 1, 1, tzinfo=UTC))
+    assert project.trips() == latest(ROWS, until=hours(48))
+    (nothing,) = project.store.materialize(hours(60), END)
+    assert nothing.windows == ()
 
 
 def test_a_view_without_partitions_is_materialized_whole(project):

@@ -214,6 +214,17 @@ def test_content_and_definition_decide_the_data_version_of_a_single_partition(
     assert len({first, changed, redefined}) == 3
 
 
+def test_a_range_does_not_give_one_partitions_version_to_another(
+    applied_root: Path, instance: dg.DagsterInstance
+) -> None:
+    run(applied_root, instance, key="2024-01-02", only=[RIDE])
+    run(applied_root, instance, key="2024-01-03", only=[RIDE])
+    run(applied_root, instance, keys=("2024-01-02", "2024-01-03"), only=[RIDE])
+    second, third, *of_range = ((e.tags or {})["dagster/data_version"] for e in events(instance, RIDE))
+    assert len(of_range) == 2
+    assert set(of_range).isdisjoint({second, third})
+
+
 def test_a_corrected_partition_replaces_its_values_online(applied_root: Path, instance: dg.DagsterInstance) -> None:
     run(applied_root, instance, keys=("2024-01-01", "2024-01-05"))
     file = applied_root / "data" / "rides.parquet"

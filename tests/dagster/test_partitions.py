@@ -69,3 +69,12 @@ def test_windows_of_foreign_keys_are_refused() -> None:
     definition = partitions_definition(Partitions("daily", datetime(2013, 1, 1)))
     with pytest.raises((dg.DagsterError, ValueError)):
         windows_of(definition, ["2013-W01"])
+
+
+def test_a_grid_that_ends_has_its_last_window_as_last_partition() -> None:
+    grid = Partitions("daily", datetime(2020, 1, 1), datetime(2020, 1, 4))
+    keys = partitions_definition(grid).get_partition_keys()
+    assert keys == ["2020-01-01", "2020-01-02", "2020-01-03"]
+    assert list(windows_of(partitions_definition(grid), keys)) == list(
+        grid.windows(datetime(2019, 12, 31, tzinfo=UTC) + timedelta(days=1), datetime(2030, 1, 1, tzinfo=UTC))
+    )

@@ -134,6 +134,12 @@ REFUSED = {
     "two columns, one name": (lambda: FileSource(path="a", field_mapping={"a": "c", "b": "c"}), "two columns"),
     "unknown grain": (lambda: Partitions("minutely"), "hourly, daily"),
     "start off the grid": (lambda: Partitions("daily", datetime(2020, 1, 1, 3)), "use 2020-01-01T00:00:00"),
+    "end off the grid": (lambda: Partitions("hourly", end=datetime(2020, 1, 1, 3, 5)), "use 2020-01-01T03:00:00"),
+    "end before start": (
+        lambda: Partitions("daily", datetime(2020, 1, 2), datetime(2020, 1, 1)),
+        "must be before the end",
+    ),
+    "start a text": (lambda: Partitions("daily", "2020-01-01"), "must be a datetime"),
     "unknown feature": (lambda: view()[["b"]], "no feature 'b'"),
     "odfv without function": (
         lambda: OnDemandFeatureView(name="o", sources=[view()], schema=[A]),
