@@ -18,7 +18,7 @@ from feast_assets import Field, Float64, Int64, Partitions, String, batch_featur
     offline=True,
     ttl=timedelta(hours=6),
     lookback=timedelta(hours=24),
-    partitions=Partitions("daily", start=datetime(2013, 1, 1, tzinfo=UTC), end=datetime(2014, 1, 2, tzinfo=UTC)),
+    partitions=Partitions("daily", start=datetime(2013, 1, 1, tzinfo=UTC), end=datetime(2014, 1, 3, tzinfo=UTC)),
     schema=[
         Field(name="origin", dtype=String, description="The airport's code."),
         Field(name="carrier", dtype=String, description="The airline's code."),

@@ -13,7 +13,7 @@ origin_weather = FeatureView(
     entities=[airport],
     source=live_weather,
     ttl=timedelta(hours=3),
-    partitions=Partitions("daily", start=datetime(2013, 1, 1, tzinfo=UTC), end=datetime(2014, 1, 2, tzinfo=UTC)),
+    partitions=Partitions("daily", start=datetime(2013, 1, 1, tzinfo=UTC), end=datetime(2014, 1, 3, tzinfo=UTC)),
     schema=[
         Field(name="origin", dtype=String, description="The airport's code."),
         Field(name="temperature_f", dtype=Float64, description="Air temperature, degrees Fahrenheit."),

@@ -98,7 +98,7 @@ class Partitions(Spec):
         return datetime(start.year + start.month // 12, start.month % 12 + 1, 1, tzinfo=UTC)
 
     def windows(self, start: datetime, end: datetime) -> Iterator[Window]:
-        """Yields the windows of the grid that overlap ``[start, end)``, in order, each whole; none beyond its own end."""
+        """Yields the grid's windows that overlap ``[start, end)``, in order, each whole; none beyond the grid's end."""
         begin = self.floor(start)
         last = as_utc(end) if self.end is None else min(as_utc(end), self.end)
         while begin < last:
