@@ -1,0 +1,145 @@
+"""What is registered in a project: the verbs that get and list definitions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from copy import copy
+from typing import TypeVar
+
+from feast_assets.definitions.base import Definition
+from feast_assets.definitions.batch_feature_view import BatchFeatureView
+from feast_assets.definitions.data_source import DataSource
+from feast_assets.definitions.entity import DUMMY_ENTITY_NAME, Entity
+from feast_assets.definitions.feature_service import FeatureService
+from feast_assets.definitions.feature_view import FeatureView
+from feast_assets.definitions.label_view import LabelView
+from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
+from feast_assets.definitions.project import Project
+from feast_assets.definitions.saved_dataset import SavedDataset
+from feast_assets.definitions.view import BaseFeatureView
+from feast_assets.errors import InputError, ProjectObjectNotFoundException
+from feast_assets.registry.cache import SnapshotCache
+from feast_assets.registry.snapshot import RegistrySnapshot
+
+_Object = TypeVar("_Object", bound=Definition)
+
+
+class Catalog:
+    """The definitions of one project, as its registry has them.
+
+    ``allow_cache`` and ``allow_registry_cache`` say whether what this process has read before will do; left out, the
+    registry is asked whether there is something newer. ``tags`` choose the objects that have all of them.
+    """
+
+    project: str
+    _cache: SnapshotCache
+
+    def snapshot(self) -> RegistrySnapshot:
+        """Returns the project's definitions, from the cache."""
+        return self._cache.get()
+
+    def refresh_registry(self) -> None:
+        """Reads the registry anew."""
+        self._cache.refresh()
+
+    def _registered(self, allow_cache: bool) -> RegistrySnapshot:
+        return self._cache.get() if allow_cache else self._cache.fresh()
+
+    def get_project(self, name: str | None = None) -> Project:
+        """Returns the project's object; one without description if none was declared."""
+        if name not in (None, self.project):
+            raise ProjectObjectNotFoundException(str(name), known=[self.project])
+        return self._cache.fresh().project_object() or Project(name=self.project)
+
+    def get_entity(self, name: str, allow_registry_cache: bool = False) -> Entity:
+        """Returns an entity by name."""
+        return self._registered(allow_registry_cache).entity(name)
+
+    def get_data_source(self, name: str) -> DataSource:
+        """Returns a data source by name."""
+        return self._cache.fresh().data_source(name)
+
+    def get_feature_view(self, name: str, allow_registry_cache: bool = False) -> FeatureView:
+        """Returns a feature view (batch and label views included) by name."""
+        return _shown(self._registered(allow_registry_cache).feature_view(name))
+
+    def get_label_view(self, name: str, allow_registry_cache: bool = False) -> LabelView:
+        """Returns a label view by name."""
+        view = self._registered(allow_registry_cache).feature_view(name)
+        if not isinstance(view, LabelView):
+            raise InputError(f"Feature view {name!r} is not a label view.")
+        return view
+
+    def get_on_demand_feature_view(self, name: str, allow_registry_cache: bool = False) -> OnDemandFeatureView:
+        """Returns an on-demand feature view by name."""
+        return self._registered(allow_registry_cache).on_demand_feature_view(name)
+
+    def get_feature_service(self, name: str, allow_cache: bool = False) -> FeatureService:
+        """Returns a feature service by name."""
+        return self._registered(allow_cache).feature_service(name)
+
+    def list_projects(self, allow_cache: bool = False, tags: Mapping[str, str] | None = None) -> list[Project]:
+        """Returns the project that this store is of."""
+        return _tagged([self.get_project()], tags)
+
+    def list_entities(self, allow_cache: bool = False, tags: Mapping[str, str] | None = None) -> list[Entity]:
+        """Returns entities by name, without the one of views that have none."""
+        return _tagged([e for e in self._registered(allow_cache).entities if e.name != DUMMY_ENTITY_NAME], tags)
+
+    def list_data_sources(self, allow_cache: bool = False, tags: Mapping[str, str] | None = None) -> list[DataSource]:
+        """Returns data sources by name."""
+        return _tagged(self._registered(allow_cache).data_sources, tags)
+
+    def list_feature_views(self, allow_cache: bool = False, tags: Mapping[str, str] | None = None) -> list[FeatureView]:
+        """Returns feature views by name, batch feature views included."""
+        return _tagged([_shown(v) for v in self._registered(allow_cache).feature_views], tags)
+
+    def list_batch_feature_views(
+        self, allow_cache: bool = False, tags: Mapping[str, str] | None = None
+    ) -> list[BatchFeatureView]:
+        """Returns batch feature views by name."""
+        return [v for v in self.list_feature_views(allow_cache, tags) if isinstance(v, BatchFeatureView)]
+
+    def list_label_views(self, allow_cache: bool = False, tags: Mapping[str, str] | None = None) -> list[LabelView]:
+        """Returns label views by name."""
+        return _tagged(self._registered(allow_cache).label_views, tags)
+
+    def list_on_demand_feature_views(
+        self, allow_cache: bool = False, tags: Mapping[str, str] | None = None
+    ) -> list[OnDemandFeatureView]:
+        """Returns on-demand feature views by name."""
+        return _tagged(self._registered(allow_cache).on_demand_feature_views, tags)
+
+    def list_all_feature_views(
+        self, allow_cache: bool = False, tags: Mapping[str, str] | None = None
+    ) -> list[BaseFeatureView]:
+        """Returns views of every kind."""
+        return [
+            *self.list_feature_views(allow_cache, tags),
+            *self.list_label_views(allow_cache, tags),
+            *self.list_on_demand_feature_views(allow_cache, tags),
+        ]
+
+    def list_feature_services(self, tags: Mapping[str, str] | None = None) -> list[FeatureService]:
+        """Returns feature services by name."""
+        return _tagged(self._cache.fresh().feature_services, tags)
+
+    def list_saved_datasets(
+        self, allow_cache: bool = False, tags: Mapping[str, str] | None = None
+    ) -> list[SavedDataset]:
+        """Returns saved datasets by name."""
+        return _tagged(self._registered(allow_cache).saved_datasets, tags)
+
+
+def _shown(view: FeatureView) -> FeatureView:
+    """Returns a view as users see it: without the entity of views that have none."""
+    if not view.entityless:
+        return view
+    shown = copy(view)
+    shown.entities = []
+    return shown
+
+
+def _tagged(objects: Sequence[_Object], tags: Mapping[str, str] | None) -> list[_Object]:
+    """Returns the objects that have all the tags."""
+    return [o for o in objects if all(o.tags.get(k) == v for k, v in (tags or {}).items())]
