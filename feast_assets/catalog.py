@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from copy import copy
 from typing import TypeVar
 
+from feast_assets.compute.windows import intervals
 from feast_assets.definitions.base import Definition
 from feast_assets.definitions.batch_feature_view import BatchFeatureView
 from feast_assets.definitions.data_source import DataSource
@@ -18,6 +19,7 @@ from feast_assets.definitions.project import Project
 from feast_assets.definitions.saved_dataset import SavedDataset
 from feast_assets.definitions.view import BaseFeatureView
 from feast_assets.errors import InputError, ProjectObjectNotFoundException
+from feast_assets.registry.base import Registry
 from feast_assets.registry.cache import SnapshotCache
 from feast_assets.registry.snapshot import RegistrySnapshot
 
@@ -32,6 +34,7 @@ class Catalog:
     """
 
     project: str
+    registry: Registry
     _cache: SnapshotCache
 
     def snapshot(self) -> RegistrySnapshot:
@@ -60,8 +63,10 @@ class Catalog:
         return self._cache.fresh().data_source(name)
 
     def get_feature_view(self, name: str, allow_registry_cache: bool = False) -> FeatureView:
-        """Returns a feature view (batch and label views included) by name."""
-        return _shown(self._registered(allow_registry_cache).feature_view(name))
+        """Returns a feature view (batch and label views included) by name, with what of it is materialized."""
+        view = _shown(self._registered(allow_registry_cache).feature_view(name))
+        view.materialization_intervals = intervals(self.registry.ledger(name))
+        return view
 
     def get_label_view(self, name: str, allow_registry_cache: bool = False) -> LabelView:
         """Returns a label view by name."""

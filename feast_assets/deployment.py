@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import getpass
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
-from feast_assets.compute.online_rows import online_table
 from feast_assets.definitions.base import Definition
 from feast_assets.definitions.feature_view import FeatureView
+from feast_assets.definitions.spec import to_micros
 from feast_assets.errors import DefinitionError
 from feast_assets.offline_stores.base import ALWAYS, OfflineStore, computation_of, history_of
 from feast_assets.online_stores.base import OnlineStore
@@ -17,7 +17,6 @@ from feast_assets.online_stores.keys import check_key_type
 from feast_assets.registry.base import Changes, Registry
 from feast_assets.registry.diff import RegistryDiff, diff
 from feast_assets.registry.inference import changes, prepare
-from feast_assets.registry.snapshot import RegistrySnapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +39,18 @@ class Plan:
     """What an apply would change, and from which revision.
 
     Attributes:
-        emptied: online tables of views that are new or have other join keys than before; whatever rows they hold
-            are not theirs.
+        declared: what was handed in, as it was.
+        tables: the online tables that there are to be.
+        obsolete: the online tables that are used no more.
     """
 
+    declared: tuple[Definition, ...]
     changes: Changes
     based_on: int
     registry_diff: RegistryDiff
     infra_diff: InfraDiff
     tables: tuple[str, ...]
-    emptied: tuple[str, ...]
+    obsolete: tuple[str, ...]
 
 
 @dataclass
@@ -78,42 +79,43 @@ class Deployment:
             earliest_of=self._earliest,
             partial=not whole,
         )
-        _check_key_types(prepared)
-        changed = changes(prepared, snapshot, partial=not whole, objects_to_delete=objects_to_delete)
-        return self._plan(snapshot, changed)
-
-    def _plan(self, snapshot: RegistrySnapshot, changed: Changes) -> Plan:
         before = {v.name: v for v in (*snapshot.feature_views, *snapshot.label_views)}
+        generation = f"{to_micros(datetime.now(UTC)):x}"
+        for view in prepared:
+            if isinstance(view, FeatureView) and view.online:
+                _check_key_types(view)
+                view.online_generation = _generation(view, before.get(view.name), generation)
+        changed = changes(prepared, snapshot, partial=not whole, objects_to_delete=objects_to_delete)
         after = {n: v for n, v in before.items() if (type(v).object_type, n) not in set(changed.deletes)}
         after |= {v.name: v for v in changed.upserts if isinstance(v, FeatureView)}
-        had = {n for n, v in before.items() if v.online}
-        has = {n for n, v in after.items() if v.online}
-        foreign = {n for n in has if n not in had or _keys(before[n]) != _keys(after[n])}
+        had, has = self._tables(before), self._tables(after)
+        created = sorted(name for table, name in has.items() if table not in had)
+        dropped = sorted(name for table, name in had.items() if table not in has)
         return Plan(
+            tuple(objects),
             changed,
             snapshot.revision,
             diff(snapshot, changed),
-            InfraDiff(self._tables(has - had), self._tables(had - has)),
-            self._tables(has),
-            self._tables(foreign),
+            InfraDiff(tuple(created), tuple(dropped)),
+            tuple(sorted(has)),
+            tuple(sorted(set(had) - set(has))),
         )
 
     def apply(self, plan: Plan) -> int:
         """Carries out a plan and returns the revision.
 
-        The registry changes in one transaction. Tables that may hold another view's rows are emptied before it, so
-        that whatever happens in between, no read ever sees them; tables of removed views are dropped after it.
+        The registry changes in one transaction, with which reads turn to the new tables. So whatever interrupts
+        this, the old definitions stand with their rows, or the new ones with theirs; at worst a table stays behind
+        that nobody reads.
 
         Raises:
             ConcurrentApplyError: the registry has changed since the plan was made; nothing was changed.
         """
         if self.online_store is not None:
-            if plan.emptied and self.registry.revision() == plan.based_on:
-                self.online_store.drop(plan.emptied)
             self.online_store.setup(plan.tables)
         revision = self.registry.commit(plan.changes, based_on=plan.based_on, by=_user())
-        if self.online_store is not None and plan.infra_diff.dropped:
-            self.online_store.drop(plan.infra_diff.dropped)
+        if self.online_store is not None and plan.obsolete:
+            self.online_store.drop(plan.obsolete)
         return revision
 
     def teardown(self) -> None:
@@ -129,12 +131,16 @@ class Deployment:
                 f"Project {self.project!r} is protected: "
                 "remove its tag feast.dev/protected-project, apply, and try again."
             )
+        views = {v.name: v for v in (*snapshot.feature_views, *snapshot.label_views)}
+        for name in views:
+            self.registry.forget(name)  # first, so that the ledger never speaks of rows that are gone
         if self.online_store is not None:
-            self.online_store.drop(self._tables(v.name for v in (*snapshot.feature_views, *snapshot.label_views)))
+            self.online_store.drop(self._tables(views))
         self.registry.teardown()
 
-    def _tables(self, views: Iterable[str]) -> tuple[str, ...]:
-        return tuple(sorted(online_table(self.project, v) for v in views))
+    def _tables(self, views: Mapping[str, FeatureView]) -> dict[str, str]:
+        """Returns the online tables of views, with the names that people know them by."""
+        return {v.online_table(self.project): f"{self.project}.{v.name}" for v in views.values() if v.online}
 
     def _earliest(self, view: FeatureView) -> datetime | None:
         from feast_assets.definitions.batch_feature_view import BatchFeatureView
@@ -143,15 +149,23 @@ class Deployment:
         return self.offline_store.statistics(history, [ALWAYS])[0].oldest_event
 
 
-def _check_key_types(objects: Iterable[Definition]) -> None:
-    for view in objects:
-        if isinstance(view, FeatureView) and view.online:
-            for field in view.entity_columns:
-                check_key_type(field.name, field.dtype)
+def _check_key_types(view: FeatureView) -> None:
+    for field in view.entity_columns:
+        check_key_type(field.name, field.dtype)
 
 
-def _keys(view: FeatureView) -> list[tuple[str, str]]:
-    return sorted((f.name, str(f.dtype)) for f in view.entity_columns)
+def _generation(view: FeatureView, before: FeatureView | None, new: str) -> str:
+    """Returns the generation of a view's online table: a new one where rows of before could be taken for others."""
+    if before is None or not before.online or _identity(before) != _identity(view):
+        return new
+    return before.online_generation
+
+
+def _identity(view: FeatureView) -> tuple[object, ...]:
+    """Returns what decides which row of which entity an online row is, and which of two is newer."""
+    history = history_of(view) if view.batch_source is not None else None
+    keys = sorted((f.name, str(f.dtype)) for f in view.entity_columns)
+    return (keys, history and history.timestamp_field, history and history.created_timestamp_column)
 
 
 def _user() -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Generator, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,7 +20,7 @@ from feast_assets.definitions.label_view import LabelView
 from feast_assets.definitions.partitions import Window
 from feast_assets.definitions.saved_dataset import SavedDataset, SavedDatasetStorage
 from feast_assets.definitions.spec import as_utc
-from feast_assets.errors import ConfigError, InputError, UnknownRowSchemaError
+from feast_assets.errors import ConfigError, InputError, NotSupportedError, UnknownRowSchemaError
 from feast_assets.registry.cache import SnapshotCache
 from feast_assets.user_functions import UserFunctions
 
@@ -42,6 +42,38 @@ Features = list[str] | FeatureService
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _PLANS_KEPT = 256
+_NOT_YET = frozenset(
+    (
+        "create_dataset_from_retrieval",
+        "delete_feature_service",
+        "delete_feature_view",
+        "delete_project",
+        "disable_feature_view",
+        "enable_feature_view",
+        "get_feature_server_endpoint",
+        "get_permission",
+        "get_stream_feature_view",
+        "get_validation_reference",
+        "list_feature_view_versions",
+        "list_permissions",
+        "list_stream_feature_views",
+        "list_validation_references",
+        "openai_search",
+        "precompute_feature_service",
+        "retrieve_dataset_data",
+        "retrieve_online_documents",
+        "retrieve_online_documents_v2",
+        "serve",
+        "serve_offline",
+        "serve_registry",
+        "serve_transformations",
+        "serve_ui",
+        "set_feature_view_state",
+        "update_online_store",
+        "validate_logged_features",
+        "write_logged_features",
+    )
+)
 
 
 class FeatureStore(Catalog):
@@ -107,11 +139,28 @@ class FeatureStore(Catalog):
             )
         return self._online_store
 
-    def close(self) -> None:
-        """Releases connections. The store may be used again; it reconnects."""
+    async def initialize(self) -> None:
+        """Reads the registry and opens the online store, so that the first request need not."""
+        import asyncio
+
+        await asyncio.to_thread(self.refresh_registry)
+        self._online_or_none()
+
+    def close(self) -> Awaitable[None]:
+        """Releases connections. The store may be used again; it reconnects.
+
+        Returns:
+            what may be awaited, to release the connections of the running event loop as well.
+        """
         if self._online_store is not None:
             self._online_store.close()
         self.registry.close()
+        return _Closing(self._online_store)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in _NOT_YET:
+            raise NotSupportedError(f"FeatureStore.{name} is in Feast, and not supported here yet.")
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     # --- definitions
 
@@ -162,6 +211,7 @@ class FeatureStore(Catalog):
     def apply_plan(self, plan: Plan) -> int:
         """Carries out a plan and returns the registry's revision."""
         revision = self._deployment().apply(plan)
+        self._functions.remember(plan.declared)
         self._cache.refresh()
         return revision
 
@@ -171,7 +221,6 @@ class FeatureStore(Catalog):
         self._cache.refresh()
 
     def _plan(self, objects: Sequence[Definition], to_delete: Sequence[Definition], whole: bool) -> Plan:
-        self._functions.remember(objects)
         return self._deployment().plan(objects, to_delete, whole=whole)
 
     def _deployment(self) -> Deployment:
@@ -342,6 +391,7 @@ class FeatureStore(Catalog):
         full_feature_names: bool = False,
         version: str | None = None,
         force: bool = False,
+        run_async: bool = False,
         *,
         progress: Progress | None = None,
         run_id: str = "",
@@ -358,7 +408,8 @@ class FeatureStore(Catalog):
         Raises:
             InputError: the start is after the end, or a view cannot be materialized.
         """
-        start, end = as_utc(start_date), as_utc(end_date)
+        _refuse_async(run_async)
+        start, end = _moment("start_date", start_date), _moment("end_date", end_date)
         if disable_event_timestamp:
             start, end = _EPOCH, datetime.now(UTC)
         if start > end:
@@ -375,6 +426,7 @@ class FeatureStore(Catalog):
         full_feature_names: bool = False,
         version: str | None = None,
         force: bool = False,
+        run_async: bool = False,
         *,
         progress: Progress | None = None,
         run_id: str = "",
@@ -388,8 +440,10 @@ class FeatureStore(Catalog):
             end_date: inclusive; may lie in the future.
             feature_views, progress, run_id: as in `materialize`.
         """
+        _refuse_async(run_async)
+        end = _moment("end_date", end_date)
         return [
-            self._materialization(view, progress, run_id).run_stale(as_utc(end_date))
+            self._materialization(view, progress, run_id).run_stale(end)
             for view in self._views_to_materialize(feature_views)
         ]
 
@@ -459,7 +513,8 @@ class FeatureStore(Catalog):
     ) -> None:
         """Hands rows to every view of a push source.
 
-        Everything is checked before anything is written. Offline rows are written before online ones.
+        Everything is checked before anything is written. Each view's online rows are written whole, then the history;
+        so after a failure the same push may be repeated, and history does not get rows twice.
 
         Args:
             df: a DataFrame (pandas or Polars), an Arrow table, a dict of lists, or a list of dicts. Online needs
@@ -471,8 +526,8 @@ class FeatureStore(Catalog):
             InputError: the rows do not fit; nothing was written.
         """
         write = self._pushed(push_source_name, df, allow_registry_cache, to)
-        write.offline()
         write.online()
+        write.offline()
 
     async def push_async(
         self,
@@ -486,8 +541,8 @@ class FeatureStore(Catalog):
         import asyncio
 
         write = await asyncio.to_thread(self._pushed, push_source_name, df, allow_registry_cache, to)
-        await asyncio.to_thread(write.offline)
         await write.online_async()
+        await asyncio.to_thread(write.offline)
 
     def write_to_online_store(
         self,
@@ -525,6 +580,9 @@ class FeatureStore(Catalog):
     def _pushed(self, name: str, df: Any, allow_registry_cache: bool, to: PushMode) -> Write:
         from feast_assets.compute.writes import views_of_push_source
 
+        if not isinstance(to, PushMode):
+            raise InputError(f"push to {name!r}: to={to!r} is not PushMode.ONLINE, OFFLINE or ONLINE_AND_OFFLINE.")
+
         views = views_of_push_source(self._registered(allow_registry_cache), name)
         write = self._write(f"push to {name!r}")
         if to is not PushMode.OFFLINE:
@@ -545,6 +603,28 @@ class FeatureStore(Catalog):
         from feast_assets.compute.writes import Write
 
         return Write(self.project, lambda: self.offline_store, lambda: self.online_store, what)
+
+
+class _Closing:
+    """A store whose connections are released; awaited, those of the running event loop too."""
+
+    def __init__(self, online_store: OnlineStore | None):
+        self._online_store = online_store
+
+    def __await__(self) -> Generator[Any, None, None]:
+        if self._online_store is not None:
+            yield from self._online_store.aclose().__await__()
+
+
+def _moment(name: str, value: Any) -> datetime:
+    if not isinstance(value, datetime):
+        raise InputError(f"{name} must be a datetime, not {value!r}.")
+    return as_utc(value)
+
+
+def _refuse_async(run_async: bool) -> None:
+    if run_async:
+        raise NotSupportedError("run_async=True is for feature servers, which are not supported here yet.")
 
 
 def _listed(objects: Definition | Iterable[Definition]) -> list[Definition]:

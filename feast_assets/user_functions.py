@@ -18,7 +18,7 @@ from feast_assets.definitions.batch_feature_view import BatchFeatureView
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
 from feast_assets.definitions.transformation import Transformation
-from feast_assets.errors import TransformationError
+from feast_assets.errors import NotAppliedError, TransformationError
 
 
 class UserFunctions:
@@ -39,15 +39,43 @@ class UserFunctions:
                     self._known[each.name] = transformation
 
     def of(self, view: OnDemandFeatureView | BatchFeatureView) -> Callable[..., Any]:
-        """Returns the function of a view.
+        """Returns the function of a view; warns where it is not the one that was applied.
 
         Raises:
             TransformationError: it was not applied in this process and the feature repository does not declare it.
         """
+        function, applied = self._find(view)
+        if not applied:
+            warnings.warn(
+                f"The function of view {view.name!r} in the feature repository is not the one that was applied; "
+                "the repository's is used. Run apply.",
+                stacklevel=2,
+            )
+        return function
+
+    def attach(self, view: FeatureView) -> FeatureView:
+        """Returns the view with its transformation's function, if it has one.
+
+        Raises:
+            TransformationError: as `of`.
+            NotAppliedError: the function is not the one that was applied; rows it made would pass for those of the
+                other.
+        """
+        if not isinstance(view, BatchFeatureView) or view.feature_transformation is None:
+            return view
+        attached, transformation = copy(view), copy(view.feature_transformation)
+        transformation.udf, applied = self._find(view)
+        if not applied:
+            raise NotAppliedError(view.name, "has another function in the feature repository than when it was applied")
+        attached.feature_transformation = transformation
+        return attached
+
+    def _find(self, view: OnDemandFeatureView | BatchFeatureView) -> tuple[Callable[..., Any], bool]:
+        """Returns the function of a view, and whether it is the one that was applied."""
         registered = view.feature_transformation
         assert registered is not None
         if registered.udf is not None:
-            return registered.udf
+            return registered.udf, True
         if view.name not in self._known:
             self._load()
         found = self._known.get(view.name)
@@ -61,22 +89,7 @@ class UserFunctions:
                 f"The function of view {view.name!r} ({registered.import_path}) is not declared in {where}. "
                 "Functions are loaded from the repository, never from the registry: put the view in a module there."
             )
-        if found.code() != registered.code():
-            warnings.warn(
-                f"The function of view {view.name!r} in the feature repository is not the one that was applied; "
-                "the repository's is used. Run apply.",
-                stacklevel=2,
-            )
-        return found.udf
-
-    def attach(self, view: FeatureView) -> FeatureView:
-        """Returns the view with its transformation's function, if it has one."""
-        if not isinstance(view, BatchFeatureView) or view.feature_transformation is None:
-            return view
-        attached, transformation = copy(view), copy(view.feature_transformation)
-        transformation.udf = self.of(view)
-        attached.feature_transformation = transformation
-        return attached
+        return found.udf, found.code() == registered.code()
 
     def _load(self) -> None:
         from feast_assets.repository import load_repository

@@ -50,13 +50,14 @@ def encode_ingested(view: FeatureView, rows: pa.Table, what: str) -> EncodedRows
 
     Args:
         rows: the view's join keys, all its features, and its timestamp column; the created column too if the source
-            declares one and the rows have it. Columns may have the source's names from before its field mapping.
-            Others are ignored.
+            declares one, or the rows count as created now. Columns may have the source's names from before its
+            field mapping. Others are ignored.
 
     Raises:
         InputError: a column is missing or of a wrong type, or a join key or event time is null.
     """
     import pyarrow as pa
+    import pyarrow.compute as pc
 
     from feast_assets.types.arrow import cast_column
 
@@ -84,11 +85,15 @@ def encode_ingested(view: FeatureView, rows: pa.Table, what: str) -> EncodedRows
     for field in view.features:
         take(field.name, field.dtype, field.name, False)
     take(event, UnixTimestamp, EVENT_TIMESTAMP, True)
+    now = version_now()
     if created and created in table.column_names:
         take(created, UnixTimestamp, CREATED_TIMESTAMP, False)
     else:
         columns[CREATED_TIMESTAMP] = pa.nulls(len(table), pa.timestamp("us", "UTC"))
-    return newest_per_key(OnlineRows(view).encode(pa.table(columns), version_now()))
+    if created:
+        moment = pa.scalar(now, pa.int64()).cast(pa.timestamp("us", "UTC"))
+        columns[CREATED_TIMESTAMP] = pc.fill_null(columns[CREATED_TIMESTAMP], moment)
+    return newest_per_key(OnlineRows(view).encode(pa.table(columns), now))
 
 
 def source_rows(source: DataSource, rows: pa.Table) -> pa.Table:

@@ -2,26 +2,38 @@
 
 One window is the latest row per entity in it, put where put keeps the newer. So windows commute: in parallel, out
 of order, twice, or killed and run again, they end the same. Neighbouring windows are run in one pass. The ledger is
-written after the rows are in the store, so a window that is in the ledger is in the store.
+written after the rows are in the store, so a window that is settled there is in the store; before, it says that
+somebody is about to write them.
 """
 
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import islice
+from itertools import islice, pairwise
 from typing import TYPE_CHECKING
 
 from feast_assets.compute.definition_hash import materialization_hash
-from feast_assets.compute.online_rows import OnlineRows, online_table, version_now
+from feast_assets.compute.online_rows import OnlineRows
 from feast_assets.compute.results import MaterializationResult, Progress, WindowResult
-from feast_assets.compute.windows import MICROSECOND, contiguous, grid_windows, intervals, stale, whole_if_known
+from feast_assets.compute.windows import (
+    MICROSECOND,
+    contiguous,
+    grid_windows,
+    held,
+    intervals,
+    stale,
+    until,
+    whole_if_known,
+)
 from feast_assets.definitions.batch_feature_view import BatchFeatureView
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.partitions import Window
-from feast_assets.definitions.spec import to_micros
+from feast_assets.definitions.spec import content_hash, to_micros
+from feast_assets.errors import InputError
 from feast_assets.offline_stores.base import (
     ALWAYS,
     EVENT_TIMESTAMP,
@@ -32,7 +44,8 @@ from feast_assets.offline_stores.base import (
     history_of,
 )
 from feast_assets.online_stores.base import EncodedRows, OnlineStore, PutResult
-from feast_assets.registry.base import LedgerEntry, Registry
+from feast_assets.registry.base import LedgerEntry, Registry, WindowContent
+from feast_assets.registry.ledger import overlap
 
 if TYPE_CHECKING:
     import numpy as np
@@ -61,7 +74,7 @@ class Materialization:
     _done: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
-        self._hash = materialization_hash(self.view)
+        self._hash = content_hash([materialization_hash(self.view), self.view.online_generation])
         self._input: History = (
             computation_of(self.view)
             if isinstance(self.view, BatchFeatureView) and self.view.keeps_result
@@ -71,14 +84,20 @@ class Materialization:
 
     def run_windows(self, windows: Sequence[Window]) -> MaterializationResult:
         """Runs these windows, whatever the ledger says."""
-        return self._run(self._statistics(windows), self._ledger())
+        ordered = sorted(windows)
+        for one, other in pairwise(ordered):
+            if overlap(one, other):
+                raise InputError(
+                    f"Windows {one} and {other} of feature view {self.view.name!r} overlap; "
+                    "each moment can be in one only."
+                )
+        return self._run(self._statistics(ordered), self._ledger())
 
     def run_between(self, start: datetime, end: datetime) -> MaterializationResult:
         """Runs every window of the grid that has rows in ``[start, end]``; the first and last are cut to it."""
         ledger = self._ledger()
-        seen = self._statistics(self._windows_between(Window(start, end + MICROSECOND), ledger))
-        held = {w for w, e in ledger.items() if e.fingerprint}
-        return self._run([s for s in seen if s.rows or s.window in held], ledger, covered=seen)
+        seen = self._statistics(self._windows_between(Window(start, until(end)), ledger))
+        return self._run([s for s in seen if s.rows or s.window in held(ledger)], ledger, covered=seen)
 
     def run_stale(self, end: datetime) -> MaterializationResult:
         """Runs the windows up to and including ``end`` that are missing, or whose source or definition has changed."""
@@ -87,7 +106,7 @@ class Materialization:
             seen = self._statistics([ALWAYS])
         else:
             start = self.view.partitions.start or self._statistics([ALWAYS])[0].oldest_event
-            windows = self._windows_between(Window(start, end + MICROSECOND), ledger) if start and start <= end else []
+            windows = self._windows_between(Window(start, until(end)), ledger) if start and start <= end else []
             if not windows:
                 return self._run([], ledger)
             # What is already there beyond the end stays; the last window is compared as it was recorded.
@@ -115,7 +134,7 @@ class Materialization:
         if len(windows) <= _MANY_WINDOWS:
             return windows
         extent = self._statistics([whole])[0]
-        known = [e.window for e in ledger.values() if e.fingerprint and whole.contains(e.window)]
+        known = [w for w in held(ledger) if whole.contains(w)]
         starts = [w.start for w in known] + ([extent.oldest_event] if extent.oldest_event else [])
         ends = [w.end for w in known] + ([extent.newest_event + MICROSECOND] if extent.newest_event else [])
         if not starts or not ends:
@@ -138,7 +157,7 @@ class Materialization:
         results: list[WindowResult] = []
         put = PutResult(0, 0)
         for group in contiguous(chosen):
-            window_results, group_put = self._run_group(group, ledger)
+            window_results, group_put = self._run_group(group)
             results += window_results
             put += group_put
             self._done += len(group)
@@ -148,43 +167,44 @@ class Materialization:
             self.view.name, tuple(results), put.written, put.ignored, time.perf_counter() - started
         )
 
-    def _run_group(
-        self, group: list[WindowStatistics], ledger: dict[Window, LedgerEntry]
-    ) -> tuple[list[WindowResult], PutResult]:
-        versions = [self._version(s, ledger.get(s.window)) for s in group]
+    def _run_group(self, group: list[WindowStatistics]) -> tuple[list[WindowResult], PutResult]:
         whole = Window(group[0].window.start, group[-1].window.end)
+        state = self.offline_store.state(self._input)
+        claim = self.registry.claim(
+            self.view.name, [WindowContent(s.window, s.fingerprint, self._hash) for s in group], run_id=self.run_id
+        )
         if isinstance(self.view, BatchFeatureView) and self.view.keeps_result:
             group = self._keep_result(self.view, group, whole)
-        entities, put = self._fill_online(group, versions, whole)
-        self.registry.record(
-            [
-                LedgerEntry(
-                    view=self.view.name,
-                    window=s.window,
-                    fingerprint=s.fingerprint,
-                    version=version,
-                    definition_hash=self._hash,
-                    rows=s.rows,
-                    written=int(count),
-                    at=datetime.now(UTC),
-                    run_id=self.run_id,
-                )
-                for s, version, count in zip(group, versions, entities, strict=True)
-            ]
-        )
+        entities, put = self._fill_online(group, claim.versions, whole)
+        if state <= self.offline_store.state(self._input):
+            self.registry.settle(
+                claim,
+                [
+                    LedgerEntry(
+                        view=self.view.name,
+                        window=s.window,
+                        fingerprint=s.fingerprint,
+                        version=version,
+                        definition_hash=self._hash,
+                        rows=s.rows,
+                        written=int(count),
+                        at=datetime.now(UTC),
+                        run_id=self.run_id,
+                    )
+                    for s, version, count in zip(group, claim.versions, entities, strict=True)
+                ],
+            )
+        else:
+            # What was read may be neither the content of before nor that of after; the next run looks again.
+            warnings.warn(
+                f"The source of feature view {self.view.name!r} was changed while it was read; "
+                f"{len(group)} windows from {whole.start.isoformat()} on will be run again.",
+                stacklevel=2,
+            )
         return [
             WindowResult(s.window, s.rows, int(count), s.newest_event, s.fingerprint, version)
-            for s, version, count in zip(group, versions, entities, strict=True)
+            for s, version, count in zip(group, claim.versions, entities, strict=True)
         ], put
-
-    def _version(self, now: WindowStatistics, entry: LedgerEntry | None) -> int:
-        """Returns the version of a window's content: the ledger's for the same content, else a new one, always
-        higher."""
-        if entry is None:
-            return version_now()
-        if entry.fingerprint == now.fingerprint and entry.definition_hash == self._hash:
-            return entry.version
-        return max(version_now(), entry.version + 1)
 
     def _keep_result(
         self, view: BatchFeatureView, group: list[WindowStatistics], whole: Window
@@ -201,7 +221,7 @@ class Materialization:
         ]
 
     def _fill_online(
-        self, group: list[WindowStatistics], versions: list[int], whole: Window
+        self, group: list[WindowStatistics], versions: Sequence[int], whole: Window
     ) -> tuple[npt.NDArray[np.int64], PutResult]:
         import numpy as np
 
@@ -221,7 +241,7 @@ class Materialization:
                     counts[:] += np.bincount(place, minlength=len(group))
                     yield self._rows.encode(batch, version_of[place])
 
-        put = self.online_store.put_many(online_table(self.project, self.view.name), encoded())
+        put = self.online_store.put_many(self.view.online_table(self.project), encoded())
         return counts, put
 
     def _record_empty(self, covered: Sequence[WindowStatistics], ledger: dict[Window, LedgerEntry]) -> None:
@@ -234,7 +254,7 @@ class Materialization:
             and s.window not in ledger
             and not any(a <= s.window.start and s.window.end <= b for a, b in known)
         ]
-        self.registry.record(
+        self.registry.cover(
             [
                 LedgerEntry(
                     view=self.view.name,

@@ -20,9 +20,7 @@ if TYPE_CHECKING:
     from feast_assets.online_stores.codec import RowSchema
 
 
-def online_table(project: str, view: str) -> str:
-    """Returns the name of a view's table in the online store."""
-    return f"{project}.{view}"
+_NEVER = -(2**63)
 
 
 def version_now() -> int:
@@ -91,10 +89,10 @@ def newest_per_key(rows: EncodedRows) -> EncodedRows:
 
 
 def _micros(column: pa.ChunkedArray) -> npt.NDArray[np.int64]:
-    """Returns timestamps as int64 microseconds, nulls as zero."""
+    """Returns timestamps as int64 microseconds, nulls as older than any."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    whole = pc.fill_null(pc.cast(column, pa.timestamp("us", "UTC")).cast(pa.int64()), 0)
+    whole = pc.fill_null(pc.cast(column, pa.timestamp("us", "UTC")).cast(pa.int64()), _NEVER)
     found: npt.NDArray[np.int64] = whole.combine_chunks().to_numpy(zero_copy_only=False)
     return found

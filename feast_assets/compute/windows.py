@@ -6,10 +6,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from feast_assets.definitions.partitions import Partitions, Window
-from feast_assets.offline_stores.base import WindowStatistics
+from feast_assets.offline_stores.base import ALWAYS, WindowStatistics
 from feast_assets.registry.base import LedgerEntry
 
 MICROSECOND = timedelta(microseconds=1)
+
+
+def until(end: datetime) -> datetime:
+    """Returns the end, not included, of what an inclusive end includes."""
+    return ALWAYS.end if end >= ALWAYS.end else end + MICROSECOND
 
 
 def grid_windows(grid: Partitions, whole: Window) -> Iterator[Window]:
@@ -28,7 +33,7 @@ def whole_if_known(grid: Partitions, cut: Window, ledger: Mapping[Window, Ledger
 def stale(
     statistics: Sequence[WindowStatistics], ledger: Mapping[Window, LedgerEntry], definition_hash: str
 ) -> list[WindowStatistics]:
-    """Returns the windows whose present content, under the present definition, is not in the online store.
+    """Returns the windows whose present content, under the present definition, is not surely in the online store.
 
     A window without rows now and before has nothing to write and is not stale.
     """
@@ -38,9 +43,14 @@ def stale(
 def _is_stale(now: WindowStatistics, entry: LedgerEntry | None, definition_hash: str) -> bool:
     if entry is None:
         return now.rows > 0
-    if entry.fingerprint != now.fingerprint:
+    if not entry.settled or entry.fingerprint != now.fingerprint:
         return True
     return now.rows > 0 and entry.definition_hash != definition_hash
+
+
+def held(ledger: Mapping[Window, LedgerEntry]) -> set[Window]:
+    """Returns the windows that have, or may have, rows in the store."""
+    return {w for w, e in ledger.items() if e.fingerprint or not e.settled}
 
 
 def contiguous(windows: Iterable[WindowStatistics]) -> list[list[WindowStatistics]]:
@@ -57,7 +67,7 @@ def contiguous(windows: Iterable[WindowStatistics]) -> list[list[WindowStatistic
 def intervals(ledger: Iterable[LedgerEntry]) -> list[tuple[datetime, datetime]]:
     """Returns what of time is materialized as the fewest ``[start, end)`` intervals, in order."""
     merged: list[tuple[datetime, datetime]] = []
-    for window in sorted(e.window for e in ledger):
+    for window in sorted(e.window for e in ledger if e.settled):
         if merged and window.start <= merged[-1][1]:
             merged[-1] = (merged[-1][0], max(merged[-1][1], window.end))
         else:

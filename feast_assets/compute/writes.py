@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from feast_assets.compute.ingestion import encode_ingested, source_rows, to_table
-from feast_assets.compute.online_rows import online_table
 from feast_assets.definitions.data_source import DataSource
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.errors import InputError, PushSourceNotFoundException, suggest
@@ -60,7 +59,7 @@ class Write:
         if not view.online:
             raise InputError(f"{self._what}: feature view {view.name!r} is not online (online=False).")
         encoded = encode_ingested(view, to_table(rows, self._what), self._what)
-        self._online.append((online_table(self._project, view.name), encoded))
+        self._online.append((view.online_table(self._project), encoded))
         return self
 
     def add_offline(self, view: FeatureView, rows: Any, reorder_columns: bool) -> Write:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from feast_assets.definitions.base import spec_of
@@ -23,6 +23,11 @@ DAILY = Partitions("daily")
 
 class FeatureView(BaseFeatureView):
     """Features of entities over time.
+
+    Attributes:
+        online_generation: which of its online tables is in use; apply sets it.
+        materialization_intervals: what of time was materialized when `FeatureStore.get_feature_view` returned the view,
+            as ``[start, end)`` in order.
 
     Args:
         name: unique among all views of the project, letter case aside.
@@ -55,6 +60,7 @@ class FeatureView(BaseFeatureView):
         enable_validation=False,
         partitions=DAILY,
         enabled=True,
+        online_generation="",
     )
 
     batch_source: DataSource | None
@@ -69,6 +75,8 @@ class FeatureView(BaseFeatureView):
     enable_validation: bool
     partitions: Partitions | None
     enabled: bool
+    online_generation: str = ""
+    materialization_intervals: Sequence[tuple[datetime, datetime]] = ()
 
     def __init__(
         self,
@@ -196,6 +204,11 @@ class FeatureView(BaseFeatureView):
         return [*self.entity_columns, *self.features]
 
     @property
+    def most_recent_end_time(self) -> datetime | None:
+        """The end of the last materialized interval."""
+        return self.materialization_intervals[-1][1] if self.materialization_intervals else None
+
+    @property
     def entityless(self) -> bool:
         """Whether there is one row for all."""
         return self.entities == [DUMMY_ENTITY_NAME]
@@ -209,6 +222,14 @@ class FeatureView(BaseFeatureView):
     def transformation(self) -> Transformation | None:
         """What makes the features from the source; None where the source holds them."""
         return None
+
+    def online_table(self, project: str) -> str:
+        """Returns the name of its table in the online store.
+
+        A view that starts anew (it was removed, or its keys or times mean something else) starts with another table, so
+        rows of before are never taken for its own, whatever is interrupted; apply gives it another generation.
+        """
+        return f"{project}:{self.name}:{self.online_generation}"
 
     @property
     def materializable(self) -> bool:

@@ -115,6 +115,26 @@ class OnDemandFeatureView(BaseFeatureView):
                 raise DefinitionError(f"{what}: a source must be a feature view or a request source, not {source!r}.")
 
     @property
+    def source_feature_view_projections(self) -> dict[str, FeatureViewProjection]:
+        """The projections of feature views that it reads, by name."""
+        return {p.name_to_use(): p for p in self.source_projections}
+
+    @property
+    def source_request_sources(self) -> dict[str, RequestSource]:
+        """The request sources that it reads, by name."""
+        return {s.name: s for s in self.request_sources}
+
+    @property
+    def schema(self) -> list[Field]:
+        """The features."""
+        return self.features
+
+    @property
+    def udf(self) -> Callable[..., Any] | None:
+        """The function; None after reading from a registry."""
+        return self.feature_transformation.udf
+
+    @property
     def mode(self) -> TransformationMode:
         return self.feature_transformation.mode
 

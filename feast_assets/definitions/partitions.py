@@ -84,17 +84,19 @@ class Partitions(Spec):
         if self.grain == "daily":
             return day
         if self.grain == "weekly":
-            return day - timedelta(days=day.isoweekday() % 7)
+            return _moved(day, -(day.isoweekday() % 7))
         return day.replace(day=1)
 
     def next(self, start: datetime) -> datetime:
-        """Returns the end of the window that begins at ``start``."""
+        """Returns the end of the window that begins at ``start``; never beyond what a datetime can hold."""
         if self.grain == "hourly":
-            return start + timedelta(hours=1)
+            return _moved(start, 1 / 24)
         if self.grain == "daily":
-            return start + timedelta(days=1)
+            return _moved(start, 1)
         if self.grain == "weekly":
-            return start + timedelta(days=7)
+            return _moved(start, 7)
+        if start.year == _LAST.year and start.month == _LAST.month:
+            return _LAST
         return datetime(start.year + start.month // 12, start.month % 12 + 1, 1, tzinfo=UTC)
 
     def windows(self, start: datetime, end: datetime) -> Iterator[Window]:
@@ -105,3 +107,13 @@ class Partitions(Spec):
             following = self.next(begin)
             yield Window(begin, following)
             begin = following
+
+
+_LAST = datetime.max.replace(tzinfo=UTC)
+
+
+def _moved(moment: datetime, days: float) -> datetime:
+    try:
+        return moment + timedelta(days=days)
+    except OverflowError:
+        return _LAST if days > 0 else datetime.min.replace(tzinfo=UTC)

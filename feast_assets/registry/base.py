@@ -50,17 +50,18 @@ class Revision:
 
 @dataclass(frozen=True, slots=True)
 class LedgerEntry:
-    """One window of one view that is in the online store.
+    """One window of one view that is in the online store, or that somebody has set out to put there.
 
     Attributes:
-        fingerprint: of the source's content in the window when it was read.
-        version: UTC microseconds at which this content was first seen; orders corrections of sources without a
-            created column.
+        fingerprint: of the source's content in the window when it was read; "" where it had no rows.
+        version: UTC microseconds at which this content was first seen; orders corrections.
         definition_hash: of what in the definition decides the rows.
         rows: rows read from the window's history.
         written: rows that were newer than what the online store held.
         at: when it was recorded, UTC.
         run_id: who ran it, "" if nobody said.
+        settled: whether the store holds it. If not, a run is under way, was killed, or met another; what the store
+            holds of the window is not known, and it has to be run again.
     """
 
     view: str
@@ -72,6 +73,29 @@ class LedgerEntry:
     written: int
     at: datetime
     run_id: str = ""
+    settled: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Windows that a run has set out to write.
+
+    Attributes:
+        versions: of the windows, in the order in which they were claimed.
+    """
+
+    view: str
+    token: str
+    versions: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WindowContent:
+    """What a run is about to write of a window: see `LedgerEntry`."""
+
+    window: Window
+    fingerprint: str
+    definition_hash: str
 
 
 class Registry(ABC):
@@ -116,8 +140,29 @@ class Registry(ABC):
         """Returns what of a view is materialized, by window start then end."""
 
     @abstractmethod
-    def record(self, entries: Sequence[LedgerEntry]) -> None:
-        """Writes entries in one transaction; each replaces the view's entries whose windows lie within its own."""
+    def claim(self, view: str, contents: Sequence[WindowContent], *, run_id: str = "") -> Claim:
+        """Says, in one transaction, that windows are about to be written; done before anything is.
+
+        A window's version stays what it was if the ledger has just this window with this content; else it is the
+        present, and in any case higher than that of every entry that it overlaps. Entries that it overlaps go,
+        because what they say may no longer hold; of those without rows, what lies outside stays. So entries never
+        overlap.
+
+        Args:
+            contents: windows that do not overlap.
+        """
+
+    @abstractmethod
+    def settle(self, claim: Claim, entries: Sequence[LedgerEntry]) -> None:
+        """Says, in one transaction, that claimed windows are in the store.
+
+        Where another run has claimed the window since, nobody knows whose rows the store has: unless it wrote the same
+        content, the window stays unsettled, and is run again.
+        """
+
+    @abstractmethod
+    def cover(self, entries: Sequence[LedgerEntry]) -> None:
+        """Notes windows that were looked at and have no rows, where the ledger has nothing that overlaps them."""
 
     @abstractmethod
     def forget(self, view: str) -> None:

@@ -115,7 +115,7 @@ def property_diffs(old: Definition, new: Definition) -> tuple[PropertyDiff, ...]
     diffs = []
     for path in {**before, **after}:
         one, other = before.get(path, _MISSING), after.get(path, _MISSING)
-        if one == other or (_text(one) == _text(other) == ""):
+        if path == "online_generation" or one == other or (_text(one) == _text(other) == ""):
             continue
         if path.endswith(_ORDER) and (one is _MISSING or other is _MISSING or sorted(one) != sorted(other)):
             continue  # what was added or removed has its own line

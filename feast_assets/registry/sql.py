@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import getpass
 import json
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
-from sqlalchemy import Connection, Row, and_, delete, insert, or_, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, delete, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from feast_assets.definitions.base import Definition
@@ -20,7 +20,8 @@ from feast_assets.definitions.label_view import LabelView
 from feast_assets.definitions.partitions import Window
 from feast_assets.definitions.spec import content_hash, from_micros, to_micros
 from feast_assets.errors import ConcurrentApplyError, DefinitionError, FeastObjectNotFoundException
-from feast_assets.registry.base import Changes, LedgerEntry, Registry, Revision
+from feast_assets.registry.base import Changes, Claim, LedgerEntry, Registry, Revision, WindowContent
+from feast_assets.registry.ledger import Exchange, claimed, overlap, settled
 from feast_assets.registry.snapshot import RegistrySnapshot, StoredObject, bare_fields
 from feast_assets.registry.sql_config import SqlRegistryConfig
 from feast_assets.registry.sql_database import SqlDatabase
@@ -28,6 +29,8 @@ from feast_assets.registry.tables import OF_PROJECT, feature_lists, ledger, obje
 
 _MATERIALIZED_TYPES = (FeatureView.object_type, LabelView.object_type)
 _SUMMARY_OBJECTS = 50
+_CONFLICT = "conflict"
+"""Marks windows that two runs wrote at once; no run's token."""
 
 _Key = tuple[str, str]
 
@@ -139,20 +142,35 @@ class SqlRegistry(Registry):
         with self._database.reading() as connection:
             if connection is None:
                 return []
-            rows = connection.execute(
-                select(ledger)
-                .where(ledger.c.project == self.project, ledger.c.view == view)
-                .order_by(ledger.c.window_start, ledger.c.window_end)
-            ).all()
-        return [_entry(row) for row in rows]
+            return self._entries(connection, view)
 
-    def record(self, entries: Sequence[LedgerEntry]) -> None:
+    def claim(self, view: str, contents: Sequence[WindowContent], *, run_id: str = "") -> Claim:
+        token = uuid.uuid4().hex
+        with self._database.writing() as connection:
+            self._lock(connection)
+            standing = self._entries(connection, view)
+            made = claimed(standing, view, contents, to_micros(datetime.now(UTC)), run_id)
+            self._exchange(connection, view, made, token)
+        return Claim(view, token, made.versions)
+
+    def settle(self, claim: Claim, entries: Sequence[LedgerEntry]) -> None:
         if not entries:
             return
         with self._database.writing() as connection:
             self._lock(connection)
-            for group in _independent(entries):
-                self._replace(connection, group)
+            standing = self._entries(connection, claim.view)
+            own = self._claimed_by(connection, claim)
+            self._exchange(connection, claim.view, settled(standing, entries, own), _CONFLICT)
+
+    def cover(self, entries: Sequence[LedgerEntry]) -> None:
+        if not entries:
+            return
+        with self._database.writing() as connection:
+            self._lock(connection)
+            for view in {e.view for e in entries}:
+                standing = self._entries(connection, view)
+                free = [e for e in entries if e.view == view and not any(overlap(e.window, o.window) for o in standing)]
+                self._exchange(connection, view, Exchange((), tuple(free), ()), "")
 
     def forget(self, view: str) -> None:
         with self._database.reading() as connection:
@@ -261,18 +279,40 @@ class SqlRegistry(Registry):
         for view in views:
             connection.execute(delete(ledger).where(ledger.c.project == self.project, ledger.c.view == view))
 
-    def _replace(self, connection: Connection, entries: Sequence[LedgerEntry]) -> None:
-        rows = [{"project": self.project, **_row(e)} for e in entries]
-        for row in rows:
-            connection.execute(
-                delete(ledger).where(
-                    ledger.c.project == self.project,
-                    ledger.c.view == row["view"],
-                    ledger.c.window_start >= row["window_start"],
-                    ledger.c.window_end <= row["window_end"],
-                )
+    def _entries(self, connection: Connection, view: str) -> list[LedgerEntry]:
+        rows = connection.execute(
+            select(ledger)
+            .where(ledger.c.project == self.project, ledger.c.view == view)
+            .order_by(ledger.c.window_start, ledger.c.window_end)
+        ).all()
+        return [_entry(row) for row in rows]
+
+    def _claimed_by(self, connection: Connection, claim: Claim) -> set[Window]:
+        rows = connection.execute(
+            select(ledger.c.window_start, ledger.c.window_end).where(
+                ledger.c.project == self.project, ledger.c.view == claim.view, ledger.c.claim == claim.token
             )
-        connection.execute(insert(ledger), rows)
+        ).all()
+        return {Window(from_micros(r.window_start), from_micros(r.window_end)) for r in rows}
+
+    def _exchange(self, connection: Connection, view: str, exchange: Exchange, claim: str) -> None:
+        """Makes the exchange; ``claim`` is what entries that are not settled are marked with."""
+        if exchange.removed:
+            ours = and_(
+                ledger.c.project == self.project,
+                ledger.c.view == view,
+                ledger.c.window_start == bindparam("start"),
+                ledger.c.window_end == bindparam("end"),
+            )
+            connection.execute(
+                delete(ledger).where(ours),
+                [{"start": to_micros(e.window.start), "end": to_micros(e.window.end)} for e in exchange.removed],
+            )
+        if exchange.added:
+            connection.execute(
+                insert(ledger),
+                [{"project": self.project, **_row(e), "claim": "" if e.settled else claim} for e in exchange.added],
+            )
 
 
 class _FeatureLists(Mapping[str, tuple[tuple[Field, ...], ...]]):
@@ -308,15 +348,6 @@ def _distinct(upserts: Sequence[Definition]) -> dict[_Key, Definition]:
     return found
 
 
-def _independent(entries: Sequence[LedgerEntry]) -> list[list[LedgerEntry]]:
-    """Returns the entries in groups, in order, such that no window of a group lies within another of the same view."""
-    ordered = sorted(entries, key=lambda e: (e.view, e.window.start, -to_micros(e.window.end)))
-    nested = any(a.view == b.view and a.window.contains(b.window) for a, b in pairwise(ordered))
-    if nested:
-        return [[e] for e in entries]
-    return [list(entries)]
-
-
 def _row(entry: LedgerEntry) -> dict[str, Any]:
     return {
         "view": entry.view,
@@ -343,6 +374,7 @@ def _entry(row: Row[*tuple[Any, ...]]) -> LedgerEntry:
         written=row.written,
         at=from_micros(row.at),
         run_id=row.run_id,
+        settled=not row.claim,
     )
 
 

@@ -75,7 +75,9 @@ ledger = Table(
     Column("written", BigInteger, nullable=False),
     Column("at", BigInteger, nullable=False),
     Column("run_id", Text, nullable=False),
+    Column("claim", Text, nullable=False),
 )
+"""Windows of a view, which never overlap. ``claim`` is empty for those that are settled."""
 
 OF_PROJECT = (projects, revisions, objects, feature_lists, ledger)
 """The tables that hold rows of projects."""

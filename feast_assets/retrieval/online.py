@@ -118,7 +118,7 @@ class _Table:
             what=f"Feature view {view.name!r}",
         )
         ttl = (read.ttl if enforce_ttl else None) or timedelta(0)
-        return cls(f"{project}.{view.name}", _Keys.of(read), decoder, ttl // _MICROSECOND)
+        return cls(view.online_table(project), _Keys.of(read), decoder, ttl // _MICROSECOND)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from __future__ import annotations
 import multiprocessing
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -29,8 +30,9 @@ from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.field import Field
 from feast_assets.definitions.partitions import Window
 from feast_assets.definitions.project import Project
+from feast_assets.definitions.spec import to_micros
 from feast_assets.errors import ConcurrentApplyError, DefinitionError
-from feast_assets.registry.base import Changes, LedgerEntry, Registry
+from feast_assets.registry.base import Changes, LedgerEntry, Registry, WindowContent
 from feast_assets.types import FeastType, Float64, Int64, String
 
 RegistryFactory = Callable[[str], Registry]
@@ -69,6 +71,15 @@ def entry(view_name: str, start: datetime, end: datetime, fingerprint: str = "f"
     )
 
 
+def record(registry: Registry, *entries: LedgerEntry) -> list[LedgerEntry]:
+    """Claims and settles windows of one view; returns the entries with the versions that they were given."""
+    contents = [WindowContent(e.window, e.fingerprint, e.definition_hash) for e in entries]
+    claim = registry.claim(entries[0].view, contents, run_id="run")
+    settled = [replace(e, version=v) for e, v in zip(entries, claim.versions, strict=True)]
+    registry.settle(claim, settled)
+    return settled
+
+
 def commit(registry: Registry, *upserts: Definition, deletes: Sequence[tuple[str, str]] = ()) -> int:
     """Commits without looking at what is there."""
     return registry.commit(Changes(upserts, deletes))
@@ -100,7 +111,7 @@ def _increment_carefully(factory: RegistryFactory, times: int) -> None:
 def _record_days(factory: RegistryFactory, first: int, count: int) -> None:
     registry = factory("shop")
     for i in range(first, first + count):
-        registry.record([entry("trips", _FIRST + i * _DAY, _FIRST + (i + 1) * _DAY)])
+        record(registry, entry("trips", _FIRST + i * _DAY, _FIRST + (i + 1) * _DAY))
     registry.close()
 
 
@@ -226,7 +237,7 @@ class RegistryConformance:
     def test_projects_do_not_see_each_other(self, registry: Registry, registry_factory: RegistryFactory) -> None:
         other = registry_factory("other")
         commit(registry, entity("driver"))
-        registry.record([entry("trips", _FIRST, _FIRST + _DAY)])
+        record(registry, entry("trips", _FIRST, _FIRST + _DAY))
         assert other.revision() == 0
         assert other.snapshot().objects() == []
         assert other.ledger("trips") == []
@@ -297,7 +308,7 @@ class RegistryConformance:
                 for i in range(5):
                     commit(registry, entity(f"e_{worker}_{i}"))
                     assert registry.snapshot().entity(f"e_{worker}_{i}")
-                    registry.record([entry(f"v{worker}", _FIRST + i * _DAY, _FIRST + (i + 1) * _DAY)])
+                    record(registry, entry(f"v{worker}", _FIRST + i * _DAY, _FIRST + (i + 1) * _DAY))
             except BaseException as error:  # noqa: BLE001 - handed to the test
                 errors.append(error)
 
@@ -313,45 +324,103 @@ class RegistryConformance:
     # --- the ledger
 
     def test_entries_come_back_as_they_were_in_order(self, registry: Registry) -> None:
-        entries = [entry("trips", _FIRST + i * _DAY, _FIRST + (i + 1) * _DAY, f"f{i}", 2**62 + i) for i in range(5)]
+        entries = [entry("trips", _FIRST + i * _DAY, _FIRST + (i + 1) * _DAY, f"f{i}") for i in range(5)]
+        recorded = record(registry, *reversed(entries))
+        assert registry.ledger("trips") == recorded[::-1]
         always = entry("lookup", datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC))
-        registry.record([*reversed(entries), always])
-        assert registry.ledger("trips") == entries
-        assert registry.ledger("lookup") == [always]
-        registry.record([])
-        assert registry.ledger("trips") == entries
+        assert record(registry, always) == registry.ledger("lookup")
+        assert all(e.settled and e.rows == 7 and e.run_id == "run" for e in registry.ledger("trips"))
 
-    def test_an_entry_replaces_those_that_lie_within_its_window(self, registry: Registry) -> None:
-        days = [entry("trips", _FIRST + i * _DAY, _FIRST + (i + 1) * _DAY) for i in range(4)]
-        registry.record([*days, entry("other", _FIRST, _FIRST + _DAY)])
-        again = entry("trips", _FIRST, _FIRST + _DAY, "corrected", 2)
-        wide = entry("trips", _FIRST + _DAY, _FIRST + 3 * _DAY, "wide")
-        registry.record([again, wide])
-        assert registry.ledger("trips") == [again, wide, days[3]]
-        assert len(registry.ledger("other")) == 1
+    def test_the_same_content_keeps_its_version_and_another_gets_a_higher_one(self, registry: Registry) -> None:
+        (first,) = record(registry, entry("trips", _FIRST, _FIRST + _DAY))
+        (same,) = record(registry, entry("trips", _FIRST, _FIRST + _DAY))
+        (other,) = record(registry, entry("trips", _FIRST, _FIRST + _DAY, "corrected"))
+        (back,) = record(registry, entry("trips", _FIRST, _FIRST + _DAY))
+        assert first.version == same.version < other.version < back.version
+        assert first.version > to_micros(_FIRST)
 
-    def test_an_entry_leaves_those_that_reach_beyond_its_window(self, registry: Registry) -> None:
-        wide = entry("trips", _FIRST, _FIRST + 4 * _DAY)
-        across = entry("trips", _FIRST + 3 * _DAY, _FIRST + 5 * _DAY)
-        registry.record([wide, across])
-        narrow = entry("trips", _FIRST + 3 * _DAY, _FIRST + 4 * _DAY)
-        registry.record([narrow])
-        assert registry.ledger("trips") == [wide, narrow, across]
+    def test_entries_never_overlap(self, registry: Registry) -> None:
+        days = record(registry, *(entry("trips", _FIRST + i * _DAY, _FIRST + (i + 1) * _DAY) for i in range(4)))
+        (kept,) = record(registry, entry("other", _FIRST, _FIRST + _DAY))
+        (wide,) = record(registry, entry("trips", _FIRST + _DAY, _FIRST + 3 * _DAY, "wide"))
+        assert registry.ledger("trips") == [days[0], wide, days[3]]
+        (across,) = record(registry, entry("trips", _FIRST + 2 * _DAY, _FIRST + 3.5 * _DAY, "across"))
+        assert registry.ledger("trips") == [days[0], across]
+        assert across.version > wide.version
+        (narrow,) = record(registry, entry("trips", _FIRST + 2 * _DAY, _FIRST + 2.5 * _DAY, "narrow"))
+        assert registry.ledger("trips") == [days[0], narrow]
+        assert narrow.version > across.version
+        assert registry.ledger("other") == [kept]
 
-    def test_entries_of_one_call_count_in_their_order(self, registry: Registry) -> None:
-        one = entry("trips", _FIRST, _FIRST + _DAY, "one")
-        two = entry("trips", _FIRST, _FIRST + _DAY, "two")
-        wide = entry("trips", _FIRST, _FIRST + 2 * _DAY, "wide")
-        registry.record([one, two])
-        assert registry.ledger("trips") == [two]
-        registry.record([one, wide])
-        assert registry.ledger("trips") == [wide]
-        registry.record([wide, two])
-        assert registry.ledger("trips") == [two, wide]
+    def test_windows_without_rows_are_cut_and_not_lost(self, registry: Registry) -> None:
+        registry.cover([entry("trips", _FIRST, _FIRST + 5 * _DAY, "", 0)])
+        (day,) = record(registry, entry("trips", _FIRST + _DAY, _FIRST + 2 * _DAY))
+        (last,) = record(registry, entry("trips", _FIRST + 4 * _DAY, _FIRST + 6 * _DAY))
+        assert [(e.window.start, e.window.end) for e in registry.ledger("trips")] == [
+            (_FIRST, _FIRST + _DAY),
+            (_FIRST + _DAY, _FIRST + 2 * _DAY),
+            (_FIRST + 2 * _DAY, _FIRST + 4 * _DAY),
+            (_FIRST + 4 * _DAY, _FIRST + 6 * _DAY),
+        ]
+        assert [e for e in registry.ledger("trips") if e.fingerprint] == [day, last]
+
+    def test_covering_leaves_what_is_there(self, registry: Registry) -> None:
+        (day,) = record(registry, entry("trips", _FIRST, _FIRST + _DAY))
+        registry.cover([entry("trips", _FIRST, _FIRST + 2 * _DAY, "", 0)])
+        assert registry.ledger("trips") == [day]
+        registry.cover([])
+        assert registry.ledger("trips") == [day]
+
+    def test_a_claim_is_not_settled_until_it_is(self, registry: Registry) -> None:
+        wanted = entry("trips", _FIRST, _FIRST + _DAY)
+        claim = registry.claim("trips", [WindowContent(wanted.window, "f", "d")], run_id="run")
+        (open_,) = registry.ledger("trips")
+        assert not open_.settled
+        assert (open_.version, open_.run_id) == (claim.versions[0], "run")
+        settled = replace(wanted, version=claim.versions[0])
+        registry.settle(claim, [settled])
+        assert registry.ledger("trips") == [settled]
+
+    @pytest.mark.parametrize("first_settles_first", [True, False])
+    @pytest.mark.parametrize("hours", [24, 12], ids=["same window", "part of the window"])
+    def test_two_runs_of_different_content_leave_the_window_open(
+        self, registry: Registry, first_settles_first: bool, hours: int
+    ) -> None:
+        whole = entry("trips", _FIRST, _FIRST + _DAY, "one")
+        other = entry("trips", _FIRST, _FIRST + timedelta(hours=hours), "two")
+        runs = []
+        for each in (whole, other):
+            claim = registry.claim("trips", [WindowContent(each.window, each.fingerprint, "d")])
+            runs.append((claim, replace(each, version=claim.versions[0])))
+        assert runs[0][1].version < runs[1][1].version
+        for claim, settled in runs if first_settles_first else reversed(runs):
+            registry.settle(claim, [settled])
+        (left,) = registry.ledger("trips")
+        assert not left.settled
+        (again,) = record(registry, whole)
+        assert again.version > max(s.version for _, s in runs)
+        assert registry.ledger("trips") == [again]
+
+    @pytest.mark.parametrize("first_settles_first", [True, False])
+    def test_two_runs_of_the_same_content_agree(self, registry: Registry, first_settles_first: bool) -> None:
+        wanted = entry("trips", _FIRST, _FIRST + _DAY)
+        claims = [registry.claim("trips", [WindowContent(wanted.window, "f", "d")]) for _ in range(2)]
+        runs = [(c, replace(wanted, version=c.versions[0])) for c in claims]
+        for claim, settled in runs if first_settles_first else reversed(runs):
+            registry.settle(claim, [settled])
+        assert registry.ledger("trips") == [runs[1][1]]
+
+    def test_what_was_forgotten_is_not_settled(self, registry: Registry) -> None:
+        wanted = entry("trips", _FIRST, _FIRST + _DAY)
+        claim = registry.claim("trips", [WindowContent(wanted.window, "f", "d")])
+        registry.forget("trips")
+        registry.settle(claim, [wanted])
+        assert registry.ledger("trips") == []
 
     def test_an_apply_keeps_the_ledger_and_a_delete_removes_it(self, registry: Registry) -> None:
         commit(registry, view("trips"), view("rides"))
-        registry.record([entry(name, _FIRST, _FIRST + _DAY) for name in ("trips", "rides")])
+        for name in ("trips", "rides"):
+            record(registry, entry(name, _FIRST, _FIRST + _DAY))
         commit(registry, view("trips", [("other", String)]))
         assert len(registry.ledger("trips")) == 1
         commit(registry, deletes=[("feature view", "trips")])
@@ -359,7 +428,8 @@ class RegistryConformance:
         assert len(registry.ledger("rides")) == 1
 
     def test_forgetting_a_view_leaves_the_others(self, registry: Registry) -> None:
-        registry.record([entry(name, _FIRST, _FIRST + _DAY) for name in ("trips", "rides")])
+        for name in ("trips", "rides"):
+            record(registry, entry(name, _FIRST, _FIRST + _DAY))
         registry.forget("trips")
         registry.forget("unknown")
         assert registry.ledger("trips") == []
@@ -376,7 +446,7 @@ class RegistryConformance:
     def test_teardown_removes_everything_and_may_be_repeated(self, registry: Registry) -> None:
         commit(registry, entity("driver"))
         commit(registry, view("trips"))
-        registry.record([entry("trips", _FIRST, _FIRST + _DAY)])
+        record(registry, entry("trips", _FIRST, _FIRST + _DAY))
         registry.teardown()
         registry.teardown()
         assert registry.revision() == 0

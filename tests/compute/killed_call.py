@@ -11,7 +11,7 @@ from typing import Any
 
 from small_project import START, SmallProject, hours
 
-from feast_assets import PushMode
+from feast_assets import Entity, Field, Int64, PushMode, String
 from feast_assets.offline_stores.base import OfflineStore
 from feast_assets.online_stores.base import EncodedRows, OnlineStore
 from feast_assets.registry.base import Registry
@@ -55,11 +55,15 @@ def arm(point: str, project: SmallProject) -> None:
         "before put": (online, "before", "put_many"),
         "in put": (online, "in", "put_many"),
         "after put": (online, "after", "put_many"),
-        "before record": (registry, "before", "record"),
-        "after record": (registry, "after", "record"),
+        "before claim": (registry, "before", "claim"),
+        "after claim": (registry, "after", "claim"),
+        "before settle": (registry, "before", "settle"),
+        "after settle": (registry, "after", "settle"),
         "before commit": (registry, "before", "commit"),
         "after commit": (registry, "after", "commit"),
         "before setup": (online, "before", "setup"),
+        "after setup": (online, "after", "setup"),
+        "before drop": (online, "before", "drop"),
         "after drop": (online, "after", "drop"),
         "before write": (offline, "before", "write"),
         "after write": (offline, "after", "write"),
@@ -76,6 +80,10 @@ def main(root: str, point: str, call: str) -> None:
     arm(point, project)
     if call == "apply":
         project.apply(name="other", description="second")
+    elif call == "other keys":
+        trips = Entity(name="trip", join_keys=["trips"])
+        schema = [Field(name="trips", dtype=Int64), Field(name="city", dtype=String)]
+        store.apply([trips, project.view(entities=[trips], schema=schema)])
     elif call == "delete":
         store.apply([], objects_to_delete=[store.get_feature_view("stats")], partial=False)
     elif call == "materialize":

@@ -1,0 +1,122 @@
+"""The rules of the ledger, whatever it is kept in: entries never overlap, and say only what is sure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from feast_assets.definitions.partitions import Window
+from feast_assets.definitions.spec import from_micros
+from feast_assets.registry.base import LedgerEntry, WindowContent
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """Entries that go, and those that come in their place; ``versions`` are of the windows that were claimed."""
+
+    removed: tuple[LedgerEntry, ...]
+    added: tuple[LedgerEntry, ...]
+    versions: tuple[int, ...]
+
+
+def overlap(one: Window, other: Window) -> bool:
+    """Whether two windows have a moment in common."""
+    return one.start < other.end and other.start < one.end
+
+
+def claimed(
+    standing: Sequence[LedgerEntry], view: str, contents: Sequence[WindowContent], now: int, run_id: str
+) -> Exchange:
+    """Returns what a claim makes of the ledger; see `Registry.claim`.
+
+    Args:
+        standing: the view's entries, by window.
+        now: UTC microseconds.
+    """
+    order = sorted(range(len(contents)), key=lambda i: contents[i].window)
+    removed: dict[Window, LedgerEntry] = {}
+    versions = [0] * len(contents)
+    added = []
+    for i, under in zip(order, _under(standing, [contents[i].window for i in order]), strict=True):
+        content = contents[i]
+        same = len(under) == 1 and under[0].settled and _same(under[0], content)
+        versions[i] = under[0].version if same else max([now, *(e.version + 1 for e in under)])
+        removed |= {e.window: e for e in under}
+        added.append(
+            LedgerEntry(
+                view,
+                content.window,
+                content.fingerprint,
+                versions[i],
+                content.definition_hash,
+                rows=0,
+                written=0,
+                at=from_micros(now),
+                run_id=run_id,
+                settled=False,
+            )
+        )
+    kept = _without([e for e in removed.values() if _empty(e)], [c.window for c in contents])
+    return Exchange(tuple(removed.values()), (*added, *kept), tuple(versions))
+
+
+def settled(standing: Sequence[LedgerEntry], entries: Sequence[LedgerEntry], own: Collection[Window]) -> Exchange:
+    """Returns what settling makes of the ledger; see `Registry.settle`.
+
+    Args:
+        own: windows whose claim still stands.
+    """
+    ordered = sorted(entries, key=lambda e: e.window)
+    removed: dict[Window, LedgerEntry] = {}
+    added: dict[Window, LedgerEntry] = {}
+    for entry, under in zip(ordered, _under(standing, [e.window for e in ordered]), strict=True):
+        for other in under:
+            if entry.window in own:
+                removed[other.window], added[entry.window] = other, entry
+            elif not _same(other, entry):
+                version = max(other.version, entry.version, added.get(other.window, other).version)
+                removed[other.window] = other
+                added[other.window] = replace(other, settled=False, version=version)
+    return Exchange(tuple(removed.values()), tuple(added.values()), ())
+
+
+def _same(entry: LedgerEntry, content: WindowContent | LedgerEntry) -> bool:
+    """Whether an entry says the same of the same window; if so, it does not matter whose rows the store has."""
+    return (
+        entry.window == content.window
+        and entry.fingerprint == content.fingerprint
+        and entry.definition_hash == content.definition_hash
+    )
+
+
+def _empty(entry: LedgerEntry) -> bool:
+    return entry.settled and not entry.fingerprint
+
+
+def _under(standing: Sequence[LedgerEntry], windows: Sequence[Window]) -> Iterator[list[LedgerEntry]]:
+    """Yields for each window, in order of time, the entries that it overlaps; neither windows nor entries overlap."""
+    first = 0
+    for window in windows:
+        while first < len(standing) and standing[first].window.end <= window.start:
+            first += 1
+        last = first
+        while last < len(standing) and standing[last].window.start < window.end:
+            last += 1
+        yield list(standing[first:last])
+
+
+def _without(entries: Sequence[LedgerEntry], windows: Sequence[Window]) -> list[LedgerEntry]:
+    """Returns what of some entries lies outside all windows."""
+    kept = []
+    for entry in entries:
+        edges: list[datetime] = [entry.window.start]
+        for window in sorted(w for w in windows if overlap(w, entry.window)):
+            edges += [window.start, window.end]
+        edges.append(entry.window.end)
+        kept += [
+            replace(entry, window=Window(start, end))
+            for start, end in zip(edges[::2], edges[1::2], strict=True)
+            if start < end
+        ]
+    return kept
