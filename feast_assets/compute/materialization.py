@@ -20,7 +20,6 @@ from feast_assets.compute.definition_hash import materialization_hash
 from feast_assets.compute.online_rows import OnlineRows
 from feast_assets.compute.results import MaterializationResult, Progress, WindowResult
 from feast_assets.compute.windows import (
-    MICROSECOND,
     contiguous,
     grid_windows,
     held,
@@ -136,12 +135,14 @@ class Materialization:
         extent = self._statistics([whole])[0]
         known = [w for w in held(ledger) if whole.contains(w)]
         starts = [w.start for w in known] + ([extent.oldest_event] if extent.oldest_event else [])
-        ends = [w.end for w in known] + ([extent.newest_event + MICROSECOND] if extent.newest_event else [])
+        ends = [w.end for w in known] + ([until(extent.newest_event)] if extent.newest_event else [])
         if not starts or not ends:
             return [whole]
         begin = max(whole.start, self.view.partitions.floor(min(starts)))
-        last = self.view.partitions.floor(max(ends) + self._input.lookback)  # a result may be dated after its inputs
-        end = min(whole.end, self.view.partitions.next(last))
+        newest = max(ends)
+        # A result may be dated after its inputs.
+        last = newest + min(self._input.lookback, ALWAYS.end - newest)
+        end = min(whole.end, self.view.partitions.next(self.view.partitions.floor(last)))
         rest = [Window(a, b) for a, b in ((whole.start, begin), (end, whole.end)) if a < b]
         return sorted([*grid_windows(self.view.partitions, Window(begin, end)), *rest])
 

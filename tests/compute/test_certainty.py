@@ -1,0 +1,272 @@
+"""The ledger says only what is sure: whatever overlaps, comes back or runs at once, the next run heals it."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime, timedelta
+
+import pyarrow as pa
+import pytest
+from small_project import DRIVER, START, SmallProject, hours, row
+
+from feast_assets import BatchFeatureView, Entity, Field, FileSource, Int64, Partitions, PushSource, String
+from feast_assets.definitions.partitions import Window
+from feast_assets.errors import ConcurrentApplyError, NotAppliedError
+
+DAY = timedelta(days=1)
+END = START + 4 * DAY
+TRIPS = [Field(name="driver_id", dtype=Int64), Field(name="trips", dtype=Int64)]
+WITH_CITY = [*TRIPS, Field(name="city", dtype=String)]
+
+
+def history(project, moment=END, view="stats"):
+    spine = pa.table({"driver_id": [1], "event_timestamp": [moment]})
+    return project.store.get_historical_features(spine, [f"{view}:trips"]).to_arrow()["trips"].to_pylist()
+
+
+def test_a_value_that_comes_back_after_a_part_was_run_alone(project):
+    project.write([row(1, 11, 10)])
+    project.apply()
+    project.store.materialize_incremental(END)
+    project.write([row(1, 11, 99)])
+    project.store.materialize(hours(10), hours(12))
+    assert project.trips([1]) == [99]
+    project.write([row(1, 11, 10)])
+    project.store.materialize_incremental(END)
+    assert project.trips([1]) == [10]
+
+
+def test_a_value_that_comes_back_across_grains(project):
+    for grain, trips in (("weekly", 10), ("daily", 99), ("weekly", 10), ("hourly", 7), ("daily", 99)):
+        project.write([row(1, 11, trips)])
+        project.apply(partitions=Partitions(grain, Partitions(grain).floor(START)))
+        project.store.materialize_incremental(END)
+        assert project.trips([1]) == [trips], grain
+
+
+def test_a_definition_that_comes_back_after_a_part_was_run_alone(project):
+    project.write([row(1, 11, 10)])
+    project.apply(schema=WITH_CITY)
+    project.store.materialize_incremental(END)
+    project.apply(schema=TRIPS)
+    project.store.materialize(hours(10), hours(12))
+    project.apply(schema=WITH_CITY)
+    project.store.materialize_incremental(END)
+    assert project.online(drivers=[1]) == {"trips": [10], "city": ["x"]}
+
+
+def kept(project, grain="daily", online=True):
+    def same(stats):
+        return f"SELECT driver_id, ts, trips FROM {stats}"
+
+    sink = FileSource(name="kept", path="kept", timestamp_field="ts")
+    view = BatchFeatureView(
+        name="kept_view",
+        mode="sql",
+        source=project.view().batch_source,
+        sink_source=sink,
+        offline=True,
+        online=online,
+        entities=[DRIVER],
+        schema=TRIPS,
+        udf=same,
+        partitions=Partitions(grain, START),
+    )
+    project.store.apply([DRIVER, view])
+
+
+def kept_online(project):
+    return project.store.get_online_features(["kept_view:trips"], {"driver_id": [1]}).to_dict()["trips"]
+
+
+def test_kept_history_follows_a_value_that_comes_back_across_grains(project):
+    for grain, trips in (("daily", 10), ("hourly", 99), ("daily", 10)):
+        project.write([row(1, 11, trips)])
+        kept(project, grain)
+        project.store.materialize_incremental(END)
+        assert history(project, view="kept_view") == kept_online(project) == [trips]
+
+
+def test_a_kept_view_that_turns_online_is_filled(project):
+    project.write([row(1, 11, 10)])
+    kept(project, online=False)
+    project.store.materialize_incremental(END)
+    kept(project, online=True)
+    project.store.materialize_incremental(END)
+    assert kept_online(project) == [10]
+
+
+def test_a_view_that_was_offline_for_a_while_is_filled_again(project):
+    project.write([row(1, 11, 10)])
+    for online in (True, False, True):
+        project.apply(online=online)
+        project.store.materialize_incremental(END)
+    assert project.trips([1]) == [10]
+
+
+def test_join_keys_that_come_back_are_filled_again(project):
+    project.write([row(1, 11, 10)])
+    project.apply()
+    project.store.materialize_incremental(END)
+    trip = Entity(name="trip", join_keys=["trips"])
+    project.store.apply([trip, project.view(entities=[trip], schema=[Field(name="city", dtype=String)])])
+    project.apply()
+    assert project.trips([1]) == [None]
+    project.store.materialize_incremental(END)
+    assert project.trips([1]) == [10]
+
+
+def test_another_time_column_starts_anew(project):
+    rows = [row(1, 50, 10), row(1, 60, 20)]
+    project.write(rows)
+    source = FileSource(name="stats_file", path="more.parquet", timestamp_field="ts")
+    later, earlier = ({**r, "other": r["ts"] - timedelta(hours=h)} for r, h in zip(rows, (1, 40), strict=True))
+    table = pa.Table.from_pylist([later, earlier])
+    import pyarrow.parquet as pq
+
+    pq.write_table(table, project.root / "more.parquet")
+    project.apply(source=source)
+    project.store.materialize_incremental(END)
+    assert project.trips([1]) == [20]
+    project.apply(source=FileSource(name="stats_file", path="more.parquet", timestamp_field="other"))
+    project.store.materialize_incremental(END)
+    assert project.trips([1]) == history(project) == [10]
+
+
+def test_a_refused_apply_leaves_the_rows_in_place(project, tmp_path):
+    project.write([row(1, 11, 10)])
+    project.apply()
+    project.store.materialize_incremental(END)
+    trip = Entity(name="trip", join_keys=["trips"])
+    plan = project.store._plan(
+        [trip, project.view(entities=[trip], schema=[Field(name="city", dtype=String)])], [], whole=False
+    )
+    project.apply(description="somebody else")
+    with pytest.raises(ConcurrentApplyError):
+        project.store.apply_plan(plan)
+    assert project.trips([1]) == [10]
+
+
+@pytest.mark.parametrize("first_settles_first", [True, False])
+def test_two_runs_at_once_under_different_definitions_end_with_the_present_one(project, first_settles_first):
+    """A run of the old definition is under way while the new one is applied and run."""
+    project.write([row(1, 11, 10)])
+    project.apply(schema=TRIPS)
+    other = SmallProject(project.root)
+    claimed, go_on = threading.Event(), threading.Event()
+    claim, settle = other.store.registry.claim, other.store.registry.settle
+    held = "settle" if first_settles_first else "claim"
+
+    def paused(method):
+        def call(*args, **kwargs):
+            claimed.set()
+            assert go_on.wait(30)
+            return method(*args, **kwargs)
+
+        return call
+
+    setattr(other.store.registry, held, paused({"claim": claim, "settle": settle}[held]))
+    running = threading.Thread(target=lambda: other.store.materialize_incremental(END))
+    running.start()
+    assert claimed.wait(30)
+    project.apply(schema=WITH_CITY)
+    project.store.materialize_incremental(END)
+    go_on.set()
+    running.join(30)
+    project.store.materialize_incremental(END)
+    assert project.online(drivers=[1]) == {"trips": [10], "city": ["x"]}
+    assert project.store.materialize_incremental(END)[0].windows == ()
+    other.close()
+
+
+def test_a_window_that_another_run_wrote_meanwhile_is_run_again(project):
+    """Both read different content of the source, and nobody can say whose rows came last."""
+    project.write([row(1, 11, 10)])
+    kept(project)
+    other = SmallProject(project.root)
+    other.store._functions.remember([project.store._functions.attach(project.store.get_feature_view("kept_view"))])
+    replace = other.store.offline_store.replace
+
+    def overtaken(*args, **kwargs):
+        replaced = [a.read_all() if isinstance(a, pa.RecordBatchReader) else a for a in args]
+        project.write([row(1, 11, 99)])
+        project.store.materialize_incremental(END)
+        replace(*[a.to_reader() if isinstance(a, pa.Table) else a for a in replaced], **kwargs)
+
+    other.store.offline_store.replace = overtaken
+    other.store.materialize_incremental(END)
+    project.store.materialize_incremental(END)
+    assert history(project, view="kept_view") == kept_online(project) == [99]
+    assert project.store.materialize_incremental(END)[0].windows == ()
+    other.close()
+
+
+def test_a_push_without_a_created_time_counts_as_created_now(tmp_path):
+    project = SmallProject(tmp_path, created=True)
+    project.write([row(1, 11, 10, created=hours(12))])
+    project.apply(source=PushSource(name="live", batch_source=project.view().batch_source))
+    project.store.materialize_incremental(END)
+    project.store.push("live", {"driver_id": [1], "trips": [500], "city": ["y"], "ts": [hours(11)]})
+    assert project.trips([1]) == [500]
+    project.close()
+
+
+def test_a_function_counts_once_it_is_applied(project):
+    project.write([row(1, 11, 10)])
+
+    def view(factor):
+        return BatchFeatureView(
+            name="stats",
+            mode="python",
+            source=project.view().batch_source,
+            entities=[DRIVER],
+            schema=TRIPS,
+            online=True,
+            udf=lambda t: {**t, "trips": [factor * v for v in t["trips"]]},
+            udf_string=f"def times(t):\n    return {{**t, 'trips': [{factor} * v for v in t['trips']]}}\n",
+            partitions=Partitions("daily", START),
+        )
+
+    project.store.apply([DRIVER, view(1)])
+    project.store._plan([DRIVER, view(1000)], [], whole=False)
+    project.store.materialize_incremental(END)
+    assert project.trips([1]) == history(project) == [10]
+    project.store.apply([DRIVER, view(2)])
+    assert history(project) == [20]
+    project.store.materialize_incremental(END)
+    assert project.trips([1]) == [20]
+
+
+def test_a_function_that_was_changed_and_not_applied_is_refused(project):
+    project.write([row(1, 11, 10)])
+    kept(project)
+    elsewhere = SmallProject(project.root)
+    changed = project.store._functions.attach(project.store.get_feature_view("kept_view"))
+    changed.feature_transformation.udf_string = "def same(stats):\n    return 1\n"
+    elsewhere.store._functions.remember([changed])
+    with pytest.raises(NotAppliedError, match="another function"):
+        elsewhere.store.materialize_incremental(END)
+    assert elsewhere.store.registry.ledger("kept_view") == []
+    elsewhere.close()
+
+
+@pytest.mark.parametrize("grain", ["hourly", "daily", "weekly", "monthly", None])
+@pytest.mark.parametrize("year", [1, 1969, 9999])
+def test_the_ends_of_time(project, grain, year):
+    moment = datetime(year, 12 if year == 9999 else 1, 31 if year == 9999 else 1, 23, 59, 59, 999999, tzinfo=UTC)
+    project.write([{"driver_id": 1, "ts": moment, "trips": 5, "city": "x"}])
+    project.apply(partitions=Partitions(grain) if grain else None)
+    end = datetime.max.replace(tzinfo=UTC)
+    project.store.materialize_incremental(end)
+    project.store.materialize(datetime.min.replace(tzinfo=UTC), end)
+    assert project.trips([1]) == [5]
+
+
+def test_windows_that_overlap_are_refused(project):
+    project.write([row(1, 11, 10)])
+    project.apply()
+    with pytest.raises(ValueError, match="overlap"):
+        project.store.materialize_windows(
+            "stats", [Window(START, START + DAY), Window(START + DAY / 2, START + 2 * DAY)]
+        )
+    assert project.store.registry.ledger("stats") == []
