@@ -8,8 +8,9 @@ when they are called; import them at the top of the file.
 
 from __future__ import annotations
 
+import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 from types import ModuleType
@@ -24,7 +25,7 @@ from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
 from feast_assets.definitions.project import Project
 from feast_assets.definitions.view import BaseFeatureView
 from feast_assets.errors import RepositoryError
-from feast_assets.repository_modules import RepositoryModules
+from feast_assets.repository_modules import ReentryError, RepositoryModules, running_file
 
 IGNORE_FILE = ".feastignore"
 _IGNORED = (".git", ".venv", "**/.ipynb_checkpoints", "**/.pytest_cache", "**/__pycache__")
@@ -59,11 +60,10 @@ def load_repository(repo_path: Path) -> RepoContents:
     several files import counts once; copies of a view that stand for a projection of it do not count.
 
     Raises:
-        RepositoryError: there is no such directory, or a file does not import; names file, line and error.
+        RepositoryError: there is no such directory, or a file does not import (or itself loads the repository, or reads
+            features that need it); names file, line and error.
     """
-    root = Path(repo_path).resolve()
-    if not root.is_dir():
-        raise RepositoryError(f"There is no feature repository at {root}.")
+    root = _root(repo_path)
     files = repository_files(root)
     found: dict[int, Definition] = {}
     with RepositoryModules(root, files) as modules:
@@ -83,6 +83,38 @@ def load_repository(repo_path: Path) -> RepoContents:
     )
 
 
+def load_until(repo_path: Path, module: str, wanted: Callable[[Definition], bool]) -> list[Definition]:
+    """Imports the files of a feature repository one by one until one declares what is wanted.
+
+    The file of the module that is named comes first, by whatever name it was imported: usually no other is imported.
+    The script that runs this process is never imported; it counts with what it has declared so far.
+
+    Args:
+        module: a module's name, as a function keeps it.
+
+    Returns:
+        the definitions of all files that were imported; none is wanted if the repository does not declare it.
+
+    Raises:
+        RepositoryError: as `load_repository`, for the files that are imported.
+    """
+    root = _root(repo_path)
+    found: list[Definition] = []
+    if module == "__main__":
+        found.extend(_definitions(sys.modules[module]))
+        if any(map(wanted, found)):
+            return found
+    files = repository_files(root)
+    with RepositoryModules(root, files, running=running_file()) as modules:
+        first = modules.file_of(module)
+        for file in sorted(files, key=lambda f: f != first):
+            declared = list(_definitions(_imported(modules, root, file)))
+            found.extend(declared)
+            if any(map(wanted, declared)):
+                break
+    return found
+
+
 def repository_files(root: Path) -> list[Path]:
     """Returns the files that are imported, sorted."""
     ignored: set[Path] = set()
@@ -90,6 +122,13 @@ def repository_files(root: Path) -> list[Path]:
         for path in root.glob(pattern):
             ignored |= set(path.glob("**/*.py")) if path.is_dir() else {path}
     return sorted(p for p in root.glob("**/*.py") if p.is_file() and p.name != "__init__.py" and p not in ignored)
+
+
+def _root(repo_path: Path) -> Path:
+    root = Path(repo_path).resolve()
+    if not root.is_dir():
+        raise RepositoryError(f"There is no feature repository at {root}.")
+    return root
 
 
 def _ignore_patterns(root: Path) -> list[str]:
@@ -103,6 +142,8 @@ def _ignore_patterns(root: Path) -> list[str]:
 def _imported(modules: RepositoryModules, root: Path, file: Path) -> ModuleType:
     try:
         return modules.load(file)
+    except ReentryError:
+        raise
     except (Exception, SystemExit) as error:
         place = _place(error, root, file)
         said = str(error) or "no message"

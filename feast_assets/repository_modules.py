@@ -7,6 +7,7 @@ import importlib.util
 import linecache
 import sys
 import threading
+import traceback
 from collections.abc import Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
@@ -14,8 +15,52 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any, Self
 
+from feast_assets.errors import RepositoryError
+
 _LOADING = threading.RLock()
 _PRIVATE = "_feature_repository_"
+
+
+class _Here(threading.local):
+    """The repository files that this thread is running, the outermost first."""
+
+    def __init__(self) -> None:
+        self.files: list[Path] = []
+
+
+_HERE = _Here()
+
+
+class ReentryError(RepositoryError):
+    """A file of a feature repository loads the repository while it is imported as a part of it."""
+
+
+def refuse_reentry() -> None:
+    """Refuses to load a repository for a file that is being imported by such loading.
+
+    Raises:
+        ReentryError: names the file and its line.
+    """
+    if not _HERE.files:
+        return
+    file = _HERE.files[-1]
+    lines = [f.lineno for f in traceback.extract_stack() if f.filename == str(file)]
+    raise ReentryError(
+        f"{file.name}:{lines[-1] if lines else 1} applies the feature repository, or reads features that need it, "
+        "while the repository is importing this file. Put that below `if __name__ == '__main__':`, or name the file "
+        "in .feastignore.",
+        name=file.stem,
+        path=str(file),
+    )
+
+
+def running_file() -> Path | None:
+    """Returns the file of the script that runs this process; None in a notebook or at a prompt."""
+    file = getattr(sys.modules.get("__main__"), "__file__", None)
+    if not file:
+        return None
+    # The file itself may be a link, which is then another file of the repository than what it links to.
+    return Path(file).parent.resolve() / Path(file).name
 
 
 class RepositoryModules(MetaPathFinder):
@@ -23,18 +68,22 @@ class RepositoryModules(MetaPathFinder):
 
     A file is one module, whatever names it is imported by: in a directory with an ``__init__.py`` both ``entities`` and
     ``directory.entities``. Only one directory at a time is entered in a process; others wait.
+
+    Args:
+        running: the file of the script that runs this process, to have its module as it is instead of importing it.
     """
 
-    def __init__(self, root: Path, files: Sequence[Path]):
+    def __init__(self, root: Path, files: Sequence[Path], running: Path | None = None):
         self._root = root
         self._files = {f.relative_to(root) for f in files}
         self._package = root.name if (root / "__init__.py").is_file() and root.name.isidentifier() else ""
         self._also = root.name if root.name.isidentifier() and not (root / root.name).exists() else ""
-        self._by_file: dict[Path, ModuleType] = {}
+        self._by_file: dict[Path, ModuleType] = {} if running is None else {running: sys.modules["__main__"]}
         self._odd: dict[str, Path] = {}
         self._names: set[str] = set()
 
     def __enter__(self) -> Self:
+        refuse_reentry()
         _LOADING.acquire()
         self._path, self._modules = list(sys.path), dict(sys.modules)
         tops = {entry.name.removesuffix(".py") for entry in self._root.iterdir()} | {self._root.name}
@@ -59,6 +108,20 @@ class RepositoryModules(MetaPathFinder):
         if file in self._by_file:
             return self._by_file[file]
         return importlib.import_module(self._name(file))
+
+    def file_of(self, module: str) -> Path | None:
+        """Returns the file of a module that may have been imported otherwise than by this object, if there is one."""
+        for file in self._files:
+            if self._name(self._root / file) == module:
+                return self._root / file
+        parts = module.split(".")
+        for above in range(len(parts)):
+            # Names of the directories that lead to the root may come before the path below it.
+            if tuple(parts[:above]) == self._root.parts[len(self._root.parts) - above :]:
+                file = Path(*parts[above:-1], f"{parts[-1]}.py")
+                if file in self._files:
+                    return self._root / file
+        return None
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
@@ -132,11 +195,14 @@ class _Source(SourceFileLoader):
 
     def exec_module(self, module: ModuleType) -> None:
         self._by_file[self._file] = module
+        _HERE.files.append(self._file)
         try:
             super().exec_module(module)
         except BaseException:
             del self._by_file[self._file]
             raise
+        finally:
+            _HERE.files.pop()
 
 
 class _Again(Loader):

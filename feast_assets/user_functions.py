@@ -1,7 +1,8 @@
 """The functions of transformations, loaded from where the user wrote them.
 
 A registry holds only a function's text. The function is the one applied in this process, or else the one that the
-feature repository declares for the view of the same name.
+feature repository declares for the view of the same name. Only the module that the function was applied from is
+imported, if it still declares the view.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import warnings
 from collections.abc import Callable, Iterable
 from copy import copy
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from feast_assets.definitions.base import Definition
 from feast_assets.definitions.batch_feature_view import BatchFeatureView
@@ -27,16 +28,24 @@ class UserFunctions:
     def __init__(self, repo_path: Path | None):
         self._repo_path = repo_path
         self._known: dict[str, Transformation] = {}
-        self._loaded = repo_path is None
+        self._absent: set[str] = set()
         self._lock = threading.Lock()
 
     def remember(self, objects: Iterable[Definition]) -> None:
-        """Keeps the functions of objects that were declared in this process."""
+        """Keeps the functions of objects that were applied in this process; warns of those that no other can load."""
         for each in objects:
-            if isinstance(each, (OnDemandFeatureView, BatchFeatureView)):
-                transformation = each.feature_transformation
-                if transformation is not None and transformation.udf is not None:
-                    self._known[each.name] = transformation
+            if not _has_function(each):
+                continue
+            transformation = _transformation(each)
+            self._known[each.name] = transformation
+            if _module(transformation) == "__main__" and not self._is_running_file_of_repository():
+                where = self._repo_path or "a feature repository"
+                warnings.warn(
+                    f"The function of view {each.name!r} was defined in a notebook, at a prompt or in a script outside "
+                    f"the feature repository; other processes cannot load it. Put the view in a module in {where} and "
+                    "apply that.",
+                    stacklevel=4,
+                )
 
     def of(self, view: OnDemandFeatureView | BatchFeatureView) -> Callable[..., Any]:
         """Returns the function of a view; warns where it is not the one that was applied.
@@ -77,7 +86,7 @@ class UserFunctions:
         if registered.udf is not None:
             return registered.udf, True
         if view.name not in self._known:
-            self._load()
+            self._load(view.name, _module(registered))
         found = self._known.get(view.name)
         if found is None or found.udf is None:
             where = (
@@ -91,14 +100,44 @@ class UserFunctions:
             )
         return found.udf, found.code() == registered.code()
 
-    def _load(self) -> None:
-        from feast_assets.repository import load_repository
+    def _load(self, name: str, module: str) -> None:
+        """Loads the function of a view, and those of the other views that are met on the way."""
+        from feast_assets.repository import load_until
+        from feast_assets.repository_modules import refuse_reentry
 
+        if self._repo_path is None:
+            return
+        # Before the lock, which another thread may hold while it waits for this one to finish importing.
+        refuse_reentry()
         with self._lock:
-            if self._loaded or self._repo_path is None:
+            if name in self._known or name in self._absent:
                 return
-            declared = load_repository(self._repo_path).objects()
-            known, self._known = self._known, {}
-            self.remember(declared)
-            self._known |= known
-            self._loaded = True
+            declared = load_until(self._repo_path, module, lambda d: _has_function(d) and d.name == name)
+            found = {d.name: _transformation(d) for d in declared if _has_function(d)}
+            self._known = found | self._known
+            if name not in found:
+                self._absent.add(name)
+
+    def _is_running_file_of_repository(self) -> bool:
+        from feast_assets.repository import repository_files
+        from feast_assets.repository_modules import running_file
+
+        if self._repo_path is None:
+            return False
+        return running_file() in repository_files(self._repo_path.resolve())
+
+
+def _has_function(definition: Definition) -> TypeGuard[OnDemandFeatureView | BatchFeatureView]:
+    if not isinstance(definition, (OnDemandFeatureView, BatchFeatureView)):
+        return False
+    transformation = definition.feature_transformation
+    return transformation is not None and transformation.udf is not None
+
+
+def _transformation(view: OnDemandFeatureView | BatchFeatureView) -> Transformation:
+    assert view.feature_transformation is not None
+    return view.feature_transformation
+
+
+def _module(transformation: Transformation) -> str:
+    return transformation.import_path.partition(":")[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import subprocess
 import sys
 import textwrap
 from pathlib import Path
@@ -292,3 +293,30 @@ def test_an_error_in_an_imported_file_names_that_file(tmp_path: Path) -> None:
 def test_a_directory_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(RepositoryError, match="nowhere"):
         load_repository(tmp_path / "nowhere")
+
+
+# --- files that load the repository themselves
+
+
+@pytest.mark.parametrize("nested", ["", "import helper"])
+def test_a_file_that_loads_the_repository_while_it_is_imported_is_refused_by_name(tmp_path: Path, nested: str) -> None:
+    again = f"from pathlib import Path\nfrom feast_assets.repository import load_repository\nload_repository(Path({str(tmp_path)!r}))\n"
+    write(tmp_path, **({"a": nested, "helper": again} if nested else {"helper": again}))
+    with pytest.raises(
+        RepositoryError, match=r"^helper\.py:3 applies the feature repository, or reads .*importing this"
+    ) as e:
+        load_repository(tmp_path)
+    assert "\n" not in str(e.value)
+    (tmp_path / "helper.py").write_text(ENTITY.format(name="driver"))
+    assert names(load_repository(tmp_path)) == ["driver"]
+
+
+def test_a_script_in_the_repository_that_applies_it_without_a_guard_is_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "feature_store.yaml").write_text(
+        "project: shop\nregistry: {registry_type: sql, path: registry.db}\nonline_store: null\n"
+    )
+    script = "from feast_assets import FeatureStore\nprint('run')\nFeatureStore('.').apply_repository()\n"
+    write(tmp_path, entities=ENTITY.format(name="driver"), train=script)
+    done = subprocess.run([sys.executable, "train.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stdout == "run\n" * 2
+    assert done.stderr.splitlines()[-1].startswith("feast_assets.repository_modules.ReentryError: train.py:3 applies")

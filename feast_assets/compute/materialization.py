@@ -73,13 +73,21 @@ class Materialization:
     _done: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
-        self._hash = content_hash([materialization_hash(self.view), self.view.online_generation])
+        self._table = self.view.online_table(self.project)
+        self._hash = content_hash([materialization_hash(self.view), self._table, self._table_identity()])
         self._input: History = (
             computation_of(self.view)
             if isinstance(self.view, BatchFeatureView) and self.view.keeps_result
             else history_of(self.view)
         )
         self._rows = OnlineRows(self.view)
+
+    def _table_identity(self) -> str:
+        """Returns which table the rows go to; what the ledger says of one that was lost or exchanged does not count."""
+        if self.online_store is None or not self.view.online:
+            return ""
+        self.online_store.setup([self._table])
+        return self.online_store.identity(self._table)
 
     def run_windows(self, windows: Sequence[Window]) -> MaterializationResult:
         """Runs these windows, whatever the ledger says."""
@@ -242,7 +250,7 @@ class Materialization:
                     counts[:] += np.bincount(place, minlength=len(group))
                     yield self._rows.encode(batch, version_of[place])
 
-        put = self.online_store.put_many(self.view.online_table(self.project), encoded())
+        put = self.online_store.put_many(self._table, encoded())
         return counts, put
 
     def _record_empty(self, covered: Sequence[WindowStatistics], ledger: dict[Window, LedgerEntry]) -> None:

@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from copy import copy
 
 from feast_assets.compute.definition_hash import materialization_hash
 from feast_assets.definitions.batch_feature_view import BatchFeatureView
 from feast_assets.definitions.data_source import DataSource
+from feast_assets.definitions.entity import Entity
 from feast_assets.definitions.feature_view import FeatureView
+from feast_assets.definitions.field import Field
 from feast_assets.definitions.partitions import Partitions
 from feast_assets.errors import NotAppliedError
+from feast_assets.types import ValueType, from_value_type
+
+
+def with_declared_keys(view: FeatureView, entities: Iterable[Entity]) -> FeatureView:
+    """Returns the view with the join key columns that its schema leaves out, as far as its entities say their types."""
+    types = {(e.name, e.join_key): e.value_type for e in entities if e.value_type is not ValueType.UNKNOWN}
+    declared = {f.name: f for f in view.entity_columns}
+    keys = list(zip(view.entities, view.join_keys, strict=True))
+    if all(key in declared or (name, key) not in types for name, key in keys):
+        return view
+    for name, key in keys:
+        if key not in declared and (name, key) in types:
+            declared[key] = Field(name=key, dtype=from_value_type(types[name, key]))
+    filled_in = copy(view)
+    filled_in.entity_columns = [declared[key] for key in view.join_keys if key in declared]
+    return filled_in
 
 
 def leaves_to_apply(view: FeatureView) -> bool:

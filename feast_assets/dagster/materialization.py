@@ -52,13 +52,11 @@ def materialize_views(context: dg.AssetExecutionContext, store: FeatureStore) ->
 
     Raises:
         NotAppliedError: a selected view is declared otherwise than it was applied; nothing has been run.
-        dagster.Failure: some views failed.
+        dagster.Failure: no partitions were chosen for views that have some, so nothing has been run; or some views
+            failed.
     """
+    windows = _windows(context)
     chosen = _chosen(context, store)
-    partitions_def = context.assets_def.partitions_def
-    windows: dict[Window, str] | None = None
-    if isinstance(partitions_def, dg.TimeWindowPartitionsDefinition):
-        windows = windows_of(partitions_def, context.partition_keys)
     failed: dict[str, FeastAssetsError | None] = {}
     for each in chosen:
         waits_for = [name for name in failed if _reads_result_of(each.view, name, chosen)]
@@ -81,6 +79,20 @@ def materialize_views(context: dg.AssetExecutionContext, store: FeatureStore) ->
             continue
         yield from _events(context, each, result, windows)
     _raise_if_any(failed)
+
+
+def _windows(context: dg.AssetExecutionContext) -> dict[Window, str] | None:
+    """Returns the windows of the run's partitions, with their keys; None for views without partitions."""
+    partitions_def = context.assets_def.partitions_def
+    if not isinstance(partitions_def, dg.TimeWindowPartitionsDefinition):
+        return None
+    if not (context.has_partition_key or context.has_partition_key_range):
+        raise dg.Failure(
+            "These feature views have partitions, and none were chosen for this run. Choose one or a range: in the UI "
+            "when materializing, or with --partition or --partition-range of `dagster asset materialize`.",
+            allow_retries=False,
+        )
+    return windows_of(partitions_def, context.partition_keys)
 
 
 def _chosen(context: dg.AssetExecutionContext, store: FeatureStore) -> list[_Chosen]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from feast_assets.dagster.applied import filled, leaves_to_apply
+from feast_assets.dagster.applied import filled, leaves_to_apply, with_declared_keys
 from feast_assets.definitions.batch_feature_view import BatchFeatureView
 from feast_assets.definitions.data_source import DataSource
 from feast_assets.definitions.feature_view import FeatureView
@@ -25,8 +25,8 @@ class ViewGroup:
     """Views that one run can materialize together, as their windows are the same.
 
     Attributes:
-        name: such as ``flights_daily_from_2013_01_01`` or ``flights_without_partitions``; it does not change when
-            other views do.
+        name: such as ``flights_daily`` or ``flights_without_partitions``; where the project has several grids of one
+            grain, such as ``flights_daily_from_2013_01_01``.
         partitions: the grid, with its start; None for views that are materialized whole.
     """
 
@@ -60,7 +60,7 @@ class FeatureRepository:
             StoreUnavailableError: the registry is needed and cannot be reached.
         """
         contents = load_repository(feature_store.root)
-        views = sorted(contents.feature_views, key=lambda v: v.name)
+        views = [with_declared_keys(v, contents.entities) for v in sorted(contents.feature_views, key=lambda v: v.name)]
         if any(leaves_to_apply(v) for v in views):
             registered = {v.name: v for v in feature_store.registered_views()}
             views = [filled(v, registered.get(v.name)) for v in views]
@@ -100,12 +100,17 @@ class FeatureRepository:
         return [ViewGroup(name, views[0].partitions, tuple(views)) for name, views in sorted(by_name.items())]
 
     def group_name(self, partitions: Partitions | None) -> str:
-        """Returns what a group of views of this grid is called."""
+        """Returns what a group of views of this grid is called: by its grain, and by its start and end only where the
+        project has several grids of one grain."""
         project = re.sub(r"\W", "_", self.project, flags=re.ASCII)
         if partitions is None or partitions.start is None:
             return f"{project}_without_partitions"
+        name = f"{project}_{partitions.grain}"
+        grids = (v.partitions for v in self.materializable() if v.partitions is not None)
+        if all(grid == partitions for grid in grids if grid.grain == partitions.grain):
+            return name
         until = f"_until_{_stamp(partitions.end)}" if partitions.end is not None else ""
-        return f"{project}_{partitions.grain}_from_{_stamp(partitions.start)}{until}"
+        return f"{name}_from_{_stamp(partitions.start)}{until}"
 
 
 def makes_something(view: FeatureView) -> bool:

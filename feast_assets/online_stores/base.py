@@ -8,7 +8,8 @@ backend is small, and every backend passes `feast_assets.testing.OnlineStoreConf
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -97,11 +98,20 @@ class OnlineStore(ABC):
         """Makes tables ready for rows; those that exist stay as they are."""
 
     @abstractmethod
+    def identity(self, table: str) -> str:
+        """Returns a text that was drawn at random when the table was set up, and stays until it is dropped.
+
+        Who remembers it notices a store that was lost, emptied or exchanged for another. Returns ``""`` where there is
+        no such table. A put into a table that is not there sets the table up, and so draws its identity too.
+        """
+
+    @abstractmethod
     def put_many(self, table: str, batches: Iterable[EncodedRows]) -> PutResult:
         """Puts rows, keeping for each key the newest of what is stored and what is put.
 
         A batch is put whole or not at all, as far as the backend has transactions of that size; the docstring of a
-        backend says how large that is. The order of batches does not matter.
+        backend says how large that is. The order of batches does not matter. Where ``batches`` has a ``close`` method,
+        as generators have, it is called before this returns or raises.
         """
 
     @abstractmethod
@@ -129,3 +139,19 @@ class OnlineStore(ABC):
 
     async def aclose(self) -> None:  # noqa: B027
         """Releases the connections of the running event loop."""
+
+
+@contextmanager
+def closing_source(batches: Iterable[EncodedRows]) -> Iterator[Iterator[EncodedRows]]:
+    """Yields an iterator over batches, and closes it when the block ends.
+
+    A put that fails leaves its source half read; without this, what the source has open would stay open for as long as
+    someone holds the error.
+    """
+    remaining = iter(batches)
+    try:
+        yield remaining
+    finally:
+        close = getattr(remaining, "close", None)
+        if close is not None:
+            close()

@@ -2,13 +2,15 @@
 
 A row is one string value under ``fa:<length of the table's name>:<table>:<entity key>``: 16 bytes of event and created
 timestamp, then the payload. The timestamps are big-endian with the sign bit flipped, so values compare as their bytes
-do, which is what the server-side script relies on to keep the newest.
+do, which is what the server-side script relies on to keep the newest. A table's identity is under
+``fa:id:<table>``, which no row's key begins with.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import uuid
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,7 +21,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, field_validator, model_validator
 
 from feast_assets.errors import OnlineRowError, StoreUnavailableError
-from feast_assets.online_stores.base import EncodedRows, OnlineRead, OnlineStore, PutResult, StoredRows
+from feast_assets.online_stores.base import EncodedRows, OnlineRead, OnlineStore, PutResult, StoredRows, closing_source
 from feast_assets.online_stores.redis_connection import RedisAddress, parse_connection_string
 from feast_assets.online_stores.unsupported import refuse_unsupported
 
@@ -43,9 +45,11 @@ _HEADER_WIDTH = 16
 _NO_HEADER = bytes(_HEADER_WIDTH)
 # Enough for a connection that went stale; a request cannot wait for a server that is down.
 _RETRIES = 2
+# How long a call waits for a connection when all are in use.
+_POOL_SECONDS = 10.0
 _SIGN = np.uint64(1 << 63)
 
-# The keys of one script, and its arguments.
+# The keys of one script, and its arguments; of the table's identity first, then of the rows. The last argument is ttl.
 _Script = tuple[list[bytes], list[bytes]]
 
 # Lua compares strings by the server's locale, and its numbers are doubles; so timestamps are compared as four exact
@@ -67,10 +71,11 @@ local function newer(a, b)
   return #a > #b
 end
 local stored = redis.call('MGET', unpack(KEYS))
-local ttl = tonumber(ARGV[1])
+if not stored[1] then redis.call('SET', KEYS[1], ARGV[1]) end
+local ttl = tonumber(ARGV[#ARGV])
 local changed, n = {}, 0
-for i = 1, #KEYS do
-  local old, new = stored[i], ARGV[i + 1]
+for i = 2, #KEYS do
+  local old, new = stored[i], ARGV[i]
   if not old or newer(new, old) then
     n = n + 1
     if ttl > 0 then
@@ -93,8 +98,8 @@ class RedisOnlineStoreConfig(BaseModel):
     Attributes:
         connection_string: ``host:port`` and options, comma-separated: ``localhost:6379,ssl=true,password=...``. The
             options: ``db``, ``username``, ``password``, ``ssl``, ``ssl_ca_certs``, ``ssl_certfile``, ``ssl_keyfile``,
-            ``ssl_cert_reqs``, ``socket_timeout`` and ``socket_connect_timeout`` (seconds), ``max_connections``,
-            ``client_name``.
+            ``ssl_cert_reqs``, ``socket_timeout`` and ``socket_connect_timeout`` (seconds), ``max_connections``
+            (64; further calls wait for one), ``client_name``.
         key_ttl_seconds: how long Redis keeps a row after it was written; None is for ever.
     """
 
@@ -149,8 +154,13 @@ class RedisOnlineStore(OnlineStore):
         """Creates the store without connecting. ``root`` is there for all stores alike; this one has no files."""
         self._address = config.address
         self._ttl = config.key_ttl_seconds or 0
-        self._client: redis.Redis = redis.Redis(
-            **self._address.client_arguments(), retry=redis.retry.Retry(_backoff(), _RETRIES)
+        self._client: redis.Redis = redis.Redis.from_pool(
+            redis.BlockingConnectionPool(  # type: ignore[no-untyped-call]
+                timeout=_POOL_SECONDS,
+                connection_class=redis.SSLConnection if self._address.ssl else redis.Connection,
+                retry=redis.retry.Retry(_backoff(), _RETRIES),
+                **self._address.pool_arguments(),
+            )
         )
         self._async_clients: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Any] = weakref.WeakKeyDictionary()
 
@@ -158,24 +168,39 @@ class RedisOnlineStore(OnlineStore):
         return f"RedisOnlineStore({self._address.host_port!r})"
 
     def setup(self, tables: Iterable[str]) -> None:
-        """Checks that the server answers; tables need no preparation."""
+        """Draws the identities of tables that have none, and checks that the server answers."""
+        keys = [_identity_key(table) for table in tables]
         with self._mapped_errors():
-            self._client.ping()
+            if not keys:
+                self._client.ping()
+                return
+            found: list[Any] = list(self._client.mget(keys))
+            for key, identity in zip(keys, found, strict=True):
+                if identity is None:
+                    # Another process may be first.
+                    self._client.set(key, _drawn(), nx=True)
+
+    def identity(self, table: str) -> str:
+        with self._mapped_errors():
+            found: Any = self._client.get(_identity_key(table))
+        return "" if found is None else str(found, "utf-8", "replace")
 
     def put_many(self, table: str, batches: Iterable[EncodedRows]) -> PutResult:
         written = total = 0
-        for scripts in self._script_groups(table, batches):
-            total += sum(len(keys) for keys, _ in scripts)
-            with self._mapped_errors():
-                written += sum(self._run_scripts(scripts))
+        with closing_source(batches) as source:
+            for scripts in self._script_groups(table, source):
+                total += _row_count(scripts)
+                with self._mapped_errors():
+                    written += sum(self._run_scripts(scripts))
         return PutResult(written, total - written)
 
     async def put_many_async(self, table: str, batches: Iterable[EncodedRows]) -> PutResult:
         written = total = 0
-        for scripts in self._script_groups(table, batches):
-            total += sum(len(keys) for keys, _ in scripts)
-            with self._mapped_errors():
-                written += sum(await self._run_scripts_async(scripts))
+        with closing_source(batches) as source:
+            for scripts in self._script_groups(table, source):
+                total += _row_count(scripts)
+                with self._mapped_errors():
+                    written += sum(await self._run_scripts_async(scripts))
         return PutResult(written, total - written)
 
     def get_many(self, reads: Sequence[OnlineRead]) -> list[StoredRows]:
@@ -199,6 +224,8 @@ class RedisOnlineStore(OnlineStore):
     def drop(self, tables: Iterable[str]) -> None:
         with self._mapped_errors():
             for table in tables:
+                # First, so that a drop that breaks off cannot leave a table that seems whole.
+                self._client.unlink(_identity_key(table))
                 chunk: list[bytes] = []
                 for key in self._client.scan_iter(match=_glob(_prefix(table)), count=_KEYS_PER_UNLINK):
                     chunk.append(key)
@@ -221,14 +248,20 @@ class RedisOnlineStore(OnlineStore):
         loop = asyncio.get_running_loop()
         client = self._async_clients.get(loop)
         if client is None:
-            client = self._async_clients[loop] = redis.asyncio.Redis(
-                **self._address.client_arguments(), retry=redis.asyncio.retry.Retry(_backoff(), _RETRIES)
+            client = self._async_clients[loop] = redis.asyncio.Redis.from_pool(
+                redis.asyncio.BlockingConnectionPool(
+                    timeout=_POOL_SECONDS,
+                    connection_class=redis.asyncio.SSLConnection if self._address.ssl else redis.asyncio.Connection,
+                    retry=redis.asyncio.retry.Retry(_backoff(), _RETRIES),
+                    **self._address.pool_arguments(),
+                )
             )
         return client
 
     def _script_groups(self, table: str, batches: Iterable[EncodedRows]) -> Iterator[list[_Script]]:
         """Yields what one round trip carries: several scripts' keys and arguments."""
         prefix = _prefix(table)
+        identity_key, identity = _identity_key(table), _drawn()
         ttl = str(self._ttl).encode()
         scripts: list[_Script] = []
         for batch in batches:
@@ -236,7 +269,8 @@ class RedisOnlineStore(OnlineStore):
             for at in range(0, len(batch), _KEYS_PER_SCRIPT):
                 until = at + _KEYS_PER_SCRIPT
                 values = map(bytes.__add__, headers[at:until], batch.payloads[at:until])
-                scripts.append(([prefix + key for key in batch.keys[at:until]], [ttl, *values]))
+                keys = [identity_key, *[prefix + key for key in batch.keys[at:until]]]
+                scripts.append((keys, [identity, *values, ttl]))
                 if len(scripts) == _SCRIPTS_PER_ROUND_TRIP:
                     yield scripts
                     scripts = []
@@ -305,6 +339,19 @@ def _prefix(table: str) -> bytes:
     # The length first: no table's prefix can be the beginning of another's.
     name = table.encode("utf-8", "surrogatepass")
     return b"fa:%d:%b:" % (len(name), name)
+
+
+def _identity_key(table: str) -> bytes:
+    # No length: all that follows is the name, and rows have a digit where this has a letter.
+    return b"fa:id:" + table.encode("utf-8", "surrogatepass")
+
+
+def _drawn() -> bytes:
+    return uuid.uuid4().hex.encode()
+
+
+def _row_count(scripts: Sequence[_Script]) -> int:
+    return sum(len(keys) - 1 for keys, _ in scripts)
 
 
 def _glob(prefix: bytes) -> bytes:

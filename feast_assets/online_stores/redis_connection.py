@@ -15,6 +15,13 @@ def _flag(text: str) -> bool:
     raise ValueError("true or false")
 
 
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError("a positive number")
+    return number
+
+
 def _seconds(text: str) -> float:
     number = float(text)
     if not number > 0:
@@ -33,10 +40,11 @@ _OPTIONS: dict[str, Callable[[str], Any]] = {
     "ssl_cert_reqs": str,
     "socket_timeout": _seconds,
     "socket_connect_timeout": _seconds,
-    "max_connections": int,
+    "max_connections": _count,
     "client_name": str,
 }
-_DEFAULTS: dict[str, Any] = {"socket_timeout": 10.0, "socket_connect_timeout": 5.0}
+# A connection is in use for one round trip, so that this many serve hundreds of calls at once; the others wait.
+_DEFAULTS: dict[str, Any] = {"socket_timeout": 10.0, "socket_connect_timeout": 5.0, "max_connections": 64}
 
 
 @dataclass(frozen=True)
@@ -58,9 +66,21 @@ class RedisAddress:
         """``host:port``, which messages may show."""
         return f"{self.host}:{self.port}"
 
+    @property
+    def ssl(self) -> bool:
+        """Whether to connect by TLS."""
+        return bool(self.options.get("ssl", False))
+
     def client_arguments(self) -> dict[str, Any]:
         """Returns the keyword arguments of redis-py's clients."""
         return {"host": self.host, "port": self.port, "protocol": 2, **_DEFAULTS, **self.options}
+
+    def pool_arguments(self) -> dict[str, Any]:
+        """Returns the keyword arguments of redis-py's connection pools, all but the class of an ``ssl`` connection."""
+        arguments = self.client_arguments()
+        if arguments.pop("ssl", False):
+            return arguments
+        return {name: value for name, value in arguments.items() if not name.startswith("ssl_")}
 
     def without_secrets(self, text: str) -> str:
         """Returns a text with the password blotted out."""

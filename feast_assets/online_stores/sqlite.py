@@ -1,7 +1,7 @@
 """SQLite: the online store of one machine, safe for many threads and processes.
 
-Each table of the store is a table of the file, ordered by key. The file is in write-ahead mode: readers never wait for
-a writer, and writers wait for each other.
+Each table of the store is a table of the file, ordered by key; one more table holds the tables' identities. The file is
+in write-ahead mode: readers never wait for a writer, and writers wait for each other.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import string
+import uuid
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from itertools import chain
@@ -19,7 +20,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from feast_assets.errors import StoreUnavailableError
-from feast_assets.online_stores.base import EncodedRows, OnlineRead, OnlineStore, PutResult, StoredRows
+from feast_assets.online_stores.base import EncodedRows, OnlineRead, OnlineStore, PutResult, StoredRows, closing_source
 from feast_assets.online_stores.sqlite_pool import SqlitePool
 from feast_assets.online_stores.unsupported import refuse_unsupported
 
@@ -27,6 +28,16 @@ _PLAIN_CHARACTERS = frozenset(string.ascii_lowercase + string.digits + "_-.")
 
 _ROWS_PER_UPSERT = 128
 _KEYS_PER_SELECT = 1024
+
+# The name cannot be that of a table of rows.
+_IDENTITIES = "feast_assets_tables"
+_CREATE_IDENTITIES = (
+    f"CREATE TABLE IF NOT EXISTS {_IDENTITIES} (name TEXT NOT NULL PRIMARY KEY, identity TEXT NOT NULL) WITHOUT ROWID"
+)
+_SELECT_IDENTITY = (
+    f"SELECT identity FROM {_IDENTITIES} WHERE name = ?1 "  # noqa: S608
+    "AND EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?1)"
+)
 
 
 class SqliteOnlineStoreConfig(BaseModel):
@@ -85,20 +96,27 @@ class SqliteOnlineStore(OnlineStore):
             raise StoreUnavailableError(f"Cannot create the directory of online store {self._path}: {error}") from error
         with self._pool.writing() as connection:
             for table in tables:
-                connection.execute(_create(table))
+                _set_up(connection, table)
+
+    def identity(self, table: str) -> str:
+        # Opening a file that is not there would create it.
+        if not self._path.exists():
+            return ""
+        with self._pool.reading() as connection:
+            return _identity(connection, table)
 
     def put_many(self, table: str, batches: Iterable[EncodedRows]) -> PutResult:
         result = PutResult(0, 0)
-        remaining = iter(batches)
-        # The first batch is made before the transaction begins, so that a slow source does not hold off other writers.
-        first = next(remaining, None)
-        if first is None:
-            return result
-        with self._pool.writing() as connection:
-            connection.execute(_create(table))
-            for batch in chain([first], remaining):
-                written = _upsert(connection, table, batch)
-                result += PutResult(written, len(batch) - written)
+        with closing_source(batches) as remaining:
+            # The first batch is made before the transaction begins: a slow source does not hold off other writers.
+            first = next(remaining, None)
+            if first is None:
+                return result
+            with self._pool.writing() as connection:
+                _set_up(connection, table)
+                for batch in chain([first], remaining):
+                    written = _upsert(connection, table, batch)
+                    result += PutResult(written, len(batch) - written)
         return result
 
     def get_many(self, reads: Sequence[OnlineRead]) -> list[StoredRows]:
@@ -115,8 +133,10 @@ class SqliteOnlineStore(OnlineStore):
         if not self._path.exists():
             return
         with self._pool.writing() as connection:
+            connection.execute(_CREATE_IDENTITIES)
             for table in tables:
                 connection.execute(f"DROP TABLE IF EXISTS {_quoted(table)}")
+                connection.execute(f"DELETE FROM {_IDENTITIES} WHERE name = ?", (_name(table),))  # noqa: S608
 
     async def put_many_async(self, table: str, batches: Iterable[EncodedRows]) -> PutResult:
         return await asyncio.to_thread(self.put_many, table, batches)
@@ -129,12 +149,16 @@ class SqliteOnlineStore(OnlineStore):
 
 
 def _quoted(table: str) -> str:
-    """Returns the quoted name of a table in the file.
+    return f'"{_name(table)}"'
+
+
+def _name(table: str) -> str:
+    """Returns the name of a table in the file.
 
     SQLite ignores the case of ASCII letters, and reserves names of its own; a prefix and escapes keep every name apart.
     """
     safe = "".join(c if c in _PLAIN_CHARACTERS else "%" + c.encode("utf-8", "surrogatepass").hex() + "%" for c in table)
-    return f'"rows_{safe}"'
+    return f"rows_{safe}"
 
 
 @lru_cache(maxsize=1024)
@@ -162,9 +186,29 @@ def _select_sql(table: str, keys: int) -> str:
 
 
 def _exists(connection: sqlite3.Connection, table: str) -> bool:
-    name = _quoted(table)[1:-1]
-    found = connection.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (name,)).fetchone()
-    return found is not None
+    sql = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
+    return connection.execute(sql, (_name(table),)).fetchone() is not None
+
+
+def _set_up(connection: sqlite3.Connection, table: str) -> None:
+    """Creates a table and draws its identity, each where it is missing."""
+    connection.execute(_CREATE_IDENTITIES)
+    if _identity(connection, table):
+        return
+    connection.execute(_create(table))
+    # Replaces the identity of a table that someone removed by other means.
+    sql = f"REPLACE INTO {_IDENTITIES} VALUES (?, ?)"  # noqa: S608
+    connection.execute(sql, (_name(table), uuid.uuid4().hex))
+
+
+def _identity(connection: sqlite3.Connection, table: str) -> str:
+    try:
+        found = connection.execute(_SELECT_IDENTITY, (_name(table),)).fetchone()
+    except sqlite3.OperationalError as error:
+        if "no such table" in str(error):
+            return ""
+        raise
+    return "" if found is None else str(found[0])
 
 
 def _upsert(connection: sqlite3.Connection, table: str, batch: EncodedRows) -> int:

@@ -19,13 +19,20 @@ _BUSY_SECONDS = 60.0
 _INHERITED: list[sqlite3.Connection] = []
 _POOLS: weakref.WeakSet[SqlitePool] = weakref.WeakSet()
 
+# Device and inode.
+_FileId = tuple[int, int]
+
+
+class _FrozenConnection(sqlite3.Connection):
+    """Reads a file as if nobody could ever write it, so it must not outlive the call that it was opened for."""
+
 
 class SqlitePool:
     """Hands out a connection per call; as many stay open as calls ever ran at once."""
 
     def __init__(self, path: Path):
         self._path = path
-        self._idle: list[sqlite3.Connection] = []
+        self._idle: list[tuple[sqlite3.Connection, _FileId | None]] = []
         self._generation = 0
         self._lock = threading.Lock()
         # Between threads a lock is fairer and cheaper than SQLite's polling, which remains between processes.
@@ -54,17 +61,25 @@ class SqlitePool:
         with self._lock:
             self._generation += 1
             idle, self._idle = self._idle, []
-        for connection in idle:
+        for connection, _ in idle:
             connection.close()
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
+        connection = None
+        file_id = self._file_id()
         with self._lock:
             generation = self._generation
-            connection = self._idle.pop() if self._idle else None
+            if self._idle:
+                connection, opened = self._idle.pop()
+        if connection is not None and opened != file_id:
+            # The file was deleted or exchanged: what is written to the old one would be lost.
+            connection.close()
+            connection = None
         try:
             if connection is None:
                 connection = self._open()
+                file_id = self._file_id()
             yield connection
         except BaseException as error:
             if connection is not None:
@@ -74,18 +89,44 @@ class SqlitePool:
                 raise self._unavailable(error) from error
             raise
         with self._lock:
-            if generation == self._generation:
-                self._idle.append(connection)
+            if generation == self._generation and not isinstance(connection, _FrozenConnection):
+                self._idle.append((connection, file_id))
                 return
         connection.close()
 
+    def _file_id(self) -> _FileId | None:
+        try:
+            found = os.stat(self._path)
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
+    def _is_frozen(self) -> bool:
+        """Tells whether the file lies where SQLite cannot make what it needs beside it, and nobody has it open."""
+        if not self._path.is_file() or os.access(self._path.parent, os.W_OK):
+            return False
+        log, index = (self._path.with_name(self._path.name + end) for end in ("-wal", "-shm"))
+        # A log with something in it must be read too, which only the ordinary way does.
+        return not log.exists() or (log.stat().st_size == 0 and not index.exists())
+
     def _open(self) -> sqlite3.Connection:
+        if self._is_frozen():
+            uri = f"{self._path.absolute().as_uri()}?mode=ro&immutable=1"
+            return sqlite3.connect(
+                uri, uri=True, isolation_level=None, check_same_thread=False, factory=_FrozenConnection
+            )
         connection = sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         # The ledger says what was written, so a commit must outlive a power cut as well.
         connection.execute("PRAGMA synchronous = FULL")
         return connection
 
     def _unavailable(self, error: sqlite3.Error) -> StoreUnavailableError:
+        # Their low byte is the error, the rest its circumstances.
+        code = getattr(error, "sqlite_errorcode", None) or sqlite3.SQLITE_ERROR
+        if code & 0xFF == sqlite3.SQLITE_FULL or code == sqlite3.SQLITE_IOERR_SHMSIZE:
+            return StoreUnavailableError(f"Online store {self._path} cannot be used: the disk is full ({error}).")
+        if code & 0xFF == sqlite3.SQLITE_READONLY and code != sqlite3.SQLITE_READONLY_DBMOVED:
+            return StoreUnavailableError(f"Online store {self._path} cannot be written: it is read-only ({error}).")
         hint = ""
         if not self._path.parent.is_dir():
             hint = " Its directory does not exist; `apply` creates it."
@@ -94,7 +135,7 @@ class SqlitePool:
         return StoreUnavailableError(f"Online store {self._path} cannot be used: {error}.{hint}")
 
     def _after_fork(self) -> None:
-        _INHERITED.extend(self._idle)
+        _INHERITED.extend(connection for connection, _ in self._idle)
         self._idle = []
         self._lock = threading.Lock()
         self._write_lock = threading.Lock()

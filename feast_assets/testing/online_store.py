@@ -102,6 +102,22 @@ def _put_slices(factory: StoreFactory, table: str, rows: Sequence[Row], size: in
         store.close()
 
 
+def _set_up_and_tell(
+    factory: StoreFactory, start: threading.Barrier, identities: multiprocessing.queues.Queue[list[str]]
+) -> None:
+    """Sets up tables one by one, each at the same time as the other processes do."""
+    store = factory()
+    found = []
+    try:
+        for number in range(20):
+            start.wait(60)
+            store.setup([f"t{number}"])
+            found.append(store.identity(f"t{number}"))
+    finally:
+        store.close()
+        identities.put(found)
+
+
 class OnlineStoreConformance:
     """Subclass this with a ``store_factory`` fixture."""
 
@@ -288,6 +304,115 @@ class OnlineStoreConformance:
             assert read_rows(store, name, [b"k"]) == [None], name
             for later, other in enumerate(names[number + 1 :], number + 1):
                 assert read_rows(store, other, [b"k"]) == [(later, 0, other.encode())], (name, other)
+
+    def test_a_table_has_no_identity_before_it_is_set_up_or_after_it_is_dropped(self, store: OnlineStore) -> None:
+        assert store.identity("t") == ""
+        store.setup(["other"])
+        assert store.identity("t") == ""
+        store.setup(["t"])
+        assert store.identity("t") != ""
+        store.drop(["t"])
+        assert store.identity("t") == ""
+        assert store.identity("other") != ""
+
+    def test_an_identity_stays_until_the_table_is_dropped(
+        self, store: OnlineStore, store_factory: StoreFactory
+    ) -> None:
+        store.setup(["t"])
+        first = store.identity("t")
+        store.setup(["u", "t"])
+        store.put_many("t", [encoded([(b"k", 1, 0, b"x")])])
+        store.delete("t", [b"k", b""])
+        store.drop(["u", "never set up"])
+        store.close()
+        other = store_factory()
+        other.setup(["t"])
+        assert [store.identity("t"), other.identity("t")] == [first, first]
+        other.close()
+        store.drop(["t"])
+        store.setup(["t"])
+        assert store.identity("t") not in ("", first)
+
+    def test_every_table_has_an_identity_of_its_own(self, store: OnlineStore) -> None:
+        names = ["a", "A", "a:", "a*", "", "id", "id:a", "1:a", "ä", "rows_a", "feast_assets_tables"]
+        store.setup(names)
+        identities = [store.identity(name) for name in names]
+        assert len(set(identities) - {""}) == len(names)
+        store.drop(["a*", "id"])
+        left = [store.identity(name) for name in names]
+        assert left == ["" if name in ("a*", "id") else identities[at] for at, name in enumerate(names)]
+
+    def test_a_put_into_a_table_that_was_not_set_up_draws_its_identity(self, store: OnlineStore) -> None:
+        store.put_many("t", [encoded([(b"k", 1, 0, b"x")])])
+        identity = store.identity("t")
+        assert identity != ""
+        store.put_many("t", [encoded([(b"k", 2, 0, b"x")])])
+        store.setup(["t"])
+        assert store.identity("t") == identity
+
+    def test_an_identity_is_no_row(self, store: OnlineStore) -> None:
+        store.setup(["t", ""])
+        keys = [b"", b"id", b"t", b":t", b"id:t", b"identity"]
+        assert read_rows(store, "t", keys) == read_rows(store, "", keys) == [None] * len(keys)
+        rows = [(key, 1, 0, b"x") for key in keys]
+        identities = [store.identity("t"), store.identity("")]
+        store.put_many("t", [encoded(rows)])
+        store.put_many("", [encoded(rows)])
+        assert [store.identity("t"), store.identity("")] == identities
+        store.delete("t", keys)
+        store.delete("", keys)
+        assert [store.identity("t"), store.identity("")] == identities
+
+    def test_processes_that_set_up_at_once_agree_on_the_identity(
+        self, store: OnlineStore, store_factory: StoreFactory
+    ) -> None:
+        context = multiprocessing.get_context("spawn")
+        start, identities = context.Barrier(2), context.Queue()
+        arguments = (store_factory, start, identities)
+        workers = [context.Process(target=_set_up_and_tell, args=arguments) for _ in range(2)]
+        for worker in workers:
+            worker.start()
+        one, other = [identities.get(timeout=120) for _ in workers]
+        for worker in workers:
+            worker.join(60)
+        assert one == other == [store.identity(f"t{number}") for number in range(20)]
+        assert len(set(one) - {""}) == 20
+
+    def test_the_source_of_a_put_is_closed_when_the_put_ends_or_fails(self, store: OnlineStore) -> None:
+        store.setup(["t"])
+        closed: list[str] = []
+
+        def batches(name: str) -> Iterator[EncodedRows]:
+            try:
+                yield encoded([(b"a", 1, 0, b"x")])
+                # A payload of a type that no store takes: the put fails at once or with what came before it.
+                for _ in range(20_000):
+                    yield encoded([(b"b", 1, 0, None)] if name.startswith("bad") else [])  # type: ignore[list-item]
+            finally:
+                closed.append(name)
+
+        async def put(name: str) -> None:
+            try:
+                await store.put_many_async("t", batches(name))
+            finally:
+                await store.aclose()
+
+        # The errors are kept, as a traceback keeps the frames that hold the source.
+        errors = []
+        for name, work in (
+            ("good", lambda: store.put_many("t", batches("good"))),
+            ("bad", lambda: store.put_many("t", batches("bad"))),
+            ("good async", lambda: asyncio.run(put("good async"))),
+            ("bad async", lambda: asyncio.run(put("bad async"))),
+        ):
+            if name.startswith("bad"):
+                with pytest.raises(Exception) as caught:  # noqa: PT011 - what it is differs between backends
+                    work()
+                errors.append(caught.value)
+            else:
+                work()
+            assert closed.pop() == name
+            assert not closed
 
     def test_large_batches_and_reads(self, store: OnlineStore) -> None:
         store.setup(["t"])

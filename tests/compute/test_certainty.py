@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from datetime import UTC, datetime, timedelta
 
@@ -11,7 +12,7 @@ from small_project import DRIVER, START, SmallProject, hours, row
 
 from feast_assets import BatchFeatureView, Entity, Field, FileSource, Int64, Partitions, PushSource, String
 from feast_assets.definitions.partitions import Window
-from feast_assets.errors import ConcurrentApplyError, NotAppliedError
+from feast_assets.errors import ConcurrentApplyError, InputError, NotAppliedError, NotSupportedError
 
 DAY = timedelta(days=1)
 END = START + 4 * DAY
@@ -270,3 +271,67 @@ def test_windows_that_overlap_are_refused(project):
             "stats", [Window(START, START + DAY), Window(START + DAY / 2, START + 2 * DAY)]
         )
     assert project.store.registry.ledger("stats") == []
+
+
+def test_a_lost_online_store_is_filled_again(project):
+    project.write([row(1, 11, 10)])
+    project.apply()
+    project.store.materialize_incremental(END)
+    project.close()
+    for file in (project.root / "data").glob("online.db*"):
+        file.unlink()
+    again = SmallProject(project.root)
+    assert again.trips([1]) == [None]
+    again.store.materialize_incremental(END)
+    assert again.trips([1]) == [10]
+    assert again.store.materialize_incremental(END)[0].windows == ()
+    again.close()
+
+
+def test_another_online_store_is_filled(project, redis_server):
+    project.write([row(1, 11, 10)])
+    project.apply()
+    project.store.materialize_incremental(END)
+    host, port = redis_server
+    other = SmallProject(project.root, online_store={"type": "redis", "connection_string": f"{host}:{port}"})
+    assert other.trips([1]) == [None]
+    other.store.materialize_incremental(END)
+    assert other.trips([1]) == [10]
+    other.close()
+
+
+def test_calls_that_mean_nothing_are_refused(project):
+    project.write([row(1, 11, 10)])
+    project.apply(source=PushSource(name="live", batch_source=project.view().batch_source))
+    before = project.path.read_bytes()
+    for to in ("online", "bogus", 7, None):
+        with pytest.raises(InputError, match="is not PushMode"):
+            project.store.push("live", {"driver_id": [1]}, to=to)
+    assert project.path.read_bytes() == before
+    with pytest.raises(InputError, match="start_date must be a datetime, not '2024-01-01'"):
+        project.store.materialize("2024-01-01", END)
+    with pytest.raises(NotSupportedError, match="serve is in Feast"):
+        project.store.serve()
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        project.store.nonsense()
+
+
+def test_a_store_can_be_closed_either_way(project):
+    async def run():
+        await project.store.initialize()
+        await project.store.close()
+
+    asyncio.run(run())
+    project.store.close()
+    project.write([row(1, 11, 10)])
+    project.apply()
+    assert project.trips([1]) == [None]
+
+
+def test_a_view_says_what_of_it_is_materialized(project):
+    project.write([row(1, 11, 10)])
+    project.apply()
+    project.store.materialize(START, START + DAY - timedelta(microseconds=1))
+    view = project.store.get_feature_view("stats")
+    assert view.materialization_intervals == [(START, START + DAY)]
+    assert view.most_recent_end_time == START + DAY

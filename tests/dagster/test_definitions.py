@@ -10,6 +10,7 @@ import dagster as dg
 import pytest
 
 from feast_assets import FeatureStore
+from feast_assets.compute.definition_hash import materialization_hash
 from feast_assets.dagster import (
     FeastTranslator,
     FeatureRepository,
@@ -96,8 +97,8 @@ def test_runs_make_views_that_go_online_and_results_that_are_kept(repository_roo
 def test_each_grid_is_one_multi_asset_whose_ranges_are_single_runs(repository_root: Path) -> None:
     assets = build_feature_view_assets(FeatureRepository.load(feature_store(repository_root)))
     assert [a.op.name for a in assets] == [
-        "taxi_daily_from_2024_01_01",
-        "taxi_hourly_from_2024_01_01",
+        "taxi_daily",
+        "taxi_hourly",
         "taxi_without_partitions",
     ]
     daily, hourly, whole = assets
@@ -154,8 +155,8 @@ def test_the_apply_job_makes_the_registry_what_is_declared(
 
 def test_a_schedule_runs_each_window_when_it_has_ended(repository_root: Path) -> None:
     defs = definitions(repository_root)
-    daily = defs.resolve_schedule_def("materialize_taxi_daily_from_2024_01_01_schedule")
-    hourly = defs.resolve_schedule_def("materialize_taxi_hourly_from_2024_01_01_schedule")
+    daily = defs.resolve_schedule_def("materialize_taxi_daily_schedule")
+    hourly = defs.resolve_schedule_def("materialize_taxi_hourly_schedule")
     assert daily.cron_schedule == "0 0 * * *"
     assert hourly.cron_schedule == "0 * * * *"
     assert daily.default_status is dg.DefaultScheduleStatus.STOPPED
@@ -180,7 +181,7 @@ def test_a_translator_of_ones_own_renames_assets_and_runs_still_find_their_views
             return made
 
     defs = definitions(applied_root, Renaming())
-    job = defs.resolve_job_def("materialize_taxi_daily_from_2024_01_01")
+    job = defs.resolve_job_def("materialize_taxi_daily")
     assert job.execute_in_process(instance=instance, partition_key="2024-01-03").success
     assert instance.get_materialized_partitions(dg.AssetKey("v_ride")) == {"2024-01-03"}
     assert instance.get_materialized_partitions(dg.AssetKey("v_ride_totals")) == {"2024-01-03"}
@@ -231,3 +232,28 @@ def test_a_registry_that_is_needed_and_cannot_be_reached_is_an_error_not_a_guess
     with pytest.raises(StoreUnavailableError) as caught:
         definitions_for({"feature_store": FeatureStoreResource(repo_path=str(root), registry=registry)})
     assert "hunter2" not in str(caught.value)
+
+
+def test_a_registry_is_not_needed_where_everything_is_declared(repository_root: Path) -> None:
+    """Join keys are not in the schemas; the entity says their type."""
+    registry = RegistryResource(path="postgresql://me:hunter2@127.0.0.1:1/none")
+    store = FeatureStoreResource(repo_path=str(repository_root), registry=registry)
+    found = {s.key.path[-1]: s for s in definitions_for({"feature_store": store}).resolve_all_asset_specs()}
+    columns = found["ride"].metadata["dagster/column_schema"].columns
+    assert [(c.name, c.type) for c in columns] == [("driver_id", "Int64"), ("fare", "Float64"), ("minutes", "Int64")]
+
+
+def test_what_is_shown_before_apply_is_what_apply_registers(repository_root: Path) -> None:
+    before = {name: s.code_version for name, s in specs(repository_root).items()}
+    FeatureStore(repository_root).apply_repository()
+    registered = {f"taxi/{v.name}": materialization_hash(v) for v in FeatureStore(repository_root).list_feature_views()}
+    assert registered.items() <= before.items()
+    assert len(registered) == 5
+
+
+def test_a_registry_is_needed_for_the_type_of_a_join_key_that_nothing_declares(repository_root: Path) -> None:
+    file = repository_root / "taxi_features.py"
+    file.write_text(file.read_text().replace(", value_type=ValueType.INT64", ""))
+    registry = RegistryResource(path="postgresql://me:hunter2@127.0.0.1:1/none")
+    with pytest.raises(StoreUnavailableError):
+        definitions_for({"feature_store": FeatureStoreResource(repo_path=str(repository_root), registry=registry)})

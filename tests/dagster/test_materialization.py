@@ -18,7 +18,7 @@ from feast_assets.dagster import FeatureRepository, FeatureStoreResource, defini
 from feast_assets.definitions.partitions import Window
 from feast_assets.errors import DefinitionError, NotAppliedError
 
-DAILY = "materialize_taxi_daily_from_2024_01_01"
+DAILY = "materialize_taxi_daily"
 RIDE = dg.AssetKey(["taxi", "ride"])
 TOTALS = dg.AssetKey(["taxi", "ride_totals"])
 DOUBLED = dg.AssetKey(["taxi", "a_doubled_total"])
@@ -152,13 +152,24 @@ def test_partitions_without_rows_are_materialized_as_empty(applied_root: Path, i
 
 
 def test_hourly_partitions_are_their_own_run(applied_root: Path, instance: dg.DagsterInstance) -> None:
-    job = "materialize_taxi_hourly_from_2024_01_01"
+    job = "materialize_taxi_hourly"
     assert run(applied_root, instance, job=job, keys=("2024-01-01-06:00", "2024-01-01-18:00")).success
     key = dg.AssetKey(["taxi", "hourly_ride"])
     counts = {e.partition: e.metadata["dagster/partition_row_count"].value for e in events(instance, key)}
     assert len(counts) == 13
     assert {k: v for k, v in counts.items() if v} == {"2024-01-01-06:00": 4, "2024-01-01-18:00": 4}
     assert online(applied_root, ["hourly_ride:fare"]).fare.tolist()[:4] == [101.0, 201.0, 301.0, 401.0]
+
+
+def test_a_run_of_partitioned_views_without_partitions_says_to_choose_some(
+    applied_root: Path, instance: dg.DagsterInstance
+) -> None:
+    with pytest.raises(dg.Failure, match=r"none were chosen for this run\. Choose one or a range"):
+        run(applied_root, instance)
+    result = run(applied_root, instance, raise_on_error=False)
+    assert not result.success
+    (failure,) = [e for e in result.all_events if e.is_step_failure]
+    assert "non-partitioned" not in str(failure.event_specific_data)
 
 
 def test_a_view_without_partitions_is_materialized_whole(applied_root: Path, instance: dg.DagsterInstance) -> None:
@@ -359,7 +370,7 @@ def test_other_partitions_than_were_applied_are_refused(applied_root: Path, inst
     file = applied_root / "taxi_features.py"
     file.write_text(file.read_text().replace('Partitions("daily"', 'Partitions("monthly"'))
     with pytest.raises(NotAppliedError, match="has other partitions than when it was applied"):
-        run(applied_root, instance, job="materialize_taxi_monthly_from_2024_01_01", key="2024-01-01")
+        run(applied_root, instance, job="materialize_taxi_monthly", key="2024-01-01")
 
 
 def test_a_view_whose_declaration_has_gone_is_refused(applied_root: Path, instance: dg.DagsterInstance) -> None:
@@ -392,7 +403,7 @@ def put_and_die(self, table, batches):
 SqliteOnlineStore.put_many = put_and_die
 defs = definitions_for({"feature_store": FeatureStoreResource(repo_path=sys.argv[1])})
 with dg.DagsterInstance.local_temp(sys.argv[2]) as instance:
-    defs.resolve_job_def("materialize_taxi_daily_from_2024_01_01").execute_in_process(
+    defs.resolve_job_def("materialize_taxi_daily").execute_in_process(
         instance=instance,
         tags={"dagster/asset_partition_range_start": "2024-01-01", "dagster/asset_partition_range_end": "2024-01-20"},
     )

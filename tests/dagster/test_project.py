@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import feast_assets.dagster
+from feast_assets.cli.scaffold import scaffold
 
 ROOT = Path(__file__).resolve().parents[2]
 LAYER = sorted((ROOT / "feast_assets" / "dagster").rglob("*.py"))
@@ -124,3 +125,27 @@ def test_dagsters_own_checks_pass_on_the_project(project: Path, tmp_path: Path, 
     assert done.returncode == 0, said[-3000:]
     assert "does not match" not in said
     assert not (project / "feature_repo" / "data").exists()
+
+
+def test_the_template_loads_in_production_without_a_database(tmp_path: Path) -> None:
+    project, home = tmp_path / "rides", tmp_path / "dagster_home"
+    home.mkdir()
+    shutil.copy(ROOT / "scripts" / "dagster.yaml", home)
+    scaffold("dagster", project, "rides")
+    environment = {
+        **os.environ,
+        "DAGSTER_HOME": str(home),
+        "FEAST_ASSETS_DEPLOYMENT": "production",
+        "FEAST_ASSETS_REGISTRY_URL": "postgresql://nobody:hunter2@127.0.0.1:1/none",
+        "FEAST_ASSETS_REDIS": "127.0.0.1:1",
+    }
+    done = subprocess.run(
+        [Path(sys.executable).with_name("dagster"), "definitions", "validate"],
+        cwd=project,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]

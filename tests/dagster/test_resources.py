@@ -144,7 +144,7 @@ def test_production_materializes_into_redis_by_a_registry_in_postgres(
 
     assert definitions_for(resources).resolve_job_def("apply_taxi").execute_in_process(instance=instance).success
     defs = definitions_for(resources)
-    ran = defs.resolve_job_def("materialize_taxi_daily_from_2024_01_01").execute_in_process(
+    ran = defs.resolve_job_def("materialize_taxi_daily").execute_in_process(
         instance=instance,
         tags={"dagster/asset_partition_range_start": "2024-01-01", "dagster/asset_partition_range_end": "2024-01-10"},
     )

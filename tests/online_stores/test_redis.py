@@ -6,6 +6,7 @@ import importlib
 import socket
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,7 @@ class TestRedisWithExpiry(OnlineStoreConformance):
 
 def test_the_bytes_of_keys_and_values_never_change(store: RedisOnlineStore, client: redis.Redis) -> None:
     store.put_many("p.view", [encoded([(b"i\x00", 1, -1, b"payload")])])
-    assert client.keys() == [b"fa:6:p.view:i\x00"]
+    assert sorted(client.keys()) == [b"fa:6:p.view:i\x00", b"fa:id:p.view"]
     assert client.get(b"fa:6:p.view:i\x00") == b"\x80\0\0\0\0\0\0\x01" + b"\x7f" + b"\xff" * 7 + b"payload"
 
 
@@ -153,6 +154,66 @@ def test_values_that_others_wrote_are_refused(store: RedisOnlineStore, client: r
     assert read_rows(store, "t", [b"k"]) == [None]
 
 
+def test_a_server_that_was_flushed_has_other_identities(store: RedisOnlineStore, client: redis.Redis) -> None:
+    store.setup(["t"])
+    first = store.identity("t")
+    client.flushall()
+    assert store.identity("t") == ""
+    store.setup(["t"])
+    assert store.identity("t") not in ("", first)
+
+
+def test_identities_never_expire(client: redis.Redis, redis_server: tuple[str, int]) -> None:
+    expiring = RedisOnlineStore(config_of(redis_server, key_ttl_seconds=500), NOWHERE)
+    expiring.setup(["t"])
+    expiring.put_many("put", [encoded([(b"a", 1, 0, b"x")])])
+    assert [client.ttl(b"fa:id:t"), client.ttl(b"fa:id:put")] == [-1, -1]
+    expiring.close()
+
+
+def test_setting_up_again_works_on_a_full_server(store: RedisOnlineStore, client: redis.Redis) -> None:
+    store.setup(["t"])
+    client.config_set("maxmemory", 1)
+    store.setup(["t"])
+    with pytest.raises(StoreUnavailableError, match="maxmemory"):
+        store.setup(["t", "new"])
+
+
+def test_more_reads_at_once_than_there_are_connections_wait_for_one(
+    store: RedisOnlineStore, client: redis.Redis
+) -> None:
+    store.put_many("t", [encoded([(b"k%d" % i, 1, 0, b"%d" % i) for i in range(300)])])
+
+    async def read(number: int) -> list[bytes | None]:
+        (found,) = await store.get_many_async([OnlineRead("t", [b"k%d" % number])])
+        return list(found.payloads)
+
+    async def read_all() -> list[list[bytes | None]]:
+        try:
+            return await asyncio.gather(*[read(number) for number in range(300)])
+        finally:
+            await store.aclose()
+
+    assert asyncio.run(read_all()) == [[b"%d" % number] for number in range(300)]
+    with ThreadPoolExecutor(150) as threads:
+        found = list(threads.map(lambda number: read_rows(store, "t", [b"k%d" % number]), range(300)))
+    assert found == [[(1, 0, b"%d" % number)] for number in range(300)]
+
+
+def test_a_read_that_gets_no_connection_in_time_says_so(
+    redis_server: tuple[str, int], client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("feast_assets.online_stores.redis._POOL_SECONDS", 0.05)
+    text = f"{redis_server[0]}:{redis_server[1]},max_connections=1"
+    store = RedisOnlineStore(RedisOnlineStoreConfig.model_validate({"connection_string": text}), NOWHERE)
+    taken = store._client.connection_pool.get_connection()
+    with pytest.raises(StoreUnavailableError, match="No connection available"):
+        read_rows(store, "t", [b"k"])
+    store._client.connection_pool.release(taken)
+    assert read_rows(store, "t", [b"k"]) == [None]
+    store.close()
+
+
 def test_event_loops_do_not_share_connections(store: RedisOnlineStore) -> None:
     store.put_many("t", [encoded([(b"k", 1, 0, b"x")])])
 
@@ -194,6 +255,7 @@ def test_without_the_driver_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) 
         ({"connection_string": "localhost:port,password=hunter2"}, "should begin with host:port"),
         ({"connection_string": "localhost:1,pasword=hunter2"}, "no option 'pasword'. Did you mean 'password'"),
         ({"connection_string": "localhost:1,db=hunter2"}, "option 'db' has a value that cannot be read"),
+        ({"connection_string": "localhost:1,max_connections=0,password=hunter2"}, "option 'max_connections'"),
         ({"connection_string": "localhost:1,ssl=maybe,password=hunter2"}, "option 'ssl'"),
     ],
 )
@@ -218,5 +280,6 @@ def test_a_connection_string_says_how_to_connect() -> None:
         "db": 3,
         "socket_timeout": 0.5,
     }
+    assert RedisOnlineStore(config, NOWHERE)._client.connection_pool.connection_class is redis.SSLConnection
     assert RedisOnlineStoreConfig().address.host_port == "localhost:6379"
     assert RedisOnlineStoreConfig.model_validate({"connection_string": "[::1]:7000"}).address.host == "::1"

@@ -130,7 +130,7 @@ def test_a_full_disk_is_an_error_and_leaves_what_was_there(
 
     monkeypatch.setattr(sqlite_pool.SqlitePool, "_open", small)
     store.close()
-    with pytest.raises(StoreUnavailableError, match=r"online\.db cannot be used: database or disk is full"):
+    with pytest.raises(StoreUnavailableError, match=r"online\.db cannot be used: the disk is full"):
         store.put_many("t", (encoded([(b"a", 2, i, b"x" * 4000), (b"k%d" % i, 1, 0, b"x" * 4000)]) for i in range(99)))
     assert read_rows(store, "t", [b"a", b"k0"]) == [(1, 0, b"old"), None]
     store.delete("t", [b"a"])
@@ -196,10 +196,86 @@ def test_a_file_that_cannot_be_written_can_still_be_read(store: SqliteOnlineStor
         return connection
 
     reader._pool._open = read_only  # type: ignore[method-assign]
-    with pytest.raises(StoreUnavailableError, match=r"online\.db cannot be used: attempt to write a readonly database"):
+    with pytest.raises(StoreUnavailableError, match=r"online\.db cannot be written: it is read-only"):
         reader.put_many("t", [encoded([(b"k", 2, 0, b"y")])])
     assert read_rows(reader, "t", [b"k"]) == [(1, 0, b"x")]
     reader.close()
+
+
+@pytest.mark.parametrize("log", [(), ("online.db-wal",)])
+def test_a_file_beside_which_nothing_can_be_made_can_still_be_read(
+    store: SqliteOnlineStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: tuple[str, ...]
+) -> None:
+    store.setup(["t"])
+    store.put_many("t", [encoded([(b"k", 1, 0, b"x")])])
+    identity = store.identity("t")
+    store.close()
+    for name in log:
+        (tmp_path / name).touch()
+    # Permissions do not bind every user that runs tests.
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "access", lambda path, mode: False)
+        assert read_rows(store, "t", [b"k", b"l"]) == [(1, 0, b"x"), None]
+        assert store.identity("t") == identity
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["online.db", *log]
+        with pytest.raises(StoreUnavailableError, match=r"online\.db cannot be written: it is read-only"):
+            store.put_many("t", [encoded([(b"k", 2, 0, b"y")])])
+        assert store._pool._idle == []
+    store.put_many("t", [encoded([(b"k", 2, 0, b"y")])])
+    assert read_rows(store, "t", [b"k"]) == [(2, 0, b"y")]
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_a_deleted_file_has_no_identity_and_is_not_made_by_asking(
+    store: SqliteOnlineStore, tmp_path: Path, closed: bool
+) -> None:
+    store.setup(["t"])
+    store.put_many("t", [encoded([(b"k", 1, 0, b"x")])])
+    first = store.identity("t")
+    if closed:
+        store.close()
+    (tmp_path / "online.db").unlink()
+    assert store.identity("t") == ""
+    assert not (tmp_path / "online.db").exists()
+    store.setup(["t"])
+    store.put_many("t", [encoded([(b"l", 1, 0, b"y")])])
+    other = SqliteOnlineStore(CONFIG, tmp_path)
+    for reader in (store, other):
+        assert read_rows(reader, "t", [b"k", b"l"]) == [None, (1, 0, b"y")]
+        assert reader.identity("t") not in ("", first)
+    other.close()
+
+
+def test_a_file_that_is_exchanged_is_noticed(store: SqliteOnlineStore, tmp_path: Path) -> None:
+    store.setup(["t"])
+    other = SqliteOnlineStore(SqliteOnlineStoreConfig(path="other.db"), tmp_path)
+    other.put_many("t", [encoded([(b"k", 1, 0, b"other")])])
+    identity = other.identity("t")
+    other.close()
+    for beside in ("online.db-wal", "online.db-shm"):
+        (tmp_path / beside).unlink()
+    os.replace(tmp_path / "other.db", tmp_path / "online.db")
+    assert store.identity("t") == identity
+    assert read_rows(store, "t", [b"k"]) == [(1, 0, b"other")]
+    store.put_many("t", [encoded([(b"l", 1, 0, b"new")])])
+    store.close()
+    assert read_rows(store, "t", [b"k", b"l"]) == [(1, 0, b"other"), (1, 0, b"new")]
+
+
+def test_a_table_that_was_removed_by_hand_gets_another_identity(store: SqliteOnlineStore, tmp_path: Path) -> None:
+    store.setup(["t"])
+    first = store.identity("t")
+    other = sqlite3.connect(tmp_path / "online.db", isolation_level=None)
+    other.execute("DROP TABLE rows_t")
+    assert store.identity("t") == ""
+    store.setup(["t"])
+    second = store.identity("t")
+    assert second not in ("", first)
+    other.execute("DROP TABLE feast_assets_tables")
+    other.close()
+    assert store.identity("t") == ""
+    store.setup(["t"])
+    assert store.identity("t") not in ("", first, second)
 
 
 def test_a_writer_that_waits_too_long_says_so(
