@@ -300,7 +300,10 @@ def test_a_directory_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("nested", ["", "import helper"])
 def test_a_file_that_loads_the_repository_while_it_is_imported_is_refused_by_name(tmp_path: Path, nested: str) -> None:
-    again = f"from pathlib import Path\nfrom feast_assets.repository import load_repository\nload_repository(Path({str(tmp_path)!r}))\n"
+    again = (
+        "from pathlib import Path\nfrom feast_assets.repository import load_repository\n"
+        f"load_repository(Path({str(tmp_path)!r}))\n"
+    )
     write(tmp_path, **({"a": nested, "helper": again} if nested else {"helper": again}))
     with pytest.raises(
         RepositoryError, match=r"^helper\.py:3 applies the feature repository, or reads .*importing this"

@@ -234,11 +234,9 @@ def test_a_notebook_reads_its_own_views_in_another_session(repository: Path, mon
 
 
 def test_views_of_modules_are_remembered_without_a_warning(repository: Path) -> None:
-    (view,) = FeatureStore(repository).plan_repository().declared[:1]
     views = [v for v in FeatureStore(repository).plan_repository().declared if isinstance(v, OnDemandFeatureView)]
+    functions = UserFunctions(repository)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        functions = UserFunctions(repository)
         functions.remember(views)
     assert functions.of(views[0])({"x": [1]}) == {"y": [2]}
-    assert view is not None

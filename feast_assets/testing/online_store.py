@@ -275,24 +275,8 @@ class OnlineStoreConformance:
         assert read_rows(store, "t", [b"k1"]) == [(1, 0, b"new")]
 
     def test_table_names_never_mix(self, store: OnlineStore) -> None:
-        names = [
-            "a",
-            "A",
-            "a:",
-            "a:1",
-            "ab",
-            "a*",
-            "a?",
-            "a[b]",
-            "a\\",
-            'a"b',
-            "a'b",
-            "a;--",
-            "a b",
-            "a%",
-            "a-b",
-            "a\n",
-        ]
+        names = ["a", "A", "a:", "a:1", "ab", "a*", "a?", "a[b]"]
+        names += ["a\\", 'a"b', "a'b", "a;--", "a b", "a%", "a-b", "a\n"]
         names += ["ä", "sqlite_x", "1", "", "rows_a", "select", "%41%", "x" * 120]
         store.setup(names)
         for number, name in enumerate(names):

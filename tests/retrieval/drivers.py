@@ -188,7 +188,7 @@ class Project:
             np.zeros(len(rows), np.int64),
             payloads,
         )
-        self.online.put_many(f"{PROJECT}.{view.name}", [encoded])
+        self.online.put_many(view.online_table(PROJECT), [encoded])
 
     def write(self, view: FeatureView, rows: Sequence[Mapping[str, Any]]) -> None:
         """Makes the view's source hold just these rows."""
