@@ -213,7 +213,7 @@ class OfflineStore(ABC):
     def state(self, history: History) -> frozenset[str]:
         """Returns texts that identify what the sources are stored in, such as files with their sizes and times.
 
-        Cheap: no data are read. What is missing later was changed or removed in between; what is new was added. Empty where
-        a store cannot tell, or a source is not there.
+        Cheap: no data are read. What is missing later was changed or removed in between; what is new was added. Empty
+        where a store cannot tell, or a source is not there.
         """
         return frozenset()

@@ -184,7 +184,7 @@ class TestReplace:
         assert names == ["window_20240101T000000.000000_20240201T000000.000000.parquet"]
         store.replace(source("kept"), wanted, [ALWAYS], store.scan(wanted, ALWAYS))
         names = [p.name for p in (tmp_path / "kept").glob("*.parquet")]
-        assert names == ["window_00010101T000000.000000_99991231T000000.000000.parquet"]
+        assert names == ["window_00010101T000000.000000_99991231T235959.999999.parquet"]
 
     def test_a_window_inside_another_grid_takes_only_its_own_rows_away(self, store, tmp_path):
         first, second = self.rows(store, tmp_path, 1.0), self.rows(store, tmp_path, 2.0)
