@@ -95,23 +95,30 @@ def _empty(entry: LedgerEntry) -> bool:
 
 
 def _under(standing: Sequence[LedgerEntry], windows: Sequence[Window]) -> Iterator[list[LedgerEntry]]:
-    """Yields for each window, in order of time, the entries that it overlaps; neither windows nor entries overlap."""
+    """Yields for each window, in order of time, the entries that it overlaps."""
+    for first, last in _overlapped([e.window for e in standing], windows):
+        yield list(standing[first:last])
+
+
+def _overlapped(standing: Sequence[Window], windows: Sequence[Window]) -> Iterator[tuple[int, int]]:
+    """Yields for each window the slice of the standing ones that it overlaps; both are in order and free of overlaps."""
     first = 0
     for window in windows:
-        while first < len(standing) and standing[first].window.end <= window.start:
+        while first < len(standing) and standing[first].end <= window.start:
             first += 1
         last = first
-        while last < len(standing) and standing[last].window.start < window.end:
+        while last < len(standing) and standing[last].start < window.end:
             last += 1
-        yield list(standing[first:last])
+        yield first, last
 
 
 def _without(entries: Sequence[LedgerEntry], windows: Sequence[Window]) -> list[LedgerEntry]:
     """Returns what of some entries lies outside all windows."""
+    entries, windows = sorted(entries, key=lambda e: e.window), sorted(windows)
     kept = []
-    for entry in entries:
+    for entry, (first, last) in zip(entries, _overlapped(windows, [e.window for e in entries]), strict=True):
         edges: list[datetime] = [entry.window.start]
-        for window in sorted(w for w in windows if overlap(w, entry.window)):
+        for window in windows[first:last]:
             edges += [window.start, window.end]
         edges.append(entry.window.end)
         kept += [
