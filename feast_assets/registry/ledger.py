@@ -101,7 +101,7 @@ def _under(standing: Sequence[LedgerEntry], windows: Sequence[Window]) -> Iterat
 
 
 def _overlapped(standing: Sequence[Window], windows: Sequence[Window]) -> Iterator[tuple[int, int]]:
-    """Yields for each window the slice of the standing ones that it overlaps; both are in order and free of overlaps."""
+    """Yields for each window the slice of the standing ones that it overlaps; both are in order, without overlaps."""
     first = 0
     for window in windows:
         while first < len(standing) and standing[first].end <= window.start:
