@@ -18,7 +18,7 @@ Names that end in ``Exception`` are Feast's own, kept because users catch them.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
@@ -87,6 +87,19 @@ class NotSupportedError(FeastAssetsError, NotImplementedError):
 
 class TransformationError(FeastAssetsError, ValueError):
     """A user's transformation failed, or returned something else than its schema says."""
+
+
+class MaterializationError(FeastAssetsError, RuntimeError):
+    """Several views could not be materialized; the others were.
+
+    Attributes:
+        failed: the error of each view by its name.
+    """
+
+    def __init__(self, failed: Mapping[str, FeastAssetsError]):
+        self.failed = dict(failed)
+        told = " ".join(f"[{name}] {error}" for name, error in self.failed.items())
+        super().__init__(f"{len(self.failed)} feature views could not be materialized: {told}")
 
 
 class ConcurrentApplyError(FeastAssetsError, RuntimeError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,7 +20,15 @@ from feast_assets.definitions.label_view import LabelView
 from feast_assets.definitions.partitions import Window
 from feast_assets.definitions.saved_dataset import SavedDataset, SavedDatasetStorage
 from feast_assets.definitions.spec import as_utc
-from feast_assets.errors import ConfigError, InputError, NotSupportedError, UnknownRowSchemaError
+from feast_assets.errors import (
+    ConfigError,
+    FeastAssetsError,
+    InputError,
+    MaterializationError,
+    NotSupportedError,
+    StoreUnavailableError,
+    UnknownRowSchemaError,
+)
 from feast_assets.registry.cache import SnapshotCache
 from feast_assets.user_functions import UserFunctions
 
@@ -407,6 +415,8 @@ class FeatureStore(Catalog):
 
         Raises:
             InputError: the start is after the end, or a view cannot be materialized.
+            SourceError: a view's source cannot be read; the other views were materialized.
+            MaterializationError: several views failed; the others were materialized.
         """
         _refuse_async(run_async)
         start, end = _moment("start_date", start_date), _moment("end_date", end_date)
@@ -414,10 +424,10 @@ class FeatureStore(Catalog):
             start, end = _EPOCH, datetime.now(UTC)
         if start > end:
             raise InputError(f"start_date {start.isoformat()} is after end_date {end.isoformat()}; exchange them.")
-        return [
-            self._materialization(view, progress, run_id).run_between(start, end)
-            for view in self._views_to_materialize(feature_views)
-        ]
+        return _each(
+            self._views_to_materialize(feature_views),
+            lambda view: self._materialization(view, progress, run_id).run_between(start, end),
+        )
 
     def materialize_incremental(
         self,
@@ -442,10 +452,10 @@ class FeatureStore(Catalog):
         """
         _refuse_async(run_async)
         end = _moment("end_date", end_date)
-        return [
-            self._materialization(view, progress, run_id).run_stale(end)
-            for view in self._views_to_materialize(feature_views)
-        ]
+        return _each(
+            self._views_to_materialize(feature_views),
+            lambda view: self._materialization(view, progress, run_id).run_stale(end),
+        )
 
     def materialize_windows(
         self,
@@ -472,10 +482,18 @@ class FeatureStore(Catalog):
 
     def _views_to_materialize(self, names: Sequence[str] | None) -> list[FeatureView]:
         snapshot = self._cache.fresh()
+        if snapshot.revision == 0:
+            raise InputError(f"Project {self.project!r} has not been applied yet; run `feast-assets apply` first.")
         if names is None:
             return [v for v in snapshot.feature_views if v.enabled and (v.materializable or _keeps_result(v))]
         if isinstance(names, str):
             raise InputError(f"feature_views must be a list of names, such as [{names!r}].")
+        on_demand = {v.name for v in snapshot.on_demand_feature_views}
+        for name in names:
+            if name in on_demand:
+                raise InputError(
+                    f"{name!r} is an on-demand feature view: it is computed when it is read, never materialized."
+                )
         chosen = [snapshot.feature_view(n) for n in names]
         for view in chosen:
             if isinstance(view, LabelView):
@@ -603,6 +621,26 @@ class FeatureStore(Catalog):
         from feast_assets.compute.writes import Write
 
         return Write(self.project, lambda: self.offline_store, lambda: self.online_store, what)
+
+
+def _each(
+    views: Sequence[FeatureView], run: Callable[[FeatureView], MaterializationResult]
+) -> list[MaterializationResult]:
+    """Runs every view, and only then raises what failed; a store that cannot be reached ends it at once."""
+    results: list[MaterializationResult] = []
+    failed: dict[str, FeastAssetsError] = {}
+    for view in views:
+        try:
+            results.append(run(view))
+        except StoreUnavailableError:
+            raise
+        except FeastAssetsError as error:
+            failed[view.name] = error
+    if len(failed) > 1:
+        raise MaterializationError(failed)
+    for only in failed.values():
+        raise only
+    return results
 
 
 class _Closing:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice, pairwise
@@ -32,7 +32,7 @@ from feast_assets.definitions.batch_feature_view import BatchFeatureView
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.partitions import Window
 from feast_assets.definitions.spec import content_hash, to_micros
-from feast_assets.errors import InputError
+from feast_assets.errors import InputError, SourceError
 from feast_assets.offline_stores.base import (
     ALWAYS,
     EVENT_TIMESTAMP,
@@ -43,7 +43,7 @@ from feast_assets.offline_stores.base import (
     history_of,
 )
 from feast_assets.online_stores.base import EncodedRows, OnlineStore, PutResult
-from feast_assets.registry.base import LedgerEntry, Registry, WindowContent
+from feast_assets.registry.base import Claim, LedgerEntry, Registry, WindowContent
 from feast_assets.registry.ledger import overlap
 
 if TYPE_CHECKING:
@@ -119,7 +119,19 @@ class Materialization:
             # What is already there beyond the end stays; the last window is compared as it was recorded.
             windows[-1] = whole_if_known(self.view.partitions, windows[-1], ledger)
             seen = self._statistics(windows)
+        self._refuse_vanished(seen, ledger)
         return self._run(stale(seen, ledger, self._hash), ledger, covered=seen)
+
+    def _refuse_vanished(self, seen: Sequence[WindowStatistics], ledger: Mapping[Window, LedgerEntry]) -> None:
+        """Raises SourceError where a source that had rows has no files any more: more likely lost than emptied."""
+        if any(s.rows for s in seen) or not any(e.rows for e in ledger.values()):
+            return
+        if not self.offline_store.state(self._input):
+            names = ", ".join(repr(s.name) for s in self._input.sources)
+            raise SourceError(
+                f"Feature view {self.view.name!r}: its source {names} is gone, though rows of it were materialized. "
+                "Bring it back; if it is meant to be empty, materialize the windows by their dates."
+            )
 
     def _statistics(self, windows: Sequence[Window]) -> list[WindowStatistics]:
         return self.offline_store.statistics(self._input, windows) if windows else []
@@ -182,28 +194,16 @@ class Materialization:
         claim = self.registry.claim(
             self.view.name, [WindowContent(s.window, s.fingerprint, self._hash) for s in group], run_id=self.run_id
         )
-        if isinstance(self.view, BatchFeatureView) and self.view.keeps_result:
-            group = self._keep_result(self.view, group, whole)
-        entities, put = self._fill_online(group, claim.versions, whole)
-        if state <= self.offline_store.state(self._input):
-            self.registry.settle(
-                claim,
-                [
-                    LedgerEntry(
-                        view=self.view.name,
-                        window=s.window,
-                        fingerprint=s.fingerprint,
-                        version=version,
-                        definition_hash=self._hash,
-                        rows=s.rows,
-                        written=int(count),
-                        at=datetime.now(UTC),
-                        run_id=self.run_id,
-                    )
-                    for s, version, count in zip(group, claim.versions, entities, strict=True)
-                ],
-            )
-        else:
+        try:
+            if isinstance(self.view, BatchFeatureView) and self.view.keeps_result:
+                group = self._keep_result(self.view, group, whole)
+            entities, put = self._fill_online(group, claim.versions, whole)
+        except Exception:
+            self._settle(claim, group, [0] * len(group), sure=False)
+            raise
+        sure = state <= self.offline_store.state(self._input)
+        self._settle(claim, group, entities, sure=sure)
+        if not sure:
             # What was read may be neither the content of before nor that of after; the next run looks again.
             warnings.warn(
                 f"The source of feature view {self.view.name!r} was changed while it was read; "
@@ -214,6 +214,27 @@ class Materialization:
             WindowResult(s.window, s.rows, int(count), s.newest_event, s.fingerprint, version)
             for s, version, count in zip(group, claim.versions, entities, strict=True)
         ], put
+
+    def _settle(self, claim: Claim, group: Sequence[WindowStatistics], written: Iterable[int], *, sure: bool) -> None:
+        """Says in the ledger that windows are written; or, where it is not sure what was written, that they are not."""
+        self.registry.settle(
+            claim,
+            [
+                LedgerEntry(
+                    view=self.view.name,
+                    window=s.window,
+                    fingerprint=s.fingerprint,
+                    version=version,
+                    definition_hash=self._hash,
+                    rows=s.rows,
+                    written=int(count),
+                    at=datetime.now(UTC),
+                    run_id=self.run_id,
+                    settled=sure,
+                )
+                for s, version, count in zip(group, claim.versions, written, strict=True)
+            ],
+        )
 
     def _keep_result(
         self, view: BatchFeatureView, group: list[WindowStatistics], whole: Window

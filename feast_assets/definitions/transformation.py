@@ -90,16 +90,20 @@ class Transformation(Spec):
         self.owner = owner
 
     def code(self) -> str:
-        """Returns what decides whether two functions do the same: their code without comments, layout and
-        decorators."""
-        try:
-            tree = ast.parse(textwrap.dedent(self.udf_string))
-        except SyntaxError:
-            return self.udf_string
-        for node in ast.walk(tree):
-            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-                node.decorator_list = []
-        return ast.dump(tree)
+        """Returns what decides whether two functions do the same; see `code_of`."""
+        return code_of(self.udf_string)
+
+
+def code_of(text: str) -> str:
+    """Returns the code of a function's source text, without comments, layout and decorators."""
+    try:
+        tree = ast.parse(textwrap.dedent(text))
+    except SyntaxError:
+        return text
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            node.decorator_list = []
+    return ast.dump(tree)
 
 
 def source_text(function: Callable[..., Any]) -> str:

@@ -134,6 +134,11 @@ class DuckDBOfflineStore(OfflineStore):
         with self._engine.cursor() as cursor:
             replace_windows(cursor, source, self._root, history, windows, rows)
 
+    def state(self, history: History) -> frozenset[str]:
+        from feast_assets.offline_stores.source_files import stored_state
+
+        return frozenset(text for source in history.sources for text in stored_state(source, self._root))
+
     def _rows(self, cursor: duckdb.DuckDBPyConnection, history: History, bounds: Bounds) -> Rows:
         from feast_assets.offline_stores.duckdb_files import open_source
         from feast_assets.offline_stores.duckdb_rows import declared_types, rows_of

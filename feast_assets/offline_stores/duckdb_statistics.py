@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import duckdb
 
 _FOREVER = 2**63 - 1
+_NESTED = frozenset(("list", "array", "struct", "map", "union", "variant"))
 
 
 @dataclass(slots=True)
@@ -62,7 +63,7 @@ def summarize(
         return []
     name = f"edges_{uuid.uuid4().hex}"
     cursor.register(name, pa.table({"edge": pa.array(edges, pa.int64())}))
-    hashes = f"SELECT t, c, hash({', '.join(hashed)}) AS h FROM ({sql})"
+    hashes = f"SELECT t, c, hash({', '.join(_hashable(cursor, sql, hashed))}) AS h FROM ({sql})"
     cells = (
         "SELECT edge, count(*) AS n, min(t) AS oldest, max(t) AS newest, max(c) AS created, "
         f"CAST(sum(h) AS VARCHAR) AS total, bit_xor(h) AS mix "
@@ -83,6 +84,21 @@ def summarize(
                 summary.add(found[edge])
         summaries.append(summary)
     return summaries
+
+
+def _hashable(cursor: duckdb.DuckDBPyConnection, sql: str, hashed: Sequence[str]) -> list[str]:
+    """Returns expressions whose hashes tell values apart.
+
+    DuckDB's hash of nested values does not: an empty list hashes as null does, and nesting does not count. Their JSON
+    text does.
+    """
+    if not hashed:
+        return ["1"]
+    types = cursor.sql(f"SELECT {', '.join(hashed)} FROM ({sql}) LIMIT 0").types
+    return [
+        f"CAST(to_json({expression}) AS VARCHAR)" if str(kind.id) in _NESTED else expression
+        for expression, kind in zip(hashed, types, strict=True)
+    ]
 
 
 def summarize_input(cursor: duckdb.DuckDBPyConnection, table: SourceTable, bounds: Sequence[Bounds]) -> list[Summary]:

@@ -161,3 +161,19 @@ def writable_files(source: DataSource, root: Path) -> SourceFiles:
     if files.shape == "uri":
         raise NotSupportedError(f"{files.what}: writing is supported to local files only.")
     return files
+
+
+def stored_state(source: DataSource, root: Path) -> list[str]:
+    """Returns a text for each file of a source, which another file in its place would not have.
+
+    Of a Delta table the files are those of its log, which is only ever added to.
+    """
+    try:
+        files = find_files(source, root)
+        paths = files.paths
+        if files.format == "delta":
+            paths = tuple(glob.glob(os.path.join(glob.escape(files.path), "_delta_log", "*.json")))
+        found = [(path, os.stat(path)) for path in paths]
+    except (SourceError, NotSupportedError, OSError):
+        return []
+    return [f"{path}:{s.st_size}:{s.st_mtime_ns}:{s.st_ino}" for path, s in found]

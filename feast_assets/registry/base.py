@@ -157,7 +157,8 @@ class Registry(ABC):
         """Says, in one transaction, that claimed windows are in the store.
 
         Where another run has claimed the window since, nobody knows whose rows the store has: unless it wrote the same
-        content, the window stays unsettled, and is run again.
+        content, the window stays unsettled, and is run again. The same holds of entries that are handed in unsettled,
+        by a run that does not know what it wrote.
         """
 
     @abstractmethod

@@ -12,6 +12,7 @@ from typing import Any
 from feast_assets.definitions.base import Definition
 from feast_assets.definitions.entity import DUMMY_ENTITY_NAME
 from feast_assets.definitions.spec import from_micros
+from feast_assets.definitions.transformation import code_of
 from feast_assets.registry.base import Changes
 from feast_assets.registry.snapshot import RegistrySnapshot
 
@@ -120,7 +121,8 @@ def property_diffs(old: Definition, new: Definition) -> tuple[PropertyDiff, ...]
         if path.endswith(_ORDER) and (one is _MISSING or other is _MISSING or sorted(one) != sorted(other)):
             continue  # what was added or removed has its own line
         if path.endswith("udf_string") and one is not _MISSING and other is not _MISSING:
-            diffs.append(PropertyDiff(path.removesuffix(".udf_string"), "code changed", "code changed"))
+            if code_of(one) != code_of(other):
+                diffs.append(PropertyDiff(path.removesuffix(".udf_string"), "code changed", "code changed"))
         else:
             diffs.append(PropertyDiff(path, _text(one), _text(other)))
     return tuple(sorted(diffs, key=lambda d: d.property))

@@ -74,7 +74,7 @@ def settled(standing: Sequence[LedgerEntry], entries: Sequence[LedgerEntry], own
         for other in under:
             if entry.window in own:
                 removed[other.window], added[entry.window] = other, entry
-            elif not _same(other, entry):
+            elif not (entry.settled and _same(other, entry)):
                 version = max(other.version, entry.version, added.get(other.window, other).version)
                 removed[other.window] = other
                 added[other.window] = replace(other, settled=False, version=version)

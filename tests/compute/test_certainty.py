@@ -3,16 +3,36 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from small_project import DRIVER, START, SmallProject, hours, row
 
-from feast_assets import BatchFeatureView, Entity, Field, FileSource, Int64, Partitions, PushSource, String
+from feast_assets import (
+    Array,
+    BatchFeatureView,
+    Entity,
+    Field,
+    FileSource,
+    Int64,
+    Partitions,
+    PushSource,
+    String,
+    on_demand_feature_view,
+)
 from feast_assets.definitions.partitions import Window
-from feast_assets.errors import ConcurrentApplyError, InputError, NotAppliedError, NotSupportedError
+from feast_assets.errors import (
+    ConcurrentApplyError,
+    InputError,
+    MaterializationError,
+    NotAppliedError,
+    NotSupportedError,
+    SourceError,
+)
 
 DAY = timedelta(days=1)
 END = START + 4 * DAY
@@ -123,8 +143,6 @@ def test_another_time_column_starts_anew(project):
     source = FileSource(name="stats_file", path="more.parquet", timestamp_field="ts")
     later, earlier = ({**r, "other": r["ts"] - timedelta(hours=h)} for r, h in zip(rows, (1, 40), strict=True))
     table = pa.Table.from_pylist([later, earlier])
-    import pyarrow.parquet as pq
-
     pq.write_table(table, project.root / "more.parquet")
     project.apply(source=source)
     project.store.materialize_incremental(END)
@@ -335,3 +353,88 @@ def test_a_view_says_what_of_it_is_materialized(project):
     view = project.store.get_feature_view("stats")
     assert view.materialization_intervals == [(START, START + DAY)]
     assert view.most_recent_end_time == START + DAY
+
+
+def test_a_source_that_changes_while_it_is_read_is_read_again(project):
+    folder = project.root / "parts"
+    folder.mkdir()
+    for driver in (1, 2):
+        project.write([row(driver, 11, driver * 10)])
+        project.path.rename(folder / f"{driver}.parquet")
+    project.apply(source=FileSource(name="stats_file", path="parts", timestamp_field="ts"))
+    latest = project.store.offline_store.latest
+
+    def while_compacting(history, window):
+        (folder / "2.parquet").rename(project.root / "aside")
+        read = latest(history, window).read_all()
+        (project.root / "aside").rename(folder / "2.parquet")
+        os.utime(folder / "2.parquet")
+        return read.to_reader()
+
+    project.store.offline_store.latest = while_compacting
+    with pytest.warns(UserWarning, match="was changed while it was read"):
+        project.store.materialize_incremental(END)
+    project.store.offline_store.latest = latest
+    project.store.materialize_incremental(END)
+    assert project.trips([1, 2]) == [10, 20]
+    assert project.store.materialize_incremental(END)[0].windows == ()
+
+
+def test_a_source_that_vanishes_is_no_empty_source(project):
+    folder = project.root / "parts"
+    folder.mkdir()
+    project.write([row(1, 11, 10)])
+    project.path.rename(folder / "1.parquet")
+    project.apply(source=FileSource(name="stats_file", path="parts", timestamp_field="ts"))
+    project.store.materialize_incremental(END)
+    ledger = project.store.registry.ledger("stats")
+    folder.rename(project.root / "unmounted")
+    with pytest.raises(SourceError, match="is gone, though rows of it were materialized"):
+        project.store.materialize_incremental(END)
+    assert project.store.registry.ledger("stats") == ledger
+
+
+def test_one_bad_source_does_not_stop_the_others(project):
+    project.write([row(1, 11, 10)])
+    project.apply()
+    bad = FileSource(name="bad", path="bad.parquet", timestamp_field="ts")
+    (project.root / "bad.parquet").write_bytes(project.path.read_bytes())
+    project.store.apply([DRIVER, project.view(name="aaa", source=bad), project.view(name="bbb", source=bad)])
+    (project.root / "bad.parquet").write_bytes(b"")
+    with pytest.raises(MaterializationError, match=r"\[aaa\].*bad.*\[bbb\]"):
+        project.store.materialize_incremental(END)
+    assert project.trips([1]) == [10]
+
+
+def test_what_cannot_be_materialized_says_why(project):
+    with pytest.raises(InputError, match="has not been applied yet"):
+        project.store.materialize_incremental(END)
+    project.write([row(1, 11, 10)])
+    project.apply()
+
+    @on_demand_feature_view(name="od", sources=[project.view()], schema=[Field(name="t2", dtype=Int64)], mode="python")
+    def od(inputs):
+        return {"t2": inputs["trips"]}
+
+    project.store.apply([DRIVER, project.view(), od])
+    with pytest.raises(InputError, match="'od' is an on-demand feature view"):
+        project.store.materialize_incremental(END, ["od"])
+
+
+def test_nested_values_that_change_are_materialized(project):
+    """DuckDB hashes some nested values alike."""
+    schema = pa.schema(
+        [
+            ("driver_id", pa.int64()),
+            ("a", pa.list_(pa.int64())),
+            ("b", pa.list_(pa.int64())),
+            ("ts", pa.timestamp("us")),
+        ]
+    )
+    fields = [Field(name="driver_id", dtype=Int64), *(Field(name=n, dtype=Array(Int64)) for n in "ab")]
+    for a, b in (([1, 2], [3]), ([1], [2, 3]), ([], [0]), (None, [0]), (None, [0, 0])):
+        table = pa.Table.from_pylist([{"driver_id": 1, "a": a, "b": b, "ts": hours(11).replace(tzinfo=None)}], schema)
+        pq.write_table(table, project.path)
+        project.apply(schema=fields)
+        project.store.materialize_incremental(END)
+        assert project.online("a", "b", drivers=[1]) == {"a": [a], "b": [b]}
