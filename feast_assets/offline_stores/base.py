@@ -47,6 +47,8 @@ class History:
         created_timestamp_column: "" where there is none.
         transformation: computes the rows from the sources; None where the source holds them.
         lookback: how much event time before a window the transformation needs.
+        declared: names of all features of the view, also where only some are wanted; rows with equal times are told
+            apart by these. Empty: ``features``.
     """
 
     view: str
@@ -57,11 +59,13 @@ class History:
     created_timestamp_column: str = ""
     transformation: Transformation | None = None
     lookback: timedelta = timedelta(0)
+    declared: tuple[str, ...] = ()
 
     def with_features(self, names: Sequence[str]) -> History:
         """Returns the same history with only these features, in this order."""
         by_name = {f.name: f for f in self.features}
-        return replace(self, features=tuple(by_name[n] for n in names))
+        declared = self.declared or tuple(by_name)
+        return replace(self, features=tuple(by_name[n] for n in names), declared=declared)
 
 
 def history_of(view: FeatureView) -> History:
@@ -99,6 +103,7 @@ def _history(
         created_timestamp_column=described_by.created_timestamp_column,
         transformation=transformation,
         lookback=lookback,
+        declared=tuple(f.name for f in view.features),
     )
 
 

@@ -69,8 +69,9 @@ class Rows:
         history: whose rows.
         table: where they are read from.
         sql: columns k0.., f0.., t, and c; without rows whose key or event time is null.
-        with_content: the same and ``x``, a struct of all columns of the source. It decides between rows that tie in
-            everything else, by what the rows are and not by which of their columns somebody asked for.
+        with_content: the same and ``x``, a struct of all features of the view. It decides between rows that tie in
+            everything else, by what the rows are and not by which of their columns somebody asked for. Columns that the
+            view does not have do not count: fingerprints do not cover them.
     """
 
     history: History
@@ -135,7 +136,9 @@ def rows_of(cursor: duckdb.DuckDBPyConnection, history: History, table: SourceTa
         selected += [f"{created} AS c"]
     except duckdb.Error as error:
         raise table.failure(error) from error
-    content = ", ".join(f"{quote(n)} := {quote(n)}" for n in sorted(table.schema.names))
+    declared = set(history.declared or [f.name for f in history.features])
+    names = sorted(declared.intersection(table.schema.names)) or table.schema.names[:1]
+    content = ", ".join(f"{quote(n)} := {quote(n)}" for n in names)
     condition = within(table, bounds)
     keep = " AND ".join(f"{name} IS NOT NULL" for name in ["t", *(f"k{i}" for i in range(len(history.join_keys)))])
 

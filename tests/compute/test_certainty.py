@@ -438,3 +438,19 @@ def test_nested_values_that_change_are_materialized(project):
         project.apply(schema=fields)
         project.store.materialize_incremental(END)
         assert project.online("a", "b", drivers=[1]) == {"a": [a], "b": [b]}
+
+
+def test_a_tie_is_decided_by_the_view_alone(project):
+    """A column that the view does not have must not flip the winner: nobody would see that it changed."""
+
+    def write(first, second):
+        rows = [{**row(1, 11, trips), "other": other} for trips, other in ((1, first), (2, second))]
+        pq.write_table(pa.Table.from_pylist(rows), project.path)
+
+    write("a", "b")
+    project.apply(schema=TRIPS)
+    project.store.materialize_incremental(END)
+    before = project.trips([1])
+    write("b", "a")
+    project.store.materialize_incremental(END)
+    assert project.trips([1]) == history(project) == before

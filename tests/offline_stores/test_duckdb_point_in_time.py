@@ -80,8 +80,8 @@ class View:
         self.history = History(name, (source,), keys, FEATURES, "at", "created" if created else "")
 
     def order(self, row):
-        """Event time, created time, then content: all columns by name, null last."""
-        content = tuple((row[n] is None, "" if row[n] is None else row[n]) for n in sorted(TYPES))
+        """Event time, created time, then content: the view's features by name, null last."""
+        content = tuple((row[n] is None, "" if row[n] is None else row[n]) for n in sorted(f.name for f in FEATURES))
         created = row["created"] if self.created else None
         return (row["at"], created is not None, created or DAY, content)
 
