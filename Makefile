@@ -25,7 +25,9 @@ $(INSTALLED): requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer found; name one: make install PYTHON=/path/to/python" >&2; exit 1; }
 	@echo "Installing the locked packages in $(VENV); the first time this takes a minute or two."
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock & pip=$$!; \
+		passed=0; while kill -0 $$pip 2>/dev/null; do sleep 1; passed=$$((passed + 1)); \
+		[ $$((passed % 15)) -ne 0 ] || echo "  still installing after $$passed seconds"; done; wait $$pip
 	$(BIN)/python -m pip install --quiet --no-deps -e .
 	@touch $@
 
@@ -49,7 +51,7 @@ demo: $(INSTALLED) $(DAGSTER_HOME)/dagster.yaml ## Run the example from raw data
 	@$(BIN)/python scripts/demo.py
 
 .PHONY: dev
-dev: $(INSTALLED) $(DAGSTER_HOME)/dagster.yaml stage ## Open the same project in Dagster's UI, at http://127.0.0.1:3000
+dev: $(INSTALLED) $(DAGSTER_HOME)/dagster.yaml stage ## Open the same project in Dagster's UI, http://127.0.0.1:3000 (PORT=3001 for another)
 	@$(BIN)/dagster dev -h 127.0.0.1 -p $(PORT) -w workspace.yaml
 
 .PHONY: test

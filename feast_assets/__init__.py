@@ -104,6 +104,39 @@ _PUBLIC = {
     ],
 }
 _MODULE_OF = {name: module for module, names in _PUBLIC.items() for name in names}
+_NOT_YET = frozenset(
+    (
+        "Aggregation",
+        "AthenaSource",
+        "BaseChunker",
+        "BaseEmbedder",
+        "BigQuerySource",
+        "ChrononSource",
+        "ChunkingConfig",
+        "DataFrameEngine",
+        "DocEmbedder",
+        "EmbeddingConfig",
+        "EmbeddingProvider",
+        "FeastDataFrame",
+        "FeastVectorStore",
+        "Feature",
+        "FeatureViewState",
+        "FilterTranslator",
+        "KafkaSource",
+        "KinesisSource",
+        "MultiModalEmbedder",
+        "OracleSource",
+        "RedshiftSource",
+        "SchemaTransformFn",
+        "SentenceTransformersEmbeddingProvider",
+        "SnowflakeSource",
+        "StreamFeatureView",
+        "TextChunker",
+        "copy_demo_notebooks",
+        "get_embedding_provider",
+    )
+)
+"""What Feast's package has and this one does not."""
 
 __all__ = sorted([*_MODULE_OF, "__version__"])
 
@@ -115,6 +148,8 @@ def __getattr__(name: str) -> Any:
         return version("feast-assets")
     module = _MODULE_OF.get(name)
     if module is None:
+        if name in _NOT_YET:
+            raise ImportError(f"{name} is in Feast, and not supported here yet.", name=__name__)
         raise AttributeError(f"module 'feast_assets' has no attribute {name!r}")
     value = getattr(importlib.import_module(module), name)
     globals()[name] = value

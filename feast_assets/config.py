@@ -109,7 +109,7 @@ class RepoConfig(BaseModel):
     def _only_local(cls, value: str) -> str:
         if value != "local":
             raise ValueError(
-                f"provider {value!r} is not supported; use local, and choose stores by online_store and offline_store"
+                f"{value!r} is not supported; use local, and choose stores by online_store and offline_store"
             )
         return value
 

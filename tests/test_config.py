@@ -148,7 +148,7 @@ def test_loading_loads_no_store(tmp_path: Path) -> None:
         ("project: _shop\nregistry: r.db", "project: Project name '_shop' is not valid"),
         ("project: my shop\nregistry: r.db", "'my shop' is not valid"),
         ("project: 7\nregistry: r.db", "project: "),
-        ("project: shop\nregistry: r.db\nprovider: gcp", "provider 'gcp' is not supported; use local"),
+        ("project: shop\nregistry: r.db\nprovider: gcp", "provider: 'gcp' is not supported; use local"),
         (f"{MINIMAL}batch_engine: spark.engine", "'batch_engine' is not supported"),
         (f"{MINIMAL}feature_server:\n  type: mcp", "'feature_server' is not supported"),
         (f"{MINIMAL}auth:\n  type: oidc", "auth type 'oidc' is not supported; use no_auth"),

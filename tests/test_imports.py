@@ -82,3 +82,11 @@ def test_type_checkers_see_every_public_name() -> None:
     source = Path(feast_assets.__file__).read_text(encoding="utf-8")
     seen = re.findall(r"^    from (\S+) import (\w+) as \2$", source, flags=re.MULTILINE)
     assert {name: module for module, name in seen} == feast_assets._MODULE_OF
+
+
+def test_what_only_feast_has_says_so_when_imported() -> None:
+    with pytest.raises(ImportError, match="KafkaSource is in Feast, and not supported here yet"):
+        from feast_assets import KafkaSource  # noqa: F401
+    with pytest.raises(ImportError, match="cannot import name 'KafkaSauce'"):
+        from feast_assets import KafkaSauce  # noqa: F401
+    assert not feast_assets._NOT_YET & set(feast_assets.__all__)

@@ -8,16 +8,44 @@ from typing import IO, Any
 
 import click
 
-from feast_assets.errors import FeastAssetsError
+from feast_assets.errors import FeastAssetsError, MaterializationError
+
+_FEAST_COMMANDS = frozenset(
+    (
+        "dbt",
+        "delete",
+        "demo-notebooks",
+        "endpoint",
+        "listen",
+        "mcp",
+        "mlflow",
+        "monitor",
+        "permissions",
+        "registry",
+        "serve",
+        "serve_lineage",
+        "serve_offline",
+        "serve_registry",
+        "serve_transformations",
+        "stream-feature-views",
+        "ui",
+        "validate",
+        "validation-references",
+    )
+)
 
 
 class CommandFailed(click.ClickException):
-    """What a `FeastAssetsError` becomes at the terminal: a line on standard error, exit code 1."""
+    """What a `FeastAssetsError` becomes at the terminal: a line on standard error, exit code 1.
+
+    Where several views failed, it is a line for each.
+    """
 
     exit_code = 1
 
     def show(self, file: IO[Any] | None = None) -> None:
-        click.echo(f"{click.style('Error:', fg='red', bold=True)} {self.message}", file=file, err=file is None)
+        for line in self.message.splitlines():
+            click.echo(f"{click.style('Error:', fg='red', bold=True)} {line}", file=file, err=file is None)
 
 
 class ErrorReportingGroup(click.Group):
@@ -29,7 +57,21 @@ class ErrorReportingGroup(click.Group):
         except FeastAssetsError as error:
             if logging.getLogger().isEnabledFor(logging.DEBUG):
                 click.echo(traceback.format_exc(), err=True)
-            raise CommandFailed(one_line(error)) from error
+            raise CommandFailed(_told(error)) from error
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] in _FEAST_COMMANDS and self.get_command(ctx, args[0]) is None:
+            raise CommandFailed(f"The command {args[0]!r} is in Feast, and not supported here yet.")
+        return super().resolve_command(ctx, args)
+
+
+def _told(error: FeastAssetsError) -> str:
+    if not isinstance(error, MaterializationError):
+        return one_line(error)
+    lines = [f"{name}: {one_line(each)}" for name, each in error.failed.items()]
+    return "\n".join([*lines, f"{len(lines)} feature views could not be materialized."])
 
 
 def one_line(error: FeastAssetsError) -> str:

@@ -25,7 +25,8 @@ _SECTIONS = ("registry", "online_store", "offline_store")
 def registry_dump(session: Session) -> None:
     """Prints everything that is registered as one JSON document.
 
-    Each object has "spec", its stored form, and "meta", when it was created and last updated (ISO 8601, UTC).
+    Each object has "spec", all that it says (types, durations and times as text), and "meta", when it was created
+    and last updated (ISO 8601, UTC).
 
     \b
     Example:
@@ -99,7 +100,11 @@ def masked(value: Any, key: str = "") -> Any:
 
 
 def _dumped(definition: Definition) -> dict[str, Any]:
+    from feast_assets.cli.readable import readable
     from feast_assets.types.json import iso_text
 
     moments = {n: getattr(definition, n) for n in ("created_timestamp", "last_updated_timestamp")}
-    return {"spec": definition.to_spec(), "meta": {n: iso_text(m) for n, m in moments.items() if m is not None}}
+    return {
+        "spec": readable(definition.to_spec(), whole=True),
+        "meta": {n: iso_text(m) for n, m in moments.items() if m is not None},
+    }

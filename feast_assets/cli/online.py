@@ -37,6 +37,7 @@ full_names_option = click.option(
 @features_option
 @click.option("-s", "--service", metavar="NAME", help="A feature service, in place of -f.")
 @full_names_option
+@click.option("--statuses", is_flag=True, help="Also print why a value is null: name -> one status per entity.")
 @pass_session
 def get_online_features(
     session: Session,
@@ -44,10 +45,13 @@ def get_online_features(
     features: tuple[str, ...],
     service: str | None,
     full_feature_names: bool,
+    statuses: bool,
 ) -> None:
     """Prints the newest values of entities' features as JSON: name -> one value per entity.
 
-    A value that is missing, or older than its view's ttl, is null. Timestamps are ISO 8601, UTC.
+    A value that is missing, or older than its view's ttl, is null; --statuses says which, and prints the values
+    under "values" and one of PRESENT, NULL_VALUE, NOT_FOUND and OUTSIDE_MAX_AGE for each under "statuses".
+    Timestamps are ISO 8601, UTC.
 
     \b
     Example:
@@ -65,7 +69,8 @@ def get_online_features(
     )
     from feast_assets.types.json import to_json_values
 
-    print_json({name: to_json_values(values) for name, values in response.to_dict().items()})
+    values = {name: to_json_values(column) for name, column in response.to_dict().items()}
+    print_json({"values": values, "statuses": response.statuses()} if statuses else values)
 
 
 def check_choice(features: tuple[str, ...], service: str | None) -> None:

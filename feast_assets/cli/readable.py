@@ -35,13 +35,16 @@ def readable_spec(spec: Spec) -> dict[str, Any]:
     return {k: v for k, v in data.items() if v not in (None, "", [], {})}
 
 
-def readable(stored: Any) -> Any:
+def readable(stored: Any, *, whole: bool = False) -> Any:
     """Returns a stored value (see `feast_assets.definitions.spec`) without tags.
 
-    Types are their text, durations as in ``1 day, 0:00:00``, times ISO 8601; attributes that are empty are left out.
+    Types are their text, durations as in ``1 day, 0:00:00``, times ISO 8601.
+
+    Args:
+        whole: whether attributes that are empty are kept; else they are left out.
     """
     if isinstance(stored, list):
-        return [readable(value) for value in stored]
+        return [readable(value, whole=whole) for value in stored]
     if not isinstance(stored, Mapping):
         return stored
     if len(stored) == 1:
@@ -58,7 +61,9 @@ def readable(stored: Any) -> Any:
         if tag == "$enum":
             return value.partition(".")[2]
         if tag == "$map":
-            return {k: readable(v) for k, v in value.items()}
+            return {k: readable(v, whole=whole) for k, v in value.items()}
+    if whole:
+        return {k: readable(v, whole=True) for k, v in stored.items()}
     if stored.get("kind") == "Field":
         # Fields are many; each says only what was said of it.
         stored = {k: v for k, v in stored.items() if v and k != "kind"}

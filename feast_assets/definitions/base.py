@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, ClassVar
 
 from feast_assets.definitions.spec import Spec
-from feast_assets.errors import DefinitionError
+from feast_assets.errors import DefinitionError, NotSupportedError
 
 _FORBIDDEN = re.compile(r"[@:\s]")
 
@@ -63,3 +63,13 @@ def check_tags(tags: Mapping[str, str] | None, what: str) -> dict[str, str]:
     if not isinstance(tags, Mapping) or not all(isinstance(k, str) and isinstance(v, str) for k, v in tags.items()):
         raise DefinitionError(f"{what}: tags must map text to text, got {tags!r}.")
     return dict(tags)
+
+
+def refuse_arguments(what: str, **given: Any) -> None:
+    """Raises NotSupportedError that names the arguments that were given, of those that Feast has and this lacks."""
+    used = [name for name, value in given.items() if value]
+    if used:
+        raise NotSupportedError(
+            f"{what}: {' and '.join(used)} {'are' if len(used) > 1 else 'is'} not supported yet; leave "
+            f"{'them' if len(used) > 1 else 'it'} out."
+        )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
+from feast_assets.definitions.base import refuse_arguments
 from feast_assets.definitions.data_source import DataSource
 from feast_assets.definitions.entity import Entity
 from feast_assets.definitions.feature_view import DAILY, FeatureView
@@ -85,10 +86,7 @@ class BatchFeatureView(FeatureView):
     ):
         what = f"BatchFeatureView {name!r}"
         self._init_meta(name, description, tags, owner)
-        if batch_engine or aggregations:
-            raise NotSupportedError(
-                f"{what}: batch_engine and aggregations are not supported; say it in the transformation."
-            )
+        refuse_arguments(what, batch_engine=batch_engine, aggregations=aggregations)
         if udf is not None and feature_transformation is not None:
             raise DefinitionError(f"{what}: give udf or feature_transformation, not both.")
         if udf is not None:

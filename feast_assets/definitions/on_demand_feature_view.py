@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from feast_assets.definitions.base import spec_of
+from feast_assets.definitions.base import refuse_arguments, spec_of
 from feast_assets.definitions.data_source import RequestSource
 from feast_assets.definitions.entity import Entity
 from feast_assets.definitions.feature_view import FeatureView
@@ -75,10 +75,13 @@ class OnDemandFeatureView(BaseFeatureView):
     ):
         what = f"OnDemandFeatureView {name!r}"
         self._init_meta(name, description, tags, owner)
-        if write_to_online_store or aggregations or input_schema or version != "latest":
-            raise NotSupportedError(
-                f"{what}: write_to_online_store, aggregations, input_schema and version are not supported."
-            )
+        refuse_arguments(
+            what,
+            write_to_online_store=write_to_online_store,
+            aggregations=aggregations,
+            input_schema=input_schema,
+            version=version != "latest",
+        )
         if (udf is None) == (feature_transformation is None):
             raise DefinitionError(f"{what}: give one of udf and feature_transformation.")
         self.feature_transformation = feature_transformation or Transformation(mode, udf, udf_string, name)  # type: ignore[arg-type]

@@ -40,6 +40,7 @@ __all__ = ["changes", "prepare"]
 
 EarliestOf = Callable[[FeatureView], "datetime | None"]
 
+_ENTITY_TIME = "event_timestamp"
 _D = TypeVar("_D", bound=Definition)
 _APPLICABLE = (Project, Entity, DataSource, BaseFeatureView, FeatureService, SavedDataset)
 
@@ -195,6 +196,7 @@ class _Preparation:
         what = f"{type(view).__name__} {view.name!r}"
         self._check_entities(view, what)
         self._prepare_sources(view)
+        _check_feature_names(view, what)
         if view.transformation is not None:
             self._complete_transformed(view, what)
         elif view.batch_source is not None:
@@ -331,6 +333,15 @@ class _Preparation:
 def _once(objects: Iterable[Definition]) -> list[Definition]:
     kept: dict[int, Definition] = {id(o): o for o in objects}
     return list(kept.values())
+
+
+def _check_feature_names(view: FeatureView, what: str) -> None:
+    if any(f.name == _ENTITY_TIME for f in view.features):
+        how = "in the transformation" if view.transformation is not None else "with the source's field_mapping"
+        raise DefinitionError(
+            f"{what}: a feature cannot be named {_ENTITY_TIME!r}, which is the time column of entity dataframes; leave "
+            f"it out of the schema, or give it another name {how}."
+        )
 
 
 def _conflict(one: Definition, other: Definition) -> str:

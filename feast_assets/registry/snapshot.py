@@ -151,9 +151,13 @@ class RegistrySnapshot:
         """
         found = self.get(FeatureView.object_type, name) or self.get(LabelView.object_type, name)
         if found is None:
-            raise FeatureViewNotFoundException(
-                name, self.project, self.names(FeatureView.object_type, LabelView.object_type)
-            )
+            error = self._not_found(FeatureView.object_type, name, FeatureView.object_type, LabelView.object_type)
+            if self.stored(OnDemandFeatureView.object_type, name) is not None:
+                error.args = (
+                    f"{name!r} is an on-demand feature view: it is computed when it is read, and holds no rows to "
+                    "materialize, write or count.",
+                )
+            raise error
         return cast(FeatureView, found)
 
     def on_demand_feature_view(self, name: str) -> OnDemandFeatureView:
@@ -174,7 +178,7 @@ class RegistrySnapshot:
             found = self.get(object_type, name)
             if found is not None:
                 return cast(BaseFeatureView, found)
-        raise FeatureViewNotFoundException(name, self.project, self.names(*VIEW_TYPES))
+        raise self._not_found(FeatureView.object_type, name, *VIEW_TYPES)
 
     def entity(self, name: str) -> Entity:
         """Returns an entity.
@@ -274,9 +278,19 @@ class RegistrySnapshot:
     def _required(self, object_type: str, name: str) -> Definition:
         found = self.get(object_type, name)
         if found is None:
-            known = [n for n in self.names(object_type) if n != DUMMY_ENTITY_NAME]
-            raise NOT_FOUND[object_type](name, self.project, known)
+            raise self._not_found(object_type, name, object_type)
         return found
+
+    def _not_found(self, object_type: str, name: str, *suggested: str) -> FeastObjectNotFoundException:
+        """Returns the error for a name; ``suggested`` are the object types that near names are taken from."""
+        known = [n for n in self.names(*suggested) if n != DUMMY_ENTITY_NAME]
+        error = NOT_FOUND[object_type](name, self.project, known)
+        if self.revision == 0:
+            error.args = (
+                f"There is no {error.kind} {name!r}: project {self.project!r} has not been applied yet; run "
+                "`feast-assets apply` first.",
+            )
+        return error
 
     def _all(self, object_type: str, _: type[_D]) -> list[_D]:
         return [cast(_D, copy_definition(o.definition())) for key, o in self._stored.items() if key[0] == object_type]

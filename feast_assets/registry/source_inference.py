@@ -39,8 +39,8 @@ class Sources:
         known = self._declared.get(source.name.lower())
         if known is not None and known is not source:
             raise DataSourceRepeatNamesException(
-                f"Two data sources are named {known.name!r} and {source.name!r}; names must differ in more than letter "
-                "case. If they are the same, declare it once and import it."
+                f"Two data sources are named {_names(known, source)}; names must differ in more than letter case. If "
+                "they are the same, declare it once and import it."
             )
         self._declared[source.name.lower()] = source
 
@@ -65,8 +65,8 @@ class Sources:
         known = self._declared.setdefault(source.name.lower(), source)
         if known is not source and known != source:
             raise DataSourceRepeatNamesException(
-                f"Two different data sources are named {known.name!r} and {source.name!r}; rename one of them (names "
-                "must differ in more than letter case)."
+                f"Two different data sources are named {_names(known, source)}; rename one of them (names must differ "
+                "in more than letter case)."
             )
         if source.name in self._prepared:
             return self._prepared[source.name]
@@ -113,7 +113,8 @@ class Sources:
         reason = incompatibility(found, dtype)
         if reason:
             raise SourceError(
-                f"{what}: {label} {name!r} is declared {dtype}, but data source {source.name!r} has {found}: {reason}"
+                f"{what}: {label} {name!r} is declared {dtype}, but data source {source.name!r} has {found}: "
+                f"{reason.rstrip('.')}. Or declare the dtype that it has."
             )
 
     def _only_timestamp(self, source: DataSource) -> str:
@@ -136,6 +137,10 @@ class Sources:
         raise RegistryInferenceFailure(
             f"{type(source).__name__} {source.name!r} needs a timestamp_field, and {found}; name one."
         )
+
+
+def _names(one: DataSource, other: DataSource) -> str:
+    return repr(one.name) if one.name == other.name else f"{one.name!r} and {other.name!r}"
 
 
 def incompatibility(found: pa.DataType, dtype: FeastType) -> str:

@@ -7,15 +7,17 @@ locks its project's row. So writers follow one another, and readers wait for nob
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
-from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, inspect, select, text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import Connection, Engine, NullPool, create_engine, event, inspect, select, text
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from feast_assets.errors import ConfigError, FeastAssetsError, StoreUnavailableError
 from feast_assets.registry import tables
@@ -24,6 +26,13 @@ from feast_assets.registry.sql_config import SqlRegistryConfig
 _BUSY_SECONDS = 30
 _SCHEMA_LOCK = 7_305_811_064_142_273  # any number that nobody else takes for a Postgres advisory lock
 _BEGIN = "feast_assets_begin"
+_CANNOT_LOCK = (
+    "unable to open database file",
+    "attempt to write a readonly database",
+    "disk I/O error",
+    "disk is full",
+)
+_LITTLE_SPACE = 1 << 20  # bytes
 
 
 class SqlDatabase:
@@ -45,11 +54,8 @@ class SqlDatabase:
         if self.file is not None and not self.file.exists():
             yield None
             return
-        with self._in_words(), self._connected().connect() as connection:
-            if self.file is None:
-                connection = connection.execution_options(isolation_level="REPEATABLE READ")
-            with connection.begin():
-                yield connection if self._ready(connection) else None
+        with self._in_words(), ExitStack() as stack:
+            yield self._begun(stack)
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
@@ -59,6 +65,41 @@ class SqlDatabase:
             connection = connection.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
             with connection.begin():
                 yield connection
+
+    def _begun(self, stack: ExitStack) -> Connection | None:
+        """Returns what `reading` gives; the stack ends it."""
+        try:
+            with ExitStack() as opening:
+                connection = self._begin_reading(self._connected(), opening)
+                stack.push(opening.pop_all())
+        except OperationalError as error:
+            if not self._is_still(error):
+                raise
+            # Reading, too, needs a file for the locks, which a read-only folder or a full disk does not take. Without
+            # rows in the write-ahead log the database file alone is all there is.
+            engine = self._sqlite("?mode=ro&immutable=1")
+            stack.callback(engine.dispose)
+            connection = self._begin_reading(engine, stack)
+        return connection if self._ready(connection) else None
+
+    def _begin_reading(self, engine: Engine, stack: ExitStack) -> Connection:
+        connection = stack.enter_context(engine.connect())
+        if self.file is None:
+            connection = connection.execution_options(isolation_level="REPEATABLE READ")
+        stack.enter_context(connection.begin())
+        if self.file is not None:
+            connection.exec_driver_sql("SELECT 1 FROM sqlite_master LIMIT 1")  # SQLite opens the file only now
+        return connection
+
+    def _is_still(self, error: Exception) -> bool:
+        """Says whether the file cannot be locked for reading, but is complete in itself."""
+        if self.file is None or not any(said in str(error) for said in _CANNOT_LOCK):
+            return False
+        log = self.file.with_name(self.file.name + "-wal")
+        try:
+            return self.file.is_file() and not (log.exists() and log.stat().st_size)
+        except OSError:
+            return False
 
     def close(self) -> None:
         """Releases all connections; the next use connects again."""
@@ -87,15 +128,25 @@ class SqlDatabase:
             raise ConfigError(
                 f"A registry on Postgres needs the package {error.name!r}: pip install 'feast-assets[postgres]'."
             ) from error
+        except ValueError:
+            raise ConfigError(
+                f"Registry path {self.name!r} is not a database URL: its port is not a number. A Postgres URL is "
+                "postgresql://user:password@host:5432/database; in user and password write @ as %40, : as %3A and / "
+                "as %2F."
+            ) from None
         except SQLAlchemyError as error:
             raise ConfigError(f"Registry path {self.name!r} is not a database URL: {type(error).__name__}.") from None
 
-    def _sqlite(self) -> Engine:
+    def _sqlite(self, options: str = "") -> Engine:
+        """Returns an engine for the file; ``options`` are those of a SQLite URI."""
+        database = f"file:{quote(str(self.file))}{options}" if options else str(self.file)
         # A connection costs little, and none that stays open can outlive a fork or hold a lock.
         engine = create_engine(
-            URL.create("sqlite", database=str(self.file)),
+            "sqlite://",
+            creator=lambda: sqlite3.connect(
+                database, timeout=_BUSY_SECONDS, uri=bool(options), check_same_thread=False
+            ),
             poolclass=NullPool,
-            connect_args={"timeout": _BUSY_SECONDS},
             hide_parameters=True,
         )
         event.listen(engine, "connect", _leave_transactions_to_us)
@@ -156,6 +207,20 @@ class SqlDatabase:
                 if "locked" not in str(error):
                     raise
 
+    def _file_trouble(self, said: str) -> str:
+        """Returns SQLite's word for a file that it cannot use in plainer ones, where there are any."""
+        assert self.file is not None
+        if "disk is full" in said or ("disk I/O error" in said and _is_full(self.file.parent)):
+            return "the disk is full."
+        if "readonly" in said or ("unable to open" in said and _is_read_only(self.file.parent)):
+            return "the file, or the folder that it is in, is read-only."
+        if "unable to open" in said:
+            return (
+                f"the file cannot be opened ({said}); the folder that it is in must exist and not be read-only, and "
+                "both must be this user's to write."
+            )
+        return said
+
     def _foreign(self, names: set[str]) -> str:
         what = "a registry that Feast wrote" if {"feast_metadata", "managed_infra"} & names else "another database"
         return (
@@ -189,7 +254,20 @@ class SqlDatabase:
             )
         if "database is locked" in said:
             said = f"another process has kept it locked for {_BUSY_SECONDS} seconds"
+        if self.file is not None:
+            said = self._file_trouble(said)
         return StoreUnavailableError(f"Registry {self.name} cannot be used: {said}")
+
+
+def _is_read_only(folder: Path) -> bool:
+    return folder.is_dir() and not os.access(folder, os.W_OK)
+
+
+def _is_full(folder: Path) -> bool:
+    try:
+        return shutil.disk_usage(folder).free < _LITTLE_SPACE
+    except OSError:
+        return False
 
 
 def _leave_transactions_to_us(connection: Any, _: Any) -> None:

@@ -154,14 +154,14 @@ def check_columns(request: FeatureRequest, columns: list[str]) -> None:
         if name not in columns:
             missing = [n for n in request.join_keys if n not in columns]
             raise FeastEntityDFMissingColumnsError(
-                f"The entity dataframe lacks {_listed(missing)}; feature view {column.needed_by!r} joins by {name!r}. "
-                f"It has {_listed(columns)}. {suggest(name, columns)}"
+                f"The entity dataframe lacks {_listed(missing)}; feature view {column.reader} joins by {name!r}. "
+                f"It has {_listed(columns)}.{_near(name, columns)}"
             )
     for name, column in request.request_fields.items():
         if name not in columns:
             raise RequestDataNotFoundInEntityDfException(
                 f"The entity dataframe lacks {name!r}, which on-demand view {column.needed_by!r} needs as request "
-                f"data. It has {_listed(columns)}. {suggest(name, columns)}"
+                f"data. It has {_listed(columns)}.{_near(name, columns)}"
             )
 
 
@@ -177,6 +177,12 @@ def cast(column: Any, feast_type: FeastType, what: str) -> Any:
         return cast_column(column, feast_type, what=what)
     except SourceError as error:
         raise InputError(str(error)) from error
+
+
+def _near(name: str, columns: list[str]) -> str:
+    """Returns the end of a message that has listed the columns: the nearest, if any is near."""
+    near = suggest(name, columns)
+    return f" {near}" if near.startswith("Did you mean") else ""
 
 
 def _listed(names: list[str]) -> str:

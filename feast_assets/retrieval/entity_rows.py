@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
@@ -15,9 +16,11 @@ from feast_assets.errors import (
 )
 from feast_assets.retrieval.columns import python_values
 from feast_assets.retrieval.request import FeatureRequest
+from feast_assets.types import FeastType, Int32, Int64
 
 EntityRows = Sequence[Mapping[str, Any]] | Mapping[str, Sequence[Any]]
 
+_WHOLE_NUMBER = re.compile(r"\s*[+-]?[0-9]{1,19}\s*")
 _FORM = "entity_rows must be a list of dicts, one per entity, or a dict of lists"
 
 
@@ -50,11 +53,11 @@ class EntityRowReader:
             raise InputError(f"{_FORM}, not {type(entity_rows).__name__}.")
         try:
             for name, key in self._request.join_keys.items():
-                what = f"Join key {name!r} of feature view {key.needed_by!r}"
-                columns[name] = python_values(columns[name], key.dtype, what)
+                what = f"Join key {name!r} of feature view {key.reader}"
+                columns[name] = _typed(columns[name], key.dtype, what)
             for name, field in self._request.request_fields.items():
                 what = f"Request field {name!r} of on-demand view {field.needed_by!r}"
-                columns[name] = python_values(columns[name], field.dtype, what)
+                columns[name] = _typed(columns[name], field.dtype, what)
         except SourceError as error:
             raise InputError(str(error)) from error
         return count, columns
@@ -119,9 +122,26 @@ class EntityRowReader:
         key = self._request.join_keys.get(name)
         if key is not None:
             raise MissingJoinKeyError(
-                f"Feature view {key.needed_by!r} needs join key {name!r}, which entity_rows lack{where}. {shown}"
+                f"Feature view {key.reader} needs join key {name!r}, which entity_rows lack{where}. {shown}"
             )
         field = self._request.request_fields[name]
         raise RequestDataNotFoundInEntityRowsException(
             f"On-demand view {field.needed_by!r} needs request field {name!r}, which entity_rows lack{where}. {shown}"
         )
+
+
+def _typed(values: list[Any], feast_type: FeastType, what: str) -> list[Any]:
+    """Returns values as their type has them; the text of a whole number is one, as in Feast."""
+    if feast_type in (Int32, Int64) and str in set(map(type, values)):
+        values = [_number(value, feast_type, what, row) for row, value in enumerate(values)]
+    return python_values(values, feast_type, what)
+
+
+def _number(value: Any, feast_type: FeastType, what: str, row: int) -> Any:
+    if not isinstance(value, str):
+        return value
+    if not _WHOLE_NUMBER.fullmatch(value):
+        raise InputError(
+            f"{what} should hold {feast_type} but row {row} holds the text {value[:80]!r}; give a whole number."
+        )
+    return int(value)

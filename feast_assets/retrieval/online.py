@@ -213,7 +213,11 @@ class OnlinePlan:
             features.append(_features(table, found, moment))
             times.append(found.event_timestamps)
         columns = [
-            ResponseColumn(name, GivenColumn(prepared.columns[name], dtype, f"Column {name!r}"))
+            ResponseColumn(
+                name,
+                GivenColumn(prepared.columns[name], dtype, f"Column {name!r}"),
+                request_data=name not in self.request.join_keys,
+            )
             for name, dtype in self._row_types.items()
         ]
         for output in self.request.stored:

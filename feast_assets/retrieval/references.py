@@ -222,7 +222,7 @@ class _Builder:
                 name = f"{projection.alias}__{field.name}" if self._full else field.name
                 reference = f"{projection.alias}:{field.name}"
                 if isinstance(projection.view, FeatureView):
-                    at = self._feature(projection.view, projection.join_key_map, field)
+                    at = self._feature(projection.view, projection.join_key_map, field, projection.alias)
                     stored.append(StoredOutput(name, reference, field, at.read, at.place))
                 else:
                     run, place = self._run(projection.view, field)
@@ -243,12 +243,13 @@ class _Builder:
         _check_names(request)
         return request
 
-    def _feature(self, view: FeatureView, join_key_map: Mapping[str, str], field: Field) -> FeatureInput:
+    def _feature(self, view: FeatureView, join_key_map: Mapping[str, str], field: Field, alias: str) -> FeatureInput:
         key = (view.name, tuple(sorted(join_key_map.items())))
         if key not in self._reads:
             self._reads[key] = (view, join_key_map, {})
             for join_key in _join_keys(view, join_key_map):
-                self._join_keys.setdefault(join_key.column, RowColumn(join_key.field.dtype, view.name))
+                needed = RowColumn(join_key.field.dtype, view.name, alias if alias != view.name else "")
+                self._join_keys.setdefault(join_key.column, needed)
         fields = self._reads[key][2]
         fields.setdefault(field.name, field)
         return FeatureInput(list(self._reads).index(key), list(fields).index(field.name))
@@ -278,7 +279,7 @@ class _Builder:
                 rows.setdefault(key.field.name, FunctionInput((key.field.name,), key.field.dtype, RowInput(key.column)))
             for field in _fields(declared, source):
                 full_name = f"{declared.name_to_use()}__{field.name}"
-                features.append((full_name, field, self._feature(source, join_key_map, field)))
+                features.append((full_name, field, self._feature(source, join_key_map, field, declared.name_to_use())))
         bare = Counter(field.name for _, field, _ in features)
         inputs = list(rows.values())
         for full_name, field, origin in features:
@@ -342,5 +343,5 @@ def _check_names(request: FeatureRequest) -> None:
                 advice = "" if request.full_feature_names else " Ask with full_feature_names=True."
                 raise FeatureNameCollisionError(
                     f"Feature {references[name]!r} would have the same column as {kind} {name!r} of view "
-                    f"{column.needed_by!r}.{advice}"
+                    f"{column.reader}.{advice}"
                 )

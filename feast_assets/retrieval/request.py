@@ -126,10 +126,17 @@ class RowColumn:
     Attributes:
         dtype: its type.
         needed_by: the first view that needs it.
+        alias: the name that the view goes by in the request; "" where that is its own.
     """
 
     dtype: FeastType
     needed_by: str
+    alias: str = ""
+
+    @property
+    def reader(self) -> str:
+        """The view that needs it, quoted, for messages: ``'friend' ('users')`` where it goes by another name."""
+        return f"{self.alias!r} ({self.needed_by!r})" if self.alias else repr(self.needed_by)
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,9 +65,10 @@ class ResponseColumn:
         values: one per row.
         event_timestamps: int64[n], UTC microseconds, 0 where there is no row; None for join keys, request data and
             computed features, which have no time.
+        request_data: whether it is what the caller handed in for an on-demand view, and not part of what was asked.
     """
 
-    __slots__ = ("_statuses", "event_timestamps", "name", "values")
+    __slots__ = ("_statuses", "event_timestamps", "name", "request_data", "values")
 
     def __init__(
         self,
@@ -75,6 +76,8 @@ class ResponseColumn:
         values: Values,
         statuses: NDArray[np.uint8] | None = None,
         event_timestamps: NDArray[np.int64] | None = None,
+        *,
+        request_data: bool = False,
     ):
         """Creates the column.
 
@@ -85,6 +88,7 @@ class ResponseColumn:
         self.values = values
         self._statuses = statuses
         self.event_timestamps = event_timestamps
+        self.request_data = request_data
 
     @property
     def statuses(self) -> NDArray[np.uint8]:
@@ -98,12 +102,15 @@ class ResponseColumn:
 class OnlineResponse:
     """Features of some entities.
 
-    Columns are the join keys and request data first, under the names that the entity rows have, then stored features
-    in the order asked for, then features of on-demand views. Rows are in the order of the entity rows.
+    Columns are the join keys first, under the names that the entity rows have, then stored features in the order asked
+    for, then features of on-demand views. Rows are in the order of the entity rows. As in Feast, request data is not
+    given back; only `to_json` has it, after the join keys.
     """
 
     def __init__(self, columns: Sequence[ResponseColumn], rows: int):
-        self._columns = tuple(columns)
+        """Takes every column, with request data, in the order of `to_json`."""
+        self._all_columns = tuple(columns)
+        self._columns = tuple(column for column in self._all_columns if not column.request_data)
         self._rows = rows
 
     def __len__(self) -> int:
@@ -114,7 +121,7 @@ class OnlineResponse:
 
     @property
     def feature_names(self) -> list[str]:
-        """The names of all columns, in order."""
+        """The names of the columns, in order."""
         return [column.name for column in self._columns]
 
     @property
@@ -160,8 +167,7 @@ class OnlineResponse:
         """Returns the same columns as a DataFrame.
 
         As Arrow's conversion makes them: timestamps are UTC, integers with nulls are floats. Types that pandas lacks
-        are
-        objects: the Python values of `to_dict`.
+        are objects: the Python values of `to_dict`.
         """
         import pandas as pd
 
@@ -178,18 +184,19 @@ class OnlineResponse:
         """Returns what Feast's HTTP server answers, as data that ``json.dumps`` takes.
 
         ``{"metadata": {"feature_names": [...]}, "results": [{"values", "statuses", "event_timestamps"}, ...]}``, one
-        result per name, with one item per row. Values are as `feast_assets.types.json` says.
+        result per name, with one item per row; request data is among them. Values are as `feast_assets.types.json`
+        says.
         """
         times = _TimeTexts(self._rows)
         return {
-            "metadata": {"feature_names": self.feature_names},
+            "metadata": {"feature_names": [column.name for column in self._all_columns]},
             "results": [
                 {
                     "values": _json_values(column),
                     "statuses": _status_names(column.statuses),
                     "event_timestamps": times.of(column.event_timestamps),
                 }
-                for column in self._columns
+                for column in self._all_columns
             ],
         }
 

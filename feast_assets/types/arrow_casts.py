@@ -92,7 +92,7 @@ def cast_array(array: pa.Array, feast_type: FeastType) -> pa.Array:
 
 
 def _refuse(hint: str = "") -> Mismatch:
-    return Mismatch(hint or "these are different kinds of values.")
+    return Mismatch(hint or "these are different kinds of values; convert the column.")
 
 
 def _cast_number(array: pa.Array, wanted: pa.DataType) -> pa.Array:
@@ -113,7 +113,7 @@ def _cast_number(array: pa.Array, wanted: pa.DataType) -> pa.Array:
         return array.cast(wanted)
     if is_.is_decimal(found):
         return array.cast(pa.decimal256(76, found.scale)).cast(pa.decimal256(76, 0)).cast(wanted)
-    raise _refuse("convert the column in the source's query, or declare the dtype that it has.")
+    raise _refuse()
 
 
 def _cast_bool(array: pa.Array, wanted: pa.DataType) -> pa.Array:
@@ -131,7 +131,7 @@ def _cast_text(array: pa.Array, wanted: pa.DataType) -> pa.Array:
         if pa.types.is_fixed_size_binary(array.type):
             array = array.cast(pa.binary())
         return array.cast(wanted)
-    raise _refuse("convert the column in the source's query, or declare the dtype that it has.")
+    raise _refuse()
 
 
 def _cast_timestamp(array: pa.Array, wanted: pa.DataType) -> pa.Array:

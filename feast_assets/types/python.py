@@ -183,6 +183,8 @@ def _read_int(value: Any) -> int:
         if value != int(value):
             raise ValueError("it is not a whole number.")
         return int(value)
+    if not hasattr(value, "__index__"):
+        raise TypeError("it is not a whole number.")
     return int(value.__index__())
 
 

@@ -89,6 +89,12 @@ def test_an_unknown_command_is_wrong_usage(run) -> None:
     assert "No such command" in run("aply", exit_code=2).output
 
 
+@pytest.mark.parametrize("command", ["serve", "permissions", "ui", "validate"])
+def test_a_command_that_only_feast_has_says_so(run, command) -> None:
+    result = run(command, "--port", "1", exit_code=1)
+    assert result.stderr == f"Error: The command {command!r} is in Feast, and not supported here yet.\n"
+
+
 def test_a_failure_is_one_line_on_standard_error(run, tmp_path: Path) -> None:
     result = run("-c", str(tmp_path), "apply", exit_code=1)
     assert result.stdout == ""

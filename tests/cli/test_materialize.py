@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -147,3 +148,48 @@ def test_a_terminal_gets_a_bar_per_view(monkeypatch: pytest.MonkeyPatch) -> None
         report("driver_stats", 4, 4)
     assert "driver_stats" in terminal.getvalue()
     assert "4/4" in terminal.getvalue()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("materialize", "2026-01-01", "2026-01-02"),
+        ("materialize-incremental", "2026-01-02"),
+        ("get-online-features", "-e", "driver_id=1", "-f", "driver_stats:rating"),
+    ],
+)
+def test_a_project_that_was_never_applied_is_told_to_apply(run, repo: Path, command) -> None:
+    result = run("-c", str(repo), *command, exit_code=1)
+    assert "project 'taxis' has not been applied" in result.stderr.replace("Project", "project")
+    assert "feast-assets apply" in result.stderr
+
+
+def test_views_that_fail_do_not_keep_others_from_being_materialized(run, repo: Path) -> None:
+    definitions = repo / "feature_definitions.py"
+    text = definitions.read_text()
+    more = "".join(
+        f"""
+{name} = FeatureView(
+    name="{name}",
+    entities=[driver],
+    source=FileSource(name="{name}_file", path="data/{name}.parquet", timestamp_field="event_timestamp"),
+    schema=[Field(name="rating", dtype=Float32)],
+)
+"""
+        for name in ("a_lost", "z_lost")
+    )
+    for name in ("a_lost", "z_lost"):
+        shutil.copy(repo / "data" / "driver_stats.parquet", repo / "data" / f"{name}.parquet")
+    definitions.write_text("from feast_assets import FeatureView, Field, FileSource\n" + text + more)
+    run("-c", str(repo), "apply")
+    for name in ("a_lost", "z_lost"):
+        (repo / "data" / f"{name}.parquet").unlink()
+    result = run("-c", str(repo), "materialize", "--disable-event-timestamp", exit_code=1)
+    failures = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
+    assert [line.split()[1] for line in failures] == ["a_lost:", "z_lost:", "2"]
+    assert "null" not in _online(run, repo)
+
+
+def test_an_on_demand_view_is_not_materialized_and_the_error_says_why(run, served_repo: Path) -> None:
+    command = ("-c", str(served_repo), "materialize-incremental", "2026-01-01", "-v", "fare_estimate")
+    assert "on-demand feature view" in run(*command, exit_code=1).stderr

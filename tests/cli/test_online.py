@@ -94,3 +94,10 @@ def test_a_text_key_stays_text(run, repo: Path) -> None:
     found = _read(run, repo, "-e", "driver_id=001001", "-f", "driver_stats:rating")
     assert found["driver_id"] == ["001001"]
     assert found["rating"][0] is not None
+
+
+def test_statuses_say_why_a_value_is_null(run, served_repo: Path) -> None:
+    keys = ("-e", "driver_id=1001", "-e", "driver_id=7")
+    found = _read(run, served_repo, *keys, "-f", "driver_stats:rating", "--statuses")
+    assert found["values"]["rating"][1] is None
+    assert found["statuses"] == {"driver_id": ["PRESENT", "PRESENT"], "rating": ["PRESENT", "NOT_FOUND"]}

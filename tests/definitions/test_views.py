@@ -185,6 +185,13 @@ def test_what_is_not_supported_says_so(make):
         make()
 
 
+def test_only_the_arguments_that_were_given_are_said_not_to_be_supported():
+    with pytest.raises(NotSupportedError, match=r"'o': aggregations is not supported yet; leave it out\.$"):
+        OnDemandFeatureView(name="o", sources=[view()], schema=[A], udf=len, aggregations=[1])
+    with pytest.raises(NotSupportedError, match=r"'b': batch_engine and aggregations are not supported yet"):
+        BatchFeatureView(name="b", source=SOURCE, udf=len, mode="sql", batch_engine={"a": 1}, aggregations=[1])
+
+
 @pytest.mark.parametrize("make", [lambda: Array(int), lambda: Struct({}), lambda: Set(Struct({"a": Int32}))])
 def test_wrong_types_are_refused(make):
     with pytest.raises((TypeError, ValueError)):

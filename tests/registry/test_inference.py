@@ -544,3 +544,18 @@ def test_the_entity_that_stands_in_survives_a_full_apply() -> None:
     snapshot = RegistrySnapshot.of("shop", run(FeatureView(name="rides", source=trips_source())).values())
     prepared = run(driver(), trips("other", ttl=timedelta(days=1)), snapshot=snapshot, partial=False)
     assert ("entity", DUMMY_ENTITY_NAME) not in changes(list(prepared.values()), snapshot, partial=False).deletes
+
+
+def test_a_feature_named_like_the_time_of_entity_dataframes_is_refused() -> None:
+    driver = Entity(name="driver", join_keys=["driver_id"], value_type=ValueType.INT64)
+    source = FileSource(name="trips", path="trips.parquet", timestamp_field="at")
+    fields = [Field(name="event_timestamp", dtype=UnixTimestamp)]
+    view = FeatureView(name="v", entities=[driver], source=source, schema=fields)
+    with pytest.raises(DefinitionError, match="'event_timestamp'.*give it another name with the source's field_map"):
+        run(driver, view, sources=Sources(trips={**TRIPS, "event_timestamp": TIME}))
+
+
+def test_two_sources_of_one_name_are_named_once() -> None:
+    one, other = (FileSource(name="trips", path=f"{p}.parquet", timestamp_field="at") for p in "ab")
+    with pytest.raises(DataSourceRepeatNamesException, match="are named 'trips'; "):
+        run(one, other)

@@ -16,6 +16,7 @@ from feast_assets.definitions.project import Project
 from feast_assets.errors import (
     DataSourceObjectNotFoundException,
     EntityNotFoundException,
+    FeastObjectNotFoundException,
     FeatureServiceNotFoundException,
     FeatureViewNotFoundException,
     OnDemandFeatureViewNotFoundException,
@@ -82,8 +83,19 @@ def test_a_name_that_is_not_there_suggests_the_nearest(
 
 def test_an_empty_snapshot_says_that_there_is_nothing() -> None:
     with pytest.raises(SavedDatasetNotFound, match="There are none"):
-        RegistrySnapshot("shop", 0, ()).saved_dataset("x")
+        RegistrySnapshot("shop", 1, ()).saved_dataset("x")
     assert RegistrySnapshot("shop", 0, ()).project_object() is None
+
+
+@pytest.mark.parametrize("method", ["feature_view", "view", "entity", "feature_service", "on_demand_feature_view"])
+def test_a_project_that_was_never_applied_is_what_a_lookup_complains_of(method: str) -> None:
+    with pytest.raises(FeastObjectNotFoundException, match="'x': project 'shop' has not been applied yet"):
+        getattr(RegistrySnapshot("shop", 0, ()), method)("x")
+
+
+def test_an_on_demand_view_is_no_view_with_rows_and_the_error_says_which_it_is() -> None:
+    with pytest.raises(FeatureViewNotFoundException, match="'more' is an on-demand feature view"):
+        RegistrySnapshot.of("shop", [MORE]).feature_view("more")
 
 
 def test_what_is_handed_out_is_a_copy(snapshot: RegistrySnapshot) -> None:

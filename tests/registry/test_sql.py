@@ -295,6 +295,47 @@ def test_every_revision_reads_as_a_model_says(
         assert later.number == earlier.number + 1
 
 
+def test_a_registry_where_no_lock_file_can_be_made_is_read_and_not_written(tmp_path: Path) -> None:
+    commit(sqlite(tmp_path), entity("driver"))
+    # As on a read-only mount or a full disk: the database is there, and the file for locks cannot be.
+    for name in ("registry.db-wal", "registry.db-shm"):
+        (tmp_path / name).unlink(missing_ok=True)
+    (tmp_path / "registry.db-shm").symlink_to(tmp_path / "nowhere" / "locks")
+    registry = sqlite(tmp_path)
+    assert [e.name for e in registry.snapshot().entities] == ["driver"]
+    with pytest.raises(StoreUnavailableError, match="the folder that it is in must exist and not be read-only"):
+        commit(registry, entity("vehicle"))
+    (tmp_path / "registry.db-shm").unlink()
+    commit(registry, entity("vehicle"))
+    assert [e.name for e in registry.snapshot().entities] == ["driver", "vehicle"]
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("attempt to write a readonly database", "is read-only"),
+        ("database or disk is full", "the disk is full"),
+        ("disk I/O error", "disk I/O error"),
+    ],
+)
+def test_what_the_disk_refuses_is_said_in_words(tmp_path: Path, said: str, told: str) -> None:
+    registry = sqlite(tmp_path)
+    assert told in str(registry._database._explained(sqlite3.OperationalError(said)))
+
+
+def test_a_full_disk_is_told_from_a_failing_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("feast_assets.registry.sql_database._LITTLE_SPACE", 1 << 80)
+    registry = sqlite(tmp_path)
+    assert "the disk is full" in str(registry._database._explained(sqlite3.OperationalError("disk I/O error")))
+
+
+def test_a_port_that_is_no_number_is_wrong_configuration_and_the_password_unsaid(tmp_path: Path) -> None:
+    registry = SqlRegistry(SqlRegistryConfig(path="postgresql://me:s3cret@db:54x2/shop"), tmp_path, "shop")
+    with pytest.raises(ConfigError, match="its port is not a number") as failed:
+        registry.snapshot()
+    assert "s3cret" not in str(failed.value)
+
+
 # --- settings
 
 

@@ -93,7 +93,8 @@ def test_columns_have_the_order_and_names_of_an_online_read(project, full):
         full_feature_names=full,
     ).to_arrow()
     online = project.read(asked, [{"driver_id": 1, "bonus": 1, "asked": NOON}], registry, full_feature_names=full)
-    assert [n for n in history.column_names if n != "event_timestamp"] == online.feature_names
+    given = ("event_timestamp", "bonus", "asked")  # what is handed in for functions is not given back online
+    assert [n for n in history.column_names if n not in given] == online.feature_names
 
 
 # --- the entity dataframe
@@ -506,7 +507,7 @@ def test_an_online_read_equals_history_at_that_time(project, mode):
         history = (
             project.job({**given, "event_timestamp": [now] * 4}, features, registry)
             .to_arrow()
-            .drop_columns(["event_timestamp"])
+            .drop_columns(["event_timestamp", "bonus", "asked"])
         )
         assert online.to_pydict() == history.to_pydict()
         assert online.schema.remove_metadata() == history.schema.remove_metadata()
@@ -517,3 +518,14 @@ def test_maps_are_dicts_in_pandas_and_text_in_arrow(project):
     job = project.job(spine((1, NOON), (9, NOON)), ["profile:extra"])
     assert job.to_df()["extra"].tolist() == [{"k": 1}, None]
     assert job.to_arrow()["extra"].to_pylist() == ['{"k":1}', None]
+
+
+def test_a_missing_column_is_told_once_with_the_view_that_needs_it(project):
+    friends = service("friends", STATS[["trips"]].with_name("friend").with_join_key_map({"driver_id": "friend_id"}))
+    rows = pa.table({"label": [1], "event_timestamp": pa.array([NOON])})
+    with pytest.raises(FeastEntityDFMissingColumnsError) as failed:
+        project.job(rows, friends, snapshot(friends))
+    assert str(failed.value) == (
+        "The entity dataframe lacks 'friend_id'; feature view 'friend' ('stats') joins by 'friend_id'. "
+        "It has 'label', 'event_timestamp'."
+    )

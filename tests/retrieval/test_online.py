@@ -237,6 +237,22 @@ def test_join_keys_take_their_declared_type(project):
         assert json.loads(json.dumps(response.to_json()))["results"][0]["values"] == [1]
 
 
+def test_the_text_of_a_whole_number_is_one(project):
+    project.put(STATS, ADA)
+    for rows in ([{"driver_id": "1"}], {"driver_id": [" +1"]}, {"driver_id": np.array(["1"], object)}):
+        assert project.read(["stats:trips"], rows).to_dict() == {"driver_id": [1], "trips": [5]}
+    mixed = project.read(["stats:trips"], {"driver_id": [1, "1", 2]})
+    assert mixed.to_dict()["trips"] == [5, 5, None]
+
+
+@pytest.mark.parametrize("key", ["one", "1.0", "", "9" * 30, [1]])
+def test_other_text_is_no_number_and_the_message_is_for_people(project, key):
+    with pytest.raises(InputError, match="Join key 'driver_id' of feature view 'stats' should hold Int64") as failed:
+        project.read(["stats:trips"], [{"driver_id": key}])
+    assert "__index__" not in str(failed.value)
+    assert "whole number" in str(failed.value)
+
+
 # --- views of other kinds
 
 
@@ -298,8 +314,6 @@ def test_on_demand_features_are_computed_whatever_the_names(project, mode, singl
     city, prefix = (f"{alias or 'stats'}__city", "sums__") if full else ("city", "")
     assert response.to_dict() == {
         "driver_id": [1, 9],
-        "bonus": [2, 2],
-        "asked": [NOW, NOW],
         city: ["Rome", None],
         f"{prefix}total": [7, None],
         f"{prefix}share": [1.0, None],
@@ -311,7 +325,19 @@ def test_on_demand_features_come_last_and_their_sources_only_if_asked_for(projec
     project.put(STATS, ADA)
     registry = snapshot(sums())
     response = project.read(["sums:share", "stats:trips"], [{"driver_id": 1, "bonus": 2, "asked": NOW}], registry)
-    assert response.feature_names == ["driver_id", "bonus", "asked", "trips", "share"]
+    assert response.feature_names == ["driver_id", "trips", "share"]
+
+
+def test_request_data_is_given_back_in_the_wire_form_only(project):
+    project.put(STATS, ADA)
+    registry = snapshot(sums())
+    response = project.read(["stats:trips", "sums:total"], [{"driver_id": 1, "bonus": 2, "asked": NOW}], registry)
+    names = ["driver_id", "trips", "total"]
+    assert list(response.to_dict()) == list(response.statuses()) == names
+    assert list(response.to_df().columns) == response.to_arrow().column_names == names
+    wire = response.to_json()
+    assert wire["metadata"]["feature_names"] == ["driver_id", "bonus", "asked", "trips", "total"]
+    assert [result["values"][0] for result in wire["results"]][1] == 2
 
 
 def test_an_outdated_value_is_no_input_of_an_on_demand_view(project):
@@ -326,7 +352,8 @@ def test_request_data_takes_its_declared_type(project):
     project.put(STATS, ADA)
     registry = snapshot(sums(mode="python"))
     row = {"driver_id": 1, "bonus": 2.0, "asked": "2024-01-01T00:00:00Z"}
-    given = project.read(["sums:total"], [row], registry).to_dict()
+    response = project.read(["sums:total"], [row], registry)
+    given = {column.name: column.values.to_pylist() for column in response._all_columns}
     assert given["bonus"] == [2]
     assert given["asked"] == [datetime(2024, 1, 1, tzinfo=UTC)]
     with pytest.raises(InputError, match="'bonus' of on-demand view 'sums'.*Int64"):
@@ -343,13 +370,13 @@ def test_a_missing_request_value_is_null(project):
     registry = snapshot(sums(mode="python", udf=lambda i: {"total": i["bonus"], "share": i["rate"]}))
     response = project.read(["sums:total"], [{"driver_id": 1, "bonus": None, "asked": None}], registry)
     assert response.to_dict()["total"] == [None]
-    assert response.statuses()["bonus"] == ["NULL_VALUE"]
+    assert response.to_json()["results"][1]["statuses"] == ["NULL_VALUE"]
 
 
 def test_an_on_demand_view_of_request_data_alone_reads_nothing(project):
     view = sums(mode="python", sources=[REQUEST], udf=lambda i: {"total": i["bonus"], "share": [0.5] * len(i["bonus"])})
     response = project.read(["sums:total", "sums:share"], [{"bonus": 3, "asked": NOW}], snapshot(view))
-    assert response.to_dict() == {"bonus": [3], "asked": [NOW], "total": [3], "share": [0.5]}
+    assert response.to_dict() == {"total": [3], "share": [0.5]}
     assert project.online.calls == []
 
 
@@ -382,4 +409,4 @@ def test_a_function_that_changes_its_inputs_changes_nothing_else(project):
         [{"driver_id": 1, "bonus": 1, "asked": NOW}],
         snapshot(sums(mode="python", udf=spoil)),
     )
-    assert response.to_dict() == {"driver_id": [1], "bonus": [1], "asked": [NOW], "trips": [5], "total": [99]}
+    assert response.to_dict() == {"driver_id": [1], "trips": [5], "total": [99]}
