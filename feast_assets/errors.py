@@ -53,6 +53,10 @@ class SourceError(FeastAssetsError, ValueError):
     """A data source cannot be read as its definition says."""
 
 
+class SourceWithoutFilesError(SourceError):
+    """A data source has no files yet, so nothing is known of it but what is declared."""
+
+
 class InputError(FeastAssetsError, ValueError):
     """The rows or arguments of a call cannot be used."""
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from feast_assets.compute.ingestion import encode_ingested, source_rows, to_table
 from feast_assets.definitions.data_source import DataSource
+from feast_assets.definitions.entity import DUMMY_JOIN_KEY
 from feast_assets.definitions.feature_view import FeatureView
-from feast_assets.errors import InputError, PushSourceNotFoundException, suggest
+from feast_assets.errors import InputError, PushSourceNotFoundException, SourceWithoutFilesError, suggest
 from feast_assets.offline_stores.base import OfflineStore
 from feast_assets.online_stores.base import EncodedRows, OnlineStore
 from feast_assets.registry.snapshot import RegistrySnapshot
@@ -68,7 +69,13 @@ class Write:
             raise InputError(f"{self._what}: feature view {view.name!r} has no batch source to write to.")
         source = view.batch_source
         table = source_rows(source, to_table(rows, self._what))
-        mapped = self._offline_store().schema(source)
+        try:
+            mapped = self._offline_store().schema(source)
+        except SourceWithoutFilesError:
+            # The first rows make the first file, so they say what its columns are.
+            self._check_first(view, source, table)
+            self._offline.append((source, table))
+            return self
         own = source_rows(source, mapped.empty_table()).column_names
         missing, extra = sorted(set(own) - set(table.column_names)), sorted(set(table.column_names) - set(own))
         if missing or extra or (not reorder_columns and table.column_names != own):
@@ -80,6 +87,19 @@ class Write:
             )
         self._offline.append((source, table.select(own)))
         return self
+
+    def _check_first(self, view: FeatureView, source: DataSource, rows: pa.Table) -> None:
+        original = {new: old for old, new in source.field_mapping.items()}
+        declared = [f.name for f in view.schema if f.name != DUMMY_JOIN_KEY]
+        wanted = [original.get(name, name) for name in declared]
+        wanted += [n for n in (source.timestamp_field, source.created_timestamp_column) if n]
+        missing = sorted(set(wanted) - set(rows.column_names))
+        if missing:
+            raise InputError(
+                f"{self._what}: the rows would be the first of data source {source.name!r}, and lack "
+                f"{', '.join(map(repr, missing))}, which feature view {view.name!r} reads. "
+                f"{suggest(missing[0], rows.column_names)}"
+            )
 
     def offline(self) -> None:
         """Appends the rows to the batch sources."""

@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from feast_assets.definitions.data_source import DataSource, FileSource
-from feast_assets.errors import ConfigError, FeastAssetsError, NotSupportedError, SourceError
+from feast_assets.errors import (
+    ConfigError,
+    FeastAssetsError,
+    NotSupportedError,
+    SourceError,
+    SourceWithoutFilesError,
+)
 from feast_assets.offline_stores.duckdb_engine import failure_of, literal, quote, read_all, read_schema
 from feast_assets.offline_stores.source_files import SourceFiles, find_files
 from feast_assets.types.feast_type import Bool, FeastType, Float32, Float64, Int32, Int64
@@ -79,8 +85,9 @@ def open_source(
     raw_declared = {raw: (declared or {}).get(mapping.get(raw, raw)) for raw in [*mapping, *(declared or {})]}
     times = [n for n in (source.timestamp_field, source.created_timestamp_column) if n]
     texts = [*times, *(n for n, t in raw_declared.items() if t is not None and t not in _CSV_INFERRED)]
+    numbers = [n for n, t in raw_declared.items() if t in _CSV_INFERRED and n not in times]
     try:
-        sql, known = _raw_query(cursor, files, source, texts)
+        sql, known = _raw_query(cursor, files, source, texts, numbers)
         schema = read_schema(cursor, sql) if known else pa.schema([])
     except (duckdb.Error, OSError, pa.ArrowException) as error:
         raise failure_of(error, files.what, SourceError, files.paths) from error
@@ -103,30 +110,34 @@ def open_source(
 
 
 def source_schema(cursor: duckdb.DuckDBPyConnection, source: DataSource, root: Path) -> pa.Schema:
-    """Returns a source's columns after its field mapping; text columns of CSV that hold only ISO times are timestamps.
+    """Returns a source's columns after its field mapping.
+
+    Text columns of CSV that hold only ISO times are timestamps; those that hold nothing have the null type.
 
     Raises:
-        SourceError: there is nothing to read columns from.
+        SourceWithoutFilesError: there is nothing to read columns from.
     """
     import duckdb
 
     table = open_source(cursor, source, root)
     if not table.known:
-        raise SourceError(f"{table.what}: there are no files yet, so its columns are not known. Declare them.")
+        raise SourceWithoutFilesError(
+            f"{table.what}: there are no files yet, so its columns are not known. Declare the join keys' types, the "
+            "features and the timestamp_field."
+        )
     if find_files(source, root).format != "csv":
         return table.schema
     texts = [f.name for f in table.schema if pa.types.is_string(f.type)]
     if not texts:
         return table.schema
-    tests = ", ".join(
-        f"count({quote(n)}) > 0 AND bool_and(regexp_matches({quote(n)}, {literal(ISO_TIME)}))" for n in texts
-    )
+    tests = ", ".join(f"bool_and(regexp_matches({quote(n)}, {literal(ISO_TIME)}))" for n in texts)
     try:
         row = read_all(cursor, f"SELECT {tests} FROM ({table.sql})").to_pydict().values()
     except duckdb.Error as error:
         raise table.failure(error) from error
-    times = {name for name, (is_time,) in zip(texts, row, strict=True) if is_time}
-    return pa.schema([f.with_type(pa.timestamp("us", tz="UTC")) if f.name in times else f for f in table.schema])
+    kinds = {None: pa.null(), True: pa.timestamp("us", tz="UTC"), False: pa.string()}
+    found = {name: kinds[only_times] for name, (only_times,) in zip(texts, row, strict=True)}
+    return pa.schema([f.with_type(found.get(f.name, f.type)) for f in table.schema])
 
 
 def _renamed(sql: str, schema: pa.Schema, mapping: Mapping[str, str], what: str) -> tuple[str, pa.Schema]:
@@ -141,7 +152,11 @@ def _renamed(sql: str, schema: pa.Schema, mapping: Mapping[str, str], what: str)
 
 
 def _raw_query(
-    cursor: duckdb.DuckDBPyConnection, files: SourceFiles, source: DataSource, texts: Sequence[str]
+    cursor: duckdb.DuckDBPyConnection,
+    files: SourceFiles,
+    source: DataSource,
+    texts: Sequence[str],
+    numbers: Sequence[str],
 ) -> tuple[str, bool]:
     if files.format == "delta":
         return register(cursor, _delta_dataset(files)), True
@@ -152,14 +167,19 @@ def _raw_query(
     listed = "[" + ", ".join(literal(p) for p in files.paths) + "]"
     options = f"union_by_name = {_flag(len(files.paths) > 1)}, hive_partitioning = {_flag(bool(files.hive_keys))}"
     if files.format == "csv":
-        sql = _csv_query(cursor, files, listed, options, texts)
+        sql = _csv_query(cursor, files, listed, options, texts, numbers)
     else:
         sql = f"SELECT * FROM read_parquet({listed}, {options})"
     return _without_outer_keys(cursor, sql, files), True
 
 
 def _csv_query(
-    cursor: duckdb.DuckDBPyConnection, files: SourceFiles, listed: str, options: str, texts: Sequence[str]
+    cursor: duckdb.DuckDBPyConnection,
+    files: SourceFiles,
+    listed: str,
+    options: str,
+    texts: Sequence[str],
+    numbers: Sequence[str],
 ) -> str:
     options += f", header = true, auto_type_candidates = {_CSV_TYPES}"
     whole = f"SELECT * FROM read_csv({listed}, {options}, sample_size = -1)"
@@ -169,6 +189,12 @@ def _csv_query(
         for name, kind, *_ in cursor.execute(f"DESCRIBE {whole}").fetchall()
         if name not in files.hive_keys
     }
+    # A column without values looks like text; where a number is declared, it is one of which there are none yet.
+    doubtful = [n for n in numbers if found.get(n) == "VARCHAR"]
+    if doubtful:
+        counts = ", ".join(f"count({quote(n)})" for n in doubtful)
+        (row,) = cursor.execute(f"SELECT {counts} FROM ({whole})").fetchall()
+        found |= {n: "BIGINT" for n, count in zip(doubtful, row, strict=True) if not count}
     types = "{" + ", ".join(f"{literal(n)}: {literal(t)}" for n, t in found.items()) + "}"
     return f"SELECT * FROM read_csv({listed}, {options}, types = {types})"
 

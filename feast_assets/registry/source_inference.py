@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 
 from feast_assets.definitions.data_source import DataSource, PushSource
 from feast_assets.definitions.field import Field
-from feast_assets.errors import DataSourceRepeatNamesException, RegistryInferenceFailure, SourceError, suggest
+from feast_assets.errors import (
+    DataSourceRepeatNamesException,
+    RegistryInferenceFailure,
+    SourceError,
+    SourceWithoutFilesError,
+    suggest,
+)
 from feast_assets.registry.snapshot import copy_definition
 from feast_assets.types import FeastType, UnixTimestamp
 
@@ -88,10 +94,15 @@ class Sources:
     def check_columns(self, source: DataSource, fields: Iterable[Field], what: str) -> None:
         """Checks that a source has columns, of types that can be read as declared, and its timestamp columns.
 
+        Of a source without files yet, there is nothing to check; whatever reads it later checks again.
+
         Raises:
             SourceError: it does not.
         """
-        schema = self.schema(source)
+        try:
+            schema = self.schema(source)
+        except SourceWithoutFilesError:
+            return
         mapping = source.field_mapping
         for label, column in (
             ("timestamp_field", source.timestamp_field),
