@@ -21,7 +21,8 @@ from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.field import Field
 from feast_assets.definitions.partitions import Window
 from feast_assets.definitions.transformation import Transformation
-from feast_assets.errors import DefinitionError
+from feast_assets.errors import DefinitionError, NotSupportedError
+from feast_assets.offline_stores.profile import WindowProfile
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -188,8 +189,21 @@ class OfflineStore(ABC):
         """Returns the newest row per entity among those with event times in the window.
 
         Returns:
-            join keys, features, EVENT_TIMESTAMP, CREATED_TIMESTAMP (null where there is no such column), in no
-            special order.
+            join keys, features, EVENT_TIMESTAMP, CREATED_TIMESTAMP (null where there is no such column). Callers rely
+            on no order, but online stores that keep rows sorted take them many times faster in the order of their keys.
+        """
+
+    @abstractmethod
+    def latest_of(self, history: History, windows: Sequence[Window], keys: pa.Table) -> pa.RecordBatchReader:
+        """Returns the newest row of each of some entities among those with event times in any of the windows.
+
+        Args:
+            windows: that do not overlap; at least one.
+            keys: the entities, one per row: the history's join keys in canonical types, none null or repeated. Where
+                the history has no join keys, they do not count.
+
+        Returns:
+            as `latest` does; nothing of entities that have no rows there.
         """
 
     @abstractmethod
@@ -214,6 +228,34 @@ class OfflineStore(ABC):
     @abstractmethod
     def statistics(self, history: History, windows: Sequence[Window]) -> list[WindowStatistics]:
         """Returns one statistic per window, in order, from one pass over the data."""
+
+    @abstractmethod
+    def profile(self, history: History, windows: Sequence[Window]) -> list[WindowProfile]:
+        """Returns for each window, in order, what the values of its rows look like and how many break a rule.
+
+        The rules are those of the features' `Checks`. A transformation is run, once for all windows.
+
+        Args:
+            windows: none overlapping another.
+        """
+
+    def source_versions(self, source: DataSource, windows: Sequence[Window]) -> list[str]:
+        """Returns a text for each window that changes when rows of the source in it are added, removed or changed.
+
+        As little is read as the store can do with: where it knows which of its files hold which times, none of the
+        rows. So the text may also change when rows are only stored anew. ``""`` where there are no rows.
+
+        Args:
+            windows: that do not overlap, in order of time; `ALWAYS` alone for a source whose times do not matter.
+        """
+        raise NotSupportedError(f"The {type(self).__name__} cannot tell versions of data source {source.name!r}.")
+
+    def oldest_event(self, history: History) -> datetime | None:
+        """Returns the event time of the oldest row, as `statistics` of `ALWAYS` does; None where there are no rows.
+
+        Stores that can tell without reading the rows override this.
+        """
+        return self.statistics(history, [ALWAYS])[0].oldest_event
 
     def state(self, history: History) -> frozenset[str]:
         """Returns texts that identify what the sources are stored in, such as files with their sizes and times.

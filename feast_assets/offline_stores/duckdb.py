@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -12,6 +13,7 @@ from feast_assets.definitions.data_source import DataSource
 from feast_assets.definitions.partitions import Window
 from feast_assets.errors import FeastAssetsError, SourceError
 from feast_assets.offline_stores.base import History, OfflineStore, PointInTimeJoin, WindowStatistics
+from feast_assets.offline_stores.profile import WindowProfile
 
 if TYPE_CHECKING:
     import duckdb
@@ -29,7 +31,8 @@ class DuckDBOfflineStoreConfig(BaseModel):
     Attributes:
         memory_limit: such as ``"4GB"``; beyond it, data spills to disk. Left out, 80 % of the machine's memory.
         threads: left out, one per core.
-        temp_directory: where it spills to; left out, the system's folder for temporary files.
+        temp_directory: where it spills to, relative to the repository; left out, the system's folder for temporary
+            files.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -87,7 +90,7 @@ class DuckDBOfflineStore(OfflineStore):
             rows = read_spine(cursor, spine, timestamp_column)
 
             def rows_for(join: PointInTimeJoin) -> Rows:
-                found = self._rows(cursor, join.history, rows.bounds(join))
+                found = self._rows(cursor, join.history, rows.bounds(join), row_ids=True)
                 tables.append(found.table)
                 return found
 
@@ -102,6 +105,15 @@ class DuckDBOfflineStore(OfflineStore):
         from feast_assets.offline_stores.duckdb_latest import newest_rows
 
         return self._read(history, window, newest_rows)
+
+    def latest_of(self, history: History, windows: Sequence[Window], keys: pa.Table) -> pa.RecordBatchReader:
+        from feast_assets.offline_stores.duckdb_latest import newest_rows
+        from feast_assets.offline_stores.duckdb_restricted import restricted
+
+        def query(cursor: duckdb.DuckDBPyConnection, rows: Rows) -> Iterator[pa.RecordBatch]:
+            return newest_rows(cursor, restricted(cursor, rows, windows, keys))
+
+        return self._read(history, Window(min(windows).start, max(w.end for w in windows)), query)
 
     def scan(self, history: History, window: Window) -> pa.RecordBatchReader:
         from feast_assets.offline_stores.duckdb_engine import stream
@@ -120,6 +132,21 @@ class DuckDBOfflineStore(OfflineStore):
                 raise
         return [as_statistics(window, [part[i] for part in parts]) for i, window in enumerate(windows)]
 
+    def profile(self, history: History, windows: Sequence[Window]) -> list[WindowProfile]:
+        from feast_assets.offline_stores.duckdb_profile import profile_windows
+        from feast_assets.offline_stores.duckdb_rows import Bounds
+        from feast_assets.offline_stores.duckdb_statistics import hull
+
+        tables: list[SourceTable] = []
+        with self._engine.cursor() as cursor:
+            try:
+                rows = self._rows(cursor, history, hull([Bounds.of(w) for w in windows]))
+                tables.append(rows.table)
+                return profile_windows(cursor, rows, windows)
+            except Exception as error:
+                _raise_translated(error, tables)
+                raise
+
     def write(self, source: DataSource, rows: pa.Table) -> None:
         from feast_assets.offline_stores.duckdb_write import append
 
@@ -134,12 +161,43 @@ class DuckDBOfflineStore(OfflineStore):
         with self._engine.cursor() as cursor:
             replace_windows(cursor, source, self._root, history, windows, rows)
 
+    def source_versions(self, source: DataSource, windows: Sequence[Window]) -> list[str]:
+        import duckdb
+        import pyarrow as pa
+
+        from feast_assets.offline_stores.duckdb_engine import failure_of
+        from feast_assets.offline_stores.duckdb_versions import source_versions
+        from feast_assets.offline_stores.source_files import describe
+
+        with self._engine.cursor() as cursor:
+            try:
+                return source_versions(cursor, source, self._root, windows)
+            except (duckdb.Error, pa.ArrowException, OSError) as error:
+                raise failure_of(error, describe(source), SourceError) from error
+
+    def oldest_event(self, history: History) -> datetime | None:
+        from feast_assets.definitions.spec import from_micros
+        from feast_assets.offline_stores.duckdb_extent import oldest_by_footers, oldest_by_rows
+
+        is_said, oldest = oldest_by_footers(history, self._root)
+        if not is_said:
+            tables: list[SourceTable] = []
+            with self._engine.cursor() as cursor:
+                try:
+                    oldest = oldest_by_rows(cursor, history, self._root, tables)
+                except Exception as error:
+                    _raise_translated(error, tables)
+                    raise
+        return None if oldest is None else from_micros(oldest)
+
     def state(self, history: History) -> frozenset[str]:
         from feast_assets.offline_stores.source_files import stored_state
 
         return frozenset(text for source in history.sources for text in stored_state(source, self._root))
 
-    def _rows(self, cursor: duckdb.DuckDBPyConnection, history: History, bounds: Bounds) -> Rows:
+    def _rows(
+        self, cursor: duckdb.DuckDBPyConnection, history: History, bounds: Bounds, *, row_ids: bool = False
+    ) -> Rows:
         from feast_assets.offline_stores.duckdb_files import open_source
         from feast_assets.offline_stores.duckdb_rows import declared_types, rows_of
         from feast_assets.offline_stores.transform import run_transformation
@@ -147,7 +205,12 @@ class DuckDBOfflineStore(OfflineStore):
         if history.transformation is not None:
             table = run_transformation(cursor, history, self._root, bounds)
         else:
-            table = open_source(cursor, history.sources[0], self._root, declared_types(history))
+            types = declared_types(history)
+            table = open_source(cursor, history.sources[0], self._root, types, row_ids=row_ids)
+        if row_ids:
+            from feast_assets.offline_stores.duckdb_gather import with_row_ids
+
+            table = with_row_ids(cursor, history, table, bounds)
         return rows_of(cursor, history, table, bounds)
 
     def _read(

@@ -34,14 +34,15 @@ class Engine:
         root: folder that relative paths in users' SQL are resolved against.
         memory_limit: as DuckDB writes it, such as ``"4GB"``; beyond it data spills to disk.
         threads: left out, all cores.
-        temp_directory: where it spills to; left out, the system's folder for temporary files.
+        temp_directory: where it spills to, made when it is not there; relative to the root. Left out, the system's
+            folder for temporary files.
     """
 
     def __init__(self, root: Path, memory_limit: str | None, threads: int | None, temp_directory: str | None):
         self._root = root
         self._memory_limit = memory_limit
         self._threads = threads
-        self._temp_directory = Path(temp_directory or tempfile.gettempdir())
+        self._temp_directory = root / (temp_directory or tempfile.gettempdir())
         self._lock = threading.Lock()
         self._database: duckdb.DuckDBPyConnection | None = None
         self._pid = 0
@@ -58,6 +59,12 @@ class Engine:
         return cursor
 
     def _open(self) -> duckdb.DuckDBPyConnection:
+        try:
+            self._temp_directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(
+                f"The offline store's temp_directory {self._temp_directory} cannot be used: {error.strerror}."
+            ) from error
         # Databases that share a folder would overwrite each other's spilled blocks.
         spill = self._temp_directory / f"feast_assets_{os.getpid()}_{uuid.uuid4().hex[:12]}"
         settings: dict[str, Any] = {

@@ -35,6 +35,11 @@ _CSV_INFERRED = (Bool, Int32, Int64, Float32, Float64)
 ISO_TIME = (
     r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?( ?(Z|UTC|[+-]\d{2}(:?\d{2})?))?)?$"  # what is unambiguous
 )
+ROW_ID = "feast_assets row id"
+"""The column of row ids where they are asked for."""
+_PLACES = frozenset(("file_index", "file_row_number"))
+_ROW_IDS = f', file_index::BIGINT * {2**40} + file_row_number AS "{ROW_ID}"'
+
 ISO_ZONED = r"\d{2}:\d{2}.*(Z|UTC|[+-]\d{2}(:?\d{2})?)$"
 
 
@@ -50,6 +55,8 @@ class SourceTable:
         paths: the files read.
         error: the error class for data that is not as it should be.
         known: whether the columns are known; not so before the first file is written.
+        columnar: whether reading some of the columns costs only these, and reading again gives the same rows.
+        row_ids: whether the query also has `ROW_ID`, which is not in the schema: int64, the same whenever it is read.
     """
 
     what: str
@@ -61,19 +68,27 @@ class SourceTable:
     date_partition: str = ""
     error: type[FeastAssetsError] = field(default=SourceError)
     known: bool = True
+    columnar: bool = False
+    row_ids: bool = False
 
     def failure(self, error: Exception) -> FeastAssetsError:
         return failure_of(error, self.what, self.error, self.paths)
 
 
 def open_source(
-    cursor: duckdb.DuckDBPyConnection, source: DataSource, root: Path, declared: Mapping[str, FeastType] | None = None
+    cursor: duckdb.DuckDBPyConnection,
+    source: DataSource,
+    root: Path,
+    declared: Mapping[str, FeastType] | None = None,
+    *,
+    row_ids: bool = False,
 ) -> SourceTable:
     """Returns a source's rows, columns renamed by its field mapping.
 
     Args:
         declared: types of columns, by their names after the mapping. Only CSV heeds them, so that "007" stays a text
             where a text is declared.
+        row_ids: whether rows should have ids, where their files give them some.
 
     Raises:
         SourceError: it does not exist, or cannot be read.
@@ -87,12 +102,18 @@ def open_source(
     texts = [*times, *(n for n, t in raw_declared.items() if t is not None and t not in _CSV_INFERRED)]
     numbers = [n for n, t in raw_declared.items() if t in _CSV_INFERRED and n not in times]
     try:
-        sql, known = _raw_query(cursor, files, source, texts, numbers)
+        sql, known = _raw_query(cursor, files, source, texts, numbers, row_ids)
         schema = read_schema(cursor, sql) if known else pa.schema([])
     except (duckdb.Error, OSError, pa.ArrowException) as error:
         raise failure_of(error, files.what, SourceError, files.paths) from error
+    has_ids = ROW_ID in schema.names
+    if has_ids and _PLACES.intersection(schema.names):
+        # The files have columns of these names, which are no ids.
+        return open_source(cursor, source, root, declared)
+    if has_ids:
+        schema = schema.remove(schema.get_field_index(ROW_ID))
     if known and mapping:
-        sql, schema = _renamed(sql, schema, mapping, files.what)
+        sql, schema = _renamed(sql, schema, mapping, files.what, has_ids)
 
     def named(column: str) -> str:
         return mapping.get(column, column)
@@ -106,6 +127,8 @@ def open_source(
         paths=files.paths,
         date_partition=named(source.date_partition_column),
         known=known,
+        columnar=files.format != "csv",
+        row_ids=has_ids,
     )
 
 
@@ -140,7 +163,9 @@ def source_schema(cursor: duckdb.DuckDBPyConnection, source: DataSource, root: P
     return pa.schema([f.with_type(found.get(f.name, f.type)) for f in table.schema])
 
 
-def _renamed(sql: str, schema: pa.Schema, mapping: Mapping[str, str], what: str) -> tuple[str, pa.Schema]:
+def _renamed(
+    sql: str, schema: pa.Schema, mapping: Mapping[str, str], what: str, row_ids: bool
+) -> tuple[str, pa.Schema]:
     names = [mapping.get(n, n) for n in schema.names]
     twice = sorted({n for n in names if names.count(n) > 1})
     if twice:
@@ -148,6 +173,8 @@ def _renamed(sql: str, schema: pa.Schema, mapping: Mapping[str, str], what: str)
             f"{what}: field_mapping gives two columns the name {twice[0]!r}; the source has a column of that name."
         )
     columns = ", ".join(f"{quote(raw)} AS {quote(n)}" for raw, n in zip(schema.names, names, strict=True))
+    if row_ids:
+        columns += f", {quote(ROW_ID)}"
     return f"SELECT {columns} FROM ({sql})", pa.schema([f.with_name(n) for f, n in zip(schema, names, strict=True)])
 
 
@@ -157,6 +184,7 @@ def _raw_query(
     source: DataSource,
     texts: Sequence[str],
     numbers: Sequence[str],
+    row_ids: bool,
 ) -> tuple[str, bool]:
     if files.format == "delta":
         return register(cursor, _delta_dataset(files)), True
@@ -169,7 +197,8 @@ def _raw_query(
     if files.format == "csv":
         sql = _csv_query(cursor, files, listed, options, texts, numbers)
     else:
-        sql = f"SELECT * FROM read_parquet({listed}, {options})"
+        # DuckDB shows the places of rows only where they are named, right beside the files.
+        sql = f"SELECT *{_ROW_IDS if row_ids else ''} FROM read_parquet({listed}, {options})"
     return _without_outer_keys(cursor, sql, files), True
 
 

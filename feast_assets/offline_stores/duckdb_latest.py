@@ -8,47 +8,80 @@ import uuid
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from feast_assets.errors import SourceError
 from feast_assets.offline_stores.duckdb_engine import read_all, stream
 from feast_assets.offline_stores.duckdb_rows import Rows
+from feast_assets.types.arrow_values import flags
 
 if TYPE_CHECKING:
     import duckdb
+    from numpy.typing import NDArray
 
 OLDEST = "-9223372036854775808"
 """What a missing created time counts as: older than any."""
 
 
 def newest_rows(cursor: duckdb.DuckDBPyConnection, rows: Rows) -> Iterator[pa.RecordBatch]:
-    """Yields one row per entity, as `Rows.finish` takes them.
+    """Yields one row per entity, as `Rows.finish` takes them, in order of the keys as far as no rows tie.
 
-    The pass keeps the two newest event times of each entity. Where they are equal, the pass does not know which row is
-    meant; only for those entities a second one compares created times and contents.
+    The newest event time of each entity is found from keys and times alone; only the rows of these times are then read
+    whole. So the memory is that of keys and times, which spill, and of a sort of the result, which spills too. Where an
+    entity has several rows of its newest time, a second query compares their created times and contents.
     """
     keys = rows.keys
-    columns = _packed([*rows.features, "c"])
-    grouped = f"GROUP BY {', '.join(keys)}" if keys else ""
-    sql = (
-        f"SELECT {''.join(f'{k}, ' for k in keys)}arg_max({columns}, t) AS r, max(t, 2) AS newest "
-        f"FROM ({rows.sql}) {grouped}"
-    )
-    sql = (
-        f"SELECT {_listed([*keys, *(f'r.{n} AS {n}' for n in (*rows.features, 'c'))])}, newest[1] AS t, "
-        f"coalesce(len(newest) = 2 AND newest[1] = newest[2], false) AS tied FROM ({sql}) WHERE r IS NOT NULL"
-    )
+    # What is dear to read twice, or may differ when it is, is kept while the query runs.
+    kept = "NOT MATERIALIZED" if rows.table.columnar else "MATERIALIZED"
+    columns = _listed([f"r.{n} AS {n}" for n in (*keys, *rows.features, "t", "c")])
+    grouped = f"GROUP BY {_listed(keys)}" if keys else ""
+    newest = f"SELECT {_listed([*keys, 'max(s) AS s'])} FROM r {grouped}"
+    same = " AND ".join(f"r.{n} = n.{n}" for n in [*keys, "s"])
+    order = f"ORDER BY {_listed(keys)}" if keys else ""
+    sql = f"WITH r AS {kept} ({rows.with_stored_time}) SELECT {columns} FROM r JOIN ({newest}) n ON {same} {order}"
     tied: list[pa.RecordBatch] = []
-    for batch in stream(cursor, sql):
-        flags = batch.column("tied")
-        if pc.any(flags).as_py():
-            tied.append(batch.filter(flags).select([*keys, "t"]))
-            batch = batch.filter(pc.invert(flags))
+    for batch in _whole_entities(stream(cursor, sql), keys):
+        first = _starts(batch, keys)
+        alone = first & np.append(first[1:], True)
+        if not alone.all():
+            tied.append(batch.filter(pa.array(first & ~alone)).select([*keys, "t"]))
+            batch = batch.filter(pa.array(alone))
         if batch.num_rows:
             yield batch
     if tied:
         yield from _newest_of_tied(cursor, rows, pa.Table.from_batches(tied))
+
+
+def _whole_entities(batches: Iterator[pa.RecordBatch], keys: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """Yields rows, which come in order of keys, such that those of an entity are in one batch.
+
+    Of an entity's rows at the end of a batch only two are kept: enough to see that they tie.
+    """
+    rest: pa.RecordBatch | None = None
+    for batch in batches:
+        if rest is not None:
+            batch = pa.concat_batches([rest, batch])
+        if not batch.num_rows:
+            continue
+        last = int(np.flatnonzero(_starts(batch, keys))[-1])
+        if last:
+            yield batch.slice(0, last)
+        rest = batch.slice(last, 2)
+    if rest is not None:
+        yield rest
+
+
+def _starts(batch: pa.RecordBatch, keys: Sequence[str]) -> NDArray[np.bool_]:
+    """Returns for each row whether it is the first of its entity."""
+    found = np.zeros(batch.num_rows, np.bool_)
+    found[:1] = True
+    for name in keys:
+        column = batch.column(name)
+        differ = pc.not_equal(column.slice(1), column.slice(0, len(column) - 1))
+        found[1:] |= flags(differ)
+    return found
 
 
 def _newest_of_tied(cursor: duckdb.DuckDBPyConnection, rows: Rows, tied: pa.Table) -> Iterator[pa.RecordBatch]:

@@ -1,7 +1,8 @@
 """The point-in-time join: one query of ASOF joins, whatever the number of views.
 
-The spine itself does not go through the database, only its row numbers, times and keys. Its columns are put beside the
-result, so their types and values stay exactly as they came.
+Neither the spine nor the features go through the joins, only row numbers, times, keys and row ids. The spine's columns
+are put beside the result, so their types and values stay exactly as they came; the features are read for the rows that
+were found.
 """
 
 # ruff: noqa: S608 - identifiers and texts in SQL are quoted by duckdb_engine
@@ -10,14 +11,14 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import Any
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from feast_assets.definitions.field import Field
 from feast_assets.errors import (
     EntityDFNotDateTime,
     EntitySQLEmptyResults,
@@ -29,16 +30,21 @@ from feast_assets.errors import (
     suggest,
 )
 from feast_assets.offline_stores.base import PointInTimeJoin
-from feast_assets.offline_stores.duckdb_engine import read_all, stream
+from feast_assets.offline_stores.duckdb_engine import BATCH_ROWS, read_all
+from feast_assets.offline_stores.duckdb_gather import bytes_per_row, gather
 from feast_assets.offline_stores.duckdb_latest import best_of_ties, has_ties
 from feast_assets.offline_stores.duckdb_rows import LONGEST_MICROS, Bounds, Rows, micros
+from feast_assets.offline_stores.source_files import state_of
 from feast_assets.types.arrow import TIMESTAMP, cast_column, to_arrow_type
 from feast_assets.types.feast_type import FeastType, UnixTimestamp
 
-if TYPE_CHECKING:
-    import duckdb
-
 DEFAULT_TIME_COLUMN = "event_timestamp"
+
+_FEW_ROWS = 10_000
+"""Spines up to here are likely to have few of the entities, so the others' rows are left out first."""
+_BYTES_AT_ONCE = 2**29
+"""About how much of the features is in memory at once, beside what DuckDB holds; a result that is wider or longer is
+made in several passes over the features."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +152,21 @@ def cast_spine_column(table: pa.Table, name: str, dtype: FeastType) -> pa.Chunke
         raise InputError(str(error)) from error
 
 
+@dataclass(frozen=True, slots=True)
+class _Query:
+    """Finds for each row of the spine the rows of the views that count.
+
+    Attributes:
+        sql: columns ``row``, in order; then for each of ``rows`` the id and the event time of its row.
+        rows: of the views with features.
+        files: what the files looked like when the query was made.
+    """
+
+    sql: str
+    rows: list[Rows]
+    files: list[str]
+
+
 def joined(
     cursor: duckdb.DuckDBPyConnection,
     spine: Spine,
@@ -156,41 +177,86 @@ def joined(
     """Returns the columns and the rows of the join.
 
     Args:
-        rows_for: gives the rows of a join's history that can count.
+        rows_for: gives the rows of a join's history that can count, with row ids.
     """
     schema = _output_schema(spine.table.schema, joins)
-    name = f"spine_{uuid.uuid4().hex}"
+    query = _query(cursor, spine, joins, rows_for, filter_by_created)
+    if not query.rows:
+        return schema, iter(spine.table.to_batches())
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        try:
+            parts = _beside(cursor, spine.table, schema, query)
+            first = next(parts, None)
+        except (duckdb.Error, pa.ArrowException, OSError, SourceError):
+            if _state(query.rows) == query.files:
+                raise
+            # A writer has exchanged files between the listing and the reading; it is not likely to do so twice.
+            again = _query(cursor, spine, joins, rows_for, filter_by_created)
+            parts = _beside(cursor, spine.table, schema, again)
+            first = next(parts, None)
+        if first is not None:
+            yield first
+        yield from parts
+
+    return schema, batches()
+
+
+def _query(
+    cursor: duckdb.DuckDBPyConnection,
+    spine: Spine,
+    joins: Sequence[PointInTimeJoin],
+    rows_for: Callable[[PointInTimeJoin], Rows],
+    filter_by_created: bool,
+) -> _Query:
     internal: dict[str, Any] = {"row": pa.array(np.arange(spine.table.num_rows, dtype=np.int64)), "t": spine.times}
-    key_columns: dict[tuple[str, FeastType], str] = {}
-    selected: list[str] = []
+    inside: dict[tuple[str, FeastType], str] = {}
+    for join in joins:
+        for key in join.history.join_keys:
+            column = join.join_keys.get(key.name, key.name)
+            if (column, key.dtype) not in inside:
+                inside[column, key.dtype] = f"s{len(inside)}"
+                internal[inside[column, key.dtype]] = cast_spine_column(spine.table, column, key.dtype)
+    name = f"spine_{uuid.uuid4().hex}"
+    cursor.register(name, pa.table(internal))
+    selected = ["s.row"]
     clauses: list[str] = []
-    outputs: list[tuple[Rows, Field]] = []
+    read: list[Rows] = []
     for j, join in enumerate(joins):
         rows = rows_for(join)
-        on = []
-        for i, key in enumerate(join.history.join_keys):
-            column = join.join_keys.get(key.name, key.name)
-            inside = key_columns.setdefault((column, key.dtype), f"s{len(key_columns)}")
-            if inside not in internal:
-                internal[inside] = cast_spine_column(spine.table, column, key.dtype)
-            on.append(f"s.{inside} = v{j}.k{i}")
+        if not rows.features:
+            continue
+        read.append(rows)
+        if not rows.row_id:
+            selected += ["NULL::BIGINT", "NULL::BIGINT"]
+            continue
+        keys = [inside[join.join_keys.get(k.name, k.name), k.dtype] for k in join.history.join_keys]
         filtered = filter_by_created and rows.has_created
+        wanted = _of_entities(rows, name, keys) if keys and spine.table.num_rows <= _FEW_ROWS else rows
+        on = [f"s.{s} = v{j}.{k}" for s, k in zip(keys, rows.keys, strict=True)]
         clauses.append(
-            f"ASOF LEFT JOIN ({_newest_known(rows, has_ties(cursor, rows), filtered)}) v{j} "
+            f"ASOF LEFT JOIN ({_newest_known(wanted, has_ties(cursor, wanted), filtered)}) v{j} "
             f"ON {' AND '.join([*on, f's.t >= v{j}.since'])}"
         )
         ttl = ttl_micros(join)
-        for i, feature in enumerate(join.history.features):
-            value = f"v{j}.f{i}"
-            if ttl is not None:
-                value = f"CASE WHEN v{j}.t >= s.t - {ttl} THEN {value} END"
-            selected.append(f"{value} AS o{len(outputs)}")
-            outputs.append((rows, feature))
-    if not outputs:
-        return schema, iter(spine.table.to_batches())
-    cursor.register(name, pa.table(internal))
-    sql = f"SELECT s.row, {', '.join(selected)} FROM {name} s {' '.join(clauses)} ORDER BY s.row"
-    return schema, _beside(spine.table, schema, stream(cursor, sql), outputs)
+        for value in (f"v{j}.{rows.row_id}", f"v{j}.t"):
+            selected.append(value if ttl is None else f"CASE WHEN v{j}.t >= s.t - {ttl} THEN {value} END")
+    columns = ", ".join(f"{value} AS c{i}" for i, value in enumerate(selected))
+    return _Query(f"SELECT {columns} FROM {name} s {' '.join(clauses)} ORDER BY s.row", read, _state(read))
+
+
+def _of_entities(rows: Rows, spine: str, keys: Sequence[str]) -> Rows:
+    """Returns only the rows of the spine's entities, which spares the join the sorting of the others."""
+    same = " AND ".join(f"r.{k} = s.{s}" for k, s in zip(rows.keys, keys, strict=True))
+
+    def of_entities(sql: str) -> str:
+        return f"SELECT r.* FROM ({sql}) r SEMI JOIN {spine} s ON {same}"
+
+    return replace(rows, sql=of_entities(rows.sql), with_content=of_entities(rows.with_content))
+
+
+def _state(read: Sequence[Rows]) -> list[str]:
+    return [text for rows in read for text in state_of(rows.table.paths)]
 
 
 def _output_schema(spine: pa.Schema, joins: Sequence[PointInTimeJoin]) -> pa.Schema:
@@ -211,12 +277,11 @@ def _output_schema(spine: pa.Schema, joins: Sequence[PointInTimeJoin]) -> pa.Sch
 
 
 def _newest_known(rows: Rows, ties: bool, filtered: bool) -> str:
-    """Returns rows that are unique by key and ``since``, the time from which on each is the newest that is known."""
-    features = "".join(f", {f}" for f in rows.features)
+    """Returns the ids of rows, unique by key and ``since``, from which time on each is the newest that is known."""
     keys = "".join(f"{k}, " for k in rows.keys)
     if not filtered:
-        sql = best_of_ties(rows.with_content, [*rows.keys, "t"], rows.features) if ties else rows.sql
-        return f"SELECT {keys}t, t AS since{features} FROM ({sql})"
+        sql = best_of_ties(rows.with_content, [*rows.keys, "t"], [rows.row_id]) if ties else rows.sql
+        return f"SELECT {keys}t, t AS since, {rows.row_id} FROM ({sql})"
     # A row is known once it has happened and was created. Of the rows in the order in which they become known, only
     # those count that are newer than all before: the last of these by a moment is the newest that is known then.
     partition = f"PARTITION BY {', '.join(rows.keys)} " if rows.keys else ""
@@ -226,26 +291,27 @@ def _newest_known(rows: Rows, ties: bool, filtered: bool) -> str:
         f"FROM ({rows.with_content if ties else rows.sql}) WHERE c IS NOT NULL"
     )
     newest = f"SELECT *, max(age) OVER ({partition}ORDER BY since) AS newest FROM ({ranked})"
-    return f"SELECT {keys}t, since{features} FROM ({newest}) WHERE age = newest"
+    return f"SELECT {keys}t, since, {rows.row_id} FROM ({newest}) WHERE age = newest"
 
 
 def _beside(
-    spine: pa.Table, schema: pa.Schema, batches: Iterator[pa.RecordBatch], outputs: Sequence[tuple[Rows, Field]]
+    cursor: duckdb.DuckDBPyConnection, spine: pa.Table, schema: pa.Schema, query: _Query
 ) -> Iterator[pa.RecordBatch]:
-    done = 0
-    for batch in batches:
-        size = batch.num_rows
-        if not size:
-            continue
-        rows = batch.column(0)
-        if rows[0].as_py() != done or rows[-1].as_py() != done + size - 1:
-            raise StoreUnavailableError("The point-in-time join did not keep the spine's rows; please report this.")
-        own = [_whole(c) for c in spine.slice(done, size).columns]
-        added = [r.cast(batch.column(i + 1), f) for i, (r, f) in enumerate(outputs)]
-        yield pa.record_batch([*own, *added], schema=schema)
-        done += size
-    if done != spine.num_rows:
-        raise StoreUnavailableError("The point-in-time join lost rows of the spine; please report this.")
+    """Yields the spine's rows with the features of the rows that were found for them."""
+    found = read_all(cursor, query.sql)
+    if not np.array_equal(found.column(0).to_numpy(), np.arange(spine.num_rows)):
+        raise StoreUnavailableError("The point-in-time join did not keep the spine's rows; please report this.")
+    size = max(_BYTES_AT_ONCE // sum(map(bytes_per_row, query.rows)), BATCH_ROWS)
+    for start in range(0, spine.num_rows, size):
+        part = found.slice(start, size)
+        gathered = [
+            gather(cursor, rows, _whole(part.column(2 * i + 1)), _whole(part.column(2 * i + 2)))
+            for i, rows in enumerate(query.rows)
+        ]
+        for at in range(0, part.num_rows, BATCH_ROWS):
+            own = [_whole(c) for c in spine.slice(start + at, min(BATCH_ROWS, part.num_rows - at)).columns]
+            added = [column for each in gathered for column in each.take(at, BATCH_ROWS)]
+            yield pa.record_batch([*own, *added], schema=schema)
 
 
 def _whole(column: pa.ChunkedArray) -> pa.Array:

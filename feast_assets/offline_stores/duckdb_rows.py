@@ -27,7 +27,7 @@ from feast_assets.errors import (
 )
 from feast_assets.offline_stores.base import ALWAYS, CREATED_TIMESTAMP, EVENT_TIMESTAMP, History
 from feast_assets.offline_stores.duckdb_engine import literal, quote, read_all
-from feast_assets.offline_stores.duckdb_files import ISO_TIME, ISO_ZONED, SourceTable, register
+from feast_assets.offline_stores.duckdb_files import ISO_TIME, ISO_ZONED, ROW_ID, SourceTable, register
 from feast_assets.types.arrow import TIMESTAMP, cast_column, to_arrow_type
 from feast_assets.types.feast_type import FeastType, Int32, Int64, TimeUuid, UnixTimestamp, Uuid
 
@@ -68,16 +68,19 @@ class Rows:
     Attributes:
         history: whose rows.
         table: where they are read from.
-        sql: columns k0.., f0.., t, and c; without rows whose key or event time is null.
+        sql: columns k0.., f0.., t, c, and `row_id` if there is one; without rows whose key or event time is null.
         with_content: the same and ``x``, a struct of all features of the view. It decides between rows that tie in
             everything else, by what the rows are and not by which of their columns somebody asked for. Columns that the
             view does not have do not count: fingerprints do not cover them.
+        with_stored_time: the same as ``sql`` and ``s``, which is equal and ordered as ``t`` is, but the column as it is
+            stored if that will do; so what is joined by it can be left out by file statistics.
     """
 
     history: History
     table: SourceTable
     sql: str
     with_content: str
+    with_stored_time: str
 
     @property
     def keys(self) -> list[str]:
@@ -86,6 +89,11 @@ class Rows:
     @property
     def features(self) -> list[str]:
         return [f"f{i}" for i in range(len(self.history.features))]
+
+    @property
+    def row_id(self) -> str:
+        """The column of row ids; "" where the table has none."""
+        return "row_id" if self.table.row_ids else ""
 
     @property
     def has_created(self) -> bool:
@@ -131,9 +139,11 @@ def rows_of(cursor: duckdb.DuckDBPyConnection, history: History, table: SourceTa
     try:
         selected = [f"{_key(table.schema.field(f.name), f.dtype)} AS k{i}" for i, f in enumerate(history.join_keys)]
         selected += [f"{quote(f.name)} AS f{i}" for i, f in enumerate(history.features)]
-        selected += [f"{time_expression(cursor, table, table.timestamp)} AS t"]
+        time = time_expression(cursor, table, table.timestamp)
+        selected += [f"{time} AS t"]
         created = time_expression(cursor, table, table.created) if table.created else "CAST(NULL AS BIGINT)"
         selected += [f"{created} AS c"]
+        selected += [f"{quote(ROW_ID)} AS row_id"] if table.row_ids else []
     except duckdb.Error as error:
         raise table.failure(error) from error
     declared = set(history.declared or [f.name for f in history.features])
@@ -145,7 +155,8 @@ def rows_of(cursor: duckdb.DuckDBPyConnection, history: History, table: SourceTa
     def query(more: str) -> str:
         return f"SELECT * FROM (SELECT {', '.join(selected)}{more} FROM ({table.sql}) WHERE {condition}) WHERE {keep}"
 
-    return Rows(history, table, query(""), query(f", struct_pack({content}) AS x"))
+    stored = quote(table.timestamp) if _is_exact(table.schema.field(table.timestamp).type) else time
+    return Rows(history, table, query(""), query(f", struct_pack({content}) AS x"), query(f", {stored} AS s"))
 
 
 def _no_rows(cursor: duckdb.DuckDBPyConnection, history: History, table: SourceTable) -> Rows:
@@ -153,7 +164,7 @@ def _no_rows(cursor: duckdb.DuckDBPyConnection, history: History, table: SourceT
     fields += [pa.field(f"f{i}", to_arrow_type(f.dtype)) for i, f in enumerate(history.features)]
     fields += [pa.field("t", pa.int64()), pa.field("c", pa.int64())]
     sql = register(cursor, pa.schema(fields).empty_table())
-    return Rows(history, table, sql, f"SELECT *, NULL AS x FROM ({sql})")
+    return Rows(history, table, sql, f"SELECT *, NULL AS x FROM ({sql})", f"SELECT *, t AS s FROM ({sql})")
 
 
 def _check_columns(history: History, table: SourceTable) -> None:
@@ -176,7 +187,7 @@ def _check_columns(history: History, table: SourceTable) -> None:
                 f"{table.what} has no column {wanted.name!r}, a feature of {view}. {suggest(wanted.name, there)}"
             )
     for wanted in (*history.join_keys, *history.features):
-        nothing = pa.array([], table.schema.field(wanted.name).type)
+        nothing = pa.nulls(0, table.schema.field(wanted.name).type)
         try:
             cast_column(nothing, wanted.dtype, what=f"{table.what}, column {wanted.name!r} of {view},")
         except SourceError as error:
@@ -231,6 +242,11 @@ def time_expression(cursor: duckdb.DuckDBPyConnection, table: SourceTable, name:
         f"{table.what}: column {name!r} should hold timestamps but holds {kind}. "
         "Use timestamps, dates or ISO 8601 text."
     )
+
+
+def _is_exact(kind: pa.DataType) -> bool:
+    """Tells whether times of this type that differ still do so in microseconds."""
+    return bool(pa.types.is_date(kind) or (pa.types.is_timestamp(kind) and kind.unit != "ns"))
 
 
 def _is_all_null(cursor: duckdb.DuckDBPyConnection, table: SourceTable, name: str) -> bool:

@@ -5,16 +5,14 @@
 from __future__ import annotations
 
 import hashlib
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
-
 from feast_assets.definitions.partitions import Window
 from feast_assets.definitions.spec import from_micros
 from feast_assets.offline_stores.base import WindowStatistics
+from feast_assets.offline_stores.duckdb_cells import with_cells
 from feast_assets.offline_stores.duckdb_engine import quote, read_all
 from feast_assets.offline_stores.duckdb_files import SourceTable
 from feast_assets.offline_stores.duckdb_rows import Bounds, time_expression, within
@@ -22,7 +20,6 @@ from feast_assets.offline_stores.duckdb_rows import Bounds, time_expression, wit
 if TYPE_CHECKING:
     import duckdb
 
-_FOREVER = 2**63 - 1
 _NESTED = frozenset(("list", "array", "struct", "map", "union", "variant"))
 
 
@@ -57,31 +54,32 @@ def summarize(
         sql: a query with columns ``t`` (event time) and ``c`` (created time) in microseconds, and those to hash.
         hashed: SQL expressions of what the fingerprint covers.
     """
-    # All bounds together cut time into cells; each row lies in one cell, each window is a run of cells.
-    edges = sorted({_start(b) for b in bounds} | {_end(b) for b in bounds})
-    if not edges:
+    if not bounds:
         return []
-    name = f"edges_{uuid.uuid4().hex}"
-    cursor.register(name, pa.table({"edge": pa.array(edges, pa.int64())}))
+    # All bounds together cut time into cells; each row lies in one cell, each window is a run of cells.
+    edges = sorted({edge for b in bounds for edge in (b.start, b.end) if edge is not None})
     hashes = f"SELECT t, c, hash({', '.join(_hashable(cursor, sql, hashed))}) AS h FROM ({sql})"
     cells = (
-        "SELECT edge, count(*) AS n, min(t) AS oldest, max(t) AS newest, max(c) AS created, "
-        f"CAST(sum(h) AS VARCHAR) AS total, bit_xor(h) AS mix "
-        f"FROM ({hashes}) r ASOF JOIN {name} e ON r.t >= e.edge GROUP BY edge"
+        "SELECT cell, count(*) AS n, min(t) AS oldest, max(t) AS newest, max(c) AS created, "
+        "CAST(sum(h) AS VARCHAR) AS total, bit_xor(h) AS mix "
+        f"FROM ({with_cells(cursor, hashes, edges)}) GROUP BY cell"
     )
     found = {
-        row["edge"]: Summary(
+        row["cell"]: Summary(
             row["n"], row["oldest"], row["newest"], row["created"], (int(row["total"]), int(row["mix"]))
         )
         for row in read_all(cursor, cells).to_pylist()
     }
     summaries = []
-    position = {edge: i for i, edge in enumerate(edges)}
+    # Cell 0 is what lies before all edges, cell i begins with edge i - 1.
+    position = {edge: i for i, edge in enumerate(edges, 1)}
     for b in bounds:
         summary = Summary()
-        for edge in edges[position[_start(b)] : position[_end(b)]]:
-            if edge in found:
-                summary.add(found[edge])
+        first = 0 if b.start is None else position[b.start]
+        last = len(edges) + 1 if b.end is None else position[b.end]
+        for cell in range(first, last):
+            if cell in found:
+                summary.add(found[cell])
         summaries.append(summary)
     return summaries
 
@@ -151,11 +149,3 @@ def as_statistics(window: Window, parts: Sequence[Summary]) -> WindowStatistics:
         newest_created=None if whole.created is None else from_micros(whole.created),
         fingerprint=hashlib.sha256(text.encode()).hexdigest()[:32] if whole.rows else "",
     )
-
-
-def _start(bounds: Bounds) -> int:
-    return -_FOREVER if bounds.start is None else bounds.start
-
-
-def _end(bounds: Bounds) -> int:
-    return _FOREVER if bounds.end is None else bounds.end

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -173,7 +174,15 @@ def stored_state(source: DataSource, root: Path) -> list[str]:
         paths = files.paths
         if files.format == "delta":
             paths = tuple(glob.glob(os.path.join(glob.escape(files.path), "_delta_log", "*.json")))
+        return state_of(paths)
+    except (SourceError, NotSupportedError):
+        return []
+
+
+def state_of(paths: Iterable[str]) -> list[str]:
+    """Returns a text for each file, which another file in its place would not have; none at all if one is missing."""
+    try:
         found = [(path, os.stat(path)) for path in paths]
-    except (SourceError, NotSupportedError, OSError):
+    except OSError:
         return []
     return [f"{path}:{s.st_size}:{s.st_mtime_ns}:{s.st_ino}" for path, s in found]

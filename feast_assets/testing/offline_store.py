@@ -26,6 +26,7 @@ import pytest
 
 from feast_assets.definitions.data_source import DataSource
 from feast_assets.definitions.field import Field
+from feast_assets.definitions.field_checks import Checks
 from feast_assets.definitions.partitions import Window
 from feast_assets.definitions.transformation import Transformation
 from feast_assets.errors import (
@@ -45,6 +46,7 @@ from feast_assets.offline_stores.base import (
     OfflineStore,
     PointInTimeJoin,
 )
+from feast_assets.offline_stores.profile import ColumnProfile
 from feast_assets.types import Array, Float64, Int64, String
 
 Put = Callable[[pa.Table], DataSource]
@@ -193,6 +195,33 @@ class OfflineStoreConformance:
         for wanted in (history(source), only_city):
             table = store.point_in_time_join(spine([(1, hour(1))]), [PointInTimeJoin(wanted, {}, {})])
             assert table.read_all()["city"].to_pylist() == [whole["city"]]
+
+    def test_latest_of_is_of_some_entities_in_some_windows(self, store: OfflineStore, put: Put) -> None:
+        rows = [(driver, hour(i), float(i), "x") for driver in (1, 2, 3) for i in range(6)]
+        source = put(trips([*rows, (4, hour(3), 3.0, "gap"), (2, hour(4), 9.0, "y")]))
+
+        def newest(keys: Sequence[int], *windows: Window) -> dict[int, float]:
+            wanted = pa.table({"driver": pa.array(keys, pa.int64())})
+            return {k: r["fare"] for k, r in by_driver(store.latest_of(history(source), windows, wanted)).items()}
+
+        assert newest([1, 3, 7], ALWAYS) == {1: 5.0, 3: 5.0}
+        assert newest([], ALWAYS) == {}
+        assert newest([1, 4], Window(hour(0), hour(2)), Window(hour(4), hour(5))) == {1: 4.0}
+        assert newest([1, 4], Window(hour(5), hour(7)), Window(hour(1), hour(3)), Window(hour(3), hour(4))) == {
+            1: 5.0,
+            4: 3.0,
+        }
+        # Of rows that tie it chooses as `latest` does.
+        assert newest([2], Window(hour(4), hour(5))) == {
+            2: by_driver(store.latest(history(source), Window(hour(4), hour(5))))[2]["fare"]
+        }
+
+    def test_latest_of_a_view_without_keys_is_its_row(self, store: OfflineStore, put: Put) -> None:
+        source = put(trips([(1, hour(0), 1.0, "a"), (2, hour(1), 2.0, "b")]))
+        keyless = history(source, join_keys=())
+        windows = [Window(hour(0), hour(1)), Window(hour(2), hour(3))]
+        assert store.latest_of(keyless, windows, pa.table({})).read_all()["fare"].to_pylist() == [1.0]
+        assert store.latest_of(keyless, windows[1:], pa.table({})).read_all().num_rows == 0
 
     # --- point-in-time join
 
@@ -349,6 +378,19 @@ class OfflineStoreConformance:
         assert day.fingerprint == always.fingerprint != first.fingerprint
         assert [s.window for s in (empty, first, day, always)] == windows
 
+    def test_versions_of_a_source_tell_which_windows_have_changed(self, store: OfflineStore, put: Put) -> None:
+        rows = [(1, hour(1), 1.0, "a"), (2, hour(5), 2.0, "b")]
+        windows = [Window(hour(0), hour(2)), Window(hour(2), hour(4)), Window(hour(4), hour(6))]
+        source = put(trips(rows))
+        before = store.source_versions(source, windows)
+        assert before == store.source_versions(source, windows)
+        assert [bool(version) for version in before] == [True, False, True]
+        (whole,) = store.source_versions(source, [ALWAYS])
+        store.write(source, trips([(3, hour(3), 3.0, "c")]))
+        after = store.source_versions(source, windows)
+        assert after[1] != ""
+        assert store.source_versions(source, [ALWAYS]) != [whole]
+
     def test_fingerprints_tell_content_and_not_order(self, store: OfflineStore, put: Put) -> None:
         rows = [(1, hour(1), 1.0, "a"), (2, hour(2), None, "b"), (3, hour(3), 3.0, None)]
         variants = [
@@ -365,6 +407,57 @@ class OfflineStoreConformance:
         prints = [store.statistics(history(put(trips(v))), [ALWAYS])[0].fingerprint for v in variants]
         assert prints[0] == prints[1]
         assert len(set(prints)) == len(variants) - 1
+
+    def test_the_oldest_event_is_that_of_the_rows_that_count(self, store: OfflineStore, put: Put) -> None:
+        rows = trips([(None, hour(0), 1.0, "a"), (1, None, 1.0, "a"), (2, hour(5), 1.0, "a"), (1, hour(3), 1.0, "b")])
+        assert store.oldest_event(history(put(rows))) == hour(3)
+        assert store.oldest_event(history(put(rows.slice(2)))) == hour(3)
+        assert store.oldest_event(history(put(rows.slice(1, 1)))) is None
+        assert store.oldest_event(history(put(trips([])))) is None
+
+    def test_the_oldest_event_of_a_transformation_is_that_of_its_inputs(self, store: OfflineStore, put: Put) -> None:
+        source = put(trips([(None, hour(1), 1.0, "a"), (1, hour(2), 2.0, "b")]))
+        computed = history(source, transformation=Transformation("python", lambda rows: rows))
+        assert store.oldest_event(computed) == store.statistics(computed, [ALWAYS])[0].oldest_event == hour(1)
+
+    # --- profiles
+
+    def test_profiles_are_of_each_window(self, store: OfflineStore, put: Put) -> None:
+        rows = [(1, hour(0), 1.0, "a"), (2, hour(0), 4.0, "b"), (2, hour(1), None, "a"), (3, hour(9), 7.0, None)]
+        windows = [Window(hour(5), hour(6)), Window(hour(0), hour(2)), Window(hour(9), hour(10))]
+        empty, first, last = store.profile(history(put(trips(rows))), windows)
+        assert [p.window for p in (empty, first, last)] == windows
+        assert (empty.rows, empty.entities, empty.columns) == (0, 0, {"fare": ColumnProfile(), "city": ColumnProfile()})
+        assert (first.rows, first.entities, last.rows, last.entities) == (3, 2, 1, 1)
+        fare, city = first.columns["fare"], first.columns["city"]
+        assert (fare.nulls, fare.distinct, fare.minimum, fare.mean, fare.maximum) == (1, 2, 1.0, 2.5, 4.0)
+        assert (fare.histogram, dict(fare.top_values)) == ((1, *[0] * 14, 1), {})
+        assert (city.nulls, city.minimum, city.mean, city.histogram) == (0, None, None, ())
+        assert list(city.top_values.items()) == [("a", 2), ("b", 1)]
+        assert (last.columns["fare"].histogram, last.columns["city"].nulls) == ((1, *[0] * 15), 1)
+        assert store.profile(history(put(trips(rows))), []) == []
+
+    def test_profiles_count_what_breaks_a_rule(self, store: OfflineStore, put: Put) -> None:
+        rows = [(i, hour(i), v, c) for i, (v, c) in enumerate([(0.5, "a"), (2.0, "b"), (2.0, "b"), (None, None)])]
+        rows.append((9, hour(9), float("nan"), "c"))
+        fare = Field(name="fare", dtype=Float64, checks=Checks(minimum=1, maximum=2, unique=True))
+        city = Field(name="city", dtype=String, checks=Checks(allowed=["a", "c'"]))
+        (found,) = store.profile(history(put(trips(rows)), features=(fare, city)), [ALWAYS])
+        assert found.columns["fare"].broken == {"minimum": 2, "maximum": 1, "unique": 1}
+        assert found.columns["city"].broken == {"allowed": 3}
+        assert (found.columns["fare"].minimum, found.columns["fare"].maximum) == (0.5, 2.0)
+
+    def test_profiles_of_a_transformation_are_of_its_result(self, store: OfflineStore, put: Put) -> None:
+        source = put(trips([(1, hour(0), 1.0, "a"), (1, hour(2), 2.0, "b")]))
+        calls = []
+
+        def double(rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
+            calls.append(1)
+            return {**rows, "fare": [v * 2 for v in rows["fare"]]}
+
+        computed = history(source, transformation=Transformation("python", double))
+        first, second = store.profile(computed, [Window(hour(0), hour(1)), Window(hour(2), hour(3))])
+        assert (first.columns["fare"].maximum, second.columns["fare"].maximum, len(calls)) == (2.0, 4.0, 1)
 
     # --- transformations
 

@@ -106,3 +106,17 @@ def test_import_of_the_module_loads_no_engine():
     assert (
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
     )
+
+
+def test_the_folder_to_spill_to_is_made(tmp_path):
+    pq.write_table(pa.table({"driver": [1]}), tmp_path / "v.parquet")
+    store = DuckDBOfflineStore(DuckDBOfflineStoreConfig(temp_directory="spill/here"), tmp_path)
+    assert store.schema(FileSource(path="v.parquet", timestamp_field="at")).names == ["driver"]
+    assert (tmp_path / "spill" / "here").is_dir()
+
+
+def test_a_folder_to_spill_to_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "spill").write_text("")
+    store = DuckDBOfflineStore(DuckDBOfflineStoreConfig(temp_directory="spill/here"), tmp_path)
+    with pytest.raises(InputError, match="temp_directory .*spill/here cannot be used"):
+        store.schema(FileSource(path="v.parquet", timestamp_field="at"))

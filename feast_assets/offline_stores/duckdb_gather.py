@@ -1,0 +1,118 @@
+"""Values by row id: what a join has found, read afterwards.
+
+A join that carries every feature through its sorts pays for each of them; one that carries a row id pays for one. So
+the point-in-time join finds row ids, and the features are read once for the rows that were found: late materialization,
+after Abadi et al., "Materialization Strategies in a Column-Oriented DBMS" (ICDE 2007).
+"""
+
+# ruff: noqa: S608 - identifiers and texts in SQL are quoted by duckdb_engine
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, replace
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from feast_assets.errors import SourceError
+from feast_assets.offline_stores.base import History
+from feast_assets.offline_stores.duckdb_engine import quote, read_all
+from feast_assets.offline_stores.duckdb_files import ROW_ID, SourceTable
+from feast_assets.offline_stores.duckdb_rows import Bounds, Rows, within
+from feast_assets.types.arrow import to_arrow_type
+
+_TEXT_BYTES = 64
+
+
+def with_row_ids(
+    cursor: duckdb.DuckDBPyConnection, history: History, table: SourceTable, bounds: Bounds
+) -> SourceTable:
+    """Returns a table whose rows have ids, which stay the same as long as the cursor is open.
+
+    Rows of Parquet files are known by file and place. Others are first copied, as far as the bounds and the history
+    need them, to a table of the cursor's own, which spills to disk like everything that DuckDB holds.
+    """
+    if not table.known or table.row_ids:
+        return table
+    needed = {f.name for f in (*history.join_keys, *history.features)} | set(history.declared)
+    needed |= {n for n in (table.timestamp, table.created, table.date_partition) if n}
+    if table.timestamp not in table.schema.names:
+        return table
+    names = [n for n in table.schema.names if n in needed]
+    name = f"copy_{uuid.uuid4().hex}"
+    columns = ", ".join(map(quote, names))
+    try:
+        cursor.execute(f"CREATE TEMP TABLE {name} AS SELECT {columns} FROM ({table.sql}) WHERE {within(table, bounds)}")
+    except duckdb.Error as error:
+        raise table.failure(error) from error
+    schema = pa.schema([table.schema.field(n) for n in names])
+    sql = f"SELECT *, rowid AS {quote(ROW_ID)} FROM {name}"
+    return replace(table, sql=sql, schema=schema, row_ids=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Features of rows that a join has found, in canonical types.
+
+    Attributes:
+        columns: the features, one value per distinct row.
+        places: int64[n]; which of them each row of the join has, null where it has none.
+    """
+
+    columns: list[pa.Array]
+    places: pa.Array
+
+    def take(self, start: int, size: int) -> list[pa.Array]:
+        """Returns the features of some rows of the join."""
+        places = self.places.slice(start, size)
+        return [column.take(places) for column in self.columns]
+
+
+def gather(cursor: duckdb.DuckDBPyConnection, rows: Rows, ids: pa.Array, times: pa.Array) -> Found:
+    """Reads the features of rows.
+
+    Args:
+        rows: what the ids are of; with `Rows.row_id`.
+        ids: int64[n], may repeat; null where there is no row.
+        times: int64[n], event times of these rows; what is read must have the same.
+
+    Raises:
+        SourceError: the rows are not there any more.
+    """
+    there = np.asarray(ids.is_valid())
+    wanted, places = np.unique(ids.drop_null().to_numpy(), return_inverse=True)
+    if not len(wanted):
+        empty = [pa.nulls(1, to_arrow_type(f.dtype)) for f in rows.history.features]
+        return Found(empty, pa.nulls(len(ids), pa.int64()))
+    name = f"wanted_{uuid.uuid4().hex}"
+    cursor.register(name, pa.table({"row_id": wanted}))
+    try:
+        selected = ", ".join(["row_id", "t", *rows.features])
+        read = read_all(cursor, f"SELECT {selected} FROM ({rows.sql}) SEMI JOIN {name} USING (row_id)")
+    finally:
+        cursor.unregister(name)
+    found = read.column("row_id").to_numpy()
+    if not (found[:-1] < found[1:]).all():
+        order = np.argsort(found)
+        places, found = order[places], found[order]
+    same_rows = np.array_equal(found, wanted)
+    if not same_rows or not np.array_equal(read.column("t").to_numpy()[places], times.drop_null().to_numpy()):
+        raise SourceError(f"{rows.table.what} was changed while it was read. Try again.")
+    at = np.zeros(len(ids), dtype=np.int64)
+    at[there] = places
+    columns = [rows.cast(_one(read.column(n)), f) for n, f in zip(rows.features, rows.history.features, strict=True)]
+    return Found(columns, pa.array(at, mask=~there))
+
+
+def bytes_per_row(rows: Rows) -> int:
+    """Returns about how many bytes the features of one row take."""
+    kinds = [to_arrow_type(f.dtype) for f in rows.history.features]
+    return sum(k.bit_width // 8 + 1 if pa.types.is_primitive(k) else _TEXT_BYTES for k in kinds)
+
+
+def _one(column: pa.ChunkedArray) -> pa.Array:
+    if column.num_chunks == 1:
+        return column.chunk(0)
+    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)

@@ -1,0 +1,267 @@
+"""Profiles of many windows: two passes, the first for counts and extremes, the second for the shapes between them."""
+
+# ruff: noqa: S608 - identifiers and texts in SQL are quoted by duckdb_engine
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from feast_assets.definitions.field import Field
+from feast_assets.definitions.partitions import Window
+from feast_assets.definitions.spec import from_micros, to_micros
+from feast_assets.offline_stores.duckdb_engine import literal, read_all
+from feast_assets.offline_stores.duckdb_rows import Bounds, Rows
+from feast_assets.offline_stores.profile import BUCKETS, TOP_VALUES, ColumnProfile, WindowProfile
+from feast_assets.types.feast_type import (
+    Bool,
+    Decimal,
+    Float32,
+    Float64,
+    Int32,
+    Int64,
+    String,
+    UnixTimestamp,
+)
+
+if TYPE_CHECKING:
+    import duckdb
+
+_WHOLE = (Int32, Int64)
+_NUMBERS = (*_WHOLE, Float32, Float64, Decimal)
+_BEFORE_ALL, _AFTER_ALL = -(2**63), 2**63 - 1
+_NOTHING: Mapping[str, Any] = {}
+
+
+def profile_windows(cursor: duckdb.DuckDBPyConnection, rows: Rows, windows: Sequence[Window]) -> list[WindowProfile]:
+    """Returns the profile of each window, in order; no window overlaps another."""
+    if not windows:
+        return []
+    columns = [
+        _Column(i, field, kind)
+        for i, (field, kind) in enumerate(zip(rows.history.features, _kinds(cursor, rows), strict=True))
+    ]
+    table = _with_windows(cursor, rows, windows, columns)
+    found = read_all(cursor, _counts(table, rows, columns))
+    shapes = {row["w"]: row for row in _shapes(cursor, table, columns, found)}
+    counts = {row["w"]: row for row in found.to_pylist()}
+    return [
+        _profile(window, columns, counts.get(i, _NOTHING), shapes.get(i, _NOTHING)) for i, window in enumerate(windows)
+    ]
+
+
+def _profile(
+    window: Window, columns: Sequence[_Column], counted: Mapping[str, Any], shaped: Mapping[str, Any]
+) -> WindowProfile:
+    profiles = {c.field.name: c.profile(counted, shaped) for c in columns}
+    return WindowProfile(window, counted.get("n", 0), counted.get("entities", 0), profiles)
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """One feature on its way through the queries: its value is column ``v`` and its number.
+
+    Attributes:
+        kind: the id of its type in DuckDB, such as "double".
+    """
+
+    place: int
+    field: Field
+    kind: str
+
+    @property
+    def name(self) -> str:
+        return f"v{self.place}"
+
+    @property
+    def is_number(self) -> bool:
+        return self.field.dtype in _NUMBERS
+
+    @property
+    def is_float(self) -> bool:
+        return self.is_number and self.field.dtype not in _WHOLE
+
+    @property
+    def is_time(self) -> bool:
+        return self.field.dtype == UnixTimestamp
+
+    @property
+    def has_top_values(self) -> bool:
+        return self.field.dtype in (String, Bool)
+
+    def value(self) -> str:
+        """Returns the expression, of ``r.f...``, of the value as the online store would have it."""
+        raw = f"r.f{self.place}"
+        dtype = self.field.dtype
+        if dtype in _WHOLE:
+            # NaN is how pandas writes a missing integer; as an integer it is out of range, so null.
+            return f"TRY_CAST({raw} AS BIGINT)"
+        if self.is_number:
+            return f"CAST({raw} AS DOUBLE)"
+        if dtype == Bool:
+            return f"CAST({raw} AS BOOLEAN)"
+        if dtype == UnixTimestamp:
+            if "int" in self.kind:
+                return f"CAST({raw} AS BIGINT) * 1000000"
+            return f"epoch_us(CAST({raw} AS TIMESTAMPTZ))"
+        if dtype == String:
+            return f"CAST({raw} AS VARCHAR)"
+        # Of other types only how many values there are is told.
+        return f"CASE WHEN {raw} IS NOT NULL THEN hash({raw}) END"
+
+    def counts(self) -> Iterator[str]:
+        """Yields what the first pass computes, named after the column.
+
+        Conditions are put into the values: an aggregate with a FILTER costs several times as much.
+        """
+        v = self.name
+        yield f"count(*) - count({v}) AS {v}_nulls"
+        yield f"approx_count_distinct({v}) AS {v}_distinct"
+        if self.is_number or self.is_time:
+            yield f"min({self._finite}) AS {v}_min"
+            yield f"max({self._finite}) AS {v}_max"
+        if self.is_number:
+            yield f"avg({self._finite}) AS {v}_mean"
+        if self.field.dtype == Bool:
+            yield f"avg({v}::INTEGER) AS {v}_mean"
+        if self.has_top_values:
+            yield f"approx_top_k({v}, {TOP_VALUES}) AS {v}_top"
+        yield from (f"{expression} AS {v}_{rule}" for rule, expression in self._broken())
+
+    @property
+    def _finite(self) -> str:
+        return f"CASE WHEN isfinite({self.name}) THEN {self.name} END" if self.is_float else self.name
+
+    def _broken(self) -> Iterator[tuple[str, str]]:
+        checks, v = self.field.checks, self.name
+        if checks is None:
+            return
+        # DuckDB takes NaN for greater than all else, but where a file's statistics leave it out, it believes those.
+        nan = f" OR isnan({v})" if self.is_float else ""
+        if checks.minimum is not None:
+            yield "minimum", _count_if(f"{v} < {_limit(checks.minimum)}{nan}")
+        if checks.maximum is not None:
+            yield "maximum", _count_if(f"{v} > {_limit(checks.maximum)}{nan}")
+        if checks.allowed:
+            yield "allowed", _count_if(f"{v} NOT IN ({', '.join(map(_literal, checks.allowed))})")
+        if checks.unique:
+            yield "unique", f"count({v}) - count(DISTINCT {v})"
+
+    def frame(self) -> Iterator[str]:
+        """Yields what the second pass takes from the first: half of the least number, and half of the span.
+
+        Halves, since the difference of two doubles may be more than a double holds.
+        """
+        v = self.name
+        if self.has_top_values:
+            yield f"{v}_top"
+        elif self.is_number:
+            low, high = f"{v}_min / 2.0", f"{v}_max / 2.0"
+            yield f"{low} AS {v}_low"
+            yield f"CASE WHEN {high} > {low} THEN {high} - {low} ELSE 1.0 END AS {v}_span"
+
+    def shape(self) -> str:
+        """Returns what the second pass computes: a map of a bucket, or of a value, to a count; "" where nothing is."""
+        v = self.name
+        if self.has_top_values:
+            return f"histogram(CASE WHEN list_contains({v}_top, {v}) THEN {v} END) AS {v}"
+        if not self.is_number:
+            return ""
+        bucket = f"CAST(least({BUCKETS - 1}, floor(({v} / 2.0 - {v}_low) / {v}_span * {BUCKETS})) AS UTINYINT)"
+        counts = f"isfinite({v})" if self.is_float else f"{v} IS NOT NULL"
+        return f"histogram(CASE WHEN {counts} THEN {bucket} END) AS {v}"
+
+    def profile(self, counted: Mapping[str, Any], shaped: Mapping[str, Any]) -> ColumnProfile:
+        """Returns the profile from one window's rows of the two passes."""
+        v = self.name
+        low, high = counted.get(f"{v}_min"), counted.get(f"{v}_max")
+        counts = dict(shaped.get(v) or ())
+        histogram: tuple[int, ...] = ()
+        if self.is_number and low is not None:
+            histogram = tuple(counts.get(i, 0) for i in range(BUCKETS))
+        top: list[tuple[str, int]] = []
+        if self.has_top_values:
+            texts = [
+                (value if isinstance(value, str) else str(value).lower(), count) for value, count in counts.items()
+            ]
+            top = sorted(texts, key=lambda item: (-item[1], item[0]))
+        return ColumnProfile(
+            nulls=counted.get(f"{v}_nulls", 0),
+            distinct=counted.get(f"{v}_distinct", 0),
+            minimum=from_micros(low) if self.is_time and low is not None else low,
+            mean=counted.get(f"{v}_mean"),
+            maximum=from_micros(high) if self.is_time and high is not None else high,
+            histogram=histogram,
+            top_values=dict(top),
+            broken={rule: counted.get(f"{v}_{rule}", 0) for rule, _ in self._broken()},
+        )
+
+
+def _kinds(cursor: duckdb.DuckDBPyConnection, rows: Rows) -> list[str]:
+    if not rows.features:
+        return []
+    types = cursor.sql(f"SELECT {', '.join(rows.features)} FROM ({rows.sql}) LIMIT 0").types
+    return [str(kind.id) for kind in types]
+
+
+def _with_windows(
+    cursor: duckdb.DuckDBPyConnection, rows: Rows, windows: Sequence[Window], columns: Sequence[_Column]
+) -> str:
+    """Returns a query of the rows: ``w``, the window's place; ``k``, a hash of the keys; ``v...``, the values."""
+    bounds = [Bounds.of(window) for window in windows]
+    starts = [_BEFORE_ALL if b.start is None else b.start for b in bounds]
+    ends = [_AFTER_ALL if b.end is None else b.end for b in bounds]
+    name = f"windows_{uuid.uuid4().hex}"
+    kind = pa.int64()
+    cursor.register(
+        name,
+        pa.table({"w": pa.array(range(len(windows)), kind), "a": pa.array(starts, kind), "b": pa.array(ends, kind)}),
+    )
+    keys = f"hash({', '.join(f'r.{k}' for k in rows.keys)})" if rows.keys else "0"
+    values = "".join(f", {c.value()} AS {c.name}" for c in columns)
+    sql = f"SELECT e.w, {keys} AS k{values} FROM ({rows.sql}) r ASOF JOIN {name} e ON r.t >= e.a WHERE r.t < e.b"
+    if rows.history.transformation is None:
+        return sql
+    # What a transformation computes is not computed twice.
+    table = f"profiled_{uuid.uuid4().hex}"
+    cursor.execute(f"CREATE TEMP TABLE {table} AS {sql}")
+    return f"SELECT * FROM {table}"
+
+
+def _counts(table: str, rows: Rows, columns: Sequence[_Column]) -> str:
+    entities = "approx_count_distinct(k)" if rows.keys else "1"
+    parts = ["w", "count(*) AS n", f"{entities} AS entities", *(part for c in columns for part in c.counts())]
+    return f"SELECT {', '.join(parts)} FROM ({table}) GROUP BY w"
+
+
+def _shapes(
+    cursor: duckdb.DuckDBPyConnection, table: str, columns: Sequence[_Column], found: pa.Table
+) -> list[dict[str, Any]]:
+    """Returns the rows of the second pass, which takes the extremes and the frequent values from the first."""
+    parts = [shape for shape in (c.shape() for c in columns) if shape]
+    if not parts or not found.num_rows:
+        return []
+    name = f"counted_{uuid.uuid4().hex}"
+    cursor.register(name, found)
+    frames = f"SELECT {', '.join(['w', *(part for c in columns for part in c.frame())])} FROM {name}"
+    sql = f"SELECT w, {', '.join(parts)} FROM ({table}) JOIN ({frames}) USING (w) GROUP BY w"
+    return read_all(cursor, sql).to_pylist()  # type: ignore[no-any-return]
+
+
+def _count_if(condition: str) -> str:
+    return f"count(CASE WHEN {condition} THEN 1 END)"
+
+
+def _limit(limit: int | float | datetime) -> str:
+    if isinstance(limit, datetime):
+        return str(to_micros(limit))
+    return str(limit) if isinstance(limit, int) else f"CAST('{limit!r}' AS DOUBLE)"
+
+
+def _literal(value: object) -> str:
+    return literal(value) if isinstance(value, str) else str(value).lower()

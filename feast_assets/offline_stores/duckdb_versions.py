@@ -1,0 +1,97 @@
+"""Versions of a source's windows: from the files that hold them where their footers say which do, else by reading."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from feast_assets.definitions.data_source import DataSource
+from feast_assets.definitions.partitions import Window
+from feast_assets.definitions.spec import content_hash
+from feast_assets.errors import SourceError
+from feast_assets.offline_stores.base import ALWAYS
+from feast_assets.offline_stores.duckdb_files import open_source
+from feast_assets.offline_stores.duckdb_rows import Bounds
+from feast_assets.offline_stores.duckdb_statistics import summarize_input
+from feast_assets.offline_stores.parquet_footers import footer_of
+from feast_assets.offline_stores.source_files import SourceFiles, find_files, stored_state
+
+if TYPE_CHECKING:
+    import duckdb
+
+
+@dataclass(frozen=True, slots=True)
+class _StoredFile:
+    """A file, the text that tells it from any other in its place, and the event times that it holds.
+
+    Attributes:
+        oldest, newest: UTC microseconds, both included; None where it has no rows with a time.
+    """
+
+    token: str
+    oldest: int | None
+    newest: int | None
+
+
+def source_versions(
+    cursor: duckdb.DuckDBPyConnection, source: DataSource, root: Path, windows: Sequence[Window]
+) -> list[str]:
+    """Returns a text for each window that changes when the source's rows in it do; see `OfflineStore.source_versions`.
+
+    Args:
+        windows: that do not overlap, in order of time.
+    """
+    if list(windows) == [ALWAYS] and (tokens := stored_state(source, root)):
+        return [content_hash(sorted(tokens))[:32]]
+    files = find_files(source, root)
+    stored = _stored(files, source)
+    if stored is None:
+        return _read(cursor, source, root, windows)
+    bounds = [Bounds.of(w) for w in windows]
+    starts = [-(2**63) if b.start is None else b.start for b in bounds]
+    ends = [2**63 if b.end is None else b.end for b in bounds]
+    tokens_in: list[list[str]] = [[] for _ in windows]
+    to_read: set[int] = set()
+    for file in stored:
+        if file.oldest is None or file.newest is None:
+            continue
+        first, last = bisect_right(ends, file.oldest), bisect_left(starts, file.newest + 1)
+        if last - first > 1:
+            to_read.update(range(first, last))
+        elif last > first:
+            tokens_in[first].append(file.token)
+    versions = [content_hash(sorted(found))[:32] if found else "" for found in tokens_in]
+    read = sorted(to_read)
+    for place, version in zip(read, _read(cursor, source, root, [windows[i] for i in read]), strict=True):
+        versions[place] = version
+    return versions
+
+
+def _read(cursor: duckdb.DuckDBPyConnection, source: DataSource, root: Path, windows: Sequence[Window]) -> list[str]:
+    if not windows:
+        return []
+    summaries = summarize_input(cursor, open_source(cursor, source, root), [Bounds.of(w) for w in windows])
+    return [content_hash(s.text())[:32] if s.rows else "" for s in summaries]
+
+
+def _stored(files: SourceFiles, source: DataSource) -> list[_StoredFile] | None:
+    """Returns the files of a source with their times; None where they do not say."""
+    if files.format != "parquet" or files.shape == "uri" or not source.timestamp_field:
+        return None
+    found = []
+    for path in files.paths:
+        try:
+            stat = Path(path).stat()
+            times = footer_of(path).times(source.timestamp_field)
+        except (OSError, pa.ArrowException) as error:
+            raise SourceError(f"{files.what}: cannot read {path}: {error}") from error
+        if times is None:
+            return None
+        token = f"{path}:{stat.st_size}:{stat.st_mtime_ns}:{stat.st_ino}"
+        found.append(_StoredFile(token, *times))
+    return found
