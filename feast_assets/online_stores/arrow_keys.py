@@ -13,8 +13,10 @@ import pyarrow.compute as pc
 from feast_assets.errors import InputError
 from feast_assets.online_stores.keys import TAGS, VARIABLE_WIDTH
 from feast_assets.online_stores.packing import binary_lengths, binary_of_records, joined_rows
+from feast_assets.online_stores.row_schema import FIXED_CODES
+from feast_assets.types.arrow_values import fixed_values, flags
 from feast_assets.types.canonical import is_canonical, to_arrow_type
-from feast_assets.types.feast_type import Bool, FeastType, UnixTimestamp
+from feast_assets.types.feast_type import Bool, FeastType
 
 _CHUNK_ROWS = 65_536
 
@@ -61,7 +63,5 @@ def _parts(column: pa.Array, feast_type: FeastType, *, prefixed: bool) -> list[p
         return [binary_of_records(head), data]
     records = np.zeros(len(column), [("tag", "S1"), ("value", "u1" if feast_type == Bool else ">i8")])
     records["tag"] = tag
-    if feast_type == UnixTimestamp:
-        column = column.cast(pa.int64())
-    records["value"] = column.to_numpy(zero_copy_only=False)
+    records["value"] = flags(column) if feast_type == Bool else fixed_values(column, FIXED_CODES[feast_type])
     return [binary_of_records(records)]

@@ -45,14 +45,38 @@ class StoredRows:
     """What a store holds for the keys of one read, in the order of the keys.
 
     Attributes:
-        event_timestamps: int64[n], UTC microseconds; 0 where there is no row.
-        created_timestamps: int64[n]; 0 where there is no row.
+        event_timestamps: n times, UTC microseconds; 0 where there is no row.
+        created_timestamps: n times; 0 where there is no row.
         payloads: n payloads; None where there is no row.
     """
 
+    event_timestamps: Sequence[int]
+    created_timestamps: Sequence[int]
+    payloads: Sequence[bytes | None]
+
+
+HEAD_WIDTH = 8
+"""How many bytes a head has at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowHeads:
+    """Which rows a store holds, without their payloads but for how these begin.
+
+    Attributes:
+        keys: entity keys, n of them.
+        event_timestamps: int64[n], UTC microseconds.
+        created_timestamps: int64[n].
+        heads: the first `HEAD_WIDTH` bytes of each payload; the whole of a shorter one.
+    """
+
+    keys: Sequence[bytes]
     event_timestamps: npt.NDArray[np.int64]
     created_timestamps: npt.NDArray[np.int64]
-    payloads: Sequence[bytes | None]
+    heads: Sequence[bytes]
+
+    def __len__(self) -> int:
+        return len(self.keys)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +145,30 @@ class OnlineStore(ABC):
     @abstractmethod
     def delete(self, table: str, keys: Sequence[bytes]) -> None:
         """Removes rows; keys that are not stored are ignored."""
+
+    @abstractmethod
+    def scan(self, table: str, start: int, end: int, below: bytes) -> Iterator[RowHeads]:
+        """Yields the rows with event timestamps in ``[start, end)`` whose payload is below some bytes.
+
+        It reads the whole table, and holds off nobody. A row may come twice; one that is written, replaced or removed
+        meanwhile may come or not.
+
+        Args:
+            start, end: UTC microseconds.
+            below: at most `HEAD_WIDTH` bytes; payloads compare by their bytes.
+        """
+
+    @abstractmethod
+    def replace_many(self, table: str, held: RowHeads, rows: EncodedRows) -> int:
+        """Replaces or removes rows that the store still holds as they are told, older rows taking their place or none.
+
+        Args:
+            held: the rows, at most one per key. Where the store holds another row by now, or none, nothing happens.
+            rows: what takes their place; keys that are not among them are removed.
+
+        Returns:
+            how many were replaced or removed. Each is, or is not, as a whole.
+        """
 
     @abstractmethod
     def drop(self, tables: Iterable[str]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from feast_assets.online_stores.column import NOT_FOUND, NULL_VALUE, PRESENT, Column
+from feast_assets.online_stores.column import NOT_FOUND, NULL_VALUE, OUTSIDE_MAX_AGE, PRESENT, Column, DecodedRows
 from feast_assets.online_stores.row_decoder import RowDecoder, reads_as
 from feast_assets.online_stores.row_schema import RowSchema
 
@@ -17,7 +17,18 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pyarrow as pa
 
-__all__ = ["NOT_FOUND", "NULL_VALUE", "PRESENT", "Column", "RowDecoder", "RowSchema", "encode_rows", "reads_as"]
+__all__ = [
+    "NOT_FOUND",
+    "NULL_VALUE",
+    "OUTSIDE_MAX_AGE",
+    "PRESENT",
+    "Column",
+    "DecodedRows",
+    "RowDecoder",
+    "RowSchema",
+    "encode_rows",
+    "reads_as",
+]
 
 
 def encode_rows(

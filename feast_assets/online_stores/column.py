@@ -1,167 +1,204 @@
-"""One feature of an online read."""
+"""The features of an online read."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from feast_assets.errors import OnlineRowError
-from feast_assets.online_stores.row_schema import FIXED_CODES, Kind, kind_of
-from feast_assets.online_stores.stored_values import reader, stored_reader
-from feast_assets.types.feast_type import Bool, FeastType
-from feast_assets.types.python import converter
+from feast_assets.types.feast_type import FeastType
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from numpy.typing import NDArray
+
+    from feast_assets.online_stores.row_layout import Block, RowLayout
+    from feast_assets.online_stores.stored_values import Reader
 
 # Feast's field statuses.
 PRESENT = 1
 NULL_VALUE = 2
 NOT_FOUND = 3
-
-
-@dataclass(frozen=True, slots=True)
-class FixedPart:
-    """Values of rows of one schema.
-
-    Attributes:
-        rows: their places in the column; None for all of it.
-        nulls: which of them are null; None for none.
-        values: one per row, of the wanted type's width; 0 where null.
-    """
-
-    rows: NDArray[np.int64] | None
-    nulls: NDArray[np.bool_] | None
-    values: NDArray[Any]
-
-
-@dataclass(frozen=True, slots=True)
-class VariablePart:
-    """Values of rows of one schema, as slices of all payloads.
-
-    Attributes:
-        rows: their places in the column; None for all of it.
-        nulls: which of them are null; None for none.
-        data: all payloads.
-        starts: where each value begins in ``data``.
-        ends: where it ends.
-        stored: the type that the values were stored as, which the column's type can read.
-    """
-
-    rows: NDArray[np.int64] | None
-    nulls: NDArray[np.bool_] | None
-    data: bytes
-    starts: NDArray[np.int64]
-    ends: NDArray[np.int64]
-    stored: FeastType
-
-
-Part = FixedPart | VariablePart
+OUTSIDE_MAX_AGE = 4
 
 
 class Column:
-    """The values of one feature, one per key of the read, and how each was found.
+    """The values of one feature, one per row of the read, and how each was found.
 
     Attributes:
         name: the feature's name.
         type: its type.
-        statuses: uint8[n]; 1 PRESENT, 2 NULL_VALUE (null was stored), 3 NOT_FOUND. Not shared: callers may change it.
     """
 
-    __slots__ = ("_parts", "_what", "name", "statuses", "type")
+    __slots__ = ("_place", "_rows", "name", "type")
 
-    def __init__(
-        self, name: str, feast_type: FeastType, statuses: NDArray[np.uint8], parts: list[Part], what: str
-    ) -> None:
-        self.name = name
-        self.type = feast_type
-        self.statuses = statuses
-        self._parts = parts
-        self._what = what
+    def __init__(self, rows: DecodedRows, place: int) -> None:
+        self._rows = rows
+        self._place = place
+        self.name, self.type = rows.wanted[place]
 
     def __len__(self) -> int:
-        return len(self.statuses)
+        return len(self._rows)
+
+    @property
+    def statuses(self) -> list[int]:
+        """One per row: 1 PRESENT, 2 NULL_VALUE (null was stored), 3 NOT_FOUND, 4 OUTSIDE_MAX_AGE (withheld)."""
+        return self._rows.statuses(self._place)
 
     def to_pylist(self) -> list[Any]:
-        """Returns the Python values (as `feast_assets.types.python` says); None where null or not found.
+        """Returns the Python values (as `feast_assets.types.python` says); None where there is none.
 
         Raises:
             OnlineRowError: a stored value is damaged.
         """
-        try:
-            if kind_of(self.type) is Kind.FIXED:
-                return self._fixed_pylist()
-            if len(self._parts) == 1 and self._parts[0].rows is None:
-                return self._read(0, stored=False)
-            return self._scattered(stored=False)
-        except (ValueError, TypeError, LookupError, ArithmeticError) as error:
-            raise self._damaged(error) from error
+        return self._rows.to_pylists((self._place,))[0]
 
     def to_arrow(self) -> pa.Array:
-        """Returns the values in the type's canonical Arrow type; null where null or not found.
+        """Returns the values in the type's canonical Arrow type; null where there is none.
 
         Raises:
             OnlineRowError: a stored value is damaged.
         """
+        return self._rows.to_arrow(self._place)
+
+
+class DecodedRows:
+    """The wanted features of the rows of one read; iterating gives their columns.
+
+    Values stay as they are stored until somebody asks for them in a form.
+
+    Attributes:
+        wanted: the features' names and types.
+    """
+
+    def __init__(
+        self,
+        wanted: Sequence[tuple[str, FeastType]],
+        what: str,
+        blocks: Sequence[Block],
+        positions: Sequence[int] | None,
+        rows: int,
+        withheld: Sequence[int] = (),
+    ):
+        """Creates the rows.
+
+        Args:
+            what: what they are, for messages.
+            blocks: what was read, one block after another.
+            positions: where in them each row is, -1 where there is none; None where the one block is all rows in order.
+            rows: how many rows there are.
+            withheld: rows whose values are not given away.
+        """
+        self.wanted = wanted
+        self._what = what
+        self._blocks = blocks
+        self._positions = positions
+        self._rows = rows
+        self._withheld = withheld
+
+    def __len__(self) -> int:
+        return self._rows
+
+    def __iter__(self) -> Iterator[Column]:
+        return (Column(self, place) for place in range(len(self.wanted)))
+
+    def column(self, place: int) -> Column:
+        """Returns one of the wanted features."""
+        return Column(self, place)
+
+    def taken(self, places: Sequence[int]) -> DecodedRows:
+        """Returns the rows at some places, which may repeat; before any are withheld."""
+        positions = places if self._positions is None else [self._positions[place] for place in places]
+        return DecodedRows(self.wanted, self._what, self._blocks, positions, len(places))
+
+    def without(self, withheld: Sequence[int]) -> DecodedRows:
+        """Returns the rows with the values of some withheld: None, and OUTSIDE_MAX_AGE where there is a value."""
+        return DecodedRows(self.wanted, self._what, self._blocks, self._positions, self._rows, withheld)
+
+    def to_pylists(self, places: Iterable[int]) -> list[list[Any]]:
+        """Returns the Python values of several features, each in a list of its own; None where there is none.
+
+        Raises:
+            OnlineRowError: a stored value is damaged.
+        """
+        if self._in_order:
+            (block,) = self._blocks
+            columns, plain, readers = block.columns, block.layout.plain, block.layout.readers
+            return [
+                list(columns[place]) if plain[place] else self._converted(block, place, readers)  # type: ignore[arg-type]
+                for place in places
+            ]
+        return [self._collected(place, lambda layout: layout.readers) for place in places]
+
+    def to_arrow(self, place: int) -> pa.Array:
+        """Returns one feature in its type's canonical Arrow type."""
         import pyarrow as pa
 
         from feast_assets.types.canonical import to_arrow_type
         from feast_assets.types.storage import storage_type
 
-        wanted = to_arrow_type(self.type)
+        feast_type = self.wanted[place][1]
+        values = self._collected(place, lambda layout: layout.stored_readers)
         try:
-            if kind_of(self.type) is Kind.FIXED:
-                values, missing = self._fixed()
-                return pa.array(values, mask=missing).cast(wanted)
-            return pa.array(self._scattered(stored=True), storage_type(self.type)).cast(wanted)
+            return pa.array(values, storage_type(feast_type)).cast(to_arrow_type(feast_type))
         except (ValueError, TypeError, LookupError, ArithmeticError) as error:
-            raise self._damaged(error) from error
+            raise self._damaged(place, error) from error
 
-    def _fixed_pylist(self) -> list[Any]:
-        found, missing = self._fixed()
-        values: list[Any] = found.tolist()
-        if (convert := converter(self.type)) is not None:
-            values = [convert(value) for value in values]
-        if missing is not None:
-            for row in np.flatnonzero(missing).tolist():
-                values[row] = None
-        return values
+    def statuses(self, place: int) -> list[int]:
+        """Returns how each value of one feature was found, as `Column.statuses` says."""
+        statuses: list[int] = []
+        for block in self._blocks:
+            bit = block.layout.bits[place]
+            if bit is None:
+                statuses += [NOT_FOUND] * block.rows
+                continue
+            begin = len(statuses)
+            statuses += [PRESENT] * block.rows
+            for row in block.nulls.get(bit, ()):
+                statuses[begin + row] = NULL_VALUE
+        if self._positions is not None:
+            statuses.append(NOT_FOUND)
+            statuses = [statuses[position] for position in self._positions]
+        for row in self._withheld:
+            if statuses[row] != NOT_FOUND:
+                statuses[row] = OUTSIDE_MAX_AGE
+        return statuses
 
-    def _fixed(self) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
-        """Returns a value per row, and which rows have none (None: all have one)."""
-        parts = [part for part in self._parts if isinstance(part, FixedPart)]
-        if len(parts) == 1 and parts[0].rows is None:
-            values, missing = parts[0].values, parts[0].nulls
-        else:
-            values = np.zeros(len(self), FIXED_CODES[self.type])
-            missing = np.ones(len(self), np.bool_)
-            for part in parts:
-                values[part.rows] = part.values
-                missing[part.rows] = False if part.nulls is None else part.nulls
-        return (values != 0 if self.type == Bool else values), missing
+    @property
+    def _in_order(self) -> bool:
+        return self._positions is None and not self._withheld
 
-    def _read(self, number: int, *, stored: bool) -> list[Any]:
-        """Returns the values of one variable-width part, for Python or as they are stored."""
-        part = self._parts[number]
-        assert isinstance(part, VariablePart)
-        data = part.data
-        read = stored_reader(part.stored) if stored else reader(part.stored, self.type)
-        bounds = zip(part.starts.tolist(), part.ends.tolist(), strict=True)
-        if part.nulls is None:
-            return [read(data[start:end]) for start, end in bounds]
-        nulls = part.nulls.tolist()
-        return [None if null else read(data[a:b]) for null, (a, b) in zip(nulls, bounds, strict=True)]
+    @cached_property
+    def _pick(self) -> Any:
+        """The function from all read values and None to those of the rows."""
+        positions = list(range(self._rows) if self._positions is None else self._positions)
+        for row in self._withheld:
+            positions[row] = -1
+        if len(positions) == 1:
+            return lambda values: [values[positions[0]]]
+        return itemgetter(*positions) if positions else lambda values: []
 
-    def _scattered(self, *, stored: bool) -> list[Any]:
-        values: list[Any] = [None] * len(self)
-        for number, part in enumerate(self._parts):
-            rows = range(len(self)) if part.rows is None else part.rows.tolist()
-            for row, value in zip(rows, self._read(number, stored=stored), strict=True):
-                values[row] = value
-        return values
+    def _collected(self, place: int, readers_of: Callable[[RowLayout], Sequence[Reader | None]]) -> list[Any]:
+        values: list[Any] = []
+        for block in self._blocks:
+            values += self._converted(block, place, readers_of(block.layout))
+        if self._in_order:
+            return values
+        values.append(None)
+        return list(self._pick(values))
 
-    def _damaged(self, error: Exception) -> OnlineRowError:
-        return OnlineRowError(f"{self._what}: a stored value of feature {self.name!r} is not a {self.type}: {error}")
+    def _converted(self, block: Block, place: int, readers: Sequence[Reader | None]) -> list[Any]:
+        column, read = block.columns[place], readers[place]
+        if column is None:
+            return [None] * block.rows
+        if read is None:
+            return list(column)
+        try:
+            return [None if value is None else read(value) for value in column]
+        except (ValueError, TypeError, LookupError, ArithmeticError) as error:
+            raise self._damaged(place, error) from error
+
+    def _damaged(self, place: int, error: Exception) -> OnlineRowError:
+        name, feast_type = self.wanted[place]
+        return OnlineRowError(f"{self._what}: a stored value of feature {name!r} is not a {feast_type}: {error}")

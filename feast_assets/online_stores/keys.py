@@ -50,7 +50,8 @@ TAGS: dict[FeastType, bytes] = {
 }
 VARIABLE_WIDTH = frozenset((String, Uuid, TimeUuid, Bytes))
 
-_RANGES: dict[FeastType, tuple[int, int]] = {Int32: (-(2**31), 2**31 - 1), Int64: (-(2**63), 2**63 - 1)}
+_INT32 = (-(2**31), 2**31 - 1)
+_INT64 = (-(2**63), 2**63 - 1)
 _EXPECTED: dict[FeastType, str] = {
     Int32: "an int",
     Int64: "an int",
@@ -70,6 +71,42 @@ def check_key_type(name: str, feast_type: FeastType) -> None:
         raise DefinitionError(f"Join key {name!r} cannot have type {feast_type}. Types of join keys: {allowed}.")
 
 
+class KeyEncoder:
+    """Encodes the keys of one view, or of views with the same join keys; made once, used for each request."""
+
+    def __init__(self, names: Sequence[str], types: Sequence[FeastType]):
+        """Creates an encoder.
+
+        Args:
+            names: the join keys, sorted; the caller always gives the same order.
+            types: the type of each.
+
+        Raises:
+            DefinitionError: a type that no join key can have.
+            InputError: there is no join key.
+        """
+        if not names:
+            raise InputError("An entity key needs at least one join key.")
+        if len(names) != len(types):
+            raise InputError(f"{len(names)} join keys need as many types, not {len(types)}.")
+        for name, feast_type in zip(names, types, strict=True):
+            check_key_type(name, feast_type)
+        last = len(names) - 1
+        self._parts = [
+            _part_encoder(name, feast_type, prefixed=place < last)
+            for place, (name, feast_type) in enumerate(zip(names, types, strict=True))
+        ]
+
+    def encode(self, columns: Sequence[list[Any]]) -> list[bytes]:
+        """Returns one key per row of columns of Python values, which have equal lengths.
+
+        Raises:
+            InputError: a value is null or not of its key's type.
+        """
+        parts = [encode(column) for encode, column in zip(self._parts, columns, strict=True)]
+        return parts[0] if len(parts) == 1 else list(map(b"".join, zip(*parts, strict=True)))
+
+
 def encode_keys(names: Sequence[str], types: Sequence[FeastType], columns: Sequence[Any]) -> list[bytes]:
     """Returns one key per row.
 
@@ -83,12 +120,9 @@ def encode_keys(names: Sequence[str], types: Sequence[FeastType], columns: Seque
         DefinitionError: a type that no join key can have.
         InputError: a value is null or not of its key's type, or the columns differ in length.
     """
-    if not names:
-        raise InputError("An entity key needs at least one join key.")
-    if not len(names) == len(types) == len(columns):
-        raise InputError(f"{len(names)} join keys need as many types and columns, not {len(types)} and {len(columns)}.")
-    for name, feast_type in zip(names, types, strict=True):
-        check_key_type(name, feast_type)
+    encoder = KeyEncoder(names, types)
+    if len(columns) != len(names):
+        raise InputError(f"{len(names)} join keys need as many columns, not {len(columns)}.")
     if len({len(column) for column in columns}) > 1:
         lengths = ", ".join(f"{name!r} {len(column)}" for name, column in zip(names, columns, strict=True))
         raise InputError(f"Join keys have different numbers of values: {lengths}.")
@@ -96,12 +130,7 @@ def encode_keys(names: Sequence[str], types: Sequence[FeastType], columns: Seque
         from feast_assets.online_stores.arrow_keys import encode_arrow_keys
 
         return encode_arrow_keys(names, types, columns)
-    last = len(names) - 1
-    parts = [
-        _encode_part(name, feast_type, _as_list(column), prefixed=place < last)
-        for place, (name, feast_type, column) in enumerate(zip(names, types, columns, strict=True))
-    ]
-    return parts[0] if last == 0 else list(map(b"".join, zip(*parts, strict=True)))
+    return encoder.encode([_as_list(column) for column in columns])
 
 
 def drop_null_keys(table: pa.Table, join_keys: Iterable[str]) -> tuple[pa.Table, int]:
@@ -124,19 +153,17 @@ def _as_list(column: Any) -> list[Any]:
     return column.tolist() if hasattr(column, "tolist") else list(column)
 
 
-def _encode_part(name: str, feast_type: FeastType, values: list[Any], *, prefixed: bool) -> list[bytes]:
-    if feast_type in VARIABLE_WIDTH:
-        encoded = _TEXTS[feast_type](name, feast_type, values)
-        tag = TAGS[feast_type]
-        if not prefixed:
-            return [tag + data for data in encoded]
-        return [tag + len(data).to_bytes(4, "big") + data for data in encoded]
-    numbers = _NUMBERS[feast_type](name, feast_type, values)
+def _part_encoder(name: str, feast_type: FeastType, *, prefixed: bool) -> Callable[[list[Any]], list[bytes]]:
+    """Returns the function from the values of one join key to their bytes, with the length first or not."""
     tag = TAGS[feast_type]
-    if feast_type == Bool:
-        return [tag + (b"\1" if number else b"\0") for number in numbers]
-    packed = struct.pack(f">{len(numbers)}q", *numbers)
-    return [tag + packed[at : at + 8] for at in range(0, len(packed), 8)]
+    if feast_type in VARIABLE_WIDTH:
+        to_bytes = _TEXTS[feast_type]
+        if not prefixed:
+            return lambda values: [tag + data for data in to_bytes(name, feast_type, values)]
+        return lambda values: [tag + len(data).to_bytes(4, "big") + data for data in to_bytes(name, feast_type, values)]
+    to_numbers = _NUMBERS[feast_type]
+    pack = struct.Struct(f">{len(tag)}s{'?' if feast_type == Bool else 'q'}").pack
+    return lambda values: [pack(tag, number) for number in to_numbers(name, feast_type, values)]
 
 
 def _check(name: str, feast_type: FeastType, values: list[Any], allowed: type | tuple[type, ...]) -> None:
@@ -156,7 +183,7 @@ def _integers(name: str, feast_type: FeastType, values: list[Any]) -> list[int]:
         # numpy's integers say that they are integers only through __index__.
         values = [v.__index__() if hasattr(v, "__index__") and not isinstance(v, bool) else v for v in values]
         _check(name, feast_type, values, int)
-    low, high = _RANGES[feast_type]
+    low, high = _INT32 if feast_type == Int32 else _INT64
     if values and not (low <= min(values) and max(values) <= high):
         row = next(i for i, v in enumerate(values) if not low <= v <= high)
         raise InputError(f"Join key {name!r} is {feast_type}; {values[row]} in row {row} is out of its range.")

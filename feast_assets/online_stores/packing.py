@@ -10,6 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from feast_assets.types.arrow_values import fixed_values
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -28,17 +30,20 @@ def binary_of_slices(offsets: NDArray[np.int64], data: NDArray[np.uint8]) -> pa.
     return pa.Array.from_buffers(pa.large_binary(), len(offsets) - 1, buffers)
 
 
+NO_BYTES = binary_of_slices(np.zeros(2, np.int64), np.empty(0, np.uint8))[0]
+"""An empty large-binary value."""
+
+
 def binary_lengths(column: pa.Array) -> NDArray[np.int64]:
     """Returns the length in bytes of each value of a binary column without nulls."""
-    lengths: NDArray[np.int64] = pc.binary_length(column).to_numpy(zero_copy_only=False)
-    return lengths
+    return fixed_values(pc.binary_length(column).cast(pa.int64()), "<i8")
 
 
 def joined_rows(parts: Sequence[pa.Array]) -> list[bytes]:
     """Returns, for each row, the bytes of its large-binary parts one after another."""
     if len(parts) == 1:
         return split(parts[0])
-    return split(pc.binary_join_element_wise(*parts, pa.scalar(b"", pa.large_binary())))
+    return split(pc.binary_join_element_wise(*parts, NO_BYTES))
 
 
 def split(column: pa.Array) -> list[bytes]:

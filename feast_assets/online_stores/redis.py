@@ -10,18 +10,29 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import struct
 import uuid
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, field_validator, model_validator
 
 from feast_assets.errors import OnlineRowError, StoreUnavailableError
-from feast_assets.online_stores.base import EncodedRows, OnlineRead, OnlineStore, PutResult, StoredRows, closing_source
+from feast_assets.online_stores.base import (
+    HEAD_WIDTH,
+    EncodedRows,
+    OnlineRead,
+    OnlineStore,
+    PutResult,
+    RowHeads,
+    StoredRows,
+    closing_source,
+)
+from feast_assets.online_stores.merged_reads import MergedReads
 from feast_assets.online_stores.redis_connection import RedisAddress, parse_connection_string
 from feast_assets.online_stores.unsupported import refuse_unsupported
 
@@ -36,18 +47,22 @@ except ImportError as error:
     raise ImportError("The redis online store needs the redis package: pip install 'feast-assets[redis]'.") from error
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 _KEYS_PER_SCRIPT = 1000
 _SCRIPTS_PER_ROUND_TRIP = 8
 _KEYS_PER_UNLINK = 1000
-_HEADER_WIDTH = 16
-_NO_HEADER = bytes(_HEADER_WIDTH)
+_KEYS_PER_SCAN = 1000
+_HEADER = struct.Struct(">QQ")
+_HEADER_WIDTH = _HEADER.size
 # Enough for a connection that went stale; a request cannot wait for a server that is down.
 _RETRIES = 2
 # How long a call waits for a connection when all are in use.
 _POOL_SECONDS = 10.0
-_SIGN = np.uint64(1 << 63)
+_SIGN = 1 << 63
+# Of timestamps that are 0.
+_NO_STAMPS = (_SIGN, _SIGN)
 
 # The keys of one script, and its arguments; of the table's identity first, then of the rows. The last argument is ttl.
 _Script = tuple[list[bytes], list[bytes]]
@@ -90,6 +105,53 @@ return n
 """
 # Redis names scripts by this digest; it protects nothing.
 _PUT_SHA = hashlib.sha1(_PUT_SCRIPT.encode(), usedforsecurity=False).hexdigest()
+
+# One step of a scan: what it reads stays in the server, but for the rows that are asked for.
+_SCAN_SCRIPT = f"""
+local unpack_stamp, byte = struct.unpack, string.byte
+local s1, s2 = unpack_stamp('>I4I4', ARGV[4])
+local e1, e2 = unpack_stamp('>I4I4', ARGV[5])
+local below = ARGV[6]
+local function is_below(value)
+  for i = 1, #below do
+    local x, y = byte(value, {_HEADER_WIDTH} + i), byte(below, i)
+    if x ~= y then return not x or x < y end
+  end
+  return false
+end
+local step = redis.call('SCAN', ARGV[1], 'MATCH', ARGV[2], 'COUNT', ARGV[3])
+local found, n = {{}}, 0
+for _, key in ipairs(step[2]) do
+  local value = redis.call('GETRANGE', key, 0, {_HEADER_WIDTH + HEAD_WIDTH - 1})
+  if #value >= {_HEADER_WIDTH} then
+    local t1, t2 = unpack_stamp('>I4I4', value)
+    local inside = (t1 > s1 or (t1 == s1 and t2 >= s2)) and (t1 < e1 or (t1 == e1 and t2 < e2))
+    if inside and is_below(value) then
+      found[n + 1], found[n + 2] = key, value
+      n = n + 2
+    end
+  end
+end
+return {{step[1], found}}
+"""
+
+_REPLACE_SCRIPT = f"""
+local n, replaced, ttl = #KEYS, 0, tonumber(ARGV[#ARGV])
+for i = 1, n do
+  if redis.call('GETRANGE', KEYS[i], 0, {_HEADER_WIDTH + HEAD_WIDTH - 1}) == ARGV[i] then
+    local new = ARGV[n + i]
+    if new == '' then
+      redis.call('DEL', KEYS[i])
+    elseif ttl > 0 then
+      redis.call('SET', KEYS[i], new, 'EX', ttl)
+    else
+      redis.call('SET', KEYS[i], new)
+    end
+    replaced = replaced + 1
+  end
+end
+return replaced
+"""
 
 
 class RedisOnlineStoreConfig(BaseModel):
@@ -144,8 +206,9 @@ class RedisOnlineStore(OnlineStore):
     """The latest row per key in a Redis server.
 
     ``put_many`` is atomic for each thousand rows; a put that fails half-way is made whole by putting the same rows
-    again. ``get_many`` is one ``MGET`` for all tables. When a connection breaks while rows are put, they may have been
-    written before the connection is tried again, and then count as ignored.
+    again. ``get_many`` is one ``MGET`` for all tables, and so are all the ``get_many_async`` that begin in one turn of
+    an event loop. When a connection breaks while rows are put, they may have been written before the connection is
+    tried again, and then count as ignored.
     """
 
     config_class: ClassVar[type[RedisOnlineStoreConfig]] = RedisOnlineStoreConfig
@@ -163,6 +226,7 @@ class RedisOnlineStore(OnlineStore):
             )
         )
         self._async_clients: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Any] = weakref.WeakKeyDictionary()
+        self._reads: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, MergedReads] = weakref.WeakKeyDictionary()
 
     def __repr__(self) -> str:
         return f"RedisOnlineStore({self._address.host_port!r})"
@@ -204,15 +268,15 @@ class RedisOnlineStore(OnlineStore):
         return PutResult(written, total - written)
 
     def get_many(self, reads: Sequence[OnlineRead]) -> list[StoredRows]:
-        keys = [_prefix(read.table) + key for read in reads for key in read.keys]
+        keys = _store_keys(reads)
         with self._mapped_errors():
             values: list[Any] = list(self._client.mget(keys)) if keys else []
         return self._split(reads, values)
 
     async def get_many_async(self, reads: Sequence[OnlineRead]) -> list[StoredRows]:
-        keys = [_prefix(read.table) + key for read in reads for key in read.keys]
+        keys = _store_keys(reads)
         with self._mapped_errors():
-            values: list[Any] = await self._async_client().mget(keys) if keys else []
+            values: list[Any] = await self._merged_reads().get(keys) if keys else []
         return self._split(reads, values)
 
     def delete(self, table: str, keys: Sequence[bytes]) -> None:
@@ -220,6 +284,37 @@ class RedisOnlineStore(OnlineStore):
         with self._mapped_errors():
             for at in range(0, len(keys), _KEYS_PER_UNLINK):
                 self._client.unlink(*[prefix + key for key in keys[at : at + _KEYS_PER_UNLINK]])
+
+    def scan(self, table: str, start: int, end: int, below: bytes) -> Iterator[RowHeads]:
+        prefix = _prefix(table)
+        step = self._client.register_script(_SCAN_SCRIPT)
+        bounds = [_HEADER.pack(start + _SIGN, 0)[:8], _HEADER.pack(end + _SIGN, 0)[:8]]
+        cursor: Any = b"0"
+        while True:
+            with self._mapped_errors():
+                cursor, found = step(args=[cursor, _glob(prefix), _KEYS_PER_SCAN, *bounds, below])
+            if found:
+                yield _row_heads([key[len(prefix) :] for key in found[::2]], found[1::2])
+            if cursor == b"0":
+                return
+
+    def replace_many(self, table: str, held: RowHeads, rows: EncodedRows) -> int:
+        """See `OnlineStore.replace_many`; atomic for each thousand rows."""
+        prefix = _prefix(table)
+        headers = _headers(rows.event_timestamps, rows.created_timestamps)
+        new = dict(zip(rows.keys, map(bytes.__add__, headers, rows.payloads), strict=True))
+        told = list(map(bytes.__add__, _headers(held.event_timestamps, held.created_timestamps), held.heads))
+        replace = self._client.register_script(_REPLACE_SCRIPT)
+        replaced = 0
+        for at in range(0, len(held), _KEYS_PER_SCRIPT):
+            keys = held.keys[at : at + _KEYS_PER_SCRIPT]
+            values = [new.get(key, b"") for key in keys]
+            with self._mapped_errors():
+                found: Any = replace(
+                    keys=[prefix + key for key in keys], args=[*told[at : at + _KEYS_PER_SCRIPT], *values, self._ttl]
+                )
+            replaced += int(found)
+        return replaced
 
     def drop(self, tables: Iterable[str]) -> None:
         with self._mapped_errors():
@@ -239,9 +334,17 @@ class RedisOnlineStore(OnlineStore):
         self._client.close()
 
     async def aclose(self) -> None:
+        self._reads.pop(asyncio.get_running_loop(), None)
         client = self._async_clients.pop(asyncio.get_running_loop(), None)
         if client is not None:
             await client.aclose()
+
+    def _merged_reads(self) -> MergedReads:
+        loop = asyncio.get_running_loop()
+        reads = self._reads.get(loop)
+        if reads is None:
+            reads = self._reads[loop] = MergedReads(self._async_client().mget)
+        return reads
 
     def _async_client(self) -> Any:
         # A connection belongs to the event loop that opened it.
@@ -306,19 +409,20 @@ class RedisOnlineStore(OnlineStore):
         return pipeline
 
     def _split(self, reads: Sequence[OnlineRead], values: Sequence[bytes | None]) -> list[StoredRows]:
-        if any(value is not None and len(value) < _HEADER_WIDTH for value in values):
-            raise OnlineRowError(f"Redis at {self._address.host_port} holds a value that this package did not write.")
-        headers = b"".join([_NO_HEADER if value is None else value[:_HEADER_WIDTH] for value in values])
-        stamps = (np.frombuffer(headers, ">u8").astype(np.uint64) ^ _SIGN).view(np.int64).reshape(-1, 2)
-        missing = [at for at, value in enumerate(values) if value is None]
-        if missing:
-            stamps[missing] = 0
-        results, at = [], 0
+        results: list[StoredRows] = []
+        at = 0
         for read in reads:
-            until = at + len(read.keys)
-            payloads = [None if value is None else value[_HEADER_WIDTH:] for value in values[at:until]]
-            results.append(StoredRows(stamps[at:until, 0], stamps[at:until, 1], payloads))
-            at = until
+            found = values[at : at + len(read.keys)]
+            at += len(found)
+            try:
+                stamps = [_NO_STAMPS if value is None else _HEADER.unpack_from(value) for value in found]
+            except struct.error:
+                raise OnlineRowError(
+                    f"Redis at {self._address.host_port} holds a value that this package did not write."
+                ) from None
+            payloads = [None if value is None else value[_HEADER_WIDTH:] for value in found]
+            events, created = [event - _SIGN for event, _ in stamps], [created - _SIGN for _, created in stamps]
+            results.append(StoredRows(events, created, payloads))
         return results
 
     @contextmanager
@@ -335,6 +439,15 @@ def _backoff() -> ExponentialBackoff:
     return ExponentialBackoff(cap=0.2, base=0.02)
 
 
+def _store_keys(reads: Sequence[OnlineRead]) -> list[bytes]:
+    keys: list[bytes] = []
+    for read in reads:
+        prefix = _prefix(read.table)
+        keys += [prefix + key for key in read.keys]
+    return keys
+
+
+@lru_cache(maxsize=1024)
 def _prefix(table: str) -> bytes:
     # The length first: no table's prefix can be the beginning of another's.
     name = table.encode("utf-8", "surrogatepass")
@@ -360,9 +473,20 @@ def _glob(prefix: bytes) -> bytes:
 
 
 def _headers(event: NDArray[np.int64], created: NDArray[np.int64]) -> list[bytes]:
-    stamps = np.stack([event, created], axis=1).astype(np.int64).view(np.uint64) ^ _SIGN
+    import numpy as np  # Reading needs none.
+
+    stamps = np.stack([event, created], axis=1).astype(np.int64).view(np.uint64) ^ np.uint64(_SIGN)
     values: list[bytes] = stamps.astype(">u8").view(f"V{_HEADER_WIDTH}").ravel().tolist()
     return values
+
+
+def _row_heads(keys: Sequence[bytes], values: Sequence[bytes]) -> RowHeads:
+    """Returns rows by their keys and the beginnings of their values."""
+    import numpy as np
+
+    stamps = np.frombuffer(b"".join([value[:_HEADER_WIDTH] for value in values]), ">u8").astype(np.uint64)
+    events, created = (stamps ^ np.uint64(_SIGN)).view(np.int64).reshape(-1, 2).T
+    return RowHeads(keys, events, created, [value[_HEADER_WIDTH:] for value in values])
 
 
 def _counts(results: Sequence[Any]) -> list[int]:

@@ -1,59 +1,26 @@
 """Payloads to columns; the layout is `feast_assets.online_stores.row_schema`'s.
 
-Serving imports this, so nothing here needs Arrow or pandas before `Column.to_arrow` is called.
+Serving imports this, so nothing here needs numpy, Arrow or pandas before `Column.to_arrow` is called.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from feast_assets.errors import OnlineRowError, UnknownRowSchemaError
-from feast_assets.online_stores.column import NOT_FOUND, NULL_VALUE, PRESENT, Column, FixedPart, Part, VariablePart
-from feast_assets.online_stores.row_schema import FIXED_CODES, HEADER_WIDTH, ID_OFFSET, Kind, RowSchema, kind_of
-from feast_assets.types.feast_type import Array, FeastType, Float32, Float64, Int32, Int64, Set
+from feast_assets.online_stores.column import DecodedRows
+from feast_assets.online_stores.row_layout import Block, PayloadError, RowLayout, reads_as
+from feast_assets.online_stores.row_schema import HEADER_WIDTH, ID_OFFSET, RowSchema
+from feast_assets.types.feast_type import FeastType
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-# Types whose every value another type holds exactly.
-_WIDER: dict[FeastType, frozenset[FeastType]] = {
-    Int32: frozenset((Int64, Float64)),
-    Float32: frozenset((Float64,)),
-}
-
-
-def reads_as(stored: FeastType, wanted: FeastType) -> bool:
-    """Says whether values stored as one type can be read as another: the same, wider, or other kinds of bytes."""
-    if stored == wanted or wanted in _WIDER.get(stored, ()):
-        return True
-    if isinstance(stored, (Array, Set)) and isinstance(wanted, (Array, Set)) and type(stored) is type(wanted):
-        return kind_of(stored) is Kind.VECTOR and wanted.base_type in _WIDER.get(stored.base_type, ())
-    return kind_of(stored) is Kind.BYTES and kind_of(wanted) is Kind.BYTES
-
-
-@dataclass(frozen=True, slots=True)
-class _Group:
-    """The payloads of one call that have the same schema.
-
-    Attributes:
-        schema: theirs.
-        rows: their places in the call, or None if they are all of it.
-        starts: where each begins in the joined bytes.
-        records: what precedes the variable part of each.
-    """
-
-    schema: RowSchema
-    rows: NDArray[np.int64] | None
-    starts: NDArray[np.int64]
-    records: NDArray[Any]
+__all__ = ["RowDecoder", "reads_as"]
 
 
 class RowDecoder:
-    """Reads features out of payloads of any of several schemas. Holds no state between calls; safe to share."""
+    """Reads features out of payloads of any of several schemas. Safe to share between threads.
+
+    The layout of a schema is compiled when its first payload is met.
+    """
 
     def __init__(
         self,
@@ -72,19 +39,11 @@ class RowDecoder:
         self._schemas = dict(schemas)
         self._wanted = tuple(wanted)
         self._what = what
-        self._places: dict[int, list[int | None]] = {}
-        for schema_id, schema in self._schemas.items():
-            self._places[schema_id] = [self._place(schema, name, t) for name, t in self._wanted]
+        # By the id's bytes in a payload.
+        self._layouts: dict[bytes, RowLayout] = {}
 
-    @staticmethod
-    def _place(schema: RowSchema, name: str, wanted: FeastType) -> int | None:
-        place = schema.positions.get(name)
-        if place is None or not reads_as(schema.fields[place][1], wanted):
-            return None
-        return place
-
-    def decode(self, payloads: Sequence[bytes | None]) -> list[Column]:
-        """Returns one column per wanted feature, each with one value and one status per payload.
+    def decode(self, payloads: Sequence[bytes | None]) -> DecodedRows:
+        """Returns the wanted features, each with one value and one status per payload.
 
         NOT_FOUND where there is no payload, or its schema lacks the feature or has it in a type that cannot be read as
         the wanted one; NULL_VALUE where null was stored; else PRESENT.
@@ -93,100 +52,45 @@ class RowDecoder:
             UnknownRowSchemaError: a payload names a schema that this decoder was not given.
             OnlineRowError: a payload is damaged.
         """
-        count = len(payloads)
-        rows: NDArray[np.int64] | None = None
-        found: Sequence[bytes]
-        if None in payloads:
-            kept = [i for i, payload in enumerate(payloads) if payload is not None]
-            rows = np.array(kept, np.int64)
-            found = [payload for payload in payloads if payload is not None]
-        else:
-            found = payloads  # type: ignore[assignment]
-        data = b"".join(found)
-        groups = self._groups(found, data, rows) if found else []
-        columns = []
-        all_statuses = np.full((len(self._wanted), count), NOT_FOUND, np.uint8)
-        with_nulls = [bool(group.records["nulls"].any()) for group in groups]
-        for number, (name, feast_type) in enumerate(self._wanted):
-            statuses = all_statuses[number]
-            parts: list[Part] = []
-            for group, has_nulls in zip(groups, with_nulls, strict=True):
-                place = self._places[group.schema.schema_id][number]
-                if place is None:
-                    continue
-                nulls = _nulls(group, place) if has_nulls else None
-                found_status = PRESENT if nulls is None else np.where(nulls, NULL_VALUE, PRESENT)
-                if group.rows is None:
-                    statuses[:] = found_status
-                else:
-                    statuses[group.rows] = found_status
-                parts.append(self._part(group, place, feast_type, data, nulls))
-            columns.append(Column(name, feast_type, statuses, parts, self._what))
-        return columns
+        found = [payload for payload in payloads if payload is not None]
+        ids = {payload[ID_OFFSET:HEADER_WIDTH] for payload in found}
+        if len(ids) == 1 and len(found) == len(payloads):
+            block = self._block(ids.pop(), found, range(len(found)))
+            return DecodedRows(self._wanted, self._what, [block], None, len(found))
+        rows_of: dict[bytes, list[int]] = {row_id: [] for row_id in ids}
+        for row, payload in enumerate(payloads):
+            if payload is not None:
+                rows_of[payload[ID_OFFSET:HEADER_WIDTH]].append(row)
+        self._check_known(rows_of)
+        # Where each row is in what is read, one schema after another; -1 where there is none.
+        positions = [-1] * len(payloads)
+        blocks: list[Block] = []
+        filled = 0
+        for row_id, rows in rows_of.items():
+            blocks.append(self._block(row_id, [payloads[row] for row in rows], rows))  # type: ignore[misc]
+            for position, row in enumerate(rows, filled):
+                positions[row] = position
+            filled += len(rows)
+        return DecodedRows(self._wanted, self._what, blocks, positions, len(payloads))
 
-    def _part(self, group: _Group, place: int, wanted: FeastType, data: bytes, nulls: NDArray[np.bool_] | None) -> Part:
-        stored = group.schema.fields[place][1]
-        if group.schema.kinds[place] is Kind.FIXED:
-            values = group.records[str(place)]
-            if stored != wanted:
-                values = values.astype(FIXED_CODES[wanted])
-            return FixedPart(group.rows, nulls, values)
-        base = group.starts + group.schema.dtype.itemsize
-        variable = group.schema.variable
-        number = variable.index(place)
-        start = base if number == 0 else base + group.records[str(variable[number - 1])]
-        return VariablePart(group.rows, nulls, data, start, base + group.records[str(place)], stored)
+    def _block(self, row_id: bytes, payloads: Sequence[bytes], rows: Sequence[int]) -> Block:
+        layout = self._layouts.get(row_id)
+        if layout is None:
+            self._check_known({row_id: rows})
+            schema = self._schemas[int.from_bytes(row_id, "little")]
+            layout = self._layouts[row_id] = RowLayout(schema, self._wanted)
+        try:
+            return layout.read(payloads)
+        except PayloadError as error:
+            raise self._damaged(rows[error.at], str(error)) from None
 
-    def _groups(self, found: Sequence[bytes], data: bytes, rows: NDArray[np.int64] | None) -> list[_Group]:
-        raw = np.frombuffer(data, np.uint8)
-        lengths = np.fromiter(map(len, found), np.int64, len(found))
-        starts = np.cumsum(lengths) - lengths
-        if lengths.min() < HEADER_WIDTH:
-            raise self._damaged(int(lengths.argmin()), rows, "it is too short to name its schema")
-        ids = raw[starts[:, None] + np.arange(ID_OFFSET, HEADER_WIDTH)].view("<u4").ravel()
-        distinct = [int(ids[0])] if (ids == ids[0]).all() else np.unique(ids).tolist()
-        if unknown := [schema_id for schema_id in distinct if schema_id not in self._schemas]:
+    def _check_known(self, rows_of: Mapping[bytes, Sequence[int]]) -> None:
+        for row_id, rows in rows_of.items():
+            if len(row_id) < HEADER_WIDTH - ID_OFFSET:
+                raise self._damaged(rows[0], "it is too short to name its schema")
+        ids = [int.from_bytes(row_id, "little") for row_id in rows_of]
+        if unknown := [schema_id for schema_id in ids if schema_id not in self._schemas]:
             raise UnknownRowSchemaError(unknown, self._what)
-        if len(distinct) == 1:
-            return [self._group(self._schemas[distinct[0]], rows, starts, lengths, raw)]
-        groups = []
-        for schema_id in distinct:
-            chosen = np.flatnonzero(ids == schema_id)
-            places = chosen if rows is None else rows[chosen]
-            groups.append(self._group(self._schemas[schema_id], places, starts[chosen], lengths[chosen], raw))
-        return groups
 
-    def _group(
-        self,
-        schema: RowSchema,
-        rows: NDArray[np.int64] | None,
-        starts: NDArray[np.int64],
-        lengths: NDArray[np.int64],
-        raw: NDArray[np.uint8],
-    ) -> _Group:
-        width = schema.dtype.itemsize
-        if lengths.min() < width:
-            raise self._damaged(int(lengths.argmin()), rows, f"it has {lengths.min()} of at least {width} bytes")
-        if len(raw) == width * len(starts):
-            records = raw.view(schema.dtype)
-        else:
-            records = raw[starts[:, None] + np.arange(width)].view(schema.dtype).ravel()
-        total = np.full(len(starts), width, np.int64)
-        if schema.variable:
-            ends = np.stack([records[str(place)] for place in schema.variable]).astype(np.int64)
-            if (bad := (np.diff(ends, axis=0) < 0).any(axis=0)).any():
-                raise self._damaged(int(bad.argmax()), rows, "its fields overlap")
-            total += ends[-1]
-        if (wrong := total != lengths).any():
-            at = int(wrong.argmax())
-            raise self._damaged(at, rows, f"it has {lengths[at]} bytes where its content needs {total[at]}")
-        return _Group(schema, rows, starts, records)
-
-    def _damaged(self, at: int, rows: NDArray[np.int64] | None, why: str) -> OnlineRowError:
-        row = at if rows is None else int(rows[at])
+    def _damaged(self, row: int, why: str) -> OnlineRowError:
         return OnlineRowError(f"{self._what}: row {row} of an online read is damaged: {why}.")
-
-
-def _nulls(group: _Group, place: int) -> NDArray[np.bool_] | None:
-    bits = group.records["nulls"][:, place // 8] & np.uint8(1 << place % 8)
-    return bits != 0 if bits.any() else None

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from feast_assets.errors import InputError, suggest
 from feast_assets.online_stores.packing import (
+    NO_BYTES,
     binary_lengths,
     binary_of_records,
     binary_of_slices,
@@ -20,8 +21,9 @@ from feast_assets.online_stores.packing import (
     split_records,
 )
 from feast_assets.online_stores.row_schema import FIXED_CODES, Kind, RowSchema
+from feast_assets.types.arrow_values import fixed_values, flags, null_flags
 from feast_assets.types.canonical import is_canonical, to_arrow_type
-from feast_assets.types.feast_type import Array, Bool, FeastType, Set, UnixTimestamp
+from feast_assets.types.feast_type import Array, Bool, FeastType, Set
 from feast_assets.types.storage import to_storage
 
 if TYPE_CHECKING:
@@ -76,8 +78,7 @@ def _encode(schema: RowSchema, batch: pa.RecordBatch, versions: NDArray[np.int64
     for place, (_, feast_type) in enumerate(schema.fields):
         column = batch.column(place)
         if column.null_count:
-            nulls = column.is_null().cast(pa.uint8()).to_numpy()
-            records["nulls"][:, place // 8] |= nulls << np.uint8(place % 8)
+            records["nulls"][:, place // 8] |= null_flags(column).view(np.uint8) << np.uint8(place % 8)
         kind = schema.kinds[place]
         if kind is Kind.FIXED:
             records[str(place)] = _fixed(column, feast_type)
@@ -94,15 +95,9 @@ def _encode(schema: RowSchema, batch: pa.RecordBatch, versions: NDArray[np.int64
 
 
 def _fixed(column: pa.Array, feast_type: FeastType) -> NDArray[Any]:
-    if feast_type == UnixTimestamp:
-        column = column.cast(pa.int64())
-    elif feast_type == Bool:
+    if feast_type == Bool:
         column = column.cast(pa.uint8())
-    if column.null_count:
-        # What Arrow keeps under a null is arbitrary; equal rows must have equal payloads.
-        column = column.fill_null(0)
-    values: NDArray[Any] = column.to_numpy(zero_copy_only=False)
-    return values
+    return fixed_values(column, FIXED_CODES[feast_type])
 
 
 def _variable(column: pa.Array, kind: Kind, feast_type: FeastType) -> Iterator[pa.Array]:
@@ -115,20 +110,20 @@ def _variable(column: pa.Array, kind: Kind, feast_type: FeastType) -> Iterator[p
         column = pa.array([_nested(v) for v in to_storage(column, feast_type).to_pylist()], pa.large_binary())
     else:
         column = column.cast(pa.large_binary())
-    yield column.fill_null(b"") if column.null_count else column
+    yield column.fill_null(NO_BYTES) if column.null_count else column
 
 
 def _vector(column: pa.Array, item_type: FeastType) -> Iterator[pa.Array]:
-    lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False).astype(np.int64)
+    lengths = fixed_values(pc.list_value_length(column).cast(pa.int64()), "<i8")
     offsets = np.zeros(len(column) + 1, np.int64)
     np.cumsum(lengths, out=offsets[1:])
     items = column.flatten()
     values = np.ascontiguousarray(_fixed(items, item_type), FIXED_CODES[item_type])
-    missing = items.is_null().cast(pa.uint8()).to_numpy(zero_copy_only=False)
+    missing = null_flags(items).view(np.uint8)
     missing_before = np.concatenate([[0], np.cumsum(missing, dtype=np.int64)])
     has_missing = missing_before[offsets[1:]] > missing_before[offsets[:-1]]
 
-    present = column.is_valid().to_numpy(zero_copy_only=False).astype(np.int64)
+    present = flags(column.is_valid()).astype(np.int64)
     yield binary_of_slices(
         np.concatenate([[0], np.cumsum(present)]), has_missing[present.astype(bool)].astype(np.uint8)
     )

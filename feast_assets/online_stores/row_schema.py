@@ -71,6 +71,9 @@ FIXED_CODES: dict[FeastType, str] = {
     Float64: "<f8",
     UnixTimestamp: "<i8",
 }
+# struct's codes of the same.
+STRUCT_CODES: dict[FeastType, str] = {Bool: "?", Int32: "i", Int64: "q", Float32: "f", Float64: "d", UnixTimestamp: "q"}
+STRUCT_END_CODE = "I"
 _TEXT = frozenset((String, Json, Map, ScalarMap, Uuid, TimeUuid, Decimal, ZonedTimestamp))
 _BYTES = frozenset((Bytes, PdfBytes, ImageBytes))
 

@@ -7,14 +7,15 @@ import sqlite3
 import threading
 import time
 import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from feast_assets.errors import StoreUnavailableError
 
 _BUSY_SECONDS = 60.0
-
+# Prepared statements per connection: a table has one for each of a dozen numbers of keys.
+_STATEMENTS_KEPT = 1024
 # SQLite forbids closing, in a child process, what its parent opened. Keeping it here keeps Python from doing so.
 _INHERITED: list[sqlite3.Connection] = []
 _POOLS: weakref.WeakSet[SqlitePool] = weakref.WeakSet()
@@ -32,6 +33,7 @@ class SqlitePool:
 
     def __init__(self, path: Path):
         self._path = path
+        self._file = os.fspath(path)  # as text: each call looks at it
         self._idle: list[tuple[sqlite3.Connection, _FileId | None]] = []
         self._generation = 0
         self._lock = threading.Lock()
@@ -39,22 +41,15 @@ class SqlitePool:
         self._write_lock = threading.Lock()
         _POOLS.add(self)
 
-    @contextmanager
-    def reading(self) -> Iterator[sqlite3.Connection]:
-        """Yields a connection whose reads all see one state of the file."""
-        with self._connection() as connection:
-            connection.execute("BEGIN")
-            yield connection
-            connection.execute("COMMIT")
+    def reading(self) -> AbstractContextManager[sqlite3.Connection]:
+        """Returns a block with a connection whose reads all see one state of the file."""
+        return self._transaction("BEGIN")
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
         """Yields a connection in a transaction that is kept if the block ends well, else undone."""
-        with self._write_lock, self._connection() as connection:
-            _use_write_ahead(connection)
-            connection.execute("BEGIN IMMEDIATE")
+        with self._write_lock, self._transaction("BEGIN IMMEDIATE", _use_write_ahead) as connection:
             yield connection
-            connection.execute("COMMIT")
 
     def close(self) -> None:
         """Closes all connections: idle ones now, others when their call ends."""
@@ -65,7 +60,9 @@ class SqlitePool:
             connection.close()
 
     @contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
+    def _transaction(
+        self, begin: str, prepare: Callable[[sqlite3.Connection], None] | None = None
+    ) -> Iterator[sqlite3.Connection]:
         connection = None
         file_id = self._file_id()
         with self._lock:
@@ -80,7 +77,11 @@ class SqlitePool:
             if connection is None:
                 connection = self._open()
                 file_id = self._file_id()
+            if prepare is not None:
+                prepare(connection)
+            connection.execute(begin)
             yield connection
+            connection.execute("COMMIT")
         except BaseException as error:
             if connection is not None:
                 # Closing also undoes an open transaction.
@@ -96,7 +97,7 @@ class SqlitePool:
 
     def _file_id(self) -> _FileId | None:
         try:
-            found = os.stat(self._path)
+            found = os.stat(self._file)
         except OSError:
             return None
         return found.st_dev, found.st_ino
@@ -115,7 +116,13 @@ class SqlitePool:
             return sqlite3.connect(
                 uri, uri=True, isolation_level=None, check_same_thread=False, factory=_FrozenConnection
             )
-        connection = sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        connection = sqlite3.connect(
+            self._path,
+            timeout=_BUSY_SECONDS,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=_STATEMENTS_KEPT,
+        )
         # The ledger says what was written, so a commit must outlive a power cut as well.
         connection.execute("PRAGMA synchronous = FULL")
         return connection

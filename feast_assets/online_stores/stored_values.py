@@ -1,30 +1,34 @@
-"""The bytes of one variable-width field to its Python value."""
+"""A stored value, which is a number or the bytes of a variable-width field, to its Python value."""
 
 from __future__ import annotations
 
 import base64
 import json
+import struct
 import uuid
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
-from feast_assets.online_stores.row_schema import FIXED_CODES, Kind, kind_of
-from feast_assets.types.feast_type import Array, Bool, FeastType, Set, String, Struct, TimeUuid, Uuid
+from feast_assets.online_stores.row_schema import STRUCT_CODES, Kind, kind_of
+from feast_assets.types.feast_type import Array, FeastType, Float32, Float64, Int32, Set, String, Struct, TimeUuid, Uuid
 from feast_assets.types.python import converter
 
-Reader = Callable[[bytes], Any]
+Reader = Callable[[Any], Any]
 
 
-def reader(stored: FeastType, wanted: FeastType) -> Reader:
-    """Returns the function from the bytes of a field stored as one type to the Python value of the wanted type."""
+def reader(stored: FeastType, wanted: FeastType) -> Reader | None:
+    """Returns the function from a field stored as one type to the Python value of the wanted type.
+
+    None where they are the same. The function is not called with None.
+    """
     kind = kind_of(stored)
+    if kind is Kind.FIXED:
+        return float if stored == Int32 and wanted == Float64 else converter(wanted)
     if kind is Kind.BYTES:
-        return bytes
+        return None
     if kind is Kind.TEXT:
         if stored == String:
-            return _text
+            return bytes.decode
         if stored in (Uuid, TimeUuid):
             return _uuid
         convert_text = converter(stored)
@@ -41,13 +45,13 @@ def reader(stored: FeastType, wanted: FeastType) -> Reader:
     return lambda data: convert(revive(json.loads(data)))
 
 
-def stored_reader(stored: FeastType) -> Reader:
-    """Returns the function from a field's bytes to what `feast_assets.types.storage` holds: text as is, int times."""
+def stored_reader(stored: FeastType) -> Reader | None:
+    """Returns the same function to what `feast_assets.types.storage` holds: text as is, times as integers."""
     kind = kind_of(stored)
-    if kind is Kind.BYTES:
-        return bytes
+    if kind in (Kind.FIXED, Kind.BYTES):
+        return None
     if kind is Kind.TEXT:
-        return _text
+        return bytes.decode
     if kind is Kind.VECTOR:
         assert isinstance(stored, (Array, Set))
         return _items_reader(stored.base_type)
@@ -55,29 +59,22 @@ def stored_reader(stored: FeastType) -> Reader:
     return lambda data: revive(json.loads(data))
 
 
-def _text(data: bytes) -> str:
-    return data.decode()
-
-
 def _uuid(data: bytes) -> uuid.UUID:
     return uuid.UUID(data.decode())
 
 
 def _items_reader(item_type: FeastType) -> Reader:
-    code = FIXED_CODES[item_type]
-    width = int(code[2:])
-    is_bool = item_type == Bool
+    code = STRUCT_CODES[item_type]
+    width = struct.calcsize(f"<{code}")
 
     def read(data: bytes) -> list[Any]:
         has_missing = data[0]
         count, rest = divmod(len(data) - 1, width + 1 if has_missing == 1 else width)
         if rest or has_missing > 1:
             raise ValueError("a list is cut off.")
-        items = np.frombuffer(data, code, count, 1)
-        values: list[Any] = (items != 0).tolist() if is_bool else items.tolist()
+        values = list(struct.unpack_from(f"<{count}{code}", data, 1))
         if has_missing:
-            for at in np.flatnonzero(np.frombuffer(data, np.uint8, count, 1 + count * width)).tolist():
-                values[at] = None
+            values = [None if missing else v for v, missing in zip(values, data[1 + count * width :], strict=True)]
         return values
 
     return read
@@ -86,7 +83,7 @@ def _items_reader(item_type: FeastType) -> Reader:
 def _vector_reader(stored: Array | Set, wanted: Array | Set) -> Reader:
     read = _items_reader(stored.base_type)
     if stored.base_type != wanted.base_type:
-        cast = float if FIXED_CODES[wanted.base_type][1] == "f" else int
+        cast = float if wanted.base_type in (Float32, Float64) else int
         widened = read
 
         def read(data: bytes) -> list[Any]:

@@ -34,6 +34,13 @@ class EntityRowReader:
     def __init__(self, request: FeatureRequest):
         self._request = request
         self._needed = [*request.join_keys, *(n for n in request.request_fields if n not in request.join_keys)]
+        self._columns = [
+            (name, key.dtype, f"Join key {name!r} of feature view {key.reader}")
+            for name, key in request.join_keys.items()
+        ] + [
+            (name, field.dtype, f"Request field {name!r} of on-demand view {field.needed_by!r}")
+            for name, field in request.request_fields.items()
+        ]
 
     def read(self, entity_rows: EntityRows) -> tuple[int, dict[str, list[Any]]]:
         """Returns the number of rows, and the columns by name, with values as their declared types have them.
@@ -45,19 +52,17 @@ class EntityRowReader:
             MissingJoinKeyError: a row has no value for a join key.
             RequestDataNotFoundInEntityRowsException: a row has no value for a request field.
         """
-        if isinstance(entity_rows, Mapping):
+        if type(entity_rows) is list:  # spares a look at what is abstract
+            count, columns = self._of_dicts(entity_rows)
+        elif isinstance(entity_rows, Mapping):
             count, columns = self._of_lists(entity_rows)
         elif isinstance(entity_rows, Sequence) and not isinstance(entity_rows, (str, bytes)):
             count, columns = self._of_dicts(entity_rows)
         else:
             raise InputError(f"{_FORM}, not {type(entity_rows).__name__}.")
         try:
-            for name, key in self._request.join_keys.items():
-                what = f"Join key {name!r} of feature view {key.reader}"
-                columns[name] = _typed(columns[name], key.dtype, what)
-            for name, field in self._request.request_fields.items():
-                what = f"Request field {name!r} of on-demand view {field.needed_by!r}"
-                columns[name] = _typed(columns[name], field.dtype, what)
+            for name, feast_type, what in self._columns:
+                columns[name] = _typed(columns[name], feast_type, what)
         except SourceError as error:
             raise InputError(str(error)) from error
         return count, columns
@@ -132,7 +137,7 @@ class EntityRowReader:
 
 def _typed(values: list[Any], feast_type: FeastType, what: str) -> list[Any]:
     """Returns values as their type has them; the text of a whole number is one, as in Feast."""
-    if feast_type in (Int32, Int64) and str in set(map(type, values)):
+    if str in map(type, values) and feast_type in (Int32, Int64):
         values = [_number(value, feast_type, what, row) for row, value in enumerate(values)]
     return python_values(values, feast_type, what)
 

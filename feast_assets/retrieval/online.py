@@ -4,41 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
+from time import time_ns
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from feast_assets.definitions.entity import DUMMY_FIELD
 from feast_assets.definitions.feature_service import FeatureService
 from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
 from feast_assets.definitions.spec import to_micros
 from feast_assets.online_stores.base import OnlineRead, OnlineStore, StoredRows
-from feast_assets.online_stores.codec import NOT_FOUND, RowDecoder, RowSchema
-from feast_assets.online_stores.keys import encode_keys
+from feast_assets.online_stores.codec import RowDecoder, RowSchema
+from feast_assets.online_stores.keys import KeyEncoder
 from feast_assets.retrieval.columns import PythonColumn, Values
 from feast_assets.retrieval.entity_rows import EntityRowReader, EntityRows
 from feast_assets.retrieval.on_demand import OnDemandFunction
 from feast_assets.retrieval.references import resolve
 from feast_assets.retrieval.request import FeatureInput, FeatureRequest, ViewRead
-from feast_assets.retrieval.response import (
-    OUTSIDE_MAX_AGE,
-    OnlineResponse,
-    ResponseColumn,
-    StoredColumn,
-)
+from feast_assets.retrieval.response import OnlineResponse, ReadFeatures, ResponseShape
 from feast_assets.types import FeastType
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from feast_assets.registry.snapshot import RegistrySnapshot
 
 _MICROSECOND = timedelta(microseconds=1)
 
 Udf = Callable[..., Any]
-
-_Feature = tuple[Values, "NDArray[np.uint8]"]
 
 
 def plan_online(
@@ -86,10 +76,13 @@ class _Keys:
         in_order = sorted(read.join_keys, key=lambda key: key.field)
         return cls(tuple(k.column for k in in_order), tuple(k.field.dtype for k in in_order))
 
-    def encode(self, columns: dict[str, list[Any]]) -> list[bytes]:
+    def encoder(self) -> Callable[[dict[str, list[Any]]], list[bytes]]:
+        """Returns the function from the columns of entity rows to keys."""
         if not self.columns:
-            return encode_keys([DUMMY_FIELD.name], [DUMMY_FIELD.dtype], [[""]])
-        return encode_keys(list(self.columns), list(self.types), [columns[name] for name in self.columns])
+            dummy = KeyEncoder([DUMMY_FIELD.name], [DUMMY_FIELD.dtype]).encode([[""]])
+            return lambda columns: dummy
+        encode = KeyEncoder(self.columns, self.types).encode
+        return lambda columns: encode([columns[name] for name in self.columns])
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +113,18 @@ class _Table:
         ttl = (read.ttl if enforce_ttl else None) or timedelta(0)
         return cls(view.online_table(project), _Keys.of(read), decoder, ttl // _MICROSECOND)
 
+    def features(self, found: StoredRows, places: Sequence[int] | None, now: int) -> ReadFeatures:
+        """Returns what was found at some places (None: as it is), without the values that are older than the ttl."""
+        features, times = self.decoder.decode(found.payloads), found.event_timestamps
+        if places is not None:
+            features, times = features.taken(places), [times[place] for place in places]
+        oldest = now - self.max_age
+        if self.max_age and times and min(times) < oldest:
+            features = features.without([row for row, time in enumerate(times) if time < oldest])
+        return ReadFeatures(features, times)
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class _Prepared:
     """One request on its way to the store.
 
@@ -147,14 +150,14 @@ class OnlinePlan:
     def __init__(self, request: FeatureRequest, tables: Sequence[_Table], functions: Sequence[OnDemandFunction]):
         self.request = request
         self._tables = tuple(tables)
-        self._keys = tuple(dict.fromkeys(table.keys for table in tables))
-        self._keys_of = [self._keys.index(table.keys) for table in tables]
+        keys = list(dict.fromkeys(table.keys for table in tables))
+        self._encoders = [key.encoder() for key in keys]
+        self._keys_of = [keys.index(table.keys) for table in tables]
         self._functions = tuple(functions)
+        self._shape = ResponseShape(request)
         self._rows = EntityRowReader(request)
-        self._row_types = {
-            **{name: column.dtype for name, column in request.join_keys.items()},
-            **{name: column.dtype for name, column in request.request_fields.items()},
-        }
+        row_columns = {**request.join_keys, **request.request_fields}
+        self._given = [(name, row_columns[name].dtype, f"Column {name!r}") for name in self._shape.given]
 
     @property
     def tables(self) -> list[str]:
@@ -192,7 +195,7 @@ class OnlinePlan:
         rows, columns = self._rows.read(entity_rows)
         if rows == 0:
             return _Prepared(0, columns, [], [])
-        encoded = [_distinct(keys.encode(columns), rows) for keys in self._keys]
+        encoded = [_distinct(encode(columns), rows) for encode in self._encoders]
         reads: list[OnlineRead] = []
         places: list[list[int] | None] = []
         for table, number in zip(self._tables, self._keys_of, strict=True):
@@ -202,36 +205,21 @@ class OnlinePlan:
         return _Prepared(rows, columns, reads, places)
 
     def _respond(self, prepared: _Prepared, stored: Sequence[StoredRows], now: datetime | None) -> OnlineResponse:
-        moment = to_micros(now or datetime.now(UTC))
-        features: list[list[_Feature]] = []
-        times: list[NDArray[np.int64]] = []
-        for number, table in enumerate(self._tables):
-            found = stored[number] if stored else _NO_ROWS
-            place = prepared.places[number] if stored else None
-            if place is not None:
-                found = _fanned_out(found, place)
-            features.append(_features(table, found, moment))
-            times.append(found.event_timestamps)
-        columns = [
-            ResponseColumn(
-                name,
-                GivenColumn(prepared.columns[name], dtype, f"Column {name!r}"),
-                request_data=name not in self.request.join_keys,
-            )
-            for name, dtype in self._row_types.items()
-        ]
-        for output in self.request.stored:
-            values, statuses = features[output.read][output.place]
-            columns.append(ResponseColumn(output.name, values, statuses, times[output.read]))
-        if self._functions:
-            columns.extend(self._computed(prepared, features))
-        return OnlineResponse(columns, prepared.rows)
+        moment = to_micros(now) if now is not None else time_ns() // 1000
+        if prepared.rows:
+            found = zip(self._tables, stored, prepared.places, strict=True)
+            reads = [table.features(rows, places, moment) for table, rows, places in found]
+        else:
+            reads = [table.features(_NO_ROWS, None, moment) for table in self._tables]
+        given = [GivenColumn(prepared.columns[name], dtype, what) for name, dtype, what in self._given]
+        computed = self._computed(prepared, reads) if self._functions else []
+        return OnlineResponse(self._shape, prepared.rows, given, reads, computed)
 
-    def _computed(self, prepared: _Prepared, features: list[list[_Feature]]) -> list[ResponseColumn]:
+    def _computed(self, prepared: _Prepared, reads: Sequence[ReadFeatures]) -> list[Values]:
         results: list[list[Values]] = []
         for function, run in zip(self._functions, self.request.runs, strict=True):
             inputs: list[Values] = [
-                features[i.origin.read][i.origin.place][0]
+                reads[i.origin.read].features.column(i.origin.place)
                 if isinstance(i.origin, FeatureInput)
                 else GivenColumn(prepared.columns[i.origin.column], i.dtype, f"Column {i.origin.column!r}")
                 for i in run.inputs
@@ -243,7 +231,7 @@ class OnlinePlan:
                     for result in function(inputs, prepared.rows)
                 ]
             )
-        return [ResponseColumn(o.name, results[o.run][o.place]) for o in self.request.computed]
+        return [results[output.run][output.place] for output in self.request.computed]
 
 
 class GivenColumn(PythonColumn):
@@ -255,38 +243,18 @@ class GivenColumn(PythonColumn):
         return list(self._values)
 
 
-_NO_ROWS = StoredRows(np.empty(0, np.int64), np.empty(0, np.int64), [])
+_NO_ROWS = StoredRows([], [], [])
 
 
 def _distinct(keys: list[bytes], rows: int) -> tuple[list[bytes], list[int] | None]:
     """Returns the keys to read, each once, and which of them each row has; None where that is row by row."""
     if len(keys) < rows:
         return keys, [0] * rows
+    if rows == 1:
+        return keys, None
     place_of = dict(zip(keys, range(rows), strict=True))
     if len(place_of) == rows:
         return keys, None
     distinct = list(place_of)
     place_of = {key: place for place, key in enumerate(distinct)}
     return distinct, [place_of[key] for key in keys]
-
-
-def _fanned_out(found: StoredRows, places: list[int]) -> StoredRows:
-    return StoredRows(
-        found.event_timestamps[places], found.created_timestamps[places], [found.payloads[p] for p in places]
-    )
-
-
-def _features(table: _Table, found: StoredRows, now: int) -> list[_Feature]:
-    """Returns one view's features, with what is older than its ttl taken out."""
-    columns = table.decoder.decode(found.payloads)
-    if not table.max_age:
-        return [(column, column.statuses) for column in columns]
-    too_old = found.event_timestamps < now - table.max_age
-    if not too_old.any():
-        return [(column, column.statuses) for column in columns]
-    features: list[_Feature] = []
-    for column in columns:
-        stale = too_old & (column.statuses != NOT_FOUND)
-        column.statuses[stale] = OUTSIDE_MAX_AGE
-        features.append((StoredColumn(column, stale), column.statuses))
-    return features

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from feast_assets.definitions.spec import from_micros
-from feast_assets.online_stores.codec import NOT_FOUND, NULL_VALUE, PRESENT
+from feast_assets.online_stores.codec import NOT_FOUND, NULL_VALUE, OUTSIDE_MAX_AGE, PRESENT
 from feast_assets.retrieval.columns import Values
 from feast_assets.types import Bool, Float32, Float64, Int32, Int64, String
 from feast_assets.types.json import iso_text, to_json_values
@@ -17,44 +17,15 @@ from feast_assets.types.json import iso_text, to_json_values
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
-    from numpy.typing import NDArray
 
-    from feast_assets.online_stores.codec import Column
-    from feast_assets.types import FeastType
+    from feast_assets.online_stores.codec import DecodedRows
+    from feast_assets.retrieval.request import FeatureRequest
 
-OUTSIDE_MAX_AGE = 4
 STATUS_NAMES = ("INVALID", "PRESENT", "NULL_VALUE", "NOT_FOUND", "OUTSIDE_MAX_AGE")
 
 _TIMESTAMP_POSTFIX = "__ts"
 _AS_JSON = frozenset((Bool, Int32, Int64, String))
 _EPOCH_TEXT = "1970-01-01T00:00:00Z"
-
-
-class StoredColumn:
-    """A feature as the online store has it, without what is too old."""
-
-    __slots__ = ("_column", "_stale", "type")
-
-    def __init__(self, column: Column, stale: NDArray[np.bool_] | None):
-        self._column = column
-        self._stale = stale
-        self.type: FeastType = column.type
-
-    def to_pylist(self) -> list[Any]:
-        values = self._column.to_pylist()
-        if self._stale is not None:
-            for row in np.flatnonzero(self._stale).tolist():
-                values[row] = None
-        return values
-
-    def to_arrow(self) -> pa.Array:
-        values = self._column.to_arrow()
-        if self._stale is None:
-            return values
-        import pyarrow as pa
-        import pyarrow.compute as pc
-
-        return pc.if_else(pa.array(self._stale), pa.scalar(None, values.type), values)
 
 
 class ResponseColumn:
@@ -63,7 +34,7 @@ class ResponseColumn:
     Attributes:
         name: its name.
         values: one per row.
-        event_timestamps: int64[n], UTC microseconds, 0 where there is no row; None for join keys, request data and
+        event_timestamps: one per row, UTC microseconds, 0 where there is no row; None for join keys, request data and
             computed features, which have no time.
         request_data: whether it is what the caller handed in for an on-demand view, and not part of what was asked.
     """
@@ -74,15 +45,15 @@ class ResponseColumn:
         self,
         name: str,
         values: Values,
-        statuses: NDArray[np.uint8] | None = None,
-        event_timestamps: NDArray[np.int64] | None = None,
+        statuses: Sequence[int] | None = None,
+        event_timestamps: Sequence[int] | None = None,
         *,
         request_data: bool = False,
     ):
         """Creates the column.
 
         Args:
-            statuses: uint8[n], Feast's codes, see `STATUS_NAMES`; left out where every value that is not null is there.
+            statuses: Feast's codes, see `STATUS_NAMES`; left out where every value that is not null is there.
         """
         self.name = name
         self.values = values
@@ -91,12 +62,52 @@ class ResponseColumn:
         self.request_data = request_data
 
     @property
-    def statuses(self) -> NDArray[np.uint8]:
-        """uint8[n], Feast's codes, see `STATUS_NAMES`; never PRESENT where the value is null."""
+    def statuses(self) -> Sequence[int]:
+        """One per row, Feast's codes, see `STATUS_NAMES`; never PRESENT where the value is null."""
         if self._statuses is None:
-            missing = [value is None for value in self.values.to_pylist()]
-            self._statuses = np.where(missing, NULL_VALUE, PRESENT).astype(np.uint8)
+            self._statuses = [NULL_VALUE if value is None else PRESENT for value in self.values.to_pylist()]
         return self._statuses
+
+
+@dataclass(slots=True)
+class ReadFeatures:
+    """What the read of one view gave.
+
+    Attributes:
+        features: of each row.
+        event_timestamps: of each row, UTC microseconds; 0 where there is none.
+    """
+
+    features: DecodedRows
+    event_timestamps: Sequence[int]
+
+
+class ResponseShape:
+    """What the answers to one feature request have in common.
+
+    Attributes:
+        given: the columns that come with the entity rows; whether each is request data, which is not given back.
+        stored: the columns that are read.
+        computed: the names of those that are computed.
+        names: of all columns but request data, in order.
+        of_reads: per read, the names of its columns and the places of their features.
+    """
+
+    def __init__(self, request: FeatureRequest):
+        needed = [*request.join_keys, *request.request_fields]
+        self.given = {name: name not in request.join_keys for name in needed}
+        self.stored = request.stored
+        self.computed = tuple(output.name for output in request.computed)
+        self.names = [
+            *(name for name, request_data in self.given.items() if not request_data),
+            *(output.name for output in self.stored),
+            *self.computed,
+        ]
+        self.of_reads: list[tuple[list[str], list[int]]] = [([], []) for _ in request.reads]
+        for output in self.stored:
+            names, places = self.of_reads[output.read]
+            names.append(output.name)
+            places.append(output.place)
 
 
 class OnlineResponse:
@@ -107,11 +118,20 @@ class OnlineResponse:
     given back; only `to_json` has it, after the join keys.
     """
 
-    def __init__(self, columns: Sequence[ResponseColumn], rows: int):
-        """Takes every column, with request data, in the order of `to_json`."""
-        self._all_columns = tuple(columns)
-        self._columns = tuple(column for column in self._all_columns if not column.request_data)
+    def __init__(
+        self,
+        shape: ResponseShape,
+        rows: int,
+        given: Sequence[Values],
+        reads: Sequence[ReadFeatures],
+        computed: Sequence[Values],
+    ):
+        """Takes what the shape says, in its order."""
+        self._shape = shape
         self._rows = rows
+        self._given = given
+        self._reads = reads
+        self._computed = computed
 
     def __len__(self) -> int:
         return self._rows
@@ -122,11 +142,26 @@ class OnlineResponse:
     @property
     def feature_names(self) -> list[str]:
         """The names of the columns, in order."""
-        return [column.name for column in self._columns]
+        return list(self._shape.names)
 
     @property
     def columns(self) -> tuple[ResponseColumn, ...]:
-        return self._columns
+        return tuple(column for column in self._all_columns if not column.request_data)
+
+    @cached_property
+    def _all_columns(self) -> tuple[ResponseColumn, ...]:
+        """Every column, with request data, in the order of `to_json`."""
+        shape = self._shape
+        columns = [
+            ResponseColumn(name, values, request_data=request_data)
+            for (name, request_data), values in zip(shape.given.items(), self._given, strict=True)
+        ]
+        for output in shape.stored:
+            read = self._reads[output.read]
+            column = read.features.column(output.place)
+            columns.append(ResponseColumn(output.name, column, column.statuses, read.event_timestamps))
+        columns += [ResponseColumn(n, values) for n, values in zip(shape.computed, self._computed, strict=True)]
+        return tuple(columns)
 
     def statuses(self) -> dict[str, list[str]]:
         """Returns for each column one status per row.
@@ -135,7 +170,7 @@ class OnlineResponse:
         feature was added; OUTSIDE_MAX_AGE, the row is older than the view's ttl. The value is None in all but the
         first.
         """
-        return {column.name: _status_names(column.statuses) for column in self._columns}
+        return {column.name: _status_names(column.statuses) for column in self.columns}
 
     def to_dict(self, include_event_timestamps: bool = False) -> dict[str, list[Any]]:
         """Returns column name -> one Python value per row (`feast_assets.types.python` says which); None for null.
@@ -144,12 +179,22 @@ class OnlineResponse:
             include_event_timestamps: also give ``<column>__ts``, event times in whole epoch seconds; 0 where there is
                 none.
         """
-        if not include_event_timestamps:
-            return {column.name: column.values.to_pylist() for column in self._columns}
-        values: dict[str, list[Any]] = {}
-        for column in self._columns:
-            values[column.name] = column.values.to_pylist()
-            values[column.name + _TIMESTAMP_POSTFIX] = self._seconds(column).tolist()
+        if include_event_timestamps:
+            with_times: dict[str, list[Any]] = {}
+            for column in self.columns:
+                with_times[column.name] = column.values.to_pylist()
+                with_times[column.name + _TIMESTAMP_POSTFIX] = self._seconds(column)
+            return with_times
+        # Without an object per column: a wide request has hundreds of them, often for a single row.
+        shape = self._shape
+        values: dict[str, Any] = dict.fromkeys(shape.names)  # in their order
+        for (name, request_data), given in zip(shape.given.items(), self._given, strict=True):
+            if not request_data:
+                values[name] = given.to_pylist()
+        for (names, places), read in zip(shape.of_reads, self._reads, strict=True):
+            values.update(zip(names, read.features.to_pylists(places), strict=True))
+        for name, computed in zip(shape.computed, self._computed, strict=True):
+            values[name] = computed.to_pylist()
         return values
 
     def to_arrow(self, include_event_timestamps: bool = False) -> pa.Table:
@@ -157,10 +202,10 @@ class OnlineResponse:
         import pyarrow as pa
 
         columns: dict[str, Any] = {}
-        for column in self._columns:
+        for column in self.columns:
             columns[column.name] = column.values.to_arrow()
             if include_event_timestamps:
-                columns[column.name + _TIMESTAMP_POSTFIX] = pa.array(self._seconds(column))
+                columns[column.name + _TIMESTAMP_POSTFIX] = pa.array(self._seconds(column), pa.int64())
         return pa.table(columns)
 
     def to_df(self, include_event_timestamps: bool = False) -> pd.DataFrame:
@@ -174,10 +219,10 @@ class OnlineResponse:
         from feast_assets.retrieval.on_demand import to_series
 
         columns: dict[str, Any] = {}
-        for column in self._columns:
+        for column in self.columns:
             columns[column.name] = to_series(column.values)
             if include_event_timestamps:
-                columns[column.name + _TIMESTAMP_POSTFIX] = self._seconds(column)
+                columns[column.name + _TIMESTAMP_POSTFIX] = pd.Series(self._seconds(column), dtype="int64")
         return pd.DataFrame(columns, index=pd.RangeIndex(self._rows))
 
     def to_json(self) -> dict[str, Any]:
@@ -200,14 +245,14 @@ class OnlineResponse:
             ],
         }
 
-    def _seconds(self, column: ResponseColumn) -> NDArray[np.int64]:
+    def _seconds(self, column: ResponseColumn) -> list[int]:
         if column.event_timestamps is None:
-            return np.zeros(self._rows, np.int64)
-        return column.event_timestamps // 1_000_000
+            return [0] * self._rows
+        return [micros // 1_000_000 for micros in column.event_timestamps]
 
 
-def _status_names(statuses: NDArray[np.uint8]) -> list[str]:
-    return [STATUS_NAMES[status] for status in statuses.tolist()]
+def _status_names(statuses: Sequence[int]) -> list[str]:
+    return [STATUS_NAMES[status] for status in statuses]
 
 
 def _json_values(column: ResponseColumn) -> list[Any]:
@@ -218,7 +263,7 @@ def _json_values(column: ResponseColumn) -> list[Any]:
 
 
 def _all_finite(column: ResponseColumn, values: list[Any]) -> bool:
-    if bool((column.statuses == PRESENT).all()):
+    if column.statuses.count(PRESENT) == len(values):
         # One NaN or infinity anywhere makes the sum one as well.
         return math.isfinite(sum(values))
     return all(value is None or math.isfinite(value) for value in values)
@@ -231,7 +276,7 @@ class _TimeTexts:
         self._none = [_EPOCH_TEXT] * rows
         self._texts: dict[int, list[str]] = {}
 
-    def of(self, timestamps: NDArray[np.int64] | None) -> list[str]:
+    def of(self, timestamps: Sequence[int] | None) -> list[str]:
         if timestamps is None:
             return list(self._none)
         known = self._texts.get(id(timestamps))
@@ -240,11 +285,8 @@ class _TimeTexts:
         return list(known)
 
 
-def _texts(timestamps: NDArray[np.int64]) -> Iterator[str]:
-    if not (timestamps % 1_000_000).any():
-        seconds = np.datetime_as_string((timestamps // 1_000_000).view("datetime64[s]"))
-        return (f"{text}Z" for text in seconds.tolist())
-    return (iso_text(from_micros(micros)) for micros in timestamps.tolist())
+def _texts(timestamps: Sequence[int]) -> Iterator[str]:
+    return (iso_text(from_micros(micros)) for micros in timestamps)
 
 
 __all__ = [
@@ -254,6 +296,7 @@ __all__ = [
     "PRESENT",
     "STATUS_NAMES",
     "OnlineResponse",
+    "ReadFeatures",
     "ResponseColumn",
-    "StoredColumn",
+    "ResponseShape",
 ]

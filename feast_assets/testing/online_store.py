@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import pytest
 
-from feast_assets.online_stores.base import EncodedRows, OnlineRead, OnlineStore, StoredRows
+from feast_assets.online_stores.base import EncodedRows, OnlineRead, OnlineStore, RowHeads, StoredRows
 
 StoreFactory = Callable[[], OnlineStore]
 Row = tuple[bytes, int, int, bytes]
@@ -51,12 +51,11 @@ def read_rows(store: OnlineStore, table: str, keys: Sequence[bytes]) -> list[tup
 
 
 def _rows_of(stored: StoredRows) -> list[tuple[int, int, bytes] | None]:
-    assert stored.event_timestamps.dtype == np.int64
-    assert stored.created_timestamps.dtype == np.int64
+    assert {*map(type, stored.event_timestamps), *map(type, stored.created_timestamps)} <= {int}
     assert len(stored.event_timestamps) == len(stored.created_timestamps) == len(stored.payloads)
     rows: list[tuple[int, int, bytes] | None] = []
     for event, created, payload in zip(
-        stored.event_timestamps.tolist(), stored.created_timestamps.tolist(), stored.payloads, strict=True
+        stored.event_timestamps, stored.created_timestamps, stored.payloads, strict=True
     ):
         if payload is None:
             assert (event, created) == (0, 0)
@@ -64,6 +63,36 @@ def _rows_of(stored: StoredRows) -> list[tuple[int, int, bytes] | None]:
         else:
             rows.append((event, created, payload))
     return rows
+
+
+def heads(rows: Sequence[Row]) -> RowHeads:
+    """Returns what a scan tells of rows of (key, event, created, payload)."""
+    batch = encoded(rows)
+    return RowHeads(batch.keys, batch.event_timestamps, batch.created_timestamps, [row[3][:8] for row in rows])
+
+
+def scanned(store: OnlineStore, table: str, start: int, end: int, below: bytes) -> set[Row]:
+    """Returns the rows that a scan finds, with the heads of their payloads."""
+    found: set[Row] = set()
+    for some in store.scan(table, start, end, below):
+        assert some.event_timestamps.dtype == some.created_timestamps.dtype == np.int64
+        assert len(some) > 0
+        found.update(
+            zip(some.keys, some.event_timestamps.tolist(), some.created_timestamps.tolist(), some.heads, strict=True)
+        )
+    return found
+
+
+def _raise_counters(factory: StoreFactory, table: str, times: int) -> None:
+    """Adds to a counter in an older row's place as often as it is told, however often another is faster."""
+    store = factory()
+    try:
+        while times:
+            ((event, created, payload),) = [row for row in read_rows(store, table, [b"counter"]) if row]
+            older = encoded([(b"counter", event - 1, created, b"%d" % (int(payload) + 1))])
+            times -= store.replace_many(table, heads([(b"counter", event, created, payload)]), older)
+    finally:
+        store.close()
 
 
 def newest(rows: Sequence[Row]) -> dict[bytes, tuple[int, int, bytes]]:
@@ -261,6 +290,85 @@ class OnlineStoreConformance:
         assert read_rows(store, "t", [b"a", b"b"]) == [None, (9, 0, b"y")]
         store.put_many("t", [encoded([(b"a", 1, 0, b"older")])])
         assert read_rows(store, "t", [b"a"]) == [(1, 0, b"older")]
+
+    @pytest.mark.parametrize("seed", range(3))
+    def test_a_scan_finds_the_rows_of_a_span_of_time_below_some_bytes(self, store: OnlineStore, seed: int) -> None:
+        rows = newest(_random_rows(seed, 400, keys=120))
+        rows[b""] = (5, 5, bytes(range(20)))
+        rows[b"long\x00*?"] = (5, -5, b"\x7f" * 20)
+        store.setup(["t", "u"])
+        store.put_many("t", [encoded([(key, *row) for key, row in rows.items()])])
+        store.put_many("u", [encoded([(b"other", 5, 0, b"")])])
+        stamps = [_INT64_MIN, _FAR_PAST, -1, 0, 1, 5, 2**53, 2**53 + 1, 1_700_000_000_000_000, _INT64_MAX]
+        for start, end in itertools.combinations_with_replacement(stamps, 2):
+            for below in (b"", b"\x00", b"\x7f", b"\x80", b"\xff" * 8):
+                assert scanned(store, "t", start, end, below) == {
+                    (key, event, created, payload[:8])
+                    for key, (event, created, payload) in rows.items()
+                    if start <= event < end and payload < below
+                }
+
+    def test_a_scan_of_many_rows_finds_each(self, store: OnlineStore) -> None:
+        rows: list[Row] = [(b"key-%d" % i, i, -i, b"payload %d" % i) for i in range(12_345)]
+        store.put_many("t", [encoded(rows)])
+        assert scanned(store, "t", 5, _INT64_MAX, b"q") == {(k, e, c, p[:8]) for k, e, c, p in rows[5:]}
+
+    def test_a_scan_of_no_table_finds_nothing(self, store: OnlineStore) -> None:
+        store.setup(["other"])
+        assert scanned(store, "t", _INT64_MIN, _INT64_MAX, b"\xff") == set()
+
+    def test_a_scan_that_is_given_up_leaves_the_store_usable(self, store: OnlineStore) -> None:
+        rows: list[Row] = [(b"key-%d" % i, i, 0, b"x") for i in range(12_345)]
+        store.put_many("t", [encoded(rows)])
+        found = store.scan("t", 0, _INT64_MAX, b"y")
+        next(found)
+        store.put_many("t", [encoded([(b"key-0", _INT64_MAX, 0, b"newer")])])
+        found.close()  # type: ignore[attr-defined]
+        assert read_rows(store, "t", [b"key-0"]) == [(_INT64_MAX, 0, b"newer")]
+
+    def test_rows_are_replaced_by_older_ones_or_removed(self, store: OnlineStore) -> None:
+        rows: list[Row] = [(b"k%d" % i, 100 + i, i, b"12345678 and %d" % i) for i in range(2500)]
+        store.put_many("t", [encoded(rows)])
+        older = {key: (event - 50, _INT64_MIN, b"older") for key, event, _, _ in rows[:1200]}
+        found = store.replace_many("t", heads(rows[:2400]), encoded([(key, *row) for key, row in older.items()]))
+        assert found == 2400
+        expected = [*older.values(), *[None] * 1200, *[row[1:] for row in rows[2400:]]]
+        assert read_rows(store, "t", [row[0] for row in rows]) == expected
+
+    def test_only_the_rows_that_are_told_are_replaced(self, store: OnlineStore) -> None:
+        held: Row = (b"", 7, -7, b"12345678 and more")
+        others: list[Row] = [
+            (b"event", 8, -7, b"12345678 and more"),
+            (b"created", 7, -6, b"12345678 and more"),
+            (b"head", 7, -7, b"12345679 and more"),
+            (b"shorter", 7, -7, b"1234567"),
+            (b"longer", 7, -7, b"123456789"),
+        ]
+        store.put_many("t", [encoded([held, *others])])
+        told: list[Row] = [(key, *held[1:]) for key, *_ in [held, *others]]
+        told[4] = (b"shorter", 7, -7, b"1234567\x00")
+        told[5] = (b"longer", 7, -7, b"1234567")
+        unknown: Row = (b"unknown", 7, -7, b"")
+        new = encoded([(key, 1, 1, b"new") for key, *_ in [*told, unknown]])
+        assert store.replace_many("t", heads([*told, unknown]), new) == 1
+        assert store.replace_many("t", heads([*told, unknown]), encoded([])) == 0
+        assert read_rows(store, "t", [b"", b"unknown"]) == [(1, 1, b"new"), None]
+        assert read_rows(store, "t", [row[0] for row in others]) == [row[1:] for row in others]
+        assert store.replace_many("never set up", heads(told), new) == 0
+        assert store.replace_many("t", heads([]), encoded([])) == 0
+
+    def test_processes_that_replace_at_once_replace_each_row_once(
+        self, store: OnlineStore, store_factory: StoreFactory
+    ) -> None:
+        store.put_many("t", [encoded([(b"counter", 1000, 0, b"0")])])
+        context = multiprocessing.get_context("spawn")
+        workers = [context.Process(target=_raise_counters, args=(store_factory, "t", 100)) for _ in range(2)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join(120)
+        assert [worker.exitcode for worker in workers] == [0, 0]
+        assert read_rows(store, "t", [b"counter"]) == [(800, 0, b"200")]
 
     def test_a_dropped_table_is_empty_and_can_be_used_again(self, store: OnlineStore) -> None:
         store.setup(["t", "u"])

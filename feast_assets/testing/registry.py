@@ -19,6 +19,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 
@@ -33,6 +34,7 @@ from feast_assets.definitions.project import Project
 from feast_assets.definitions.spec import to_micros
 from feast_assets.errors import ConcurrentApplyError, DefinitionError
 from feast_assets.registry.base import Changes, LedgerEntry, Registry, WindowContent
+from feast_assets.registry.snapshot import RegistrySnapshot
 from feast_assets.types import FeastType, Float64, Int64, String
 
 RegistryFactory = Callable[[str], Registry]
@@ -83,6 +85,15 @@ def record(registry: Registry, *entries: LedgerEntry) -> list[LedgerEntry]:
 def commit(registry: Registry, *upserts: Definition, deletes: Sequence[tuple[str, str]] = ()) -> int:
     """Commits without looking at what is there."""
     return registry.commit(Changes(upserts, deletes))
+
+
+def _held(snapshot: RegistrySnapshot) -> list[object]:
+    """Returns all that a snapshot says."""
+    objects = [(o.to_spec(), o.created_timestamp, o.last_updated_timestamp) for o in snapshot.objects()]
+    lists = [
+        [[f.to_spec() for f in fields] for fields in snapshot.feature_lists(v.name)] for v in snapshot.feature_views
+    ]
+    return [snapshot.project, snapshot.revision, objects, lists]
 
 
 def _commit_entities(factory: RegistryFactory, worker: int, count: int) -> None:
@@ -257,6 +268,47 @@ class RegistryConformance:
         assert snapshot.entity("driver") == entity("driver")
         assert registry.snapshot().feature_view("trips") == view("trips")
 
+    # --- refreshing
+
+    def test_a_refreshed_snapshot_is_the_newest(self, registry: Registry, registry_factory: RegistryFactory) -> None:
+        other = registry_factory("shop")
+        known = other.refreshed(other.snapshot())
+        steps: list[tuple[list[Definition], list[tuple[str, str]]]] = [
+            ([entity("driver"), view("trips")], []),
+            ([entity("driver", "changed"), entity("rider")], []),
+            ([view("trips", [("tip", Float64)])], [("entity", "rider")]),
+            ([entity("rider", "again")], [("feature view", "trips")]),
+            ([], [("entity", "rider"), ("entity", "driver")]),
+        ]
+        for upserts, deletes in steps:
+            commit(registry, *upserts, deletes=deletes)
+            known = other.refreshed(known)
+            assert _held(known) == _held(other.snapshot())
+            assert other.refreshed(known) is known
+        other.close()
+
+    def test_a_snapshot_of_before_the_project_was_removed_is_read_anew(self, registry: Registry) -> None:
+        for description in ("a", "b"):
+            commit(registry, entity("driver", description))
+        known = registry.snapshot()
+        registry.teardown()
+        assert _held(registry.refreshed(known)) == _held(registry.snapshot())
+        for revision, name in enumerate(("x", "y", "z"), 1):
+            assert commit(registry, entity(name)) == revision
+            assert _held(registry.refreshed(known)) == _held(registry.snapshot())
+
+    # --- inputs
+
+    def test_inputs_are_remembered_or_forgotten_and_make_no_revision(self, registry: Registry) -> None:
+        key, other = ("feature view", "trips"), ("feature view", "other")
+        registry.commit(Changes([view("trips")], inputs={key: "one", other: "two"}))
+        assert registry.commit(Changes(inputs={key: "three"}), based_on=1) == registry.revision() == 1
+        assert dict(registry.inputs()) in ({}, {key: "three", other: "two"})
+        with pytest.raises(ConcurrentApplyError):
+            registry.commit(Changes(inputs={key: "late"}), based_on=0)
+        registry.teardown()
+        assert dict(registry.inputs()) == {}
+
     # --- feature lists
 
     def test_every_list_of_features_is_remembered_newest_first(self, registry: Registry) -> None:
@@ -345,12 +397,32 @@ class RegistryConformance:
         (wide,) = record(registry, entry("trips", _FIRST + _DAY, _FIRST + 3 * _DAY, "wide"))
         assert registry.ledger("trips") == [days[0], wide, days[3]]
         (across,) = record(registry, entry("trips", _FIRST + 2 * _DAY, _FIRST + 3.5 * _DAY, "across"))
-        assert registry.ledger("trips") == [days[0], across]
+        assert [e for e in registry.ledger("trips") if e.settled] == [days[0], across]
         assert across.version > wide.version
         (narrow,) = record(registry, entry("trips", _FIRST + 2 * _DAY, _FIRST + 2.5 * _DAY, "narrow"))
-        assert registry.ledger("trips") == [days[0], narrow]
+        assert [e for e in registry.ledger("trips") if e.settled] == [days[0], narrow]
         assert narrow.version > across.version
+        edges = [(e.window.start, e.window.end) for e in registry.ledger("trips")]
+        assert [b for _, b in edges] == [a for a, _ in edges[1:]] + [_FIRST + 4 * _DAY]
         assert registry.ledger("other") == [kept]
+
+    def test_what_remains_of_a_window_that_was_claimed_in_part_is_unsettled(self, registry: Registry) -> None:
+        (whole,) = record(registry, entry("trips", _FIRST, _FIRST + _DAY))
+        part = Window(_FIRST + timedelta(hours=6), _FIRST + timedelta(hours=12))
+        claim = registry.claim("trips", [WindowContent(part, "part", "d")])
+        assert claim.replaced == ((whole,),)
+        before, _, after = registry.ledger("trips")
+        assert before == replace(whole, window=Window(_FIRST, part.start), settled=False)
+        assert after == replace(whole, window=Window(part.end, _FIRST + _DAY), settled=False)
+        again = registry.claim("trips", [WindowContent(whole.window, whole.fingerprint, whole.definition_hash)])
+        assert [len(entries) for entries in again.replaced] == [3]
+        assert again.versions[0] > claim.versions[0] > whole.version
+        assert len(registry.ledger("trips")) == 1
+
+    def test_versions_of_windows_are_even(self, registry: Registry) -> None:
+        for i in range(5):
+            (settled,) = record(registry, entry("trips", _FIRST, _FIRST + _DAY, f"f{i}"))
+            assert settled.version % 2 == 0
 
     def test_windows_without_rows_are_cut_and_not_lost(self, registry: Registry) -> None:
         registry.cover([entry("trips", _FIRST, _FIRST + 5 * _DAY, "", 0)])
@@ -395,8 +467,7 @@ class RegistryConformance:
         assert runs[0][1].version < runs[1][1].version
         for claim, settled in runs if first_settles_first else reversed(runs):
             registry.settle(claim, [settled])
-        (left,) = registry.ledger("trips")
-        assert not left.settled
+        assert not any(e.settled for e in registry.ledger("trips"))
         (again,) = record(registry, whole)
         assert again.version > max(s.version for _, s in runs)
         assert registry.ledger("trips") == [again]
@@ -434,6 +505,29 @@ class RegistryConformance:
         registry.forget("unknown")
         assert registry.ledger("trips") == []
         assert len(registry.ledger("rides")) == 1
+
+    def test_the_state_of_a_views_ledger_changes_when_the_ledger_does(self, registry: Registry) -> None:
+        def states() -> tuple[str, str]:
+            found = registry.ledger_states(["trips", "rides", "unknown"])
+            assert list(found) == ["trips", "rides", "unknown"]
+            return found["trips"], found["rides"]
+
+        seen = [states()]
+        day = entry("trips", _FIRST, _FIRST + _DAY)
+        claims = []
+        for change in (
+            lambda: claims.append(registry.claim("trips", [WindowContent(day.window, "f", "d")], run_id="one")),
+            lambda: registry.settle(claims[0], [replace(day, version=claims[0].versions[0])]),
+            lambda: registry.claim("trips", [WindowContent(day.window, "g", "d")], run_id="other"),
+            lambda: registry.cover([replace(day, window=Window(_FIRST + _DAY, _FIRST + 2 * _DAY), fingerprint="")]),
+            lambda: registry.forget("trips"),
+        ):
+            change()
+            seen.append(states())
+            assert states() == seen[-1]
+        trips, rides = zip(*seen, strict=True)
+        assert all(before != after for before, after in pairwise(trips))
+        assert len(set(rides)) == 1
 
     def test_processes_that_record_at_once_lose_nothing(self, registry_factory: RegistryFactory) -> None:
         _in_processes(_record_days, [(registry_factory, 0, 12), (registry_factory, 8, 12)])

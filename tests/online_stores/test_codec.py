@@ -15,7 +15,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from feast_assets.errors import InputError, OnlineRowError, UnknownRowSchemaError
-from feast_assets.online_stores.codec import NOT_FOUND, NULL_VALUE, PRESENT, RowDecoder, RowSchema, encode_rows
+from feast_assets.online_stores.codec import (
+    NOT_FOUND,
+    NULL_VALUE,
+    OUTSIDE_MAX_AGE,
+    PRESENT,
+    RowDecoder,
+    RowSchema,
+    encode_rows,
+)
 from feast_assets.testing.value_strategies import feast_types, values_of
 from feast_assets.types import (
     Array,
@@ -92,8 +100,7 @@ def test_rows_of_every_kind_come_back_with_their_statuses() -> None:
         feast_type, values = EVERY_KIND[column.name]
         expected = [values[2], None, values[0], None, values[0]]
         assert column.to_pylist() == expected, column.name
-        assert column.statuses.tolist() == [PRESENT, NOT_FOUND, PRESENT, NULL_VALUE, PRESENT]
-        assert column.statuses.dtype == np.uint8
+        assert column.statuses == [PRESENT, NOT_FOUND, PRESENT, NULL_VALUE, PRESENT]
         assert column.to_arrow().type == to_arrow_type(feast_type)
         assert column.to_arrow().equals(to_arrow_column(expected, feast_type, "it")), column.name
 
@@ -117,7 +124,7 @@ def test_values_of_every_type_come_back(data: st.DataObject) -> None:
         assert column.to_pylist() == expected
         assert column.to_arrow().to_pylist() == [None if g is None else table[column.name][g].as_py() for g in gaps]
         statuses = [NOT_FOUND if g is None else NULL_VALUE if values[g] is None else PRESENT for g in gaps]
-        assert column.statuses.tolist() == statuses
+        assert column.statuses == statuses
         assert feast_type == column.type
 
 
@@ -171,8 +178,65 @@ def test_rows_without_fields_say_that_they_exist() -> None:
     payloads = encode_rows(schema, pa.table({"other": [1, 2]}))
     assert payloads == [bytes(8) + schema.schema_id.to_bytes(4, "little")] * 2
     (column,) = decoder(schema, wanted={"f": Int64}).decode([payloads[0], None])
-    assert column.statuses.tolist() == [NOT_FOUND, NOT_FOUND]
+    assert column.statuses == [NOT_FOUND, NOT_FOUND]
     assert column.to_pylist() == [None, None]
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None)
+def test_any_features_of_any_rows_of_several_schemas_are_read(data: st.DataObject) -> None:
+    """What is read equals what a loop over rows and features looks up."""
+    types = data.draw(st.dictionaries(st.sampled_from("abcdef"), feast_types(), min_size=1))
+    names = st.lists(st.sampled_from(sorted(types)), unique=True)
+    payloads: list[bytes] = []
+    stored: list[dict[str, Any]] = []
+    schemas: dict[int, RowSchema] = {}
+    for chosen in data.draw(st.lists(names, min_size=1, max_size=3)):
+        count = data.draw(st.integers(0, 4))
+        fields: Fields = {
+            n: (types[n], data.draw(st.lists(st.none() | values_of(types[n]), min_size=count, max_size=count)))
+            for n in chosen
+        }
+        schema = RowSchema.of({n: types[n] for n in chosen})
+        table = table_of(fields)[1] if fields else pa.table({"other": range(count)})
+        schemas[schema.schema_id] = schema
+        payloads += encode_rows(schema, table)
+        stored += [{n: values[row] for n, (_, values) in fields.items()} for row in range(count)]
+    rows = data.draw(st.lists(st.sampled_from([None, *range(len(payloads))]), max_size=8))
+    places = data.draw(st.none() | st.lists(st.sampled_from(range(len(rows))), max_size=8)) if rows else None
+    taken = rows if places is None else [rows[place] for place in places]
+    withheld = sorted(data.draw(st.sets(st.sampled_from(range(len(taken)))))) if taken else []
+    wanted = {n: types[n] for n in data.draw(names)}
+
+    decoded = RowDecoder(schemas, list(wanted.items())).decode([None if r is None else payloads[r] for r in rows])
+    if places is not None:
+        decoded = decoded.taken(places)
+    if withheld:
+        decoded = decoded.without(withheld)
+
+    assert [column.name for column in decoded] == list(wanted)
+    for place, column in enumerate(decoded):
+        found = [None if r is None else stored[r].get(column.name, ...) for r in taken]
+        known = [r is not None and v is not ... for r, v in zip(taken, found, strict=True)]
+        values = [
+            v if is_known and row not in withheld else None
+            for row, (v, is_known) in enumerate(zip(found, known, strict=True))
+        ]
+        assert column.to_pylist() == decoded.to_pylists([place])[0] == values
+        assert column.to_arrow().equals(to_arrow_column(values, column.type, "it"))
+        assert column.statuses == [
+            NOT_FOUND if not is_known else OUTSIDE_MAX_AGE if row in withheld else NULL_VALUE if v is None else PRESENT
+            for row, (v, is_known) in enumerate(zip(found, known, strict=True))
+        ]
+
+
+def test_a_list_that_was_given_away_may_be_changed() -> None:
+    schema, rows = encoded({"a": (Int64, [1, 2]), "s": (String, ["x", "y"])})
+    decoded = decoder(schema, wanted={"a": Int64, "s": String}).decode(rows)
+    a, again, s = decoded.to_pylists([0, 0, 1])
+    a[0], s[0] = 9, "z"
+    assert again == [1, 2]
+    assert decoded.to_pylists([0, 1]) == [[1, 2], ["x", "y"]]
 
 
 # --- the format, which stored rows depend on
@@ -256,10 +320,10 @@ def test_rows_of_several_schemas_are_read_in_one_call() -> None:
     payloads = [new_rows[1], old_rows[0], None, old_rows[1], new_rows[0]]
     a, added = decoder(old, new, wanted={"a": Int64, "added": String}).decode(payloads)
     assert a.to_pylist() == [20, 1, None, None, 10]
-    assert a.statuses.tolist() == [PRESENT, PRESENT, NOT_FOUND, NULL_VALUE, PRESENT]
+    assert a.statuses == [PRESENT, PRESENT, NOT_FOUND, NULL_VALUE, PRESENT]
     assert a.to_arrow().to_pylist() == a.to_pylist()
     assert added.to_pylist() == [None, None, None, None, "n"]
-    assert added.statuses.tolist() == [NULL_VALUE, NOT_FOUND, NOT_FOUND, NOT_FOUND, PRESENT]
+    assert added.statuses == [NULL_VALUE, NOT_FOUND, NOT_FOUND, NOT_FOUND, PRESENT]
     assert added.to_arrow().to_pylist() == added.to_pylist()
 
 
@@ -284,7 +348,7 @@ def test_a_wider_type_reads_what_a_narrower_one_stored(
     found = column.to_pylist()
     assert found == expected + expected
     assert [type(v) for v in found] == [type(v) for v in expected + expected]
-    assert column.statuses.tolist() == [PRESENT, NULL_VALUE] * 2
+    assert column.statuses == [PRESENT, NULL_VALUE] * 2
     assert column.to_arrow().equals(to_arrow_column(expected + expected, wanted, "it"))
 
 
@@ -309,7 +373,7 @@ def test_any_other_change_of_type_makes_old_values_not_found(stored: FeastType, 
     old, rows = encoded({"f": (stored, [value])})
     (column,) = decoder(old, wanted={"f": wanted}).decode(rows)
     assert column.to_pylist() == [None]
-    assert column.statuses.tolist() == [NOT_FOUND]
+    assert column.statuses == [NOT_FOUND]
     assert column.to_arrow().equals(pa.nulls(1, to_arrow_type(wanted)))
 
 
@@ -317,7 +381,7 @@ def test_callers_may_change_statuses_of_one_column() -> None:
     schema, rows = encoded({"a": (Int64, [1]), "b": (Int64, [2])})
     a, b = decoder(schema, wanted={"a": Int64, "b": Int64}).decode(rows)
     a.statuses[0] = 4
-    assert b.statuses.tolist() == [PRESENT]
+    assert b.statuses == [PRESENT]
 
 
 # --- what cannot be read or written
@@ -341,6 +405,15 @@ def test_every_truncated_or_extended_row_is_refused() -> None:
         for damaged in [payload[:length] for length in range(len(payload))] + [payload + b"\x00"]:
             with pytest.raises(OnlineRowError, match="row 2 of an online read is damaged"):
                 reader.decode([good, None, damaged])
+
+
+def test_a_row_whose_fields_overlap_is_refused() -> None:
+    schema, (good,) = encoded({"a": (String, ["xy"]), "b": (String, ["z"])})
+    reader = decoder(schema, wanted={"a": String, "b": String})
+    damaged = good.replace((2).to_bytes(4, "little"), (4).to_bytes(4, "little"), 1)
+    assert damaged != good
+    with pytest.raises(OnlineRowError, match=r"row 1 of an online read is damaged: its fields overlap"):
+        reader.decode([good, damaged])
 
 
 def test_flipped_bytes_give_values_or_a_clear_error_and_nothing_else() -> None:

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feast_assets.errors import DefinitionError, InputError
+from feast_assets.errors import DefinitionError, InputError, OnlineRowError
+from feast_assets.online_stores.decoded_keys import decode_keys
 from feast_assets.online_stores.keys import TAGS, check_key_type, drop_null_keys, encode_keys
 from feast_assets.testing.value_strategies import values_of
 from feast_assets.types import (
@@ -152,3 +153,30 @@ def test_rows_with_null_keys_are_left_out_and_counted() -> None:
     same, none = drop_null_keys(table, [])
     assert same is table
     assert none == 0
+
+
+@given(typed_rows())
+@settings(max_examples=120, deadline=None)
+def test_keys_are_read_back_as_they_were_written(given_rows: tuple[list[FeastType], list[Any]]) -> None:
+    types, rows = given_rows
+    names = [f"k{i}" for i in range(len(types))]
+    columns = [to_arrow_column([row[i] for row in rows], t, "it") for i, t in enumerate(types)]
+    assert decode_keys(names, types, encode_keys(names, types, columns)) == pa.table(columns, names)
+
+
+@pytest.mark.parametrize(
+    ("types", "key"),
+    [
+        ([Int64], b"i1234567"),
+        ([Int64], b"i123456789"),
+        ([Int64], b"sabcdefgh"),
+        ([Int64], b""),
+        ([String, Int64], b"s\xff\xff\xff\xffa"),
+        ([String], b"s\xff"),
+        ([Bool, Bool], b"b\1"),
+    ],
+)
+def test_bytes_that_are_no_key_are_refused(types: list[FeastType], key: bytes) -> None:
+    names = [f"k{i}" for i in range(len(types))]
+    with pytest.raises(OnlineRowError, match="stored entity key"):
+        decode_keys(names, types, [key])

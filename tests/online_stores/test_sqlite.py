@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import random
 import sqlite3
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -50,6 +52,20 @@ def test_settings_that_are_not_here_are_refused_and_feasts_defaults_pass() -> No
         SqliteOnlineStoreConfig.model_validate({"type": "sqlite", "vector_enabled": True})
     with pytest.raises(ValidationError, match="paht"):
         SqliteOnlineStoreConfig.model_validate({"type": "sqlite", "paht": "x"})
+
+
+def test_a_read_is_one_transaction_with_one_query_for_each_table(store: SqliteOnlineStore) -> None:
+    for table in ("a", "b", "c"):
+        store.put_many(table, [encoded([(b"%d" % i, 1, 0, b"x") for i in range(1000)])])
+    ((connection, _),) = store._pool._idle
+    statements: list[str] = []
+    connection.set_trace_callback(statements.append)
+    for count in (1, 10, 1000):
+        keys = [b"%d" % i for i in range(count)]
+        found = store.get_many([OnlineRead(table, keys) for table in ("a", "b", "c")])
+        assert [rows.payloads.count(b"x") for rows in found] == [count] * 3
+        assert [statement.split()[0] for statement in statements] == ["BEGIN", "SELECT", "SELECT", "SELECT", "COMMIT"]
+        statements.clear()
 
 
 def test_a_put_whose_source_fails_leaves_what_was_there(store: SqliteOnlineStore) -> None:
@@ -339,3 +355,42 @@ def test_closing_while_others_read_leaves_no_connection_behind(store: SqliteOnli
     assert not failures
     store.close()
     assert store._pool._idle == []
+
+
+def test_rows_in_any_order_fill_the_file_as_sorted_ones_do(tmp_path: Path) -> None:
+    """Rows that reach a tree out of order split its pages: twice the work, and pages that stay half empty."""
+    rows = [(b"key %06d" % i, 1, 0, b"x" * 100) for i in range(20_000)]
+    shuffled = random.Random(1).sample(rows, len(rows))
+    pages = []
+    for name, given in (("sorted", rows), ("shuffled", shuffled)):
+        store = SqliteOnlineStore(SqliteOnlineStoreConfig(path=name), tmp_path)
+        store.put_many("t", [encoded(given)])
+        store.close()
+        with closing(sqlite3.connect(tmp_path / name)) as connection:
+            pages.append(connection.execute("PRAGMA page_count").fetchone()[0])
+            assert connection.execute('SELECT count(*), min(key), max(key) FROM "rows_t"').fetchone() == (
+                len(rows),
+                rows[0][0],
+                rows[-1][0],
+            )
+    assert pages[0] == pages[1]
+
+
+def test_a_put_is_some_statements_for_a_hundred_rows_each_in_one_transaction(store: SqliteOnlineStore) -> None:
+    store.put_many("t", [encoded([(b"k", 1, 0, b"x")])])
+    ((connection, _),) = store._pool._idle
+    statements: list[str] = []
+    connection.set_trace_callback(statements.append)
+    store.put_many("t", [encoded([(b"%05d" % i, 1, 0, b"x") for i in range(n, n + 1280)]) for n in (0, 1280, 2560)])
+    connection.set_trace_callback(None)
+    commands = [s.split()[0] for s in statements]
+    assert commands.count("INSERT") == 30
+    assert (commands.count("BEGIN"), commands.count("COMMIT")) == (1, 1)
+    assert len(commands) < 40
+
+
+def test_a_put_is_on_the_disk_when_it_returns(store: SqliteOnlineStore) -> None:
+    store.put_many("t", [encoded([(b"k", 1, 0, b"x")])])
+    ((connection, _),) = store._pool._idle
+    full = 2
+    assert connection.execute("PRAGMA synchronous").fetchone() == (full,)

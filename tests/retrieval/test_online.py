@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import uuid
 from datetime import UTC, datetime, timedelta
@@ -30,6 +31,8 @@ from feast_assets.errors import (
     RequestDataNotFoundInEntityRowsException,
     UnknownRowSchemaError,
 )
+from feast_assets.online_stores import row_decoder
+from feast_assets.online_stores.row_layout import RowLayout
 
 FRESH = NOW - DAY
 ADA = {"driver_id": 1, "ts": FRESH, "trips": 5, "rate": 0.5, "city": "Rome"}
@@ -128,10 +131,46 @@ def test_several_views_take_one_round_trip(project):
     }
 
 
+def test_layouts_are_compiled_once_for_all_requests_of_a_plan(project, monkeypatch):
+    made = []
+
+    class Counted(RowLayout):
+        def __init__(self, schema, wanted):
+            made.append([name for name, _ in wanted])
+            super().__init__(schema, wanted)
+
+    monkeypatch.setattr(row_decoder, "RowLayout", Counted)
+    project.put(STATS, ADA)
+    project.put(PROFILE, {"driver_id": 1, "ts": FRESH, "active": True})
+    plan = project.plan(["stats:trips", "profile:active", "stats:rate"])
+    for rows in ([{"driver_id": 1}], {"driver_id": [1, 2, 1]}, [{"driver_id": 3}]):
+        plan.read(project.online, rows, now=NOW).to_dict()
+    assert made == [["trips", "rate"], ["active"]]
+
+
+def test_requests_leave_nothing_to_the_garbage_collector(project):
+    project.put(STATS, ADA, {**ADA, "driver_id": 2, "rate": None, "ts": NOW - 8 * DAY})
+    plan = project.plan(["stats:trips", "stats:rate", "stats:city"])
+
+    def ask():
+        for rows in ({"driver_id": [1, 2, 3]}, {"driver_id": [1, 1, 2]}, [{"driver_id": 1}]):
+            plan.read(project.online, rows, now=NOW).to_dict()
+            plan.read(project.online, rows, now=NOW).to_json()
+
+    ask()
+    gc.collect()
+    gc.disable()
+    try:
+        ask()
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
+
+
 def test_repeated_rows_are_read_once_and_answered_each(project):
     project.put(STATS, ADA)
-    response = project.read(["stats:trips"], {"driver_id": [1, 9, 1, 1, 9]})
-    assert response.to_dict()["trips"] == [5, None, 5, 5, None]
+    response = project.read(["stats:trips"], {"driver_id": [9, 1, 9, 1, 1]})
+    assert response.to_dict()["trips"] == [None, 5, None, 5, 5]
     (reads,) = project.online.calls
     assert len(reads[0].keys) == 2
 

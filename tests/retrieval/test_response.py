@@ -164,7 +164,7 @@ def test_a_response_may_be_read_again(project):
     assert response.to_dict() == {"driver_id": [1, 2], "trips": [None, None]}
 
 
-@pytest.mark.parametrize("name", ["pandas", "pyarrow", "duckdb", "sqlalchemy"])
+@pytest.mark.parametrize("name", ["asyncio", "duckdb", "numpy", "pandas", "pyarrow", "sqlalchemy"])
 def test_serving_loads_nothing_heavy(name):
     script = (
         "import sys, feast_assets.retrieval.online, feast_assets.online_stores.sqlite\n"
