@@ -14,9 +14,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    FieldSerializationInfo,
+    PrivateAttr,
+    ValidationError,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 
 from feast_assets.backends import OFFLINE_STORES, ONLINE_STORES, REGISTRIES, Backends
+from feast_assets.definitions.deployments import namespace
 from feast_assets.definitions.project import check_project_name
 from feast_assets.errors import ConfigError, suggest
 
@@ -46,6 +57,8 @@ class RepoConfig(BaseModel):
 
     Args:
         project: letters, digits, underscores and hyphens.
+        deployment: such as the name of a branch: it reads the same sources, and has definitions, online rows and kept
+            results of its own. ``""`` is production.
         registry: a file path, a database URL, or a mapping: see `feast_assets.registry.sql_config.SqlRegistryConfig`.
         provider: only "local".
         online_store: a type, or a mapping with ``type``; "none" or None for no online store. ``sqlite`` when left out.
@@ -63,6 +76,7 @@ class RepoConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", populate_by_name=False, arbitrary_types_allowed=True)
 
     project: str
+    deployment: str = ""
     project_description: str | None = None
     provider: str = "local"
     registry_section: Any = Field(alias="registry")
@@ -143,6 +157,11 @@ class RepoConfig(BaseModel):
         return value
 
     @property
+    def namespace(self) -> str:
+        """The project as registry and online store know it: of its own for each deployment."""
+        return namespace(self.project, self.deployment)
+
+    @property
     def registry(self) -> Any:
         """The registry's typed settings."""
         return self._settings(REGISTRIES, _registry_section(self.registry_section))
@@ -163,6 +182,12 @@ class RepoConfig(BaseModel):
         # Sections may hold passwords; their typed settings know which.
         for name, value in super().__repr_args__():
             yield name, "..." if str(name).endswith("_section") and not isinstance(value, BaseModel) else value
+
+    @field_serializer("registry_section", "online_store_section", "offline_store_section")
+    def _without_secrets(self, value: Any, info: FieldSerializationInfo) -> Any:
+        # As for what is shown: a section may hold passwords, and only its typed settings know where.
+        settings = getattr(self, str(info.field_name).removesuffix("_section"))
+        return None if settings is None else settings.model_dump(mode="json")
 
     def _settings(self, backends: Backends, section: Any) -> Any:
         """Returns a section as the backend's own model."""
@@ -237,7 +262,7 @@ def make_offline_store(config: RepoConfig, root: Path) -> OfflineStore:
 
 def make_registry(config: RepoConfig, root: Path) -> Registry:
     """Returns the project's registry."""
-    registry: Registry = REGISTRIES.make(config.registry, config._origin, root, config.project)
+    registry: Registry = REGISTRIES.make(config.registry, config._origin, root, config.namespace)
     return registry
 
 

@@ -8,15 +8,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from feast_assets.definitions.base import Definition
+from feast_assets.definitions.data_source import DataSource
 from feast_assets.definitions.feature_view import FeatureView
+from feast_assets.definitions.label_view import LabelView
 from feast_assets.definitions.spec import to_micros
 from feast_assets.errors import DefinitionError
-from feast_assets.offline_stores.base import ALWAYS, OfflineStore, computation_of, history_of
+from feast_assets.offline_stores.base import History, OfflineStore, computation_of, history_of
 from feast_assets.online_stores.base import OnlineStore
 from feast_assets.online_stores.keys import check_key_type
 from feast_assets.registry.base import Changes, Registry
-from feast_assets.registry.diff import RegistryDiff, diff
+from feast_assets.registry.diff import Action, RegistryDiff, diff
 from feast_assets.registry.inference import changes, prepare
+from feast_assets.registry.inputs import Inputs
+from feast_assets.registry.snapshot import RegistrySnapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +67,22 @@ class Deployment:
     online_store: OnlineStore | None
     project_description: str = ""
 
-    def plan(self, objects: Sequence[Definition], objects_to_delete: Sequence[Definition] = (), *, whole: bool) -> Plan:
+    def plan(
+        self,
+        objects: Sequence[Definition],
+        objects_to_delete: Sequence[Definition] = (),
+        *,
+        whole: bool,
+        snapshot: RegistrySnapshot | None = None,
+    ) -> Plan:
         """Validates and infers what is declared, and compares it with the registry. Changes nothing.
 
         Args:
             whole: whether ``objects`` are all that there is to be, and anything else in the registry goes.
+            snapshot: the registry's newest revision, where it is at hand.
         """
-        snapshot = self.registry.snapshot()
+        snapshot = snapshot or self.registry.snapshot()
+        inputs = Inputs(self.registry.inputs(), self._state)
         prepared = prepare(
             objects,
             snapshot,
@@ -78,11 +91,12 @@ class Deployment:
             schema_of=self.offline_store.schema,
             earliest_of=self._earliest,
             partial=not whole,
+            inputs=inputs,
         )
-        before = {v.name: v for v in (*snapshot.feature_views, *snapshot.label_views)}
+        before = _feature_views(snapshot)
         generation = f"{to_micros(datetime.now(UTC)):x}"
         for view in prepared:
-            if isinstance(view, FeatureView) and view.online:
+            if isinstance(view, FeatureView) and view.online and not snapshot.holds(view):
                 _check_key_types(view)
                 view.online_generation = _generation(view, before.get(view.name), generation)
         changed = changes(prepared, snapshot, partial=not whole, objects_to_delete=objects_to_delete)
@@ -91,11 +105,12 @@ class Deployment:
         had, has = self._tables(before), self._tables(after)
         created = sorted(name for table, name in has.items() if table not in had)
         dropped = sorted(name for table, name in had.items() if table not in has)
+        differences = diff(snapshot, changed)
         return Plan(
             tuple(objects),
-            changed,
+            _reduced(changed, differences, snapshot, inputs),
             snapshot.revision,
-            diff(snapshot, changed),
+            differences,
             InfraDiff(tuple(created), tuple(dropped)),
             tuple(sorted(has)),
             tuple(sorted(set(had) - set(has))),
@@ -131,7 +146,7 @@ class Deployment:
                 f"Project {self.project!r} is protected: "
                 "remove its tag feast.dev/protected-project, apply, and try again."
             )
-        views = {v.name: v for v in (*snapshot.feature_views, *snapshot.label_views)}
+        views = _feature_views(snapshot)
         for name in views:
             self.registry.forget(name)  # first, so that the ledger never speaks of rows that are gone
         if self.online_store is not None:
@@ -142,11 +157,32 @@ class Deployment:
         """Returns the online tables of views, with the names that people know them by."""
         return {v.online_table(self.project): f"{self.project}.{v.name}" for v in views.values() if v.online}
 
+    def _state(self, source: DataSource) -> frozenset[str]:
+        return self.offline_store.state(History(source.name, (source,), (), (), ""))
+
     def _earliest(self, view: FeatureView) -> datetime | None:
         from feast_assets.definitions.batch_feature_view import BatchFeatureView
 
         history = computation_of(view) if isinstance(view, BatchFeatureView) and view.keeps_result else history_of(view)
-        return self.offline_store.statistics(history, [ALWAYS])[0].oldest_event
+        return self.offline_store.oldest_event(history)
+
+
+def _feature_views(snapshot: RegistrySnapshot) -> dict[str, FeatureView]:
+    """Returns the snapshot's own views that have rows, by name."""
+    found = snapshot.shared(FeatureView.object_type, LabelView.object_type)
+    return {v.name: v for v in found if isinstance(v, FeatureView)}
+
+
+def _reduced(changes: Changes, differences: RegistryDiff, snapshot: RegistrySnapshot, inputs: Inputs) -> Changes:
+    """Returns only what differs from the registry, with what is to be remembered of it."""
+    unchanged = {(d.object_type, d.name) for d in differences if d.action is Action.UNCHANGED}
+    upserts = {(d.object_type, d.name): d for d in changes.upserts}
+    hashes = {}
+    for key, definition in upserts.items():
+        stored = snapshot.stored(*key)
+        hashes[key] = stored.content_hash if stored and key in unchanged else definition.content_hash()
+    changed = tuple(d for key, d in upserts.items() if key not in unchanged)
+    return Changes(changed, changes.deletes, inputs.news(hashes))
 
 
 def _check_key_types(view: FeatureView) -> None:

@@ -96,9 +96,11 @@ def load_until(repo_path: Path, module: str, wanted: Callable[[Definition], bool
         the definitions of all files that were imported; none is wanted if the repository does not declare it.
 
     Raises:
-        RepositoryError: as `load_repository`, for the files that are imported.
+        RepositoryError: as `load_repository`: for the file of the module that is named, or for another one where none
+            of those that do import declares what is wanted.
     """
     root = _root(repo_path)
+    broken: RepositoryError | None = None
     found: list[Definition] = []
     if module == "__main__":
         found.extend(_definitions(sys.modules[module]))
@@ -108,10 +110,18 @@ def load_until(repo_path: Path, module: str, wanted: Callable[[Definition], bool
     with RepositoryModules(root, files, running=running_file()) as modules:
         first = modules.file_of(module)
         for file in sorted(files, key=lambda f: f != first):
-            declared = list(_definitions(_imported(modules, root, file)))
+            try:
+                declared = list(_definitions(_imported(modules, root, file)))
+            except RepositoryError as error:
+                if file == first or isinstance(error, ReentryError):
+                    raise
+                broken = broken or error
+                continue
             found.extend(declared)
             if any(map(wanted, declared)):
-                break
+                return found
+    if broken is not None:
+        raise broken
     return found
 
 
@@ -169,6 +179,16 @@ def _definitions(module: ModuleType) -> Iterator[Definition]:
         value = vars(module)[name]
         if not isinstance(value, Definition):
             continue
-        if isinstance(value, BaseFeatureView) and value.projection != value._whole():
+        if isinstance(value, BaseFeatureView) and _is_projected(value):
             continue
         yield value
+
+
+def _is_projected(view: BaseFeatureView) -> bool:
+    """Says whether a view stands for less than the whole of it, or for it under another name."""
+    projection = view.projection
+    if projection.features is view.features and not (
+        projection.name_alias or projection.join_key_map or projection.desired_features
+    ):
+        return False  # as views are made; comparing fields one by one takes longer than importing them
+    return projection != view._whole()

@@ -310,3 +310,15 @@ def test_the_registry_is_made_for_the_project(tmp_path: Path) -> None:
     registry = make_registry(load(tmp_path, MINIMAL), tmp_path)
     assert repr(registry) == f"SqlRegistry('{tmp_path}/data/registry.db', project='shop')"
     assert list(tmp_path.iterdir()) == [tmp_path / "feature_store.yaml"]
+
+
+def test_passwords_are_not_dumped(tmp_path: Path) -> None:
+    config = load(
+        tmp_path,
+        "project: shop\nregistry: {registry_type: sql, path: 'postgresql://ann:hunter2@host/features'}\n"
+        "online_store: {type: redis, connection_string: 'host:6379,password=hunter3'}\n",
+    )
+    for dumped in (repr(config), config.model_dump_json(), str(config.model_dump()), str(config.registry.model_dump())):
+        assert "hunter" not in dumped
+    assert config.model_dump()["registry_section"]["path"] == "postgresql://ann:***@host/features"
+    assert config.registry.postgres_url() == "postgresql+psycopg://ann:hunter2@host/features"

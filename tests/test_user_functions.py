@@ -159,6 +159,15 @@ def test_a_function_of_a_helper_module_is_that_of_the_view_which_uses_it(reposit
     assert served(repository) == [8]
 
 
+def test_a_broken_file_that_does_not_declare_the_view_does_not_matter(repository: Path) -> None:
+    (repository / "views.py").rename(repository / "moved.py")
+    (repository / "a_broken.py").write_text(BROKEN)
+    assert served(repository) == [8]
+    (repository / "moved.py").unlink()
+    with pytest.raises(RepositoryError, match=r"^a_broken\.py:1 does not import"):
+        served(repository)
+
+
 def test_a_view_that_the_repository_no_longer_declares_is_an_error_that_names_it(repository: Path) -> None:
     (repository / "views.py").write_text("")
     store = FeatureStore(repository)

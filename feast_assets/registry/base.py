@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from feast_assets.definitions.base import Definition
 from feast_assets.definitions.partitions import Window
+from feast_assets.definitions.spec import content_hash
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -25,10 +26,12 @@ class Changes:
     Attributes:
         upserts: objects to create or to replace by type and name; those that equal what is stored change nothing.
         deletes: (object type, name) of objects to remove.
+        inputs: (object type, name) -> what `Registry.inputs` is to say of it from now on. It makes no revision.
     """
 
     upserts: Sequence[Definition] = ()
     deletes: Sequence[tuple[str, str]] = ()
+    inputs: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,8 @@ class LedgerEntry:
 
     Attributes:
         fingerprint: of the source's content in the window when it was read; "" where it had no rows.
-        version: UTC microseconds at which this content was first seen; orders corrections.
+        version: UTC microseconds at which this content was first seen, rounded up to an even number; orders
+            corrections.
         definition_hash: of what in the definition decides the rows.
         rows: rows read from the window's history.
         written: rows that were newer than what the online store held.
@@ -82,11 +86,13 @@ class Claim:
 
     Attributes:
         versions: of the windows, in the order in which they were claimed.
+        replaced: for each of them, the entries that it overlapped until then: what the store may hold of it.
     """
 
     view: str
     token: str
     versions: tuple[int, ...]
+    replaced: tuple[tuple[LedgerEntry, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +137,18 @@ class Registry(ABC):
                 `feast_assets.errors.ConcurrentApplyError` is raised and nothing changes. None for no such check.
         """
 
+    def inputs(self) -> Mapping[tuple[str, str], str]:
+        """Returns (object type, name) -> the text that the last commit with one gave, for what is made from the same
+        inputs to be left as it is.
+
+        A registry that forgets them stays right: what it does not know is made again.
+        """
+        return {}
+
+    def refreshed(self, snapshot: RegistrySnapshot) -> RegistrySnapshot:
+        """Returns the newest snapshot; the given one if it is that."""
+        return snapshot if self.revision() == snapshot.revision else self.snapshot()
+
     @abstractmethod
     def revisions(self) -> list[Revision]:
         """Returns all revisions, oldest first."""
@@ -139,14 +157,21 @@ class Registry(ABC):
     def ledger(self, view: str) -> list[LedgerEntry]:
         """Returns what of a view is materialized, by window start then end."""
 
+    def ledger_states(self, views: Sequence[str]) -> dict[str, str]:
+        """Returns for each view a text that changes whenever its entries in the ledger do.
+
+        Backends that can tell without reading the entries override this.
+        """
+        return {view: content_hash([repr(entry) for entry in self.ledger(view)]) for view in views}
+
     @abstractmethod
     def claim(self, view: str, contents: Sequence[WindowContent], *, run_id: str = "") -> Claim:
         """Says, in one transaction, that windows are about to be written; done before anything is.
 
         A window's version stays what it was if the ledger has just this window with this content; else it is the
         present, and in any case higher than that of every entry that it overlaps. Entries that it overlaps go,
-        because what they say may no longer hold; of those without rows, what lies outside stays. So entries never
-        overlap.
+        because what they say may no longer hold; what of them lies outside stays, unsettled if it may have rows. So
+        entries never overlap, and what the store may hold is never forgotten. Versions are even.
 
         Args:
             contents: windows that do not overlap.

@@ -45,8 +45,8 @@ class SnapshotCache:
     def fresh(self) -> RegistrySnapshot:
         """Returns the newest snapshot; reads definitions only if the registry has another revision."""
         with self._lock:
-            if self._snapshot is None or self._registry.revision() != self._snapshot.revision:
-                self._snapshot = self._registry.snapshot()
+            known = self._snapshot
+            self._snapshot = self._registry.snapshot() if known is None else self._registry.refreshed(known)
             self._checked = time.monotonic()
             return self._snapshot
 

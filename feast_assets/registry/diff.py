@@ -105,7 +105,7 @@ def _upsert(before: RegistrySnapshot, definition: Definition) -> ObjectDiff:
     stored = before.stored(object_type, name)
     if stored is None:
         return ObjectDiff(Action.CREATE, object_type, name)
-    if stored.content_hash == definition.content_hash():
+    if before.holds(definition) or stored.content_hash == definition.content_hash():
         return ObjectDiff(Action.UNCHANGED, object_type, name)
     return ObjectDiff(Action.UPDATE, object_type, name, property_diffs(stored.definition(), definition))
 
@@ -139,6 +139,8 @@ def _flat(path: str, data: Any) -> Iterator[tuple[str, Any]]:
         # A field that is added or removed is one line, its type; of the rest, what was said.
         yield path, data["dtype"]
         data = {k: v for k, v in data.items() if v and k not in ("kind", "name", "dtype")}
+    elif isinstance(data, Mapping) and data.get("kind") == "Checks":
+        data = {k: v for k, v in data.items() if k != "kind"}
     if isinstance(data, Mapping):
         for key, value in data.items():
             yield from _flat(f"{path}.{key}" if path else key, value)

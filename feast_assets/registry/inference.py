@@ -6,6 +6,7 @@ touches the declared objects or the snapshot: what is inferred is on the returne
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import TypeVar
@@ -30,9 +31,10 @@ from feast_assets.errors import (
     RegistryInferenceFailure,
     suggest,
 )
+from feast_assets.registry.inputs import Inputs, sources_of
 from feast_assets.registry.projections import resolve_projection
 from feast_assets.registry.removal import changes
-from feast_assets.registry.snapshot import RegistrySnapshot, copy_definition
+from feast_assets.registry.snapshot import VIEW_TYPES, RegistrySnapshot, copy_definition
 from feast_assets.registry.source_inference import SchemaOf, Sources, inferred_field
 from feast_assets.types import ValueType, from_value_type
 
@@ -55,11 +57,12 @@ def prepare(
     project_description: str = "",
     partial: bool = True,
     check_sources: bool = True,
+    inputs: Inputs | None = None,
 ) -> list[Definition]:
     """Returns validated copies of what is applied, with nothing left out.
 
     Data sources inside views, the project, and the entity of views without entities are added. The objects given stay
-    as they are.
+    as they are. What is returned must not be changed where it is the snapshot's own (`RegistrySnapshot.holds`).
 
     Args:
         objects: what is applied; the same object given twice counts once.
@@ -70,6 +73,8 @@ def prepare(
         project_description: of the project, where it is not declared.
         partial: whether objects of the registry that are not given stay, and so can be referred to.
         check_sources: whether declared columns are looked for in the sources; what must be inferred is read anyway.
+        inputs: what registered views were made from. A view that is made from the same again is returned as the
+            snapshot has it; its sources are not opened, nor those of one of which only something else is said.
 
     Raises:
         DefinitionError: an object contradicts itself or others, with the subclasses ConflictingFeatureViewNames,
@@ -78,7 +83,14 @@ def prepare(
         FeastObjectNotFoundException: an object refers to one that is not there.
     """
     return _Preparation(
-        _once(objects), snapshot, Sources(schema_of), earliest_of, project or snapshot.project, partial, check_sources
+        _once(objects),
+        snapshot,
+        Sources(schema_of),
+        earliest_of,
+        project or snapshot.project,
+        partial,
+        check_sources,
+        inputs,
     ).run(project_description)
 
 
@@ -92,6 +104,7 @@ class _Preparation:
         project: str,
         partial: bool,
         check_sources: bool,
+        inputs: Inputs | None,
     ):
         self._objects = objects
         self._snapshot = snapshot
@@ -99,11 +112,13 @@ class _Preparation:
         self._earliest_of = earliest_of
         self._project = project
         self._check_sources = check_sources
+        self._inputs = inputs
         self._staying = snapshot if partial else RegistrySnapshot(snapshot.project, snapshot.revision, ())
         self._entities: dict[str, Entity] = {e.name: e for e in self._staying.entities}
         self._views: dict[str, BaseFeatureView] = {
-            o.name: o for o in self._staying.objects() if isinstance(o, BaseFeatureView)
+            v.name: v for v in self._staying.shared(*VIEW_TYPES) if isinstance(v, BaseFeatureView)
         }
+        self._feature_views: dict[str, FeatureView] = {}
 
     def run(self, project_description: str) -> list[Definition]:
         for given in self._objects:
@@ -117,6 +132,7 @@ class _Preparation:
         self._entities |= {e.name: e for e in entities}
         views = [self._view(v) for v in self._of(FeatureView)]
         self._views |= {v.name: v for v in views}
+        self._feature_views = {n: v for n, v in self._views.items() if isinstance(v, FeatureView)}
         on_demand = [self._on_demand(v) for v in self._of(OnDemandFeatureView)]
         self._views |= {v.name: v for v in on_demand}
         services = [self._service(s) for s in self._of(FeatureService)]
@@ -150,7 +166,8 @@ class _Preparation:
                 raise ConflictingFeatureViewNames(_conflict(other, given))
             elif other is not given:
                 raise DefinitionError(
-                    f"Two objects declare {kind} {given.name!r}; declare it once and import it, or rename one."
+                    f"Two objects declare {kind} {given.name!r}{_places(other, given)}; declare it once and import it, "
+                    "or rename one."
                 )
         taken = {name.lower(): view for name, view in self._views.items()}
         for view in self._of(BaseFeatureView):
@@ -192,9 +209,16 @@ class _Preparation:
     # --- views
 
     def _view(self, given: FeatureView) -> FeatureView:
+        what = f"{type(given).__name__} {given.name!r}"
+        self._check_entities(given, what)
+        if self._inputs is not None:
+            entities = [self._entities[name] for name in given.entities if name != DUMMY_ENTITY_NAME]
+            known = self._inputs.known(given, entities, self._snapshot)
+            if known is not None:
+                for declared, prepared in zip(sources_of(given), sources_of(known), strict=True):
+                    self._sources.adopt(declared, prepared)
+                return known
         view = copy_definition(given)
-        what = f"{type(view).__name__} {view.name!r}"
-        self._check_entities(view, what)
         self._prepare_sources(view)
         _check_feature_names(view, what)
         if view.transformation is not None:
@@ -314,8 +338,9 @@ class _Preparation:
         what = f"OnDemandFeatureView {view.name!r}"
         for name in view.entities:
             self._entity(name, what)
-        sources = {n: v for n, v in self._views.items() if isinstance(v, FeatureView)}
-        view.source_projections = [resolve_projection(p, sources, what, self._project) for p in view.source_projections]
+        view.source_projections = [
+            resolve_projection(p, self._feature_views, what, self._project) for p in view.source_projections
+        ]
         for source in view.request_sources:
             self._sources.prepare(source)
         view._after_decode()
@@ -342,6 +367,15 @@ def _check_feature_names(view: FeatureView, what: str) -> None:
             f"{what}: a feature cannot be named {_ENTITY_TIME!r}, which is the time column of entity dataframes; leave "
             f"it out of the schema, or give it another name {how}."
         )
+
+
+def _places(one: Definition, other: Definition) -> str:
+    """Returns where two objects are declared, such as " (entities.py:3 and users/entities.py:7)"; "" if not known."""
+    if one.defined_at is None or other.defined_at is None:
+        return ""
+    folder = os.path.commonpath([os.path.dirname(one.defined_at[0]), os.path.dirname(other.defined_at[0])])
+    places = (f"{os.path.relpath(file, folder)}:{line}" for file, line in (one.defined_at, other.defined_at))
+    return f" ({' and '.join(places)})"
 
 
 def _conflict(one: Definition, other: Definition) -> str:

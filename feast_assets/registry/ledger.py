@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -13,16 +13,31 @@ from feast_assets.registry.base import LedgerEntry, WindowContent
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """Entries that go, and those that come in their place; ``versions`` are of the windows that were claimed."""
+    """Entries that go, and those that come in their place.
+
+    Attributes:
+        versions: of the windows that were claimed.
+        replaced: for each of these, the entries that it overlapped.
+    """
 
     removed: tuple[LedgerEntry, ...]
     added: tuple[LedgerEntry, ...]
     versions: tuple[int, ...]
+    replaced: tuple[tuple[LedgerEntry, ...], ...] = ()
 
 
 def overlap(one: Window, other: Window) -> bool:
     """Whether two windows have a moment in common."""
     return one.start < other.end and other.start < one.end
+
+
+def window_version(lower_bounds: Iterable[int]) -> int:
+    """Returns the lowest version that a window's content can have and that is not below any of some numbers.
+
+    It is even. Versions of rows that are pushed are odd, so one can tell who wrote a row.
+    """
+    lowest = max(lower_bounds)
+    return lowest + lowest % 2
 
 
 def claimed(
@@ -37,11 +52,13 @@ def claimed(
     order = sorted(range(len(contents)), key=lambda i: contents[i].window)
     removed: dict[Window, LedgerEntry] = {}
     versions = [0] * len(contents)
+    replaced: list[tuple[LedgerEntry, ...]] = [()] * len(contents)
     added = []
     for i, under in zip(order, _under(standing, [contents[i].window for i in order]), strict=True):
         content = contents[i]
         same = len(under) == 1 and under[0].settled and _same(under[0], content)
-        versions[i] = under[0].version if same else max([now, *(e.version + 1 for e in under)])
+        versions[i] = under[0].version if same else window_version([now, *(e.version + 1 for e in under)])
+        replaced[i] = tuple(under)
         removed |= {e.window: e for e in under}
         added.append(
             LedgerEntry(
@@ -57,8 +74,10 @@ def claimed(
                 settled=False,
             )
         )
-    kept = _without([e for e in removed.values() if _empty(e)], [c.window for c in contents])
-    return Exchange(tuple(removed.values()), (*added, *kept), tuple(versions))
+    kept = _without(removed.values(), [c.window for c in contents])
+    # Rows of a window that is run in part stay in the store; of what remains of it nothing is known but that.
+    kept = [e if _empty(e) else replace(e, settled=False) for e in kept]
+    return Exchange(tuple(removed.values()), (*added, *kept), tuple(versions), tuple(replaced))
 
 
 def settled(standing: Sequence[LedgerEntry], entries: Sequence[LedgerEntry], own: Collection[Window]) -> Exchange:
@@ -112,7 +131,7 @@ def _overlapped(standing: Sequence[Window], windows: Sequence[Window]) -> Iterat
         yield first, last
 
 
-def _without(entries: Sequence[LedgerEntry], windows: Sequence[Window]) -> list[LedgerEntry]:
+def _without(entries: Iterable[LedgerEntry], windows: Sequence[Window]) -> list[LedgerEntry]:
     """Returns what of some entries lies outside all windows."""
     entries, windows = sorted(entries, key=lambda e: e.window), sorted(windows)
     kept = []

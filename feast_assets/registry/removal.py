@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from feast_assets.definitions.base import Definition
-from feast_assets.definitions.data_source import DataSource, PushSource
+from feast_assets.definitions.data_source import DataSource
 from feast_assets.definitions.entity import DUMMY_ENTITY_NAME, Entity
 from feast_assets.definitions.feature_service import FeatureService
 from feast_assets.definitions.feature_view import FeatureView
@@ -15,6 +15,7 @@ from feast_assets.definitions.saved_dataset import SavedDataset
 from feast_assets.definitions.view import BaseFeatureView
 from feast_assets.errors import DefinitionError, FeastObjectNotFoundException
 from feast_assets.registry.base import Changes
+from feast_assets.registry.inputs import sources_of
 from feast_assets.registry.projections import resolve_projection
 from feast_assets.registry.snapshot import NOT_FOUND, RegistrySnapshot
 
@@ -51,7 +52,7 @@ def changes(
             for key in snapshot.known()
             if key not in upserts and key[0] not in _KEPT and key != (Entity.object_type, DUMMY_ENTITY_NAME)
         }
-    remaining = {_key(d): d for d in snapshot.objects() if _key(d) not in deletes} | upserts
+    remaining = {_key(d): d for d in snapshot.shared() if _key(d) not in deletes} | upserts
     _check_references(remaining, snapshot, deletes)
     return Changes(upserts=tuple(prepared), deletes=tuple(sorted(deletes)))
 
@@ -81,7 +82,7 @@ def _check_references(remaining: Mapping[_Key, Definition], snapshot: RegistrySn
         if isinstance(definition, FeatureView):
             for name, join_key in zip(definition.entities, definition.join_keys, strict=True):
                 _check_entity(name, join_key, entities, what)
-            for source in _sources_of(definition):
+            for source in sources_of(definition):
                 if (DataSource.object_type, source.name) in deletes:
                     raise DefinitionError(
                         f"Data source {source.name!r} cannot be deleted: {what} reads it. Change or delete that first."
@@ -113,13 +114,6 @@ def _check_entity(name: str, join_key: str | None, entities: Mapping[str, Entity
 def _check_projection(name: str, views: Mapping[str, BaseFeatureView], what: str, snapshot: RegistrySnapshot) -> None:
     if name not in views and name in snapshot.names(*[t for t, n in snapshot.known() if n == name]):
         raise DefinitionError(f"View {name!r} cannot be deleted: {what} uses it. Change or delete that first.")
-
-
-def _sources_of(view: FeatureView) -> list[DataSource]:
-    found = [view.batch_source, view.stream_source]
-    found += [*getattr(view, "sources", ()), getattr(view, "sink_source", None)]
-    found += [s.batch_source for s in found if isinstance(s, PushSource)]
-    return [s for s in found if s is not None]
 
 
 def _key(definition: Definition) -> _Key:

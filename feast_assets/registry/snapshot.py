@@ -18,7 +18,7 @@ from feast_assets.definitions.label_view import LabelView
 from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
 from feast_assets.definitions.project import Project
 from feast_assets.definitions.saved_dataset import SavedDataset
-from feast_assets.definitions.spec import Spec
+from feast_assets.definitions.spec import PLAIN, Spec
 from feast_assets.definitions.view import BaseFeatureView
 from feast_assets.errors import (
     DataSourceObjectNotFoundException,
@@ -88,6 +88,10 @@ class StoredObject:
             self._definition = definition
         return self._definition
 
+    def is_read_as(self, definition: Definition) -> bool:
+        """Whether this very object is what `definition` returns."""
+        return self._definition is definition
+
 
 class RegistrySnapshot:
     """All definitions of a project as of one revision. It never changes, and may be shared between threads.
@@ -97,10 +101,17 @@ class RegistrySnapshot:
     Attributes:
         project: the project's name.
         revision: the revision's number; 0 before the first apply.
+        committed: when it was, in UTC microseconds; 0 where that is not known.
     """
 
     def __init__(
-        self, project: str, revision: int, stored: Iterable[StoredObject], feature_lists: FeatureLists | None = None
+        self,
+        project: str,
+        revision: int,
+        stored: Iterable[StoredObject],
+        feature_lists: FeatureLists | None = None,
+        *,
+        committed: int = 0,
     ):
         """Makes a snapshot of what a registry holds; `RegistrySnapshot.of` makes one of definitions.
 
@@ -110,6 +121,7 @@ class RegistrySnapshot:
         """
         self.project = project
         self.revision = revision
+        self.committed = committed
         self._stored = {(o.object_type, o.name): o for o in sorted(stored, key=lambda o: (o.object_type, o.name))}
         self._feature_lists = feature_lists if feature_lists is not None else {}
 
@@ -128,6 +140,26 @@ class RegistrySnapshot:
             feature_lists: see the constructor; views that are left out have had only their present list.
         """
         return cls(project, revision, [StoredObject.of(o) for o in objects], feature_lists)
+
+    def with_changes(
+        self,
+        revision: int,
+        committed: int,
+        came: Iterable[StoredObject],
+        went: Iterable[tuple[str, str]],
+        feature_lists: FeatureLists,
+    ) -> RegistrySnapshot:
+        """Returns the snapshot of a later revision; what has not changed since is shared, as far as it has been read.
+
+        Args:
+            came: objects that are new or changed.
+            went: (object type, name) of objects that were removed, or changed.
+            committed, feature_lists: see the constructor.
+        """
+        gone = set(went)
+        stored = {key: o for key, o in self._stored.items() if key not in gone}
+        stored |= {(o.object_type, o.name): o for o in came}
+        return RegistrySnapshot(self.project, revision, stored.values(), feature_lists, committed=committed)
 
     def __repr__(self) -> str:
         return f"RegistrySnapshot(project={self.project!r}, revision={self.revision}, objects={len(self._stored)})"
@@ -267,6 +299,15 @@ class RegistrySnapshot:
         """Returns everything, by type and name."""
         return [copy_definition(o.definition()) for o in self._stored.values()]
 
+    def shared(self, *object_types: str) -> list[Definition]:
+        """Returns the definitions of some types (left out: of all) themselves, which must not be changed."""
+        return [o.definition() for key, o in self._stored.items() if not object_types or key[0] in object_types]
+
+    def holds(self, definition: Definition) -> bool:
+        """Whether this very object is one of the snapshot's own, and so is what the registry has."""
+        stored = self._stored.get((type(definition).object_type, definition.name))
+        return stored is not None and stored.is_read_as(definition)
+
     def known(self) -> list[tuple[str, str]]:
         """Returns (object type, name) of everything, without reading the definitions."""
         return list(self._stored)
@@ -309,10 +350,11 @@ def bare_fields(view: BaseFeatureView) -> tuple[Field, ...]:
 def _copied(value: Any) -> Any:
     if isinstance(value, Spec):
         copied = object.__new__(type(value))
+        attributes = copied.__dict__ = vars(value).copy()
         # Attributes of simple types make up nearly all of a definition.
-        copied.__dict__.update(
-            {k: _copied(v) if isinstance(v, (Spec, list, dict)) else v for k, v in vars(value).items()}
-        )
+        for name, attribute in attributes.items():
+            if type(attribute) not in PLAIN and isinstance(attribute, (Spec, list, dict)):
+                attributes[name] = _copied(attribute)
         return copied
     if isinstance(value, list):
         return [_copied(v) for v in value]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from feast_assets.definitions.data_source import DataSource, PushSource
@@ -20,6 +22,8 @@ from feast_assets.types import FeastType, UnixTimestamp
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_KNOWN_BY = ("name", "description", "tags", "owner")
+
 SchemaOf = Callable[[DataSource], "pa.Schema"]
 
 
@@ -31,6 +35,7 @@ class Sources:
         self._declared: dict[str, DataSource] = {}
         self._prepared: dict[str, DataSource] = {}
         self._schemas: dict[str, pa.Schema] = {}
+        self._schemas_by_place: dict[str, pa.Schema] = {}
 
     def prepared(self) -> list[DataSource]:
         """Returns a copy of every source that was asked for, with nothing left out."""
@@ -50,10 +55,22 @@ class Sources:
             )
         self._declared[source.name.lower()] = source
 
+    def adopt(self, source: DataSource, prepared: DataSource) -> None:
+        """Notes a source whose prepared copy is known from an earlier apply.
+
+        Raises:
+            DataSourceRepeatNamesException: a different source has the name.
+        """
+        self._claim_name(source)
+        self._prepared.setdefault(source.name, prepared)
+
     def schema(self, source: DataSource) -> pa.Schema:
         """Returns the columns of a source, after its field mapping."""
         if source.name not in self._schemas:
-            self._schemas[source.name] = self._schema_of(source)
+            place = _place(source)
+            if place not in self._schemas_by_place:
+                self._schemas_by_place[place] = self._schema_of(source)
+            self._schemas[source.name] = self._schemas_by_place[place]
         return self._schemas[source.name]
 
     def prepare(self, source: DataSource, *, like: DataSource | None = None) -> DataSource:
@@ -66,14 +83,10 @@ class Sources:
             DataSourceRepeatNamesException: a different source has the name.
             RegistryInferenceFailure: it names no timestamp column, and does not have exactly one.
         """
-        if source == self._prepared.get(source.name):
-            return self._prepared[source.name]
-        known = self._declared.setdefault(source.name.lower(), source)
-        if known is not source and known != source:
-            raise DataSourceRepeatNamesException(
-                f"Two different data sources are named {_names(known, source)}; rename one of them (names must differ "
-                "in more than letter case)."
-            )
+        known = self._prepared.get(source.name)
+        if known is not None and (self._declared.get(source.name.lower()) is source or known == source):
+            return known
+        self._claim_name(source)
         if source.name in self._prepared:
             return self._prepared[source.name]
         copied = copy_definition(source)
@@ -90,6 +103,14 @@ class Sources:
                 copied.timestamp_field = self._only_timestamp(copied)
         self._prepared[source.name] = copied
         return copied
+
+    def _claim_name(self, source: DataSource) -> None:
+        known = self._declared.setdefault(source.name.lower(), source)
+        if known is not source and known != source:
+            raise DataSourceRepeatNamesException(
+                f"Two different data sources are named {_names(known, source)}; rename one of them (names must differ "
+                "in more than letter case)."
+            )
 
     def check_columns(self, source: DataSource, fields: Iterable[Field], what: str) -> None:
         """Checks that a source has columns, of types that can be read as declared, and its timestamp columns.
@@ -150,10 +171,16 @@ class Sources:
         )
 
 
+def _place(source: DataSource) -> str:
+    """Returns what decides a source's columns: sources that differ only in what people know them by share it."""
+    return json.dumps({k: v for k, v in source.to_spec().items() if k not in _KNOWN_BY}, sort_keys=True)
+
+
 def _names(one: DataSource, other: DataSource) -> str:
     return repr(one.name) if one.name == other.name else f"{one.name!r} and {other.name!r}"
 
 
+@lru_cache(maxsize=1024)
 def incompatibility(found: pa.DataType, dtype: FeastType) -> str:
     """Returns why a column of an Arrow type cannot be read as a value type; "" if it can."""
     import pyarrow as pa

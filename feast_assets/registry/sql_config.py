@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-from pydantic import BaseModel, ConfigDict, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, field_serializer, field_validator, model_validator
 
 _SCHEME = re.compile(r"^([A-Za-z][\w+.-]*):(//)?")
 _POSTGRES = ("postgresql", "postgres", "postgresql+psycopg")
@@ -82,6 +82,10 @@ class SqlRegistryConfig(BaseModel):
         if scheme in _POSTGRES and not urlsplit(value).netloc and not urlsplit(value).path.strip("/"):
             raise ValueError("a Postgres URL is postgresql://user:password@host:port/database")
         return value
+
+    @field_serializer("path")
+    def _without_password(self, value: str) -> str:
+        return masked(value)
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         for name, value in super().__repr_args__():

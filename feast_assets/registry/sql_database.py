@@ -1,4 +1,4 @@
-"""The database of a SQL registry: connections, transactions, schema, and errors in words.
+"""The database of a SQL registry as SQLAlchemy sees it: the tables of any, and all else of one on a server.
 
 SQLite files are in write-ahead mode, and a writing transaction begins by taking the write lock; on Postgres a writer
 locks its project's row. So writers follow one another, and readers wait for nobody.
@@ -7,99 +7,58 @@ locks its project's row. So writers follow one another, and readers wait for nob
 from __future__ import annotations
 
 import os
-import shutil
 import sqlite3
 import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, NullPool, create_engine, event, inspect, select, text
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy import Connection, Engine, NullPool, create_engine, event, inspect, text
+from sqlalchemy.exc import SQLAlchemyError
 
 from feast_assets.errors import ConfigError, FeastAssetsError, StoreUnavailableError
 from feast_assets.registry import tables
 from feast_assets.registry.sql_config import SqlRegistryConfig
+from feast_assets.registry.sql_reading import META, SCHEMA_VERSION, Query, check_version
+from feast_assets.registry.sqlite_file import SqliteFile
 
-_BUSY_SECONDS = 30
 _SCHEMA_LOCK = 7_305_811_064_142_273  # any number that nobody else takes for a Postgres advisory lock
 _BEGIN = "feast_assets_begin"
-_CANNOT_LOCK = (
-    "unable to open database file",
-    "attempt to write a readonly database",
-    "disk I/O error",
-    "disk is full",
-)
-_LITTLE_SPACE = 1 << 20  # bytes
 
 
 class SqlDatabase:
     """Connects when first used; safe to share between threads and to use after a fork."""
 
-    def __init__(self, config: SqlRegistryConfig, root: Path):
-        """Touches neither disk nor network."""
+    def __init__(self, config: SqlRegistryConfig, file: SqliteFile | None):
+        """Touches neither disk nor network.
+
+        Args:
+            file: where the registry is a SQLite file.
+        """
         self._config = config
-        self.file = config.file(root) if config.is_file else None
-        self.name = str(self.file) if self.file else config.display_path
+        self._file = file
+        self.name = str(file.path) if file else config.display_path
         self._lock = threading.Lock()
         self._engine: Engine | None = None
         self._pid = 0
         self._has_schema = False
+        self._is_complete = False
 
     @contextmanager
-    def reading(self) -> Iterator[Connection | None]:
-        """Gives a connection that sees one state of the database; None where there is no registry yet."""
-        if self.file is not None and not self.file.exists():
-            yield None
-            return
-        with self._in_words(), ExitStack() as stack:
-            yield self._begun(stack)
-
-    @contextmanager
-    def writing(self) -> Iterator[Connection]:
-        """Gives a connection in a transaction that is committed in the end, or rolled back on any error."""
-        self._create_schema()
+    def reading(self) -> Iterator[Query | None]:
+        """Gives what reads one state of a server's database; None where there is no registry yet."""
         with self._in_words(), self._connected().connect() as connection:
-            connection = connection.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
-            with connection.begin():
-                yield connection
-
-    def _begun(self, stack: ExitStack) -> Connection | None:
-        """Returns what `reading` gives; the stack ends it."""
-        try:
-            with ExitStack() as opening:
-                connection = self._begin_reading(self._connected(), opening)
-                stack.push(opening.pop_all())
-        except OperationalError as error:
-            if not self._is_still(error):
-                raise
-            # Reading, too, needs a file for the locks, which a read-only folder or a full disk does not take. Without
-            # rows in the write-ahead log the database file alone is all there is.
-            engine = self._sqlite("?mode=ro&immutable=1")
-            stack.callback(engine.dispose)
-            connection = self._begin_reading(engine, stack)
-        return connection if self._ready(connection) else None
-
-    def _begin_reading(self, engine: Engine, stack: ExitStack) -> Connection:
-        connection = stack.enter_context(engine.connect())
-        if self.file is None:
             connection = connection.execution_options(isolation_level="REPEATABLE READ")
-        stack.enter_context(connection.begin())
-        if self.file is not None:
-            connection.exec_driver_sql("SELECT 1 FROM sqlite_master LIMIT 1")  # SQLite opens the file only now
-        return connection
+            with connection.begin():
+                yield SqlTransaction(connection) if self._ready(connection) else None
 
-    def _is_still(self, error: Exception) -> bool:
-        """Says whether the file cannot be locked for reading, but is complete in itself."""
-        if self.file is None or not any(said in str(error) for said in _CANNOT_LOCK):
-            return False
-        log = self.file.with_name(self.file.name + "-wal")
-        try:
-            return self.file.is_file() and not (log.exists() and log.stat().st_size)
-        except OSError:
-            return False
+    @contextmanager
+    def writing(self) -> Iterator[SqlTransaction]:
+        """Gives a transaction on a server that is committed in the end, or rolled back on any error."""
+        self.create_tables()
+        with self._in_words(), self._connected().begin() as connection:
+            yield SqlTransaction(connection)
 
     def close(self) -> None:
         """Releases all connections; the next use connects again."""
@@ -115,7 +74,7 @@ class SqlDatabase:
                 self._engine.dispose(close=False)
                 self._engine = None
             if self._engine is None:
-                self._engine = self._sqlite() if self.file else self._postgres()
+                self._engine = self._postgres() if self._file is None else self._sqlite(self._file)
                 self._pid = os.getpid()
             return self._engine
 
@@ -137,19 +96,10 @@ class SqlDatabase:
         except SQLAlchemyError as error:
             raise ConfigError(f"Registry path {self.name!r} is not a database URL: {type(error).__name__}.") from None
 
-    def _sqlite(self, options: str = "") -> Engine:
-        """Returns an engine for the file; ``options`` are those of a SQLite URI."""
-        database = f"file:{quote(str(self.file))}{options}" if options else str(self.file)
+    @staticmethod
+    def _sqlite(file: SqliteFile) -> Engine:
         # A connection costs little, and none that stays open can outlive a fork or hold a lock.
-        engine = create_engine(
-            "sqlite://",
-            creator=lambda: sqlite3.connect(
-                database, timeout=_BUSY_SECONDS, uri=bool(options), check_same_thread=False
-            ),
-            poolclass=NullPool,
-            hide_parameters=True,
-        )
-        event.listen(engine, "connect", _leave_transactions_to_us)
+        engine = create_engine("sqlite://", creator=file.connect, poolclass=NullPool, hide_parameters=True)
         event.listen(engine, "begin", _begin)
         return engine
 
@@ -161,36 +111,41 @@ class SqlDatabase:
         """
         if self._has_schema:
             return True
-        names = set(inspect(connection).get_table_names())
-        if tables.meta.name not in names:
-            if self.file is not None and names:
-                raise ConfigError(self._foreign(names))
+        names = frozenset(inspect(connection).get_table_names())
+        if META not in names:
+            if self._file is not None:
+                self._file.check_tables(names)
             return False
-        version = connection.execute(select(tables.meta.c.value).where(tables.meta.c.key == "schema_version")).scalar()
-        if version is None or int(version) != tables.SCHEMA_VERSION:
-            raise ConfigError(
-                f"Registry {self.name} has schema version {version}, but this version of feast-assets reads "
-                f"{tables.SCHEMA_VERSION}. Use the version of feast-assets that wrote it, or a newer one."
-            )
+        check_version(SqlTransaction(connection), self.name)
         self._has_schema = True
+        self._is_complete = names.issuperset(tables.metadata.tables)
         return True
 
-    def _create_schema(self) -> None:
-        if self._has_schema and (self.file is None or self.file.exists()):
+    def has_table(self, name: str) -> bool:
+        """Says whether a server's registry has a table; an older one lacks newer ones until it is written."""
+        if self._is_complete:
+            return True
+        with self._in_words(), self._connected().connect() as connection:
+            return inspect(connection).has_table(name)
+
+    def create_tables(self) -> None:
+        """Creates the tables that are not there, and the file."""
+        if self._has_schema and self._is_complete and (self._file is None or self._file.path.exists()):
             return
         self._has_schema = False
-        if self.file is not None:
-            self._create_file(self.file)
+        if self._file is not None:
+            self._create_file(self._file.path)
         with self._in_words(), self._connected().connect() as connection:
             connection = connection.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
             with connection.begin():
-                if self.file is None:
+                if self._file is None:
                     connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _SCHEMA_LOCK})
-                if self._ready(connection):
-                    return
-                tables.metadata.create_all(connection)
-                connection.execute(tables.meta.insert().values(key="schema_version", value=str(tables.SCHEMA_VERSION)))
-        self._has_schema = True
+                found = self._ready(connection)
+                if not (found and self._is_complete):
+                    tables.metadata.create_all(connection)
+                if not found:
+                    connection.execute(tables.meta.insert().values(key="schema_version", value=str(SCHEMA_VERSION)))
+        self._has_schema = self._is_complete = True
 
     def _create_file(self, file: Path) -> None:
         if file.exists() and file.stat().st_size:
@@ -207,27 +162,6 @@ class SqlDatabase:
                 if "locked" not in str(error):
                     raise
 
-    def _file_trouble(self, said: str) -> str:
-        """Returns SQLite's word for a file that it cannot use in plainer ones, where there are any."""
-        assert self.file is not None
-        if "disk is full" in said or ("disk I/O error" in said and _is_full(self.file.parent)):
-            return "the disk is full."
-        if "readonly" in said or ("unable to open" in said and _is_read_only(self.file.parent)):
-            return "the file, or the folder that it is in, is read-only."
-        if "unable to open" in said:
-            return (
-                f"the file cannot be opened ({said}); the folder that it is in must exist and not be read-only, and "
-                "both must be this user's to write."
-            )
-        return said
-
-    def _foreign(self, names: set[str]) -> str:
-        what = "a registry that Feast wrote" if {"feast_metadata", "managed_infra"} & names else "another database"
-        return (
-            f"The registry file {self.name} is {what} (it has the table {min(names)!r}). Name another path in "
-            "registry.path; apply fills a new registry from the definition files."
-        )
-
     @contextmanager
     def _in_words(self) -> Iterator[None]:
         try:
@@ -239,39 +173,30 @@ class SqlDatabase:
         except OSError as error:
             raise StoreUnavailableError(f"Registry {self.name} cannot be used: {error}") from error
 
-    def _explained(self, error: Exception) -> Exception:
-        said = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+    def _explained(self, error: Exception) -> FeastAssetsError:
+        cause = getattr(error, "orig", None) or error
+        if self._file is not None:
+            return self._file.explained(cause)
+        said = str(cause).strip().splitlines()[0]
         password = self._connected().url.password if self._engine is not None else None
         if isinstance(password, str) and password:
             said = said.replace(password, "***")
-        if self.file is not None and self.file.is_dir():
-            return ConfigError(f"The registry path {self.name} is a directory; name a file in registry.path.")
-        if "file is not a database" in said:
-            return ConfigError(
-                f"The file {self.name} is not a registry of feast-assets, which is a SQLite file; Feast's own registry "
-                "file is not read. Name another path in registry.path; apply fills a new registry from the definition "
-                "files."
-            )
-        if "database is locked" in said:
-            said = f"another process has kept it locked for {_BUSY_SECONDS} seconds"
-        if self.file is not None:
-            said = self._file_trouble(said)
         return StoreUnavailableError(f"Registry {self.name} cannot be used: {said}")
 
 
-def _is_read_only(folder: Path) -> bool:
-    return folder.is_dir() and not os.access(folder, os.W_OK)
+class SqlTransaction:
+    """Runs statements on a connection; see `feast_assets.registry.sql_writing.Transaction`."""
 
+    lock_rows = " FOR UPDATE"
 
-def _is_full(folder: Path) -> bool:
-    try:
-        return shutil.disk_usage(folder).free < _LITTLE_SPACE
-    except OSError:
-        return False
+    def __init__(self, connection: Connection):
+        self._connection = connection
 
+    def __call__(self, statement: str, **values: Any) -> Sequence[tuple[Any, ...]]:
+        return [tuple(row) for row in self._connection.execute(text(statement), values)]
 
-def _leave_transactions_to_us(connection: Any, _: Any) -> None:
-    connection.isolation_level = None  # the driver would begin too late to see one state
+    def each(self, statement: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        self._connection.execute(text(statement), list(rows))
 
 
 def _begin(connection: Connection) -> None:

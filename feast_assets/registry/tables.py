@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Index, MetaData, Table, Text
 
-SCHEMA_VERSION = 1
+from feast_assets.registry.sql_reading import INPUTS, META
+
 PREFIX = "feast_assets_"
 
 metadata = MetaData()
 
 meta = Table(
-    PREFIX + "meta",
+    META,
     metadata,
     Column("key", Text, primary_key=True),
     Column("value", Text, nullable=False),
@@ -61,6 +62,16 @@ feature_lists = Table(
 )
 """Every list of features that a view has had, with the last revision that set it."""
 
+inputs = Table(
+    INPUTS,
+    metadata,
+    Column("project", Text, primary_key=True),
+    Column("object_type", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("inputs", Text, nullable=False),
+)
+"""What objects that stand were made from; a registry of before has no such table until it is written."""
+
 ledger = Table(
     PREFIX + "ledger",
     metadata,
@@ -78,6 +89,3 @@ ledger = Table(
     Column("claim", Text, nullable=False),
 )
 """Windows of a view, which never overlap. ``claim`` is empty for those that are settled."""
-
-OF_PROJECT = (projects, revisions, objects, feature_lists, ledger)
-"""The tables that hold rows of projects."""

@@ -68,10 +68,10 @@ def test_a_registry_that_is_down_leaves_the_old_snapshot(registry, monkeypatch):
     cache = SnapshotCache(registry, 1e-9, wait=True)
     cache.get()
 
-    def down():
+    def down(_):
         raise StoreUnavailableError("down")
 
-    monkeypatch.setattr(registry, "revision", down)
+    monkeypatch.setattr(registry, "refreshed", down)
     with pytest.warns(UserWarning, match="could not be refreshed"):
         assert names(cache.get()) == ["a"]
     with pytest.raises(StoreUnavailableError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -559,3 +560,16 @@ def test_two_sources_of_one_name_are_named_once() -> None:
     one, other = (FileSource(name="trips", path=f"{p}.parquet", timestamp_field="at") for p in "ab")
     with pytest.raises(DataSourceRepeatNamesException, match="are named 'trips'; "):
         run(one, other)
+
+
+def test_two_declarations_of_one_name_are_told_apart_by_their_places(tmp_path: Path) -> None:
+    declared = []
+    for name in ("entities.py", "users/entities.py"):
+        file = tmp_path / name
+        file.parent.mkdir(exist_ok=True)
+        namespace: dict[str, Any] = {"__name__": "declared"}
+        code = "from feast_assets import Entity\ndriver = Entity(name='driver')\n"
+        exec(compile(code, str(file), "exec"), namespace)
+        declared.append(namespace["driver"])
+    with pytest.raises(DefinitionError, match=r"'driver' \(entities\.py:2 and users/entities\.py:2\); declare it once"):
+        run(*declared)

@@ -1,0 +1,217 @@
+"""The statements that write a SQL registry, in words that SQLite and Postgres share.
+
+Each runs within a transaction that somebody else began, and is sent once for all of its rows.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from feast_assets.definitions.base import Definition
+from feast_assets.definitions.feature_view import FeatureView
+from feast_assets.definitions.label_view import LabelView
+from feast_assets.definitions.partitions import Window
+from feast_assets.definitions.spec import content_hash, from_micros, to_micros
+from feast_assets.registry.base import Claim, LedgerEntry
+from feast_assets.registry.ledger import Exchange
+from feast_assets.registry.snapshot import bare_fields
+from feast_assets.registry.sql_reading import ProjectReading, Query
+
+_MATERIALIZED_TYPES = (FeatureView.object_type, LabelView.object_type)
+_SUMMARY_OBJECTS = 50
+
+_NEW_PROJECT = (
+    "INSERT INTO feast_assets_projects (project, revision) VALUES (:project, 0) ON CONFLICT (project) DO NOTHING"
+)
+_LOCK = "SELECT revision FROM feast_assets_projects WHERE project = :project"
+_NUMBER = "UPDATE feast_assets_projects SET revision = :number WHERE project = :project"
+_REVISION = (
+    'INSERT INTO feast_assets_revisions (project, number, "at", "by", summary) '
+    "VALUES (:project, :number, :at, :by, :summary)"
+)
+_STANDING = (
+    "SELECT object_type, name, content_hash, created FROM feast_assets_objects "
+    "WHERE project = :project AND valid_to IS NULL"
+)
+_END = (
+    "UPDATE feast_assets_objects SET valid_to = :number "
+    "WHERE project = :project AND object_type = :object_type AND name = :name AND valid_to IS NULL"
+)
+_BEGIN = (
+    "INSERT INTO feast_assets_objects "
+    "(project, object_type, name, valid_from, valid_to, content_hash, spec, created, updated) "
+    "VALUES (:project, :object_type, :name, :number, NULL, :content_hash, :spec, :created, :updated)"
+)
+_LIST = (
+    'INSERT INTO feast_assets_feature_lists (project, "view", list_hash, fields, newest_revision) '
+    "VALUES (:project, :view, :list_hash, :fields, :number) "
+    'ON CONFLICT (project, "view", list_hash) DO UPDATE SET newest_revision = excluded.newest_revision'
+)
+_INPUTS = (
+    "INSERT INTO feast_assets_inputs (project, object_type, name, inputs) "
+    "VALUES (:project, :object_type, :name, :inputs) "
+    "ON CONFLICT (project, object_type, name) DO UPDATE SET inputs = excluded.inputs"
+)
+_CLAIMED = (
+    "SELECT window_start, window_end FROM feast_assets_ledger "
+    'WHERE project = :project AND "view" = :view AND claim = :claim'
+)
+_LEAVE = (
+    'DELETE FROM feast_assets_ledger WHERE project = :project AND "view" = :view '
+    "AND window_start = :window_start AND window_end = :window_end"
+)
+_ENTER = (
+    'INSERT INTO feast_assets_ledger (project, "view", window_start, window_end, fingerprint, version, '
+    'definition_hash, "rows", written, "at", run_id, claim) VALUES (:project, :view, :window_start, :window_end, '
+    ":fingerprint, :version, :definition_hash, :rows, :written, :at, :run_id, :claim)"
+)
+_FORGET = 'DELETE FROM feast_assets_ledger WHERE project = :project AND "view" = :view'
+_REMOVE = tuple(
+    f"DELETE FROM feast_assets_{table} WHERE project = :project"  # noqa: S608 - names of ours
+    for table in ("projects", "revisions", "objects", "feature_lists", "inputs", "ledger")
+)
+
+_Key = tuple[str, str]
+
+
+class Transaction(Query, Protocol):
+    """Runs statements in one transaction.
+
+    Attributes:
+        lock_rows: what a SELECT ends with to lock its rows; "" where the transaction has locked the whole database.
+    """
+
+    lock_rows: str
+
+    def each(self, statement: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Runs a statement that returns nothing, once for each row of values."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectWriting:
+    """Writes one project's part of a registry."""
+
+    transaction: Transaction
+    project: str
+
+    def lock(self) -> int:
+        """Makes this the only writer of the project, and returns the newest revision."""
+        self._each(_NEW_PROJECT, [{}])
+        ((newest,),) = self.transaction(_LOCK + self.transaction.lock_rows, project=self.project)
+        return int(newest)
+
+    def commit(
+        self,
+        newest: int,
+        upserts: Mapping[_Key, Definition],
+        deletes: Collection[_Key],
+        made_from: Mapping[_Key, str],
+        by: str,
+    ) -> int:
+        """Makes what differs from the newest revision another one, and returns the revision that is then the newest."""
+        specs = {key: definition.to_spec() for key, definition in upserts.items()}
+        hashes = {key: content_hash(spec) for key, spec in specs.items()}
+        standing, created = {}, {}
+        for object_type, name, stored_hash, at in self.transaction(_STANDING, project=self.project):
+            standing[object_type, name], created[object_type, name] = stored_hash, at
+        changed = {key: upserts[key] for key in upserts if standing.get(key) != hashes[key]}
+        removed = sorted(set(deletes) & set(standing))
+        self._each(_INPUTS, [{**_named(key), "inputs": text} for key, text in made_from.items()])
+        if not changed and not removed:
+            return newest
+        number, now = newest + 1, to_micros(datetime.now(UTC))
+        ended = [*removed, *(key for key in changed if key in standing)]
+        self._each(_END, [{**_named(key), "number": number} for key in ended])
+        begun = [
+            {
+                **_named(key),
+                "number": number,
+                "content_hash": hashes[key],
+                "spec": _text(specs[key]),
+                "created": created.get(key, now),
+                "updated": now,
+            }
+            for key in changed
+        ]
+        self._each(_BEGIN, begun)
+        self._remember_feature_lists(changed.values(), number)
+        self.forget([name for kind, name in removed if kind in _MATERIALIZED_TYPES])
+        summary = _summary(changed, standing, removed)
+        self._each(_REVISION, [{"number": number, "at": now, "by": by, "summary": summary}])
+        self._each(_NUMBER, [{"number": number}])
+        return number
+
+    def _remember_feature_lists(self, changed: Iterable[Definition], number: int) -> None:
+        rows = []
+        for definition in changed:
+            if isinstance(definition, FeatureView):
+                fields = [f.to_spec() for f in bare_fields(definition)]
+                listed = {"list_hash": content_hash(fields), "fields": _text(fields)}
+                rows.append({"view": definition.name, "number": number, **listed})
+        self._each(_LIST, rows)
+
+    def entries(self, view: str) -> list[LedgerEntry]:
+        """Returns a view's entries of the ledger, by window."""
+        return ProjectReading(self.transaction, self.project).ledger(view)
+
+    def claimed_by(self, claim: Claim) -> set[Window]:
+        """Returns the windows that a claim still stands for."""
+        rows = self.transaction(_CLAIMED, project=self.project, view=claim.view, claim=claim.token)
+        return {Window(from_micros(start), from_micros(end)) for start, end in rows}
+
+    def exchange(self, view: str, exchange: Exchange, claim: str) -> None:
+        """Makes the exchange; ``claim`` is what entries that are not settled are marked with."""
+        self._each(_LEAVE, [{"view": view, **_window(e)} for e in exchange.removed])
+        self._each(_ENTER, [{**_row(e), "claim": "" if e.settled else claim} for e in exchange.added])
+
+    def forget(self, views: Sequence[str]) -> None:
+        """Removes the entries of views from the ledger."""
+        self._each(_FORGET, [{"view": view} for view in views])
+
+    def remove_project(self) -> None:
+        """Removes everything of the project, its history included."""
+        for statement in _REMOVE:
+            self._each(statement, [{}])
+
+    def _each(self, statement: str, rows: Iterable[Mapping[str, Any]]) -> None:
+        values = [{"project": self.project, **row} for row in rows]
+        if values:
+            self.transaction.each(statement, values)
+
+
+def _named(key: _Key) -> dict[str, str]:
+    return {"object_type": key[0], "name": key[1]}
+
+
+def _text(data: Any) -> str:
+    return json.dumps(data, separators=(",", ":"))
+
+
+def _window(entry: LedgerEntry) -> dict[str, int]:
+    return {"window_start": to_micros(entry.window.start), "window_end": to_micros(entry.window.end)}
+
+
+def _row(entry: LedgerEntry) -> dict[str, Any]:
+    return {
+        "view": entry.view,
+        **_window(entry),
+        "fingerprint": entry.fingerprint,
+        "version": entry.version,
+        "definition_hash": entry.definition_hash,
+        "rows": entry.rows,
+        "written": entry.written,
+        "at": to_micros(entry.at),
+        "run_id": entry.run_id,
+    }
+
+
+def _summary(changed: Collection[_Key], standing: Collection[_Key], removed: Sequence[_Key]) -> str:
+    said = [f"{'updated' if k in standing else 'created'} {k[0]} {k[1]}" for k in sorted(changed)]
+    said += [f"deleted {k[0]} {k[1]}" for k in removed]
+    if len(said) > _SUMMARY_OBJECTS:
+        said = [*said[:_SUMMARY_OBJECTS], f"and {len(said) - _SUMMARY_OBJECTS} more"]
+    return "; ".join(said)
