@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from feast_assets.config import RepoConfig as RepoConfig
+    from feast_assets.definitions.automation import Automation as Automation
     from feast_assets.definitions.batch_feature_view import BatchFeatureView as BatchFeatureView
     from feast_assets.definitions.batch_feature_view import batch_feature_view as batch_feature_view
     from feast_assets.definitions.data_source import DataSource as DataSource
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from feast_assets.definitions.feature_service import FeatureService as FeatureService
     from feast_assets.definitions.feature_view import FeatureView as FeatureView
     from feast_assets.definitions.field import Field as Field
+    from feast_assets.definitions.field_checks import Checks as Checks
     from feast_assets.definitions.file_format import CsvFormat as CsvFormat
     from feast_assets.definitions.file_format import DeltaFormat as DeltaFormat
     from feast_assets.definitions.file_format import ParquetFormat as ParquetFormat
@@ -63,6 +65,7 @@ if TYPE_CHECKING:
 
 _PUBLIC = {
     "feast_assets.config": ["RepoConfig"],
+    "feast_assets.definitions.automation": ["Automation"],
     "feast_assets.definitions.batch_feature_view": ["BatchFeatureView", "batch_feature_view"],
     "feast_assets.definitions.data_source": ["DataSource", "FileSource", "PushMode", "PushSource", "RequestSource"],
     "feast_assets.definitions.entity": ["Entity"],
@@ -70,6 +73,7 @@ _PUBLIC = {
     "feast_assets.definitions.feature_service": ["FeatureService"],
     "feast_assets.definitions.feature_view": ["FeatureView"],
     "feast_assets.definitions.field": ["Field"],
+    "feast_assets.definitions.field_checks": ["Checks"],
     "feast_assets.definitions.file_format": ["CsvFormat", "DeltaFormat", "ParquetFormat"],
     "feast_assets.definitions.label_view": ["ConflictPolicy", "LabelView"],
     "feast_assets.definitions.on_demand_feature_view": ["OnDemandFeatureView", "on_demand_feature_view"],

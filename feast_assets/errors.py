@@ -18,7 +18,11 @@ Names that end in ``Exception`` are Feast's own, kept because users catch them.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+_SHOWN = 10
+"""How many of many findings a message lists."""
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
@@ -104,6 +108,29 @@ class MaterializationError(FeastAssetsError, RuntimeError):
         self.failed = dict(failed)
         told = " ".join(f"[{name}] {error}" for name, error in self.failed.items())
         super().__init__(f"{len(self.failed)} feature views could not be materialized: {told}")
+
+
+class BrokenChecksError(FeastAssetsError, ValueError):
+    """Rows of some windows break checks of their fields. Those windows were not written; the others were.
+
+    Attributes:
+        view: the view's name.
+        broken: what is broken where, each a `feast_assets.compute.validation.BrokenRule`.
+        result: what was done for the other windows, a `feast_assets.compute.results.MaterializationResult`.
+    """
+
+    def __init__(self, view: str, broken: Sequence[Any], result: Any):
+        self.view = view
+        self.broken = tuple(broken)
+        self.result = result
+        refused = len({each.window for each in self.broken})
+        shown = "; ".join(str(each) for each in self.broken[:_SHOWN])
+        more = f"; and {len(self.broken) - _SHOWN} more" if len(self.broken) > _SHOWN else ""
+        super().__init__(
+            f"Feature view {view!r}: {refused} {'window breaks' if refused == 1 else 'windows break'} what its fields "
+            f"declare, and {'was' if refused == 1 else 'were'} not written: {shown}{more}. Correct the source, change "
+            "the checks, or declare enable_validation=False to write them all the same."
+        )
 
 
 class ConcurrentApplyError(FeastAssetsError, RuntimeError):

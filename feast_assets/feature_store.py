@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,6 +14,7 @@ from feast_assets.config import RepoConfig, load_repo_config, make_offline_store
 from feast_assets.definitions.base import Definition
 from feast_assets.definitions.batch_feature_view import BatchFeatureView
 from feast_assets.definitions.data_source import PushMode
+from feast_assets.definitions.deployments import deployed
 from feast_assets.definitions.feature_service import FeatureService
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.label_view import LabelView
@@ -33,7 +34,9 @@ from feast_assets.registry.cache import SnapshotCache
 from feast_assets.user_functions import UserFunctions
 
 if TYPE_CHECKING:
+    from feast_assets.audit.report import AuditReport
     from feast_assets.compute.materialization import Materialization
+    from feast_assets.compute.staleness import StaleWindow
     from feast_assets.compute.writes import Write
     from feast_assets.deployment import Deployment, InfraDiff, Plan
     from feast_assets.offline_stores.base import OfflineStore
@@ -112,7 +115,7 @@ class FeatureStore(Catalog):
         if config is None:
             config = load_repo_config(self.repo_path, None if fs_yaml_file is None else Path(fs_yaml_file))
         self.config = config
-        self.project = config.project
+        self.project = config.namespace
         self.registry: Registry = make_registry(config, self.repo_path)
         self._offline_store: OfflineStore | None = None
         self._online_store: OnlineStore | None = None
@@ -220,7 +223,7 @@ class FeatureStore(Catalog):
         """Carries out a plan and returns the registry's revision."""
         revision = self._deployment().apply(plan)
         self._functions.remember(plan.declared)
-        self._cache.refresh()
+        self._cache.fresh()
         return revision
 
     def teardown(self) -> None:
@@ -229,7 +232,10 @@ class FeatureStore(Catalog):
         self._cache.refresh()
 
     def _plan(self, objects: Sequence[Definition], to_delete: Sequence[Definition], whole: bool) -> Plan:
-        return self._deployment().plan(objects, to_delete, whole=whole)
+        snapshot = self._cache.fresh()
+        if self.config.deployment:
+            objects = deployed(objects, self.config.project, self.config.deployment, snapshot.feature_views)
+        return self._deployment().plan(objects, to_delete, whole=whole, snapshot=snapshot)
 
     def _deployment(self) -> Deployment:
         from feast_assets.deployment import Deployment
@@ -369,7 +375,7 @@ class FeatureStore(Catalog):
     def _online_plan(self, features: Features, full_feature_names: bool) -> OnlinePlan:
         snapshot = self._cache.get()
         asked = ("service", features.name) if isinstance(features, FeatureService) else _hashable(features)
-        key = (snapshot.revision, asked, full_feature_names)
+        key = (snapshot.revision, snapshot.committed, asked, full_feature_names)
         plan = self._plans.get(key) if asked is not None else None
         if plan is None:
             from feast_assets.retrieval.online import plan_online
@@ -416,6 +422,7 @@ class FeatureStore(Catalog):
         Raises:
             InputError: the start is after the end, or a view cannot be materialized.
             SourceError: a view's source cannot be read; the other views were materialized.
+            BrokenChecksError: rows of some windows break their fields' checks; the other windows were materialized.
             MaterializationError: several views failed; the others were materialized.
         """
         _refuse_async(run_async)
@@ -464,17 +471,104 @@ class FeatureStore(Catalog):
         *,
         run_id: str = "",
         progress: Progress | None = None,
+        validate: bool | None = None,
+        profile: bool = False,
     ) -> MaterializationResult:
         """Runs certain windows of one view, whether or not they were run before.
 
         Args:
             windows: in any order, none overlapping another; neighbouring ones run in one pass. None: the whole, for
                 views without partitions.
+            validate: whether windows with rows that break their fields' checks are refused; left out, as the view's
+                ``enable_validation`` says.
+            profile: whether the result tells what each window's values look like.
+
+        Raises:
+            BrokenChecksError: rows of some windows break their fields' checks; the other windows were run.
         """
         from feast_assets.offline_stores.base import ALWAYS
 
         (view,) = self._views_to_materialize([feature_view])
-        return self._materialization(view, progress, run_id).run_windows([ALWAYS] if windows is None else windows)
+        materialization = self._materialization(view, progress, run_id, validate=validate, profile=profile)
+        return materialization.run_windows([ALWAYS] if windows is None else windows)
+
+    def stale_windows(self, feature_view: str, end_date: datetime | None = None) -> list[StaleWindow]:
+        """Returns the windows that `materialize_incremental` would run, and why, in order of time.
+
+        Reads the view's source, and changes nothing of what is materialized.
+
+        Args:
+            end_date: inclusive; now when left out.
+        """
+        (view,) = self._views_to_materialize([feature_view])
+        end = datetime.now(UTC) if end_date is None else _moment("end_date", end_date)
+        return self._materialization(view, None, "").stale_windows(end)
+
+    def materialization_states(self, feature_views: Sequence[str] | None = None) -> dict[str, str]:
+        """Returns for each view a text that stays while nothing happens that could make a window stale, or settle it.
+
+        Reads no data; who remembers the texts knows for which views `stale_windows` may say something new. A text is
+        ``""`` where the offline store cannot tell whether a source has changed.
+
+        Args:
+            feature_views: names; all that can be materialized when left out.
+        """
+        from feast_assets.compute.staleness import materialization_states
+
+        views = self._views_to_materialize(feature_views)
+        return materialization_states(self.project, views, self.registry, self.offline_store, self._online_or_none())
+
+    def audit(
+        self,
+        feature_views: Sequence[str] | None = None,
+        sample: int = 1000,
+        seed: int = 0,
+        *,
+        at: datetime | None = None,
+    ) -> AuditReport:
+        """Compares what is served with what history says, for a sample of each view's entities; says why they differ.
+
+        Entities are taken from history, inside and outside of the materialized windows, so one that only the online
+        store knows is not seen. Each is read online, and joined point in time at the same moment. Nothing is changed.
+
+        Args:
+            feature_views: names; all that are materialized into the online store when left out.
+            sample: at most so many entities of each view.
+            seed: which entities; the same seed takes the same ones of the same history.
+            at: the moment as of which both sides are read; now when left out. What is in the online store is always
+                what is there now, so an earlier moment is for views whose sources have come to an end.
+
+        Raises:
+            InputError: a view is not online, or the sample is not at least one.
+        """
+        from feast_assets.audit.view_audit import ViewAuditor, audit
+
+        if sample < 1:
+            raise InputError(f"sample must be at least 1, not {sample}.")
+        views = self._views_to_materialize(feature_views)
+        for view in views:
+            if feature_views is not None and not view.materializable:
+                raise InputError(f"Feature view {view.name!r} is not online (online=False): nothing of it is served.")
+        self.refresh_registry()
+        key_ttl = getattr(self.config.online_store, "key_ttl_seconds", None)
+        return audit(
+            [
+                ViewAuditor(
+                    self.project,
+                    self._functions.attach(view),
+                    self._online_plan([f"{view.name}:{f.name}" for f in view.features], False),
+                    self.registry,
+                    self.offline_store,
+                    self.online_store,
+                    sample,
+                    seed,
+                    None if key_ttl is None else timedelta(seconds=key_ttl),
+                )
+                for view in views
+                if view.materializable
+            ],
+            datetime.now(UTC) if at is None else _moment("at", at),
+        )
 
     def materialization_intervals(self, feature_view: str) -> list[tuple[datetime, datetime]]:
         """Returns what of time is materialized, as ``[start, end)`` intervals in order, from the ledger."""
@@ -506,7 +600,15 @@ class FeatureStore(Catalog):
                 )
         return chosen
 
-    def _materialization(self, view: FeatureView, progress: Progress | None, run_id: str) -> Materialization:
+    def _materialization(
+        self,
+        view: FeatureView,
+        progress: Progress | None,
+        run_id: str,
+        *,
+        validate: bool | None = None,
+        profile: bool = False,
+    ) -> Materialization:
         from feast_assets.compute.materialization import Materialization
 
         return Materialization(
@@ -517,6 +619,8 @@ class FeatureStore(Catalog):
             self._online_or_none(),
             run_id,
             progress,
+            validate,
+            profile,
         )
 
     # --- rows that are handed in
@@ -592,6 +696,7 @@ class FeatureStore(Catalog):
         Args:
             reorder_columns: whether the columns may come in another order than the source's.
         """
+        self._refuse_shared(f"write_to_offline_store to {feature_view_name!r}", "do so in production")
         view = self._registered(allow_registry_cache).feature_view(feature_view_name)
         self._write(f"write_to_offline_store to {feature_view_name!r}").add_offline(view, df, reorder_columns).offline()
 
@@ -601,6 +706,8 @@ class FeatureStore(Catalog):
         if not isinstance(to, PushMode):
             raise InputError(f"push to {name!r}: to={to!r} is not PushMode.ONLINE, OFFLINE or ONLINE_AND_OFFLINE.")
 
+        if to is not PushMode.ONLINE:
+            self._refuse_shared(f"push to {name!r}", "use to=PushMode.ONLINE")
         views = views_of_push_source(self._registered(allow_registry_cache), name)
         write = self._write(f"push to {name!r}")
         if to is not PushMode.OFFLINE:
@@ -610,6 +717,13 @@ class FeatureStore(Catalog):
         if to is not PushMode.ONLINE:
             write.add_offline(views[0], df, reorder_columns=True)
         return write
+
+    def _refuse_shared(self, what: str, instead: str) -> None:
+        if self.config.deployment:
+            raise InputError(
+                f"{what}: deployment {self.config.deployment!r} reads the sources of project {self.config.project!r} "
+                f"and writes none of them; {instead}."
+            )
 
     def _written(self, name: str, df: Any, inputs: Any, allow_registry_cache: bool) -> Write:
         if (df is None) == (inputs is None):
@@ -678,8 +792,6 @@ def _keeps_result(view: FeatureView) -> bool:
 
 
 def _hashable(features: Any) -> Any:
-    return (
-        tuple(features)
-        if isinstance(features, (list, tuple)) and all(isinstance(f, str) for f in features)
-        else id(features)
-    )
+    if not isinstance(features, (list, tuple)) or set(map(type, features)) != {str}:
+        return None
+    return tuple(features)

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from feast_assets.cli.apply import apply, plan, teardown
+from feast_assets.cli.audit import audit
 from feast_assets.cli.errors import ErrorReportingGroup
 from feast_assets.cli.historical import get_historical_features
 from feast_assets.cli.init import init
@@ -72,6 +73,7 @@ for _command in (
     teardown,
     materialize,
     materialize_incremental,
+    audit,
     get_online_features,
     get_historical_features,
     registry_dump,

@@ -67,5 +67,7 @@ def readable(stored: Any, *, whole: bool = False) -> Any:
     if stored.get("kind") == "Field":
         # Fields are many; each says only what was said of it.
         stored = {k: v for k, v in stored.items() if v and k != "kind"}
+    elif stored.get("kind") == "Checks":
+        stored = {k: v for k, v in stored.items() if k != "kind"}
     shown = {k: readable(v) for k, v in stored.items()}
     return {k: v for k, v in shown.items() if v not in (None, "", [], {})}

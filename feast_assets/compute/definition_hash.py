@@ -33,6 +33,17 @@ def materialization_hash(view: FeatureView) -> str:
     return content_hash(described)
 
 
+def ledger_hash(view: FeatureView, table: str, identity: str) -> str:
+    """Returns the hash (hex) that the ledger keeps: of what decides the rows, and of the table that they went to.
+
+    Args:
+        table: the view's online table.
+        identity: which table of that name it is, see `OnlineStore.identity`; "" where rows do not go online. What the
+            ledger says of a table that was lost or exchanged does not count.
+    """
+    return content_hash([materialization_hash(view), table, identity])
+
+
 def _source(source: DataSource | None) -> dict[str, Any] | None:
     if source is None:
         return None

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from feast_assets.compute.online_rows import OnlineRows, newest_per_key, version_now
+from feast_assets.compute.online_rows import OnlineRows, newest_per_key
+from feast_assets.compute.versions import push_version
 from feast_assets.definitions.data_source import DataSource
 from feast_assets.definitions.entity import DUMMY_JOIN_KEY
 from feast_assets.definitions.feature_view import FeatureView
@@ -40,7 +41,7 @@ def to_table(rows: Any, what: str) -> pa.Table:
             return pa.Table.from_pylist(list(rows))
         if hasattr(rows, "__arrow_c_stream__") and not hasattr(rows, "iloc"):
             return pa.table(rows)
-        return pa.Table.from_pandas(rows, preserve_index=False)
+        return _from_pandas(rows)
     except (pa.ArrowException, TypeError, ValueError, AttributeError) as error:
         raise DataFrameSerializationError(f"{what}: the rows cannot be read as a table: {error}") from error
 
@@ -85,7 +86,7 @@ def encode_ingested(view: FeatureView, rows: pa.Table, what: str) -> EncodedRows
     for field in view.features:
         take(field.name, field.dtype, field.name, False)
     take(event, UnixTimestamp, EVENT_TIMESTAMP, True)
-    now = version_now()
+    now = push_version()
     if created and created in table.column_names:
         take(created, UnixTimestamp, CREATED_TIMESTAMP, False)
     else:
@@ -100,6 +101,22 @@ def source_rows(source: DataSource, rows: pa.Table) -> pa.Table:
     """Returns handed-in rows with the columns' names in the source."""
     names = {feast: own for own, feast in source.field_mapping.items()}
     return rows.rename_columns([names.get(n, n) for n in rows.column_names])
+
+
+def _from_pandas(frame: Any) -> pa.Table:
+    """Returns a pandas DataFrame's columns; `pa.Table.from_pandas` also writes a description that takes longer."""
+    import pyarrow as pa
+
+    names = [str(name) for name in frame.columns]
+    if len(set(names)) < len(names):
+        raise ValueError(f"there are columns of the same name: {names}")
+    columns = []
+    for name, (_, column) in zip(names, frame.items(), strict=True):
+        try:
+            columns.append(pa.Array.from_pandas(column))
+        except (pa.ArrowException, TypeError, ValueError) as error:
+            raise ValueError(f"column {name!r}: {error}") from error
+    return pa.table(columns, names=names)
 
 
 def _mapped(rows: pa.Table, source: DataSource) -> pa.Table:

@@ -11,37 +11,42 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import islice, pairwise
 from typing import TYPE_CHECKING
 
-from feast_assets.compute.definition_hash import materialization_hash
+from feast_assets.compute.definition_hash import ledger_hash
 from feast_assets.compute.online_rows import OnlineRows
 from feast_assets.compute.results import MaterializationResult, Progress, WindowResult
+from feast_assets.compute.staleness import StaleWindow, history_read
+from feast_assets.compute.validation import BrokenRule, broken_rules, validates
 from feast_assets.compute.windows import (
     contiguous,
     grid_windows,
     held,
     intervals,
+    meeting,
     stale,
     until,
     whole_if_known,
+    with_reasons,
 )
+from feast_assets.compute.withdrawals import Withdrawals
 from feast_assets.definitions.batch_feature_view import BatchFeatureView
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.partitions import Window
 from feast_assets.definitions.spec import content_hash, to_micros
-from feast_assets.errors import InputError, SourceError
+from feast_assets.errors import BrokenChecksError, InputError, SourceError
 from feast_assets.offline_stores.base import (
     ALWAYS,
     EVENT_TIMESTAMP,
     History,
     OfflineStore,
     WindowStatistics,
-    computation_of,
     history_of,
 )
+from feast_assets.offline_stores.profile import WindowProfile
 from feast_assets.online_stores.base import EncodedRows, OnlineStore, PutResult
 from feast_assets.registry.base import Claim, LedgerEntry, Registry, WindowContent
 from feast_assets.registry.ledger import overlap
@@ -53,6 +58,33 @@ if TYPE_CHECKING:
 _MANY_WINDOWS = 5_000
 
 
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """Neighbouring windows whose rows are in the stores.
+
+    Attributes:
+        state: of their source, before it was read.
+        entities: whose newest row lies in each window.
+    """
+
+    claim: Claim
+    group: Sequence[WindowStatistics]
+    state: frozenset[str]
+    entities: npt.NDArray[np.int64]
+    put: PutResult
+
+    def suspects(self, withdrawals: Withdrawals) -> dict[Window, int]:
+        """Returns the windows of which the online store may hold withdrawn rows, with their versions."""
+        claimed = zip(self.group, self.claim.versions, self.claim.replaced, strict=True)
+        return {s.window: version for s, version, replaced in claimed if withdrawals.may_hold(replaced)}
+
+    def results(self) -> list[WindowResult]:
+        return [
+            WindowResult(s.window, s.rows, int(count), s.newest_event, s.fingerprint, version)
+            for s, version, count in zip(self.group, self.claim.versions, self.entities, strict=True)
+        ]
+
+
 @dataclass
 class Materialization:
     """Materializes one view; made anew for each call.
@@ -60,6 +92,8 @@ class Materialization:
     Args:
         view: with its transformation's function attached.
         online_store: None where the project has none; then only kept results are made.
+        validate: whether windows that break their fields' checks are refused; None for as the view says.
+        profile: whether the result tells what the windows' values look like.
     """
 
     project: str
@@ -69,17 +103,15 @@ class Materialization:
     online_store: OnlineStore | None
     run_id: str = ""
     progress: Progress | None = None
+    validate: bool | None = None
+    profile: bool = False
     _total: int = field(default=0, init=False)
     _done: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
         self._table = self.view.online_table(self.project)
-        self._hash = content_hash([materialization_hash(self.view), self._table, self._table_identity()])
-        self._input: History = (
-            computation_of(self.view)
-            if isinstance(self.view, BatchFeatureView) and self.view.keeps_result
-            else history_of(self.view)
-        )
+        self._hash = ledger_hash(self.view, self._table, self._table_identity())
+        self._input: History = history_read(self.view)
         self._rows = OnlineRows(self.view)
 
     def _table_identity(self) -> str:
@@ -104,23 +136,52 @@ class Materialization:
         """Runs every window of the grid that has rows in ``[start, end]``; the first and last are cut to it."""
         ledger = self._ledger()
         seen = self._statistics(self._windows_between(Window(start, until(end)), ledger))
-        return self._run([s for s in seen if s.rows or s.window in held(ledger)], ledger, covered=seen)
+        had_rows = meeting(held(ledger), [s.window for s in seen])
+        return self._run([s for s in seen if s.rows or s.window in had_rows], ledger, covered=seen)
 
     def run_stale(self, end: datetime) -> MaterializationResult:
         """Runs the windows up to and including ``end`` that are missing, or whose source or definition has changed."""
         ledger = self._ledger()
+        seen = self._seen_until(end, ledger)
+        return self._run(stale(seen, ledger, self._hash), ledger, covered=seen)
+
+    def stale_windows(self, end: datetime) -> list[StaleWindow]:
+        """Returns the windows that `run_stale` would run, in order of time; changes nothing of them."""
+        ledger = self._ledger()
+        newest = max(ledger, default=None)
+        seen = self._seen_until(end, ledger)
+        reasons = {s.window: reason for s, reason in with_reasons(seen, ledger, self._hash)}
+        found: list[StaleWindow] = []
+        last_end = None
+        for s in seen:
+            if s.window in reasons:
+                found.append(
+                    StaleWindow(
+                        s.window,
+                        reasons[s.window],
+                        behind=newest is not None and s.window < newest,
+                        after=last_end or s.window.start,
+                        content=content_hash([s.fingerprint, self._hash])[:32],
+                    )
+                )
+            if s.window in reasons or s.rows or s.window in ledger:
+                last_end = s.window.end
+        return found
+
+    def _seen_until(self, end: datetime, ledger: Mapping[Window, LedgerEntry]) -> list[WindowStatistics]:
+        """Returns what the source holds at present of every window up to and including ``end``."""
         if self.view.partitions is None:
             seen = self._statistics([ALWAYS])
         else:
-            start = self.view.partitions.start or self._statistics([ALWAYS])[0].oldest_event
+            start = self.view.partitions.start or self.offline_store.oldest_event(self._input)
             windows = self._windows_between(Window(start, until(end)), ledger) if start and start <= end else []
             if not windows:
-                return self._run([], ledger)
+                return []
             # What is already there beyond the end stays; the last window is compared as it was recorded.
             windows[-1] = whole_if_known(self.view.partitions, windows[-1], ledger)
             seen = self._statistics(windows)
         self._refuse_vanished(seen, ledger)
-        return self._run(stale(seen, ledger, self._hash), ledger, covered=seen)
+        return seen
 
     def _refuse_vanished(self, seen: Sequence[WindowStatistics], ledger: Mapping[Window, LedgerEntry]) -> None:
         """Raises SourceError where a source that had rows has no files any more: more likely lost than emptied."""
@@ -173,22 +234,111 @@ class Materialization:
         covered: Sequence[WindowStatistics] = (),
     ) -> MaterializationResult:
         started = time.perf_counter()
+        profiles = self._profiles(chosen)
+        broken = self._broken(profiles)
+        refused = {each.window for each in broken}
+        chosen = [s for s in chosen if s.window not in refused]
         self._total, self._done = len(chosen), 0
         self._report()
-        results: list[WindowResult] = []
-        put = PutResult(0, 0)
-        for group in contiguous(chosen):
-            window_results, group_put = self._run_group(group)
-            results += window_results
-            put += group_put
-            self._done += len(group)
-            self._report()
+        written, withdrawn = self._write_all(chosen, self._withdrawals(chosen, covered, ledger))
+        results = [result for group in written for result in group.results()]
+        put = sum((group.put for group in written), PutResult(0, 0))
         self._record_empty(covered, ledger)
-        return MaterializationResult(
-            self.view.name, tuple(results), put.written, put.ignored, time.perf_counter() - started
+        if self.profile and not profiles:
+            profiles = self._profiled(history_of(self.view), chosen)
+        result = MaterializationResult(
+            self.view.name,
+            tuple(replace(r, profile=profiles.get(r.window)) for r in results) if profiles else tuple(results),
+            put.written,
+            put.ignored,
+            time.perf_counter() - started,
+            withdrawn,
+        )
+        if broken:
+            raise BrokenChecksError(self.view.name, broken, result)
+        return result
+
+    def _profiles(self, chosen: Sequence[WindowStatistics]) -> dict[Window, WindowProfile]:
+        """Returns profiles of the rows that are about to be written, where they are needed before that."""
+        computes_twice = isinstance(self.view, BatchFeatureView) and self.view.keeps_result
+        if self._validates or (self.profile and not computes_twice):
+            return self._profiled(self._input, chosen)
+        return {}
+
+    def _profiled(self, history: History, chosen: Sequence[WindowStatistics]) -> dict[Window, WindowProfile]:
+        return {
+            profile.window: profile
+            for group in contiguous(chosen)
+            for profile in self.offline_store.profile(history, [s.window for s in group])
+        }
+
+    @property
+    def _validates(self) -> bool:
+        return validates(self.view, self.validate)
+
+    def _broken(self, profiles: Mapping[Window, WindowProfile]) -> list[BrokenRule]:
+        """Returns what keeps windows from being written."""
+        if not self._validates:
+            return []
+        return [b for b in broken_rules(self.view.features, list(profiles.values())) if b.severity == "error"]
+
+    def _withdrawals(
+        self,
+        chosen: Sequence[WindowStatistics],
+        covered: Sequence[WindowStatistics],
+        ledger: Mapping[Window, LedgerEntry],
+    ) -> Withdrawals | None:
+        """Returns what takes withdrawn rows out of the online store; None where the view is not in one."""
+        if self.online_store is None or not self.view.online:
+            return None
+        fingerprints = {s.window: s.fingerprint for s in (*covered, *chosen)}
+        # Windows that have grown since: whether what they were is still there.
+        comparable = [w for w, e in ledger.items() if e.settled and e.fingerprint and e.definition_hash == self._hash]
+        in_part = meeting([s.window for s in chosen], comparable) - set(fingerprints)
+        fingerprints |= {s.window: s.fingerprint for s in self._statistics(sorted(in_part))}
+        return Withdrawals(
+            self.view,
+            self._table,
+            self._rows,
+            self._hash,
+            self.registry,
+            self.offline_store,
+            self.online_store,
+            fingerprints,
         )
 
-    def _run_group(self, group: list[WindowStatistics]) -> tuple[list[WindowResult], PutResult]:
+    def _write_all(
+        self, chosen: Sequence[WindowStatistics], withdrawals: Withdrawals | None
+    ) -> tuple[list[_Written], int]:
+        """Writes windows and settles them; returns what was written, and how many rows were withdrawn.
+
+        Windows that may have withdrawn rows wait for each other, because finding these takes a pass over the store.
+        """
+        written: list[_Written] = []
+        waiting: list[_Written] = []
+        withdrawn = 0
+        try:
+            for group in contiguous(chosen):
+                written.append(self._write(group))
+                if withdrawals is not None and written[-1].suspects(withdrawals):
+                    waiting.append(written[-1])
+                else:
+                    self._finish(written[-1])
+                self._done += len(group)
+                self._report()
+            if withdrawals is not None and waiting:
+                suspects = {w: v for group in waiting for w, v in group.suspects(withdrawals).items()}
+                withdrawn = withdrawals.withdraw(suspects, waiting[-1].claim)
+        except Exception:
+            for each in waiting:
+                self._settle(each.claim, each.group, each.entities, sure=False)
+            raise
+        for each in waiting:
+            self._finish(each)
+        return written, withdrawn
+
+    def _write(self, group: list[WindowStatistics]) -> _Written:
+        """Puts neighbouring windows into the stores; they stay unsettled."""
         whole = Window(group[0].window.start, group[-1].window.end)
         state = self.offline_store.state(self._input)
         claim = self.registry.claim(
@@ -201,19 +351,19 @@ class Materialization:
         except Exception:
             self._settle(claim, group, [0] * len(group), sure=False)
             raise
-        sure = state <= self.offline_store.state(self._input)
-        self._settle(claim, group, entities, sure=sure)
+        return _Written(claim, group, state, entities, put)
+
+    def _finish(self, written: _Written) -> None:
+        """Settles windows, if their source has stayed what it was."""
+        sure = written.state <= self.offline_store.state(self._input)
+        self._settle(written.claim, written.group, written.entities, sure=sure)
         if not sure:
             # What was read may be neither the content of before nor that of after; the next run looks again.
             warnings.warn(
-                f"The source of feature view {self.view.name!r} was changed while it was read; "
-                f"{len(group)} windows from {whole.start.isoformat()} on will be run again.",
+                f"The source of feature view {self.view.name!r} was changed while it was read; {len(written.group)} "
+                f"windows from {written.group[0].window.start.isoformat()} on will be run again.",
                 stacklevel=2,
             )
-        return [
-            WindowResult(s.window, s.rows, int(count), s.newest_event, s.fingerprint, version)
-            for s, version, count in zip(group, claim.versions, entities, strict=True)
-        ], put
 
     def _settle(self, claim: Claim, group: Sequence[WindowStatistics], written: Iterable[int], *, sure: bool) -> None:
         """Says in the ledger that windows are written; or, where it is not sure what was written, that they are not."""
@@ -262,11 +412,11 @@ class Materialization:
         version_of = np.array(versions, dtype=np.int64)
 
         def encoded() -> Iterator[EncodedRows]:
-            import pyarrow as pa
+            from feast_assets.types.arrow_values import fixed_values
 
             for batch in self.offline_store.latest(history_of(self.view), whole):
                 if batch.num_rows:
-                    events = batch.column(EVENT_TIMESTAMP).cast(pa.int64()).to_numpy(zero_copy_only=False)
+                    events = fixed_values(batch.column(EVENT_TIMESTAMP), "<i8")
                     place = np.searchsorted(starts, events, side="right") - 1
                     counts[:] += np.bincount(place, minlength=len(group))
                     yield self._rows.encode(batch, version_of[place])

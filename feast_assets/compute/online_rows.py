@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from feast_assets.definitions.feature_view import FeatureView
-from feast_assets.definitions.spec import to_micros
+from feast_assets.definitions.field import Field
 from feast_assets.offline_stores.base import CREATED_TIMESTAMP, EVENT_TIMESTAMP
 from feast_assets.online_stores.base import EncodedRows
 
@@ -21,11 +21,6 @@ if TYPE_CHECKING:
 
 
 _NEVER = -(2**63)
-
-
-def version_now() -> int:
-    """Returns the version of content that is first seen now: UTC microseconds."""
-    return to_micros(datetime.now(UTC))
 
 
 @dataclass(frozen=True)
@@ -54,7 +49,7 @@ class OnlineRows:
         from feast_assets.online_stores.keys import encode_keys
 
         table = rows if isinstance(rows, pa.Table) else pa.Table.from_batches([rows])
-        key_fields = sorted(self.view.entity_columns)
+        key_fields = self._key_fields
         keys = encode_keys(
             [f.name for f in key_fields],
             [f.dtype for f in key_fields],
@@ -67,6 +62,16 @@ class OnlineRows:
             np.asarray(_micros(table.column(CREATED_TIMESTAMP))),
             payloads,
         )
+
+    def decode_keys(self, keys: Sequence[bytes]) -> pa.Table:
+        """Returns the join keys of encoded entity keys, in canonical Arrow types; one row per key."""
+        from feast_assets.online_stores.decoded_keys import decode_keys
+
+        return decode_keys([f.name for f in self._key_fields], [f.dtype for f in self._key_fields], keys)
+
+    @property
+    def _key_fields(self) -> list[Field]:
+        return sorted(self.view.entity_columns)
 
 
 def newest_per_key(rows: EncodedRows) -> EncodedRows:
@@ -90,9 +95,11 @@ def newest_per_key(rows: EncodedRows) -> EncodedRows:
 
 def _micros(column: pa.ChunkedArray) -> npt.NDArray[np.int64]:
     """Returns timestamps as int64 microseconds, nulls as older than any."""
+    import numpy as np
     import pyarrow as pa
-    import pyarrow.compute as pc
 
-    whole = pc.fill_null(pc.cast(column, pa.timestamp("us", "UTC")).cast(pa.int64()), _NEVER)
-    found: npt.NDArray[np.int64] = whole.combine_chunks().to_numpy(zero_copy_only=False)
-    return found
+    from feast_assets.types.arrow_values import fixed_values, null_flags
+
+    whole = column.cast(pa.timestamp("us", "UTC")).combine_chunks()
+    found: npt.NDArray[np.int64] = fixed_values(whole, "<i8")
+    return np.where(null_flags(whole), _NEVER, found) if whole.null_count else found

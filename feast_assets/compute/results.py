@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from feast_assets.definitions.partitions import Window
+from feast_assets.offline_stores.profile import WindowProfile
 
 Progress = Callable[[str, int, int], None]
 """Called with a view's name, its windows that are done, and all its windows."""
@@ -23,6 +24,7 @@ class WindowResult:
         newest_event: UTC; None without rows.
         fingerprint: of the source's content.
         version: UTC microseconds at which this content was first seen.
+        profile: what its values look like; None where nobody asked for it, and nothing had to be validated.
     """
 
     window: Window
@@ -31,6 +33,7 @@ class WindowResult:
     newest_event: datetime | None
     fingerprint: str
     version: int
+    profile: WindowProfile | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,8 @@ class MaterializationResult:
         written: rows that were newer than what the online store held.
         ignored: rows that were not.
         seconds: how long it took.
+        withdrawn: rows of the online store that the source does not have any more, and that were replaced by the
+            entity's newest remaining row or removed.
     """
 
     view: str
@@ -50,6 +55,7 @@ class MaterializationResult:
     written: int
     ignored: int
     seconds: float
+    withdrawn: int = 0
 
     @property
     def rows(self) -> int:

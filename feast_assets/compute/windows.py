@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Literal
 
 from feast_assets.definitions.partitions import Partitions, Window
 from feast_assets.offline_stores.base import ALWAYS, WindowStatistics
 from feast_assets.registry.base import LedgerEntry
 
 MICROSECOND = timedelta(microseconds=1)
+
+Staleness = Literal["missing", "unsettled", "changed", "redefined"]
+"""Why a window is stale: it was never run; nobody knows what the store holds of it; its source has changed since; or
+the view's definition has."""
 
 
 def until(end: datetime) -> datetime:
@@ -37,15 +43,45 @@ def stale(
 
     A window without rows now and before has nothing to write and is not stale.
     """
-    return [s for s in statistics if _is_stale(s, ledger.get(s.window), definition_hash)]
+    return [s for s, _ in with_reasons(statistics, ledger, definition_hash)]
 
 
-def _is_stale(now: WindowStatistics, entry: LedgerEntry | None, definition_hash: str) -> bool:
+def with_reasons(
+    statistics: Sequence[WindowStatistics], ledger: Mapping[Window, LedgerEntry], definition_hash: str
+) -> list[tuple[WindowStatistics, Staleness]]:
+    """Returns the windows that are stale, each with the reason."""
+    found = []
+    in_part = meeting(held(ledger), [s.window for s in statistics if s.window not in ledger])
+    for each in statistics:
+        reason = staleness(each, ledger.get(each.window), definition_hash)
+        if reason is None and each.window in in_part:
+            reason = "unsettled"
+        if reason is not None:
+            found.append((each, reason))
+    return found
+
+
+def meeting(standing: Iterable[Window], windows: Iterable[Window]) -> set[Window]:
+    """Returns which of some windows overlap any of those that stand, which do not overlap each other."""
+    ordered = sorted(standing)
+    ends = [w.end for w in ordered]
+    found = set()
+    for window in windows:
+        first = bisect_right(ends, window.start)
+        if first < len(ordered) and ordered[first].start < window.end:
+            found.add(window)
+    return found
+
+
+def staleness(now: WindowStatistics, entry: LedgerEntry | None, definition_hash: str) -> Staleness | None:
+    """Returns why a window is stale; None where it is not, as far as its own entry tells."""
     if entry is None:
-        return now.rows > 0
-    if not entry.settled or entry.fingerprint != now.fingerprint:
-        return True
-    return now.rows > 0 and entry.definition_hash != definition_hash
+        return "missing" if now.rows > 0 else None
+    if not entry.settled:
+        return "unsettled"
+    if entry.definition_hash != definition_hash and entry.fingerprint and now.rows:
+        return "redefined"  # fingerprints cover what the definition reads, so they tell nothing about the source here
+    return "changed" if entry.fingerprint != now.fingerprint else None
 
 
 def held(ledger: Mapping[Window, LedgerEntry]) -> set[Window]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, ClassVar
@@ -11,6 +12,7 @@ from feast_assets.definitions.spec import Spec
 from feast_assets.errors import DefinitionError, NotSupportedError
 
 _FORBIDDEN = re.compile(r"[@:\s]")
+_PACKAGE = __name__.partition(".")[0]
 
 
 class Definition(Spec):
@@ -19,6 +21,8 @@ class Definition(Spec):
     Attributes:
         created_timestamp: when it was first applied, UTC; None before that. Not part of the definition.
         last_updated_timestamp: when it was last changed by an apply, UTC; None before that.
+        defined_at: file and line of the code that made it; None where it was read from a registry. Not part of the
+            definition.
     """
 
     object_type: ClassVar[str] = ""
@@ -29,6 +33,7 @@ class Definition(Spec):
     owner: str
     created_timestamp: datetime | None = None
     last_updated_timestamp: datetime | None = None
+    defined_at: tuple[str, int] | None = None
 
     def _init_meta(self, name: str, description: str, tags: Mapping[str, str] | None, owner: str) -> None:
         what = type(self).__name__
@@ -39,6 +44,7 @@ class Definition(Spec):
         self.description = description
         self.tags = check_tags(tags, f"{what} {name!r}")
         self.owner = owner
+        self.defined_at = _caller()
 
 
 _META: Mapping[str, Any] = {"name": "", "description": "", "tags": {}, "owner": ""}
@@ -47,6 +53,14 @@ _META: Mapping[str, Any] = {"name": "", "description": "", "tags": {}, "owner": 
 def spec_of(**attributes: Any) -> Mapping[str, Any]:
     """Returns the ``_spec`` of a Definition: the shared attributes and its own."""
     return {**_META, **attributes}
+
+
+def _caller() -> tuple[str, int]:
+    """Returns file and line of the innermost code on the stack that is not this package's."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == _PACKAGE:
+        frame = frame.f_back
+    return frame.f_code.co_filename, frame.f_lineno
 
 
 def check_name(name: object, what: str) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
+from feast_assets.definitions.automation import Automation
 from feast_assets.definitions.base import refuse_arguments
 from feast_assets.definitions.data_source import DataSource
 from feast_assets.definitions.entity import Entity
@@ -78,11 +79,12 @@ class BatchFeatureView(FeatureView):
         feature_transformation: Transformation | None = None,
         batch_engine: Mapping[str, Any] | None = None,
         aggregations: Sequence[Any] | None = None,
-        enable_validation: bool = False,
+        enable_validation: bool | None = None,
         version: str = "latest",
         enabled: bool = True,
         partitions: Partitions | None = DAILY,
         lookback: timedelta = timedelta(0),
+        automation: Automation | None = None,
     ):
         what = f"BatchFeatureView {name!r}"
         self._init_meta(name, description, tags, owner)
@@ -101,6 +103,7 @@ class BatchFeatureView(FeatureView):
         self.lookback = lookback
         self._init_batch_sources(source, sink_source, offline, what)
         self._init_view(schema, entities, ttl, online, offline, org, enable_validation, version, enabled, partitions)
+        self._init_automation(automation, what)
 
     def _init_batch_sources(self, source: object, sink: DataSource | None, offline: bool, what: str) -> None:
         if isinstance(source, (list, tuple)):
@@ -151,10 +154,11 @@ def batch_feature_view(
     owner: str = "",
     org: str = "",
     schema: Sequence[Field] | None = None,
-    enable_validation: bool = False,
+    enable_validation: bool | None = None,
     version: str = "latest",
     partitions: Partitions | None = DAILY,
     lookback: timedelta = timedelta(0),
+    automation: Automation | None = None,
 ) -> Callable[[Callable[..., Any]], BatchFeatureView]:
     """Makes a `BatchFeatureView` of a function; its name is the view's unless ``name`` is given.
 
@@ -182,6 +186,7 @@ def batch_feature_view(
             version=version,
             partitions=partitions,
             lookback=lookback,
+            automation=automation,
         )
 
     return decorate

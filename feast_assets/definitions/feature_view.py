@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from feast_assets.definitions.automation import Automation
 from feast_assets.definitions.base import spec_of
 from feast_assets.definitions.data_source import DataSource, PushSource, RequestSource
 from feast_assets.definitions.entity import DUMMY_ENTITY_NAME, DUMMY_FIELD, Entity
 from feast_assets.definitions.field import Field
 from feast_assets.definitions.partitions import Partitions
-from feast_assets.definitions.view import BaseFeatureView, check_fields
+from feast_assets.definitions.view import BaseFeatureView, check_fields, refuse_checks
 from feast_assets.errors import DefinitionError, NotSupportedError
 from feast_assets.types import ValueType
 
@@ -38,11 +39,14 @@ class FeatureView(BaseFeatureView):
         ttl: how long a value stands after its event time, in reads; ``timedelta(0)`` or None for ever.
         online: whether the latest values are kept in the online store.
         offline: whether pushed rows, or a transformation's result, are kept in the offline store.
-        enable_validation: kept for Feast's sake; names and types are always checked against the source at apply.
+        enable_validation: whether materialization refuses windows with rows that break their fields' `Checks`, so that
+            what was served before stays. Left out, it does where checks are declared. Names and types are always
+            compared with the source.
         partitions: the grid of windows that it is materialized in; None for a source without a meaningful time (a
             lookup table), which is materialized whole.
         version: only "latest".
         enabled: a disabled view is neither materialized nor served.
+        automation: when it is materialized by itself; None for whenever its grain's schedule, or somebody, runs it.
     """
 
     object_type = "feature view"
@@ -60,6 +64,7 @@ class FeatureView(BaseFeatureView):
         enable_validation=False,
         partitions=DAILY,
         enabled=True,
+        automation=None,
         online_generation="",
     )
 
@@ -75,6 +80,7 @@ class FeatureView(BaseFeatureView):
     enable_validation: bool
     partitions: Partitions | None
     enabled: bool
+    automation: Automation | None
     online_generation: str = ""
     materialization_intervals: Sequence[tuple[datetime, datetime]] = ()
 
@@ -94,10 +100,11 @@ class FeatureView(BaseFeatureView):
         owner: str = "",
         org: str = "",
         mode: Any = None,
-        enable_validation: bool = False,
+        enable_validation: bool | None = None,
         version: str = "latest",
         enabled: bool = True,
         partitions: Partitions | None = DAILY,
+        automation: Automation | None = None,
     ):
         what = f"{type(self).__name__} {name!r}"
         self._init_meta(name, description, tags, owner)
@@ -107,6 +114,7 @@ class FeatureView(BaseFeatureView):
             )
         self._init_sources(source, what)
         self._init_view(schema, entities, ttl, online, offline, org, enable_validation, version, enabled, partitions)
+        self._init_automation(automation, what)
 
     def _init_sources(self, source: object, what: str) -> None:
         self.stream_source = None
@@ -139,7 +147,7 @@ class FeatureView(BaseFeatureView):
         online: bool,
         offline: bool,
         org: str,
-        enable_validation: bool,
+        enable_validation: bool | None,
         version: str,
         enabled: bool,
         partitions: Partitions | None,
@@ -155,7 +163,6 @@ class FeatureView(BaseFeatureView):
         self.online = online
         self.offline = offline
         self.org = org
-        self.enable_validation = enable_validation
         self.enabled = enabled
         self.partitions = partitions
         self._init_entities(check_fields(schema, what), entities, what)
@@ -166,7 +173,18 @@ class FeatureView(BaseFeatureView):
                     f"{what}: field {field.name!r} is renamed to {mapped[field.name]!r} by its source's field_mapping; "
                     f"call it {mapped[field.name]!r}."
                 )
+        refuse_checks(self.entity_columns, what, "rows whose join key is null are no rows, and checks are for features")
+        declares_checks = any(f.checks is not None for f in self.features)
+        self.enable_validation = declares_checks if enable_validation is None else enable_validation
         self.projection = self._whole()
+
+    def _init_automation(self, automation: object, what: str) -> None:
+        if automation is not None and not isinstance(automation, Automation):
+            raise DefinitionError(
+                f"{what}: automation must be Automation.on_cron(...), Automation.eager(), Automation.on_late_data() or "
+                f"None, got {automation!r}."
+            )
+        self.automation = automation
 
     def _init_entities(self, fields: list[Field], entities: Sequence[Entity] | None, what: str) -> None:
         given = list(entities or [])

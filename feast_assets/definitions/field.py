@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from feast_assets.definitions.base import check_name, check_tags
+from feast_assets.definitions.field_checks import Checks
 from feast_assets.definitions.spec import Spec
 from feast_assets.errors import DefinitionError
 from feast_assets.types import FeastType, Invalid
@@ -17,6 +18,7 @@ class Field(Spec):
         name: the column name, after a source's ``field_mapping``.
         dtype: a type of `feast_assets.types`.
         vector_index, vector_length, vector_search_metric: kept for vector search.
+        checks: what its values must be; see `Checks`.
     """
 
     _spec = {
@@ -27,6 +29,7 @@ class Field(Spec):
         "vector_index": False,
         "vector_length": 0,
         "vector_search_metric": None,
+        "checks": None,
     }
 
     def __init__(
@@ -39,6 +42,7 @@ class Field(Spec):
         vector_index: bool = False,
         vector_length: int = 0,
         vector_search_metric: str | None = None,
+        checks: Checks | None = None,
     ):
         check_name(name, "Field")
         if not isinstance(dtype, FeastType):
@@ -53,6 +57,11 @@ class Field(Spec):
         self.vector_index = vector_index
         self.vector_length = vector_length
         self.vector_search_metric = vector_search_metric
+        if checks is not None:
+            if not isinstance(checks, Checks):
+                raise DefinitionError(f"Field {name!r}: checks must be Checks(...), not {checks!r}.")
+            checks.check_type(dtype, f"Field {name!r}")
+        self.checks = checks
 
     def __lt__(self, other: Field) -> bool:
         return self.name < other.name

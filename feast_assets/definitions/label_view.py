@@ -11,6 +11,7 @@ from feast_assets.definitions.entity import Entity
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.field import Field
 from feast_assets.definitions.spec import register_enum
+from feast_assets.definitions.view import check_fields, refuse_checks
 from feast_assets.errors import NotSupportedError
 
 
@@ -62,6 +63,7 @@ class LabelView(FeatureView):
             raise NotSupportedError(
                 f"LabelView {name!r}: conflict policy {conflict_policy!r} is not supported; use LAST_WRITE_WINS."
             )
+        refuse_checks(check_fields(schema, f"LabelView {name!r}"), f"LabelView {name!r}", "pushed rows are not checked")
         super().__init__(
             name=name,
             source=source,

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from copy import copy
 from datetime import UTC, datetime, timedelta
 from enum import Enum
+from functools import lru_cache
 from typing import Any, ClassVar, Self
 
 from feast_assets.errors import DefinitionError
@@ -23,6 +24,8 @@ _CLASSES: dict[str, type[Spec]] = {}
 _ENUMS: dict[str, type[Enum]] = {"ValueType": ValueType}
 _MICROSECOND = timedelta(microseconds=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+PLAIN = frozenset((type(None), bool, int, float, str))
+"""Types of what JSON has: nearly all that a definition is made of, so they are told first."""
 
 
 class Spec:
@@ -40,7 +43,11 @@ class Spec:
 
     def to_spec(self) -> dict[str, Any]:
         """Returns the definition as JSON-able data."""
-        return {"kind": type(self).__name__, **{name: _encode(getattr(self, name)) for name in self._spec}}
+        spec: dict[str, Any] = {"kind": type(self).__name__}
+        for name in self._spec:
+            value = getattr(self, name)
+            spec[name] = value if type(value) in PLAIN else _encode(value)
+        return spec
 
     @classmethod
     def from_spec(cls, spec: Mapping[str, Any]) -> Self:
@@ -64,7 +71,7 @@ class Spec:
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self) or not isinstance(other, Spec):
             return NotImplemented
-        return self.to_spec() == other.to_spec()
+        return self is other or self.to_spec() == other.to_spec()
 
     def __hash__(self) -> int:
         return hash((type(self).__name__, self.content_hash()))
@@ -103,12 +110,23 @@ def from_micros(micros: int) -> datetime:
 
 
 def _encode(value: Any) -> Any:
-    if value is None or isinstance(value, (bool, int, float, str)):
+    kind = type(value)
+    if kind in PLAIN:
         return value
+    if kind is list:
+        return [_encode(v) for v in value]
     if isinstance(value, Spec):
         return value.to_spec()
     if isinstance(value, FeastType):
         return {"$type": str(value)}
+    if kind is dict:
+        return {"$map": {str(k): _encode(v) for k, v in value.items()}}
+    return _encode_rare(value)
+
+
+def _encode_rare(value: Any) -> Any:
+    if isinstance(value, (int, float, str)):
+        return value
     if isinstance(value, timedelta):
         return {"$duration_us": value // _MICROSECOND}
     if isinstance(value, datetime):
@@ -122,7 +140,15 @@ def _encode(value: Any) -> Any:
     raise DefinitionError(f"A {type(value).__name__} ({value!r}) cannot be part of a definition.")
 
 
+@lru_cache(maxsize=1024)
+def _type(text: str) -> FeastType:
+    """Returns a type, which definitions may share: types never change."""
+    return parse_type(text)
+
+
 def _decode(data: Any) -> Any:
+    if type(data) in PLAIN:
+        return data
     if isinstance(data, list):
         return [_decode(v) for v in data]
     if not isinstance(data, Mapping):
@@ -131,7 +157,7 @@ def _decode(data: Any) -> Any:
         return _decode_object(data)
     (tag, value), *_ = data.items()
     if tag == "$type":
-        return parse_type(value)
+        return _type(value)
     if tag == "$duration_us":
         return timedelta(microseconds=value)
     if tag == "$time_us":
@@ -150,13 +176,16 @@ def _decode_object(data: Mapping[str, Any]) -> Spec:
         raise DefinitionError(
             f"Stored definition has an unknown kind {data['kind']!r}; was it written by a newer version?"
         )
-    unknown = set(data) - set(cls._spec) - {"kind"}
-    if unknown:
+    if unknown := data.keys() - cls._spec.keys() - {"kind"}:
         raise DefinitionError(
             f"Stored {data['kind']} has unknown attributes {sorted(unknown)}; was it written by a newer version?"
         )
     found = cls.__new__(cls)
     for name, default in cls._spec.items():
-        setattr(found, name, _decode(data[name]) if name in data else copy(default))
+        if name in data:
+            value = data[name]
+            setattr(found, name, value if type(value) in PLAIN else _decode(value))
+        else:
+            setattr(found, name, copy(default))
     found._after_decode()
     return found

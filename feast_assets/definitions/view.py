@@ -93,3 +93,10 @@ def check_fields(schema: Sequence[Field] | None, what: str) -> list[Field]:
     if repeated:
         raise DefinitionError(f"{what}: schema has two fields named {repeated[0]!r}.")
     return fields
+
+
+def refuse_checks(fields: Sequence[Field], what: str, why: str) -> None:
+    """Raises DefinitionError where a field declares checks that nobody would look at."""
+    for field in fields:
+        if field.checks is not None:
+            raise DefinitionError(f"{what}: field {field.name!r} declares checks, but {why}; leave them out.")

@@ -54,7 +54,7 @@ def _run(project: Path, *command: str) -> str:
     return done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("command", ["dagster definitions validate", "dg check defs"])
+@pytest.mark.parametrize("command", ["dagster definitions validate", "dg check defs", "dg check yaml"])
 def test_dagsters_own_check_passes(project: Path, command: str) -> None:
     assert "success" in _run(project, *command.split())
 

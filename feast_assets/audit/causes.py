@@ -1,0 +1,100 @@
+"""Why a value is served otherwise than history says."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal, get_args
+
+from feast_assets.compute.versions import is_push
+from feast_assets.definitions.partitions import Window
+from feast_assets.registry.base import LedgerEntry
+
+Cause = Literal["late_row", "lag", "ttl", "code_changed", "pushed", "ahead", "unexplained"]
+CAUSES: tuple[Cause, ...] = get_args(Cause)
+"""Why a value differs.
+
+``late_row``: the source's rows of the window have changed since it was materialized. ``lag``: the window is not
+materialized yet, or a run of it has not come to its end. ``ttl``: the row is older than the view's ttl, which online
+reads do not enforce, or than the online store keeps rows. ``code_changed``: the view's definition, or its online table,
+is another than when the window was materialized. ``pushed``: the row was pushed or written directly, and is newer than
+history. ``ahead``: the row's event time lies after the moment of the audit. ``unexplained``: none of these, so the
+values should be equal.
+"""
+
+
+class EntriesByTime:
+    """The entries of one view's ledger, by the event times that they cover."""
+
+    def __init__(self, entries: Sequence[LedgerEntry]):
+        self._entries = sorted(entries, key=lambda e: e.window)
+        self._starts = [e.window.start for e in self._entries]
+
+    def at(self, event: datetime | None) -> LedgerEntry | None:
+        """Returns the entry whose window holds an event time; None where there is none."""
+        place = -1 if event is None else bisect_right(self._starts, event) - 1
+        if event is None or place < 0 or event >= self._entries[place].window.end:
+            return None
+        return self._entries[place]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of a view when causes are told.
+
+    Attributes:
+        at: the moment of the audit.
+        entries: the ledger.
+        changed: windows of the ledger whose source has another fingerprint now.
+        definition_hash: the hash that the ledger would keep now.
+        ttl: the view's; None for ever.
+        key_ttl: how long the online store keeps a row after it was written; None for ever.
+    """
+
+    at: datetime
+    entries: EntriesByTime
+    changed: Collection[Window]
+    definition_hash: str
+    ttl: timedelta | None = None
+    key_ttl: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """The rows that the two sides take one entity's values from.
+
+    Attributes:
+        online_event: event time of the row in the online store, whether it is served or withheld; None for no row.
+        version: of that row; see `feast_assets.compute.versions`.
+        offline_event: event time of the row in history that counts; None for none.
+    """
+
+    online_event: datetime | None
+    version: int
+    offline_event: datetime | None
+
+    def cause(self, known: Known) -> Cause:
+        """Returns why the two differ."""
+        online, offline = self.online_event, self.offline_event
+        # The newer row is the one that the other side lacks, or holds otherwise.
+        online_is_newer = online is not None and (offline is None or online >= offline)
+        if online_is_newer and is_push(self.version):
+            return "pushed"
+        if online is not None and online > known.at:
+            return "ahead"
+        if known.ttl is not None and online is not None and online < known.at - known.ttl and offline is None:
+            return "ttl"
+        entry = known.entries.at(online if online_is_newer else offline)
+        if online_is_newer and entry is None:
+            return "unexplained"
+        if entry is None or not entry.settled:
+            return "lag"
+        if entry.definition_hash != known.definition_hash:
+            return "code_changed"
+        if entry.window in known.changed:
+            return "late_row"
+        if online is None and known.key_ttl is not None and entry.at + known.key_ttl <= known.at:
+            return "ttl"
+        return "unexplained"

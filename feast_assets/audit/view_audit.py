@@ -1,0 +1,248 @@
+"""The audit of one view: what is served now, beside what history says was known now.
+
+A sample of the view's entities is read online, through the same plan as any request, and joined point in time at the
+same moment. Where values differ, the ledger, the source's present fingerprints and the version in the stored row tell
+why.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from feast_assets.audit.causes import EntriesByTime, Evidence, Known
+from feast_assets.audit.report import AuditReport, Mismatch, ViewAudit
+from feast_assets.compute.definition_hash import ledger_hash
+from feast_assets.compute.staleness import history_read
+from feast_assets.compute.versions import VERSION_WIDTH
+from feast_assets.compute.windows import until
+from feast_assets.definitions.entity import DUMMY_FIELD
+from feast_assets.definitions.feature_view import FeatureView
+from feast_assets.definitions.partitions import Window
+from feast_assets.definitions.spec import from_micros
+from feast_assets.offline_stores.base import ALWAYS, EVENT_TIMESTAMP, OfflineStore, PointInTimeJoin, history_of
+from feast_assets.online_stores.base import OnlineRead, OnlineStore
+from feast_assets.online_stores.keys import encode_keys
+from feast_assets.registry.base import LedgerEntry, Registry
+from feast_assets.retrieval.response import STATUS_NAMES
+from feast_assets.types import FeastType
+from feast_assets.types.json import to_json_value, to_json_values
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+    from feast_assets.retrieval.online import OnlinePlan
+
+_WINDOWS_READ = 8
+"""Windows of a view that entities are taken from."""
+
+
+def audit(views: Sequence[ViewAuditor], at: datetime) -> AuditReport:
+    """Returns what auditing some views finds at a moment."""
+    audits, mismatches = [], []
+    for auditor in sorted(views, key=lambda a: a.view.name):
+        found = auditor.run(at)
+        mismatches += found
+        values = auditor.entities * len(auditor.view.features)
+        audits.append(ViewAudit(auditor.view.name, auditor.entities, values, dict(Counter(m.cause for m in found))))
+    return AuditReport(at, tuple(audits), tuple(mismatches))
+
+
+@dataclass
+class ViewAuditor:
+    """Audits one view; made anew for each audit.
+
+    Args:
+        view: with its transformation's function attached.
+        plan: reads all features of the view, in its order.
+        sample: at most so many entities are compared.
+        seed: which; the same seed takes the same ones of the same history.
+        key_ttl: how long the online store keeps rows; None for ever.
+
+    Attributes:
+        entities: how many were compared.
+    """
+
+    project: str
+    view: FeatureView
+    plan: OnlinePlan
+    registry: Registry
+    offline_store: OfflineStore
+    online_store: OnlineStore
+    sample: int
+    seed: int
+    key_ttl: timedelta | None = None
+    entities: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        self._history = history_of(self.view)
+        self._keys = self._history.join_keys
+        self._ledger = self.registry.ledger(self.view.name)
+
+    def run(self, at: datetime) -> list[Mismatch]:
+        """Returns what differs, by entity and feature."""
+        entities = self._sampled(at)
+        self.entities = len(entities) if self._keys else 1
+        if not self.entities:
+            return []
+        offline = self._offline(entities, at)
+        rows: Any = {f.name: entities.column(f.name).to_pylist() for f in self._keys} or [{}]
+        response = self.plan.read(self.online_store, rows, now=at)
+        columns = [column for column in response.columns if column.event_timestamps is not None]
+        online = [column.values.to_arrow() for column in columns]
+        differing = [_differing(served, known) for served, known in zip(online, offline, strict=True)]
+        places = sorted({place for column in differing for place in column})
+        if not places:
+            return []
+        taken = entities.take(places) if self._keys else entities
+        evidence = dict(zip(places, self._evidence(taken, at), strict=True))
+        known = self._known(list(evidence.values()), at)
+        keys = {f.name: to_json_values(entities.column(f.name).to_pylist()) for f in self._keys}
+        return [
+            Mismatch(
+                feature_view=self.view.name,
+                entity={name: column[place] for name, column in keys.items()},
+                feature=feature.name,
+                online=to_json_value(online[n][place].as_py()),
+                offline=to_json_value(offline[n][place].as_py()),
+                status=STATUS_NAMES[columns[n].statuses[place]],
+                online_event_timestamp=evidence[place].online_event,
+                offline_event_timestamp=evidence[place].offline_event,
+                cause=evidence[place].cause(known),
+            )
+            for place in places
+            for n, feature in enumerate(self.view.features)
+            if place in differing[n]
+        ]
+
+    # --- which entities
+
+    def _sampled(self, at: datetime) -> pa.Table:
+        """Returns the join keys of some entities, each once."""
+        import numpy as np
+        import pyarrow as pa
+
+        names = [f.name for f in self._keys]
+        if not names:
+            return pa.table({})
+        random = np.random.default_rng(self.seed)
+        windows = self._windows(at, random)
+        quota = math.ceil(self.sample / min(len(windows), _WINDOWS_READ))
+        bare = self._history.with_features([])
+        tables = [
+            _some(self.offline_store.latest(bare, window).read_all().select(names), quota, random)
+            for window in windows[:_WINDOWS_READ]
+        ]
+        distinct = pa.concat_tables(tables).group_by(names, use_threads=False).aggregate([])
+        return distinct.select(names).slice(0, self.sample)
+
+    def _windows(self, at: datetime, random: np.random.Generator) -> list[Window]:
+        """Returns windows of the ledger and the gaps between them, up to a moment, in random order.
+
+        First are the newest window that holds rows, and what comes after the last.
+        """
+        known = sorted((e for e in self._ledger if e.window.start <= at), key=lambda e: e.window)
+        end = until(at)
+        edges = [ALWAYS.start]
+        for entry in known:
+            edges += [entry.window.start, min(entry.window.end, end)]
+        edges.append(end)
+        gaps = [Window(a, b) for a, b in zip(edges[::2], edges[1::2], strict=True) if a < b]
+        held = [Window(e.window.start, min(e.window.end, end)) for e in known]
+        newest = [window for window, entry in zip(held, known, strict=True) if entry.rows][-1:]
+        first = [*newest, *(gap for gap in gaps[-1:] if gap.end == end)]
+        others = [window for window in (*held, *gaps) if window not in first]
+        return [*first, *(others[i] for i in random.permutation(len(others)))]
+
+    # --- what history says
+
+    def _offline(self, entities: pa.Table, at: datetime) -> list[pa.ChunkedArray]:
+        """Returns the features at a moment."""
+        import pyarrow as pa
+
+        moments = pa.array([at] * self.entities, pa.timestamp("us", "UTC"))
+        spine = pa.table({"at": moments, **{f"k{i}": entities.column(f.name) for i, f in enumerate(self._keys)}})
+        columns = {f.name: f"f{i}" for i, f in enumerate(self.view.features)}
+        keys = {f.name: f"k{i}" for i, f in enumerate(self._keys)}
+        join = PointInTimeJoin(self._history, columns, keys, self.view.ttl)
+        found = self.offline_store.point_in_time_join(spine, [join], timestamp_column="at").read_all()
+        return [found.column(name) for name in columns.values()]
+
+    def _offline_events(self, entities: pa.Table, at: datetime) -> list[datetime | None]:
+        """Returns the event times of the rows that count in history at a moment; None where there is none."""
+        import pyarrow as pa
+
+        start = ALWAYS.start if not self.view.ttl else at - min(self.view.ttl, at - ALWAYS.start)
+        history = self._history.with_features([])
+        found = self.offline_store.latest_of(history, [Window(start, until(at))], entities).read_all()
+        names = [f.name for f in self._keys]
+        if not names:
+            return found.column(EVENT_TIMESTAMP).to_pylist() or [None]
+        places = entities.append_column("place", pa.array(range(len(entities))))
+        joined = places.join(found, names, join_type="left outer").sort_by("place")
+        events: list[datetime | None] = joined.column(EVENT_TIMESTAMP).to_pylist()
+        return events
+
+    # --- why
+
+    def _evidence(self, entities: pa.Table, at: datetime) -> list[Evidence]:
+        fields = sorted(self._keys) or [DUMMY_FIELD]
+        types: list[FeastType] = [f.dtype for f in fields]
+        columns: list[Any] = [entities.column(f.name) for f in fields] if self._keys else [[""]]
+        keys = encode_keys([f.name for f in fields], types, columns)
+        (stored,) = self.online_store.get_many([OnlineRead(self.view.online_table(self.project), keys)])
+        return [
+            Evidence(None, 0, offline_event)
+            if payload is None
+            else Evidence(from_micros(int(event)), _version(payload), offline_event)
+            for event, payload, offline_event in zip(
+                stored.event_timestamps, stored.payloads, self._offline_events(entities, at), strict=True
+            )
+        ]
+
+    def _known(self, evidence: Sequence[Evidence], at: datetime) -> Known:
+        entries = EntriesByTime(self._ledger)
+        events = {e for each in evidence for e in (each.online_event, each.offline_event)}
+        involved: dict[Window, LedgerEntry] = {
+            entry.window: entry for entry in map(entries.at, events) if entry is not None
+        }
+        now = self.offline_store.statistics(history_read(self.view), sorted(involved)) if involved else []
+        table = self.view.online_table(self.project)
+        return Known(
+            at=at,
+            entries=entries,
+            changed={s.window for s in now if s.fingerprint != involved[s.window].fingerprint},
+            definition_hash=ledger_hash(self.view, table, self.online_store.identity(table)),
+            ttl=self.view.ttl or None,
+            key_ttl=self.key_ttl,
+        )
+
+
+def _some(rows: pa.Table, count: int, random: np.random.Generator) -> pa.Table:
+    """Returns at most so many rows, chosen at random."""
+    if len(rows) <= count:
+        return rows
+    # A store gives rows in no special order, so the choice needs one to be the same the next time.
+    ordered = rows.sort_by([(name, "ascending") for name in rows.column_names])
+    return ordered.take(random.choice(len(ordered), count, replace=False))
+
+
+def _differing(online: pa.Array, offline: pa.ChunkedArray) -> set[int]:
+    """Returns the places where two columns differ; NaN is NaN."""
+    import pyarrow as pa
+
+    if pa.chunked_array([online]).equals(offline):
+        return set()
+    pairs = zip(online.to_pylist(), offline.to_pylist(), strict=True)
+    # NaN is not equal to itself, and may be anywhere in nested values; its text is.
+    return {place for place, (one, other) in enumerate(pairs) if one != other and repr(one) != repr(other)}
+
+
+def _version(payload: bytes) -> int:
+    """Returns the version of a stored row, which its payload begins with; see `row_schema`."""
+    return int.from_bytes(payload[:VERSION_WIDTH], "big")

@@ -1,0 +1,79 @@
+"""What of a view's materialization is out of date, and a text by which a watcher knows when to look again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from feast_assets.compute.definition_hash import materialization_hash
+from feast_assets.compute.windows import Staleness
+from feast_assets.definitions.batch_feature_view import BatchFeatureView
+from feast_assets.definitions.partitions import Window
+from feast_assets.definitions.spec import content_hash
+from feast_assets.offline_stores.base import computation_of, history_of
+
+if TYPE_CHECKING:
+    from feast_assets.definitions.feature_view import FeatureView
+    from feast_assets.offline_stores.base import History, OfflineStore
+    from feast_assets.online_stores.base import OnlineStore
+    from feast_assets.registry.base import Registry
+
+
+@dataclass(frozen=True, slots=True)
+class StaleWindow:
+    """A window whose present content, under the present definition, is not surely in the online store.
+
+    Attributes:
+        reason: ``"missing"``: it was never run; ``"unsettled"``: a run is under way, was killed, or met another;
+            ``"changed"``: its source has changed since; ``"redefined"``: the view's definition has, and maybe the
+            source.
+        behind: whether a later window has been run, or was seen to be without rows.
+        after: where the last window before it ends that has rows, or was run; the start of its own where there is none.
+            Windows in between were never run and have nothing to run, so a run of both may as well cover them.
+        content: a text (hex) that the source's content in the window and the view's definition decide.
+    """
+
+    window: Window
+    reason: Staleness
+    behind: bool
+    after: datetime
+    content: str
+
+
+def history_read(view: FeatureView) -> History:
+    """Returns what materialization reads of a view: the inputs, where it computes a result and keeps it."""
+    return computation_of(view) if isinstance(view, BatchFeatureView) and view.keeps_result else history_of(view)
+
+
+def materialization_states(
+    project: str,
+    views: Sequence[FeatureView],
+    registry: Registry,
+    offline_store: OfflineStore,
+    online_store: OnlineStore | None,
+) -> dict[str, str]:
+    """Returns for each view a text that stays while nothing happens that could make a window stale, or settle it.
+
+    No data are read: the text tells of the files of its sources, its definition, its online table and its ledger. It is
+    ``""`` where the offline store cannot tell whether a source has changed.
+    """
+    ledger = registry.ledger_states([v.name for v in views])
+    stored: dict[tuple[str, ...], str] = {}
+    states = {}
+    for view in views:
+        history = history_read(view)
+        key = tuple(s.content_hash() for s in history.sources)
+        if key not in stored:
+            found = offline_store.state(history)
+            stored[key] = content_hash(sorted(found)) if found else ""
+        table = view.online_table(project)
+        identity = online_store.identity(table) if online_store is not None and view.online else ""
+        known = [materialization_hash(view), table, identity, _grid(view), ledger[view.name], stored[key]]
+        states[view.name] = content_hash(known) if stored[key] else ""
+    return states
+
+
+def _grid(view: FeatureView) -> dict[str, object] | None:
+    return None if view.partitions is None else view.partitions.to_spec()

@@ -1,0 +1,35 @@
+"""Versions: UTC microseconds at which content became known. They order rows whose times are equal.
+
+Those of a window's content, which the ledger gives, are even; those of rows that are pushed are odd. So each row of an
+online store says who wrote it.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from feast_assets.definitions.spec import to_micros
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+VERSION_WIDTH = 8
+"""How many bytes of a payload are its version, from the first on."""
+
+
+def push_version() -> int:
+    """Returns the version of rows that are handed in now."""
+    return to_micros(datetime.now(UTC)) | 1
+
+
+def is_push(version: int) -> bool:
+    """Whether a version is of a row that was handed in."""
+    return version % 2 == 1
+
+
+def of_windows(versions: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """Returns which of some versions are of a window's content, and not of rows that were handed in."""
+    even: npt.NDArray[np.bool_] = versions % 2 == 0
+    return even
