@@ -3,6 +3,7 @@
 Environment variables:
     FEAST_ASSETS_REGISTRY_URL: ``postgresql://user:password@host:port/database``.
     FEAST_ASSETS_REDIS: ``host:port,password=...``; see the Redis online store for more options.
+    FEAST_ASSETS_BRANCH: names a branch, which has definitions and rows of its own; not set in production.
 """
 
 from pathlib import Path
@@ -10,7 +11,13 @@ from typing import Any
 
 import dagster as dg
 
-from feast_assets.dagster import FeatureStoreResource, OfflineStoreResource, OnlineStoreResource, RegistryResource
+from feast_assets.dagster import (
+    FeatureStoreResource,
+    OfflineStoreResource,
+    OnlineStoreResource,
+    RegistryResource,
+    branch_deployment,
+)
 
 FEATURE_REPO = Path(__file__).resolve().parents[1] / "feature_repo"
 
@@ -20,7 +27,11 @@ def resources() -> dict[str, Any]:
     offline_store = OfflineStoreResource(type="duckdb")
     online_store = OnlineStoreResource(type="redis", connection_string=dg.EnvVar("FEAST_ASSETS_REDIS"))
     feature_store = FeatureStoreResource(
-        repo_path=str(FEATURE_REPO), registry=registry, offline_store=offline_store, online_store=online_store
+        repo_path=str(FEATURE_REPO),
+        deployment=branch_deployment(),
+        registry=registry,
+        offline_store=offline_store,
+        online_store=online_store,
     )
     return {
         "registry": registry,

@@ -1,10 +1,15 @@
 """Feature views as Dagster assets."""
 
+import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 import dagster as dg
 
+from feast_assets.dagster.automation import automation_condition
+from feast_assets.dagster.check_specs import CheckChoice, chosen_checks, run_check_specs
 from feast_assets.dagster.materialization import KEPT, LATEST, PART, VIEW
 from feast_assets.dagster.partitions import partitions_definition
 from feast_assets.dagster.repository import FeatureRepository, ViewGroup, awaits_apply, makes_something
@@ -26,6 +31,8 @@ def feature_view_assets(
     op_tags: Mapping[str, Any] | None = None,
     pool: str | None = None,
     retry_policy: dg.RetryPolicy | None = None,
+    checks: CheckChoice = "all",
+    blocking: bool | None = None,
 ) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
     """Makes assets of feature views that share a grid; the decorated function materializes them.
 
@@ -39,7 +46,13 @@ def feature_view_assets(
         translator: says how views and sources look; see `FeastTranslator`.
         backfill_policy: how a backfill is cut into runs. Left out, any range of partitions is one run, which reads
             each view's history once; ``BackfillPolicy.multi_run(n)`` bounds what one run does.
-        op_tags, pool, retry_policy: as for ``dagster.multi_asset``.
+        op_tags, retry_policy: as for ``dagster.multi_asset``.
+        pool: the concurrency pool; `online_pool` of the project when left out, ``""`` for none. How many steps of a
+            pool run at a time is set on the Dagster instance; without a limit there, it changes nothing.
+
+        checks: which asset checks the views have; see `FeatureViewCheck`.
+        blocking: whether partitions with rows that break what fields declare are refused, and what is downstream is not
+            run; left out, as each view's ``enable_validation`` says. Give `materialize_views` the same.
 
     Raises:
         DefinitionError: the views do not share a grid, cannot be materialized, or two assets get the same key.
@@ -54,13 +67,19 @@ def feature_view_assets(
     specs = _specs(repository, group, translator or FeastTranslator())
     return dg.multi_asset(
         specs=specs,
+        check_specs=_check_specs(repository, specs, checks, blocking),
         name=name or group.name,
         can_subset=True,
         backfill_policy=backfill_policy or (None if group.partitions is None else dg.BackfillPolicy.single_run()),
         op_tags=op_tags,
-        pool=pool,
+        pool=online_pool(repository.project) if pool is None else pool or None,
         retry_policy=retry_policy,
     )
+
+
+def online_pool(project: str) -> str:
+    """Returns the concurrency pool in which runs of a project's views are, as they write to one online store."""
+    return "feast_online_" + re.sub(r"\W", "_", project, flags=re.ASCII)
 
 
 def build_feature_view_assets(
@@ -71,6 +90,9 @@ def build_feature_view_assets(
     op_tags: Mapping[str, Any] | None = None,
     pool: str | None = None,
     retry_policy: dg.RetryPolicy | None = None,
+    profile: bool = True,
+    checks: CheckChoice = "all",
+    blocking: bool | None = None,
 ) -> list[dg.AssetsDefinition]:
     """Makes assets of all feature views that can be materialized: one multi-asset for each grid.
 
@@ -78,7 +100,10 @@ def build_feature_view_assets(
     they cannot share one; declare the same start for views that should. The assets need a `FeatureStoreResource`
     under the key ``feature_store``.
 
-    See `feature_view_assets` for the arguments.
+    Args:
+        profile: whether each partition shows what its values look like, which costs one more pass over the rows.
+
+    See `feature_view_assets` for the other arguments.
     """
 
     def assets_of(group: ViewGroup) -> dg.AssetsDefinition:
@@ -91,11 +116,13 @@ def build_feature_view_assets(
             op_tags=op_tags,
             pool=pool,
             retry_policy=retry_policy,
+            checks=checks,
+            blocking=blocking,
         )
         def materialize(
             context: dg.AssetExecutionContext, feature_store: FeatureStoreResource
-        ) -> Iterator[dg.MaterializeResult[Any]]:
-            yield from feature_store.materialize_views(context)
+        ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
+            yield from feature_store.materialize_views(context, profile=profile, blocking=blocking)
 
         return materialize
 
@@ -105,14 +132,9 @@ def build_feature_view_assets(
 def build_feature_view_specs(
     repository: FeatureRepository, *, translator: FeastTranslator | None = None
 ) -> list[dg.AssetSpec]:
-    """Describes what no run materializes: data sources, views that stay offline, and views that await an apply."""
+    """Describes the views that no run materializes: those that stay offline, and those that await an apply."""
     translator = translator or FeastTranslator()
-    made = {_sink(v).name for v in repository.materializable() if _keeps_result(v)}
-    sources = [_source_data(repository, s) for s in repository.data_sources if s.name not in made]
-    return [
-        *(translator.get_asset_spec(s) for s in sources),
-        *(_spec_of_other(repository, v, translator) for v in repository.others()),
-    ]
+    return [_spec_of_other(repository, v, translator) for v in repository.others()]
 
 
 def _group(repository: FeatureRepository, names: Sequence[str] | None) -> ViewGroup:
@@ -147,6 +169,8 @@ def _specs(repository: FeatureRepository, group: ViewGroup, translator: FeastTra
         parts = {LATEST: translator.get_asset_spec(_view_data(repository, view))}
         if _keeps_result(view):
             parts[KEPT] = translator.get_asset_spec(_source_data(repository, _sink(view), view))
+        computed = KEPT if KEPT in parts else LATEST
+        parts[computed] = _with_lookback(parts[computed], repository, view, translator)
         for part, spec in parts.items():
             what = f"feature view {view.name!r}" if part == LATEST else f"the kept result of {view.name!r}"
             if spec.key in specs:
@@ -154,9 +178,39 @@ def _specs(repository: FeatureRepository, group: ViewGroup, translator: FeastTra
                     f"Asset key {spec.key.to_user_string()!r} stands both for {specs[spec.key][1]} and for {what}; "
                     "give them different keys in a translator."
                 )
-            made = spec.replace_attributes(partitions_def=partitions_def)
+            made = spec.replace_attributes(
+                partitions_def=partitions_def,
+                automation_condition=spec.automation_condition or automation_condition(view),
+            )
             specs[spec.key] = (made.merge_attributes(metadata={VIEW: view.name, PART: part}), what)
     return [spec for spec, _ in specs.values()]
+
+
+def _check_specs(
+    repository: FeatureRepository, specs: Sequence[dg.AssetSpec], checks: CheckChoice, blocking: bool | None
+) -> list[dg.AssetCheckSpec]:
+    wanted = chosen_checks(checks)
+    return [
+        check
+        for spec in specs
+        if spec.metadata[PART] == LATEST
+        for check in run_check_specs(repository.view(spec.metadata[VIEW]), spec.key, wanted, blocking)
+    ]
+
+
+def _with_lookback(
+    spec: dg.AssetSpec, repository: FeatureRepository, view: FeatureView, translator: FeastTranslator
+) -> dg.AssetSpec:
+    """Lets each partition of a computed view depend on those of its sources that lie within its lookback, too."""
+    if not isinstance(view, BatchFeatureView) or not view.lookback or view.partitions is None:
+        return spec
+    shortest = {"hourly": 1 / 24, "daily": 1, "weekly": 7, "monthly": 28}[view.partitions.grain]
+    before = math.ceil(view.lookback / timedelta(days=shortest))
+    mapping = dg.TimeWindowPartitionMapping(start_offset=-before)
+    read = {translator.get_asset_spec(_source_data(repository, s)).key for s in view.sources}
+    return spec.replace_attributes(
+        deps=[dg.AssetDep(d.asset_key, partition_mapping=mapping) if d.asset_key in read else d for d in spec.deps]
+    )
 
 
 def _spec_of_other(repository: FeatureRepository, view: FeatureView, translator: FeastTranslator) -> dg.AssetSpec:

@@ -8,10 +8,15 @@ from typing import Any
 import dagster as dg
 
 from feast_assets.dagster.asset_decorator import build_feature_view_assets, build_feature_view_specs
-from feast_assets.dagster.jobs import apply_job, feature_view_jobs
+from feast_assets.dagster.check_specs import CheckChoice
+from feast_assets.dagster.checks import feature_view_checks, serving_checks_job, serving_checks_schedules
+from feast_assets.dagster.jobs import apply_job, feature_view_jobs, observe_jobs
 from feast_assets.dagster.repository import FeatureRepository
 from feast_assets.dagster.resources import FeatureStoreResource
-from feast_assets.dagster.schedules import feature_view_schedules
+from feast_assets.dagster.schedules import feature_view_schedules, observation_schedules
+from feast_assets.dagster.sensors import definition_sensor, late_data_sensor
+from feast_assets.dagster.serving import build_serving_specs
+from feast_assets.dagster.sources import build_source_assets
 from feast_assets.dagster.translator import FeastTranslator
 from feast_assets.errors import ConfigError
 
@@ -25,8 +30,11 @@ def definitions_for(
     backfill_policy: dg.BackfillPolicy | None = None,
     retry_policy: dg.RetryPolicy | None = None,
     pool: str | None = None,
+    profile: bool = True,
+    checks: CheckChoice = "all",
+    blocking: bool | None = None,
 ) -> dg.Definitions:
-    """Returns the assets, jobs and schedules of a feature repository, with the resources that they use.
+    """Returns the assets, jobs, schedules and sensors of a feature repository, with the resources that they use.
 
     Nothing is created or changed by it. Combine it with definitions of your own by ``Definitions.merge``.
 
@@ -34,6 +42,11 @@ def definitions_for(
         resources: among them, under ``feature_store``, the `FeatureStoreResource`, which knows where the repository is.
         translator: says how views and sources look in Dagster.
         backfill_policy, retry_policy, pool: of the feature views; see `feature_view_assets`.
+        profile: whether each partition shows what its values look like, which costs one more pass over the rows.
+        checks: which asset checks feature views have: "all", "none", or some of
+            `FeatureViewCheck`.
+        blocking: whether partitions with rows that break what fields declare are refused, so that what is served stays
+            as it was; left out, as each view's ``enable_validation`` says.
 
     Raises:
         ConfigError: there is no feature store among the resources.
@@ -46,12 +59,34 @@ def definitions_for(
         )
     repository = FeatureRepository.load(feature_store)
     assets = build_feature_view_assets(
-        repository, translator=translator, backfill_policy=backfill_policy, retry_policy=retry_policy, pool=pool
+        repository,
+        translator=translator,
+        backfill_policy=backfill_policy,
+        retry_policy=retry_policy,
+        pool=pool,
+        profile=profile,
+        checks=checks,
+        blocking=blocking,
     )
     jobs = feature_view_jobs(assets)
+    sources = build_source_assets(repository, translator=translator)
+    observations = observe_jobs(sources)
+    serving_checks = feature_view_checks(repository, assets, checks=checks)
+    audits = serving_checks_job(serving_checks, repository.project)
     return dg.Definitions(
-        assets=[*assets, *build_feature_view_specs(repository, translator=translator)],
-        jobs=[apply_job(repository.project), *jobs],
-        schedules=feature_view_schedules(assets, jobs),
+        assets=[
+            *assets,
+            *sources,
+            *build_feature_view_specs(repository, translator=translator),
+            *build_serving_specs(repository, translator=translator),
+        ],
+        asset_checks=serving_checks,
+        jobs=[apply_job(repository.project), *jobs, *observations, *audits],
+        schedules=[
+            *feature_view_schedules(assets, jobs, repository=repository),
+            *observation_schedules(observations),
+            *serving_checks_schedules(audits),
+        ],
+        sensors=[late_data_sensor(repository, assets, jobs), definition_sensor(repository, assets, jobs)],
         resources=dict(resources),
     )

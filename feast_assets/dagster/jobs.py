@@ -1,7 +1,7 @@
 """Jobs: one for each group of views, and one that applies the repository."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import dagster as dg
@@ -19,11 +19,36 @@ def feature_view_jobs(assets: Sequence[dg.AssetsDefinition], *, tags: dict[str, 
     return [
         dg.define_asset_job(
             f"materialize_{each.op.name}",
-            selection=dg.AssetSelection.assets(*each.keys),
+            selection=run_selection(each, each.keys),
             tags=tags,
             description="Puts the latest rows of feature views, of a range of partitions, into the online store.",
         )
         for each in assets
+    ]
+
+
+def run_selection(assets: dg.AssetsDefinition, keys: Iterable[dg.AssetKey]) -> dg.AssetSelection:
+    """Returns some views of a group with the checks that their runs make, without those that need no run."""
+    views = dg.AssetSelection.assets(*keys).without_checks()
+    checks = [check for check in assets.check_keys if check.asset_key in set(keys)]
+    return views | dg.AssetSelection.checks(*checks) if checks else views
+
+
+def observe_jobs(sources: Sequence[dg.AssetsDefinition], *, tags: dict[str, str] | None = None) -> list[Any]:
+    """Returns a job for each of the given groups of data sources, which notes what has changed since the last time.
+
+    Args:
+        sources: what `build_source_assets` made.
+        tags: of every run.
+    """
+    return [
+        dg.define_asset_job(
+            f"observe_{each.op.name}",
+            selection=dg.AssetSelection.assets(*each.keys),
+            tags=tags,
+            description="Notes which partitions of data sources have changed; reads no more than it has to.",
+        )
+        for each in sources
     ]
 
 

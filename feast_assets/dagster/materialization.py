@@ -10,14 +10,24 @@ from typing import Any
 import dagster as dg
 
 from feast_assets.compute.results import MaterializationResult, WindowResult
-from feast_assets.dagster.applied import check_applied
+from feast_assets.dagster.applied import check_applied, filled
+from feast_assets.dagster.check_results import looks_at_values, schema_result, window_results
+from feast_assets.dagster.lineage import lineage_metadata, of_computation
+from feast_assets.dagster.metadata import profile_metadata
 from feast_assets.dagster.partitions import windows_of
-from feast_assets.dagster.translator import sources_of
+from feast_assets.dagster.translator import SOURCE_ASSETS, sources_of
 from feast_assets.definitions.batch_feature_view import BatchFeatureView
+from feast_assets.definitions.deployments import deployed
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.partitions import Window
 from feast_assets.definitions.spec import content_hash
-from feast_assets.errors import DefinitionError, FeastAssetsError, NotAppliedError, StoreUnavailableError
+from feast_assets.errors import (
+    BrokenChecksError,
+    DefinitionError,
+    FeastAssetsError,
+    NotAppliedError,
+    StoreUnavailableError,
+)
 from feast_assets.feature_store import FeatureStore
 from feast_assets.registry.snapshot import RegistrySnapshot
 from feast_assets.repository import load_repository
@@ -44,11 +54,18 @@ class _Chosen:
     definition_hash: str
 
 
-def materialize_views(context: dg.AssetExecutionContext, store: FeatureStore) -> Iterator[dg.MaterializeResult[Any]]:
+def materialize_views(
+    context: dg.AssetExecutionContext, store: FeatureStore, *, profile: bool = True, blocking: bool | None = None
+) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
     """Materializes the selected views of a group, each once over all partitions of the run.
 
     A view that fails does not keep the others from being run; the step fails at the end, and what was done stays done
     and recorded. An unreachable store ends it at once.
+
+    Args:
+        profile: whether each partition shows what its values look like, which costs one more pass over the rows.
+        blocking: whether partitions with rows that break what fields declare are refused; None for as each view's
+            ``enable_validation`` says.
 
     Raises:
         NotAppliedError: a selected view is declared otherwise than it was applied; nothing has been run.
@@ -64,11 +81,16 @@ def materialize_views(context: dg.AssetExecutionContext, store: FeatureStore) ->
             context.log.error(f"{each.view.name}: not run, because {waits_for[0]}, whose result it reads, has failed.")
             failed[each.view.name] = None
             continue
+        latest = each.keys[LATEST]
+        applied = store.snapshot().feature_view(each.view.name)
+        yield from schema_result(context, latest, applied, store)
         try:
             result = store.materialize_windows(
                 each.view.name,
                 None if windows is None else list(windows),
                 run_id=context.run.run_id,
+                profile=profile or looks_at_values(context, latest),
+                validate=blocking,
                 progress=lambda view, done, total: context.log.info(f"{view}: {done} of {total} windows"),
             )
         except StoreUnavailableError:
@@ -76,8 +98,12 @@ def materialize_views(context: dg.AssetExecutionContext, store: FeatureStore) ->
         except FeastAssetsError as error:
             context.log.error(f"{each.view.name}: {error}")
             failed[each.view.name] = error
+            if isinstance(error, BrokenChecksError):
+                _record(context, each, error.result, windows, profile=profile)
+                yield from window_results(context, latest, applied, error.result, windows, store, error.broken)
             continue
-        yield from _events(context, each, result, windows)
+        yield from _events(context, each, result, windows, _lineage(context, each, store), profile=profile)
+        yield from window_results(context, latest, applied, result, windows, store)
     _raise_if_any(failed)
 
 
@@ -107,14 +133,14 @@ def _chosen(context: dg.AssetExecutionContext, store: FeatureStore) -> list[_Cho
         keys.setdefault(metadata[VIEW], {})[metadata[PART]] = key
         if key in context.selected_asset_keys:
             selected.add(metadata[VIEW])
-    declared = {v.name: v for v in load_repository(store.repo_path).feature_views}
+    config = store.config
+    found = deployed(load_repository(store.repo_path).feature_views, config.project, config.deployment)
+    declared = {v.name: v for v in found if isinstance(v, FeatureView)}
     if gone := sorted(selected - set(declared)):
         raise NotAppliedError(gone[0], "is no longer declared in the feature repository")
     store.refresh_registry()
     snapshot = store.snapshot()
-    views = {
-        name: _Chosen(declared[name], keys[name], _applied_hash(name, declared, snapshot)) for name in sorted(selected)
-    }
+    views = {name: _applied(declared[name], keys[name], snapshot) for name in sorted(selected)}
     makers = {_sink(c.view): name for name, c in views.items() if _sink(c.view)}
     order = TopologicalSorter(
         {
@@ -125,10 +151,12 @@ def _chosen(context: dg.AssetExecutionContext, store: FeatureStore) -> list[_Cho
     return [views[name] for name in order.static_order()]
 
 
-def _applied_hash(name: str, declared: Mapping[str, FeatureView], snapshot: RegistrySnapshot) -> str:
-    """Returns the hash of a view that was applied as it is declared."""
-    registered = snapshot.get(FeatureView.object_type, name)
-    return check_applied(declared[name], registered if isinstance(registered, FeatureView) else None)
+def _applied(declared: FeatureView, keys: Mapping[str, dg.AssetKey], snapshot: RegistrySnapshot) -> _Chosen:
+    """Returns a view that was applied as it is declared, with what apply has filled in."""
+    found = snapshot.get(FeatureView.object_type, declared.name)
+    registered = found if isinstance(found, FeatureView) else None
+    definition_hash = check_applied(declared, registered)
+    return _Chosen(filled(declared, registered), keys, definition_hash)
 
 
 def _sink(view: FeatureView) -> str:
@@ -147,19 +175,24 @@ def _events(
     chosen: _Chosen,
     result: MaterializationResult,
     windows: Mapping[Window, str] | None,
+    lineage: Mapping[str, Any],
+    *,
+    profile: bool,
 ) -> Iterator[dg.MaterializeResult[Any]]:
-    """Tells Dagster what was done: one materialization per partition and asset, each with its own figures."""
-    of_run = {
-        "feast_assets/run_rows_written": result.written,
-        "feast_assets/run_rows_ignored": result.ignored,
-        "feast_assets/run_seconds": round(result.seconds, 3),
-    }
+    """Tells Dagster what was done: one materialization per partition and asset, each with its own figures.
+
+    Args:
+        lineage: of what the transformation makes, if there is one; told once, with the newest partition.
+    """
+    of_run = _figures_of_run(result)
     for part in sorted(chosen.keys):
         key = chosen.keys[part]
         asked_for = key in context.selected_asset_keys
         metadata: dict[str, Any] = dict(of_run)
-        for window in result.windows:
-            figures = _figures(chosen.view, window, part, partitioned=windows is not None)
+        for place, window in enumerate(result.windows, 1):
+            figures = _figures(chosen.view, window, part, partitioned=windows is not None, profile=profile)
+            if place == len(result.windows) and part == _computed_part(chosen.view):
+                figures |= lineage
             partition = None if windows is None else windows[window.window]
             if not asked_for:
                 # A view and its kept result are made together, so the one that was not asked for is recorded as well.
@@ -172,16 +205,69 @@ def _events(
             yield dg.MaterializeResult(asset_key=key, metadata=metadata, data_version=_data_version(chosen, result))
 
 
-def _figures(view: FeatureView, result: WindowResult, part: str, *, partitioned: bool) -> dict[str, Any]:
+def _record(
+    context: dg.AssetExecutionContext,
+    chosen: _Chosen,
+    result: MaterializationResult,
+    windows: Mapping[Window, str] | None,
+    *,
+    profile: bool,
+) -> None:
+    """Tells Dagster of the partitions that were filled though others of the run were refused.
+
+    A result of the step would stand for all partitions of the run.
+    """
+    of_run = _figures_of_run(result)
+    for part, key in sorted(chosen.keys.items()):
+        for window in result.windows:
+            figures = _figures(chosen.view, window, part, partitioned=windows is not None, profile=profile)
+            partition = None if windows is None else windows[window.window]
+            context.log_event(dg.AssetMaterialization(key, partition=partition, metadata={**of_run, **figures}))
+
+
+def _figures_of_run(result: MaterializationResult) -> dict[str, Any]:
+    return {
+        "feast_assets/run_rows_written": result.written,
+        "feast_assets/run_rows_ignored": result.ignored,
+    }
+
+
+def _computed_part(view: FeatureView) -> str | None:
+    """Returns which of a view's assets its transformation makes; None where there is none."""
+    if view.transformation is None:
+        return None
+    return KEPT if _sink(view) else LATEST
+
+
+def _lineage(context: dg.AssetExecutionContext, chosen: _Chosen, store: FeatureStore) -> dict[str, Any]:
+    """Returns where the columns come from that a view's transformation makes."""
+    part = _computed_part(chosen.view)
+    if part is None or not isinstance(chosen.view, BatchFeatureView):
+        return {}
+    shown = context.assets_def.metadata_by_key[chosen.keys[part]].get(SOURCE_ASSETS)
+    if shown is None:
+        return {}
+    columns = {
+        dg.AssetKey(shown.value[source.name]): store.offline_store.schema(source).names
+        for source in chosen.view.sources
+        if source.name in shown.value
+    }
+    return lineage_metadata(of_computation(chosen.view, columns))
+
+
+def _figures(view: FeatureView, result: WindowResult, part: str, *, partitioned: bool, profile: bool) -> dict[str, Any]:
     computed = isinstance(view, BatchFeatureView) and view.transformation is not None and not view.keeps_result
     count = "dagster/partition_row_count" if partitioned else "dagster/row_count"
     figures: dict[str, Any] = {
         "feast_assets/input_rows" if computed else count: result.rows,
         "feast_assets/fingerprint": result.fingerprint,
     }
+    if computed and result.profile is not None:
+        figures[count] = result.profile.rows
     if part == LATEST:
+        if profile and result.profile is not None:
+            figures |= profile_metadata(result.profile)
         figures["feast_assets/latest_entities"] = result.entities
-        figures["feast_assets/version"] = str(result.version)
     if result.newest_event is not None:
         figures["feast_assets/newest_event"] = dg.MetadataValue.timestamp(result.newest_event)
     return figures

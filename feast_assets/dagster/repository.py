@@ -6,18 +6,27 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from feast_assets.dagster.applied import filled, leaves_to_apply, with_declared_keys
+from feast_assets.dagster.translator import sources_of
 from feast_assets.definitions.batch_feature_view import BatchFeatureView
 from feast_assets.definitions.data_source import DataSource
+from feast_assets.definitions.deployments import deployed
+from feast_assets.definitions.feature_service import FeatureService
 from feast_assets.definitions.feature_view import FeatureView
+from feast_assets.definitions.label_view import LabelView
+from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
 from feast_assets.definitions.partitions import Partitions
 from feast_assets.errors import FeatureViewNotFoundException
 from feast_assets.repository import load_repository
 
 if TYPE_CHECKING:
     from feast_assets.dagster.resources import FeatureStoreResource
+
+
+_Bounds = tuple[datetime | None, datetime | None]
 
 
 @dataclass(frozen=True)
@@ -42,6 +51,7 @@ class FeatureRepository:
     Attributes:
         views: all feature views, by name; what they leave to the first apply is filled in where it has happened.
         data_sources: sources that hold history, by name.
+        label_views, on_demand_feature_views, feature_services: by name.
         offline_store, online_store: types of the stores, such as "duckdb"; None where there is none.
     """
 
@@ -50,6 +60,9 @@ class FeatureRepository:
     data_sources: tuple[DataSource, ...]
     offline_store: str | None = None
     online_store: str | None = None
+    label_views: tuple[LabelView, ...] = ()
+    on_demand_feature_views: tuple[OnDemandFeatureView, ...] = ()
+    feature_services: tuple[FeatureService, ...] = ()
 
     @classmethod
     def load(cls, feature_store: FeatureStoreResource) -> FeatureRepository:
@@ -60,17 +73,22 @@ class FeatureRepository:
             StoreUnavailableError: the registry is needed and cannot be reached.
         """
         contents = load_repository(feature_store.root)
-        views = [with_declared_keys(v, contents.entities) for v in sorted(contents.feature_views, key=lambda v: v.name)]
+        config = feature_store.described()
+        declared = deployed([*contents.feature_views, *contents.data_sources], config.project, config.deployment)
+        named = sorted((v for v in declared if isinstance(v, FeatureView)), key=lambda v: v.name)
+        views = [with_declared_keys(v, contents.entities) for v in named]
         if any(leaves_to_apply(v) for v in views):
             registered = {v.name: v for v in feature_store.registered_views()}
             views = [filled(v, registered.get(v.name)) for v in views]
-        config = feature_store.described()
         return cls(
             project=config.project,
             views=tuple(views),
-            data_sources=_sources(views, contents.data_sources),
+            data_sources=_sources(views, (s for s in declared if isinstance(s, DataSource))),
             offline_store=config.offline_store,
             online_store=config.online_store,
+            label_views=tuple(sorted(contents.label_views, key=lambda v: v.name)),
+            on_demand_feature_views=tuple(sorted(contents.on_demand_feature_views, key=lambda v: v.name)),
+            feature_services=tuple(sorted(contents.feature_services, key=lambda s: s.name)),
         )
 
     def view(self, name: str) -> FeatureView:
@@ -106,11 +124,29 @@ class FeatureRepository:
         if partitions is None or partitions.start is None:
             return f"{project}_without_partitions"
         name = f"{project}_{partitions.grain}"
-        grids = (v.partitions for v in self.materializable() if v.partitions is not None)
-        if all(grid == partitions for grid in grids if grid.grain == partitions.grain):
+        if len(self._grids.get(partitions.grain, set()) | {_bounds(partitions)}) == 1:
             return name
         until = f"_until_{_stamp(partitions.end)}" if partitions.end is not None else ""
         return f"{name}_from_{_stamp(partitions.start)}{until}"
+
+    @cached_property
+    def _grids(self) -> dict[str, set[_Bounds]]:
+        """The starts and ends of the grids of each grain."""
+        found: dict[str, set[_Bounds]] = {}
+        for view in self.materializable():
+            if view.partitions is not None:
+                found.setdefault(view.partitions.grain, set()).add(_bounds(view.partitions))
+        return found
+
+    @cached_property
+    def grids_by_source(self) -> dict[str, list[Partitions]]:
+        """The grids of the views that read a source, by the source's name."""
+        found: dict[str, list[Partitions]] = {}
+        for view in self.materializable():
+            for source in sources_of(view):
+                if view.partitions is not None:
+                    found.setdefault(source.name, []).append(view.partitions)
+        return found
 
 
 def makes_something(view: FeatureView) -> bool:
@@ -119,9 +155,18 @@ def makes_something(view: FeatureView) -> bool:
     return view.enabled and (view.materializable or keeps_result)
 
 
+def kept_result(view: FeatureView) -> DataSource | None:
+    """Returns where a transformed view keeps its result; None where it keeps none."""
+    return view.sink_source if isinstance(view, BatchFeatureView) and view.keeps_result else None
+
+
 def awaits_apply(view: FeatureView) -> bool:
     """Whether a view's partition keys are unknown until it is applied."""
     return view.partitions is not None and view.partitions.start is None
+
+
+def _bounds(partitions: Partitions) -> _Bounds:
+    return partitions.start, partitions.end
 
 
 def _stamp(start: datetime) -> str:

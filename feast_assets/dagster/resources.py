@@ -4,6 +4,7 @@ A part that is left out is what ``feature_store.yaml`` says it is. Give secrets 
 then show the variable's name, and its value is read when a run starts.
 """
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from feast_assets.config import RepoConfig
     from feast_assets.feature_store import FeatureStore
     from feast_assets.registry.base import Registry
+
+
+BRANCH_VARIABLE = "FEAST_ASSETS_BRANCH"
+"""Names the branch that a deployment is of; see `branch_deployment`."""
 
 
 class RegistryResource(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -70,6 +75,7 @@ class DescribedStores:
     """What of a configuration assets show; None where the project has no such store."""
 
     project: str
+    deployment: str
     offline_store: str | None
     online_store: str | None
 
@@ -87,6 +93,11 @@ class FeatureStoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     repo_path: str = Field(description="The feature repository: definition files and feature_store.yaml.")
     project: str | None = Field(default=None, description="Left out, as feature_store.yaml says.")
+    deployment: str = Field(
+        default="",
+        description="Such as the name of a branch: it reads the same sources, and has definitions, online rows and "
+        "kept results of its own. Empty for production, or as feature_store.yaml says. See branch_deployment.",
+    )
     registry: dg.ResourceDependency[RegistryResource | None] = None  # type: ignore[assignment]
     offline_store: dg.ResourceDependency[OfflineStoreResource | None] = None  # type: ignore[assignment]
     online_store: dg.ResourceDependency[OnlineStoreResource | None] = None  # type: ignore[assignment]
@@ -124,6 +135,7 @@ class FeatureStoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         declared = self._config({}) if self._reads_file() else None
         return DescribedStores(
             project=self.project or (declared.project if declared else ""),
+            deployment=self._deployment_name() or (declared.deployment if declared else ""),
             offline_store=self.offline_store.type if self.offline_store else _type(declared, "offline_store"),
             online_store=self.online_store.type if self.online_store else _type(declared, "online_store"),
         )
@@ -148,14 +160,26 @@ class FeatureStoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     def _config(self, sections: dict[str, dict[str, Any]]) -> "RepoConfig":
         from feast_assets.config import RepoConfig, load_repo_config
 
+        own = {k: v for k, v in {"project": self.project, "deployment": self._deployment_name()}.items() if v}
         if not self._reads_file():
-            return RepoConfig(project=self.project, **sections)
+            return RepoConfig(**own, **sections)
         config = load_repo_config(self.root)
-        changed: dict[str, Any] = {f"{name}_section": section for name, section in sections.items()}
-        return config.model_copy(update=changed | ({"project": self.project} if self.project else {}))
+        return config.model_copy(update={f"{name}_section": section for name, section in sections.items()} | own)
 
-    def materialize_views(self, context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any]]:
+    def _deployment_name(self) -> str:
+        # Definitions are loaded before Dagster puts the variable's value in its place.
+        name = self.deployment
+        return name.get_value() or "" if isinstance(name, dg.EnvVar) else name
+
+    def materialize_views(
+        self, context: dg.AssetExecutionContext, *, profile: bool = True, blocking: bool | None = None
+    ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
         """Materializes the selected feature views, each once over all partitions of the run, and tells Dagster.
+
+        Args:
+            profile: whether each partition shows what its values look like, which costs one more pass over the rows.
+            blocking: whether partitions with rows that break what fields declare are refused; left out, as each view's
+                ``enable_validation`` says.
 
         Raises:
             NotAppliedError: a view is declared otherwise than it was applied; nothing has been run.
@@ -163,13 +187,24 @@ class FeatureStoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         """
         from feast_assets.dagster.materialization import materialize_views
 
-        yield from materialize_views(context, self.get_store())
+        yield from materialize_views(context, self.get_store(), profile=profile, blocking=blocking)
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
         """Closes the feature store."""
         if self._store is not None:
             self._store.close()
             self._store = None
+
+
+def branch_deployment() -> str:
+    """Returns the name of the branch that this deployment is of, for `FeatureStoreResource.deployment`.
+
+    That is ``FEAST_ASSETS_BRANCH``, or what Dagster+ says in a branch deployment; ``""`` in production.
+    """
+    if named := os.environ.get(BRANCH_VARIABLE):
+        return named
+    is_branch = os.environ.get("DAGSTER_CLOUD_IS_BRANCH_DEPLOYMENT") == "1"
+    return os.environ.get("DAGSTER_CLOUD_GIT_BRANCH", "") if is_branch else ""
 
 
 def _views_in(registry: "Registry") -> list[FeatureView]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 import textwrap
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
 import pandas as pd
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from taxi_rides import rides
 
 from feast_assets import FeatureStore
 
@@ -102,20 +106,6 @@ UNDATED = """
         name="undated_ride", entities=[driver], source=rides, schema=[Field(name="fare", dtype=Float64)]
     )
 """
-
-DAYS = 40
-FIRST_RIDE = datetime(2024, 1, 1, 6, tzinfo=UTC)
-
-
-def rides() -> pd.DataFrame:
-    """Four drivers, each with a ride every 12 hours; driver 4 stopped after ten days."""
-    rows = [
-        (driver, FIRST_RIDE + timedelta(hours=12 * i, minutes=driver), driver * 100.0 + i, i % 50)
-        for driver in (1, 2, 3, 4)
-        for i in range(DAYS * 2 if driver < 4 else 20)
-    ]
-    frame = pd.DataFrame(rows, columns=["driver_id", "finished_at", "fare", "minutes"])
-    return frame.astype({"finished_at": "datetime64[us, UTC]"})
 
 
 @pytest.fixture

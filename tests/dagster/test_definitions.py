@@ -167,7 +167,13 @@ def test_a_schedule_runs_each_window_when_it_has_ended(repository_root: Path) ->
         context = dg.build_schedule_context(scheduled_execution_time=moment, repository_def=defs.get_repository_def())
         (request,) = schedule.evaluate_tick(context).run_requests or []
         assert request.partition_key == key
-    assert len(list(defs.schedules or [])) == 2
+    assert {s.name for s in defs.schedules or []} == {
+        "audit_taxi_schedule",
+        "materialize_taxi_daily_schedule",
+        "materialize_taxi_hourly_schedule",
+        "observe_taxi_sources_hourly_from_2024_01_01_00_schedule",
+        "observe_taxi_sources_without_partitions_schedule",
+    }
 
 
 def test_a_translator_of_ones_own_renames_assets_and_runs_still_find_their_views(

@@ -9,7 +9,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feast_assets import BatchFeatureView, Entity, FeatureView, Field, FileSource, Int64, Partitions, String, ValueType
+from feast_assets import (
+    BatchFeatureView,
+    Checks,
+    Entity,
+    FeatureView,
+    Field,
+    FileSource,
+    Float64,
+    Int64,
+    Partitions,
+    String,
+    ValueType,
+)
 from feast_assets.compute.definition_hash import materialization_hash
 from feast_assets.dagster import DataSourceTranslatorData, FeastTranslator, FeatureViewTranslatorData
 
@@ -62,6 +74,21 @@ def test_its_columns_are_its_fields() -> None:
     assert {n: c.type for n, c in columns.items()} == {"driver_id": "Int64", "plate": "String"}
     assert columns["plate"].description == "Number plate."
     assert columns["plate"].tags == {"pii": "yes"}
+
+
+def test_what_a_field_declares_of_its_values_is_shown_with_its_column() -> None:
+    checks = Checks(max_null_share=0.1, minimum=0, maximum=1.5, unique=True)
+    fields = [
+        Field(name="share", dtype=Float64, checks=checks),
+        Field(name="plate", dtype=String, checks=Checks(nullable=False, allowed=["A", "B"])),
+        Field(name="seen", dtype=Int64),
+    ]
+    share, plate, seen = spec(ride(schema=fields)).metadata["dagster/column_schema"].columns
+    assert share.constraints == dg.TableColumnConstraints(
+        unique=True, other=["least 0", "greatest 1.5", "null share at most 0.1"]
+    )
+    assert plate.constraints == dg.TableColumnConstraints(nullable=False, other=["one of A, B"])
+    assert seen.constraints == dg.TableColumnConstraints()
 
 
 def test_a_schema_that_is_left_to_apply_is_not_shown_as_empty() -> None:

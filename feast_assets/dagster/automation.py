@@ -1,0 +1,28 @@
+"""A view's automation as Dagster's conditions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dagster as dg
+
+from feast_assets.definitions.feature_view import FeatureView
+
+
+def automation_condition(view: FeatureView) -> dg.AutomationCondition[Any] | None:
+    """Returns the condition under which a view's assets are materialized by themselves; None where there is none.
+
+    On a cron, the newest partition; eagerly, the newest partition when it has ended and whenever an asset that the
+    view depends on is updated, whether or not all of those were ever observed. A view on late data is the
+    `late_data_sensor`'s, which knows from the ledger which of all partitions are missing or stale.
+    """
+    automation = view.automation
+    if automation is None or automation.when == "late_data":
+        return None
+    if automation.when == "cron":
+        newest: dg.AutomationCondition[Any] = dg.AutomationCondition.in_latest_time_window()
+        tick: dg.AutomationCondition[Any] = dg.AutomationCondition.cron_tick_passed(automation.cron, "UTC")
+        running: dg.AutomationCondition[Any] = dg.AutomationCondition.in_progress()
+        return (newest & tick.since_last_handled() & ~running).with_label(str(automation))
+    every_source_observed = ~dg.AutomationCondition.any_deps_missing()
+    return dg.AutomationCondition.eager().without(every_source_observed).with_label(str(automation))

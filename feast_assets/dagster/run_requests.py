@@ -1,0 +1,211 @@
+"""Stale windows as run requests: contiguous ranges of partitions, and no window asked for twice at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+
+from feast_assets.compute.staleness import StaleWindow
+from feast_assets.dagster.materialization import VIEW
+from feast_assets.definitions.partitions import Partitions, Window
+from feast_assets.definitions.spec import content_hash
+
+CONTENT_TAG = "feast_assets/content"
+"""Tag of a run that a sensor asked for: what it was to write, as a hash. Runs of one content are attempts at it."""
+
+_RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
+_PARTITION = "dagster/partition"
+_UNFINISHED = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.MANAGED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+RETRY_AFTER = timedelta(minutes=1)
+_LONGEST_WAIT = timedelta(hours=1)
+
+
+@dataclass(frozen=True)
+class WatchedGroup:
+    """Views of one grid that one run can materialize together.
+
+    Attributes:
+        job: the job that materializes them.
+        partitions: the grid; None for views without partitions.
+        fmt: how the grid's partition keys are written, for ``strftime``.
+        keys: view -> its assets.
+        checks: what its runs check; what needs no run is checked by a job of its own.
+    """
+
+    job: str
+    partitions: Partitions | None
+    fmt: str
+    keys: Mapping[str, frozenset[dg.AssetKey]]
+    checks: frozenset[dg.AssetCheckKey] = frozenset()
+
+    @classmethod
+    def of(cls, assets: dg.AssetsDefinition, job: str, partitions: Partitions | None) -> WatchedGroup:
+        """Returns the group that a multi-asset of feature views stands for."""
+        keys: dict[str, set[dg.AssetKey]] = {}
+        for key, metadata in assets.metadata_by_key.items():
+            keys.setdefault(metadata[VIEW], set()).add(key)
+        grid = assets.partitions_def
+        fmt = grid.fmt if isinstance(grid, dg.TimeWindowPartitionsDefinition) else ""
+        of_views = {view: frozenset(found) for view, found in keys.items()}
+        return cls(job, partitions, fmt, of_views, frozenset(assets.check_keys))
+
+    def last_moment(self, now: datetime) -> datetime:
+        """Returns the last moment, included, of the windows that have ended and so are partitions."""
+        if self.partitions is None:
+            return now
+        return self.partitions.floor(now) - timedelta(microseconds=1)
+
+    def is_partition(self, window: Window) -> bool:
+        """Whether a window is one of the grid's; always, where there is none."""
+        grid = self.partitions
+        return grid is None or (grid.floor(window.start) == window.start and grid.next(window.start) == window.end)
+
+    def key_of(self, window: Window) -> str:
+        return window.start.strftime(self.fmt)
+
+    def start_of(self, key: str) -> datetime:
+        return datetime.strptime(key, self.fmt).replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class _Range:
+    """Windows of some views with nothing to run between them, and the hash of what is to be written."""
+
+    windows: tuple[StaleWindow, ...]
+    views: tuple[str, ...]
+    content: str
+
+
+def run_requests(
+    instance: dg.DagsterInstance,
+    groups: Sequence[WatchedGroup],
+    wanted: Mapping[str, Sequence[StaleWindow]],
+    *,
+    now: datetime,
+    at_most: int,
+    retry_after: timedelta = RETRY_AFTER,
+) -> list[dg.RunRequest]:
+    """Returns the runs to ask for so that the wanted windows are run.
+
+    Windows that an unfinished run will write are left out, whoever asked for it; what is then still stale is found
+    again later. A run key says what is to be written and which attempt it is: the same request is never launched
+    twice, and after a failure it is made again.
+
+    Args:
+        wanted: view -> its stale windows; views that are in none of the groups are ignored.
+        at_most: how many runs; the others are asked for later.
+        retry_after: how long to wait after a first failure; after each further one, twice as long, up to an hour.
+    """
+    if not any(wanted.values()):
+        return []
+    running = _unfinished(instance)
+    requests: list[dg.RunRequest] = []
+    for group in groups:
+        for each in _ranges(group, wanted, running):
+            if len(requests) == at_most:
+                return requests
+            attempt = _attempt(instance, each.content, now, retry_after)
+            if attempt is not None:
+                requests.append(_request(group, each, attempt))
+    return requests
+
+
+def _unfinished(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
+    """Returns the runs that will still write. One of ours that was created and never launched is not among them:
+
+    asking for it again, under the same run key, launches it.
+    """
+    runs = instance.get_runs(filters=dg.RunsFilter(statuses=_UNFINISHED))
+    return [r for r in runs if not (r.status is dg.DagsterRunStatus.NOT_STARTED and CONTENT_TAG in r.tags)]
+
+
+def _ranges(
+    group: WatchedGroup, wanted: Mapping[str, Sequence[StaleWindow]], running: Iterable[dg.DagsterRun]
+) -> Iterator[_Range]:
+    """Yields the ranges to run, with all views that want the same, in order of time."""
+    found: dict[Window, list[tuple[str, tuple[StaleWindow, ...]]]] = {}
+    for view in sorted(group.keys):
+        taken = [w for run in running if (w := _written_by(group, view, run)) is not None]
+        free = [
+            s
+            for s in wanted.get(view, ())
+            if group.is_partition(s.window)
+            and not any(t.start < s.window.end and s.window.start < t.end for t in taken)
+        ]
+        for windows in _contiguous(free):
+            span = Window(windows[0].window.start, windows[-1].window.end)
+            found.setdefault(span, []).append((view, windows))
+    for each in sorted(found):
+        members = found[each]
+        content = content_hash([[view, [s.content for s in windows]] for view, windows in members])
+        yield _Range(members[0][1], tuple(view for view, _ in members), content_hash([group.job, content])[:32])
+
+
+def _contiguous(stale: Sequence[StaleWindow]) -> list[tuple[StaleWindow, ...]]:
+    runs: list[list[StaleWindow]] = []
+    for each in sorted(stale, key=lambda s: s.window):
+        if runs and runs[-1][-1].window.end >= each.after:
+            runs[-1].append(each)
+        else:
+            runs.append([each])
+    return [tuple(r) for r in runs]
+
+
+def _written_by(group: WatchedGroup, view: str, run: dg.DagsterRun) -> Window | None:
+    """Returns the time that a run will write of a view; None if nothing."""
+    selected = group.keys[view] & run.asset_selection if run.asset_selection else run.job_name.startswith(group.job)
+    if not selected:
+        return None
+    if group.partitions is None:
+        return Window(datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
+    first, last = (run.tags.get(tag, run.tags.get(_PARTITION)) for tag in _RANGE)
+    if first is None or last is None:
+        return None
+    return Window(group.start_of(first), group.partitions.next(group.start_of(last)))
+
+
+def _attempt(instance: dg.DagsterInstance, content: str, now: datetime, retry_after: timedelta) -> int | None:
+    """Returns how many runs have tried to write a content and ended; None if it is too early for the next."""
+    ended = [
+        r
+        for r in instance.get_run_records(filters=dg.RunsFilter(tags={CONTENT_TAG: content}))
+        if r.dagster_run.is_finished
+    ]
+    if ended:
+        wait = min(retry_after * 2 ** min(len(ended) - 1, 10), _LONGEST_WAIT)
+        last = max(r.update_timestamp.replace(tzinfo=r.update_timestamp.tzinfo or UTC) for r in ended)
+        if now < last + wait:
+            return None
+    return len(ended)
+
+
+def _request(group: WatchedGroup, each: _Range, attempt: int) -> dg.RunRequest:
+    tags = {CONTENT_TAG: each.content}
+    partition_key = None
+    span = "whole"
+    if group.partitions is not None:
+        first, last = group.key_of(each.windows[0].window), group.key_of(each.windows[-1].window)
+        span = first if first == last else f"{first}...{last}"
+        if first == last:
+            partition_key = first
+        else:
+            tags |= dict(zip(_RANGE, (first, last), strict=True))
+    selected = {key for view in each.views for key in group.keys[view]}
+    return dg.RunRequest(
+        run_key=f"{group.job}:{span}:{each.content}:{attempt}",
+        job_name=group.job,
+        tags=tags,
+        partition_key=partition_key,
+        asset_selection=sorted(selected),
+        asset_check_keys=sorted(check for check in group.checks if check.asset_key in selected),
+    )

@@ -1,0 +1,302 @@
+"""Sensors: late and corrected data, and changed definitions, become runs of just the partitions that they concern."""
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import dagster as dg
+
+from feast_assets.compute.definition_hash import materialization_hash
+from feast_assets.compute.staleness import StaleWindow
+from feast_assets.dagster.applied import check_applied
+from feast_assets.dagster.repository import FeatureRepository, kept_result
+from feast_assets.dagster.resources import FeatureStoreResource
+from feast_assets.dagster.run_requests import RETRY_AFTER, WatchedGroup, run_requests
+from feast_assets.dagster.translator import sources_of
+from feast_assets.definitions.feature_view import FeatureView
+from feast_assets.definitions.partitions import Window
+from feast_assets.definitions.spec import content_hash, from_micros, to_micros
+from feast_assets.errors import FeastAssetsError, NotAppliedError, StoreUnavailableError
+from feast_assets.feature_store import FeatureStore
+
+_MOST_RUNS = 25
+_REMEMBERED_WINDOWS = 200
+"""Stale windows of a view that the cursor remembers; of more, the next tick reads the source again."""
+
+
+def late_data_sensor(
+    repository: FeatureRepository,
+    assets: Sequence[dg.AssetsDefinition],
+    jobs: Sequence[Any],
+    *,
+    name: str | None = None,
+    minimum_interval_seconds: int = 60,
+    default_status: dg.DefaultSensorStatus = dg.DefaultSensorStatus.STOPPED,
+    max_runs: int = _MOST_RUNS,
+    retry_after: timedelta = RETRY_AFTER,
+) -> dg.SensorDefinition:
+    """Returns a sensor that runs the partitions whose source has changed since they were materialized.
+
+    What is materialized is what the library's ledger says, whoever ran it. Asked for are windows whose content has
+    changed, whose run was killed or met another, and those that were left out before later ones; of a view whose
+    automation is on late data, every window that is missing. Windows that only a definition makes stale are the
+    `definition_sensor`'s.
+
+    A tick looks at file names, sizes and times; only where these or the ledger have changed are data read.
+
+    Args:
+        repository: what is declared.
+        assets: what `build_feature_view_assets` or `feature_view_assets` made.
+        jobs: what `feature_view_jobs` made of them.
+        name: ``late_data_`` and the project's name when left out.
+        max_runs: how many runs one tick asks for; what is left is for later ones.
+        retry_after: how long after a failed run it is asked for again; after each further failure twice as long, up to
+            an hour.
+    """
+    groups = _groups(repository, assets, jobs)
+
+    @dg.sensor(
+        name=name or _named("late_data", repository),
+        jobs=list(jobs),
+        minimum_interval_seconds=minimum_interval_seconds,
+        default_status=default_status,
+        description="Runs the partitions whose source has changed since they were materialized.",
+    )
+    def late_data(context: dg.SensorEvaluationContext, feature_store: FeatureStoreResource) -> dg.SensorResult:
+        store = feature_store.get_store()
+        now = datetime.now(UTC)
+        seen = _Seen.read(context.cursor)
+        ready = _applied_views(store, groups)
+        if not ready:
+            return dg.SensorResult(skip_reason="None of these feature views has been applied.", cursor=context.cursor)
+        states = store.materialization_states([v.name for v in ready])
+        stale: dict[str, list[StaleWindow]] = {}
+        kept = _Seen()
+        for group in groups:
+            end = group.last_moment(now)
+            for view in (v for v in ready if v.name in group.keys):
+                state = states[view.name][:16]
+                if state and group.partitions is not None and _is_on_late_data(repository.view(view.name)):
+                    # A window that has ended is late from then on only for such a view; others leave it to schedules.
+                    state += end.isoformat()
+                known = seen.windows(view.name, state)
+                if known is None:
+                    known = _read_stale(context, store, view.name, end)
+                    if known is None:
+                        continue
+                    known = [s for s in known if _is_late(repository.view(view.name), s)]
+                kept.remember(view.name, state, known)
+                stale[view.name] = known
+        wanted = _runnable(context, repository, ready, stale)
+        requests = run_requests(context.instance, groups, wanted, now=now, at_most=max_runs, retry_after=retry_after)
+        return _result(requests, stale, kept.text())
+
+    return late_data
+
+
+def definition_sensor(
+    repository: FeatureRepository,
+    assets: Sequence[dg.AssetsDefinition],
+    jobs: Sequence[Any],
+    *,
+    name: str | None = None,
+    minimum_interval_seconds: int = 60,
+    default_status: dg.DefaultSensorStatus = dg.DefaultSensorStatus.STOPPED,
+    max_runs: int = _MOST_RUNS,
+    retry_after: timedelta = RETRY_AFTER,
+) -> dg.SensorDefinition:
+    """Returns a sensor that, after an apply, runs what the changed definitions have made stale, and no more.
+
+    A description changes nothing. Of a new view, or one with other features or another source, the windows within ttl
+    are run; where the result is kept, all that had been run. Views that read a result that is kept are run after it,
+    in the windows that it has changed. What was applied before the first tick is taken as it is.
+
+    The arguments are those of `late_data_sensor`.
+    """
+    groups = _groups(repository, assets, jobs)
+
+    @dg.sensor(
+        name=name or _named("definitions", repository),
+        jobs=list(jobs),
+        minimum_interval_seconds=minimum_interval_seconds,
+        default_status=default_status,
+        description="Runs the partitions that an apply has made stale.",
+    )
+    def changed_definitions(
+        context: dg.SensorEvaluationContext, feature_store: FeatureStoreResource
+    ) -> dg.SensorResult:
+        store = feature_store.get_store()
+        now = datetime.now(UTC)
+        cursor = json.loads(context.cursor) if context.cursor else None
+        revision = store.registry.revision()
+        # A view that was applied before it was loaded is new when it is loaded.
+        loaded = content_hash(sorted(name for group in groups for name in group.keys))[:16]
+        if cursor is not None and (cursor["revision"], cursor["loaded"], cursor["pending"]) == (revision, loaded, {}):
+            return dg.SensorResult(skip_reason="No definition has changed.", cursor=context.cursor)
+        ready = _applied_views(store, groups)
+        hashes = {v.name: _deciding(v) for v in ready}
+        pending: dict[str, bool] = {}
+        if cursor is not None:
+            changed = {n for n, found in hashes.items() if cursor["hashes"].get(n) != found}
+            pending = {n: n not in cursor["hashes"] for n in _with_dependents(changed, ready)}
+            pending |= {n: new for n, new in cursor["pending"].items() if n in hashes}
+        stale: dict[str, list[StaleWindow]] = {}
+        unread: set[str] = set()
+        for group in groups:
+            for view in (v for v in ready if v.name in pending and v.name in group.keys):
+                found = _read_stale(context, store, view.name, group.last_moment(now))
+                if found is None:
+                    unread.add(view.name)
+                else:
+                    stale[view.name] = [s for s in found if _is_to_be_rerun(view, s, now, new=pending[view.name])]
+        wanted = _runnable(context, repository, ready, stale)
+        requests = run_requests(context.instance, groups, wanted, now=now, at_most=max_runs, retry_after=retry_after)
+        unfinished = {n for n, windows in stale.items() if windows} | unread
+        left = {n: pending[n] for n in sorted(_with_dependents(unfinished, ready)) if n in pending}
+        text = json.dumps({"revision": revision, "loaded": loaded, "hashes": hashes, "pending": left})
+        return _result(requests, stale, text)
+
+    return changed_definitions
+
+
+class _Seen:
+    """What a tick found of each view, under the state in which it found it; a sensor's cursor holds it."""
+
+    def __init__(self, views: Mapping[str, Any] | None = None):
+        self._views: dict[str, Any] = dict(views or {})
+
+    @classmethod
+    def read(cls, cursor: str | None) -> "_Seen":
+        return cls(json.loads(cursor) if cursor else None)
+
+    def text(self) -> str:
+        return json.dumps(self._views, separators=(",", ":"))
+
+    def windows(self, view: str, state: str) -> list[StaleWindow] | None:
+        """Returns the stale windows of a view; None where they are not known for this state."""
+        known = self._views.get(view)
+        if not state or known is None or known[0] != state:
+            return None
+        return [
+            StaleWindow(Window(from_micros(start), from_micros(end)), reason, behind, from_micros(after), content)
+            for start, end, reason, behind, after, content in known[1]
+        ]
+
+    def remember(self, view: str, state: str, stale: Sequence[StaleWindow]) -> None:
+        if state and len(stale) <= _REMEMBERED_WINDOWS:
+            self._views[view] = [
+                state,
+                [
+                    [*map(to_micros, (s.window.start, s.window.end)), s.reason, s.behind, to_micros(s.after), s.content]
+                    for s in stale
+                ],
+            ]
+
+
+def _named(what: str, repository: FeatureRepository) -> str:
+    return f"{what}_" + re.sub(r"\W", "_", repository.project, flags=re.ASCII)
+
+
+def _groups(
+    repository: FeatureRepository, assets: Sequence[dg.AssetsDefinition], jobs: Sequence[Any]
+) -> list[WatchedGroup]:
+    groups = []
+    for each, job in zip(assets, jobs, strict=True):
+        view = next(iter(WatchedGroup.of(each, job.name, None).keys))
+        groups.append(WatchedGroup.of(each, job.name, repository.view(view).partitions))
+    return groups
+
+
+def _applied_views(store: FeatureStore, groups: Iterable[WatchedGroup]) -> list[FeatureView]:
+    """Returns the views of the groups that have been applied and can be materialized."""
+    names = {name for group in groups for name in group.keys}
+    return [
+        v
+        for v in store.snapshot().feature_views
+        if v.name in names and v.enabled and (v.materializable or kept_result(v) is not None)
+    ]
+
+
+def _read_stale(
+    context: dg.SensorEvaluationContext, store: FeatureStore, view: str, end: datetime
+) -> list[StaleWindow] | None:
+    """Returns a view's stale windows; None where they cannot be told, which keeps nobody from the other views."""
+    try:
+        return store.stale_windows(view, end)
+    except StoreUnavailableError:
+        raise
+    except FeastAssetsError as error:
+        context.log.error(f"{view}: {error}")
+        return None
+
+
+def _is_on_late_data(view: FeatureView) -> bool:
+    return view.automation is not None and view.automation.when == "late_data"
+
+
+def _is_late(view: FeatureView, stale: StaleWindow) -> bool:
+    if stale.reason == "missing":
+        return stale.behind or _is_on_late_data(view)
+    return stale.reason != "redefined"
+
+
+def _is_to_be_rerun(view: FeatureView, stale: StaleWindow, now: datetime, *, new: bool) -> bool:
+    """Whether an apply has made a window stale: of a new view any, of another those that had been run.
+
+    What is older than the ttl is not served any more; only a result that is kept has to be right there too.
+    """
+    if stale.reason == "missing" and not new:
+        return False
+    if kept_result(view) is not None and not new:
+        return True
+    return not view.ttl or view.partitions is None or stale.window.end > now - view.ttl
+
+
+def _runnable(
+    context: dg.SensorEvaluationContext,
+    repository: FeatureRepository,
+    views: Iterable[FeatureView],
+    stale: Mapping[str, list[StaleWindow]],
+) -> dict[str, list[StaleWindow]]:
+    """Leaves out views that were applied otherwise than this code location shows them: their runs would be refused."""
+    wanted = {}
+    for view in views:
+        if not stale.get(view.name):
+            continue
+        try:
+            check_applied(repository.view(view.name), view)
+        except NotAppliedError as error:
+            context.log.warning(f"{error} Apply, or reload the code location.")
+        else:
+            wanted[view.name] = stale[view.name]
+    return wanted
+
+
+def _with_dependents(names: Iterable[str], views: Sequence[FeatureView]) -> set[str]:
+    """Returns some views and those that read, directly or not, a result that they keep."""
+    found = set(names)
+    while True:
+        kept = {sink.name for v in views if v.name in found and (sink := kept_result(v)) is not None}
+        more = {v.name for v in views if any(s.name in kept for s in sources_of(v))} - found
+        if not more:
+            return found
+        found |= more
+
+
+def _deciding(view: FeatureView) -> str:
+    """Returns a hash of what in a definition decides what must be online."""
+    grid = None if view.partitions is None else view.partitions.to_spec()
+    ttl = view.ttl.total_seconds() if view.ttl else 0
+    return content_hash([materialization_hash(view), view.online_generation, view.online, grid, ttl])[:16]
+
+
+def _result(
+    requests: Sequence[dg.RunRequest], stale: Mapping[str, Sequence[StaleWindow]], cursor: str
+) -> dg.SensorResult:
+    if requests:
+        return dg.SensorResult(run_requests=list(requests), cursor=cursor)
+    left = sum(map(len, stale.values()))
+    told = f"{left} stale windows are being run, or wait for the next attempt." if left else "Nothing is stale."
+    return dg.SensorResult(skip_reason=told, cursor=cursor)

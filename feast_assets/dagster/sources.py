@@ -1,0 +1,149 @@
+"""Data sources as observable assets: a data version for each partition, from the files that hold it."""
+
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import dagster as dg
+
+from feast_assets.dagster.partitions import partitions_definition, windows_of
+from feast_assets.dagster.repository import FeatureRepository, kept_result
+from feast_assets.dagster.resources import FeatureStoreResource
+from feast_assets.dagster.translator import DataSourceTranslatorData, FeastTranslator
+from feast_assets.definitions.data_source import DataSource
+from feast_assets.definitions.partitions import GRAINS, Grain, Partitions, Window
+from feast_assets.errors import FeastAssetsError, StoreUnavailableError
+from feast_assets.feature_store import FeatureStore
+
+SOURCE = "feast_assets/data_source"
+"""Metadata of an observable asset: the data source behind it."""
+
+_VERSION_TAG = "dagster/data_version"
+_PAGE = 1000
+
+
+def build_source_assets(
+    repository: FeatureRepository, *, translator: FeastTranslator | None = None
+) -> list[dg.AssetsDefinition]:
+    """Makes observable assets of the data sources that others fill: one multi-asset for each grid.
+
+    A source that is read by views with partitions has partitions itself: of the finest of their grains, from the
+    earliest of their starts. Observing it gives each partition whose content has changed a new data version, so that
+    Dagster knows what is downstream of a change; partitions that stayed as they were get no event. Versions come from
+    the files' sizes and times where Parquet footers say which file holds which times; only other files are read.
+
+    The assets need a `FeatureStoreResource` under the key ``feature_store``.
+    """
+    translator = translator or FeastTranslator()
+    by_grid: dict[str, tuple[Partitions | None, list[dg.AssetSpec]]] = {}
+    made = {sink.name for v in repository.materializable() if (sink := kept_result(v)) is not None}
+    for source in repository.data_sources:
+        if source.name in made:
+            continue
+        grid = source_grid(repository, source)
+        data = DataSourceTranslatorData(
+            source=source, project=repository.project, offline_store=repository.offline_store
+        )
+        spec = translator.get_asset_spec(data).merge_attributes(metadata={SOURCE: source.name})
+        name = _group_name(repository, grid)
+        by_grid.setdefault(name, (grid, []))[1].append(
+            spec.replace_attributes(partitions_def=None if grid is None else partitions_definition(grid))
+        )
+    return [_observable(repository, name, specs) for name, (_, specs) in sorted(by_grid.items())]
+
+
+def source_grid(repository: FeatureRepository, source: DataSource) -> Partitions | None:
+    """Returns the grid of a source: such that every window of a view that reads it is made of whole ones.
+
+    None where only views without partitions read it, or some grid's start is not known yet.
+    """
+    grids = repository.grids_by_source.get(source.name)
+    if not grids:
+        return None
+    grains = {g.grain for g in grids}
+    # Weeks and months do not fit into each other; days fit into both.
+    grain: Grain = (
+        "daily" if grains >= {"weekly", "monthly"} and "hourly" not in grains else min(grains, key=GRAINS.index)
+    )
+    start = min(g.start for g in grids if g.start is not None)
+    ends = [g.end for g in grids]
+    return Partitions(grain, start, None if None in ends else max(e for e in ends if e is not None))
+
+
+def _observable(repository: FeatureRepository, name: str, specs: Sequence[dg.AssetSpec]) -> dg.AssetsDefinition:
+    sources = {s.name: s for s in repository.data_sources}
+
+    def observe(context: dg.AssetExecutionContext, feature_store: FeatureStoreResource) -> Iterator[Any]:
+        store = feature_store.get_store()
+        # Those that were applied name the time column where the declaration leaves that to be found out.
+        applied = {s.name: s for s in store.list_data_sources()}
+        failed = []
+        for key, metadata in context.assets_def.metadata_by_key.items():
+            if key in context.selected_asset_keys:
+                try:
+                    _record(context, store, key, applied.get(metadata[SOURCE], sources[metadata[SOURCE]]))
+                except StoreUnavailableError:
+                    raise
+                except FeastAssetsError as error:
+                    context.log.error(str(error))
+                    failed.append(str(error))
+        if failed:
+            raise dg.Failure(f"Could not observe {'; '.join(failed)}")
+        yield from ()
+
+    with warnings.catch_warnings():
+        # Said once for each project that is loaded, it would drown what matters.
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        made: dg.AssetsDefinition = dg.multi_observable_source_asset(specs=specs, name=name, can_subset=True)(observe)
+        return made
+
+
+def _record(context: dg.AssetExecutionContext, store: FeatureStore, key: dg.AssetKey, source: DataSource) -> None:
+    """Gives the partitions of a source that have changed since they were last observed their new versions."""
+    windows = _windows(context, key)
+    found = store.offline_store.source_versions(source, list(windows))
+    versions = dict(zip(windows.values(), found, strict=True))
+    known = _recorded(context.instance, key, versions)
+    changed = {k: v for k, v in versions.items() if v != known.get(k, "")}
+    for partition, version in changed.items():
+        context.log_event(dg.AssetObservation(key, partition=partition, tags={_VERSION_TAG: version or "no rows"}))
+    context.log.info(f"{source.name}: {len(changed)} of {len(versions)} partitions have changed.")
+
+
+def _windows(context: dg.AssetExecutionContext, key: dg.AssetKey) -> dict[Window, str | None]:
+    """Returns the windows to look at: those of the run's partitions, or all that have ended."""
+    from feast_assets.offline_stores.base import ALWAYS
+
+    grid = context.assets_def.specs_by_key[key].partitions_def
+    if not isinstance(grid, dg.TimeWindowPartitionsDefinition):
+        return {ALWAYS: None}
+    chosen = context.has_partition_key or context.has_partition_key_range
+    keys = context.partition_keys if chosen else grid.get_partition_keys(current_time=datetime.now(UTC))
+    return dict(windows_of(grid, keys))
+
+
+def _recorded(instance: dg.DagsterInstance, key: dg.AssetKey, wanted: dict[str | None, str]) -> dict[str | None, str]:
+    """Returns the versions that were last observed, by partition."""
+    found: dict[str | None, str] = {}
+    cursor = None
+    while len(found) < len(wanted):
+        page = instance.fetch_observations(key, limit=_PAGE, cursor=cursor)
+        for record in page.records:
+            observation = record.asset_observation
+            if observation is not None and observation.partition not in found:
+                version = (observation.tags or {}).get(_VERSION_TAG, "")
+                found[observation.partition] = "" if version == "no rows" else version
+        if not page.has_more:
+            break
+        cursor = page.cursor
+    return found
+
+
+def _group_name(repository: FeatureRepository, grid: Partitions | None) -> str:
+    project = re.sub(r"\W", "_", repository.project, flags=re.ASCII)
+    if grid is None or grid.start is None:
+        return f"{project}_sources_without_partitions"
+    until = f"_until_{grid.end:%Y_%m_%d_%H}" if grid.end else ""
+    return f"{project}_sources_{grid.grain}_from_{grid.start:%Y_%m_%d_%H}{until}"

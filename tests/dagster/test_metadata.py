@@ -1,0 +1,180 @@
+"""What a materialized partition shows of its values: figures, a table, pictures."""
+
+from __future__ import annotations
+
+import base64
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import dagster as dg
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from feast_assets import FeatureStore
+from feast_assets.dagster import FeatureStoreResource, definitions_for
+from feast_assets.dagster.metadata import SHOWN, profile_metadata
+from feast_assets.dagster.pictures import histogram
+from feast_assets.definitions.partitions import Window
+from feast_assets.offline_stores.profile import ColumnProfile, WindowProfile
+
+RIDE = dg.AssetKey(["taxi", "ride"])
+DAY = Window(datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 1, 2, tzinfo=UTC))
+
+
+def svg(markdown: str) -> ET.Element:
+    (encoded,) = re.findall(r"\(data:image/svg\+xml;base64,([A-Za-z0-9+/=]+)\)", markdown)
+    return ET.fromstring(base64.b64decode(encoded).decode())
+
+
+def bars(picture: ET.Element) -> dict[int, int]:
+    """Returns the height of each bar of a picture."""
+    (path,) = list(picture)
+    return {int(x) // 6: int(h) for x, h in re.findall(r"M(\d+) 20v-(\d+)", path.attrib["d"])}
+
+
+@given(counts=st.lists(st.integers(0, 10**9), min_size=1, max_size=16))
+def test_bars_are_as_high_as_counts_are_many(counts: list[int]) -> None:
+    drawn = bars(svg(histogram(counts, "d")))
+    assert set(drawn) == {i for i, n in enumerate(counts) if n}
+    for place, height in drawn.items():
+        assert height == max(1, round(20 * counts[place] / max(counts)))
+
+
+def test_a_picture_takes_a_few_hundred_bytes() -> None:
+    assert len(histogram([10**6 - i for i in range(16)], "Distribution of fare")) < 600
+
+
+def of(columns: dict[str, ColumnProfile], rows: int = 10) -> WindowProfile:
+    return WindowProfile(DAY, rows, 3, columns)
+
+
+def test_a_window_without_rows_shows_nothing() -> None:
+    assert profile_metadata(of({"fare": ColumnProfile()}, rows=0)) == {}
+
+
+def test_each_type_of_feature_has_its_line() -> None:
+    shown = profile_metadata(
+        of(
+            {
+                "fare": ColumnProfile(5, 4, -1.5, 2.25, 1234.5, (1, 0, 4)),
+                "rides": ColumnProfile(0, 4, 1, 2.0, 12345, (5, 5)),
+                "cash": ColumnProfile(0, 2, None, 0.7, None, (), {"true": 7, "false": 3}),
+                "plate": ColumnProfile(1, 9, None, None, None, (), {"A|`1`\n": 4, "B" * 50: 3, "C": 1, "D": 1}),
+                "seen": ColumnProfile(
+                    0, 9, datetime(2024, 1, 1, 5, tzinfo=UTC), None, datetime(2024, 1, 2, tzinfo=UTC)
+                ),
+                "tags": ColumnProfile(10, 0),
+            }
+        )
+    )
+    told = {k.removeprefix("values/"): v.value for k, v in shown.items() if k.startswith("values/")}
+    fare, rides = told.pop("fare"), told.pop("rides")
+    assert bars(svg(fare)) == {0: 5, 2: 20}
+    assert fare.endswith(") -1.5 ≤ mean 2.25 ≤ 1234.5 50.0% null")
+    assert rides.endswith(") 1 ≤ mean 2 ≤ 12,345")
+    assert told == {
+        "cash": "mean 0.7 `true` 70.0%, `false` 30.0%",
+        "plate": f"`A|'1' ` 40.0%, `{'B' * 23}…` 30.0%, `C` 10.0%, 10.0% null",
+        "seen": "2024-01-01 05:00:00 ≤ 2024-01-02 00:00:00",
+        "tags": "100.0% null",
+    }
+    assert {k: v for k, v in shown.items() if k.startswith("mean/")} == {
+        "mean/fare": 2.25,
+        "mean/rides": 2.0,
+        "mean/cash": 0.7,
+    }
+    shares = {k: v for k, v in shown.items() if k.startswith("null_share/")}
+    assert shares == {"null_share/fare": 0.5, "null_share/plate": 0.1, "null_share/tags": 1.0}
+
+
+def test_what_is_said_of_a_feature_is_short_enough_to_be_shown_in_place() -> None:
+    longest = ColumnProfile(9, 9, -1.23456789e-300, -1.23456789e-300, -1.23456789e300, (10**9, *range(1, 16)))
+    shown = profile_metadata(of({"f" * 200: longest}))
+    assert len(shown[f"values/{'f' * 200}"].value) < 1000
+
+
+def test_of_a_wide_view_the_first_features_are_shown() -> None:
+    shown = profile_metadata(of({f"f{i}": ColumnProfile(0, 1, 0, 0.0, 1, (1,) * 16) for i in range(SHOWN + 100)}))
+    assert len(shown) == 1 + 2 * SHOWN
+    assert f"values/f{SHOWN - 1}" in shown
+
+
+def materialize(root: Path, instance: dg.DagsterInstance, **options: bool) -> list[dg.AssetMaterialization]:
+    defs = definitions_for({"feature_store": FeatureStoreResource(repo_path=str(root))}, **options)
+    tags = {"dagster/asset_partition_range_start": "2024-01-09", "dagster/asset_partition_range_end": "2024-01-12"}
+    assert defs.resolve_job_def("materialize_taxi_daily").execute_in_process(instance=instance, tags=tags).success
+    records = instance.fetch_materializations(RIDE, limit=100).records
+    return [r.asset_materialization for r in records if r.asset_materialization is not None]
+
+
+def test_every_partition_of_a_range_shows_its_own_values(applied_root: Path, instance: dg.DagsterInstance) -> None:
+    rides = pd.read_parquet(applied_root / "data" / "rides.parquet")
+    rides.loc[rides.index % 3 == 0, "fare"] = None
+    rides.to_parquet(applied_root / "data" / "rides.parquet", index=False)
+    told = {e.partition: {k: v.value for k, v in e.metadata.items()} for e in materialize(applied_root, instance)}
+    assert len(told) == 4
+    for day, metadata in told.items():
+        of_day = rides[rides.finished_at.dt.strftime("%Y-%m-%d") == day]
+        assert metadata["feast_assets/entities"] == of_day.driver_id.nunique()
+        assert metadata["mean/fare"] == pytest.approx(of_day.fare.mean())
+        assert metadata["mean/minutes"] == pytest.approx(of_day.minutes.mean())
+        assert metadata.get("null_share/fare", 0) == pytest.approx(of_day.fare.isna().mean(), abs=1e-6)
+        fare, minutes = metadata["values/fare"], metadata["values/minutes"]
+        assert f") {of_day.fare.min():.6g} ≤ mean {of_day.fare.mean():.6g} ≤ {of_day.fare.max():.6g}" in fare
+        assert f") {of_day.minutes.min()} ≤ mean {of_day.minutes.mean():.6g} ≤ {of_day.minutes.max()}" in minutes
+        assert max(bars(svg(fare)).values()) == 20
+        assert metadata["feast_assets/run_rows_written"] + metadata["feast_assets/run_rows_ignored"] == 4
+
+
+CHECKED = """
+    checked_ride = FeatureView(
+        name="checked_ride", entities=[driver], source=rides, partitions=Partitions("daily", start=NEW_YEAR),
+        schema=[Field(name="driver_id", dtype=Int64), Field(name="fare", dtype=Float64, checks=Checks(minimum=0))],
+    )
+"""
+
+
+def test_the_figures_can_be_left_out_also_where_checks_look_at_values(
+    write_repository: Callable[..., Path], instance: dg.DagsterInstance
+) -> None:
+    root = write_repository("    from feast_assets import Checks\n" + CHECKED)
+    FeatureStore(root).apply_repository()
+    told = materialize(root, instance, profile=False)
+    records = instance.fetch_materializations(dg.AssetKey(["taxi", "checked_ride"]), limit=100).records
+    checked = [r.asset_materialization for r in records if r.asset_materialization is not None]
+    assert len(told) == len(checked) == 4
+    for event in (*told, *checked):
+        assert "values/fare" not in event.metadata
+        assert "feast_assets/entities" not in event.metadata
+        assert event.metadata["dagster/partition_row_count"].value in (6, 8)
+
+
+COMPUTED = """
+
+    @batch_feature_view(
+        mode="sql", entities=[driver], source=rides, partitions=Partitions("daily", start=NEW_YEAR),
+        schema=[Field(name="driver_id", dtype=Int64), Field(name="short", dtype=Int64)],
+    )
+    def short_rides(rides):
+        return f"SELECT driver_id, finished_at, minutes AS short FROM {rides} WHERE minutes < 10"
+"""
+
+
+def test_of_a_view_that_is_computed_its_own_rows_are_counted_beside_its_inputs(
+    write_repository: Callable[..., Path], instance: dg.DagsterInstance
+) -> None:
+    root = write_repository(COMPUTED)
+    FeatureStore(root).apply_repository()
+    materialize(root, instance)
+    rides = pd.read_parquet(root / "data" / "rides.parquet")
+    for record in instance.fetch_materializations(dg.AssetKey(["taxi", "short_rides"]), limit=10).records:
+        event = record.asset_materialization
+        assert event is not None
+        of_day = rides[rides.finished_at.dt.strftime("%Y-%m-%d") == event.partition]
+        assert event.metadata["feast_assets/input_rows"].value == len(of_day)
+        assert event.metadata["dagster/partition_row_count"].value == (of_day.minutes < 10).sum()
