@@ -11,6 +11,7 @@ PYTHON ?= $(shell for python in python3 python3.12 python3.11 python3.13; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 PYTEST ?= -n auto --dist worksteal
 PORT ?= 3000
+SIZE ?= full
 
 # Debian keeps initdb and postgres where no shell looks.
 export PATH := $(PATH):$(lastword $(sort $(wildcard /usr/lib/postgresql/*/bin)))
@@ -74,17 +75,27 @@ format: $(INSTALLED) ## Format the code and sort imports
 docs: $(INSTALLED) ## Write the generated parts of the documentation
 	@$(BIN)/python scripts/document_cli.py
 
+.bench/feastenv/.installed: benchmarks/feast-requirements.txt $(INSTALLED)
+	@echo "Installing Feast in .bench/feastenv; the first time this takes a minute or two."
+	@$(BIN)/python -m venv .bench/feastenv
+	@.bench/feastenv/bin/python -m pip install --quiet -r $<
+	@touch $@
+
 .PHONY: bench
-bench: $(INSTALLED) ## Measure what must be fast
-	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python "$$file" || exit 1; done
+bench: $(INSTALLED) $(if $(BENCH_FEAST_PYTHON),,.bench/feastenv/.installed) ## Measure beside Feast and the bare engines (SIZE=small for a look, ONLY="pushes historical")
+	@$(BIN)/python -m benchmarks.run --size $(SIZE) $(if $(ONLY),--only $(ONLY)) --feast-python \
+		"$(or $(BENCH_FEAST_PYTHON),$(CURDIR)/.bench/feastenv/bin/python)"; failed=$$?; \
+		$(BIN)/python -m benchmarks.report --size $(SIZE) && exit $$failed
 
 .PHONY: lock
 lock: $(INSTALLED) ## Choose package versions anew within pyproject.toml's bounds
+	@$(BIN)/python -m pip install --quiet uv
 	@$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-header \
 		--no-emit-index-url --all-extras --group dev --upgrade --quiet pyproject.toml -o requirements.lock
 
 .PHONY: clean
 clean: ## Remove .venv, the example's data, and what tools left
 	rm -rf $(VENV) .dagster_home .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist build
+	rm -rf .bench
 	rm -rf feature_repo/data
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

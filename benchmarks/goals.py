@@ -1,0 +1,240 @@
+"""What was aimed at, and whether it was met."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks.libraries import BARE, FEAST, OURS
+from benchmarks.paths.online_reads import BATCHES
+from benchmarks.results import Figure, Results
+from benchmarks.shapes import narrow, wide
+from benchmarks.sizes import SIZES
+
+# How many times faster than Feast, by entities of a request.
+_READS = {
+    ("sqlite", "narrow"): dict(zip(BATCHES, (3, 8, 20, 25), strict=True)),
+    ("redis", "narrow"): dict(zip(BATCHES, (2, 5, 20, 25), strict=True)),
+    ("sqlite", "wide"): dict(zip(BATCHES, (8, 20, 25, 30), strict=True)),
+    ("redis", "wide"): dict(zip(BATCHES, (8, 20, 25, 30), strict=True)),
+}
+_READS_BESIDE_BARE = 2.0
+_ASYNC = 10.0
+_MATERIALIZE = {"narrow": 10.0, "wide": 15.0}
+_MATERIALIZE_BESIDE_BARE = 1.5
+_HISTORICAL = {"narrow": 5.0, "wide": 8.0}
+_HISTORICAL_BESIDE_BARE = 1.3
+_PUSH = 2.0
+_MEMORY = {"narrow": 2.0, "wide": 3.0}
+_APPLY = 10.0
+_FIRST_FEATURE = 8.0
+_IMPORT_SECONDS = 0.25
+_DAGSTER_RUN = 1.15
+_DAGSTER_LOAD_SECONDS = 1.0
+_TICK_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Goal:
+    """One row of the document's tables.
+
+    Attributes:
+        group: the table.
+        unit: "s", "MiB" or "/s"; of the figures.
+        feast_goal: how many times better than Feast; None where that is no goal.
+        bare_goal: how many times worse than the bare engine at most.
+        most: an absolute goal.
+        completes: whether the goal is that it comes to its end at all.
+        tail: the 99th percentile of ours.
+    """
+
+    group: str
+    what: str
+    unit: str
+    ours: Figure
+    feast: Figure | None = None
+    feast_goal: float | None = None
+    bare: Figure | None = None
+    bare_goal: float | None = None
+    most: float | None = None
+    completes: bool = False
+    tail: float | None = None
+
+    @property
+    def beside_feast(self) -> float | None:
+        """How many times better than Feast."""
+        if self.feast is None:
+            return None
+        return self.ours.value / self.feast.value if self.unit == "/s" else self.feast.value / self.ours.value
+
+    @property
+    def beside_bare(self) -> float | None:
+        """How many times worse than the bare engine."""
+        if self.bare is None:
+            return None
+        return self.bare.value / self.ours.value if self.unit == "/s" else self.ours.value / self.bare.value
+
+    @property
+    def met(self) -> bool | None:
+        """Whether all that was aimed at and measured was met; None where nothing was."""
+        met = []
+        if self.feast_goal is not None and self.beside_feast is not None:
+            met.append(self.beside_feast >= self.feast_goal)
+        if self.bare_goal is not None and self.beside_bare is not None:
+            met.append(self.beside_bare <= self.bare_goal)
+        if self.completes:
+            met.append(True)
+        if self.most is not None:
+            met.append(self.ours.value <= self.most)
+        return all(met) if met else None
+
+
+READS = "Online reads"
+MATERIALIZATION = "Materialization"
+HISTORICAL = "Training data"
+MEMORY = "Peak memory"
+REGISTRY = "Definitions and first use"
+DAGSTER = "Dagster"
+
+
+def goals(results: Results) -> Iterator[Goal]:
+    """Yields the goals whose figures are among the results."""
+    yield from _reads(results)
+    yield from _materialization(results)
+    yield from _historical(results)
+    yield from _memory(results)
+    yield from _registry(results)
+    yield from _dagster(results)
+
+
+def _reads(results: Results) -> Iterator[Goal]:
+    for (store, shape), aims in _READS.items():
+        for batch, aim in aims.items():
+            about = {"store": store, "shape": shape, "entities": batch}
+            if ours := results.figure("online_reads", OURS, "p50", **about):
+                tail = results.figure("online_reads", OURS, "p99", **about)
+                yield Goal(
+                    READS,
+                    f"{_STORES[store]}, {shape}, {batch}",
+                    "s",
+                    ours,
+                    results.figure("online_reads", FEAST, "p50", **about),
+                    aim,
+                    results.figure("online_reads", BARE, "p50", **about),
+                    _READS_BESIDE_BARE,
+                    tail=tail.value if tail else None,
+                )
+    for store in ("redis", "sqlite"):
+        if ours := results.figure("async_reads", OURS, "requests_per_second", store=store):
+            feast, bare = (
+                results.figure("async_reads", side, "requests_per_second", store=store) for side in (FEAST, BARE)
+            )
+            yield Goal(READS, f"{_STORES[store]}, narrow, 64 requests at once", "/s", ours, feast, _ASYNC, bare)
+
+
+def _materialization(results: Results) -> Iterator[Goal]:
+    for shape, aim in _MATERIALIZE.items():
+        for store, told in _STORES.items():
+            about = {"store": store, "shape": shape}
+            if ours := results.figure("materialization", OURS, "seconds", **about):
+                feast, bare = (results.figure("materialization", s, "seconds", **about) for s in (FEAST, BARE))
+                yield Goal(MATERIALIZATION, f"{told}, {shape}", "s", ours, feast, aim, bare, _MATERIALIZE_BESIDE_BARE)
+    for store, told in _STORES.items():
+        if ours := results.figure("pushes", OURS, "p50", store=store):
+            feast, bare = (results.figure("pushes", side, "p50", store=store) for side in (FEAST, BARE))
+            tail = results.figure("pushes", OURS, "p99", store=store)
+            yield Goal(
+                MATERIALIZATION,
+                f"{told}, push of one row",
+                "s",
+                ours,
+                feast,
+                _PUSH,
+                bare,
+                tail=tail.value if tail else None,
+            )
+
+
+def _historical(results: Results) -> Iterator[Goal]:
+    for shape, aim in _HISTORICAL.items():
+        for spine in SIZES[results.size].spines:
+            for into in ("arrow", "pandas"):
+                about = {"shape": shape, "spine": spine, "into": into}
+                if ours := results.figure("historical", OURS, "seconds", **about):
+                    feast, bare = (results.figure("historical", s, "seconds", **about) for s in (FEAST, BARE))
+                    told = f"{shape}, {spine:,} rows, {_INTO[into]}"
+                    yield Goal(HISTORICAL, told, "s", ours, feast, aim, bare, _HISTORICAL_BESIDE_BARE)
+    size = SIZES[results.size]
+    if ours := results.figure("bounded_memory", OURS, "seconds", verb="historical"):
+        bare = results.figure("bounded_memory", BARE, "seconds", verb="historical")
+        told = f"narrow, {size.big_spine:,} rows on as many, memory_limit {size.memory_limit}"
+        yield Goal(HISTORICAL, told, "s", ours, bare=bare, bare_goal=_HISTORICAL_BESIDE_BARE)
+
+
+def _memory(results: Results) -> Iterator[Goal]:
+    for shape, aim in _MEMORY.items():
+        about: dict[str, Any] = {"store": "sqlite", "shape": shape}
+        if ours := results.figure("materialization", OURS, "peak_mib", **about):
+            feast, bare = (results.figure("materialization", side, "peak_mib", **about) for side in (FEAST, BARE))
+            yield Goal(MEMORY, f"materialize, SQLite, {shape}", "MiB", ours, feast, aim, bare)
+        for spine in SIZES[results.size].spines:
+            about = {"shape": shape, "spine": spine, "into": "pandas"}
+            if ours := results.figure("historical", OURS, "peak_mib", **about):
+                feast, bare = (results.figure("historical", side, "peak_mib", **about) for side in (FEAST, BARE))
+                yield Goal(MEMORY, f"training data, {shape}, {spine:,} rows, pandas", "MiB", ours, feast, aim, bare)
+    size = SIZES[results.size]
+    for verb, told in (
+        ("historical", f"training data, {size.big_spine:,} rows on as many, memory_limit {size.memory_limit}"),
+        ("window", f"one window of {size.big_rows:,} rows, memory_limit {size.memory_limit}"),
+    ):
+        if ours := results.figure("bounded_memory", OURS, "peak_mib", verb=verb):
+            bare = results.figure("bounded_memory", BARE, "peak_mib", verb=verb)
+            yield Goal(MEMORY, told, "MiB", ours, bare=bare, completes=True)
+
+
+def _registry(results: Results) -> Iterator[Goal]:
+    views = SIZES[results.size].deployed_views
+    for verb, told in (("apply unchanged", "unchanged"), ("apply one changed", "one changed")):
+        if ours := results.figure("registry", OURS, "seconds", verb=verb, views=views):
+            feast = results.figure("registry", FEAST, "seconds", verb=verb, views=views)
+            yield Goal(REGISTRY, f"apply of {views} views, {told}", "s", ours, feast, _APPLY)
+    if ours := results.figure("first_feature", OURS, "seconds", verb="serve"):
+        feast, bare = (results.figure("first_feature", side, "seconds", verb="serve") for side in (FEAST, BARE))
+        yield Goal(REGISTRY, "first feature served by a fresh process", "s", ours, feast, _FIRST_FEATURE, bare)
+    if ours := results.figure("first_feature", OURS, "seconds", verb="import"):
+        feast = results.figure("first_feature", FEAST, "seconds", verb="import")
+        yield Goal(REGISTRY, "import of the package", "s", ours, feast, most=_IMPORT_SECONDS)
+
+
+def _dagster(results: Results) -> Iterator[Goal]:
+    size = SIZES[results.size]
+    library, empty = (results.figure("dagster_runs", OURS, "seconds", verb=v) for v in ("library", "empty asset"))
+    for verb, told in (("run", ""), ("run without profiles", ", profile=False")):
+        ours = results.figure("dagster_runs", OURS, "seconds", verb=verb)
+        if ours and library and empty:
+            both = Figure(library.value + empty.value)
+            (first, *_) = results.found("dagster_runs", OURS, verb=verb)
+            what = f"{first['partitions']} daily partitions in one run{told}"
+            yield Goal(DAGSTER, what, "s", ours, bare=both, bare_goal=_DAGSTER_RUN)
+    if ours := results.figure("dagster_runs", OURS, "seconds", verb="load"):
+        what = f"definitions of {size.dagster_views} views load, beyond importing dagster"
+        yield Goal(DAGSTER, what, "s", ours, most=_DAGSTER_LOAD_SECONDS)
+    ticks = results.found("dagster_runs", OURS, verb="tick")
+    for record in sorted(ticks, key=lambda r: str(r["sensor"])):
+        what = f"tick of {record['sensor']}: {size.dagster_views} views of {record['partitions']} partitions, no change"
+        yield Goal(DAGSTER, what, "s", Figure(record["seconds"]), most=_TICK_SECONDS)
+
+
+_STORES = {"sqlite": "SQLite", "redis": "Redis"}
+_INTO = {"arrow": "Arrow", "pandas": "pandas"}
+
+
+def shapes_told(size: str) -> str:
+    """Returns what narrow and wide mean, in words."""
+    one, many = narrow(SIZES[size]), wide(SIZES[size])
+    return (
+        f"*Narrow* is one view of {one.features} features, *wide* is {many.views} views of {many.features} features; "
+        f"each view has a Parquet file of {one.rows:,} rows for {one.entities:,} entities over {one.days} days, which "
+        "are as many partitions."
+    )
