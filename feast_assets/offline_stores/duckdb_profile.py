@@ -15,6 +15,7 @@ import pyarrow as pa
 from feast_assets.definitions.field import Field
 from feast_assets.definitions.partitions import Window
 from feast_assets.definitions.spec import from_micros, to_micros
+from feast_assets.offline_stores.duckdb_cells import with_cells
 from feast_assets.offline_stores.duckdb_engine import literal, read_all
 from feast_assets.offline_stores.duckdb_rows import Bounds, Rows
 from feast_assets.offline_stores.profile import BUCKETS, TOP_VALUES, ColumnProfile, WindowProfile
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
 _WHOLE = (Int32, Int64)
 _NUMBERS = (*_WHOLE, Float32, Float64, Decimal)
-_BEFORE_ALL, _AFTER_ALL = -(2**63), 2**63 - 1
 _NOTHING: Mapping[str, Any] = {}
 
 
@@ -214,17 +214,16 @@ def _with_windows(
 ) -> str:
     """Returns a query of the rows: ``w``, the window's place; ``k``, a hash of the keys; ``v...``, the values."""
     bounds = [Bounds.of(window) for window in windows]
-    starts = [_BEFORE_ALL if b.start is None else b.start for b in bounds]
-    ends = [_AFTER_ALL if b.end is None else b.end for b in bounds]
+    edges = sorted({edge for b in bounds for edge in (b.start, b.end) if edge is not None})
+    # Windows do not overlap, so each is one of the cells between the edges: the one that begins where it begins.
+    begins = {edge: cell for cell, edge in enumerate(edges, start=1)}
+    cells = [0 if b.start is None else begins[b.start] for b in bounds]
     name = f"windows_{uuid.uuid4().hex}"
     kind = pa.int64()
-    cursor.register(
-        name,
-        pa.table({"w": pa.array(range(len(windows)), kind), "a": pa.array(starts, kind), "b": pa.array(ends, kind)}),
-    )
+    cursor.register(name, pa.table({"w": pa.array(range(len(windows)), kind), "cell": pa.array(cells, kind)}))
     keys = f"hash({', '.join(f'r.{k}' for k in rows.keys)})" if rows.keys else "0"
     values = "".join(f", {c.value()} AS {c.name}" for c in columns)
-    sql = f"SELECT e.w, {keys} AS k{values} FROM ({rows.sql}) r ASOF JOIN {name} e ON r.t >= e.a WHERE r.t < e.b"
+    sql = f"SELECT e.w, {keys} AS k{values} FROM ({with_cells(cursor, rows.sql, edges)}) r JOIN {name} e USING (cell)"
     if rows.history.transformation is None:
         return sql
     # What a transformation computes is not computed twice.

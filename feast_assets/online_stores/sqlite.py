@@ -50,6 +50,7 @@ _IDENTITIES = "feast_assets_tables"
 _CREATE_IDENTITIES = (
     f"CREATE TABLE IF NOT EXISTS {_IDENTITIES} (name TEXT NOT NULL PRIMARY KEY, identity TEXT NOT NULL) WITHOUT ROWID"
 )
+_SELECT_NAMES = f"SELECT t.name FROM {_IDENTITIES} t JOIN sqlite_master m ON m.name = t.name AND m.type = 'table'"  # noqa: S608
 _SELECT_IDENTITY = (
     f"SELECT identity FROM {_IDENTITIES} WHERE name = ?1 "  # noqa: S608
     "AND EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?1)"
@@ -112,8 +113,11 @@ class SqliteOnlineStore(OnlineStore):
         except OSError as error:
             raise StoreUnavailableError(f"Cannot create the directory of online store {self._path}: {error}") from error
         with self._pool.writing() as connection:
+            connection.execute(_CREATE_IDENTITIES)
+            there = {name for (name,) in connection.execute(_SELECT_NAMES)}
             for table in tables:
-                _set_up(connection, table)
+                if _name(table) not in there:
+                    _set_up(connection, table)
 
     def identity(self, table: str) -> str:
         # Opening a file that is not there would create it.
