@@ -54,7 +54,7 @@ def measure(job: Job, place: Workplace) -> Iterator[Metrics]:
     assert shape is not None
     rows, end = shape.rows, shape.end
     if axis == "rows":
-        rows, end = x, START + (shape.end - START) * x / shape.rows - timedelta(microseconds=1)
+        rows, end = x, START + (shape.end - START) * (x / shape.rows) - timedelta(microseconds=1)
     metrics = _over_processes(job, place, shape, x) if axis == "processes" else _in_process(job, place, shape, end)
     yield {**metrics, "rows": rows, "rows_per_second": rows / metrics["seconds"], "peak_mib": peak_memory()}
 

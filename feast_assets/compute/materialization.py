@@ -78,10 +78,21 @@ class _Written:
         claimed = zip(self.group, self.claim.versions, self.claim.replaced, strict=True)
         return {s.window: version for s, version, replaced in claimed if withdrawals.may_hold(replaced)}
 
+    def _by_window(self) -> list[int | None]:
+        """Returns how many rows of each window were written; None where the store was not asked."""
+        if not self.put.ignored:
+            return [int(count) for count in self.entities]
+        if self.put.written and not self.put.by_group:
+            return [None] * len(self.group)
+        counts = [*self.put.by_group, *[0] * len(self.group)]
+        return list(counts[: len(self.group)])
+
     def results(self) -> list[WindowResult]:
         return [
-            WindowResult(s.window, s.rows, int(count), s.newest_event, s.fingerprint, version)
-            for s, version, count in zip(self.group, self.claim.versions, self.entities, strict=True)
+            WindowResult(s.window, s.rows, int(count), written, s.newest_event, s.fingerprint, version)
+            for s, version, count, written in zip(
+                self.group, self.claim.versions, self.entities, self._by_window(), strict=True
+            )
         ]
 
 
@@ -419,7 +430,8 @@ class Materialization:
                     events = fixed_values(batch.column(EVENT_TIMESTAMP), "<i8")
                     place = np.searchsorted(starts, events, side="right") - 1
                     counts[:] += np.bincount(place, minlength=len(group))
-                    yield self._rows.encode(batch, version_of[place])
+                    rows = self._rows.encode(batch, version_of[place])
+                    yield replace(rows, groups=place) if self.profile else rows
 
         put = self.online_store.put_many(self._table, encoded())
         return counts, put

@@ -21,6 +21,8 @@ class WindowResult:
         rows: rows of the source in the window; for a transformation whose result is not kept, of its inputs,
             lookback included.
         entities: entities whose newest row, in the windows of the same pass, lies in this window.
+        written: of these rows, those that were newer than what the online store held; the others were ignored. None
+            where it is not known: only where a profile is asked for, the store is asked for each window.
         newest_event: UTC; None without rows.
         fingerprint: of the source's content.
         version: UTC microseconds at which this content was first seen.
@@ -30,10 +32,16 @@ class WindowResult:
     window: Window
     rows: int
     entities: int
+    written: int | None
     newest_event: datetime | None
     fingerprint: str
     version: int
     profile: WindowProfile | None = None
+
+    @property
+    def ignored(self) -> int | None:
+        """Rows that were not newer than what the online store held, which keeps the newer; None where not known."""
+        return None if self.written is None else self.entities - self.written
 
 
 @dataclass(frozen=True, slots=True)

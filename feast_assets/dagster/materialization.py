@@ -226,10 +226,7 @@ def _record(
 
 
 def _figures_of_run(result: MaterializationResult) -> dict[str, Any]:
-    return {
-        "feast_assets/run_rows_written": result.written,
-        "feast_assets/run_rows_ignored": result.ignored,
-    }
+    return {"feast_assets/run_rows_withdrawn": result.withdrawn} if result.withdrawn else {}
 
 
 def _computed_part(view: FeatureView) -> str | None:
@@ -268,6 +265,9 @@ def _figures(view: FeatureView, result: WindowResult, part: str, *, partitioned:
         if profile and result.profile is not None:
             figures |= profile_metadata(result.profile)
         figures["feast_assets/latest_entities"] = result.entities
+        if result.written is not None:
+            figures["feast_assets/rows_written"] = result.written
+            figures["feast_assets/rows_ignored"] = result.ignored
     if result.newest_event is not None:
         figures["feast_assets/newest_event"] = dg.MetadataValue.timestamp(result.newest_event)
     return figures

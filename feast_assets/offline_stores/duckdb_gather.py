@@ -10,10 +10,13 @@ after Abadi et al., "Materialization Strategies in a Column-Oriented DBMS" (ICDE
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 
 import duckdb
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from feast_assets.errors import SourceError
@@ -24,6 +27,7 @@ from feast_assets.offline_stores.duckdb_rows import Bounds, Rows, within
 from feast_assets.types.arrow import to_arrow_type
 
 _TEXT_BYTES = 64
+_SPARSE = 8
 
 
 def with_row_ids(
@@ -64,46 +68,83 @@ class Found:
     columns: list[pa.Array]
     places: pa.Array
 
-    def take(self, start: int, size: int) -> list[pa.Array]:
-        """Returns the features of some rows of the join."""
+    def take(self, start: int, size: int, pool: Executor) -> list[pa.Array]:
+        """Returns the features of some rows of the join, columns side by side in the pool's threads."""
         places = self.places.slice(start, size)
-        return [column.take(places) for column in self.columns]
+        return list(pool.map(lambda column: column.take(places), self.columns))
 
 
-def gather(cursor: duckdb.DuckDBPyConnection, rows: Rows, ids: pa.Array, times: pa.Array) -> Found:
+class TiesError(Exception):
+    """Of the rows that were found, some have others beside them with the same key and event time."""
+
+
+def gather(
+    cursor: duckdb.DuckDBPyConnection,
+    rows: Rows,
+    ids: pa.Array,
+    keys: Sequence[pa.Array],
+    times: pa.Array,
+    *,
+    ties: bool,
+) -> Found:
     """Reads the features of rows.
 
     Args:
         rows: what the ids are of; with `Rows.row_id`.
         ids: int64[n], may repeat; null where there is no row.
+        keys: the join keys of these rows, each n of them.
         times: int64[n], event times of these rows; what is read must have the same.
+        ties: whether there may be other rows with the same key and event time.
 
     Raises:
+        TiesError: some of these rows share key and event time with others.
         SourceError: the rows are not there any more.
     """
     there = np.asarray(ids.is_valid())
-    wanted, places = np.unique(ids.drop_null().to_numpy(), return_inverse=True)
+    wanted = ids.drop_null().to_numpy()
     if not len(wanted):
         empty = [pa.nulls(1, to_arrow_type(f.dtype)) for f in rows.history.features]
         return Found(empty, pa.nulls(len(ids), pa.int64()))
     name = f"wanted_{uuid.uuid4().hex}"
-    cursor.register(name, pa.table({"row_id": wanted}))
+    columns = [column.filter(ids.is_valid()) for column in (*keys, times)]
+    cursor.register(name, pa.table(columns, names=[*rows.keys, "t"]))
     try:
-        selected = ", ".join(["row_id", "t", *rows.features])
-        read = read_all(cursor, f"SELECT {selected} FROM ({rows.sql}) SEMI JOIN {name} USING (row_id)")
+        selected = ", ".join(["r.row_id", "r.t", *(f"r.{f}" for f in rows.features)])
+        same = " AND ".join(f"r.{n} = w.{n}" for n in [*rows.keys, "t"])
+        read = read_all(cursor, f"SELECT {selected} FROM ({rows.sql}) r SEMI JOIN {name} w ON {same}")
     finally:
         cursor.unregister(name)
-    found = read.column("row_id").to_numpy()
-    if not (found[:-1] < found[1:]).all():
-        order = np.argsort(found)
-        places, found = order[places], found[order]
-    same_rows = np.array_equal(found, wanted)
-    if not same_rows or not np.array_equal(read.column("t").to_numpy()[places], times.drop_null().to_numpy()):
+    places = _places(read.column("row_id").to_numpy(), wanted)
+    read_times = read.column("t").to_numpy()
+    if places is None or not np.array_equal(read_times[places], times.drop_null().to_numpy()):
         raise SourceError(f"{rows.table.what} was changed while it was read. Try again.")
+    if not ties:
+        used = np.zeros(read.num_rows, dtype=bool)
+        used[places] = True
+        if not used.all():
+            raise TiesError
     at = np.zeros(len(ids), dtype=np.int64)
     at[there] = places
-    columns = [rows.cast(_one(read.column(n)), f) for n, f in zip(rows.features, rows.history.features, strict=True)]
-    return Found(columns, pa.array(at, mask=~there))
+    values = [rows.cast(_one(read.column(n)), f) for n, f in zip(rows.features, rows.history.features, strict=True)]
+    return Found(values, pa.array(at, mask=~there))
+
+
+def _places(found: npt.NDArray[np.int64], wanted: npt.NDArray[np.int64]) -> npt.NDArray[np.int64] | None:
+    """Returns where each wanted id is among those found, which are distinct; None if one is not."""
+    if not len(found):
+        return None
+    base, span = int(found.min()), int(found.max() - found.min()) + 1
+    if int(wanted.min()) < base or int(wanted.max()) >= base + span:
+        return None
+    if span <= _SPARSE * (len(found) + len(wanted)):
+        # Ids of one file are close together, so a table finds them faster than a search.
+        places = np.full(span, -1, dtype=np.int64)
+        places[found - base] = np.arange(len(found))
+        at = places[wanted - base]
+        return None if (at < 0).any() else at
+    order = np.argsort(found)
+    at = order[np.searchsorted(found, wanted, sorter=order)]
+    return at if np.array_equal(found[at], wanted) else None
 
 
 def bytes_per_row(rows: Rows) -> int:

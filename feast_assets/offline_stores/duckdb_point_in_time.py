@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -31,7 +32,7 @@ from feast_assets.errors import (
 )
 from feast_assets.offline_stores.base import PointInTimeJoin
 from feast_assets.offline_stores.duckdb_engine import BATCH_ROWS, read_all
-from feast_assets.offline_stores.duckdb_gather import bytes_per_row, gather
+from feast_assets.offline_stores.duckdb_gather import Found, TiesError, bytes_per_row, gather
 from feast_assets.offline_stores.duckdb_latest import best_of_ties, has_ties
 from feast_assets.offline_stores.duckdb_rows import LONGEST_MICROS, Bounds, Rows, micros
 from feast_assets.offline_stores.source_files import state_of
@@ -42,7 +43,7 @@ DEFAULT_TIME_COLUMN = "event_timestamp"
 
 _FEW_ROWS = 10_000
 """Spines up to here are likely to have few of the entities, so the others' rows are left out first."""
-_BYTES_AT_ONCE = 2**29
+_BYTES_AT_ONCE = 2**30
 """About how much of the features is in memory at once, beside what DuckDB holds; a result that is wider or longer is
 made in several passes over the features."""
 
@@ -159,12 +160,14 @@ class _Query:
     Attributes:
         sql: columns ``row``, in order; then for each of ``rows`` the id and the event time of its row.
         rows: of the views with features.
-        files: what the files looked like when the query was made.
+        keys: for each of ``rows``, the spine's join keys.
+        knows_ties: whether of rows with the same key and event time the right one is found, and not just any.
     """
 
     sql: str
     rows: list[Rows]
-    files: list[str]
+    keys: list[list[pa.ChunkedArray]]
+    knows_ties: bool
 
 
 def joined(
@@ -180,69 +183,79 @@ def joined(
         rows_for: gives the rows of a join's history that can count, with row ids.
     """
     schema = _output_schema(spine.table.schema, joins)
-    query = _query(cursor, spine, joins, rows_for, filter_by_created)
-    if not query.rows:
-        return schema, iter(spine.table.to_batches())
+    opened = [rows_for(join) for join in joins]
+    files = _state(opened)
+
+    def parts(opened: Sequence[Rows]) -> Iterator[pa.RecordBatch]:
+        def query(knows_ties: bool) -> _Query:
+            return _query(cursor, spine, joins, opened, filter_by_created, knows_ties)
+
+        return _beside(cursor, spine.table, schema, query)
 
     def batches() -> Iterator[pa.RecordBatch]:
         try:
-            parts = _beside(cursor, spine.table, schema, query)
-            first = next(parts, None)
+            rest = parts(opened)
+            first = next(rest, None)
         except (duckdb.Error, pa.ArrowException, OSError, SourceError):
-            if _state(query.rows) == query.files:
+            if _state(opened) == files:
                 raise
             # A writer has exchanged files between the listing and the reading; it is not likely to do so twice.
-            again = _query(cursor, spine, joins, rows_for, filter_by_created)
-            parts = _beside(cursor, spine.table, schema, again)
-            first = next(parts, None)
+            rest = parts([rows_for(join) for join in joins])
+            first = next(rest, None)
         if first is not None:
             yield first
-        yield from parts
+        yield from rest
 
-    return schema, batches()
+    _spine_keys(spine, joins)
+    return schema, batches() if any(rows.features for rows in opened) else iter(spine.table.to_batches())
+
+
+def _spine_keys(spine: Spine, joins: Sequence[PointInTimeJoin]) -> dict[tuple[str, FeastType], pa.ChunkedArray]:
+    """Returns the spine's columns that joins join by, in canonical form; a column may be wanted as several types."""
+    wanted = {(join.join_keys.get(k.name, k.name), k.dtype) for join in joins for k in join.history.join_keys}
+    return {(column, dtype): cast_spine_column(spine.table, column, dtype) for column, dtype in sorted(wanted, key=str)}
 
 
 def _query(
     cursor: duckdb.DuckDBPyConnection,
     spine: Spine,
     joins: Sequence[PointInTimeJoin],
-    rows_for: Callable[[PointInTimeJoin], Rows],
+    opened: Sequence[Rows],
     filter_by_created: bool,
+    knows_ties: bool,
 ) -> _Query:
-    internal: dict[str, Any] = {"row": pa.array(np.arange(spine.table.num_rows, dtype=np.int64)), "t": spine.times}
-    inside: dict[tuple[str, FeastType], str] = {}
-    for join in joins:
-        for key in join.history.join_keys:
-            column = join.join_keys.get(key.name, key.name)
-            if (column, key.dtype) not in inside:
-                inside[column, key.dtype] = f"s{len(inside)}"
-                internal[inside[column, key.dtype]] = cast_spine_column(spine.table, column, key.dtype)
+    keys_of = _spine_keys(spine, joins)
+    inside = {key: f"s{i}" for i, key in enumerate(keys_of)}
+    columns: dict[str, Any] = {"row": pa.array(np.arange(spine.table.num_rows, dtype=np.int64)), "t": spine.times}
     name = f"spine_{uuid.uuid4().hex}"
-    cursor.register(name, pa.table(internal))
+    cursor.register(name, pa.table(columns | {inside[key]: column for key, column in keys_of.items()}))
     selected = ["s.row"]
     clauses: list[str] = []
     read: list[Rows] = []
-    for j, join in enumerate(joins):
-        rows = rows_for(join)
+    keys: list[list[pa.ChunkedArray]] = []
+    for j, (join, rows) in enumerate(zip(joins, opened, strict=True)):
         if not rows.features:
             continue
+        by = [(join.join_keys.get(k.name, k.name), k.dtype) for k in join.history.join_keys]
         read.append(rows)
+        keys.append([keys_of[key] for key in by])
         if not rows.row_id:
             selected += ["NULL::BIGINT", "NULL::BIGINT"]
             continue
-        keys = [inside[join.join_keys.get(k.name, k.name), k.dtype] for k in join.history.join_keys]
         filtered = filter_by_created and rows.has_created
-        wanted = _of_entities(rows, name, keys) if keys and spine.table.num_rows <= _FEW_ROWS else rows
-        on = [f"s.{s} = v{j}.{k}" for s, k in zip(keys, rows.keys, strict=True)]
+        by_inside = [inside[key] for key in by]
+        wanted = _of_entities(rows, name, by_inside) if by and spine.table.num_rows <= _FEW_ROWS else rows
+        ties = (filtered or knows_ties) and has_ties(cursor, wanted)
+        on = [f"s.{s} = v{j}.{k}" for s, k in zip(by_inside, rows.keys, strict=True)]
         clauses.append(
-            f"ASOF LEFT JOIN ({_newest_known(wanted, has_ties(cursor, wanted), filtered)}) v{j} "
+            f"ASOF LEFT JOIN ({_newest_known(wanted, ties, filtered)}) v{j} "
             f"ON {' AND '.join([*on, f's.t >= v{j}.since'])}"
         )
         ttl = ttl_micros(join)
         for value in (f"v{j}.{rows.row_id}", f"v{j}.t"):
             selected.append(value if ttl is None else f"CASE WHEN v{j}.t >= s.t - {ttl} THEN {value} END")
-    columns = ", ".join(f"{value} AS c{i}" for i, value in enumerate(selected))
-    return _Query(f"SELECT {columns} FROM {name} s {' '.join(clauses)} ORDER BY s.row", read, _state(read))
+    listed = ", ".join(f"{value} AS c{i}" for i, value in enumerate(selected))
+    return _Query(f"SELECT {listed} FROM {name} s {' '.join(clauses)} ORDER BY s.row", read, keys, knows_ties)
 
 
 def _of_entities(rows: Rows, spine: str, keys: Sequence[str]) -> Rows:
@@ -295,23 +308,55 @@ def _newest_known(rows: Rows, ties: bool, filtered: bool) -> str:
 
 
 def _beside(
-    cursor: duckdb.DuckDBPyConnection, spine: pa.Table, schema: pa.Schema, query: _Query
+    cursor: duckdb.DuckDBPyConnection, spine: pa.Table, schema: pa.Schema, query_for: Callable[[bool], _Query]
 ) -> Iterator[pa.RecordBatch]:
-    """Yields the spine's rows with the features of the rows that were found for them."""
+    """Yields the spine's rows with the features of the rows that were found for them.
+
+    Args:
+        query_for: gives the query that knows ties or does not. Looking for ties takes a pass over all rows, so it is
+            done only where reading the features finds some.
+    """
+    with ThreadPoolExecutor(pa.cpu_count()) as pool:
+        query = query_for(False)
+        found = _found(cursor, query, spine.num_rows)
+        size = max(_BYTES_AT_ONCE // sum(map(bytes_per_row, query.rows)), BATCH_ROWS)
+        for start in range(0, spine.num_rows, size):
+            try:
+                gathered = _gathered(cursor, query, found, start, size)
+            except TiesError:
+                query = query_for(True)
+                found = _found(cursor, query, spine.num_rows)
+                gathered = _gathered(cursor, query, found, start, size)
+            end = min(start + size, spine.num_rows)
+            for at in range(start, end, BATCH_ROWS):
+                count = min(BATCH_ROWS, end - at)
+                own = [_whole(c) for c in spine.slice(at, count).columns]
+                added = [column for each in gathered for column in each.take(at - start, count, pool)]
+                yield pa.record_batch([*own, *added], schema=schema)
+
+
+def _found(cursor: duckdb.DuckDBPyConnection, query: _Query, count: int) -> pa.Table:
     found = read_all(cursor, query.sql)
-    if not np.array_equal(found.column(0).to_numpy(), np.arange(spine.num_rows)):
+    if not np.array_equal(found.column(0).to_numpy(), np.arange(count)):
         raise StoreUnavailableError("The point-in-time join did not keep the spine's rows; please report this.")
-    size = max(_BYTES_AT_ONCE // sum(map(bytes_per_row, query.rows)), BATCH_ROWS)
-    for start in range(0, spine.num_rows, size):
-        part = found.slice(start, size)
-        gathered = [
-            gather(cursor, rows, _whole(part.column(2 * i + 1)), _whole(part.column(2 * i + 2)))
-            for i, rows in enumerate(query.rows)
-        ]
-        for at in range(0, part.num_rows, BATCH_ROWS):
-            own = [_whole(c) for c in spine.slice(start + at, min(BATCH_ROWS, part.num_rows - at)).columns]
-            added = [column for each in gathered for column in each.take(at, BATCH_ROWS)]
-            yield pa.record_batch([*own, *added], schema=schema)
+    return found
+
+
+def _gathered(cursor: duckdb.DuckDBPyConnection, query: _Query, found: pa.Table, start: int, size: int) -> list[Found]:
+    def part(column: pa.ChunkedArray) -> pa.Array:
+        return _whole(column.slice(start, size))
+
+    return [
+        gather(
+            cursor,
+            rows,
+            part(found.column(2 * i + 1)),
+            [part(key) for key in keys],
+            part(found.column(2 * i + 2)),
+            ties=query.knows_ties,
+        )
+        for i, (rows, keys) in enumerate(zip(query.rows, query.keys, strict=True))
+    ]
 
 
 def _whole(column: pa.ChunkedArray) -> pa.Array:

@@ -8,9 +8,11 @@ backend is small, and every backend passes `feast_assets.testing.OnlineStoreConf
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -29,12 +31,14 @@ class EncodedRows:
         event_timestamps: int64[n], UTC microseconds.
         created_timestamps: int64[n]; UTC microseconds, or the version that stands in where a source has none.
         payloads: n encoded rows.
+        groups: int64[n], small numbers from 0 on, by which `PutResult.by_group` counts; None where nobody asks.
     """
 
     keys: Sequence[bytes]
     event_timestamps: npt.NDArray[np.int64]
     created_timestamps: npt.NDArray[np.int64]
     payloads: Sequence[bytes]
+    groups: npt.NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -94,13 +98,22 @@ class PutResult:
     Attributes:
         written: rows that are in the store now and were not before.
         ignored: rows that were older than, or the same as, what the store held.
+        by_group: of the rows that were written, how many are of each group; what lies beyond the end is 0.
     """
 
     written: int
     ignored: int
+    by_group: tuple[int, ...] = ()
 
     def __add__(self, other: PutResult) -> PutResult:
-        return PutResult(self.written + other.written, self.ignored + other.ignored)
+        by_group = tuple(map(sum, zip_longest(self.by_group, other.by_group, fillvalue=0)))
+        return PutResult(self.written + other.written, self.ignored + other.ignored, by_group)
+
+
+def counted(groups: Iterable[int]) -> tuple[int, ...]:
+    """Returns how often each group comes, as `PutResult.by_group` has it."""
+    counts = Counter(groups)
+    return tuple(counts[group] for group in range(max(counts, default=-1) + 1))
 
 
 class OnlineStore(ABC):
@@ -134,8 +147,9 @@ class OnlineStore(ABC):
         """Puts rows, keeping for each key the newest of what is stored and what is put.
 
         A batch is put whole or not at all, as far as the backend has transactions of that size; the docstring of a
-        backend says how large that is. The order of batches does not matter. Where ``batches`` has a ``close`` method,
-        as generators have, it is called before this returns or raises.
+        backend says how large that is. Rows that have groups are counted by them as well. The order of batches does
+        not matter. Where ``batches`` has a ``close`` method, as generators have, it is called before this returns or
+        raises.
         """
 
     @abstractmethod

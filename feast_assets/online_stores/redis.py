@@ -31,6 +31,7 @@ from feast_assets.online_stores.base import (
     RowHeads,
     StoredRows,
     closing_source,
+    counted,
 )
 from feast_assets.online_stores.merged_reads import MergedReads
 from feast_assets.online_stores.redis_connection import RedisAddress, parse_connection_string
@@ -64,8 +65,9 @@ _SIGN = 1 << 63
 # Of timestamps that are 0.
 _NO_STAMPS = (_SIGN, _SIGN)
 
-# The keys of one script, and its arguments; of the table's identity first, then of the rows. The last argument is ttl.
-_Script = tuple[list[bytes], list[bytes]]
+# The keys of one script, and its arguments; of the table's identity first, then of the rows; then come the ttl, and
+# whether it should tell which rows it wrote; and the rows' groups, where they have some.
+_Script = tuple[list[bytes], list[bytes], "NDArray[np.int64] | None"]
 
 # Lua compares strings by the server's locale, and its numbers are doubles; so timestamps are compared as four exact
 # 32 bit numbers, and payloads byte by byte, which only happens where both timestamps are equal.
@@ -87,12 +89,13 @@ local function newer(a, b)
 end
 local stored = redis.call('MGET', unpack(KEYS))
 if not stored[1] then redis.call('SET', KEYS[1], ARGV[1]) end
-local ttl = tonumber(ARGV[#ARGV])
-local changed, n = {}, 0
+local ttl, tells = tonumber(ARGV[#KEYS + 1]), ARGV[#KEYS + 2] == '1'
+local changed, places, n = {}, {}, 0
 for i = 2, #KEYS do
   local old, new = stored[i], ARGV[i]
   if not old or newer(new, old) then
     n = n + 1
+    if tells then places[n] = i - 2 end
     if ttl > 0 then
       redis.call('SET', KEYS[i], new, 'EX', ttl)
     else
@@ -101,6 +104,7 @@ for i = 2, #KEYS do
   end
 end
 if ttl <= 0 and n > 0 then redis.call('MSET', unpack(changed)) end
+if tells then return places end
 return n
 """
 # Redis names scripts by this digest; it protects nothing.
@@ -250,22 +254,20 @@ class RedisOnlineStore(OnlineStore):
         return "" if found is None else str(found, "utf-8", "replace")
 
     def put_many(self, table: str, batches: Iterable[EncodedRows]) -> PutResult:
-        written = total = 0
+        result = PutResult(0, 0)
         with closing_source(batches) as source:
             for scripts in self._script_groups(table, source):
-                total += _row_count(scripts)
                 with self._mapped_errors():
-                    written += sum(self._run_scripts(scripts))
-        return PutResult(written, total - written)
+                    result += _put_result(scripts, self._run_scripts(scripts))
+        return result
 
     async def put_many_async(self, table: str, batches: Iterable[EncodedRows]) -> PutResult:
-        written = total = 0
+        result = PutResult(0, 0)
         with closing_source(batches) as source:
             for scripts in self._script_groups(table, source):
-                total += _row_count(scripts)
                 with self._mapped_errors():
-                    written += sum(await self._run_scripts_async(scripts))
-        return PutResult(written, total - written)
+                    result += _put_result(scripts, await self._run_scripts_async(scripts))
+        return result
 
     def get_many(self, reads: Sequence[OnlineRead]) -> list[StoredRows]:
         keys = _store_keys(reads)
@@ -373,38 +375,38 @@ class RedisOnlineStore(OnlineStore):
                 until = at + _KEYS_PER_SCRIPT
                 values = map(bytes.__add__, headers[at:until], batch.payloads[at:until])
                 keys = [identity_key, *[prefix + key for key in batch.keys[at:until]]]
-                scripts.append((keys, [identity, *values, ttl]))
+                groups = None if batch.groups is None else batch.groups[at:until]
+                tells = b"0" if groups is None else b"1"
+                scripts.append((keys, [identity, *values, ttl, tells], groups))
                 if len(scripts) == _SCRIPTS_PER_ROUND_TRIP:
                     yield scripts
                     scripts = []
         if scripts:
             yield scripts
 
-    def _run_scripts(self, scripts: Sequence[_Script]) -> list[int]:
+    def _run_scripts(self, scripts: Sequence[_Script]) -> list[Any]:
         results = self._pipeline(self._client, scripts).execute(raise_on_error=False)
-        if any(isinstance(result, NoScriptError) for result in results):
+        if unknown := _not_run(results):
             # The server was restarted or its scripts were flushed. Those that ran change nothing when run again, but
             # only the others are, so that the counts stay right.
             self._client.script_load(_PUT_SCRIPT)
-            again = [s for s, result in zip(scripts, results, strict=True) if isinstance(result, NoScriptError)]
-            rest = [result for result in results if not isinstance(result, NoScriptError)]
-            results = rest + self._pipeline(self._client, again).execute(raise_on_error=False)
-        return _counts(results)
+            again = self._pipeline(self._client, [scripts[i] for i in unknown]).execute(raise_on_error=False)
+            _fill(results, unknown, again)
+        return _checked(results)
 
-    async def _run_scripts_async(self, scripts: Sequence[_Script]) -> list[int]:
+    async def _run_scripts_async(self, scripts: Sequence[_Script]) -> list[Any]:
         client = self._async_client()
         results = await self._pipeline(client, scripts).execute(raise_on_error=False)
-        if any(isinstance(result, NoScriptError) for result in results):
+        if unknown := _not_run(results):
             await client.script_load(_PUT_SCRIPT)
-            again = [s for s, result in zip(scripts, results, strict=True) if isinstance(result, NoScriptError)]
-            rest = [result for result in results if not isinstance(result, NoScriptError)]
-            results = rest + await self._pipeline(client, again).execute(raise_on_error=False)
-        return _counts(results)
+            again = await self._pipeline(client, [scripts[i] for i in unknown]).execute(raise_on_error=False)
+            _fill(results, unknown, again)
+        return _checked(results)
 
     @staticmethod
     def _pipeline(client: Any, scripts: Sequence[_Script]) -> Any:
         pipeline = client.pipeline(transaction=False)
-        for keys, arguments in scripts:
+        for keys, arguments, _ in scripts:
             pipeline.evalsha(_PUT_SHA, len(keys), *keys, *arguments)
         return pipeline
 
@@ -463,8 +465,13 @@ def _drawn() -> bytes:
     return uuid.uuid4().hex.encode()
 
 
-def _row_count(scripts: Sequence[_Script]) -> int:
-    return sum(len(keys) - 1 for keys, _ in scripts)
+def _put_result(scripts: Sequence[_Script], told: Sequence[Any]) -> PutResult:
+    total = PutResult(0, 0)
+    for (keys, _, groups), result in zip(scripts, told, strict=True):
+        written = int(result) if groups is None else len(result)
+        by_group = () if groups is None else counted(groups[result].tolist())
+        total += PutResult(written, len(keys) - 1 - written, by_group)
+    return total
 
 
 def _glob(prefix: bytes) -> bytes:
@@ -489,8 +496,17 @@ def _row_heads(keys: Sequence[bytes], values: Sequence[bytes]) -> RowHeads:
     return RowHeads(keys, events, created, [value[_HEADER_WIDTH:] for value in values])
 
 
-def _counts(results: Sequence[Any]) -> list[int]:
+def _not_run(results: Sequence[Any]) -> list[int]:
+    return [i for i, result in enumerate(results) if isinstance(result, NoScriptError)]
+
+
+def _fill(results: list[Any], places: Sequence[int], values: Sequence[Any]) -> None:
+    for place, value in zip(places, values, strict=True):
+        results[place] = value
+
+
+def _checked(results: list[Any]) -> list[Any]:
     for result in results:
         if isinstance(result, Exception):
             raise result
-    return [int(result) for result in results]
+    return results

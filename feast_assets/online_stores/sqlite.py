@@ -28,6 +28,7 @@ from feast_assets.online_stores.base import (
     RowHeads,
     StoredRows,
     closing_source,
+    counted,
 )
 from feast_assets.online_stores.sqlite_pool import SqlitePool
 from feast_assets.online_stores.unsupported import refuse_unsupported
@@ -137,8 +138,7 @@ class SqliteOnlineStore(OnlineStore):
             with self._pool.writing() as connection:
                 _set_up(connection, table)
                 for batch in chain([first], remaining):
-                    written = _upsert(connection, table, batch)
-                    result += PutResult(written, len(batch) - written)
+                    result += _upsert(connection, table, batch)
         return result
 
     def get_many(self, reads: Sequence[OnlineRead]) -> list[StoredRows]:
@@ -271,22 +271,28 @@ def _identity(connection: sqlite3.Connection, table: str) -> str:
     return "" if found is None else str(found[0])
 
 
-def _upsert(connection: sqlite3.Connection, table: str, batch: EncodedRows) -> int:
-    before = connection.total_changes
+def _upsert(connection: sqlite3.Connection, table: str, batch: EncodedRows) -> PutResult:
     columns = (batch.keys, batch.event_timestamps.tolist(), batch.created_timestamps.tolist(), batch.payloads)
     rows: Iterable[tuple[bytes, int, int, bytes]] = zip(*columns, strict=True)
     if not _ascends(batch.keys):
         # A tree takes rows in its own order many times faster. Keys differ, so nothing else is compared.
         rows = sorted(rows)
     values = list(chain.from_iterable(rows))
-    width = 4 * _ROWS_PER_UPSERT
-    whole = len(values) - len(values) % width
-    sql = _upsert_sql(table, _ROWS_PER_UPSERT)
-    for at in range(0, whole, width):
-        connection.execute(sql, values[at : at + width])
-    if whole < len(values):
-        connection.executemany(_upsert_sql(table, 1), [values[at : at + 4] for at in range(whole, len(values), 4)])
-    return connection.total_changes - before
+    whole = len(batch) - len(batch) % _ROWS_PER_UPSERT
+    places = [(at, at + _ROWS_PER_UPSERT) for at in range(0, whole, _ROWS_PER_UPSERT)]
+    places += [(at, at + 1) for at in range(whole, len(batch))]
+    if batch.groups is None:
+        before = connection.total_changes
+        for start, end in places:
+            connection.execute(_upsert_sql(table, end - start), values[4 * start : 4 * end])
+        written = connection.total_changes - before
+        return PutResult(written, len(batch) - written)
+    keys: list[bytes] = []
+    for start, end in places:
+        sql = _upsert_sql(table, end - start) + " RETURNING key"
+        keys += [key for (key,) in connection.execute(sql, values[4 * start : 4 * end]).fetchall()]
+    group_of = dict(zip(batch.keys, batch.groups.tolist(), strict=True))
+    return PutResult(len(keys), len(batch) - len(keys), counted(group_of[key] for key in keys))
 
 
 def _ascends(keys: Sequence[bytes]) -> bool:

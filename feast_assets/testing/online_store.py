@@ -20,6 +20,7 @@ import multiprocessing
 import random
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -280,6 +281,21 @@ class OnlineStoreConformance:
         assert (first.written, first.ignored) == (2, 0)
         assert (again.written, again.ignored) == (0, 2)
         assert (mixed.written, mixed.ignored) == (2, 1)
+        assert mixed.by_group == ()
+
+    def test_counts_are_also_by_group_where_rows_have_groups(self, store: OnlineStore) -> None:
+        store.setup(["t"])
+        keys = [b"%04d" % i for i in range(2_500)]
+        every_third = [(key, 5, 0, b"x") for key in keys[::3]]
+        store.put_many("t", [encoded(every_third)])
+        groups = np.array([i * 7 % 11 for i in range(len(keys))])
+        # Every third key has a newer row; of the others, all are written.
+        batch = replace(encoded([(key, 4, 0, b"y") for key in keys]), groups=groups)
+        put = store.put_many("t", [batch, replace(encoded([(b"last", 1, 0, b"")]), groups=np.array([12]))])
+        of_each = [int(np.sum((groups == g) & (np.arange(len(keys)) % 3 != 0))) for g in range(11)]
+        assert put.by_group == (*of_each, 0, 1)
+        assert put.written == sum(put.by_group)
+        assert put.written + put.ignored == len(keys) + 1
 
     def test_deleted_rows_are_gone_and_others_stay(self, store: OnlineStore) -> None:
         store.setup(["t"])

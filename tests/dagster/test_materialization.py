@@ -120,10 +120,19 @@ def test_every_partition_of_a_range_is_recorded_once_with_figures_of_its_own(
         assert told[day]["dagster/partition_row_count"] == len(of_day)
         assert told[day]["feast_assets/newest_event"] == of_day.finished_at.max().timestamp()
     # Driver 4 has no ride after the tenth, so a pass over all four days takes three drivers from the last and one
-    # from the tenth. assert [told[d]["feast_assets/latest_entities"] for d in days] == [0, 1, 0, 3] assert
-    # len({told[d]["feast_assets/fingerprint"] for d in days}) == 4 kept = {e.partition:
-    # e.metadata["dagster/partition_row_count"].value for e in events(instance, KEPT)} assert kept == dict(zip(days,
-    # [4, 4, 3, 3], strict=True))
+    # from the tenth.
+    assert [told[d]["feast_assets/latest_entities"] for d in days] == [0, 1, 0, 3]
+    assert [told[d]["feast_assets/rows_written"] for d in days] == [0, 1, 0, 3]
+    assert [told[d]["feast_assets/rows_ignored"] for d in days] == [0, 0, 0, 0]
+    assert len({told[d]["feast_assets/fingerprint"] for d in days}) == 4
+    kept = {e.partition: e.metadata["dagster/partition_row_count"].value for e in events(instance, KEPT)}
+    assert kept == dict(zip(days, [4, 4, 3, 3], strict=True))
+    # Of a later pass over two of the days, the store keeps what is newer; of the fourth driver it has the same already.
+    run(applied_root, instance, keys=("2024-01-10", "2024-01-11"))
+    again = {e.partition: {k: v.value for k, v in e.metadata.items()} for e in events(instance, RIDE)[-2:]}
+    for day in ("2024-01-10", "2024-01-11"):
+        assert again[day]["feast_assets/rows_written"] == 0
+        assert again[day]["feast_assets/rows_ignored"] == again[day]["feast_assets/latest_entities"]
 
 
 def test_single_partitions_in_any_order_end_as_one_range_does(

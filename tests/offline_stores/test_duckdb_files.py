@@ -308,7 +308,7 @@ class TestDamage:
             "scan": lambda: store.scan(broken, ALWAYS).read_all(),
             "statistics": lambda: store.statistics(broken, [ALWAYS]),
             "join": lambda: store.point_in_time_join(
-                spine([(1, hour(2))] * 10), [PointInTimeJoin(broken, {}, {})]
+                spine([(driver, hour(2)) for driver in range(0, n, 1_000)]), [PointInTimeJoin(broken, {}, {})]
             ).read_all(),
         }[verb]
         with pytest.raises(SourceError, match=r"t\.parquet"):

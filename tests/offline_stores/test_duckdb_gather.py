@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
@@ -96,13 +96,13 @@ class TestFilesThatAreExchanged:
         """Exchanges the source's file before it is read; returns what counts how often."""
         read, calls = getattr(duckdb_point_in_time, reading), [0]
 
-        def exchanged(*args: object) -> object:
+        def exchanged(*args: object, **options: object) -> object:
             calls[0] += 1
             if calls[0] <= times:
                 old = next((tmp_path / "v").iterdir())
                 pq.write_table(rows, tmp_path / "v" / f"new_{calls[0]}.parquet")
                 os.unlink(old)
-            return read(*args)
+            return read(*args, **options)
 
         monkeypatch.setattr(duckdb_point_in_time, reading, exchanged)
         return calls
@@ -123,22 +123,25 @@ class TestFilesThatAreExchanged:
         path = tmp_path / "v" / "one.parquet"
         gather = duckdb_point_in_time.gather
 
-        def overwritten(*args: object) -> object:
+        def overwritten(*args: object, **options: object) -> object:
             monkeypatch.setattr(duckdb_point_in_time, "gather", gather)
             later = pa.array([hour(1), hour(26), hour(25)], TIME)
             pq.write_table(pa.table({**ROWS, "at": later, "fare": [10.0, 20.0, 30.0]}), path)
-            return gather(*args)
+            return gather(*args, **options)
 
         monkeypatch.setattr(duckdb_point_in_time, "gather", overwritten)
         assert _join(store, source)["fare"] == [20.0, 10.0, None, 30.0, None]
 
 
-def test_each_source_is_read_once_for_ties_once_for_ids_and_once_for_features(
-    store: DuckDBOfflineStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("fourth", "scans"), [(hour(26), 2), (hour(25), 5)])
+def test_a_source_is_read_for_ids_and_for_features_and_for_ties_only_where_there_are_some(
+    store: DuckDBOfflineStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fourth: datetime, scans: int
 ) -> None:
     from feast_assets.offline_stores import duckdb_engine, duckdb_gather, duckdb_latest
 
-    pq.write_table(pa.table(ROWS), tmp_path / "v.parquet")
+    later = {"driver": [2], "fare": [1.5], "city": ["a"], "at": pa.array([fourth], TIME)}
+    table = pa.concat_tables([pa.table(ROWS), pa.table(later)])
+    pq.write_table(table, tmp_path / "v.parquet")
     queries: list[str] = []
 
     def counted(cursor: object, sql: str) -> pa.Table:
@@ -147,5 +150,10 @@ def test_each_source_is_read_once_for_ties_once_for_ids_and_once_for_features(
 
     for module in (duckdb_gather, duckdb_latest, duckdb_point_in_time):
         monkeypatch.setattr(module, "read_all", counted)
-    assert _join(store, FileSource(path="v.parquet", timestamp_field="at")) == EXPECTED
-    assert sum(sql.count("read_parquet") for sql in queries) == 3
+    newest = (
+        EXPECTED
+        if fourth == hour(25)
+        else {**EXPECTED, "fare": [1.5, 1.0, None, 3.0, None]} | {"city": ["a", "a", None, None, None]}
+    )
+    assert _join(store, FileSource(path="v.parquet", timestamp_field="at")) == newest
+    assert sum(sql.count("read_parquet") for sql in queries) == scans
