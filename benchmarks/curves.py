@@ -133,9 +133,9 @@ def _reads(results: Results) -> Iterator[Curve]:
         "entities in the store",
         "p50, ms",
         "ms",
-        "A read looks its keys up in a B-tree (SQLite) or a hash table (Redis) and touches nothing else. SQLite "
-        "bends where the file outgrows its page cache: each key then costs a page read from the operating system, "
-        "which many keys in one request show first. Redis bends where its table outgrows the processor's caches.",
+        "A read looks its keys up in a B-tree (SQLite) or a hash table (Redis) and touches nothing else, so it is "
+        "flat. What it still grows by, with many keys in one request first, is pages that SQLite no longer has in "
+        "its own cache, and rows of Redis that the processor's caches no longer hold.",
         _read_lines(results, "entities", ("sqlite", "redis")),
     )
     yield Curve(
@@ -155,7 +155,8 @@ def _reads(results: Results) -> Iterator[Curve]:
         "p50, ms",
         "ms",
         "Keys are encoded once for all views that share them, and Redis is asked once for all. What each view adds "
-        "is a statement (SQLite) and the decoding of its own rows.",
+        "is a statement (SQLite) and the decoding of its own rows. Responses of tens of thousands of values also "
+        "outgrow the processor's caches, which bends the lines of many entities upwards.",
         _read_lines(results, "views", ("sqlite", "redis")),
     )
 
@@ -222,8 +223,9 @@ def _registry(results: Results) -> Curve:
         "views",
         "ms",
         "ms",
-        "Applying compares every definition with what is registered, so it follows their number; what is written, "
-        "and what a request resolves, follows what changed and what is asked for. Loading and refreshing read one "
-        "revision whole.",
+        "Applying compares every definition with what is registered, so it follows their number; here one service of "
+        "all views is compared with each of them as well, and Python's garbage collector looks through more objects, "
+        "which bends the line upwards. What is written, and what a request resolves, follows what changed and what is "
+        "asked for. Loading reads one revision whole, and so does a refresh that is asked for.",
         _drawn(*lines),
     )
