@@ -261,15 +261,15 @@ def _figures(view: FeatureView, result: WindowResult, part: str, *, partitioned:
     }
     if computed and result.profile is not None:
         figures[count] = result.profile.rows
+    if result.newest_event is not None:
+        figures["feast_assets/newest_event"] = dg.MetadataValue.timestamp(result.newest_event)
     if part == LATEST:
-        if profile and result.profile is not None:
-            figures |= profile_metadata(result.profile)
         figures["feast_assets/latest_entities"] = result.entities
         if result.written is not None:
             figures["feast_assets/rows_written"] = result.written
             figures["feast_assets/rows_ignored"] = result.ignored
-    if result.newest_event is not None:
-        figures["feast_assets/newest_event"] = dg.MetadataValue.timestamp(result.newest_event)
+        if profile and result.profile is not None:
+            figures |= profile_metadata(result.profile)
     return figures
 
 
