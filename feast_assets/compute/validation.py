@@ -11,8 +11,8 @@ from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.field import Field
 from feast_assets.definitions.field_checks import Checks, Severity
 from feast_assets.definitions.partitions import Window
-from feast_assets.errors import SourceError
 from feast_assets.offline_stores.profile import ColumnProfile, WindowProfile
+from feast_assets.registry.source_inference import incompatibility
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -83,10 +83,6 @@ def schema_problems(view: FeatureView, schema: pa.Schema) -> list[SchemaProblem]
     Args:
         schema: the columns of the view's batch source, as the offline store tells them.
     """
-    import pyarrow as pa
-
-    from feast_assets.types.arrow import cast_column
-
     source = view.batch_source
     assert source is not None
     there = {field.name: field.type for field in schema}
@@ -102,9 +98,7 @@ def schema_problems(view: FeatureView, schema: pa.Schema) -> list[SchemaProblem]
         if field.name not in there:
             problems.append(SchemaProblem(field.name, str(field.dtype), "missing"))
             continue
-        try:
-            cast_column(pa.array([], there[field.name]), field.dtype, what=field.name)
-        except SourceError:
+        if incompatibility(there[field.name], field.dtype):
             problems.append(SchemaProblem(field.name, str(field.dtype), str(there[field.name])))
     return problems
 

@@ -24,7 +24,7 @@ from feast_assets.offline_stores.base import History
 from feast_assets.offline_stores.duckdb_engine import quote, read_all
 from feast_assets.offline_stores.duckdb_files import ROW_ID, SourceTable
 from feast_assets.offline_stores.duckdb_rows import Bounds, Rows, within
-from feast_assets.types.arrow import to_arrow_type
+from feast_assets.types.arrow import to_arrow_type, whole_column
 
 _TEXT_BYTES = 64
 _SPARSE = 8
@@ -125,7 +125,9 @@ def gather(
             raise TiesError
     at = np.zeros(len(ids), dtype=np.int64)
     at[there] = places
-    values = [rows.cast(_one(read.column(n)), f) for n, f in zip(rows.features, rows.history.features, strict=True)]
+    values = [
+        rows.cast(whole_column(read.column(n)), f) for n, f in zip(rows.features, rows.history.features, strict=True)
+    ]
     return Found(values, pa.array(at, mask=~there))
 
 
@@ -151,9 +153,3 @@ def bytes_per_row(rows: Rows) -> int:
     """Returns about how many bytes the features of one row take."""
     kinds = [to_arrow_type(f.dtype) for f in rows.history.features]
     return sum(k.bit_width // 8 + 1 if pa.types.is_primitive(k) else _TEXT_BYTES for k in kinds)
-
-
-def _one(column: pa.ChunkedArray) -> pa.Array:
-    if column.num_chunks == 1:
-        return column.chunk(0)
-    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import duckdb
@@ -34,9 +34,10 @@ from feast_assets.offline_stores.base import PointInTimeJoin
 from feast_assets.offline_stores.duckdb_engine import BATCH_ROWS, read_all
 from feast_assets.offline_stores.duckdb_gather import Found, TiesError, bytes_per_row, gather
 from feast_assets.offline_stores.duckdb_latest import best_of_ties, has_ties
+from feast_assets.offline_stores.duckdb_restricted import of_entities
 from feast_assets.offline_stores.duckdb_rows import LONGEST_MICROS, Bounds, Rows, micros
 from feast_assets.offline_stores.source_files import state_of
-from feast_assets.types.arrow import TIMESTAMP, cast_column, to_arrow_type
+from feast_assets.types.arrow import TIMESTAMP, cast_column, to_arrow_type, whole_column
 from feast_assets.types.feast_type import FeastType, UnixTimestamp
 
 DEFAULT_TIME_COLUMN = "event_timestamp"
@@ -184,11 +185,12 @@ def joined(
     """
     schema = _output_schema(spine.table.schema, joins)
     opened = [rows_for(join) for join in joins]
+    keys = _spine_keys(spine, joins)
     files = _state(opened)
 
     def parts(opened: Sequence[Rows]) -> Iterator[pa.RecordBatch]:
         def query(knows_ties: bool) -> _Query:
-            return _query(cursor, spine, joins, opened, filter_by_created, knows_ties)
+            return _query(cursor, spine, keys, joins, opened, filter_by_created, knows_ties)
 
         return _beside(cursor, spine.table, schema, query)
 
@@ -206,7 +208,6 @@ def joined(
             yield first
         yield from rest
 
-    _spine_keys(spine, joins)
     return schema, batches() if any(rows.features for rows in opened) else iter(spine.table.to_batches())
 
 
@@ -219,12 +220,12 @@ def _spine_keys(spine: Spine, joins: Sequence[PointInTimeJoin]) -> dict[tuple[st
 def _query(
     cursor: duckdb.DuckDBPyConnection,
     spine: Spine,
+    keys_of: Mapping[tuple[str, FeastType], pa.ChunkedArray],
     joins: Sequence[PointInTimeJoin],
     opened: Sequence[Rows],
     filter_by_created: bool,
     knows_ties: bool,
 ) -> _Query:
-    keys_of = _spine_keys(spine, joins)
     inside = {key: f"s{i}" for i, key in enumerate(keys_of)}
     columns: dict[str, Any] = {"row": pa.array(np.arange(spine.table.num_rows, dtype=np.int64)), "t": spine.times}
     name = f"spine_{uuid.uuid4().hex}"
@@ -244,7 +245,7 @@ def _query(
             continue
         filtered = filter_by_created and rows.has_created
         by_inside = [inside[key] for key in by]
-        wanted = _of_entities(rows, name, by_inside) if by and spine.table.num_rows <= _FEW_ROWS else rows
+        wanted = of_entities(rows, name, by_inside) if by and spine.table.num_rows <= _FEW_ROWS else rows
         ties = (filtered or knows_ties) and has_ties(cursor, wanted)
         on = [f"s.{s} = v{j}.{k}" for s, k in zip(by_inside, rows.keys, strict=True)]
         clauses.append(
@@ -256,16 +257,6 @@ def _query(
             selected.append(value if ttl is None else f"CASE WHEN v{j}.t >= s.t - {ttl} THEN {value} END")
     listed = ", ".join(f"{value} AS c{i}" for i, value in enumerate(selected))
     return _Query(f"SELECT {listed} FROM {name} s {' '.join(clauses)} ORDER BY s.row", read, keys, knows_ties)
-
-
-def _of_entities(rows: Rows, spine: str, keys: Sequence[str]) -> Rows:
-    """Returns only the rows of the spine's entities, which spares the join the sorting of the others."""
-    same = " AND ".join(f"r.{k} = s.{s}" for k, s in zip(rows.keys, keys, strict=True))
-
-    def of_entities(sql: str) -> str:
-        return f"SELECT r.* FROM ({sql}) r SEMI JOIN {spine} s ON {same}"
-
-    return replace(rows, sql=of_entities(rows.sql), with_content=of_entities(rows.with_content))
 
 
 def _state(read: Sequence[Rows]) -> list[str]:
@@ -330,7 +321,7 @@ def _beside(
             end = min(start + size, spine.num_rows)
             for at in range(start, end, BATCH_ROWS):
                 count = min(BATCH_ROWS, end - at)
-                own = [_whole(c) for c in spine.slice(at, count).columns]
+                own = [whole_column(c) for c in spine.slice(at, count).columns]
                 added = [column for each in gathered for column in each.take(at - start, count, pool)]
                 yield pa.record_batch([*own, *added], schema=schema)
 
@@ -344,7 +335,7 @@ def _found(cursor: duckdb.DuckDBPyConnection, query: _Query, count: int) -> pa.T
 
 def _gathered(cursor: duckdb.DuckDBPyConnection, query: _Query, found: pa.Table, start: int, size: int) -> list[Found]:
     def part(column: pa.ChunkedArray) -> pa.Array:
-        return _whole(column.slice(start, size))
+        return whole_column(column.slice(start, size))
 
     return [
         gather(
@@ -357,9 +348,3 @@ def _gathered(cursor: duckdb.DuckDBPyConnection, query: _Query, found: pa.Table,
         )
         for i, (rows, keys) in enumerate(zip(query.rows, query.keys, strict=True))
     ]
-
-
-def _whole(column: pa.ChunkedArray) -> pa.Array:
-    if column.num_chunks == 1:
-        return column.chunk(0)
-    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)

@@ -136,14 +136,16 @@ class PointInTime:
         return Batches(schema, self._query_batches(reader, schema, names))
 
     def _spine_batches(self, spine: Spine, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+        from feast_assets.types.arrow import whole_column
+
         done = 0
         for found in self._joined(spine):
             rows = spine.table.slice(done, found.num_rows)
 
             def row_input(column: str, dtype: FeastType, start: int = done, count: int = found.num_rows) -> Any:
-                return _whole(spine.inputs[column, dtype].slice(start, count))
+                return whole_column(spine.inputs[column, dtype].slice(start, count))
 
-            yield self._finished([_whole(column) for column in rows.columns], found, row_input, schema)
+            yield self._finished([whole_column(column) for column in rows.columns], found, row_input, schema)
             done += found.num_rows
         if done != spine.table.num_rows:
             raise SourceError(f"The offline store returned {done} rows for {spine.table.num_rows} entity rows.")
@@ -238,10 +240,3 @@ def _internal_names(request: FeatureRequest) -> Iterator[str]:
     for number, read in enumerate(request.reads):
         for place in range(len(read.features)):
             yield _internal_name(number, place)
-
-
-def _whole(column: Any) -> Any:
-    """Returns a chunked array as one array."""
-    import pyarrow as pa
-
-    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)

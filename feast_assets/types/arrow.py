@@ -92,6 +92,13 @@ def cast_table(table: pa.Table, types: Mapping[str, FeastType], *, what: str) ->
     return pa.table(columns, names=list(types)) if types else table.select([])
 
 
+def whole_column(column: Any) -> Any:
+    """Returns a ``pa.ChunkedArray`` as one ``pa.Array``; one that is whole already is not copied."""
+    if column.num_chunks == 1:
+        return column.chunk(0)
+    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+
+
 def cast_column(column: Any, feast_type: FeastType, *, what: str) -> Any:
     """Returns a column in the canonical Arrow type of a value type; nulls stay null.
 
