@@ -43,7 +43,8 @@ CODE_REFERENCES = "dagster/code_references"
 
 _TAG_KEY = re.compile(r"([A-Za-z0-9_.-]{1,63}/)?[A-Za-z0-9_.-]{1,63}", re.ASCII)
 _TAG_VALUE = re.compile(r"[A-Za-z0-9_.-]{0,63}", re.ASCII)
-_EMAIL = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,}", re.ASCII)
+# Not all addresses that there are, but those that Dagster takes; it refuses to load an asset with another owner.
+_EMAIL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._%+-]*@[A-Za-z0-9.-]+\.[A-Za-z]{2,7}", re.ASCII)
 _TEAM = re.compile(r"team:[A-Za-z0-9_-]+", re.ASCII)
 _RESERVED_TAGS = ("dagster/", "feast_assets/")
 

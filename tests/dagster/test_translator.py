@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from feast_assets import (
@@ -195,6 +195,8 @@ TEXT = st.text(max_size=70)
     owner=TEXT | st.emails() | st.just("team:a"),
     source_name=st.text(min_size=1, max_size=40),
 )
+@example(name="0", tags={}, group=None, owner=".@0.AA", source_name="0")
+@example(name="0", tags={}, group=None, owner="ml@example.photography", source_name="0")
 def test_whatever_a_definition_is_called_dagster_takes_it(
     name: str, tags: dict[str, str], group: str | None, owner: str, source_name: str
 ) -> None:
