@@ -63,8 +63,8 @@ class Goal:
 
     @property
     def beside_feast(self) -> float | None:
-        """How many times better than Feast."""
-        if self.feast is None:
+        """How many times better than Feast; None where Feast did not end for want of memory."""
+        if self.feast is None or self.feast.stopped == "memory":
             return None
         return self.ours.value / self.feast.value if self.unit == "/s" else self.feast.value / self.ours.value
 

@@ -24,7 +24,7 @@ class Job:
         spine: rows of the table that training data is asked for; 0 for none.
         workspace: jobs that name the same one, of one side, share a directory.
         verbs: how many things it does one after the other; Feast's limit of time is for each.
-        after: another job's parameters: where that was stopped at its limit, this one is not tried.
+        after: another job's parameters: where that was stopped at its limit, this one is not tried and counts alike.
     """
 
     path: str

@@ -13,6 +13,7 @@ from benchmarks.libraries import BARE, FEAST, OURS
 from benchmarks.results import Figure, Results
 from benchmarks.run import ROOT, WORK, results_file
 from benchmarks.sizes import SIZES
+from benchmarks.supervision import MEMORY_SHARE
 
 DOCUMENT = ROOT / "docs" / "benchmarks.md"
 _DOLLARS_PER_CORE_HOUR = 0.05
@@ -33,8 +34,8 @@ What is read for training is repeated while all of it takes less than {repeat:.0
 clock starts, except where a fresh process is what is measured."""
 _LEGEND = """In the tables, *beside Feast* is how many times faster (or smaller) we are, with the goal in brackets;
 *beside bare* is how many times slower than the engine alone. Times of reads and pushes are medians. A figure after > is
-of a measurement that was stopped, at {limit} or when it had taken most of the machine's memory: the whole is unknown,
-and worse."""
+of a measurement that was stopped at {limit}: the whole is unknown, and worse. One that had taken {memory:.0%} of the
+machine's memory was stopped as well: nothing is compared with it, and the goal is what is left of it."""
 _SCALE = """## Scale
 
 Both axes are logarithmic. Below each picture is what each of our lines does, from its figures: a stretch is flat where
@@ -84,11 +85,11 @@ def _verdict(found: list[Goal], failures: int) -> str:
         text += " Not met:\n\n" + "\n".join(f"- {each}" for each in missed)
     if failures:
         text += f"\n\n{failures} measurements failed, and their goals with them: see the end of the page."
-    return text + "\n\n" + _LEGEND.format(limit=_limit(found))
+    return text + "\n\n" + _LEGEND.format(limit=_limit(found), memory=MEMORY_SHARE)
 
 
 def _limit(found: list[Goal]) -> str:
-    stopped = [goal.feast.value for goal in found if goal.feast and goal.feast.at_least and goal.unit == "s"]
+    stopped = [goal.feast.value for goal in found if goal.feast and goal.feast.stopped == "time" and goal.unit == "s"]
     return f"{max(stopped):.0f} s" if stopped else "its limit of time"
 
 
@@ -120,7 +121,9 @@ def _row(cells: Iterable[str]) -> str:
 def _figure(figure: Figure | None, unit: str) -> str:
     if figure is None:
         return ""
-    return ("> " if figure.at_least else "") + _value(figure.value, unit)
+    if figure.stopped == "memory":
+        return "out of memory"
+    return ("> " if figure.stopped else "") + _value(figure.value, unit)
 
 
 def _value(value: float, unit: str) -> str:
@@ -135,7 +138,7 @@ def _ratio(ratio: float | None, goal: float | None, figure: Figure | None, sign:
     if ratio is None:
         return ""
     text = f"{ratio:.0f}x" if ratio >= 10 else f"{ratio:.2g}x" if ratio >= 2 else f"{ratio:.2f}x"
-    if figure is not None and figure.at_least:
+    if figure is not None and figure.stopped:
         text = f"> {text}"
     return text if goal is None else f"{text} ({sign} {goal:g})"
 

@@ -18,11 +18,12 @@ class Figure:
     """A measured value.
 
     Attributes:
-        at_least: whether what was measured did not end, so that the value is a lower bound.
+        stopped: "" where what was measured came to its end; else the limit that it was stopped at, "time", so that the
+            value is a lower bound, or "memory", so that it says nothing of how long the whole would have taken.
     """
 
     value: float
-    at_least: bool = False
+    stopped: str = ""
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Results:
         if not known:
             return None
         least = min(known, key=lambda r: float(r[metric]))
-        return Figure(float(least[metric]), "stopped" in least)
+        return Figure(float(least[metric]), least.get("stopped", ""))
 
     def failures(self) -> list[Record]:
         return [r for r in self.records if "failed" in r]

@@ -54,7 +54,7 @@ class Benchmark:
         self._data = work / "data"
         self._stores = work / "stores"
         self._feast_python = feast_python
-        self._stopped: list[tuple[str, str, dict[str, Any]]] = []
+        self._stopped: list[dict[str, Any]] = []
 
     def records(self, paths: Sequence[str], sides: Sequence[str] = SIDES) -> Iterator[dict[str, Any]]:
         """Yields a record of every measurement of some paths, while they are taken."""
@@ -77,9 +77,14 @@ class Benchmark:
         about = {"path": job.path, "side": job.side}
         if not redis and job.parameters.get("store") == "redis":
             return [{**about, **job.parameters, "failed": "redis-server is not installed"}]
-        if job.after is not None and (job.path, job.side, job.after) in self._stopped:
-            self._stopped.append((job.path, job.side, job.parameters))
-            return [{**about, **job.parameters, "stopped": "before", "seconds": self._size.limit}]
+        if job.after is not None:
+            before = {**about, **job.after}
+            for stopped in self._stopped:
+                if before.items() <= stopped.items():
+                    # It needs no less than the one before it, and would be stopped at the same limit.
+                    record = {**about, **job.parameters, "stopped": stopped["stopped"], "seconds": stopped["seconds"]}
+                    self._stopped.append(record)
+                    return [record]
         if job.shape is not None:
             stage(self._data, job.shape)
             if job.spine:
@@ -98,9 +103,9 @@ class Benchmark:
         figures = [json.loads(line) for line in output.read_text().splitlines()] if output.exists() else []
         records = [{**about, **job.parameters, **each} for each in figures]
         if ended.stopped:
-            self._stopped.append((job.path, job.side, job.parameters))
             told = {"stopped": ended.stopped, "seconds": ended.seconds, "peak_mib": ended.peak_mib}
             records.append({**about, **job.parameters, **told})
+            self._stopped.append(records[-1])
         elif ended.errors:
             records.append({**about, **job.parameters, "failed": ended.errors.splitlines()[-1]})
         return records

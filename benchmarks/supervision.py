@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _LOOK_SECONDS = 0.05
-_MEMORY_SHARE = 0.6
+MEMORY_SHARE = 0.75
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Ended:
 
 def supervised(command: Sequence[str], directory: Path, environment: dict[str, str], seconds: float) -> Ended:
     """Runs a command to its end, or until it has run too long or taken most of the machine's memory."""
-    allowed = _MEMORY_SHARE * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**20
+    allowed = MEMORY_SHARE * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**20
     started, peak, stopped = time.monotonic(), 0.0, ""
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(command, cwd=directory, env=environment, stdout=said, stderr=said)  # noqa: S603

@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from benchmarks import run
 from benchmarks.bare_engines import duckdb_connection, point_in_time_sql
 from benchmarks.curves import course, curves
 from benchmarks.datasets import stage, stage_spine
@@ -23,6 +24,7 @@ from benchmarks.results import Figure, Results
 from benchmarks.run import PATHS, Benchmark, keep, results_file
 from benchmarks.shapes import narrow, wide
 from benchmarks.sizes import SIZES, TINY
+from benchmarks.supervision import Ended
 
 
 def place(root: Path, side: str) -> Workplace:
@@ -127,12 +129,45 @@ def test_a_stopped_measurement_is_a_lower_bound(tmp_path: Path) -> None:
     ]
     results = Results("tiny", {}, records)
     (goal,) = goals(results)
-    assert goal.feast == Figure(30.0, at_least=True)
+    assert goal.feast == Figure(30.0, stopped="time")
     assert goal.beside_feast == 15.0
     assert goal.met
     assert "> 15x" in document(
         Results("tiny", dict.fromkeys(("processor", "memory", "system", "packages"), ""), records), "", []
     )
+
+
+def test_a_measurement_that_ran_out_of_memory_is_compared_with_nothing() -> None:
+    asked = {"path": "historical", "shape": "wide", "spine": 100, "into": "arrow"}
+    records = [
+        {**asked, "side": OURS, "seconds": 10.0},
+        {**asked, "side": BARE, "seconds": 9.0},
+        {**asked, "side": FEAST, "seconds": 19.0, "stopped": "memory"},
+    ]
+    (goal,) = goals(Results("tiny", {}, records))
+    assert goal.beside_feast is None
+    assert goal.met
+    told = Results("tiny", dict.fromkeys(("processor", "memory", "system", "packages"), ""), records)
+    assert "| 10 s | out of memory | 9.0 s |" in document(told, "", [])
+
+
+def test_what_comes_after_a_stopped_measurement_is_not_tried_and_counts_as_it(tmp_path: Path, monkeypatch) -> None:
+    tried = []
+
+    def stopped_at_once(command, *_):
+        tried.append(command)
+        return Ended("memory", 3.0, 5.0, "")
+
+    monkeypatch.setattr(run, "supervised", stopped_at_once)
+    records = list(Benchmark(TINY, tmp_path, feast_python="python-of-feast").records(["historical"], [FEAST]))
+    told = [(r["shape"], r["spine"], r["into"], r["stopped"], r["seconds"]) for r in records]
+    assert len(tried) == len(records) / 2
+    assert told == [
+        (shape, spine, into, "memory", 3.0)
+        for shape in ("narrow", "wide")
+        for spine in TINY.spines
+        for into in ("arrow", "pandas")
+    ]
 
 
 def test_a_side_that_answers_otherwise_is_found() -> None:
