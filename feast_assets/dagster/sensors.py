@@ -113,6 +113,9 @@ def definition_sensor(
     are run; where the result is kept, all that had been run. Views that read a result that is kept are run after it,
     in the windows that it has changed. What was applied before the first tick is taken as it is.
 
+    A view whose rows in the online store were lost, as after the store was emptied or exchanged for another, is run
+    again like one with other features.
+
     The arguments are those of `late_data_sensor`.
     """
     groups = _groups(repository, assets, jobs)
@@ -133,13 +136,20 @@ def definition_sensor(
         revision = store.registry.revision()
         # A view that was applied before it was loaded is new when it is loaded.
         loaded = content_hash(sorted(name for group in groups for name in group.keys))[:16]
-        if cursor is not None and (cursor["revision"], cursor["loaded"], cursor["pending"]) == (revision, loaded, {}):
-            return dg.SensorResult(skip_reason="No definition has changed.", cursor=context.cursor)
         ready = _applied_views(store, groups)
+        tables = _online_tables(store, ready)
+        lost = _lost(tables, cursor.get("tables", {})) if cursor is not None else set()
+        if (
+            cursor is not None
+            and not lost
+            and (cursor["revision"], cursor["loaded"], cursor["pending"]) == (revision, loaded, {})
+        ):
+            unchanged = json.dumps(cursor | {"tables": tables})
+            return dg.SensorResult(skip_reason="No definition has changed.", cursor=unchanged)
         hashes = {v.name: _deciding(v) for v in ready}
         pending: dict[str, bool] = {}
         if cursor is not None:
-            changed = {n for n, found in hashes.items() if cursor["hashes"].get(n) != found}
+            changed = lost | {n for n, found in hashes.items() if cursor["hashes"].get(n) != found}
             pending = {n: n not in cursor["hashes"] for n in _with_dependents(changed, ready)}
             pending |= {n: new for n, new in cursor["pending"].items() if n in hashes}
         stale: dict[str, list[StaleWindow]] = {}
@@ -155,7 +165,7 @@ def definition_sensor(
         requests = run_requests(context.instance, groups, wanted, now=now, at_most=max_runs, retry_after=retry_after)
         unfinished = {n for n, windows in stale.items() if windows} | unread
         left = {n: pending[n] for n in sorted(_with_dependents(unfinished, ready)) if n in pending}
-        text = json.dumps({"revision": revision, "loaded": loaded, "hashes": hashes, "pending": left})
+        text = json.dumps({"revision": revision, "loaded": loaded, "hashes": hashes, "tables": tables, "pending": left})
         return _result(requests, stale, text)
 
     return changed_definitions
@@ -283,6 +293,23 @@ def _with_dependents(names: Iterable[str], views: Sequence[FeatureView]) -> set[
         if not more:
             return found
         found |= more
+
+
+def _online_tables(store: FeatureStore, views: Iterable[FeatureView]) -> dict[str, list[str]]:
+    """Returns for each view that goes online its table and which one of that name it is; "" for none yet."""
+    if store.config.online_store is None:
+        return {}
+    tables = {v.name: v.online_table(store.project) for v in views if v.online}
+    return {name: [table, store.online_store.identity(table)] for name, table in tables.items()}
+
+
+def _lost(now: Mapping[str, Sequence[str]], before: Mapping[str, Sequence[str]]) -> set[str]:
+    """Returns the views whose table had rows and is not the same any more; one of another name was defined anew."""
+    return {
+        name
+        for name, (table, identity) in now.items()
+        if name in before and before[name][0] == table and before[name][1] not in ("", identity)
+    }
 
 
 def _deciding(view: FeatureView) -> str:

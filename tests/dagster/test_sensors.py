@@ -409,6 +409,39 @@ def test_a_view_that_is_loaded_after_it_was_applied_is_new_then(
     assert {"fresh"} in spans(daemon.settle()).values()
 
 
+def test_an_online_store_that_was_lost_is_filled_again(changes: Daemon) -> None:
+    before = online(changes.root, ["ride:fare", "ride_totals:fares"])
+    assert any(value is not None for value in before["fare"])
+    for file in (changes.root / "data").glob("online.db*"):
+        file.unlink()
+    assert online(changes.root, ["ride:fare"]) == {"fare": [None] * len(ALL)}
+    late = Daemon(changes.root, changes.instance, "late_data_taxi")
+    assert late.settle() == []
+    asked = changes.settle()
+    assert {"ride", "ride_totals"} <= spans(asked)["2024-01-01...2024-01-20"]
+    assert online(changes.root, ["ride:fare", "ride_totals:fares"]) == before
+    assert changes.settle() == []
+
+
+def test_a_table_that_was_lost_and_written_to_since_is_filled_again(changes: Daemon) -> None:
+    store = FeatureStore(changes.root)
+    view = store.get_feature_view("ride")
+    store.online_store.drop([view.online_table(store.project)])
+    store.close()
+    materialize(changes.root, 20, 20, views=("ride",))
+    asked = changes.tick()
+    assert spans(asked) == {"2024-01-01...2024-01-19": {"ride"}}
+    assert changes.run(asked) == [True]
+    assert changes.settle() == []
+
+
+def test_the_first_rows_of_a_table_are_not_taken_for_its_loss(applied_root: Path, instance: dg.DagsterInstance) -> None:
+    daemon = Daemon(applied_root, instance, "definitions_taxi")
+    assert daemon.tick() == []
+    materialize(applied_root, 1, 20)
+    assert daemon.settle() == []
+
+
 def test_a_project_that_was_never_applied_is_waited_for(repository_root: Path, instance: dg.DagsterInstance) -> None:
     for sensor in ("late_data_taxi", "definitions_taxi"):
         assert Daemon(repository_root, instance, sensor).tick() == []
