@@ -528,8 +528,9 @@ class FeatureStore(Catalog):
     ) -> AuditReport:
         """Compares what is served with what history says, for a sample of each view's entities; says why they differ.
 
-        Entities are taken from history, inside and outside of the materialized windows, so one that only the online
-        store knows is not seen. Each is read online, and joined point in time at the same moment. Nothing is changed.
+        Entities are taken from history, inside and outside of the materialized windows, and a quarter of them from the
+        online store, which may serve one that history does not know any more. Each is read online, and joined point in
+        time at the same moment. Nothing is changed.
 
         Args:
             feature_views: names; all that are materialized into the online store when left out.

@@ -1,8 +1,8 @@
 """The audit of one view: what is served now, beside what history says was known now.
 
-A sample of the view's entities is read online, through the same plan as any request, and joined point in time at the
-same moment. Where values differ, the ledger, the source's present fingerprints and the version in the stored row tell
-why.
+A sample of the view's entities, from history and from the online store, is read online, through the same plan as any
+request, and joined point in time at the same moment. Where values differ, the ledger, the source's present fingerprints
+and the version in the stored row tell why.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.partitions import Window
 from feast_assets.definitions.spec import from_micros
 from feast_assets.offline_stores.base import ALWAYS, EVENT_TIMESTAMP, OfflineStore, PointInTimeJoin, history_of
-from feast_assets.online_stores.base import OnlineRead, OnlineStore
+from feast_assets.online_stores.base import HEAD_WIDTH, OnlineRead, OnlineStore
+from feast_assets.online_stores.decoded_keys import decode_keys
 from feast_assets.online_stores.keys import encode_keys
 from feast_assets.registry.base import LedgerEntry, Registry
 from feast_assets.retrieval.response import STATUS_NAMES
@@ -40,6 +41,12 @@ if TYPE_CHECKING:
 
 _WINDOWS_READ = 8
 """Windows of a view that entities are taken from."""
+_ROWS_SCANNED = 50_000
+"""Rows of the online store that entities are taken from: the first that it gives."""
+_ANY_TIME = (-(2**63), 2**63 - 1)
+_ANY_HEAD = b"\xff" * HEAD_WIDTH
+_ONLINE_SHARE = 4
+"""One entity of so many is taken from the online store, which may serve what history does not know any more."""
 
 
 def audit(views: Sequence[ViewAuditor], at: datetime) -> AuditReport:
@@ -132,14 +139,28 @@ class ViewAuditor:
             return pa.table({})
         random = np.random.default_rng(self.seed)
         windows = self._windows(at, random)
-        quota = math.ceil(self.sample / min(len(windows), _WINDOWS_READ))
+        stored = self._stored(self.sample // _ONLINE_SHARE, random)
+        quota = math.ceil((self.sample - len(stored)) / min(len(windows), _WINDOWS_READ))
         bare = self._history.with_features([])
         tables = [
             _some(self.offline_store.latest(bare, window).read_all().select(names), quota, random)
             for window in windows[:_WINDOWS_READ]
         ]
+        tables.insert(0, stored.select(names).cast(tables[0].schema))
         distinct = pa.concat_tables(tables).group_by(names, use_threads=False).aggregate([])
         return distinct.select(names).slice(0, self.sample)
+
+    def _stored(self, count: int, random: np.random.Generator) -> pa.Table:
+        """Returns the join keys of at most so many entities that the online store holds."""
+        keys: set[bytes] = set()
+        heads = self.online_store.scan(self.view.online_table(self.project), *_ANY_TIME, _ANY_HEAD)
+        while count and len(keys) < _ROWS_SCANNED and (some := next(heads, None)) is not None:
+            keys.update(some.keys)
+        # In an order of their own, so that the same seed chooses the same.
+        ordered = sorted(keys)
+        chosen = random.permutation(len(ordered))[:count]
+        fields = sorted(self._keys)
+        return decode_keys([f.name for f in fields], [f.dtype for f in fields], [ordered[i] for i in chosen])
 
     def _windows(self, at: datetime, random: np.random.Generator) -> list[Window]:
         """Returns windows of the ledger and the gaps between them, up to a moment, in random order.
