@@ -12,11 +12,11 @@ from feast_assets.compute.results import MaterializationResult, Progress
 from feast_assets.compute.windows import intervals
 from feast_assets.config import RepoConfig, load_repo_config, make_offline_store, make_online_store, make_registry
 from feast_assets.definitions.base import Definition
-from feast_assets.definitions.batch_feature_view import BatchFeatureView
 from feast_assets.definitions.data_source import PushMode
 from feast_assets.definitions.deployments import deployed
 from feast_assets.definitions.feature_service import FeatureService
 from feast_assets.definitions.feature_view import FeatureView
+from feast_assets.definitions.kept_results import in_order, kept_result
 from feast_assets.definitions.label_view import LabelView
 from feast_assets.definitions.partitions import Window
 from feast_assets.definitions.saved_dataset import SavedDataset, SavedDatasetStorage
@@ -576,11 +576,13 @@ class FeatureStore(Catalog):
         return intervals(self.registry.ledger(self._cache.fresh().feature_view(feature_view).name))
 
     def _views_to_materialize(self, names: Sequence[str] | None) -> list[FeatureView]:
+        """Returns the named views, or all that there are, those that keep a result before those that read it."""
         snapshot = self._cache.fresh()
         if snapshot.revision == 0:
             raise InputError(f"Project {self.project!r} has not been applied yet; run `feast-assets apply` first.")
         if names is None:
-            return [v for v in snapshot.feature_views if v.enabled and (v.materializable or _keeps_result(v))]
+            chosen = [v for v in snapshot.feature_views if v.enabled and (v.materializable or kept_result(v))]
+            return in_order(chosen)
         if isinstance(names, str):
             raise InputError(f"feature_views must be a list of names, such as [{names!r}].")
         on_demand = {v.name for v in snapshot.on_demand_feature_views}
@@ -595,11 +597,11 @@ class FeatureStore(Catalog):
                 raise InputError(f"Label view {view.name!r} cannot be materialized; its rows come by push.")
             if not view.enabled:
                 raise InputError(f"Feature view {view.name!r} is disabled.")
-            if not (view.materializable or _keeps_result(view)):
+            if not (view.materializable or kept_result(view)):
                 raise InputError(
                     f"Feature view {view.name!r} is not online (online=False), so there is nothing to materialize."
                 )
-        return chosen
+        return in_order(chosen)
 
     def _materialization(
         self,
@@ -786,10 +788,6 @@ def _listed(objects: Definition | Iterable[Definition]) -> list[Definition]:
         if not isinstance(each, Definition):
             raise InputError(f"apply takes definitions such as Entity and FeatureView, not {each!r}.")
     return listed
-
-
-def _keeps_result(view: FeatureView) -> bool:
-    return isinstance(view, BatchFeatureView) and view.keeps_result
 
 
 def _hashable(features: Any) -> Any:

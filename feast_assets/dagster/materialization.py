@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from graphlib import TopologicalSorter
 from typing import Any
 
 import dagster as dg
@@ -15,10 +14,11 @@ from feast_assets.dagster.check_results import looks_at_values, schema_result, w
 from feast_assets.dagster.lineage import lineage_metadata, of_computation
 from feast_assets.dagster.metadata import profile_metadata
 from feast_assets.dagster.partitions import windows_of
-from feast_assets.dagster.translator import SOURCE_ASSETS, sources_of
+from feast_assets.dagster.translator import SOURCE_ASSETS
 from feast_assets.definitions.batch_feature_view import BatchFeatureView
 from feast_assets.definitions.deployments import deployed
 from feast_assets.definitions.feature_view import FeatureView
+from feast_assets.definitions.kept_results import in_order, kept_result, reads_result
 from feast_assets.definitions.partitions import Window
 from feast_assets.definitions.spec import content_hash
 from feast_assets.errors import (
@@ -76,7 +76,7 @@ def materialize_views(
     chosen = _chosen(context, store)
     failed: dict[str, FeastAssetsError | None] = {}
     for each in chosen:
-        waits_for = [name for name in failed if _reads_result_of(each.view, name, chosen)]
+        waits_for = [c.view.name for c in chosen if c.view.name in failed and reads_result(each.view, c.view)]
         if waits_for:
             context.log.error(f"{each.view.name}: not run, because {waits_for[0]}, whose result it reads, has failed.")
             failed[each.view.name] = None
@@ -141,14 +141,7 @@ def _chosen(context: dg.AssetExecutionContext, store: FeatureStore) -> list[_Cho
     store.refresh_registry()
     snapshot = store.snapshot()
     views = {name: _applied(declared[name], keys[name], snapshot) for name in sorted(selected)}
-    makers = {_sink(c.view): name for name, c in views.items() if _sink(c.view)}
-    order = TopologicalSorter(
-        {
-            name: {makers[s.name] for s in sources_of(views[name].view) if s.name in makers} - {name}
-            for name in sorted(views)
-        }
-    )
-    return [views[name] for name in order.static_order()]
+    return [views[view.name] for view in in_order([c.view for c in views.values()])]
 
 
 def _applied(declared: FeatureView, keys: Mapping[str, dg.AssetKey], snapshot: RegistrySnapshot) -> _Chosen:
@@ -157,17 +150,6 @@ def _applied(declared: FeatureView, keys: Mapping[str, dg.AssetKey], snapshot: R
     registered = found if isinstance(found, FeatureView) else None
     definition_hash = check_applied(declared, registered)
     return _Chosen(filled(declared, registered), keys, definition_hash)
-
-
-def _sink(view: FeatureView) -> str:
-    return (
-        view.sink_source.name if isinstance(view, BatchFeatureView) and view.keeps_result and view.sink_source else ""
-    )
-
-
-def _reads_result_of(view: FeatureView, maker: str, chosen: list[_Chosen]) -> bool:
-    sink = next(_sink(c.view) for c in chosen if c.view.name == maker)
-    return bool(sink) and any(s.name == sink for s in sources_of(view))
 
 
 def _events(
@@ -233,7 +215,7 @@ def _computed_part(view: FeatureView) -> str | None:
     """Returns which of a view's assets its transformation makes; None where there is none."""
     if view.transformation is None:
         return None
-    return KEPT if _sink(view) else LATEST
+    return KEPT if kept_result(view) else LATEST
 
 
 def _lineage(context: dg.AssetExecutionContext, chosen: _Chosen, store: FeatureStore) -> dict[str, Any]:

@@ -10,12 +10,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from feast_assets.dagster.applied import filled, leaves_to_apply, with_declared_keys
-from feast_assets.dagster.translator import sources_of
 from feast_assets.definitions.batch_feature_view import BatchFeatureView
 from feast_assets.definitions.data_source import DataSource
 from feast_assets.definitions.deployments import deployed
 from feast_assets.definitions.feature_service import FeatureService
 from feast_assets.definitions.feature_view import FeatureView
+from feast_assets.definitions.kept_results import sources_read
 from feast_assets.definitions.label_view import LabelView
 from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
 from feast_assets.definitions.partitions import Partitions
@@ -143,7 +143,7 @@ class FeatureRepository:
         """The grids of the views that read a source, by the source's name."""
         found: dict[str, list[Partitions]] = {}
         for view in self.materializable():
-            for source in sources_of(view):
+            for source in sources_read(view):
                 if view.partitions is not None:
                     found.setdefault(source.name, []).append(view.partitions)
         return found
@@ -153,11 +153,6 @@ def makes_something(view: FeatureView) -> bool:
     """Whether materialization of a view writes anything."""
     keeps_result = isinstance(view, BatchFeatureView) and view.keeps_result
     return view.enabled and (view.materializable or keeps_result)
-
-
-def kept_result(view: FeatureView) -> DataSource | None:
-    """Returns where a transformed view keeps its result; None where it keeps none."""
-    return view.sink_source if isinstance(view, BatchFeatureView) and view.keeps_result else None
 
 
 def awaits_apply(view: FeatureView) -> bool:

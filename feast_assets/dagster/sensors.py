@@ -11,11 +11,11 @@ import dagster as dg
 from feast_assets.compute.definition_hash import materialization_hash
 from feast_assets.compute.staleness import StaleWindow
 from feast_assets.dagster.applied import check_applied
-from feast_assets.dagster.repository import FeatureRepository, kept_result
+from feast_assets.dagster.repository import FeatureRepository
 from feast_assets.dagster.resources import FeatureStoreResource
 from feast_assets.dagster.run_requests import RETRY_AFTER, WatchedGroup, run_requests
-from feast_assets.dagster.translator import sources_of
 from feast_assets.definitions.feature_view import FeatureView
+from feast_assets.definitions.kept_results import kept_result, with_readers
 from feast_assets.definitions.partitions import Window
 from feast_assets.definitions.spec import content_hash, from_micros, to_micros
 from feast_assets.errors import FeastAssetsError, NotAppliedError, StoreUnavailableError
@@ -150,7 +150,7 @@ def definition_sensor(
         pending: dict[str, bool] = {}
         if cursor is not None:
             changed = lost | {n for n, found in hashes.items() if cursor["hashes"].get(n) != found}
-            pending = {n: n not in cursor["hashes"] for n in _with_dependents(changed, ready)}
+            pending = {n: n not in cursor["hashes"] for n in with_readers(changed, ready)}
             pending |= {n: new for n, new in cursor["pending"].items() if n in hashes}
         stale: dict[str, list[StaleWindow]] = {}
         unread: set[str] = set()
@@ -164,7 +164,7 @@ def definition_sensor(
         wanted = _runnable(context, repository, ready, stale)
         requests = run_requests(context.instance, groups, wanted, now=now, at_most=max_runs, retry_after=retry_after)
         unfinished = {n for n, windows in stale.items() if windows} | unread
-        left = {n: pending[n] for n in sorted(_with_dependents(unfinished, ready)) if n in pending}
+        left = {n: pending[n] for n in sorted(with_readers(unfinished, ready)) if n in pending}
         text = json.dumps({"revision": revision, "loaded": loaded, "hashes": hashes, "tables": tables, "pending": left})
         return _result(requests, stale, text)
 
@@ -282,17 +282,6 @@ def _runnable(
         else:
             wanted[view.name] = stale[view.name]
     return wanted
-
-
-def _with_dependents(names: Iterable[str], views: Sequence[FeatureView]) -> set[str]:
-    """Returns some views and those that read, directly or not, a result that they keep."""
-    found = set(names)
-    while True:
-        kept = {sink.name for v in views if v.name in found and (sink := kept_result(v)) is not None}
-        more = {v.name for v in views if any(s.name in kept for s in sources_of(v))} - found
-        if not more:
-            return found
-        found |= more
 
 
 def _online_tables(store: FeatureStore, views: Iterable[FeatureView]) -> dict[str, list[str]]:

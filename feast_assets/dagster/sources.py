@@ -9,10 +9,11 @@ from typing import Any
 import dagster as dg
 
 from feast_assets.dagster.partitions import partitions_definition, windows_of
-from feast_assets.dagster.repository import FeatureRepository, kept_result
+from feast_assets.dagster.repository import FeatureRepository
 from feast_assets.dagster.resources import FeatureStoreResource
 from feast_assets.dagster.translator import DataSourceTranslatorData, FeastTranslator
 from feast_assets.definitions.data_source import DataSource
+from feast_assets.definitions.kept_results import kept_result
 from feast_assets.definitions.partitions import GRAINS, Grain, Partitions, Window
 from feast_assets.errors import FeastAssetsError, StoreUnavailableError
 from feast_assets.feature_store import FeatureStore

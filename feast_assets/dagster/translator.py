@@ -28,6 +28,7 @@ from feast_assets.definitions.feature_service import FeatureService
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.field import Field
 from feast_assets.definitions.field_checks import Checks
+from feast_assets.definitions.kept_results import kept_result, sources_read
 from feast_assets.definitions.label_view import LabelView
 from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
 from feast_assets.definitions.spec import content_hash
@@ -173,7 +174,7 @@ class FeastTranslator:
                 "feast_assets/ttl": _duration(view.ttl),
                 "feast_assets/grain": view.partitions.grain if view.partitions else "none",
                 **_transformation(view.transformation),
-                **(_source_assets(read) if view.transformation is not None and not _kept_result(view) else {}),
+                **(_source_assets(read) if view.transformation is not None and not kept_result(view) else {}),
             },
         )
 
@@ -253,16 +254,12 @@ class FeastTranslator:
 def _read_by(data: FeatureViewTranslatorData) -> list[DataSourceTranslatorData]:
     """Returns what a view's online rows come from: its kept result if it has one, else its sources."""
     view = data.view
-    sink = _kept_result(view)
+    sink = kept_result(view)
     if sink is not None and isinstance(view, BatchFeatureView):
         return [
             DataSourceTranslatorData(source=sink, project=data.project, offline_store=data.offline_store, made_by=view)
         ]
-    return [_source(data.project, s, data.offline_store) for s in sources_of(view)]
-
-
-def _kept_result(view: FeatureView) -> DataSource | None:
-    return view.sink_source if isinstance(view, BatchFeatureView) and view.keeps_result else None
+    return [_source(data.project, s, data.offline_store) for s in sources_read(view)]
 
 
 def _source_assets(keys: Mapping[str, dg.AssetKey]) -> dict[str, Any]:
@@ -272,13 +269,6 @@ def _source_assets(keys: Mapping[str, dg.AssetKey]) -> dict[str, Any]:
 
 def _source(project: str, source: DataSource, offline_store: str | None) -> DataSourceTranslatorData:
     return DataSourceTranslatorData(source=source, project=project, offline_store=offline_store)
-
-
-def sources_of(view: FeatureView) -> list[DataSource]:
-    """Returns what a view's history is read or computed from; of a push source, its batch source."""
-    if isinstance(view, BatchFeatureView):
-        return list(view.sources)
-    return [] if view.batch_source is None else [view.batch_source]
 
 
 def _as_served(columns: Iterable[ServedColumn]) -> list[Field]:

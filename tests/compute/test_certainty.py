@@ -16,6 +16,7 @@ from feast_assets import (
     Array,
     BatchFeatureView,
     Entity,
+    FeatureView,
     Field,
     FileSource,
     Int64,
@@ -454,3 +455,22 @@ def test_a_tie_is_decided_by_the_view_alone(project):
     write("b", "a")
     project.store.materialize_incremental(END)
     assert project.trips([1]) == history(project) == before
+
+
+def test_one_call_computes_a_result_before_the_view_that_reads_it(project):
+    project.write([row(1, 1, 10), row(1, 25, 11)])
+    kept(project)
+    (maker,) = [v for v in project.store.list_feature_views() if v.name == "kept_view"]
+    reader = FeatureView(
+        name="a_reader",
+        entities=[DRIVER],
+        source=maker.sink_source,
+        ttl=timedelta(0),
+        schema=TRIPS,
+        partitions=Partitions("daily", start=START),
+    )
+    project.store.apply([reader])
+    results = project.store.materialize(hours(0), hours(48))
+    names = [r.view for r in results]
+    assert names == ["kept_view", "a_reader"]
+    assert project.store.get_online_features(["a_reader:trips"], {"driver_id": [1]}).to_dict()["trips"] == [11]
