@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import copy
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any, ClassVar, Self
 
 from feast_assets.errors import DefinitionError
@@ -88,6 +89,18 @@ def content_hash(data: Any) -> str:
     return hashlib.sha256(json.dumps(data, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
+def digest(value: Any) -> str:
+    """Returns a hash (hex) of definitions, of what they consist of, or of lists of either.
+
+    It differs wherever their stored forms do, and takes a quarter of the time; but it is of no stored form, and may be
+    another one in the next version of this package.
+
+    Raises:
+        DefinitionError: something in it cannot be part of a definition.
+    """
+    return hashlib.sha256(_DIGESTED.encode(value).encode()).hexdigest()
+
+
 def register_enum(enum: type[Enum]) -> type[Enum]:
     """Lets members of an enum be part of a serialised form."""
     _ENUMS[enum.__name__] = enum
@@ -138,6 +151,22 @@ def _encode_rare(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_encode(v) for v in value]
     raise DefinitionError(f"A {type(value).__name__} ({value!r}) cannot be part of a definition.")
+
+
+def _parts(value: Any) -> Any:
+    if isinstance(value, Spec):
+        # Without the attributes' names: their order is the class's. JSON's encoder goes through the values in C.
+        return type(value).__name__, _attributes(type(value))(value)
+    return _encode(value)
+
+
+@lru_cache(maxsize=256)
+def _attributes(cls: type[Spec]) -> Callable[[Spec], Any]:
+    """Returns what gives the values of a class's attributes."""
+    return attrgetter(*cls._spec) if cls._spec else lambda value: ()
+
+
+_DIGESTED = json.JSONEncoder(default=_parts, check_circular=False, separators=(",", ":"))
 
 
 @lru_cache(maxsize=1024)

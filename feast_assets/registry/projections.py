@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from feast_assets.definitions.feature_view import FeatureView
+from feast_assets.definitions.field import Field
 from feast_assets.definitions.projection import FeatureViewProjection
 from feast_assets.definitions.view import BaseFeatureView
 from feast_assets.errors import DefinitionError, FeatureViewNotFoundException, suggest
 from feast_assets.registry.snapshot import copy_definition
 
 
-def resolve_projection(
+def chosen_features(
     projection: FeatureViewProjection, views: Mapping[str, BaseFeatureView], what: str, project: str
-) -> FeatureViewProjection:
-    """Returns a projection with the features that its view has: those that were chosen, or all.
+) -> list[Field]:
+    """Returns the features of its view that a projection stands for, which are the view's own: those chosen, or all.
 
     Raises:
         FeatureViewNotFoundException: there is no such view.
@@ -36,9 +37,16 @@ def resolve_projection(
             raise DefinitionError(
                 f"{what}: join_key_map names {key!r}, which is no join key of view {view.name!r}. {suggest(key, keys)}"
             )
+    return [by_name[n] for n in (wanted or by_name)]
+
+
+def resolve_projection(
+    projection: FeatureViewProjection, views: Mapping[str, BaseFeatureView], what: str, project: str
+) -> FeatureViewProjection:
+    """Returns a projection with copies of its features; raises as `chosen_features` does."""
     return FeatureViewProjection(
         name=projection.name,
         name_alias=projection.name_alias,
-        features=[copy_definition(by_name[n]) for n in (wanted or by_name)],
+        features=[copy_definition(f) for f in chosen_features(projection, views, what, project)],
         join_key_map=projection.join_key_map,
     )

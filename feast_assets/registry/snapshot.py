@@ -88,10 +88,6 @@ class StoredObject:
             self._definition = definition
         return self._definition
 
-    def is_read_as(self, definition: Definition) -> bool:
-        """Whether this very object is what `definition` returns."""
-        return self._definition is definition
-
 
 class RegistrySnapshot:
     """All definitions of a project as of one revision. It never changes, and may be shared between threads.
@@ -301,12 +297,12 @@ class RegistrySnapshot:
 
     def shared(self, *object_types: str) -> list[Definition]:
         """Returns the definitions of some types (left out: of all) themselves, which must not be changed."""
-        return [o.definition() for key, o in self._stored.items() if not object_types or key[0] in object_types]
+        return [o.definition() for o in self.all_stored(*object_types)]
 
-    def holds(self, definition: Definition) -> bool:
-        """Whether this very object is one of the snapshot's own, and so is what the registry has."""
-        stored = self._stored.get((type(definition).object_type, definition.name))
-        return stored is not None and stored.is_read_as(definition)
+    def all_stored(self, *object_types: str) -> list[StoredObject]:
+        """Returns the objects of some types (left out: of all) as the registry holds them, unread as long as they are
+        not asked for."""
+        return [o for key, o in self._stored.items() if not object_types or key[0] in object_types]
 
     def known(self) -> list[tuple[str, str]]:
         """Returns (object type, name) of everything, without reading the definitions."""
