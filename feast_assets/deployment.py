@@ -23,7 +23,6 @@ from feast_assets.registry.inference import changes, prepare
 from feast_assets.registry.inputs import Inputs
 from feast_assets.registry.snapshot import RegistrySnapshot
 
-
 _WITH_ROWS = (FeatureView.object_type, LabelView.object_type)
 
 
@@ -103,7 +102,8 @@ class Deployment:
             if isinstance(view, FeatureView) and view.online:
                 _check_key_types(view)
                 stored = before.get(view.name)
-                view.online_generation = _generation(view, stored and cast(FeatureView, stored.definition()), generation)
+                registered = cast(FeatureView, stored.definition()) if stored is not None else None
+                view.online_generation = _generation(view, registered, generation)
         changed = changes(prepared, snapshot, partial=not whole, objects_to_delete=objects_to_delete)
         tables = {o.name: inputs.table(o) for o in before.values()}
         had = self._tables(tables)

@@ -37,10 +37,13 @@ class Spec:
     """
 
     _spec: ClassVar[Mapping[str, Any]] = {}
+    _values: ClassVar[Callable[[Spec], Any]]
+    """Gives the values of all these attributes at once; of a class that has none, just that."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         _CLASSES[cls.__name__] = cls
+        cls._values = attrgetter(*cls._spec or ["_spec"])
 
     def to_spec(self) -> dict[str, Any]:
         """Returns the definition as JSON-able data."""
@@ -86,7 +89,17 @@ class Spec:
 
 def content_hash(data: Any) -> str:
     """Returns the sha256 (hex) of JSON-able data in its canonical text form."""
-    return hashlib.sha256(json.dumps(data, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    return text_hash(canonical_text(data))
+
+
+def canonical_text(data: Any) -> str:
+    """Returns JSON-able data as the text that its content hash is of."""
+    return json.dumps(data, sort_keys=True, separators=(",", ":"))
+
+
+def text_hash(text: str) -> str:
+    """Returns the sha256 (hex) of a text."""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def digest(value: Any) -> str:
@@ -98,7 +111,7 @@ def digest(value: Any) -> str:
     Raises:
         DefinitionError: something in it cannot be part of a definition.
     """
-    return hashlib.sha256(_DIGESTED.encode(value).encode()).hexdigest()
+    return text_hash(_DIGESTED.encode(value))
 
 
 def register_enum(enum: type[Enum]) -> type[Enum]:
@@ -156,14 +169,8 @@ def _encode_rare(value: Any) -> Any:
 def _parts(value: Any) -> Any:
     if isinstance(value, Spec):
         # Without the attributes' names: their order is the class's. JSON's encoder goes through the values in C.
-        return type(value).__name__, _attributes(type(value))(value)
+        return type(value).__name__, type(value)._values(value)
     return _encode(value)
-
-
-@lru_cache(maxsize=256)
-def _attributes(cls: type[Spec]) -> Callable[[Spec], Any]:
-    """Returns what gives the values of a class's attributes."""
-    return attrgetter(*cls._spec) if cls._spec else lambda value: ()
 
 
 _DIGESTED = json.JSONEncoder(default=_parts, check_circular=False, separators=(",", ":"))

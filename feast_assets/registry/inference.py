@@ -21,7 +21,6 @@ from feast_assets.definitions.field import Field
 from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
 from feast_assets.definitions.partitions import Partitions
 from feast_assets.definitions.project import Project
-from feast_assets.definitions.projection import FeatureViewProjection
 from feast_assets.definitions.saved_dataset import SavedDataset
 from feast_assets.definitions.view import BaseFeatureView
 from feast_assets.errors import (
@@ -338,7 +337,7 @@ class _Preparation:
         for source in given.request_sources:
             self._sources.prepare(source)
         views = self._with_rows
-        known = self._inputs.known(given, self._shapes(given.source_projections, views))
+        known = self._inputs.known(given, views.unread)
         if known is not None:
             return known
         view = copy_definition(given)
@@ -347,7 +346,7 @@ class _Preparation:
         return view
 
     def _service(self, given: FeatureService) -> FeatureService | StoredObject:
-        known = self._inputs.known(given, self._shapes(given.feature_view_projections, self._views))
+        known = self._inputs.known(given, self._views.unread)
         if known is not None:
             return known
         service = copy_definition(given)
@@ -357,39 +356,35 @@ class _Preparation:
         ]
         return service
 
-    def _shapes(self, projections: Iterable[FeatureViewProjection], views: _Views) -> list[str]:
-        found = [views.unread(p.name) for p in projections]
-        return [self._inputs.shape(view) if view is not None else "" for view in found]
-
 
 class _Views(Mapping[str, BaseFeatureView]):
-    """Views by name, as they are to be; those that stand are read when they are asked for."""
+    """Views by name, as they are to be; those that stand are read when they are asked for.
+
+    Attributes:
+        unread: the same views as they are at hand.
+    """
 
     def __init__(self, views: dict[str, StoredObject | BaseFeatureView]):
-        self._views = views
+        self.unread = views
 
     def add(self, views: Iterable[StoredObject | BaseFeatureView]) -> None:
         """Puts views in the place of those with the same names."""
-        self._views |= {v.name: v for v in views}
+        self.unread |= {v.name: v for v in views}
 
     def with_rows(self) -> _Views:
         """Returns those that are not on-demand."""
         on_demand = OnDemandFeatureView.object_type
-        return _Views({n: v for n, v in self._views.items() if v.object_type != on_demand})
-
-    def unread(self, name: str) -> StoredObject | BaseFeatureView | None:
-        """Returns a view as it is at hand; None where there is none."""
-        return self._views.get(name)
+        return _Views({n: v for n, v in self.unread.items() if v.object_type != on_demand})
 
     def __getitem__(self, name: str) -> BaseFeatureView:
-        view = self._views[name]
+        view = self.unread[name]
         return cast(BaseFeatureView, view.definition()) if isinstance(view, StoredObject) else view
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._views)
+        return iter(self.unread)
 
     def __len__(self) -> int:
-        return len(self._views)
+        return len(self.unread)
 
 
 def _once(objects: Iterable[Definition]) -> list[Definition]:

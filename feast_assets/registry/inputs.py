@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
 from typing import NamedTuple, cast
 
 from feast_assets.definitions.base import Definition
 from feast_assets.definitions.batch_feature_view import BatchFeatureView
 from feast_assets.definitions.data_source import DataSource, PushSource
 from feast_assets.definitions.entity import Entity
+from feast_assets.definitions.feature_service import FeatureService
 from feast_assets.definitions.feature_view import FeatureView
+from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
 from feast_assets.definitions.spec import digest
 from feast_assets.definitions.view import BaseFeatureView
+from feast_assets.registry.projections import chosen_names
 from feast_assets.registry.snapshot import RegistrySnapshot, StoredObject, copy_definition
 
 StateOf = Callable[[DataSource], "frozenset[str]"]
 
 _BESIDES = ("description", "tags", "owner", "org", "ttl", "enabled")
 """Attributes of a view that apply neither infers nor compares with its sources."""
+
+_PROJECTIONS = ("feature_view_projections", "source_projections")
 
 _Key = tuple[str, str]
 
@@ -59,6 +63,7 @@ class Inputs:
         self._memories: dict[_Key, _Memory | None] = {}
         self._state_of = state_of
         self._states: dict[int, frozenset[str]] = {}
+        self._shapes: dict[str, str] = {}
         self._found: dict[_Key, tuple[str, str]] = {}
 
     def known_view(self, view: FeatureView, entities: Sequence[Entity]) -> StoredObject | FeatureView | None:
@@ -71,12 +76,11 @@ class Inputs:
             the registered object where nothing changed; a copy of it with what is said of it anew; None where it must
             be made. In the first two cases its sources stand as well.
         """
-        states = [self._state(source) for source in _looked_into(view)]
+        states = [sorted(self._state(source)) for source in _looked_into(view)]
         if not all(states):
             return None
-        key, kind = (view.object_type, view.name), type(view)
-        declared = kind.__name__, [getattr(view, name) for name in _decisive(kind)]
-        decisive = digest([declared, entities, [sorted(state) for state in states]])
+        key = view.object_type, view.name
+        decisive = digest([type(view).__name__, _values(view, _BESIDES), entities, states])
         whole = digest([decisive, [getattr(view, name) for name in _BESIDES]])
         self._found[key] = whole, decisive
         stored, memory = self._snapshot.stored(*key), self._memory(*key)
@@ -87,24 +91,36 @@ class Inputs:
             return None
         return stored if memory.whole == whole else _told_anew(cast(FeatureView, stored.definition()), view)
 
-    def known(self, declared: Definition, others: Sequence[str]) -> StoredObject | None:
+    def known(
+        self, declared: FeatureService | OnDemandFeatureView, views: Mapping[str, StoredObject | BaseFeatureView]
+    ) -> StoredObject | None:
         """Returns the registered object where it is made from the same again; None where it must be made.
 
         Args:
-            others: what it is made from besides what is declared.
+            views: those that it can take features from, by name, as they are to be.
         """
         key = declared.object_type, declared.name
-        whole = digest([declared, others])
+        if isinstance(declared, FeatureService):
+            projections = declared.feature_view_projections
+        else:
+            projections = declared.source_projections
+        # Of the fields in a projection only the names are declared; all else is taken from the view.
+        taken = [(p.name, p.name_alias, p.join_key_map, chosen_names(p)) for p in projections]
+        shapes = [self.shape(views[p.name]) if p.name in views else "" for p in projections]
+        whole = digest([type(declared).__name__, _values(declared, _PROJECTIONS), taken, shapes])
         self._found[key] = whole, ""
         memory = self._memory(*key)
         return self._snapshot.stored(*key) if memory is not None and memory.whole == whole else None
 
     def shape(self, view: StoredObject | BaseFeatureView) -> str:
-        """Returns a digest of what services and other views take from a view."""
-        if not isinstance(view, StoredObject):
-            return _shape(view)
-        memory = self._memory(view.object_type, view.name)
-        return memory.shape if memory is not None else _shape(cast(BaseFeatureView, view.definition()))
+        """Returns a digest of what services and other views take from a view, which is to be as it is."""
+        if isinstance(view, StoredObject):
+            memory = self._memory(view.object_type, view.name)
+            return memory.shape if memory is not None else self.shape(cast(BaseFeatureView, view.definition()))
+        if view.name not in self._shapes:
+            join_keys = view.join_keys if isinstance(view, FeatureView) else []
+            self._shapes[view.name] = digest([view.features, join_keys])
+        return self._shapes[view.name]
 
     def table(self, view: StoredObject | FeatureView) -> str:
         """Returns the online table of a feature view; "" where it has none."""
@@ -125,7 +141,7 @@ class Inputs:
             # With what was made of it: that may be replaced by somebody else.
             memory, definition = _Memory(hashes[key], *self._found[key]), made[key]
             if isinstance(definition, BaseFeatureView):
-                memory = memory._replace(shape=_shape(definition))
+                memory = memory._replace(shape=self.shape(definition))
             if isinstance(definition, FeatureView):
                 sources = [hashes[source.object_type, source.name] for source in sources_of(definition)]
                 memory = memory._replace(sources=sources, table=self.table(definition))
@@ -139,10 +155,10 @@ class Inputs:
         key = object_type, name
         if key not in self._memories:
             stored, text = self._snapshot.stored(*key), self._remembered.get(key, "")
-            # Earlier versions wrote another form.
-            memory = _Memory(*json.loads(text)) if text.startswith("[") else None
-            stands = stored is not None and memory is not None and memory.made == stored.content_hash
-            self._memories[key] = memory if stands else None
+            # Other versions may have written another form.
+            parts = json.loads(text) if text.startswith("[") else ()
+            known = stored is not None and len(parts) == len(_Memory._fields) and parts[0] == stored.content_hash
+            self._memories[key] = _Memory(*parts) if known else None
         return self._memories[key]
 
     def _state(self, source: DataSource) -> frozenset[str]:
@@ -166,13 +182,9 @@ def _looked_into(view: FeatureView) -> list[DataSource]:
     return [s for s in sources_of(view) if s.holds_history and s is not kept]
 
 
-@lru_cache(maxsize=16)
-def _decisive(kind: type[FeatureView]) -> tuple[str, ...]:
-    return tuple(name for name in kind._spec if name not in _BESIDES)
-
-
-def _shape(view: BaseFeatureView) -> str:
-    return digest([view.features, view.join_keys if isinstance(view, FeatureView) else []])
+def _values(definition: Definition, besides: Sequence[str]) -> list[object]:
+    """Returns what a definition is made up of, besides some attributes."""
+    return [getattr(definition, name) for name in definition._spec if name not in besides]
 
 
 def _told_anew(registered: FeatureView, declared: FeatureView) -> FeatureView:

@@ -12,6 +12,11 @@ from feast_assets.errors import DefinitionError, FeatureViewNotFoundException, s
 from feast_assets.registry.snapshot import copy_definition
 
 
+def chosen_names(projection: FeatureViewProjection) -> list[str]:
+    """Returns the names of the features that were chosen; none for all that the view has."""
+    return projection.desired_features or [f.name for f in projection.features]
+
+
 def chosen_features(
     projection: FeatureViewProjection, views: Mapping[str, BaseFeatureView], what: str, project: str
 ) -> list[Field]:
@@ -27,7 +32,7 @@ def chosen_features(
         error.args = (f"{what}: {error}",)
         raise error
     by_name = {f.name: f for f in view.features}
-    wanted = projection.desired_features or [f.name for f in projection.features]
+    wanted = chosen_names(projection)
     for name in wanted:
         if name not in by_name:
             raise DefinitionError(f"{what}: view {view.name!r} has no feature {name!r}. {suggest(name, by_name)}")

@@ -544,7 +544,8 @@ def test_an_object_cannot_be_applied_and_deleted() -> None:
 def test_the_entity_that_stands_in_survives_a_full_apply() -> None:
     snapshot = RegistrySnapshot.of("shop", run(FeatureView(name="rides", source=trips_source())).values())
     prepared = run(driver(), trips("other", ttl=timedelta(days=1)), snapshot=snapshot, partial=False)
-    assert ("entity", DUMMY_ENTITY_NAME) not in changes(Prepared(list(prepared.values())), snapshot, partial=False).deletes
+    found = changes(Prepared(list(prepared.values())), snapshot, partial=False)
+    assert ("entity", DUMMY_ENTITY_NAME) not in found.deletes
 
 
 def test_a_feature_named_like_the_time_of_entity_dataframes_is_refused() -> None:
