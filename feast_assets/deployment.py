@@ -21,7 +21,7 @@ from feast_assets.registry.base import Changes, Registry
 from feast_assets.registry.diff import Action, RegistryDiff, diff
 from feast_assets.registry.inference import changes, prepare
 from feast_assets.registry.inputs import Inputs
-from feast_assets.registry.snapshot import RegistrySnapshot
+from feast_assets.registry.snapshot import RegistrySnapshot, StoredObject
 
 _WITH_ROWS = (FeatureView.object_type, LabelView.object_type)
 
@@ -96,20 +96,17 @@ class Deployment:
             partial=not whole,
             inputs=inputs,
         )
-        before = {o.name: o for o in snapshot.all_stored(*_WITH_ROWS)}
+        before: dict[str, StoredObject | FeatureView] = {o.name: o for o in snapshot.all_stored(*_WITH_ROWS)}
         generation = f"{to_micros(datetime.now(UTC)):x}"
         for view in prepared.made:
             if isinstance(view, FeatureView) and view.online:
                 _check_key_types(view)
-                stored = before.get(view.name)
-                registered = cast(FeatureView, stored.definition()) if stored is not None else None
-                view.online_generation = _generation(view, registered, generation)
+                view.online_generation = _generation(view, _registered(view.name, snapshot), generation)
         changed = changes(prepared, snapshot, partial=not whole, objects_to_delete=objects_to_delete)
-        tables = {o.name: inputs.table(o) for o in before.values()}
-        had = self._tables(tables)
         deletes = set(changed.deletes)
-        tables = {o.name: tables[o.name] for o in before.values() if (o.object_type, o.name) not in deletes}
-        has = self._tables(tables | {v.name: inputs.table(v) for v in changed.upserts if isinstance(v, FeatureView)})
+        after = {n: o for n, o in before.items() if (o.object_type, n) not in deletes}
+        after |= {v.name: v for v in changed.upserts if isinstance(v, FeatureView)}
+        had, has = self._tables(before, inputs), self._tables(after, inputs)
         created = sorted(name for table, name in has.items() if table not in had)
         dropped = sorted(name for table, name in had.items() if table not in has)
         differences = diff(snapshot, changed, prepared.standing)
@@ -160,9 +157,10 @@ class Deployment:
             self.online_store.drop([v.online_table(self.project) for v in views if v.online])
         self.registry.teardown()
 
-    def _tables(self, tables: Mapping[str, str]) -> dict[str, str]:
-        """Returns the online tables, of those by view, with the names that people know them by."""
-        return {table: f"{self.project}.{view}" for view, table in tables.items() if table}
+    def _tables(self, views: Mapping[str, StoredObject | FeatureView], inputs: Inputs) -> dict[str, str]:
+        """Returns the online tables of views, with the names that people know them by."""
+        tables = {name: inputs.table(view) for name, view in views.items()}
+        return {table: f"{self.project}.{name}" for name, table in tables.items() if table}
 
     def _state(self, source: DataSource) -> frozenset[str]:
         return self.offline_store.state(History(source.name, (source,), (), (), ""))
@@ -172,6 +170,12 @@ class Deployment:
 
         history = computation_of(view) if isinstance(view, BatchFeatureView) and view.keeps_result else history_of(view)
         return self.offline_store.oldest_event(history)
+
+
+def _registered(name: str, snapshot: RegistrySnapshot) -> FeatureView | None:
+    """Returns the snapshot's own view that has rows."""
+    found = (snapshot.stored(object_type, name) for object_type in _WITH_ROWS)
+    return next((cast(FeatureView, stored.definition()) for stored in found if stored is not None), None)
 
 
 def _reduced(changes: Changes, differences: RegistryDiff, snapshot: RegistrySnapshot, inputs: Inputs) -> Changes:

@@ -180,6 +180,20 @@ def test_what_somebody_else_applied_in_between_is_put_back(tmp_path: Path) -> No
     assert ours.registry.revision() == 3
 
 
+def test_what_was_registered_in_between_by_one_who_remembers_nothing_is_put_back(tmp_path: Path) -> None:
+    write(tmp_path, "v")
+    objects = [driver(), view("v"), FeatureService(name="s", features=["v"])]
+    store = store_in(tmp_path)
+    store.apply(objects)
+    theirs: list[Definition] = [store.get_feature_view("v"), store.get_feature_service("s")]
+    for definition in theirs:
+        definition.owner = "theirs"
+    store.registry.commit(Changes(theirs))
+    assert store.get_feature_service("s").owner == "theirs"
+    store.apply(objects)
+    assert [store.get_feature_view("v").owner, store.get_feature_service("s").owner] == ["", ""]
+
+
 def test_rows_that_come_later_fix_the_start_of_the_grid(tmp_path: Path) -> None:
     write(tmp_path, "v", days=())
     store = store_in(tmp_path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 from feast_assets.definitions.base import Definition
 from feast_assets.definitions.batch_feature_view import BatchFeatureView
@@ -156,7 +156,7 @@ class Inputs:
         if key not in self._memories:
             stored, text = self._snapshot.stored(*key), self._remembered.get(key, "")
             # Other versions may have written another form.
-            parts = json.loads(text) if text.startswith("[") else ()
+            parts: list[Any] = json.loads(text) if text.startswith("[") else []
             known = stored is not None and len(parts) == len(_Memory._fields) and parts[0] == stored.content_hash
             self._memories[key] = _Memory(*parts) if known else None
         return self._memories[key]

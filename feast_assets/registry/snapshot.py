@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, TypeVar, cast
 
 from feast_assets.definitions.base import Definition
@@ -18,7 +17,7 @@ from feast_assets.definitions.label_view import LabelView
 from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
 from feast_assets.definitions.project import Project
 from feast_assets.definitions.saved_dataset import SavedDataset
-from feast_assets.definitions.spec import PLAIN, Spec
+from feast_assets.definitions.spec import PLAIN, Spec, from_micros
 from feast_assets.definitions.view import BaseFeatureView
 from feast_assets.errors import (
     DataSourceObjectNotFoundException,
@@ -55,15 +54,15 @@ class StoredObject:
 
     Attributes:
         spec: the definition's stored form, as JSON text; "" where the definition is at hand.
-        created, updated: UTC.
+        created, updated: UTC microseconds; 0 where the definition is at hand.
     """
 
     object_type: str
     name: str
     content_hash: str
     spec: str
-    created: datetime | None
-    updated: datetime | None
+    created: int
+    updated: int
     _definition: Definition | None = field(default=None, repr=False)
 
     @classmethod
@@ -74,8 +73,8 @@ class StoredObject:
             definition.name,
             definition.content_hash(),
             "",
-            definition.created_timestamp,
-            definition.last_updated_timestamp,
+            0,
+            0,
             copy_definition(definition),
         )
 
@@ -83,8 +82,8 @@ class StoredObject:
         """Returns the definition itself, which must not be changed."""
         if self._definition is None:
             definition = Definition.from_spec(json.loads(self.spec))
-            definition.created_timestamp = self.created
-            definition.last_updated_timestamp = self.updated
+            definition.created_timestamp = from_micros(self.created)
+            definition.last_updated_timestamp = from_micros(self.updated)
             self._definition = definition
         return self._definition
 
