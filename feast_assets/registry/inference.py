@@ -7,7 +7,7 @@ touches the declared objects or the snapshot: what is inferred is on the returne
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import TypeVar, cast
 
@@ -32,7 +32,7 @@ from feast_assets.errors import (
     suggest,
 )
 from feast_assets.registry.inputs import Inputs, sources_of
-from feast_assets.registry.projections import resolve_projection
+from feast_assets.registry.projections import Views, resolve_projection
 from feast_assets.registry.removal import Prepared, changes
 from feast_assets.registry.snapshot import VIEW_TYPES, RegistrySnapshot, StoredObject, copy_definition
 from feast_assets.registry.source_inference import SchemaOf, Sources, inferred_field
@@ -116,7 +116,7 @@ class _Preparation:
         self._inputs = inputs
         self._staying = snapshot if partial else RegistrySnapshot(snapshot.project, snapshot.revision, ())
         self._entities: dict[str, Entity] = {e.name: e for e in self._staying.entities}
-        self._views = _Views({o.name: o for o in self._staying.all_stored(*VIEW_TYPES)})
+        self._views = Views({o.name: o for o in self._staying.all_stored(*VIEW_TYPES)})
         self._with_rows = self._views
 
     def run(self, project_description: str) -> Prepared:
@@ -355,36 +355,6 @@ class _Preparation:
             resolve_projection(p, self._views, what, self._project) for p in service.feature_view_projections
         ]
         return service
-
-
-class _Views(Mapping[str, BaseFeatureView]):
-    """Views by name, as they are to be; those that stand are read when they are asked for.
-
-    Attributes:
-        unread: the same views as they are at hand.
-    """
-
-    def __init__(self, views: dict[str, StoredObject | BaseFeatureView]):
-        self.unread = views
-
-    def add(self, views: Iterable[StoredObject | BaseFeatureView]) -> None:
-        """Puts views in the place of those with the same names."""
-        self.unread |= {v.name: v for v in views}
-
-    def with_rows(self) -> _Views:
-        """Returns those that are not on-demand."""
-        on_demand = OnDemandFeatureView.object_type
-        return _Views({n: v for n, v in self.unread.items() if v.object_type != on_demand})
-
-    def __getitem__(self, name: str) -> BaseFeatureView:
-        view = self.unread[name]
-        return cast(BaseFeatureView, view.definition()) if isinstance(view, StoredObject) else view
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.unread)
-
-    def __len__(self) -> int:
-        return len(self.unread)
 
 
 def _once(objects: Iterable[Definition]) -> list[Definition]:

@@ -105,7 +105,7 @@ class Inputs:
         else:
             projections = declared.source_projections
         # Of the fields in a projection only the names are declared; all else is taken from the view.
-        taken = [(p.name, p.name_alias, p.join_key_map, chosen_names(p)) for p in projections]
+        taken = [(p.name, p.name_alias, list(p.join_key_map.items()), chosen_names(p)) for p in projections]
         shapes = [self.shape(views[p.name]) if p.name in views else "" for p in projections]
         whole = digest([type(declared).__name__, _values(declared, _PROJECTIONS), taken, shapes])
         self._found[key] = whole, ""

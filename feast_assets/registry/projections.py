@@ -2,14 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import cast
 
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.field import Field
+from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
 from feast_assets.definitions.projection import FeatureViewProjection
 from feast_assets.definitions.view import BaseFeatureView
 from feast_assets.errors import DefinitionError, FeatureViewNotFoundException, suggest
-from feast_assets.registry.snapshot import copy_definition
+from feast_assets.registry.snapshot import StoredObject, copy_definition
+
+
+class Views(Mapping[str, BaseFeatureView]):
+    """Views by name, as they are to be; those that stand are read when they are asked for.
+
+    Attributes:
+        unread: the same views as they are at hand.
+    """
+
+    def __init__(self, views: dict[str, StoredObject | BaseFeatureView]):
+        self.unread = views
+
+    def add(self, views: Iterable[StoredObject | BaseFeatureView]) -> None:
+        """Puts views in the place of those with the same names."""
+        self.unread |= {v.name: v for v in views}
+
+    def with_rows(self) -> Views:
+        """Returns those that are not on-demand."""
+        on_demand = OnDemandFeatureView.object_type
+        return Views({n: v for n, v in self.unread.items() if v.object_type != on_demand})
+
+    def __getitem__(self, name: str) -> BaseFeatureView:
+        view = self.unread[name]
+        return cast(BaseFeatureView, view.definition()) if isinstance(view, StoredObject) else view
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.unread)
+
+    def __len__(self) -> int:
+        return len(self.unread)
 
 
 def chosen_names(projection: FeatureViewProjection) -> list[str]:
