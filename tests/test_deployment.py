@@ -267,6 +267,7 @@ def _outcomes(root: Path, steps: list[tuple[str, str, Any]]) -> list[Any]:
                 store.apply(services)
             elif way == "source of a by somebody else":
                 source = view("a").batch_source
+                assert source is not None
                 source.tags = {"steps": str(len(outcomes))}
                 store_in(root).apply(source)
             else:
@@ -383,6 +384,16 @@ def test_what_stands_is_not_read(tmp_path: Path, decoded: list[str]) -> None:
     decoded.clear()
     store_in(tmp_path).apply([FeatureService(name="some", features=["v1", "v3:fare"])])
     assert set(decoded) == few
+
+
+def test_a_source_that_is_declared_by_itself_as_well_is_not_read_either(tmp_path: Path, decoded: list[str]) -> None:
+    write(tmp_path, "v")
+    for _ in range(2):
+        decoded.clear()
+        declared = view("v")
+        assert declared.batch_source is not None
+        store_in(tmp_path).apply([driver(), declared.batch_source, declared])
+    assert set(decoded) == {"Entity driver", "Project shop"}
 
 
 def test_what_another_version_remembered_is_made_again(tmp_path: Path, opened: Counter[str]) -> None:
