@@ -6,6 +6,7 @@ import getpass
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import cast
 
 from feast_assets.definitions.base import Definition
 from feast_assets.definitions.data_source import DataSource
@@ -20,7 +21,9 @@ from feast_assets.registry.base import Changes, Registry
 from feast_assets.registry.diff import Action, RegistryDiff, diff
 from feast_assets.registry.inference import changes, prepare
 from feast_assets.registry.inputs import Inputs
-from feast_assets.registry.snapshot import RegistrySnapshot
+from feast_assets.registry.snapshot import RegistrySnapshot, StoredObject
+
+_WITH_ROWS = (FeatureView.object_type, LabelView.object_type)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +85,7 @@ class Deployment:
             snapshot: the registry's newest revision, where it is at hand.
         """
         snapshot = snapshot or self.registry.snapshot()
-        inputs = Inputs(self.registry.inputs(), self._state)
+        inputs = Inputs(snapshot, self.registry.inputs(), self._state)
         prepared = prepare(
             objects,
             snapshot,
@@ -93,19 +96,20 @@ class Deployment:
             partial=not whole,
             inputs=inputs,
         )
-        before = _feature_views(snapshot)
+        before: dict[str, StoredObject | FeatureView] = {o.name: o for o in snapshot.all_stored(*_WITH_ROWS)}
         generation = f"{to_micros(datetime.now(UTC)):x}"
-        for view in prepared:
-            if isinstance(view, FeatureView) and view.online and not snapshot.holds(view):
+        for view in prepared.made:
+            if isinstance(view, FeatureView) and view.online:
                 _check_key_types(view)
-                view.online_generation = _generation(view, before.get(view.name), generation)
+                view.online_generation = _generation(view, _registered(view.name, snapshot), generation)
         changed = changes(prepared, snapshot, partial=not whole, objects_to_delete=objects_to_delete)
-        after = {n: v for n, v in before.items() if (type(v).object_type, n) not in set(changed.deletes)}
+        deletes = set(changed.deletes)
+        after = {n: o for n, o in before.items() if (o.object_type, n) not in deletes}
         after |= {v.name: v for v in changed.upserts if isinstance(v, FeatureView)}
-        had, has = self._tables(before), self._tables(after)
+        had, has = self._tables(before, inputs), self._tables(after, inputs)
         created = sorted(name for table, name in has.items() if table not in had)
         dropped = sorted(name for table, name in had.items() if table not in has)
-        differences = diff(snapshot, changed)
+        differences = diff(snapshot, changed, prepared.standing)
         return Plan(
             tuple(objects),
             _reduced(changed, differences, snapshot, inputs),
@@ -146,16 +150,17 @@ class Deployment:
                 f"Project {self.project!r} is protected: "
                 "remove its tag feast.dev/protected-project, apply, and try again."
             )
-        views = _feature_views(snapshot)
-        for name in views:
-            self.registry.forget(name)  # first, so that the ledger never speaks of rows that are gone
+        views = [v for v in snapshot.shared(*_WITH_ROWS) if isinstance(v, FeatureView)]
+        for view in views:
+            self.registry.forget(view.name)  # first, so that the ledger never speaks of rows that are gone
         if self.online_store is not None:
-            self.online_store.drop(self._tables(views))
+            self.online_store.drop([v.online_table(self.project) for v in views if v.online])
         self.registry.teardown()
 
-    def _tables(self, views: Mapping[str, FeatureView]) -> dict[str, str]:
+    def _tables(self, views: Mapping[str, StoredObject | FeatureView], inputs: Inputs) -> dict[str, str]:
         """Returns the online tables of views, with the names that people know them by."""
-        return {v.online_table(self.project): f"{self.project}.{v.name}" for v in views.values() if v.online}
+        tables = {name: inputs.table(view) for name, view in views.items()}
+        return {table: f"{self.project}.{name}" for name, table in tables.items() if table}
 
     def _state(self, source: DataSource) -> frozenset[str]:
         return self.offline_store.state(History(source.name, (source,), (), (), ""))
@@ -167,22 +172,20 @@ class Deployment:
         return self.offline_store.oldest_event(history)
 
 
-def _feature_views(snapshot: RegistrySnapshot) -> dict[str, FeatureView]:
-    """Returns the snapshot's own views that have rows, by name."""
-    found = snapshot.shared(FeatureView.object_type, LabelView.object_type)
-    return {v.name: v for v in found if isinstance(v, FeatureView)}
+def _registered(name: str, snapshot: RegistrySnapshot) -> FeatureView | None:
+    """Returns the snapshot's own view that has rows."""
+    found = (snapshot.stored(object_type, name) for object_type in _WITH_ROWS)
+    return next((cast(FeatureView, stored.definition()) for stored in found if stored is not None), None)
 
 
 def _reduced(changes: Changes, differences: RegistryDiff, snapshot: RegistrySnapshot, inputs: Inputs) -> Changes:
     """Returns only what differs from the registry, with what is to be remembered of it."""
     unchanged = {(d.object_type, d.name) for d in differences if d.action is Action.UNCHANGED}
     upserts = {(d.object_type, d.name): d for d in changes.upserts}
-    hashes = {}
-    for key, definition in upserts.items():
-        stored = snapshot.stored(*key)
-        hashes[key] = stored.content_hash if stored and key in unchanged else definition.content_hash()
-    changed = tuple(d for key, d in upserts.items() if key not in unchanged)
-    return Changes(changed, changes.deletes, inputs.news(hashes))
+    changed = {key: d for key, d in upserts.items() if key not in unchanged}
+    hashes = {(o.object_type, o.name): o.content_hash for o in snapshot.all_stored()}
+    hashes |= {key: definition.content_hash() for key, definition in changed.items()}
+    return Changes(tuple(changed.values()), changes.deletes, inputs.news(upserts, hashes))
 
 
 def _check_key_types(view: FeatureView) -> None:

@@ -13,15 +13,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feast_assets import Entity, FeatureService, FeatureStore, FeatureView, FileSource, RepoConfig
+from feast_assets import (
+    Entity,
+    FeatureService,
+    FeatureStore,
+    FeatureView,
+    FileSource,
+    OnDemandFeatureView,
+    RepoConfig,
+)
 from feast_assets.definitions.base import Definition
 from feast_assets.definitions.field import Field
 from feast_assets.definitions.partitions import Partitions
 from feast_assets.definitions.spec import Spec
 from feast_assets.errors import SourceError
 from feast_assets.offline_stores.duckdb import DuckDBOfflineStore
+from feast_assets.registry.base import Changes
 from feast_assets.registry.sql import SqlRegistry
 from feast_assets.registry.sqlite_file import SqliteTransaction
+from feast_assets.repository import RepoContents
 from feast_assets.types import Float64, Int32, Int64, ValueType
 
 _START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -170,6 +180,20 @@ def test_what_somebody_else_applied_in_between_is_put_back(tmp_path: Path) -> No
     assert ours.registry.revision() == 3
 
 
+def test_what_was_registered_in_between_by_one_who_remembers_nothing_is_put_back(tmp_path: Path) -> None:
+    write(tmp_path, "v")
+    objects = [driver(), view("v"), FeatureService(name="s", features=["v"])]
+    store = store_in(tmp_path)
+    store.apply(objects)
+    theirs: list[Definition] = [store.get_feature_view("v"), store.get_feature_service("s")]
+    for definition in theirs:
+        definition.owner = "theirs"
+    store.registry.commit(Changes(theirs))
+    assert store.get_feature_service("s").owner == "theirs"
+    store.apply(objects)
+    assert [store.get_feature_view("v").owner, store.get_feature_service("s").owner] == ["", ""]
+
+
 def test_rows_that_come_later_fix_the_start_of_the_grid(tmp_path: Path) -> None:
     write(tmp_path, "v", days=())
     store = store_in(tmp_path)
@@ -181,7 +205,11 @@ def test_rows_that_come_later_fix_the_start_of_the_grid(tmp_path: Path) -> None:
 
 
 _NAMES = ("a", "b")
+_WAYS = ("whole", "without a", "without a and what uses it", "a alone", "service alone", "source of a by somebody else")
 _STEP = st.one_of(
+    st.tuples(st.just("way"), st.just(""), st.sampled_from(_WAYS)),
+    st.tuples(st.just("way"), st.just(""), st.sampled_from(_WAYS)),
+    st.tuples(st.just("chosen"), st.just(""), st.sampled_from(["a", "a:fare", "a:tip", "b"])),
     st.tuples(st.just("file"), st.sampled_from(_NAMES), st.sampled_from([("fare",), ("fare", "tip"), ("tip",)])),
     st.tuples(st.just("schema"), st.sampled_from(_NAMES), st.sampled_from([(), ("fare",), ("tip",)])),
     st.tuples(st.just("description"), st.sampled_from(_NAMES), st.sampled_from(["", "x"])),
@@ -204,7 +232,7 @@ def test_an_apply_that_remembers_does_what_one_that_forgets_does(
 def _outcomes(root: Path, steps: list[tuple[str, str, Any]]) -> list[Any]:
     """Returns after each step what the registry holds, or why the apply failed."""
     said: dict[str, dict[str, Any]] = {name: {"schema": ("fare",), "description": ""} for name in _NAMES}
-    key, store = ValueType.INT64, store_in(root)
+    key, store, way, chosen = ValueType.INT64, store_in(root), "whole", "a"
     outcomes: list[Any] = []
     for name in _NAMES:
         write(root, name)
@@ -215,12 +243,37 @@ def _outcomes(root: Path, steps: list[tuple[str, str, Any]]) -> list[Any]:
             key = value
         elif kind == "process":
             store = store_in(root)
+        elif kind == "chosen":
+            chosen = value
+        elif kind == "way":
+            way = value
         else:
             said[name][kind] = value
         views = [view(n, s["schema"], s["description"]) for n, s in said.items()]
-        service = FeatureService(name="all", features=views)
+        if "without a" in way:
+            views = views[1:]
+        doubled = OnDemandFeatureView(
+            name="doubled", sources=[views[-1]], schema=[Field(name="y", dtype=Float64)], udf=lambda df: df
+        )
+        services = [FeatureService(name="all", features=[*views, doubled])]
+        if way != "without a and what uses it":
+            services.append(FeatureService(name="some", features=[chosen]))
+        entity = Entity(name="driver", join_keys=["driver_id"], value_type=key)
+        wanted = RepoContents([], [entity], [], views, [doubled], [], services)
         try:
-            store.apply([Entity(name="driver", join_keys=["driver_id"], value_type=key), *views, service])
+            if way == "a alone":
+                store.apply(views[0])
+            elif way == "service alone":
+                store.apply(services)
+            elif way == "source of a by somebody else":
+                source = view("a").batch_source
+                assert source is not None
+                source.tags = {"steps": str(len(outcomes))}
+                store_in(root).apply(source)
+            else:
+                differences, infrastructure, tables = store.plan(wanted)
+                outcomes.append([str(differences), len(list(differences)), str(infrastructure), len(tables)])
+                store.apply_plan(store._plan(wanted.objects(), [], whole=True))
         except (ValueError, LookupError) as error:
             outcomes.append(str(error).replace(str(root), ""))
         outcomes.append([store.registry.revision(), *map(_said, store.registry.snapshot().objects())])
@@ -262,6 +315,20 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return statements
 
 
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The definitions that were read from their stored form."""
+    found: list[str] = []
+    decode = Spec.from_spec.__func__  # type: ignore[attr-defined]
+
+    def noting(cls: type[Spec], spec: Any) -> Any:
+        found.append(f"{spec['kind']} {spec['name']}")
+        return decode(cls, spec)
+
+    monkeypatch.setattr(Spec, "from_spec", classmethod(noting))
+    return found
+
+
 def _many(count: int, description: str = "") -> list[Definition]:
     views = [
         FeatureView(
@@ -296,7 +363,54 @@ def test_statements_of_an_apply_do_not_grow_with_its_objects(
     assert max(w for _, w in counts[0][2:]) <= 10
 
 
-def test_a_refresh_reads_only_what_changed(tmp_path: Path, read: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_stands_is_not_read(tmp_path: Path, decoded: list[str]) -> None:
+    write(tmp_path, "rows")
+    few = {"Entity driver", "Project shop"}
+    store_in(tmp_path).apply(_many(5))
+    decoded.clear()
+    store_in(tmp_path).apply(_many(5))
+    assert set(decoded) == few
+    decoded.clear()
+    store = store_in(tmp_path)
+    objects = _many(5)
+    objects[2].description = "changed"
+    store.apply(objects)
+    assert set(decoded) == {*few, "FeatureView v1"}, "services take no descriptions from views"
+    assert (store.registry.revision(), store.get_feature_view("v1").description) == (2, "changed")
+    decoded.clear()
+    store = store_in(tmp_path)
+    store.apply([FeatureService(name="some", features=["v1", "v3:fare"])])
+    assert set(decoded) == {*few, "FeatureView v1", "FeatureView v3"}
+    decoded.clear()
+    store_in(tmp_path).apply([FeatureService(name="some", features=["v1", "v3:fare"])])
+    assert set(decoded) == few
+
+
+def test_a_source_that_is_declared_by_itself_as_well_is_not_read_either(tmp_path: Path, decoded: list[str]) -> None:
+    write(tmp_path, "v")
+    for _ in range(2):
+        decoded.clear()
+        declared = view("v")
+        assert declared.batch_source is not None
+        store_in(tmp_path).apply([driver(), declared.batch_source, declared])
+    assert set(decoded) == {"Entity driver", "Project shop"}
+
+
+def test_what_another_version_remembered_is_made_again(tmp_path: Path, opened: Counter[str]) -> None:
+    write(tmp_path, "v")
+    store = store_in(tmp_path)
+    objects = [driver(), view("v"), FeatureService(name="s", features=["v"])]
+    store.apply(objects)
+    remembered = dict(store.registry.inputs())
+    for other in ("one:two:three", "[]", '["of another length"]'):
+        store.registry.commit(Changes(inputs=dict.fromkeys(remembered, other)))
+        opened.clear()
+        store.apply(objects)
+        assert (opened["v_rows"], store.registry.revision()) == (1, 1)
+        assert store.registry.inputs() == remembered
+
+
+def test_a_refresh_reads_only_what_changed(tmp_path: Path, read: list[str], decoded: list[str]) -> None:
     write(tmp_path, "rows")
     store, reader = store_in(tmp_path), store_in(tmp_path)
     store.apply(_many(20))
@@ -307,31 +421,17 @@ def test_a_refresh_reads_only_what_changed(tmp_path: Path, read: list[str], monk
     assert len(read) == 1
     assert reader.snapshot() is before
     store.apply([view("rows"), *_many(1, "changed")])
-    decoded: list[str] = []
-    decode = Spec.from_spec.__func__  # type: ignore[attr-defined]
-
-    def noting(cls: type[Spec], spec: Any) -> Any:
-        decoded.append(spec["name"])
-        return decode(cls, spec)
-
-    monkeypatch.setattr(Spec, "from_spec", classmethod(noting))
+    decoded.clear()
     assert {v.name: v.description for v in reader.list_feature_views()}["v0"] == "changed"
-    assert sorted(decoded) == ["rows", "v0"]
+    assert sorted(decoded) == ["FeatureView rows", "FeatureView v0"]
     assert [o.to_spec() for o in reader.snapshot().objects()] == [
         o.to_spec() for o in store_in(tmp_path).snapshot().objects()
     ]
 
 
-def test_resolving_a_reference_reads_one_view(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resolving_a_reference_reads_one_view(tmp_path: Path, decoded: list[str]) -> None:
     write(tmp_path, "rows")
     store_in(tmp_path).apply(_many(20))
-    decoded: list[str] = []
-    decode = Spec.from_spec.__func__  # type: ignore[attr-defined]
-
-    def noting(cls: type[Spec], spec: Any) -> Any:
-        decoded.append(f"{spec['kind']} {spec['name']}")
-        return decode(cls, spec)
-
-    monkeypatch.setattr(Spec, "from_spec", classmethod(noting))
+    decoded.clear()
     store_in(tmp_path).get_online_features(["v7:fare"], [{"driver_id": 1}]).to_dict()
     assert [d for d in decoded if d.startswith("FeatureView ")] == ["FeatureView v7"]

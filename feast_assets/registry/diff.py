@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -14,7 +14,7 @@ from feast_assets.definitions.entity import DUMMY_ENTITY_NAME
 from feast_assets.definitions.spec import from_micros
 from feast_assets.definitions.transformation import code_of
 from feast_assets.registry.base import Changes
-from feast_assets.registry.snapshot import RegistrySnapshot
+from feast_assets.registry.snapshot import RegistrySnapshot, StoredObject
 
 _MISSING = object()
 _ORDER = " (order)"
@@ -88,9 +88,13 @@ class RegistryDiff:
         return "\n".join(map(str, self.changed)) or "No changes to registry"
 
 
-def diff(before: RegistrySnapshot, changes: Changes) -> RegistryDiff:
-    """Returns what changes do to the definitions of a revision."""
-    found: dict[tuple[str, str], ObjectDiff] = {}
+def diff(before: RegistrySnapshot, changes: Changes, standing: Iterable[StoredObject] = ()) -> RegistryDiff:
+    """Returns what changes do to the definitions of a revision.
+
+    Args:
+        standing: what was declared and stays as it is, besides what turns out to.
+    """
+    found = {(o.object_type, o.name): ObjectDiff(Action.UNCHANGED, o.object_type, o.name) for o in standing}
     for object_type, name in changes.deletes:
         if before.stored(object_type, name) is not None:
             found[object_type, name] = ObjectDiff(Action.DELETE, object_type, name)
@@ -105,7 +109,7 @@ def _upsert(before: RegistrySnapshot, definition: Definition) -> ObjectDiff:
     stored = before.stored(object_type, name)
     if stored is None:
         return ObjectDiff(Action.CREATE, object_type, name)
-    if before.holds(definition) or stored.content_hash == definition.content_hash():
+    if stored.content_hash == definition.content_hash():
         return ObjectDiff(Action.UNCHANGED, object_type, name)
     return ObjectDiff(Action.UPDATE, object_type, name, property_diffs(stored.definition(), definition))
 

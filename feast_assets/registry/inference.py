@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from feast_assets.definitions.base import Definition
 from feast_assets.definitions.batch_feature_view import BatchFeatureView
@@ -32,13 +32,13 @@ from feast_assets.errors import (
     suggest,
 )
 from feast_assets.registry.inputs import Inputs, sources_of
-from feast_assets.registry.projections import resolve_projection
-from feast_assets.registry.removal import changes
-from feast_assets.registry.snapshot import VIEW_TYPES, RegistrySnapshot, copy_definition
+from feast_assets.registry.projections import Views, resolve_projection
+from feast_assets.registry.removal import Prepared, changes
+from feast_assets.registry.snapshot import VIEW_TYPES, RegistrySnapshot, StoredObject, copy_definition
 from feast_assets.registry.source_inference import SchemaOf, Sources, inferred_field
 from feast_assets.types import ValueType, from_value_type
 
-__all__ = ["changes", "prepare"]
+__all__ = ["Prepared", "changes", "prepare"]
 
 EarliestOf = Callable[[FeatureView], "datetime | None"]
 
@@ -58,11 +58,11 @@ def prepare(
     partial: bool = True,
     check_sources: bool = True,
     inputs: Inputs | None = None,
-) -> list[Definition]:
+) -> Prepared:
     """Returns validated copies of what is applied, with nothing left out.
 
     Data sources inside views, the project, and the entity of views without entities are added. The objects given stay
-    as they are. What is returned must not be changed where it is the snapshot's own (`RegistrySnapshot.holds`).
+    as they are.
 
     Args:
         objects: what is applied; the same object given twice counts once.
@@ -73,8 +73,9 @@ def prepare(
         project_description: of the project, where it is not declared.
         partial: whether objects of the registry that are not given stay, and so can be referred to.
         check_sources: whether declared columns are looked for in the sources; what must be inferred is read anyway.
-        inputs: what registered views were made from. A view that is made from the same again is returned as the
-            snapshot has it; its sources are not opened, nor those of one of which only something else is said.
+        inputs: what registered objects were made from; left out, nothing is known of that. What is made from the same
+            again stands: neither is it read nor are its sources opened, nor those of a view of which only something
+            else is said.
 
     Raises:
         DefinitionError: an object contradicts itself or others, with the subclasses ConflictingFeatureViewNames,
@@ -90,7 +91,7 @@ def prepare(
         project or snapshot.project,
         partial,
         check_sources,
-        inputs,
+        inputs or Inputs(snapshot, {}, lambda source: frozenset()),
     ).run(project_description)
 
 
@@ -104,7 +105,7 @@ class _Preparation:
         project: str,
         partial: bool,
         check_sources: bool,
-        inputs: Inputs | None,
+        inputs: Inputs,
     ):
         self._objects = objects
         self._snapshot = snapshot
@@ -115,39 +116,36 @@ class _Preparation:
         self._inputs = inputs
         self._staying = snapshot if partial else RegistrySnapshot(snapshot.project, snapshot.revision, ())
         self._entities: dict[str, Entity] = {e.name: e for e in self._staying.entities}
-        self._views: dict[str, BaseFeatureView] = {
-            v.name: v for v in self._staying.shared(*VIEW_TYPES) if isinstance(v, BaseFeatureView)
-        }
-        self._feature_views: dict[str, FeatureView] = {}
+        self._views = Views({o.name: o for o in self._staying.all_stored(*VIEW_TYPES)})
+        self._with_rows = self._views
 
-    def run(self, project_description: str) -> list[Definition]:
+    def run(self, project_description: str) -> Prepared:
         for given in self._objects:
             if not isinstance(given, _APPLICABLE):
                 raise DefinitionError(
                     f"Cannot apply {given!r}: only entities, data sources, views, feature services and projects can be."
                 )
         self._check_names()
-        result: list[Definition] = [self._declared_project(project_description)]
+        project = self._declared_project(project_description)
         entities = [copy_definition(e) for e in self._of(Entity)]
         self._entities |= {e.name: e for e in entities}
-        views = [self._view(v) for v in self._of(FeatureView)]
-        self._views |= {v.name: v for v in views}
-        self._feature_views = {n: v for n, v in self._views.items() if isinstance(v, FeatureView)}
+        declared = self._of(FeatureView)
+        views = [self._view(v) for v in declared]
+        self._views.add(views)
+        self._with_rows = self._views.with_rows()
         on_demand = [self._on_demand(v) for v in self._of(OnDemandFeatureView)]
-        self._views |= {v.name: v for v in on_demand}
+        self._views.add(on_demand)
         services = [self._service(s) for s in self._of(FeatureService)]
         for source in self._of(DataSource):
-            self._sources.prepare(source)
+            self._sources.include(source)
         self._check_source_names()
-        if any(v.entityless for v in views):
+        if any(v.entityless for v in declared):
             entities.append(dummy_entity())
-        result += entities
-        result += self._sources.prepared()
-        result += views
-        result += on_demand
-        result += services
-        result += [copy_definition(d) for d in self._of(SavedDataset)]
-        return result
+        datasets = [copy_definition(d) for d in self._of(SavedDataset)]
+        result = [project, *entities, *self._sources.prepared(), *views, *on_demand, *services, *datasets]
+        return Prepared(
+            [o for o in result if isinstance(o, Definition)], [o for o in result if isinstance(o, StoredObject)]
+        )
 
     def _of(self, cls: type[_D]) -> list[_D]:
         return [o for o in self._objects if isinstance(o, cls)]
@@ -169,7 +167,7 @@ class _Preparation:
                     f"Two objects declare {kind} {given.name!r}{_places(other, given)}; declare it once and import it, "
                     "or rename one."
                 )
-        taken = {name.lower(): view for name, view in self._views.items()}
+        taken = {stored.name.lower(): stored for stored in self._staying.all_stored(*VIEW_TYPES)}
         for view in self._of(BaseFeatureView):
             stored = taken.get(view.name.lower())
             if stored is not None and (stored.name != view.name or stored.object_type != view.object_type):
@@ -208,16 +206,15 @@ class _Preparation:
 
     # --- views
 
-    def _view(self, given: FeatureView) -> FeatureView:
+    def _view(self, given: FeatureView) -> FeatureView | StoredObject:
         what = f"{type(given).__name__} {given.name!r}"
         self._check_entities(given, what)
-        if self._inputs is not None:
-            entities = [self._entities[name] for name in given.entities if name != DUMMY_ENTITY_NAME]
-            known = self._inputs.known(given, entities, self._snapshot)
-            if known is not None:
-                for declared, prepared in zip(sources_of(given), sources_of(known), strict=True):
-                    self._sources.adopt(declared, prepared)
-                return known
+        entities = [self._entities[name] for name in given.entities if name != DUMMY_ENTITY_NAME]
+        known = self._inputs.known_view(given, entities)
+        if known is not None:
+            for source in sources_of(given):
+                self._sources.adopt(source, cast(StoredObject, self._snapshot.stored(source.object_type, source.name)))
+            return known
         view = copy_definition(given)
         self._prepare_sources(view)
         _check_feature_names(view, what)
@@ -333,20 +330,25 @@ class _Preparation:
 
     # --- what refers to views
 
-    def _on_demand(self, given: OnDemandFeatureView) -> OnDemandFeatureView:
-        view = copy_definition(given)
-        what = f"OnDemandFeatureView {view.name!r}"
-        for name in view.entities:
+    def _on_demand(self, given: OnDemandFeatureView) -> OnDemandFeatureView | StoredObject:
+        what = f"OnDemandFeatureView {given.name!r}"
+        for name in given.entities:
             self._entity(name, what)
-        view.source_projections = [
-            resolve_projection(p, self._feature_views, what, self._project) for p in view.source_projections
-        ]
-        for source in view.request_sources:
+        for source in given.request_sources:
             self._sources.prepare(source)
+        views = self._with_rows
+        known = self._inputs.known(given, views.unread)
+        if known is not None:
+            return known
+        view = copy_definition(given)
+        view.source_projections = [resolve_projection(p, views, what, self._project) for p in view.source_projections]
         view._after_decode()
         return view
 
-    def _service(self, given: FeatureService) -> FeatureService:
+    def _service(self, given: FeatureService) -> FeatureService | StoredObject:
+        known = self._inputs.known(given, self._views.unread)
+        if known is not None:
+            return known
         service = copy_definition(given)
         what = f"FeatureService {service.name!r}"
         service.feature_view_projections = [
@@ -378,7 +380,7 @@ def _places(one: Definition, other: Definition) -> str:
     return f" ({' and '.join(places)})"
 
 
-def _conflict(one: Definition, other: Definition) -> str:
+def _conflict(one: Definition, other: Definition | StoredObject) -> str:
     return (
         f"The {one.object_type} {one.name!r} and the {other.object_type} {other.name!r} have the same name; view names "
         "must differ in more than letter case, whatever their kind."

@@ -2,19 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import cast
 
 from feast_assets.definitions.feature_view import FeatureView
+from feast_assets.definitions.field import Field
+from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
 from feast_assets.definitions.projection import FeatureViewProjection
 from feast_assets.definitions.view import BaseFeatureView
 from feast_assets.errors import DefinitionError, FeatureViewNotFoundException, suggest
-from feast_assets.registry.snapshot import copy_definition
+from feast_assets.registry.snapshot import StoredObject, copy_definition
 
 
-def resolve_projection(
+class Views(Mapping[str, BaseFeatureView]):
+    """Views by name, as they are to be; those that stand are read when they are asked for.
+
+    Attributes:
+        unread: the same views as they are at hand.
+    """
+
+    def __init__(self, views: dict[str, StoredObject | BaseFeatureView]):
+        self.unread = views
+
+    def add(self, views: Iterable[StoredObject | BaseFeatureView]) -> None:
+        """Puts views in the place of those with the same names."""
+        self.unread |= {v.name: v for v in views}
+
+    def with_rows(self) -> Views:
+        """Returns those that are not on-demand."""
+        on_demand = OnDemandFeatureView.object_type
+        return Views({n: v for n, v in self.unread.items() if v.object_type != on_demand})
+
+    def __getitem__(self, name: str) -> BaseFeatureView:
+        view = self.unread[name]
+        return cast(BaseFeatureView, view.definition()) if isinstance(view, StoredObject) else view
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.unread)
+
+    def __len__(self) -> int:
+        return len(self.unread)
+
+
+def chosen_names(projection: FeatureViewProjection) -> list[str]:
+    """Returns the names of the features that were chosen; none for all that the view has."""
+    return projection.desired_features or [f.name for f in projection.features]
+
+
+def chosen_features(
     projection: FeatureViewProjection, views: Mapping[str, BaseFeatureView], what: str, project: str
-) -> FeatureViewProjection:
-    """Returns a projection with the features that its view has: those that were chosen, or all.
+) -> list[Field]:
+    """Returns the features of its view that a projection stands for, which are the view's own: those chosen, or all.
 
     Raises:
         FeatureViewNotFoundException: there is no such view.
@@ -26,7 +64,7 @@ def resolve_projection(
         error.args = (f"{what}: {error}",)
         raise error
     by_name = {f.name: f for f in view.features}
-    wanted = projection.desired_features or [f.name for f in projection.features]
+    wanted = chosen_names(projection)
     for name in wanted:
         if name not in by_name:
             raise DefinitionError(f"{what}: view {view.name!r} has no feature {name!r}. {suggest(name, by_name)}")
@@ -36,9 +74,16 @@ def resolve_projection(
             raise DefinitionError(
                 f"{what}: join_key_map names {key!r}, which is no join key of view {view.name!r}. {suggest(key, keys)}"
             )
+    return [by_name[n] for n in (wanted or by_name)]
+
+
+def resolve_projection(
+    projection: FeatureViewProjection, views: Mapping[str, BaseFeatureView], what: str, project: str
+) -> FeatureViewProjection:
+    """Returns a projection with copies of its features; raises as `chosen_features` does."""
     return FeatureViewProjection(
         name=projection.name,
         name_alias=projection.name_alias,
-        features=[copy_definition(by_name[n]) for n in (wanted or by_name)],
+        features=[copy_definition(f) for f in chosen_features(projection, views, what, project)],
         join_key_map=projection.join_key_map,
     )

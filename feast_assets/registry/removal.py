@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
 
 from feast_assets.definitions.base import Definition
 from feast_assets.definitions.data_source import DataSource
@@ -16,8 +18,8 @@ from feast_assets.definitions.view import BaseFeatureView
 from feast_assets.errors import DefinitionError, FeastObjectNotFoundException
 from feast_assets.registry.base import Changes
 from feast_assets.registry.inputs import sources_of
-from feast_assets.registry.projections import resolve_projection
-from feast_assets.registry.snapshot import NOT_FOUND, RegistrySnapshot
+from feast_assets.registry.projections import chosen_features
+from feast_assets.registry.snapshot import NOT_FOUND, RegistrySnapshot, StoredObject
 
 _KEPT = (Project.object_type, SavedDataset.object_type)
 """Types of objects that a repository does not declare, so that their absence says nothing."""
@@ -25,8 +27,21 @@ _KEPT = (Project.object_type, SavedDataset.object_type)
 _Key = tuple[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What is declared, validated and complete.
+
+    Attributes:
+        made: what is to be registered; it may turn out to be what is.
+        standing: what stays as it is registered.
+    """
+
+    made: Sequence[Definition]
+    standing: Sequence[StoredObject] = ()
+
+
 def changes(
-    prepared: Sequence[Definition],
+    prepared: Prepared,
     snapshot: RegistrySnapshot,
     *,
     partial: bool = True,
@@ -44,21 +59,24 @@ def changes(
         FeastObjectNotFoundException: an object to delete is not there.
         DefinitionError: what stays uses something that is deleted, or that changes so that it cannot be used any more.
     """
-    upserts = {_key(d): d for d in prepared}
-    deletes = _asked(objects_to_delete, snapshot, upserts)
+    upserts = {_key(d): d for d in prepared.made}
+    declared = {*upserts, *((o.object_type, o.name) for o in prepared.standing)}
+    deletes = _asked(objects_to_delete, snapshot, declared)
     if not partial:
         deletes |= {
             key
             for key in snapshot.known()
-            if key not in upserts and key[0] not in _KEPT and key != (Entity.object_type, DUMMY_ENTITY_NAME)
+            if key not in declared and key[0] not in _KEPT and key != (Entity.object_type, DUMMY_ENTITY_NAME)
         }
-    remaining = {_key(d): d for d in snapshot.shared() if _key(d) not in deletes} | upserts
-    _check_references(remaining, snapshot, deletes)
-    return Changes(upserts=tuple(prepared), deletes=tuple(sorted(deletes)))
+    # What is declared was checked when it was prepared; of the rest, only what lacks something now need be read.
+    if deletes or any(_takes_away(d, snapshot) for d in prepared.made):
+        remaining = {_key(d): d for d in snapshot.shared() if _key(d) not in deletes} | upserts
+        _check_references(remaining, snapshot, deletes)
+    return Changes(upserts=tuple(prepared.made), deletes=tuple(sorted(deletes)))
 
 
 def _asked(
-    objects_to_delete: Iterable[Definition], snapshot: RegistrySnapshot, upserts: Mapping[_Key, Definition]
+    objects_to_delete: Iterable[Definition], snapshot: RegistrySnapshot, declared: Collection[_Key]
 ) -> set[_Key]:
     asked = set()
     for definition in objects_to_delete:
@@ -67,10 +85,27 @@ def _asked(
             raise NOT_FOUND.get(key[0], FeastObjectNotFoundException)(
                 definition.name, snapshot.project, snapshot.names(key[0])
             )
-        if key in upserts:
+        if key in declared:
             raise DefinitionError(f"The {key[0]} {key[1]!r} is both applied and deleted.")
         asked.add(key)
     return asked
+
+
+def _takes_away(definition: Definition, snapshot: RegistrySnapshot) -> bool:
+    """Whether a definition lacks what others may use of the one that is registered by its name."""
+    stored = snapshot.stored(*_key(definition))
+    if stored is None:
+        return False
+    if isinstance(definition, Entity):
+        return definition.join_key != cast(Entity, stored.definition()).join_key
+    if isinstance(definition, BaseFeatureView):
+        return not _offered(definition) >= _offered(cast(BaseFeatureView, stored.definition()))
+    return False
+
+
+def _offered(view: BaseFeatureView) -> set[tuple[str, str]]:
+    keys = view.join_keys if isinstance(view, FeatureView) else []
+    return {("feature", f.name) for f in view.features} | {("join key", k) for k in keys}
 
 
 def _check_references(remaining: Mapping[_Key, Definition], snapshot: RegistrySnapshot, deletes: set[_Key]) -> None:
@@ -92,11 +127,11 @@ def _check_references(remaining: Mapping[_Key, Definition], snapshot: RegistrySn
                 _check_entity(name, None, entities, what)
             for projection in definition.source_projections:
                 _check_projection(projection.name, sources, what, snapshot)
-                resolve_projection(projection, sources, what, snapshot.project)
+                chosen_features(projection, sources, what, snapshot.project)
         elif isinstance(definition, FeatureService):
             for projection in definition.feature_view_projections:
                 _check_projection(projection.name, views, what, snapshot)
-                resolve_projection(projection, views, what, snapshot.project)
+                chosen_features(projection, views, what, snapshot.project)
 
 
 def _check_entity(name: str, join_key: str | None, entities: Mapping[str, Entity], what: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, TypeVar, cast
 
 from feast_assets.definitions.base import Definition
@@ -18,7 +17,7 @@ from feast_assets.definitions.label_view import LabelView
 from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
 from feast_assets.definitions.project import Project
 from feast_assets.definitions.saved_dataset import SavedDataset
-from feast_assets.definitions.spec import PLAIN, Spec
+from feast_assets.definitions.spec import PLAIN, Spec, from_micros
 from feast_assets.definitions.view import BaseFeatureView
 from feast_assets.errors import (
     DataSourceObjectNotFoundException,
@@ -55,15 +54,15 @@ class StoredObject:
 
     Attributes:
         spec: the definition's stored form, as JSON text; "" where the definition is at hand.
-        created, updated: UTC.
+        created, updated: UTC microseconds; 0 where the definition is at hand.
     """
 
     object_type: str
     name: str
     content_hash: str
     spec: str
-    created: datetime | None
-    updated: datetime | None
+    created: int
+    updated: int
     _definition: Definition | None = field(default=None, repr=False)
 
     @classmethod
@@ -74,8 +73,8 @@ class StoredObject:
             definition.name,
             definition.content_hash(),
             "",
-            definition.created_timestamp,
-            definition.last_updated_timestamp,
+            0,
+            0,
             copy_definition(definition),
         )
 
@@ -83,14 +82,10 @@ class StoredObject:
         """Returns the definition itself, which must not be changed."""
         if self._definition is None:
             definition = Definition.from_spec(json.loads(self.spec))
-            definition.created_timestamp = self.created
-            definition.last_updated_timestamp = self.updated
+            definition.created_timestamp = from_micros(self.created)
+            definition.last_updated_timestamp = from_micros(self.updated)
             self._definition = definition
         return self._definition
-
-    def is_read_as(self, definition: Definition) -> bool:
-        """Whether this very object is what `definition` returns."""
-        return self._definition is definition
 
 
 class RegistrySnapshot:
@@ -301,12 +296,12 @@ class RegistrySnapshot:
 
     def shared(self, *object_types: str) -> list[Definition]:
         """Returns the definitions of some types (left out: of all) themselves, which must not be changed."""
-        return [o.definition() for key, o in self._stored.items() if not object_types or key[0] in object_types]
+        return [o.definition() for o in self.all_stored(*object_types)]
 
-    def holds(self, definition: Definition) -> bool:
-        """Whether this very object is one of the snapshot's own, and so is what the registry has."""
-        stored = self._stored.get((type(definition).object_type, definition.name))
-        return stored is not None and stored.is_read_as(definition)
+    def all_stored(self, *object_types: str) -> list[StoredObject]:
+        """Returns the objects of some types (left out: of all) as the registry holds them, unread as long as they are
+        not asked for."""
+        return [o for key, o in self._stored.items() if not object_types or key[0] in object_types]
 
     def known(self) -> list[tuple[str, str]]:
         """Returns (object type, name) of everything, without reading the definitions."""

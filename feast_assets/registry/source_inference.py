@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from feast_assets.definitions.data_source import DataSource, PushSource
 from feast_assets.definitions.field import Field
@@ -16,7 +16,7 @@ from feast_assets.errors import (
     SourceWithoutFilesError,
     suggest,
 )
-from feast_assets.registry.snapshot import copy_definition
+from feast_assets.registry.snapshot import StoredObject, copy_definition
 from feast_assets.types import FeastType, UnixTimestamp
 
 if TYPE_CHECKING:
@@ -33,12 +33,12 @@ class Sources:
     def __init__(self, schema_of: SchemaOf):
         self._schema_of = schema_of
         self._declared: dict[str, DataSource] = {}
-        self._prepared: dict[str, DataSource] = {}
+        self._prepared: dict[str, DataSource | StoredObject] = {}
         self._schemas: dict[str, pa.Schema] = {}
         self._schemas_by_place: dict[str, pa.Schema] = {}
 
-    def prepared(self) -> list[DataSource]:
-        """Returns a copy of every source that was asked for, with nothing left out."""
+    def prepared(self) -> list[DataSource | StoredObject]:
+        """Returns a copy of every source that was asked for, with nothing left out; those adopted as they are."""
         return list(self._prepared.values())
 
     def declare(self, source: DataSource) -> None:
@@ -55,14 +55,19 @@ class Sources:
             )
         self._declared[source.name.lower()] = source
 
-    def adopt(self, source: DataSource, prepared: DataSource) -> None:
-        """Notes a source whose prepared copy is known from an earlier apply.
+    def adopt(self, source: DataSource, registered: StoredObject) -> None:
+        """Notes a source that is registered as it is to be.
 
         Raises:
             DataSourceRepeatNamesException: a different source has the name.
         """
         self._claim_name(source)
-        self._prepared.setdefault(source.name, prepared)
+        self._prepared.setdefault(source.name, registered)
+
+    def include(self, source: DataSource) -> None:
+        """Sees to it that a source is among the prepared; raises as `prepare` does."""
+        if source.name not in self._prepared or self._declared.get(source.name.lower()) is not source:
+            self.prepare(source)
 
     def schema(self, source: DataSource) -> pa.Schema:
         """Returns the columns of a source, after its field mapping."""
@@ -83,12 +88,12 @@ class Sources:
             DataSourceRepeatNamesException: a different source has the name.
             RegistryInferenceFailure: it names no timestamp column, and does not have exactly one.
         """
-        known = self._prepared.get(source.name)
+        known = self._known(source.name)
         if known is not None and (self._declared.get(source.name.lower()) is source or known == source):
             return known
         self._claim_name(source)
-        if source.name in self._prepared:
-            return self._prepared[source.name]
+        if known is not None:
+            return known
         copied = copy_definition(source)
         if isinstance(copied, PushSource):
             if copied.batch_source is not None:
@@ -103,6 +108,10 @@ class Sources:
                 copied.timestamp_field = self._only_timestamp(copied)
         self._prepared[source.name] = copied
         return copied
+
+    def _known(self, name: str) -> DataSource | None:
+        known = self._prepared.get(name)
+        return cast(DataSource, known.definition()) if isinstance(known, StoredObject) else known
 
     def _claim_name(self, source: DataSource) -> None:
         known = self._declared.setdefault(source.name.lower(), source)

@@ -79,11 +79,11 @@ class ProjectReading:
 
     def standing(self) -> list[StoredObject]:
         """Returns the objects of the newest revision."""
-        return [_stored(*row) for row in self.query(_STANDING, project=self.project)]
+        return [StoredObject(*row) for row in self.query(_STANDING, project=self.project)]
 
     def standing_since(self, revision: int) -> list[StoredObject]:
         """Returns the objects of the newest revision that came, or changed, after a revision."""
-        return [_stored(*row) for row in self.query(_STANDING_SINCE, project=self.project, since=revision)]
+        return [StoredObject(*row) for row in self.query(_STANDING_SINCE, project=self.project, since=revision)]
 
     def ended_since(self, revision: int) -> set[tuple[str, str]]:
         """Returns (object type, name) of the objects that were removed or changed after a revision."""
@@ -91,7 +91,7 @@ class ProjectReading:
 
     def as_of(self, revision: int) -> list[StoredObject]:
         """Returns the objects of a revision."""
-        return [_stored(*row) for row in self.query(_AS_OF, project=self.project, revision=revision)]
+        return [StoredObject(*row) for row in self.query(_AS_OF, project=self.project, revision=revision)]
 
     def feature_lists(self) -> FeatureListTexts:
         """Returns the lists of features that views have had."""
@@ -155,10 +155,6 @@ def check_version(query: Query, name: str) -> None:
             f"Registry {name} has schema version {version}, but this version of feast-assets reads {SCHEMA_VERSION}. "
             "Use the version of feast-assets that wrote it, or a newer one."
         )
-
-
-def _stored(object_type: str, name: str, content_hash: str, spec: str, created: int, updated: int) -> StoredObject:
-    return StoredObject(object_type, name, content_hash, spec, from_micros(created), from_micros(updated))
 
 
 def _entry(

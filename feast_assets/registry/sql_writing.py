@@ -5,7 +5,6 @@ Each runs within a transaction that somebody else began, and is sent once for al
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,7 +14,7 @@ from feast_assets.definitions.base import Definition
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.label_view import LabelView
 from feast_assets.definitions.partitions import Window
-from feast_assets.definitions.spec import content_hash, from_micros, to_micros
+from feast_assets.definitions.spec import canonical_text, from_micros, text_hash, to_micros
 from feast_assets.registry.base import Claim, LedgerEntry
 from feast_assets.registry.ledger import Exchange
 from feast_assets.registry.snapshot import bare_fields
@@ -113,8 +112,8 @@ class ProjectWriting:
         by: str,
     ) -> int:
         """Makes what differs from the newest revision another one, and returns the revision that is then the newest."""
-        specs = {key: definition.to_spec() for key, definition in upserts.items()}
-        hashes = {key: content_hash(spec) for key, spec in specs.items()}
+        specs = {key: canonical_text(definition.to_spec()) for key, definition in upserts.items()}
+        hashes = {key: text_hash(spec) for key, spec in specs.items()}
         standing, created = {}, {}
         for object_type, name, stored_hash, at in self.transaction(_STANDING, project=self.project):
             standing[object_type, name], created[object_type, name] = stored_hash, at
@@ -131,7 +130,7 @@ class ProjectWriting:
                 **_named(key),
                 "number": number,
                 "content_hash": hashes[key],
-                "spec": _text(specs[key]),
+                "spec": specs[key],
                 "created": created.get(key, now),
                 "updated": now,
             }
@@ -149,8 +148,8 @@ class ProjectWriting:
         rows = []
         for definition in changed:
             if isinstance(definition, FeatureView):
-                fields = [f.to_spec() for f in bare_fields(definition)]
-                listed = {"list_hash": content_hash(fields), "fields": _text(fields)}
+                fields = canonical_text([f.to_spec() for f in bare_fields(definition)])
+                listed = {"list_hash": text_hash(fields), "fields": fields}
                 rows.append({"view": definition.name, "number": number, **listed})
         self._each(_LIST, rows)
 
@@ -185,10 +184,6 @@ class ProjectWriting:
 
 def _named(key: _Key) -> dict[str, str]:
     return {"object_type": key[0], "name": key[1]}
-
-
-def _text(data: Any) -> str:
-    return json.dumps(data, separators=(",", ":"))
 
 
 def _window(entry: LedgerEntry) -> dict[str, int]:

@@ -4,6 +4,8 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from feast_assets import (
     BatchFeatureView,
@@ -17,6 +19,7 @@ from feast_assets import (
     LabelView,
     LoggingConfig,
     OnDemandFeatureView,
+    ParquetFormat,
     Partitions,
     Project,
     PushSource,
@@ -25,9 +28,9 @@ from feast_assets import (
     SavedDatasetFileStorage,
     ValueType,
 )
-from feast_assets.definitions.spec import Spec
+from feast_assets.definitions.spec import Spec, digest
 from feast_assets.errors import DefinitionError
-from feast_assets.types import Array, Int64, Map, Set, String, Struct
+from feast_assets.types import Array, Float64, Int64, Map, Set, String, Struct
 
 DRIVER = Entity(name="driver", join_keys=["driver_id"], value_type=ValueType.INT64, tags={"a": "b"}, owner="me")
 SOURCE = FileSource(
@@ -121,6 +124,49 @@ def test_hash_differs_with_content():
     other = Entity(name="driver", join_keys=["driver_id"], value_type=ValueType.INT64, tags={"a": "c"}, owner="me")
     assert other.content_hash() != DRIVER.content_hash()
     assert other != DRIVER
+
+
+_FIELDS = st.builds(
+    Field,
+    name=st.sampled_from(["a", "b"]),
+    dtype=st.sampled_from([Int64, Float64, Array(Int64)]),
+    tags=st.dictionaries(st.sampled_from(["a", "b"]), st.sampled_from(["a", "b"]), max_size=1),
+    description=st.sampled_from(["", "a", "b", "é"]),
+    vector_length=st.sampled_from([0, 1]),
+)
+_ENTITIES = st.builds(Entity, name=st.sampled_from(["k", "l"]), value_type=st.sampled_from(ValueType))
+_SOURCES = st.builds(
+    FileSource,
+    name=st.just("a"),
+    path=st.sampled_from(["a", "b"]),
+    file_format=st.sampled_from([None, CsvFormat(), ParquetFormat()]),
+    field_mapping=st.sampled_from([{}, {"x": "y"}, {"y": "x"}]),
+)
+_VIEWS = st.builds(
+    FeatureView,
+    name=st.just("v"),
+    entities=st.lists(_ENTITIES, max_size=1),
+    source=_SOURCES,
+    schema=st.lists(_FIELDS, max_size=2, unique_by=lambda f: f.name),
+    ttl=st.sampled_from([None, timedelta(0), timedelta(microseconds=1)]),
+    partitions=st.sampled_from([None, Partitions("daily"), Partitions("daily", datetime(2020, 1, 1))]),
+)
+
+
+@pytest.mark.parametrize("kind", [_FIELDS, _ENTITIES, _SOURCES, _VIEWS], ids=["Field", "Entity", "FileSource", "View"])
+@given(data=st.data())
+def test_digests_are_equal_where_stored_forms_are(kind, data):
+    one, other = data.draw(kind), data.draw(kind)
+    assert (digest(one) == digest(other)) == (one.to_spec() == other.to_spec())
+
+
+@pytest.mark.parametrize("definition", OBJECTS, ids=lambda d: type(d).__name__)
+def test_a_digest_is_of_everything_that_is_stored(definition):
+    assert digest(Spec.from_spec(definition.to_spec())) == digest(definition)
+    for name in definition._spec:
+        changed = Spec.from_spec(definition.to_spec())
+        setattr(changed, name, "something else")
+        assert digest(changed) != digest(definition), name
 
 
 def test_timestamps_of_the_registry_are_not_part_of_the_definition():

@@ -30,7 +30,7 @@ from feast_assets.errors import (
     RegistryInferenceFailure,
     SourceError,
 )
-from feast_assets.registry.inference import changes, prepare
+from feast_assets.registry.inference import Prepared, changes, prepare
 from feast_assets.registry.snapshot import RegistrySnapshot
 from feast_assets.types import Array, Bool, Float32, Float64, Int32, Int64, String, UnixTimestamp, ValueType
 
@@ -63,7 +63,7 @@ def run(
     **options: Any,
 ) -> dict[str, Any]:
     """Returns what is prepared, by name; entities and views must not share one."""
-    prepared = prepare(objects, snapshot, (sources or Sources()).schema, earliest, **options)
+    prepared = prepare(objects, snapshot, (sources or Sources()).schema, earliest, **options).made
     found = {o.name: o for o in prepared}
     assert len(found) == len(prepared)
     return found
@@ -382,7 +382,7 @@ def test_views_of_different_kinds_may_not_share_a_name(other: str) -> None:
 def test_a_full_apply_may_rename_by_letter_case() -> None:
     before = RegistrySnapshot.of("shop", run(driver(), trips("rides")).values())
     prepared = run(driver(), trips("Rides"), snapshot=before, partial=False)
-    assert changes(list(prepared.values()), before, partial=False).deletes == (("feature view", "rides"),)
+    assert changes(Prepared(list(prepared.values())), before, partial=False).deletes == (("feature view", "rides"),)
 
 
 def test_two_sources_may_not_differ_by_letter_case_only() -> None:
@@ -490,7 +490,7 @@ def _everything() -> dict[str, Any]:
 
 def test_a_full_apply_deletes_what_is_not_declared_but_the_project() -> None:
     snapshot = RegistrySnapshot.of("shop", _everything().values())
-    found = changes([], snapshot, partial=False)
+    found = changes(Prepared([]), snapshot, partial=False)
     assert set(found.deletes) == {
         ("data source", "trips"),
         ("entity", "driver"),
@@ -498,7 +498,7 @@ def test_a_full_apply_deletes_what_is_not_declared_but_the_project() -> None:
         ("feature view", "rides"),
         ("on-demand feature view", "more"),
     }
-    assert changes([], snapshot, partial=True).deletes == ()
+    assert changes(Prepared([]), snapshot, partial=True).deletes == ()
 
 
 @pytest.mark.parametrize(
@@ -513,38 +513,39 @@ def test_a_full_apply_deletes_what_is_not_declared_but_the_project() -> None:
 def test_what_is_still_used_cannot_be_deleted(deleted: str, said: str) -> None:
     everything = _everything()
     with pytest.raises(DefinitionError, match=said):
-        changes([], RegistrySnapshot.of("shop", everything.values()), objects_to_delete=[everything[deleted]])
+        changes(Prepared([]), RegistrySnapshot.of("shop", everything.values()), objects_to_delete=[everything[deleted]])
 
 
 def test_a_feature_that_a_service_uses_cannot_go() -> None:
     snapshot = RegistrySnapshot.of("shop", _everything().values())
     prepared = run(trips(schema=[Field(name="fare", dtype=Float64)]), snapshot=snapshot)
     with pytest.raises(DefinitionError, match=r"'model'.*no feature 'kind'"):
-        changes(list(prepared.values()), snapshot)
+        changes(Prepared(list(prepared.values())), snapshot)
 
 
 def test_a_join_key_that_a_view_uses_cannot_change() -> None:
     snapshot = RegistrySnapshot.of("shop", _everything().values())
     prepared = run(driver(join_keys=["other_id"]), snapshot=snapshot)
     with pytest.raises(DefinitionError, match=r"'driver'.*'other_id'.*'rides'"):
-        changes(list(prepared.values()), snapshot)
+        changes(Prepared(list(prepared.values())), snapshot)
 
 
 def test_what_is_not_there_cannot_be_deleted() -> None:
     with pytest.raises(EntityNotFoundException, match="'driver'"):
-        changes([], EMPTY, objects_to_delete=[driver()])
+        changes(Prepared([]), EMPTY, objects_to_delete=[driver()])
 
 
 def test_an_object_cannot_be_applied_and_deleted() -> None:
     snapshot = RegistrySnapshot.of("shop", [driver()])
     with pytest.raises(DefinitionError, match="both applied and deleted"):
-        changes([driver()], snapshot, objects_to_delete=[driver()])
+        changes(Prepared([driver()]), snapshot, objects_to_delete=[driver()])
 
 
 def test_the_entity_that_stands_in_survives_a_full_apply() -> None:
     snapshot = RegistrySnapshot.of("shop", run(FeatureView(name="rides", source=trips_source())).values())
     prepared = run(driver(), trips("other", ttl=timedelta(days=1)), snapshot=snapshot, partial=False)
-    assert ("entity", DUMMY_ENTITY_NAME) not in changes(list(prepared.values()), snapshot, partial=False).deletes
+    found = changes(Prepared(list(prepared.values())), snapshot, partial=False)
+    assert ("entity", DUMMY_ENTITY_NAME) not in found.deletes
 
 
 def test_a_feature_named_like_the_time_of_entity_dataframes_is_refused() -> None:
