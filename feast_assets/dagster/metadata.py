@@ -26,14 +26,15 @@ _NOT_IN_CODE = {ord("`"): "'", ord("|"): "¦", ord("\n"): " ", ord("\r"): " "}
 def profile_metadata(profile: WindowProfile) -> dict[str, Any]:
     """Returns what one window's values look like, for people and for plots over partitions.
 
-    A run writes an event for each of its partitions, and each entry of each event has its cost; so all features share
-    a table, which is cut into as many as Dagster shows where they stand.
+    A run writes an event for each of its partitions, and Dagster stores each event in three places; so all features
+    share a table, which is cut where Dagster would not show it in place, and a mean is a number of its own only
+    where somebody watches the values.
 
     Returns:
         ``values`` (and ``values/2``, ... where the features are many), a table with a picture of each feature's
         distribution or its most frequent values, its least, mean and greatest value and its share of nulls; and as
-        numbers, which Dagster plots over time, ``mean/<feature>`` and, where there are nulls, ``null_share/<feature>``.
-        Without rows there is nothing to show.
+        numbers, which Dagster plots over time, ``mean/<feature>`` of features whose fields declare checks of their
+        values, and ``null_share/<feature>`` where there are nulls. Without rows there is nothing to show.
     """
     if not profile.rows:
         return {}
@@ -42,7 +43,7 @@ def profile_metadata(profile: WindowProfile) -> dict[str, Any]:
     return {
         "feast_assets/entities": profile.entities,
         **{f"values/{i}" if i > 1 else "values": dg.MetadataValue.md(table) for i, table in enumerate(tables, 1)},
-        **{f"mean/{n}": c.mean for n, c in shown if c.mean is not None and math.isfinite(c.mean)},
+        **{f"mean/{n}": c.mean for n, c in shown if c.broken and c.mean is not None and math.isfinite(c.mean)},
         **{f"null_share/{n}": round(c.nulls / profile.rows, 6) for n, c in shown if c.nulls},
     }
 

@@ -258,10 +258,10 @@ def _values(column: pa.Array) -> list[Any]:
         counts = np.zeros((len(column), BUCKETS), np.int64)
         row_of = np.repeat(np.arange(len(column)), np.diff(column.offsets.to_numpy()))
         counts[row_of, column.keys.to_numpy()] = column.items.to_numpy()
-        return counts.tolist()
+        return list(counts.tolist())
     if pa.types.is_integer(column.type) and not column.null_count:
-        return column.to_numpy().tolist()
-    return column.to_pylist()
+        return list(column.to_numpy().tolist())
+    return list(column.to_pylist())
 
 
 def _count_if(condition: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ DAY = Window(datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 1, 2, tzinfo=UTC))
 HEADER = "|feature|values|min|mean|max|null|\n|-|-|-:|-:|-:|-:|\n"
 
 
-def lines(shown: dict[str, dg.MetadataValue[Any]]) -> dict[str, str]:
+def lines(shown: Mapping[str, Any]) -> dict[str, str]:
     """Returns what the tables say of each feature: a line's cells after the first."""
     tables = [str(v.value) for k, v in shown.items() if k == "values" or k.startswith("values/")]
     assert all(t.startswith(HEADER) and len(t) < SHOWN_IN_PLACE for t in tables)
@@ -60,7 +60,7 @@ def test_each_type_of_feature_has_its_line() -> None:
         of(
             {
                 "fare": ColumnProfile(5, -1.5, 2.25, 1234.5, (1, 0, 4)),
-                "rides": ColumnProfile(0, 1, 2.0, 12345, (5, 5)),
+                "rides": ColumnProfile(0, 1, 2.0, 12345, (5, 5), broken={"minimum": 0}),
                 "cash": ColumnProfile(0, None, 0.7, None, (), {"true": 7, "false": 3}),
                 "plate": ColumnProfile(1, None, None, None, (), {"A|`1`\n": 4, "B" * 50: 3, "C": 1, "D": 1}),
                 "seen": ColumnProfile(0, datetime(2024, 1, 1, 5, tzinfo=UTC), None, datetime(2024, 1, 2, tzinfo=UTC)),
@@ -76,11 +76,8 @@ def test_each_type_of_feature_has_its_line() -> None:
         "seen": "|2024-01-01 05:00:00||2024-01-02 00:00:00|",
         "a_b¦c": "||||100.0%",
     }
-    assert {k: v for k, v in shown.items() if k.startswith("mean/")} == {
-        "mean/fare": 2.25,
-        "mean/rides": 2.0,
-        "mean/cash": 0.7,
-    }
+    # Only of what is watched by checks is the mean plotted.
+    assert {k: v for k, v in shown.items() if k.startswith("mean/")} == {"mean/rides": 2.0}
     shares = {k: v for k, v in shown.items() if k.startswith("null_share/")}
     assert shares == {"null_share/fare": 0.5, "null_share/plate": 0.1, "null_share/a_b|c": 1.0}
 
@@ -102,7 +99,6 @@ def test_of_ten_features_of_common_names_there_is_one_table() -> None:
 def test_of_a_wide_view_the_first_features_are_shown() -> None:
     shown = profile_metadata(of({f"f{i}": ColumnProfile(0, 0, 0.0, 1, (1,) * 16) for i in range(SHOWN + 100)}))
     assert list(lines(shown)) == [f"f{i}" for i in range(SHOWN)]
-    assert len([k for k in shown if k.startswith("mean/")]) == SHOWN
 
 
 def materialize(root: Path, instance: dg.DagsterInstance, **options: bool) -> list[dg.AssetMaterialization]:
@@ -122,10 +118,8 @@ def test_every_partition_of_a_range_shows_its_own_values(applied_root: Path, ins
     for day, metadata in told.items():
         of_day = rides[rides.finished_at.dt.strftime("%Y-%m-%d") == day]
         assert metadata["feast_assets/entities"] == of_day.driver_id.nunique()
-        assert metadata["mean/fare"] == pytest.approx(of_day.fare.mean())
-        assert metadata["mean/minutes"] == pytest.approx(of_day.minutes.mean())
         assert metadata.get("null_share/fare", 0) == pytest.approx(of_day.fare.isna().mean(), abs=1e-6)
-        table = {line.split("|")[1].strip("`"): line.split("|") for line in metadata["values"].split("\n")}
+        table = {line.split("|")[1].strip("`"): line.split("|") for line in str(metadata["values"]).split("\n")}
         fare, minutes = table["fare"][3:6], table["minutes"][3:6]
         assert fare == [f"{of_day.fare.min():.5g}", f"{of_day.fare.mean():.5g}", f"{of_day.fare.max():.5g}"]
         assert minutes == [f"{of_day.minutes.min()}", f"{of_day.minutes.mean():.5g}", f"{of_day.minutes.max()}"]
