@@ -101,7 +101,7 @@ def build_feature_view_assets(
     under the key ``feature_store``.
 
     Args:
-        profile: whether each partition shows what its values look like, which costs one more pass over the rows.
+        profile: whether each partition shows what its values look like, which costs two more passes over the rows.
 
     See `feature_view_assets` for the other arguments.
     """

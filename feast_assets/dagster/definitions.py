@@ -42,7 +42,7 @@ def definitions_for(
         resources: among them, under ``feature_store``, the `FeatureStoreResource`, which knows where the repository is.
         translator: says how views and sources look in Dagster.
         backfill_policy, retry_policy, pool: of the feature views; see `feature_view_assets`.
-        profile: whether each partition shows what its values look like, which costs one more pass over the rows.
+        profile: whether each partition shows what its values look like, which costs two more passes over the rows.
         checks: which asset checks feature views have: "all", "none", or some of
             `FeatureViewCheck`.
         blocking: whether partitions with rows that break what fields declare are refused, so that what is served stays

@@ -63,7 +63,7 @@ def materialize_views(
     and recorded. An unreachable store ends it at once.
 
     Args:
-        profile: whether each partition shows what its values look like, which costs one more pass over the rows.
+        profile: whether each partition shows what its values look like, which costs two more passes over the rows.
         blocking: whether partitions with rows that break what fields declare are refused; None for as each view's
             ``enable_validation`` says.
 

@@ -177,7 +177,7 @@ class FeatureStoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         """Materializes the selected feature views, each once over all partitions of the run, and tells Dagster.
 
         Args:
-            profile: whether each partition shows what its values look like, which costs one more pass over the rows.
+            profile: whether each partition shows what its values look like, which costs two more passes over the rows.
             blocking: whether partitions with rows that break what fields declare are refused; left out, as each view's
                 ``enable_validation`` says.
 

@@ -23,7 +23,6 @@ class ColumnProfile:
 
     Attributes:
         nulls: rows without a value.
-        distinct: distinct values, approximately (within about a tenth).
         minimum, maximum: of numbers as int or float, of timestamps as UTC datetimes; None for other types, and where
             there are no values. NaN and the infinities do not count, here and below.
         mean: of numbers; of truth values the share that is true; else None.
@@ -37,7 +36,6 @@ class ColumnProfile:
     """
 
     nulls: int = 0
-    distinct: int = 0
     minimum: int | float | datetime | None = None
     mean: float | None = None
     maximum: int | float | datetime | None = None

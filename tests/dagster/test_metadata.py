@@ -1,13 +1,11 @@
-"""What a materialized partition shows of its values: figures, a table, pictures."""
+"""What a materialized partition shows of its values: figures, tables, pictures."""
 
 from __future__ import annotations
 
-import base64
-import re
-import xml.etree.ElementTree as ET
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pandas as pd
@@ -17,8 +15,8 @@ from hypothesis import strategies as st
 
 from feast_assets import FeatureStore
 from feast_assets.dagster import FeatureStoreResource, definitions_for
-from feast_assets.dagster.metadata import SHOWN, profile_metadata
-from feast_assets.dagster.pictures import histogram
+from feast_assets.dagster.metadata import SHOWN, SHOWN_IN_PLACE, profile_metadata
+from feast_assets.dagster.pictures import sparkline
 from feast_assets.definitions.partitions import Window
 from feast_assets.offline_stores.profile import ColumnProfile, WindowProfile
 
@@ -26,27 +24,27 @@ RIDE = dg.AssetKey(["taxi", "ride"])
 DAY = Window(datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 1, 2, tzinfo=UTC))
 
 
-def svg(markdown: str) -> ET.Element:
-    (encoded,) = re.findall(r"\(data:image/svg\+xml;base64,([A-Za-z0-9+/=]+)\)", markdown)
-    return ET.fromstring(base64.b64decode(encoded).decode())
+HEADER = "|feature|values|min|mean|max|null|\n|-|-|-:|-:|-:|-:|\n"
 
 
-def bars(picture: ET.Element) -> dict[int, int]:
-    """Returns the height of each bar of a picture."""
-    (path,) = list(picture)
-    return {int(x) // 6: int(h) for x, h in re.findall(r"M(\d+) 20v-(\d+)", path.attrib["d"])}
+def lines(shown: Mapping[str, Any]) -> dict[str, str]:
+    """Returns what the tables say of each feature: a line's cells after the first."""
+    tables = [str(v.value) for k, v in shown.items() if k == "values" or k.startswith("values/")]
+    assert all(t.startswith(HEADER) and len(t) < SHOWN_IN_PLACE for t in tables)
+    told = [line[2:-1].split("`|", 1) for t in tables for line in t.removeprefix(HEADER).split("\n")]
+    assert len({name for name, _ in told}) == len(told)
+    return dict(told)
 
 
-@given(counts=st.lists(st.integers(0, 10**9), min_size=1, max_size=16))
+@given(counts=st.lists(st.integers(0, 10**30), min_size=1, max_size=16))
 def test_bars_are_as_high_as_counts_are_many(counts: list[int]) -> None:
-    drawn = bars(svg(histogram(counts, "d")))
-    assert set(drawn) == {i for i, n in enumerate(counts) if n}
-    for place, height in drawn.items():
-        assert height == max(1, round(20 * counts[place] / max(counts)))
-
-
-def test_a_picture_takes_a_few_hundred_bytes() -> None:
-    assert len(histogram([10**6 - i for i in range(16)], "Distribution of fare")) < 600
+    drawn = sparkline(counts)
+    assert len(drawn) == len(counts)
+    most = max(1, *counts)
+    for bar, count in zip(drawn, counts, strict=True):
+        # Of equal steps up to the highest, the one that the count lies in.
+        height = "\u00a0▁▂▃▄▅▆▇█".index(bar)
+        assert (height - 1) * most < 8 * count <= height * most or height == count == 0
 
 
 def of(columns: dict[str, ColumnProfile], rows: int = 10) -> WindowProfile:
@@ -61,47 +59,46 @@ def test_each_type_of_feature_has_its_line() -> None:
     shown = profile_metadata(
         of(
             {
-                "fare": ColumnProfile(5, 4, -1.5, 2.25, 1234.5, (1, 0, 4)),
-                "rides": ColumnProfile(0, 4, 1, 2.0, 12345, (5, 5)),
-                "cash": ColumnProfile(0, 2, None, 0.7, None, (), {"true": 7, "false": 3}),
-                "plate": ColumnProfile(1, 9, None, None, None, (), {"A|`1`\n": 4, "B" * 50: 3, "C": 1, "D": 1}),
-                "seen": ColumnProfile(
-                    0, 9, datetime(2024, 1, 1, 5, tzinfo=UTC), None, datetime(2024, 1, 2, tzinfo=UTC)
-                ),
-                "tags": ColumnProfile(10, 0),
+                "fare": ColumnProfile(5, -1.5, 2.25, 1234.5, (1, 0, 4)),
+                "rides": ColumnProfile(0, 1, 2.0, 12345, (5, 5), broken={"minimum": 0}),
+                "cash": ColumnProfile(0, None, 0.7, None, (), {"true": 7, "false": 3}),
+                "plate": ColumnProfile(1, None, None, None, (), {"A|`1`\n": 4, "B" * 50: 3, "C": 1, "D": 1}),
+                "seen": ColumnProfile(0, datetime(2024, 1, 1, 5, tzinfo=UTC), None, datetime(2024, 1, 2, tzinfo=UTC)),
+                "a_b|c": ColumnProfile(10),
             }
         )
     )
-    told = {k.removeprefix("values/"): v.value for k, v in shown.items() if k.startswith("values/")}
-    fare, rides = told.pop("fare"), told.pop("rides")
-    assert bars(svg(fare)) == {0: 5, 2: 20}
-    assert fare.endswith(") -1.5 ≤ mean 2.25 ≤ 1234.5 50.0% null")
-    assert rides.endswith(") 1 ≤ mean 2 ≤ 12,345")
-    assert told == {
-        "cash": "mean 0.7 `true` 70.0%, `false` 30.0%",
-        "plate": f"`A|'1' ` 40.0%, `{'B' * 23}…` 30.0%, `C` 10.0%, 10.0% null",
-        "seen": "2024-01-01 05:00:00 ≤ 2024-01-02 00:00:00",
-        "tags": "100.0% null",
+    assert lines(shown) == {
+        "fare": "`▂\u00a0█`|-1.5|2.25|1234.5|50.0%",
+        "rides": "`██`|1|2|12,345|",
+        "cash": "`true` 70.0%, `false` 30.0%||0.7||",
+        "plate": f"`A¦'1' ` 40.0%, `{'B' * 23}…` 30.0%, `C` 10.0%||||10.0%",
+        "seen": "|2024-01-01 05:00:00||2024-01-02 00:00:00|",
+        "a_b¦c": "||||100.0%",
     }
-    assert {k: v for k, v in shown.items() if k.startswith("mean/")} == {
-        "mean/fare": 2.25,
-        "mean/rides": 2.0,
-        "mean/cash": 0.7,
-    }
+    # Only of what is watched by checks is the mean plotted.
+    assert {k: v for k, v in shown.items() if k.startswith("mean/")} == {"mean/rides": 2.0}
     shares = {k: v for k, v in shown.items() if k.startswith("null_share/")}
-    assert shares == {"null_share/fare": 0.5, "null_share/plate": 0.1, "null_share/tags": 1.0}
+    assert shares == {"null_share/fare": 0.5, "null_share/plate": 0.1, "null_share/a_b|c": 1.0}
 
 
-def test_what_is_said_of_a_feature_is_short_enough_to_be_shown_in_place() -> None:
-    longest = ColumnProfile(9, 9, -1.23456789e-300, -1.23456789e-300, -1.23456789e300, (10**9, *range(1, 16)))
-    shown = profile_metadata(of({"f" * 200: longest}))
-    assert len(shown[f"values/{'f' * 200}"].value) < 1000
+def test_what_is_said_of_features_is_short_enough_to_be_shown_in_place() -> None:
+    longest = ColumnProfile(9, -1.23456789e-300, -1.23456789e-300, -1.23456789e300, (10**9, *range(1, 16)))
+    told = {chr(ord("a") + i) + "_" * 200: longest for i in range(SHOWN)}
+    shown = profile_metadata(of(told))
+    # `lines` looks at the length of each table.
+    assert len(lines(shown)) == SHOWN
+    assert len([k for k in shown if k.startswith("values")]) > 3
+
+
+def test_of_ten_features_of_common_names_there_is_one_table() -> None:
+    shown = profile_metadata(of({f"feature_number_{i}": ColumnProfile(1, 0.5, 1.0, 1e6, (1,) * 16) for i in range(10)}))
+    assert [k for k in shown if k.startswith("values")] == ["values"]
 
 
 def test_of_a_wide_view_the_first_features_are_shown() -> None:
-    shown = profile_metadata(of({f"f{i}": ColumnProfile(0, 1, 0, 0.0, 1, (1,) * 16) for i in range(SHOWN + 100)}))
-    assert len(shown) == 1 + 2 * SHOWN
-    assert f"values/f{SHOWN - 1}" in shown
+    shown = profile_metadata(of({f"f{i}": ColumnProfile(0, 0, 0.0, 1, (1,) * 16) for i in range(SHOWN + 100)}))
+    assert list(lines(shown)) == [f"f{i}" for i in range(SHOWN)]
 
 
 def materialize(root: Path, instance: dg.DagsterInstance, **options: bool) -> list[dg.AssetMaterialization]:
@@ -121,13 +118,12 @@ def test_every_partition_of_a_range_shows_its_own_values(applied_root: Path, ins
     for day, metadata in told.items():
         of_day = rides[rides.finished_at.dt.strftime("%Y-%m-%d") == day]
         assert metadata["feast_assets/entities"] == of_day.driver_id.nunique()
-        assert metadata["mean/fare"] == pytest.approx(of_day.fare.mean())
-        assert metadata["mean/minutes"] == pytest.approx(of_day.minutes.mean())
         assert metadata.get("null_share/fare", 0) == pytest.approx(of_day.fare.isna().mean(), abs=1e-6)
-        fare, minutes = metadata["values/fare"], metadata["values/minutes"]
-        assert f") {of_day.fare.min():.6g} ≤ mean {of_day.fare.mean():.6g} ≤ {of_day.fare.max():.6g}" in fare
-        assert f") {of_day.minutes.min()} ≤ mean {of_day.minutes.mean():.6g} ≤ {of_day.minutes.max()}" in minutes
-        assert max(bars(svg(fare)).values()) == 20
+        table = {line.split("|")[1].strip("`"): line.split("|") for line in str(metadata["values"]).split("\n")}
+        fare, minutes = table["fare"][3:6], table["minutes"][3:6]
+        assert fare == [f"{of_day.fare.min():.5g}", f"{of_day.fare.mean():.5g}", f"{of_day.fare.max():.5g}"]
+        assert minutes == [f"{of_day.minutes.min()}", f"{of_day.minutes.mean():.5g}", f"{of_day.minutes.max()}"]
+        assert "█" in table["fare"][2]
         assert metadata["feast_assets/rows_written"] == metadata["feast_assets/latest_entities"]
         assert metadata["feast_assets/rows_ignored"] == 0
 
@@ -150,7 +146,7 @@ def test_the_figures_can_be_left_out_also_where_checks_look_at_values(
     checked = [r.asset_materialization for r in records if r.asset_materialization is not None]
     assert len(told) == len(checked) == 4
     for event in (*told, *checked):
-        assert "values/fare" not in event.metadata
+        assert "values" not in event.metadata
         assert "feast_assets/entities" not in event.metadata
         assert event.metadata["dagster/partition_row_count"].value in (6, 8)
 

@@ -155,7 +155,6 @@ def test_columns_stored_in_another_kind_count_as_what_they_mean(store):
     assert columns["date"].maximum == columns["iso"].maximum == hour(24)
     assert {columns[n].minimum for n in ("date", "iso", "naive", "zoned", "seconds")} == {hour(0)}
     assert columns["flag"].mean == pytest.approx(2 / 3)
-    assert [columns[n].distinct for n in ("raw", "json", "list")] == [2, 2, 2]
 
 
 def test_approximate_counts_are_near(store):
@@ -168,7 +167,6 @@ def test_approximate_counts_are_near(store):
     source = FileSource(path="trips.parquet", timestamp_field="event_timestamp")
     (found,) = store.profile(history(source), [Window(hour(0), hour(0) + timedelta(days=1))])
     assert found.entities == pytest.approx(5000, rel=0.1)
-    assert found.columns["fare"].distinct == pytest.approx(n, rel=0.1)
 
 
 def test_a_column_that_is_not_as_declared_is_named(store):
