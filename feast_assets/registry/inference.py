@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from feast_assets.definitions.base import Definition
 from feast_assets.definitions.batch_feature_view import BatchFeatureView
@@ -18,6 +18,7 @@ from feast_assets.definitions.entity import DUMMY_ENTITY_NAME, Entity, dummy_ent
 from feast_assets.definitions.feature_service import FeatureService
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.field import Field
+from feast_assets.definitions.kept_results import in_order, kept_result
 from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
 from feast_assets.definitions.partitions import Partitions
 from feast_assets.definitions.project import Project
@@ -29,6 +30,7 @@ from feast_assets.errors import (
     DefinitionError,
     EntityNotFoundException,
     RegistryInferenceFailure,
+    SourceWithoutFilesError,
     suggest,
 )
 from feast_assets.registry.inputs import Inputs, sources_of
@@ -37,6 +39,9 @@ from feast_assets.registry.removal import Prepared, changes
 from feast_assets.registry.snapshot import VIEW_TYPES, RegistrySnapshot, StoredObject, copy_definition
 from feast_assets.registry.source_inference import SchemaOf, Sources, inferred_field
 from feast_assets.types import ValueType, from_value_type
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = ["Prepared", "changes", "prepare"]
 
@@ -86,7 +91,7 @@ def prepare(
     return _Preparation(
         _once(objects),
         snapshot,
-        Sources(schema_of),
+        schema_of,
         earliest_of,
         project or snapshot.project,
         partial,
@@ -100,7 +105,7 @@ class _Preparation:
         self,
         objects: list[Definition],
         snapshot: RegistrySnapshot,
-        sources: Sources,
+        schema_of: SchemaOf,
         earliest_of: EarliestOf,
         project: str,
         partial: bool,
@@ -109,7 +114,7 @@ class _Preparation:
     ):
         self._objects = objects
         self._snapshot = snapshot
-        self._sources = sources
+        self._sources = Sources(schema_of, self._result_schema)
         self._earliest_of = earliest_of
         self._project = project
         self._check_sources = check_sources
@@ -118,6 +123,7 @@ class _Preparation:
         self._entities: dict[str, Entity] = {e.name: e for e in self._staying.entities}
         self._views = Views({o.name: o for o in self._staying.all_stored(*VIEW_TYPES)})
         self._with_rows = self._views
+        self._prepared: dict[str, FeatureView | StoredObject] = {}
 
     def run(self, project_description: str) -> Prepared:
         for given in self._objects:
@@ -130,7 +136,9 @@ class _Preparation:
         entities = [copy_definition(e) for e in self._of(Entity)]
         self._entities |= {e.name: e for e in entities}
         declared = self._of(FeatureView)
-        views = [self._view(v) for v in declared]
+        for view in in_order(declared):
+            self._prepared[view.name] = self._view(view)
+        views = [self._prepared[view.name] for view in declared]
         self._views.add(views)
         self._with_rows = self._views.with_rows()
         on_demand = [self._on_demand(v) for v in self._of(OnDemandFeatureView)]
@@ -292,6 +300,30 @@ class _Preparation:
                 f"({', '.join(map(repr, schema.names))}), so there are no features to infer."
             )
         return fields
+
+    def _result_schema(self, source: DataSource) -> pa.Schema | None:
+        """Returns the columns of what a view is going to keep in a source; None where none keeps its result there."""
+        import pyarrow as pa
+
+        from feast_assets.types.arrow import TIMESTAMP, to_arrow_type
+
+        standing = {o.name: o for o in self._staying.all_stored(BatchFeatureView.object_type)}
+        declared = {v.name: v for v in self._of(BatchFeatureView)}
+        for each in (standing | declared | self._prepared).values():
+            view = each.definition() if isinstance(each, StoredObject) else each
+            sink = view.sink_source if isinstance(view, BatchFeatureView) else None
+            if sink is None or sink.name != source.name:
+                continue
+            assert isinstance(view, BatchFeatureView)
+            if kept_result(view) is None:
+                raise SourceWithoutFilesError(
+                    f"Data source {source.name!r} has no files yet. It is the sink_source of feature view "
+                    f"{view.name!r}, which keeps its result there only with offline=True."
+                )
+            times = [c for c in (sink.timestamp_field, sink.created_timestamp_column) if c]
+            columns = {sink.field_mapping.get(c, c): TIMESTAMP for c in times}
+            return pa.schema(columns | {f.name: to_arrow_type(f.dtype) for f in (*view.entity_columns, *view.features)})
+        return None
 
     def _entity_columns(self, view: FeatureView, what: str, source: DataSource | None) -> list[Field]:
         declared = {f.name: f for f in view.entity_columns}

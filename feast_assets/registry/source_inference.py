@@ -25,13 +25,20 @@ if TYPE_CHECKING:
 _KNOWN_BY = ("name", "description", "tags", "owner")
 
 SchemaOf = Callable[[DataSource], "pa.Schema"]
+ResultSchemaOf = Callable[[DataSource], "pa.Schema | None"]
 
 
 class Sources:
-    """The data sources of one apply: each is read at most once, and prepared copies stand for what was declared."""
+    """The data sources of one apply: each is read at most once, and prepared copies stand for what was declared.
 
-    def __init__(self, schema_of: SchemaOf):
+    Args:
+        result_schema_of: gives the columns that a source without files yet is going to have, because a view keeps its
+            result there; None where none does.
+    """
+
+    def __init__(self, schema_of: SchemaOf, result_schema_of: ResultSchemaOf):
         self._schema_of = schema_of
+        self._result_schema_of = result_schema_of
         self._declared: dict[str, DataSource] = {}
         self._prepared: dict[str, DataSource | StoredObject] = {}
         self._schemas: dict[str, pa.Schema] = {}
@@ -74,9 +81,18 @@ class Sources:
         if source.name not in self._schemas:
             place = _place(source)
             if place not in self._schemas_by_place:
-                self._schemas_by_place[place] = self._schema_of(source)
+                self._schemas_by_place[place] = self._read_schema(source)
             self._schemas[source.name] = self._schemas_by_place[place]
         return self._schemas[source.name]
+
+    def _read_schema(self, source: DataSource) -> pa.Schema:
+        try:
+            return self._schema_of(source)
+        except SourceWithoutFilesError:
+            expected = self._result_schema_of(source)
+            if expected is None:
+                raise
+            return expected
 
     def prepare(self, source: DataSource, *, like: DataSource | None = None) -> DataSource:
         """Returns a copy of a source with its timestamp column filled in.

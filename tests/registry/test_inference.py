@@ -29,6 +29,7 @@ from feast_assets.errors import (
     FeatureViewNotFoundException,
     RegistryInferenceFailure,
     SourceError,
+    SourceWithoutFilesError,
 )
 from feast_assets.registry.inference import Prepared, changes, prepare
 from feast_assets.registry.snapshot import RegistrySnapshot
@@ -49,6 +50,8 @@ class Sources:
 
     def schema(self, source: DataSource) -> pa.Schema:
         self.read.append(source.name)
+        if source.name.startswith("kept"):
+            raise SourceWithoutFilesError(f"{source.name} has no files yet")
         if source.name not in self.columns:
             raise SourceError(f"{source.name} cannot be read")
         renamed = {source.field_mapping.get(n, n): t for n, t in self.columns[source.name].items()}
@@ -315,11 +318,10 @@ def test_a_view_without_source_needs_types() -> None:
 
 def _transformed(**options: Any) -> BatchFeatureView:
     return BatchFeatureView(
-        name="totals",
         mode="sql",
         udf=lambda trips: f"SELECT driver_id, at, sum(fare) AS total FROM {trips} GROUP BY ALL",
         entities=[driver()],
-        **{"source": trips_source(), "schema": [Field(name="total", dtype=Float64)], **options},
+        **{"name": "totals", "source": trips_source(), "schema": [Field(name="total", dtype=Float64)], **options},
     )
 
 
@@ -343,6 +345,45 @@ def test_a_sink_that_is_not_there_yet_takes_its_times_from_the_first_source() ->
     assert found["kept"].timestamp_field == "at"
     assert found["totals"].batch_source == found["kept"]
     assert sources.read == ["trips"]
+
+
+def _kept(name: str, reads: DataSource | None = None, offline: bool = True, **options: Any) -> BatchFeatureView:
+    sink = FileSource(name=f"kept_{name}", path=f"kept_{name}", **options)
+    source = reads or trips_source(timestamp_field="at")
+    return _transformed(name=name, source=source, sink_source=sink, offline=offline)
+
+
+def test_a_result_that_is_not_kept_yet_has_the_columns_of_its_view() -> None:
+    maker = _kept("daily", field_mapping={"at": "moment"})
+    assert maker.sink_source is not None
+    prepared = run(driver(), trips("a_reader", source=maker.sink_source), maker)
+    assert fields(prepared["a_reader"]) == fields(prepared["daily"])
+    assert [(f.name, f.dtype) for f in prepared["a_reader"].entity_columns] == [("driver_id", Int64)]
+    # The view may stand already, and the one that reads it come later.
+    standing = RegistrySnapshot.of("shop", run(driver(), maker).values())
+    later = run(trips("a_reader", source=maker.sink_source), snapshot=standing)
+    assert fields(later["a_reader"]) == fields(prepared["daily"])
+
+
+def test_what_reads_a_result_that_is_not_kept_yet_is_compared_with_its_view() -> None:
+    maker = _kept("daily")
+    reader = trips("reader", [Field(name="totals", dtype=Float64)], source=maker.sink_source)
+    with pytest.raises(SourceError, match=r"'totals' is not a column of data source 'kept_daily'.*'total'"):
+        run(driver(), reader, maker)
+
+
+def test_a_result_that_nobody_keeps_says_so() -> None:
+    maker = _kept("daily", offline=False)
+    with pytest.raises(SourceError, match="sink_source of feature view 'daily', .* only with offline=True"):
+        run(driver(), trips("reader", source=maker.sink_source), maker)
+
+
+def test_views_that_read_each_others_results_are_refused() -> None:
+    one, other = _kept("one"), _kept("other", FileSource(name="kept_one", path="kept_one", timestamp_field="at"))
+    circle = _kept("one", other.sink_source)
+    assert fields(run(driver(), other, one)["other"]) == {"total": Float64}
+    with pytest.raises(DefinitionError, match="in a circle"):
+        run(driver(), other, circle)
 
 
 def test_the_code_of_a_transformation_stays_with_the_copy() -> None:
