@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import struct
 import uuid
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,7 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, field_validator, model_validator
 
-from feast_assets.errors import OnlineRowError, StoreUnavailableError
+from feast_assets.errors import StoreUnavailableError
 from feast_assets.online_stores.base import (
     HEAD_WIDTH,
     EncodedRows,
@@ -35,6 +34,7 @@ from feast_assets.online_stores.base import (
 )
 from feast_assets.online_stores.merged_reads import MergedReads
 from feast_assets.online_stores.redis_connection import RedisAddress, parse_connection_string
+from feast_assets.online_stores.redis_reads import HEADER, HEADER_WIDTH, SIGN, StampedRows, mget_command, run
 from feast_assets.online_stores.unsupported import refuse_unsupported
 
 try:
@@ -55,15 +55,10 @@ _KEYS_PER_SCRIPT = 1000
 _SCRIPTS_PER_ROUND_TRIP = 8
 _KEYS_PER_UNLINK = 1000
 _KEYS_PER_SCAN = 1000
-_HEADER = struct.Struct(">QQ")
-_HEADER_WIDTH = _HEADER.size
 # Enough for a connection that went stale; a request cannot wait for a server that is down.
 _RETRIES = 2
 # How long a call waits for a connection when all are in use.
 _POOL_SECONDS = 10.0
-_SIGN = 1 << 63
-# Of timestamps that are 0.
-_NO_STAMPS = (_SIGN, _SIGN)
 
 # The keys of one script, and its arguments; of the table's identity first, then of the rows; then come the ttl, and
 # whether it should tell which rows it wrote; and the rows' groups, where they have some.
@@ -118,7 +113,7 @@ local e1, e2 = unpack_stamp('>I4I4', ARGV[5])
 local below = ARGV[6]
 local function is_below(value)
   for i = 1, #below do
-    local x, y = byte(value, {_HEADER_WIDTH} + i), byte(below, i)
+    local x, y = byte(value, {HEADER_WIDTH} + i), byte(below, i)
     if x ~= y then return not x or x < y end
   end
   return false
@@ -126,8 +121,8 @@ end
 local step = redis.call('SCAN', ARGV[1], 'MATCH', ARGV[2], 'COUNT', ARGV[3])
 local found, n = {{}}, 0
 for _, key in ipairs(step[2]) do
-  local value = redis.call('GETRANGE', key, 0, {_HEADER_WIDTH + HEAD_WIDTH - 1})
-  if #value >= {_HEADER_WIDTH} then
+  local value = redis.call('GETRANGE', key, 0, {HEADER_WIDTH + HEAD_WIDTH - 1})
+  if #value >= {HEADER_WIDTH} then
     local t1, t2 = unpack_stamp('>I4I4', value)
     local inside = (t1 > s1 or (t1 == s1 and t2 >= s2)) and (t1 < e1 or (t1 == e1 and t2 < e2))
     if inside and is_below(value) then
@@ -142,7 +137,7 @@ return {{step[1], found}}
 _REPLACE_SCRIPT = f"""
 local n, replaced, ttl = #KEYS, 0, tonumber(ARGV[#ARGV])
 for i = 1, n do
-  if redis.call('GETRANGE', KEYS[i], 0, {_HEADER_WIDTH + HEAD_WIDTH - 1}) == ARGV[i] then
+  if redis.call('GETRANGE', KEYS[i], 0, {HEADER_WIDTH + HEAD_WIDTH - 1}) == ARGV[i] then
     local new = ARGV[n + i]
     if new == '' then
       redis.call('DEL', KEYS[i])
@@ -270,15 +265,23 @@ class RedisOnlineStore(OnlineStore):
         return result
 
     def get_many(self, reads: Sequence[OnlineRead]) -> list[StoredRows]:
-        keys = _store_keys(reads)
-        with self._mapped_errors():
-            values: list[Any] = list(self._client.mget(keys)) if keys else []
+        asked = [(_prefix(read.table), read.keys) for read in reads if read.keys]
+        values: list[bytes | None] = []
+        if asked:
+            try:
+                values = run(self._client.connection_pool, mget_command(asked))
+            except (RedisError, OSError) as error:
+                raise self._unavailable(error) from None
         return self._split(reads, values)
 
     async def get_many_async(self, reads: Sequence[OnlineRead]) -> list[StoredRows]:
         keys = _store_keys(reads)
-        with self._mapped_errors():
-            values: list[Any] = await self._merged_reads().get(keys) if keys else []
+        values: list[bytes | None] = []
+        if keys:
+            try:
+                values = await self._merged_reads().get(keys)
+            except (RedisError, OSError) as error:
+                raise self._unavailable(error) from None
         return self._split(reads, values)
 
     def delete(self, table: str, keys: Sequence[bytes]) -> None:
@@ -290,7 +293,7 @@ class RedisOnlineStore(OnlineStore):
     def scan(self, table: str, start: int, end: int, below: bytes) -> Iterator[RowHeads]:
         prefix = _prefix(table)
         step = self._client.register_script(_SCAN_SCRIPT)
-        bounds = [_HEADER.pack(start + _SIGN, 0)[:8], _HEADER.pack(end + _SIGN, 0)[:8]]
+        bounds = [HEADER.pack(start + SIGN, 0)[:8], HEADER.pack(end + SIGN, 0)[:8]]
         cursor: Any = b"0"
         while True:
             with self._mapped_errors():
@@ -411,20 +414,15 @@ class RedisOnlineStore(OnlineStore):
         return pipeline
 
     def _split(self, reads: Sequence[OnlineRead], values: Sequence[bytes | None]) -> list[StoredRows]:
+        server = self._address.host_port
+        if len(reads) == 1:
+            return [StampedRows(values, server)]
         results: list[StoredRows] = []
         at = 0
         for read in reads:
-            found = values[at : at + len(read.keys)]
-            at += len(found)
-            try:
-                stamps = [_NO_STAMPS if value is None else _HEADER.unpack_from(value) for value in found]
-            except struct.error:
-                raise OnlineRowError(
-                    f"Redis at {self._address.host_port} holds a value that this package did not write."
-                ) from None
-            payloads = [None if value is None else value[_HEADER_WIDTH:] for value in found]
-            events, created = [event - _SIGN for event, _ in stamps], [created - _SIGN for _, created in stamps]
-            results.append(StoredRows(events, created, payloads))
+            end = at + len(read.keys)
+            results.append(StampedRows(values[at:end], server))
+            at = end
         return results
 
     @contextmanager
@@ -432,9 +430,12 @@ class RedisOnlineStore(OnlineStore):
         try:
             yield
         except (RedisError, OSError) as error:
-            raise StoreUnavailableError(
-                f"Redis at {self._address.host_port} cannot be used: {self._address.without_secrets(str(error))}"
-            ) from None
+            raise self._unavailable(error) from None
+
+    def _unavailable(self, error: Exception) -> StoreUnavailableError:
+        return StoreUnavailableError(
+            f"Redis at {self._address.host_port} cannot be used: {self._address.without_secrets(str(error))}"
+        )
 
 
 def _backoff() -> ExponentialBackoff:
@@ -482,8 +483,8 @@ def _glob(prefix: bytes) -> bytes:
 def _headers(event: NDArray[np.int64], created: NDArray[np.int64]) -> list[bytes]:
     import numpy as np  # Reading needs none.
 
-    stamps = np.stack([event, created], axis=1).astype(np.int64).view(np.uint64) ^ np.uint64(_SIGN)
-    values: list[bytes] = stamps.astype(">u8").view(f"V{_HEADER_WIDTH}").ravel().tolist()
+    stamps = np.stack([event, created], axis=1).astype(np.int64).view(np.uint64) ^ np.uint64(SIGN)
+    values: list[bytes] = stamps.astype(">u8").view(f"V{HEADER_WIDTH}").ravel().tolist()
     return values
 
 
@@ -491,9 +492,9 @@ def _row_heads(keys: Sequence[bytes], values: Sequence[bytes]) -> RowHeads:
     """Returns rows by their keys and the beginnings of their values."""
     import numpy as np
 
-    stamps = np.frombuffer(b"".join([value[:_HEADER_WIDTH] for value in values]), ">u8").astype(np.uint64)
-    events, created = (stamps ^ np.uint64(_SIGN)).view(np.int64).reshape(-1, 2).T
-    return RowHeads(keys, events, created, [value[_HEADER_WIDTH:] for value in values])
+    stamps = np.frombuffer(b"".join([value[:HEADER_WIDTH] for value in values]), ">u8").astype(np.uint64)
+    events, created = (stamps ^ np.uint64(SIGN)).view(np.int64).reshape(-1, 2).T
+    return RowHeads(keys, events, created, [value[HEADER_WIDTH:] for value in values])
 
 
 def _not_run(results: Sequence[Any]) -> list[int]:

@@ -142,7 +142,8 @@ class SqliteOnlineStore(OnlineStore):
         return result
 
     def get_many(self, reads: Sequence[OnlineRead]) -> list[StoredRows]:
-        with self._pool.reading() as connection:
+        statements = sum(-(-len(read.keys) // _KEYS_PER_SELECT) for read in reads)
+        with self._pool.reading(statements) as connection:
             return [_select(connection, read) for read in reads]
 
     def delete(self, table: str, keys: Sequence[bytes]) -> None:
@@ -307,13 +308,13 @@ def _heads(rows: Sequence[tuple[bytes, int, int, bytes]]) -> RowHeads:
 
 
 def _select(connection: sqlite3.Connection, read: OnlineRead) -> StoredRows:
-    distinct = list(dict.fromkeys(read.keys))
+    keys = read.keys
     found: dict[bytes, _Row] = {}
-    for at in range(0, len(distinct), _KEYS_PER_SELECT):
-        chunk = distinct[at : at + _KEYS_PER_SELECT]
+    for at in range(0, len(keys), _KEYS_PER_SELECT):
+        chunk = list(keys[at : at + _KEYS_PER_SELECT])
         # A handful of statement lengths, so that the prepared statements are found again.
         places = 1 << (len(chunk) - 1).bit_length()
-        chunk += [chunk[-1]] * (places - len(chunk))
+        chunk += chunk[-1:] * (places - len(chunk))
         try:
             rows = connection.execute(_select_sql(read.table, places), chunk).fetchall()
         except sqlite3.OperationalError as error:
@@ -321,6 +322,7 @@ def _select(connection: sqlite3.Connection, read: OnlineRead) -> StoredRows:
                 break
             raise
         found.update({row[0]: row for row in rows})
-    in_order = [found.get(key, _NO_ROW) for key in read.keys]
-    _, events, created, payloads = zip(*in_order, strict=True) if in_order else ((),) * 4
+    if not keys:
+        return StoredRows((), (), ())
+    _, events, created, payloads = zip(*[found.get(key, _NO_ROW) for key in keys], strict=True)
     return StoredRows(events, created, payloads)
