@@ -116,14 +116,22 @@ class DecodedRows:
         """Returns the rows with the values of some withheld: None, and OUTSIDE_MAX_AGE where there is a value."""
         return DecodedRows(self.wanted, self._what, self._blocks, self._positions, self._rows, withheld)
 
-    def to_pylists(self, places: Iterable[int]) -> list[list[Any]]:
+    def to_pylists(self, places: Iterable[int] | None = None) -> list[list[Any]]:
         """Returns the Python values of several features, each in a list of its own; None where there is none.
+
+        Args:
+            places: which features; all of them when left out.
 
         Raises:
             OnlineRowError: a stored value is damaged.
         """
         if self._in_order:
             (block,) = self._blocks
+            if places is None and block.layout.all_plain:
+                return list(map(list, block.columns))  # type: ignore[arg-type]
+        if places is None:
+            places = range(len(self.wanted))
+        if self._in_order:
             columns, plain, readers = block.columns, block.layout.plain, block.layout.readers
             return [
                 list(columns[place]) if plain[place] else self._converted(block, place, readers)  # type: ignore[arg-type]

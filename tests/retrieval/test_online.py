@@ -135,9 +135,9 @@ def test_layouts_are_compiled_once_for_all_requests_of_a_plan(project, monkeypat
     made = []
 
     class Counted(RowLayout):
-        def __init__(self, schema, wanted):
+        def __init__(self, schema, wanted, lead=0):
             made.append([name for name, _ in wanted])
-            super().__init__(schema, wanted)
+            super().__init__(schema, wanted, lead)
 
     monkeypatch.setattr(row_decoder, "RowLayout", Counted)
     project.put(STATS, ADA)
