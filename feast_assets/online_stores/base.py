@@ -64,7 +64,7 @@ class StoredRows:
         return self.payloads, 0
 
     def before(self, oldest: int) -> list[int]:
-        """Returns the places of the rows with event times before one, in microseconds, and of some that are not there."""
+        """Returns the places of the rows with event times before one, and perhaps of rows that are not there."""
         times = self.event_timestamps
         if not times or min(times) >= oldest:
             return []

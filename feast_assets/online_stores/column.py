@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cached_property
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -72,6 +71,8 @@ class DecodedRows:
         wanted: the features' names and types.
     """
 
+    __slots__ = ("_blocks", "_picked", "_positions", "_rows", "_what", "_withheld", "wanted")
+
     def __init__(
         self,
         wanted: Sequence[tuple[str, FeastType]],
@@ -96,6 +97,7 @@ class DecodedRows:
         self._positions = positions
         self._rows = rows
         self._withheld = withheld
+        self._picked: Any = None
 
     def __len__(self) -> int:
         return self._rows
@@ -177,9 +179,14 @@ class DecodedRows:
     def _in_order(self) -> bool:
         return self._positions is None and not self._withheld
 
-    @cached_property
+    @property
     def _pick(self) -> Any:
         """The function from all read values and None to those of the rows."""
+        if self._picked is None:
+            self._picked = self._made_pick()
+        return self._picked
+
+    def _made_pick(self) -> Any:
         positions = list(range(self._rows) if self._positions is None else self._positions)
         for row in self._withheld:
             positions[row] = -1

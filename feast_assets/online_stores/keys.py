@@ -103,8 +103,10 @@ class KeyEncoder:
         Raises:
             InputError: a value is null or not of its key's type.
         """
+        if len(self._parts) == 1:
+            return self._parts[0](columns[0])
         parts = [encode(column) for encode, column in zip(self._parts, columns, strict=True)]
-        return parts[0] if len(parts) == 1 else list(map(b"".join, zip(*parts, strict=True)))
+        return list(map(b"".join, zip(*parts, strict=True)))
 
 
 def encode_keys(names: Sequence[str], types: Sequence[FeastType], columns: Sequence[Any]) -> list[bytes]:

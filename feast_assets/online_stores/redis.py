@@ -14,7 +14,8 @@ import uuid
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -34,7 +35,16 @@ from feast_assets.online_stores.base import (
 )
 from feast_assets.online_stores.merged_reads import MergedReads
 from feast_assets.online_stores.redis_connection import RedisAddress, parse_connection_string
-from feast_assets.online_stores.redis_reads import HEADER, HEADER_WIDTH, SIGN, StampedRows, mget_command, run
+from feast_assets.online_stores.redis_reads import (
+    HEADER,
+    HEADER_WIDTH,
+    SIGN,
+    StampedRows,
+    mget,
+    mget_arguments,
+    run,
+    run_async,
+)
 from feast_assets.online_stores.unsupported import refuse_unsupported
 
 try:
@@ -215,6 +225,7 @@ class RedisOnlineStore(OnlineStore):
     def __init__(self, config: RedisOnlineStoreConfig, root: Path | None = None):
         """Creates the store without connecting. ``root`` is there for all stores alike; this one has no files."""
         self._address = config.address
+        self._server = self._address.host_port
         self._ttl = config.key_ttl_seconds or 0
         self._client: redis.Redis = redis.Redis.from_pool(
             redis.BlockingConnectionPool(  # type: ignore[no-untyped-call]
@@ -225,7 +236,11 @@ class RedisOnlineStore(OnlineStore):
             )
         )
         self._async_clients: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Any] = weakref.WeakKeyDictionary()
-        self._reads: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, MergedReads] = weakref.WeakKeyDictionary()
+        self._reads: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, MergedReads[bytes]] = (
+            weakref.WeakKeyDictionary()
+        )
+        # Those of the event loop that asked last, which is nearly always the one that asks next.
+        self._last_reads: MergedReads[bytes] | None = None
 
     def __repr__(self) -> str:
         return f"RedisOnlineStore({self._address.host_port!r})"
@@ -265,24 +280,19 @@ class RedisOnlineStore(OnlineStore):
         return result
 
     def get_many(self, reads: Sequence[OnlineRead]) -> list[StoredRows]:
-        asked = [(_prefix(read.table), read.keys) for read in reads if read.keys]
+        arguments, counts = _asked(reads)
         values: list[bytes | None] = []
-        if asked:
+        if keys := sum(counts):
             try:
-                values = run(self._client.connection_pool, mget_command(asked))
+                values = run(self._client.connection_pool, mget((arguments,), keys))
             except (RedisError, OSError) as error:
                 raise self._unavailable(error) from None
-        return self._split(reads, values)
+        return self._split(counts, values)
 
     async def get_many_async(self, reads: Sequence[OnlineRead]) -> list[StoredRows]:
-        keys = _store_keys(reads)
-        values: list[bytes | None] = []
-        if keys:
-            try:
-                values = await self._merged_reads().get(keys)
-            except (RedisError, OSError) as error:
-                raise self._unavailable(error) from None
-        return self._split(reads, values)
+        arguments, counts = _asked(reads)
+        keys = sum(counts)
+        return self._split(counts, await self._merged_reads().get(arguments, keys) if keys else [])
 
     def delete(self, table: str, keys: Sequence[bytes]) -> None:
         prefix = _prefix(table)
@@ -339,17 +349,30 @@ class RedisOnlineStore(OnlineStore):
         self._client.close()
 
     async def aclose(self) -> None:
+        self._last_reads = None
         self._reads.pop(asyncio.get_running_loop(), None)
         client = self._async_clients.pop(asyncio.get_running_loop(), None)
         if client is not None:
             await client.aclose()
 
-    def _merged_reads(self) -> MergedReads:
+    def _merged_reads(self) -> MergedReads[bytes]:
         loop = asyncio.get_running_loop()
+        last = self._last_reads
+        if last is not None and last.loop is loop:
+            return last
         reads = self._reads.get(loop)
         if reads is None:
-            reads = self._reads[loop] = MergedReads(self._async_client().mget)
+            pool = self._async_client().connection_pool
+            reads = self._reads[loop] = MergedReads(loop, partial(self._run_async, pool))
+        self._last_reads = reads
         return reads
+
+    async def _run_async(self, pool: Any, arguments: Sequence[bytes], keys: int) -> list[bytes | None]:
+        try:
+            values: list[bytes | None] = await run_async(pool, mget(arguments, keys))
+            return values
+        except (RedisError, OSError) as error:
+            raise self._unavailable(error) from None
 
     def _async_client(self) -> Any:
         # A connection belongs to the event loop that opened it.
@@ -413,17 +436,11 @@ class RedisOnlineStore(OnlineStore):
             pipeline.evalsha(_PUT_SHA, len(keys), *keys, *arguments)
         return pipeline
 
-    def _split(self, reads: Sequence[OnlineRead], values: Sequence[bytes | None]) -> list[StoredRows]:
-        server = self._address.host_port
-        if len(reads) == 1:
-            return [StampedRows(values, server)]
-        results: list[StoredRows] = []
-        at = 0
-        for read in reads:
-            end = at + len(read.keys)
-            results.append(StampedRows(values[at:end], server))
-            at = end
-        return results
+    def _split(self, counts: Sequence[int], values: Sequence[bytes | None]) -> list[StoredRows]:
+        if len(counts) == 1:
+            return [StampedRows(values, self._server)]
+        ends = list(accumulate(counts))
+        return [StampedRows(values[end - count : end], self._server) for count, end in zip(counts, ends, strict=True)]
 
     @contextmanager
     def _mapped_errors(self) -> Iterator[None]:
@@ -434,7 +451,7 @@ class RedisOnlineStore(OnlineStore):
 
     def _unavailable(self, error: Exception) -> StoreUnavailableError:
         return StoreUnavailableError(
-            f"Redis at {self._address.host_port} cannot be used: {self._address.without_secrets(str(error))}"
+            f"Redis at {self._server} cannot be used: {self._address.without_secrets(str(error))}"
         )
 
 
@@ -442,12 +459,10 @@ def _backoff() -> ExponentialBackoff:
     return ExponentialBackoff(cap=0.2, base=0.02)
 
 
-def _store_keys(reads: Sequence[OnlineRead]) -> list[bytes]:
-    keys: list[bytes] = []
-    for read in reads:
-        prefix = _prefix(read.table)
-        keys += [prefix + key for key in read.keys]
-    return keys
+def _asked(reads: Sequence[OnlineRead]) -> tuple[bytes, list[int]]:
+    """Returns the arguments of the ``MGET`` that answers some reads, and how many of them are of each read."""
+    arguments = [mget_arguments(_prefix(read.table), read.keys) for read in reads]
+    return b"".join(arguments), [len(read.keys) for read in reads]
 
 
 @lru_cache(maxsize=1024)

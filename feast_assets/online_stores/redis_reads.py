@@ -58,7 +58,7 @@ class StampedRows(StoredRows):
 
     def before(self, oldest: int) -> list[int]:
         # Values compare as their times do, and a longer one comes after what it begins with.
-        bound = HEADER.pack(max(oldest + SIGN, 0), 0)[:8]
+        bound = (oldest + SIGN).to_bytes(8, "big")
         try:
             if min(self._values) >= bound:  # type: ignore[type-var, operator]
                 return []
@@ -73,22 +73,21 @@ class StampedRows(StoredRows):
             raise OnlineRowError(f"Redis at {self._server} holds a value that this package did not write.") from None
 
 
-def mget_command(keys_of: Iterable[tuple[bytes, Sequence[bytes]]]) -> bytes:
-    """Returns an ``MGET`` as it is sent (https://redis.io/docs/latest/develop/reference/protocol-spec/).
+def mget(arguments: Iterable[bytes], keys: int) -> bytes:
+    """Returns an ``MGET`` as it is sent.
 
     Args:
-        keys_of: the keys, in groups with what all keys of a group begin with.
+        arguments: the keys, as `mget_arguments` has them.
+        keys: how many keys they are.
     """
-    count = 1
-    parts = [b""]
-    for prefix, keys in keys_of:
-        count += len(keys)
-        parts.append(_bulk_strings(prefix, keys))
-    parts[0] = b"*%d\r\n$4\r\nMGET\r\n" % count
-    return b"".join(parts)
+    return b"*%d\r\n$4\r\nMGET\r\n%b" % (keys + 1, b"".join(arguments))
 
 
-def _bulk_strings(prefix: bytes, keys: Sequence[bytes]) -> bytes:
+def mget_arguments(prefix: bytes, keys: Sequence[bytes]) -> bytes:
+    """Returns keys with what they all begin with, as bulk strings of a command.
+
+    See https://redis.io/docs/latest/develop/reference/protocol-spec/.
+    """
     widths = set(map(len, keys))
     if len(widths) == 1:
         begin = _beginning(prefix, widths.pop())
@@ -110,10 +109,27 @@ def run(pool: redis.ConnectionPool, command: bytes) -> Any:
     connection = pool.get_connection()
 
     def ask() -> Any:
-        connection.send_packed_command([command])
+        connection.send_packed_command([command])  # type: ignore[no-untyped-call]
         return connection.read_response()
 
+    def give_up(error: Exception) -> None:
+        connection.disconnect()  # type: ignore[no-untyped-call]
+
     try:
-        return connection.retry.call_with_retry(ask, lambda error: connection.disconnect())
+        return connection.retry.call_with_retry(ask, give_up)
     finally:
         pool.release(connection)
+
+
+async def run_async(pool: redis.asyncio.ConnectionPool, command: bytes) -> Any:
+    """As `run`, on a connection of the running event loop's pool."""
+    connection = await pool.get_connection()  # type: ignore[no-untyped-call]
+
+    async def ask() -> Any:
+        await connection.send_packed_command(command)
+        return await connection.read_response()
+
+    try:
+        return await connection.retry.call_with_retry(ask, lambda error: connection.disconnect())
+    finally:
+        await pool.release(connection)

@@ -142,8 +142,9 @@ class SqliteOnlineStore(OnlineStore):
         return result
 
     def get_many(self, reads: Sequence[OnlineRead]) -> list[StoredRows]:
-        statements = sum(-(-len(read.keys) // _KEYS_PER_SELECT) for read in reads)
-        with self._pool.reading(statements) as connection:
+        # One query alone sees one state of the file without a transaction around it.
+        one = len(reads) == 1 and len(reads[0].keys) <= _KEYS_PER_SELECT
+        with self._pool.reading(in_transaction=not one) as connection:
             return [_select(connection, read) for read in reads]
 
     def delete(self, table: str, keys: Sequence[bytes]) -> None:
@@ -309,20 +310,22 @@ def _heads(rows: Sequence[tuple[bytes, int, int, bytes]]) -> RowHeads:
 
 def _select(connection: sqlite3.Connection, read: OnlineRead) -> StoredRows:
     keys = read.keys
-    found: dict[bytes, _Row] = {}
+    rows: list[_Row] = []
     for at in range(0, len(keys), _KEYS_PER_SELECT):
         chunk = list(keys[at : at + _KEYS_PER_SELECT])
         # A handful of statement lengths, so that the prepared statements are found again.
         places = 1 << (len(chunk) - 1).bit_length()
         chunk += chunk[-1:] * (places - len(chunk))
         try:
-            rows = connection.execute(_select_sql(read.table, places), chunk).fetchall()
+            rows += connection.execute(_select_sql(read.table, places), chunk).fetchall()
         except sqlite3.OperationalError as error:
             if "no such table" in str(error):
                 break
             raise
-        found.update({row[0]: row for row in rows})
+    if len(keys) == 1:
+        _, event, created, payload = rows[0] if rows else _NO_ROW
+        return StoredRows((event,), (created,), (payload,))
     if not keys:
         return StoredRows((), (), ())
-    _, events, created, payloads = zip(*[found.get(key, _NO_ROW) for key in keys], strict=True)
-    return StoredRows(events, created, payloads)
+    found = {row[0]: row for row in rows}
+    return StoredRows(*islice(zip(*[found.get(key, _NO_ROW) for key in keys], strict=True), 1, None))

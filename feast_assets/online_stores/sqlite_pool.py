@@ -41,13 +41,9 @@ class SqlitePool:
         self._write_lock = threading.Lock()
         _POOLS.add(self)
 
-    def reading(self, statements: int = 2) -> AbstractContextManager[sqlite3.Connection]:
-        """Returns a block with a connection whose reads all see one state of the file.
-
-        Args:
-            statements: how many will be run; one alone sees one state without a transaction around it.
-        """
-        return _Block(self, "BEGIN" if statements > 1 else "")
+    def reading(self, *, in_transaction: bool = True) -> AbstractContextManager[sqlite3.Connection]:
+        """Returns a block with a connection; in a transaction its reads all see one state of the file, else each one."""
+        return _Block(self, "BEGIN" if in_transaction else "")
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:

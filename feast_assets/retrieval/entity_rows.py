@@ -71,10 +71,13 @@ class EntityRowReader:
 
     def _of_dicts(self, rows: Sequence[Mapping[str, Any]]) -> tuple[int, dict[str, list[Any]]]:
         try:
-            return len(rows), {name: [row[name] for row in rows] for name in self._needed}
+            columns: dict[str, list[Any]] = {}
+            for name in self._needed:
+                columns[name] = [row[name] for row in rows]
+            return len(rows), columns
         except (KeyError, TypeError, IndexError):
             pass  # The slower way knows why.
-        columns: dict[str, list[Any]] = {name: [] for name in self._needed}
+        columns = {name: [] for name in self._needed}
         for place, row in enumerate(rows):
             if not isinstance(row, Mapping):
                 raise InputError(f"{_FORM}; row {place} is {type(row).__name__} {row!r}.")
@@ -153,7 +156,8 @@ class _Column:
         self.dtype = dtype
         self.what = what
         exact = exact_python_type(dtype)
-        self._kinds, self._limit = (None, None) if exact is None else ({exact[0]}, exact[1])
+        self._kinds = None if exact is None else {exact[0]}
+        self._limit = None if exact is None else exact[1]
 
     def holds(self, values: list[Any]) -> bool:
         """Tells whether values are as the type has them, as far as a look at their Python types can tell."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from time import time_ns
@@ -119,10 +119,10 @@ class _Table:
     def features(self, found: StoredRows, places: Sequence[int] | None, now: int) -> ReadFeatures:
         """Returns what was found at some places (None: as it is), without the values that are older than the ttl."""
         features = self.decoder.decode_stored(found)
-        late: Collection[int] = found.before(now - self.max_age) if self.max_age else ()
+        late = found.before(now - self.max_age) if self.max_age else []
         if places is not None:
-            features, late = features.taken(places), set(late)
-            late = [row for row, place in enumerate(places) if place in late]
+            features, late_places = features.taken(places), set(late)
+            late = [row for row, place in enumerate(places) if place in late_places]
         if late:
             features = features.without(late)
         return ReadFeatures(features, found, places)
@@ -141,8 +141,8 @@ class _Prepared:
 
     rows: int
     columns: dict[str, list[Any]]
-    reads: list[OnlineRead]
-    places: list[list[int] | None]
+    reads: Sequence[OnlineRead]
+    places: Sequence[list[int] | None]
 
 
 class OnlinePlan:
@@ -156,7 +156,8 @@ class OnlinePlan:
         self._tables = tuple(tables)
         keys = list(dict.fromkeys(table.keys for table in tables))
         self._encoders = [key.encoder() for key in keys]
-        self._keys_of = [keys.index(table.keys) for table in tables]
+        self._keys_of = [(table.name, keys.index(table.keys)) for table in tables]
+        self._row_by_row = (None,) * len(tables)
         self._functions = tuple(functions)
         self._shape = ResponseShape(request)
         self._rows = EntityRowReader(request)
@@ -197,14 +198,12 @@ class OnlinePlan:
         rows, columns = self._rows.read(entity_rows)
         if rows == 0:
             return _Prepared(0, columns, [], [])
+        if rows == 1:
+            all_keys = [encode(columns) for encode in self._encoders]
+            return _Prepared(1, columns, [OnlineRead(t, all_keys[n]) for t, n in self._keys_of], self._row_by_row)
         encoded = [_distinct(encode(columns), rows) for encode in self._encoders]
-        reads: list[OnlineRead] = []
-        places: list[list[int] | None] = []
-        for table, number in zip(self._tables, self._keys_of, strict=True):
-            keys, place = encoded[number]
-            reads.append(OnlineRead(table.name, keys))
-            places.append(place)
-        return _Prepared(rows, columns, reads, places)
+        reads = [OnlineRead(table, encoded[number][0]) for table, number in self._keys_of]
+        return _Prepared(rows, columns, reads, [encoded[number][1] for _, number in self._keys_of])
 
     def _respond(self, prepared: _Prepared, stored: Sequence[StoredRows], now: datetime | None) -> OnlineResponse:
         moment = to_micros(now) if now is not None else time_ns() // 1000
@@ -243,7 +242,7 @@ def _distinct(keys: list[bytes], rows: int) -> tuple[list[bytes], list[int] | No
     if len(keys) < rows:
         return keys, [0] * rows
     # Where few repeat, reading them again is less work than handing out what was read once.
-    if rows == 1 or 2 * len(set(keys)) > rows:
+    if 2 * len(set(keys)) > rows:
         return keys, None
     distinct = list(dict.fromkeys(keys))
     place_of = {key: place for place, key in enumerate(distinct)}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from feast_assets.definitions.spec import from_micros
@@ -170,6 +169,8 @@ class OnlineResponse:
     given back; only `to_json` has it, after the join keys.
     """
 
+    __slots__ = ("_columns", "_computed", "_given", "_reads", "_rows", "_shape")
+
     def __init__(
         self,
         shape: ResponseShape,
@@ -184,6 +185,7 @@ class OnlineResponse:
         self._given = given
         self._reads = reads
         self._computed = computed
+        self._columns: tuple[ResponseColumn, ...] | None = None
 
     def __len__(self) -> int:
         return self._rows
@@ -200,9 +202,14 @@ class OnlineResponse:
     def columns(self) -> tuple[ResponseColumn, ...]:
         return tuple(column for column in self._all_columns if not column.request_data)
 
-    @cached_property
+    @property
     def _all_columns(self) -> tuple[ResponseColumn, ...]:
-        """Every column, with request data, in the order of `to_json`."""
+        """Every column, with request data, in the order of `to_json`; the same each time."""
+        if self._columns is None:
+            self._columns = self._made_columns()
+        return self._columns
+
+    def _made_columns(self) -> tuple[ResponseColumn, ...]:
         shape = self._shape
         columns = [
             ResponseColumn(given.name, given.column(self._given[given.name]), request_data=given.request_data)
@@ -244,8 +251,8 @@ class OnlineResponse:
             values[name] = list(self._given[name])
         for (names, places), read in zip(shape.of_reads, self._reads, strict=True):
             values.update(zip(names, read.features.to_pylists(places), strict=True))
-        for name, computed in zip(shape.computed, self._computed, strict=True):
-            values[name] = computed.to_pylist()
+        if self._computed:
+            values.update((n, computed.to_pylist()) for n, computed in zip(shape.computed, self._computed, strict=True))
         return values
 
     def to_arrow(self, include_event_timestamps: bool = False) -> pa.Table:
