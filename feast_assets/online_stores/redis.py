@@ -291,8 +291,7 @@ class RedisOnlineStore(OnlineStore):
 
     async def get_many_async(self, reads: Sequence[OnlineRead]) -> list[StoredRows]:
         arguments, counts = _asked(reads)
-        keys = sum(counts)
-        return self._split(counts, await self._merged_reads().get(arguments, keys) if keys else [])
+        return self._split(counts, await self._merged_reads().get(arguments, sum(counts)))
 
     def delete(self, table: str, keys: Sequence[bytes]) -> None:
         prefix = _prefix(table)
@@ -369,7 +368,7 @@ class RedisOnlineStore(OnlineStore):
 
     async def _run_async(self, pool: Any, arguments: Sequence[bytes], keys: int) -> list[bytes | None]:
         try:
-            values: list[bytes | None] = await run_async(pool, mget(arguments, keys))
+            values: list[bytes | None] = await run_async(pool, mget(arguments, keys)) if keys else []
             return values
         except (RedisError, OSError) as error:
             raise self._unavailable(error) from None
@@ -459,8 +458,11 @@ def _backoff() -> ExponentialBackoff:
     return ExponentialBackoff(cap=0.2, base=0.02)
 
 
-def _asked(reads: Sequence[OnlineRead]) -> tuple[bytes, list[int]]:
+def _asked(reads: Sequence[OnlineRead]) -> tuple[bytes, Sequence[int]]:
     """Returns the arguments of the ``MGET`` that answers some reads, and how many of them are of each read."""
+    if len(reads) == 1:
+        (read,) = reads
+        return mget_arguments(_prefix(read.table), read.keys), (len(read.keys),)
     arguments = [mget_arguments(_prefix(read.table), read.keys) for read in reads]
     return b"".join(arguments), [len(read.keys) for read in reads]
 

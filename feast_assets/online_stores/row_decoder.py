@@ -46,7 +46,8 @@ class RowDecoder:
     def decode_stored(self, stored: StoredRows) -> DecodedRows:
         """As `decode`, for what a store holds."""
         values, lead = stored.values
-        return self._alike(values, lead) or self._mixed(stored.payloads)
+        alike = self._alike(values, lead)
+        return self._mixed(stored.payloads) if alike is None else alike
 
     def decode(self, payloads: Sequence[bytes | None]) -> DecodedRows:
         """Returns the wanted features, each with one value and one status per payload.
@@ -58,7 +59,8 @@ class RowDecoder:
             UnknownRowSchemaError: a payload names a schema that this decoder was not given.
             OnlineRowError: a payload is damaged.
         """
-        return self._alike(payloads, 0) or self._mixed(payloads)
+        alike = self._alike(payloads, 0)
+        return self._mixed(payloads) if alike is None else alike
 
     def _alike(self, values: Sequence[bytes | None], lead: int) -> DecodedRows | None:
         """Returns the features of rows that are all there and of one schema, as nearly always; else None.

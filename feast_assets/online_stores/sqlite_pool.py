@@ -42,7 +42,7 @@ class SqlitePool:
         _POOLS.add(self)
 
     def reading(self, *, in_transaction: bool = True) -> AbstractContextManager[sqlite3.Connection]:
-        """Returns a block with a connection; in a transaction its reads all see one state of the file, else each one."""
+        """Returns a block with a connection; in a transaction, all reads of the block see one state of the file."""
         return _Block(self, "BEGIN" if in_transaction else "")
 
     @contextmanager
