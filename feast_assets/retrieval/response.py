@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from feast_assets.definitions.spec import from_micros
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from feast_assets.online_stores.base import StoredRows
     from feast_assets.online_stores.codec import DecodedRows
-    from feast_assets.retrieval.request import FeatureRequest
+    from feast_assets.retrieval.request import FeatureRequest, StoredOutput, ViewRead
 
 STATUS_NAMES = ("INVALID", "PRESENT", "NULL_VALUE", "NOT_FOUND", "OUTSIDE_MAX_AGE")
 
@@ -151,14 +152,17 @@ class ResponseShape:
             *(output.name for output in self.stored),
             *self.computed,
         ]
-        self.of_reads: list[tuple[list[str], list[int] | None]] = []
-        for number, read in enumerate(request.reads):
-            outputs = [output for output in self.stored if output.read == number]
-            places = [output.place for output in outputs]
-            whole = places == list(range(len(read.features)))
-            self.of_reads.append(([output.name for output in outputs], None if whole else places))
-        reads = [output.read for output in self.stored]
-        self.read_by_read = reads == sorted(reads)
+        outputs: list[list[StoredOutput]] = [[] for _ in request.reads]
+        for output in self.stored:
+            outputs[output.read].append(output)
+        self.of_reads = [_of_read(of_read, read) for of_read, read in zip(outputs, request.reads, strict=True)]
+        self.read_by_read = all(a.read <= b.read for a, b in pairwise(self.stored))
+
+
+def _of_read(outputs: Sequence[StoredOutput], read: ViewRead) -> tuple[list[str], list[int] | None]:
+    places = [output.place for output in outputs]
+    whole = places == list(range(len(read.features)))
+    return [output.name for output in outputs], None if whole else places
 
 
 class OnlineResponse:
