@@ -44,7 +44,7 @@ class EncodedRows:
         return len(self.keys)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class StoredRows:
     """What a store holds for the keys of one read, in the order of the keys.
 
@@ -57,6 +57,18 @@ class StoredRows:
     event_timestamps: Sequence[int]
     created_timestamps: Sequence[int]
     payloads: Sequence[bytes | None]
+
+    @property
+    def values(self) -> tuple[Sequence[bytes | None], int]:
+        """The payloads as they were stored, and how many bytes come before each; for who reads them where they are."""
+        return self.payloads, 0
+
+    def before(self, oldest: int) -> list[int]:
+        """Returns the places of the rows with event times before one, and perhaps of rows that are not there."""
+        times = self.event_timestamps
+        if not times or min(times) >= oldest:
+            return []
+        return [place for place, time in enumerate(times) if time < oldest]
 
 
 HEAD_WIDTH = 8
@@ -83,7 +95,7 @@ class RowHeads:
         return len(self.keys)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class OnlineRead:
     """The part of a request that reads one table. Keys may repeat."""
 

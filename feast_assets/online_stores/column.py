@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cached_property
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -72,6 +71,8 @@ class DecodedRows:
         wanted: the features' names and types.
     """
 
+    __slots__ = ("_blocks", "_picked", "_positions", "_rows", "_what", "_withheld", "wanted")
+
     def __init__(
         self,
         wanted: Sequence[tuple[str, FeastType]],
@@ -96,6 +97,7 @@ class DecodedRows:
         self._positions = positions
         self._rows = rows
         self._withheld = withheld
+        self._picked: Any = None
 
     def __len__(self) -> int:
         return self._rows
@@ -116,14 +118,22 @@ class DecodedRows:
         """Returns the rows with the values of some withheld: None, and OUTSIDE_MAX_AGE where there is a value."""
         return DecodedRows(self.wanted, self._what, self._blocks, self._positions, self._rows, withheld)
 
-    def to_pylists(self, places: Iterable[int]) -> list[list[Any]]:
+    def to_pylists(self, places: Iterable[int] | None = None) -> list[list[Any]]:
         """Returns the Python values of several features, each in a list of its own; None where there is none.
+
+        Args:
+            places: which features; all of them when left out.
 
         Raises:
             OnlineRowError: a stored value is damaged.
         """
         if self._in_order:
             (block,) = self._blocks
+            if places is None and block.layout.all_plain:
+                return list(map(list, block.columns))  # type: ignore[arg-type]
+        if places is None:
+            places = range(len(self.wanted))
+        if self._in_order:
             columns, plain, readers = block.columns, block.layout.plain, block.layout.readers
             return [
                 list(columns[place]) if plain[place] else self._converted(block, place, readers)  # type: ignore[arg-type]
@@ -169,9 +179,14 @@ class DecodedRows:
     def _in_order(self) -> bool:
         return self._positions is None and not self._withheld
 
-    @cached_property
+    @property
     def _pick(self) -> Any:
         """The function from all read values and None to those of the rows."""
+        if self._picked is None:
+            self._picked = self._made_pick()
+        return self._picked
+
+    def _made_pick(self) -> Any:
         positions = list(range(self._rows) if self._positions is None else self._positions)
         for row in self._withheld:
             positions[row] = -1

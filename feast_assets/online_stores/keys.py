@@ -103,8 +103,10 @@ class KeyEncoder:
         Raises:
             InputError: a value is null or not of its key's type.
         """
+        if len(self._parts) == 1:
+            return self._parts[0](columns[0])
         parts = [encode(column) for encode, column in zip(self._parts, columns, strict=True)]
-        return parts[0] if len(parts) == 1 else list(map(b"".join, zip(*parts, strict=True)))
+        return list(map(b"".join, zip(*parts, strict=True)))
 
 
 def encode_keys(names: Sequence[str], types: Sequence[FeastType], columns: Sequence[Any]) -> list[bytes]:
@@ -163,7 +165,22 @@ def _part_encoder(name: str, feast_type: FeastType, *, prefixed: bool) -> Callab
         return lambda values: [tag + len(data).to_bytes(4, "big") + data for data in to_bytes(name, feast_type, values)]
     to_numbers = _NUMBERS[feast_type]
     pack = struct.Struct(f">{len(tag)}s{'?' if feast_type == Bool else 'q'}").pack
-    return lambda values: [pack(tag, number) for number in to_numbers(name, feast_type, values)]
+
+    def encode(values: list[Any]) -> list[bytes]:
+        return [pack(tag, number) for number in to_numbers(name, feast_type, values)]
+
+    if feast_type != Int64:
+        return encode
+
+    def encode_integers(values: list[Any]) -> list[bytes]:
+        if set(map(type, values)) == {int}:
+            try:
+                return [pack(tag, value) for value in values]
+            except struct.error:
+                pass  # The slower way knows which is out of range.
+        return encode(values)
+
+    return encode_integers
 
 
 def _check(name: str, feast_type: FeastType, values: list[Any], allowed: type | tuple[type, ...]) -> None:

@@ -10,18 +10,18 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import struct
 import uuid
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, field_validator, model_validator
 
-from feast_assets.errors import OnlineRowError, StoreUnavailableError
+from feast_assets.errors import StoreUnavailableError
 from feast_assets.online_stores.base import (
     HEAD_WIDTH,
     EncodedRows,
@@ -35,6 +35,16 @@ from feast_assets.online_stores.base import (
 )
 from feast_assets.online_stores.merged_reads import MergedReads
 from feast_assets.online_stores.redis_connection import RedisAddress, parse_connection_string
+from feast_assets.online_stores.redis_reads import (
+    HEADER,
+    HEADER_WIDTH,
+    SIGN,
+    StampedRows,
+    mget,
+    mget_arguments,
+    run,
+    run_async,
+)
 from feast_assets.online_stores.unsupported import refuse_unsupported
 
 try:
@@ -55,15 +65,10 @@ _KEYS_PER_SCRIPT = 1000
 _SCRIPTS_PER_ROUND_TRIP = 8
 _KEYS_PER_UNLINK = 1000
 _KEYS_PER_SCAN = 1000
-_HEADER = struct.Struct(">QQ")
-_HEADER_WIDTH = _HEADER.size
 # Enough for a connection that went stale; a request cannot wait for a server that is down.
 _RETRIES = 2
 # How long a call waits for a connection when all are in use.
 _POOL_SECONDS = 10.0
-_SIGN = 1 << 63
-# Of timestamps that are 0.
-_NO_STAMPS = (_SIGN, _SIGN)
 
 # The keys of one script, and its arguments; of the table's identity first, then of the rows; then come the ttl, and
 # whether it should tell which rows it wrote; and the rows' groups, where they have some.
@@ -118,7 +123,7 @@ local e1, e2 = unpack_stamp('>I4I4', ARGV[5])
 local below = ARGV[6]
 local function is_below(value)
   for i = 1, #below do
-    local x, y = byte(value, {_HEADER_WIDTH} + i), byte(below, i)
+    local x, y = byte(value, {HEADER_WIDTH} + i), byte(below, i)
     if x ~= y then return not x or x < y end
   end
   return false
@@ -126,8 +131,8 @@ end
 local step = redis.call('SCAN', ARGV[1], 'MATCH', ARGV[2], 'COUNT', ARGV[3])
 local found, n = {{}}, 0
 for _, key in ipairs(step[2]) do
-  local value = redis.call('GETRANGE', key, 0, {_HEADER_WIDTH + HEAD_WIDTH - 1})
-  if #value >= {_HEADER_WIDTH} then
+  local value = redis.call('GETRANGE', key, 0, {HEADER_WIDTH + HEAD_WIDTH - 1})
+  if #value >= {HEADER_WIDTH} then
     local t1, t2 = unpack_stamp('>I4I4', value)
     local inside = (t1 > s1 or (t1 == s1 and t2 >= s2)) and (t1 < e1 or (t1 == e1 and t2 < e2))
     if inside and is_below(value) then
@@ -142,7 +147,7 @@ return {{step[1], found}}
 _REPLACE_SCRIPT = f"""
 local n, replaced, ttl = #KEYS, 0, tonumber(ARGV[#ARGV])
 for i = 1, n do
-  if redis.call('GETRANGE', KEYS[i], 0, {_HEADER_WIDTH + HEAD_WIDTH - 1}) == ARGV[i] then
+  if redis.call('GETRANGE', KEYS[i], 0, {HEADER_WIDTH + HEAD_WIDTH - 1}) == ARGV[i] then
     local new = ARGV[n + i]
     if new == '' then
       redis.call('DEL', KEYS[i])
@@ -220,6 +225,7 @@ class RedisOnlineStore(OnlineStore):
     def __init__(self, config: RedisOnlineStoreConfig, root: Path | None = None):
         """Creates the store without connecting. ``root`` is there for all stores alike; this one has no files."""
         self._address = config.address
+        self._server = self._address.host_port
         self._ttl = config.key_ttl_seconds or 0
         self._client: redis.Redis = redis.Redis.from_pool(
             redis.BlockingConnectionPool(  # type: ignore[no-untyped-call]
@@ -230,7 +236,11 @@ class RedisOnlineStore(OnlineStore):
             )
         )
         self._async_clients: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Any] = weakref.WeakKeyDictionary()
-        self._reads: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, MergedReads] = weakref.WeakKeyDictionary()
+        self._reads: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, MergedReads[bytes]] = (
+            weakref.WeakKeyDictionary()
+        )
+        # Those of the event loop that asked last, which is nearly always the one that asks next.
+        self._last_reads: MergedReads[bytes] | None = None
 
     def __repr__(self) -> str:
         return f"RedisOnlineStore({self._address.host_port!r})"
@@ -270,16 +280,18 @@ class RedisOnlineStore(OnlineStore):
         return result
 
     def get_many(self, reads: Sequence[OnlineRead]) -> list[StoredRows]:
-        keys = _store_keys(reads)
-        with self._mapped_errors():
-            values: list[Any] = list(self._client.mget(keys)) if keys else []
-        return self._split(reads, values)
+        arguments, counts = _asked(reads)
+        values: list[bytes | None] = []
+        if keys := sum(counts):
+            try:
+                values = run(self._client.connection_pool, mget((arguments,), keys))
+            except (RedisError, OSError) as error:
+                raise self._unavailable(error) from None
+        return self._split(counts, values)
 
     async def get_many_async(self, reads: Sequence[OnlineRead]) -> list[StoredRows]:
-        keys = _store_keys(reads)
-        with self._mapped_errors():
-            values: list[Any] = await self._merged_reads().get(keys) if keys else []
-        return self._split(reads, values)
+        arguments, counts = _asked(reads)
+        return self._split(counts, await self._merged_reads().get(arguments, sum(counts)))
 
     def delete(self, table: str, keys: Sequence[bytes]) -> None:
         prefix = _prefix(table)
@@ -290,7 +302,7 @@ class RedisOnlineStore(OnlineStore):
     def scan(self, table: str, start: int, end: int, below: bytes) -> Iterator[RowHeads]:
         prefix = _prefix(table)
         step = self._client.register_script(_SCAN_SCRIPT)
-        bounds = [_HEADER.pack(start + _SIGN, 0)[:8], _HEADER.pack(end + _SIGN, 0)[:8]]
+        bounds = [HEADER.pack(start + SIGN, 0)[:8], HEADER.pack(end + SIGN, 0)[:8]]
         cursor: Any = b"0"
         while True:
             with self._mapped_errors():
@@ -336,17 +348,30 @@ class RedisOnlineStore(OnlineStore):
         self._client.close()
 
     async def aclose(self) -> None:
+        self._last_reads = None
         self._reads.pop(asyncio.get_running_loop(), None)
         client = self._async_clients.pop(asyncio.get_running_loop(), None)
         if client is not None:
             await client.aclose()
 
-    def _merged_reads(self) -> MergedReads:
+    def _merged_reads(self) -> MergedReads[bytes]:
         loop = asyncio.get_running_loop()
+        last = self._last_reads
+        if last is not None and last.loop is loop:
+            return last
         reads = self._reads.get(loop)
         if reads is None:
-            reads = self._reads[loop] = MergedReads(self._async_client().mget)
+            pool = self._async_client().connection_pool
+            reads = self._reads[loop] = MergedReads(loop, partial(self._run_async, pool))
+        self._last_reads = reads
         return reads
+
+    async def _run_async(self, pool: Any, arguments: Sequence[bytes], keys: int) -> list[bytes | None]:
+        try:
+            values: list[bytes | None] = await run_async(pool, mget(arguments, keys)) if keys else []
+            return values
+        except (RedisError, OSError) as error:
+            raise self._unavailable(error) from None
 
     def _async_client(self) -> Any:
         # A connection belongs to the event loop that opened it.
@@ -410,43 +435,36 @@ class RedisOnlineStore(OnlineStore):
             pipeline.evalsha(_PUT_SHA, len(keys), *keys, *arguments)
         return pipeline
 
-    def _split(self, reads: Sequence[OnlineRead], values: Sequence[bytes | None]) -> list[StoredRows]:
-        results: list[StoredRows] = []
-        at = 0
-        for read in reads:
-            found = values[at : at + len(read.keys)]
-            at += len(found)
-            try:
-                stamps = [_NO_STAMPS if value is None else _HEADER.unpack_from(value) for value in found]
-            except struct.error:
-                raise OnlineRowError(
-                    f"Redis at {self._address.host_port} holds a value that this package did not write."
-                ) from None
-            payloads = [None if value is None else value[_HEADER_WIDTH:] for value in found]
-            events, created = [event - _SIGN for event, _ in stamps], [created - _SIGN for _, created in stamps]
-            results.append(StoredRows(events, created, payloads))
-        return results
+    def _split(self, counts: Sequence[int], values: Sequence[bytes | None]) -> list[StoredRows]:
+        if len(counts) == 1:
+            return [StampedRows(values, self._server)]
+        ends = list(accumulate(counts))
+        return [StampedRows(values[end - count : end], self._server) for count, end in zip(counts, ends, strict=True)]
 
     @contextmanager
     def _mapped_errors(self) -> Iterator[None]:
         try:
             yield
         except (RedisError, OSError) as error:
-            raise StoreUnavailableError(
-                f"Redis at {self._address.host_port} cannot be used: {self._address.without_secrets(str(error))}"
-            ) from None
+            raise self._unavailable(error) from None
+
+    def _unavailable(self, error: Exception) -> StoreUnavailableError:
+        return StoreUnavailableError(
+            f"Redis at {self._server} cannot be used: {self._address.without_secrets(str(error))}"
+        )
 
 
 def _backoff() -> ExponentialBackoff:
     return ExponentialBackoff(cap=0.2, base=0.02)
 
 
-def _store_keys(reads: Sequence[OnlineRead]) -> list[bytes]:
-    keys: list[bytes] = []
-    for read in reads:
-        prefix = _prefix(read.table)
-        keys += [prefix + key for key in read.keys]
-    return keys
+def _asked(reads: Sequence[OnlineRead]) -> tuple[bytes, Sequence[int]]:
+    """Returns the arguments of the ``MGET`` that answers some reads, and how many of them are of each read."""
+    if len(reads) == 1:
+        (read,) = reads
+        return mget_arguments(_prefix(read.table), read.keys), (len(read.keys),)
+    arguments = [mget_arguments(_prefix(read.table), read.keys) for read in reads]
+    return b"".join(arguments), [len(read.keys) for read in reads]
 
 
 @lru_cache(maxsize=1024)
@@ -482,8 +500,8 @@ def _glob(prefix: bytes) -> bytes:
 def _headers(event: NDArray[np.int64], created: NDArray[np.int64]) -> list[bytes]:
     import numpy as np  # Reading needs none.
 
-    stamps = np.stack([event, created], axis=1).astype(np.int64).view(np.uint64) ^ np.uint64(_SIGN)
-    values: list[bytes] = stamps.astype(">u8").view(f"V{_HEADER_WIDTH}").ravel().tolist()
+    stamps = np.stack([event, created], axis=1).astype(np.int64).view(np.uint64) ^ np.uint64(SIGN)
+    values: list[bytes] = stamps.astype(">u8").view(f"V{HEADER_WIDTH}").ravel().tolist()
     return values
 
 
@@ -491,9 +509,9 @@ def _row_heads(keys: Sequence[bytes], values: Sequence[bytes]) -> RowHeads:
     """Returns rows by their keys and the beginnings of their values."""
     import numpy as np
 
-    stamps = np.frombuffer(b"".join([value[:_HEADER_WIDTH] for value in values]), ">u8").astype(np.uint64)
-    events, created = (stamps ^ np.uint64(_SIGN)).view(np.int64).reshape(-1, 2).T
-    return RowHeads(keys, events, created, [value[_HEADER_WIDTH:] for value in values])
+    stamps = np.frombuffer(b"".join([value[:HEADER_WIDTH] for value in values]), ">u8").astype(np.uint64)
+    events, created = (stamps ^ np.uint64(SIGN)).view(np.int64).reshape(-1, 2).T
+    return RowHeads(keys, events, created, [value[HEADER_WIDTH:] for value in values])
 
 
 def _not_run(results: Sequence[Any]) -> list[int]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from feast_assets.errors import OnlineRowError, UnknownRowSchemaError
+from feast_assets.online_stores.base import StoredRows
 from feast_assets.online_stores.column import DecodedRows
 from feast_assets.online_stores.row_layout import Block, PayloadError, RowLayout, reads_as
 from feast_assets.online_stores.row_schema import HEADER_WIDTH, ID_OFFSET, RowSchema
@@ -39,8 +40,14 @@ class RowDecoder:
         self._schemas = dict(schemas)
         self._wanted = tuple(wanted)
         self._what = what
-        # By the id's bytes in a payload.
-        self._layouts: dict[bytes, RowLayout] = {}
+        # By the id's bytes in a payload, and how many bytes come before a payload.
+        self._layouts: dict[tuple[bytes, int], RowLayout] = {}
+
+    def decode_stored(self, stored: StoredRows) -> DecodedRows:
+        """As `decode`, for what a store holds."""
+        values, lead = stored.values
+        alike = self._alike(values, lead)
+        return self._mixed(stored.payloads) if alike is None else alike
 
     def decode(self, payloads: Sequence[bytes | None]) -> DecodedRows:
         """Returns the wanted features, each with one value and one status per payload.
@@ -52,15 +59,36 @@ class RowDecoder:
             UnknownRowSchemaError: a payload names a schema that this decoder was not given.
             OnlineRowError: a payload is damaged.
         """
-        found = [payload for payload in payloads if payload is not None]
-        ids = {payload[ID_OFFSET:HEADER_WIDTH] for payload in found}
-        if len(ids) == 1 and len(found) == len(payloads):
-            block = self._block(ids.pop(), found, range(len(found)))
-            return DecodedRows(self._wanted, self._what, [block], None, len(found))
-        rows_of: dict[bytes, list[int]] = {row_id: [] for row_id in ids}
+        alike = self._alike(payloads, 0)
+        return self._mixed(payloads) if alike is None else alike
+
+    def _alike(self, values: Sequence[bytes | None], lead: int) -> DecodedRows | None:
+        """Returns the features of rows that are all there and of one schema, as nearly always; else None.
+
+        Args:
+            lead: how many bytes come before each payload.
+        """
+        first = values[0] if values else None
+        if first is None:
+            return None
+        row_id = first[lead + ID_OFFSET : lead + HEADER_WIDTH]
+        layout = self._layouts.get((row_id, lead))
+        if layout is None:
+            schema = self._schemas.get(int.from_bytes(row_id, "little"))
+            if schema is None or len(row_id) < HEADER_WIDTH - ID_OFFSET:
+                return None
+            layout = self._layouts[row_id, lead] = RowLayout(schema, self._wanted, lead)
+        try:
+            block = layout.read(values)  # type: ignore[arg-type]
+        except (PayloadError, TypeError):  # One is damaged, of another schema, or None.
+            return None
+        return DecodedRows(self._wanted, self._what, (block,), None, block.rows)
+
+    def _mixed(self, payloads: Sequence[bytes | None]) -> DecodedRows:
+        rows_of: dict[bytes, list[int]] = {}
         for row, payload in enumerate(payloads):
             if payload is not None:
-                rows_of[payload[ID_OFFSET:HEADER_WIDTH]].append(row)
+                rows_of.setdefault(payload[ID_OFFSET:HEADER_WIDTH], []).append(row)
         self._check_known(rows_of)
         # Where each row is in what is read, one schema after another; -1 where there is none.
         positions = [-1] * len(payloads)
@@ -74,11 +102,10 @@ class RowDecoder:
         return DecodedRows(self._wanted, self._what, blocks, positions, len(payloads))
 
     def _block(self, row_id: bytes, payloads: Sequence[bytes], rows: Sequence[int]) -> Block:
-        layout = self._layouts.get(row_id)
+        layout = self._layouts.get((row_id, 0))
         if layout is None:
-            self._check_known({row_id: rows})
             schema = self._schemas[int.from_bytes(row_id, "little")]
-            layout = self._layouts[row_id] = RowLayout(schema, self._wanted)
+            layout = self._layouts[row_id, 0] = RowLayout(schema, self._wanted)
         try:
             return layout.read(payloads)
         except PayloadError as error:

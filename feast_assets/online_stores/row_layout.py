@@ -13,7 +13,15 @@ from itertools import pairwise, repeat
 from operator import le
 from typing import Any
 
-from feast_assets.online_stores.row_schema import HEADER_WIDTH, STRUCT_CODES, STRUCT_END_CODE, Kind, RowSchema, kind_of
+from feast_assets.online_stores.row_schema import (
+    HEADER_WIDTH,
+    ID_OFFSET,
+    STRUCT_CODES,
+    STRUCT_END_CODE,
+    Kind,
+    RowSchema,
+    kind_of,
+)
 from feast_assets.online_stores.stored_values import Reader, reader, stored_reader
 from feast_assets.types.feast_type import Array, FeastType, Float32, Float64, Int32, Int64, Set
 
@@ -22,6 +30,8 @@ _WIDER: dict[FeastType, frozenset[FeastType]] = {
     Int32: frozenset((Int64, Float64)),
     Float32: frozenset((Float64,)),
 }
+
+_ID_WIDTH = HEADER_WIDTH - ID_OFFSET
 
 _Slots = list[tuple[Any, ...]]
 
@@ -73,10 +83,16 @@ class RowLayout:
             it, or has it in a type that cannot be read as the wanted one.
         readers: of each, the function from a stored value to the Python value; None where they are the same.
         stored_readers: the same, to what `feast_assets.types.storage` holds.
-        plain: of each, whether it is there and its stored values are the Python values.
+        plain: of each, whether it is there and its stored values are the Python values; all_plain: of all.
     """
 
-    def __init__(self, schema: RowSchema, wanted: Sequence[tuple[str, FeastType]]):
+    def __init__(self, schema: RowSchema, wanted: Sequence[tuple[str, FeastType]], lead: int = 0):
+        """Compiles the layout.
+
+        Args:
+            wanted: names and types of the features to read.
+            lead: how many bytes come before each payload.
+        """
         places = [_place(schema, name, feast_type) for name, feast_type in wanted]
         previous = dict(zip(schema.variable[1:], schema.variable, strict=False))
         needed = {place for place in places if place is not None}
@@ -85,10 +101,13 @@ class RowLayout:
         needed.update(schema.variable[-1:])
         slots = {place: slot for slot, place in enumerate(sorted(needed))}
 
-        self._struct = struct.Struct(_format(schema, needed))
+        self._struct = struct.Struct(_format(schema, needed, lead))
         self._ends = [slots[place] for place in schema.variable if place in needed]
-        self._no_nulls = bytes(schema.bitmap_width)
+        # What a row begins with, and one in which nothing is null.
+        self._id = schema.schema_id.to_bytes(_ID_WIDTH, "little")
+        self._no_nulls = self._id + bytes(schema.bitmap_width)
         self._slots = [None if place is None else slots[place] for place in places]
+        self._in_order = self._slots == list(range(len(slots)))
         # The wanted features with bytes in the variable part, and the slots with their starts (None: the very first)
         # and their ends.
         self._variable = [
@@ -105,23 +124,24 @@ class RowLayout:
             self.readers.append(None if stored is None else reader(stored, feast_type))
             self.stored_readers.append(None if stored is None else stored_reader(stored))
         self.plain = [place is not None and read is None for place, read in zip(places, self.readers, strict=True)]
+        self.all_plain = all(self.plain)
 
     def read(self, payloads: Sequence[bytes]) -> Block:
         """Returns the wanted features of one or more payloads.
 
         Raises:
-            PayloadError: a payload is damaged.
+            PayloadError: a payload is damaged, or of another schema.
         """
         unpack: Callable[[bytes], tuple[Any, ...]] = self._struct.unpack_from if self._ends else self._struct.unpack
         try:
-            nulls, *slots = zip(*map(unpack, payloads), strict=True)
+            heads, *slots = zip(*map(unpack, payloads), strict=True)
         except struct.error:
             raise self._of_wrong_length(payloads) from None
+        null_rows = {} if heads.count(self._no_nulls) == len(heads) else self._null_rows(heads)
         if self._ends:
             self._check_ends(payloads, slots)
-        null_rows = {} if nulls.count(self._no_nulls) == len(nulls) else self._null_rows(nulls)
         columns: list[Sequence[Any] | None]
-        columns = [None if slot is None else slots[slot] for slot in self._slots]
+        columns = [*slots] if self._in_order else [None if slot is None else slots[slot] for slot in self._slots]
         for number, start, end in self._variable:
             columns[number] = self._slices(payloads, repeat(0) if start is None else slots[start], slots[end])
         if null_rows:
@@ -136,13 +156,15 @@ class RowLayout:
         base = self._struct.size
         return [payload[base + a : base + b] for payload, a, b in zip(payloads, starts, ends, strict=False)]
 
-    def _null_rows(self, nulls: Sequence[bytes]) -> dict[int, list[int]]:
+    def _null_rows(self, heads: Sequence[bytes]) -> dict[int, list[int]]:
         """Returns the rows where each wanted feature is null, with as much work as there are nulls."""
         found: dict[int, list[int]] = {}
         no_nulls, wanted = self._no_nulls, self._wanted_bits
-        for row, bitmap in enumerate(nulls):
-            if bitmap != no_nulls:
-                left = int.from_bytes(bitmap, "little") & wanted
+        for row, head in enumerate(heads):
+            if head != no_nulls:
+                if not head.startswith(self._id):
+                    raise PayloadError(row, "it names another schema")
+                left = int.from_bytes(head[_ID_WIDTH:], "little") & wanted
                 while left:
                     lowest = left & -left
                     found.setdefault(lowest, []).append(row)
@@ -178,8 +200,8 @@ def _place(schema: RowSchema, name: str, wanted: FeastType) -> int | None:
     return place if place is not None and reads_as(schema.fields[place][1], wanted) else None
 
 
-def _format(schema: RowSchema, needed: set[int]) -> str:
-    codes = [f"<{HEADER_WIDTH}x{schema.bitmap_width}s"]
+def _format(schema: RowSchema, needed: set[int], lead: int) -> str:
+    codes = [f"<{lead + ID_OFFSET}x{_ID_WIDTH + schema.bitmap_width}s"]
     for place, (_, feast_type) in enumerate(schema.fields):
         code = STRUCT_CODES.get(feast_type, STRUCT_END_CODE)
         codes.append(code if place in needed else f"{struct.calcsize('<' + code)}x")

@@ -142,7 +142,9 @@ class SqliteOnlineStore(OnlineStore):
         return result
 
     def get_many(self, reads: Sequence[OnlineRead]) -> list[StoredRows]:
-        with self._pool.reading() as connection:
+        # One query alone sees one state of the file without a transaction around it.
+        one = len(reads) == 1 and len(reads[0].keys) <= _KEYS_PER_SELECT
+        with self._pool.reading(in_transaction=not one) as connection:
             return [_select(connection, read) for read in reads]
 
     def delete(self, table: str, keys: Sequence[bytes]) -> None:
@@ -307,20 +309,23 @@ def _heads(rows: Sequence[tuple[bytes, int, int, bytes]]) -> RowHeads:
 
 
 def _select(connection: sqlite3.Connection, read: OnlineRead) -> StoredRows:
-    distinct = list(dict.fromkeys(read.keys))
-    found: dict[bytes, _Row] = {}
-    for at in range(0, len(distinct), _KEYS_PER_SELECT):
-        chunk = distinct[at : at + _KEYS_PER_SELECT]
+    keys = read.keys
+    rows: list[_Row] = []
+    for at in range(0, len(keys), _KEYS_PER_SELECT):
+        chunk = list(keys[at : at + _KEYS_PER_SELECT])
         # A handful of statement lengths, so that the prepared statements are found again.
         places = 1 << (len(chunk) - 1).bit_length()
-        chunk += [chunk[-1]] * (places - len(chunk))
+        chunk += chunk[-1:] * (places - len(chunk))
         try:
-            rows = connection.execute(_select_sql(read.table, places), chunk).fetchall()
+            rows += connection.execute(_select_sql(read.table, places), chunk).fetchall()
         except sqlite3.OperationalError as error:
             if "no such table" in str(error):
                 break
             raise
-        found.update({row[0]: row for row in rows})
-    in_order = [found.get(key, _NO_ROW) for key in read.keys]
-    _, events, created, payloads = zip(*in_order, strict=True) if in_order else ((),) * 4
-    return StoredRows(events, created, payloads)
+    if len(keys) == 1:
+        _, event, created, payload = rows[0] if rows else _NO_ROW
+        return StoredRows((event,), (created,), (payload,))
+    if not keys:
+        return StoredRows((), (), ())
+    found = {row[0]: row for row in rows}
+    return StoredRows(*islice(zip(*[found.get(key, _NO_ROW) for key in keys], strict=True), 1, None))

@@ -84,6 +84,18 @@ class ArrowColumn:
         return self._array
 
 
+def exact_python_type(feast_type: FeastType) -> tuple[type, int | None] | None:
+    """Returns the Python type whose values are a value type's as they are, and for integers n of their range -n to n-1.
+
+    None where there is no such type.
+    """
+    limit = _INTEGERS.get(feast_type)
+    if limit is not None:
+        return int, limit
+    exact = _EXACT.get(feast_type)
+    return None if exact is None else (exact, None)
+
+
 def python_values(values: Sequence[Any], feast_type: FeastType, what: str) -> list[Any]:
     """Returns values as the type has them, the same as their way through Arrow would.
 

@@ -14,7 +14,7 @@ from feast_assets.errors import (
     SourceError,
     suggest,
 )
-from feast_assets.retrieval.columns import python_values
+from feast_assets.retrieval.columns import exact_python_type, python_values
 from feast_assets.retrieval.request import FeatureRequest
 from feast_assets.types import FeastType, Int32, Int64
 
@@ -35,10 +35,10 @@ class EntityRowReader:
         self._request = request
         self._needed = [*request.join_keys, *(n for n in request.request_fields if n not in request.join_keys)]
         self._columns = [
-            (name, key.dtype, f"Join key {name!r} of feature view {key.reader}")
+            _Column(name, key.dtype, f"Join key {name!r} of feature view {key.reader}")
             for name, key in request.join_keys.items()
         ] + [
-            (name, field.dtype, f"Request field {name!r} of on-demand view {field.needed_by!r}")
+            _Column(name, field.dtype, f"Request field {name!r} of on-demand view {field.needed_by!r}")
             for name, field in request.request_fields.items()
         ]
 
@@ -61,18 +61,23 @@ class EntityRowReader:
         else:
             raise InputError(f"{_FORM}, not {type(entity_rows).__name__}.")
         try:
-            for name, feast_type, what in self._columns:
-                columns[name] = _typed(columns[name], feast_type, what)
+            for column in self._columns:
+                values = columns[column.name]
+                if not column.holds(values):
+                    columns[column.name] = _typed(values, column.dtype, column.what)
         except SourceError as error:
             raise InputError(str(error)) from error
         return count, columns
 
     def _of_dicts(self, rows: Sequence[Mapping[str, Any]]) -> tuple[int, dict[str, list[Any]]]:
         try:
-            return len(rows), {name: [row[name] for row in rows] for name in self._needed}
+            columns: dict[str, list[Any]] = {}
+            for name in self._needed:
+                columns[name] = [row[name] for row in rows]
+            return len(rows), columns
         except (KeyError, TypeError, IndexError):
             pass  # The slower way knows why.
-        columns: dict[str, list[Any]] = {name: [] for name in self._needed}
+        columns = {name: [] for name in self._needed}
         for place, row in enumerate(rows):
             if not isinstance(row, Mapping):
                 raise InputError(f"{_FORM}; row {place} is {type(row).__name__} {row!r}.")
@@ -97,7 +102,7 @@ class EntityRowReader:
             found = self._name_in(lists, name)
             if found is None:
                 self._missing(name, given, "")
-            columns[name] = lists[found]
+            columns[name] = list(lists[found])
         lengths = {name: len(values) for name, values in lists.items()}
         if len(set(lengths.values())) > 1:
             shown = ", ".join(f"{name!r} has {length}" for name, length in lengths.items())
@@ -133,6 +138,33 @@ class EntityRowReader:
         raise RequestDataNotFoundInEntityRowsException(
             f"On-demand view {field.needed_by!r} needs request field {name!r}, which entity_rows lack{where}. {shown}"
         )
+
+
+class _Column:
+    """A column that a request takes out of entity rows.
+
+    Attributes:
+        name: its name.
+        dtype: its type.
+        what: what it is, for messages.
+    """
+
+    __slots__ = ("_kinds", "_limit", "dtype", "name", "what")
+
+    def __init__(self, name: str, dtype: FeastType, what: str):
+        self.name = name
+        self.dtype = dtype
+        self.what = what
+        exact = exact_python_type(dtype)
+        self._kinds = None if exact is None else {exact[0]}
+        self._limit = None if exact is None else exact[1]
+
+    def holds(self, values: list[Any]) -> bool:
+        """Tells whether values are as the type has them, as far as a look at their Python types can tell."""
+        if set(map(type, values)) != self._kinds:
+            return False
+        limit = self._limit
+        return limit is None or (-limit <= min(values) and max(values) < limit)
 
 
 def _typed(values: list[Any], feast_type: FeastType, what: str) -> list[Any]:

@@ -15,12 +15,12 @@ from feast_assets.definitions.spec import to_micros
 from feast_assets.online_stores.base import OnlineRead, OnlineStore, StoredRows
 from feast_assets.online_stores.codec import RowDecoder, RowSchema
 from feast_assets.online_stores.keys import KeyEncoder
-from feast_assets.retrieval.columns import PythonColumn, Values
+from feast_assets.retrieval.columns import Values
 from feast_assets.retrieval.entity_rows import EntityRowReader, EntityRows
 from feast_assets.retrieval.on_demand import OnDemandFunction
 from feast_assets.retrieval.references import resolve
 from feast_assets.retrieval.request import FeatureInput, FeatureRequest, ViewRead
-from feast_assets.retrieval.response import OnlineResponse, ReadFeatures, ResponseShape
+from feast_assets.retrieval.response import GivenColumn, OnlineResponse, ReadFeatures, ResponseShape
 from feast_assets.types import FeastType
 
 if TYPE_CHECKING:
@@ -82,6 +82,9 @@ class _Keys:
             dummy = KeyEncoder([DUMMY_FIELD.name], [DUMMY_FIELD.dtype]).encode([[""]])
             return lambda columns: dummy
         encode = KeyEncoder(self.columns, self.types).encode
+        if len(self.columns) == 1:
+            (only,) = self.columns
+            return lambda columns: encode((columns[only],))
         return lambda columns: encode([columns[name] for name in self.columns])
 
 
@@ -115,13 +118,14 @@ class _Table:
 
     def features(self, found: StoredRows, places: Sequence[int] | None, now: int) -> ReadFeatures:
         """Returns what was found at some places (None: as it is), without the values that are older than the ttl."""
-        features, times = self.decoder.decode(found.payloads), found.event_timestamps
+        features = self.decoder.decode_stored(found)
+        late = found.before(now - self.max_age) if self.max_age else []
         if places is not None:
-            features, times = features.taken(places), [times[place] for place in places]
-        oldest = now - self.max_age
-        if self.max_age and times and min(times) < oldest:
-            features = features.without([row for row, time in enumerate(times) if time < oldest])
-        return ReadFeatures(features, times)
+            features, late_places = features.taken(places), set(late)
+            late = [row for row, place in enumerate(places) if place in late_places]
+        if late:
+            features = features.without(late)
+        return ReadFeatures(features, found, places)
 
 
 @dataclass(slots=True)
@@ -137,8 +141,8 @@ class _Prepared:
 
     rows: int
     columns: dict[str, list[Any]]
-    reads: list[OnlineRead]
-    places: list[list[int] | None]
+    reads: Sequence[OnlineRead]
+    places: Sequence[list[int] | None]
 
 
 class OnlinePlan:
@@ -152,12 +156,11 @@ class OnlinePlan:
         self._tables = tuple(tables)
         keys = list(dict.fromkeys(table.keys for table in tables))
         self._encoders = [key.encoder() for key in keys]
-        self._keys_of = [keys.index(table.keys) for table in tables]
+        self._keys_of = [(table.name, keys.index(table.keys)) for table in tables]
+        self._row_by_row = (None,) * len(tables)
         self._functions = tuple(functions)
         self._shape = ResponseShape(request)
         self._rows = EntityRowReader(request)
-        row_columns = {**request.join_keys, **request.request_fields}
-        self._given = [(name, row_columns[name].dtype, f"Column {name!r}") for name in self._shape.given]
 
     @property
     def tables(self) -> list[str]:
@@ -195,14 +198,12 @@ class OnlinePlan:
         rows, columns = self._rows.read(entity_rows)
         if rows == 0:
             return _Prepared(0, columns, [], [])
+        if rows == 1:
+            all_keys = [encode(columns) for encode in self._encoders]
+            return _Prepared(1, columns, [OnlineRead(t, all_keys[n]) for t, n in self._keys_of], self._row_by_row)
         encoded = [_distinct(encode(columns), rows) for encode in self._encoders]
-        reads: list[OnlineRead] = []
-        places: list[list[int] | None] = []
-        for table, number in zip(self._tables, self._keys_of, strict=True):
-            keys, place = encoded[number]
-            reads.append(OnlineRead(table.name, keys))
-            places.append(place)
-        return _Prepared(rows, columns, reads, places)
+        reads = [OnlineRead(table, encoded[number][0]) for table, number in self._keys_of]
+        return _Prepared(rows, columns, reads, [encoded[number][1] for _, number in self._keys_of])
 
     def _respond(self, prepared: _Prepared, stored: Sequence[StoredRows], now: datetime | None) -> OnlineResponse:
         moment = to_micros(now) if now is not None else time_ns() // 1000
@@ -211,9 +212,8 @@ class OnlinePlan:
             reads = [table.features(rows, places, moment) for table, rows, places in found]
         else:
             reads = [table.features(_NO_ROWS, None, moment) for table in self._tables]
-        given = [GivenColumn(prepared.columns[name], dtype, what) for name, dtype, what in self._given]
-        computed = self._computed(prepared, reads) if self._functions else []
-        return OnlineResponse(self._shape, prepared.rows, given, reads, computed)
+        computed = self._computed(prepared, reads) if self._functions else ()
+        return OnlineResponse(self._shape, prepared.rows, prepared.columns, reads, computed)
 
     def _computed(self, prepared: _Prepared, reads: Sequence[ReadFeatures]) -> list[Values]:
         results: list[list[Values]] = []
@@ -234,27 +234,16 @@ class OnlinePlan:
         return [results[output.run][output.place] for output in self.request.computed]
 
 
-class GivenColumn(PythonColumn):
-    """A column whose Python values have been checked."""
-
-    __slots__ = ()
-
-    def to_pylist(self) -> list[Any]:
-        return list(self._values)
-
-
 _NO_ROWS = StoredRows([], [], [])
 
 
 def _distinct(keys: list[bytes], rows: int) -> tuple[list[bytes], list[int] | None]:
-    """Returns the keys to read, each once, and which of them each row has; None where that is row by row."""
+    """Returns the keys to read, and which of them each row has; None where that is row by row."""
     if len(keys) < rows:
         return keys, [0] * rows
-    if rows == 1:
+    # Where few repeat, reading them again is less work than handing out what was read once.
+    if 2 * len(set(keys)) > rows:
         return keys, None
-    place_of = dict(zip(keys, range(rows), strict=True))
-    if len(place_of) == rows:
-        return keys, None
-    distinct = list(place_of)
+    distinct = list(dict.fromkeys(keys))
     place_of = {key: place for place, key in enumerate(distinct)}
     return distinct, [place_of[key] for key in keys]

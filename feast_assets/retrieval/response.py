@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from feast_assets.definitions.spec import from_micros
 from feast_assets.online_stores.codec import NOT_FOUND, NULL_VALUE, OUTSIDE_MAX_AGE, PRESENT
-from feast_assets.retrieval.columns import Values
-from feast_assets.types import Bool, Float32, Float64, Int32, Int64, String
+from feast_assets.retrieval.columns import PythonColumn, Values
+from feast_assets.types import Bool, FeastType, Float32, Float64, Int32, Int64, String
 from feast_assets.types.json import iso_text, to_json_values
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+    from feast_assets.online_stores.base import StoredRows
     from feast_assets.online_stores.codec import DecodedRows
-    from feast_assets.retrieval.request import FeatureRequest
+    from feast_assets.retrieval.request import FeatureRequest, StoredOutput, ViewRead
 
 STATUS_NAMES = ("INVALID", "PRESENT", "NULL_VALUE", "NOT_FOUND", "OUTSIDE_MAX_AGE")
 
@@ -69,45 +70,99 @@ class ResponseColumn:
         return self._statuses
 
 
-@dataclass(slots=True)
+class GivenColumn(PythonColumn):
+    """A column whose Python values have been checked."""
+
+    __slots__ = ()
+
+    def to_pylist(self) -> list[Any]:
+        return list(self._values)
+
+
 class ReadFeatures:
     """What the read of one view gave.
 
     Attributes:
         features: of each row.
-        event_timestamps: of each row, UTC microseconds; 0 where there is none.
     """
 
-    features: DecodedRows
-    event_timestamps: Sequence[int]
+    __slots__ = ("_places", "_stored", "_times", "features")
+
+    def __init__(self, features: DecodedRows, stored: StoredRows, places: Sequence[int] | None):
+        """Takes what was read.
+
+        Args:
+            places: which of the stored rows each row is; None where that is row by row.
+        """
+        self.features = features
+        self._stored = stored
+        self._places = places
+        self._times: Sequence[int] | None = None
+
+    @property
+    def event_timestamps(self) -> Sequence[int]:
+        """Of each row, UTC microseconds; 0 where there is none."""
+        if self._times is None:
+            times = self._stored.event_timestamps
+            self._times = times if self._places is None else [times[place] for place in self._places]
+        return self._times
+
+
+@dataclass(frozen=True, slots=True)
+class GivenShape:
+    """A column that comes with the entity rows.
+
+    Attributes:
+        name: its name.
+        dtype: its type.
+        request_data: whether it is request data, which is not given back.
+    """
+
+    name: str
+    dtype: FeastType
+    request_data: bool
+
+    def column(self, values: list[Any]) -> GivenColumn:
+        """Returns the column of some values."""
+        return GivenColumn(values, self.dtype, f"Column {self.name!r}")
 
 
 class ResponseShape:
     """What the answers to one feature request have in common.
 
     Attributes:
-        given: the columns that come with the entity rows; whether each is request data, which is not given back.
+        given: the columns that come with the entity rows.
+        given_back: the names of those that are not request data.
         stored: the columns that are read.
         computed: the names of those that are computed.
         names: of all columns but request data, in order.
-        of_reads: per read, the names of its columns and the places of their features.
+        of_reads: per read, the names of its columns and the places of their features; None for all in their order.
+        read_by_read: whether the columns that are read come one read after another.
     """
 
     def __init__(self, request: FeatureRequest):
-        needed = [*request.join_keys, *request.request_fields]
-        self.given = {name: name not in request.join_keys for name in needed}
+        columns = {**request.join_keys, **request.request_fields}
+        needed = dict.fromkeys([*request.join_keys, *request.request_fields])
+        self.given = tuple(GivenShape(name, columns[name].dtype, name not in request.join_keys) for name in needed)
+        self.given_back = [given.name for given in self.given if not given.request_data]
         self.stored = request.stored
         self.computed = tuple(output.name for output in request.computed)
         self.names = [
-            *(name for name, request_data in self.given.items() if not request_data),
+            *self.given_back,
             *(output.name for output in self.stored),
             *self.computed,
         ]
-        self.of_reads: list[tuple[list[str], list[int]]] = [([], []) for _ in request.reads]
+        outputs: list[list[StoredOutput]] = [[] for _ in request.reads]
         for output in self.stored:
-            names, places = self.of_reads[output.read]
-            names.append(output.name)
-            places.append(output.place)
+            outputs[output.read].append(output)
+        self.of_reads = [_of_read(of_read, read) for of_read, read in zip(outputs, request.reads, strict=True)]
+        self.read_by_read = all(a.read <= b.read for a, b in pairwise(self.stored))
+
+
+def _of_read(outputs: Sequence[StoredOutput], read: ViewRead) -> tuple[list[str], list[int] | None]:
+    places = [output.place for output in outputs]
+    whole = places == list(range(len(read.features)))
+    return [output.name for output in outputs], None if whole else places
 
 
 class OnlineResponse:
@@ -118,20 +173,23 @@ class OnlineResponse:
     given back; only `to_json` has it, after the join keys.
     """
 
+    __slots__ = ("_columns", "_computed", "_given", "_reads", "_rows", "_shape")
+
     def __init__(
         self,
         shape: ResponseShape,
         rows: int,
-        given: Sequence[Values],
+        given: Mapping[str, list[Any]],
         reads: Sequence[ReadFeatures],
         computed: Sequence[Values],
     ):
-        """Takes what the shape says, in its order."""
+        """Takes what the shape says, in its order; of what came with the entity rows, the checked values by name."""
         self._shape = shape
         self._rows = rows
         self._given = given
         self._reads = reads
         self._computed = computed
+        self._columns: tuple[ResponseColumn, ...] | None = None
 
     def __len__(self) -> int:
         return self._rows
@@ -148,13 +206,18 @@ class OnlineResponse:
     def columns(self) -> tuple[ResponseColumn, ...]:
         return tuple(column for column in self._all_columns if not column.request_data)
 
-    @cached_property
+    @property
     def _all_columns(self) -> tuple[ResponseColumn, ...]:
-        """Every column, with request data, in the order of `to_json`."""
+        """Every column, with request data, in the order of `to_json`; the same each time."""
+        if self._columns is None:
+            self._columns = self._made_columns()
+        return self._columns
+
+    def _made_columns(self) -> tuple[ResponseColumn, ...]:
         shape = self._shape
         columns = [
-            ResponseColumn(name, values, request_data=request_data)
-            for (name, request_data), values in zip(shape.given.items(), self._given, strict=True)
+            ResponseColumn(given.name, given.column(self._given[given.name]), request_data=given.request_data)
+            for given in shape.given
         ]
         for output in shape.stored:
             read = self._reads[output.read]
@@ -187,14 +250,13 @@ class OnlineResponse:
             return with_times
         # Without an object per column: a wide request has hundreds of them, often for a single row.
         shape = self._shape
-        values: dict[str, Any] = dict.fromkeys(shape.names)  # in their order
-        for (name, request_data), given in zip(shape.given.items(), self._given, strict=True):
-            if not request_data:
-                values[name] = given.to_pylist()
+        values: dict[str, Any] = {} if shape.read_by_read else dict.fromkeys(shape.names)  # in their order
+        for name in shape.given_back:
+            values[name] = list(self._given[name])
         for (names, places), read in zip(shape.of_reads, self._reads, strict=True):
             values.update(zip(names, read.features.to_pylists(places), strict=True))
-        for name, computed in zip(shape.computed, self._computed, strict=True):
-            values[name] = computed.to_pylist()
+        if self._computed:
+            values.update((n, computed.to_pylist()) for n, computed in zip(shape.computed, self._computed, strict=True))
         return values
 
     def to_arrow(self, include_event_timestamps: bool = False) -> pa.Table:
@@ -295,6 +357,7 @@ __all__ = [
     "OUTSIDE_MAX_AGE",
     "PRESENT",
     "STATUS_NAMES",
+    "GivenColumn",
     "OnlineResponse",
     "ReadFeatures",
     "ResponseColumn",

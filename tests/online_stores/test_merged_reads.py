@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from itertools import chain
+from typing import Any
 
 import pytest
 
@@ -18,31 +20,43 @@ class Server:
         self.open = asyncio.Event()
         self.open.set()
 
-    async def read(self, keys: list[bytes]) -> list[bytes | None]:
+    async def read(self, parts: list[Sequence[bytes]], count: int) -> list[bytes | None]:
+        keys = list(chain.from_iterable(parts))
+        assert count == len(keys)
         self.round_trips.append(keys)
         await self.open.wait()
         if self.error is not None:
             raise self.error
         return [None if key == b"missing" else key * 2 for key in keys]
 
+    def merged(self) -> Callable[[Sequence[bytes]], Coroutine[Any, Any, list[bytes | None]]]:
+        """Returns what reads keys together with others."""
+        reads = MergedReads[Sequence[bytes]](asyncio.get_running_loop(), self.read)
+        self.tasks = reads._tasks
+
+        async def get(keys: Sequence[bytes]) -> list[bytes | None]:
+            return await reads.get(keys, len(keys))
+
+        return get
+
 
 async def test_reads_that_begin_together_are_one_round_trip_and_each_gets_its_own() -> None:
     server = Server()
-    reads = MergedReads(server.read)
+    get = server.merged()
     asked: list[Sequence[bytes]] = [[b"a"], [b"b", b"missing", b"b"], [b"a"]]
-    assert await asyncio.gather(*[reads.get(keys) for keys in asked]) == [[b"aa"], [b"bb", None, b"bb"], [b"aa"]]
+    assert await asyncio.gather(*[get(keys) for keys in asked]) == [[b"aa"], [b"bb", None, b"bb"], [b"aa"]]
     assert server.round_trips == [[b"a", b"b", b"missing", b"b", b"a"]]
-    assert await reads.get([b"c"]) == [b"cc"]
+    assert await get([b"c"]) == [b"cc"]
     assert len(server.round_trips) == 2
 
 
 async def test_a_read_does_not_wait_for_a_round_trip_that_is_under_way() -> None:
     server = Server()
-    reads = MergedReads(server.read)
+    get = server.merged()
     server.open.clear()
-    first = asyncio.create_task(reads.get([b"a"]))
+    first = asyncio.create_task(get([b"a"]))
     await asyncio.sleep(0.01)
-    second = asyncio.create_task(reads.get([b"b"]))
+    second = asyncio.create_task(get([b"b"]))
     await asyncio.sleep(0.01)
     assert server.round_trips == [[b"a"], [b"b"]]
     server.open.set()
@@ -52,28 +66,28 @@ async def test_a_read_does_not_wait_for_a_round_trip_that_is_under_way() -> None
 async def test_large_reads_stay_apart_and_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(merged_reads, "_KEYS_PER_ROUND_TRIP", 4)
     server = Server()
-    reads = MergedReads(server.read)
+    get = server.merged()
     sizes = [3, 1, 9, 1, 2, 2]
-    found = await asyncio.gather(*[reads.get([b"%d" % n] * n) for n in sizes])
+    found = await asyncio.gather(*[get([b"%d" % n] * n) for n in sizes])
     assert [len(values) for values in found] == sizes
     assert [len(keys) for keys in server.round_trips] == [4, 9, 3, 2]
 
 
 async def test_an_error_reaches_everyone_who_waits_and_nobody_later() -> None:
     server = Server()
-    reads = MergedReads(server.read)
+    get = server.merged()
     server.error = OSError("gone")
-    found = await asyncio.gather(*[reads.get([b"a"]) for _ in range(3)], return_exceptions=True)
+    found = await asyncio.gather(*[get([b"a"]) for _ in range(3)], return_exceptions=True)
     assert [str(error) for error in found] == ["gone"] * 3
     server.error = None
-    assert await reads.get([b"a"]) == [b"aa"]
+    assert await get([b"a"]) == [b"aa"]
 
 
 async def test_who_gives_up_does_not_disturb_the_others() -> None:
     server = Server()
-    reads = MergedReads(server.read)
+    get = server.merged()
     server.open.clear()
-    leaves, never, stays = (asyncio.create_task(reads.get([key])) for key in (b"l", b"n", b"s"))
+    leaves, never, stays = (asyncio.create_task(get([key])) for key in (b"l", b"n", b"s"))
     await asyncio.sleep(0)
     never.cancel()
     await asyncio.sleep(0.01)
@@ -89,11 +103,11 @@ async def test_who_gives_up_does_not_disturb_the_others() -> None:
 
 async def test_a_round_trip_that_is_cancelled_cancels_who_waits() -> None:
     server = Server()
-    reads = MergedReads(server.read)
+    get = server.merged()
     server.open.clear()
-    waiting = asyncio.create_task(reads.get([b"a"]))
+    waiting = asyncio.create_task(get([b"a"]))
     await asyncio.sleep(0.01)
-    for task in list(reads._tasks):
+    for task in list(server.tasks):
         task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting

@@ -237,6 +237,35 @@ def test_a_read_that_gets_no_connection_in_time_says_so(
     store.close()
 
 
+def test_a_connection_that_breaks_is_opened_again(store: RedisOnlineStore, client: redis.Redis) -> None:
+    store.put_many("t", [encoded([(b"k", 1, 0, b"x")])])
+    expected = read_rows(store, "t", [b"k"])
+    pool = store._client.connection_pool
+    take = pool.get_connection
+
+    def broken() -> Any:
+        connection = take()
+        client.client_kill_filter(_type="normal", skipme=True)
+        return connection
+
+    client.client_kill_filter(_type="normal", skipme=True)  # while it is idle
+    assert read_rows(store, "t", [b"k"]) == expected
+    pool.get_connection = broken  # when it is about to be used
+    assert read_rows(store, "t", [b"k"]) == expected
+
+    async def read() -> list[bytes | None]:
+        asked = [OnlineRead("t", [b"k"])]
+        try:
+            (before,) = await store.get_many_async(asked)
+            client.client_kill_filter(_type="normal", skipme=True)
+            (after,) = await store.get_many_async(asked)
+            return [*before.payloads, *after.payloads]
+        finally:
+            await store.aclose()
+
+    assert asyncio.run(read()) == [b"x", b"x"]
+
+
 def test_event_loops_do_not_share_connections(store: RedisOnlineStore) -> None:
     store.put_many("t", [encoded([(b"k", 1, 0, b"x")])])
 

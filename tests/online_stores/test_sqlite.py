@@ -68,6 +68,20 @@ def test_a_read_is_one_transaction_with_one_query_for_each_table(store: SqliteOn
         statements.clear()
 
 
+def test_a_read_of_one_table_is_one_query_unless_it_has_very_many_keys(store: SqliteOnlineStore) -> None:
+    keys = [b"%d" % i for i in range(3000)]
+    store.put_many("t", [encoded([(key, 1, 0, b"x") for key in keys])])
+    ((connection, _),) = store._pool._idle
+    statements: list[str] = []
+    connection.set_trace_callback(statements.append)
+    for count, expected in ((1, ["SELECT"]), (1024, ["SELECT"]), (3000, ["BEGIN", *["SELECT"] * 3, "COMMIT"])):
+        (found,) = store.get_many([OnlineRead("t", keys[:count])])
+        assert list(found.payloads) == [b"x"] * count
+        assert [statement.split()[0] for statement in statements] == expected
+        assert not connection.in_transaction
+        statements.clear()
+
+
 def test_a_put_whose_source_fails_leaves_what_was_there(store: SqliteOnlineStore) -> None:
     store.setup(["t"])
     store.put_many("t", [encoded([(b"a", 1, 0, b"old")])])

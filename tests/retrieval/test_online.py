@@ -135,9 +135,9 @@ def test_layouts_are_compiled_once_for_all_requests_of_a_plan(project, monkeypat
     made = []
 
     class Counted(RowLayout):
-        def __init__(self, schema, wanted):
+        def __init__(self, schema, wanted, lead=0):
             made.append([name for name, _ in wanted])
-            super().__init__(schema, wanted)
+            super().__init__(schema, wanted, lead)
 
     monkeypatch.setattr(row_decoder, "RowLayout", Counted)
     project.put(STATS, ADA)
@@ -173,6 +173,15 @@ def test_repeated_rows_are_read_once_and_answered_each(project):
     assert response.to_dict()["trips"] == [None, 5, None, 5, 5]
     (reads,) = project.online.calls
     assert len(reads[0].keys) == 2
+
+
+def test_few_repeated_rows_are_read_again_and_answered_each(project):
+    project.put(STATS, ADA, {**ADA, "driver_id": 2, "ts": NOW - 8 * DAY})
+    response = project.read(["stats:trips"], {"driver_id": [1, 2, 1, 3]})
+    assert response.to_dict()["trips"] == [5, None, 5, None]
+    assert response.statuses()["trips"] == ["PRESENT", "OUTSIDE_MAX_AGE", "PRESENT", "NOT_FOUND"]
+    (reads,) = project.online.calls
+    assert len(reads[0].keys) == 4
 
 
 def test_lists_of_dicts_and_dicts_of_lists_mean_the_same(project):
