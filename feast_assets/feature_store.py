@@ -23,11 +23,8 @@ from feast_assets.definitions.saved_dataset import SavedDataset, SavedDatasetSto
 from feast_assets.definitions.spec import as_utc
 from feast_assets.errors import (
     ConfigError,
-    FeastAssetsError,
     InputError,
-    MaterializationError,
     NotSupportedError,
-    StoreUnavailableError,
     UnknownRowSchemaError,
 )
 from feast_assets.registry.cache import SnapshotCache
@@ -35,7 +32,7 @@ from feast_assets.user_functions import UserFunctions
 
 if TYPE_CHECKING:
     from feast_assets.audit.report import AuditReport
-    from feast_assets.compute.materialization import Materialization
+    from feast_assets.compute.materialization import Materialization, Planned
     from feast_assets.compute.staleness import StaleWindow
     from feast_assets.compute.writes import Write
     from feast_assets.deployment import Deployment, InfraDiff, Plan
@@ -431,10 +428,7 @@ class FeatureStore(Catalog):
             start, end = _EPOCH, datetime.now(UTC)
         if start > end:
             raise InputError(f"start_date {start.isoformat()} is after end_date {end.isoformat()}; exchange them.")
-        return _each(
-            self._views_to_materialize(feature_views),
-            lambda view: self._materialization(view, progress, run_id).run_between(start, end),
-        )
+        return self._run_views(feature_views, progress, run_id, lambda this: this.plan_between(start, end))
 
     def materialize_incremental(
         self,
@@ -459,10 +453,7 @@ class FeatureStore(Catalog):
         """
         _refuse_async(run_async)
         end = _moment("end_date", end_date)
-        return _each(
-            self._views_to_materialize(feature_views),
-            lambda view: self._materialization(view, progress, run_id).run_stale(end),
-        )
+        return self._run_views(feature_views, progress, run_id, lambda this: this.plan_stale(end))
 
     def materialize_windows(
         self,
@@ -603,6 +594,18 @@ class FeatureStore(Catalog):
                 )
         return in_order(chosen)
 
+    def _run_views(
+        self,
+        names: Sequence[str] | None,
+        progress: Progress | None,
+        run_id: str,
+        plan: Callable[[Materialization], Planned],
+    ) -> list[MaterializationResult]:
+        from feast_assets.compute.view_runs import run_views
+
+        views = self._views_to_materialize(names)
+        return run_views(views, lambda view: self._materialization(view, progress, run_id), plan)
+
     def _materialization(
         self,
         view: FeatureView,
@@ -738,26 +741,6 @@ class FeatureStore(Catalog):
         from feast_assets.compute.writes import Write
 
         return Write(self.project, lambda: self.offline_store, lambda: self.online_store, what)
-
-
-def _each(
-    views: Sequence[FeatureView], run: Callable[[FeatureView], MaterializationResult]
-) -> list[MaterializationResult]:
-    """Runs every view, and only then raises what failed; a store that cannot be reached ends it at once."""
-    results: list[MaterializationResult] = []
-    failed: dict[str, FeastAssetsError] = {}
-    for view in views:
-        try:
-            results.append(run(view))
-        except StoreUnavailableError:
-            raise
-        except FeastAssetsError as error:
-            failed[view.name] = error
-    if len(failed) > 1:
-        raise MaterializationError(failed)
-    for only in failed.values():
-        raise only
-    return results
 
 
 class _Closing:

@@ -59,17 +59,33 @@ _MANY_WINDOWS = 5_000
 
 
 @dataclass(frozen=True, slots=True)
+class Planned:
+    """What a run is going to do; made by reading alone.
+
+    Attributes:
+        chosen: windows to write, as their source was.
+        ledger: of the view.
+        covered: all windows that were looked at.
+        state: of the source, before it was looked at. Where it is another after the windows are written, what was
+            written may not be what their fingerprints tell.
+    """
+
+    chosen: Sequence[WindowStatistics]
+    ledger: dict[Window, LedgerEntry]
+    covered: Sequence[WindowStatistics]
+    state: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class _Written:
     """Neighbouring windows whose rows are in the stores.
 
     Attributes:
-        state: of their source, before it was read.
         entities: whose newest row lies in each window.
     """
 
     claim: Claim
     group: Sequence[WindowStatistics]
-    state: frozenset[str]
     entities: npt.NDArray[np.int64]
     put: PutResult
 
@@ -134,30 +150,31 @@ class Materialization:
 
     def run_windows(self, windows: Sequence[Window]) -> MaterializationResult:
         """Runs these windows, whatever the ledger says."""
-        ordered = sorted(windows)
+        state, ordered = self._state(), sorted(windows)
         for one, other in pairwise(ordered):
             if overlap(one, other):
                 raise InputError(
                     f"Windows {one} and {other} of feature view {self.view.name!r} overlap; "
                     "each moment can be in one only."
                 )
-        return self._run(self._statistics(ordered), self._ledger())
+        return self.run(Planned(self._statistics(ordered), self._ledger(), (), state))
 
-    def run_between(self, start: datetime, end: datetime) -> MaterializationResult:
-        """Runs every window of the grid that has rows in ``[start, end]``; the first and last are cut to it."""
-        ledger = self._ledger()
+    def plan_between(self, start: datetime, end: datetime) -> Planned:
+        """Chooses every window of the grid that has rows in ``[start, end]``; the first and last are cut to it."""
+        state, ledger = self._state(), self._ledger()
         seen = self._statistics(self._windows_between(Window(start, until(end)), ledger))
         had_rows = meeting(held(ledger), [s.window for s in seen])
-        return self._run([s for s in seen if s.rows or s.window in had_rows], ledger, covered=seen)
+        return Planned([s for s in seen if s.rows or s.window in had_rows], ledger, seen, state)
 
-    def run_stale(self, end: datetime) -> MaterializationResult:
-        """Runs the windows up to and including ``end`` that are missing, or whose source or definition has changed."""
-        ledger = self._ledger()
+    def plan_stale(self, end: datetime) -> Planned:
+        """Chooses the windows up to and including ``end`` that are missing, or whose source or definition has
+        changed."""
+        state, ledger = self._state(), self._ledger()
         seen = self._seen_until(end, ledger)
-        return self._run(stale(seen, ledger, self._hash), ledger, covered=seen)
+        return Planned(stale(seen, ledger, self._hash), ledger, seen, state)
 
     def stale_windows(self, end: datetime) -> list[StaleWindow]:
-        """Returns the windows that `run_stale` would run, in order of time; changes nothing of them."""
+        """Returns the windows that `plan_stale` would choose, in order of time; changes nothing of them."""
         ledger = self._ledger()
         newest = max(ledger, default=None)
         seen = self._seen_until(end, ledger)
@@ -198,7 +215,7 @@ class Materialization:
         """Raises SourceError where a source that had rows has no files any more: more likely lost than emptied."""
         if any(s.rows for s in seen) or not any(e.rows for e in ledger.values()):
             return
-        if not self.offline_store.state(self._input):
+        if not self._state():
             names = ", ".join(repr(s.name) for s in self._input.sources)
             raise SourceError(
                 f"Feature view {self.view.name!r}: its source {names} is gone, though rows of it were materialized. "
@@ -207,6 +224,9 @@ class Materialization:
 
     def _statistics(self, windows: Sequence[Window]) -> list[WindowStatistics]:
         return self.offline_store.statistics(self._input, windows) if windows else []
+
+    def _state(self) -> frozenset[str]:
+        return self.offline_store.state(self._input)
 
     def _ledger(self) -> dict[Window, LedgerEntry]:
         return {e.window: e for e in self.registry.ledger(self.view.name)}
@@ -238,20 +258,17 @@ class Materialization:
         rest = [Window(a, b) for a, b in ((whole.start, begin), (end, whole.end)) if a < b]
         return sorted([*grid_windows(self.view.partitions, Window(begin, end)), *rest])
 
-    def _run(
-        self,
-        chosen: Sequence[WindowStatistics],
-        ledger: dict[Window, LedgerEntry],
-        covered: Sequence[WindowStatistics] = (),
-    ) -> MaterializationResult:
+    def run(self, planned: Planned) -> MaterializationResult:
+        """Writes the windows that were chosen."""
         started = time.perf_counter()
+        chosen, covered, ledger = planned.chosen, planned.covered, planned.ledger
         profiles = self._profiles(chosen)
         broken = self._broken(profiles)
         refused = {each.window for each in broken}
         chosen = [s for s in chosen if s.window not in refused]
         self._total, self._done = len(chosen), 0
         self._report()
-        written, withdrawn = self._write_all(chosen, self._withdrawals(chosen, covered, ledger))
+        written, withdrawn = self._write_all(chosen, planned.state, self._withdrawals(chosen, covered, ledger))
         results = [result for group in written for result in group.results()]
         put = sum((group.put for group in written), PutResult(0, 0))
         self._record_empty(covered, ledger)
@@ -319,7 +336,7 @@ class Materialization:
         )
 
     def _write_all(
-        self, chosen: Sequence[WindowStatistics], withdrawals: Withdrawals | None
+        self, chosen: Sequence[WindowStatistics], state: frozenset[str], withdrawals: Withdrawals | None
     ) -> tuple[list[_Written], int]:
         """Writes windows and settles them; returns what was written, and how many rows were withdrawn.
 
@@ -334,7 +351,7 @@ class Materialization:
                 if withdrawals is not None and written[-1].suspects(withdrawals):
                     waiting.append(written[-1])
                 else:
-                    self._finish(written[-1])
+                    self._finish(written[-1], state)
                 self._done += len(group)
                 self._report()
             if withdrawals is not None and waiting:
@@ -345,13 +362,12 @@ class Materialization:
                 self._settle(each.claim, each.group, each.entities, sure=False)
             raise
         for each in waiting:
-            self._finish(each)
+            self._finish(each, state)
         return written, withdrawn
 
     def _write(self, group: list[WindowStatistics]) -> _Written:
         """Puts neighbouring windows into the stores; they stay unsettled."""
         whole = Window(group[0].window.start, group[-1].window.end)
-        state = self.offline_store.state(self._input)
         claim = self.registry.claim(
             self.view.name, [WindowContent(s.window, s.fingerprint, self._hash) for s in group], run_id=self.run_id
         )
@@ -362,11 +378,11 @@ class Materialization:
         except Exception:
             self._settle(claim, group, [0] * len(group), sure=False)
             raise
-        return _Written(claim, group, state, entities, put)
+        return _Written(claim, group, entities, put)
 
-    def _finish(self, written: _Written) -> None:
+    def _finish(self, written: _Written, state: frozenset[str]) -> None:
         """Settles windows, if their source has stayed what it was."""
-        sure = written.state <= self.offline_store.state(self._input)
+        sure = state <= self._state()
         self._settle(written.claim, written.group, written.entities, sure=sure)
         if not sure:
             # What was read may be neither the content of before nor that of after; the next run looks again.

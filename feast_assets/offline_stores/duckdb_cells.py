@@ -15,6 +15,7 @@ from feast_assets.types.arrow_values import int64_array
 
 if TYPE_CHECKING:
     import duckdb
+    from numpy.typing import NDArray
 
 _FIRST, _LAST = -(2**63), 2**63 - 1
 _BUCKETS_PER_EDGE = 8
@@ -23,8 +24,9 @@ _BUCKETS_PER_EDGE = 8
 def with_cells(cursor: duckdb.DuckDBPyConnection, sql: str, edges: Sequence[int]) -> str:
     """Returns a query with the columns of another, and ``cell``: how many of the edges are not after the row's time.
 
-    Edges cut time into cells. Time is cut once more, into buckets of equal width of which each has few edges; so the
-    cell is found by a hash join on the bucket, where an ``ASOF JOIN`` would sort all rows.
+    Edges cut time into cells. Those of a grid are evenly spaced, but for the first and last, where the grid was cut; so
+    the cell is a division. Where they are not, time is cut once more, into buckets of equal width of which each has few
+    edges; so the cell is found by a hash join on the bucket, where an ``ASOF JOIN`` would sort all rows.
 
     Args:
         sql: a query with a column ``t``, int64 without nulls.
@@ -33,6 +35,8 @@ def with_cells(cursor: duckdb.DuckDBPyConnection, sql: str, edges: Sequence[int]
     if not edges:
         return f"SELECT *, 0 AS cell FROM ({sql})"
     cuts = np.array(edges, np.int64)
+    if (number := _by_division(cuts)) is not None:
+        return f"SELECT *, {number} AS cell FROM ({sql})"
     base, span = int(cuts[0]), int(cuts[-1] - cuts[0])
     width = max(1, span // (_BUCKETS_PER_EDGE * len(cuts)), int(np.median(np.diff(cuts))) if span else 1)
     last = span // width
@@ -51,4 +55,16 @@ def with_cells(cursor: duckdb.DuckDBPyConnection, sql: str, edges: Sequence[int]
     return (
         f"SELECT r.*, p.cell FROM ({sql}) r JOIN {name} p "
         f"ON p.bucket = {bucket} AND p.part_start <= r.t AND r.t < p.part_end"
+    )
+
+
+def _by_division(cuts: NDArray[np.int64]) -> str | None:
+    """Returns an expression of the cell that a time ``t`` lies in; None where the edges are unevenly spaced."""
+    steps = np.diff(cuts)
+    if (steps[1:-1] != (width := int(steps.max(initial=1)))).any():
+        return None
+    # The second edge is on the grid, the first maybe after the place before it.
+    begin = int(cuts[1]) - width if len(cuts) > 1 else int(cuts[0])
+    return (
+        f"CASE WHEN t < {cuts[0]} THEN 0 WHEN t >= {cuts[-1]} THEN {len(cuts)} ELSE 1 + (t - ({begin})) // {width} END"
     )

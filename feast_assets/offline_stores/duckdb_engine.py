@@ -73,6 +73,9 @@ class Engine:
             "python_enable_replacements": "false",
             # Files that were replaced must be read anew.
             "enable_external_file_cache": "false",
+            # Whole row groups read ahead cost page faults and memory. Files are local here; the operating system reads
+            # ahead.
+            "disable_parquet_prefetching": "true",
             "file_search_path": str(self._root),
             "temp_directory": str(spill),
         }

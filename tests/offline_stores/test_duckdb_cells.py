@@ -6,6 +6,7 @@ from bisect import bisect_right
 
 import duckdb
 import pyarrow as pa
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -24,6 +25,8 @@ _EDGES = st.one_of(
 @given(edges=_EDGES, times=st.lists(_TIMES, max_size=20))
 @example(edges=set(), times=[0])
 @example(edges={5}, times=[4, 5, 6])
+@example(edges={-3, *range(0, 50, 10), 41}, times=[])  # a grid that is cut at both ends
+@example(edges={-11, *range(0, 50, 10), 51}, times=[])  # ends that lie beyond the grid
 @example(edges={0, 1, 10**17}, times=[-1, 0, 1, 2, 10**17 - 1, 10**17])
 def test_a_cell_counts_the_edges_that_are_not_after(edges, times):
     ascending = sorted(edges)
@@ -37,12 +40,20 @@ def test_a_cell_counts_the_edges_that_are_not_after(edges, times):
     assert sorted(found, key=lambda row: row[1]) == [(t, i, bisect_right(ascending, t)) for i, t in enumerate(times)]
 
 
-def test_rows_are_not_sorted_or_joined_by_range():
+def _plan(edges):
     with duckdb.connect() as connection:
         connection.execute("CREATE TABLE given AS SELECT range AS t FROM range(1000)")
-        sql = with_cells(connection, "SELECT * FROM given", list(range(0, 1000, 10)))
-        plan = connection.execute(f"EXPLAIN (FORMAT json) SELECT cell, count(*) FROM ({sql}) GROUP BY cell").fetchall()[
-            0
-        ][1]
+        sql = with_cells(connection, "SELECT * FROM given", edges)
+        plans = connection.execute(f"EXPLAIN (FORMAT json) SELECT cell, count(*) FROM ({sql}) GROUP BY cell").fetchall()
+    return plans[0][1]
+
+
+@pytest.mark.parametrize("edges", [[], [5], [5, 9], [5, 9, 11], [*range(0, 1000, 10)], [-3, *range(0, 1000, 10), 991]])
+def test_the_cells_of_a_grid_need_no_join(edges):
+    assert "JOIN" not in _plan(edges)
+
+
+def test_rows_are_not_sorted_or_joined_by_range():
+    plan = _plan([0, *range(15, 1000, 10), 999])
     assert "HASH_JOIN" in plan
     assert not any(name in plan for name in ("ASOF", "IE_JOIN", "ORDER", "NESTED_LOOP", "PIECEWISE"))
