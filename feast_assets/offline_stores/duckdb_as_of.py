@@ -85,16 +85,19 @@ def entities_of(
 
 def _numbered(keys: Sequence[pa.ChunkedArray], count: int) -> tuple[Integers, list[pa.Array]]:
     """Returns the number of each row's entity, and the keys by number; without keys there is one entity."""
-    numbers, distinct = np.zeros(count, np.int64), []
+    numbers = np.zeros(count, np.int64)
+    distinct: list[pa.Array] = []
     for key in keys:
         of_key, values = _encoded(key)
-        missing = (numbers == NONE) | (of_key == NONE)
-        both = pa.chunked_array([pa.array(numbers * max(len(values), 1) + of_key, mask=missing)])
-        numbers, pairs = (of_key, None) if not distinct else _encoded(both)
-        if pairs is not None:
-            first, second = np.divmod(pairs.to_numpy(), max(len(values), 1))
-            distinct = [column.take(pa.array(first)) for column in distinct]
-            values = values.take(pa.array(second))
+        if distinct:
+            missing = (numbers == NONE) | (of_key == NONE)
+            pairs = pa.array(numbers * len(values) + of_key, mask=missing)
+            numbers, found = _encoded(pa.chunked_array([pairs]))
+            before, own = np.divmod(found.to_numpy(), max(len(values), 1))
+            distinct = [column.take(pa.array(before)) for column in distinct]
+            values = values.take(pa.array(own))
+        else:
+            numbers = of_key
         distinct.append(values)
     return numbers, distinct
 

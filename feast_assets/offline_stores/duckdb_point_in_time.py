@@ -38,8 +38,8 @@ from feast_assets.types.feast_type import FeastType, UnixTimestamp
 DEFAULT_TIME_COLUMN = "event_timestamp"
 
 _BYTES_AT_ONCE = 2**30
-"""About how much of the features is in memory at once, beside what DuckDB holds; a result that is wider or longer is
-made in several passes over the features."""
+"""About how much of the features is in memory at once, beside what DuckDB holds: of those that were read, which takes
+several passes where they are more, and of those that are put beside the spine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,22 +256,20 @@ def _beside(
     cursor: duckdb.DuckDBPyConnection, spine: pa.Table, schema: pa.Schema, found: Sequence[_Found], pool: Executor
 ) -> Iterator[pa.RecordBatch]:
     """Yields the spine's rows with the features of the rows that were found for them."""
-    size = _rows_at_once(found, spine.num_rows)
-    for start in range(0, spine.num_rows, size):
+    at_once = max(int(_BYTES_AT_ONCE / sum(bytes_per_row(each.rows) for each in found)), BATCH_ROWS)
+    is_small = sum(len(each.matches.ids) * bytes_per_row(each.rows) for each in found) <= _BYTES_AT_ONCE
+    size = spine.num_rows if is_small else at_once
+    for start in range(0, spine.num_rows, max(size, 1)):
         gathered = [_gathered(cursor, each, start, size) for each in found]
         end = min(start + size, spine.num_rows)
-        for at in range(start, end, BATCH_ROWS):
-            count = min(BATCH_ROWS, end - at)
-            own = [whole_column(c) for c in spine.slice(at, count).columns]
+        # Each column in as few pieces as memory allows, as every piece reads the column from all over.
+        for at in range(start, end, at_once):
+            count = min(at_once, end - at)
             added = [column for each in gathered for column in each.take(at - start, count, pool)]
-            yield pa.record_batch([*own, *added], schema=schema)
-
-
-def _rows_at_once(found: Sequence[_Found], count: int) -> int:
-    """Returns for how many rows of the spine the features fit in memory."""
-    if sum(len(each.matches.ids) * bytes_per_row(each.rows) for each in found) <= _BYTES_AT_ONCE:
-        return max(count, 1)
-    return max(int(_BYTES_AT_ONCE / sum(bytes_per_row(each.rows) for each in found)), BATCH_ROWS)
+            for place in range(0, count, BATCH_ROWS):
+                rows = spine.slice(at + place, min(BATCH_ROWS, count - place))
+                columns = [*map(whole_column, rows.columns), *(c.slice(place, rows.num_rows) for c in added)]
+                yield pa.record_batch(columns, schema=schema)
 
 
 def _gathered(cursor: duckdb.DuckDBPyConnection, found: _Found, start: int, size: int) -> Found:
