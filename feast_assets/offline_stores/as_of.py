@@ -7,7 +7,9 @@ faster than pairs. Rows come in chunks, so only the moments must fit in memory.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from concurrent.futures import Executor
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -18,6 +20,8 @@ Integers = NDArray[np.int64]
 NONE = -1
 """The id where no row was found, and the entity of moments that none is looked for."""
 _ROOM = 2**63
+_PARTS = 4
+"""Searches that threads share."""
 
 
 class Candidates(NamedTuple):
@@ -67,9 +71,13 @@ class Moments:
         order = np.argsort(entities * scale.span + scale.of(times))
         return cls(places[order], entities[order], times[order])
 
+    def parts(self) -> list[Moments]:
+        """Returns the same, one after the other, in parts for as many threads as work at once."""
+        ends = np.linspace(0, len(self.places), _PARTS + 1, dtype=int)
+        return [Moments(self.places[a:b], self.entities[a:b], self.times[a:b]) for a, b in pairwise(ends)]
 
-@dataclass(frozen=True, slots=True)
-class Newest:
+
+class Newest(NamedTuple):
     """What was found for each of the sorted moments.
 
     Attributes:
@@ -84,17 +92,19 @@ class Newest:
     tied: NDArray[np.bool_]
 
 
-def newest(moments: Callable[[], Moments], count: int, chunks: Iterable[Candidates]) -> Newest:
+def newest(moments: Callable[[], Moments], count: int, chunks: Iterable[Candidates], pool: Executor) -> Newest:
     """Finds for each moment the row of its entity with the greatest ``since`` that is not later.
 
     Args:
         moments: gives them; called when the first rows have been sorted, as others may still be sorting the moments.
         count: of entities.
+        pool: searches.
     """
     best: Newest | None = None
     for rows in chunks:
         if len(rows.ids):
-            found = _Sorted(rows, count).newest(moments())
+            parts = pool.map(_Sorted(rows, count).newest, moments().parts())
+            found = Newest(*map(np.concatenate, zip(*parts, strict=True)))
             best = found if best is None else _newer(best, found)
     if best is None:
         size = len(moments().places)
@@ -125,16 +135,17 @@ class _Sorted:
         packed = rows.entities * self._scale.span + self._scale.of(rows.since)
         self._order = np.argsort(packed)
         self._packed = packed[self._order]
+        self._repeats = np.append(False, self._packed[1:] == self._packed[:-1])
 
     def newest(self, moments: Moments) -> Newest:
         packed = self._packed
         first = moments.entities * self._scale.span
         at = np.searchsorted(packed, first + self._scale.up_to(moments.times)) - 1
         there = (at >= 0) & (packed[at] >= first)
-        repeats = np.append(False, packed[1:] == packed[:-1])
-        tied = repeats[at] & there
+        at[~there] = 0
+        tied = self._repeats[at] & there
+        since = self._scale.times(np.where(there, packed[at] - first, 0))
         rows, at = self._rows, self._order[at]
-        since = rows.since[at]
         times = since if rows.times is rows.since else rows.times[at]
         return Newest(np.where(there, rows.ids[at], NONE), since, times, tied)
 
@@ -158,6 +169,10 @@ class _Scale:
     def of(self, times: Integers) -> Integers:
         """Returns the numbers of times that the scale was made of."""
         return times - self._low if self._distinct is None else _searched(self._distinct, times, "left")
+
+    def times(self, numbers: Integers) -> Integers:
+        """Returns what `of` was given."""
+        return numbers + self._low if self._distinct is None else self._distinct[numbers]
 
     def up_to(self, times: Integers) -> Integers:
         """Returns for any times the number after that of the last one of the scale that is not later."""

@@ -104,7 +104,8 @@ def _numbered(keys: Sequence[pa.ChunkedArray], count: int) -> tuple[Integers, li
 
 def _encoded(column: pa.ChunkedArray) -> tuple[Integers, pa.Array]:
     """Returns the numbers of values, `NONE` for null, and the values by number."""
-    chunks = column.dictionary_encode().unify_dictionaries().chunks
+    # All chunks are encoded by the same dictionary.
+    chunks = column.dictionary_encode().chunks
     if not chunks:
         return np.zeros(0, np.int64), pa.array([], column.type)
     numbers = [chunk.indices.fill_null(NONE).to_numpy() for chunk in chunks]
@@ -112,7 +113,12 @@ def _encoded(column: pa.ChunkedArray) -> tuple[Integers, pa.Array]:
 
 
 def matches(
-    cursor: duckdb.DuckDBPyConnection, rows: Rows, entities: Entities, ttl: int | None, filter_by_created: bool
+    cursor: duckdb.DuckDBPyConnection,
+    rows: Rows,
+    entities: Entities,
+    ttl: int | None,
+    filter_by_created: bool,
+    pool: Executor,
 ) -> Matches:
     """Finds the row that counts for each row of a spine.
 
@@ -120,12 +126,13 @@ def matches(
         rows: with `Rows.row_id`.
         ttl: how old a row may be, in microseconds; None for no bound.
         filter_by_created: whether a row counts only once it was created.
+        pool: searches.
 
     Raises:
         SourceError: the rows changed while they were read.
     """
     filtered = filter_by_created and rows.has_created
-    found = newest(entities.moments.result, entities.count, _chunks(cursor, rows, entities, filtered))
+    found = newest(entities.moments.result, entities.count, _chunks(cursor, rows, entities, filtered), pool)
     moments, ids = entities.moments.result(), found.ids
     if ttl is not None:
         ids[moments.times - found.times > ttl] = NONE

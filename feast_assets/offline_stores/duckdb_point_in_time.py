@@ -224,7 +224,7 @@ def _found(
             entities[by] = entities_of(cursor, [keys_of[key] for key in by], spine.times, pool)
         state = state_of(rows.table.paths)
         if rows.row_id:
-            those = matches(cursor, rows, entities[by], ttl_micros(join), filter_by_created)
+            those = matches(cursor, rows, entities[by], ttl_micros(join), filter_by_created, pool)
         else:
             those = Matches(np.zeros(0, np.int64), np.full(spine.table.num_rows, NONE, np.int64))
         found.append(_Found(rows, those, state))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 from feast_assets.offline_stores.as_of import NONE, Candidates, Moments, newest
 
 COUNT = 4
+POOL = ThreadPoolExecutor(2)
 entities = st.integers(0, COUNT - 1)
 # Close together, so that they tie; and so far apart that entity and time do not fit into one integer.
 times = st.one_of(st.integers(0, 6), st.sampled_from([-(2**63), -(2**61), 2**61, 2**63 - 1]))
@@ -30,7 +33,7 @@ def test_is_what_a_search_finds(rows, asked, chunk):
         Candidates(of[at : at + chunk], since[at : at + chunk], since[at : at + chunk], ids[at : at + chunk])
         for at in range(0, len(rows), chunk)
     ]
-    found = newest(lambda: sorted_moments, COUNT, chunks)
+    found = newest(lambda: sorted_moments, COUNT, chunks, POOL)
     assert sorted(sorted_moments.places) == [i for i, (entity, _) in enumerate(asked) if entity != NONE]
     for i, place in enumerate(sorted_moments.places):
         entity, moment = asked[place]
@@ -51,7 +54,7 @@ def test_is_what_a_search_finds(rows, asked, chunk):
 def test_the_same_row_is_found_side_by_side(rows, asked):
     of, since = _columns(rows)
     sorted_moments = Moments.of(*_columns(asked), COUNT)
-    found = newest(lambda: sorted_moments, COUNT, [Candidates(of, since, since, np.arange(len(rows)))])
+    found = newest(lambda: sorted_moments, COUNT, [Candidates(of, since, since, np.arange(len(rows)))], POOL)
     ids = [i for i in found.ids if i != NONE]
     starts = [i for n, i in enumerate(ids) if n == 0 or ids[n - 1] != i]
     assert len(starts) == len(set(starts))
@@ -64,7 +67,7 @@ def test_many_rows_are_those_of_a_search_in_sorted_times(far):
     since[0] -= far
     who, when = rng.integers(0, 50, 5_000), rng.integers(-5, 100_010, 5_000)
     sorted_moments = Moments.of(who, when, 50)
-    found = newest(lambda: sorted_moments, 50, [Candidates(of, since, since, np.arange(20_000))])
+    found = newest(lambda: sorted_moments, 50, [Candidates(of, since, since, np.arange(20_000))], POOL)
     for entity in range(50):
         own = np.flatnonzero(of == entity)
         own = own[np.argsort(since[own])]
