@@ -109,7 +109,7 @@ def _encoded(column: pa.ChunkedArray) -> tuple[Integers, pa.Array]:
     if not chunks:
         return np.zeros(0, np.int64), pa.array([], column.type)
     numbers = [chunk.indices.fill_null(NONE).to_numpy() for chunk in chunks]
-    return np.concatenate(numbers).astype(np.int64), chunks[0].dictionary
+    return np.concatenate(numbers, dtype=np.int64), chunks[0].dictionary
 
 
 def matches(
