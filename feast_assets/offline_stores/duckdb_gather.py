@@ -95,8 +95,7 @@ def gather(cursor: duckdb.DuckDBPyConnection, rows: Rows, ids: Integers, places:
     cursor.register(name, pa.table({"id": wanted}))
     try:
         selected = ", ".join(["r.row_id", *(f"r.{f}" for f in rows.features)])
-        # Ids are distinct, so this is a semi join, for which DuckDB would not look ids of one file up in an array.
-        read = read_all(cursor, f"SELECT {selected} FROM ({rows.sql}) r JOIN {name} w ON r.row_id = w.id")
+        read = read_all(cursor, f"SELECT {selected} FROM ({rows.sql}) r SEMI JOIN {name} w ON r.row_id = w.id")
     finally:
         cursor.unregister(name)
     read_places = _places(read.column("row_id").to_numpy(), wanted)
