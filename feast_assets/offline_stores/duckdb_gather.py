@@ -10,16 +10,15 @@ after Abadi et al., "Materialization Strategies in a Column-Oriented DBMS" (ICDE
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 
 import duckdb
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from feast_assets.errors import SourceError
+from feast_assets.offline_stores.as_of import NONE, Integers
 from feast_assets.offline_stores.base import History
 from feast_assets.offline_stores.duckdb_engine import quote, read_all
 from feast_assets.offline_stores.duckdb_files import ROW_ID, SourceTable
@@ -53,7 +52,7 @@ def with_row_ids(
         raise table.failure(error) from error
     schema = pa.schema([table.schema.field(n) for n in names])
     sql = f"SELECT *, rowid AS {quote(ROW_ID)} FROM {name}"
-    return replace(table, sql=sql, schema=schema, row_ids=True)
+    return replace(table, sql=sql, schema=schema, paths=(), row_ids=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,64 +73,43 @@ class Found:
         return list(pool.map(lambda column: column.take(places), self.columns))
 
 
-class TiesError(Exception):
-    """Of the rows that were found, some have others beside them with the same key and event time."""
-
-
-def gather(
-    cursor: duckdb.DuckDBPyConnection,
-    rows: Rows,
-    ids: pa.Array,
-    keys: Sequence[pa.Array],
-    times: pa.Array,
-    *,
-    ties: bool,
-) -> Found:
+def gather(cursor: duckdb.DuckDBPyConnection, rows: Rows, ids: Integers, places: Integers) -> Found:
     """Reads the features of rows.
 
     Args:
         rows: what the ids are of; with `Rows.row_id`.
-        ids: int64[n], may repeat; null where there is no row.
-        keys: the join keys of these rows, each n of them.
-        times: int64[n], event times of these rows; what is read must have the same.
-        ties: whether there may be other rows with the same key and event time.
+        ids: int64[m], distinct.
+        places: int64[n]; which of them each row of the join has, `NONE` where it has none. Others are not read.
 
     Raises:
-        TiesError: some of these rows share key and event time with others.
-        SourceError: the rows are not there any more.
+        SourceError: some of the rows are not there any more.
     """
-    there = np.asarray(ids.is_valid())
-    wanted = ids.drop_null().to_numpy()
+    there = places != NONE
+    used = np.zeros(len(ids), np.bool_)
+    used[places[there]] = True
+    wanted = ids[used]
     if not len(wanted):
         empty = [pa.nulls(1, to_arrow_type(f.dtype)) for f in rows.history.features]
-        return Found(empty, pa.nulls(len(ids), pa.int64()))
+        return Found(empty, pa.nulls(len(places), pa.int64()))
     name = f"wanted_{uuid.uuid4().hex}"
-    columns = [column.filter(ids.is_valid()) for column in (*keys, times)]
-    cursor.register(name, pa.table(columns, names=[*rows.keys, "t"]))
+    cursor.register(name, pa.table({"id": wanted}))
     try:
-        selected = ", ".join(["r.row_id", "r.t", *(f"r.{f}" for f in rows.features)])
-        same = " AND ".join(f"r.{n} = w.{n}" for n in [*rows.keys, "t"])
-        read = read_all(cursor, f"SELECT {selected} FROM ({rows.sql}) r SEMI JOIN {name} w ON {same}")
+        selected = ", ".join(["r.row_id", *(f"r.{f}" for f in rows.features)])
+        read = read_all(cursor, f"SELECT {selected} FROM ({rows.sql}) r SEMI JOIN {name} w ON r.row_id = w.id")
     finally:
         cursor.unregister(name)
-    places = _places(read.column("row_id").to_numpy(), wanted)
-    read_times = read.column("t").to_numpy()
-    if places is None or not np.array_equal(read_times[places], times.drop_null().to_numpy()):
+    read_places = _places(read.column("row_id").to_numpy(), wanted)
+    if read_places is None:
         raise SourceError(f"{rows.table.what} was changed while it was read. Try again.")
-    if not ties:
-        used = np.zeros(read.num_rows, dtype=bool)
-        used[places] = True
-        if not used.all():
-            raise TiesError
-    at = np.zeros(len(ids), dtype=np.int64)
-    at[there] = places
+    at = np.zeros(len(ids), np.int64)
+    at[used] = read_places
     values = [
         rows.cast(whole_column(read.column(n)), f) for n, f in zip(rows.features, rows.history.features, strict=True)
     ]
-    return Found(values, pa.array(at, mask=~there))
+    return Found(values, pa.array(at[places], mask=~there))
 
 
-def _places(found: npt.NDArray[np.int64], wanted: npt.NDArray[np.int64]) -> npt.NDArray[np.int64] | None:
+def _places(found: Integers, wanted: Integers) -> Integers | None:
     """Returns where each wanted id is among those found, which are distinct; None if one is not."""
     if not len(found):
         return None
@@ -149,7 +127,7 @@ def _places(found: npt.NDArray[np.int64], wanted: npt.NDArray[np.int64]) -> npt.
     return at if np.array_equal(found[at], wanted) else None
 
 
-def bytes_per_row(rows: Rows) -> int:
+def bytes_per_row(rows: Rows) -> float:
     """Returns about how many bytes the features of one row take."""
     kinds = [to_arrow_type(f.dtype) for f in rows.history.features]
-    return sum(k.bit_width // 8 + 1 if pa.types.is_primitive(k) else _TEXT_BYTES for k in kinds)
+    return sum((k.bit_width + 1) / 8 if pa.types.is_primitive(k) else _TEXT_BYTES for k in kinds)

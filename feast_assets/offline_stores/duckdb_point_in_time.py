@@ -5,15 +5,11 @@ are put beside the result, so their types and values stay exactly as they came; 
 were found.
 """
 
-# ruff: noqa: S608 - identifiers and texts in SQL are quoted by duckdb_engine
-
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 import duckdb
 import numpy as np
@@ -27,14 +23,13 @@ from feast_assets.errors import (
     FeastEntityDFMissingColumnsError,
     InputError,
     SourceError,
-    StoreUnavailableError,
     suggest,
 )
+from feast_assets.offline_stores.as_of import NONE
 from feast_assets.offline_stores.base import PointInTimeJoin
+from feast_assets.offline_stores.duckdb_as_of import Entities, Matches, entities_of, matches
 from feast_assets.offline_stores.duckdb_engine import BATCH_ROWS, read_all
-from feast_assets.offline_stores.duckdb_gather import Found, TiesError, bytes_per_row, gather
-from feast_assets.offline_stores.duckdb_latest import best_of_ties, has_ties
-from feast_assets.offline_stores.duckdb_restricted import of_entities
+from feast_assets.offline_stores.duckdb_gather import Found, bytes_per_row, gather
 from feast_assets.offline_stores.duckdb_rows import LONGEST_MICROS, Bounds, Rows, micros
 from feast_assets.offline_stores.source_files import state_of
 from feast_assets.types.arrow import TIMESTAMP, cast_column, to_arrow_type, whole_column
@@ -42,11 +37,9 @@ from feast_assets.types.feast_type import FeastType, UnixTimestamp
 
 DEFAULT_TIME_COLUMN = "event_timestamp"
 
-_FEW_ROWS = 10_000
-"""Spines up to here are likely to have few of the entities, so the others' rows are left out first."""
 _BYTES_AT_ONCE = 2**30
-"""About how much of the features is in memory at once, beside what DuckDB holds; a result that is wider or longer is
-made in several passes over the features."""
+"""About how much of the features is in memory at once, beside what DuckDB holds: of those that were read, which takes
+several passes where they are more, and of those that are put beside the spine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,23 +147,6 @@ def cast_spine_column(table: pa.Table, name: str, dtype: FeastType) -> pa.Chunke
         raise InputError(str(error)) from error
 
 
-@dataclass(frozen=True, slots=True)
-class _Query:
-    """Finds for each row of the spine the rows of the views that count.
-
-    Attributes:
-        sql: columns ``row``, in order; then for each of ``rows`` the id and the event time of its row.
-        rows: of the views with features.
-        keys: for each of ``rows``, the spine's join keys.
-        knows_ties: whether of rows with the same key and event time the right one is found, and not just any.
-    """
-
-    sql: str
-    rows: list[Rows]
-    keys: list[list[pa.ChunkedArray]]
-    knows_ties: bool
-
-
 def joined(
     cursor: duckdb.DuckDBPyConnection,
     spine: Spine,
@@ -189,21 +165,18 @@ def joined(
     files = _state(opened)
 
     def parts(opened: Sequence[Rows]) -> Iterator[pa.RecordBatch]:
-        def query(knows_ties: bool) -> _Query:
-            return _query(cursor, spine, keys, joins, opened, filter_by_created, knows_ties)
-
-        return _beside(cursor, spine.table, schema, query)
+        with ThreadPoolExecutor(pa.cpu_count()) as pool:
+            found = _found(cursor, spine, keys, joins, opened, filter_by_created, pool)
+            yield from _beside(cursor, spine.table, schema, found, pool)
 
     def batches() -> Iterator[pa.RecordBatch]:
         try:
-            rest = parts(opened)
-            first = next(rest, None)
+            first = next(rest := parts(opened), None)
         except (duckdb.Error, pa.ArrowException, OSError, SourceError):
             if _state(opened) == files:
                 raise
             # A writer has exchanged files between the listing and the reading; it is not likely to do so twice.
-            rest = parts([rows_for(join) for join in joins])
-            first = next(rest, None)
+            first = next(rest := parts([rows_for(join) for join in joins]), None)
         if first is not None:
             yield first
         yield from rest
@@ -217,46 +190,45 @@ def _spine_keys(spine: Spine, joins: Sequence[PointInTimeJoin]) -> dict[tuple[st
     return {(column, dtype): cast_spine_column(spine.table, column, dtype) for column, dtype in sorted(wanted, key=str)}
 
 
-def _query(
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """The rows of one view that count.
+
+    Attributes:
+        matches: which, for each row of the spine.
+        state: of the files that they were found in.
+    """
+
+    rows: Rows
+    matches: Matches
+    state: list[str]
+
+
+def _found(
     cursor: duckdb.DuckDBPyConnection,
     spine: Spine,
     keys_of: Mapping[tuple[str, FeastType], pa.ChunkedArray],
     joins: Sequence[PointInTimeJoin],
     opened: Sequence[Rows],
     filter_by_created: bool,
-    knows_ties: bool,
-) -> _Query:
-    inside = {key: f"s{i}" for i, key in enumerate(keys_of)}
-    columns: dict[str, Any] = {"row": pa.array(np.arange(spine.table.num_rows, dtype=np.int64)), "t": spine.times}
-    name = f"spine_{uuid.uuid4().hex}"
-    cursor.register(name, pa.table(columns | {inside[key]: column for key, column in keys_of.items()}))
-    selected = ["s.row"]
-    clauses: list[str] = []
-    read: list[Rows] = []
-    keys: list[list[pa.ChunkedArray]] = []
-    for j, (join, rows) in enumerate(zip(joins, opened, strict=True)):
+    pool: Executor,
+) -> list[_Found]:
+    """Returns what is found of the views with features."""
+    entities: dict[tuple[tuple[str, FeastType], ...], Entities] = {}
+    found: list[_Found] = []
+    for join, rows in zip(joins, opened, strict=True):
         if not rows.features:
             continue
-        by = [(join.join_keys.get(k.name, k.name), k.dtype) for k in join.history.join_keys]
-        read.append(rows)
-        keys.append([keys_of[key] for key in by])
-        if not rows.row_id:
-            selected += ["NULL::BIGINT", "NULL::BIGINT"]
-            continue
-        filtered = filter_by_created and rows.has_created
-        by_inside = [inside[key] for key in by]
-        wanted = of_entities(rows, name, by_inside) if by and spine.table.num_rows <= _FEW_ROWS else rows
-        ties = (filtered or knows_ties) and has_ties(cursor, wanted)
-        on = [f"s.{s} = v{j}.{k}" for s, k in zip(by_inside, rows.keys, strict=True)]
-        clauses.append(
-            f"ASOF LEFT JOIN ({_newest_known(wanted, ties, filtered)}) v{j} "
-            f"ON {' AND '.join([*on, f's.t >= v{j}.since'])}"
-        )
-        ttl = ttl_micros(join)
-        for value in (f"v{j}.{rows.row_id}", f"v{j}.t"):
-            selected.append(value if ttl is None else f"CASE WHEN v{j}.t >= s.t - {ttl} THEN {value} END")
-    listed = ", ".join(f"{value} AS c{i}" for i, value in enumerate(selected))
-    return _Query(f"SELECT {listed} FROM {name} s {' '.join(clauses)} ORDER BY s.row", read, keys, knows_ties)
+        by = tuple((join.join_keys.get(k.name, k.name), k.dtype) for k in join.history.join_keys)
+        if by not in entities:
+            entities[by] = entities_of(cursor, [keys_of[key] for key in by], spine.times, pool)
+        state = state_of(rows.table.paths)
+        if rows.row_id:
+            those = matches(cursor, rows, entities[by], ttl_micros(join), filter_by_created, pool)
+        else:
+            those = Matches(np.zeros(0, np.int64), np.full(spine.table.num_rows, NONE, np.int64))
+        found.append(_Found(rows, those, state))
+    return found
 
 
 def _state(read: Sequence[Rows]) -> list[str]:
@@ -280,71 +252,28 @@ def _output_schema(spine: pa.Schema, joins: Sequence[PointInTimeJoin]) -> pa.Sch
     return pa.schema([*spine, *added])
 
 
-def _newest_known(rows: Rows, ties: bool, filtered: bool) -> str:
-    """Returns the ids of rows, unique by key and ``since``, from which time on each is the newest that is known."""
-    keys = "".join(f"{k}, " for k in rows.keys)
-    if not filtered:
-        sql = best_of_ties(rows.with_content, [*rows.keys, "t"], [rows.row_id]) if ties else rows.sql
-        return f"SELECT {keys}t, t AS since, {rows.row_id} FROM ({sql})"
-    # A row is known once it has happened and was created. Of the rows in the order in which they become known, only
-    # those count that are newer than all before: the last of these by a moment is the newest that is known then.
-    partition = f"PARTITION BY {', '.join(rows.keys)} " if rows.keys else ""
-    content = ", x" if ties else ""
-    ranked = (
-        f"SELECT *, greatest(t, c) AS since, row_number() OVER ({partition}ORDER BY t, c{content}) AS age "
-        f"FROM ({rows.with_content if ties else rows.sql}) WHERE c IS NOT NULL"
-    )
-    newest = f"SELECT *, max(age) OVER ({partition}ORDER BY since) AS newest FROM ({ranked})"
-    return f"SELECT {keys}t, since, {rows.row_id} FROM ({newest}) WHERE age = newest"
-
-
 def _beside(
-    cursor: duckdb.DuckDBPyConnection, spine: pa.Table, schema: pa.Schema, query_for: Callable[[bool], _Query]
+    cursor: duckdb.DuckDBPyConnection, spine: pa.Table, schema: pa.Schema, found: Sequence[_Found], pool: Executor
 ) -> Iterator[pa.RecordBatch]:
-    """Yields the spine's rows with the features of the rows that were found for them.
-
-    Args:
-        query_for: gives the query that knows ties or does not. Looking for ties takes a pass over all rows, so it is
-            done only where reading the features finds some.
-    """
-    with ThreadPoolExecutor(pa.cpu_count()) as pool:
-        query = query_for(False)
-        found = _found(cursor, query, spine.num_rows)
-        size = max(_BYTES_AT_ONCE // sum(map(bytes_per_row, query.rows)), BATCH_ROWS)
-        for start in range(0, spine.num_rows, size):
-            try:
-                gathered = _gathered(cursor, query, found, start, size)
-            except TiesError:
-                query = query_for(True)
-                found = _found(cursor, query, spine.num_rows)
-                gathered = _gathered(cursor, query, found, start, size)
-            end = min(start + size, spine.num_rows)
-            for at in range(start, end, BATCH_ROWS):
-                count = min(BATCH_ROWS, end - at)
-                own = [whole_column(c) for c in spine.slice(at, count).columns]
-                added = [column for each in gathered for column in each.take(at - start, count, pool)]
-                yield pa.record_batch([*own, *added], schema=schema)
+    """Yields the spine's rows with the features of the rows that were found for them."""
+    at_once = max(int(_BYTES_AT_ONCE / sum(bytes_per_row(each.rows) for each in found)), BATCH_ROWS)
+    is_small = sum(len(each.matches.ids) * bytes_per_row(each.rows) for each in found) <= _BYTES_AT_ONCE
+    size = spine.num_rows if is_small else at_once
+    for start in range(0, spine.num_rows, max(size, 1)):
+        gathered = [_gathered(cursor, each, start, size) for each in found]
+        end = min(start + size, spine.num_rows)
+        # Each column in as few pieces as memory allows, as every piece reads the column from all over.
+        for at in range(start, end, at_once):
+            count = min(at_once, end - at)
+            added = [column for each in gathered for column in each.take(at - start, count, pool)]
+            for place in range(0, count, BATCH_ROWS):
+                rows = spine.slice(at + place, min(BATCH_ROWS, count - place))
+                columns = [*map(whole_column, rows.columns), *(c.slice(place, rows.num_rows) for c in added)]
+                yield pa.record_batch(columns, schema=schema)
 
 
-def _found(cursor: duckdb.DuckDBPyConnection, query: _Query, count: int) -> pa.Table:
-    found = read_all(cursor, query.sql)
-    if not np.array_equal(found.column(0).to_numpy(), np.arange(count)):
-        raise StoreUnavailableError("The point-in-time join did not keep the spine's rows; please report this.")
-    return found
-
-
-def _gathered(cursor: duckdb.DuckDBPyConnection, query: _Query, found: pa.Table, start: int, size: int) -> list[Found]:
-    def part(column: pa.ChunkedArray) -> pa.Array:
-        return whole_column(column.slice(start, size))
-
-    return [
-        gather(
-            cursor,
-            rows,
-            part(found.column(2 * i + 1)),
-            [part(key) for key in keys],
-            part(found.column(2 * i + 2)),
-            ties=query.knows_ties,
-        )
-        for i, (rows, keys) in enumerate(zip(query.rows, query.keys, strict=True))
-    ]
+def _gathered(cursor: duckdb.DuckDBPyConnection, found: _Found, start: int, size: int) -> Found:
+    gathered = gather(cursor, found.rows, found.matches.ids, found.matches.places[start : start + size])
+    if state_of(found.rows.table.paths) != found.state:
+        raise SourceError(f"{found.rows.table.what} was changed while it was read. Try again.")
+    return gathered

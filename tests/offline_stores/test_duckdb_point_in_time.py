@@ -17,7 +17,7 @@ from feast_assets.definitions.data_source import FileSource
 from feast_assets.definitions.field import Field
 from feast_assets.definitions.partitions import Window
 from feast_assets.errors import EntitySQLEmptyResults, InputError
-from feast_assets.offline_stores import duckdb_point_in_time
+from feast_assets.offline_stores import duckdb_as_of, duckdb_engine, duckdb_point_in_time
 from feast_assets.offline_stores.base import ALWAYS, CREATED_TIMESTAMP, EVENT_TIMESTAMP, History, PointInTimeJoin
 from feast_assets.offline_stores.duckdb import DuckDBOfflineStore, DuckDBOfflineStoreConfig
 from feast_assets.testing.offline_store import DAY, TIME, hour
@@ -239,10 +239,12 @@ def test_statistics_are_those_of_the_scanned_rows(store, rows, edges):
 def test_large_joins_take_the_same_rows_as_a_search_in_sorted_times(store, tmp_path, monkeypatch, passes):
     if passes > 1:
         monkeypatch.setattr(duckdb_point_in_time, "BATCH_ROWS", 7_000)
-        monkeypatch.setattr(duckdb_point_in_time, "_BYTES_AT_ONCE", 60_000 * 9 // passes)
-    # Beyond a threshold DuckDB joins by sorting instead of by looping; small random data never gets there.
+        monkeypatch.setattr(duckdb_engine, "BATCH_ROWS", 5_000)
+        monkeypatch.setattr(duckdb_as_of, "_CHUNK_ROWS", 1)
+        monkeypatch.setattr(duckdb_point_in_time, "_BYTES_AT_ONCE", 15_000 * 9 // passes)
+    # Small random data is never read in several chunks and passes.
     rng = np.random.default_rng(7)
-    n, keys = 60_000, 50
+    n, keys, asked = 60_000, 50, 15_000
     driver, at = rng.integers(0, keys, n), rng.permutation(n * 3)[:n]
     base = int(DAY.timestamp() * 1_000_000)
     pq.write_table(
@@ -251,11 +253,11 @@ def test_large_joins_take_the_same_rows_as_a_search_in_sorted_times(store, tmp_p
     )
     source = FileSource(path=str(tmp_path / "v.parquet"), timestamp_field="at")
     history = History("v", (source,), (DRIVER,), FEATURES[:1], "at")
-    who, when, ttl = rng.integers(0, keys + 5, n), rng.integers(-10, n * 3, n), 9_000
+    who, when, ttl = rng.integers(0, keys + 5, asked), rng.integers(-10, n * 3, asked), 9_000
     spine = pa.table({"driver": who, "event_timestamp": pa.array(base + when).cast(TIME)})
     join = PointInTimeJoin(history, {}, {}, timedelta(microseconds=ttl))
     found = store.point_in_time_join(spine, [join]).read_all()
-    expected = np.full(n, np.nan)
+    expected = np.full(asked, np.nan)
     for key in range(keys):
         times = np.sort(at[driver == key])
         rows = np.flatnonzero(who == key)
@@ -263,7 +265,7 @@ def test_large_joins_take_the_same_rows_as_a_search_in_sorted_times(store, tmp_p
         value = np.where(before >= 0, times[np.maximum(before, 0)], -(10**9))
         expected[rows] = np.where(value >= when[rows] - ttl, value, np.nan)
     np.testing.assert_array_equal(found["fare"].to_numpy(), expected)
-    assert 0 < found["fare"].null_count < n
+    assert 0 < found["fare"].null_count < asked
 
 
 class TestSpineAsQuery:
