@@ -1,8 +1,7 @@
-"""The point-in-time join: one query of ASOF joins, whatever the number of views.
+"""The point-in-time join: which row of each view counts for each row of the spine, then the features of these rows.
 
-Neither the spine nor the features go through the joins, only row numbers, times, keys and row ids. The spine's columns
-are put beside the result, so their types and values stay exactly as they came; the features are read for the rows that
-were found.
+Only the spine's keys and times take part. Its columns are put beside the result, so their types and values stay exactly
+as they came; the features are read by row id for the rows that were found.
 """
 
 from __future__ import annotations
