@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from functools import lru_cache, partial
 from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, field_validator, model_validator
 
@@ -34,17 +34,17 @@ from feast_assets.online_stores.base import (
     counted,
 )
 from feast_assets.online_stores.merged_reads import MergedReads
-from feast_assets.online_stores.redis_connection import RedisAddress, parse_connection_string
-from feast_assets.online_stores.redis_reads import (
-    HEADER,
-    HEADER_WIDTH,
-    SIGN,
-    StampedRows,
+from feast_assets.online_stores.redis_commands import (
+    bulk_strings,
+    evalsha,
     mget,
-    mget_arguments,
     run,
+    run_all,
+    run_all_async,
     run_async,
 )
+from feast_assets.online_stores.redis_connection import RedisAddress, parse_connection_string
+from feast_assets.online_stores.redis_values import HEADER, HEADER_WIDTH, SIGN, StampedRows
 from feast_assets.online_stores.unsupported import refuse_unsupported
 
 try:
@@ -71,9 +71,20 @@ _RETRIES = 2
 # How long a call waits for a connection when all are in use.
 _POOL_SECONDS = 10.0
 
-# The keys of one script, and its arguments; of the table's identity first, then of the rows; then come the ttl, and
-# whether it should tell which rows it wrote; and the rows' groups, where they have some.
-_Script = tuple[list[bytes], list[bytes], "NDArray[np.int64] | None"]
+
+class _Script(NamedTuple):
+    """Puts some rows.
+
+    Attributes:
+        command: as it is sent.
+        rows: how many.
+        groups: int64[rows]; those that they are counted by, if any.
+    """
+
+    command: bytes
+    rows: int
+    groups: NDArray[np.int64] | None
+
 
 # Lua compares strings by the server's locale, and its numbers are doubles; so timestamps are compared as four exact
 # 32 bit numbers, and payloads byte by byte, which only happens where both timestamps are equal.
@@ -390,20 +401,26 @@ class RedisOnlineStore(OnlineStore):
         return client
 
     def _script_groups(self, table: str, batches: Iterable[EncodedRows]) -> Iterator[list[_Script]]:
-        """Yields what one round trip carries: several scripts' keys and arguments."""
+        """Yields what one round trip carries.
+
+        The keys of a script are that of the table's identity, then those of the rows; its arguments are an identity,
+        the rows' values, the ttl, and whether to tell which rows it wrote.
+        """
         prefix = _prefix(table)
-        identity_key, identity = _identity_key(table), _drawn()
+        identity_key, identity = bulk_strings(b"", [_identity_key(table)]), bulk_strings(b"", [_drawn()])
         ttl = str(self._ttl).encode()
         scripts: list[_Script] = []
         for batch in batches:
             headers = _headers(batch.event_timestamps, batch.created_timestamps)
             for at in range(0, len(batch), _KEYS_PER_SCRIPT):
                 until = at + _KEYS_PER_SCRIPT
-                values = map(bytes.__add__, headers[at:until], batch.payloads[at:until])
-                keys = [identity_key, *[prefix + key for key in batch.keys[at:until]]]
+                values = list(map(bytes.__add__, headers[at:until], batch.payloads[at:until]))
                 groups = None if batch.groups is None else batch.groups[at:until]
                 tells = b"0" if groups is None else b"1"
-                scripts.append((keys, [identity, *values, ttl, tells], groups))
+                keys = [identity_key, bulk_strings(prefix, batch.keys[at:until])]
+                arguments = [identity, bulk_strings(b"", values), bulk_strings(b"", [ttl, tells])]
+                count = len(values)
+                scripts.append(_Script(evalsha(_PUT_SHA, keys, count + 1, arguments, count + 3), count, groups))
                 if len(scripts) == _SCRIPTS_PER_ROUND_TRIP:
                     yield scripts
                     scripts = []
@@ -411,30 +428,23 @@ class RedisOnlineStore(OnlineStore):
             yield scripts
 
     def _run_scripts(self, scripts: Sequence[_Script]) -> list[Any]:
-        results = self._pipeline(self._client, scripts).execute(raise_on_error=False)
+        pool, commands = self._client.connection_pool, [script.command for script in scripts]
+        results = run_all(pool, commands)
         if unknown := _not_run(results):
             # The server was restarted or its scripts were flushed. Those that ran change nothing when run again, but
             # only the others are, so that the counts stay right.
             self._client.script_load(_PUT_SCRIPT)
-            again = self._pipeline(self._client, [scripts[i] for i in unknown]).execute(raise_on_error=False)
-            _fill(results, unknown, again)
+            _fill(results, unknown, run_all(pool, [commands[i] for i in unknown]))
         return _checked(results)
 
     async def _run_scripts_async(self, scripts: Sequence[_Script]) -> list[Any]:
         client = self._async_client()
-        results = await self._pipeline(client, scripts).execute(raise_on_error=False)
+        pool, commands = client.connection_pool, [script.command for script in scripts]
+        results = await run_all_async(pool, commands)
         if unknown := _not_run(results):
             await client.script_load(_PUT_SCRIPT)
-            again = await self._pipeline(client, [scripts[i] for i in unknown]).execute(raise_on_error=False)
-            _fill(results, unknown, again)
+            _fill(results, unknown, await run_all_async(pool, [commands[i] for i in unknown]))
         return _checked(results)
-
-    @staticmethod
-    def _pipeline(client: Any, scripts: Sequence[_Script]) -> Any:
-        pipeline = client.pipeline(transaction=False)
-        for keys, arguments, _ in scripts:
-            pipeline.evalsha(_PUT_SHA, len(keys), *keys, *arguments)
-        return pipeline
 
     def _split(self, counts: Sequence[int], values: Sequence[bytes | None]) -> list[StoredRows]:
         if len(counts) == 1:
@@ -463,8 +473,8 @@ def _asked(reads: Sequence[OnlineRead]) -> tuple[bytes, Sequence[int]]:
     """Returns the arguments of the ``MGET`` that answers some reads, and how many of them are of each read."""
     if len(reads) == 1:
         (read,) = reads
-        return mget_arguments(_prefix(read.table), read.keys), (len(read.keys),)
-    arguments = [mget_arguments(_prefix(read.table), read.keys) for read in reads]
+        return bulk_strings(_prefix(read.table), read.keys), (len(read.keys),)
+    arguments = [bulk_strings(_prefix(read.table), read.keys) for read in reads]
     return b"".join(arguments), [len(read.keys) for read in reads]
 
 
@@ -486,10 +496,10 @@ def _drawn() -> bytes:
 
 def _put_result(scripts: Sequence[_Script], told: Sequence[Any]) -> PutResult:
     total = PutResult(0, 0)
-    for (keys, _, groups), result in zip(scripts, told, strict=True):
-        written = int(result) if groups is None else len(result)
-        by_group = () if groups is None else counted(groups[result].tolist())
-        total += PutResult(written, len(keys) - 1 - written, by_group)
+    for script, result in zip(scripts, told, strict=True):
+        written = int(result) if script.groups is None else len(result)
+        by_group = () if script.groups is None else counted(script.groups[result].tolist())
+        total += PutResult(written, script.rows - written, by_group)
     return total
 
 

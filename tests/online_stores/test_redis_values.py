@@ -5,24 +5,16 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-import redis
 from hypothesis import given
 from hypothesis import strategies as st
 
 from feast_assets.errors import OnlineRowError
 from feast_assets.online_stores.base import StoredRows
 from feast_assets.online_stores.codec import RowDecoder, RowSchema, encode_rows
-from feast_assets.online_stores.redis_reads import HEADER, SIGN, StampedRows, mget, mget_arguments
+from feast_assets.online_stores.redis_values import HEADER, SIGN, StampedRows
 from feast_assets.types import Int64, String
 
 times = st.integers(-(2**62), 2**62)
-
-
-@given(st.lists(st.tuples(st.binary(max_size=20), st.lists(st.binary(max_size=12), max_size=20)), max_size=4))
-def test_the_command_is_what_redis_py_would_send(groups: list[tuple[bytes, list[bytes]]]) -> None:
-    keys = [prefix + key for prefix, of_group in groups for key in of_group]
-    sent = mget((mget_arguments(prefix, of_group) for prefix, of_group in groups), len(keys))
-    assert sent == b"".join(redis.Connection().pack_command("MGET", *keys))
 
 
 @given(st.lists(st.none() | st.tuples(times, times, st.binary(max_size=9)), max_size=20), times)

@@ -1,0 +1,137 @@
+"""Commands of Redis as they are sent, and their answers, on redis-py's own connections.
+
+redis-py looks at every argument of a command several times. Here arguments of one width, which the keys of numbers and
+the rows of most views are, become a command by one join. What a connection is, how it is opened, shared and tried again
+stays redis-py's.
+
+The protocol is at https://redis.io/docs/latest/develop/reference/protocol-spec/.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import redis
+    import redis.asyncio
+
+
+def mget(arguments: Iterable[bytes], keys: int) -> bytes:
+    """Returns an ``MGET`` as it is sent.
+
+    Args:
+        arguments: the keys, as `bulk_strings` has them.
+        keys: how many keys they are.
+    """
+    return b"*%d\r\n$4\r\nMGET\r\n%b" % (keys + 1, b"".join(arguments))
+
+
+def evalsha(sha: str, keys: Sequence[bytes], key_count: int, arguments: Sequence[bytes], count: int) -> bytes:
+    """Returns an ``EVALSHA`` as it is sent.
+
+    Args:
+        keys, arguments: as `bulk_strings` has them.
+        key_count, count: how many keys and arguments they are.
+    """
+    name = bulk_strings(b"", [b"EVALSHA", sha.encode(), b"%d" % key_count])
+    return b"".join([b"*%d\r\n" % (3 + key_count + count), name, *keys, *arguments])
+
+
+def bulk_strings(prefix: bytes, values: Sequence[bytes]) -> bytes:
+    """Returns values as arguments of a command, each with what all of them begin with."""
+    widths = set(map(len, values))
+    if len(widths) == 1:
+        begin = _beginning(prefix, widths.pop())
+        return begin + (b"\r\n" + begin).join(values) + b"\r\n"
+    return b"".join([b"%b%b\r\n" % (_beginning(prefix, len(value)), value) for value in values])
+
+
+@lru_cache(maxsize=4096)
+def _beginning(prefix: bytes, width: int) -> bytes:
+    return b"$%d\r\n%b" % (len(prefix) + width, prefix)
+
+
+def run(pool: redis.ConnectionPool, command: bytes) -> Any:
+    """Returns the server's answer to a command that may be sent twice, on a connection of a pool.
+
+    Raises:
+        RedisError, OSError: as redis-py's own commands do, after as many tries as the connection's retry allows.
+    """
+    connection = pool.get_connection()
+
+    def ask() -> Any:
+        connection.send_packed_command([command])  # type: ignore[no-untyped-call]
+        return connection.read_response()
+
+    return _retried(pool, connection, ask)
+
+
+def run_all(pool: redis.ConnectionPool, commands: Sequence[bytes]) -> list[Any]:
+    """Returns the answers to commands that are sent together; for each that the server refuses, the `ResponseError`.
+
+    Raises:
+        RedisError, OSError: as `run` does, where the connection fails; any of them may have been run by then.
+    """
+    from redis.exceptions import ResponseError
+
+    connection = pool.get_connection()
+
+    def ask() -> list[Any]:
+        connection.send_packed_command(commands)  # type: ignore[no-untyped-call]
+        return [answer() for _ in commands]
+
+    def answer() -> Any:
+        try:
+            return connection.read_response()
+        except ResponseError as error:
+            return error
+
+    answers: list[Any] = _retried(pool, connection, ask)
+    return answers
+
+
+def _retried(pool: redis.ConnectionPool, connection: Any, ask: Any) -> Any:
+    try:
+        return connection.retry.call_with_retry(ask, lambda error: connection.disconnect())
+    finally:
+        pool.release(connection)
+
+
+async def run_async(pool: redis.asyncio.ConnectionPool, command: bytes) -> Any:
+    """As `run`, on a connection of the running event loop's pool."""
+    connection = await pool.get_connection()  # type: ignore[no-untyped-call]
+
+    async def ask() -> Any:
+        await connection.send_packed_command(command)
+        return await connection.read_response()
+
+    return await _retried_async(pool, connection, ask)
+
+
+async def run_all_async(pool: redis.asyncio.ConnectionPool, commands: Sequence[bytes]) -> list[Any]:
+    """As `run_all`, on a connection of the running event loop's pool."""
+    from redis.exceptions import ResponseError
+
+    connection = await pool.get_connection()  # type: ignore[no-untyped-call]
+
+    async def ask() -> list[Any]:
+        await connection.send_packed_command(commands)
+        return [await answer() for _ in commands]
+
+    async def answer() -> Any:
+        try:
+            return await connection.read_response()
+        except ResponseError as error:
+            return error
+
+    answers: list[Any] = await _retried_async(pool, connection, ask)
+    return answers
+
+
+async def _retried_async(pool: redis.asyncio.ConnectionPool, connection: Any, ask: Any) -> Any:
+    try:
+        return await connection.retry.call_with_retry(ask, lambda error: connection.disconnect())
+    finally:
+        await pool.release(connection)

@@ -1,0 +1,63 @@
+"""Rows as Redis holds them: their times, then their payloads, in one value that stays as it came until it is needed."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+
+from feast_assets.errors import OnlineRowError
+from feast_assets.online_stores.base import StoredRows
+
+HEADER = struct.Struct(">QQ")
+HEADER_WIDTH = HEADER.size
+SIGN = 1 << 63
+# Of timestamps that are 0.
+_NO_STAMPS = (SIGN, SIGN)
+
+
+class StampedRows(StoredRows):
+    """Rows whose stored values begin with their times, which are taken apart only for who asks for a part.
+
+    Args:
+        values: n stored values; None where there is no row.
+        server: which server they are from, for messages.
+    """
+
+    __slots__ = ("_server", "_values")
+
+    def __init__(self, values: Sequence[bytes | None], server: str):
+        self._values = values
+        self._server = server
+
+    @property
+    def values(self) -> tuple[Sequence[bytes | None], int]:
+        return self._values, HEADER_WIDTH
+
+    @property
+    def event_timestamps(self) -> Sequence[int]:  # type: ignore[override]
+        return [event - SIGN for event, _ in self._stamps()]
+
+    @property
+    def created_timestamps(self) -> Sequence[int]:  # type: ignore[override]
+        return [created - SIGN for _, created in self._stamps()]
+
+    @property
+    def payloads(self) -> Sequence[bytes | None]:  # type: ignore[override]
+        self._stamps()
+        return [None if value is None else value[HEADER_WIDTH:] for value in self._values]
+
+    def before(self, oldest: int) -> list[int]:
+        # Values compare as their times do, and a longer one comes after what it begins with.
+        bound = (oldest + SIGN).to_bytes(8, "big")
+        try:
+            if min(self._values) >= bound:  # type: ignore[type-var, operator]
+                return []
+        except (TypeError, ValueError):
+            pass  # Some are not there, or all.
+        return [place for place, value in enumerate(self._values) if value is not None and value < bound]
+
+    def _stamps(self) -> list[tuple[int, int]]:
+        try:
+            return [_NO_STAMPS if value is None else HEADER.unpack_from(value) for value in self._values]
+        except struct.error:
+            raise OnlineRowError(f"Redis at {self._server} holds a value that this package did not write.") from None
