@@ -122,6 +122,8 @@ def register_enum(enum: type[Enum]) -> type[Enum]:
 
 def as_utc(moment: datetime) -> datetime:
     """Returns a moment in UTC; naive ones are UTC already."""
+    if moment.tzinfo is UTC:
+        return moment
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
