@@ -95,7 +95,7 @@ def gather(cursor: duckdb.DuckDBPyConnection, rows: Rows, ids: Integers, places:
     cursor.register(name, pa.table({"id": wanted}))
     try:
         selected = ", ".join(["r.row_id", *(f"r.{f}" for f in rows.features)])
-        read = read_all(cursor, f"SELECT {selected} FROM ({rows.sql}) r SEMI JOIN {name} w ON r.row_id = w.id")
+        read = read_all(cursor, f"SELECT {selected} FROM ({rows.sql}) r JOIN {name} w ON r.row_id = w.id")
     finally:
         cursor.unregister(name)
     read_places = _places(read.column("row_id").to_numpy(), wanted)
