@@ -30,10 +30,10 @@ checks; it is in `benchmarks/bare_engines.py`.
 """
 _HOW = """{shapes} Reads of one entity are {reads:,} samples; of several, at least {batches} and as many as fit in
 {seconds:g} s. What is materialized goes into an empty store: the fastest of {attempts} counts, for Feast the only one.
-What is read for training is repeated while all of it takes less than {repeat:.0f} s. Python packages
-that both build on (duckdb, numpy, pandas, pyarrow) are imported before the clock starts, except where a fresh process is
-what is measured; what a library loads of its own when a verb is first called counts, which of Feast's materialization is
-about half a second."""
+What is read for training is repeated while all of it takes less than {repeat:.0f} s. Packages
+that both build on (duckdb, numpy, pandas, pyarrow) are imported before the clock starts, except where a fresh process
+is what is measured; what a library loads of its own when a verb is first called counts, which of Feast's
+materialization is about half a second."""
 _LEGEND = """In the tables, *beside Feast* is how many times faster (or smaller) we are, with the goal in brackets;
 *beside bare* is how many times slower than the engine alone. Times of reads and pushes are medians. A figure after > is
 of a measurement that was stopped at {limit}: the whole is unknown, and worse. One that had taken {memory:.0%} of the
