@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import islice, pairwise
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from feast_assets.compute.definition_hash import ledger_hash
 from feast_assets.compute.online_rows import OnlineRows
+from feast_assets.compute.reading_ahead import begun
 from feast_assets.compute.results import MaterializationResult, Progress, WindowResult
 from feast_assets.compute.staleness import StaleWindow, history_read
 from feast_assets.compute.validation import BrokenRule, broken_rules, validates
@@ -54,6 +56,7 @@ from feast_assets.registry.ledger import overlap
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+    import pyarrow as pa
 
 _MANY_WINDOWS = 5_000
 
@@ -143,7 +146,7 @@ class Materialization:
 
     def _table_identity(self) -> str:
         """Returns which table the rows go to; what the ledger says of one that was lost or exchanged does not count."""
-        if self.online_store is None or not self.view.online:
+        if self.online_store is None or not self._goes_online:
             return ""
         self.online_store.setup([self._table])
         return self.online_store.identity(self._table)
@@ -368,17 +371,28 @@ class Materialization:
     def _write(self, group: list[WindowStatistics]) -> _Written:
         """Puts neighbouring windows into the stores; they stay unsettled."""
         whole = Window(group[0].window.start, group[-1].window.end)
-        claim = self.registry.claim(
-            self.view.name, [WindowContent(s.window, s.fingerprint, self._hash) for s in group], run_id=self.run_id
-        )
-        try:
-            if isinstance(self.view, BatchFeatureView) and self.view.keeps_result:
-                group = self._keep_result(self.view, group, whole)
-            entities, put = self._fill_online(group, claim.versions, whole)
-        except Exception:
-            self._settle(claim, group, [0] * len(group), sure=False)
-            raise
+        rows = self._newest_rows(whole)
+        keeps = self.view if isinstance(self.view, BatchFeatureView) and self.view.keeps_result else None
+        # Rows are read while the windows are claimed, if they are there already.
+        with nullcontext(rows) if keeps or not self._goes_online else begun(rows) as batches:
+            claim = self.registry.claim(
+                self.view.name, [WindowContent(s.window, s.fingerprint, self._hash) for s in group], run_id=self.run_id
+            )
+            try:
+                if keeps is not None:
+                    group = self._keep_result(keeps, group, whole)
+                entities, put = self._fill_online(group, claim.versions, batches)
+            except Exception:
+                self._settle(claim, group, [0] * len(group), sure=False)
+                raise
         return _Written(claim, group, entities, put)
+
+    @property
+    def _goes_online(self) -> bool:
+        return self.online_store is not None and self.view.online
+
+    def _newest_rows(self, whole: Window) -> Generator[pa.RecordBatch, None, None]:
+        yield from self.offline_store.latest(history_of(self.view), whole)
 
     def _finish(self, written: _Written, state: frozenset[str]) -> None:
         """Settles windows, if their source has stayed what it was."""
@@ -428,12 +442,13 @@ class Materialization:
         ]
 
     def _fill_online(
-        self, group: list[WindowStatistics], versions: Sequence[int], whole: Window
+        self, group: list[WindowStatistics], versions: Sequence[int], batches: Iterable[pa.RecordBatch]
     ) -> tuple[npt.NDArray[np.int64], PutResult]:
+        """Puts the newest rows of neighbouring windows; returns how many are of each window, and what was put."""
         import numpy as np
 
         counts = np.zeros(len(group), dtype=np.int64)
-        if self.online_store is None or not self.view.online:
+        if self.online_store is None or not self._goes_online:
             return counts, PutResult(0, 0)
         starts = np.array([to_micros(s.window.start) for s in group], dtype=np.int64)
         version_of = np.array(versions, dtype=np.int64)
@@ -441,7 +456,7 @@ class Materialization:
         def encoded() -> Iterator[EncodedRows]:
             from feast_assets.types.arrow_values import fixed_values
 
-            for batch in self.offline_store.latest(history_of(self.view), whole):
+            for batch in batches:
                 if batch.num_rows:
                     events = fixed_values(batch.column(EVENT_TIMESTAMP), "<i8")
                     place = np.searchsorted(starts, events, side="right") - 1
