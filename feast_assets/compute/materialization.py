@@ -231,6 +231,10 @@ class Materialization:
     def _state(self) -> frozenset[str]:
         return self.offline_store.state(self._input)
 
+    def is_current(self, planned: Planned) -> bool:
+        """Whether the source is surely as it was when a plan was begun; not so where nobody can tell."""
+        return bool(planned.state) and planned.state == self._state()
+
     def _ledger(self) -> dict[Window, LedgerEntry]:
         return {e.window: e for e in self.registry.ledger(self.view.name)}
 

@@ -36,21 +36,27 @@ def run_views(
     """
     results: list[MaterializationResult] = []
     failed: dict[str, FeastAssetsError] = {}
-    with ThreadPoolExecutor(1, "feast_assets_plan") as thread:
+    thread = ThreadPoolExecutor(1, "feast_assets_plan")
 
-        def ahead(view: FeatureView) -> _Ready | None:
-            try:
-                this = materialization(view)
-            except FeastAssetsError:
-                return None  # in its turn it fails again, and is told of
-            planned = thread.submit(plan, this)
-            return lambda: (this, planned.result())
-
-        def in_turn(view: FeatureView) -> tuple[Materialization, Planned]:
+    def ahead(view: FeatureView) -> _Ready | None:
+        try:
             this = materialization(view)
-            return this, plan(this)
+        except FeastAssetsError:
+            return None  # in its turn it fails again, and is told of
+        planned = thread.submit(plan, this)
 
-        upcoming: _Ready | None = None
+        def ready() -> tuple[Materialization, Planned]:
+            # What has reached the source meanwhile is part of the run as well.
+            return this, found if this.is_current(found := planned.result()) else plan(this)
+
+        return ready
+
+    def in_turn(view: FeatureView) -> tuple[Materialization, Planned]:
+        this = materialization(view)
+        return this, plan(this)
+
+    upcoming: _Ready | None = None
+    try:
         for view, following in zip_longest(views, views[1:]):
             ready, upcoming = upcoming, None
             try:
@@ -63,6 +69,9 @@ def run_views(
                 raise
             except FeastAssetsError as error:
                 failed[view.name] = error
+    finally:
+        # Nobody waits for a plan that is not going to be run.
+        thread.shutdown(wait=False, cancel_futures=True)
     if len(failed) > 1:
         raise MaterializationError(failed)
     for only in failed.values():

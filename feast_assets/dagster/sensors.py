@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 import dagster as dg
 
@@ -20,6 +20,11 @@ from feast_assets.definitions.partitions import Window
 from feast_assets.definitions.spec import content_hash, from_micros, to_micros
 from feast_assets.errors import FeastAssetsError, NotAppliedError, StoreUnavailableError
 from feast_assets.feature_store import FeatureStore
+
+_Why = Literal["new", "changed", "lost"]
+"""Why the windows of a view may have to be run: its online table was lost, or its definition is another."""
+_WHYS: tuple[_Why, ...] = ("lost", "changed", "new")
+"""Of two reasons the later one counts."""
 
 _MOST_RUNS = 25
 _REMEMBERED_WINDOWS = 200
@@ -147,11 +152,13 @@ def definition_sensor(
             unchanged = json.dumps(cursor | {"tables": tables})
             return dg.SensorResult(skip_reason="No definition has changed.", cursor=unchanged)
         hashes = {v.name: _deciding(v) for v in ready}
-        pending: dict[str, bool] = {}
+        pending: dict[str, _Why] = {}
         if cursor is not None:
-            changed = lost | {n for n, found in hashes.items() if cursor["hashes"].get(n) != found}
-            pending = {n: n not in cursor["hashes"] for n in with_readers(changed, ready)}
-            pending |= {n: new for n, new in cursor["pending"].items() if n in hashes}
+            changed = {n for n, found in hashes.items() if cursor["hashes"].get(n) != found}
+            why: dict[str, _Why] = dict.fromkeys(lost, "lost")
+            why |= {n: "changed" if n in cursor["hashes"] else "new" for n in with_readers(changed, ready)}
+            before = {n: known for n, known in cursor["pending"].items() if n in hashes}
+            pending = {n: max(*(d[n] for d in (why, before) if n in d), "lost", key=_WHYS.index) for n in why | before}
         stale: dict[str, list[StaleWindow]] = {}
         unread: set[str] = set()
         for group in groups:
@@ -160,7 +167,7 @@ def definition_sensor(
                 if found is None:
                     unread.add(view.name)
                 else:
-                    stale[view.name] = [s for s in found if _is_to_be_rerun(view, s, now, new=pending[view.name])]
+                    stale[view.name] = [s for s in found if _is_to_be_rerun(view, s, now, pending[view.name])]
         wanted = _runnable(context, repository, ready, stale)
         requests = run_requests(context.instance, groups, wanted, now=now, at_most=max_runs, retry_after=retry_after)
         unfinished = {n for n, windows in stale.items() if windows} | unread
@@ -252,14 +259,15 @@ def _is_late(view: FeatureView, stale: StaleWindow) -> bool:
     return stale.reason != "redefined"
 
 
-def _is_to_be_rerun(view: FeatureView, stale: StaleWindow, now: datetime, *, new: bool) -> bool:
-    """Whether an apply has made a window stale: of a new view any, of another those that had been run.
+def _is_to_be_rerun(view: FeatureView, stale: StaleWindow, now: datetime, why: _Why) -> bool:
+    """Whether an apply, or a loss, has made a window stale: of a new view any, of another those that had been run.
 
-    What is older than the ttl is not served any more; only a result that is kept has to be right there too.
+    What is older than the ttl is not served any more; only a result that is kept, and is another now, has to be right
+    there too.
     """
-    if stale.reason == "missing" and not new:
+    if stale.reason == "missing" and why != "new":
         return False
-    if kept_result(view) is not None and not new:
+    if kept_result(view) is not None and why == "changed":
         return True
     return not view.ttl or view.partitions is None or stale.window.end > now - view.ttl
 

@@ -109,10 +109,7 @@ def read_schema(cursor: duckdb.DuckDBPyConnection, sql: str) -> pa.Schema:
 
 def stream(cursor: duckdb.DuckDBPyConnection, sql: str) -> Iterator[pa.RecordBatch]:
     """Yields the result of a query batch by batch, while DuckDB goes on computing it."""
-    relation = cursor.sql(sql)
-    # DuckDB before 1.5 knows the reader by an older name.
-    read = getattr(relation, "to_arrow_reader", None) or relation.fetch_record_batch
-    yield from read(BATCH_ROWS)
+    yield from cursor.sql(sql).to_arrow_reader(BATCH_ROWS)
 
 
 def as_reader(

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from feast_assets.errors import SourceError
 from feast_assets.offline_stores.as_of import NONE, Integers
@@ -26,6 +27,7 @@ from feast_assets.offline_stores.duckdb_rows import Bounds, Rows, within
 from feast_assets.types.arrow import to_arrow_type, whole_column
 
 _TEXT_BYTES = 64
+_OFFSET_BYTES = 8
 _SPARSE = 8
 
 
@@ -71,6 +73,11 @@ class Found:
         """Returns the features of some rows of the join, columns side by side in the pool's threads."""
         places = self.places.slice(start, size)
         return list(pool.map(lambda column: column.take(places), self.columns))
+
+    @property
+    def widest(self) -> float:
+        """About how many bytes the widest features that one row can have take; rows may repeat, so each may be it."""
+        return sum(map(_widest, self.columns))
 
 
 def gather(cursor: duckdb.DuckDBPyConnection, rows: Rows, ids: Integers, places: Integers) -> Found:
@@ -125,6 +132,18 @@ def _places(found: Integers, wanted: Integers) -> Integers | None:
     order = np.argsort(found)
     at = order[np.searchsorted(found, wanted, sorter=order)]
     return at if np.array_equal(found[at], wanted) else None
+
+
+def _widest(column: pa.Array) -> float:
+    kind = column.type
+    if pa.types.is_primitive(kind):
+        return float(kind.bit_width + 1) / 8
+    if kind in (pa.string(), pa.large_string(), pa.binary(), pa.large_binary()):
+        return _OFFSET_BYTES + (pc.max(pc.binary_length(column)).as_py() or 0)
+    if pa.types.is_list(kind):
+        return _OFFSET_BYTES + (pc.max(pc.list_value_length(column)).as_py() or 0) * _widest(column.flatten())
+    # Nothing in it is more than all of it.
+    return float(max(column.nbytes, 1))
 
 
 def bytes_per_row(rows: Rows) -> float:

@@ -262,13 +262,20 @@ def _beside(
         gathered = [_gathered(cursor, each, start, size) for each in found]
         end = min(start + size, spine.num_rows)
         # Each column in as few pieces as memory allows, as every piece reads the column from all over.
-        for at in range(start, end, at_once):
-            count = min(at_once, end - at)
-            added = [column for each in gathered for column in each.take(at - start, count, pool)]
-            for place in range(0, count, BATCH_ROWS):
-                rows = spine.slice(at + place, min(BATCH_ROWS, count - place))
-                columns = [*map(whole_column, rows.columns), *(c.slice(place, rows.num_rows) for c in added)]
-                yield pa.record_batch(columns, schema=schema)
+        piece = max(min(at_once, int(_BYTES_AT_ONCE / sum(each.widest for each in gathered))), 1)
+        for at in range(start, end, piece):
+            yield from _piece(spine.slice(at, min(piece, end - at)), schema, gathered, at - start, pool)
+
+
+def _piece(
+    spine: pa.Table, schema: pa.Schema, gathered: Sequence[Found], start: int, pool: Executor
+) -> Iterator[pa.RecordBatch]:
+    """Yields some of the spine's rows with their features, which are in memory all at once."""
+    added = [column for each in gathered for column in each.take(start, spine.num_rows, pool)]
+    for place in range(0, spine.num_rows, BATCH_ROWS):
+        rows = spine.slice(place, BATCH_ROWS)
+        columns = [*map(whole_column, rows.columns), *(c.slice(place, rows.num_rows) for c in added)]
+        yield pa.record_batch(columns, schema=schema)
 
 
 def _gathered(cursor: duckdb.DuckDBPyConnection, found: _Found, start: int, size: int) -> Found:

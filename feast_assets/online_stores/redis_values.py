@@ -47,6 +47,8 @@ class StampedRows(StoredRows):
         return [None if value is None else value[HEADER_WIDTH:] for value in self._values]
 
     def before(self, oldest: int) -> list[int]:
+        if oldest <= -SIGN:
+            return []
         # Values compare as their times do, and a longer one comes after what it begins with.
         bound = (oldest + SIGN).to_bytes(8, "big")
         try:

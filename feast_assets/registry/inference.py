@@ -320,9 +320,16 @@ class _Preparation:
                     f"Data source {source.name!r} has no files yet. It is the sink_source of feature view "
                     f"{view.name!r}, which keeps its result there only with offline=True."
                 )
+            if not view.enabled:
+                raise SourceWithoutFilesError(
+                    f"Data source {source.name!r} has no files yet, and feature view {view.name!r}, which keeps its "
+                    "result there, is disabled."
+                )
             times = [c for c in (sink.timestamp_field, sink.created_timestamp_column) if c]
             columns = {sink.field_mapping.get(c, c): TIMESTAMP for c in times}
-            return pa.schema(columns | {f.name: to_arrow_type(f.dtype) for f in (*view.entity_columns, *view.features)})
+            # As the files will have them.
+            keys = [] if view.entityless else sorted(view.entity_columns)
+            return pa.schema(columns | {f.name: to_arrow_type(f.dtype) for f in (*keys, *view.features)})
         return None
 
     def _entity_columns(self, view: FeatureView, what: str, source: DataSource | None) -> list[Field]:

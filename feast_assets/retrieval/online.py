@@ -135,7 +135,7 @@ class _Prepared:
     Attributes:
         rows: how many entity rows there are.
         columns: their columns that count.
-        reads: what is asked of the store, without repeated keys.
+        reads: what is asked of the store; with repeated keys only where they are fewer than the others.
         places: for each read, which of its keys each row has; None where that is row by row.
     """
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-from small_project import DRIVER, START, SmallProject, hours, row
+from small_project import DRIVER, SCHEMA, START, SmallProject, hours, row
 
 from feast_assets import BatchFeatureView, Field, FileSource, Int64, Partitions
-from feast_assets.compute.materialization import Planned
+from feast_assets.compute.materialization import Materialization, Planned
 from feast_assets.compute.results import MaterializationResult
 from feast_assets.compute.view_runs import run_views
 from feast_assets.errors import MaterializationError, SourceError, StoreUnavailableError
@@ -23,6 +25,7 @@ class Views:
     def __init__(self, project: SmallProject, failing: dict[tuple[str, str], Exception] | None = None):
         self.said: list[tuple[str, str]] = []
         self.views = [project.view(name=name) for name in "abc"]
+        self.outdated: set[str] = set()
         self._failing = failing or {}
 
     def say(self, verb: str, name: str) -> None:
@@ -45,6 +48,9 @@ class Run:
     def plan(self) -> Planned:
         self._views.say("plan", self._name)
         return Planned((), {}, (), frozenset({self._name}))
+
+    def is_current(self, planned: Planned) -> bool:
+        return self._name not in self._views.outdated
 
     def run(self, planned: Planned) -> MaterializationResult:
         assert planned.state == {self._name}
@@ -101,6 +107,62 @@ def test_a_store_that_cannot_be_reached_ends_it(project, verb):
         views.run()
     assert ("run", "a") in views.said
     assert ("run", "c") not in views.said
+
+
+def test_nobody_waits_for_a_plan_that_is_not_run(project):
+    views = Views(project, {("run", "a"): StoreUnavailableError("down")})
+    say, planning, over = views.say, threading.Event(), threading.Event()
+
+    def slow(verb, name):
+        if (verb, name) == ("plan", "b"):
+            planning.set()
+            over.wait(PATIENCE)
+        if (verb, name) == ("run", "a"):
+            assert planning.wait(PATIENCE)
+        say(verb, name)
+
+    views.say = slow
+    with pytest.raises(StoreUnavailableError):
+        views.run()
+    assert ("plan", "b") not in views.said
+    over.set()
+
+
+def test_what_was_planned_ahead_of_a_change_is_planned_again(project):
+    views = Views(project)
+    views.outdated = {"b"}
+    assert views.run() == ["a", "b", "c"]
+    assert [views.said.count(("plan", name)) for name in "abc"] == [1, 2, 1]
+
+
+def test_rows_that_come_while_the_view_before_is_written_are_written_too(project, monkeypatch):
+    """A file more in the folder, after the second view was looked through and before its turn."""
+    folder = project.root / "folder"
+    folder.mkdir()
+    pq.write_table(pa.Table.from_pylist([row(1, 1, 10)], SCHEMA), folder / "1.parquet")
+    source = FileSource(name="folder", path=str(folder), timestamp_field="ts")
+    project.write([row(1, 1, 10)])
+    project.store.apply([DRIVER, project.view(name="a"), project.view(name="b", source=source)])
+    run, planned = Materialization.run, threading.Event()
+    plan = Materialization.plan_between
+
+    def planning(this, *arguments):
+        found = plan(this, *arguments)
+        if this.view.name == "b":
+            planned.set()
+        return found
+
+    def running(this, found):
+        if this.view.name == "a":
+            assert planned.wait(PATIENCE)
+            pq.write_table(pa.Table.from_pylist([row(1, 49, 12)], SCHEMA), folder / "2.parquet")
+        return run(this, found)
+
+    monkeypatch.setattr(Materialization, "plan_between", planning)
+    monkeypatch.setattr(Materialization, "run", running)
+    project.store.materialize(START, END, ["a", "b"])
+    assert project.store.get_online_features(["b:trips"], {"driver_id": [1]}).to_dict()["trips"] == [12]
+    assert all(entry.settled for entry in project.store.registry.ledger("b"))
 
 
 def test_a_view_that_reads_what_another_keeps_sees_it(project):

@@ -423,6 +423,27 @@ def test_an_online_store_that_was_lost_is_filled_again(changes: Daemon) -> None:
     assert changes.settle() == []
 
 
+def test_of_an_online_store_that_was_lost_only_what_is_still_served_is_filled_again(
+    write_repository: Callable[..., Path], instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = write_repository()
+    file = root / "taxi_features.py"
+    file.write_text(file.read_text().replace("ttl=timedelta(0)", "ttl=timedelta(days=3)"))
+    FeatureStore(root).apply_repository()
+    names = [v.name for v in FeatureStore(root).list_feature_views() if v.online and v.partitions is not None]
+    with_ttl = {n for n in names if FeatureStore(root).get_feature_view(n).ttl}
+    assert {"ride", "ride_totals"} & with_ttl
+    materialize(root, 1, 20)
+    monkeypatch.setattr("feast_assets.dagster.sensors.datetime", _Clock(datetime(2024, 1, 21, 6, tzinfo=UTC)))
+    daemon = Daemon(root, instance, "definitions_taxi")
+    daemon.tick()
+    for lost in (root / "data").glob("online.db*"):
+        lost.unlink()
+    asked = spans(daemon.settle())
+    assert with_ttl & {"ride", "ride_totals"} <= asked["2024-01-18...2024-01-20"]
+    assert not with_ttl & asked.get("2024-01-01...2024-01-20", set())
+
+
 def test_a_table_that_was_lost_and_written_to_since_is_filled_again(changes: Daemon) -> None:
     store = FeatureStore(changes.root)
     view = store.get_feature_view("ride")

@@ -6,6 +6,7 @@ import os
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv as csv
@@ -20,7 +21,7 @@ from feast_assets.offline_stores import duckdb_as_of, duckdb_gather, duckdb_late
 from feast_assets.offline_stores.base import History, PointInTimeJoin
 from feast_assets.offline_stores.duckdb import DuckDBOfflineStore, DuckDBOfflineStoreConfig
 from feast_assets.testing.offline_store import DAY, TIME, hour
-from feast_assets.types import Float64, Int64, String
+from feast_assets.types import Array, Float64, Int64, String
 
 DRIVER = Field(name="driver", dtype=Int64)
 FEATURES = (Field(name="fare", dtype=Float64), Field(name="city", dtype=String))
@@ -169,3 +170,37 @@ def test_a_source_is_read_for_ids_and_for_features_and_for_ties_only_where_there
     )
     assert _join(store, FileSource(path="v.parquet", timestamp_field="at")) == newest
     assert sum(sql.count("read_parquet") for sql in queries) == scans
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value"),
+    [(String, "x" * 1000), (Array(Float64), [1.5] * 125), (Array(String), ["y" * 100] * 10), (Float64, 2.5)],
+    ids=["text", "vector", "texts", "number"],
+)
+def test_no_more_of_repeated_values_is_put_together_than_fits(
+    store: DuckDBOfflineStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: Any, value: Any
+) -> None:
+    """Few rows that count for many: what is read is small, what is asked for is not."""
+    limit = 200_000
+    monkeypatch.setattr(duckdb_point_in_time, "_BYTES_AT_ONCE", limit)
+    taken: list[pa.Array] = []
+    take = duckdb_gather.Found.take
+
+    def noted(self: duckdb_gather.Found, *arguments: Any) -> list[pa.Array]:
+        columns = take(self, *arguments)
+        taken.extend(columns)
+        return columns
+
+    monkeypatch.setattr(duckdb_gather.Found, "take", noted)
+    pq.write_table(
+        pa.table({"driver": [1, 2], "at": pa.array([hour(1)] * 2, TIME), "value": [value, None]}),
+        tmp_path / "v.parquet",
+    )
+    source = FileSource(path="v.parquet", timestamp_field="at")
+    history = History("v", (source,), (DRIVER,), (Field(name="value", dtype=dtype),), "at")
+    count = 2_000
+    spine = pa.table({"driver": [1, 2] * (count // 2), "event_timestamp": pa.array([hour(2)] * count, TIME)})
+    found = store.point_in_time_join(spine, [PointInTimeJoin(history, {}, {})]).read_all()
+    assert found["value"].to_pylist() == [value, None] * (count // 2)
+    assert max(column.nbytes for column in taken) <= limit
+    assert sum(map(len, taken)) == count

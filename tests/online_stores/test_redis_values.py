@@ -15,9 +15,11 @@ from feast_assets.online_stores.redis_values import HEADER, SIGN, StampedRows
 from feast_assets.types import Int64, String
 
 times = st.integers(-(2**62), 2**62)
+# A ttl may reach further back than any time.
+bounds = times | st.integers(-(2**65), 2**62)
 
 
-@given(st.lists(st.none() | st.tuples(times, times, st.binary(max_size=9)), max_size=20), times)
+@given(st.lists(st.none() | st.tuples(times, times, st.binary(max_size=9)), max_size=20), bounds)
 def test_stored_values_come_apart_into_what_they_were_made_of(
     rows: list[tuple[int, int, bytes] | None], oldest: int
 ) -> None:

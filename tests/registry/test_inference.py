@@ -320,8 +320,13 @@ def _transformed(**options: Any) -> BatchFeatureView:
     return BatchFeatureView(
         mode="sql",
         udf=lambda trips: f"SELECT driver_id, at, sum(fare) AS total FROM {trips} GROUP BY ALL",
-        entities=[driver()],
-        **{"name": "totals", "source": trips_source(), "schema": [Field(name="total", dtype=Float64)], **options},
+        **{
+            "name": "totals",
+            "entities": [driver()],
+            "source": trips_source(),
+            "schema": [Field(name="total", dtype=Float64)],
+            **options,
+        },
     )
 
 
@@ -363,6 +368,36 @@ def test_a_result_that_is_not_kept_yet_has_the_columns_of_its_view() -> None:
     standing = RegistrySnapshot.of("shop", run(driver(), maker).values())
     later = run(trips("a_reader", source=maker.sink_source), snapshot=standing)
     assert fields(later["a_reader"]) == fields(prepared["daily"])
+
+
+def test_the_columns_of_a_result_are_in_the_order_of_its_files() -> None:
+    entities = [Entity(name=n, join_keys=[n], value_type=ValueType.INT64) for n in ("z", "driver_id", "a")]
+    maker = BatchFeatureView(
+        name="wide",
+        mode="sql",
+        udf=lambda trips: f"SELECT * FROM {trips}",
+        entities=entities,
+        source=trips_source(timestamp_field="at"),
+        sink_source=FileSource(name="kept_wide", path="kept_wide"),
+        offline=True,
+        schema=[Field(name="total", dtype=Float64)],
+    )
+    reader = trips("reader", source=maker.sink_source)
+    assert list(fields(run(*entities, driver(), maker, reader)["reader"])) == ["a", "z", "total"]
+
+
+def test_a_result_without_entities_brings_no_key() -> None:
+    sink = FileSource(name="kept_all", path="kept_all")
+    maker = _transformed(name="all", entities=[], sink_source=sink, offline=True)
+    reader = FeatureView(name="reader", source=sink)
+    assert list(fields(run(maker, reader)["reader"])) == ["total"]
+
+
+def test_a_disabled_view_keeps_no_result() -> None:
+    maker = _kept("daily")
+    maker.enabled = False
+    with pytest.raises(SourceError, match="'daily', which keeps its result there, is disabled"):
+        run(driver(), trips("reader", source=maker.sink_source), maker)
 
 
 def test_what_reads_a_result_that_is_not_kept_yet_is_compared_with_its_view() -> None:
