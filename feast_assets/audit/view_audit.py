@@ -25,7 +25,7 @@ from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.partitions import Window
 from feast_assets.definitions.spec import from_micros
 from feast_assets.offline_stores.base import ALWAYS, EVENT_TIMESTAMP, OfflineStore, PointInTimeJoin, history_of
-from feast_assets.online_stores.base import HEAD_WIDTH, OnlineRead, OnlineStore
+from feast_assets.online_stores.base import OnlineRead, OnlineStore
 from feast_assets.online_stores.decoded_keys import decode_keys
 from feast_assets.online_stores.keys import encode_keys
 from feast_assets.registry.base import LedgerEntry, Registry
@@ -41,10 +41,6 @@ if TYPE_CHECKING:
 
 _WINDOWS_READ = 8
 """Windows of a view that entities are taken from."""
-_ROWS_SCANNED = 50_000
-"""Rows of the online store that entities are taken from: the first that it gives."""
-_ANY_TIME = (-(2**63), 2**63 - 1)
-_ANY_HEAD = b"\xff" * HEAD_WIDTH
 _ONLINE_SHARE = 4
 """One entity of so many is taken from the online store, which may serve what history does not know any more."""
 
@@ -139,7 +135,7 @@ class ViewAuditor:
             return pa.table({})
         random = np.random.default_rng(self.seed)
         windows = self._windows(at, random)
-        stored = self._stored(self.sample // _ONLINE_SHARE, random)
+        stored = self._stored(self.sample // _ONLINE_SHARE)
         quota = math.ceil((self.sample - len(stored)) / min(len(windows), _WINDOWS_READ))
         bare = self._history.with_features([])
         tables = [
@@ -150,17 +146,11 @@ class ViewAuditor:
         distinct = pa.concat_tables(tables).group_by(names, use_threads=False).aggregate([])
         return distinct.select(names).slice(0, self.sample)
 
-    def _stored(self, count: int, random: np.random.Generator) -> pa.Table:
+    def _stored(self, count: int) -> pa.Table:
         """Returns the join keys of at most so many entities that the online store holds."""
-        keys: set[bytes] = set()
-        heads = self.online_store.scan(self.view.online_table(self.project), *_ANY_TIME, _ANY_HEAD)
-        while count and len(keys) < _ROWS_SCANNED and (some := next(heads, None)) is not None:
-            keys.update(some.keys)
-        # In an order of their own, so that the same seed chooses the same.
-        ordered = sorted(keys)
-        chosen = random.permutation(len(ordered))[:count]
+        keys = self.online_store.sample_keys(self.view.online_table(self.project), count, self.seed)
         fields = sorted(self._keys)
-        return decode_keys([f.name for f in fields], [f.dtype for f in fields], [ordered[i] for i in chosen])
+        return decode_keys([f.name for f in fields], [f.dtype for f in fields], keys)
 
     def _windows(self, at: datetime, random: np.random.Generator) -> list[Window]:
         """Returns windows of the ledger and the gaps between them, up to a moment, in random order.

@@ -185,6 +185,14 @@ class OnlineStore(ABC):
         """
 
     @abstractmethod
+    def sample_keys(self, table: str, count: int, seed: int) -> list[bytes]:
+        """Returns the entity keys of at most so many rows, each once, of all parts of a table as far as that is cheap.
+
+        It does not read the whole of a large table, or of a server, and may find fewer rows than there are. Of the same
+        rows the same seed chooses the same, as far as the store gives them in the same order.
+        """
+
+    @abstractmethod
     def replace_many(self, table: str, held: RowHeads, rows: EncodedRows) -> int:
         """Replaces or removes rows that the store still holds as they are told, older rows taking their place or none.
 

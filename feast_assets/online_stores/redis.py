@@ -11,12 +11,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import uuid
-import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache, partial
 from itertools import accumulate
 from pathlib import Path
+from random import Random
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, field_validator, model_validator
@@ -66,6 +66,7 @@ _KEYS_PER_SCRIPT = 500
 _SCRIPTS_PER_ROUND_TRIP = 4
 _KEYS_PER_UNLINK = 1000
 _KEYS_PER_SCAN = 1000
+_STEPS_PER_SAMPLE = 50
 # Enough for a connection that went stale; a request cannot wait for a server that is down.
 _RETRIES = 2
 # How long a call waits for a connection when all are in use.
@@ -247,10 +248,8 @@ class RedisOnlineStore(OnlineStore):
                 **self._address.pool_arguments(),
             )
         )
-        self._async_clients: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Any] = weakref.WeakKeyDictionary()
-        self._reads: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, MergedReads[bytes]] = (
-            weakref.WeakKeyDictionary()
-        )
+        self._async_clients: dict[asyncio.AbstractEventLoop, Any] = {}
+        self._reads: dict[asyncio.AbstractEventLoop, MergedReads[bytes]] = {}
         # Those of the event loop that asked last, which is nearly always the one that asks next.
         self._last_reads: MergedReads[bytes] | None = None
 
@@ -324,6 +323,21 @@ class RedisOnlineStore(OnlineStore):
             if cursor == b"0":
                 return
 
+    def sample_keys(self, table: str, count: int, seed: int) -> list[bytes]:
+        """See `OnlineStore.sample_keys`; of the keys that some steps through the database find."""
+        prefix = _prefix(table)
+        found: set[bytes] = set()
+        cursor: Any = 0
+        keys: Any
+        with self._mapped_errors():
+            for _ in range(_STEPS_PER_SAMPLE):
+                cursor, keys = self._client.scan(cursor, match=_glob(prefix), count=_KEYS_PER_SCAN)
+                found.update(keys)
+                if not cursor:
+                    break
+        chosen = Random(seed).sample(sorted(found), min(count, len(found)))  # noqa: S311 - protects nothing
+        return [key[len(prefix) :] for key in chosen]
+
     def replace_many(self, table: str, held: RowHeads, rows: EncodedRows) -> int:
         """See `OnlineStore.replace_many`; atomic for each five hundred rows."""
         prefix = _prefix(table)
@@ -390,6 +404,7 @@ class RedisOnlineStore(OnlineStore):
         loop = asyncio.get_running_loop()
         client = self._async_clients.get(loop)
         if client is None:
+            self._forget_closed_loops()
             client = self._async_clients[loop] = redis.asyncio.Redis.from_pool(
                 redis.asyncio.BlockingConnectionPool(
                     timeout=_POOL_SECONDS,
@@ -399,6 +414,12 @@ class RedisOnlineStore(OnlineStore):
                 )
             )
         return client
+
+    def _forget_closed_loops(self) -> None:
+        # Of a loop that ended without `aclose`. Its connections close their sockets when nobody holds them any more.
+        for loop in [loop for loop in list(self._async_clients) if loop.is_closed()]:
+            self._async_clients.pop(loop, None)
+            self._reads.pop(loop, None)
 
     def _script_groups(self, table: str, batches: Iterable[EncodedRows]) -> Iterator[list[_Script]]:
         """Yields what one round trip carries.

@@ -14,6 +14,7 @@ from functools import lru_cache
 from itertools import chain, islice
 from operator import lt
 from pathlib import Path
+from random import Random
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, model_validator
@@ -38,6 +39,7 @@ _PLAIN_CHARACTERS = frozenset(string.ascii_lowercase + string.digits + "_-.")
 _ROWS_PER_UPSERT = 128
 _KEYS_PER_SELECT = 1024
 _ROWS_PER_SCAN = 10_000
+_SAMPLED_RUNS = 16
 
 # Of an empty blob, substr makes null.
 _HEAD = f"coalesce(substr(payload, 1, {HEAD_WIDTH}), x'')"
@@ -164,6 +166,25 @@ class SqliteOnlineStore(OnlineStore):
             found = connection.execute(sql, (start, end, below))
             while rows := found.fetchmany(_ROWS_PER_SCAN):
                 yield _heads(rows)
+
+    def sample_keys(self, table: str, count: int, seed: int) -> list[bytes]:
+        """See `OnlineStore.sample_keys`; runs of neighbouring keys, from places between the first key and the last."""
+        chosen = Random(seed)  # noqa: S311 - protects nothing
+        sql = f"SELECT key FROM {_quoted(table)} WHERE key >= ? ORDER BY key LIMIT ?"  # noqa: S608
+        with self._pool.reading() as connection:
+            if not _exists(connection, table):
+                return []
+            ((first, last),) = connection.execute(f"SELECT min(key), max(key) FROM {_quoted(table)}")  # noqa: S608
+            if first is None or count < 1:
+                return []
+            width = max(len(first), len(last))
+            low, high = (int.from_bytes(key.ljust(width, b"\0"), "big") for key in (first, last))
+            starts = [chosen.randint(low, high).to_bytes(width, "big") for _ in range(_SAMPLED_RUNS)]
+            found: dict[bytes, None] = {}
+            # From the first key on in the end, so that of a small table nothing is left out.
+            for start, most in [*((start, -(-count // _SAMPLED_RUNS)) for start in starts), (first, count)]:
+                found |= dict.fromkeys(key for (key,) in connection.execute(sql, (start, most)))
+        return list(found)[:count]
 
     def replace_many(self, table: str, held: RowHeads, rows: EncodedRows) -> int:
         """See `OnlineStore.replace_many`; all in one transaction."""

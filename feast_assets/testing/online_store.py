@@ -329,6 +329,21 @@ class OnlineStoreConformance:
         store.put_many("t", [encoded(rows)])
         assert scanned(store, "t", 5, _INT64_MAX, b"q") == {(k, e, c, p[:8]) for k, e, c, p in rows[5:]}
 
+    def test_a_sample_has_keys_of_the_table_each_once(self, store: OnlineStore) -> None:
+        rows = [(b"k%d" % i, i, 0, b"p") for i in range(300)]
+        store.put_many("t", [encoded(rows)])
+        store.put_many("other", [encoded([(b"other", 1, 0, b"p")])])
+        known = {key for key, *_ in rows}
+        for count in (1, 7, 100):
+            sample = store.sample_keys("t", count, seed=count)
+            assert len(sample) == len(set(sample)) == count
+            assert set(sample) <= known
+            assert sample == store.sample_keys("t", count, seed=count)
+        assert len({tuple(store.sample_keys("t", 20, seed)) for seed in range(10)}) > 1
+        assert set(store.sample_keys("t", 1000, 0)) == known
+        assert store.sample_keys("t", 0, 0) == []
+        assert store.sample_keys("nowhere", 10, 0) == []
+
     def test_a_scan_of_no_table_finds_nothing(self, store: OnlineStore) -> None:
         store.setup(["other"])
         assert scanned(store, "t", _INT64_MIN, _INT64_MAX, b"\xff") == set()

@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import asyncio
 import builtins
+import gc
 import importlib
+import os
 import socket
 import sys
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -335,3 +338,20 @@ def test_a_connection_string_says_how_to_connect() -> None:
     assert RedisOnlineStore(config, NOWHERE)._client.connection_pool.connection_class is redis.SSLConnection
     assert RedisOnlineStoreConfig().address.host_port == "localhost:6379"
     assert RedisOnlineStoreConfig.model_validate({"connection_string": "[::1]:7000"}).address.host == "::1"
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_event_loops_that_end_without_closing_leave_nothing_open(redis_server: tuple[str, int]) -> None:
+    host, port = redis_server
+    store = RedisOnlineStore(RedisOnlineStoreConfig(connection_string=f"{host}:{port}"))
+
+    def files_after(calls: int) -> int:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            for _ in range(calls):
+                asyncio.run(store.get_many_async([OnlineRead("t", [b"key"])]))
+                gc.collect()
+        return len(os.listdir("/proc/self/fd"))
+
+    assert files_after(12) - files_after(3) <= 1
+    store.close()
