@@ -63,7 +63,7 @@ class Found:
 
     Attributes:
         columns: the features, one value per distinct row.
-        places: int64[n]; which of them each row of the join has, null where it has none.
+        places: integers[n]; which of them each row of the join has, null where it has none.
     """
 
     columns: list[pa.Array]
@@ -108,12 +108,13 @@ def gather(cursor: duckdb.DuckDBPyConnection, rows: Rows, ids: Integers, places:
     read_places = _places(read.column("row_id").to_numpy(), wanted)
     if read_places is None:
         raise SourceError(f"{rows.table.what} was changed while it was read. Try again.")
-    at = np.zeros(len(ids), np.int64)
+    # Half as wide as the ids, because there is one for each row of the join.
+    at = np.zeros(len(ids), np.int32 if read.num_rows < 2**31 else np.int64)
     at[used] = read_places
     values = [
         rows.cast(whole_column(read.column(n)), f) for n, f in zip(rows.features, rows.history.features, strict=True)
     ]
-    return Found(values, pa.array(at[places], mask=~there))
+    return Found(values, pa.array(at[places], mask=None if there.all() else ~there))
 
 
 def _places(found: Integers, wanted: Integers) -> Integers | None:
