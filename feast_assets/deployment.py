@@ -14,7 +14,7 @@ from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.label_view import LabelView
 from feast_assets.definitions.spec import to_micros
 from feast_assets.errors import DefinitionError
-from feast_assets.offline_stores.base import History, OfflineStore, computation_of, history_of
+from feast_assets.offline_stores.base import History, OfflineStore, history_of
 from feast_assets.online_stores.base import OnlineStore
 from feast_assets.online_stores.keys import check_key_type
 from feast_assets.registry.base import Changes, Registry
@@ -166,10 +166,9 @@ class Deployment:
         return self.offline_store.state(History(source.name, (source,), (), (), ""))
 
     def _earliest(self, view: FeatureView) -> datetime | None:
-        from feast_assets.definitions.batch_feature_view import BatchFeatureView
+        from feast_assets.compute.staleness import history_read
 
-        history = computation_of(view) if isinstance(view, BatchFeatureView) and view.keeps_result else history_of(view)
-        return self.offline_store.oldest_event(history)
+        return self.offline_store.oldest_event(history_read(view))
 
 
 def _registered(name: str, snapshot: RegistrySnapshot) -> FeatureView | None:

@@ -16,7 +16,7 @@ from feast_assets.definitions.data_source import PushMode
 from feast_assets.definitions.deployments import deployed
 from feast_assets.definitions.feature_service import FeatureService
 from feast_assets.definitions.feature_view import FeatureView
-from feast_assets.definitions.kept_results import in_order, kept_result
+from feast_assets.definitions.kept_results import in_order
 from feast_assets.definitions.label_view import LabelView
 from feast_assets.definitions.partitions import Window
 from feast_assets.definitions.saved_dataset import SavedDataset, SavedDatasetStorage
@@ -572,7 +572,7 @@ class FeatureStore(Catalog):
         if snapshot.revision == 0:
             raise InputError(f"Project {self.project!r} has not been applied yet; run `feast-assets apply` first.")
         if names is None:
-            chosen = [v for v in snapshot.feature_views if v.enabled and (v.materializable or kept_result(v))]
+            chosen = [v for v in snapshot.feature_views if v.makes_something]
             return in_order(chosen)
         if isinstance(names, str):
             raise InputError(f"feature_views must be a list of names, such as [{names!r}].")
@@ -588,7 +588,7 @@ class FeatureStore(Catalog):
                 raise InputError(f"Label view {view.name!r} cannot be materialized; its rows come by push.")
             if not view.enabled:
                 raise InputError(f"Feature view {view.name!r} is disabled.")
-            if not (view.materializable or kept_result(view)):
+            if not view.makes_something:
                 raise InputError(
                     f"Feature view {view.name!r} is not online (online=False), so there is nothing to materialize."
                 )

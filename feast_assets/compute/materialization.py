@@ -35,8 +35,9 @@ from feast_assets.compute.windows import (
     with_reasons,
 )
 from feast_assets.compute.withdrawals import Withdrawals
-from feast_assets.definitions.batch_feature_view import BatchFeatureView
+from feast_assets.definitions.data_source import DataSource
 from feast_assets.definitions.feature_view import FeatureView
+from feast_assets.definitions.kept_results import kept_result
 from feast_assets.definitions.partitions import Window
 from feast_assets.definitions.spec import content_hash, to_micros
 from feast_assets.errors import BrokenChecksError, InputError, SourceError
@@ -146,10 +147,10 @@ class Materialization:
 
     def _table_identity(self) -> str:
         """Returns which table the rows go to; what the ledger says of one that was lost or exchanged does not count."""
-        if self.online_store is None or not self._goes_online:
+        if self._online is None:
             return ""
-        self.online_store.setup([self._table])
-        return self.online_store.identity(self._table)
+        self._online.setup([self._table])
+        return self._online.identity(self._table)
 
     def run_windows(self, windows: Sequence[Window]) -> MaterializationResult:
         """Runs these windows, whatever the ledger says."""
@@ -295,8 +296,7 @@ class Materialization:
 
     def _profiles(self, chosen: Sequence[WindowStatistics]) -> dict[Window, WindowProfile]:
         """Returns profiles of the rows that are about to be written, where they are needed before that."""
-        computes_twice = isinstance(self.view, BatchFeatureView) and self.view.keeps_result
-        if self._validates or (self.profile and not computes_twice):
+        if self._validates or (self.profile and not self.view.keeps_result):
             return self._profiled(self._input, chosen)
         return {}
 
@@ -376,15 +376,15 @@ class Materialization:
         """Puts neighbouring windows into the stores; they stay unsettled."""
         whole = Window(group[0].window.start, group[-1].window.end)
         rows = self._newest_rows(whole)
-        keeps = self.view if isinstance(self.view, BatchFeatureView) and self.view.keeps_result else None
+        sink = kept_result(self.view)
         # Rows are read while the windows are claimed, if they are there already.
-        with nullcontext(rows) if keeps or not self._goes_online else begun(rows) as batches:
+        with begun(rows) if sink is None and self._online is not None else nullcontext(rows) as batches:
             claim = self.registry.claim(
                 self.view.name, [WindowContent(s.window, s.fingerprint, self._hash) for s in group], run_id=self.run_id
             )
             try:
-                if keeps is not None:
-                    group = self._keep_result(keeps, group, whole)
+                if sink is not None:
+                    group = self._keep_result(sink, group, whole)
                 entities, put = self._fill_online(group, claim.versions, batches)
             except Exception:
                 self._settle(claim, group, [0] * len(group), sure=False)
@@ -392,8 +392,9 @@ class Materialization:
         return _Written(claim, group, entities, put)
 
     @property
-    def _goes_online(self) -> bool:
-        return self.online_store is not None and self.view.online
+    def _online(self) -> OnlineStore | None:
+        """The store that the view's rows go to; None where they do not go online."""
+        return self.online_store if self.view.online else None
 
     def _newest_rows(self, whole: Window) -> Generator[pa.RecordBatch, None, None]:
         yield from self.offline_store.latest(history_of(self.view), whole)
@@ -431,15 +432,12 @@ class Materialization:
             ],
         )
 
-    def _keep_result(
-        self, view: BatchFeatureView, group: list[WindowStatistics], whole: Window
-    ) -> list[WindowStatistics]:
+    def _keep_result(self, sink: DataSource, group: list[WindowStatistics], whole: Window) -> list[WindowStatistics]:
         """Computes and keeps the result of some windows; returns their statistics, of the result but with the
         inputs' fingerprints."""
-        assert view.sink_source is not None
         windows = [s.window for s in group]
-        self.offline_store.replace(view.sink_source, self._input, windows, self.offline_store.scan(self._input, whole))
-        kept = self.offline_store.statistics(history_of(view), windows)
+        self.offline_store.replace(sink, self._input, windows, self.offline_store.scan(self._input, whole))
+        kept = self.offline_store.statistics(history_of(self.view), windows)
         return [
             WindowStatistics(k.window, k.rows, k.oldest_event, k.newest_event, k.newest_created, s.fingerprint)
             for k, s in zip(kept, group, strict=True)
@@ -452,7 +450,7 @@ class Materialization:
         import numpy as np
 
         counts = np.zeros(len(group), dtype=np.int64)
-        if self.online_store is None or not self._goes_online:
+        if self._online is None:
             return counts, PutResult(0, 0)
         starts = np.array([to_micros(s.window.start) for s in group], dtype=np.int64)
         version_of = np.array(versions, dtype=np.int64)
@@ -468,7 +466,7 @@ class Materialization:
                     rows = self._rows.encode(batch, version_of[place])
                     yield replace(rows, groups=place) if self.profile else rows
 
-        put = self.online_store.put_many(self._table, encoded())
+        put = self._online.put_many(self._table, encoded())
         return counts, put
 
     def _record_empty(self, covered: Sequence[WindowStatistics], ledger: dict[Window, LedgerEntry]) -> None:

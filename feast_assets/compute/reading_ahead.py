@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import islice
 from typing import TypeVar
 
 _T = TypeVar("_T")
@@ -18,7 +19,7 @@ def begun(items: Generator[_T, None, None]) -> Iterator[Iterator[_T]]:
     An error is raised where the items are asked for; without that, nowhere.
     """
     with ThreadPoolExecutor(1, "feast_assets_read") as thread:
-        first = thread.submit(lambda: list(_one(items)))
+        first = thread.submit(lambda: list(islice(items, 1)))
 
         def remaining() -> Iterator[_T]:
             yield from first.result()
@@ -29,9 +30,3 @@ def begun(items: Generator[_T, None, None]) -> Iterator[Iterator[_T]]:
         finally:
             first.exception()
             items.close()
-
-
-def _one(items: Generator[_T, None, None]) -> Iterator[_T]:
-    for item in items:
-        yield item
-        return

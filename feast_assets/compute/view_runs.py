@@ -12,7 +12,6 @@ from itertools import zip_longest
 
 from feast_assets.compute.materialization import Materialization, Planned
 from feast_assets.compute.results import MaterializationResult
-from feast_assets.definitions.batch_feature_view import BatchFeatureView
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.errors import FeastAssetsError, MaterializationError, StoreUnavailableError
 
@@ -62,7 +61,7 @@ def run_views(
             try:
                 this, planned = in_turn(view) if ready is None else ready()
                 # The next view may read what this one keeps.
-                if following is not None and not (isinstance(view, BatchFeatureView) and view.keeps_result):
+                if following is not None and not view.keeps_result:
                     upcoming = ahead(following)
                 results.append(this.run(planned))
             except StoreUnavailableError:

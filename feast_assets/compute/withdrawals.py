@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING
 from feast_assets.compute.staleness import history_read
 from feast_assets.compute.versions import of_windows
 from feast_assets.compute.windows import held
-from feast_assets.definitions.batch_feature_view import BatchFeatureView
 from feast_assets.definitions.spec import to_micros
 from feast_assets.offline_stores.base import ALWAYS, EVENT_TIMESTAMP, OfflineStore, history_of
 from feast_assets.online_stores.base import HEAD_WIDTH, EncodedRows, OnlineStore, RowHeads
@@ -157,7 +156,7 @@ class Withdrawals:
         Rows of such a window that are put now would stay if its source went back to that content.
         """
         self._used.update(e.window for e in entries)
-        if isinstance(self.view, BatchFeatureView) and self.view.keeps_result:
+        if self.view.keeps_result:
             # Kept results are what was put.
             return
         entries = [e for e in entries if e.settled and not self._is_current(e)]

@@ -12,7 +12,7 @@ from feast_assets.dagster.automation import automation_condition
 from feast_assets.dagster.check_specs import CheckChoice, chosen_checks, run_check_specs
 from feast_assets.dagster.materialization import KEPT, LATEST, PART, VIEW
 from feast_assets.dagster.partitions import partitions_definition
-from feast_assets.dagster.repository import FeatureRepository, ViewGroup, awaits_apply, makes_something
+from feast_assets.dagster.repository import FeatureRepository, ViewGroup, awaits_apply
 from feast_assets.dagster.resources import FeatureStoreResource
 from feast_assets.dagster.translator import DataSourceTranslatorData, FeastTranslator, FeatureViewTranslatorData
 from feast_assets.definitions.batch_feature_view import BatchFeatureView
@@ -142,7 +142,7 @@ def _group(repository: FeatureRepository, names: Sequence[str] | None) -> ViewGr
     if not views:
         raise DefinitionError(f"Project {repository.project!r} has no feature view that can be materialized.")
     for view in views:
-        if not makes_something(view):
+        if not view.makes_something:
             raise DefinitionError(f"Feature view {view.name!r} cannot be materialized: it is disabled or not online.")
         if awaits_apply(view):
             raise DefinitionError(
@@ -167,7 +167,7 @@ def _specs(repository: FeatureRepository, group: ViewGroup, translator: FeastTra
     specs: dict[dg.AssetKey, tuple[dg.AssetSpec, str]] = {}
     for view in group.views:
         parts = {LATEST: translator.get_asset_spec(_view_data(repository, view))}
-        if _keeps_result(view):
+        if view.keeps_result:
             parts[KEPT] = translator.get_asset_spec(_source_data(repository, _sink(view), view))
         computed = KEPT if KEPT in parts else LATEST
         parts[computed] = _with_lookback(parts[computed], repository, view, translator)
@@ -215,15 +215,11 @@ def _with_lookback(
 
 def _spec_of_other(repository: FeatureRepository, view: FeatureView, translator: FeastTranslator) -> dg.AssetSpec:
     spec = translator.get_asset_spec(_view_data(repository, view))
-    if makes_something(view):
+    if view.makes_something:
         reason = "awaits its first apply, which fixes where its partitions start; reload the code location afterwards"
     else:
         reason = "disabled" if not view.enabled else "not online: it is read from the offline store only"
     return spec.merge_attributes(metadata={"feast_assets/not_materialized": reason})
-
-
-def _keeps_result(view: FeatureView) -> bool:
-    return isinstance(view, BatchFeatureView) and view.keeps_result
 
 
 def _sink(view: FeatureView) -> DataSource:

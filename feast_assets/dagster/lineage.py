@@ -56,8 +56,7 @@ def of_feature_view(view: FeatureView, key_of: Callable[[DataSource], dg.AssetKe
     is computed when it is read, only a look at its sources tells: see `of_computation`.
     """
     computed = view.transformation is not None
-    keeps_result = isinstance(view, BatchFeatureView) and view.keeps_result
-    if view.batch_source is None or (computed and not keeps_result):
+    if view.batch_source is None or (computed and not view.keeps_result):
         return {}
     key = key_of(view.batch_source)
     source_names = {name: column for column, name in view.batch_source.field_mapping.items()}

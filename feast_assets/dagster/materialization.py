@@ -18,7 +18,7 @@ from feast_assets.dagster.translator import SOURCE_ASSETS
 from feast_assets.definitions.batch_feature_view import BatchFeatureView
 from feast_assets.definitions.deployments import deployed
 from feast_assets.definitions.feature_view import FeatureView
-from feast_assets.definitions.kept_results import in_order, kept_result, reads_result
+from feast_assets.definitions.kept_results import in_order, reads_result
 from feast_assets.definitions.partitions import Window
 from feast_assets.definitions.spec import content_hash
 from feast_assets.errors import (
@@ -215,7 +215,7 @@ def _computed_part(view: FeatureView) -> str | None:
     """Returns which of a view's assets its transformation makes; None where there is none."""
     if view.transformation is None:
         return None
-    return KEPT if kept_result(view) else LATEST
+    return KEPT if view.keeps_result else LATEST
 
 
 def _lineage(context: dg.AssetExecutionContext, chosen: _Chosen, store: FeatureStore) -> dict[str, Any]:
@@ -235,7 +235,7 @@ def _lineage(context: dg.AssetExecutionContext, chosen: _Chosen, store: FeatureS
 
 
 def _figures(view: FeatureView, result: WindowResult, part: str, *, partitioned: bool, profile: bool) -> dict[str, Any]:
-    computed = isinstance(view, BatchFeatureView) and view.transformation is not None and not view.keeps_result
+    computed = view.transformation is not None and not view.keeps_result
     count = "dagster/partition_row_count" if partitioned else "dagster/row_count"
     figures: dict[str, Any] = {
         "feast_assets/input_rows" if computed else count: result.rows,

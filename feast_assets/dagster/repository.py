@@ -104,11 +104,11 @@ class FeatureRepository:
 
     def materializable(self) -> list[FeatureView]:
         """Returns the views that a run can materialize: enabled, online or kept, and with a start of their grid."""
-        return [v for v in self.views if makes_something(v) and not awaits_apply(v)]
+        return [v for v in self.views if v.makes_something and not awaits_apply(v)]
 
     def others(self) -> list[FeatureView]:
         """Returns the views that no run materializes."""
-        return [v for v in self.views if not makes_something(v) or awaits_apply(v)]
+        return [v for v in self.views if not v.makes_something or awaits_apply(v)]
 
     def groups(self) -> list[ViewGroup]:
         """Returns the views that can be materialized, grouped by grid: grain and start."""
@@ -147,12 +147,6 @@ class FeatureRepository:
                 if view.partitions is not None:
                     found.setdefault(source.name, []).append(view.partitions)
         return found
-
-
-def makes_something(view: FeatureView) -> bool:
-    """Whether materialization of a view writes anything."""
-    keeps_result = isinstance(view, BatchFeatureView) and view.keeps_result
-    return view.enabled and (view.materializable or keeps_result)
 
 
 def awaits_apply(view: FeatureView) -> bool:

@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import dagster as dg
 
@@ -15,15 +15,15 @@ from feast_assets.dagster.repository import FeatureRepository
 from feast_assets.dagster.resources import FeatureStoreResource
 from feast_assets.dagster.run_requests import RETRY_AFTER, WatchedGroup, run_requests
 from feast_assets.definitions.feature_view import FeatureView
-from feast_assets.definitions.kept_results import kept_result, with_readers
+from feast_assets.definitions.kept_results import with_readers
 from feast_assets.definitions.partitions import Window
 from feast_assets.definitions.spec import content_hash, from_micros, to_micros
 from feast_assets.errors import FeastAssetsError, NotAppliedError, StoreUnavailableError
 from feast_assets.feature_store import FeatureStore
 
-_Why = Literal["new", "changed", "lost"]
+_Why = Literal["lost", "changed", "new"]
 """Why the windows of a view may have to be run: its online table was lost, or its definition is another."""
-_WHYS: tuple[_Why, ...] = ("lost", "changed", "new")
+_WHYS: tuple[_Why, ...] = get_args(_Why)
 """Of two reasons the later one counts."""
 
 _MOST_RUNS = 25
@@ -118,8 +118,8 @@ def definition_sensor(
     are run; where the result is kept, all that had been run. Views that read a result that is kept are run after it,
     in the windows that it has changed. What was applied before the first tick is taken as it is.
 
-    A view whose rows in the online store were lost, as after the store was emptied or exchanged for another, is run
-    again like one with other features.
+    Of a view whose rows in the online store were lost, as after the store was emptied or exchanged for another, the
+    windows within ttl are run again.
 
     The arguments are those of `late_data_sensor`.
     """
@@ -155,10 +155,12 @@ def definition_sensor(
         pending: dict[str, _Why] = {}
         if cursor is not None:
             changed = {n for n, found in hashes.items() if cursor["hashes"].get(n) != found}
-            why: dict[str, _Why] = dict.fromkeys(lost, "lost")
-            why |= {n: "changed" if n in cursor["hashes"] else "new" for n in with_readers(changed, ready)}
-            before = {n: known for n, known in cursor["pending"].items() if n in hashes}
-            pending = {n: max(*(d[n] for d in (why, before) if n in d), "lost", key=_WHYS.index) for n in why | before}
+            causes: list[dict[str, _Why]] = [
+                dict.fromkeys(lost, "lost"),
+                {n: "changed" if n in cursor["hashes"] else "new" for n in with_readers(changed, ready)},
+                {n: known for n, known in cursor["pending"].items() if n in hashes},
+            ]
+            pending = {n: max((c[n] for c in causes if n in c), key=_WHYS.index) for n in set().union(*causes)}
         stale: dict[str, list[StaleWindow]] = {}
         unread: set[str] = set()
         for group in groups:
@@ -229,11 +231,7 @@ def _groups(
 def _applied_views(store: FeatureStore, groups: Iterable[WatchedGroup]) -> list[FeatureView]:
     """Returns the views of the groups that have been applied and can be materialized."""
     names = {name for group in groups for name in group.keys}
-    return [
-        v
-        for v in store.snapshot().feature_views
-        if v.name in names and v.enabled and (v.materializable or kept_result(v) is not None)
-    ]
+    return [v for v in store.snapshot().feature_views if v.name in names and v.makes_something]
 
 
 def _read_stale(
@@ -267,7 +265,7 @@ def _is_to_be_rerun(view: FeatureView, stale: StaleWindow, now: datetime, why: _
     """
     if stale.reason == "missing" and why != "new":
         return False
-    if kept_result(view) is not None and why == "changed":
+    if view.keeps_result and why == "changed":
         return True
     return not view.ttl or view.partitions is None or stale.window.end > now - view.ttl
 

@@ -174,7 +174,7 @@ class FeastTranslator:
                 "feast_assets/ttl": _duration(view.ttl),
                 "feast_assets/grain": view.partitions.grain if view.partitions else "none",
                 **_transformation(view.transformation),
-                **(_source_assets(read) if view.transformation is not None and not kept_result(view) else {}),
+                **(_source_assets(read) if view.transformation is not None and not view.keeps_result else {}),
             },
         )
 

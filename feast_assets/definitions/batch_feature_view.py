@@ -133,11 +133,6 @@ class BatchFeatureView(FeatureView):
     def transformation(self) -> Transformation | None:
         return self.feature_transformation
 
-    @property
-    def keeps_result(self) -> bool:
-        """Whether the transformation's result is kept in the offline store."""
-        return self.feature_transformation is not None and self.offline
-
 
 def batch_feature_view(
     *,

@@ -12,6 +12,7 @@ from feast_assets.definitions.base import Definition
 from feast_assets.definitions.batch_feature_view import BatchFeatureView
 from feast_assets.definitions.data_source import DataSource, FileSource
 from feast_assets.definitions.feature_view import FeatureView
+from feast_assets.definitions.kept_results import kept_result
 from feast_assets.definitions.project import Project
 from feast_assets.errors import NotSupportedError
 
@@ -46,7 +47,7 @@ def deployed(
     """
     if not deployment:
         return list(objects)
-    kept = [v.sink_source for v in (*objects, *registered) if isinstance(v, BatchFeatureView) and v.keeps_result]
+    kept = [kept_result(v) for v in (*objects, *registered) if isinstance(v, FeatureView)]
     own = _Own([s for s in kept if s is not None], deployment)
     return [_deployed(o, own, project, deployment) for o in objects]
 

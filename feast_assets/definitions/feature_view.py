@@ -250,6 +250,16 @@ class FeatureView(BaseFeatureView):
         return f"{project}:{self.name}:{self.online_generation}"
 
     @property
+    def keeps_result(self) -> bool:
+        """Whether the transformation's result is kept in the offline store."""
+        return self.transformation is not None and self.offline
+
+    @property
     def materializable(self) -> bool:
         """Whether materialization writes it to the online store."""
         return self.online and self.enabled and self.batch_source is not None
+
+    @property
+    def makes_something(self) -> bool:
+        """Whether materialization writes anything of it: online, or a result that is kept."""
+        return self.enabled and (self.materializable or self.keeps_result)

@@ -137,8 +137,8 @@ def _places(found: Integers, wanted: Integers) -> Integers | None:
 
 def _widest(column: pa.Array) -> float:
     kind = column.type
-    if pa.types.is_primitive(kind):
-        return float(kind.bit_width + 1) / 8
+    if (width := _width(kind)) is not None:
+        return width
     if kind in (pa.string(), pa.large_string(), pa.binary(), pa.large_binary()):
         return _OFFSET_BYTES + (pc.max(pc.binary_length(column)).as_py() or 0)
     if pa.types.is_list(kind):
@@ -149,5 +149,10 @@ def _widest(column: pa.Array) -> float:
 
 def bytes_per_row(rows: Rows) -> float:
     """Returns about how many bytes the features of one row take."""
-    kinds = [to_arrow_type(f.dtype) for f in rows.history.features]
-    return sum((k.bit_width + 1) / 8 if pa.types.is_primitive(k) else _TEXT_BYTES for k in kinds)
+    widths = [_width(to_arrow_type(f.dtype)) for f in rows.history.features]
+    return sum(_TEXT_BYTES if width is None else width for width in widths)
+
+
+def _width(kind: pa.DataType) -> float | None:
+    """Returns how many bytes any value of a type takes, whether it is there included; None where that differs."""
+    return float(kind.bit_width + 1) / 8 if pa.types.is_primitive(kind) else None

@@ -36,6 +36,7 @@ from feast_assets.online_stores.base import (
 from feast_assets.online_stores.merged_reads import MergedReads
 from feast_assets.online_stores.redis_commands import (
     bulk_strings,
+    checked,
     evalsha,
     mget,
     run,
@@ -456,7 +457,7 @@ class RedisOnlineStore(OnlineStore):
             # only the others are, so that the counts stay right.
             self._client.script_load(_PUT_SCRIPT)
             _fill(results, unknown, run_all(pool, [commands[i] for i in unknown]))
-        return _checked(results)
+        return checked(results)
 
     async def _run_scripts_async(self, scripts: Sequence[_Script]) -> list[Any]:
         client = self._async_client()
@@ -465,7 +466,7 @@ class RedisOnlineStore(OnlineStore):
         if unknown := _not_run(results):
             await client.script_load(_PUT_SCRIPT)
             _fill(results, unknown, await run_all_async(pool, [commands[i] for i in unknown]))
-        return _checked(results)
+        return checked(results)
 
     def _split(self, counts: Sequence[int], values: Sequence[bytes | None]) -> list[StoredRows]:
         if len(counts) == 1:
@@ -553,10 +554,3 @@ def _not_run(results: Sequence[Any]) -> list[int]:
 def _fill(results: list[Any], places: Sequence[int], values: Sequence[Any]) -> None:
     for place, value in zip(places, values, strict=True):
         results[place] = value
-
-
-def _checked(results: list[Any]) -> list[Any]:
-    for result in results:
-        if isinstance(result, Exception):
-            raise result
-    return results

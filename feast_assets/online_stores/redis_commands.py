@@ -59,13 +59,7 @@ def run(pool: redis.ConnectionPool, command: bytes) -> Any:
     Raises:
         RedisError, OSError: as redis-py's own commands do, after as many tries as the connection's retry allows.
     """
-    connection = pool.get_connection()
-
-    def ask() -> Any:
-        connection.send_packed_command([command])  # type: ignore[no-untyped-call]
-        return connection.read_response()
-
-    return _retried(pool, connection, ask)
+    return checked(run_all(pool, [command]))[0]
 
 
 def run_all(pool: redis.ConnectionPool, commands: Sequence[bytes]) -> list[Any]:
@@ -88,26 +82,16 @@ def run_all(pool: redis.ConnectionPool, commands: Sequence[bytes]) -> list[Any]:
         except ResponseError as error:
             return error
 
-    answers: list[Any] = _retried(pool, connection, ask)
-    return answers
-
-
-def _retried(pool: redis.ConnectionPool, connection: Any, ask: Any) -> Any:
     try:
-        return connection.retry.call_with_retry(ask, lambda error: connection.disconnect())
+        answers: list[Any] = connection.retry.call_with_retry(ask, lambda error: connection.disconnect())  # type: ignore[no-untyped-call]
+        return answers
     finally:
         pool.release(connection)
 
 
 async def run_async(pool: redis.asyncio.ConnectionPool, command: bytes) -> Any:
     """As `run`, on a connection of the running event loop's pool."""
-    connection = await pool.get_connection()  # type: ignore[no-untyped-call]
-
-    async def ask() -> Any:
-        await connection.send_packed_command(command)
-        return await connection.read_response()
-
-    return await _retried_async(pool, connection, ask)
+    return checked(await run_all_async(pool, [command]))[0]
 
 
 async def run_all_async(pool: redis.asyncio.ConnectionPool, commands: Sequence[bytes]) -> list[Any]:
@@ -126,12 +110,16 @@ async def run_all_async(pool: redis.asyncio.ConnectionPool, commands: Sequence[b
         except ResponseError as error:
             return error
 
-    answers: list[Any] = await _retried_async(pool, connection, ask)
-    return answers
-
-
-async def _retried_async(pool: redis.asyncio.ConnectionPool, connection: Any, ask: Any) -> Any:
     try:
-        return await connection.retry.call_with_retry(ask, lambda error: connection.disconnect())
+        answers: list[Any] = await connection.retry.call_with_retry(ask, lambda error: connection.disconnect())
+        return answers
     finally:
         await pool.release(connection)
+
+
+def checked(answers: list[Any]) -> list[Any]:
+    """Returns answers as they are, if none is an error; else raises the first."""
+    for answer in answers:
+        if isinstance(answer, Exception):
+            raise answer
+    return answers

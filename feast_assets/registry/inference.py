@@ -18,7 +18,7 @@ from feast_assets.definitions.entity import DUMMY_ENTITY_NAME, Entity, dummy_ent
 from feast_assets.definitions.feature_service import FeatureService
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.field import Field
-from feast_assets.definitions.kept_results import in_order, kept_result
+from feast_assets.definitions.kept_results import in_order
 from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
 from feast_assets.definitions.partitions import Partitions
 from feast_assets.definitions.project import Project
@@ -311,11 +311,12 @@ class _Preparation:
         declared = {v.name: v for v in self._of(BatchFeatureView)}
         for each in (standing | declared | self._prepared).values():
             view = each.definition() if isinstance(each, StoredObject) else each
-            sink = view.sink_source if isinstance(view, BatchFeatureView) else None
+            if not isinstance(view, BatchFeatureView):
+                continue
+            sink = view.sink_source
             if sink is None or sink.name != source.name:
                 continue
-            assert isinstance(view, BatchFeatureView)
-            if kept_result(view) is None:
+            if not view.keeps_result:
                 raise SourceWithoutFilesError(
                     f"Data source {source.name!r} has no files yet. It is the sink_source of feature view "
                     f"{view.name!r}, which keeps its result there only with offline=True."

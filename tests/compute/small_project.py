@@ -10,7 +10,18 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from feast_assets import Entity, FeatureStore, FeatureView, Field, FileSource, Int64, Partitions, RepoConfig, String
+from feast_assets import (
+    BatchFeatureView,
+    Entity,
+    FeatureStore,
+    FeatureView,
+    Field,
+    FileSource,
+    Int64,
+    Partitions,
+    RepoConfig,
+    String,
+)
 
 DRIVER = Entity(name="driver", join_keys=["driver_id"])
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -28,6 +39,10 @@ CREATED_SCHEMA = SCHEMA.append(pa.field("created", pa.timestamp("us", "UTC")))
 def hours(count: float) -> datetime:
     """Returns the moment this many hours after the start."""
     return START + timedelta(hours=count)
+
+
+def _trips(stats):
+    return f"SELECT driver_id, ts, trips FROM {stats}"
 
 
 class SmallProject:
@@ -65,6 +80,24 @@ class SmallProject:
                     Field(name="trips", dtype=Int64),
                     Field(name="city", dtype=String),
                 ],
+                "partitions": Partitions("daily", START),
+                **changes,
+            }
+        )
+
+    def keeping_view(self, **changes: Any) -> BatchFeatureView:
+        """Returns a view whose result, the drivers' trips as they are, is kept beside the source."""
+        return BatchFeatureView(
+            **{
+                "name": "kept_view",
+                "mode": "sql",
+                "source": self.view().batch_source,
+                "sink_source": FileSource(name="kept", path="kept", timestamp_field="ts"),
+                "offline": True,
+                "online": True,
+                "entities": [DRIVER],
+                "schema": [Field(name="driver_id", dtype=Int64), Field(name="trips", dtype=Int64)],
+                "udf": _trips,
                 "partitions": Partitions("daily", START),
                 **changes,
             }

@@ -78,22 +78,7 @@ def test_a_definition_that_comes_back_after_a_part_was_run_alone(project):
 
 
 def kept(project, grain="daily", online=True):
-    def same(stats):
-        return f"SELECT driver_id, ts, trips FROM {stats}"
-
-    sink = FileSource(name="kept", path="kept", timestamp_field="ts")
-    view = BatchFeatureView(
-        name="kept_view",
-        mode="sql",
-        source=project.view().batch_source,
-        sink_source=sink,
-        offline=True,
-        online=online,
-        entities=[DRIVER],
-        schema=TRIPS,
-        udf=same,
-        partitions=Partitions(grain, START),
-    )
+    view = project.keeping_view(online=online, partitions=Partitions(grain, START), schema=TRIPS)
     project.store.apply([DRIVER, view])
 
 

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from small_project import DRIVER, SCHEMA, START, SmallProject, hours, row
 
-from feast_assets import BatchFeatureView, Field, FileSource, Int64, Partitions
+from feast_assets import Field, FileSource, Int64
 from feast_assets.compute.materialization import Materialization, Planned
 from feast_assets.compute.results import MaterializationResult
 from feast_assets.compute.view_runs import run_views
@@ -167,27 +167,10 @@ def test_rows_that_come_while_the_view_before_is_written_are_written_too(project
 
 def test_a_view_that_reads_what_another_keeps_sees_it(project):
     project.write([row(1, 11, 10)])
-    kept = FileSource(name="kept", path="kept", timestamp_field="ts")
-    arguments = {
-        "entities": [DRIVER],
-        "schema": [Field(name="driver_id", dtype=Int64), Field(name="trips", dtype=Int64)],
-        "partitions": Partitions("daily", START),
-    }
-    keeping = BatchFeatureView(
-        name="a_keeping",
-        mode="sql",
-        source=project.view().batch_source,
-        sink_source=kept,
-        offline=True,
-        online=True,
-        udf=_same,
-        **arguments,
-    )
-    project.store.apply([DRIVER, keeping, project.view(name="b_reading", source=kept, schema=arguments["schema"])])
+    keeping = project.keeping_view(name="a_keeping")
+    schema = [Field(name="driver_id", dtype=Int64), Field(name="trips", dtype=Int64)]
+    reading = project.view(name="b_reading", source=keeping.sink_source, schema=schema)
+    project.store.apply([DRIVER, keeping, reading])
     project.store.materialize(START, END, ["a_keeping", "b_reading"])
     found = project.store.get_online_features(["b_reading:trips"], {"driver_id": [1]}).to_dict()
     assert found["trips"] == [10]
-
-
-def _same(stats):
-    return f"SELECT driver_id, ts, trips FROM {stats}"
