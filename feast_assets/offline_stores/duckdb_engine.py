@@ -73,9 +73,10 @@ class Engine:
             "python_enable_replacements": "false",
             # Files that were replaced must be read anew.
             "enable_external_file_cache": "false",
-            # Whole row groups read ahead cost page faults and memory. Files are local here; the operating system reads
-            # ahead.
+            # Row groups read ahead, whole or in part, cost page faults and memory. Files are local here; the operating
+            # system reads ahead.
             "disable_parquet_prefetching": "true",
+            "read_ahead_depth": "0",
             "file_search_path": str(self._root),
             "temp_directory": str(spill),
         }
