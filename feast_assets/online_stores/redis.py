@@ -9,7 +9,6 @@ do, which is what the server-side script relies on to keep the newest. A table's
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from functools import lru_cache, partial
 from itertools import accumulate
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, field_validator, model_validator
 
@@ -31,21 +30,11 @@ from feast_assets.online_stores.base import (
     RowHeads,
     StoredRows,
     closing_source,
-    counted,
 )
 from feast_assets.online_stores.merged_reads import MergedReads
-from feast_assets.online_stores.redis_commands import (
-    bulk_strings,
-    checked,
-    evalsha,
-    mget,
-    run,
-    run_all,
-    run_all_async,
-    run_async,
-)
+from feast_assets.online_stores.redis_commands import bulk_strings, mget, run, run_all, run_all_async, run_async
 from feast_assets.online_stores.redis_connection import RedisAddress, parse_connection_string
-from feast_assets.online_stores.redis_values import HEADER, HEADER_WIDTH, SIGN, StampedRows
+from feast_assets.online_stores.redis_values import HEADER, HEADER_WIDTH, SIGN, StampedRows, headers
 from feast_assets.online_stores.unsupported import refuse_unsupported
 
 try:
@@ -54,17 +43,12 @@ try:
     import redis.asyncio.retry
     import redis.retry
     from redis.backoff import ExponentialBackoff
-    from redis.exceptions import NoScriptError, RedisError
+    from redis.exceptions import RedisError
+
+    from feast_assets.online_stores.redis_puts import ROWS_AT_ONCE, Put
 except ImportError as error:
     raise ImportError("The redis online store needs the redis package: pip install 'feast-assets[redis]'.") from error
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-# With more, what a script or a round trip carries leaves the processor's caches, on both sides.
-_KEYS_PER_SCRIPT = 500
-_SCRIPTS_PER_ROUND_TRIP = 4
 _KEYS_PER_UNLINK = 1000
 _KEYS_PER_SCAN = 1000
 _STEPS_PER_SAMPLE = 50
@@ -73,61 +57,6 @@ _RETRIES = 2
 # How long a call waits for a connection when all are in use.
 _POOL_SECONDS = 10.0
 
-
-class _Script(NamedTuple):
-    """Puts some rows.
-
-    Attributes:
-        command: as it is sent.
-        rows: how many.
-        groups: int64[rows]; those that they are counted by, if any.
-    """
-
-    command: bytes
-    rows: int
-    groups: NDArray[np.int64] | None
-
-
-# Lua compares strings by the server's locale, and its numbers are doubles; so timestamps are compared as four exact
-# 32 bit numbers, and payloads byte by byte, which only happens where both timestamps are equal.
-_PUT_SCRIPT = """
-local unpack_header, byte = struct.unpack, string.byte
-local function newer(a, b)
-  if a == b then return false end
-  local a1, a2, a3, a4 = unpack_header('>I4I4I4I4', a)
-  local b1, b2, b3, b4 = unpack_header('>I4I4I4I4', b)
-  if a1 ~= b1 then return a1 > b1 end
-  if a2 ~= b2 then return a2 > b2 end
-  if a3 ~= b3 then return a3 > b3 end
-  if a4 ~= b4 then return a4 > b4 end
-  for i = 17, math.min(#a, #b) do
-    local x, y = byte(a, i), byte(b, i)
-    if x ~= y then return x > y end
-  end
-  return #a > #b
-end
-local stored = redis.call('MGET', unpack(KEYS))
-if not stored[1] then redis.call('SET', KEYS[1], ARGV[1]) end
-local ttl, tells = tonumber(ARGV[#KEYS + 1]), ARGV[#KEYS + 2] == '1'
-local changed, places, n = {}, {}, 0
-for i = 2, #KEYS do
-  local old, new = stored[i], ARGV[i]
-  if not old or newer(new, old) then
-    n = n + 1
-    if tells then places[n] = i - 2 end
-    if ttl > 0 then
-      redis.call('SET', KEYS[i], new, 'EX', ttl)
-    else
-      changed[2 * n - 1], changed[2 * n] = KEYS[i], new
-    end
-  end
-end
-if ttl <= 0 and n > 0 then redis.call('MSET', unpack(changed)) end
-if tells then return places end
-return n
-"""
-# Redis names scripts by this digest; it protects nothing.
-_PUT_SHA = hashlib.sha1(_PUT_SCRIPT.encode(), usedforsecurity=False).hexdigest()
 
 # One step of a scan: what it reads stays in the server, but for the rows that are asked for.
 _SCAN_SCRIPT = f"""
@@ -276,20 +205,22 @@ class RedisOnlineStore(OnlineStore):
         return "" if found is None else str(found, "utf-8", "replace")
 
     def put_many(self, table: str, batches: Iterable[EncodedRows]) -> PutResult:
-        result = PutResult(0, 0)
+        pool = self._client.connection_pool
         with closing_source(batches) as source:
-            for scripts in self._script_groups(table, source):
+            put = self._put(table)
+            for trip in put.round_trips(source):
                 with self._mapped_errors():
-                    result += _put_result(scripts, self._run_scripts(scripts))
-        return result
+                    trip.take(run_all(pool, trip.commands))
+        return put.result
 
     async def put_many_async(self, table: str, batches: Iterable[EncodedRows]) -> PutResult:
-        result = PutResult(0, 0)
+        pool = self._async_client().connection_pool
         with closing_source(batches) as source:
-            for scripts in self._script_groups(table, source):
+            put = self._put(table)
+            for trip in put.round_trips(source):
                 with self._mapped_errors():
-                    result += _put_result(scripts, await self._run_scripts_async(scripts))
-        return result
+                    trip.take(await run_all_async(pool, trip.commands))
+        return put.result
 
     def get_many(self, reads: Sequence[OnlineRead]) -> list[StoredRows]:
         arguments, counts = _asked(reads)
@@ -342,17 +273,17 @@ class RedisOnlineStore(OnlineStore):
     def replace_many(self, table: str, held: RowHeads, rows: EncodedRows) -> int:
         """See `OnlineStore.replace_many`; atomic for each five hundred rows."""
         prefix = _prefix(table)
-        headers = _headers(rows.event_timestamps, rows.created_timestamps)
-        new = dict(zip(rows.keys, map(bytes.__add__, headers, rows.payloads), strict=True))
-        told = list(map(bytes.__add__, _headers(held.event_timestamps, held.created_timestamps), held.heads))
+        stamps = headers(rows.event_timestamps, rows.created_timestamps)
+        new = dict(zip(rows.keys, map(bytes.__add__, stamps, rows.payloads), strict=True))
+        told = list(map(bytes.__add__, headers(held.event_timestamps, held.created_timestamps), held.heads))
         replace = self._client.register_script(_REPLACE_SCRIPT)
         replaced = 0
-        for at in range(0, len(held), _KEYS_PER_SCRIPT):
-            keys = held.keys[at : at + _KEYS_PER_SCRIPT]
+        for at in range(0, len(held), ROWS_AT_ONCE):
+            keys = held.keys[at : at + ROWS_AT_ONCE]
             values = [new.get(key, b"") for key in keys]
             with self._mapped_errors():
                 found: Any = replace(
-                    keys=[prefix + key for key in keys], args=[*told[at : at + _KEYS_PER_SCRIPT], *values, self._ttl]
+                    keys=[prefix + key for key in keys], args=[*told[at : at + ROWS_AT_ONCE], *values, self._ttl]
                 )
             replaced += int(found)
         return replaced
@@ -422,51 +353,8 @@ class RedisOnlineStore(OnlineStore):
             self._async_clients.pop(loop, None)
             self._reads.pop(loop, None)
 
-    def _script_groups(self, table: str, batches: Iterable[EncodedRows]) -> Iterator[list[_Script]]:
-        """Yields what one round trip carries.
-
-        The keys of a script are that of the table's identity, then those of the rows; its arguments are an identity,
-        the rows' values, the ttl, and whether to tell which rows it wrote.
-        """
-        prefix = _prefix(table)
-        identity_key, identity = bulk_strings(b"", [_identity_key(table)]), bulk_strings(b"", [_drawn()])
-        ttl = str(self._ttl).encode()
-        scripts: list[_Script] = []
-        for batch in batches:
-            headers = _headers(batch.event_timestamps, batch.created_timestamps)
-            for at in range(0, len(batch), _KEYS_PER_SCRIPT):
-                until = at + _KEYS_PER_SCRIPT
-                values = list(map(bytes.__add__, headers[at:until], batch.payloads[at:until]))
-                groups = None if batch.groups is None else batch.groups[at:until]
-                tells = b"0" if groups is None else b"1"
-                keys = [identity_key, bulk_strings(prefix, batch.keys[at:until])]
-                arguments = [identity, bulk_strings(b"", values), bulk_strings(b"", [ttl, tells])]
-                count = len(values)
-                scripts.append(_Script(evalsha(_PUT_SHA, keys, count + 1, arguments, count + 3), count, groups))
-                if len(scripts) == _SCRIPTS_PER_ROUND_TRIP:
-                    yield scripts
-                    scripts = []
-        if scripts:
-            yield scripts
-
-    def _run_scripts(self, scripts: Sequence[_Script]) -> list[Any]:
-        pool, commands = self._client.connection_pool, [script.command for script in scripts]
-        results = run_all(pool, commands)
-        if unknown := _not_run(results):
-            # The server was restarted or its scripts were flushed. Those that ran change nothing when run again, but
-            # only the others are, so that the counts stay right.
-            self._client.script_load(_PUT_SCRIPT)
-            _fill(results, unknown, run_all(pool, [commands[i] for i in unknown]))
-        return checked(results)
-
-    async def _run_scripts_async(self, scripts: Sequence[_Script]) -> list[Any]:
-        client = self._async_client()
-        pool, commands = client.connection_pool, [script.command for script in scripts]
-        results = await run_all_async(pool, commands)
-        if unknown := _not_run(results):
-            await client.script_load(_PUT_SCRIPT)
-            _fill(results, unknown, await run_all_async(pool, [commands[i] for i in unknown]))
-        return checked(results)
+    def _put(self, table: str) -> Put:
+        return Put(_prefix(table), _identity_key(table), _drawn(), self._ttl)
 
     def _split(self, counts: Sequence[int], values: Sequence[bytes | None]) -> list[StoredRows]:
         if len(counts) == 1:
@@ -516,41 +404,15 @@ def _drawn() -> bytes:
     return uuid.uuid4().hex.encode()
 
 
-def _put_result(scripts: Sequence[_Script], told: Sequence[Any]) -> PutResult:
-    total = PutResult(0, 0)
-    for script, result in zip(scripts, told, strict=True):
-        written = int(result) if script.groups is None else len(result)
-        by_group = () if script.groups is None else counted(script.groups[result].tolist())
-        total += PutResult(written, script.rows - written, by_group)
-    return total
-
-
 def _glob(prefix: bytes) -> bytes:
     escaped = b"".join(b"\\" + bytes([c]) if bytes([c]) in b"*?[]^-\\" else bytes([c]) for c in prefix)
     return escaped + b"*"
 
 
-def _headers(event: NDArray[np.int64], created: NDArray[np.int64]) -> list[bytes]:
-    import numpy as np  # Reading needs none.
-
-    stamps = np.stack([event, created], axis=1).astype(np.int64).view(np.uint64) ^ np.uint64(SIGN)
-    values: list[bytes] = stamps.astype(">u8").view(f"V{HEADER_WIDTH}").ravel().tolist()
-    return values
-
-
 def _row_heads(keys: Sequence[bytes], values: Sequence[bytes]) -> RowHeads:
     """Returns rows by their keys and the beginnings of their values."""
-    import numpy as np
+    import numpy as np  # Reading needs none.
 
     stamps = np.frombuffer(b"".join([value[:HEADER_WIDTH] for value in values]), ">u8").astype(np.uint64)
     events, created = (stamps ^ np.uint64(SIGN)).view(np.int64).reshape(-1, 2).T
     return RowHeads(keys, events, created, [value[HEADER_WIDTH:] for value in values])
-
-
-def _not_run(results: Sequence[Any]) -> list[int]:
-    return [i for i, result in enumerate(results) if isinstance(result, NoScriptError)]
-
-
-def _fill(results: list[Any], places: Sequence[int], values: Sequence[Any]) -> None:
-    for place, value in zip(places, values, strict=True):
-        results[place] = value

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -37,6 +38,30 @@ def evalsha(sha: str, keys: Sequence[bytes], key_count: int, arguments: Sequence
     """
     name = bulk_strings(b"", [b"EVALSHA", sha.encode(), b"%d" % key_count])
     return b"".join([b"*%d\r\n" % (3 + key_count + count), name, *keys, *arguments])
+
+
+def msetnx(prefix: bytes, keys: Sequence[bytes], values: Sequence[bytes]) -> bytes:
+    """Returns an ``MSETNX`` as it is sent.
+
+    Args:
+        keys: without what all of them begin with.
+        values: as many.
+    """
+    pairs = zip(_beginnings(prefix, keys), keys, _beginnings(b"", values), values, strict=False)
+    return b"*%d\r\n$6\r\nMSETNX%b\r\n" % (1 + 2 * len(keys), b"".join(chain.from_iterable(pairs)))
+
+
+def command(words: Sequence[bytes]) -> bytes:
+    """Returns a short command as it is sent."""
+    return b"*%d\r\n%b" % (len(words), bulk_strings(b"", words))
+
+
+def _beginnings(prefix: bytes, values: Sequence[bytes]) -> Iterable[bytes]:
+    """Returns what is sent between one value and the next."""
+    widths = list(map(len, values))
+    if len(set(widths)) == 1:
+        return repeat(b"\r\n" + _beginning(prefix, widths[0]))
+    return [b"\r\n" + _beginning(prefix, width) for width in widths]
 
 
 def bulk_strings(prefix: bytes, values: Sequence[bytes]) -> bytes:

@@ -4,15 +4,29 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from feast_assets.errors import OnlineRowError
 from feast_assets.online_stores.base import StoredRows
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 HEADER = struct.Struct(">QQ")
 HEADER_WIDTH = HEADER.size
 SIGN = 1 << 63
 # Of timestamps that are 0.
 _NO_STAMPS = (SIGN, SIGN)
+
+
+def headers(event: NDArray[np.int64], created: NDArray[np.int64]) -> list[bytes]:
+    """Returns what the values of n rows begin with; values compare as their times do."""
+    import numpy as np  # Reading needs none.
+
+    stamps = np.stack([event, created], axis=1).astype(np.int64).view(np.uint64) ^ np.uint64(SIGN)
+    values: list[bytes] = stamps.astype(">u8").view(f"V{HEADER_WIDTH}").ravel().tolist()
+    return values
 
 
 class StampedRows(StoredRows):

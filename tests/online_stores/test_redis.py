@@ -10,16 +10,18 @@ import sys
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import redis
 from pydantic import ValidationError
 
 from feast_assets.errors import OnlineRowError, StoreUnavailableError
-from feast_assets.online_stores.base import OnlineRead
+from feast_assets.online_stores.base import OnlineRead, PutResult
 from feast_assets.online_stores.redis import RedisOnlineStore, RedisOnlineStoreConfig
 from feast_assets.testing.online_store import OnlineStoreConformance, StoreFactory, encoded, read_rows
 
@@ -130,6 +132,31 @@ def test_scripts_that_the_server_forgot_are_loaded_again_and_counted_once(
         await store.aclose()
 
     asyncio.run(put())
+
+
+def test_many_rows_that_are_all_new_are_compared_with_nothing(store: RedisOnlineStore, client: redis.Redis) -> None:
+    rows = [(b"k%d" % i, i, 0, b"x") for i in range(4001)]
+    client.config_resetstat()
+    result = store.put_many("t", [replace(encoded(rows), groups=np.arange(4001) % 3)])
+    assert result == PutResult(4001, 0, (1334, 1334, 1333))
+    commands = client.info("commandstats")
+    assert "cmdstat_evalsha" not in commands or commands["cmdstat_evalsha"]["calls"] == 1  # the last row is alone
+    assert store.identity("t")
+    assert read_rows(store, "t", [b"k0", b"k4000"]) == [(0, 0, b"x"), (4000, 0, b"x")]
+
+
+@pytest.mark.parametrize("place", [0, 499, 500, 1999, 2000, 2499])
+def test_among_new_rows_the_newest_of_what_is_stored_is_kept(store: RedisOnlineStore, place: int) -> None:
+    rows = [(b"k%d" % i, 5, 0, b"x") for i in range(2500)]
+    for time, written in ((9, 2499), (1, 2500)):
+        store.drop(["t"])
+        store.put_many("t", [encoded([(b"k%d" % place, time, 0, b"old")])])
+        result = store.put_many("t", [replace(encoded(rows), groups=np.arange(2500) // 500)])
+        assert (result.written, result.ignored) == (written, 2500 - written)
+        assert result.by_group == tuple(500 - (time == 9 and place // 500 == group) for group in range(5))
+        found = read_rows(store, "t", [key for key, *_ in rows])
+        assert found.pop(place) == ((9, 0, b"old") if time == 9 else (5, 0, b"x"))
+        assert set(found) == {(5, 0, b"x")}
 
 
 def test_a_server_that_is_down_is_named_without_its_password() -> None:

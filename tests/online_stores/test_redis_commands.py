@@ -13,8 +13,10 @@ from redis.exceptions import NoScriptError, ResponseError
 
 from feast_assets.online_stores.redis_commands import (
     bulk_strings,
+    command,
     evalsha,
     mget,
+    msetnx,
     run,
     run_all,
     run_all_async,
@@ -39,6 +41,17 @@ def test_a_read_is_what_redis_py_would_send(groups: list[tuple[bytes, list[bytes
 def test_a_script_is_what_redis_py_would_send(prefix: bytes, keys: list[bytes], arguments: list[bytes]) -> None:
     sent = evalsha("5ha", [bulk_strings(prefix, keys)], len(keys), [bulk_strings(b"", arguments)], len(arguments))
     assert sent == packed("EVALSHA", "5ha", str(len(keys)), *[prefix + key for key in keys], *arguments)
+
+
+@given(st.binary(max_size=9), st.lists(st.tuples(st.binary(max_size=9), st.binary(max_size=9))))
+def test_new_rows_are_what_redis_py_would_send(prefix: bytes, rows: list[tuple[bytes, bytes]]) -> None:
+    sent = msetnx(prefix, [key for key, _ in rows], [value for _, value in rows])
+    assert sent == packed("MSETNX", *[part for key, value in rows for part in (prefix + key, value)])
+
+
+@given(st.lists(st.binary(max_size=9), min_size=1))
+def test_a_short_command_is_what_redis_py_would_send(words: list[bytes]) -> None:
+    assert command(words) == packed(*words)
 
 
 def test_commands_sent_together_are_answered_one_by_one(redis_server: tuple[str, int]) -> None:

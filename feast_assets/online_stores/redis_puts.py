@@ -1,0 +1,203 @@
+"""Putting rows into Redis: what each round trip carries, whoever sends it.
+
+A script keeps the newest of what is stored and what is put. Rows of which the server has none yet need no script:
+``MSETNX`` takes them in half the time. So a put of many rows begins with that, until one is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from redis.exceptions import NoScriptError
+
+from feast_assets.online_stores.base import EncodedRows, PutResult, counted
+from feast_assets.online_stores.redis_commands import bulk_strings, command, evalsha, msetnx
+from feast_assets.online_stores.redis_values import headers
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+ROWS_AT_ONCE = 500
+"""How many rows one command writes. With more, what it carries leaves the processor's caches, on both sides."""
+_COMMANDS_PER_ROUND_TRIP = 4
+
+# Lua compares strings by the server's locale, and its numbers are doubles; so timestamps are compared as four exact
+# 32 bit numbers, and payloads byte by byte, which only happens where both timestamps are equal.
+_SCRIPT = """
+local unpack_header, byte = struct.unpack, string.byte
+local function newer(a, b)
+  if a == b then return false end
+  local a1, a2, a3, a4 = unpack_header('>I4I4I4I4', a)
+  local b1, b2, b3, b4 = unpack_header('>I4I4I4I4', b)
+  if a1 ~= b1 then return a1 > b1 end
+  if a2 ~= b2 then return a2 > b2 end
+  if a3 ~= b3 then return a3 > b3 end
+  if a4 ~= b4 then return a4 > b4 end
+  for i = 17, math.min(#a, #b) do
+    local x, y = byte(a, i), byte(b, i)
+    if x ~= y then return x > y end
+  end
+  return #a > #b
+end
+local stored = redis.call('MGET', unpack(KEYS))
+if not stored[1] then redis.call('SET', KEYS[1], ARGV[1]) end
+local ttl, tells = tonumber(ARGV[#KEYS + 1]), ARGV[#KEYS + 2] == '1'
+local changed, places, n = {}, {}, 0
+for i = 2, #KEYS do
+  local old, new = stored[i], ARGV[i]
+  if not old or newer(new, old) then
+    n = n + 1
+    if tells then places[n] = i - 2 end
+    if ttl > 0 then
+      redis.call('SET', KEYS[i], new, 'EX', ttl)
+    else
+      changed[2 * n - 1], changed[2 * n] = KEYS[i], new
+    end
+  end
+end
+if ttl <= 0 and n > 0 then redis.call('MSET', unpack(changed)) end
+if tells then return places end
+return n
+"""
+# Redis names scripts by this digest; it protects nothing.
+_SHA = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
+
+
+@dataclass(slots=True)
+class RoundTrip:
+    """Commands that are sent together.
+
+    Attributes:
+        answers: to each command; `NoScriptError` where the server does not know the script.
+    """
+
+    commands: Sequence[bytes]
+    answers: Sequence[Any] = ()
+
+    def take(self, answers: Sequence[Any]) -> None:
+        """Takes the server's answers.
+
+        Raises:
+            RedisError: the first of them that is one, unless the server only does not know the script.
+        """
+        for answer in answers:
+            if isinstance(answer, Exception) and not isinstance(answer, NoScriptError):
+                raise answer
+        self.answers = answers
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Rows that are written by one command.
+
+    Attributes:
+        groups: int64[rows]; those that they are counted by, if any.
+    """
+
+    keys: Sequence[bytes]
+    values: Sequence[bytes]
+    groups: NDArray[np.int64] | None
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def all_written(self) -> PutResult:
+        return PutResult(len(self), 0, () if self.groups is None else counted(self.groups.tolist()))
+
+    def written(self, told: Any) -> PutResult:
+        """Returns what became of the rows, by what the script says: how many it wrote, or the places of these."""
+        if self.groups is None:
+            return PutResult(told, len(self) - told)
+        return PutResult(len(told), len(self) - len(told), counted(self.groups[told].tolist()))
+
+
+@dataclass(slots=True)
+class Put:
+    """One put into a table.
+
+    Attributes:
+        prefix: what the keys of the table's rows begin with.
+        identity_key: under which the table's identity is.
+        identity: what is written there if there is none.
+        ttl: how many seconds a row stays; 0 is for ever.
+        result: what became of the rows whose round trips were answered.
+    """
+
+    prefix: bytes
+    identity_key: bytes
+    identity: bytes
+    ttl: int
+    result: PutResult = field(default_factory=lambda: PutResult(0, 0), init=False)
+
+    def round_trips(self, batches: Iterable[EncodedRows]) -> Iterator[RoundTrip]:
+        """Yields what to send; each is to be answered before the next is asked for."""
+        # There is no MSETNX of rows that expire. For few rows a second trip would cost more than it saves.
+        may_be_new = not self.ttl
+        for parts in _together(batches):
+            if may_be_new and sum(map(len, parts)) >= ROWS_AT_ONCE:
+                parts = yield from self._new(parts)
+                may_be_new = not parts
+            if parts:
+                yield from self._compared(parts)
+
+    def _new(self, parts: list[_Part]) -> Generator[RoundTrip, None, list[_Part]]:
+        """Puts the parts of which the server has no row; returns the others."""
+        # The identity goes first: rows are without one only if the server is emptied in between, and then the next
+        # setup draws another than the ledger has, so that the table is filled anew.
+        draw = command([b"SET", self.identity_key, self.identity, b"NX"])
+        yield (trip := RoundTrip([draw, *(msetnx(self.prefix, part.keys, part.values) for part in parts)]))
+        others = []
+        for part, is_new in zip(parts, trip.answers[1:], strict=True):
+            if is_new:
+                self.result += part.all_written()
+            else:
+                others.append(part)
+        return others
+
+    def _compared(self, parts: list[_Part]) -> Iterator[RoundTrip]:
+        """Puts the rows that are newer than what is stored."""
+        commands = [self._script(part) for part in parts]
+        yield (trip := RoundTrip(commands))
+        answers = list(trip.answers)
+        if unknown := [i for i, answer in enumerate(answers) if isinstance(answer, NoScriptError)]:
+            # The server was restarted or its scripts were flushed. Those that ran would change nothing when run again,
+            # but only the others are, so that the counts stay right.
+            load = command([b"SCRIPT", b"LOAD", _SCRIPT.encode()])
+            yield (trip := RoundTrip([load, *(commands[i] for i in unknown)]))
+            for i, answer in zip(unknown, trip.answers[1:], strict=True):
+                answers[i] = answer
+        for part, answer in zip(parts, answers, strict=True):
+            if isinstance(answer, NoScriptError):
+                raise answer
+            self.result += part.written(answer)
+
+    def _script(self, part: _Part) -> bytes:
+        """Returns the command that runs the script.
+
+        Its keys are that of the table's identity, then those of the rows; its arguments are an identity, the rows'
+        values, the ttl, and whether to tell which rows it wrote.
+        """
+        tells = b"0" if part.groups is None else b"1"
+        keys = [bulk_strings(b"", [self.identity_key]), bulk_strings(self.prefix, part.keys)]
+        arguments = [bulk_strings(b"", values) for values in ([self.identity], part.values, [b"%d" % self.ttl, tells])]
+        return evalsha(_SHA, keys, len(part) + 1, arguments, len(part) + 3)
+
+
+def _together(batches: Iterable[EncodedRows]) -> Iterator[list[_Part]]:
+    """Yields the rows that one round trip carries."""
+    parts: list[_Part] = []
+    for batch in batches:
+        stamps = headers(batch.event_timestamps, batch.created_timestamps)
+        for at in range(0, len(batch), ROWS_AT_ONCE):
+            some = slice(at, at + ROWS_AT_ONCE)
+            values = list(map(bytes.__add__, stamps[some], batch.payloads[some]))
+            parts.append(_Part(batch.keys[some], values, None if batch.groups is None else batch.groups[some]))
+            if len(parts) == _COMMANDS_PER_ROUND_TRIP:
+                yield parts
+                parts = []
+    if parts:
+        yield parts
