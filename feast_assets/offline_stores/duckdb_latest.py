@@ -57,20 +57,20 @@ def newest_rows(cursor: duckdb.DuckDBPyConnection, rows: Rows) -> Iterator[pa.Re
 def _whole_entities(batches: Iterator[pa.RecordBatch], keys: Sequence[str]) -> Iterator[pa.RecordBatch]:
     """Yields rows, which come in order of keys, such that those of an entity are in one batch.
 
-    Of an entity's rows at the end of a batch only two are kept: enough to see that they tie.
+    Of an entity's rows at the end of a batch that is not the last only two are kept: enough to see that they tie.
     """
-    rest: pa.RecordBatch | None = None
+    held: pa.RecordBatch | None = None
     for batch in batches:
-        if rest is not None:
-            batch = pa.concat_batches([rest, batch])
         if not batch.num_rows:
             continue
-        last = int(np.flatnonzero(_starts(batch, keys))[-1])
-        if last:
-            yield batch.slice(0, last)
-        rest = batch.slice(last, 2)
-    if rest is not None:
-        yield rest
+        if held is not None:
+            last = int(np.flatnonzero(_starts(held, keys))[-1])
+            if last:
+                yield held.slice(0, last)
+            batch = pa.concat_batches([held.slice(last, 2), batch])
+        held = batch
+    if held is not None:
+        yield held
 
 
 def _starts(batch: pa.RecordBatch, keys: Sequence[str]) -> NDArray[np.bool_]:

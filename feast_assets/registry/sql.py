@@ -155,7 +155,8 @@ class SqlRegistry(Registry):
             return
         with self._writing() as writing:
             writing.lock()
-            made = settled(writing.entries(claim.view), entries, writing.claimed_by(claim))
+            standing, own = writing.entries_of(claim)
+            made = settled(standing, entries, own)
             writing.exchange(claim.view, made, _CONFLICT)
 
     def cover(self, entries: Sequence[LedgerEntry]) -> None:

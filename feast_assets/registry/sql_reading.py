@@ -108,7 +108,11 @@ class ProjectReading:
 
     def ledger(self, view: str) -> list[LedgerEntry]:
         """Returns a view's entries, by window."""
-        return [_entry(*row) for row in self.query(_LEDGER, project=self.project, view=view)]
+        return [entry for entry, _ in self.claimed_ledger(view)]
+
+    def claimed_ledger(self, view: str) -> list[tuple[LedgerEntry, str]]:
+        """Returns a view's entries, by window, each with the token of the claim that has not settled it; else ""."""
+        return [(_entry(*row), row[-1]) for row in self.query(_LEDGER, project=self.project, view=view)]
 
     def ledger_states(self) -> dict[str, str]:
         """Returns for each view that has entries a text that changes whenever they do."""

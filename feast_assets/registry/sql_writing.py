@@ -14,7 +14,7 @@ from feast_assets.definitions.base import Definition
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.label_view import LabelView
 from feast_assets.definitions.partitions import Window
-from feast_assets.definitions.spec import canonical_text, from_micros, text_hash, to_micros
+from feast_assets.definitions.spec import canonical_text, text_hash, to_micros
 from feast_assets.registry.base import Claim, LedgerEntry
 from feast_assets.registry.ledger import Exchange
 from feast_assets.registry.snapshot import bare_fields
@@ -55,10 +55,6 @@ _INPUTS = (
     "VALUES (:project, :object_type, :name, :inputs) "
     "ON CONFLICT (project, object_type, name) DO UPDATE SET inputs = excluded.inputs"
 )
-_CLAIMED = (
-    "SELECT window_start, window_end FROM feast_assets_ledger "
-    'WHERE project = :project AND "view" = :view AND claim = :claim'
-)
 _LEAVE = (
     'DELETE FROM feast_assets_ledger WHERE project = :project AND "view" = :view '
     "AND window_start = :window_start AND window_end = :window_end"
@@ -66,7 +62,11 @@ _LEAVE = (
 _ENTER = (
     'INSERT INTO feast_assets_ledger (project, "view", window_start, window_end, fingerprint, version, '
     'definition_hash, "rows", written, "at", run_id, claim) VALUES (:project, :view, :window_start, :window_end, '
-    ":fingerprint, :version, :definition_hash, :rows, :written, :at, :run_id, :claim)"
+    ":fingerprint, :version, :definition_hash, :rows, :written, :at, :run_id, :claim) "
+    'ON CONFLICT (project, "view", window_start, window_end) DO UPDATE SET fingerprint = excluded.fingerprint, '
+    "version = excluded.version, definition_hash = excluded.definition_hash, "
+    '"rows" = excluded."rows", written = excluded.written, "at" = excluded."at", run_id = excluded.run_id, '
+    "claim = excluded.claim"
 )
 _FORGET = 'DELETE FROM feast_assets_ledger WHERE project = :project AND "view" = :view'
 _REMOVE = tuple(
@@ -155,16 +155,20 @@ class ProjectWriting:
 
     def entries(self, view: str) -> list[LedgerEntry]:
         """Returns a view's entries of the ledger, by window."""
-        return ProjectReading(self.transaction, self.project).ledger(view)
+        return [entry for entry, _ in self._claimed(view)]
 
-    def claimed_by(self, claim: Claim) -> set[Window]:
-        """Returns the windows that a claim still stands for."""
-        rows = self.transaction(_CLAIMED, project=self.project, view=claim.view, claim=claim.token)
-        return {Window(from_micros(start), from_micros(end)) for start, end in rows}
+    def entries_of(self, claim: Claim) -> tuple[list[LedgerEntry], set[Window]]:
+        """Returns the entries of a claim's view, and the windows that the claim still stands for."""
+        entries = self._claimed(claim.view)
+        return [entry for entry, _ in entries], {entry.window for entry, token in entries if token == claim.token}
+
+    def _claimed(self, view: str) -> list[tuple[LedgerEntry, str]]:
+        return ProjectReading(self.transaction, self.project).claimed_ledger(view)
 
     def exchange(self, view: str, exchange: Exchange, claim: str) -> None:
         """Makes the exchange; ``claim`` is what entries that are not settled are marked with."""
-        self._each(_LEAVE, [{"view": view, **_window(e)} for e in exchange.removed])
+        stay = {e.window for e in exchange.added}
+        self._each(_LEAVE, [{"view": view, **_window(e)} for e in exchange.removed if e.window not in stay])
         self._each(_ENTER, [{**_row(e), "claim": "" if e.settled else claim} for e in exchange.added])
 
     def forget(self, views: Sequence[str]) -> None:
