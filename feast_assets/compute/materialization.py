@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import islice, pairwise
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from feast_assets.compute.definition_hash import ledger_hash
 from feast_assets.compute.online_rows import OnlineRows
-from feast_assets.compute.reading_ahead import begun
+from feast_assets.compute.reading_ahead import ReadAhead
 from feast_assets.compute.results import MaterializationResult, Progress, WindowResult
 from feast_assets.compute.staleness import StaleWindow, history_read
 from feast_assets.compute.validation import BrokenRule, broken_rules, validates
@@ -72,12 +72,19 @@ class Planned:
         covered: all windows that were looked at.
         state: of the source, before it was looked at. Where it is another after the windows are written, what was
             written may not be what their fingerprints tell.
+        newest: the newest rows of all that is chosen, where they are being read already.
     """
 
     chosen: Sequence[WindowStatistics]
     ledger: dict[Window, LedgerEntry]
     covered: Sequence[WindowStatistics]
     state: frozenset[str]
+    newest: ReadAhead[pa.RecordBatch] | None = None
+
+    def close(self) -> None:
+        """Ends what has begun; for who is not going to run it."""
+        if self.newest is not None:
+            self.newest.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,9 +173,20 @@ class Materialization:
     def plan_between(self, start: datetime, end: datetime) -> Planned:
         """Chooses every window of the grid that has rows in ``[start, end]``; the first and last are cut to it."""
         state, ledger = self._state(), self._ledger()
-        seen = self._statistics(self._windows_between(Window(start, until(end)), ledger))
-        had_rows = meeting(held(ledger), [s.window for s in seen])
-        return Planned([s for s in seen if s.rows or s.window in had_rows], ledger, seen, state)
+        windows = self._windows_between(Window(start, until(end)), ledger)
+        with ExitStack() as stack:
+            newest = None
+            if windows and self._reads_only_newest:
+                # Both read the whole source, but one mostly with one thread.
+                rows = self._newest_rows(Window(windows[0].start, windows[-1].end))
+                newest = stack.enter_context(closing(ReadAhead(rows)))
+            seen = self._statistics(windows)
+            had_rows = meeting(held(ledger), [s.window for s in seen])
+            chosen = [s for s in seen if s.rows or s.window in had_rows]
+            if len(self._groups(chosen, seen)) != 1:
+                return Planned(chosen, ledger, seen, state)
+            stack.pop_all()
+            return Planned(chosen, ledger, seen, state, newest)
 
     def plan_stale(self, end: datetime) -> Planned:
         """Chooses the windows up to and including ``end`` that are missing, or whose source or definition has
@@ -267,16 +285,17 @@ class Materialization:
         return sorted([*grid_windows(self.view.partitions, Window(begin, end)), *rest])
 
     def run(self, planned: Planned) -> MaterializationResult:
-        """Writes the windows that were chosen."""
+        """Writes the windows that were chosen; the caller closes the plan."""
         started = time.perf_counter()
-        chosen, covered, ledger = planned.chosen, planned.covered, planned.ledger
-        profiles = self._profiles(chosen)
+        covered, ledger = planned.covered, planned.ledger
+        profiles = self._profiles(planned.chosen)
         broken = self._broken(profiles)
         refused = {each.window for each in broken}
-        chosen = [s for s in chosen if s.window not in refused]
+        chosen = [s for s in planned.chosen if s.window not in refused]
         self._total, self._done = len(chosen), 0
         self._report()
-        written, withdrawn = self._write_all(chosen, planned.state, self._withdrawals(chosen, covered, ledger))
+        withdrawals = self._withdrawals(chosen, covered, ledger)
+        written, withdrawn = self._write_all(self._groups(chosen, covered), planned, withdrawals)
         results = [result for group in written for result in group.results()]
         put = sum((group.put for group in written), PutResult(0, 0))
         self._record_empty(covered, ledger)
@@ -342,8 +361,15 @@ class Materialization:
             fingerprints,
         )
 
+    def _groups(
+        self, chosen: Iterable[WindowStatistics], covered: Iterable[WindowStatistics]
+    ) -> list[list[WindowStatistics]]:
+        """Returns windows as groups that are written in one pass; those that surely have no rows divide no group."""
+        untouched = self._input.transformation is None
+        return contiguous(chosen, [s.window for s in covered if not s.rows] if untouched else ())
+
     def _write_all(
-        self, chosen: Sequence[WindowStatistics], state: frozenset[str], withdrawals: Withdrawals | None
+        self, groups: Sequence[list[WindowStatistics]], planned: Planned, withdrawals: Withdrawals | None
     ) -> tuple[list[_Written], int]:
         """Writes windows and settles them; returns what was written, and how many rows were withdrawn.
 
@@ -353,12 +379,12 @@ class Materialization:
         waiting: list[_Written] = []
         withdrawn = 0
         try:
-            for group in contiguous(chosen):
-                written.append(self._write(group))
+            for group in groups:
+                written.append(self._write(group, planned.newest))
                 if withdrawals is not None and written[-1].suspects(withdrawals):
                     waiting.append(written[-1])
                 else:
-                    self._finish(written[-1], state)
+                    self._finish(written[-1], planned.state)
                 self._done += len(group)
                 self._report()
             if withdrawals is not None and waiting:
@@ -369,27 +395,38 @@ class Materialization:
                 self._settle(each.claim, each.group, each.entities, sure=False)
             raise
         for each in waiting:
-            self._finish(each, state)
+            self._finish(each, planned.state)
         return written, withdrawn
 
-    def _write(self, group: list[WindowStatistics]) -> _Written:
-        """Puts neighbouring windows into the stores; they stay unsettled."""
+    def _write(self, group: list[WindowStatistics], newest: ReadAhead[pa.RecordBatch] | None) -> _Written:
+        """Puts windows that are written in one pass into the stores; they stay unsettled.
+
+        Args:
+            newest: their newest rows, where these are being read already.
+        """
         whole = Window(group[0].window.start, group[-1].window.end)
-        rows = self._newest_rows(whole)
         sink = kept_result(self.view)
-        # Rows are read while the windows are claimed, if they are there already.
-        with begun(rows) if sink is None and self._online is not None else nullcontext(rows) as batches:
+        with ExitStack() as stack:
+            if newest is None and sink is None and self._online is not None:
+                # They are read while the windows are claimed.
+                newest = stack.enter_context(closing(ReadAhead(self._newest_rows(whole))))
             claim = self.registry.claim(
                 self.view.name, [WindowContent(s.window, s.fingerprint, self._hash) for s in group], run_id=self.run_id
             )
             try:
                 if sink is not None:
                     group = self._keep_result(sink, group, whole)
-                entities, put = self._fill_online(group, claim.versions, batches)
+                rows = stack.enter_context(closing(self._newest_rows(whole))) if newest is None else newest
+                entities, put = self._fill_online(group, claim.versions, rows)
             except Exception:
                 self._settle(claim, group, [0] * len(group), sure=False)
                 raise
         return _Written(claim, group, entities, put)
+
+    @property
+    def _reads_only_newest(self) -> bool:
+        """Whether all that a run reads of its source after its statistics is the newest rows."""
+        return self._online is not None and self._input.transformation is None and not self._validates
 
     @property
     def _online(self) -> OnlineStore | None:

@@ -7,7 +7,8 @@ view ahead and no more: at any time there is at most one pass that looks through
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from itertools import zip_longest
 
 from feast_assets.compute.materialization import Materialization, Planned
@@ -15,13 +16,41 @@ from feast_assets.compute.results import MaterializationResult
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.errors import FeastAssetsError, MaterializationError, StoreUnavailableError
 
-_Ready = Callable[[], tuple[Materialization, Planned]]
+_Plan = Callable[[Materialization], Planned]
+
+
+class _PlannedAhead:
+    """A plan that is being made in a thread."""
+
+    def __init__(self, this: Materialization, plan: _Plan, thread: ThreadPoolExecutor):
+        self._this = this
+        self._plan = plan
+        self._planned = thread.submit(plan, this)
+
+    def in_turn(self) -> tuple[Materialization, Planned]:
+        """Returns the plan when it is made; made anew where something has reached the source meanwhile."""
+        planned = self._planned.result()
+        with ExitStack() as stack:
+            stack.callback(planned.close)
+            if self._this.is_current(planned):
+                stack.pop_all()
+                return self._this, planned
+        return self._this, self._plan(self._this)
+
+    def drop(self) -> None:
+        """Closes the plan, which nobody is going to run; waits for nothing."""
+        self._planned.add_done_callback(_close)
+
+
+def _close(planned: Future[Planned]) -> None:
+    if not planned.cancelled() and planned.exception() is None:
+        planned.result().close()
 
 
 def run_views(
     views: Sequence[FeatureView],
     materialization: Callable[[FeatureView], Materialization],
-    plan: Callable[[Materialization], Planned],
+    plan: _Plan,
 ) -> list[MaterializationResult]:
     """Runs every view, and only then raises what failed; a store that cannot be reached ends it at once.
 
@@ -37,33 +66,27 @@ def run_views(
     failed: dict[str, FeastAssetsError] = {}
     thread = ThreadPoolExecutor(1, "feast_assets_plan")
 
-    def ahead(view: FeatureView) -> _Ready | None:
+    def ahead(view: FeatureView) -> _PlannedAhead | None:
         try:
-            this = materialization(view)
+            return _PlannedAhead(materialization(view), plan, thread)
         except FeastAssetsError:
             return None  # in its turn it fails again, and is told of
-        planned = thread.submit(plan, this)
-
-        def ready() -> tuple[Materialization, Planned]:
-            # What has reached the source meanwhile is part of the run as well.
-            return this, found if this.is_current(found := planned.result()) else plan(this)
-
-        return ready
 
     def in_turn(view: FeatureView) -> tuple[Materialization, Planned]:
         this = materialization(view)
         return this, plan(this)
 
-    upcoming: _Ready | None = None
+    upcoming: _PlannedAhead | None = None
     try:
         for view, following in zip_longest(views, views[1:]):
-            ready, upcoming = upcoming, None
+            planned_ahead, upcoming = upcoming, None
             try:
-                this, planned = in_turn(view) if ready is None else ready()
-                # The next view may read what this one keeps.
-                if following is not None and not view.keeps_result:
-                    upcoming = ahead(following)
-                results.append(this.run(planned))
+                this, planned = in_turn(view) if planned_ahead is None else planned_ahead.in_turn()
+                with closing(planned):
+                    # The next view may read what this one keeps.
+                    if following is not None and not view.keeps_result:
+                        upcoming = ahead(following)
+                    results.append(this.run(planned))
             except StoreUnavailableError:
                 raise
             except FeastAssetsError as error:
@@ -71,6 +94,8 @@ def run_views(
     finally:
         # Nobody waits for a plan that is not going to be run.
         thread.shutdown(wait=False, cancel_futures=True)
+        if upcoming is not None:
+            upcoming.drop()
     if len(failed) > 1:
         raise MaterializationError(failed)
     for only in failed.values():

@@ -89,15 +89,23 @@ def held(ledger: Mapping[Window, LedgerEntry]) -> set[Window]:
     return {w for w, e in ledger.items() if e.fingerprint or not e.settled}
 
 
-def contiguous(windows: Iterable[WindowStatistics]) -> list[list[WindowStatistics]]:
-    """Groups windows, in order of time, into runs without gaps."""
+def contiguous(windows: Iterable[WindowStatistics], empty: Iterable[Window] = ()) -> list[list[WindowStatistics]]:
+    """Groups windows, in order of time, into runs without gaps.
+
+    Args:
+        empty: windows that have no rows; between others they are no gap.
+    """
+    chosen = {s.window: s for s in windows}
     groups: list[list[WindowStatistics]] = []
-    for each in sorted(windows, key=lambda s: s.window):
-        if groups and groups[-1][-1].window.end == each.window.start:
-            groups[-1].append(each)
-        else:
-            groups.append([each])
-    return groups
+    end = None
+    for window in sorted({*chosen, *empty}):
+        begins = window.start != end
+        end = window.end
+        if begins:
+            groups.append([])
+        if window in chosen:
+            groups[-1].append(chosen[window])
+    return [group for group in groups if group]
 
 
 def intervals(ledger: Iterable[LedgerEntry]) -> list[tuple[datetime, datetime]]:

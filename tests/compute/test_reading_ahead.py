@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Generator
+from contextlib import closing
 
 import pytest
 
-from feast_assets.compute.reading_ahead import begun
+from feast_assets.compute.reading_ahead import ReadAhead
 
 
 class Source:
@@ -34,7 +35,7 @@ class Source:
 @pytest.mark.parametrize("count", [0, 1, 2, 5])
 def test_the_items_are_the_same_and_the_first_is_made_ahead(count: int) -> None:
     source = Source(count)
-    with begun(source.items()) as items:
+    with closing(ReadAhead(source.items())) as items:
         if count:
             assert source.asked.wait(10)
         assert list(items) == list(range(count))
@@ -46,7 +47,7 @@ def test_the_items_are_the_same_and_the_first_is_made_ahead(count: int) -> None:
 def test_an_error_is_raised_where_the_items_are_asked_for() -> None:
     for fails_at in (0, 1):
         source = Source(3, fails_at)
-        with begun(source.items()) as items, pytest.raises(OSError, match="gone"):
+        with closing(ReadAhead(source.items())) as items, pytest.raises(OSError, match="gone"):
             list(items)
         assert source.closed
 
@@ -54,7 +55,7 @@ def test_an_error_is_raised_where_the_items_are_asked_for() -> None:
 def test_what_nobody_asks_for_is_closed() -> None:
     for fails_at in (-1, 0):
         source = Source(3, fails_at)
-        with pytest.raises(ValueError, match="of somebody else"), begun(source.items()):
+        with pytest.raises(ValueError, match="of somebody else"), closing(ReadAhead(source.items())):
             raise ValueError("of somebody else")
         assert source.closed
         assert len(source.threads) <= 1
