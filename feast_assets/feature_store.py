@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -116,6 +117,7 @@ class FeatureStore(Catalog):
         self.registry: Registry = make_registry(config, self.repo_path)
         self._offline_store: OfflineStore | None = None
         self._online_store: OnlineStore | None = None
+        self._opening = threading.Lock()
         self._cache = SnapshotCache(
             self.registry, config.registry.cache_ttl_seconds, wait=config.registry.cache_mode == "sync"
         )
@@ -129,7 +131,9 @@ class FeatureStore(Catalog):
     def offline_store(self) -> OfflineStore:
         """The store of history."""
         if self._offline_store is None:
-            self._offline_store = make_offline_store(self.config, self.repo_path)
+            with self._opening:
+                if self._offline_store is None:
+                    self._offline_store = make_offline_store(self.config, self.repo_path)
         return self._offline_store
 
     @property
@@ -140,7 +144,9 @@ class FeatureStore(Catalog):
             ConfigError: the project has none.
         """
         if self._online_store is None:
-            self._online_store = make_online_store(self.config, self.repo_path)
+            with self._opening:
+                if self._online_store is None:
+                    self._online_store = make_online_store(self.config, self.repo_path)
         if self._online_store is None:
             raise ConfigError(
                 f"Project {self.project!r} has no online store: online_store is null in its configuration."

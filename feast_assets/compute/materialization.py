@@ -298,7 +298,6 @@ class Materialization:
         written, withdrawn = self._write_all(self._groups(chosen, covered), planned, withdrawals)
         results = [result for group in written for result in group.results()]
         put = sum((group.put for group in written), PutResult(0, 0))
-        self._record_empty(covered, ledger)
         if self.profile and not profiles:
             profiles = self._profiled(history_of(self.view), chosen)
         result = MaterializationResult(
@@ -378,9 +377,13 @@ class Materialization:
         written: list[_Written] = []
         waiting: list[_Written] = []
         withdrawn = 0
+        empty = self._empty(planned.covered, planned.ledger)
+        if empty and not groups:
+            self.registry.claim(self.view.name, [], empty=empty, run_id=self.run_id)
         try:
             for group in groups:
-                written.append(self._write(group, planned.newest))
+                written.append(self._write(group, empty, planned.newest))
+                empty = []
                 if withdrawals is not None and written[-1].suspects(withdrawals):
                     waiting.append(written[-1])
                 else:
@@ -398,10 +401,16 @@ class Materialization:
             self._finish(each, planned.state)
         return written, withdrawn
 
-    def _write(self, group: list[WindowStatistics], newest: ReadAhead[pa.RecordBatch] | None) -> _Written:
+    def _write(
+        self,
+        group: list[WindowStatistics],
+        empty: Sequence[WindowContent],
+        newest: ReadAhead[pa.RecordBatch] | None,
+    ) -> _Written:
         """Puts windows that are written in one pass into the stores; they stay unsettled.
 
         Args:
+            empty: windows without rows, of which the ledger is told at the same time.
             newest: their newest rows, where these are being read already.
         """
         whole = Window(group[0].window.start, group[-1].window.end)
@@ -410,9 +419,8 @@ class Materialization:
             if newest is None and sink is None and self._online is not None:
                 # They are read while the windows are claimed.
                 newest = stack.enter_context(closing(ReadAhead(self._newest_rows(whole))))
-            claim = self.registry.claim(
-                self.view.name, [WindowContent(s.window, s.fingerprint, self._hash) for s in group], run_id=self.run_id
-            )
+            contents = [WindowContent(s.window, s.fingerprint, self._hash) for s in group]
+            claim = self.registry.claim(self.view.name, contents, empty=empty, run_id=self.run_id)
             try:
                 if sink is not None:
                     group = self._keep_result(sink, group, whole)
@@ -506,8 +514,8 @@ class Materialization:
         put = self._online.put_many(self._table, encoded())
         return counts, put
 
-    def _record_empty(self, covered: Sequence[WindowStatistics], ledger: dict[Window, LedgerEntry]) -> None:
-        """Writes down that windows without rows were looked at, where the ledger does not say so yet."""
+    def _empty(self, covered: Sequence[WindowStatistics], ledger: Mapping[Window, LedgerEntry]) -> list[WindowContent]:
+        """Returns what was looked at and has no rows, as few windows, where the ledger does not say so yet."""
         known = intervals(ledger.values())
         empty = [
             s
@@ -516,22 +524,10 @@ class Materialization:
             and s.window not in ledger
             and not any(a <= s.window.start and s.window.end <= b for a, b in known)
         ]
-        self.registry.cover(
-            [
-                LedgerEntry(
-                    view=self.view.name,
-                    window=Window(group[0].window.start, group[-1].window.end),
-                    fingerprint="",
-                    version=0,
-                    definition_hash=self._hash,
-                    rows=0,
-                    written=0,
-                    at=datetime.now(UTC),
-                    run_id=self.run_id,
-                )
-                for group in contiguous(empty)
-            ]
-        )
+        return [
+            WindowContent(Window(group[0].window.start, group[-1].window.end), "", self._hash)
+            for group in contiguous(empty)
+        ]
 
     def _report(self) -> None:
         if self.progress is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -57,15 +58,18 @@ class DuckDBOfflineStore(OfflineStore):
         self._config = config
         self._root = Path(root).absolute()
         self._opened: Engine | None = None
+        self._opening = threading.Lock()
 
     @property
     def _engine(self) -> Engine:
-        if self._opened is None:
-            from feast_assets.offline_stores.duckdb_engine import Engine
+        # One for all threads: an engine that nobody holds any more closes its cursors.
+        with self._opening:
+            if self._opened is None:
+                from feast_assets.offline_stores.duckdb_engine import Engine
 
-            c = self._config
-            self._opened = Engine(self._root, c.memory_limit, c.threads, c.temp_directory)
-        return self._opened
+                c = self._config
+                self._opened = Engine(self._root, c.memory_limit, c.threads, c.temp_directory)
+            return self._opened
 
     def schema(self, source: DataSource) -> pa.Schema:
         from feast_assets.offline_stores.duckdb_files import source_schema

@@ -165,7 +165,14 @@ class Registry(ABC):
         return {view: content_hash([repr(entry) for entry in self.ledger(view)]) for view in views}
 
     @abstractmethod
-    def claim(self, view: str, contents: Sequence[WindowContent], *, run_id: str = "") -> Claim:
+    def claim(
+        self,
+        view: str,
+        contents: Sequence[WindowContent],
+        *,
+        empty: Sequence[WindowContent] = (),
+        run_id: str = "",
+    ) -> Claim:
         """Says, in one transaction, that windows are about to be written; done before anything is.
 
         A window's version stays what it was if the ledger has just this window with this content; else it is the
@@ -174,7 +181,9 @@ class Registry(ABC):
         entries never overlap, and what the store may hold is never forgotten. Versions are even.
 
         Args:
-            contents: windows that do not overlap.
+            contents: windows that do not overlap; may be none.
+            empty: windows that were looked at and have no rows; noted, as settled, where the ledger has nothing that
+                overlaps them.
         """
 
     @abstractmethod
@@ -185,10 +194,6 @@ class Registry(ABC):
         content, the window stays unsettled, and is run again. The same holds of entries that are handed in unsettled,
         by a run that does not know what it wrote.
         """
-
-    @abstractmethod
-    def cover(self, entries: Sequence[LedgerEntry]) -> None:
-        """Notes windows that were looked at and have no rows, where the ledger has nothing that overlaps them."""
 
     @abstractmethod
     def forget(self, view: str) -> None:

@@ -41,7 +41,12 @@ def window_version(lower_bounds: Iterable[int]) -> int:
 
 
 def claimed(
-    standing: Sequence[LedgerEntry], view: str, contents: Sequence[WindowContent], now: int, run_id: str
+    standing: Sequence[LedgerEntry],
+    view: str,
+    contents: Sequence[WindowContent],
+    empty: Sequence[WindowContent],
+    now: int,
+    run_id: str,
 ) -> Exchange:
     """Returns what a claim makes of the ledger; see `Registry.claim`.
 
@@ -60,24 +65,17 @@ def claimed(
         versions[i] = under[0].version if same else window_version([now, *(e.version + 1 for e in under)])
         replaced[i] = tuple(under)
         removed |= {e.window: e for e in under}
-        added.append(
-            LedgerEntry(
-                view,
-                content.window,
-                content.fingerprint,
-                versions[i],
-                content.definition_hash,
-                rows=0,
-                written=0,
-                at=from_micros(now),
-                run_id=run_id,
-                settled=False,
-            )
-        )
+        added.append(_noted(view, content, versions[i], now, run_id, settled=False))
     kept = _without(removed.values(), [c.window for c in contents])
     # Rows of a window that is run in part stay in the store; of what remains of it nothing is known but that.
-    kept = [e if _empty(e) else replace(e, settled=False) for e in kept]
-    return Exchange(tuple(removed.values()), (*added, *kept), tuple(versions), tuple(replaced))
+    added += [e if _empty(e) else replace(e, settled=False) for e in kept]
+    left = [e for e in standing if e.window not in removed]
+    there = sorted(e.window for e in (*left, *added))
+    free = sorted(empty, key=lambda c: c.window)
+    for content, (first, last) in zip(free, _overlapped(there, [c.window for c in free]), strict=True):
+        if first == last:
+            added.append(_noted(view, content, 0, now, run_id, settled=True))
+    return Exchange(tuple(removed.values()), tuple(added), tuple(versions), tuple(replaced))
 
 
 def settled(standing: Sequence[LedgerEntry], entries: Sequence[LedgerEntry], own: Collection[Window]) -> Exchange:
@@ -98,6 +96,21 @@ def settled(standing: Sequence[LedgerEntry], entries: Sequence[LedgerEntry], own
                 removed[other.window] = other
                 added[other.window] = replace(other, settled=False, version=version)
     return Exchange(tuple(removed.values()), tuple(added.values()), ())
+
+
+def _noted(view: str, content: WindowContent, version: int, now: int, run_id: str, *, settled: bool) -> LedgerEntry:
+    return LedgerEntry(
+        view,
+        content.window,
+        content.fingerprint,
+        version,
+        content.definition_hash,
+        rows=0,
+        written=0,
+        at=from_micros(now),
+        run_id=run_id,
+        settled=settled,
+    )
 
 
 def _same(entry: LedgerEntry, content: WindowContent | LedgerEntry) -> bool:

@@ -15,7 +15,7 @@ from feast_assets.definitions.base import Definition
 from feast_assets.definitions.spec import to_micros
 from feast_assets.errors import ConcurrentApplyError, DefinitionError, FeastObjectNotFoundException
 from feast_assets.registry.base import Changes, Claim, LedgerEntry, Registry, Revision, WindowContent
-from feast_assets.registry.ledger import Exchange, claimed, overlap, settled
+from feast_assets.registry.ledger import claimed, settled
 from feast_assets.registry.snapshot import RegistrySnapshot
 from feast_assets.registry.sql_config import SqlRegistryConfig
 from feast_assets.registry.sql_reading import INPUTS, ProjectReading
@@ -142,11 +142,18 @@ class SqlRegistry(Registry):
             states = {} if reading is None else reading.ledger_states()
         return {view: states.get(view, "") for view in views}
 
-    def claim(self, view: str, contents: Sequence[WindowContent], *, run_id: str = "") -> Claim:
+    def claim(
+        self,
+        view: str,
+        contents: Sequence[WindowContent],
+        *,
+        empty: Sequence[WindowContent] = (),
+        run_id: str = "",
+    ) -> Claim:
         token = uuid.uuid4().hex
         with self._writing() as writing:
             writing.lock()
-            made = claimed(writing.entries(view), view, contents, _now(), run_id)
+            made = claimed(writing.entries(view), view, contents, empty, _now(), run_id)
             writing.exchange(view, made, token)
         return Claim(view, token, made.versions, made.replaced)
 
@@ -158,16 +165,6 @@ class SqlRegistry(Registry):
             standing, own = writing.entries_of(claim)
             made = settled(standing, entries, own)
             writing.exchange(claim.view, made, _CONFLICT)
-
-    def cover(self, entries: Sequence[LedgerEntry]) -> None:
-        if not entries:
-            return
-        with self._writing() as writing:
-            writing.lock()
-            for view in {e.view for e in entries}:
-                standing = writing.entries(view)
-                free = [e for e in entries if e.view == view and not any(overlap(e.window, o.window) for o in standing)]
-                writing.exchange(view, Exchange((), tuple(free), ()), "")
 
     def forget(self, view: str) -> None:
         if not self._exists():

@@ -425,7 +425,7 @@ class RegistryConformance:
             assert settled.version % 2 == 0
 
     def test_windows_without_rows_are_cut_and_not_lost(self, registry: Registry) -> None:
-        registry.cover([entry("trips", _FIRST, _FIRST + 5 * _DAY, "", 0)])
+        registry.claim("trips", [], empty=[WindowContent(Window(_FIRST, _FIRST + 5 * _DAY), "", "d")])
         (day,) = record(registry, entry("trips", _FIRST + _DAY, _FIRST + 2 * _DAY))
         (last,) = record(registry, entry("trips", _FIRST + 4 * _DAY, _FIRST + 6 * _DAY))
         assert [(e.window.start, e.window.end) for e in registry.ledger("trips")] == [
@@ -436,12 +436,27 @@ class RegistryConformance:
         ]
         assert [e for e in registry.ledger("trips") if e.fingerprint] == [day, last]
 
-    def test_covering_leaves_what_is_there(self, registry: Registry) -> None:
+    def test_windows_without_rows_are_noted_where_nothing_is(self, registry: Registry) -> None:
         (day,) = record(registry, entry("trips", _FIRST, _FIRST + _DAY))
-        registry.cover([entry("trips", _FIRST, _FIRST + 2 * _DAY, "", 0)])
+        days = [Window(_FIRST + i * _DAY, _FIRST + (i + 1) * _DAY) for i in range(6)]
+        both = WindowContent(Window(_FIRST, days[1].end), "", "d")
+        registry.claim("trips", [], empty=[both])
         assert registry.ledger("trips") == [day]
-        registry.cover([])
+        registry.claim("trips", [])
         assert registry.ledger("trips") == [day]
+        claim = registry.claim(
+            "trips",
+            [WindowContent(days[3], "f", "d")],
+            empty=[WindowContent(w, "", "d") for w in (days[5], days[1], days[3])],
+            run_id="run",
+        )
+        assert len(claim.versions) == len(claim.replaced) == 1
+        noted = [(e.window, e.fingerprint, e.version, e.run_id, e.settled) for e in registry.ledger("trips")[1:]]
+        assert noted == [
+            (days[1], "", 0, "run", True),
+            (days[3], "f", claim.versions[0], "run", False),
+            (days[5], "", 0, "run", True),
+        ]
 
     def test_a_claim_is_not_settled_until_it_is(self, registry: Registry) -> None:
         wanted = entry("trips", _FIRST, _FIRST + _DAY)
@@ -513,13 +528,13 @@ class RegistryConformance:
             return found["trips"], found["rides"]
 
         seen = [states()]
-        day = entry("trips", _FIRST, _FIRST + _DAY)
+        day, next_day = entry("trips", _FIRST, _FIRST + _DAY), Window(_FIRST + _DAY, _FIRST + 2 * _DAY)
         claims = []
         for change in (
             lambda: claims.append(registry.claim("trips", [WindowContent(day.window, "f", "d")], run_id="one")),
             lambda: registry.settle(claims[0], [replace(day, version=claims[0].versions[0])]),
             lambda: registry.claim("trips", [WindowContent(day.window, "g", "d")], run_id="other"),
-            lambda: registry.cover([replace(day, window=Window(_FIRST + _DAY, _FIRST + 2 * _DAY), fingerprint="")]),
+            lambda: registry.claim("trips", [], empty=[WindowContent(next_day, "", "d")]),
             lambda: registry.forget("trips"),
         ):
             change()

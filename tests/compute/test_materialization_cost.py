@@ -31,7 +31,7 @@ def counted(monkeypatch):
 
     count(duckdb_statistics, "read_all", "passes for statistics")
     count(duckdb_latest, "stream", "passes for rows")
-    for verb in ("claim", "settle", "cover"):
+    for verb in ("claim", "settle"):
         count(SqlRegistry, verb, verb)
     return counts
 
@@ -44,11 +44,26 @@ def test_one_pass_for_statistics_and_one_for_rows_whatever_the_number_of_windows
     (result,) = project.store.materialize(START, hours(24 * days))
     assert len(result.windows) == days
     passes = {"passes for statistics": 1, "passes for rows": 1}
-    assert counted == {**passes, "claim": 1, "settle": 1, "cover": 1}
+    assert counted == {**passes, "claim": 1, "settle": 1}
     counted.clear()
     (result,) = project.store.materialize_incremental(hours(24 * days))
     assert result.windows == ()
-    assert counted == {"passes for statistics": 1, "cover": 1}
+    assert counted == {"passes for statistics": 1}
+
+
+def test_days_without_rows_divide_no_pass(project, counted):
+    project.write([row(day % 7, 24 * day, day) for day in range(28) if day % 7 < 5])
+    project.apply()
+    counted.clear()
+    (result,) = project.store.materialize(START, hours(24 * 28))
+    assert len(result.windows) == 20
+    assert counted == {"passes for statistics": 1, "passes for rows": 1, "claim": 1, "settle": 1}
+    counted.clear()
+    # The last day that is up to date lies between what came late and what is new.
+    project.write([row(day % 7, 24 * day, day) for day in range(30) if day % 7 < 5 or day == 5])
+    (result,) = project.store.materialize_incremental(hours(24 * 30))
+    assert [w.window.start for w in result.windows] == [hours(24 * 5), hours(24 * 28), hours(24 * 29)]
+    assert counted == {"passes for statistics": 1, "passes for rows": 2, "claim": 2, "settle": 2}
 
 
 def test_batches_on_the_way_do_not_grow_with_the_entities(project, monkeypatch):

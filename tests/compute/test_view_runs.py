@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -26,6 +27,7 @@ class Views:
         self.said: list[tuple[str, str]] = []
         self.views = [project.view(name=name) for name in "abc"]
         self.outdated: set[str] = set()
+        self.open: list[str] = []
         self._failing = failing or {}
 
     def say(self, verb: str, name: str) -> None:
@@ -38,7 +40,14 @@ class Views:
             self.say("make", view.name)
             return Run(self, view.name)
 
-        return [result.view for result in run_views(views or self.views, made, lambda run: run.plan())]
+        try:
+            return [result.view for result in run_views(views or self.views, made, lambda run: run.plan())]
+        finally:
+            # What is planned for nothing is closed in its own time.
+            give_up = time.monotonic() + PATIENCE
+            while self.open and time.monotonic() < give_up:
+                time.sleep(0.01)
+            assert self.open == []
 
 
 class Run:
@@ -47,7 +56,12 @@ class Run:
 
     def plan(self) -> Planned:
         self._views.say("plan", self._name)
-        return Planned((), {}, (), frozenset({self._name}))
+        self._views.open.append(self._name)
+        return Planned((), {}, (), frozenset({self._name}), self)
+
+    def close(self) -> None:
+        """As of what a plan has begun to read."""
+        self._views.open.remove(self._name)
 
     def is_current(self, planned: Planned) -> bool:
         return self._name not in self._views.outdated
@@ -116,7 +130,7 @@ def test_nobody_waits_for_a_plan_that_is_not_run(project):
     def slow(verb, name):
         if (verb, name) == ("plan", "b"):
             planning.set()
-            over.wait(PATIENCE)
+            assert over.wait(PATIENCE)
         if (verb, name) == ("run", "a"):
             assert planning.wait(PATIENCE)
         say(verb, name)
