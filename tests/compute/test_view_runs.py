@@ -44,10 +44,14 @@ class Views:
             return [result.view for result in run_views(views or self.views, made, lambda run: run.plan())]
         finally:
             # What is planned for nothing is closed in its own time.
-            give_up = time.monotonic() + PATIENCE
-            while self.open and time.monotonic() < give_up:
-                time.sleep(0.01)
-            assert self.open == []
+            wait_until(lambda: not self.open)
+
+
+def wait_until(reached) -> None:
+    give_up = time.monotonic() + PATIENCE
+    while not reached():
+        assert time.monotonic() < give_up
+        time.sleep(0.01)
 
 
 class Run:
@@ -62,6 +66,7 @@ class Run:
     def close(self) -> None:
         """As of what a plan has begun to read."""
         self._views.open.remove(self._name)
+        self._views.say("close", self._name)
 
     def is_current(self, planned: Planned) -> bool:
         return self._name not in self._views.outdated
@@ -140,6 +145,7 @@ def test_nobody_waits_for_a_plan_that_is_not_run(project):
         views.run()
     assert ("plan", "b") not in views.said
     over.set()
+    wait_until(lambda: ("close", "b") in views.said)
 
 
 def test_what_was_planned_ahead_of_a_change_is_planned_again(project):
