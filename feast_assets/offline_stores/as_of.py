@@ -62,14 +62,16 @@ class Moments:
             times: int64[m].
             count: of entities.
         """
-        places = np.flatnonzero(entities != NONE)
-        if len(places) < len(entities):
+        places = None
+        if (entities == NONE).any():
+            places = np.flatnonzero(entities != NONE)
             entities, times = entities[places], times[places]
-        if not len(places):
-            return cls(places, entities, times)
+        if not len(entities):
+            return cls(np.zeros(0, np.int64), entities, times)
         scale = _Scale(times, count)
-        order = np.argsort(entities * scale.span + scale.of(times))
-        return cls(places[order], entities[order], times[order])
+        packed = scale.packed(entities, times)
+        order = np.argsort(packed)
+        return cls(order if places is None else places[order], *scale.unpacked(_sorted(packed)))
 
     def parts(self) -> list[Moments]:
         """Returns the same, one after the other, in parts for as many threads as work at once."""
@@ -103,14 +105,20 @@ def newest(moments: Callable[[], Moments], count: int, chunks: Iterable[Candidat
     best: Newest | None = None
     for rows in chunks:
         if len(rows.ids):
-            parts = pool.map(_Sorted(rows, count).newest, moments().parts())
-            found = Newest(*map(np.concatenate, zip(*parts, strict=True)))
+            found = _joined(list(pool.map(_Sorted(rows, count).newest, moments().parts())))
             best = found if best is None else _newer(best, found)
     if best is None:
         size = len(moments().places)
         times = np.zeros(size, np.int64)
         best = Newest(np.full(size, NONE, np.int64), times, times, np.zeros(size, np.bool_))
     return best
+
+
+def _joined(parts: list[Newest]) -> Newest:
+    ids, since, tied = (np.concatenate([getattr(p, name) for p in parts]) for name in ("ids", "since", "tied"))
+    # They are the same where rows count from the moment on that they happened.
+    same = all(p.times is p.since for p in parts)
+    return Newest(ids, since, since if same else np.concatenate([p.times for p in parts]), tied)
 
 
 def _newer(one: Newest, other: Newest) -> Newest:
@@ -132,9 +140,9 @@ class _Sorted:
     def __init__(self, rows: Candidates, count: int):
         self._rows = rows
         self._scale = _Scale(rows.since, count)
-        packed = rows.entities * self._scale.span + self._scale.of(rows.since)
+        packed = self._scale.packed(rows.entities, rows.since)
         self._order = np.argsort(packed)
-        self._packed = packed[self._order]
+        self._packed = _sorted(packed)
         self._repeats = np.append(False, self._packed[1:] == self._packed[:-1])
 
     def newest(self, moments: Moments) -> Newest:
@@ -148,6 +156,12 @@ class _Sorted:
         rows, at = self._rows, self._order[at]
         times = since if rows.times is rows.since else rows.times[at]
         return Newest(np.where(there, rows.ids[at], NONE), since, times, tied)
+
+
+def _sorted(packed: Integers) -> Integers:
+    """Sorts integers in place, which takes a part of the time of looking each up in its order."""
+    packed.sort()
+    return packed
 
 
 class _Scale:
@@ -166,18 +180,40 @@ class _Scale:
             self._distinct = ordered[np.append(True, ordered[1:] != ordered[:-1])]
             self.span = len(self._distinct) + 1
 
-    def of(self, times: Integers) -> Integers:
-        """Returns the numbers of times that the scale was made of."""
-        return times - self._low if self._distinct is None else _searched(self._distinct, times, "left")
+    # Arrays of this size are new pages of memory each time, which cost as much as what is done with them; so numbers
+    # are worked on in place.
+
+    def packed(self, entities: Integers, times: Integers) -> Integers:
+        """Returns entities with times that the scale was made of, as integers in the order of both."""
+        packed = entities * self.span
+        if self._distinct is None:
+            # What does not fit between these two steps comes back in the second.
+            packed += times
+            packed -= self._low
+        else:
+            packed += _searched(self._distinct, times, "left")
+        return packed
+
+    def unpacked(self, packed: Integers) -> tuple[Integers, Integers]:
+        """Returns what `packed` was given, in the order of the packed integers; these are used up."""
+        entities = packed // self.span
+        packed -= entities * self.span
+        return entities, self.times(packed)
 
     def times(self, numbers: Integers) -> Integers:
-        """Returns what `of` was given."""
-        return numbers + self._low if self._distinct is None else self._distinct[numbers]
+        """Returns the times that numbers stand for; these are used up."""
+        if self._distinct is not None:
+            return self._distinct[numbers]
+        numbers += self._low
+        return numbers
 
     def up_to(self, times: Integers) -> Integers:
         """Returns for any times the number after that of the last one of the scale that is not later."""
         if self._distinct is None:
-            return np.clip(times, self._low, self._high) - self._low + (times >= self._low)
+            numbers = np.clip(times, self._low, self._high)
+            numbers -= self._low
+            numbers += times >= self._low
+            return numbers
         return _searched(self._distinct, times, "right")
 
 

@@ -139,7 +139,7 @@ def matches(
     tied = np.flatnonzero(found.tied & (ids != NONE))
     if len(tied):
         ids[tied] = _best_of_tied(cursor, rows, entities, moments.entities[tied], found.times[tied])
-    there = np.flatnonzero(ids != NONE)
+    there = ids != NONE
     ids = ids[there]
     # Moments are in order, so those for which the same row counts are side by side.
     first = np.ones(len(ids), np.bool_)

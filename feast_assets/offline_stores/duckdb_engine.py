@@ -176,6 +176,15 @@ def quote(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def is_nan(number: str) -> str:
+    """Returns an SQL condition: whether a floating expression is NaN.
+
+    ``isnan`` would be taken for false wherever a file's statistics, which leave NaN out, hold nothing but numbers. So
+    it is asked of what is neither finite nor infinite; statistics know the infinite.
+    """
+    return f"(NOT isfinite({number}) AND {number} NOT IN (CAST('inf' AS DOUBLE), CAST('-inf' AS DOUBLE)))"
+
+
 def literal(text: str) -> str:
     """Returns an SQL text literal."""
     return "'" + text.replace("'", "''") + "'"

@@ -17,7 +17,7 @@ from feast_assets.definitions.field import Field
 from feast_assets.definitions.partitions import Window
 from feast_assets.definitions.spec import from_micros, to_micros
 from feast_assets.offline_stores.duckdb_cells import with_cells
-from feast_assets.offline_stores.duckdb_engine import literal, read_all
+from feast_assets.offline_stores.duckdb_engine import is_nan, literal, read_all
 from feast_assets.offline_stores.duckdb_rows import Bounds, Rows
 from feast_assets.offline_stores.profile import BUCKETS, TOP_VALUES, ColumnProfile, WindowProfile
 from feast_assets.types.feast_type import (
@@ -142,7 +142,7 @@ class _Column:
         if checks is None:
             return
         # DuckDB takes NaN for greater than all else, but where a file's statistics leave it out, it believes those.
-        nan = f" OR isnan({v})" if self.is_float else ""
+        nan = f" OR {is_nan(v)}" if self.is_float else ""
         if checks.minimum is not None:
             yield "minimum", _count_if(f"{v} < {_limit(checks.minimum)}{nan}")
         if checks.maximum is not None:

@@ -26,7 +26,7 @@ from feast_assets.errors import (
     suggest,
 )
 from feast_assets.offline_stores.base import ALWAYS, CREATED_TIMESTAMP, EVENT_TIMESTAMP, History
-from feast_assets.offline_stores.duckdb_engine import literal, quote, read_all
+from feast_assets.offline_stores.duckdb_engine import is_nan, literal, quote, read_all
 from feast_assets.offline_stores.duckdb_files import ISO_TIME, ISO_ZONED, ROW_ID, SourceTable, register
 from feast_assets.types.arrow import TIMESTAMP, cast_column, to_arrow_type
 from feast_assets.types.feast_type import FeastType, Int32, Int64, TimeUuid, UnixTimestamp, Uuid
@@ -206,7 +206,7 @@ def _key(column: pa.Field, dtype: FeastType) -> str:
         if pa.types.is_floating(column.type):
             problem = literal(f"column '{column.name}' is declared {dtype} but holds ")
             return (
-                f"CASE WHEN isnan({name}) THEN NULL WHEN {name} = trunc({name}) THEN CAST({name} AS {wanted}) "
+                f"CASE WHEN {is_nan(name)} THEN NULL WHEN {name} = trunc({name}) THEN CAST({name} AS {wanted}) "
                 f"ELSE error({problem} || {name}::VARCHAR) END"
             )
         return f"CAST({name} AS {wanted})"
