@@ -183,8 +183,10 @@ def _end(window: Window) -> int:
 def _events(batch: object) -> npt.NDArray[np.int64]:
     import pyarrow as pa
 
+    from feast_assets.types.arrow_values import fixed_values
+
     assert isinstance(batch, pa.RecordBatch)
-    events: npt.NDArray[np.int64] = batch.column(EVENT_TIMESTAMP).cast(pa.int64()).to_numpy(zero_copy_only=False)
+    events: npt.NDArray[np.int64] = fixed_values(batch.column(EVENT_TIMESTAMP), "<i8")
     return events
 
 

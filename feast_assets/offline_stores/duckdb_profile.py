@@ -20,6 +20,7 @@ from feast_assets.offline_stores.duckdb_cells import with_cells
 from feast_assets.offline_stores.duckdb_engine import is_nan, literal, read_all
 from feast_assets.offline_stores.duckdb_rows import Bounds, Rows
 from feast_assets.offline_stores.profile import BUCKETS, TOP_VALUES, ColumnProfile, WindowProfile
+from feast_assets.types.arrow_values import fixed_values, int64_array
 from feast_assets.types.feast_type import (
     Bool,
     Decimal,
@@ -33,6 +34,7 @@ from feast_assets.types.feast_type import (
 
 if TYPE_CHECKING:
     import duckdb
+    from numpy.typing import NDArray
 
 _WHOLE = (Int32, Int64)
 _NUMBERS = (*_WHOLE, Float32, Float64, Decimal)
@@ -213,8 +215,8 @@ def _with_windows(
     begins = {edge: cell for cell, edge in enumerate(edges, start=1)}
     cells = [0 if b.start is None else begins[b.start] for b in bounds]
     name = f"windows_{uuid.uuid4().hex}"
-    kind = pa.int64()
-    cursor.register(name, pa.table({"w": pa.array(range(len(windows)), kind), "cell": pa.array(cells, kind)}))
+    numbered = [int64_array(np.arange(len(windows))), int64_array(np.array(cells, np.int64))]
+    cursor.register(name, pa.table(numbered, names=["w", "cell"]))
     keys = f"hash({', '.join(f'r.{k}' for k in rows.keys)})" if rows.keys else "0"
     values = "".join(f", {c.value()} AS {c.name}" for c in columns)
     sql = f"SELECT e.w, {keys} AS k{values} FROM ({with_cells(cursor, rows.sql, edges)}) r JOIN {name} e USING (cell)"
@@ -256,12 +258,17 @@ def _values(column: pa.Array) -> list[Any]:
     """Returns a column's values; counts by bucket as a list of all buckets' counts."""
     if pa.types.is_map(column.type) and pa.types.is_uint8(column.type.key_type):
         counts = np.zeros((len(column), BUCKETS), np.int64)
-        row_of = np.repeat(np.arange(len(column)), np.diff(column.offsets.to_numpy()))
-        counts[row_of, column.keys.to_numpy()] = column.items.to_numpy()
+        row_of = np.repeat(np.arange(len(column)), np.diff(fixed_values(column.offsets, "<i4")))
+        counts[row_of, fixed_values(column.keys, "|u1")] = _integers(column.items)
         return list(counts.tolist())
     if pa.types.is_integer(column.type) and not column.null_count:
-        return list(column.to_numpy().tolist())
+        return list(_integers(column).tolist())
     return list(column.to_pylist())
+
+
+def _integers(column: pa.Array) -> NDArray[np.int64]:
+    values: NDArray[np.int64] = fixed_values(column.cast(pa.int64()), "<i8")
+    return values
 
 
 def _count_if(condition: str) -> str:

@@ -40,6 +40,7 @@ from feast_assets.offline_stores.base import CREATED_TIMESTAMP, EVENT_TIMESTAMP,
 from feast_assets.offline_stores.duckdb_engine import failure_of, quote, stream
 from feast_assets.offline_stores.source_files import SourceFiles, writable_files
 from feast_assets.types.arrow import cast_column
+from feast_assets.types.arrow_values import fixed_values
 from feast_assets.types.feast_type import UnixTimestamp
 
 if TYPE_CHECKING:
@@ -171,7 +172,7 @@ def _write_windows(
     writer: pq.ParquetWriter | None = None
     try:
         for batch in batches:
-            times = batch.column(EVENT_TIMESTAMP).cast(pa.int64()).to_numpy()
+            times = fixed_values(batch.column(EVENT_TIMESTAMP), "<i8")
             kept = pa.table(batch.select(list(names)).columns, names=list(names.values()))
             while index < len(windows):
                 window = windows[index]

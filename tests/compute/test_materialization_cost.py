@@ -137,5 +137,7 @@ store = FeatureStore(Path({str(tmp_path)!r}), config)
 (result,) = store.materialize(datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 2, 1, tzinfo=UTC))
 assert result.written == 5, result
 assert "pandas" not in sys.modules
+store.materialize_windows("stats", [window.window for window in result.windows], profile=True)
+assert "pandas" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], check=True)
