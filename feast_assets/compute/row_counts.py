@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import islice
 from statistics import quantiles
 
 from feast_assets.definitions.partitions import Window
@@ -33,17 +35,19 @@ def expected_rows(counts: Sequence[int]) -> tuple[float, float] | None:
     return max(0.0, min(low - spread, median - least)), max(high + spread, median + least)
 
 
-def rows_before(window: Window, ledger: Iterable[LedgerEntry]) -> list[int]:
+def rows_before(window: Window, ledger: Sequence[LedgerEntry]) -> list[int]:
     """Returns how many rows the `HISTORY` windows before a window had; windows without any, and those cut from another
-    length by the grid or by hand, do not count."""
+    length by the grid or by hand, do not count.
+
+    Args:
+        ledger: of one view, in order of time.
+    """
     length = window.end - window.start
-    before = [
-        entry
-        for entry in ledger
-        if entry.settled
-        and entry.rows
-        and entry.window.end <= window.start
+    before = bisect_right(ledger, window.start, key=lambda entry: entry.window.end)
+    like_it = (
+        entry.rows
+        for entry in map(ledger.__getitem__, range(before - 1, -1, -1))
         # Months differ in length.
-        and 0.9 < (entry.window.end - entry.window.start) / length < 1.1
-    ]
-    return [entry.rows for entry in sorted(before, key=lambda e: e.window)[-HISTORY:]]
+        if entry.settled and entry.rows and 0.9 < (entry.window.end - entry.window.start) / length < 1.1
+    )
+    return list(islice(like_it, HISTORY))[::-1]
