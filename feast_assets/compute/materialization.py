@@ -176,14 +176,15 @@ class Materialization:
         windows = self._windows_between(Window(start, until(end)), ledger)
         with ExitStack() as stack:
             newest = None
-            if windows and self._reads_only_newest:
+            if windows and state and self._reads_only_newest:
                 # Both read the whole source, but one mostly with one thread.
                 rows = self._newest_rows(Window(windows[0].start, windows[-1].end))
                 newest = stack.enter_context(closing(ReadAhead(rows)))
             seen = self._statistics(windows)
             had_rows = meeting(held(ledger), [s.window for s in seen])
             chosen = [s for s in seen if s.rows or s.window in had_rows]
-            if len(self._groups(chosen, seen)) != 1:
+            # Rows may lack what the statistics have seen, if it came between; the other way about, a run heals it.
+            if len(self._groups(chosen, seen)) != 1 or self._state() != state:
                 return Planned(chosen, ledger, seen, state)
             stack.pop_all()
             return Planned(chosen, ledger, seen, state, newest)

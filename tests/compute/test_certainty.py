@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from small_project import DRIVER, START, SmallProject, hours, row
+from small_project import DRIVER, SCHEMA, START, SmallProject, hours, row
 
 from feast_assets import (
     Array,
@@ -25,6 +26,9 @@ from feast_assets import (
     String,
     on_demand_feature_view,
 )
+from feast_assets.compute import materialization
+from feast_assets.compute.materialization import Materialization
+from feast_assets.compute.reading_ahead import ReadAhead
 from feast_assets.definitions.partitions import Window
 from feast_assets.errors import (
     ConcurrentApplyError,
@@ -56,6 +60,39 @@ def test_a_value_that_comes_back_after_a_part_was_run_alone(project):
     project.write([row(1, 11, 10)])
     project.store.materialize_incremental(END)
     assert project.trips([1]) == [10]
+
+
+@pytest.mark.parametrize("others", [[], [row(2, 11, 20)]])
+def test_rows_that_come_between_reading_and_looking_through(project, monkeypatch, others):
+    """Both begin at once; what only the statistics have seen must not count as written."""
+    folder = project.root / "folder"
+    folder.mkdir()
+    if others:
+        pq.write_table(pa.Table.from_pylist(others, SCHEMA), folder / "1.parquet")
+    source = FileSource(name="folder", path=str(folder), timestamp_field="ts")
+    project.apply(source=source)
+    statistics = Materialization._statistics
+    begun = []
+
+    def late(this, windows):
+        if not begun:
+            deadline = time.monotonic() + 10
+            while read_ahead and not read_ahead[0]._first.done() and time.monotonic() < deadline:
+                time.sleep(0.01)
+            begun.append(pq.write_table(pa.Table.from_pylist([row(1, 12, 10)], SCHEMA), folder / "2.parquet"))
+        return statistics(this, windows)
+
+    class Noted(ReadAhead):
+        def __init__(self, items):
+            super().__init__(items)
+            read_ahead.append(self)
+
+    read_ahead: list[ReadAhead] = []
+    monkeypatch.setattr(materialization, "ReadAhead", Noted)
+    monkeypatch.setattr(Materialization, "_statistics", late)
+    project.store.materialize(START, END)
+    project.store.materialize_incremental(END)
+    assert project.trips([1, 2]) == [10, 20 if others else None]
 
 
 def test_a_value_that_comes_back_across_grains(project):
