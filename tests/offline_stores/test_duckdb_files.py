@@ -345,6 +345,9 @@ class TestColumns:
         table = trips([(0, hour(0), 1.0, "a")] * 4).set_column(0, "driver", floats)
         pq.write_table(table, tmp_path / "t.parquet")
         assert drivers(store, source("t.parquet")) == [1, 2]
+        # Without a null, statistics of the file tell of numbers only.
+        pq.write_table(table.set_column(0, "driver", pa.array([1.0, float("nan"), 3.0, 2.0])), tmp_path / "t.parquet")
+        assert drivers(store, source("t.parquet")) == [1, 2, 3]
         pq.write_table(table.set_column(0, "driver", pa.array([1.5, 1.0, 1.0, 1.0])), tmp_path / "t.parquet")
         with pytest.raises(SourceError, match=r"'driver'.*1\.5"):
             drivers(store, source("t.parquet"))
