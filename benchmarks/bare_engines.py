@@ -32,14 +32,32 @@ def duckdb_connection(memory_limit: str | None = None) -> Any:
     return connection
 
 
-def latest_per_entity(connection: Any, path: Path, shape: Shape) -> Iterator[pa.RecordBatch]:
-    """Yields the newest row of each entity of a file: key, event time, features."""
+def latest_per_entity(
+    connection: Any, path: Path, shape: Shape, *, in_two_steps: bool = False
+) -> Iterator[pa.RecordBatch]:
+    """Yields the newest row of each entity of a file: key, event time, features.
+
+    Args:
+        in_two_steps: finds the newest times first and then the rows of these times, all of them where some tie, which
+            leaves out most row groups of a file that is in order of time; else one aggregate finds all.
+    """
+    yield from connection.sql((_newest_in_two_steps if in_two_steps else _newest)(path, shape)).to_arrow_reader(50_000)
+
+
+def _newest(path: Path, shape: Shape) -> str:
     packed = ", ".join(f"{n} := {n}" for n in feature_names(shape.features))
-    sql = (
+    return (
         f"SELECT {shape.key}, t AS {TIME}, unnest(r) FROM (SELECT {shape.key}, max({TIME}) AS t, "
         f"arg_max(struct_pack({packed}), {TIME}) AS r FROM read_parquet('{path}') GROUP BY {shape.key})"
     )
-    yield from connection.sql(sql).to_arrow_reader(50_000)
+
+
+def _newest_in_two_steps(path: Path, shape: Shape) -> str:
+    columns = ", ".join([shape.key, TIME, *feature_names(shape.features)])
+    return (
+        f"SELECT {columns} FROM read_parquet('{path}') WHERE ({shape.key}, {TIME}) IN "
+        f"(SELECT {shape.key}, max({TIME}) FROM read_parquet('{path}') GROUP BY {shape.key})"
+    )
 
 
 class SqliteTables:

@@ -18,8 +18,18 @@ _TTL = timedelta(days=3650)
 _MARKER = "materialized"
 
 
-def configure(directory: Path, project: str, online_store: dict[str, Any], **offline_store: Any) -> None:
-    """Writes ``feature_store.yaml``, the same for both libraries but for settings that one of them does not have."""
+def configure(
+    directory: Path,
+    project: str,
+    online_store: dict[str, Any],
+    materialization: dict[str, Any] | None = None,
+    **offline_store: Any,
+) -> None:
+    """Writes ``feature_store.yaml``, the same for both libraries but for settings that one of them does not have.
+
+    Args:
+        materialization: the section of this name, which is Feast's.
+    """
     (directory / "data").mkdir(parents=True, exist_ok=True)
     lines = [
         f"project: {project}",
@@ -28,6 +38,7 @@ def configure(directory: Path, project: str, online_store: dict[str, Any], **off
         "entity_key_serialization_version: 3",
         *_section("online_store", online_store),
         *_section("offline_store", {"type": "duckdb", **offline_store}),
+        *(_section("materialization", materialization) if materialization else []),
     ]
     (directory / "feature_store.yaml").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
@@ -100,15 +111,17 @@ def applied(
     *,
     project: str | None = None,
     of_views: dict[str, Any] | None = None,
+    materialization: dict[str, Any] | None = None,
     **offline_store: Any,
 ) -> Any:
     """Returns a feature store that knows a shape's definitions.
 
     Args:
+        materialization: settings that only Feast has.
         of_views, offline_store: what only feast_assets has; Feast is not given them.
     """
     ours = library.name == OURS
-    configure(directory, project or shape.name, online_store, **(offline_store if ours else {}))
+    configure(directory, project or shape.name, online_store, materialization, **(offline_store if ours else {}))
     store = library.FeatureStore(repo_path=str(directory))
     with silence():
         store.apply(definitions(library, shape, data, **((of_views or {}) if ours else {})))

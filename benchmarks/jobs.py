@@ -70,6 +70,17 @@ class Workplace:
     def of(cls, size: str, data: str, directory: str, redis: str) -> Workplace:
         return cls(SIZES[size], Path(data), Path(directory), redis)
 
+    def redis_seconds(self) -> float:
+        """Returns the processor seconds that the Redis server has used so far; 0 where there is none."""
+        if not self.redis:
+            return 0.0
+        import redis
+
+        host, port = self.redis.split(":")
+        with redis.Redis(host=host, port=int(port)) as client:
+            used: Any = client.info("cpu")
+        return float(used["used_cpu_user"] + used["used_cpu_sys"])
+
     def online_store(self, kind: str, side: str) -> dict[str, Any]:
         """Returns the section of ``feature_store.yaml``; each side has a Redis database of its own."""
         if kind == "sqlite":

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import math
+import threading
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 Metrics = dict[str, Any]
 _WARM_SECONDS = 0.5
+_LOOK_SECONDS = 0.1
 
 
 def peak_memory() -> float:
@@ -72,7 +75,11 @@ def timed(verb: Callable[[], Any]) -> tuple[Metrics, Any]:
 
 
 def fastest(
-    verb: Callable[[], Any], at_most: int, seconds: float, answer: Callable[[Any], float] | None = None
+    verb: Callable[[], Any],
+    at_most: int,
+    seconds: float,
+    answer: Callable[[Any], float] | None = None,
+    at_least: int = 1,
 ) -> Metrics:
     """Runs a verb until it was run often enough or long enough; returns the figures of the fastest run.
 
@@ -86,12 +93,34 @@ def fastest(
     told = {} if answer is None else {"answer": answer(result)}
     del result
     runs = [first]
-    while len(runs) < at_most and sum(run["seconds"] for run in runs) < seconds:
+    while len(runs) < at_least or (len(runs) < at_most and sum(run["seconds"] for run in runs) < seconds):
         run, result = timed(verb)
         del result
         runs.append(run)
     best = min(runs, key=lambda run: run["seconds"])
     return {**best, **told, "runs": len(runs), "first": first["seconds"], "peak_mib": first["peak_mib"]}
+
+
+@contextlib.contextmanager
+def watched(directory: Path) -> Iterator[list[float]]:
+    """Gives the most MiB that the files below a directory are seen to take while the block runs."""
+    most, over = [0.0], threading.Event()
+
+    def look() -> None:
+        while not over.wait(_LOOK_SECONDS):
+            sizes = []
+            for file in directory.rglob("*"):
+                with contextlib.suppress(OSError):
+                    sizes.append(file.stat().st_size)
+            most[0] = max(most[0], sum(sizes) / 2**20)
+
+    watcher = threading.Thread(target=look, daemon=True)
+    watcher.start()
+    try:
+        yield most
+    finally:
+        over.set()
+        watcher.join()
 
 
 async def concurrently(verb: Callable[[int], Awaitable[Any]], at_once: int, seconds: float) -> Metrics:

@@ -10,7 +10,7 @@ from benchmarks.datasets import START, Shape, stage_spine
 from benchmarks.feature_repository import SERVICE, applied, silence
 from benchmarks.jobs import Job, Workplace, library_of
 from benchmarks.libraries import BARE, OURS
-from benchmarks.measuring import Metrics, fastest, peak_memory, timed
+from benchmarks.measuring import Metrics, fastest, peak_memory, timed, watched
 from benchmarks.shapes import BIG_DAYS, big
 from benchmarks.sizes import Size
 
@@ -37,8 +37,15 @@ def measure(job: Job, place: Workplace) -> Iterator[Metrics]:
     verb = _historical if job.parameters["verb"] == "historical" else _window
     assert job.shape is not None
     before = peak_memory()
-    metrics = verb(job, place, job.shape)
-    yield {**metrics, "limit": place.size.memory_limit, "before_mib": before, "peak_mib": peak_memory()}
+    with watched(place.directory / "spill") as most:
+        metrics = verb(job, place, job.shape)
+    yield {
+        **metrics,
+        "limit": place.size.memory_limit,
+        "before_mib": before,
+        "peak_mib": peak_memory(),
+        "spilled_mib": most[0],
+    }
 
 
 def _historical(job: Job, place: Workplace, shape: Shape) -> Metrics:
@@ -77,8 +84,6 @@ def _window(job: Job, place: Workplace, shape: Shape) -> Metrics:
 
 def _limited(job: Job, place: Workplace, shape: Shape) -> Any:
     library = library_of(job)
-    spill = place.directory / "spill"
-    spill.mkdir(exist_ok=True)
     return applied(
         library,
         place.directory,
@@ -87,5 +92,5 @@ def _limited(job: Job, place: Workplace, shape: Shape) -> Any:
         place.online_store("sqlite", job.side),
         of_views={"partitions": library.Partitions("monthly", START)},
         memory_limit=place.size.memory_limit,
-        temp_directory=str(spill),
+        temp_directory=str(place.directory / "spill"),
     )

@@ -63,5 +63,6 @@ def measure(job: Job, place: Workplace) -> Iterator[Metrics]:
         assert len(table) == job.spine
         return float(table[last].sum())
 
-    metrics = fastest(verb, place.size.attempts, place.size.limit / 12, answer)
+    # The first run of any of them finds colder files and memory than the others.
+    metrics = fastest(verb, place.size.attempts, place.size.limit / 12, answer, at_least=min(2, place.size.attempts))
     yield {**metrics, "rows_per_second": job.spine / metrics["seconds"]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from benchmarks.bare_engines import RedisValues, SqliteTables, duckdb_connection, latest_per_entity
 from benchmarks.datasets import START, Shape
@@ -14,22 +15,28 @@ from benchmarks.shapes import narrow, wide
 from benchmarks.sizes import Size
 
 STORES = ("sqlite", "redis")
+AGGREGATE = "aggregate"
+TWO_STEPS = "two steps"
+"""How the newest rows are found by hand: see `latest_per_entity`."""
+DEFAULT = "default"
+PULL_LATEST = "pull_latest_features"
+"""A setting of Feast's with which its offline store gives the newest row of each entity, and not all rows."""
 
 
 def jobs(size: Size) -> Iterator[Job]:
     for shape in (narrow(size), wide(size)):
         for store in STORES:
             for side in SIDES:
-                # Feast takes long, and its figures are far from those of the others.
-                attempts = 1 if side == FEAST else size.attempts
-                for attempt in range(attempts):
-                    yield Job(
-                        "materialization",
-                        side,
-                        {"store": store, "shape": shape.name, "attempt": attempt},
-                        shape,
-                        workspace=workspace(store, shape, attempt),
-                    )
+                for attempt in range(size.attempts):
+                    told = {"store": store, "shape": shape.name, "attempt": attempt}
+                    if side == FEAST:
+                        told["setting"] = DEFAULT
+                    if side == BARE:
+                        told["query"] = AGGREGATE
+                    yield Job("materialization", side, told, shape, workspace=workspace(store, shape, attempt))
+            told = {"store": store, "shape": shape.name, "attempt": 0}
+            for side, other in ((BARE, {"query": TWO_STEPS}), (FEAST, {"setting": PULL_LATEST})):
+                yield Job("materialization", side, {**told, **other}, shape, workspace=f"{store}-{shape.name}-other")
 
 
 def workspace(store: str, shape: Shape, attempt: int = 0) -> str:
@@ -40,17 +47,28 @@ def workspace(store: str, shape: Shape, attempt: int = 0) -> str:
 def measure(job: Job, place: Workplace) -> Iterator[Metrics]:
     shape, store = job.shape, job.parameters["store"]
     assert shape is not None
-    project = f"{shape.name}_{job.parameters['attempt']}"
+    # Each into rows of its own, in the one Redis that all share.
+    way = job.parameters.get("setting") or job.parameters.get("query") or DEFAULT
+    project = f"{shape.name}_{job.parameters['attempt']}_{way}".replace(" ", "_")
+    before = place.redis_seconds()
     if job.side == BARE:
         metrics = _by_hand(job, place, project)
     else:
         library = library_of(job)
         features = applied(
-            library, place.directory, shape, place.data, place.online_store(store, job.side), project=project
+            library,
+            place.directory,
+            shape,
+            place.data,
+            place.online_store(store, job.side),
+            project=project,
+            materialization={PULL_LATEST: "true"} if job.parameters.get("setting") == PULL_LATEST else {},
         )
         with silence():
             metrics, _ = timed(lambda: features.materialize(START, shape.end))
         mark_materialized(place.directory)
+    if store == "redis":
+        metrics["redis_cpu"] = place.redis_seconds() - before
     yield {
         **metrics,
         "rows_per_second": shape.rows * shape.views / metrics["seconds"],
@@ -62,17 +80,22 @@ def _by_hand(job: Job, place: Workplace, project: str) -> Metrics:
     shape = job.shape
     assert shape is not None
     place.directory.mkdir(parents=True, exist_ok=True)
+    in_two_steps = job.parameters["query"] == TWO_STEPS
+
+    def newest(number: int) -> Any:
+        return latest_per_entity(connection, shape.path(place.data, number), shape, in_two_steps=in_two_steps)
+
     if job.parameters["store"] == "sqlite":
         tables = SqliteTables(place.directory / "bare.db")
 
         def write(view: str, number: int) -> None:
             tables.create(view, shape.features)
-            tables.upsert(view, shape.features, latest_per_entity(connection, shape.path(place.data, number), shape))
+            tables.upsert(view, shape.features, newest(number))
     else:
         values = RedisValues(place.redis, redis_database(BARE), project)
 
         def write(view: str, number: int) -> None:
-            values.write(view, shape.features, latest_per_entity(connection, shape.path(place.data, number), shape))
+            values.write(view, shape.features, newest(number))
 
     connection = duckdb_connection()
 

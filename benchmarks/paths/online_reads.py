@@ -43,7 +43,11 @@ def measure(job: Job, place: Workplace) -> Iterator[Metrics]:
     fixed = read(as_given(list(range(0, shape.entities, shape.entities // 50))))
     answer = float(sum(value for values in fixed.values() for value in values))
     for batch in BATCHES:
-        yield {"answer": answer, "entities": batch, **sample_reads(read, as_given, shape.entities, batch, place.size)}
+        before = place.redis_seconds()
+        metrics = sample_reads(read, as_given, shape.entities, batch, place.size)
+        if job.parameters["store"] == "redis":
+            metrics["redis_cpu"] = (place.redis_seconds() - before) / metrics["samples"]
+        yield {"answer": answer, "entities": batch, **metrics}
 
 
 def sample_reads(
@@ -52,18 +56,13 @@ def sample_reads(
     entities: int,
     batch: int,
     size: Size,
-    singles: int | None = None,
 ) -> Metrics:
-    """Times reads of so many entities, chosen anew for each.
-
-    Args:
-        singles: samples of reads of one entity; as the size says when left out.
-    """
+    """Times reads of so many entities, chosen anew for each."""
     rng = random.Random(batch)  # noqa: S311 - nothing secret
     different = min(_DIFFERENT if batch > 1 else 1000, size.single_reads)
     asked = [as_given([rng.randrange(entities) for _ in range(batch)]) for _ in range(different)]
     if batch == 1:
-        return sampled(read, asked, singles or size.single_reads, 0.0)
+        return sampled(read, asked, size.single_reads, 0.0)
     return sampled(read, asked, size.batch_reads, size.read_seconds, at_most=size.single_reads)
 
 

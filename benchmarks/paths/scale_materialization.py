@@ -15,7 +15,7 @@ from benchmarks.feature_repository import applied, silence
 from benchmarks.jobs import Job, Workplace, library_of
 from benchmarks.libraries import FEAST, OURS
 from benchmarks.measuring import Metrics, peak_memory, timed
-from benchmarks.shapes import big, narrow
+from benchmarks.shapes import BIG_DAYS, big
 from benchmarks.sizes import Size
 
 _PROCESS = """
@@ -26,7 +26,7 @@ from feast_assets import FeatureStore
 store = FeatureStore(repo_path=sys.argv[1])
 print("ready", flush=True)
 sys.stdin.readline()
-store.materialize(datetime.fromisoformat(sys.argv[2]), datetime.fromisoformat(sys.argv[3]))
+store.materialize(datetime.fromisoformat(sys.argv[2]), datetime.fromisoformat(sys.argv[3]), sys.argv[4:])
 print("done", flush=True)
 """
 
@@ -39,9 +39,11 @@ def jobs(size: Size) -> Iterator[Job]:
     for partitions in size.partition_counts:
         shape = Shape(f"partitions_{partitions}", 1, 10, size.rows, size.entities, partitions)
         yield _job(OURS, "partitions", partitions, shape)
+    # Views enough for every process to have the same work, on one source that is read once for each.
+    views = Shape("cores", max(size.worker_counts), 10, size.big_spine, size.entities * 10, BIG_DAYS, shared=True)
     for workers in size.worker_counts:
-        yield _job(OURS, "threads", workers, narrow(size))
-        yield _job(OURS, "processes", workers, narrow(size), store="redis")
+        for axis in ("threads", "processes"):
+            yield _job(OURS, axis, workers, views, store="redis")
 
 
 def _job(side: str, axis: str, x: int, shape: Shape, store: str = "sqlite") -> Job:
@@ -56,6 +58,7 @@ def measure(job: Job, place: Workplace) -> Iterator[Metrics]:
     if axis == "rows":
         rows, end = x, START + (shape.end - START) * (x / shape.rows) - timedelta(microseconds=1)
     metrics = _over_processes(job, place, shape, x) if axis == "processes" else _in_process(job, place, shape, end)
+    rows *= shape.views
     yield {**metrics, "rows": rows, "rows_per_second": rows / metrics["seconds"], "peak_mib": peak_memory()}
 
 
@@ -74,23 +77,27 @@ def _in_process(job: Job, place: Workplace, shape: Shape, end: Any) -> Metrics:
 
 def _applied(job: Job, place: Workplace, shape: Shape, library: Any, settings: dict[str, Any]) -> Any:
     # The data stay those of the big source; only the key differs.
-    keyed = replace(shape, key=ENTITY)
+    keyed, axis = replace(shape, key=ENTITY), job.parameters["axis"]
     online_store = place.online_store(job.parameters["store"], job.side)
     return applied(
-        library, place.directory, keyed, place.data, online_store, project=f"scale_{job.parameters['x']}", **settings
+        library,
+        place.directory,
+        keyed,
+        place.data,
+        online_store,
+        project=f"scale_{axis}_{job.parameters['x']}",
+        **settings,
     )
 
 
 def _over_processes(job: Job, place: Workplace, shape: Shape, processes: int) -> Metrics:
-    """Cuts the days into as many stretches as processes, and times them from a common start."""
+    """Deals the views out to processes, and times them from a common start."""
     # A process is to be worth one core.
     _applied(job, place, shape, library_of(job), {"threads": 1})
-    step = timedelta(days=-(-shape.days // processes))
     started = []
     for number in range(processes):
-        begin = START + number * step
-        end = min(begin + step, shape.end) - timedelta(microseconds=1)
-        command = [sys.executable, "-c", _PROCESS, str(place.directory), begin.isoformat(), end.isoformat()]
+        command = [sys.executable, "-c", _PROCESS, str(place.directory), START.isoformat(), shape.end.isoformat()]
+        command += shape.names[number::processes]
         started.append(
             subprocess.Popen(  # noqa: S603
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=dict(os.environ), text=True

@@ -41,7 +41,5 @@ def measure(job: Job, place: Workplace) -> Iterator[Metrics]:
     shape = job.shape
     assert shape is not None
     read, as_given = reader(job, place, shape)
-    # A point of a curve needs a steady middle, not a tail.
-    some = place.size.single_reads // 5
     for batch in BATCHES:
-        yield {"entities": batch, **sample_reads(read, as_given, shape.entities, batch, place.size, singles=some)}
+        yield {"entities": batch, **sample_reads(read, as_given, shape.entities, batch, place.size)}
