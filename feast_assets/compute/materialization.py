@@ -1,7 +1,8 @@
 """Materialization: windows of a view's history into the online store.
 
 One window is the latest row per entity in it, put where put keeps the newer. So windows commute: in parallel, out
-of order, twice, or killed and run again, they end the same. Neighbouring windows are run in one pass. The ledger is
+of order, twice, or killed and run again, they end the same. Windows with nothing but empty ones between are run in one
+pass. The ledger is
 written after the rows are in the store, so a window that is settled there is in the store; before, it says that
 somebody is about to write them.
 """
@@ -25,6 +26,7 @@ from feast_assets.compute.staleness import StaleWindow, history_read
 from feast_assets.compute.validation import BrokenRule, broken_rules, validates
 from feast_assets.compute.windows import (
     contiguous,
+    end_micros,
     grid_windows,
     held,
     intervals,
@@ -89,16 +91,18 @@ class Planned:
 
 @dataclass(frozen=True, slots=True)
 class _Written:
-    """Neighbouring windows whose rows are in the stores.
+    """Windows that were read in one pass, and whose rows are in the stores.
 
     Attributes:
         entities: whose newest row lies in each window.
+        sure: whether all rows that were read lie in these windows, as they did when the source was looked through.
     """
 
     claim: Claim
     group: Sequence[WindowStatistics]
     entities: npt.NDArray[np.int64]
     put: PutResult
+    sure: bool
 
     def suspects(self, withdrawals: Withdrawals) -> dict[Window, int]:
         """Returns the windows of which the online store may hold withdrawn rows, with their versions."""
@@ -184,7 +188,7 @@ class Materialization:
             had_rows = meeting(held(ledger), [s.window for s in seen])
             chosen = [s for s in seen if s.rows or s.window in had_rows]
             # Rows may lack what the statistics have seen, if it came between; the other way about, a run heals it.
-            if len(self._groups(chosen, seen)) != 1 or self._state() != state:
+            if not chosen or self._state() != state:
                 return Planned(chosen, ledger, seen, state)
             stack.pop_all()
             return Planned(chosen, ledger, seen, state, newest)
@@ -378,13 +382,13 @@ class Materialization:
         written: list[_Written] = []
         waiting: list[_Written] = []
         withdrawn = 0
-        empty = self._empty(planned.covered, planned.ledger)
+        empty, newest = self._empty(planned.covered, planned.ledger), planned.newest
         if empty and not groups:
             self.registry.claim(self.view.name, [], empty=empty, run_id=self.run_id)
         try:
             for group in groups:
-                written.append(self._write(group, empty, planned.newest))
-                empty = []
+                written.append(self._write(group, empty, newest))
+                empty, newest = [], None  # once for all
                 if withdrawals is not None and written[-1].suspects(withdrawals):
                     waiting.append(written[-1])
                 else:
@@ -426,11 +430,11 @@ class Materialization:
                 if sink is not None:
                     group = self._keep_result(sink, group, whole)
                 rows = stack.enter_context(closing(self._newest_rows(whole))) if newest is None else newest
-                entities, put = self._fill_online(group, claim.versions, rows)
+                written = self._fill_online(group, claim, rows)
             except Exception:
                 self._settle(claim, group, [0] * len(group), sure=False)
                 raise
-        return _Written(claim, group, entities, put)
+        return written
 
     @property
     def _reads_only_newest(self) -> bool:
@@ -447,7 +451,7 @@ class Materialization:
 
     def _finish(self, written: _Written, state: frozenset[str]) -> None:
         """Settles windows, if their source has stayed what it was."""
-        sure = state <= self._state()
+        sure = written.sure and state <= self._state()
         self._settle(written.claim, written.group, written.entities, sure=sure)
         if not sure:
             # What was read may be neither the content of before nor that of after; the next run looks again.
@@ -489,31 +493,40 @@ class Materialization:
             for k, s in zip(kept, group, strict=True)
         ]
 
-    def _fill_online(
-        self, group: list[WindowStatistics], versions: Sequence[int], batches: Iterable[pa.RecordBatch]
-    ) -> tuple[npt.NDArray[np.int64], PutResult]:
-        """Puts the newest rows of neighbouring windows; returns how many are of each window, and what was put."""
+    def _fill_online(self, group: list[WindowStatistics], claim: Claim, batches: Iterable[pa.RecordBatch]) -> _Written:
+        """Puts the newest rows of windows.
+
+        A row that lies in none of them came after the source was looked through. It is not put, as no version says of
+        which window's content it is; and what it may stand before is not either, so that the run is not sure.
+        """
         import numpy as np
 
         counts = np.zeros(len(group), dtype=np.int64)
         if self._online is None:
-            return counts, PutResult(0, 0)
+            return _Written(claim, group, counts, PutResult(0, 0), sure=True)
         starts = np.array([to_micros(s.window.start) for s in group], dtype=np.int64)
-        version_of = np.array(versions, dtype=np.int64)
+        ends = np.array([end_micros(s.window) for s in group], dtype=np.int64)
+        version_of = np.array(claim.versions, dtype=np.int64)
+        strays = 0
 
         def encoded() -> Iterator[EncodedRows]:
-            from feast_assets.types.arrow_values import fixed_values
+            from feast_assets.types.arrow_values import fixed_values, int64_array
 
+            nonlocal strays
             for batch in batches:
+                events = fixed_values(batch.column(EVENT_TIMESTAMP), "<i8")
+                place = np.searchsorted(starts, events, side="right") - 1
+                inside = (place >= 0) & (events < ends[place])
+                if not inside.all():
+                    strays += 1
+                    batch, place = batch.take(int64_array(np.flatnonzero(inside))), place[inside]
                 if batch.num_rows:
-                    events = fixed_values(batch.column(EVENT_TIMESTAMP), "<i8")
-                    place = np.searchsorted(starts, events, side="right") - 1
                     counts[:] += np.bincount(place, minlength=len(group))
                     rows = self._rows.encode(batch, version_of[place])
                     yield replace(rows, groups=place) if self.profile else rows
 
         put = self._online.put_many(self._table, encoded())
-        return counts, put
+        return _Written(claim, group, counts, put, sure=not strays)
 
     def _empty(self, covered: Sequence[WindowStatistics], ledger: Mapping[Window, LedgerEntry]) -> list[WindowContent]:
         """Returns what was looked at and has no rows, as few windows, where the ledger does not say so yet."""

@@ -27,6 +27,6 @@ class ReadAhead(Generic[_T]):
         yield from self._items
 
     def close(self) -> None:
-        """Closes the generator, as soon as it has made its first item."""
-        self._thread.shutdown()
-        self._items.close()
+        """Closes the generator once it has made its first item, for which nobody waits."""
+        self._thread.shutdown(wait=False)
+        self._first.add_done_callback(lambda _: self._items.close())

@@ -1,7 +1,8 @@
 """Several views, one after the other: while one is written, the source of the next is looked through.
 
 Writing waits for a server or a disk and encodes on one core, so the two together take less time than in turn. It is one
-view ahead and no more: at any time there is at most one pass that looks through a source and one that writes.
+view ahead and no more: at any time at most one source is looked through, its newest rows perhaps read meanwhile, and
+one view is written.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class _PlannedAhead:
         return self._this, self._plan(self._this)
 
     def drop(self) -> None:
-        """Closes the plan, which nobody is going to run; waits for nothing."""
+        """Closes the plan, which nobody is going to run, when it is made; nobody waits for it."""
         self._planned.add_done_callback(_close)
 
 

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from feast_assets.definitions.partitions import Partitions, Window
+from feast_assets.definitions.spec import to_micros
 from feast_assets.offline_stores.base import ALWAYS, WindowStatistics
 from feast_assets.registry.base import LedgerEntry
 
@@ -21,6 +22,11 @@ the view's definition has."""
 def until(end: datetime) -> datetime:
     """Returns the end, not included, of what an inclusive end includes."""
     return ALWAYS.end if end >= ALWAYS.end else end + MICROSECOND
+
+
+def end_micros(window: Window) -> int:
+    """Returns the end of a window in microseconds; the last microsecond of all belongs to the last window."""
+    return to_micros(window.end) + (window.end >= ALWAYS.end)
 
 
 def grid_windows(grid: Partitions, whole: Window) -> Iterator[Window]:

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 
 from feast_assets.compute.staleness import history_read
 from feast_assets.compute.versions import of_windows
-from feast_assets.compute.windows import held
+from feast_assets.compute.windows import end_micros, held
 from feast_assets.definitions.spec import to_micros
-from feast_assets.offline_stores.base import ALWAYS, EVENT_TIMESTAMP, OfflineStore, history_of
+from feast_assets.offline_stores.base import EVENT_TIMESTAMP, OfflineStore, history_of
 from feast_assets.online_stores.base import HEAD_WIDTH, EncodedRows, OnlineStore, RowHeads
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class Withdrawals:
 
         windows = sorted(versions)
         starts = np.array([to_micros(w.start) for w in windows], np.int64)
-        ends = np.array([_end(w) for w in windows], np.int64)
+        ends = np.array([end_micros(w) for w in windows], np.int64)
         present = np.array([versions[w] for w in windows], np.int64)
         below = int(present.max()).to_bytes(HEAD_WIDTH, "big")
         rows: dict[bytes, tuple[int, int, bytes]] = {}
@@ -173,11 +173,6 @@ class Withdrawals:
         """Returns the ledger's entries that have, or may have, rows in the store, by window."""
         ledger = {e.window: e for e in self.registry.ledger(self.view.name)}
         return [ledger[w] for w in sorted(held(ledger))]
-
-
-def _end(window: Window) -> int:
-    # The last microsecond of all belongs to the last window.
-    return to_micros(window.end) + (window.end >= ALWAYS.end)
 
 
 def _events(batch: object) -> npt.NDArray[np.int64]:

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from feast_assets.offline_stores.duckdb_statistics import Summary
 
 
+_OPENING = threading.Lock()
+
+
 class DuckDBOfflineStoreConfig(BaseModel):
     """The ``offline_store`` section of ``feature_store.yaml``.
 
@@ -58,12 +61,11 @@ class DuckDBOfflineStore(OfflineStore):
         self._config = config
         self._root = Path(root).absolute()
         self._opened: Engine | None = None
-        self._opening = threading.Lock()
 
     @property
     def _engine(self) -> Engine:
         # One for all threads: an engine that nobody holds any more closes its cursors.
-        with self._opening:
+        with _OPENING:
             if self._opened is None:
                 from feast_assets.offline_stores.duckdb_engine import Engine
 

@@ -177,10 +177,11 @@ def quote(name: str) -> str:
 
 
 def is_nan(number: str) -> str:
-    """Returns an SQL condition: whether a floating expression is NaN.
+    """Returns an SQL expression: whether a floating one is NaN. It is to be selected, or a condition of a ``CASE``.
 
     ``isnan`` would be taken for false wherever a file's statistics, which leave NaN out, hold nothing but numbers. So
-    it is asked of what is neither finite nor infinite; statistics know the infinite.
+    it is asked of what is neither finite nor infinite; statistics know the infinite. As a filter of rows, this would
+    not see files whose statistics hold a single number.
     """
     return f"(NOT isfinite({number}) AND {number} NOT IN (CAST('inf' AS DOUBLE), CAST('-inf' AS DOUBLE)))"
 

@@ -354,7 +354,7 @@ class RedisOnlineStore(OnlineStore):
             self._reads.pop(loop, None)
 
     def _put(self, table: str) -> Put:
-        return Put(_prefix(table), _identity_key(table), _drawn(), self._ttl)
+        return Put(_prefix(table), _identity_key(table), _drawn, self._ttl)
 
     def _split(self, counts: Sequence[int], values: Sequence[bytes | None]) -> list[StoredRows]:
         if len(counts) == 1:

@@ -47,7 +47,7 @@ def msetnx(prefix: bytes, keys: Sequence[bytes], values: Sequence[bytes]) -> byt
         keys: without what all of them begin with.
         values: as many.
     """
-    pairs = zip(_beginnings(prefix, keys), keys, _beginnings(b"", values), values, strict=False)
+    pairs = zip(_beginnings(prefix, keys), keys, _beginnings(b"", values), values, strict=True)
     return b"*%d\r\n$6\r\nMSETNX%b\r\n" % (1 + 2 * len(keys), b"".join(chain.from_iterable(pairs)))
 
 
@@ -60,7 +60,7 @@ def _beginnings(prefix: bytes, values: Sequence[bytes]) -> Iterable[bytes]:
     """Returns what is sent between one value and the next."""
     widths = list(map(len, values))
     if len(set(widths)) == 1:
-        return repeat(b"\r\n" + _beginning(prefix, widths[0]))
+        return repeat(b"\r\n" + _beginning(prefix, widths[0]), len(values))
     return [b"\r\n" + _beginning(prefix, width) for width in widths]
 
 

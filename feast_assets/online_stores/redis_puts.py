@@ -7,7 +7,7 @@ A script keeps the newest of what is stored and what is put. Rows of which the s
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -122,14 +122,14 @@ class Put:
     Attributes:
         prefix: what the keys of the table's rows begin with.
         identity_key: under which the table's identity is.
-        identity: what is written there if there is none.
+        draw: draws an identity to write there if there is none; anew each time, as one that is gone must not come back.
         ttl: how many seconds a row stays; 0 is for ever.
         result: what became of the rows whose round trips were answered.
     """
 
     prefix: bytes
     identity_key: bytes
-    identity: bytes
+    draw: Callable[[], bytes]
     ttl: int
     result: PutResult = field(default_factory=lambda: PutResult(0, 0), init=False)
 
@@ -146,10 +146,10 @@ class Put:
 
     def _new(self, parts: list[_Part]) -> Generator[RoundTrip, None, list[_Part]]:
         """Puts the parts of which the server has no row; returns the others."""
-        # The identity goes first: rows are without one only if the server is emptied in between, and then the next
-        # setup draws another than the ledger has, so that the table is filled anew.
-        draw = command([b"SET", self.identity_key, self.identity, b"NX"])
-        yield (trip := RoundTrip([draw, *(msetnx(self.prefix, part.keys, part.values) for part in parts)]))
+        # The identity goes first: rows are without one only if the table is dropped in between, and then the next setup
+        # draws another than the ledger has, so that the table is filled anew.
+        identity = command([b"SET", self.identity_key, self.draw(), b"NX"])
+        yield (trip := RoundTrip([identity, *(msetnx(self.prefix, part.keys, part.values) for part in parts)]))
         others = []
         for part, is_new in zip(parts, trip.answers[1:], strict=True):
             if is_new:
@@ -183,7 +183,7 @@ class Put:
         """
         tells = b"0" if part.groups is None else b"1"
         keys = [bulk_strings(b"", [self.identity_key]), bulk_strings(self.prefix, part.keys)]
-        arguments = [bulk_strings(b"", values) for values in ([self.identity], part.values, [b"%d" % self.ttl, tells])]
+        arguments = [bulk_strings(b"", values) for values in ([self.draw()], part.values, [b"%d" % self.ttl, tells])]
         return evalsha(_SHA, keys, len(part) + 1, arguments, len(part) + 3)
 
 

@@ -6,6 +6,7 @@ import asyncio
 import os
 import threading
 import time
+import warnings
 from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
@@ -93,6 +94,47 @@ def test_rows_that_come_between_reading_and_looking_through(project, monkeypatch
     project.store.materialize(START, END)
     project.store.materialize_incremental(END)
     assert project.trips([1, 2]) == [10, 20 if others else None]
+
+
+@pytest.mark.parametrize("call", ["materialize", "incremental"])
+@pytest.mark.parametrize("late", [row(3, 80, 30), row(1, 80, 30), row(3, 1, 30), row(3, 130, 30)])
+def test_rows_that_come_into_days_without_any_after_these_were_looked_through(project, monkeypatch, call, late):
+    """Between two days that are written, of another entity or of one that is; before them all, and after."""
+    folder = project.root / "folder"
+    folder.mkdir()
+
+    def put(name, rows):
+        pq.write_table(pa.Table.from_pylist(rows, SCHEMA), folder / name)
+
+    put("a.parquet", [row(1, 49, 10), row(2, 97, 20)])
+    project.apply(source=FileSource(name="folder", path=str(folder), timestamp_field="ts"))
+    store = project.store.offline_store
+    statistics, latest, looked = store.statistics, store.latest, threading.Event()
+
+    def seen(*arguments):
+        found = statistics(*arguments)
+        if not looked.is_set():
+            put("b.parquet", [late])
+            looked.set()
+        return found
+
+    def read(*arguments):
+        assert looked.wait(10)
+        return latest(*arguments)
+
+    monkeypatch.setattr(store, "statistics", seen)
+    monkeypatch.setattr(store, "latest", read)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        if call == "materialize":
+            project.store.materialize(START, hours(143))
+        else:
+            project.store.materialize_incremental(hours(143))
+    (folder / "b.parquet").unlink()
+    put("c.parquet", [row(4, 81, 40)])
+    project.store.materialize_incremental(hours(143))
+    assert project.trips([1, 2, 3, 4]) == [10, 20, None, 40]
+    assert project.store.stale_windows("stats", hours(143)) == []
 
 
 def test_a_value_that_comes_back_across_grains(project):

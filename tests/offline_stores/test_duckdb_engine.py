@@ -32,7 +32,7 @@ NAN, INF = math.nan, math.inf
 def test_nan_is_found_whatever_the_statistics_of_the_file_say(tmp_path, kind, values):
     path = tmp_path / "rows.parquet"
     pq.write_table(pa.table({"x": pa.array(values, kind)}), path)
-    found = duckdb.sql(f"SELECT count(CASE WHEN {is_nan('x')} THEN 1 END) FROM '{path}'").fetchall()  # noqa: S608
-    kept = duckdb.sql(f"SELECT x FROM '{path}' WHERE {is_nan('x')}").fetchall()  # noqa: S608
+    found = duckdb.sql(f"SELECT count(CASE WHEN {is_nan('x')} THEN 1 END) FROM '{path}'").fetchall()
+    kept = duckdb.sql(f"SELECT x FROM '{path}' WHERE {is_nan('x')}").fetchall()
     expected = sum(value is not None and math.isnan(value) for value in values)
     assert (found, len(kept)) == ([(expected,)], expected)
