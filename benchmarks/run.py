@@ -11,6 +11,8 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -18,8 +20,8 @@ from typing import Any
 from benchmarks.datasets import stage, stage_spine
 from benchmarks.jobs import Job
 from benchmarks.libraries import FEAST, SIDES
-from benchmarks.machine import described
-from benchmarks.results import Results
+from benchmarks.machine import commit_of, described, feast_versions
+from benchmarks.results import Provenance, Results
 from benchmarks.sizes import SIZES, Size
 from benchmarks.supervision import redis_server, supervised
 
@@ -82,7 +84,8 @@ class Benchmark:
             for stopped in self._stopped:
                 if before.items() <= stopped.items():
                     # It needs no less than the one before it, and would be stopped at the same limit.
-                    record = {**about, **job.parameters, "stopped": stopped["stopped"], "seconds": stopped["seconds"]}
+                    reached = {k: stopped[k] for k in ("stopped", "seconds", "peak_mib")}
+                    record = {**about, **job.parameters, **reached}
                     self._stopped.append(record)
                     return [record]
         if job.shape is not None:
@@ -138,12 +141,35 @@ def results_file(work: Path, size: str) -> Path:
     return work / "results" / f"{size}.json"
 
 
-def keep(file: Path, size: str, paths: Sequence[str], records: list[dict[str, Any]]) -> None:
-    """Writes results; those of paths that were not measured this time stay."""
-    known = json.loads(file.read_text()) if file.exists() else {"records": []}
-    others = [r for r in known["records"] if r["path"] not in paths]
+def keep(
+    file: Path,
+    size: str,
+    path: str,
+    records: list[dict[str, Any]],
+    *,
+    commit: str = "",
+    seconds: float = 0.0,
+    feast: dict[str, str] | None = None,
+) -> None:
+    """Writes the results of a path; those of other paths stay, and say where they come from.
+
+    Args:
+        commit: that the path was measured at.
+        seconds: that measuring it took.
+        feast: the versions in Feast's environment; None to leave those that are known.
+    """
+    known: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+    machine = described()
+    measured = Provenance(commit, f"{datetime.now(UTC):%Y-%m-%d}", round(seconds, 1), machine)
+    results = {
+        "size": size,
+        "machine": machine,
+        "feast": known.get("feast", {}) if feast is None else feast,
+        "measured": {**known.get("measured", {}), path: asdict(measured)},
+        "records": [r for r in known.get("records", []) if r["path"] != path] + records,
+    }
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps({"size": size, "machine": described(), "records": others + records}, indent=1) + "\n")
+    file.write_text(json.dumps(results, indent=1) + "\n")
 
 
 def main() -> None:
@@ -163,13 +189,18 @@ def main() -> None:
     if not given.feast_python:
         print("No Feast environment was named (--feast-python): measuring without it.", flush=True)
     benchmark = Benchmark(SIZES[given.size], given.work, given.feast_python)
-    started = time.monotonic()
+    # Asked before anything is measured: the tree may change meanwhile.
+    commit = commit_of(ROOT)
+    feast = feast_versions(given.feast_python) if given.feast_python else None
+    started = begun = time.monotonic()
     file = results_file(given.work, given.size)
     records: list[dict[str, Any]] = []
     for path, of_path in groupby(benchmark.records(given.only, given.sides), key=lambda record: record["path"]):
         taken = list(of_path)
         # An interrupted run leaves what it has measured.
-        keep(file, given.size, [path], taken)
+        ended = time.monotonic()
+        keep(file, given.size, path, taken, commit=commit, seconds=ended - begun, feast=feast)
+        begun = ended
         records += taken
     print(f"{len(records)} results in {time.monotonic() - started:.0f} s, kept in {file}")
     for record in (wrong := Results.read(file).disagreements()):
