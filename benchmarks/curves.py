@@ -1,20 +1,28 @@
 """The curves of the document: what grows, what it costs, where they bend and why.
 
-What a curve does is read from its figures; why it does so is said here in words, without any.
+What a curve does is read from its figures; why it does so is said in words that no run can make untrue.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby, pairwise
+from typing import Any
 
+from benchmarks.costs import redis_told
+from benchmarks.figures import plain
 from benchmarks.libraries import FEAST, OURS
-from benchmarks.results import Results
+from benchmarks.results import Record, Results, processor_seconds
+from benchmarks.sizes import SIZES
 
 FLAT = 0.2
 """Of the slope on logarithmic axes; below it, a line counts as flat."""
-_LESS, _MORE = 0.8, 1.2
+LESS, MORE = 0.8, 1.2
+"""Of the slope; between them, a line grows in proportion."""
+NOISE = 1.25
+"""Two neighbouring figures that differ by less than this factor are not told apart: a machine is never quite still."""
 _STORES = {"sqlite": "SQLite", "redis": "Redis"}
 
 
@@ -26,6 +34,11 @@ class Line:
     points: tuple[tuple[float, float], ...]
     feast: bool = False
 
+    @property
+    def name(self) -> str:
+        """What it has in common with the line of the other side."""
+        return self.label.removesuffix(" (Feast)")
+
 
 @dataclass(frozen=True)
 class Curve:
@@ -33,6 +46,7 @@ class Curve:
 
     Attributes:
         name: of the picture's file.
+        x: what is counted, in the plural.
         unit: of y, "ms", "s", "rows/s" or "MiB".
         why: where it bends, why it does.
     """
@@ -47,56 +61,76 @@ class Curve:
 
     def told(self) -> list[str]:
         """Returns a sentence for each of our lines: where it is flat, and where and how it grows."""
-        return [f"{line.label}: {course(line.points, self.unit)}" for line in self.lines if not line.feast]
+        return [f"{line.label}: {course(line.points, self.unit, self.x)}" for line in self.lines if not line.feast]
 
 
-def course(points: Sequence[tuple[float, float]], unit: str) -> str:
-    """Says what a line does, stretch by stretch; a bend is where one ends and the next begins."""
+Point = tuple[float, float]
+
+
+def course(points: Sequence[Point], unit: str, x: str = "it") -> str:
+    """Says what a line does, stretch by stretch; a bend is where one ends and the next begins.
+
+    Args:
+        x: what grows along the line, in the plural.
+    """
     if len(points) < 2:
-        return f"{_number(points[0][1])} {unit}." if points else "not measured."
-    stretches: list[tuple[str, int, int]] = []
-    for i in range(1, len(points)):
-        kind = _kind(points[i - 1], points[i])
-        if stretches and stretches[-1][0] == kind:
-            stretches[-1] = (kind, stretches[-1][1], i)
-        else:
-            stretches.append((kind, i - 1, i))
-    return "; then ".join(_stretch(kind, points[a], points[b], unit) for kind, a, b in stretches) + "."
+        return f"{plain(points[0][1])} {unit}." if points else "not measured."
+    stretches = [list(steps) for _, steps in groupby(pairwise(points), key=lambda step: _kind(*step))]
+    return "; then ".join(_stretch(steps[0][0], steps[-1][1], unit, x) for steps in stretches) + "."
 
 
-def _kind(a: tuple[float, float], b: tuple[float, float]) -> str:
+def _kind(a: Point, b: Point) -> str:
+    if 1 / NOISE < b[1] / a[1] < NOISE:
+        return "is flat"
     slope = math.log(b[1] / a[1]) / math.log(b[0] / a[0])
     if slope < -FLAT:
         return "falls"
     if slope < FLAT:
         return "is flat"
-    if slope < _LESS:
+    if slope < LESS:
         return "grows less than in proportion"
-    return "grows in proportion" if slope <= _MORE else "grows more than in proportion"
+    return "grows in proportion" if slope <= MORE else "grows more than in proportion"
 
 
-def _stretch(kind: str, a: tuple[float, float], b: tuple[float, float], unit: str) -> str:
-    return f"{kind} from {_number(a[0])} to {_number(b[0])} ({_number(a[1])} to {_number(b[1])} {unit})"
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+def _stretch(a: Point, b: Point, unit: str, x: str) -> str:
+    """Says what a stretch does from its first point to its last: many steps that are flat may be a rise together."""
+    kind, times, most = _kind(a, b), b[1] / a[1], 10**FLAT
+    told = f"from {plain(a[0])} to {plain(b[0])} ({plain(a[1])} to {plain(b[1])} {unit})"
+    if kind != "is flat" or 1 / most <= times <= most:
+        return f"{kind} {told}"
+    changed = f"grows {times:.2g}x" if times > 1 else f"falls to 1/{1 / times:.2g}"
+    return f"{changed} while {x} grow {plain(b[0] / a[0])}x, {told}"
 
 
 def curves(results: Results) -> Iterator[Curve]:
     """Yields the curves whose figures are among the results."""
-    for curve in (*_reads(results), *_materialization(results), _registry(results)):
+    for curve in (*_reads(results), *_materialization(results), *_registry(results), *_costs(results)):
         if any(len(line.points) > 1 for line in curve.lines):
             yield curve
 
 
 def _line(
-    results: Results, label: str, side: str, path: str, metric: str, x: str, scale: float = 1.0, **about: object
+    results: Results,
+    label: str,
+    side: str,
+    path: str,
+    metric: str,
+    x: str,
+    scale: float = 1.0,
+    value: Callable[[Record], float] | None = None,
+    **about: Any,
 ) -> Line:
+    """Returns the line of a metric, of several attempts the best.
+
+    Args:
+        value: of a record that has the metric; the metric itself when left out.
+    """
+    best = max if metric == "rows_per_second" else min
     known: dict[float, float] = {}
     for record in results.found(path, side, **about):
         if metric in record and "stopped" not in record:
-            known[record[x]] = min(known.get(record[x], math.inf), record[metric] * scale)
+            y = (record[metric] if value is None else value(record)) * scale
+            known[record[x]] = best(known.get(record[x], y), y)
     return Line(f"{label} (Feast)" if side == FEAST else label, tuple(sorted(known.items())), side == FEAST)
 
 
@@ -104,7 +138,14 @@ def _drawn(*lines: Line) -> tuple[Line, ...]:
     return tuple(line for line in lines if line.points)
 
 
-def _read_lines(results: Results, axis: str, stores: Sequence[str]) -> tuple[Line, ...]:
+def _read_lines(
+    results: Results,
+    axis: str,
+    stores: Sequence[str],
+    metric: str = "p50",
+    scale: float = 1e3,
+    value: Callable[[Record], float] | None = None,
+) -> tuple[Line, ...]:
     return _drawn(
         *(
             _line(
@@ -112,9 +153,10 @@ def _read_lines(results: Results, axis: str, stores: Sequence[str]) -> tuple[Lin
                 f"{_STORES[store]}, {batch} {'entity' if batch == 1 else 'entities'}",
                 side,
                 "scale_reads",
-                "p50",
+                metric,
                 "x",
-                1e3,
+                scale,
+                value,
                 axis=axis,
                 store=store,
                 entities=batch,
@@ -133,9 +175,9 @@ def _reads(results: Results) -> Iterator[Curve]:
         "entities in the store",
         "p50, ms",
         "ms",
-        "A read looks its keys up in a B-tree (SQLite) or a hash table (Redis) and touches nothing else, so it is "
-        "flat. What it still grows by, with many keys in one request first, is pages that SQLite no longer has in "
-        "its own cache, and rows of Redis that the processor's caches no longer hold.",
+        "A read looks its keys up in a B-tree (SQLite) or a hash table (Redis), and reads no other rows. A larger "
+        "store has a deeper tree and more pages than SQLite keeps in its cache, or a table of more memory than the "
+        "processor's caches hold, and a request for many entities meets that once for each of them.",
         _read_lines(results, "entities", ("sqlite", "redis")),
     )
     yield Curve(
@@ -144,8 +186,10 @@ def _reads(results: Results) -> Iterator[Curve]:
         "features of the view",
         "p50, ms",
         "ms",
-        "One row is one value whatever its features, so few of them disappear behind the request itself. From where "
-        "it bends on, the time is that of making Python values, which `to_dict()` owes for each feature and entity.",
+        "A row is one value in the store whatever its features, so a request with few features costs what a request "
+        "costs without any. What grows is a Python value for each feature and entity, which `to_dict()` owes. Rows of "
+        "some hundred features are also longer than SQLite keeps in one page, and the rest of them is read from "
+        "overflow pages.",
         _read_lines(results, "features", ("sqlite",)),
     )
     yield Curve(
@@ -154,10 +198,23 @@ def _reads(results: Results) -> Iterator[Curve]:
         "views of the service",
         "p50, ms",
         "ms",
-        "Keys are encoded once for all views that share them, and Redis is asked once for all. What each view adds "
-        "is a statement (SQLite) and the decoding of its own rows. Responses of tens of thousands of values also "
-        "outgrow the processor's caches, which bends the lines of many entities upwards.",
+        "Keys are encoded once for all views that share them. What each view adds is a statement (SQLite) and the "
+        "decoding of its own rows; `to_dict()` owes a Python value for each feature, view and entity. Redis is asked "
+        "once for all, and answers with one reply of a value for each view and entity, which the request waits "
+        f"for.{_waiting(results)}",
         _read_lines(results, "views", ("sqlite", "redis")),
+    )
+
+
+def _waiting(results: Results) -> str:
+    """Says how much of the longest request of Redis is work of the process that asks."""
+    found = [r for r in results.found("scale_reads", OURS, axis="views", store="redis", entities=100) if "cpu" in r]
+    if not found:
+        return ""
+    most = max(found, key=lambda r: float(r["x"]))
+    return (
+        f" With {most['x']} views and 100 entities, {plain(most['cpu'] * 1e3)} of {plain(most['mean'] * 1e3)} ms "
+        "(mean) are processor time of the process that asks; the rest is waiting for the server."
     )
 
 
@@ -165,13 +222,19 @@ def _materialization(results: Results) -> Iterator[Curve]:
     def line(label: str, side: str, metric: str, axis: str) -> Line:
         return _line(results, label, side, "scale_materialization", metric, "x", axis=axis)
 
+    size = SIZES[results.size]
+    window = (
+        f"Each point is a window from the start of one file of {size.big_rows:,} rows, sorted by time, of "
+        f"{min(size.big_entities, 10_000):,} entities. Row groups outside of the window are not read, and what is "
+        "written is at most one row per entity, so from some size on it is the same."
+    )
     yield Curve(
         "materialization-rows",
         "Materialization against rows of the source",
         "rows",
         "seconds",
         "s",
-        "Few rows cost what a call costs: opening the source, the ledger, one transaction. From the bend on it is "
+        f"{window} Few rows cost what a call costs: opening the source, the ledger, one transaction. With more, it is "
         "DuckDB that reads: once for the windows' statistics, once for the newest row per entity.",
         _drawn(*(line("SQLite", side, "seconds", "rows") for side in (OURS, FEAST))),
     )
@@ -181,7 +244,8 @@ def _materialization(results: Results) -> Iterator[Curve]:
         "rows",
         "MiB",
         "MiB",
-        "Memory holds one row per entity and what DuckDB buffers while it scans, not the rows themselves.",
+        "The windows are those of the curve above. Memory holds the newest row per entity, and what DuckDB buffers "
+        "while it scans: the row groups that its threads have in hand, not the rows that it has passed.",
         _drawn(*(line("SQLite", side, "peak_mib", "rows") for side in (OURS, FEAST))),
     )
     yield Curve(
@@ -191,18 +255,19 @@ def _materialization(results: Results) -> Iterator[Curve]:
         "seconds",
         "s",
         "Neighbouring partitions are read and written in one pass. What each adds is its line of statistics and its "
-        "entry in the ledger, which show once there are very many.",
+        "entry in the ledger.",
         _drawn(line("SQLite", OURS, "seconds", "partitions")),
     )
     yield Curve(
         "materialization-cores",
         "Materialization against threads and processes",
-        "threads, or processes",
+        "threads or processes",
         "rows/s",
         "rows/s",
-        "Threads share the reading, which DuckDB divides; encoding and writing stay one after the other, so the line "
-        "bends before the cores are used up. Processes share everything, but each brings its own start; beyond the "
-        "machine's cores neither gains.",
+        "Threads share what DuckDB reads; encoding and writing stay one after another. Of several processes, each "
+        "takes a stretch of the days and reads with one thread. Nearly all entities have rows in every stretch, so "
+        "each process writes nearly all of them, and written rows multiply with processes. Where there are more "
+        "threads or processes than cores, they share them.",
         _drawn(
             line("threads, SQLite", OURS, "rows_per_second", "threads"),
             line("processes, Redis", OURS, "rows_per_second", "processes"),
@@ -210,22 +275,79 @@ def _materialization(results: Results) -> Iterator[Curve]:
     )
 
 
-def _registry(results: Results) -> Curve:
-    verbs = ("apply", "apply unchanged", "apply one changed", "load", "refresh", "resolve")
-    lines = [
-        _line(results, verb, side, "registry", "seconds", "views", 1e3, verb=verb)
-        for side in (OURS, FEAST)
-        for verb in (verbs if side == OURS else verbs[:4])
-    ]
-    return Curve(
-        "registry-views",
-        "Definitions against views in the registry",
+def _registry(results: Results) -> Iterator[Curve]:
+    def lines(*verbs: str) -> tuple[Line, ...]:
+        return _drawn(
+            *(
+                _line(results, verb, side, "registry", "seconds", "views", 1e3, verb=verb)
+                for side in (OURS, FEAST)
+                for verb in verbs
+            )
+        )
+
+    yield Curve(
+        "registry-apply",
+        "Applying definitions against views in the registry",
         "views",
         "ms",
         "ms",
-        "Applying compares every definition with what is registered, so it follows their number; here one service of "
-        "all views is compared with each of them as well, and Python's garbage collector looks through more objects, "
-        "which bends the line upwards. What is written, and what a request resolves, follows what changed and what is "
-        "asked for. Loading reads one revision whole, and so does a refresh that is asked for.",
-        _drawn(*lines),
+        "The first apply loads SQLAlchemy and makes the registry's tables, whatever the number of views; then it "
+        "infers and writes every view. Every later one compares each definition with what is registered, and writes "
+        "what changed; one service of all views is compared with each of them as well, and Python's garbage collector "
+        "has more objects to look through, the more views there are.",
+        lines("apply", "apply unchanged", "apply one changed"),
+    )
+    yield Curve(
+        "registry-reads",
+        "Reading definitions against views in the registry",
+        "views",
+        "ms",
+        "ms",
+        "A load opens the store and asks for one view; a refresh that is asked for reads one revision whole. Resolving "
+        "is what the first request for certain features of three views costs more than the next: it reads the "
+        "definitions of its views, unless an earlier request did, checks names, and makes what decodes their rows.",
+        lines("load", "refresh", "resolve"),
+    )
+
+
+def _costs(results: Results) -> Iterator[Curve]:
+    for axis, x, stores in (
+        ("entities", "entities in the store", ("sqlite", "redis")),
+        ("features", "features of the view", ("sqlite",)),
+        ("views", "views of the service", ("sqlite", "redis")),
+    ):
+        yield Curve(
+            f"cost-{axis}",
+            f"Processor seconds of a million reads against {x}",
+            x,
+            "processor seconds per million reads",
+            "s",
+            f"Processor time of the process that asks, {redis_told(results, 'scale_reads')}. Unlike the times above, "
+            "it leaves out what a request waits for.",
+            _read_lines(results, axis, stores, "cpu", 1e6, processor_seconds),
+        )
+    yield Curve(
+        "cost-rows",
+        "Processor seconds of a million materialized rows against rows of the source",
+        "rows",
+        "processor seconds per million rows",
+        "s",
+        "The windows are those of materialization against rows. What a call costs is shared by more rows, until it is "
+        "the reading of each that counts.",
+        _drawn(
+            *(
+                _line(
+                    results,
+                    "SQLite",
+                    side,
+                    "scale_materialization",
+                    "cpu",
+                    "x",
+                    1e6,
+                    lambda r: processor_seconds(r) / float(r["rows"]),
+                    axis="rows",
+                )
+                for side in (OURS, FEAST)
+            )
+        ),
     )
