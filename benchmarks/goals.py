@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from benchmarks.libraries import BARE, FEAST, OURS
+from benchmarks.libraries import BARE, FEAST, OURS, SIDES
 from benchmarks.paths.online_reads import BATCHES
-from benchmarks.results import Figure, Results
+from benchmarks.results import DEFAULT, Figure, Results
 from benchmarks.shapes import narrow, wide
 from benchmarks.sizes import SIZES
 
@@ -33,6 +33,8 @@ _IMPORT_SECONDS = 0.25
 _DAGSTER_RUN = 1.15
 _DAGSTER_LOAD_SECONDS = 1.0
 _TICK_SECONDS = 2.0
+_PULL_LATEST = "pull_latest_features"
+"""Feast's other setting of materialization; what is shown of it has no goals."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Goal:
         bare_goal: how many times worse than the bare engine at most.
         most: an absolute goal.
         completes: whether the goal is that it comes to its end at all.
-        tail: the 99th percentile of ours.
+        second: side -> another figure of the same measurement, of what `SECOND` names for the group.
     """
 
     group: str
@@ -59,12 +61,12 @@ class Goal:
     bare_goal: float | None = None
     most: float | None = None
     completes: bool = False
-    tail: float | None = None
+    second: dict[str, float] = field(default_factory=dict)
 
     @property
     def beside_feast(self) -> float | None:
-        """How many times better than Feast; None where Feast did not end for want of memory."""
-        if self.feast is None or self.feast.stopped == "memory":
+        """How many times better than Feast; None where it took all memory, so that its time is unknown."""
+        if self.feast is None or (self.feast.stopped == "memory" and self.unit != "MiB"):
             return None
         return self.ours.value / self.feast.value if self.unit == "/s" else self.feast.value / self.ours.value
 
@@ -92,20 +94,46 @@ class Goal:
 
 READS = "Online reads"
 MATERIALIZATION = "Materialization"
+PUSHES = "Pushes"
 HISTORICAL = "Training data"
 MEMORY = "Peak memory"
 REGISTRY = "Definitions and first use"
-DAGSTER = "Dagster"
+DAGSTER = "Dagster runs"
+DAGSTER_LOADING = "Dagster's loading and ticks"
+SECOND = {READS: "p99", PUSHES: "p99", MATERIALIZATION: "rows/s", HISTORICAL: "rows/s"}
+"""What the second figure of each side is, by table."""
 
 
 def goals(results: Results) -> Iterator[Goal]:
     """Yields the goals whose figures are among the results."""
     yield from _reads(results)
     yield from _materialization(results)
+    yield from _pushes(results)
     yield from _historical(results)
     yield from _memory(results)
     yield from _registry(results)
     yield from _dagster(results)
+    yield from _dagster_loading(results)
+
+
+def _tails(results: Results, path: str, **about: Any) -> dict[str, float]:
+    known = {side: results.tail(path, side, **about) for side in SIDES}
+    return {side: tail for side, tail in known.items() if tail is not None}
+
+
+def _rates(results: Results, path: str, setting: str = DEFAULT, **about: Any) -> dict[str, float]:
+    """Returns rows per second of each side that came to its end, of the fastest attempt.
+
+    Args:
+        setting: of Feast.
+    """
+    rates = {}
+    for side in SIDES:
+        found = results.found(path, side, setting=setting if side == FEAST else DEFAULT, **about)
+        of_side = [r["rows_per_second"] for r in found if "rows_per_second" in r and "stopped" not in r]
+        if of_side:
+            rates[side] = max(of_side)
+    return rates
 
 
 def _reads(results: Results) -> Iterator[Goal]:
@@ -113,7 +141,6 @@ def _reads(results: Results) -> Iterator[Goal]:
         for batch, aim in aims.items():
             about = {"store": store, "shape": shape, "entities": batch}
             if ours := results.figure("online_reads", OURS, "p50", **about):
-                tail = results.figure("online_reads", OURS, "p99", **about)
                 yield Goal(
                     READS,
                     f"{_STORES[store]}, {shape}, {batch}",
@@ -123,7 +150,7 @@ def _reads(results: Results) -> Iterator[Goal]:
                     aim,
                     results.figure("online_reads", BARE, "p50", **about),
                     _READS_BESIDE_BARE,
-                    tail=tail.value if tail else None,
+                    second=_tails(results, "online_reads", **about),
                 )
     for store in ("redis", "sqlite"):
         if ours := results.figure("async_reads", OURS, "requests_per_second", store=store):
@@ -136,48 +163,61 @@ def _reads(results: Results) -> Iterator[Goal]:
 def _materialization(results: Results) -> Iterator[Goal]:
     for shape, aim in _MATERIALIZE.items():
         for store, told in _STORES.items():
-            about = {"store": store, "shape": shape}
+            about: dict[str, Any] = {"store": store, "shape": shape}
             if ours := results.figure("materialization", OURS, "seconds", **about):
                 feast, bare = (results.figure("materialization", s, "seconds", **about) for s in (FEAST, BARE))
-                yield Goal(MATERIALIZATION, f"{told}, {shape}", "s", ours, feast, aim, bare, _MATERIALIZE_BESIDE_BARE)
+                yield Goal(
+                    MATERIALIZATION,
+                    f"{told}, {shape}",
+                    "s",
+                    ours,
+                    feast,
+                    aim,
+                    bare,
+                    _MATERIALIZE_BESIDE_BARE,
+                    second=_rates(results, "materialization", **about),
+                )
+                if other := results.figure("materialization", FEAST, "seconds", setting=_PULL_LATEST, **about):
+                    rates = _rates(results, "materialization", _PULL_LATEST, **about)
+                    yield Goal(MATERIALIZATION, _with_setting(f"{told}, {shape}"), "s", ours, other, second=rates)
+
+
+def _with_setting(what: str) -> str:
+    return f"{what}, Feast with {_PULL_LATEST}"
+
+
+def _pushes(results: Results) -> Iterator[Goal]:
     for store, told in _STORES.items():
         if ours := results.figure("pushes", OURS, "p50", store=store):
             feast, bare = (results.figure("pushes", side, "p50", store=store) for side in (FEAST, BARE))
-            tail = results.figure("pushes", OURS, "p99", store=store)
-            yield Goal(
-                MATERIALIZATION,
-                f"{told}, push of one row",
-                "s",
-                ours,
-                feast,
-                _PUSH,
-                bare,
-                tail=tail.value if tail else None,
-            )
+            tails = _tails(results, "pushes", store=store)
+            yield Goal(PUSHES, f"{told}, push of one row", "s", ours, feast, _PUSH, bare, second=tails)
 
 
 def _historical(results: Results) -> Iterator[Goal]:
     for shape, aim in _HISTORICAL.items():
         for spine in SIZES[results.size].spines:
             for into in ("arrow", "pandas"):
-                about = {"shape": shape, "spine": spine, "into": into}
+                about: dict[str, Any] = {"shape": shape, "spine": spine, "into": into}
                 if ours := results.figure("historical", OURS, "seconds", **about):
                     feast, bare = (results.figure("historical", s, "seconds", **about) for s in (FEAST, BARE))
                     told = f"{shape}, {spine:,} rows, {_INTO[into]}"
-                    yield Goal(HISTORICAL, told, "s", ours, feast, aim, bare, _HISTORICAL_BESIDE_BARE)
+                    rates = _rates(results, "historical", **about)
+                    yield Goal(HISTORICAL, told, "s", ours, feast, aim, bare, _HISTORICAL_BESIDE_BARE, second=rates)
     size = SIZES[results.size]
     if ours := results.figure("bounded_memory", OURS, "seconds", verb="historical"):
         bare = results.figure("bounded_memory", BARE, "seconds", verb="historical")
         told = f"narrow, {size.big_spine:,} rows on as many, memory_limit {size.memory_limit}"
-        yield Goal(HISTORICAL, told, "s", ours, bare=bare, bare_goal=_HISTORICAL_BESIDE_BARE)
+        rates = {
+            side: size.big_spine / figure.value for side, figure in ((OURS, ours), (BARE, bare)) if figure is not None
+        }
+        yield Goal(HISTORICAL, told, "s", ours, bare=bare, bare_goal=_HISTORICAL_BESIDE_BARE, second=rates)
 
 
 def _memory(results: Results) -> Iterator[Goal]:
     for shape, aim in _MEMORY.items():
-        about: dict[str, Any] = {"store": "sqlite", "shape": shape}
-        if ours := results.figure("materialization", OURS, "peak_mib", **about):
-            feast, bare = (results.figure("materialization", side, "peak_mib", **about) for side in (FEAST, BARE))
-            yield Goal(MEMORY, f"materialize, SQLite, {shape}", "MiB", ours, feast, aim, bare)
+        for store in _STORES:
+            yield from _memory_of_materialization(results, store, shape, aim if store == "sqlite" else None)
         for spine in SIZES[results.size].spines:
             about = {"shape": shape, "spine": spine, "into": "pandas"}
             if ours := results.figure("historical", OURS, "peak_mib", **about):
@@ -191,6 +231,16 @@ def _memory(results: Results) -> Iterator[Goal]:
         if ours := results.figure("bounded_memory", OURS, "peak_mib", verb=verb):
             bare = results.figure("bounded_memory", BARE, "peak_mib", verb=verb)
             yield Goal(MEMORY, told, "MiB", ours, bare=bare, completes=True)
+
+
+def _memory_of_materialization(results: Results, store: str, shape: str, aim: float | None) -> Iterator[Goal]:
+    about: dict[str, Any] = {"store": store, "shape": shape}
+    if ours := results.figure("materialization", OURS, "peak_mib", **about):
+        feast, bare = (results.figure("materialization", side, "peak_mib", **about) for side in (FEAST, BARE))
+        what = f"materialize, {_STORES[store]}, {shape}"
+        yield Goal(MEMORY, what, "MiB", ours, feast, aim, bare)
+        if other := results.figure("materialization", FEAST, "peak_mib", setting=_PULL_LATEST, **about):
+            yield Goal(MEMORY, _with_setting(what), "MiB", ours, other)
 
 
 def _registry(results: Results) -> Iterator[Goal]:
@@ -208,7 +258,6 @@ def _registry(results: Results) -> Iterator[Goal]:
 
 
 def _dagster(results: Results) -> Iterator[Goal]:
-    size = SIZES[results.size]
     library, empty = (results.figure("dagster_runs", OURS, "seconds", verb=v) for v in ("library", "empty asset"))
     for verb, told in (("run", ""), ("run without profiles", ", profile=False")):
         ours = results.figure("dagster_runs", OURS, "seconds", verb=verb)
@@ -217,13 +266,19 @@ def _dagster(results: Results) -> Iterator[Goal]:
             (first, *_) = results.found("dagster_runs", OURS, verb=verb)
             what = f"{first['partitions']} daily partitions in one run{told}"
             yield Goal(DAGSTER, what, "s", ours, bare=both, bare_goal=_DAGSTER_RUN)
+
+
+def _dagster_loading(results: Results) -> Iterator[Goal]:
+    size = SIZES[results.size]
     if ours := results.figure("dagster_runs", OURS, "seconds", verb="load"):
         what = f"definitions of {size.dagster_views} views load, beyond importing dagster"
-        yield Goal(DAGSTER, what, "s", ours, most=_DAGSTER_LOAD_SECONDS)
-    ticks = results.found("dagster_runs", OURS, verb="tick")
+        yield Goal(DAGSTER_LOADING, what, "s", ours, most=_DAGSTER_LOAD_SECONDS)
+    ticks = [r for verb in ("first tick", "tick") for r in results.found("dagster_runs", OURS, verb=verb)]
     for record in sorted(ticks, key=lambda r: str(r["sensor"])):
-        what = f"tick of {record['sensor']}: {size.dagster_views} views of {record['partitions']} partitions, no change"
-        yield Goal(DAGSTER, what, "s", Figure(record["seconds"]), most=_TICK_SECONDS)
+        of = f"of {record['sensor']}: {size.dagster_views} views of {record['partitions']} partitions, no change"
+        first = record["verb"] == "first tick"
+        what = f"first tick {of}" if first else f"later tick {of}"
+        yield Goal(DAGSTER_LOADING, what, "s", Figure(record["seconds"]), most=None if first else _TICK_SECONDS)
 
 
 _STORES = {"sqlite": "SQLite", "redis": "Redis"}

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
+from textwrap import fill
 
-from benchmarks.curves import FLAT, Curve, curves
-from benchmarks.goals import Goal, goals, shapes_told
+from benchmarks.costs import Cost, costs, redis_told
+from benchmarks.curves import FLAT, LESS, MORE, NOISE, Curve, curves
+from benchmarks.figures import plain, rounded, span, times, told, value
+from benchmarks.goals import DAGSTER, SECOND, Goal, goals, shapes_told
 from benchmarks.libraries import BARE, FEAST, OURS
-from benchmarks.results import Figure, Results
+from benchmarks.results import TAIL_SAMPLES, Figure, Results
 from benchmarks.run import ROOT, WORK, results_file
 from benchmarks.sizes import SIZES
+from benchmarks.summary import leads, summary, where_feast_is_faster
 from benchmarks.supervision import MEMORY_SHARE
 
 DOCUMENT = ROOT / "docs" / "benchmarks.md"
@@ -22,26 +26,44 @@ _INTRODUCTION = """# Benchmarks
 
 How fast the store is beside Feast 0.67.0 and beside the bare engines, and how it grows. `make bench` measures all of it
 anew and writes this page; `make bench SIZE=small` takes a few minutes and writes the same below `.bench/`.
+"""
+_HOW = """## How it is measured
 
 The same scripts run under both libraries: the same definitions, the same Parquet files, the same verb, each measurement
 in a fresh process of its library's own environment, one after the other. *Bare* is what a careful person would write by
 hand for the one task, on the same engine and with the same durability, without registry, ledger, ttl, statuses and
 checks; it is in `benchmarks/bare_engines.py`.
-"""
-_HOW = """{shapes} Reads of one entity are {reads:,} samples; of several, at least {batches} and as many as fit in
-{seconds:g} s. What is materialized goes into an empty store: the fastest of {attempts} counts, for Feast the only one.
-What is read for training is repeated while all of it takes less than {repeat:.0f} s. Packages
-that both build on (duckdb, numpy, pandas, pyarrow) are imported before the clock starts, except where a fresh process
-is what is measured; what a library loads of its own when a verb is first called counts, which of Feast's
-materialization is about half a second."""
-_LEGEND = """In the tables, *beside Feast* is how many times faster (or smaller) we are, with the goal in brackets;
-*beside bare* is how many times slower than the engine alone. Times of reads and pushes are medians. A figure after > is
-of a measurement that was stopped at {limit}: the whole is unknown, and worse. One that had taken {memory:.0%} of the
-machine's memory was stopped as well: nothing is compared with it, and the goal is what is left of it."""
+
+{shapes} {samples}
+
+What is materialized goes into an empty store{attempts}. Training data are read up to {repeats} times, as long as all of
+it takes less than {repeat:.0f} s, and the fastest counts. Loads and refreshes are repeated, applies where that does not
+take long, and the fastest counts; a first apply is the only one. What a fresh process serves first is the median of
+several processes. Packages that both build on (duckdb, numpy, pandas, pyarrow) are imported before the clock
+starts, except where a fresh process is what is measured; what a library loads of its own when a verb is first called
+counts."""
+_FEAST = """### How Feast is configured
+
+Its local provider and its own engine, which are its defaults; the offline store `duckdb`; the online stores `sqlite`
+and `redis` with the client and the options that they have when nothing is said; `entity_key_serialization_version: 3`.
+Its registry is a file, ours is SQLite. Its SQLite keeps SQLite's own default, a rollback journal; ours is in WAL mode
+with `synchronous = FULL`. It materializes with its default, `pull_latest_features: false`.{other}"""
+_OTHER_SETTING = """ Rows that are named so
+show it with `pull_latest_features: true`, beside the same figures of ours."""
+_TABLES = """In the tables, *beside Feast* is how many times faster (or smaller) we are, with the goal in brackets;
+*beside bare* is how many times slower (or larger) than the engine alone. Times of reads and pushes are medians."""
 _SCALE = """## Scale
 
-Both axes are logarithmic. Below each picture is what each of our lines does, from its figures: a stretch is flat where
-ten times as much costs less than {flat:.1f} times as much."""
+Both axes are logarithmic. Below each picture is what each of our lines does, from its figures. A stretch grows in
+proportion where ten times as much on the one axis is {less:.1f} to {more:.1f} times as much on the other, and is flat
+where it is less than {flat:.1f} times as much, or where neighbouring figures differ by a factor of less than {noise:g},
+which is not told from noise. Where steps that are each flat make more than {flat:.1f} times together, that is said instead."""
+_FEW_POINTS = """ Feast's lines have fewer points than ours, {most} at most: it is measured only up to sizes that it
+ends at within its limit of time, which is {limit:.0f} s a verb."""
+_NOTES = {
+    DAGSTER: "*Bare* is the library's own call, plus a run of an asset of as many partitions that does nothing.",
+}
+"""What has to be said of a table."""
 
 
 def document(results: Results, pictures: str, drawn: Iterable[Curve]) -> str:
@@ -51,43 +73,147 @@ def document(results: Results, pictures: str, drawn: Iterable[Curve]) -> str:
         pictures: where they are, as the page links to them.
         drawn: the curves that there are pictures of.
     """
-    found, size = list(goals(results)), SIZES[results.size]
+    found, of_costs, shown = list(goals(results)), list(costs(results)), list(drawn)
+    ahead = list(leads(found, shown, of_costs))
     parts = [
         _INTRODUCTION,
-        _HOW.format(
-            shapes=shapes_told(results.size),
-            reads=size.single_reads,
-            batches=size.batch_reads,
-            seconds=size.read_seconds,
-            attempts=size.attempts,
-            repeat=size.limit / 12,
-        ),
         *_machine(results),
+        summary(results, found, ahead),
+        _how(results),
+        _FEAST.format(other=_OTHER_SETTING if any("setting" in r for r in results.records) else ""),
         _verdict(found, len(results.failures())),
         *(_table(group, list(rows)) for group, rows in groupby(found, key=lambda goal: goal.group)),
-        _costs(results),
-        *_scale(drawn, pictures),
+        where_feast_is_faster(ahead),
+        _costs(results, of_costs),
+        *_scale(shown, pictures, SIZES[results.size].limit),
         *_failures(results),
     ]
-    return "\n\n".join(part.strip("\n") for part in parts if part) + "\n"
+    return "\n\n".join(_wrapped(block) for part in parts for block in part.strip("\n").split("\n\n") if block) + "\n"
+
+
+def _wrapped(block: str) -> str:
+    """Returns prose in lines of one width; all else as it is."""
+    if block.startswith(("#", "-", "|", "![")):
+        return block
+    return fill(" ".join(block.split()), 120, break_long_words=False, break_on_hyphens=False)
+
+
+def _how(results: Results) -> str:
+    size = SIZES[results.size]
+    return _HOW.format(
+        shapes=shapes_told(results.size),
+        samples=_samples(results),
+        attempts=_attempts(results),
+        repeats=size.attempts,
+        repeat=size.limit / 12,
+    )
+
+
+def _samples(results: Results) -> str:
+    """Says how many samples there are of what, as the records have it."""
+    reads = [r for r in results.records if r["path"] in ("online_reads", "scale_reads") and "samples" in r]
+    pushes = [r["samples"] for r in results.records if r["path"] == "pushes" and "samples" in r]
+    one, several = ([r["samples"] for r in reads if (r["entities"] == 1) is alone] for alone in (True, False))
+    told = [
+        f"{what} {span(samples)} samples{why}"
+        for what, samples, why in (
+            ("a read of one entity has", one, ""),
+            ("a read of several", several, f", as many as fit in {SIZES[results.size].read_seconds:g} s"),
+            ("a push", pushes, ""),
+        )
+        if samples
+    ]
+    if not told:
+        return ""
+    text = "; ".join(told)
+    return f"{text[0].upper()}{text[1:]}. No p99 is given of fewer than {TAIL_SAMPLES:,}."
+
+
+def _attempts(results: Results) -> str:
+    """Says of how many attempts a materialization is the fastest."""
+    known = {}
+    for side in (OURS, FEAST):
+        records = [
+            r for r in results.records if r["path"] == "materialization" and r["side"] == side and "seconds" in r
+        ]
+        by_what = [(r.get("store"), r.get("shape"), r.get("setting")) for r in records]
+        if by_what:
+            known[side] = span([by_what.count(what) for what in by_what])
+    if OURS not in known:
+        return ""
+    text = f": the fastest, and the least memory, of {known[OURS]} counts"
+    return text + (f", for Feast of {known[FEAST]}" if known.get(FEAST, known[OURS]) != known[OURS] else "")
 
 
 def _machine(results: Results) -> Iterator[str]:
-    told = results.machine
-    yield f"Measured on {told['processor']}, {told['memory']} of memory; {told['system']}; {told['packages']}."
+    yield f"Measured on {_machine_told(results.machine)}.{_feast_told(results)}{_origins(results)}"
     if results.size != "full":
         yield f"**These are the figures of a {results.size} run, which are no more than a look.**"
 
 
+def _machine_told(machine: dict[str, str]) -> str:
+    return f"{machine['processor']}, {machine['memory']} of memory; {machine['system']}; {machine['packages']}"
+
+
+def _feast_told(results: Results) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in results.feast.items())
+    return f" Feast's environment has {versions}." if versions else ""
+
+
+def _origins(results: Results) -> str:
+    """Says at which commit, and when, which path was measured, as far as that is known."""
+    paths: dict[str, list[str]] = {}
+    for path in results.paths:
+        paths.setdefault(_origin(results, path), []).append(path)
+    if list(paths) == [""]:
+        return ""
+    if len(paths) == 1:
+        return f" Measured {next(iter(paths))}."
+    lines = [f"- {', '.join(of_origin)}: {origin or 'not recorded'}" for origin, of_origin in paths.items()]
+    return " The paths were not measured together:\n\n" + "\n".join(lines)
+
+
+def _origin(results: Results, path: str) -> str:
+    measured = results.measured.get(path)
+    if measured is None:
+        return ""
+    commit = measured.commit.removesuffix("+")
+    changed = " with changes that are not committed" if measured.commit.endswith("+") else ""
+    machine = "" if measured.machine == results.machine else f", on {_machine_told(measured.machine)}"
+    return f"{f'at commit {commit}{changed}, ' if commit else ''}on {measured.date}{machine}"
+
+
 def _verdict(found: list[Goal], failures: int) -> str:
     judged = [goal for goal in found if goal.met is not None]
-    missed = [f"{goal.group.lower()}: {goal.what}" for goal in judged if not goal.met]
-    text = f"## Goals\n\n{len(judged) - len(missed)} of {len(judged)} goals are met."
+    missed = [f"{goal.group}: {goal.what}" for goal in judged if not goal.met]
+    text = f"## Goals\n\n{len(judged) - len(missed)} of {len(judged)} goals are met"
+    by_table = [
+        f"{group} {sum(goal.met is True for goal in rows)} of {len(rows)}"
+        for group, of_group in groupby(judged, key=lambda goal: goal.group)
+        if (rows := list(of_group))
+    ]
+    text += f": {', '.join(by_table)}." if by_table else "."
     if missed:
         text += " Not met:\n\n" + "\n".join(f"- {each}" for each in missed)
     if failures:
         text += f"\n\n{failures} measurements failed, and their goals with them: see the end of the page."
-    return text + "\n\n" + _LEGEND.format(limit=_limit(found), memory=MEMORY_SHARE)
+    return f"{text}\n\n{_TABLES}{_stopped_told(found)}"
+
+
+def _stopped_told(found: list[Goal]) -> str:
+    """Explains figures of measurements that were stopped, where there are some."""
+    text = ""
+    timed = [figure for goal in found if goal.unit == "s" for figure in (goal.feast, goal.bare) if figure]
+    if any(figure.stopped == "time" for figure in timed):
+        text += f" A time after > is of a measurement that was stopped at {_limit(found)}: the whole takes longer."
+    if any(figure.stopped == "memory" for figure in timed):
+        text += (
+            f" *Out of memory* is what was stopped when it had taken {MEMORY_SHARE:.0%} of the machine's. Its time is "
+            "unknown, so we are compared with the bare engine only."
+        )
+    if any(figure.stopped and row.unit == "MiB" for row in found for figure in (row.feast, row.bare) if figure):
+        text += " Memory after > is what such a measurement had reached: the whole takes more."
+    return text
 
 
 def _limit(found: list[Goal]) -> str:
@@ -96,125 +222,96 @@ def _limit(found: list[Goal]) -> str:
 
 
 def _table(group: str, rows: list[Goal]) -> str:
-    tails = any(row.tail is not None for row in rows)
-    header = ["", "ours", *(["p99"] if tails else []), "Feast", "bare", "beside Feast", "beside bare", "met"]
-    lines = [f"### {group}", "", _row(header), _row(["---", *["---:"] * (len(header) - 2), "---"])]
-    for row in rows:
-        cells = [row.what, _figure(row.ours, row.unit)]
-        if tails:
-            cells.append("" if row.tail is None else _value(row.tail, row.unit))
-        cells += [
-            _figure(row.feast, row.unit),
-            _figure(row.bare, row.unit),
-            _ratio(row.beside_feast, row.feast_goal, row.feast, "≥"),
-            _ratio(row.beside_bare, row.bare_goal, None, "≤"),
-            {True: "yes", False: "**no**", None: ""}[row.met],
-        ]
-        if row.most is not None:
-            cells[1] += f" (≤ {_value(row.most, row.unit)})"
-        lines.append(_row(cells))
-    return "\n".join(lines)
+    sides: list[tuple[str, str, list[Figure | None]]] = [
+        ("ours", OURS, [row.ours for row in rows]),
+        ("Feast", FEAST, [row.feast for row in rows]),
+        ("bare", BARE, [row.bare for row in rows]),
+    ]
+    columns: list[tuple[str, list[str]]] = [("", [row.what for row in rows])]
+    for name, side, figures in sides:
+        columns.append((name, [told(figure, row.unit) for figure, row in zip(figures, rows, strict=True)]))
+        seconds = [_second(row, side) if figure else "" for figure, row in zip(figures, rows, strict=True)]
+        columns.append((SECOND.get(group, ""), seconds))
+    columns[1] = (columns[1][0], [_with_most(cell, row) for cell, row in zip(columns[1][1], rows, strict=True)])
+    columns += [
+        ("beside Feast", [_ratio(row.beside_feast, row.feast_goal, row.feast, "≥") for row in rows]),
+        ("beside bare", [_ratio(row.beside_bare, row.bare_goal, None, "≤") for row in rows]),
+        ("met", [{True: "yes", False: "**no**", None: ""}[row.met] for row in rows]),
+    ]
+    filled = [(name, cells) for name, cells in columns if any(cells)]
+    header = [_row(name for name, _ in filled), _row(["---", *["---:"] * (len(filled) - 2), "---"])]
+    body = [_row(cells) for cells in zip(*(cells for _, cells in filled), strict=True)]
+    note = [_NOTES[group], ""] if group in _NOTES else []
+    return "\n".join([f"### {group}", "", *note, *header, *body])
+
+
+def _second(row: Goal, side: str) -> str:
+    known = row.second.get(side)
+    if known is None:
+        return ""
+    return rounded(known) if SECOND[row.group] == "rows/s" else value(known, row.unit)
+
+
+def _with_most(cell: str, row: Goal) -> str:
+    return cell if row.most is None else f"{cell} (≤ {value(row.most, row.unit)})"
 
 
 def _row(cells: Iterable[str]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def _figure(figure: Figure | None, unit: str) -> str:
-    if figure is None:
-        return ""
-    if figure.stopped == "memory":
-        return "out of memory"
-    return ("> " if figure.stopped else "") + _value(figure.value, unit)
-
-
-def _value(value: float, unit: str) -> str:
-    if unit == "s":
-        if value < 1:
-            return f"{value * 1e3:.3g} ms" if value < 0.1 else f"{value * 1e3:.0f} ms"
-        return f"{value:.1f} s" if value < 10 else f"{value:.0f} s"
-    return f"{value:,.0f} MiB" if unit == "MiB" else f"{value:,.0f}{unit}"
-
-
 def _ratio(ratio: float | None, goal: float | None, figure: Figure | None, sign: str) -> str:
     if ratio is None:
         return ""
-    text = f"{ratio:.0f}x" if ratio >= 10 else f"{ratio:.2g}x" if ratio >= 2 else f"{ratio:.2f}x"
+    text = times(ratio)
     if figure is not None and figure.stopped:
         text = f"> {text}"
     return text if goal is None else f"{text} ({sign} {goal:g})"
 
 
-def _costs(results: Results) -> str:
+def _costs(results: Results, found: Sequence[Cost]) -> str:
     """Returns what a million costs in processor time, and in money at a price that is made up but usual."""
-    lines = []
-    for what, path, about, per in _COSTED:
-        cells = [what]
-        for side in (OURS, BARE, FEAST):
-            seconds = _processor_seconds(results, path, side, about, per)
-            cells.append("" if seconds is None else f"{seconds:,.3g} s ({_dollars(seconds)})")
-        if cells[1]:
-            lines.append(_row(cells))
-    if not lines:
+    if not found:
         return ""
+    sides = (OURS, BARE, FEAST)
+    lines = [
+        _row([cost.what, *(_cost(cost.seconds[side]) if side in cost.seconds else "" for side in sides)])
+        for cost in found
+    ]
     head = [_row(["per million", "ours", "bare", "Feast"]), _row(["---", "---:", "---:", "---:"])]
     text = (
-        "## Cost\n\nProcessor time of the measuring process and its threads, Redis' own aside, and what it costs at "
+        "## Cost\n\nProcessor time of the measuring process and its threads, "
+        f"{redis_told(results, 'online_reads', 'materialization')}, and what it costs at "
         f"${_DOLLARS_PER_CORE_HOUR:.2f} for an hour of a core."
     )
     return "\n".join([text, "", *head, *lines])
 
 
-_COSTED: list[tuple[str, str, dict[str, object], int | None]] = [
-    ("reads of one entity, SQLite, narrow", "online_reads", {"store": "sqlite", "shape": "narrow", "entities": 1}, 1),
-    ("reads of one entity, Redis, narrow", "online_reads", {"store": "redis", "shape": "narrow", "entities": 1}, 1),
-    (
-        "entities, 100 a read, SQLite, narrow",
-        "online_reads",
-        {"store": "sqlite", "shape": "narrow", "entities": 100},
-        100,
-    ),
-    ("entities, 100 a read, SQLite, wide", "online_reads", {"store": "sqlite", "shape": "wide", "entities": 100}, 100),
-    ("materialized source rows, SQLite, narrow", "materialization", {"store": "sqlite", "shape": "narrow"}, None),
-    ("materialized source rows, Redis, narrow", "materialization", {"store": "redis", "shape": "narrow"}, None),
-    ("materialized source rows, SQLite, wide", "materialization", {"store": "sqlite", "shape": "wide"}, None),
-]
+def _cost(seconds: float) -> str:
+    dollars = f"{seconds / 3600 * _DOLLARS_PER_CORE_HOUR:.6f}".rstrip("0").rstrip(".")
+    return f"{plain(seconds)} s (${dollars})"
 
 
-def _processor_seconds(
-    results: Results, path: str, side: str, about: dict[str, object], per: int | None
-) -> float | None:
-    found = [r for r in results.found(path, side, **about) if "cpu" in r]
-    if not found:
-        return None
-    best = min(found, key=lambda r: float(r["cpu"]))
-    # What is materialized is counted in rows of the source.
-    count = per if per is not None else best["rows_per_second"] * best["seconds"]
-    return float(best["cpu"]) / count * 1e6
-
-
-def _dollars(seconds: float) -> str:
-    return f"${seconds / 3600 * _DOLLARS_PER_CORE_HOUR:.6f}".rstrip("0").rstrip(".")
-
-
-def _scale(drawn: Iterable[Curve], pictures: str) -> Iterator[str]:
-    curves_drawn = list(drawn)
-    if not curves_drawn:
+def _scale(drawn: Sequence[Curve], pictures: str, limit: float) -> Iterator[str]:
+    if not drawn:
         return
-    yield _SCALE.format(flat=10**FLAT)
-    for curve in curves_drawn:
-        told = "\n".join(f"- {each}" for each in curve.told())
-        yield f"### {curve.title}\n\n![{curve.title}]({pictures}/{curve.name}.svg)\n\n{told}\n\n{curve.why}"
+    text = _SCALE.format(flat=10**FLAT, less=10**LESS, more=10**MORE, noise=NOISE)
+    points = {feast: [len(x.points) for c in drawn for x in c.lines if x.feast is feast] for feast in (True, False)}
+    fewer = bool(points[True]) and max(points[True]) < max(points[False], default=0)
+    yield text + (_FEW_POINTS.format(most=max(points[True]), limit=limit) if fewer else "")
+    for curve in drawn:
+        sentences = "\n".join(f"- {each}" for each in curve.told())
+        yield f"### {curve.title}\n\n![{curve.title}]({pictures}/{curve.name}.svg)\n\n{sentences}\n\n{curve.why}"
 
 
 def _failures(results: Results) -> Iterator[str]:
     failed = results.failures()
     if failed:
-        told = []
+        lines = []
         for record in failed:
             about = ", ".join(f"{v}" for k, v in record.items() if k not in ("path", "side", "failed", "attempt"))
-            told.append(f"- {record['path']}, {record['side']}, {about}: `{record['failed'][:200]}`")
-        yield "## What failed\n\n" + "\n".join(dict.fromkeys(told))
+            lines.append(f"- {record['path']}, {record['side']}, {about}: `{record['failed'][:200]}`")
+        yield "## What failed\n\n" + "\n".join(dict.fromkeys(lines))
 
 
 def write(results: Results, page: Path) -> None:
