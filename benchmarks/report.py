@@ -44,7 +44,7 @@ starts, except where a fresh process is what is measured; what a library loads o
 counts."""
 _FEAST = """### How Feast is configured
 
-Its local provider and its own engine, which are its defaults; the offline store `duckdb`; the online stores `sqlite`
+The local provider and the local engine, which are its defaults; the offline store `duckdb`; the online stores `sqlite`
 and `redis` with the client and the options that they have when nothing is said; `entity_key_serialization_version: 3`.
 Its registry is a file, ours is SQLite. Its SQLite keeps SQLite's own default, a rollback journal; ours is in WAL mode
 with `synchronous = FULL`. It materializes with its default, `pull_latest_features: false`.{other}"""
@@ -57,7 +57,8 @@ _SCALE = """## Scale
 Both axes are logarithmic. Below each picture is what each of our lines does, from its figures. A stretch grows in
 proportion where ten times as much on the one axis is {less:.1f} to {more:.1f} times as much on the other, and is flat
 where it is less than {flat:.1f} times as much, or where neighbouring figures differ by a factor of less than {noise:g},
-which is not told from noise. Where steps that are each flat make more than {flat:.1f} times together, that is said instead."""
+which is not told from noise. Where steps that are each flat make more than {flat:.1f} times together, that is said
+instead."""
 _FEW_POINTS = """ Feast's lines have fewer points than ours, {most} at most: it is measured only up to sizes that it
 ends at within its limit of time, which is {limit:.0f} s a verb."""
 _NOTES = {
