@@ -26,7 +26,7 @@ _STYLE: Any = {
     "grid.linewidth": 0.6,
     "figure.facecolor": "white",
 }
-_SHORT = 300
+_SHORT = 1_000
 """How many times its lower end the upper end of an axis is, for which decades alone are too few numbers."""
 _COLOURS = ("#1f5fbf", "#e07b00", "#2a9d5c", "#a33ea1", "#c0392b", "#555555")
 
