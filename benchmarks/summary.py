@@ -93,7 +93,8 @@ def summary(results: Results, goals: Iterable[Goal], found: Sequence[Lead]) -> s
     if found:
         lines.append(f"- Feast is ahead of us in {len(found)} figures: [where, and why](#where-feast-is-ahead).")
     if seconds := _duration(results):
-        lines.append(f"- Measuring all of it took {seconds / 60:,.0f} minutes.")
+        duration = f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:,.0f} minutes"
+        lines.append(f"- Measuring what is on this page took {duration}.")
     return "## In short\n\n" + "\n".join(lines) if lines else ""
 
 
