@@ -264,14 +264,11 @@ def _materialization(results: Results) -> Iterator[Curve]:
         "threads or processes",
         "rows/s",
         "rows/s",
-        "Threads share what DuckDB reads; encoding and writing stay one after another. Of several processes, each "
-        "takes a stretch of the days and reads with one thread. Nearly all entities have rows in every stretch, so "
-        "each process writes nearly all of them, and written rows multiply with processes. Where there are more "
+        "Several views of one source, into Redis. Threads share what DuckDB reads; encoding and writing stay one after "
+        "another. Processes share the views: each reads, encodes and writes its own, and reads with one thread. All "
+        "write to one server, which takes one command after another and has no core of its own. Where there are more "
         "threads or processes than cores, they share them.",
-        _drawn(
-            line("threads, SQLite", OURS, "rows_per_second", "threads"),
-            line("processes, Redis", OURS, "rows_per_second", "processes"),
-        ),
+        _drawn(*(line(axis, OURS, "rows_per_second", axis) for axis in ("threads", "processes"))),
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from benchmarks.libraries import BARE, FEAST, OURS, SIDES
+from benchmarks.paths.materialization import PULL_LATEST
 from benchmarks.paths.online_reads import BATCHES
 from benchmarks.results import DEFAULT, Figure, Results
 from benchmarks.shapes import narrow, wide
@@ -33,8 +34,6 @@ _IMPORT_SECONDS = 0.25
 _DAGSTER_RUN = 1.15
 _DAGSTER_LOAD_SECONDS = 1.0
 _TICK_SECONDS = 2.0
-_PULL_LATEST = "pull_latest_features"
-"""Feast's other setting of materialization; what is shown of it has no goals."""
 
 
 @dataclass(frozen=True)
@@ -177,13 +176,13 @@ def _materialization(results: Results) -> Iterator[Goal]:
                     _MATERIALIZE_BESIDE_BARE,
                     second=_rates(results, "materialization", **about),
                 )
-                if other := results.figure("materialization", FEAST, "seconds", setting=_PULL_LATEST, **about):
-                    rates = _rates(results, "materialization", _PULL_LATEST, **about)
+                if other := results.figure("materialization", FEAST, "seconds", setting=PULL_LATEST, **about):
+                    rates = _rates(results, "materialization", PULL_LATEST, **about)
                     yield Goal(MATERIALIZATION, _with_setting(f"{told}, {shape}"), "s", ours, other, second=rates)
 
 
 def _with_setting(what: str) -> str:
-    return f"{what}, Feast with {_PULL_LATEST}"
+    return f"{what}, Feast with {PULL_LATEST}"
 
 
 def _pushes(results: Results) -> Iterator[Goal]:
@@ -230,7 +229,13 @@ def _memory(results: Results) -> Iterator[Goal]:
     ):
         if ours := results.figure("bounded_memory", OURS, "peak_mib", verb=verb):
             bare = results.figure("bounded_memory", BARE, "peak_mib", verb=verb)
-            yield Goal(MEMORY, told, "MiB", ours, bare=bare, completes=True)
+            yield Goal(MEMORY, told + _spilled(results, verb), "MiB", ours, bare=bare, completes=True)
+
+
+def _spilled(results: Results, verb: str) -> str:
+    """Says how much of our work was on disk instead; "" where that was not watched."""
+    spilled = results.figure("bounded_memory", OURS, "spilled_mib", verb=verb)
+    return f", {spilled.value:,.0f} MiB spilled by us" if spilled else ""
 
 
 def _memory_of_materialization(results: Results, store: str, shape: str, aim: float | None) -> Iterator[Goal]:
@@ -239,7 +244,7 @@ def _memory_of_materialization(results: Results, store: str, shape: str, aim: fl
         feast, bare = (results.figure("materialization", side, "peak_mib", **about) for side in (FEAST, BARE))
         what = f"materialize, {_STORES[store]}, {shape}"
         yield Goal(MEMORY, what, "MiB", ours, feast, aim, bare)
-        if other := results.figure("materialization", FEAST, "peak_mib", setting=_PULL_LATEST, **about):
+        if other := results.figure("materialization", FEAST, "peak_mib", setting=PULL_LATEST, **about):
             yield Goal(MEMORY, _with_setting(what), "MiB", ours, other)
 
 

@@ -36,12 +36,10 @@ checks; it is in `benchmarks/bare_engines.py`.
 
 {shapes} {samples}
 
-What is materialized goes into an empty store{attempts}. Training data are read up to {repeats} times, as long as all of
-it takes less than {repeat:.0f} s, and the fastest counts. Loads and refreshes are repeated, applies where that does not
-take long, and the fastest counts; a first apply is the only one. What a fresh process serves first is the median of
-several processes. Packages that both build on (duckdb, numpy, pandas, pyarrow) are imported before the clock
-starts, except where a fresh process is what is measured; what a library loads of its own when a verb is first called
-counts."""
+What is materialized goes into an empty store{attempts}.{two_ways}{runs} Applies, loads and refreshes are repeated, and
+the fastest counts; a first apply is the only one. What a fresh process serves first is the median of several processes.
+Packages that both build on (duckdb, numpy, pandas, pyarrow) are imported before the clock starts, except where a fresh
+process is what is measured; what a library loads of its own when a verb is first called counts."""
 _FEAST = """### How Feast is configured
 
 The local provider and the local engine, which are its defaults; the offline store `duckdb`; the online stores `sqlite`
@@ -61,6 +59,8 @@ which is not told from noise. Where steps that are each flat make more than {fla
 instead."""
 _FEW_POINTS = """ Feast's lines have fewer points than ours, {most} at most: it is measured only up to sizes that it
 ends at within its limit of time, which is {limit:.0f} s a verb."""
+_TWO_WAYS = """ *Bare* does it in two ways, of which the better one counts for each figure: one aggregate finds the
+newest row of each entity, or its newest time, with which the row is read in a second step."""
 _NOTES = {
     DAGSTER: "*Bare* is the library's own call, plus a run of an asset of as many partitions that does nothing.",
 }
@@ -100,14 +100,22 @@ def _wrapped(block: str) -> str:
 
 
 def _how(results: Results) -> str:
-    size = SIZES[results.size]
     return _HOW.format(
         shapes=shapes_told(results.size),
         samples=_samples(results),
         attempts=_attempts(results),
-        repeats=size.attempts,
-        repeat=size.limit / 12,
+        two_ways=_TWO_WAYS if any("query" in r for r in results.records) else "",
+        runs=_runs(results),
     )
+
+
+def _runs(results: Results) -> str:
+    """Says how often training data are read."""
+    runs = [r["runs"] for r in results.records if r["path"] == "historical" and "runs" in r]
+    if not runs:
+        return ""
+    fewer = ", fewer where that takes long" if min(runs) < max(runs) else ""
+    return f" Training data are read {span(runs)} times{fewer}: the fastest counts, and the memory of the first."
 
 
 def _samples(results: Results) -> str:
@@ -240,9 +248,9 @@ def _table(group: str, rows: list[Goal]) -> str:
         ("met", [{True: "yes", False: "**no**", None: ""}[row.met] for row in rows]),
     ]
     filled = [(name, cells) for name, cells in columns if any(cells)]
+    note = [_NOTES[group], ""] if group in _NOTES and any(row.bare for row in rows) else []
     header = [_row(name for name, _ in filled), _row(["---", *["---:"] * (len(filled) - 2), "---"])]
     body = [_row(cells) for cells in zip(*(cells for _, cells in filled), strict=True)]
-    note = [_NOTES[group], ""] if group in _NOTES else []
     return "\n".join([f"### {group}", "", *note, *header, *body])
 
 

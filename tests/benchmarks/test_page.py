@@ -159,6 +159,20 @@ def test_feasts_other_setting_is_a_row_without_goals() -> None:
     assert "Rows that are named so show it" in page(records)
 
 
+def test_by_hand_the_better_of_two_ways_counts() -> None:
+    by_hand = [materialized(BARE, seconds, query=query) for query, seconds in (("aggregate", 2.0), ("two steps", 1.0))]
+    (goal,) = goals(Results("tiny", {}, [materialized(OURS, 1.2), *by_hand]))
+    assert goal.beside_bare == 1.2
+    assert goal.second[BARE] == 1000.0
+    assert "*Bare* does it in two ways" in page([materialized(OURS, 1.2), *by_hand])
+
+
+def test_what_was_spilled_is_said() -> None:
+    window = {"path": "bounded_memory", "side": OURS, "verb": "window", "seconds": 1.0, "peak_mib": 5.0}
+    assert "memory_limit 200MiB |" in page([window])
+    assert "memory_limit 200MiB, 1,234 MiB spilled by us |" in page([{**window, "spilled_mib": 1234.0}])
+
+
 def test_memory_that_was_not_enough_is_a_lower_bound() -> None:
     asked = {"path": "historical", "shape": "wide", "spine": 100, "into": "pandas"}
     told = page(
