@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from benchmarks.libraries import BARE, FEAST, OURS, SIDES
-from benchmarks.paths.materialization import PULL_LATEST
+from benchmarks.paths.materialization import PULL_LATEST, TWO_STEPS
 from benchmarks.paths.online_reads import BATCHES
 from benchmarks.results import DEFAULT, Figure, Results
 from benchmarks.shapes import narrow, wide
@@ -179,6 +179,8 @@ def _materialization(results: Results) -> Iterator[Goal]:
                 if other := results.figure("materialization", FEAST, "seconds", setting=PULL_LATEST, **about):
                     rates = _rates(results, "materialization", PULL_LATEST, **about)
                     yield Goal(MATERIALIZATION, _with_setting(f"{told}, {shape}"), "s", ours, other, second=rates)
+                if by_hand := results.figure("materialization", BARE, "seconds", setting=TWO_STEPS, **about):
+                    yield Goal(MATERIALIZATION, f"{told}, {shape}, bare in {TWO_STEPS}", "s", ours, bare=by_hand)
 
 
 def _with_setting(what: str) -> str:

@@ -15,9 +15,8 @@ from benchmarks.shapes import narrow, wide
 from benchmarks.sizes import Size
 
 STORES = ("sqlite", "redis")
-AGGREGATE = "aggregate"
 TWO_STEPS = "two steps"
-"""How the newest rows are found by hand: see `latest_per_entity`."""
+"""How the newest rows are found by hand as well: see `latest_per_entity`."""
 DEFAULT = "default"
 PULL_LATEST = "pull_latest_features"
 """A setting of Feast's with which its offline store gives the newest row of each entity, and not all rows."""
@@ -31,12 +30,11 @@ def jobs(size: Size) -> Iterator[Job]:
                     told = {"store": store, "shape": shape.name, "attempt": attempt}
                     if side == FEAST:
                         told["setting"] = DEFAULT
-                    if side == BARE:
-                        told["query"] = AGGREGATE
                     yield Job("materialization", side, told, shape, workspace=workspace(store, shape, attempt))
             told = {"store": store, "shape": shape.name, "attempt": 0}
-            for side, other in ((BARE, {"query": TWO_STEPS}), (FEAST, {"setting": PULL_LATEST})):
-                yield Job("materialization", side, {**told, **other}, shape, workspace=f"{store}-{shape.name}-other")
+            for side, setting in ((BARE, TWO_STEPS), (FEAST, PULL_LATEST)):
+                other = {**told, "setting": setting}
+                yield Job("materialization", side, other, shape, workspace=f"{store}-{shape.name}-other")
 
 
 def workspace(store: str, shape: Shape, attempt: int = 0) -> str:
@@ -48,8 +46,7 @@ def measure(job: Job, place: Workplace) -> Iterator[Metrics]:
     shape, store = job.shape, job.parameters["store"]
     assert shape is not None
     # Each into rows of its own, in the one Redis that all share.
-    way = job.parameters.get("setting") or job.parameters.get("query") or DEFAULT
-    project = f"{shape.name}_{job.parameters['attempt']}_{way}".replace(" ", "_")
+    project = f"{shape.name}_{job.parameters['attempt']}_{job.parameters.get('setting', DEFAULT)}".replace(" ", "_")
     before = place.redis_seconds()
     if job.side == BARE:
         metrics = _by_hand(job, place, project)
@@ -80,7 +77,7 @@ def _by_hand(job: Job, place: Workplace, project: str) -> Metrics:
     shape = job.shape
     assert shape is not None
     place.directory.mkdir(parents=True, exist_ok=True)
-    in_two_steps = job.parameters["query"] == TWO_STEPS
+    in_two_steps = job.parameters.get("setting") == TWO_STEPS
 
     def newest(number: int) -> Any:
         return latest_per_entity(connection, shape.path(place.data, number), shape, in_two_steps=in_two_steps)
