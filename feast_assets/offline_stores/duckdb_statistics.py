@@ -74,14 +74,20 @@ def summarize(
     # Cell 0 is what lies before all edges, cell i begins with edge i - 1.
     position = {edge: i for i, edge in enumerate(edges, 1)}
     for b in bounds:
-        summary = Summary()
         first = 0 if b.start is None else position[b.start]
         last = len(edges) + 1 if b.end is None else position[b.end]
-        for cell in range(first, last):
-            if cell in found:
-                summary.add(found[cell])
-        summaries.append(summary)
+        summaries.append(_whole([found[cell] for cell in range(first, last) if cell in found]))
     return summaries
+
+
+def _whole(parts: Sequence[Summary]) -> Summary:
+    """Returns the summary of all parts, which stay as they are; mostly there is one."""
+    if len(parts) == 1:
+        return parts[0]
+    whole = Summary()
+    for part in parts:
+        whole.add(part)
+    return whole
 
 
 def _hashable(cursor: duckdb.DuckDBPyConnection, sql: str, hashed: Sequence[str]) -> list[str]:
@@ -136,9 +142,7 @@ def hull(bounds: Sequence[Bounds]) -> Bounds:
 
 def as_statistics(window: Window, parts: Sequence[Summary]) -> WindowStatistics:
     """Returns a window's statistics over the summaries of everything that goes into it."""
-    whole = Summary()
-    for part in parts:
-        whole.add(part)
+    whole = _whole(parts)
     # The inputs count one by one: rows that move from one to another are a change.
     text = "|".join(part.text() for part in parts)
     return WindowStatistics(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -195,8 +195,9 @@ class SqlTransaction:
     def __call__(self, statement: str, **values: Any) -> Sequence[tuple[Any, ...]]:
         return [tuple(row) for row in self._connection.execute(text(statement), values)]
 
-    def each(self, statement: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        self._connection.execute(text(statement), list(rows))
+    def each(self, statement: str, rows: Iterable[Mapping[str, Any]]) -> None:
+        if values := list(rows):
+            self._connection.execute(text(statement), values)
 
 
 def _begin(connection: Connection) -> None:

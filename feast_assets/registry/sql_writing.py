@@ -86,8 +86,8 @@ class Transaction(Query, Protocol):
 
     lock_rows: str
 
-    def each(self, statement: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Runs a statement that returns nothing, once for each row of values."""
+    def each(self, statement: str, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Runs a statement that returns nothing, once for each row of values; of those there may be none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,8 +168,8 @@ class ProjectWriting:
     def exchange(self, view: str, exchange: Exchange, claim: str) -> None:
         """Makes the exchange; ``claim`` is what entries that are not settled are marked with."""
         stay = {e.window for e in exchange.added}
-        self._each(_LEAVE, [{"view": view, **_window(e)} for e in exchange.removed if e.window not in stay])
-        self._each(_ENTER, [{**_row(e), "claim": "" if e.settled else claim} for e in exchange.added])
+        self._each(_LEAVE, ({"view": view, **_window(e)} for e in exchange.removed if e.window not in stay))
+        self._each(_ENTER, ({**_row(e), "claim": "" if e.settled else claim} for e in exchange.added))
 
     def forget(self, views: Sequence[str]) -> None:
         """Removes the entries of views from the ledger."""
@@ -181,9 +181,8 @@ class ProjectWriting:
             self._each(statement, [{}])
 
     def _each(self, statement: str, rows: Iterable[Mapping[str, Any]]) -> None:
-        values = [{"project": self.project, **row} for row in rows]
-        if values:
-            self.transaction.each(statement, values)
+        # One by one, as Python's garbage collector comes by the sooner the more objects there are at once.
+        self.transaction.each(statement, ({"project": self.project, **row} for row in rows))
 
 
 def _named(key: _Key) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ class SqliteTransaction:
     def __call__(self, statement: str, **values: Any) -> Sequence[tuple[Any, ...]]:
         return self._connection.execute(statement, values).fetchall()
 
-    def each(self, statement: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    def each(self, statement: str, rows: Iterable[Mapping[str, Any]]) -> None:
         self._connection.executemany(statement, rows)
 
 
