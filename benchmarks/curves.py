@@ -264,10 +264,11 @@ def _materialization(results: Results) -> Iterator[Curve]:
         "threads or processes",
         "rows/s",
         "rows/s",
-        "Several views of one source, into Redis. Threads share what DuckDB reads; encoding and writing stay one after "
-        "another. Processes share the views: each reads, encodes and writes its own, and reads with one thread. All "
-        "write to one server, which takes one command after another and has no core of its own. Where there are more "
-        "threads or processes than cores, they share them.",
+        "Several views of one source, into Redis. The threads are those of a query of DuckDB; a view's statistics, its "
+        "newest rows and the writing of the view before are under way at once, so two cores are busy with one thread "
+        "and one process already. Encoding and writing stay one after another. Processes share the views: each reads, "
+        "encodes and writes its own. All write to one server, which takes one command after another and has no core "
+        "of its own. Where there are more threads or processes than cores, they share them.",
         _drawn(*(line(axis, OURS, "rows_per_second", axis) for axis in ("threads", "processes"))),
     )
 
