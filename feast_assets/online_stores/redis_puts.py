@@ -72,20 +72,22 @@ class RoundTrip:
     """Commands that are sent together.
 
     Attributes:
-        answers: to each command; `NoScriptError` where the server does not know the script.
+        brings_script: whether the script is among them, so that the server has to know it.
+        answers: to each command; `NoScriptError` where the server does not know the script, and need not.
     """
 
     commands: Sequence[bytes]
+    brings_script: bool = False
     answers: Sequence[Any] = ()
 
     def take(self, answers: Sequence[Any]) -> None:
         """Takes the server's answers.
 
         Raises:
-            RedisError: the first of them that is one, unless the server only does not know the script.
+            RedisError: the first of them that is one, unless the server only does not know the script yet.
         """
         for answer in answers:
-            if isinstance(answer, Exception) and not isinstance(answer, NoScriptError):
+            if isinstance(answer, Exception) and (self.brings_script or not isinstance(answer, NoScriptError)):
                 raise answer
         self.answers = answers
 
@@ -167,12 +169,10 @@ class Put:
             # The server was restarted or its scripts were flushed. Those that ran would change nothing when run again,
             # but only the others are, so that the counts stay right.
             load = command([b"SCRIPT", b"LOAD", _SCRIPT.encode()])
-            yield (trip := RoundTrip([load, *(commands[i] for i in unknown)]))
+            yield (trip := RoundTrip([load, *(commands[i] for i in unknown)], brings_script=True))
             for i, answer in zip(unknown, trip.answers[1:], strict=True):
                 answers[i] = answer
         for part, answer in zip(parts, answers, strict=True):
-            if isinstance(answer, NoScriptError):
-                raise answer
             self.result += part.written(answer)
 
     def _script(self, part: _Part) -> bytes:

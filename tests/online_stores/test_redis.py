@@ -21,6 +21,7 @@ import redis
 from pydantic import ValidationError
 
 from feast_assets.errors import OnlineRowError, StoreUnavailableError
+from feast_assets.online_stores import redis_puts
 from feast_assets.online_stores.base import OnlineRead, PutResult
 from feast_assets.online_stores.redis import RedisOnlineStore, RedisOnlineStoreConfig
 from feast_assets.testing.online_store import OnlineStoreConformance, StoreFactory, encoded, read_rows
@@ -132,6 +133,14 @@ def test_scripts_that_the_server_forgot_are_loaded_again_and_counted_once(
         await store.aclose()
 
     asyncio.run(put())
+
+
+def test_a_server_that_forgets_scripts_at_once_is_unavailable(
+    store: RedisOnlineStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_puts, "_SHA", "0" * 40)
+    with pytest.raises(StoreUnavailableError, match="NOSCRIPT|No matching script"):
+        store.put_many("t", [encoded([(b"a", 1, 0, b"x")])])
 
 
 def test_many_rows_that_are_all_new_are_compared_with_nothing(store: RedisOnlineStore, client: redis.Redis) -> None:
