@@ -76,8 +76,7 @@ class Workplace:
             return 0.0
         import redis
 
-        host, port = self.redis.split(":")
-        with redis.Redis(host=host, port=int(port)) as client:
+        with redis.Redis.from_url(f"redis://{self.redis}") as client:
             used: Any = client.info("cpu")
         return float(used["used_cpu_user"] + used["used_cpu_sys"])
 

@@ -13,7 +13,7 @@ from benchmarks.curves import FLAT, LESS, MORE, NOISE, Curve, curves
 from benchmarks.figures import plain, rounded, span, times, told, value
 from benchmarks.goals import DAGSTER, SECOND, Goal, goals, shapes_told
 from benchmarks.libraries import BARE, FEAST, OURS
-from benchmarks.paths.materialization import TWO_STEPS
+from benchmarks.paths.materialization import PULL_LATEST, TWO_STEPS
 from benchmarks.results import TAIL_SAMPLES, Figure, Results
 from benchmarks.run import ROOT, WORK, results_file
 from benchmarks.sizes import SIZES
@@ -84,7 +84,7 @@ def document(results: Results, pictures: str, drawn: Iterable[Curve]) -> str:
         *_machine(results),
         summary(results, found, ahead),
         _how(results),
-        _FEAST.format(other=_OTHER_SETTING if any("setting" in r for r in results.records) else ""),
+        _FEAST.format(other=_OTHER_SETTING if _has(results, PULL_LATEST) else ""),
         _verdict(found, len(results.failures())),
         *(_table(group, list(rows)) for group, rows in groupby(found, key=lambda goal: goal.group)),
         where_feast_is_faster(ahead),
@@ -107,9 +107,13 @@ def _how(results: Results) -> str:
         shapes=shapes_told(results.size),
         samples=_samples(results),
         attempts=_attempts(results),
-        two_ways=_TWO_WAYS if any(r.get("setting") == TWO_STEPS for r in results.records) else "",
+        two_ways=_TWO_WAYS if _has(results, TWO_STEPS) else "",
         runs=_runs(results),
     )
+
+
+def _has(results: Results, setting: str) -> bool:
+    return any(r.get("setting") == setting for r in results.records)
 
 
 def _runs(results: Results) -> str:

@@ -11,13 +11,13 @@ from benchmarks.feature_repository import applied, mark_materialized, silence
 from benchmarks.jobs import Job, Workplace, library_of, redis_database
 from benchmarks.libraries import BARE, FEAST, SIDES
 from benchmarks.measuring import Metrics, peak_memory, timed
+from benchmarks.results import DEFAULT
 from benchmarks.shapes import narrow, wide
 from benchmarks.sizes import Size
 
 STORES = ("sqlite", "redis")
 TWO_STEPS = "two steps"
 """How the newest rows are found by hand as well: see `latest_per_entity`."""
-DEFAULT = "default"
 PULL_LATEST = "pull_latest_features"
 """A setting of Feast's with which its offline store gives the newest row of each entity, and not all rows."""
 
@@ -28,8 +28,6 @@ def jobs(size: Size) -> Iterator[Job]:
             for side in SIDES:
                 for attempt in range(size.attempts):
                     told = {"store": store, "shape": shape.name, "attempt": attempt}
-                    if side == FEAST:
-                        told["setting"] = DEFAULT
                     yield Job("materialization", side, told, shape, workspace=workspace(store, shape, attempt))
             told = {"store": store, "shape": shape.name, "attempt": 0}
             for side, setting in ((BARE, TWO_STEPS), (FEAST, PULL_LATEST)):

@@ -2,9 +2,8 @@
 
 One window is the latest row per entity in it, put where put keeps the newer. So windows commute: in parallel, out
 of order, twice, or killed and run again, they end the same. Windows with nothing but empty ones between are run in one
-pass. The ledger is
-written after the rows are in the store, so a window that is settled there is in the store; before, it says that
-somebody is about to write them.
+pass. The ledger is written after the rows are in the store, so a window that is settled there is in the store; before,
+it says that somebody is about to write them.
 """
 
 from __future__ import annotations
@@ -187,11 +186,12 @@ class Materialization:
             seen = self._statistics(windows)
             had_rows = meeting(held(ledger), [s.window for s in seen])
             chosen = [s for s in seen if s.rows or s.window in had_rows]
+            planned = Planned(chosen, ledger, seen, state, newest)
             # Rows may lack what the statistics have seen, if it came between; the other way about, a run heals it.
-            if not chosen or self._state() != state:
-                return Planned(chosen, ledger, seen, state)
+            if newest is not None and not (chosen and self.is_current(planned)):
+                return replace(planned, newest=None)
             stack.pop_all()
-            return Planned(chosen, ledger, seen, state, newest)
+            return planned
 
     def plan_stale(self, end: datetime) -> Planned:
         """Chooses the windows up to and including ``end`` that are missing, or whose source or definition has
@@ -507,18 +507,18 @@ class Materialization:
         starts = np.array([to_micros(s.window.start) for s in group], dtype=np.int64)
         ends = np.array([end_micros(s.window) for s in group], dtype=np.int64)
         version_of = np.array(claim.versions, dtype=np.int64)
-        strays = 0
+        sure = True
 
         def encoded() -> Iterator[EncodedRows]:
             from feast_assets.types.arrow_values import fixed_values, int64_array
 
-            nonlocal strays
+            nonlocal sure
             for batch in batches:
                 events = fixed_values(batch.column(EVENT_TIMESTAMP), "<i8")
                 place = np.searchsorted(starts, events, side="right") - 1
                 inside = (place >= 0) & (events < ends[place])
                 if not inside.all():
-                    strays += 1
+                    sure = False
                     batch, place = batch.take(int64_array(np.flatnonzero(inside))), place[inside]
                 if batch.num_rows:
                     counts[:] += np.bincount(place, minlength=len(group))
@@ -526,7 +526,7 @@ class Materialization:
                     yield replace(rows, groups=place) if self.profile else rows
 
         put = self._online.put_many(self._table, encoded())
-        return _Written(claim, group, counts, put, sure=not strays)
+        return _Written(claim, group, counts, put, sure=sure)
 
     def _empty(self, covered: Sequence[WindowStatistics], ledger: Mapping[Window, LedgerEntry]) -> list[WindowContent]:
         """Returns what was looked at and has no rows, as few windows, where the ledger does not say so yet."""

@@ -105,12 +105,11 @@ def contiguous(windows: Iterable[WindowStatistics], empty: Iterable[Window] = ()
     groups: list[list[WindowStatistics]] = []
     end = None
     for window in sorted({*chosen, *empty}):
-        begins = window.start != end
-        end = window.end
-        if begins:
+        if window.start != end:
             groups.append([])
         if window in chosen:
             groups[-1].append(chosen[window])
+        end = window.end
     return [group for group in groups if group]
 
 

@@ -63,8 +63,8 @@ class Moments:
             count: of entities.
         """
         places = None
-        if (entities == NONE).any():
-            places = np.flatnonzero(entities != NONE)
+        if not (there := entities != NONE).all():
+            places = np.flatnonzero(there)
             entities, times = entities[places], times[places]
         if not len(entities):
             return cls(np.zeros(0, np.int64), entities, times)

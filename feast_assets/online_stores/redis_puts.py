@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from redis.exceptions import NoScriptError
 
 from feast_assets.online_stores.base import EncodedRows, PutResult, counted
-from feast_assets.online_stores.redis_commands import bulk_strings, command, evalsha, msetnx
+from feast_assets.online_stores.redis_commands import bulk_strings, checked, command, evalsha, msetnx
 from feast_assets.online_stores.redis_values import headers
 
 if TYPE_CHECKING:
@@ -86,9 +86,7 @@ class RoundTrip:
         Raises:
             RedisError: the first of them that is one, unless the server only does not know the script yet.
         """
-        for answer in answers:
-            if isinstance(answer, Exception) and (self.brings_script or not isinstance(answer, NoScriptError)):
-                raise answer
+        checked([a for a in answers if self.brings_script or not isinstance(a, NoScriptError)])
         self.answers = answers
 
 

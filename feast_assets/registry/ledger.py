@@ -69,12 +69,12 @@ def claimed(
     kept = _without(removed.values(), [c.window for c in contents])
     # Rows of a window that is run in part stay in the store; of what remains of it nothing is known but that.
     added += [e if _empty(e) else replace(e, settled=False) for e in kept]
-    left = [e for e in standing if e.window not in removed]
-    there = sorted(e.window for e in (*left, *added))
-    free = sorted(empty, key=lambda c: c.window)
-    for content, (first, last) in zip(free, _overlapped(there, [c.window for c in free]), strict=True):
-        if first == last:
-            added.append(_noted(view, content, 0, now, run_id, settled=True))
+    if empty:
+        there = sorted([*(e.window for e in standing if e.window not in removed), *(e.window for e in added)])
+        looked_at = sorted(empty, key=lambda c: c.window)
+        for content, (first, last) in zip(looked_at, _overlapped(there, [c.window for c in looked_at]), strict=True):
+            if first == last:
+                added.append(_noted(view, content, 0, now, run_id, settled=True))
     return Exchange(tuple(removed.values()), tuple(added), tuple(versions), tuple(replaced))
 
 
