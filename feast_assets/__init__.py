@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from feast_assets.feast_names import FeastModules, refuse_name
+
 if TYPE_CHECKING:
     from feast_assets.config import RepoConfig as RepoConfig
     from feast_assets.definitions.automation import Automation as Automation
@@ -108,40 +110,6 @@ _PUBLIC = {
     ],
 }
 _MODULE_OF = {name: module for module, names in _PUBLIC.items() for name in names}
-_NOT_YET = frozenset(
-    (
-        "Aggregation",
-        "AthenaSource",
-        "BaseChunker",
-        "BaseEmbedder",
-        "BigQuerySource",
-        "ChrononSource",
-        "ChunkingConfig",
-        "DataFrameEngine",
-        "DocEmbedder",
-        "EmbeddingConfig",
-        "EmbeddingProvider",
-        "FeastDataFrame",
-        "FeastVectorStore",
-        "Feature",
-        "FeatureViewState",
-        "FilterTranslator",
-        "KafkaSource",
-        "KinesisSource",
-        "MultiModalEmbedder",
-        "OracleSource",
-        "RedshiftSource",
-        "SchemaTransformFn",
-        "SentenceTransformersEmbeddingProvider",
-        "SnowflakeSource",
-        "StreamFeatureView",
-        "TextChunker",
-        "copy_demo_notebooks",
-        "get_embedding_provider",
-    )
-)
-"""What Feast's package has and this one does not."""
-
 __all__ = sorted([*_MODULE_OF, "__version__"])
 
 
@@ -152,12 +120,14 @@ def __getattr__(name: str) -> Any:
         return version("feast-assets")
     module = _MODULE_OF.get(name)
     if module is None:
-        if name in _NOT_YET:
-            raise ImportError(f"{name} is in Feast, and not supported here yet.", name=__name__)
+        refuse_name(name)
         raise AttributeError(f"module 'feast_assets' has no attribute {name!r}")
     value = getattr(importlib.import_module(module), name)
     globals()[name] = value
     return value
+
+
+FeastModules.install()
 
 
 def __dir__() -> list[str]:

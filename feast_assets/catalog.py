@@ -8,7 +8,6 @@ from typing import TypeVar
 
 from feast_assets.compute.windows import intervals
 from feast_assets.definitions.base import Definition
-from feast_assets.definitions.batch_feature_view import BatchFeatureView
 from feast_assets.definitions.data_source import DataSource
 from feast_assets.definitions.entity import DUMMY_ENTITY_NAME, Entity
 from feast_assets.definitions.feature_service import FeatureService
@@ -49,10 +48,20 @@ class Catalog:
         return self._cache.get() if allow_cache else self._cache.fresh()
 
     def get_project(self, name: str | None = None) -> Project:
-        """Returns the project's object; one without description if none was declared."""
-        if name not in (None, self.project):
-            raise ProjectObjectNotFoundException(str(name), known=[self.project])
-        return self._cache.fresh().project_object() or Project(name=self.project)
+        """Returns a project of the registry; one without description if none was declared.
+
+        Args:
+            name: this store's project when left out.
+
+        Raises:
+            ProjectObjectNotFoundException: the registry has no such project.
+        """
+        if name is None or name == self.project:
+            return self._cache.fresh().project_object() or Project(name=self.project)
+        projects = {project.name: project for project in self.registry.projects()}
+        if name not in projects:
+            raise ProjectObjectNotFoundException(str(name), known=[self.project, *projects])
+        return projects[name]
 
     def get_entity(self, name: str, allow_registry_cache: bool = False) -> Entity:
         """Returns an entity by name."""
@@ -84,8 +93,8 @@ class Catalog:
         return self._registered(allow_cache).feature_service(name)
 
     def list_projects(self, allow_cache: bool = False, tags: Mapping[str, str] | None = None) -> list[Project]:
-        """Returns the project that this store is of."""
-        return _tagged([self.get_project()], tags)
+        """Returns the projects of the registry by name, this store's among them once it was applied."""
+        return _tagged(self.registry.projects(), tags)
 
     def list_entities(self, allow_cache: bool = False, tags: Mapping[str, str] | None = None) -> list[Entity]:
         """Returns entities by name, without the one of views that have none."""
@@ -101,9 +110,9 @@ class Catalog:
 
     def list_batch_feature_views(
         self, allow_cache: bool = False, tags: Mapping[str, str] | None = None
-    ) -> list[BatchFeatureView]:
-        """Returns batch feature views by name."""
-        return [v for v in self.list_feature_views(allow_cache, tags) if isinstance(v, BatchFeatureView)]
+    ) -> list[FeatureView]:
+        """Returns the views that are filled from a batch source: in Feast too, all that `list_feature_views` lists."""
+        return self.list_feature_views(allow_cache, tags)
 
     def list_label_views(self, allow_cache: bool = False, tags: Mapping[str, str] | None = None) -> list[LabelView]:
         """Returns label views by name."""

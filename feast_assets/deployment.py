@@ -11,7 +11,9 @@ from typing import cast
 from feast_assets.definitions.base import Definition
 from feast_assets.definitions.data_source import DataSource
 from feast_assets.definitions.feature_view import FeatureView
+from feast_assets.definitions.field import Field
 from feast_assets.definitions.label_view import LabelView
+from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
 from feast_assets.definitions.spec import to_micros
 from feast_assets.errors import DefinitionError
 from feast_assets.offline_stores.base import History, OfflineStore, history_of
@@ -77,12 +79,16 @@ class Deployment:
         *,
         whole: bool,
         snapshot: RegistrySnapshot | None = None,
+        try_functions: bool = True,
+        check_sources: bool = True,
     ) -> Plan:
         """Validates and infers what is declared, and compares it with the registry. Changes nothing.
 
         Args:
             whole: whether ``objects`` are all that there is to be, and anything else in the registry goes.
             snapshot: the registry's newest revision, where it is at hand.
+            try_functions: whether the functions of new and changed on-demand views are called on sample values.
+            check_sources: whether declared columns are looked for in the sources.
         """
         snapshot = snapshot or self.registry.snapshot()
         inputs = Inputs(snapshot, self.registry.inputs(), self._state)
@@ -95,6 +101,8 @@ class Deployment:
             earliest_of=self._earliest,
             partial=not whole,
             inputs=inputs,
+            try_function=_tried if try_functions else None,
+            check_sources=check_sources,
         )
         before: dict[str, StoredObject | FeatureView] = {o.name: o for o in snapshot.all_stored(*_WITH_ROWS)}
         generation = f"{to_micros(datetime.now(UTC)):x}"
@@ -169,6 +177,13 @@ class Deployment:
         from feast_assets.compute.staleness import history_read
 
         return self.offline_store.oldest_event(history_read(view))
+
+
+def _tried(view: OnDemandFeatureView, sources: Mapping[str, FeatureView]) -> list[Field]:
+    from feast_assets.retrieval.trial import tried
+
+    assert view.udf is not None
+    return tried(view, sources, view.udf)
 
 
 def _registered(name: str, snapshot: RegistrySnapshot) -> FeatureView | None:

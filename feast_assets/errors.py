@@ -197,7 +197,7 @@ class FeatureViewNotFoundException(FeastObjectNotFoundException):
     kind = "feature view"
 
 
-class OnDemandFeatureViewNotFoundException(FeastObjectNotFoundException):
+class OnDemandFeatureViewNotFoundException(FeatureViewNotFoundException):
     kind = "on-demand feature view"
 
 
@@ -221,10 +221,11 @@ class SavedDatasetNotFound(FeastObjectNotFoundException):
     kind = "saved dataset"
 
 
-class FeatureNotFoundError(FeastObjectNotFoundException):
+class FeatureNotFoundError(FeastObjectNotFoundException, KeyError):
     """A view has no such feature."""
 
     kind = "feature"
+    __str__ = Exception.__str__  # KeyError would print the message quoted
 
     def __init__(self, name: str, view: str, known: Iterable[str] = ()):
         self.name = name
@@ -283,3 +284,11 @@ class SavedDatasetLocationAlreadyExists(InputError):
 
 class DataFrameSerializationError(InputError):
     """Rows that were handed in cannot be read as a table."""
+
+
+def __getattr__(name: str) -> Any:
+    """Says of Feast's other exceptions that nothing here raises them."""
+    from feast_assets.feast_names import refuse_name
+
+    refuse_name(name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -193,14 +193,20 @@ class FeatureStore(Catalog):
             objects_to_delete: removed if ``partial`` is false.
             partial: whether ``objects_to_delete`` is left alone, as in Feast. What is registered and named in neither
                 stays; `apply_repository` removes what the repository no longer declares.
-            skip_feature_view_validation, no_promote: accepted for Feast's sake; without effect.
+            skip_feature_view_validation: whether the functions of on-demand views are not tried on sample values.
+            no_promote: only false: a view has one version, the latest.
 
         Raises:
             DefinitionError: something declared cannot be right; nothing was changed.
             ConcurrentApplyError: somebody else applied at the same time; nothing was changed.
         """
+        if no_promote:
+            raise NotSupportedError(
+                "apply(no_promote=True) is for views with several versions, which are not here yet."
+            )
         to_delete = [] if partial else list(objects_to_delete or [])
-        self.apply_plan(self._plan(_listed(objects), to_delete, whole=False))
+        plan = self._plan(_listed(objects), to_delete, whole=False, try_functions=not skip_feature_view_validation)
+        self.apply_plan(plan)
 
     def apply_repository(self) -> RegistryDiff:
         """Makes the registry what the feature repository declares, removals included; returns what changed."""
@@ -208,18 +214,32 @@ class FeatureStore(Catalog):
         self.apply_plan(plan)
         return plan.registry_diff
 
-    def plan_repository(self) -> Plan:
-        """Returns what `apply_repository` would change, which `apply_plan` carries out."""
+    def plan_repository(
+        self, *, skip_source_validation: bool = False, skip_feature_view_validation: bool = False
+    ) -> Plan:
+        """Returns what `apply_repository` would change, which `apply_plan` carries out.
+
+        Args:
+            skip_source_validation: whether declared columns are not looked for in the sources.
+            skip_feature_view_validation: as in `apply`.
+        """
         from feast_assets.repository import load_repository
 
-        return self._plan(load_repository(self.repo_path).objects(), [], whole=True)
+        return self._plan(
+            load_repository(self.repo_path).objects(),
+            [],
+            whole=True,
+            try_functions=not skip_feature_view_validation,
+            check_sources=not skip_source_validation,
+        )
 
     def plan(
         self, desired_repo_contents: RepoContents, skip_feature_view_validation: bool = False, progress_ctx: Any = None
     ) -> tuple[RegistryDiff, InfraDiff, tuple[str, ...]]:
         """Returns what making the registry what is desired would change: definitions, online tables, and the tables
         after it."""
-        plan = self._plan(desired_repo_contents.objects(), [], whole=True)
+        objects = desired_repo_contents.objects()
+        plan = self._plan(objects, [], whole=True, try_functions=not skip_feature_view_validation)
         return plan.registry_diff, plan.infra_diff, plan.tables
 
     def apply_plan(self, plan: Plan) -> int:
@@ -234,11 +254,26 @@ class FeatureStore(Catalog):
         self._deployment().teardown()
         self._cache.refresh()
 
-    def _plan(self, objects: Sequence[Definition], to_delete: Sequence[Definition], whole: bool) -> Plan:
+    def _plan(
+        self,
+        objects: Sequence[Definition],
+        to_delete: Sequence[Definition],
+        *,
+        whole: bool,
+        try_functions: bool,
+        check_sources: bool = True,
+    ) -> Plan:
         snapshot = self._cache.fresh()
         if self.config.deployment:
             objects = deployed(objects, self.config.project, self.config.deployment, snapshot.feature_views)
-        return self._deployment().plan(objects, to_delete, whole=whole, snapshot=snapshot)
+        return self._deployment().plan(
+            objects,
+            to_delete,
+            whole=whole,
+            snapshot=snapshot,
+            try_functions=try_functions,
+            check_sources=check_sources,
+        )
 
     def _deployment(self) -> Deployment:
         from feast_assets.deployment import Deployment
@@ -351,10 +386,12 @@ class FeatureStore(Catalog):
             features: references such as ``"view:feature"``, or a feature service.
             entity_rows: join keys (and request data of on-demand views), as a list of rows or a dict of columns.
             full_feature_names: whether features are called ``view__feature``.
+            include_feature_view_version_metadata: only false: a view has one version, the latest.
 
         Returns:
             one row per row given, in that order. A value is null where there is none, with a status that says why.
         """
+        _refuse_versions(include_feature_view_version_metadata)
         try:
             return self._online_plan(features, full_feature_names).read(self.online_store, entity_rows)
         except UnknownRowSchemaError:  # written under a newer revision than the cached one
@@ -369,6 +406,7 @@ class FeatureStore(Catalog):
         include_feature_view_version_metadata: bool = False,
     ) -> OnlineResponse:
         """As `get_online_features`, without blocking the event loop."""
+        _refuse_versions(include_feature_view_version_metadata)
         try:
             return await self._online_plan(features, full_feature_names).read_async(self.online_store, entity_rows)
         except UnknownRowSchemaError:
@@ -419,6 +457,9 @@ class FeatureStore(Catalog):
             start_date, end_date: both ends are inclusive.
             feature_views: names; all that can be materialized when left out.
             disable_event_timestamp: all of history until now, whatever the dates.
+            full_feature_names, force: without effect: stored features have no such names, and a run never has to wait
+                for another's.
+            version: only None and "latest".
             progress: called as windows are done.
             run_id: who runs it, for the ledger.
 
@@ -429,6 +470,7 @@ class FeatureStore(Catalog):
             MaterializationError: several views failed; the others were materialized.
         """
         _refuse_async(run_async)
+        _refuse_version(version)
         start, end = _moment("start_date", start_date), _moment("end_date", end_date)
         if disable_event_timestamp:
             start, end = _EPOCH, datetime.now(UTC)
@@ -455,9 +497,10 @@ class FeatureStore(Catalog):
 
         Args:
             end_date: inclusive; may lie in the future.
-            feature_views, progress, run_id: as in `materialize`.
+            feature_views, full_feature_names, version, force, progress, run_id: as in `materialize`.
         """
         _refuse_async(run_async)
+        _refuse_version(version)
         end = _moment("end_date", end_date)
         return self._run_views(feature_views, progress, run_id, lambda this: this.plan_stale(end))
 
@@ -769,6 +812,18 @@ def _moment(name: str, value: Any) -> datetime:
 def _refuse_async(run_async: bool) -> None:
     if run_async:
         raise NotSupportedError("run_async=True is for feature servers, which are not supported here yet.")
+
+
+def _refuse_version(version: str | None) -> None:
+    if version not in (None, "latest"):
+        raise NotSupportedError(f"version={version!r}: a view has one version, the latest; leave version out.")
+
+
+def _refuse_versions(asked_for: bool) -> None:
+    if asked_for:
+        raise NotSupportedError(
+            "include_feature_view_version_metadata=True is for views with several versions, which are not here yet."
+        )
 
 
 def _listed(objects: Definition | Iterable[Definition]) -> list[Definition]:

@@ -14,12 +14,12 @@ from feast_assets.cli.session import Session, pass_session
 _skip_source_validation = click.option(
     "--skip-source-validation",
     is_flag=True,
-    help="Accepted for scripts written for Feast. Sources are opened only where apply must infer something from them.",
+    help="Do not look for declared columns in the sources. What was left out is still inferred from them.",
 )
 _skip_view_validation = click.option(
     "--skip-feature-view-validation",
     is_flag=True,
-    help="Accepted for scripts written for Feast. Definitions that contradict each other are never registered.",
+    help="Do not try the functions of on-demand views on sample values.",
 )
 
 
@@ -27,9 +27,7 @@ _skip_view_validation = click.option(
 @_skip_source_validation
 @_skip_view_validation
 @click.option("--no-progress", is_flag=True, help="No spinner while it works; there is none either when piped.")
-@click.option(
-    "--no-promote", is_flag=True, help="Accepted for scripts written for Feast. Views have one version, the latest."
-)
+@click.option("--no-promote", is_flag=True, help="Refused: views have one version, the latest.")
 @pass_session
 def apply(
     session: Session,
@@ -47,9 +45,13 @@ def apply(
     Example:
       feast-assets -c my_project/feature_repo apply
     """
+    if no_promote:
+        raise click.UsageError("--no-promote is for views with several versions, which are not here yet; leave it out.")
     store = session.store()
     with _working(f"Applying {store.project}", no_progress):
-        plan = store.plan_repository()
+        plan = store.plan_repository(
+            skip_source_validation=skip_source_validation, skip_feature_view_validation=skip_feature_view_validation
+        )
         store.apply_plan(plan)
     click.echo(f"Applied project {store.project}")
     print_registry_diff(plan.registry_diff, planned=False)
@@ -67,7 +69,9 @@ def plan(session: Session, skip_source_validation: bool, skip_feature_view_valid
     Example:
       feast-assets -c my_project/feature_repo plan
     """
-    planned = session.store().plan_repository()
+    planned = session.store().plan_repository(
+        skip_source_validation=skip_source_validation, skip_feature_view_validation=skip_feature_view_validation
+    )
     print_registry_diff(planned.registry_diff, planned=True)
     print_infra_diff(planned.infra_diff, planned=True)
 

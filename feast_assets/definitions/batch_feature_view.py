@@ -91,6 +91,11 @@ class BatchFeatureView(FeatureView):
         refuse_arguments(what, batch_engine=batch_engine, aggregations=aggregations)
         if udf is not None and feature_transformation is not None:
             raise DefinitionError(f"{what}: give udf or feature_transformation, not both.")
+        if feature_transformation is not None and mode not in (TransformationMode.PYTHON, feature_transformation.mode):
+            raise DefinitionError(
+                f"{what}: mode is {mode!r}, but its feature_transformation has mode "
+                f"{feature_transformation.mode.value!r}; leave out mode."
+            )
         if udf is not None:
             feature_transformation = Transformation(mode, udf, udf_string, name)
         self.feature_transformation = feature_transformation

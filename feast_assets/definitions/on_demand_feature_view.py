@@ -28,7 +28,9 @@ class OnDemandFeatureView(BaseFeatureView):
 
     Args:
         sources: feature views, projections of them, and request sources; a list, or a dict whose values are those.
-        schema: the features that the function returns. Required.
+        schema: the features that the function returns; left out, apply calls the function on sample values and takes
+            what it returns.
+        mode: the function's; a `Transformation` has its own.
         udf, udf_string, feature_transformation: the function, or a `Transformation`; not both.
     """
 
@@ -84,6 +86,11 @@ class OnDemandFeatureView(BaseFeatureView):
         )
         if (udf is None) == (feature_transformation is None):
             raise DefinitionError(f"{what}: give one of udf and feature_transformation.")
+        if feature_transformation is not None and mode not in ("pandas", feature_transformation.mode):
+            raise DefinitionError(
+                f"{what}: mode is {mode!r}, but its feature_transformation has mode "
+                f"{feature_transformation.mode.value!r}; leave out mode."
+            )
         self.feature_transformation = feature_transformation or Transformation(mode, udf, udf_string, name)  # type: ignore[arg-type]
         if transformation_mode(self.feature_transformation.mode, what) not in MODES:
             raise NotSupportedError(
@@ -93,8 +100,6 @@ class OnDemandFeatureView(BaseFeatureView):
             raise DefinitionError(f"{what}: singleton is for mode 'python' only.")
         self.features = check_fields(schema, what)
         refuse_checks(self.features, what, "what is computed when it is asked for is not checked")
-        if not self.features:
-            raise DefinitionError(f"{what}: schema must declare the features that the function returns.")
         self.entities = [e.name for e in entities or []]
         self.org = org
         self.singleton = singleton
@@ -152,7 +157,7 @@ def on_demand_feature_view(
     *,
     name: str | None = None,
     entities: Sequence[Entity] | None = None,
-    schema: Sequence[Field],
+    schema: Sequence[Field] | None = None,
     sources: Sequence[FeatureView | FeatureViewProjection | RequestSource] | Mapping[str, Any] | None = None,
     input_schema: Sequence[Field] | None = None,
     aggregations: Sequence[Any] | None = None,

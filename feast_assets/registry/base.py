@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from feast_assets.definitions.base import Definition
 from feast_assets.definitions.partitions import Window
+from feast_assets.definitions.project import Project
 from feast_assets.definitions.spec import content_hash
 
 if TYPE_CHECKING:
@@ -136,6 +137,14 @@ class Registry(ABC):
             based_on: the revision that the changes were worked out from; if another apply came between,
                 `feast_assets.errors.ConcurrentApplyError` is raised and nothing changes. None for no such check.
         """
+
+    def projects(self) -> list[Project]:
+        """Returns every project that was applied to this registry, by name; one without description if none was given.
+
+        A registry that holds one project only need not override this.
+        """
+        snapshot = self.snapshot()
+        return [snapshot.project_object() or Project(name=snapshot.project)] if snapshot.revision else []
 
     def inputs(self) -> Mapping[tuple[str, str], str]:
         """Returns (object type, name) -> the text that the last commit with one gave, for what is made from the same

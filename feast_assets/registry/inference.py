@@ -7,7 +7,7 @@ touches the declared objects or the snapshot: what is inferred is on the returne
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar, cast
 
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 __all__ = ["Prepared", "changes", "prepare"]
 
 EarliestOf = Callable[[FeatureView], "datetime | None"]
+Try = Callable[[OnDemandFeatureView, Mapping[str, FeatureView]], "list[Field]"]
 
 _ENTITY_TIME = "event_timestamp"
 _D = TypeVar("_D", bound=Definition)
@@ -63,6 +64,7 @@ def prepare(
     partial: bool = True,
     check_sources: bool = True,
     inputs: Inputs | None = None,
+    try_function: Try | None = None,
 ) -> Prepared:
     """Returns validated copies of what is applied, with nothing left out.
 
@@ -81,6 +83,8 @@ def prepare(
         inputs: what registered objects were made from; left out, nothing is known of that. What is made from the same
             again stands: neither is it read nor are its sources opened, nor those of a view of which only something
             else is said.
+        try_function: calls the function of an on-demand view, given the views that it reads, on sample values, and
+            returns the view's features; left out, functions are not tried, and the features must be declared.
 
     Raises:
         DefinitionError: an object contradicts itself or others, with the subclasses ConflictingFeatureViewNames,
@@ -97,6 +101,7 @@ def prepare(
         partial,
         check_sources,
         inputs or Inputs(snapshot, {}, lambda source: frozenset()),
+        try_function,
     ).run(project_description)
 
 
@@ -111,7 +116,9 @@ class _Preparation:
         partial: bool,
         check_sources: bool,
         inputs: Inputs,
+        try_function: Try | None,
     ):
+        self._try_function = try_function
         self._objects = objects
         self._snapshot = snapshot
         self._sources = Sources(schema_of, self._result_schema)
@@ -382,8 +389,23 @@ class _Preparation:
             return known
         view = copy_definition(given)
         view.source_projections = [resolve_projection(p, views, what, self._project) for p in view.source_projections]
+        self._complete_on_demand(view, what)
         view._after_decode()
         return view
+
+    def _complete_on_demand(self, view: OnDemandFeatureView, what: str) -> None:
+        """Tries the view's function, and infers features that were left out."""
+        if self._try_function is not None and view.udf is not None:
+            read = [self._with_rows[projection.name] for projection in view.source_projections]
+            sources = {source.name: source for source in read if isinstance(source, FeatureView)}
+            # A function that reads a disabled view cannot be called until that is enabled.
+            if all(source.enabled for source in sources.values()):
+                view.features = self._try_function(view, sources)
+        if not view.features:
+            raise RegistryInferenceFailure(
+                f"{what} needs a schema with the features that its function returns: the function was not tried, so "
+                "they cannot be inferred."
+            )
 
     def _service(self, given: FeatureService) -> FeatureService | StoredObject:
         known = self._inputs.known(given, self._views.unread)

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from feast_assets.definitions.base import Definition
+from feast_assets.definitions.project import Project
 from feast_assets.definitions.spec import to_micros
 from feast_assets.errors import ConcurrentApplyError, DefinitionError, FeastObjectNotFoundException
 from feast_assets.registry.base import Changes, Claim, LedgerEntry, Registry, Revision, WindowContent
 from feast_assets.registry.ledger import claimed, settled
 from feast_assets.registry.snapshot import RegistrySnapshot
 from feast_assets.registry.sql_config import SqlRegistryConfig
-from feast_assets.registry.sql_reading import INPUTS, ProjectReading
+from feast_assets.registry.sql_reading import INPUTS, ProjectReading, all_projects
 from feast_assets.registry.sql_writing import ProjectWriting
 from feast_assets.registry.sqlite_file import SqliteFile
 
@@ -113,6 +114,10 @@ class SqlRegistry(Registry):
             newest = writing.lock()
             self._refuse_other_base(based_on, newest)
             return writing.commit(newest, upserts, deletes, changes.inputs, by or _user())
+
+    def projects(self) -> list[Project]:
+        with (self._file or self._database).reading() as query:
+            return [] if query is None else all_projects(query)
 
     def inputs(self) -> Mapping[_Key, str]:
         with self._reading() as reading:

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from feast_assets.definitions.field import Field
 from feast_assets.definitions.partitions import Window
+from feast_assets.definitions.project import Project
 from feast_assets.definitions.spec import from_micros
 from feast_assets.errors import ConfigError
 from feast_assets.registry.base import LedgerEntry, Revision
@@ -42,6 +43,12 @@ _LISTS = (
 )
 _INPUTS = f"SELECT object_type, name, inputs FROM {INPUTS} WHERE project = :project"
 _REVISIONS = 'SELECT number, "at", "by", summary FROM feast_assets_revisions WHERE project = :project ORDER BY number'
+_PROJECTS = (
+    "SELECT p.project, o.object_type, o.name, o.content_hash, o.spec, o.created, o.updated "
+    "FROM feast_assets_projects p LEFT JOIN feast_assets_objects o "
+    "ON o.project = p.project AND o.object_type = :object_type AND o.valid_to IS NULL "
+    "WHERE p.revision > 0 ORDER BY p.project"
+)
 _LEDGER = (
     'SELECT "view", window_start, window_end, fingerprint, version, definition_hash, "rows", written, "at", run_id, '
     'claim FROM feast_assets_ledger WHERE project = :project AND "view" = :view ORDER BY window_start, window_end'
@@ -118,6 +125,17 @@ class ProjectReading:
         """Returns for each view that has entries a text that changes whenever they do."""
         rows = self.query(_LEDGER_STATES, project=self.project)
         return {view: ":".join(map(str, figures)) for view, *figures in rows}
+
+
+def all_projects(query: Query) -> list[Project]:
+    """Returns the projects of the whole database that were applied, by name."""
+    rows = query(_PROJECTS, object_type=Project.object_type)
+    projects = []
+    for name, *stored in rows:
+        project = Project(name=name) if stored[0] is None else StoredObject(*stored).definition()
+        assert isinstance(project, Project)
+        projects.append(project)
+    return projects
 
 
 class FeatureListTexts(Mapping[str, "tuple[tuple[Field, ...], ...]"]):

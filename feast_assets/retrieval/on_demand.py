@@ -73,14 +73,50 @@ class OnDemandFunction:
             return self._call_rows(inputs, rows)
         return self._call_lists(inputs, rows)
 
+    def returned(self, inputs: Sequence[Values], rows: int) -> list[Field]:
+        """Calls the function and returns what it returns as fields, in its order, with the types that the values have.
+
+        Raises:
+            TransformationError: the function failed, or a type cannot be told from the values.
+        """
+        results: Mapping[str, Any]
+        if self._view.mode is TransformationMode.PANDAS:
+            frame = self._called(self._frame(inputs, rows))
+            if not hasattr(frame, "columns"):
+                raise self._error(f"should return a DataFrame, not {type(frame).__name__}.")
+            results = {str(name): frame[name] for name in frame.columns}
+        elif self._view.singleton:
+            names, columns = self._row_values(inputs)
+            row = [column[0] for column in columns]
+            one = self._called(dict(zip(names, row, strict=True)))
+            if not isinstance(one, Mapping):
+                raise self._error(f"should return a dict of values, not {type(one).__name__}.")
+            results = {name: [value] for name, value in one.items()}
+        else:
+            results = self._called(self._lists(inputs))
+            if not isinstance(results, Mapping):
+                raise self._error(f"should return a dict of lists, not {type(results).__name__}.")
+        if not results:
+            raise self._error("returned no features.")
+        return [self._inferred(str(name), values) for name, values in results.items()]
+
+    def _inferred(self, name: str, values: Any) -> Field:
+        import pyarrow as pa
+
+        from feast_assets.types.arrow import from_arrow_type
+
+        prefix = f"{self._view.name}__"
+        try:
+            is_pandas = hasattr(values, "iloc")
+            array = pa.Array.from_pandas(values) if is_pandas else pa.array(values)
+            return Field(name=name.removeprefix(prefix), dtype=from_arrow_type(array.type))
+        except (pa.ArrowException, ValueError, TypeError) as error:
+            raise self._error(
+                f"returned {name!r}, whose type cannot be told: {error} Declare the features in the view's schema."
+            ) from error
+
     def _call_lists(self, inputs: Sequence[Values], rows: int) -> list[Values]:
-        given: dict[str, list[Any]] = {}
-        for declared, column in zip(self._run.inputs, inputs, strict=True):
-            values = column.to_pylist()
-            for name in declared.names:
-                # A list of its own, which the function may change.
-                given[name] = list(values)
-        results = self._called(given)
+        results = self._called(self._lists(inputs))
         if not isinstance(results, Mapping):
             raise self._error(f"should return a dict of lists, not {type(results).__name__}.")
         columns: list[Values] = []
@@ -93,7 +129,17 @@ class OnDemandFunction:
             columns.append(ComputedColumn(values, field, self._what))
         return columns
 
-    def _call_rows(self, inputs: Sequence[Values], rows: int) -> list[Values]:
+    def _lists(self, inputs: Sequence[Values]) -> dict[str, list[Any]]:
+        given: dict[str, list[Any]] = {}
+        for declared, column in zip(self._run.inputs, inputs, strict=True):
+            values = column.to_pylist()
+            for name in declared.names:
+                # A list of its own, which the function may change.
+                given[name] = list(values)
+        return given
+
+    def _row_values(self, inputs: Sequence[Values]) -> tuple[list[str], list[list[Any]]]:
+        """Returns the names of what a row is given, and the values of all rows under each."""
         names: list[str] = []
         columns: list[list[Any]] = []
         for declared, column in zip(self._run.inputs, inputs, strict=True):
@@ -101,6 +147,10 @@ class OnDemandFunction:
             for name in declared.names:
                 names.append(name)
                 columns.append(values)
+        return names, columns
+
+    def _call_rows(self, inputs: Sequence[Values], rows: int) -> list[Values]:
+        names, columns = self._row_values(inputs)
         found: list[list[Any]] = [[] for _ in self._run.features]
         given_rows = zip(*columns, strict=True) if columns else iter([()] * rows)
         for row, given in enumerate(given_rows):
@@ -114,12 +164,7 @@ class OnDemandFunction:
     def _call_pandas(self, inputs: Sequence[Values], rows: int) -> list[Values]:
         import pandas as pd
 
-        given: dict[str, pd.Series[Any]] = {}
-        for declared, column in zip(self._run.inputs, inputs, strict=True):
-            series = to_series(column)
-            for name in declared.names:
-                given[name] = series
-        frame = pd.DataFrame(given, index=pd.RangeIndex(rows))
+        frame = self._frame(inputs, rows)
         results = self._called(frame)
         if not isinstance(results, pd.DataFrame):
             raise self._error(f"should return a DataFrame, not {type(results).__name__}.")
@@ -137,6 +182,16 @@ class OnDemandFunction:
                 raise self._error(f"returned several columns named {field.name!r}.")
             columns.append(ArrowColumn(ComputedColumn(values, field, self._what).to_arrow(), field.dtype))
         return columns
+
+    def _frame(self, inputs: Sequence[Values], rows: int) -> pd.DataFrame:
+        import pandas as pd
+
+        given: dict[str, pd.Series[Any]] = {}
+        for declared, column in zip(self._run.inputs, inputs, strict=True):
+            series = to_series(column)
+            for name in declared.names:
+                given[name] = series
+        return pd.DataFrame(given, index=pd.RangeIndex(rows))
 
     def _called(self, given: Any, row: int | None = None) -> Any:
         try:

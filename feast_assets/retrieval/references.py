@@ -88,11 +88,15 @@ def resolve(
 
 
 class _Views:
-    """A snapshot's views, each looked up once."""
+    """A snapshot's views, each looked up once.
 
-    def __init__(self, snapshot: RegistrySnapshot):
+    Args:
+        known: views by name that need no looking up.
+    """
+
+    def __init__(self, snapshot: RegistrySnapshot, known: Mapping[str, FeatureView] | None = None):
         self.snapshot = snapshot
-        self._found: dict[str, FeatureView | OnDemandFeatureView] = {}
+        self._found: dict[str, FeatureView | OnDemandFeatureView] = dict(known or {})
 
     def __getitem__(self, name: str) -> FeatureView | OnDemandFeatureView:
         found = self._found.get(name)
@@ -126,6 +130,18 @@ def _project(views: _Views, features: Sequence[str] | FeatureService) -> list[Pr
     if not features:
         raise InputError("features is empty; give references such as 'view:feature', or a feature service.")
     return [_of_reference(reference, views) for reference in features]
+
+
+def function_inputs(view: OnDemandFeatureView, sources: Mapping[str, FeatureView]) -> tuple[FunctionInput, ...]:
+    """Returns what an on-demand view's function is given when only that view is asked for.
+
+    Args:
+        sources: the feature views that it reads, by name.
+    """
+    from feast_assets.registry.snapshot import RegistrySnapshot
+
+    views = _Views(RegistrySnapshot(view.name, 0, ()), sources)
+    return _Builder(views, [], full_feature_names=False)._inputs(view)
 
 
 def split_reference(reference: object) -> tuple[str, str]:

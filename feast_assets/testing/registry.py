@@ -258,6 +258,20 @@ class RegistryConformance:
         assert len(registry.ledger("trips")) == 1
         other.close()
 
+    def test_the_projects_of_a_registry_are_listed_by_name(
+        self, registry: Registry, registry_factory: RegistryFactory
+    ) -> None:
+        assert registry.projects() == []
+        commit(registry, entity("a"))
+        assert [project.name for project in registry.projects()] == [registry.snapshot().project]
+        other = registry_factory("alpine")
+        commit(other, Project(name="alpine", description="ski passes"))
+        listed = {project.name: project.description for project in registry.projects()}
+        assert listed == {"alpine": "ski passes", registry.snapshot().project: ""}
+        other.teardown()
+        other.close()
+        assert [project.name for project in registry.projects()] == [registry.snapshot().project]
+
     def test_changing_what_was_read_changes_nothing_stored(self, registry: Registry) -> None:
         commit(registry, entity("driver"), view("trips"))
         snapshot = registry.snapshot()

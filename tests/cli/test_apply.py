@@ -55,12 +55,35 @@ def test_apply_removes_what_is_no_longer_defined(run, served_repo: Path) -> None
     assert "trip_pricing_v2" not in run("-c", str(served_repo), "feature-services", "list").output
 
 
-def test_flags_of_scripts_for_feast_are_accepted(run, repo: Path) -> None:
-    run("-c", str(repo), "plan", "--skip-source-validation", "--skip-feature-view-validation")
-    run(
-        *("-c", str(repo), "apply", "--skip-source-validation", "--skip-feature-view-validation"),
-        *("--no-progress", "--no-promote"),
+def test_sources_are_not_looked_into_where_that_is_not_wanted(run, repo: Path) -> None:
+    """A source whose file lacks a declared column is registered all the same."""
+    definitions = repo / "feature_definitions.py"
+    text = definitions.read_text()
+    definitions.write_text(text.replace('Field(name="trips_today"', 'Field(name="trips"'))
+    assert definitions.read_text() != text
+    assert "'trips' is not a column" in run("-c", str(repo), "plan", exit_code=1).stderr
+    assert "'trips' is not a column" in run("-c", str(repo), "apply", exit_code=1).stderr
+    run("-c", str(repo), "plan", "--skip-source-validation")
+    run("-c", str(repo), "apply", "--skip-source-validation", "--no-progress")
+
+
+def test_functions_of_on_demand_views_are_tried_unless_that_is_not_wanted(run, repo: Path) -> None:
+    (repo / "broken.py").write_text(
+        "from feast_assets import Field, Float64, RequestSource, on_demand_feature_view\n"
+        "@on_demand_feature_view(sources=[RequestSource(name='r', schema=[Field(name='x', dtype=Float64)])],\n"
+        "                        schema=[Field(name='y', dtype=Float64)], mode='python')\n"
+        "def broken(inputs):\n"
+        "    return {'z': inputs['x']}\n"
     )
+    refused = run("-c", str(repo), "apply", exit_code=1).stderr
+    assert "did not return feature 'y'" in refused
+    assert "--skip-feature-view-validation" in refused
+    run("-c", str(repo), "plan", "--skip-feature-view-validation")
+    run("-c", str(repo), "apply", "--skip-feature-view-validation")
+
+
+def test_a_flag_for_versions_of_views_is_refused(run, repo: Path) -> None:
+    assert "not here yet" in run("-c", str(repo), "apply", "--no-promote", exit_code=2).stderr
 
 
 @pytest.mark.parametrize(
