@@ -59,10 +59,10 @@ def test_sources_are_not_looked_into_where_that_is_not_wanted(run, repo: Path) -
     """A source whose file lacks a declared column is registered all the same."""
     definitions = repo / "feature_definitions.py"
     text = definitions.read_text()
-    definitions.write_text(text.replace('Field(name="trips_today"', 'Field(name="trips"'))
+    definitions.write_text(text.replace('Field(name="acceptance_rate"', 'Field(name="accepted"'))
     assert definitions.read_text() != text
-    assert "'trips' is not a column" in run("-c", str(repo), "plan", exit_code=1).stderr
-    assert "'trips' is not a column" in run("-c", str(repo), "apply", exit_code=1).stderr
+    assert "'accepted' is not a column" in run("-c", str(repo), "plan", exit_code=1).stderr
+    assert "'accepted' is not a column" in run("-c", str(repo), "apply", exit_code=1).stderr
     run("-c", str(repo), "plan", "--skip-source-validation")
     run("-c", str(repo), "apply", "--skip-source-validation", "--no-progress")
 
