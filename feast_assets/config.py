@@ -68,6 +68,8 @@ class RepoConfig(BaseModel):
         coerce_tz_aware: only true: naive times are UTC.
         enforce_online_ttl: whether online values older than their view's ttl are withheld, with the status
             OUTSIDE_MAX_AGE; false serves them, as Feast does.
+        historical_on_demand_inputs: whether `get_historical_features` also returns the stored features that on-demand
+            views take, as Feast does.
 
     Raises:
         ConfigError: a key is not known, or a value is not one of those that are supported.
@@ -86,6 +88,7 @@ class RepoConfig(BaseModel):
     entity_key_serialization_version: int = 3
     coerce_tz_aware: bool = True
     enforce_online_ttl: bool = True
+    historical_on_demand_inputs: bool = False
     flags: Any = None
     repo_path: Path | None = None
 

@@ -260,7 +260,7 @@ class FeatureStore(Catalog):
         to_delete: Sequence[Definition],
         *,
         whole: bool,
-        try_functions: bool,
+        try_functions: bool = True,
         check_sources: bool = True,
     ) -> Plan:
         snapshot = self._cache.fresh()
@@ -324,6 +324,7 @@ class FeatureStore(Catalog):
             start_date=start_date,
             end_date=end_date,
             filter_by_created_timestamp=filter_by_created_timestamp,
+            with_function_inputs=self.config.historical_on_demand_inputs,
             udf_of=self._functions.of,
             attach=self._functions.attach,
             root=self.repo_path,

@@ -24,7 +24,8 @@ from feast_assets.definitions.label_view import LabelView
 from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
 from feast_assets.definitions.project import Project
 from feast_assets.definitions.view import BaseFeatureView
-from feast_assets.errors import RepositoryError
+from feast_assets.errors import FeastAssetsError, RepositoryError
+from feast_assets.import_effects import REMEDY, ImportEffects
 from feast_assets.repository_modules import ReentryError, RepositoryModules, running_file
 
 IGNORE_FILE = ".feastignore"
@@ -62,11 +63,13 @@ def load_repository(repo_path: Path) -> RepoContents:
     Raises:
         RepositoryError: there is no such directory, or a file does not import (or itself loads the repository, or reads
             features that need it); names file, line and error.
+
+    Warns where a file takes long to import, or makes files meanwhile.
     """
     root = _root(repo_path)
     files = repository_files(root)
     found: dict[int, Definition] = {}
-    with RepositoryModules(root, files) as modules:
+    with RepositoryModules(root, files, effects=ImportEffects(root, files)) as modules:
         for file in files:
             for definition in _definitions(_imported(modules, root, file)):
                 found.setdefault(id(definition), definition)
@@ -159,8 +162,11 @@ def _imported(modules: RepositoryModules, root: Path, file: Path) -> ModuleType:
         said = str(error) or "no message"
         if isinstance(error, SyntaxError):
             said = error.msg
+        # A definition that is wrong is no script; all else may come of one that only lies in the repository.
+        script = "" if isinstance(error, FeastAssetsError) else f" If {file.name} is a script, {REMEDY}."
+        ended = "" if said.endswith((".", "!", "?")) or not script else "."
         raise RepositoryError(
-            f"{place} does not import: {type(error).__name__}: {said}", name=file.stem, path=str(file)
+            f"{place} does not import: {type(error).__name__}: {said}{ended}{script}", name=file.stem, path=str(file)
         ) from error
 
 

@@ -9,6 +9,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Sequence
+from contextlib import nullcontext
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
@@ -16,6 +17,7 @@ from types import CodeType, ModuleType
 from typing import Any, Self
 
 from feast_assets.errors import RepositoryError
+from feast_assets.import_effects import ImportEffects
 
 _LOADING = threading.RLock()
 _PRIVATE = "_feature_repository_"
@@ -71,9 +73,13 @@ class RepositoryModules(MetaPathFinder):
 
     Args:
         running: the file of the script that runs this process, to have its module as it is instead of importing it.
+        effects: watches what files do while they are imported.
     """
 
-    def __init__(self, root: Path, files: Sequence[Path], running: Path | None = None):
+    def __init__(
+        self, root: Path, files: Sequence[Path], running: Path | None = None, effects: ImportEffects | None = None
+    ):
+        self._effects = effects
         self._root = root
         self._files = {f.relative_to(root) for f in files}
         self._package = root.name if (root / "__init__.py").is_file() and root.name.isidentifier() else ""
@@ -138,7 +144,10 @@ class RepositoryModules(MetaPathFinder):
             return ModuleSpec(fullname, _Again(self._by_file[file]), origin=str(file))
         package = [str(file.parent)] if file.name == "__init__.py" else None
         return importlib.util.spec_from_file_location(
-            fullname, file, loader=_Source(fullname, file, self._by_file), submodule_search_locations=package
+            fullname,
+            file,
+            loader=_Source(fullname, file, self._by_file, self._effects),
+            submodule_search_locations=package,
         )
 
     def _name(self, file: Path) -> str:
@@ -183,7 +192,10 @@ class RepositoryModules(MetaPathFinder):
 class _Source(SourceFileLoader):
     """Runs a file as it is now, without bytecode on disk."""
 
-    def __init__(self, fullname: str, file: Path, by_file: dict[Path, ModuleType]):
+    def __init__(
+        self, fullname: str, file: Path, by_file: dict[Path, ModuleType], effects: ImportEffects | None = None
+    ):
+        self._effects = effects
         super().__init__(fullname, str(file))
         self._file = file
         self._by_file = by_file
@@ -197,7 +209,8 @@ class _Source(SourceFileLoader):
         self._by_file[self._file] = module
         _HERE.files.append(self._file)
         try:
-            super().exec_module(module)
+            with nullcontext() if self._effects is None else self._effects.watched(self._file):
+                super().exec_module(module)
         except BaseException:
             del self._by_file[self._file]
             raise

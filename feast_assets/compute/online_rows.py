@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.field import Field
+from feast_assets.errors import SourceError
 from feast_assets.offline_stores.base import CREATED_TIMESTAMP, EVENT_TIMESTAMP
 from feast_assets.online_stores.base import EncodedRows
 
@@ -41,6 +42,9 @@ class OnlineRows:
         Args:
             rows: join keys and features in canonical Arrow types, EVENT_TIMESTAMP, CREATED_TIMESTAMP; one row per key.
             versions: int64[n] or one number for all; of rows with equal times the one of the higher version is kept.
+
+        Raises:
+            SourceError: a vector has another length than its field declares.
         """
         import numpy as np
         import pyarrow as pa
@@ -49,6 +53,7 @@ class OnlineRows:
         from feast_assets.online_stores.keys import encode_keys
 
         table = rows if isinstance(rows, pa.Table) else pa.Table.from_batches([rows])
+        self._check_vectors(table)
         key_fields = self._key_fields
         keys = encode_keys(
             [f.name for f in key_fields],
@@ -62,6 +67,20 @@ class OnlineRows:
             np.asarray(_micros(table.column(CREATED_TIMESTAMP))),
             payloads,
         )
+
+    def _check_vectors(self, rows: pa.Table) -> None:
+        for field in self.view.features:
+            if not field.vector_length:
+                continue
+            import pyarrow.compute as pc
+
+            lengths = pc.list_value_length(rows.column(field.name))
+            other = lengths.filter(pc.not_equal(lengths, field.vector_length))
+            if len(other):
+                raise SourceError(
+                    f"Feature view {self.view.name!r}: {len(other)} vectors of feature {field.name!r} have another "
+                    f"length than its vector_length of {field.vector_length}, the first {other[0].as_py()}."
+                )
 
     def decode_keys(self, keys: Sequence[bytes]) -> pa.Table:
         """Returns the join keys of encoded entity keys, in canonical Arrow types; one row per key."""

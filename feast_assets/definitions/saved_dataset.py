@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from feast_assets.definitions.base import Definition, spec_of
 from feast_assets.definitions.file_format import FileFormat, ParquetFormat
 from feast_assets.definitions.spec import Spec
-from feast_assets.errors import DefinitionError
+from feast_assets.errors import DefinitionError, NotSupportedError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -100,3 +100,10 @@ class SavedDataset(Definition):
         """Returns the rows as they were saved."""
         frame: pd.DataFrame = self.to_arrow().to_pandas()
         return frame
+
+    def as_reference(self, name: str, profiler: Any = None) -> Any:
+        """Raises NotSupportedError: there are no validation references here."""
+        raise NotSupportedError(
+            f"SavedDataset {self.name!r}: validation references are not supported here yet; declare what values must "
+            "be with Field(checks=Checks(...))."
+        )

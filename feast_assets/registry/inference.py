@@ -7,6 +7,7 @@ touches the declared objects or the snapshot: what is inferred is on the returne
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar, cast
@@ -232,7 +233,7 @@ class _Preparation:
             return known
         view = copy_definition(given)
         self._prepare_sources(view)
-        _check_feature_names(view, what)
+        _leave_out_time(view, what)
         if view.transformation is not None:
             self._complete_transformed(view, what)
         elif view.batch_source is not None:
@@ -424,13 +425,27 @@ def _once(objects: Iterable[Definition]) -> list[Definition]:
     return list(kept.values())
 
 
-def _check_feature_names(view: FeatureView, what: str) -> None:
-    if any(f.name == _ENTITY_TIME for f in view.features):
+def _leave_out_time(view: FeatureView, what: str) -> None:
+    """Leaves the time column out of a view's features where the schema lists it, as Feast's users may.
+
+    Raises:
+        DefinitionError: a feature that is not the view's time is named like the time column of entity dataframes.
+    """
+    if not any(f.name == _ENTITY_TIME for f in view.features):
+        return
+    source = view.batch_source
+    time = None if source is None else source.field_mapping.get(source.timestamp_field, source.timestamp_field)
+    if time != _ENTITY_TIME:
         how = "in the transformation" if view.transformation is not None else "with the source's field_mapping"
         raise DefinitionError(
             f"{what}: a feature cannot be named {_ENTITY_TIME!r}, which is the time column of entity dataframes; leave "
             f"it out of the schema, or give it another name {how}."
         )
+    warnings.warn(
+        f"{what}: its schema lists {_ENTITY_TIME!r}, the time of its rows, which is no feature; it is left out.",
+        stacklevel=2,
+    )
+    view.features = [f for f in view.features if f.name != _ENTITY_TIME]
 
 
 def _places(one: Definition, other: Definition) -> str:

@@ -19,7 +19,7 @@ from feast_assets.retrieval.entity_range import EntityRange
 from feast_assets.retrieval.job import Batches, RetrievalJob, RetrievalMetadata
 from feast_assets.retrieval.on_demand import OnDemandFunction
 from feast_assets.retrieval.point_in_time import PointInTime, check_collisions
-from feast_assets.retrieval.references import resolve
+from feast_assets.retrieval.references import check_names, resolve
 from feast_assets.retrieval.request import FeatureRequest
 from feast_assets.types import Map, ScalarMap
 
@@ -42,6 +42,7 @@ def historical_job(
     start_date: datetime | None = None,
     end_date: datetime | None = None,
     filter_by_created_timestamp: bool = False,
+    with_function_inputs: bool = False,
     udf_of: Callable[[OnDemandFeatureView], Callable[..., Any]],
     attach: Callable[[FeatureView], FeatureView] = lambda view: view,
     root: Path = Path(),
@@ -57,6 +58,7 @@ def historical_job(
             the start then is the longest ttl earlier, or 30 days where there is none. The result has one row per
             entity: its newest values as of the end.
         filter_by_created_timestamp: a source row also counts only if it was created by the entity row's time.
+        with_function_inputs: whether the features that on-demand functions take are columns of the result too.
         udf_of: gives the function of an on-demand view.
         attach: gives a view that is computed from its sources the function that does so.
         root: the feature repository, where relative paths of saved datasets start from.
@@ -69,6 +71,9 @@ def historical_job(
         As `feast_assets.retrieval.references.resolve`.
     """
     request = resolve(snapshot, features, full_feature_names=full_feature_names)
+    if with_function_inputs:
+        request = request.with_function_inputs()
+        check_names(request)
     functions = [OnDemandFunction(run, udf_of(run.view)) for run in request.runs]
     histories = [_history(read.view, attach) for read in request.reads]
     join = PointInTime(request, histories, functions, offline_store, filter_by_created_timestamp)

@@ -131,6 +131,25 @@ class RetrievalJob:
             frame[name] = pd.Series(values, index=frame.index, dtype=object)
         return frame
 
+    def to_feast_df(self, validation_reference: Any = None, timeout: int | None = None) -> Any:
+        """Raises NotSupportedError: there is no FeastDataFrame here."""
+        raise NotSupportedError("to_feast_df: FeastDataFrame is not supported here yet; use to_df or to_arrow.")
+
+    def to_tensor(self, kind: str = "torch", default_value: Any = None, timeout: int | None = None) -> Any:
+        """Raises NotSupportedError: tensors are made of `to_df` or `to_arrow`."""
+        raise NotSupportedError(
+            "to_tensor is not supported here yet; make tensors of the columns, such as "
+            "torch.tensor(job.to_df()['feature'].values)."
+        )
+
+    def supports_remote_storage_export(self) -> bool:
+        """Returns False: results are written with `persist`, to a local file."""
+        return False
+
+    def to_remote_storage(self) -> list[str]:
+        """Raises NotSupportedError; see `supports_remote_storage_export`."""
+        raise NotSupportedError("to_remote_storage is not supported here; write the rows with persist.")
+
     def to_reader(self) -> pa.RecordBatchReader:
         """Returns the rows as a stream, which holds a batch at a time in memory.
 

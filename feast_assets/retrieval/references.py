@@ -256,7 +256,7 @@ class _Builder:
             entity_columns=self._entity_columns(),
             full_feature_names=self._full,
         )
-        _check_names(request)
+        check_names(request)
         return request
 
     def _feature(self, view: FeatureView, join_key_map: Mapping[str, str], field: Field, alias: str) -> FeatureInput:
@@ -336,7 +336,8 @@ def _join_keys(view: FeatureView, join_key_map: Mapping[str, str]) -> Iterator[J
         yield JoinKey(fields[key], join_key_map.get(key, key))
 
 
-def _check_names(request: FeatureRequest) -> None:
+def check_names(request: FeatureRequest) -> None:
+    """Raises FeatureNameCollisionError where two columns of a request's result would have one name."""
     references: dict[str, str] = {}
     for output in request.outputs:
         other = references.get(output.name)

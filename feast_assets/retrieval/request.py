@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from feast_assets.definitions.feature_view import FeatureView
@@ -160,6 +160,26 @@ class FeatureRequest:
     request_fields: Mapping[str, RowColumn]
     entity_columns: Mapping[str, str]
     full_feature_names: bool
+
+    def with_function_inputs(self) -> FeatureRequest:
+        """Returns the request that also gives back the stored features that on-demand functions take, as Feast does.
+
+        Those that were not asked for come after those that were, in the order in which the functions take them.
+        """
+        given_back = {(output.read, output.place) for output in self.stored}
+        added: list[StoredOutput] = []
+        for run in self.runs:
+            for each in run.inputs:
+                origin = each.origin
+                if not isinstance(origin, FeatureInput) or (origin.read, origin.place) in given_back:
+                    continue
+                given_back.add((origin.read, origin.place))
+                field = self.reads[origin.read].features[origin.place]
+                full_name = each.names[-1]
+                name = full_name if self.full_feature_names else each.names[0]
+                reference = f"{full_name.removesuffix(f'__{field.name}')}:{field.name}"
+                added.append(StoredOutput(name, reference, field, origin.read, origin.place))
+        return replace(self, stored=(*self.stored, *added))
 
     @property
     def outputs(self) -> tuple[StoredOutput | ComputedOutput, ...]:

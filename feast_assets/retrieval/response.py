@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from feast_assets.definitions.spec import from_micros
+from feast_assets.errors import NotSupportedError
 from feast_assets.online_stores.codec import NOT_FOUND, NULL_VALUE, OUTSIDE_MAX_AGE, PRESENT
 from feast_assets.retrieval.columns import PythonColumn, Values
 from feast_assets.types import Bool, FeastType, Float32, Float64, Int32, Int64, String
@@ -286,6 +287,13 @@ class OnlineResponse:
             if include_event_timestamps:
                 columns[column.name + _TIMESTAMP_POSTFIX] = pd.Series(self._seconds(column), dtype="int64")
         return pd.DataFrame(columns, index=pd.RangeIndex(self._rows))
+
+    def to_tensor(self, kind: str = "torch", default_value: Any = None) -> Any:
+        """Raises NotSupportedError: tensors are made of `to_dict` or `to_df`."""
+        raise NotSupportedError(
+            "to_tensor is not supported here yet; make tensors of the columns, such as "
+            "torch.tensor(response.to_dict()['feature'])."
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Returns what Feast's HTTP server answers, as data that ``json.dumps`` takes.
