@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from feast_assets.feast_names import FeastModules, refuse_name
+from feast_assets.feast_names import FeastModules, is_feast_module, refuse_name
 
 if TYPE_CHECKING:
     from feast_assets.config import RepoConfig as RepoConfig
@@ -121,6 +121,8 @@ def __getattr__(name: str) -> Any:
     module = _MODULE_OF.get(name)
     if module is None:
         refuse_name(name)
+        if is_feast_module(name):
+            return importlib.import_module(f"{__name__}.{name}")
         raise AttributeError(f"module 'feast_assets' has no attribute {name!r}")
     value = getattr(importlib.import_module(module), name)
     globals()[name] = value

@@ -146,6 +146,11 @@ def names_not_here() -> frozenset[str]:
     return frozenset(_REMEDIES) | _ERRORS | {"Feature"}
 
 
+def is_feast_module(name: str) -> bool:
+    """Whether Feast's package has a module of a name, as ``feast.types`` after ``import feast``."""
+    return name in _MODULES or name in ("errors", "feature_store", "types")
+
+
 def refuse_name(name: str) -> None:
     """Says of a name of Feast's that it is not here, and what to do instead.
 

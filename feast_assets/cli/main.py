@@ -14,6 +14,7 @@ from feast_assets.cli.init import init
 from feast_assets.cli.inspect import configuration, registry_dump, version
 from feast_assets.cli.listing import GROUPS
 from feast_assets.cli.materialize import materialize, materialize_incremental
+from feast_assets.cli.migrate import migrate
 from feast_assets.cli.online import get_online_features
 from feast_assets.cli.session import LOG_LEVELS, Session
 
@@ -78,6 +79,7 @@ for _command in (
     get_historical_features,
     registry_dump,
     configuration,
+    migrate,
     version,
     *GROUPS,
 ):

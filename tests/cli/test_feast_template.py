@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -101,11 +100,11 @@ print("RESULT " + json.dumps(result))
 
 
 def _rename_imports(folder: Path) -> None:
-    """Does what the documentation tells users of Feast to do, with the command that it gives."""
-    guide = Path(__file__).parents[2] / "docs" / "migrating-from-feast.md"
-    (expression,) = re.findall(r"sed -i -E '(.*)' ", guide.read_text())
+    """Does what the documentation tells users of Feast to do."""
+    migrate = [sys.executable, "-m", "feast_assets.cli", "migrate", str(folder), "--write"]
+    done = subprocess.run(migrate, check=True, capture_output=True, text=True)
+    assert "The command 'feast' is 'feast-assets' here." in done.stdout
     for file in folder.rglob("*.py"):
-        subprocess.run(["sed", "-i", "-E", expression, str(file)], check=True)
         # The template's workflow also calls the command by its name.
         file.write_text(file.read_text().replace('["feast", ', '["feast-assets", '))
 
