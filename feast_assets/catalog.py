@@ -41,8 +41,8 @@ class Catalog:
         return self._cache.get()
 
     def refresh_registry(self) -> None:
-        """Reads the registry anew."""
-        self._cache.refresh()
+        """Reads what has changed in the registry since it was last read."""
+        self._cache.fresh()
 
     def _registered(self, allow_cache: bool) -> RegistrySnapshot:
         return self._cache.get() if allow_cache else self._cache.fresh()

@@ -252,7 +252,7 @@ class FeatureStore(Catalog):
     def teardown(self) -> None:
         """Removes the project: its online rows and its registry. Sources and kept results stay."""
         self._deployment().teardown()
-        self._cache.refresh()
+        self._cache.fresh()
 
     def _plan(
         self,
@@ -362,7 +362,7 @@ class FeatureStore(Catalog):
             registry_revision=metadata.registry_revision,
         )
         self.registry.commit(Changes([dataset]))
-        self._cache.refresh()
+        self._cache.fresh()
         return self.get_saved_dataset(name)
 
     def get_saved_dataset(self, name: str) -> SavedDataset:

@@ -50,12 +50,6 @@ class SnapshotCache:
             self._checked = time.monotonic()
             return self._snapshot
 
-    def refresh(self) -> None:
-        """Reads the definitions anew."""
-        with self._lock:
-            self._snapshot = self._registry.snapshot()
-            self._checked = time.monotonic()
-
     def _refresh(self) -> None:
         try:
             self.fresh()
