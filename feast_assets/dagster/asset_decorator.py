@@ -14,10 +14,12 @@ from feast_assets.dagster.materialization import KEPT, LATEST, PART, VIEW
 from feast_assets.dagster.partitions import partitions_definition
 from feast_assets.dagster.repository import FeatureRepository, ViewGroup, awaits_apply
 from feast_assets.dagster.resources import FeatureStoreResource
+from feast_assets.dagster.serving import build_serving_specs, readers_metadata
 from feast_assets.dagster.translator import DataSourceTranslatorData, FeastTranslator, FeatureViewTranslatorData
 from feast_assets.definitions.batch_feature_view import BatchFeatureView
 from feast_assets.definitions.data_source import DataSource
 from feast_assets.definitions.feature_view import FeatureView
+from feast_assets.definitions.kept_results import sources_read
 from feast_assets.errors import DefinitionError
 
 
@@ -164,13 +166,16 @@ def _told(view: FeatureView) -> str:
 
 def _specs(repository: FeatureRepository, group: ViewGroup, translator: FeastTranslator) -> list[dg.AssetSpec]:
     partitions_def = None if group.partitions is None else partitions_definition(group.partitions)
+    serving = build_serving_specs(repository, translator=translator)
     specs: dict[dg.AssetKey, tuple[dg.AssetSpec, str]] = {}
     for view in group.views:
         parts = {LATEST: translator.get_asset_spec(_view_data(repository, view))}
         if view.keeps_result:
             parts[KEPT] = translator.get_asset_spec(_source_data(repository, _sink(view), view))
         computed = KEPT if KEPT in parts else LATEST
-        parts[computed] = _with_lookback(parts[computed], repository, view, translator)
+        parts[computed] = _with_source_assets(
+            _with_lookback(parts[computed], repository, view, translator), repository, view
+        )
         for part, spec in parts.items():
             what = f"feature view {view.name!r}" if part == LATEST else f"the kept result of {view.name!r}"
             if spec.key in specs:
@@ -180,10 +185,36 @@ def _specs(repository: FeatureRepository, group: ViewGroup, translator: FeastTra
                 )
             made = spec.replace_attributes(
                 partitions_def=partitions_def,
-                automation_condition=spec.automation_condition or automation_condition(view),
+                automation_condition=spec.automation_condition or automation_condition(view, repository),
             )
-            specs[spec.key] = (made.merge_attributes(metadata={VIEW: view.name, PART: part}), what)
-    return [spec for spec, _ in specs.values()]
+            readers = readers_metadata(serving, spec.key) if part == LATEST else {}
+            specs[spec.key] = (made.merge_attributes(metadata={VIEW: view.name, PART: part, **readers}), what)
+    return _looking_back_alike([spec for spec, _ in specs.values()])
+
+
+def _looking_back_alike(specs: Sequence[dg.AssetSpec]) -> list[dg.AssetSpec]:
+    """Lets all assets of a group depend on as many partitions of an upstream asset as the one that looks back furthest.
+
+    In one group, Dagster has one mapping of partitions for each upstream asset.
+    """
+    furthest: dict[dg.AssetKey, dg.TimeWindowPartitionMapping] = {}
+    for dep in (dep for spec in specs for dep in spec.deps):
+        mapping, known = dep.partition_mapping, furthest.get(dep.asset_key)
+        if isinstance(mapping, dg.TimeWindowPartitionMapping) and (
+            known is None or mapping.start_offset < known.start_offset
+        ):
+            furthest[dep.asset_key] = mapping
+    return [
+        spec.replace_attributes(
+            deps=[
+                dg.AssetDep(dep.asset_key, partition_mapping=furthest[dep.asset_key])
+                if dep.asset_key in furthest
+                else dep
+                for dep in spec.deps
+            ]
+        )
+        for spec in specs
+    ]
 
 
 def _check_specs(
@@ -202,15 +233,36 @@ def _with_lookback(
     spec: dg.AssetSpec, repository: FeatureRepository, view: FeatureView, translator: FeastTranslator
 ) -> dg.AssetSpec:
     """Lets each partition of a computed view depend on those of its sources that lie within its lookback, too."""
-    if not isinstance(view, BatchFeatureView) or not view.lookback or view.partitions is None:
+    before = _windows_before(view)
+    if not before or not isinstance(view, BatchFeatureView):
         return spec
-    shortest = {"hourly": 1 / 24, "daily": 1, "weekly": 7, "monthly": 28}[view.partitions.grain]
-    before = math.ceil(view.lookback / timedelta(days=shortest))
     mapping = dg.TimeWindowPartitionMapping(start_offset=-before)
-    read = {translator.get_asset_spec(_source_data(repository, s)).key for s in view.sources}
+    read = {
+        translator.key_of_source(_source_data(repository, s))
+        for s in view.sources
+        if s.name not in repository.source_assets
+    }
     return spec.replace_attributes(
         deps=[dg.AssetDep(d.asset_key, partition_mapping=mapping) if d.asset_key in read else d for d in spec.deps]
     )
+
+
+def _with_source_assets(spec: dg.AssetSpec, repository: FeatureRepository, view: FeatureView) -> dg.AssetSpec:
+    """Lets a view's partitions depend on those of the user's assets that make what it reads."""
+    own = {
+        asset.key: asset.dependency(view, _windows_before(view))
+        for name, asset in repository.source_assets.items()
+        if name in {s.name for s in sources_read(view)}
+    }
+    return spec.replace_attributes(deps=[own.get(d.asset_key, d) for d in spec.deps]) if own else spec
+
+
+def _windows_before(view: FeatureView) -> int:
+    """Returns how many windows before its own a view looks back at most."""
+    if not isinstance(view, BatchFeatureView) or not view.lookback or view.partitions is None:
+        return 0
+    shortest = {"hourly": 1 / 24, "daily": 1, "weekly": 7, "monthly": 28}[view.partitions.grain]
+    return math.ceil(view.lookback / timedelta(days=shortest))
 
 
 def _spec_of_other(repository: FeatureRepository, view: FeatureView, translator: FeastTranslator) -> dg.AssetSpec:
@@ -234,6 +286,7 @@ def _view_data(repository: FeatureRepository, view: FeatureView) -> FeatureViewT
         project=repository.project,
         offline_store=repository.offline_store,
         online_store=repository.online_store,
+        source_keys=repository.source_keys,
     )
 
 
@@ -245,4 +298,5 @@ def _source_data(
         project=repository.project,
         offline_store=repository.offline_store,
         made_by=made_by if isinstance(made_by, BatchFeatureView) else None,
+        source_keys=repository.source_keys,
     )

@@ -6,18 +6,20 @@ from typing import Any
 
 import dagster as dg
 
+from feast_assets.dagster.repository import FeatureRepository
 from feast_assets.definitions.feature_view import FeatureView
 
 
-def automation_condition(view: FeatureView) -> dg.AutomationCondition[Any] | None:
+def automation_condition(view: FeatureView, repository: FeatureRepository) -> dg.AutomationCondition[Any] | None:
     """Returns the condition under which a view's assets are materialized by themselves; None where there is none.
 
     On a cron, the newest partition; eagerly, the newest partition when it has ended and whenever an asset that the
-    view depends on is updated, whether or not all of those were ever observed. A view on late data is the
-    `late_data_sensor`'s, which knows from the ledger which of all partitions are missing or stale.
+    view depends on is updated, whether or not all of those were ever observed. A view on late data, and an eager one
+    that reads an asset without partitions, is the `late_data_sensor`'s, which knows from the ledger which of all
+    partitions are missing or stale.
     """
     automation = view.automation
-    if automation is None or automation.when == "late_data":
+    if automation is None or repository.follows_rows(view):
         return None
     if automation.when == "cron":
         newest: dg.AutomationCondition[Any] = dg.AutomationCondition.in_latest_time_window()

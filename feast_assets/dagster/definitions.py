@@ -16,6 +16,7 @@ from feast_assets.dagster.resources import FeatureStoreResource
 from feast_assets.dagster.schedules import feature_view_schedules, observation_schedules
 from feast_assets.dagster.sensors import definition_sensor, late_data_sensor
 from feast_assets.dagster.serving import build_serving_specs
+from feast_assets.dagster.source_assets import MadeBy
 from feast_assets.dagster.sources import build_source_assets
 from feast_assets.dagster.translator import FeastTranslator
 from feast_assets.errors import ConfigError
@@ -26,6 +27,7 @@ FEATURE_STORE = "feature_store"
 def definitions_for(
     resources: Mapping[str, Any],
     *,
+    source_assets: Mapping[str, MadeBy] | None = None,
     translator: FeastTranslator | None = None,
     backfill_policy: dg.BackfillPolicy | None = None,
     retry_policy: dg.RetryPolicy | None = None,
@@ -40,6 +42,10 @@ def definitions_for(
 
     Args:
         resources: among them, under ``feature_store``, the `FeatureStoreResource`, which knows where the repository is.
+        source_assets: for the names of data sources, the assets of your own that make them: an asset, its spec or its
+            key. The views that read such a source depend on that asset, partition by partition, and no observable
+            asset is made of the source. Give the asset or its spec rather than its key where its partitions matter: a
+            view's lookback, and which windows an update concerns, follow them.
         translator: says how views and sources look in Dagster.
         backfill_policy, retry_policy, pool: of the feature views; see `feature_view_assets`.
         profile: whether each partition shows what its values look like, which costs two more passes over the rows.
@@ -57,7 +63,7 @@ def definitions_for(
             f"The resources need a FeatureStoreResource under the key {FEATURE_STORE!r}; found "
             f"{type(feature_store).__name__ if feature_store is not None else ', '.join(sorted(resources)) or 'none'}."
         )
-    repository = FeatureRepository.load(feature_store)
+    repository = FeatureRepository.load(feature_store, source_assets=source_assets)
     assets = build_feature_view_assets(
         repository,
         translator=translator,

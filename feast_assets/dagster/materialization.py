@@ -14,6 +14,7 @@ from feast_assets.dagster.check_results import looks_at_values, schema_result, w
 from feast_assets.dagster.lineage import lineage_metadata, of_computation
 from feast_assets.dagster.metadata import profile_metadata
 from feast_assets.dagster.partitions import windows_of
+from feast_assets.dagster.serving import record_readers
 from feast_assets.dagster.translator import SOURCE_ASSETS
 from feast_assets.definitions.batch_feature_view import BatchFeatureView
 from feast_assets.definitions.deployments import deployed
@@ -75,6 +76,7 @@ def materialize_views(
     windows = _windows(context)
     chosen = _chosen(context, store)
     failed: dict[str, FeastAssetsError | None] = {}
+    made: dict[dg.AssetKey, str] = {}
     for each in chosen:
         waits_for = [c.view.name for c in chosen if c.view.name in failed and reads_result(each.view, c.view)]
         if waits_for:
@@ -104,6 +106,8 @@ def materialize_views(
             continue
         yield from _events(context, each, result, windows, _lineage(context, each, store), profile=profile)
         yield from window_results(context, latest, applied, result, windows, store)
+        made[latest] = each.view.name
+    record_readers(context, made)
     _raise_if_any(failed)
 
 

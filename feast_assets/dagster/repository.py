@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+import dagster as dg
+
 from feast_assets.dagster.applied import filled, leaves_to_apply, with_declared_keys
+from feast_assets.dagster.source_assets import MadeBy, SourceAsset
+from feast_assets.dagster.source_assets import source_assets as made_by_assets
 from feast_assets.definitions.batch_feature_view import BatchFeatureView
 from feast_assets.definitions.data_source import DataSource
 from feast_assets.definitions.deployments import deployed
@@ -53,6 +57,7 @@ class FeatureRepository:
         data_sources: sources that hold history, by name.
         label_views, on_demand_feature_views, feature_services: by name.
         offline_store, online_store: types of the stores, such as "duckdb"; None where there is none.
+        source_assets: the assets of the user's own that make data sources, by the sources' names.
     """
 
     project: str
@@ -63,12 +68,20 @@ class FeatureRepository:
     label_views: tuple[LabelView, ...] = ()
     on_demand_feature_views: tuple[OnDemandFeatureView, ...] = ()
     feature_services: tuple[FeatureService, ...] = ()
+    source_assets: Mapping[str, SourceAsset] = field(default_factory=dict)
 
     @classmethod
-    def load(cls, feature_store: FeatureStoreResource) -> FeatureRepository:
+    def load(
+        cls, feature_store: FeatureStoreResource, *, source_assets: Mapping[str, MadeBy] | None = None
+    ) -> FeatureRepository:
         """Reads the repository's code, and the registry if a view leaves something to it, such as its grid's start.
 
+        Args:
+            source_assets: for the names of data sources, the assets of your own that make them; a source may name its
+                own by the tag ``dagster/asset``.
+
         Raises:
+            DefinitionError: what is given for a source is no asset of one key, or there is no such source.
             RepositoryError: a definition file does not import.
             StoreUnavailableError: the registry is needed and cannot be reached.
         """
@@ -80,10 +93,12 @@ class FeatureRepository:
         if any(leaves_to_apply(v) for v in views):
             registered = {v.name: v for v in feature_store.registered_views()}
             views = [filled(v, registered.get(v.name)) for v in views]
+        sources = _sources(views, (s for s in declared if isinstance(s, DataSource)))
         return cls(
             project=config.project,
             views=tuple(views),
-            data_sources=_sources(views, (s for s in declared if isinstance(s, DataSource))),
+            data_sources=sources,
+            source_assets=made_by_assets(source_assets, sources, views),
             offline_store=config.offline_store,
             online_store=config.online_store,
             label_views=tuple(sorted(contents.label_views, key=lambda v: v.name)),
@@ -101,6 +116,25 @@ class FeatureRepository:
             if view.name == name:
                 return view
         raise FeatureViewNotFoundException(name, self.project, [v.name for v in self.views])
+
+    @property
+    def source_keys(self) -> dict[str, dg.AssetKey]:
+        """The keys of the user's assets that make data sources, by the sources' names."""
+        return {name: asset.key for name, asset in self.source_assets.items()}
+
+    def follows_rows(self, view: FeatureView) -> bool:
+        """Whether the late-data sensor runs every window of a view that is missing or whose rows have changed.
+
+        It does for a view on late data, and for an eager one that reads an asset without partitions: which of the
+        view's windows an update of that asset concerns, only its rows tell.
+        """
+        automation = view.automation
+        if automation is None or automation.when == "cron":
+            return False
+        if automation.when == "late_data":
+            return True
+        read = [self.source_assets[s.name] for s in sources_read(view) if s.name in self.source_assets]
+        return view.partitions is not None and any(a.partitions_known and a.partitions_def is None for a in read)
 
     def materializable(self) -> list[FeatureView]:
         """Returns the views that a run can materialize: enabled, online or kept, and with a start of their grid."""

@@ -46,7 +46,8 @@ def late_data_sensor(
 
     What is materialized is what the library's ledger says, whoever ran it. Asked for are windows whose content has
     changed, whose run was killed or met another, and those that were left out before later ones; of a view whose
-    automation is on late data, every window that is missing. Windows that only a definition makes stale are the
+    automation is on late data, or eager while it reads an asset without partitions, every window that is missing.
+    Windows that only a definition makes stale are the
     `definition_sensor`'s.
 
     A tick looks at file names, sizes and times; only where these or the ledger have changed are data read.
@@ -83,7 +84,7 @@ def late_data_sensor(
             end = group.last_moment(now)
             for view in (v for v in ready if v.name in group.keys):
                 state = states[view.name][:16]
-                if state and group.partitions is not None and _is_on_late_data(repository.view(view.name)):
+                if state and group.partitions is not None and repository.follows_rows(repository.view(view.name)):
                     # A window that has ended is late from then on only for such a view; others leave it to schedules.
                     state += end.isoformat()
                 known = seen.windows(view.name, state)
@@ -91,7 +92,7 @@ def late_data_sensor(
                     known = _read_stale(context, store, view.name, end)
                     if known is None:
                         continue
-                    known = [s for s in known if _is_late(repository.view(view.name), s)]
+                    known = [s for s in known if _is_late(repository, repository.view(view.name), s)]
                 kept.remember(view.name, state, known)
                 stale[view.name] = known
         wanted = _runnable(context, repository, ready, stale)
@@ -247,13 +248,9 @@ def _read_stale(
         return None
 
 
-def _is_on_late_data(view: FeatureView) -> bool:
-    return view.automation is not None and view.automation.when == "late_data"
-
-
-def _is_late(view: FeatureView, stale: StaleWindow) -> bool:
+def _is_late(repository: FeatureRepository, view: FeatureView, stale: StaleWindow) -> bool:
     if stale.reason == "missing":
-        return stale.behind or _is_on_late_data(view)
+        return stale.behind or repository.follows_rows(view)
     return stale.reason != "redefined"
 
 

@@ -1,6 +1,15 @@
-"""Label views, on-demand feature views and feature services as assets that no run makes: for lineage."""
+"""Label views, on-demand feature views and feature services as assets that no run makes.
+
+On-demand views and services are virtual assets: what is downstream of one waits for the views behind it, in a job and
+in a backfill. A run that has materialized one of those views also records a materialization of each virtual asset that
+reads it, so that automations downstream follow.
+"""
 
 from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import dagster as dg
 
@@ -13,6 +22,9 @@ from feast_assets.dagster.translator import (
 )
 from feast_assets.definitions.label_view import LabelView
 from feast_assets.definitions.view import BaseFeatureView
+
+READERS = "feast_assets/readers"
+"""Metadata of a view that a run makes: paths of the keys of the on-demand views and services that read it."""
 
 
 def build_serving_specs(
@@ -38,6 +50,7 @@ def build_serving_specs(
             project=repository.project,
             offline_store=repository.offline_store,
             online_store=repository.online_store,
+            source_keys=repository.source_keys,
         )
         made = translator.get_asset_spec(data)
         views[stored.name], upstream[stored.name] = stored, made.key
@@ -46,14 +59,49 @@ def build_serving_specs(
         made = translator.get_asset_spec(
             OnDemandFeatureViewTranslatorData(view=view, project=repository.project, upstream=upstream)
         )
-        specs.append(made)
+        specs.append(_virtual(made))
         views[view.name], upstream[view.name] = view, made.key
     for service in repository.feature_services:
-        specs.append(
-            translator.get_asset_spec(
-                FeatureServiceTranslatorData(
-                    service=service, project=repository.project, views=views, upstream=upstream
-                )
-            )
+        made = translator.get_asset_spec(
+            FeatureServiceTranslatorData(service=service, project=repository.project, views=views, upstream=upstream)
         )
+        specs.append(_virtual(made))
     return specs
+
+
+def readers_metadata(serving: Iterable[dg.AssetSpec], key: dg.AssetKey) -> dict[str, Any]:
+    """Returns the metadata that tells a run which virtual assets read a view, also through one another.
+
+    Args:
+        serving: what `build_serving_specs` made.
+        key: of the view's asset.
+    """
+    reading = {key: None}
+    for spec in serving:
+        if spec.is_virtual and any(dep.asset_key in reading for dep in spec.deps):
+            reading[spec.key] = None
+    paths = [list(reader.path) for reader in reading if reader != key]
+    return {READERS: dg.MetadataValue.json(paths)} if paths else {}
+
+
+def record_readers(context: dg.AssetExecutionContext, views: Mapping[dg.AssetKey, str]) -> None:
+    """Records that there are new rows behind the virtual assets that read some views.
+
+    Args:
+        views: the assets of the views that the run has materialized, with the views' names.
+    """
+    behind: dict[dg.AssetKey, list[str]] = {}
+    for key, view in views.items():
+        readers = context.assets_def.metadata_by_key[key].get(READERS)
+        for path in [] if readers is None else readers.value:
+            behind.setdefault(dg.AssetKey(path), []).append(view)
+    for reader, names in behind.items():
+        told: Sequence[str] = sorted(names)
+        context.log_event(dg.AssetMaterialization(reader, metadata={"feast_assets/views_made": ", ".join(told)}))
+
+
+def _virtual(spec: dg.AssetSpec) -> dg.AssetSpec:
+    with warnings.catch_warnings():
+        # Said once for each asset, it would be all that a user sees of a loaded project.
+        warnings.simplefilter("ignore", dg.PreviewWarning)
+        return spec.replace_attributes(is_virtual=True)

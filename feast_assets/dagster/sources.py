@@ -30,6 +30,8 @@ def build_source_assets(
 ) -> list[dg.AssetsDefinition]:
     """Makes observable assets of the data sources that others fill: one multi-asset for each grid.
 
+    A source that an asset of your own makes has none: that asset is what its views depend on.
+
     A source that is read by views with partitions has partitions itself: of the finest of their grains, from the
     earliest of their starts. Observing it gives each partition whose content has changed a new data version, so that
     Dagster knows what is downstream of a change; partitions that stayed as they were get no event. Versions come from
@@ -41,7 +43,7 @@ def build_source_assets(
     by_grid: dict[str, tuple[Partitions | None, list[dg.AssetSpec]]] = {}
     made = {sink.name for v in repository.materializable() if (sink := kept_result(v)) is not None}
     for source in repository.data_sources:
-        if source.name in made:
+        if source.name in made or source.name in repository.source_assets:
             continue
         grid = source_grid(repository, source)
         data = DataSourceTranslatorData(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -58,12 +58,14 @@ class FeatureViewTranslatorData:
         view: as declared, with what apply has inferred where that is known.
         project: whose it is.
         offline_store, online_store: types of the project's stores, such as "duckdb"; None where it has none.
+        source_keys: the keys of the user's own assets that make data sources, by the sources' names.
     """
 
     view: FeatureView
     project: str
     offline_store: str | None = None
     online_store: str | None = None
+    source_keys: Mapping[str, dg.AssetKey] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,12 +77,14 @@ class DataSourceTranslatorData:
         project: whose it is.
         offline_store: type of the store that reads it.
         made_by: the view whose kept result it is; None for sources that others fill.
+        source_keys: the keys of the user's own assets that make data sources, by the sources' names.
     """
 
     source: DataSource
     project: str
     offline_store: str | None = None
     made_by: BatchFeatureView | None = None
+    source_keys: Mapping[str, dg.AssetKey] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,10 +156,15 @@ class FeastTranslator:
             return self._service(data)
         return self._data_source(data)
 
+    def key_of_source(self, data: DataSourceTranslatorData) -> dg.AssetKey:
+        """Returns the key of the asset that a data source is: the user's own that makes it, or this class' for it."""
+        own = data.source_keys.get(data.source.name)
+        return self.get_asset_spec(data).key if own is None else own
+
     def _feature_view(self, data: FeatureViewTranslatorData) -> dg.AssetSpec:
         view = data.view
         stores = {data.offline_store, data.online_store if view.online else None}
-        read = {source.source.name: self.get_asset_spec(source).key for source in _read_by(data)}
+        read = {source.source.name: self.key_of_source(source) for source in _read_by(data)}
         return dg.AssetSpec(
             key=[in_key(data.project), in_key(view.name)],
             deps=list(read.values()),
@@ -180,8 +189,8 @@ class FeastTranslator:
 
     def _data_source(self, data: DataSourceTranslatorData) -> dg.AssetSpec:
         source, maker = data.source, data.made_by
-        inputs = [] if maker is None else [_source(data.project, s, data.offline_store) for s in maker.sources]
-        read = {i.source.name: self.get_asset_spec(i).key for i in inputs if i.source.name != source.name}
+        inputs = [] if maker is None else [_source(data, s) for s in maker.sources]
+        read = {i.source.name: self.key_of_source(i) for i in inputs if i.source.name != source.name}
         return dg.AssetSpec(
             key=[in_key(data.project), "sources", in_key(source.name)],
             deps=list(read.values()),
@@ -256,10 +265,8 @@ def _read_by(data: FeatureViewTranslatorData) -> list[DataSourceTranslatorData]:
     view = data.view
     sink = kept_result(view)
     if sink is not None and isinstance(view, BatchFeatureView):
-        return [
-            DataSourceTranslatorData(source=sink, project=data.project, offline_store=data.offline_store, made_by=view)
-        ]
-    return [_source(data.project, s, data.offline_store) for s in sources_read(view)]
+        return [replace(_source(data, sink), made_by=view)]
+    return [_source(data, s) for s in sources_read(view)]
 
 
 def _source_assets(keys: Mapping[str, dg.AssetKey]) -> dict[str, Any]:
@@ -267,8 +274,10 @@ def _source_assets(keys: Mapping[str, dg.AssetKey]) -> dict[str, Any]:
     return {SOURCE_ASSETS: dg.MetadataValue.json({name: list(key.path) for name, key in keys.items()})}
 
 
-def _source(project: str, source: DataSource, offline_store: str | None) -> DataSourceTranslatorData:
-    return DataSourceTranslatorData(source=source, project=project, offline_store=offline_store)
+def _source(data: FeatureViewTranslatorData | DataSourceTranslatorData, source: DataSource) -> DataSourceTranslatorData:
+    return DataSourceTranslatorData(
+        source=source, project=data.project, offline_store=data.offline_store, source_keys=data.source_keys
+    )
 
 
 def _as_served(columns: Iterable[ServedColumn]) -> list[Field]:
