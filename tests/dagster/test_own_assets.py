@@ -191,13 +191,15 @@ def test_partitions_follow_those_of_the_asset(shop: Callable[..., Path]) -> None
     assert upstream(None, VIEW) is None
 
 
-def test_an_asset_that_begins_later_than_the_view_is_no_obstacle(shop: Callable[..., Path]) -> None:
+def test_an_asset_that_begins_later_than_the_view_is_no_obstacle(
+    shop: Callable[..., Path], instance: dg.DagsterInstance
+) -> None:
     root = shop()
     late = dg.DailyPartitionsDefinition("2024-01-03", end_date="2024-01-06", timezone="UTC")
     asset = ingest(root, late)
     defs = definitions(root, asset, source_assets={"orders": asset})
     run = defs.resolve_implicit_global_asset_job_def().execute_in_process(
-        asset_selection=[VIEW], partition_key="2024-01-01"
+        asset_selection=[VIEW], partition_key="2024-01-01", instance=instance
     )
     assert run.success
 
@@ -227,12 +229,14 @@ def test_an_asset_of_several_keys_is_refused_with_the_way_out(shop: Callable[...
 # --- runs
 
 
-def test_one_job_runs_the_asset_before_the_views_that_read_it(shop: Callable[..., Path]) -> None:
+def test_one_job_runs_the_asset_before_the_views_that_read_it(
+    shop: Callable[..., Path], instance: dg.DagsterInstance
+) -> None:
     root = shop()
     asset = ingest(root)
     job = dg.define_asset_job("daily", selection=[asset.key, VIEW, LATELY])
     defs = definitions(root, asset, jobs=[job], source_assets={"orders": asset})
-    run = defs.resolve_job_def("daily").execute_in_process(partition_key="2024-01-01")
+    run = defs.resolve_job_def("daily").execute_in_process(partition_key="2024-01-01", instance=instance)
     assert steps_of(run) == ["raw__orders", "shop_daily"]
     assert amounts(root) == [1.0, 10.0]
 
@@ -277,8 +281,8 @@ def test_the_steps_are_in_order_with_the_multiprocess_executor_too(shop: Callabl
 class Automated:
     """Ticks of the automations of some definitions, a minute apart."""
 
-    def __init__(self, defs: dg.Definitions):
-        self.defs, self.instance, self.cursor = defs, dg.DagsterInstance.ephemeral(), None
+    def __init__(self, defs: dg.Definitions, instance: dg.DagsterInstance):
+        self.defs, self.instance, self.cursor = defs, instance, None
         self.now = datetime.now(UTC)
 
     def tick(self) -> dict[str, list[str | None]]:
@@ -301,10 +305,12 @@ class Automated:
         ).success
 
 
-def test_an_eager_view_follows_the_asset_that_makes_its_source(shop: Callable[..., Path]) -> None:
+def test_an_eager_view_follows_the_asset_that_makes_its_source(
+    shop: Callable[..., Path], instance: dg.DagsterInstance
+) -> None:
     root = shop("Automation.eager()")
     asset = ingest(root)
-    automated = Automated(definitions(root, asset, source_assets={"orders": asset}))
+    automated = Automated(definitions(root, asset, source_assets={"orders": asset}), instance)
     assert "shop/last_order" not in automated.tick()
     automated.run(asset.key, partition="2024-01-05")
     assert automated.tick() == {"shop/last_order": ["2024-01-05"]}
@@ -313,12 +319,14 @@ def test_an_eager_view_follows_the_asset_that_makes_its_source(shop: Callable[..
     assert amounts(root) == [5.0, 50.0]
 
 
-def test_an_eager_view_of_an_asset_without_partitions_is_left_to_its_rows(shop: Callable[..., Path]) -> None:
+def test_an_eager_view_of_an_asset_without_partitions_is_left_to_its_rows(
+    shop: Callable[..., Path], instance: dg.DagsterInstance
+) -> None:
     """Which windows an update concerns, the late-data sensor tells: not all of them, and not just the newest."""
     root = shop("Automation.eager()")
     asset = ingest(root, None)
     defs = definitions(root, asset, source_assets={"orders": asset})
-    automated = Automated(defs)
+    automated = Automated(defs, instance)
     automated.run(asset.key)
     assert automated.tick() == {}
 
@@ -338,7 +346,7 @@ def test_an_eager_view_of_an_asset_without_partitions_is_left_to_its_rows(shop: 
 
 
 def test_a_training_set_of_a_service_waits_for_its_views_and_is_asked_for_after_them(
-    shop: Callable[..., Path],
+    shop: Callable[..., Path], instance: dg.DagsterInstance
 ) -> None:
     root = shop()
     asset = ingest(root)
@@ -357,7 +365,7 @@ def test_a_training_set_of_a_service_waits_for_its_views_and_is_asked_for_after_
 
     job = dg.define_asset_job("all", selection=[VIEW, baskets.key])
     defs = definitions(root, asset, baskets, report, jobs=[job], source_assets={"orders": asset})
-    automated = Automated(defs)
+    automated = Automated(defs, instance)
     assert automated.tick() == {}
     automated.run(asset.key, partition="2024-01-05")
     automated.run(VIEW, partition="2024-01-05")
@@ -369,10 +377,11 @@ def test_a_training_set_of_a_service_waits_for_its_views_and_is_asked_for_after_
     assert pq.read_table(root / "data" / "training_sets" / "baskets.parquet")["per_item"].to_pylist() == [2.5]
 
 
-def test_a_run_tells_of_the_services_that_read_its_views(shop: Callable[..., Path]) -> None:
+def test_a_run_tells_of_the_services_that_read_its_views(
+    shop: Callable[..., Path], instance: dg.DagsterInstance
+) -> None:
     root = shop()
     defs = definitions(root)
-    instance = dg.DagsterInstance.ephemeral()
     job = defs.resolve_implicit_global_asset_job_def()
     assert job.execute_in_process(asset_selection=[VIEW], partition_key="2024-01-01", instance=instance).success
 
