@@ -98,7 +98,7 @@ WINDOWS = frozenset(
     """.split()
 )
 
-FUNCTIONS = OPERATORS | SCALARS | AGGREGATES | MACROS | WINDOWS
+FUNCTIONS = OPERATORS | SCALARS | AGGREGATES | MACROS | WINDOWS | {"unnest"}
 
 TABLE_FUNCTIONS = frozenset(("generate_series", "json_each", "json_tree", "range", "repeat", "repeat_row", "unnest"))
 """Functions that make rows of their arguments alone."""

@@ -2,15 +2,16 @@
 
 DuckDB's own parser makes a tree of the text, in which everything must be on a list: kinds of nodes, functions, options
 of functions, tables, files. Each file is put into the tree by its absolute path. DuckDB then writes the tree as text
-again, and that text is run: so nothing is run that was not checked.
+again, and that text is run.
 """
 
 from __future__ import annotations
 
+import difflib
 import glob
 import json
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -76,6 +77,8 @@ def reading_query(
     what: str,
     files: ReadableFiles,
     tables: Collection[str] = (),
+    *,
+    is_embedded: bool = False,
     error: type[FeastAssetsError] = InputError,
 ) -> ReadingQuery:
     """Returns a query that a caller gave, checked; nothing of it is run.
@@ -85,6 +88,7 @@ def reading_query(
         what: names the query, for messages, such as "The entity query".
         files: what it may read.
         tables: names of tables and views that it may read beside them.
+        is_embedded: whether it is to be a part of another query, so without a semicolon or a comment at its end.
         error: the class of the error.
 
     Raises:
@@ -92,7 +96,7 @@ def reading_query(
     """
     try:
         _check_text(text, what)
-        return _Check(cursor, what, files, tables).query(text)
+        return _Check(cursor, what, files, tables).query(text, is_embedded)
     except InputError as refused:
         if error is InputError:
             raise
@@ -132,13 +136,15 @@ class _Check:
         self._cursor = cursor
         self._what = what
         self._files = files
-        self._tables = {_folded(name) for name in tables}
+        self._tables = set(map(_folded, tables))
         self._paths: list[str] = []
 
-    def query(self, text: str) -> ReadingQuery:
+    def query(self, text: str, is_embedded: bool) -> ReadingQuery:
         (statement,) = self._parsed(text)
-        self._tables |= set(self._cte_names(statement))
         self._check(statement)
+        if not self._paths and not is_embedded:
+            # DuckDB takes longer to bind what it has written than many literals as they came.
+            return ReadingQuery(text, ())
         tree = json.dumps({"error": False, "statements": [statement]})
         (sql,) = self._cursor.execute("SELECT json_deserialize_sql($1)", [tree]).fetchall()[0]
         return ReadingQuery(sql, tuple(dict.fromkeys(self._paths)))
@@ -151,8 +157,8 @@ class _Check:
             parsed = json.loads(tree)
         except RecursionError:
             raise InputError(
-                f"{self._what} is nested too deeply. Write a chain of operators as a list or in parentheses of equal "
-                "size, and subqueries as a WITH."
+                f"{self._what} is nested too deeply, as some hundred operators in a row are. Give parts of it names by "
+                "WITH, or put parentheses around them."
             ) from None
         except duckdb.Error as error:
             raise InputError(f"{self._what} cannot be read: {message_of(error)}") from error
@@ -168,51 +174,55 @@ class _Check:
             raise InputError(f"{self._what} must be one SELECT statement, not {len(statements)} statements.")
         return statements
 
-    def _cte_names(self, statement: Any) -> Iterator[str]:
-        for node in _objects(statement):
-            for entry in node["cte_map"]["map"] if "cte_map" in node else ():
-                name = entry["key"]
-                # Names hold in the whole query here; so none may mean something else where it does not hold for DuckDB.
-                if _is_own_view(name) or _reader_of(name) or any(c in name for c in "./\\:"):
-                    raise InputError(
-                        f"{self._what}: WITH {_short(name)} has the name of a file or of a view of DuckDB; give it "
-                        "another name."
-                    )
-                yield _folded(name)
-
     def _check(self, tree: Any) -> None:
+        named: list[dict[str, Any]] = []
         left = [tree]
         while left:
             node = left.pop()
             if isinstance(node, list):
-                left.extend(node)
-            elif isinstance(node, dict):
-                left.extend(self._checked(node))
+                left += [inner for inner in node if isinstance(inner, (dict, list))]
+                continue
+            group, kind = node.get("class"), node.get("type")
+            if group == "CONSTANT":
+                continue
+            if group is not None:
+                if group == "PARAMETER":
+                    raise InputError(
+                        f"{self._what} has a parameter, such as $1, for which no value can be given; write the value."
+                    )
+                if group not in _CLASSES:
+                    raise self._forbidden(f"uses {_in_words(str(kind))}")
+                if group in ("FUNCTION", "WINDOW"):
+                    self._check_function(node["function_name"])
+            elif isinstance(kind, str):
+                if kind == "BASE_TABLE":
+                    named.append(node)
+                    continue
+                if kind == "TABLE_FUNCTION":
+                    left += self._table_function(node)
+                    continue
+                if kind not in _WITHOUT_CLASS and not kind.endswith("_TYPE_INFO"):
+                    raise self._forbidden(f"contains {_in_words(kind)}")
+            if "cte_map" in node:
+                self._tables.update(self._cte_name(entry["key"]) for entry in node["cte_map"]["map"])
+            left += [value for value in node.values() if isinstance(value, (dict, list))]
+        # Which names the query gives by WITH is only known now.
+        for node in named:
+            self._check_table(node)
 
-    def _checked(self, node: dict[str, Any]) -> Iterator[Any]:
-        """Yields what is still to be checked of a node."""
-        kind, group = node.get("type"), node.get("class")
-        if group is not None:
-            if group not in _CLASSES:
-                raise self._forbidden(f"uses {_in_words(str(kind))}")
-            if group in ("FUNCTION", "WINDOW"):
-                self._check_function(node["function_name"])
-        elif isinstance(kind, str):
-            if kind == "BASE_TABLE":
-                yield from self._table(node)
-                return
-            if kind == "TABLE_FUNCTION":
-                yield from self._table_function(node)
-                return
-            if kind not in _WITHOUT_CLASS and not kind.endswith("_TYPE_INFO"):
-                raise self._forbidden(f"holds {_in_words(kind)}")
-        yield from node.values()
+    def _cte_name(self, name: str) -> str:
+        # Names hold in the whole query here, for DuckDB only in a part of it; in the rest they must mean nothing else.
+        if name.lower().startswith(_OWN_VIEWS) or any(c in name for c in "./\\:"):
+            raise InputError(
+                f"{self._what}: WITH {_short(name)} has the name of a file or of a view of DuckDB; give it another name."
+            )
+        return _folded(name)
 
     def _check_function(self, name: str) -> None:
         if name.lower() not in FUNCTIONS:
-            raise self._forbidden(f"calls the function {_short(name)}")
+            raise self._forbidden(f"calls the function {_short(name)}{_near(name, FUNCTIONS)}")
 
-    def _table(self, node: dict[str, Any]) -> Iterator[Any]:
+    def _check_table(self, node: dict[str, Any]) -> None:
         """Checks a table that is read by its name; makes of a file a function that reads it."""
         path = node["qualified_name"]["path"]
         name = ".".join(path)
@@ -220,7 +230,6 @@ class _Check:
             raise self._forbidden("asks for another version of a table (AT)")
         is_recurring = len(path) == 2 and path[0].lower() == "recurring"
         if _folded(path[-1]) in self._tables and (len(path) == 1 or is_recurring):
-            yield node["sample"]
             return
         reader = _reader_of(name)
         if not reader:
@@ -228,15 +237,15 @@ class _Check:
                 f"{self._what} reads {_short(name)}, which is neither a name that it gives by WITH nor a file. Write "
                 f"files as 'data/file.parquet'. {self._files.described}"
             )
-        found = self._found(name)
         kept = {key: node[key] for key in ("alias", "sample", "column_name_alias")}
-        stem = os.path.basename(name).split(".")[0]
-        template = self._reading(reader, found)
+        # DuckDB calls a file by its name up to the first point.
+        kept["alias"] = kept["alias"] or os.path.basename(name).split(".")[0]
+        read = self._reading(reader, self._found(name))
         node.clear()
-        node.update({**template, **kept, "alias": kept["alias"] or stem})
-        yield kept["sample"]
+        node.update({**read, **kept})
 
-    def _table_function(self, node: dict[str, Any]) -> Iterator[Any]:
+    def _table_function(self, node: dict[str, Any]) -> list[Any]:
+        """Checks a function that a table is read from; returns what is still to be checked of it."""
         function = node["function"]
         if function.get("class") != "FUNCTION":
             raise self._forbidden(f"reads from {_in_words(str(function.get('type')))}")
@@ -244,9 +253,9 @@ class _Check:
         if name in READERS:
             self._check_reader(name, function)
         elif name not in TABLE_FUNCTIONS:
-            raise self._forbidden(f"reads from the function {_short(name)}")
-        yield from (value for key, value in node.items() if key != "function")
-        yield from (value for key, value in function.items() if key not in ("function_name", "type", "class"))
+            raise self._forbidden(f"reads from the function {_short(name)}{_near(name, TABLE_FUNCTIONS | set(READERS))}")
+        parts = [*(v for key, v in node.items() if key != "function"), *function.values()]
+        return [value for value in parts if isinstance(value, (dict, list))]
 
     def _check_reader(self, name: str, function: dict[str, Any]) -> None:
         """Checks a function that reads files, and puts the absolute paths in the place of its first argument."""
@@ -283,17 +292,6 @@ class _Check:
         )
 
 
-def _objects(tree: Any) -> Iterator[dict[str, Any]]:
-    left = [tree]
-    while left:
-        node = left.pop()
-        if isinstance(node, dict):
-            yield node
-            left.extend(node.values())
-        elif isinstance(node, list):
-            left.extend(node)
-
-
 def _texts(expression: dict[str, Any]) -> list[str] | None:
     """Returns the text, or the texts of a list, that an expression is; None where it is something else."""
     if expression["class"] == "CONSTANT":
@@ -327,17 +325,18 @@ def _reader_of(name: str) -> str:
     return ""
 
 
-def _is_own_view(name: str) -> bool:
-    return name.lower().startswith(_OWN_VIEWS)
-
-
 def _folded(name: str) -> str:
     # As DuckDB compares names: only ASCII letters are the same in upper and lower case.
     return "".join(c.lower() if c.isascii() else c for c in name)
 
 
+def _near(name: str, known: Collection[str]) -> str:
+    near = difflib.get_close_matches(name[:_LONGEST_NAME].lower(), known, n=1, cutoff=0.8)
+    return f" (did you mean {near[0]!r}?)" if near else ""
+
+
 def _in_words(kind: str) -> str:
-    return _short(kind.removesuffix("_QUERY_NODE").removesuffix("_NODE").removesuffix("_REF").replace("_", " "))
+    return kind.removesuffix("_QUERY_NODE").removesuffix("_NODE").removesuffix("_REF").replace("_", " ")
 
 
 def _short(name: str) -> str:

@@ -21,7 +21,8 @@ PARQUET = (".parquet", ".parq", ".pq")
 CSV = (".csv", ".csv.gz", ".csv.zst", ".tsv", ".tsv.gz", ".tsv.zst")
 JSON = (".json", ".json.gz", ".json.zst", ".jsonl", ".jsonl.gz", ".jsonl.zst", ".ndjson", ".ndjson.gz", ".ndjson.zst")
 
-_LONGEST_NAME = 200
+_LONGEST_PATH = 4096
+_LONGEST_SHOWN = 200
 # How SQLite's and DuckDB's databases begin: registries and online stores, whatever their files are called.
 _DATABASES = ((0, b"SQLite format 3\0"), (8, b"DUCK"))
 
@@ -50,7 +51,7 @@ class ReadableFiles:
             InputError: one of them may not be read, or there is none. Of what may not be read, nothing is told, not
                 even whether it exists.
         """
-        if not path or "\0" in path or "://" in path or path.lower().startswith("file:"):
+        if not 0 < len(path) <= _LONGEST_PATH or "\0" in path or "://" in path or path.lower().startswith("file:"):
             raise self._refused(path, what, "is not a path of a local file")
         given = os.path.join(self.root, os.path.expanduser(path))
         if not glob.has_magic(path) or self._is_file(given):
@@ -63,7 +64,7 @@ class ReadableFiles:
             if reason:
                 raise self._refused(path, what, reason, file)
             if not os.path.isfile(file):
-                raise InputError(f"{what} reads {_shown(path)}, but there is no file {_shown(file)}.")
+                raise InputError(f"{what} reads {_shown(path)}, but there is no regular file {_shown(file)}.")
             try:
                 is_database = _is_database(file)
             except OSError as error:
@@ -102,7 +103,7 @@ class ReadableFiles:
         elif any(part.startswith(".") for part in below):
             reason = "is hidden"
         elif not file.lower().endswith(PARQUET + CSV):
-            reason = "is no Parquet or CSV file"
+            reason = "has not the name of a Parquet or CSV file"
         else:
             return ""
         return "" if self._is_listed(file) or file in self._of_sources else reason
@@ -170,4 +171,4 @@ def _is_database(file: str) -> bool:
 
 
 def _shown(path: str) -> str:
-    return repr(path if len(path) <= _LONGEST_NAME else f"{path[:_LONGEST_NAME]}...")
+    return repr(path if len(path) <= _LONGEST_SHOWN else f"{path[:_LONGEST_SHOWN]}...")

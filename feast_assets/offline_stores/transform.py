@@ -127,7 +127,9 @@ def _run_sql(
     text = _called(udf, names, what)
     if not isinstance(text, str):
         raise TransformationError(f"{what} must return an SQL query as text, not {type(text).__name__}.")
-    query = reading_query(cursor, text, f"{what}: its query", readable, names, TransformationError).sql
+    query = reading_query(
+        cursor, text, f"{what}: its query", readable, names, is_embedded=True, error=TransformationError
+    ).sql
     try:
         _check_unique(cursor.sql(query).columns, what)
         return _described(history, query, read_schema(cursor, query), what)
