@@ -39,7 +39,7 @@ class Engine:
             folder for temporary files.
         files: the only files that it can open, by their absolute paths; left out, all local ones.
 
-    Settings cannot be changed afterwards. Nothing is fetched from a network, and no extension is loaded.
+    Settings cannot be changed afterwards. Files are never read from a network, and no extension is loaded.
     """
 
     def __init__(
