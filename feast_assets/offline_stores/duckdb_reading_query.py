@@ -253,7 +253,9 @@ class _Check:
         if name in READERS:
             self._check_reader(name, function)
         elif name not in TABLE_FUNCTIONS:
-            raise self._forbidden(f"reads from the function {_short(name)}{_near(name, TABLE_FUNCTIONS | set(READERS))}")
+            raise self._forbidden(
+                f"reads from the function {_short(name)}{_near(name, TABLE_FUNCTIONS | set(READERS))}"
+            )
         parts = [*(v for key, v in node.items() if key != "function"), *function.values()]
         return [value for value in parts if isinstance(value, (dict, list))]
 

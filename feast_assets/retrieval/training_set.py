@@ -245,9 +245,7 @@ def build_training_set(
     return TrainingSet(rows, pins)
 
 
-def _entity_rows(
-    offline_store: OfflineStore, entity_df: Any, readable: Sequence[DataSource]
-) -> tuple[pa.Table, str]:
+def _entity_rows(offline_store: OfflineStore, entity_df: Any, readable: Sequence[DataSource]) -> tuple[pa.Table, str]:
     """Returns entity rows in an order that their content decides, and their time column.
 
     Args:

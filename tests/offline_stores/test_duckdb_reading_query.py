@@ -17,7 +17,14 @@ import pytest
 from feast_assets import FileSource
 from feast_assets.errors import EntitySQLEmptyResults, InputError
 from feast_assets.offline_stores.duckdb import DuckDBOfflineStore, DuckDBOfflineStoreConfig
-from feast_assets.offline_stores.duckdb_functions import AGGREGATES, FUNCTIONS, MACROS, READERS, SCALARS, TABLE_FUNCTIONS
+from feast_assets.offline_stores.duckdb_functions import (
+    AGGREGATES,
+    FUNCTIONS,
+    MACROS,
+    READERS,
+    SCALARS,
+    TABLE_FUNCTIONS,
+)
 from feast_assets.offline_stores.duckdb_reading_query import LONGEST, reading_query
 from feast_assets.offline_stores.readable_files import ReadableFiles
 
@@ -39,7 +46,13 @@ def repository(tmp_path_factory):
     csv.write_csv(rows, root / "data" / "it's[1].csv")
     csv.write_csv(rows.slice(0, 1), root / "data" / "it's1.csv")
     secret = f"a,b\n{SECRET},{SECRET}\n"
-    for name in ("repo/feature_store.yaml", "repo/.env", "repo/definitions.py", "repo/key.json", "repo/data/.kept/x.csv"):
+    for name in (
+        "repo/feature_store.yaml",
+        "repo/.env",
+        "repo/definitions.py",
+        "repo/key.json",
+        "repo/data/.kept/x.csv",
+    ):
         (base / name).write_text(secret)
     (base / "outside" / "s.csv").write_text(secret)
     pq.write_table(pa.table({"a": [SECRET]}), base / "outside" / "s.parquet")
@@ -125,7 +138,7 @@ class TestWhatGoesOn:
             assert cursor.sql(query.sql).to_arrow_table().equals(expected)
 
     def test_a_file_with_the_characters_of_a_pattern_is_read_itself(self, store):
-        for name in ("'data/it''s[1].csv'", "read_csv('data/it''s[1].csv')", "\"data/it's[1].csv\""):
+        for name in ("'data/it''s[1].csv'", "read_csv('data/it''s[1].csv')", '"data/it\'s[1].csv"'):
             assert rows_of(store, f"SELECT *, {AT} FROM {name}").num_rows == 3
 
     def test_files_of_sources_and_of_the_setting_are_read_wherever_they_are(self, store, repository):
@@ -506,7 +519,9 @@ class TestEngineOfAQuery:
         with store._engine_of((str(repository / "data" / "rows.csv"),)).cursor() as cursor:
             yield cursor
 
-    @pytest.mark.parametrize("read", [r for r in READS if "'" in r and "data/rows" not in r and "SELECT" not in r and "pg_" not in r])
+    @pytest.mark.parametrize(
+        "read", [r for r in READS if "'" in r and "data/rows" not in r and "SELECT" not in r and "pg_" not in r]
+    )
     def test_it_reads_no_other_file(self, cursor, repository, read):
         read = read.replace("'../outside", f"'{repository.parent}/outside").replace("'data/", f"'{repository}/data/")
         with pytest.raises(duckdb.Error):

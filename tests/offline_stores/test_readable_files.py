@@ -110,7 +110,11 @@ def test_a_refusal_tells_the_same_whether_the_file_exists_or_not(repository):
 
 def test_what_may_be_read_but_is_not_there_is_named(repository):
     os.mkfifo(repository / "data" / "pipe.csv")
-    for path, message in (("data/nope.csv", "no regular file"), ("data/n*.csv", "no file matches"), ("data/pipe.csv", "")):
+    for path, message in (
+        ("data/nope.csv", "no regular file"),
+        ("data/n*.csv", "no file matches"),
+        ("data/pipe.csv", ""),
+    ):
         with pytest.raises(InputError, match=message or None):
             ReadableFiles(repository).find(path, "The query")
 
