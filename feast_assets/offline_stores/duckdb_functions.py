@@ -8,13 +8,18 @@ or wait; and those that take raw internal states of DuckDB.
 
 from __future__ import annotations
 
-OPERATORS = frozenset(
+
+def _listed(names: str) -> frozenset[str]:
+    return frozenset(names.split())
+
+
+OPERATORS = _listed(
     """
     != !__postfix !~~ !~~* % & && * ** + - ->> / // < <-> << <= <=> <@ = > >= >> @ @> ^ ^@ | || ~ ~~ ~~* ~~~
-    """.split()
+    """
 )
 
-SCALARS = frozenset(
+SCALARS = _listed(
     """
     abs acos acosh add age aggregate alias apply array_aggr array_aggregate array_apply array_cat array_concat
     array_contains array_cosine_distance array_cosine_similarity array_cross_product array_distance array_distinct
@@ -61,10 +66,10 @@ SCALARS = frozenset(
     unpivot_list upper url_decode url_encode uuid uuid_extract_timestamp uuid_extract_version uuidv4 uuidv7
     variant_array_length variant_contains variant_exists variant_extract variant_extract_string variant_keys
     variant_type variant_typeof vertex_extract week weekday weekofyear xor year yearweek
-    """.split()
+    """
 )
 
-AGGREGATES = frozenset(
+AGGREGATES = _listed(
     """
     any_value approx_count_distinct approx_quantile approx_top_k arbitrary arg_max arg_max_null arg_max_nulls_last
     arg_min arg_min_null arg_min_nulls_last argmax argmin array_agg avg bit_and bit_or bit_xor bitstring_agg
@@ -73,10 +78,10 @@ AGGREGATES = frozenset(
     mean median min min_by mode product quantile quantile_cont quantile_disc regr_avgx regr_avgy regr_count
     regr_intercept regr_r2 regr_slope regr_sxx regr_sxy regr_syy reservoir_quantile sem skewness stddev stddev_pop
     stddev_samp string_agg sum sum_no_overflow sumkahan var_pop var_samp variance variant_group_object
-    """.split()
+    """
 )
 
-MACROS = frozenset(
+MACROS = _listed(
     """
     ago array_append array_pop_back array_pop_front array_prepend array_push_back array_push_front array_reverse
     array_to_string array_to_string_comma_default assert_true date_add days_in_month fdiv fmod geomean
@@ -87,15 +92,15 @@ MACROS = frozenset(
     list_stddev_samp list_string_agg list_sum list_var_pop list_var_samp map_contains_entry map_contains_value
     md5_number_lower md5_number_upper nullif pg_size_pretty pg_typeof regexp_split_to_table split_part
     variant_group_array wavg weighted_avg
-    """.split()
+    """
 )
 """Functions that DuckDB defines as expressions of others."""
 
-WINDOWS = frozenset(
+WINDOWS = _listed(
     """
     cume_dist dense_rank fill first_value lag last_value lead nth_value ntile percent_rank rank rank_dense
     row_number
-    """.split()
+    """
 )
 
 FUNCTIONS = OPERATORS | SCALARS | AGGREGATES | MACROS | WINDOWS | {"unnest"}
@@ -117,9 +122,9 @@ _JSON = """
 """
 _PARQUET = "binary_as_string explicit_cardinality file_row_number"
 
-_OF_CSV = frozenset(f"{_EVERY_FORMAT} {_CSV}".split())
-_OF_JSON = frozenset(f"{_EVERY_FORMAT} {_JSON}".split())
-_OF_PARQUET = frozenset(f"{_EVERY_FORMAT} {_PARQUET}".split())
+_OF_CSV = _listed(f"{_EVERY_FORMAT} {_CSV}")
+_OF_JSON = _listed(f"{_EVERY_FORMAT} {_JSON}")
+_OF_PARQUET = _listed(f"{_EVERY_FORMAT} {_PARQUET}")
 
 READERS = {
     "parquet_scan": _OF_PARQUET,

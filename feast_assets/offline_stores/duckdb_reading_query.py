@@ -5,6 +5,8 @@ of functions, tables, files. Each file is put into the tree by its absolute path
 again, and that text is run.
 """
 
+# ruff: noqa: S608 - paths in SQL are quoted here; the other texts are messages
+
 from __future__ import annotations
 
 import difflib
@@ -16,6 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from feast_assets.errors import FeastAssetsError, InputError
+from feast_assets.offline_stores.duckdb_engine import literal
 from feast_assets.offline_stores.duckdb_functions import FUNCTIONS, READERS, TABLE_FUNCTIONS
 from feast_assets.offline_stores.readable_files import CSV, JSON, PARQUET, ReadableFiles
 
@@ -214,7 +217,7 @@ class _Check:
         # Names hold in the whole query here, for DuckDB only in a part of it; in the rest they must mean nothing else.
         if name.lower().startswith(_OWN_VIEWS) or any(c in name for c in "./\\:"):
             raise InputError(
-                f"{self._what}: WITH {_short(name)} has the name of a file or of a view of DuckDB; give it another name."
+                f"{self._what}: WITH {_short(name)} has the name of a file or a view of DuckDB; give it another name."
             )
         return _folded(name)
 
@@ -282,7 +285,7 @@ class _Check:
 
     def _reading(self, reader: str, paths: Sequence[str]) -> Any:
         """Returns DuckDB's own node of a function that reads files."""
-        listed = "[" + ", ".join("'" + glob.escape(path).replace("'", "''") + "'" for path in paths) + "]"
+        listed = "[" + ", ".join(literal(glob.escape(path)) for path in paths) + "]"
         sql = f"SELECT * FROM {reader}({listed})"
         (tree,) = self._cursor.execute("SELECT json_serialize_sql($1)", [sql]).fetchall()[0]
         return json.loads(tree)["statements"][0]["node"]["from_table"]

@@ -109,16 +109,16 @@ class TestWhatGoesOn:
             "SELECT count(*) FROM 'data/*.parquet'",
             "SELECT count(*) FROM 'data/h/**/*.parquet'",
             "SELECT * FROM read_parquet('data/h/*/*.parquet', hive_partitioning = true) ORDER BY ALL",
-            "SELECT * FROM read_parquet(['data/rows.parquet', 'data/more rows.parquet'], union_by_name := true) ORDER BY 1",
+            "SELECT * FROM read_parquet(['data/rows.parquet', 'data/more rows.parquet'], union_by_name := true)",
             "SELECT * FROM read_csv('data/rows.csv', types = {'driver': 'VARCHAR'}, header => true) ORDER BY ALL",
             "SELECT filename, city FROM read_parquet('data/rows.parquet') ORDER BY ALL",
-            "WITH a AS (FROM 'data/rows.parquet'), b AS (SELECT driver FROM a) SELECT * FROM A JOIN B USING (driver) ORDER BY 1",
+            "WITH a AS (FROM 'data/rows.parquet'), b AS (SELECT driver FROM a) FROM A JOIN B USING (driver) ORDER BY 1",
             "SELECT * FROM 'data/rows.parquet' l SEMI JOIN 'data/rows.csv' r ON l.driver = r.driver ORDER BY ALL",
             "SELECT * FROM (VALUES (1, 'x'), (2, 'y')) v(a, b)",
             "SELECT * FROM range(3) r(i), unnest([i, i + 1]) u(j) ORDER BY ALL",
             "SELECT * FROM generate_series(TIMESTAMP '2024-01-01', TIMESTAMP '2024-01-03', INTERVAL 1 DAY)",
             "WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r WHERE n < 5) FROM r",
-            "SELECT driver, row_number() OVER (PARTITION BY city ORDER BY driver DESC) FROM 'data/rows.csv' ORDER BY ALL",
+            "SELECT row_number() OVER (PARTITION BY city ORDER BY driver DESC) FROM 'data/rows.csv' ORDER BY ALL",
             "SELECT list_transform([1, 2], lambda x: x + 1), [x FOR x IN [1, 2] IF x > 1], {'a': 1}.a, 'x'.upper()",
             "SELECT city, sum(driver) FILTER (driver > 1) FROM 'data/rows.csv' GROUP BY ROLLUP (city) ORDER BY ALL",
             "SELECT * FROM (PIVOT 'data/rows.parquet' ON city IN ('a', 'b') USING sum(driver)) ORDER BY ALL",
@@ -451,8 +451,19 @@ class _Texts:
 
     def _path(self) -> str:
         target = self._random.choice(
-            [".env", "feature_store.yaml", "data/registry.db", "data/online.csv", "key.json", "data/.kept/x.csv"]
-            + ["../outside/s.csv", "../outside/s.parquet", "data/link.csv", "data/folder/s.csv", "definitions.py"]
+            [
+                "definitions.py",
+                ".env",
+                "feature_store.yaml",
+                "data/registry.db",
+                "data/online.csv",
+                "key.json",
+                "data/.kept/x.csv",
+                "../outside/s.csv",
+                "../outside/s.parquet",
+                "data/link.csv",
+                "data/folder/s.csv",
+            ]
         )
         for _ in range(self._random.randrange(4)):
             target = self._random.choice(
