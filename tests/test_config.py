@@ -166,6 +166,11 @@ def test_loading_loads_no_store(tmp_path: Path) -> None:
             f"{MINIMAL}online_store:\n  type: sqlite\n  pth: x",
             r"unknown key 'pth' in online_store\. Did you mean 'path'\?",
         ),
+        (
+            f"{MINIMAL}offline_store:\n  type: duckdb\n  readable_paths: ['labels/*.csv']",
+            r"offline_store\.readable_paths: must list local files and folders",
+        ),
+        (f"{MINIMAL}offline_store:\n  type: duckdb\n  readable_paths: [3]", r"offline_store\.readable_paths\.0"),
         (f"{MINIMAL}offline_store: bigquery", r"offline_store\.type 'bigquery' is not supported"),
         ("project: shop\nregistry:\n  registry_type: remote\n  path: x", r"registry_type 'remote' is not supported"),
         ("project: shop\nregistry:\n  registry_type: snowflake.registry", "'snowflake.registry' is not supported"),

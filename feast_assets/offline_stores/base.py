@@ -170,13 +170,16 @@ class OfflineStore(ABC):
         *,
         timestamp_column: str | None = None,
         filter_by_created_timestamp: bool = False,
+        readable: Sequence[DataSource] = (),
     ) -> pa.RecordBatchReader:
         """Adds to each row of the spine the newest row of each view that was known at the row's time.
 
         Args:
-            spine: a table, or a query in the store's SQL.
+            spine: a table, or a query in the store's SQL. A query comes from a caller: it must not be able to do more
+                than read, nor to read more than the project's data and what the store's settings permit.
             timestamp_column: the spine's time column; left out, ``event_timestamp``, else the only timestamp column.
             filter_by_created_timestamp: a row also counts only if it was created by the spine row's time.
+            readable: data sources that a query may read, beside those of the joins.
 
         Returns:
             exactly one row per spine row, in the spine's order: the spine's columns, then each join's in order. The

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import glob
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from feast_assets.definitions.data_source import DataSource
 from feast_assets.definitions.partitions import Window
-from feast_assets.errors import FeastAssetsError, SourceError
+from feast_assets.errors import EntitySQLEmptyResults, FeastAssetsError, InputError, SourceError
 from feast_assets.offline_stores.base import History, OfflineStore, PointInTimeJoin, WindowStatistics
 from feast_assets.offline_stores.profile import WindowProfile
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from feast_assets.offline_stores.duckdb_files import SourceTable
     from feast_assets.offline_stores.duckdb_rows import Bounds, Rows
     from feast_assets.offline_stores.duckdb_statistics import Summary
+    from feast_assets.offline_stores.readable_files import ReadableFiles
 
 
 _OPENING = threading.Lock()
@@ -37,6 +39,8 @@ class DuckDBOfflineStoreConfig(BaseModel):
         threads: left out, one per core.
         temp_directory: where it spills to, relative to the repository; left out, the system's folder for temporary
             files.
+        readable_paths: files, and folders with data files, that a caller's query may read beside data files of the
+            repository and those of the project's data sources; relative to the repository.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -45,6 +49,15 @@ class DuckDBOfflineStoreConfig(BaseModel):
     memory_limit: str | None = None
     threads: int | None = Field(default=None, ge=1)
     temp_directory: str | None = None
+    readable_paths: list[str] = []
+
+    @field_validator("readable_paths")
+    @classmethod
+    def _local_paths(cls, value: list[str]) -> list[str]:
+        for path in value:
+            if not path.strip() or "\0" in path or "://" in path or glob.has_magic(path):
+                raise ValueError("must list local files and folders, without * or other wildcards")
+        return value
 
 
 class DuckDBOfflineStore(OfflineStore):
@@ -61,17 +74,28 @@ class DuckDBOfflineStore(OfflineStore):
         self._config = config
         self._root = Path(root).absolute()
         self._opened: Engine | None = None
+        self._sealed: Engine | None = None
 
     @property
     def _engine(self) -> Engine:
         # One for all threads: an engine that nobody holds any more closes its cursors.
         with _OPENING:
             if self._opened is None:
-                from feast_assets.offline_stores.duckdb_engine import Engine
-
-                c = self._config
-                self._opened = Engine(self._root, c.memory_limit, c.threads, c.temp_directory)
+                self._opened = self._new_engine(None)
             return self._opened
+
+    def _engine_of(self, files: tuple[str, ...]) -> Engine:
+        """Returns an engine that can open no other files than these; the last one is kept for the next query."""
+        with _OPENING:
+            if self._sealed is None or self._sealed.files != files:
+                self._sealed = self._new_engine(files)
+            return self._sealed
+
+    def _new_engine(self, files: tuple[str, ...] | None) -> Engine:
+        from feast_assets.offline_stores.duckdb_engine import Engine
+
+        c = self._config
+        return Engine(self._root, c.memory_limit, c.threads, c.temp_directory, files)
 
     def schema(self, source: DataSource) -> pa.Schema:
         from feast_assets.offline_stores.duckdb_files import source_schema
@@ -86,6 +110,7 @@ class DuckDBOfflineStore(OfflineStore):
         *,
         timestamp_column: str | None = None,
         filter_by_created_timestamp: bool = False,
+        readable: Sequence[DataSource] = (),
     ) -> pa.RecordBatchReader:
         from feast_assets.offline_stores.duckdb_engine import as_reader
         from feast_assets.offline_stores.duckdb_point_in_time import joined, read_spine
@@ -93,7 +118,10 @@ class DuckDBOfflineStore(OfflineStore):
         cursor = self._engine.cursor()
         tables: list[SourceTable] = []
         try:
-            rows = read_spine(cursor, spine, timestamp_column)
+            if isinstance(spine, str):
+                sources = [*readable, *(source for join in joins for source in join.history.sources)]
+                spine = self._entity_rows(cursor, spine, sources)
+            rows = read_spine(spine, timestamp_column)
 
             def rows_for(join: PointInTimeJoin) -> Rows:
                 found = self._rows(cursor, join.history, rows.bounds(join), row_ids=True)
@@ -201,6 +229,32 @@ class DuckDBOfflineStore(OfflineStore):
 
         return frozenset(text for source in history.sources for text in stored_state(source, self._root))
 
+    def _readable(self, sources: Sequence[DataSource]) -> ReadableFiles:
+        from feast_assets.offline_stores.readable_files import ReadableFiles
+
+        return ReadableFiles(self._root, tuple(self._config.readable_paths), tuple(sources))
+
+    def _entity_rows(self, cursor: duckdb.DuckDBPyConnection, sql: str, sources: Sequence[DataSource]) -> pa.Table:
+        """Returns the rows of an entity query.
+
+        It is run by an engine of its own, which can open just the files that the query may read.
+        """
+        import duckdb
+
+        from feast_assets.offline_stores.duckdb_engine import read_all
+        from feast_assets.offline_stores.duckdb_reading_query import message_of, reading_query
+
+        query = reading_query(cursor, sql, "The entity query", self._readable(sources))
+        engine = self._engine_of(query.paths)
+        try:
+            with engine.cursor() as sealed:
+                table = read_all(sealed, query.sql)
+        except duckdb.Error as error:
+            raise InputError(f"The entity query fails: {message_of(error)}") from error
+        if not table.num_rows:
+            raise EntitySQLEmptyResults("The entity query returned no rows.")
+        return table
+
     def _rows(
         self, cursor: duckdb.DuckDBPyConnection, history: History, bounds: Bounds, *, row_ids: bool = False
     ) -> Rows:
@@ -209,7 +263,7 @@ class DuckDBOfflineStore(OfflineStore):
         from feast_assets.offline_stores.transform import run_transformation
 
         if history.transformation is not None:
-            table = run_transformation(cursor, history, self._root, bounds)
+            table = run_transformation(cursor, history, self._root, bounds, self._readable(history.sources))
         else:
             types = declared_types(history)
             table = open_source(cursor, history.sources[0], self._root, types, row_ids=row_ids)

@@ -5,13 +5,14 @@
 from __future__ import annotations
 
 import errno
+import glob
 import os
 import shutil
 import tempfile
 import threading
 import uuid
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +37,24 @@ class Engine:
         threads: left out, all cores.
         temp_directory: where it spills to, made when it is not there; relative to the root. Left out, the system's
             folder for temporary files.
+        files: the only files that it can open, by their absolute paths; left out, all local ones.
+
+    Settings cannot be changed afterwards. Files are never read from a network, and no extension is loaded.
     """
 
-    def __init__(self, root: Path, memory_limit: str | None, threads: int | None, temp_directory: str | None):
+    def __init__(
+        self,
+        root: Path,
+        memory_limit: str | None,
+        threads: int | None,
+        temp_directory: str | None,
+        files: Sequence[str] | None = None,
+    ):
         self._root = root
         self._memory_limit = memory_limit
         self._threads = threads
         self._temp_directory = root / (temp_directory or tempfile.gettempdir())
+        self.files = None if files is None else tuple(files)
         self._lock = threading.Lock()
         self._database: duckdb.DuckDBPyConnection | None = None
         self._pid = 0
@@ -54,9 +66,7 @@ class Engine:
             if self._database is None or self._pid != os.getpid():
                 self._database = self._open()
                 self._pid = os.getpid()
-            cursor = self._database.cursor()
-        cursor.execute("SET TimeZone = 'UTC'")
-        return cursor
+            return self._database.cursor()
 
     def _open(self) -> duckdb.DuckDBPyConnection:
         try:
@@ -69,6 +79,7 @@ class Engine:
         spill = self._temp_directory / f"feast_assets_{os.getpid()}_{uuid.uuid4().hex[:12]}"
         settings: dict[str, Any] = {
             "autoinstall_known_extensions": "false",
+            "allow_persistent_secrets": "false",
             # Users' SQL must not reach variables of whoever calls.
             "python_enable_replacements": "false",
             # Files that were replaced must be read anew.
@@ -86,10 +97,25 @@ class Engine:
             settings["threads"] = self._threads
         try:
             database = duckdb.connect(":memory:", config=settings)
+            for setting in self._closing():
+                database.execute(f"SET GLOBAL {setting}")
         except duckdb.Error as error:
             raise InputError(f"DuckDB does not take the offline store's settings: {_text(error)}") from error
         weakref.finalize(self, _discard, database, spill, os.getpid())
         return database
+
+    def _closing(self) -> Iterator[str]:
+        """Yields the settings that are made last, as they close what is open until then."""
+        yield "TimeZone = 'UTC'"
+        yield "autoload_known_extensions = false"
+        if self.files is None:
+            yield f"allowed_directories = [{literal(self._root.anchor)}]"
+        else:
+            # DuckDB asks both for the path as it is written, in which special characters are escaped, and as it is.
+            paths = dict.fromkeys(written for path in self.files for written in (path, glob.escape(path)))
+            yield f"allowed_paths = [{', '.join(map(literal, paths))}]"
+        yield "enable_external_access = false"
+        yield "lock_configuration = true"
 
 
 def _discard(database: duckdb.DuckDBPyConnection, spill: Path, pid: int) -> None:

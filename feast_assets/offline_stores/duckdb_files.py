@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import uuid
 from collections.abc import Mapping, Sequence
@@ -192,7 +193,8 @@ def _raw_query(
         return register(cursor, _uri_dataset(files, source)), True
     if not files.paths:
         return "", False
-    listed = "[" + ", ".join(literal(p) for p in files.paths) + "]"
+    # Each is one file, though DuckDB would take a name such as a[1].parquet for a pattern.
+    listed = "[" + ", ".join(literal(glob.escape(p)) for p in files.paths) + "]"
     options = f"union_by_name = {_flag(len(files.paths) > 1)}, hive_partitioning = {_flag(bool(files.hive_keys))}"
     if files.format == "csv":
         sql = _csv_query(cursor, files, listed, options, texts, numbers)

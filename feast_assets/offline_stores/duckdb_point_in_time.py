@@ -17,7 +17,6 @@ import pyarrow.compute as pc
 
 from feast_assets.errors import (
     EntityDFNotDateTime,
-    EntitySQLEmptyResults,
     EntityTimestampInferenceException,
     FeastEntityDFMissingColumnsError,
     InputError,
@@ -27,7 +26,7 @@ from feast_assets.errors import (
 from feast_assets.offline_stores.as_of import NONE
 from feast_assets.offline_stores.base import PointInTimeJoin
 from feast_assets.offline_stores.duckdb_as_of import Entities, Matches, entities_of, matches
-from feast_assets.offline_stores.duckdb_engine import BATCH_ROWS, read_all
+from feast_assets.offline_stores.duckdb_engine import BATCH_ROWS
 from feast_assets.offline_stores.duckdb_gather import Found, bytes_per_row, gather
 from feast_assets.offline_stores.duckdb_rows import LONGEST_MICROS, Bounds, Rows, micros
 from feast_assets.offline_stores.source_files import state_of
@@ -70,13 +69,12 @@ def ttl_micros(join: PointInTimeJoin) -> int | None:
     return ttl if 0 < ttl < LONGEST_MICROS else None
 
 
-def read_spine(cursor: duckdb.DuckDBPyConnection, spine: pa.Table | str, timestamp_column: str | None) -> Spine:
-    """Returns the spine, with its time column found and converted.
+def read_spine(table: pa.Table, timestamp_column: str | None) -> Spine:
+    """Returns rows as a spine, with the time column found and converted.
 
     Raises:
-        InputError: its subclasses say what: no rows from a query, no time column, one that holds no times.
+        InputError: its subclasses say what: no time column, one that holds no times.
     """
-    table = _query_spine(cursor, spine) if isinstance(spine, str) else spine
     repeated = sorted({n for n in table.column_names if table.column_names.count(n) > 1})
     if repeated:
         raise InputError(f"The entity dataframe has two columns named {repeated[0]!r}.")
@@ -91,21 +89,6 @@ def read_spine(cursor: duckdb.DuckDBPyConnection, spine: pa.Table | str, timesta
     table = table.set_column(index, pa.field(name, TIMESTAMP), times).replace_schema_metadata(None)
     span = pc.min_max(times.cast(pa.int64())).as_py()
     return Spine(table.unify_dictionaries(), times.cast(pa.int64()), span["min"], span["max"])
-
-
-def _query_spine(cursor: duckdb.DuckDBPyConnection, sql: str) -> pa.Table:
-    import duckdb
-
-    try:
-        statements = duckdb.extract_statements(sql)
-        if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
-            raise InputError("The entity query must be one SELECT statement.")
-        table = read_all(cursor, statements[0].query.strip().rstrip(";"))
-    except duckdb.Error as error:
-        raise InputError(f"The entity query fails: {error}") from error
-    if not table.num_rows:
-        raise EntitySQLEmptyResults("The entity query returned no rows.")
-    return table
 
 
 def _is_time(kind: pa.DataType) -> bool:

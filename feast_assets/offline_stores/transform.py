@@ -19,7 +19,9 @@ from feast_assets.errors import FeastAssetsError, SourceError, TransformationErr
 from feast_assets.offline_stores.base import History
 from feast_assets.offline_stores.duckdb_engine import quote, read_all, read_schema
 from feast_assets.offline_stores.duckdb_files import SourceTable, open_source, register
+from feast_assets.offline_stores.duckdb_reading_query import message_of, reading_query
 from feast_assets.offline_stores.duckdb_rows import Bounds, micros, time_expression, within
+from feast_assets.offline_stores.readable_files import ReadableFiles
 from feast_assets.types.arrow import cast_column
 from feast_assets.types.feast_type import FeastType, UnixTimestamp
 
@@ -27,10 +29,15 @@ if TYPE_CHECKING:
     import duckdb
 
 
-def run_transformation(cursor: duckdb.DuckDBPyConnection, history: History, root: Path, bounds: Bounds) -> SourceTable:
+def run_transformation(
+    cursor: duckdb.DuckDBPyConnection, history: History, root: Path, bounds: Bounds, readable: ReadableFiles
+) -> SourceTable:
     """Returns the rows that a history's transformation computes for some bounds; the lookback is added here.
 
     Rows of the result outside the bounds are still in it.
+
+    Args:
+        readable: what an SQL query may read beside the rows of its sources.
 
     Raises:
         SourceError: a source cannot be read.
@@ -53,7 +60,7 @@ def run_transformation(cursor: duckdb.DuckDBPyConnection, history: History, root
     start = None if bounds.start is None else bounds.start - micros(history.lookback)
     queries = [input_query(cursor, table, Bounds(start, bounds.end)) for table in inputs]
     if transformation.mode is TransformationMode.SQL:
-        return _run_sql(cursor, history, queries, transformation.udf, what)
+        return _run_sql(cursor, history, queries, transformation.udf, what, readable)
     try:
         if transformation.mode is TransformationMode.PANDAS:
             arguments: list[Any] = [read_all(cursor, sql).to_pandas() for sql in queries]
@@ -103,7 +110,12 @@ def _called(udf: Any, arguments: Sequence[Any], what: str) -> Any:
 
 
 def _run_sql(
-    cursor: duckdb.DuckDBPyConnection, history: History, queries: Sequence[str], udf: Any, what: str
+    cursor: duckdb.DuckDBPyConnection,
+    history: History,
+    queries: Sequence[str],
+    udf: Any,
+    what: str,
+    readable: ReadableFiles,
 ) -> SourceTable:
     import duckdb
 
@@ -115,15 +127,14 @@ def _run_sql(
     text = _called(udf, names, what)
     if not isinstance(text, str):
         raise TransformationError(f"{what} must return an SQL query as text, not {type(text).__name__}.")
+    query = reading_query(
+        cursor, text, f"{what}: its query", readable, names, is_embedded=True, error=TransformationError
+    ).sql
     try:
-        statements = duckdb.extract_statements(text)
-        if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
-            raise TransformationError(f"{what} must return one SELECT statement.")
-        query = statements[0].query.strip().rstrip(";")
         _check_unique(cursor.sql(query).columns, what)
         return _described(history, query, read_schema(cursor, query), what)
     except duckdb.Error as error:
-        raise TransformationError(f"{what} returned a query that fails: {error}") from error
+        raise TransformationError(f"{what} returned a query that fails: {message_of(error)}") from error
 
 
 def _described(history: History, sql: str, schema: pa.Schema, what: str) -> SourceTable:

@@ -90,7 +90,7 @@ def historical_job(
                 "start_date and end_date, or entity_df."
             )
         if isinstance(entity_df, str):
-            run = partial(join.of_query, entity_df)
+            run = partial(join.of_query, entity_df, snapshot.data_sources)
             keys, first, last = [*request.join_keys, *request.request_fields], None, None
         else:
             table, time_column = frames.with_time(_checked(entity_df, request))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from feast_assets.definitions.data_source import DataSource
 from feast_assets.errors import EntitySQLEmptyResults, FeatureNameCollisionError, InputError, SourceError
 from feast_assets.offline_stores.base import History, OfflineStore, PointInTimeJoin
 from feast_assets.retrieval.columns import ArrowColumn, Values
@@ -115,13 +116,17 @@ class PointInTime:
         schema = pa.schema([*spine.table.schema, *self._fields()], metadata=spine.table.schema.metadata)
         return Batches(schema, self._spine_batches(spine, schema))
 
-    def of_query(self, query: str) -> Batches:
-        """Returns the rows of a query in the store's SQL with their features."""
+    def of_query(self, query: str, readable: Sequence[DataSource] = ()) -> Batches:
+        """Returns the rows of a query in the store's SQL with their features.
+
+        Args:
+            readable: the data sources whose files the query may read.
+        """
         import pyarrow as pa
 
         keys = {(k.column, k.field.dtype): k.column for read in self._request.reads for k in read.join_keys}
         reader = self._store.point_in_time_join(
-            query, self._joins(keys), filter_by_created_timestamp=self._filter_by_created
+            query, self._joins(keys), filter_by_created_timestamp=self._filter_by_created, readable=readable
         )
         internal = set(_internal_names(self._request))
         given = [field for field in reader.schema if field.name not in internal]

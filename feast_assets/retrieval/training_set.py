@@ -19,6 +19,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from feast_assets.definitions.data_source import DataSource
 from feast_assets.definitions.feature_service import FeatureService
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
@@ -207,7 +208,7 @@ def build_training_set(
         SourceError: a source was changed while it was read; nothing can be pinned.
         As `feast_assets.retrieval.historical.historical_job`.
     """
-    entities, time_column = _entity_rows(offline_store, entity_df)
+    entities, time_column = _entity_rows(offline_store, entity_df, snapshot.data_sources)
     request = resolve(snapshot, features, full_feature_names=full_feature_names)
     views = {read.view.name: attach(read.view) for read in request.reads}
     histories = {name: history_of(view) for name, view in sorted(views.items())}
@@ -244,12 +245,18 @@ def build_training_set(
     return TrainingSet(rows, pins)
 
 
-def _entity_rows(offline_store: OfflineStore, entity_df: Any) -> tuple[pa.Table, str]:
-    """Returns entity rows in an order that their content decides, and their time column."""
+def _entity_rows(offline_store: OfflineStore, entity_df: Any, readable: Sequence[DataSource]) -> tuple[pa.Table, str]:
+    """Returns entity rows in an order that their content decides, and their time column.
+
+    Args:
+        readable: the data sources whose files a query may read.
+    """
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    given = offline_store.point_in_time_join(entity_df, []) if isinstance(entity_df, str) else entity_df
+    given = entity_df
+    if isinstance(entity_df, str):
+        given = offline_store.point_in_time_join(entity_df, [], readable=readable)
     table, time_column = with_time(to_table(given).replace_schema_metadata(None))
     if not table.num_rows:
         raise InputError("There are no entity rows, so there is no training set.")

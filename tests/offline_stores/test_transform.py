@@ -88,6 +88,25 @@ class TestSql:
             with pytest.raises(TransformationError, match=message):
                 store.latest(computed(source, "sql", udf), ALWAYS)
 
+    def test_a_query_only_reads_its_sources_and_data_of_the_repository(self, store, source, tmp_path):
+        (tmp_path / "names.csv").write_text("city,label\na,A\nb,B\n")
+        (tmp_path / "feature_store.yaml").write_text("a\n1\n")
+
+        def labelled(trips):
+            return f"SELECT t.*, n.label FROM {trips.upper()} t JOIN 'names.csv' n USING (city); -- done"
+
+        assert store.scan(computed(source, "sql", labelled), ALWAYS).read_all().num_rows > 0
+        new = tmp_path / "new.csv"
+        for udf in (
+            lambda r: f"WITH a AS (COPY (SELECT 1) TO '{new}') SELECT * FROM {r}",
+            lambda r: f"SELECT * FROM {r}, read_csv('feature_store.yaml')",
+            lambda r: f"SELECT *, current_setting('temp_directory') AS x FROM {r}",
+            lambda r: f"SELECT * FROM {r} WHERE city = '\ud800'",
+        ):
+            with pytest.raises(TransformationError, match="feature view 'trips': its query"):
+                store.latest(computed(source, "sql", udf), ALWAYS)
+        assert not new.exists()
+
     def test_errors_while_the_query_runs_name_the_view(self, store, source):
         reader = store.latest(
             computed(

@@ -34,6 +34,7 @@ from feast_assets.errors import (
     SourceError,
     TransformationError,
 )
+from feast_assets.retrieval.training_set import build_training_set
 
 MONDAY = datetime(2024, 6, 3, tzinfo=UTC)
 ROWS = [
@@ -140,6 +141,26 @@ def test_a_query_stands_for_an_entity_dataframe(project):
     table = job.to_arrow()
     assert table.column_names == ["driver_id", "event_timestamp", "bonus", "asked", "city", "total"]
     assert table["total"].to_pylist() == [10, 7]
+
+
+def test_a_query_reads_files_of_the_projects_sources_wherever_they_are(project, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    rows = pa.table({"driver_id": [1], "event_timestamp": [THREE["event_timestamp"][0].as_py()]})
+    for name in ("asked.parquet", "other.parquet"):
+        pq.write_table(rows, elsewhere / name)
+    source = FileSource(name="asked", path=str(elsewhere / "asked.parquet"), timestamp_field="event_timestamp")
+    registry = snapshot(source)
+
+    def made(name):
+        sql = f"SELECT * FROM '{elsewhere / name}'"
+        yield project.job(sql, ["stats:trips"], registry).to_arrow()
+        yield build_training_set(
+            registry, project.offline, sql, ["stats:trips"], udf_of=lambda view: view.udf, attach=lambda view: view
+        ).rows
+
+    assert [table.num_rows for table in made("asked.parquet")] == [1, 1]
+    with pytest.raises(InputError, match="may not read.*readable_paths"):
+        list(made("other.parquet"))
 
 
 def test_a_query_is_checked_when_it_runs(project):
