@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from feast_assets.definitions.data_source import DataSource
 from feast_assets.definitions.partitions import Window
 from feast_assets.errors import FeastAssetsError, SourceError
 from feast_assets.offline_stores.base import History, OfflineStore, PointInTimeJoin, WindowStatistics
 from feast_assets.offline_stores.profile import WindowProfile
+from feast_assets.settings.model import Settings
 
 if TYPE_CHECKING:
     import duckdb
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 _OPENING = threading.Lock()
 
 
-class DuckDBOfflineStoreConfig(BaseModel):
+class DuckDBOfflineStoreConfig(Settings):
     """The ``offline_store`` section of ``feature_store.yaml``.
 
     Attributes:
@@ -39,7 +40,7 @@ class DuckDBOfflineStoreConfig(BaseModel):
             files.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    feast_keys: ClassVar[Mapping[str, object]] = {"staging_location": None, "staging_location_endpoint_override": None}
 
     type: Literal["duckdb"] = "duckdb"
     memory_limit: str | None = None
