@@ -147,8 +147,8 @@ class RepoConfig(BaseModel):
         if kind not in (None, "no_auth") or (isinstance(value, Mapping) and set(value) != {"type"}):
             shown = f"type {kind!r}" if kind in ("kubernetes", "oidc") else "of this kind"
             raise ValueError(
-                f"auth {shown} is not supported. Nothing here checks who asks, so it is not ignored either: use "
-                "no_auth, or leave auth out, where whoever reaches the stores may use them"
+                f"auth {shown} is not supported; use no_auth, or leave auth out. It is not ignored, since nothing here "
+                "checks who asks: whoever reaches the stores may use them"
             )
         return value
 

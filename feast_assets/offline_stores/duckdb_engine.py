@@ -6,10 +6,8 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import tempfile
 import threading
-import uuid
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +17,7 @@ import duckdb
 import pyarrow as pa
 
 from feast_assets.errors import FeastAssetsError, InputError, StoreUnavailableError
+from feast_assets.offline_stores.spill_folder import SpillFolder, make_spill_folder
 
 BATCH_ROWS = 131_072
 """Rows per batch of what a store returns."""
@@ -60,13 +59,11 @@ class Engine:
 
     def _open(self) -> duckdb.DuckDBPyConnection:
         try:
-            self._temp_directory.mkdir(parents=True, exist_ok=True)
+            spill = make_spill_folder(self._temp_directory)
         except OSError as error:
             raise InputError(
                 f"The offline store's temp_directory {self._temp_directory} cannot be used: {error.strerror}."
             ) from error
-        # Databases that share a folder would overwrite each other's spilled blocks.
-        spill = self._temp_directory / f"feast_assets_{os.getpid()}_{uuid.uuid4().hex[:12]}"
         settings: dict[str, Any] = {
             "autoinstall_known_extensions": "false",
             # Users' SQL must not reach variables of whoever calls.
@@ -78,7 +75,8 @@ class Engine:
             "disable_parquet_prefetching": "true",
             "read_ahead_depth": "0",
             "file_search_path": str(self._root),
-            "temp_directory": str(spill),
+            # Databases that share a folder would overwrite each other's spilled blocks.
+            "temp_directory": str(spill.path),
         }
         if self._memory_limit is not None:
             settings["memory_limit"] = self._memory_limit
@@ -87,15 +85,16 @@ class Engine:
         try:
             database = duckdb.connect(":memory:", config=settings)
         except duckdb.Error as error:
+            spill.remove()
             raise InputError(f"DuckDB does not take the offline store's settings: {_text(error)}") from error
         weakref.finalize(self, _discard, database, spill, os.getpid())
         return database
 
 
-def _discard(database: duckdb.DuckDBPyConnection, spill: Path, pid: int) -> None:
+def _discard(database: duckdb.DuckDBPyConnection, spill: SpillFolder, pid: int) -> None:
     if os.getpid() == pid:
         database.close()
-        shutil.rmtree(spill, ignore_errors=True)
+        spill.remove()
 
 
 def read_all(cursor: duckdb.DuckDBPyConnection, sql: str) -> pa.Table:

@@ -18,8 +18,8 @@ _DATABASES = re.compile(r"(postgres|mysql|mariadb|sqlite|redis|rediss|mssql|orac
 # A login before a host, and a list of settings as Postgres' own tools take it.
 _LOGIN = re.compile(r":.*@|password\s*=", re.IGNORECASE | re.DOTALL)
 _POSTGRES_URL = (
-    "a Postgres URL is postgresql://user:password@host:5432/database; in user and password write / as %2F, @ as %40, "
-    ": as %3A, # as %23 and ? as %3F"
+    "a Postgres URL is postgresql://user:password@host:5432/database, with a number as port; in user and password "
+    "write / as %2F, @ as %40, : as %3A, # as %23 and ? as %3F"
 )
 # Settings of a Postgres registry of Feast's old plug-in.
 _OF_OLD_PLUG_IN = frozenset(("host", "port", "database", "db_schema", "user", "password"))

@@ -18,6 +18,7 @@ from sqlalchemy import Connection, Engine, NullPool, create_engine, event, inspe
 from sqlalchemy.exc import SQLAlchemyError
 
 from feast_assets.errors import ConfigError, FeastAssetsError, StoreUnavailableError
+from feast_assets.private_files import create_private_file
 from feast_assets.registry import tables
 from feast_assets.registry.sql_config import SqlRegistryConfig
 from feast_assets.registry.sql_reading import META, SCHEMA_VERSION, Query, check_version
@@ -150,6 +151,7 @@ class SqlDatabase:
             file.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StoreUnavailableError(f"Cannot create the directory of registry {file}: {error}") from error
+        create_private_file(file)
         with self._in_words(), self._connected().connect() as connection:
             # Of two processes that both begin, one may find the file locked; the other then sets the mode, which stays.
             try:
