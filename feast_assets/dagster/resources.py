@@ -1,8 +1,8 @@
 """The feature store and its parts as Dagster resources.
 
 A part that is left out is what ``feature_store.yaml`` says it is. Give secrets as ``dagster.EnvVar``: Dagster's pages
-then show the variable's name, and its value is read when a run starts. Dagster shows a setting that is given as it is, so
-a password among those is warned of.
+then show the variable's name, and its value is read when a run starts. Dagster shows a setting that is given as it is,
+so a password among those is warned of.
 """
 
 import os
@@ -243,13 +243,11 @@ def _views_in(registry: "Registry") -> list[FeatureView]:
         registry.close()
 
 
-def _type(
-    part: OfflineStoreResource | OnlineStoreResource | None, config: "RepoConfig | None", name: str
-) -> str | None:
-    """Returns the type of a store without loading it."""
+def _type(part: OfflineStoreResource | OnlineStoreResource | None, file: "RepoConfig | None", name: str) -> str | None:
+    """Returns the type of a store without loading it; ``""`` for what cannot be a type, which is not shown."""
     if part is not None:
         return part.type if is_type_name(part.type) else ""
-    return None if config is None else config.store_type(name)
+    return None if file is None else file.store_type(name)
 
 
 def _given(section: dict[str, Any]) -> dict[str, Any]:
@@ -259,5 +257,5 @@ def _given(section: dict[str, Any]) -> dict[str, Any]:
 
 def _shown(value: Any, name: str) -> Any:
     if isinstance(value, dg.EnvVar):
-        return f"EnvVar({str(value)!r})"
+        return repr(value)
     return masked_text(value) if name in ("path", "type") and isinstance(value, str) else masked(value, name)

@@ -15,7 +15,7 @@ from feast_assets.definitions.partitions import Window
 from feast_assets.errors import FeastAssetsError, SourceError
 from feast_assets.offline_stores.base import History, OfflineStore, PointInTimeJoin, WindowStatistics
 from feast_assets.offline_stores.profile import WindowProfile
-from feast_assets.settings.model import Settings
+from feast_assets.settings.model import PlainPath, Settings
 
 if TYPE_CHECKING:
     import duckdb
@@ -45,7 +45,7 @@ class DuckDBOfflineStoreConfig(Settings):
     type: Literal["duckdb"] = "duckdb"
     memory_limit: str | None = None
     threads: int | None = Field(default=None, ge=1)
-    temp_directory: str | None = None
+    temp_directory: PlainPath | None = None
 
 
 class DuckDBOfflineStore(OfflineStore):

@@ -30,7 +30,7 @@ from feast_assets.online_stores.base import (
     counted,
 )
 from feast_assets.online_stores.sqlite_pool import SqlitePool
-from feast_assets.settings.model import Settings
+from feast_assets.settings.model import PlainPath, Settings
 
 _PLAIN_CHARACTERS = frozenset(string.ascii_lowercase + string.digits + "_-.")
 
@@ -73,7 +73,7 @@ class SqliteOnlineStoreConfig(Settings):
     }
 
     type: Literal["sqlite"] = "sqlite"
-    path: str = "data/online.db"
+    path: PlainPath = "data/online.db"
 
 
 class SqliteOnlineStore(OnlineStore):

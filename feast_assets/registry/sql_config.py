@@ -10,13 +10,10 @@ from typing import Any, ClassVar, Literal
 from pydantic import SecretStr, field_serializer, field_validator, model_validator
 
 from feast_assets.settings.model import SecretUrl, Settings
-from feast_assets.settings.server_url import ServerUrl, parse_server_url
+from feast_assets.settings.server_url import ServerUrl, is_plain_path, parse_server_url
 
 _SCHEME = re.compile(r"^([A-Za-z][\w+.-]+):(//)?")  # one letter is a Windows drive
 _POSTGRES = ("postgresql", "postgres", "postgresql+psycopg", "postgresql+psycopg2")
-_DATABASES = re.compile(r"(postgres|mysql|mariadb|sqlite|redis|rediss|mssql|oracle|snowflake)", re.IGNORECASE)
-# A login before a host, and a list of settings as Postgres' own tools take it.
-_LOGIN = re.compile(r":.*@|password\s*=", re.IGNORECASE | re.DOTALL)
 _POSTGRES_URL = (
     "a Postgres URL is postgresql://user:password@host:5432/database, with a number as port; in user and password "
     "write / as %2F, @ as %40, : as %3A, # as %23 and ? as %3F"
@@ -131,12 +128,7 @@ class SqlRegistryConfig(Settings):
 
 def _is_file(path: str) -> bool:
     """Says whether a path is certain to name a file, or a SQLite one by its URL."""
-    found = _SCHEME.match(path)
-    if found and found[1].lower() == "sqlite" and found[2]:
-        return True
-    if "://" in path or _LOGIN.search(path):
-        return False
-    return not (found and _DATABASES.match(found[1]))
+    return is_plain_path(path) or _scheme(path) == "sqlite"
 
 
 def _check_url(url: str) -> None:

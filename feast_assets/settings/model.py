@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, SecretStr, ValidationInfo, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    ModelWrapValidatorHandler,
+    SecretStr,
+    ValidationInfo,
+    model_validator,
+)
 
-from feast_assets.settings.redaction import is_secret_name
-from feast_assets.settings.server_url import masked_url
+from feast_assets.settings.redaction import is_secret_name, masked_text
+from feast_assets.settings.server_url import is_plain_path, masked_url
 from feast_assets.settings.warn_once import warn_once
 
 
@@ -20,6 +28,17 @@ class SecretUrl(SecretStr):
 
     def __repr__(self) -> str:
         return f"SecretUrl({str(self)!r})"
+
+
+def _plain_path(path: Any) -> Any:
+    text = _revealed(path)
+    if isinstance(text, str) and not is_plain_path(text):
+        raise ValueError("must be a path of this machine; what it is now looks like a URL or a login, and is not shown")
+    return text
+
+
+PlainPath = Annotated[str, BeforeValidator(_plain_path)]
+"""A path of this machine. A URL is refused and not shown, since it may hold a password."""
 
 
 class Settings(BaseModel):
@@ -54,7 +73,8 @@ class Settings(BaseModel):
         """Returns a value as a validation error may hold it: an unknown setting may be a secret, misspelt."""
         if name not in cls.model_fields:
             return SecretStr(str(value))
-        return SecretStr(value) if isinstance(value, str) and is_secret_name(str(name)) else value
+        is_secret = isinstance(value, str) and (is_secret_name(name) or masked_text(value) != value)
+        return SecretStr(value) if is_secret else value
 
 
 def _revealed(value: Any) -> Any:

@@ -20,6 +20,8 @@ _SECRET_NAME = re.compile(
 _ASSIGNED = re.compile(
     r"\b(\w*(?:pass(?:word|wd|phrase)|pwd|secret|token|api_?key)\w*\s*=).*", re.IGNORECASE | re.DOTALL
 )
+# A login before a host, as of a URL whose slashes were forgotten.
+_LOGIN = re.compile(r"\S*:\S*@")
 _TYPE_NAME = re.compile(r"[A-Za-z_][\w.-]{0,80}", re.ASCII)
 # Shorter texts stand in any message by chance.
 _SHORTEST_SECRET = 3
@@ -63,7 +65,7 @@ def masked_text(text: str) -> str:
     url = parse_server_url(text)
     if url is not None:
         return str(url)
-    if "://" in text and any(mark in text for mark in "@?#"):
+    if ("://" in text and any(mark in text for mark in "@?#")) or _LOGIN.match(text):
         return masked_url(text)
     return _ASSIGNED.sub(rf"\1{MASK}", text)
 
@@ -106,5 +108,7 @@ def clean_error(error: BaseException, secrets: Iterable[str]) -> None:
             continue
         seen.add(id(each))
         each.args = tuple(without_secrets(arg, known) if isinstance(arg, str) else arg for arg in each.args)
+        if getattr(each, "_pgconn", None) is not None:
+            each._pgconn = None  # type: ignore[attr-defined]  # psycopg's connection, with all that it was told
         # SQLAlchemy keeps the driver's error under this name.
         left += [each.__cause__, each.__context__, getattr(each, "orig", None)]

@@ -19,6 +19,9 @@ _URL = re.compile(
     r"(?:\?(?P<query>[^#@\x00-\x1f]*))?"
 )
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
+_DATABASES = re.compile(r"(postgres|mysql|mariadb|sqlite|redis|mssql|oracle|snowflake)", re.IGNORECASE)
+# A login before a host, and a list of settings as Postgres' own tools take it.
+_LOGIN = re.compile(r":.*@|password\s*=", re.IGNORECASE | re.DOTALL)
 
 # Options whose values say how to connect, but prove nothing. Any other value is masked: its name may be misspelt.
 _SHOWN_OPTIONS = frozenset(
@@ -119,6 +122,14 @@ def parse_server_url(text: str) -> ServerUrl | None:
         _shown=f"{found['scheme']}://{login}{at}{found['path'] or ''}{'?' + query if query else ''}",
         _raw_password=password or "",
     )
+
+
+def is_plain_path(text: str) -> bool:
+    """Says whether a text is certain to name a file, and not a URL or a login, which may hold a password."""
+    if "://" in text or _LOGIN.search(text):
+        return False
+    found = _SCHEME.match(text)
+    return not (found and _DATABASES.match(found[1]))
 
 
 def masked_url(text: str) -> str:
