@@ -22,6 +22,7 @@ _CANNOT_LOCK = (
     "disk I/O error",
     "disk is full",
 )
+_MAGIC = b"SQLite format 3\0"
 _ANOTHER_PATH = (
     "It is left as it is. Name another path, such as registry: data/feast_assets_registry.db, and run apply, which "
     "fills a new registry from the definition files."
@@ -99,8 +100,11 @@ class SqliteFile:
         Raises:
             ConfigError: they are something else's.
         """
-        if META in names or not names:
-            return META in names
+        if META in names:
+            return True
+        if not names:
+            self._check_is_database()
+            return False
         what = "a registry that Feast wrote" if {"feast_metadata", "managed_infra"} & names else "another database"
         raise ConfigError(f"The registry file {self.path} is {what} (it has the table {min(names)!r}). {_ANOTHER_PATH}")
 
@@ -126,6 +130,12 @@ class SqliteFile:
         if "database is locked" in said:
             said = f"another process has kept it locked for {BUSY_SECONDS} seconds"
         return StoreUnavailableError(f"Registry {self.path} cannot be used: {self._plainly(said)}")
+
+    def _check_is_database(self) -> None:
+        """Refuses a file of a few bytes, which SQLite would take for an empty database and write over."""
+        with self.in_words(), self.path.open("rb") as opened:
+            if opened.read(len(_MAGIC)) not in (b"", _MAGIC):
+                raise ConfigError(self._is_foreign())
 
     def _is_foreign(self) -> str:
         """Returns what to say of a file that is no SQLite database."""

@@ -23,7 +23,9 @@ _DEEPEST = 50
 # A number or date beyond this is a mistake, and may take minutes to work out.
 _LONGEST_NUMBER = 100
 
-_VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})", re.ASCII)
+_NAMED = re.compile(r"\$(\w+)", re.ASCII)
+_BRACED = re.compile(r"\$\{(\w+)\}", re.ASCII)
+_PRIVATE_USE = range(0xE000, 0xF900)
 # What YAML quotes in a message is a value's or an alias's, unless it is one character or a token such as '<block end>'.
 _QUOTED = re.compile(r"""'([^']*)'|"([^"]*)\"""")
 _TOKEN = re.compile(r"<[a-z ]+>|.|\\t", re.DOTALL)
@@ -40,8 +42,7 @@ def read_yaml_file(file: Path) -> Any:
         ConfigError: the file cannot be read, is not YAML, is larger or nests deeper than settings do, or uses a
             ``${NAME}`` that is not set. The message holds no value of the file.
     """
-    values = _parsed(_text(file), file)
-    return _expanded(values, "", file)
+    return _Variables(_text(file)).read(file)
 
 
 def _text(file: Path) -> str:
@@ -62,13 +63,61 @@ def _text(file: Path) -> str:
     raise ConfigError(f"There is no {file}. Run this in a feature repository, or make one with `feast-assets init`.")
 
 
-def _parsed(text: str, file: Path) -> Any:
-    try:
-        return yaml.load(text, Loader=_LimitedLoader)  # noqa: S506 - a SafeLoader
-    except yaml.YAMLError as error:
-        problem = _problem(error)
-    # Outside of the handler, since the error that led to this one may quote a secret.
-    raise ConfigError(f"{file} is not YAML: {problem}")
+class _Variables:
+    """A text with variables in it, of which YAML sees nothing: the braces of ``${NAME}`` would be a mapping's.
+
+    Args:
+        text: the YAML.
+    """
+
+    def __init__(self, text: str):
+        # A character that YAML takes for a letter, and that is nowhere else in the text.
+        self._mark = next(chr(code) for code in _PRIVATE_USE if chr(code) not in text)
+        # As long as what it stands for, so that positions in messages are right.
+        self._text = _BRACED.sub(rf"{self._mark}\1{self._mark}{self._mark}", text)
+        self._variable = re.compile(rf"{self._mark}(?P<braced>\w+){self._mark}{self._mark}|{_NAMED.pattern}", re.ASCII)
+
+    def read(self, file: Path) -> Any:
+        try:
+            values = yaml.load(self._text, Loader=_LimitedLoader)  # noqa: S506 - a SafeLoader
+        except yaml.YAMLError as error:
+            problem = _problem(error)
+        else:
+            return self._expanded(values, "", file)
+        # Outside of the handler, since the error that led to this one may quote a secret.
+        raise ConfigError(f"{file} is not YAML: {self._restored(problem)}")
+
+    def _expanded(self, value: Any, where: str, file: Path) -> Any:
+        """Returns a value with variables replaced in its texts.
+
+        Args:
+            where: the keys that lead to the value, with dots between.
+        """
+        if isinstance(value, Mapping):
+            keys = {key: self._restored(key) if isinstance(key, str) else key for key in value}
+            return {
+                keys[key]: self._expanded(inner, f"{where}.{keys[key]}" if where else str(keys[key]), file)
+                for key, inner in value.items()
+            }
+        if isinstance(value, list):
+            return [self._expanded(inner, where, file) for inner in value]
+        if not isinstance(value, str):
+            return value
+
+        def replaced(found: re.Match[str]) -> str:
+            name = found["braced"] or found[2]
+            if name in os.environ:
+                return os.environ[name]
+            if found["braced"]:
+                raise ConfigError(
+                    f"{file}: {where} uses ${{{name}}}, but there is no such environment variable; set it."
+                )
+            return found[0]
+
+        return self._variable.sub(replaced, value)
+
+    def _restored(self, text: str) -> str:
+        return re.sub(rf"{self._mark}(\w+){self._mark}{self._mark}", r"${\1}", text)
 
 
 def _problem(error: yaml.YAMLError) -> str:
@@ -145,27 +194,3 @@ class _LimitedLoader(yaml.SafeLoader):
         except (ValueError, LookupError, AttributeError, TypeError, OverflowError):  # of a tag on what does not fit it
             problem = "a number or date cannot be read; a text that looks like one needs quotes"
         raise _RefusedError(problem, node.start_mark)
-
-
-def _expanded(value: Any, where: str, file: Path) -> Any:
-    """Returns a value with variables replaced in its texts.
-
-    Args:
-        where: the keys that lead to the value, with dots between.
-    """
-    if isinstance(value, Mapping):
-        return {key: _expanded(inner, f"{where}.{key}" if where else str(key), file) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_expanded(inner, where, file) for inner in value]
-    if not isinstance(value, str):
-        return value
-
-    def replaced(found: re.Match[str]) -> str:
-        name = found[1] or found[2]
-        if name in os.environ:
-            return os.environ[name]
-        if found[2]:
-            raise ConfigError(f"{file}: {where} uses {found[0]}, but there is no such environment variable; set it.")
-        return found[0]
-
-    return _VARIABLE.sub(replaced, value)
