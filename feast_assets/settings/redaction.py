@@ -13,7 +13,7 @@ HIDDEN = "**********"
 """What is shown instead of a setting that is a secret as a whole."""
 
 _SECRET_NAME = re.compile(
-    r"pass(word|wd|phrase|_?code)|pwd|secret|token|private_key|api_?key|access_?key|credential|sas_|connection_string",
+    r"pass(word|wd|phrase|_?code)|pwd|secret|token|private_key|api_?key|access_?key|credential|sas_",
     re.IGNORECASE,
 )
 # The rest of the text is masked with the value, since a password may hold any character.
@@ -28,8 +28,8 @@ _SHORTEST_SECRET = 3
 
 
 def is_secret_name(name: str) -> bool:
-    """Says whether a setting of this name holds a secret."""
-    return bool(_SECRET_NAME.search(name))
+    """Says whether a setting of this name holds a secret, or may, among other things."""
+    return name == "connection_string" or bool(_SECRET_NAME.search(name))
 
 
 def is_type_name(text: object) -> bool:
@@ -82,7 +82,7 @@ def secrets_in(value: Any, name: str = "") -> Iterator[str]:
         url = parse_server_url(value)
         if url is not None:
             yield from url.secrets()
-        elif is_secret_name(name) or masked_text(value) != value:
+        elif _SECRET_NAME.search(name) or masked_text(value) != value:
             yield value
         yield from (found.split("=", 1)[1] for found in re.findall(r"\w*pass\w*=[^,&;\s]+", value))
 
