@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import (
     BaseModel,
@@ -23,6 +23,7 @@ from pydantic import (
     field_serializer,
     field_validator,
 )
+from pydantic_core import from_json
 
 from feast_assets.backends import OFFLINE_STORES, ONLINE_STORES, REGISTRIES, Backends
 from feast_assets.definitions.deployments import namespace
@@ -110,6 +111,16 @@ class RepoConfig(BaseModel):
                 f"provider {self.provider} chooses no store, as in Feast. online_store is left out, so the latest "
                 "values are kept in a SQLite file on this machine; name an online_store.",
             )
+
+    @classmethod
+    def model_validate(cls, obj: Any, **options: Any) -> Self:
+        """Returns a configuration made of a mapping; raises `ConfigError`, as pydantic's own error holds the values."""
+        return cls(**obj) if isinstance(obj, Mapping) else super().model_validate(obj, **options)
+
+    @classmethod
+    def model_validate_json(cls, json_data: str | bytes | bytearray, **options: Any) -> Self:
+        """Returns a configuration made of a JSON object; see `model_validate`."""
+        return cls.model_validate(from_json(json_data), **options)
 
     @field_validator("project")
     @classmethod

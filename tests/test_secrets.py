@@ -6,6 +6,7 @@ dumps, errors with all that led to them, warnings, logs, and the command line's 
 
 from __future__ import annotations
 
+import json
 import logging
 import traceback
 import warnings
@@ -268,6 +269,16 @@ def test_typed_settings_show_no_secret_whether_they_are_right_or_wrong(model: An
                 for dump in (made.model_dump, made.model_dump_json, made.model_copy):
                     told.of(dump)
     told.texts += [str(w.message) for w in warned]
+    assert told.leaks() == []
+
+
+@pytest.mark.parametrize("values", [{"registri": FIRST}, {"registry": [FIRST]}, {"auth": {"type": FIRST}}])
+def test_pydantics_own_ways_to_make_a_configuration_hold_no_values_in_their_errors(values: dict[str, Any]) -> None:
+    told = Told()
+    for make in (RepoConfig.model_validate, lambda v: RepoConfig.model_validate_json(json.dumps(v))):
+        with pytest.raises(ConfigError) as failed:
+            make({"project": "shop", **values})
+        told.error(failed.value)
     assert told.leaks() == []
 
 
