@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -12,9 +13,12 @@ from typing import Any
 from pydantic import BaseModel
 
 from feast_assets.errors import ConfigError, suggest
+from feast_assets.settings.redaction import shown_if_near
 
 _EXTRAS = {"redis": "redis", "psycopg": "postgres", "deltalake": "delta", "polars": "polars"}
 """Top-level package of a driver -> the extra of this package that installs it."""
+
+_CLASS_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*\.[A-Z]\w*(Store|Registry)", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -49,15 +53,19 @@ class Backends:
         known = self.types()
         if kind in known:
             return kind
-        where = f"{origin}: {self.section}.{self.key} {written!r}"
+        where = f"{origin}: {self.section}.{self.key}"
         if written in self.feast_types:
-            raise ConfigError(f"{where} is not supported. Known: {', '.join(map(repr, known))}.")
-        if "." in written:
             raise ConfigError(
-                f"{where}: a class path is not supported; a package offers its store by an entry point in the group "
-                f"{self.group!r}. Known: {', '.join(map(repr, known))}."
+                f"{where} {written!r} is not supported. Known: {', '.join(map(repr, known))}. Name one of these as "
+                f"{self.section}."
             )
-        raise ConfigError(f"{where} is not known. {suggest(written, known)}")
+        if _CLASS_PATH.fullmatch(written):
+            raise ConfigError(
+                f"{where} {written!r}: a class path is not supported; a package offers its store by an entry point in "
+                f"the group {self.group!r}. Known: {', '.join(map(repr, known))}."
+            )
+        # What is like no type may be a secret that was put here by mistake.
+        raise ConfigError(f"{where}{shown_if_near(written, known)} is not known. {suggest(written, known)}")
 
     def written(self, written: str, kind: str) -> str:
         """Returns what the backend's settings are told: the type as written, unless it is only Feast's name."""

@@ -7,29 +7,34 @@ A store is found by its ``type`` among the entry points ``feast_assets.online_st
 from __future__ import annotations
 
 import os
-import re
-import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
-import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
     FieldSerializationInfo,
     PrivateAttr,
+    SecretStr,
     ValidationError,
+    ValidationInfo,
     field_serializer,
     field_validator,
-    model_validator,
 )
+from pydantic_core import from_json
 
 from feast_assets.backends import OFFLINE_STORES, ONLINE_STORES, REGISTRIES, Backends
 from feast_assets.definitions.deployments import namespace
 from feast_assets.definitions.project import check_project_name
 from feast_assets.errors import ConfigError, suggest
+from feast_assets.settings.feast_keys import CLOUD_PROVIDERS, OLD_KEYS, OTHER_PROVIDERS, SECTIONS, without_feast_keys
+from feast_assets.settings.model import Settings
+from feast_assets.settings.redaction import HIDDEN, is_type_name, masked, secrets_in, without_secrets
+from feast_assets.settings.section import Section
+from feast_assets.settings.warn_once import warn_once
+from feast_assets.settings.yaml_file import read_yaml_file
 
 if TYPE_CHECKING:
     from feast_assets.offline_stores.base import OfflineStore
@@ -39,17 +44,11 @@ if TYPE_CHECKING:
 FILE_NAME = "feature_store.yaml"
 FILE_VARIABLE = "FEAST_FS_YAML_FILE_PATH"
 
-# Feast's keys for what is not here, with what leaves it off.
-_UNSUPPORTED: dict[str, tuple[Any, ...]] = {
-    "batch_engine": ("local", {"type": "local"}),
-    "feature_server": ({"enabled": False}, {"type": "local"}, {"type": "local", "enabled": False}),
-    "embedding_model": (),
-    "materialization": ({"pull_latest_features": False},),
-    "openlineage": ({"enabled": False},),
-    "mlflow": ({"enabled": False},),
-    "data_quality_monitoring": ({"auto_baseline": True}, {"auto_baseline": False}),
-}
-_UNSET_VARIABLE = re.compile(r"\$\{\w+\}")
+DEFAULT_REGISTRY = "data/registry.db"
+
+_NO_STORE = ("none", "null")
+_SECTION_NAMES = ("registry", "online_store", "offline_store")
+_TYPES_LEFT_OUT = {"registry": "file", "online_store": "sqlite", "offline_store": "duckdb"}
 
 
 class RepoConfig(BaseModel):
@@ -60,8 +59,10 @@ class RepoConfig(BaseModel):
         deployment: such as the name of a branch: it reads the same sources, and has definitions, online rows and kept
             results of its own. ``""`` is production.
         registry: a file path, a database URL, or a mapping: see `feast_assets.registry.sql_config.SqlRegistryConfig`.
-        provider: only "local".
-        online_store: a type, or a mapping with ``type``; "none" or None for no online store. ``sqlite`` when left out.
+            ``data/registry.db`` when left out.
+        provider: "local", or Feast's "aws", "azure" or "gcp", which choose nothing here, as in Feast.
+        online_store: a type, a ``redis://`` URL, or a mapping; "none" or None for no online store. ``sqlite`` when it,
+            or its ``type``, is left out.
         offline_store: likewise; ``duckdb`` when left out. Feast's ``file`` and ``dask`` mean the same.
         auth: only "no_auth".
         entity_key_serialization_version: Feast's; has no effect, because keys are stored in a form of our own.
@@ -75,13 +76,15 @@ class RepoConfig(BaseModel):
         ConfigError: a key is not known, or a value is not one of those that are supported.
     """
 
-    model_config = ConfigDict(extra="forbid", populate_by_name=False, arbitrary_types_allowed=True)
+    model_config = ConfigDict(
+        extra="forbid", populate_by_name=False, arbitrary_types_allowed=True, hide_input_in_errors=True
+    )
 
     project: str
     deployment: str = ""
     project_description: str | None = None
     provider: str = "local"
-    registry_section: Any = Field(alias="registry")
+    registry_section: Any = Field(default=DEFAULT_REGISTRY, alias="registry")
     online_store_section: Any = Field(default="sqlite", alias="online_store")
     offline_store_section: Any = Field(default="duckdb", alias="offline_store")
     auth: Any = "no_auth"
@@ -89,32 +92,38 @@ class RepoConfig(BaseModel):
     coerce_tz_aware: bool = True
     enforce_online_ttl: bool = True
     historical_on_demand_inputs: bool = False
-    flags: Any = None
     repo_path: Path | None = None
 
     _origin: str = PrivateAttr("RepoConfig")
 
     def __init__(self, **values: Any):
         origin = values.pop("_origin", "RepoConfig")
+        given = {"registry": DEFAULT_REGISTRY, **without_feast_keys(values, origin)}
+        known = {name: _held(name, value) for name, value in given.items()}
+        problem = ""
         try:
-            super().__init__(**values)
+            super().__init__(**known)
         except ValidationError as error:
-            raise ConfigError(_explained(error, type(self), origin)) from None
+            problem = _explained(error, type(self), origin)
+        if problem:  # outside of the handler, since a validation error holds the values, secrets too
+            raise ConfigError(problem)
         self._origin = origin
-        if self.flags:
-            warnings.warn(f"{origin}: flags have no effect; remove them.", stacklevel=2)
+        if self.provider != "local" and "online_store" not in known:
+            warn_once(
+                origin,
+                f"provider {self.provider} chooses no store, as in Feast. online_store is left out, so the latest "
+                "values are kept in a SQLite file on this machine; name an online_store.",
+            )
 
-    @model_validator(mode="before")
     @classmethod
-    def _refuse_what_is_not_here(cls, values: Any) -> Any:
-        if not isinstance(values, dict):
-            return values
-        for name, off in _UNSUPPORTED.items():
-            if values.get(name) and values[name] not in off:
-                raise ValueError(f"{name!r} is not supported; remove it.")
-        if values.get("registry") in (None, ""):
-            raise ValueError("'registry' must say where definitions are kept, for example registry: data/registry.db")
-        return {k: v for k, v in values.items() if k not in _UNSUPPORTED}
+    def model_validate(cls, obj: Any, **options: Any) -> Self:
+        """Returns a configuration made of a mapping; raises `ConfigError`, as pydantic's own error holds the values."""
+        return cls(**obj) if isinstance(obj, Mapping) else super().model_validate(obj, **options)
+
+    @classmethod
+    def model_validate_json(cls, json_data: str | bytes | bytearray, **options: Any) -> Self:
+        """Returns a configuration made of a JSON object; see `model_validate`."""
+        return cls.model_validate(from_json(json_data), **options)
 
     @field_validator("project")
     @classmethod
@@ -123,18 +132,26 @@ class RepoConfig(BaseModel):
 
     @field_validator("provider")
     @classmethod
-    def _only_local(cls, value: str) -> str:
-        if value != "local":
-            raise ValueError(
-                f"{value!r} is not supported; use local, and choose stores by online_store and offline_store"
-            )
+    def _known_provider(cls, value: str) -> str:
+        known = ("local", *CLOUD_PROVIDERS)
+        if value not in known:
+            shown = f"{value!r} is not supported" if value in OTHER_PROVIDERS else "is not known"
+            raise ValueError(f"{shown}. {suggest(value, known)} Stores are chosen by online_store and offline_store")
         return value
 
     @field_validator("registry_section", "online_store_section", "offline_store_section")
     @classmethod
-    def _a_section(cls, value: Any) -> Any:
-        if value is None or isinstance(value, (str, BaseModel)) or (isinstance(value, Mapping) and value):
+    def _a_section(cls, value: Any, info: ValidationInfo) -> Any:
+        name = str(info.field_name).removesuffix("_section")
+        if name == "registry" and (value is None or value == ""):
+            raise ValueError("must say where definitions are kept, for example registry: data/registry.db")
+        if value is None or isinstance(value, BaseModel | Section) or is_type_name(value):
             return value
+        if isinstance(value, str):
+            raise ValueError(
+                "must be a type such as sqlite, or a section of settings with type; what it is now is not shown, since "
+                "it may hold a password"
+            )
         raise ValueError("must be a text or a mapping with type")
 
     @field_validator("auth")
@@ -142,7 +159,11 @@ class RepoConfig(BaseModel):
     def _no_auth(cls, value: Any) -> Any:
         kind = value.get("type") if isinstance(value, Mapping) else value
         if kind not in (None, "no_auth") or (isinstance(value, Mapping) and set(value) != {"type"}):
-            raise ValueError(f"auth type {kind!r} is not supported; use no_auth, or leave auth out")
+            shown = f"type {kind!r}" if kind in ("kubernetes", "oidc") else "of this kind"
+            raise ValueError(
+                f"auth {shown} is not supported; use no_auth, or leave auth out. It is not ignored, since nothing here "
+                "checks who asks: whoever reaches the stores may use them"
+            )
         return value
 
     @field_validator("entity_key_serialization_version")
@@ -167,12 +188,12 @@ class RepoConfig(BaseModel):
     @property
     def registry(self) -> Any:
         """The registry's typed settings."""
-        return self._settings(REGISTRIES, _registry_section(self.registry_section))
+        return self._settings(REGISTRIES, self.registry_section)
 
     @property
     def online_store(self) -> Any:
         """The online store's typed settings; None where there is none."""
-        if self.online_store_section is None or self.online_store_section in ("none", "null", {"type": "none"}):
+        if self.store_type("online_store") is None:
             return None
         return self._settings(ONLINE_STORES, self.online_store_section)
 
@@ -181,32 +202,59 @@ class RepoConfig(BaseModel):
         """The offline store's typed settings."""
         return self._settings(OFFLINE_STORES, self.offline_store_section or "duckdb")
 
+    def store_type(self, section: str) -> str | None:
+        """Returns the type of ``"online_store"`` or ``"offline_store"`` without loading it; None where there is none.
+
+        What cannot be a type is not shown, but ``""`` returned.
+        """
+        value = getattr(self, f"{section}_section")
+        if isinstance(value, Section | Mapping):
+            value = (value.revealed() if isinstance(value, Section) else value).get("type", _TYPES_LEFT_OUT[section])
+        kind = getattr(value, "type", value)
+        if kind is None or str(kind).lower() in _NO_STORE:
+            return None
+        return str(kind) if is_type_name(str(kind)) else ""
+
+    def with_sections(self, **sections: Mapping[str, Any]) -> RepoConfig:
+        """Returns the same configuration with other sections.
+
+        Args:
+            sections: ``registry``, ``online_store`` or ``offline_store``, as in ``feature_store.yaml``.
+        """
+        return self.model_copy(update={f"{name}_section": _held(name, value) for name, value in sections.items()})
+
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         # Sections may hold passwords; their typed settings know which.
         for name, value in super().__repr_args__():
-            yield name, "..." if str(name).endswith("_section") and not isinstance(value, BaseModel) else value
+            yield name, "..." if str(name).endswith("_section") and not isinstance(value, Settings) else value
 
     @field_serializer("registry_section", "online_store_section", "offline_store_section")
     def _without_secrets(self, value: Any, info: FieldSerializationInfo) -> Any:
         # As for what is shown: a section may hold passwords, and only its typed settings know where.
-        settings = getattr(self, str(info.field_name).removesuffix("_section"))
-        return None if settings is None else settings.model_dump(mode="json")
+        try:
+            settings = getattr(self, str(info.field_name).removesuffix("_section"))
+        except ConfigError:
+            return value.shown() if isinstance(value, Section) else HIDDEN
+        return None if settings is None else masked(settings.model_dump(mode="json"))
 
     def _settings(self, backends: Backends, section: Any) -> Any:
         """Returns a section as the backend's own model."""
         if isinstance(section, BaseModel):
             return section
-        values = {backends.key: section} if isinstance(section, str) else {str(k): v for k, v in section.items()}
-        if backends.key not in values:
-            raise ConfigError(
-                f"{self._origin}: {backends.section} has no {backends.key!r}. Known: {', '.join(backends.types())}."
-            )
+        section = _held(backends.section, section)
+        values = section.revealed() if isinstance(section, Section) else {backends.key: section}
+        left_out = backends.key not in values
+        values.setdefault(backends.key, _TYPES_LEFT_OUT[backends.section])
         kind = backends.type_of(str(values[backends.key]), self._origin)
         model: type[BaseModel] = backends.load(kind, self._origin).config_class
+        values[backends.key] = backends.written(str(values[backends.key]), kind)
         try:
-            return model(**{**values, backends.key: backends.written(str(values[backends.key]), kind)})
+            return model.model_validate(values, context={"origin": self._origin, "section": backends.section})
         except ValidationError as error:
-            raise ConfigError(_explained(error, model, self._origin, backends.section)) from None
+            problem = _explained(error, model, self._origin, backends.section)
+        if left_out and backends.section != REGISTRIES.section:
+            problem += f" ({backends.section}.{backends.key} is left out, which means {kind}.)"
+        raise ConfigError(without_secrets(problem, secrets_in(values)))
 
 
 def find_config_file(repo_path: Path, fs_yaml_file: Path | None = None) -> Path:
@@ -218,7 +266,7 @@ def find_config_file(repo_path: Path, fs_yaml_file: Path | None = None) -> Path:
 
 
 def load_repo_config(path: Path, fs_yaml_file: Path | None = None) -> RepoConfig:
-    """Reads a ``feature_store.yaml``. ``$NAME`` and ``${NAME}`` are replaced by environment variables.
+    """Reads a ``feature_store.yaml``. In texts, ``$NAME`` and ``${NAME}`` are replaced by environment variables.
 
     Args:
         path: the file, or a directory: then see `find_config_file`.
@@ -229,21 +277,9 @@ def load_repo_config(path: Path, fs_yaml_file: Path | None = None) -> RepoConfig
     """
     path = Path(path)
     file = path if path.is_file() and fs_yaml_file is None else find_config_file(path, fs_yaml_file)
-    try:
-        text = file.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ConfigError(
-            f"There is no {file}. Run this in a feature repository, or make one with `feast-assets init`."
-        ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"Cannot read {file}: {error}") from error
-    try:
-        values = yaml.load(os.path.expandvars(text), Loader=_NoRepeats)  # noqa: S506 - a SafeLoader
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{file} is not YAML: {_first_lines(error)}") from None
+    values = read_yaml_file(file)
     if not isinstance(values, dict):
         raise ConfigError(f"{file} must hold settings such as 'project: my_project', but it holds {_kind(values)}.")
-    _check_variables(values, "", file)
     return RepoConfig(**{str(k): v for k, v in values.items()}, _origin=str(file))
 
 
@@ -269,38 +305,24 @@ def make_registry(config: RepoConfig, root: Path) -> Registry:
     return registry
 
 
-def _registry_section(section: Any) -> Any:
-    if isinstance(section, str):
-        return {"registry_type": "file", "path": section}
-    if isinstance(section, Mapping):
-        return {"registry_type": "file", **section}
-    return section
-
-
-class _NoRepeats(yaml.SafeLoader):
-    """Refuses a key that is given twice, of which YAML would silently take the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key, _ in node.value:
-            if key.tag != "tag:yaml.org,2002:merge" and isinstance(key, yaml.ScalarNode):
-                if key.value in seen:
-                    raise yaml.constructor.ConstructorError(
-                        None, None, f"the key {key.value!r} is given twice", key.start_mark
-                    )
-                seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-def _check_variables(value: Any, where: str, file: Path) -> None:
+def _held(name: str, value: Any) -> Any:
+    """Returns a setting as the configuration keeps it: what may hold a secret is not shown from here on."""
+    if name not in _SECTION_NAMES:
+        return value
     if isinstance(value, Mapping):
-        for key, inner in value.items():
-            _check_variables(inner, f"{where}.{key}" if where else str(key), file)
-    elif isinstance(value, list):
-        for inner in value:
-            _check_variables(inner, where, file)
-    elif isinstance(value, str) and (found := _UNSET_VARIABLE.search(value)):
-        raise ConfigError(f"{file}: {where} uses {found[0]}, but there is no such environment variable; set it.")
+        return Section(value)
+    if isinstance(value, SecretStr):
+        value = value.get_secret_value()
+    if not isinstance(value, str):
+        return value
+    text = value.strip()
+    if name != "registry" and text.lower() in _NO_STORE:
+        return None
+    if name == "registry" and value:
+        return Section({"path": value})
+    if name == "online_store" and text.lower().startswith(("redis://", "rediss://")):
+        return Section({"type": "redis", "connection_string": text})
+    return value
 
 
 def _explained(error: ValidationError, model: type[BaseModel], origin: str, section: str = "") -> str:
@@ -326,13 +348,10 @@ def _keys(model: type[BaseModel], path: list[str]) -> list[str]:
         if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
             return []
         model = inner
-    return [f.alias or name for name, f in model.model_fields.items() if name != "repo_path"]
-
-
-def _first_lines(error: yaml.YAMLError) -> str:
-    mark = getattr(error, "problem_mark", None)
-    problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-    return f"line {mark.line + 1}, column {mark.column + 1}: {problem}" if mark else str(problem)
+    keys = [f.alias or name for name, f in model.model_fields.items() if name != "repo_path"]
+    if issubclass(model, Settings):
+        return [*keys, *model.feast_keys]
+    return [*keys, *SECTIONS, *OLD_KEYS] if model is RepoConfig else keys
 
 
 def _kind(value: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -105,6 +106,18 @@ def test_environment_variables_are_replaced(tmp_path: Path, monkeypatch: pytest.
     assert load(tmp_path, "project: shop\nregistry: data/$PLACE\n").registry.path == "data/there.db"
 
 
+def test_numbers_and_booleans_may_come_from_variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECONDS", "5")
+    monkeypatch.setenv("FLAG", "false")
+    config = load(
+        tmp_path,
+        "project: shop\nregistry: {path: r.db, cache_ttl_seconds: $SECONDS}\nenforce_online_ttl: ${FLAG}\n"
+        "online_store: {type: redis, key_ttl_seconds: '${SECONDS}'}\noffline_store: {threads: ${SECONDS}}\n",
+    )
+    assert config.registry.cache_ttl_seconds == config.online_store.key_ttl_seconds == config.offline_store.threads == 5
+    assert config.enforce_online_ttl is False
+
+
 def test_an_unset_variable_is_named_with_its_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NOT_THERE", raising=False)
     refused(tmp_path, "project: shop\nregistry:\n  path: x/${NOT_THERE}\n", r"registry\.path uses \$\{NOT_THERE\}")
@@ -142,16 +155,40 @@ def test_loading_loads_no_store(tmp_path: Path) -> None:
         ("project: [", "is not YAML: line"),
         ("project: a\nproject: b\nregistry: r.db", "line 2, column 1: the key 'project' is given twice"),
         ("registry: r.db", "the key 'project' is missing"),
-        ("project: shop", "'registry' must say where"),
+        ("project: shop\nregistry: ''", "registry: must say where"),
+        ("project: shop\nregistry:", "registry: must say where"),
         (f"{MINIMAL}registri: x", r"unknown key 'registri'\. Did you mean 'registry'\?"),
         (f"{MINIMAL}online_sotre: sqlite", r"unknown key 'online_sotre'\. Did you mean 'online_store'\?"),
         ("project: _shop\nregistry: r.db", "project: Project name '_shop' is not valid"),
         ("project: my shop\nregistry: r.db", "'my shop' is not valid"),
         ("project: 7\nregistry: r.db", "project: "),
-        ("project: shop\nregistry: r.db\nprovider: gcp", "provider: 'gcp' is not supported; use local"),
-        (f"{MINIMAL}batch_engine: spark.engine", "'batch_engine' is not supported"),
-        (f"{MINIMAL}feature_server:\n  type: mcp", "'feature_server' is not supported"),
-        (f"{MINIMAL}auth:\n  type: oidc", "auth type 'oidc' is not supported; use no_auth"),
+        ("project: shop\nprovider: gpc", "provider: is not known. Did you mean 'gcp'"),
+        (
+            "project: shop\nprovider: chronon",
+            "provider: 'chronon' is not supported. Known: 'aws', 'azure', 'gcp', 'local'",
+        ),
+        ("project: shop\nprovider: my.module.Provider", "provider: is not known"),
+        (
+            f"{MINIMAL}batch_engine: spark.engin",
+            r"batch_engine\.type 'spark\.engin' is not known\. Did you mean 'spark",
+        ),
+        (f"{MINIMAL}batch_engine: {{kind: local}}", "batch_engine has no 'type'"),
+        (f"{MINIMAL}feature_server:\n  type: mpc", r"feature_server\.type 'mpc' is not known\. Did you mean 'mcp'"),
+        (f"{MINIMAL}feature_server:\n  metrics: {{enbled: true}}", r"unknown key 'enbled' in feature_server\.metrics"),
+        (f"{MINIMAL}feature_server: true", "feature_server should be a section"),
+        (f"{MINIMAL}materialization: {{pull_latest: true}}", "unknown key 'pull_latest' in materialization"),
+        (f"{MINIMAL}openlineage: {{consumer: {{api_kee: x}}}}", r"unknown key 'api_kee' in openlineage\.consumer"),
+        (f"{MINIMAL}mlflow: {{traking_uri: x}}", r"unknown key 'traking_uri' in mlflow\. Did you mean 'tracking_uri'"),
+        (f"{MINIMAL}embedding_model: {{modl: x}}", "unknown key 'modl' in embedding_model"),
+        (f"{MINIMAL}data_quality_monitoring: {{auto: true}}", "unknown key 'auto' in data_quality_monitoring"),
+        (f"{MINIMAL}feature_sever: {{}}", r"unknown key 'feature_sever'\. Did you mean 'feature_server'"),
+        (f"{MINIMAL}go_feature_servin: true", r"unknown key 'go_feature_servin'\. Did you mean 'go_feature_serving'"),
+        (
+            f"{MINIMAL}auth:\n  type: oidc",
+            "auth type 'oidc' is not supported; use no_auth.*checks who asks",
+        ),
+        (f"{MINIMAL}auth: kubernetes", "auth type 'kubernetes' is not supported"),
+        (f"{MINIMAL}auth: {{type: no_auth, token: x}}", "auth of this kind is not supported"),
         (f"{MINIMAL}coerce_tz_aware: false", "coerce_tz_aware: false is not supported"),
         (f"{MINIMAL}entity_key_serialization_version: 9", "entity_key_serialization_version"),
         (f"{MINIMAL}online_store: [a]", "online_store: must be"),
@@ -160,7 +197,21 @@ def test_loading_loads_no_store(tmp_path: Path) -> None:
             f"{MINIMAL}online_store: dynamodb",
             r"online_store\.type 'dynamodb' is not supported\. Known: 'redis', 'sqlite'",
         ),
-        (f"{MINIMAL}online_store:\n  path: x", "online_store has no 'type'"),
+        (
+            f"{MINIMAL}online_store:\n  connection_string: x",
+            r"unknown key 'connection_string' in online_store.*online_store\.type is left out, which means sqlite",
+        ),
+        (f"{MINIMAL}online_store: localhost:6379", "online_store: must be a type such as sqlite, or a section"),
+        (
+            f"{MINIMAL}online_store:\n  path: s3://bucket/online.db",
+            r"online_store\.path: must be a path of this machine",
+        ),
+        (
+            f"{MINIMAL}online_store: {{type: redis, connection_string: 'unix:///tmp/redis.sock'}}",
+            r"online_store\.connection_string: connection_string: unix:// is not supported",
+        ),
+        ("project: shop\nregistry: postgresql:u:pw@h/d", r"registry\.path: cannot be read for certain"),
+        ("project: shop\nregistry: {registry_type: sql, host: h, user: u}", r"registry: host, port.*of an old plug-in"),
         (f"{MINIMAL}online_store: my.module.MyOnlineStore", "a class path is not supported.*entry point"),
         (
             f"{MINIMAL}online_store:\n  type: sqlite\n  pth: x",
@@ -218,14 +269,122 @@ def test_messages_and_reprs_hold_no_secrets(tmp_path: Path, section: str) -> Non
     assert failed.value.__cause__ is None
 
 
-def test_flags_have_no_effect_and_say_so(tmp_path: Path) -> None:
-    with pytest.warns(UserWarning, match="flags have no effect"):
-        load(tmp_path, f"{MINIMAL}flags:\n  alpha_features: true\n")
+# --- Feast's keys
 
 
 @pytest.mark.parametrize(
-    "line", ["batch_engine: local", "feature_server: null", "mlflow: {enabled: false}", "flags: null"]
+    ("line", "said"),
+    [
+        ("flags: {alpha_features: true}", "flags have no effect"),
+        ("go_feature_serving: true", "go_feature_serving has no effect"),
+        ("feature_server: {type: local, metrics: {enabled: true}}", "feature_server is not supported yet"),
+        ("feature_server: {type: mcp, mcp_enabled: true}", "feature_server is not supported yet"),
+        ("batch_engine: spark.engine", "batch_engine is not supported yet"),
+        ("batch_engine: {type: k8s, namespace: x}", "batch_engine is not supported yet"),
+        ("batch_engine: my.module.MyEngine", "batch_engine is not supported yet"),
+        ("materialization: {online_write_batch_size: 100}", "materialization is not supported yet"),
+        ("openlineage: {enabled: true, transport_url: 'http://h'}", "openlineage is not supported yet"),
+        ("mlflow: {enabled: true, tracking_uri: 'http://h'}", "mlflow is not supported yet"),
+        ("embedding_model: {model: all-MiniLM-L6-v2}", "embedding_model is not supported yet"),
+    ],
 )
+def test_what_of_feast_has_no_effect_is_named_once_for_each_file(tmp_path: Path, line: str, said: str) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
+            for _ in range(2):
+                assert load(tmp_path / folder, f"{MINIMAL}{line}\n").project == "shop"
+        assert len(warned) == 1
+        assert said in str(warned[0].message)
+        assert str(tmp_path / folder / "feature_store.yaml") in str(warned[0].message)
+
+
+@pytest.mark.parametrize(
+    ("section", "said"),
+    [
+        ("registry: {path: r.db, registry_store_type: LocalRegistryStore}", "registry.registry_store_type"),
+        ("registry: {path: r.db, read_path: s.db}", "registry.read_path"),
+        ("registry: {path: r.db, sqlalchemy_config_kwargs: {pool_pre_ping: true}}", "sqlalchemy_config_kwargs"),
+        ("online_store: {vector_enabled: true}", "online_store.vector_enabled"),
+        ("online_store: {type: redis, skip_dedup: true}", "online_store.skip_dedup"),
+        ("offline_store: {type: duckdb, staging_location: s3://b}", "offline_store.staging_location"),
+    ],
+)
+def test_settings_of_feasts_stores_without_effect_are_named_once(tmp_path: Path, section: str, said: str) -> None:
+    config = load(tmp_path, f"project: shop\n{section}\n")
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        for _ in range(3):
+            for name in ("registry", "online_store", "offline_store"):
+                getattr(config, name)
+    assert len(warned) == 1
+    assert f"{said} is a setting of Feast's that has no effect here" in str(warned[0].message)
+
+
+@pytest.mark.parametrize("provider", ["aws", "gcp", "azure"])
+def test_a_cloud_provider_chooses_no_store_as_in_feast(tmp_path: Path, provider: str) -> None:
+    with pytest.warns(UserWarning, match=f"provider {provider} chooses no store.*SQLite file on this machine"):
+        config = load(tmp_path, f"{MINIMAL.replace('local', provider)}")
+    assert (config.provider, config.online_store.type, config.offline_store.type) == (provider, "sqlite", "duckdb")
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_cloud_provider_with_its_stores_named_works(tmp_path: Path) -> None:
+    text = f"{MINIMAL.replace('local', 'aws')}online_store: {{type: redis}}\noffline_store: {{type: file}}\n"
+    assert load(tmp_path, text).online_store.type == "redis"
+    config = load(tmp_path, f"{MINIMAL.replace('local', 'aws')}online_store: {{type: dynamodb, region: eu-west-1}}\n")
+    with pytest.raises(
+        ConfigError, match=r"'dynamodb' is not supported\. Known: 'redis', 'sqlite'\. Name one of these"
+    ):
+        _ = config.online_store
+
+
+def test_what_is_left_out_is_as_in_feast(tmp_path: Path) -> None:
+    config = load(tmp_path, "project: shop\nonline_store: {path: x.db}\noffline_store: {threads: 2}\n")
+    assert config.registry.path == "data/registry.db"
+    assert (config.online_store.type, config.online_store.path) == ("sqlite", "x.db")
+    assert (config.offline_store.type, config.offline_store.threads) == ("duckdb", 2)
+    assert load(tmp_path, "project: shop\nonline_store: {}\n").online_store.path == "data/online.db"
+    assert RepoConfig(project="shop").registry.path == "data/registry.db"
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg", "postgresql+psycopg2"])
+def test_every_name_of_postgres_is_read_by_one_driver(scheme: str) -> None:
+    config = RepoConfig(project="shop", registry=f"{scheme}://ann:pw@h/d")
+    assert config.registry.postgres_url() == "postgresql+psycopg://ann:pw@h/d"
+    assert config.registry.display_path == f"{scheme}://ann:***@h/d"
+
+
+def test_an_online_store_may_be_a_redis_url(tmp_path: Path) -> None:
+    config = load(tmp_path, f"{MINIMAL}online_store: rediss://ann:p%40ss@cache:7000/2?socket_timeout=3\n")
+    arguments = config.online_store.address.client_arguments()
+    assert {n: arguments[n] for n in ("host", "port", "username", "password", "db", "ssl", "socket_timeout")} == {
+        "host": "cache",
+        "port": 7000,
+        "username": "ann",
+        "password": "p@ss",
+        "db": 2,
+        "ssl": True,
+        "socket_timeout": 3.0,
+    }
+    assert config.store_type("online_store") == "redis"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "batch_engine: local",
+        "feature_server: null",
+        "feature_server: {enabled: false}",
+        "mlflow: {enabled: false}",
+        "openlineage: {enabled: false, transport_url: x}",
+        "materialization: {pull_latest_features: false}",
+        "data_quality_monitoring: {auto_baseline: true}",
+        "flags: null",
+    ],
+)
+@pytest.mark.filterwarnings("error")
 def test_what_is_off_is_accepted(tmp_path: Path, line: str) -> None:
     assert load(tmp_path, f"{MINIMAL}{line}\n").project == "shop"
 

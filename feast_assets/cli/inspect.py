@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,10 +12,6 @@ from feast_assets.cli.session import Session, pass_session
 if TYPE_CHECKING:
     from feast_assets.definitions.base import Definition
 
-_SECRET_KEY = re.compile(r"password|passphrase|secret|token|private_key|api_key|access_key|credential", re.IGNORECASE)
-_URL_PASSWORD = re.compile(r"(://[^:/@\s]*):[^@\s]*@")
-_LISTED_SECRET = re.compile(r"\b(password|secret|token)=[^,&;\s]*", re.IGNORECASE)
-_MASK = "**********"
 _SECTIONS = ("registry", "online_store", "offline_store")
 
 
@@ -66,11 +61,10 @@ def configuration(session: Session) -> None:
     from feast_assets.cli.yaml_text import yaml_text
 
     config = session.config()
-    shown = config.model_dump(mode="json", exclude={f"{name}_section" for name in _SECTIONS} | {"repo_path"})
+    shown = config.model_dump(mode="json", exclude={"repo_path"})
     for name in _SECTIONS:
-        settings = getattr(config, name)
-        shown[name] = None if settings is None else settings.model_dump(mode="json")
-    click.echo(yaml_text(masked(shown)))
+        getattr(config, name)  # raises where the section is wrong
+    click.echo(yaml_text({name.removesuffix("_section"): value for name, value in shown.items()}))
 
 
 @click.command()
@@ -84,19 +78,6 @@ def version() -> None:
     import feast_assets
 
     click.echo(f"feast-assets {feast_assets.__version__}")
-
-
-def masked(value: Any, key: str = "") -> Any:
-    """Returns configuration data with passwords and tokens replaced, inside connection strings too."""
-    if isinstance(value, dict):
-        return {k: masked(v, str(k)) for k, v in value.items()}
-    if isinstance(value, list):
-        return [masked(v, key) for v in value]
-    if not isinstance(value, str):
-        return value
-    if _SECRET_KEY.search(key) and value:
-        return _MASK
-    return _LISTED_SECRET.sub(rf"\1={_MASK}", _URL_PASSWORD.sub(rf"\1:{_MASK}@", value))
 
 
 def _dumped(definition: Definition) -> dict[str, Any]:

@@ -1,19 +1,22 @@
 """The feature store and its parts as Dagster resources.
 
 A part that is left out is what ``feature_store.yaml`` says it is. Give secrets as ``dagster.EnvVar``: Dagster's pages
-then show the variable's name, and its value is read when a run starts.
+then show the variable's name, and its value is read when a run starts. Dagster shows a setting that is given as it is,
+so a password among those is warned of.
 """
 
 import os
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
-from pydantic import Field, PrivateAttr
+from pydantic import Field, FieldSerializationInfo, PrivateAttr, field_serializer
 
 from feast_assets.definitions.feature_view import FeatureView
+from feast_assets.settings.redaction import is_type_name, masked, masked_text, secrets_in
 
 if TYPE_CHECKING:
     from feast_assets.config import RepoConfig
@@ -25,7 +28,23 @@ BRANCH_VARIABLE = "FEAST_ASSETS_BRANCH"
 """Names the branch that a deployment is of; see `branch_deployment`."""
 
 
-class RegistryResource(dg.ConfigurableResource):  # type: ignore[type-arg]
+class _StoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """A part of the feature store, whose text, repr and dumps hold no secrets."""
+
+    def section(self) -> dict[str, Any]:
+        """Returns the section of ``feature_store.yaml`` that says the same, secrets and all."""
+        raise NotImplementedError
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        for name, value in super().__repr_args__():
+            yield name, _shown(value, str(name))
+
+    @field_serializer("*", check_fields=False)
+    def _without_secrets(self, value: Any, info: FieldSerializationInfo) -> Any:
+        return _shown(value, str(info.field_name))
+
+
+class RegistryResource(_StoreResource):
     """Where definitions and the ledger are: the ``registry`` section of ``feature_store.yaml``."""
 
     registry_type: str = Field(default="sql", description="The registry's type.")
@@ -41,7 +60,7 @@ class RegistryResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         return {"registry_type": self.registry_type, "path": self.path, **self.options}
 
 
-class OfflineStoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]
+class OfflineStoreResource(_StoreResource):
     """What reads history: the ``offline_store`` section of ``feature_store.yaml``."""
 
     type: str = Field(default="duckdb", description="The store's type.")
@@ -52,7 +71,7 @@ class OfflineStoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         return {"type": self.type, **self.options}
 
 
-class OnlineStoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]
+class OnlineStoreResource(_StoreResource):
     """Where the latest values are: the ``online_store`` section of ``feature_store.yaml``."""
 
     type: str = Field(default="sqlite", description="The store's type.")
@@ -131,13 +150,23 @@ class FeatureStoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         return self._config({name: part.section() for name, part in given.items() if part is not None})
 
     def described(self) -> DescribedStores:
-        """Returns what assets show of the configuration; reads no secrets."""
+        """Returns what assets show of the configuration; reads no secrets.
+
+        Warns of a password that is given as it is, which Dagster's pages show.
+        """
+        for name in ("registry", "offline_store", "online_store"):
+            part = getattr(self, name)
+            if isinstance(part, _StoreResource) and any(secrets_in(_given(part.section()))):
+                warnings.warn(
+                    f"The resource {name} holds a password, which Dagster's pages show; give it as dagster.EnvVar.",
+                    stacklevel=2,
+                )
         declared = self._config({}) if self._reads_file() else None
         return DescribedStores(
             project=self.project or (declared.project if declared else ""),
             deployment=self._deployment_name() or (declared.deployment if declared else ""),
-            offline_store=self.offline_store.type if self.offline_store else _type(declared, "offline_store"),
-            online_store=self.online_store.type if self.online_store else _type(declared, "online_store"),
+            offline_store=_type(self.offline_store, declared, "offline_store"),
+            online_store=_type(self.online_store, declared, "online_store"),
         )
 
     def registered_views(self) -> list[FeatureView]:
@@ -164,7 +193,7 @@ class FeatureStoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         if not self._reads_file():
             return RepoConfig(**own, **sections)
         config = load_repo_config(self.root)
-        return config.model_copy(update={f"{name}_section": section for name, section in sections.items()} | own)
+        return config.with_sections(**sections).model_copy(update=own)
 
     def _deployment_name(self) -> str:
         # Definitions are loaded before Dagster puts the variable's value in its place.
@@ -214,9 +243,19 @@ def _views_in(registry: "Registry") -> list[FeatureView]:
         registry.close()
 
 
-def _type(config: "RepoConfig | None", name: str) -> str | None:
-    """Returns the type of a store without loading it."""
-    section = None if config is None else getattr(config, f"{name}_section")
-    if isinstance(section, Mapping):
-        section = section.get("type")
-    return None if section in (None, "none", "null") else str(getattr(section, "type", section))
+def _type(part: OfflineStoreResource | OnlineStoreResource | None, file: "RepoConfig | None", name: str) -> str | None:
+    """Returns the type of a store without loading it; ``""`` for what cannot be a type, which is not shown."""
+    if part is not None:
+        return part.type if is_type_name(part.type) else ""
+    return None if file is None else file.store_type(name)
+
+
+def _given(section: dict[str, Any]) -> dict[str, Any]:
+    """Returns the settings that are given as they are, not by an environment variable."""
+    return {name: value for name, value in section.items() if not isinstance(value, dg.EnvVar)}
+
+
+def _shown(value: Any, name: str) -> Any:
+    if isinstance(value, dg.EnvVar):
+        return repr(value)
+    return masked_text(value) if name in ("path", "type") and isinstance(value, str) else masked(value, name)

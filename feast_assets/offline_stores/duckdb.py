@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import glob
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, Field, field_validator
 
 from feast_assets.definitions.data_source import DataSource
 from feast_assets.definitions.partitions import Window
 from feast_assets.errors import EntitySQLEmptyResults, FeastAssetsError, InputError, SourceError
 from feast_assets.offline_stores.base import History, OfflineStore, PointInTimeJoin, WindowStatistics
 from feast_assets.offline_stores.profile import WindowProfile
+from feast_assets.settings.model import PlainPath, Settings
 
 if TYPE_CHECKING:
     import duckdb
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 _OPENING = threading.Lock()
 
 
-class DuckDBOfflineStoreConfig(BaseModel):
+class DuckDBOfflineStoreConfig(Settings):
     """The ``offline_store`` section of ``feature_store.yaml``.
 
     Attributes:
@@ -43,12 +44,12 @@ class DuckDBOfflineStoreConfig(BaseModel):
             repository and those of the project's data sources; relative to the repository.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    feast_keys: ClassVar[Mapping[str, object]] = {"staging_location": None, "staging_location_endpoint_override": None}
 
     type: Literal["duckdb"] = "duckdb"
     memory_limit: str | None = None
     threads: int | None = Field(default=None, ge=1)
-    temp_directory: str | None = None
+    temp_directory: PlainPath | None = None
     readable_paths: list[str] = []
 
     @field_validator("readable_paths")

@@ -7,10 +7,8 @@ from __future__ import annotations
 import errno
 import glob
 import os
-import shutil
 import tempfile
 import threading
-import uuid
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -20,6 +18,7 @@ import duckdb
 import pyarrow as pa
 
 from feast_assets.errors import FeastAssetsError, InputError, StoreUnavailableError
+from feast_assets.offline_stores.spill_folder import SpillFolder, make_spill_folder
 
 BATCH_ROWS = 131_072
 """Rows per batch of what a store returns."""
@@ -70,13 +69,11 @@ class Engine:
 
     def _open(self) -> duckdb.DuckDBPyConnection:
         try:
-            self._temp_directory.mkdir(parents=True, exist_ok=True)
+            spill = make_spill_folder(self._temp_directory)
         except OSError as error:
             raise InputError(
                 f"The offline store's temp_directory {self._temp_directory} cannot be used: {error.strerror}."
             ) from error
-        # Databases that share a folder would overwrite each other's spilled blocks.
-        spill = self._temp_directory / f"feast_assets_{os.getpid()}_{uuid.uuid4().hex[:12]}"
         settings: dict[str, Any] = {
             "autoinstall_known_extensions": "false",
             "allow_persistent_secrets": "false",
@@ -89,7 +86,8 @@ class Engine:
             "disable_parquet_prefetching": "true",
             "read_ahead_depth": "0",
             "file_search_path": str(self._root),
-            "temp_directory": str(spill),
+            # Databases that share a folder would overwrite each other's spilled blocks.
+            "temp_directory": str(spill.path),
         }
         if self._memory_limit is not None:
             settings["memory_limit"] = self._memory_limit
@@ -100,6 +98,7 @@ class Engine:
             for setting in self._closing():
                 database.execute(f"SET GLOBAL {setting}")
         except duckdb.Error as error:
+            spill.remove()
             raise InputError(f"DuckDB does not take the offline store's settings: {_text(error)}") from error
         weakref.finalize(self, _discard, database, spill, os.getpid())
         return database
@@ -118,10 +117,10 @@ class Engine:
         yield "lock_configuration = true"
 
 
-def _discard(database: duckdb.DuckDBPyConnection, spill: Path, pid: int) -> None:
+def _discard(database: duckdb.DuckDBPyConnection, spill: SpillFolder, pid: int) -> None:
     if os.getpid() == pid:
         database.close()
-        shutil.rmtree(spill, ignore_errors=True)
+        spill.remove()
 
 
 def read_all(cursor: duckdb.DuckDBPyConnection, sql: str) -> pa.Table:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache, partial
 from itertools import accumulate
@@ -18,7 +18,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, field_validator, model_validator
+from pydantic import Field, PrivateAttr, SecretStr, field_validator, model_validator
 
 from feast_assets.errors import StoreUnavailableError
 from feast_assets.online_stores.base import (
@@ -35,7 +35,7 @@ from feast_assets.online_stores.merged_reads import MergedReads
 from feast_assets.online_stores.redis_commands import bulk_strings, mget, run, run_all, run_all_async, run_async
 from feast_assets.online_stores.redis_connection import RedisAddress, parse_connection_string
 from feast_assets.online_stores.redis_values import HEADER, HEADER_WIDTH, SIGN, StampedRows, headers
-from feast_assets.online_stores.unsupported import refuse_unsupported
+from feast_assets.settings.model import Settings
 
 try:
     import redis
@@ -106,18 +106,24 @@ return replaced
 """
 
 
-class RedisOnlineStoreConfig(BaseModel):
+class RedisOnlineStoreConfig(Settings):
     """The ``online_store`` section of ``feature_store.yaml`` for Redis.
 
     Attributes:
-        connection_string: ``host:port`` and options, comma-separated: ``localhost:6379,ssl=true,password=...``. The
-            options: ``db``, ``username``, ``password``, ``ssl``, ``ssl_ca_certs``, ``ssl_certfile``, ``ssl_keyfile``,
+        connection_string: ``host:port`` and options, comma-separated: ``localhost:6379,ssl=true,password=...``; or a
+            URL, ``redis://user:password@host:port/db?option=value`` (``rediss://`` by TLS). The options: ``db``,
+            ``username``, ``password``, ``ssl``, ``ssl_ca_certs``, ``ssl_certfile``, ``ssl_keyfile``,
             ``ssl_cert_reqs``, ``socket_timeout`` and ``socket_connect_timeout`` (seconds), ``max_connections``
             (64; further calls wait for one), ``client_name``.
         key_ttl_seconds: how long Redis keeps a row after it was written; None is for ever.
     """
 
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+    feast_keys: ClassVar[Mapping[str, object]] = {
+        "client": None,
+        "sentinel_master": "mymaster",
+        "full_scan_for_deletion": True,
+        "skip_dedup": False,
+    }
 
     type: Literal["redis"] = "redis"
     redis_type: Literal["redis"] = "redis"
@@ -128,16 +134,10 @@ class RedisOnlineStoreConfig(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _drop_feast_defaults(cls, values: Any) -> Any:
-        if isinstance(values, dict) and (kind := values.get("redis_type")) in ("redis_cluster", "redis_sentinel"):
+    def _one_server(cls, values: Any) -> Any:
+        if isinstance(values, Mapping) and (kind := values.get("redis_type")) in ("redis_cluster", "redis_sentinel"):
             raise ValueError(f"redis_type {kind!r} is not supported yet; use 'redis', a single server.")
-        defaults = {
-            "client": None,
-            "sentinel_master": "mymaster",
-            "full_scan_for_deletion": True,
-            "skip_dedup": False,
-        }
-        return refuse_unsupported(values, "The redis online store", defaults)
+        return values
 
     @field_validator("connection_string")
     @classmethod
@@ -370,9 +370,7 @@ class RedisOnlineStore(OnlineStore):
             raise self._unavailable(error) from None
 
     def _unavailable(self, error: Exception) -> StoreUnavailableError:
-        return StoreUnavailableError(
-            f"Redis at {self._server} cannot be used: {self._address.without_secrets(str(error))}"
-        )
+        return StoreUnavailableError(f"Redis at {self._server} cannot be used: {self._address.cleaned(error)}")
 
 
 def _backoff() -> ExponentialBackoff:

@@ -1,12 +1,17 @@
-"""Feast's way to write down a Redis server: ``host:port,option=value,...``."""
+"""Two ways to write down a Redis server: Feast's ``host:port,option=value,...``, and a ``redis://`` URL."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pydantic import SecretStr
+
 from feast_assets.errors import suggest
+from feast_assets.settings.redaction import clean_error, shown_if_near, without_secrets
+from feast_assets.settings.server_url import parse_server_url
 
 
 def _flag(text: str) -> bool:
@@ -44,6 +49,15 @@ _OPTIONS: dict[str, Callable[[str], Any]] = {
     "client_name": str,
 }
 # A connection is in use for one round trip, so that this many serve hundreds of calls at once; the others wait.
+_HOST = re.compile(r"\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+")
+_SCHEME = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.-]*)://")
+_PLAIN_FORM = "connection_string should begin with host:port, such as localhost:6379"
+_URL_FORM = (
+    "connection_string cannot be read for certain, and is not shown, since it may hold a password; a URL is "
+    "redis://user:password@host:6379/0, and rediss:// for TLS; in user and password write / as %2F, @ as %40, "
+    ": as %3A, # as %23 and ? as %3F."
+)
+
 _DEFAULTS: dict[str, Any] = {"socket_timeout": 10.0, "socket_connect_timeout": 5.0, "max_connections": 64}
 
 
@@ -54,12 +68,14 @@ class RedisAddress:
     Attributes:
         host: name or address.
         port: TCP port.
-        options: the client's further arguments; not shown, as they hold the password.
+        options: the client's further arguments but the password.
+        password: None where there is none.
     """
 
     host: str
     port: int
     options: Mapping[str, Any] = field(repr=False)
+    password: SecretStr | None = None
 
     @property
     def host_port(self) -> str:
@@ -72,8 +88,9 @@ class RedisAddress:
         return bool(self.options.get("ssl", False))
 
     def client_arguments(self) -> dict[str, Any]:
-        """Returns the keyword arguments of redis-py's clients."""
-        return {"host": self.host, "port": self.port, "protocol": 2, **_DEFAULTS, **self.options}
+        """Returns the keyword arguments of redis-py's clients, the password too."""
+        login = {} if self.password is None else {"password": self.password.get_secret_value()}
+        return {"host": self.host, "port": self.port, "protocol": 2, **_DEFAULTS, **self.options, **login}
 
     def pool_arguments(self) -> dict[str, Any]:
         """Returns the keyword arguments of redis-py's connection pools, all but the class of an ``ssl`` connection."""
@@ -82,18 +99,29 @@ class RedisAddress:
             return arguments
         return {name: value for name, value in arguments.items() if not name.startswith("ssl_")}
 
-    def without_secrets(self, text: str) -> str:
-        """Returns a text with the password blotted out."""
-        password = self.options.get("password")
-        return text.replace(password, "***") if password else text
+    def cleaned(self, error: BaseException) -> str:
+        """Returns an error's text without the password, which goes from the error and its causes too."""
+        # A URL's user without a password is often meant to be the password.
+        secrets = [self.options.get("username", "")] if self.password is None else [self.password.get_secret_value()]
+        clean_error(error, secrets)
+        return without_secrets(str(error), secrets)
 
 
 def parse_connection_string(text: str) -> RedisAddress:
     """Returns the address that a connection string writes down.
 
+    Args:
+        text: ``host:port,option=value,...``, or ``redis://user:password@host:port/db?option=value&...``; with
+            ``rediss://`` by TLS.
+
     Raises:
-        ValueError: it is no such string; the message never repeats an option's value.
+        ValueError: it is no such string; the message never repeats a value.
     """
+    scheme = _SCHEME.match(text)
+    return _of_plain_form(text) if scheme is None else _of_url(text.strip(), scheme[1].lower())
+
+
+def _of_plain_form(text: str) -> RedisAddress:
     pieces = [piece.strip() for piece in text.split(",") if piece.strip()]
     hosts = [piece for piece in pieces if "=" not in piece]
     if len(hosts) != 1:
@@ -103,17 +131,54 @@ def parse_connection_string(text: str) -> RedisAddress:
     host, colon, port_text = hosts[0].rpartition(":")
     if not colon:
         host, port_text = hosts[0], "6379"
-    if not host or not port_text.isdecimal() or not 0 < int(port_text) < 65536:
-        raise ValueError("connection_string should begin with host:port, such as localhost:6379.")
+    if not _HOST.fullmatch(host) or not port_text.isdecimal() or not 0 < int(port_text) < 65536:
+        raise ValueError(f"{_PLAIN_FORM}, or be a URL such as redis://localhost:6379.")
     options: dict[str, Any] = {}
     for piece in pieces:
         name, equals, value = piece.partition("=")
-        if not equals:
+        if equals:
+            options[name] = _option(name, value)
+    return _address(host, int(port_text), options)
+
+
+def _of_url(text: str, scheme: str) -> RedisAddress:
+    if scheme == "unix":
+        raise ValueError("connection_string: unix:// is not supported; give the server a port, and name host:port.")
+    if scheme not in ("redis", "rediss"):
+        raise ValueError(f"{_PLAIN_FORM}, or be a URL that begins with redis:// or rediss://.")
+    url = parse_server_url(text)
+    database = "" if url is None else url.path.strip("/")
+    if url is None or not url.host or not re.fullmatch(r"[0-9]{0,9}", database):
+        raise ValueError(_URL_FORM)
+    given: list[tuple[str, str | None]] = [
+        ("username", url.username or None),
+        ("password", url.password or None),
+        ("db", database or None),
+        ("ssl", "true" if scheme == "rediss" else None),
+        *url.options,
+    ]
+    options: dict[str, Any] = {}
+    for name, value in given:
+        if value is None:
             continue
-        if name not in _OPTIONS:
-            raise ValueError(f"connection_string has no option {name!r}. {suggest(name, _OPTIONS)}")
-        try:
-            options[name] = _OPTIONS[name](value)
-        except ValueError:
-            raise ValueError(f"connection_string's option {name!r} has a value that cannot be read.") from None
-    return RedisAddress(host.strip("[]"), int(port_text), options)
+        if name in options:
+            raise ValueError(f"connection_string gives {name} twice.")
+        options[name] = _option(name, value)
+    return _address(url.host, url.port or 6379, options)
+
+
+def _option(name: str, value: str) -> Any:
+    if name not in _OPTIONS:
+        # It may be a part of a password that holds a comma.
+        shown = shown_if_near(name, _OPTIONS) or " of that name"
+        raise ValueError(f"connection_string has no option{shown}. {suggest(name, _OPTIONS)}")
+    try:
+        return _OPTIONS[name](value)
+    except ValueError:
+        problem = f"connection_string's option {name!r} has a value that cannot be read."
+    raise ValueError(problem)
+
+
+def _address(host: str, port: int, options: dict[str, Any]) -> RedisAddress:
+    password = options.pop("password", None)
+    return RedisAddress(host.strip("[]"), port, options, None if password is None else SecretStr(password))

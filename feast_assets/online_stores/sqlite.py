@@ -9,15 +9,13 @@ from __future__ import annotations
 import sqlite3
 import string
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain, islice
 from operator import lt
 from pathlib import Path
 from random import Random
-from typing import Any, ClassVar, Literal
-
-from pydantic import BaseModel, ConfigDict, model_validator
+from typing import ClassVar, Literal
 
 from feast_assets.errors import StoreUnavailableError
 from feast_assets.online_stores.base import (
@@ -32,7 +30,7 @@ from feast_assets.online_stores.base import (
     counted,
 )
 from feast_assets.online_stores.sqlite_pool import SqlitePool
-from feast_assets.online_stores.unsupported import refuse_unsupported
+from feast_assets.settings.model import PlainPath, Settings
 
 _PLAIN_CHARACTERS = frozenset(string.ascii_lowercase + string.digits + "_-.")
 
@@ -60,31 +58,22 @@ _SELECT_IDENTITY = (
 )
 
 
-class SqliteOnlineStoreConfig(BaseModel):
+class SqliteOnlineStoreConfig(Settings):
     """The ``online_store`` section of ``feature_store.yaml`` for SQLite.
 
     Attributes:
         path: the database file, relative to the repository.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    feast_keys: ClassVar[Mapping[str, object]] = {
+        "text_search_enabled": False,
+        "enable_openai_compatible_store": False,
+        "vector_enabled": False,
+        "similarity": "cosine",
+    }
 
     type: Literal["sqlite"] = "sqlite"
-    path: str = "data/online.db"
-
-    @model_validator(mode="before")
-    @classmethod
-    def _drop_feast_defaults(cls, values: Any) -> Any:
-        return refuse_unsupported(
-            values,
-            "The sqlite online store",
-            {
-                "text_search_enabled": False,
-                "enable_openai_compatible_store": False,
-                "vector_enabled": False,
-                "similarity": "cosine",
-            },
-        )
+    path: PlainPath = "data/online.db"
 
 
 class SqliteOnlineStore(OnlineStore):

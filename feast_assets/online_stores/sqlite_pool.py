@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from feast_assets.errors import StoreUnavailableError
+from feast_assets.private_files import create_private_file
 
 _BUSY_SECONDS = 60.0
 # Prepared statements per connection: a table has one for each of a dozen numbers of keys.
@@ -107,6 +108,8 @@ class SqlitePool:
             return sqlite3.connect(
                 uri, uri=True, isolation_level=None, check_same_thread=False, factory=_FrozenConnection
             )
+        if not os.path.exists(self._file):
+            create_private_file(self._path)
         connection = sqlite3.connect(
             self._path,
             timeout=_BUSY_SECONDS,

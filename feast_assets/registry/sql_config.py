@@ -3,60 +3,64 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, field_serializer, field_validator, model_validator
+from pydantic import SecretStr, field_serializer, field_validator, model_validator
 
-_SCHEME = re.compile(r"^([A-Za-z][\w+.-]*):(//)?")
-_POSTGRES = ("postgresql", "postgres", "postgresql+psycopg")
-_SECRET = re.compile(r"pass|secret|token", re.IGNORECASE)
+from feast_assets.settings.model import SecretUrl, Settings
+from feast_assets.settings.server_url import ServerUrl, is_plain_path, parse_server_url
 
-# Feast's keys for what is not here, with the value that leaves it off.
-_UNSUPPORTED: dict[str, Any] = {
-    "registry_store_type": None,
-    "read_path": None,
-    "sqlalchemy_config_kwargs": {"echo": False},
-    "thread_pool_executor_worker_count": 0,
-    "schema_mode": "auto",
-    "s3_additional_kwargs": None,
-    "purge_feast_metadata": False,
-    "enable_online_feature_view_versioning": False,
-    "serve_features_while_materializing": False,
-    "mcp": None,
-}
+_SCHEME = re.compile(r"^([A-Za-z][\w+.-]+):(//)?")  # one letter is a Windows drive
+_POSTGRES = ("postgresql", "postgres", "postgresql+psycopg", "postgresql+psycopg2")
+_POSTGRES_URL = (
+    "a Postgres URL is postgresql://user:password@host:5432/database, with a number as port; in user and password "
+    "write / as %2F, @ as %40, : as %3A, # as %23 and ? as %3F"
+)
+# Settings of a Postgres registry of Feast's old plug-in.
+_OF_OLD_PLUG_IN = frozenset(("host", "port", "database", "db_schema", "user", "password"))
 
 
-class SqlRegistryConfig(BaseModel):
+class SqlRegistryConfig(Settings):
     """Where the registry is.
 
     Attributes:
         registry_type: "sql", or Feast's "file": with a plain path both mean a SQLite file.
         path: a file, relative to the repository, or a URL: ``sqlite:///file.db`` or
-            ``postgresql://user:password@host/database``.
+            ``postgresql://user:password@host/database``. The URL of a server is kept as a `SecretUrl`.
         cache_ttl_seconds: how long a reader may use what it has read; 0 for until it is told to read again.
         cache_mode: "sync": the request that finds the cache too old waits for the new one; "thread": it is read in the
             background.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    feast_keys: ClassVar[Mapping[str, object]] = {
+        "registry_store_type": None,
+        "read_path": None,
+        "sqlalchemy_config_kwargs": {"echo": False},
+        "thread_pool_executor_worker_count": 0,
+        "schema_mode": "auto",
+        "s3_additional_kwargs": None,
+        "purge_feast_metadata": False,
+        "enable_online_feature_view_versioning": False,
+        "serve_features_while_materializing": False,
+        "mcp": None,
+    }
 
     registry_type: Literal["sql", "file"] = "sql"
-    path: str
+    path: str | SecretUrl
     cache_ttl_seconds: int = 600
     cache_mode: Literal["sync", "thread"] = "thread"
 
     @model_validator(mode="before")
     @classmethod
-    def _refuse_what_is_not_here(cls, values: Any) -> Any:
-        if not isinstance(values, dict):
-            return values
-        for name, off in _UNSUPPORTED.items():
-            if name in values and values[name] not in (off, None):
-                raise ValueError(f"The sql registry does not support {name!r}; remove it.")
-        return {k: v for k, v in values.items() if k not in _UNSUPPORTED}
+    def _not_of_an_old_plug_in(cls, values: Any) -> Any:
+        if isinstance(values, Mapping) and "host" in values and not _OF_OLD_PLUG_IN.isdisjoint(values):
+            raise ValueError(
+                "host, port, database, user and password are settings of an old plug-in of Feast's; write them as "
+                "path: postgresql://user:password@host:port/database"
+            )
+        return values
 
     @field_validator("cache_ttl_seconds")
     @classmethod
@@ -65,68 +69,90 @@ class SqlRegistryConfig(BaseModel):
             raise ValueError("must be 0 or more seconds")
         return value
 
+    @classmethod
+    def _concealed(cls, name: Any, value: Any) -> Any:
+        if name == "path" and isinstance(value, SecretStr):
+            value = value.get_secret_value()
+        if name == "path" and isinstance(value, str):
+            # What is not certain to be a file may hold a password, also where it is refused.
+            return value if _is_file(value) else SecretUrl(value)
+        return super()._concealed(name, value)
+
     @field_validator("path")
     @classmethod
-    def _known_kind(cls, value: str) -> str:
-        scheme = _scheme(value)
-        if not value.strip():
+    def _known_kind(cls, value: str | SecretUrl) -> str | SecretUrl:
+        if isinstance(value, SecretUrl):
+            _check_url(value.get_secret_value())
+        elif not value.strip():
             raise ValueError("must name a file or a database URL")
-        if value == ":memory:" or (scheme == "sqlite" and value.removeprefix("sqlite:///") in (value, "", ":memory:")):
+        elif value == ":memory:" or (_scheme(value) and value.removeprefix("sqlite:///") in (value, "", ":memory:")):
             raise ValueError(
                 "a SQLite URL is sqlite:///path/to/file.db (a database in memory would be gone with the process)"
             )
-        if scheme is not None and scheme not in ("sqlite", *_POSTGRES):
-            raise ValueError(
-                f"registries at {scheme}:// are not supported; use a file path, sqlite:///file.db or postgresql://..."
-            )
-        if scheme in _POSTGRES and not urlsplit(value).netloc and not urlsplit(value).path.strip("/"):
-            raise ValueError("a Postgres URL is postgresql://user:password@host:port/database")
         return value
 
     @field_serializer("path")
-    def _without_password(self, value: str) -> str:
-        return masked(value)
+    def _without_password(self, value: str | SecretUrl) -> str:
+        return str(value)
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         for name, value in super().__repr_args__():
-            yield name, masked(value) if name == "path" else value
+            yield name, str(value) if name == "path" else value
 
     @property
     def is_file(self) -> bool:
         """Whether the registry is a SQLite file."""
-        return _scheme(self.path) in (None, "sqlite")
+        return not isinstance(self.path, SecretUrl)
 
     @property
     def display_path(self) -> str:
         """The path without its password."""
-        return masked(self.path)
+        return str(self.path)
 
     def postgres_url(self) -> str:
-        """Returns the database URL for SQLAlchemy; only where not `is_file`."""
-        return "postgresql+psycopg:" + self.path.partition(":")[2]
+        """Returns the database URL for SQLAlchemy, password and all; only where not `is_file`."""
+        return "postgresql+psycopg:" + self._url().partition(":")[2]
+
+    def secrets(self) -> list[str]:
+        """Returns the texts that messages must not show."""
+        url = parse_server_url(self._url())
+        return [] if url is None else list(url.secrets())
 
     def file(self, root: Path) -> Path:
         """Returns the SQLite file; only where `is_file`."""
-        return Path(root) / self.path.removeprefix("sqlite:///")
+        return Path(root) / str(self.path).removeprefix("sqlite:///")
+
+    def _url(self) -> str:
+        return self.path.get_secret_value() if isinstance(self.path, SecretUrl) else ""
 
 
-def masked(path: str) -> str:
-    """Returns a path or URL without passwords."""
-    if _scheme(path) is None:
-        return path
-    try:
-        parts = urlsplit(path)
-        query = parse_qsl(parts.query, keep_blank_values=True)
-    except ValueError:
-        return path.partition(":")[0] + "://***"
-    login, at, host = parts.netloc.rpartition("@")
-    user, colon, _ = login.partition(":")
-    netloc = f"{user}{':***' if colon else ''}{at}{host}"
-    safe = urlencode([(k, "***" if _SECRET.search(k) else v) for k, v in query], safe="*/:")
-    return urlunsplit((parts.scheme, netloc, parts.path, safe, "")) if netloc or safe else path
+def _is_file(path: str) -> bool:
+    """Says whether a path is certain to name a file, or a SQLite one by its URL."""
+    return is_plain_path(path) or _scheme(path) == "sqlite"
+
+
+def _check_url(url: str) -> None:
+    """Refuses what is no URL of Postgres, by a message without its parts.
+
+    Raises:
+        ValueError: it is none.
+    """
+    scheme = _scheme(url)
+    if scheme is not None and scheme not in _POSTGRES:
+        raise ValueError(
+            f"registries at {scheme}:// are not supported; use a file path, sqlite:///file.db or postgresql://..."
+        )
+    parsed = None if scheme is None else parse_server_url(url)
+    if parsed is None:
+        raise ValueError(f"cannot be read for certain, and is not shown, since it may hold a password: {_POSTGRES_URL}")
+    if not _names_database(parsed):
+        raise ValueError(_POSTGRES_URL)
+
+
+def _names_database(url: ServerUrl) -> bool:
+    return bool(url.host or url.username is not None or url.path.strip("/") or url.options)
 
 
 def _scheme(path: str) -> str | None:
     found = _SCHEME.match(path)
-    # One letter is a Windows drive.
-    return found[1].lower() if found and found[2] and len(found[1]) > 1 else None
+    return found[1].lower() if found and found[2] else None

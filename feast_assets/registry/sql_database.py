@@ -18,10 +18,12 @@ from sqlalchemy import Connection, Engine, NullPool, create_engine, event, inspe
 from sqlalchemy.exc import SQLAlchemyError
 
 from feast_assets.errors import ConfigError, FeastAssetsError, StoreUnavailableError
+from feast_assets.private_files import create_private_file
 from feast_assets.registry import tables
 from feast_assets.registry.sql_config import SqlRegistryConfig
 from feast_assets.registry.sql_reading import META, SCHEMA_VERSION, Query, check_version
 from feast_assets.registry.sqlite_file import SqliteFile
+from feast_assets.settings.redaction import clean_error
 
 _SCHEMA_LOCK = 7_305_811_064_142_273  # any number that nobody else takes for a Postgres advisory lock
 _BEGIN = "feast_assets_begin"
@@ -87,14 +89,9 @@ class SqlDatabase:
             raise ConfigError(
                 f"A registry on Postgres needs the package {error.name!r}: pip install 'feast-assets[postgres]'."
             ) from error
-        except ValueError:
-            raise ConfigError(
-                f"Registry path {self.name!r} is not a database URL: its port is not a number. A Postgres URL is "
-                "postgresql://user:password@host:5432/database; in user and password write @ as %40, : as %3A and / "
-                "as %2F."
-            ) from None
-        except SQLAlchemyError as error:
-            raise ConfigError(f"Registry path {self.name!r} is not a database URL: {type(error).__name__}.") from None
+        except (ValueError, SQLAlchemyError) as error:
+            problem = type(error).__name__
+        raise ConfigError(f"Registry path {self.name!r} is not a database URL: {problem}.")
 
     @staticmethod
     def _sqlite(file: SqliteFile) -> Engine:
@@ -154,6 +151,7 @@ class SqlDatabase:
             file.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StoreUnavailableError(f"Cannot create the directory of registry {file}: {error}") from error
+        create_private_file(file)
         with self._in_words(), self._connected().connect() as connection:
             # Of two processes that both begin, one may find the file locked; the other then sets the mode, which stays.
             try:
@@ -177,10 +175,9 @@ class SqlDatabase:
         cause = getattr(error, "orig", None) or error
         if self._file is not None:
             return self._file.explained(cause)
-        said = str(cause).strip().splitlines()[0]
-        password = self._connected().url.password if self._engine is not None else None
-        if isinstance(password, str) and password:
-            said = said.replace(password, "***")
+        # Drivers may quote what they were given; whoever prints this error prints those that led to it too.
+        clean_error(error, self._config.secrets())
+        said = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
         return StoreUnavailableError(f"Registry {self.name} cannot be used: {said}")
 
 

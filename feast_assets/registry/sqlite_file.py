@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from feast_assets.errors import ConfigError, FeastAssetsError, StoreUnavailableError
+from feast_assets.registry.foreign_file import is_feast_registry_file
 from feast_assets.registry.sql_reading import META, Query, check_version
 
 BUSY_SECONDS = 30
@@ -20,6 +21,11 @@ _CANNOT_LOCK = (
     "attempt to write a readonly database",
     "disk I/O error",
     "disk is full",
+)
+_MAGIC = b"SQLite format 3\0"
+_ANOTHER_PATH = (
+    "It is left as it is. Name another path, such as registry: data/feast_assets_registry.db, and run apply, which "
+    "fills a new registry from the definition files."
 )
 _LITTLE_SPACE = 1 << 20  # bytes
 
@@ -94,13 +100,13 @@ class SqliteFile:
         Raises:
             ConfigError: they are something else's.
         """
-        if META in names or not names:
-            return META in names
+        if META in names:
+            return True
+        if not names:
+            self._check_is_database()
+            return False
         what = "a registry that Feast wrote" if {"feast_metadata", "managed_infra"} & names else "another database"
-        raise ConfigError(
-            f"The registry file {self.path} is {what} (it has the table {min(names)!r}). Name another path in "
-            "registry.path; apply fills a new registry from the definition files."
-        )
+        raise ConfigError(f"The registry file {self.path} is {what} (it has the table {min(names)!r}). {_ANOTHER_PATH}")
 
     @contextmanager
     def in_words(self) -> Iterator[None]:
@@ -120,14 +126,25 @@ class SqliteFile:
         if self.path.is_dir():
             return ConfigError(f"The registry path {self.path} is a directory; name a file in registry.path.")
         if "file is not a database" in said:
-            return ConfigError(
-                f"The file {self.path} is not a registry of feast-assets, which is a SQLite file; Feast's own registry "
-                "file is not read. Name another path in registry.path; apply fills a new registry from the definition "
-                "files."
-            )
+            return ConfigError(self._is_foreign())
         if "database is locked" in said:
             said = f"another process has kept it locked for {BUSY_SECONDS} seconds"
         return StoreUnavailableError(f"Registry {self.path} cannot be used: {self._plainly(said)}")
+
+    def _check_is_database(self) -> None:
+        """Refuses a file of a few bytes, which SQLite would take for an empty database and write over."""
+        with self.in_words(), self.path.open("rb") as opened:
+            if opened.read(len(_MAGIC)) not in (b"", _MAGIC):
+                raise ConfigError(self._is_foreign())
+
+    def _is_foreign(self) -> str:
+        """Returns what to say of a file that is no SQLite database."""
+        try:
+            is_feast = is_feast_registry_file(self.path)
+        except OSError:
+            is_feast = False
+        what = "a registry file that Feast wrote, which is not read here" if is_feast else "not a registry"
+        return f"The file {self.path} is {what}: a registry of feast-assets is a SQLite file. {_ANOTHER_PATH}"
 
     def _begun(self) -> sqlite3.Connection:
         """Returns a connection in a transaction, which sees one state of the file."""

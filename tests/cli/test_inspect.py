@@ -5,8 +5,6 @@ from pathlib import Path
 
 import yaml
 
-from feast_assets.cli.inspect import masked
-
 
 def test_registry_dump_holds_every_object_in_readable_form(run, served_repo: Path) -> None:
     dump = json.loads(run("-c", str(served_repo), "registry-dump").output)
@@ -40,25 +38,3 @@ def test_configuration_hides_secrets(run, repo: Path, monkeypatch) -> None:
     output = run("-c", str(repo), "configuration").output
     assert "hunter2" not in output
     assert "taxis" in output
-
-
-def test_masking_keeps_what_is_no_secret() -> None:
-    assert masked(
-        {
-            "path": "postgresql://me:hunter2@host:5432/db?sslmode=require",
-            "connection_string": "host:6379,password=hunter2,ssl=true",
-            "aws": {"secret_access_key": "hunter2", "region": "eu-west-1"},
-            "tokens": ["hunter2"],
-            "api_key": "",
-            "port": 6379,
-            "url": "s3://bucket/key",
-        }
-    ) == {
-        "path": "postgresql://me:**********@host:5432/db?sslmode=require",
-        "connection_string": "host:6379,password=**********,ssl=true",
-        "aws": {"secret_access_key": "**********", "region": "eu-west-1"},
-        "tokens": ["**********"],
-        "api_key": "",
-        "port": 6379,
-        "url": "s3://bucket/key",
-    }

@@ -187,6 +187,56 @@ def test_secrets_are_neither_shown_nor_recorded(
     assert SECRET not in "".join(specs)
 
 
+@pytest.mark.parametrize(
+    "planted",
+    [
+        {"online_store": f"redis://:{SECRET}@127.0.0.1:1"},
+        {"online_store": f"redis://:{SECRET}/x@127.0.0.1:1"},
+        {"online_store": f"127.0.0.1:1,pasword={SECRET}"},
+        {"registry": f"postgresql://u:{SECRET}@127.0.0.1:1/d"},
+        {"registry": f"postgresql://u:{SECRET}/x@127.0.0.1:1/d"},
+        {"registry": f"postgresql:u:{SECRET}@127.0.0.1/d"},
+    ],
+)
+def test_no_event_and_no_metadata_holds_a_secret_however_it_is_written(
+    repository_root: Path, monkeypatch: pytest.MonkeyPatch, instance: dg.DagsterInstance, planted: dict[str, str]
+) -> None:
+    for name, value in {"registry": "data/registry.db", "online_store": "127.0.0.1:1", **planted}.items():
+        monkeypatch.setenv(f"TAXI_{name.upper()}", value)
+    resource = FeatureStoreResource(
+        repo_path=str(repository_root),
+        registry=RegistryResource(path=dg.EnvVar("TAXI_REGISTRY")),
+        online_store=OnlineStoreResource(type="redis", connection_string=dg.EnvVar("TAXI_ONLINE_STORE")),
+    )
+    defs = definitions_for({"feature_store": resource})
+    result = defs.resolve_job_def("apply_taxi").execute_in_process(instance=instance, raise_on_error=False)
+    assert not result.success
+    told = [r.event_log_entry.to_json() for r in instance.get_records_for_run(result.run_id).records]
+    told += [str(s.metadata) for s in defs.resolve_all_asset_specs()] + [str(e) for e in result.all_events]
+    with dg.build_resources({"feature_store": resource}) as live:
+        parts = (live.feature_store, live.feature_store.registry, live.feature_store.online_store)
+        told += [text for part in parts for text in (repr(part), str(part), str(part.model_dump()))]
+        told += [repr(live.feature_store.config()), str(live.feature_store.config().model_dump())]
+    assert SECRET not in json.dumps(told)
+    assert not [p.name for p in repository_root.iterdir() if "postgres" in p.name]
+
+
+def test_a_password_that_dagster_would_show_is_warned_of(repository_root: Path) -> None:
+    plain = OnlineStoreResource(type="redis", connection_string=f"127.0.0.1:1,password={SECRET}")
+    with pytest.warns(UserWarning, match="online_store holds a password.*dagster.EnvVar") as warned:
+        FeatureStoreResource(repo_path=str(repository_root), online_store=plain).described()
+    assert SECRET not in str(warned[0].message) + repr(plain) + str(plain.model_dump())
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_part_without_a_password_is_not_warned_of(repository_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TAXI_REDIS", f"127.0.0.1:1,password={SECRET}")
+    for connection_string in ("127.0.0.1:6379", "redis://127.0.0.1:6379/0", dg.EnvVar("TAXI_REDIS")):
+        part = OnlineStoreResource(type="redis", connection_string=connection_string)
+        described = FeatureStoreResource(repo_path=str(repository_root), online_store=part).described()
+        assert described.online_store == "redis"
+
+
 def test_the_secrets_of_stores_are_not_needed_to_load(repository_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TAXI_REDIS", raising=False)
     online_store = OnlineStoreResource(type="redis", connection_string=dg.EnvVar("TAXI_REDIS"))

@@ -337,8 +337,6 @@ def test_without_the_driver_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) 
     [
         ({"redis_type": "redis_cluster"}, "redis_type 'redis_cluster' is not supported yet"),
         ({"redis_type": "redis_sentinel"}, "redis_type 'redis_sentinel' is not supported yet"),
-        ({"sentinel_master": "other"}, "does not support 'sentinel_master'"),
-        ({"skip_dedup": True}, "does not support 'skip_dedup'"),
         ({"key_ttl_seconds": 0}, "greater than 0"),
         ({"conection_string": "localhost:1,password=hunter2"}, "conection_string"),
         ({"connection_string": "a:1,b:2,password=hunter2"}, "should name one host:port, not 2"),
@@ -348,6 +346,18 @@ def test_without_the_driver_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) 
         ({"connection_string": "localhost:1,db=hunter2"}, "option 'db' has a value that cannot be read"),
         ({"connection_string": "localhost:1,max_connections=0,password=hunter2"}, "option 'max_connections'"),
         ({"connection_string": "localhost:1,ssl=maybe,password=hunter2"}, "option 'ssl'"),
+        ({"connection_string": "localhost:1,password=a,hunter2=b"}, "no option of that name. Known: 'client_name'"),
+        ({"connection_string": "u:hunter2@localhost:1"}, "should begin with host:port"),
+        ({"connection_string": "unix://:hunter2@/tmp/redis.sock"}, "unix:// is not supported"),
+        ({"connection_string": "https://:hunter2@h"}, "that begins with redis:// or rediss://"),
+        ({"connection_string": "redis://:hunter2/x@h"}, "cannot be read for certain"),
+        ({"connection_string": "redis://:hunter2@h,i:2"}, "cannot be read for certain"),
+        ({"connection_string": "redis://:hunter2@h:99999"}, "cannot be read for certain"),
+        ({"connection_string": "redis://:hunter2@h/name"}, "cannot be read for certain"),
+        ({"connection_string": "redis://"}, "cannot be read for certain"),
+        ({"connection_string": "redis://:hunter2@h/1?db=2"}, "gives db twice"),
+        ({"connection_string": "redis://:hunter2@h?pasword=hunter2"}, "no option 'pasword'. Did you mean 'password'"),
+        ({"connection_string": "redis://:hunter2@h?db=hunter2"}, "option 'db' has a value that cannot be read"),
     ],
 )
 def test_wrong_settings_are_named_and_secrets_are_not(settings: dict[str, Any], message: str) -> None:
@@ -374,6 +384,42 @@ def test_a_connection_string_says_how_to_connect() -> None:
     assert RedisOnlineStore(config, NOWHERE)._client.connection_pool.connection_class is redis.SSLConnection
     assert RedisOnlineStoreConfig().address.host_port == "localhost:6379"
     assert RedisOnlineStoreConfig.model_validate({"connection_string": "[::1]:7000"}).address.host == "::1"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("redis://h", {"host": "h", "port": 6379}),
+        ("redis://h:7000/", {"host": "h", "port": 7000}),
+        ("  redis://h:7000\n", {"host": "h", "port": 7000}),
+        ("redis://:pw@h", {"host": "h", "password": "pw"}),
+        ("REDIS://ann:pw@h/3", {"host": "h", "username": "ann", "password": "pw", "db": 3}),
+        ("rediss://ann@[::1]:7/0", {"host": "::1", "port": 7, "username": "ann", "db": 0, "ssl": True}),
+        ("redis://a%3Ab:p%40%2F%23%3F%25w@h", {"username": "a:b", "password": "p@/#?%w"}),
+        ("redis://:p,w=x:y z@h?db=2&client_name=a%20b", {"password": "p,w=x:y z", "db": 2, "client_name": "a b"}),
+        ("redis://h?password=p%26w&ssl=true&ssl_cert_reqs=none", {"password": "p&w", "ssl": True}),
+    ],
+)
+def test_a_url_says_how_to_connect(text: str, expected: dict[str, Any]) -> None:
+    config = RedisOnlineStoreConfig.model_validate({"connection_string": text})
+    arguments = config.address.client_arguments()
+    assert {name: arguments[name] for name in expected} == expected
+    assert "password" in expected or "password" not in arguments
+
+
+def test_a_url_reads_and_writes(redis_server: tuple[str, int], client: redis.Redis) -> None:
+    host, port = redis_server
+    url = f"redis://default:any@{host}:{port}/5?socket_timeout=2"
+    client.config_set("requirepass", "any")
+    try:
+        store = RedisOnlineStore(RedisOnlineStoreConfig.model_validate({"connection_string": url}), NOWHERE)
+        store.put_many("t", [encoded([(b"k", 1, 0, b"x")])])
+        assert read_rows(store, "t", [b"k"])
+        store.close()
+    finally:
+        redis.Redis(host, port, password="any").config_set("requirepass", "")
+    assert client.dbsize() == 0
+    assert redis.Redis(host, port, db=5).dbsize() == 2
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

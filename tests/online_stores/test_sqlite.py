@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import random
 import sqlite3
+import stat
 import subprocess
 import sys
 import threading
@@ -45,11 +46,22 @@ def test_the_path_is_under_the_root_unless_it_is_absolute(tmp_path: Path) -> Non
         assert (tmp_path / path).is_file()
 
 
-def test_settings_that_are_not_here_are_refused_and_feasts_defaults_pass() -> None:
+@pytest.mark.parametrize("umask", [0o000, 0o022])
+def test_a_new_database_is_its_owners_alone(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        store = SqliteOnlineStore(SqliteOnlineStoreConfig(path="online.db"), tmp_path)
+        store.put_many("t", [encoded([(b"k", 1, 0, b"x")])])  # without setup
+        modes = {p.name: stat.S_IMODE(p.stat().st_mode) for p in tmp_path.iterdir()}
+        store.close()
+    finally:
+        os.umask(before)
+    assert modes == dict.fromkeys(("online.db", "online.db-wal", "online.db-shm"), 0o600)
+
+
+def test_feasts_defaults_pass_and_misspelt_settings_are_refused() -> None:
     config = SqliteOnlineStoreConfig.model_validate({"type": "sqlite", "vector_enabled": False, "similarity": "cosine"})
     assert config == SqliteOnlineStoreConfig()
-    with pytest.raises(ValidationError, match="sqlite online store does not support 'vector_enabled'"):
-        SqliteOnlineStoreConfig.model_validate({"type": "sqlite", "vector_enabled": True})
     with pytest.raises(ValidationError, match="paht"):
         SqliteOnlineStoreConfig.model_validate({"type": "sqlite", "paht": "x"})
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
+import stat
 import subprocess
 import sys
+import tempfile
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from pydantic import ValidationError
 
 from feast_assets.errors import ConfigError, StoreUnavailableError
 from feast_assets.registry.base import Changes
+from feast_assets.registry.foreign_file import is_feast_registry_file
 from feast_assets.registry.sql import SqlRegistry
 from feast_assets.registry.sql_config import SqlRegistryConfig
 from feast_assets.testing.registry import _commit_entities, _in_processes, commit, entity, view
@@ -65,11 +68,61 @@ def test_two_processes_may_use_a_database_for_the_first_time_at_once(
 # --- files that are no registry
 
 
+def test_a_registry_file_of_feast_is_named_and_left_alone(tmp_path: Path) -> None:
+    written = (Path(__file__).parent / "data" / "feast_registry.db").read_bytes()
+    (tmp_path / "registry.db").write_bytes(written)
+    registry = sqlite(tmp_path)
+    for use in (registry.revision, registry.snapshot, partial(commit, registry, entity("driver"))):
+        with pytest.raises(ConfigError, match="registry file that Feast wrote.*Name another path, such as registry"):
+            use()
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == {"registry.db": written}
+
+
+@pytest.mark.parametrize("length", [0, 1, 7, 40, 500, -1, -100])
+def test_a_cut_file_of_feast_is_not_overwritten(tmp_path: Path, length: int) -> None:
+    written = (Path(__file__).parent / "data" / "feast_registry.db").read_bytes()[: length or None]
+    (tmp_path / "registry.db").write_bytes(written)
+    with pytest.raises(ConfigError, match=r"registry\.db is (not a registry|a registry file that Feast wrote)"):
+        commit(sqlite(tmp_path), entity("driver"))
+    assert (tmp_path / "registry.db").read_bytes() == written
+
+
+@given(st.binary(min_size=1, max_size=200))
+def test_no_other_file_breaks_telling_what_it_is(data: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "registry.db"
+        file.write_bytes(data)
+        is_feast_registry_file(file)
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
+def test_a_new_registry_is_its_owners_alone(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        registry = sqlite(tmp_path)
+        with registry._file.reading():  # type: ignore[union-attr]
+            commit(registry, entity("driver"))
+        connection = sqlite3.connect(tmp_path / "registry.db", isolation_level=None)
+        connection.execute("BEGIN IMMEDIATE")
+        modes = {p.name: stat.S_IMODE(p.stat().st_mode) for p in tmp_path.iterdir()}
+        connection.close()
+    finally:
+        os.umask(before)
+    assert modes == dict.fromkeys(("registry.db", "registry.db-wal", "registry.db-shm"), 0o600)
+
+
+def test_a_registry_that_was_opened_to_others_stays_so(tmp_path: Path) -> None:
+    commit(sqlite(tmp_path), entity("driver"))
+    (tmp_path / "registry.db").chmod(0o664)
+    commit(sqlite(tmp_path), entity("rider"))
+    assert stat.S_IMODE((tmp_path / "registry.db").stat().st_mode) == 0o664
+
+
 def test_a_file_that_is_no_database_is_named_with_the_way_out(tmp_path: Path) -> None:
     (tmp_path / "registry.db").write_bytes(b"\n\x1b\n\x06driver\x12\x11driver entity of a Feast registry" * 9)
     registry = sqlite(tmp_path)
     for use in (registry.revision, registry.snapshot, partial(commit, registry, entity("driver"))):
-        with pytest.raises(ConfigError, match=r"registry\.db is not a registry.*Feast's own.*another path"):
+        with pytest.raises(ConfigError, match=r"registry\.db is not a registry.*another path"):
             use()
     assert (tmp_path / "registry.db").read_bytes().startswith(b"\n\x1b")
 
@@ -221,6 +274,7 @@ _KILLED = """
 import os, signal, sys
 from pathlib import Path
 from feast_assets.registry.base import Changes
+from feast_assets.registry.foreign_file import is_feast_registry_file
 from feast_assets.registry.sql import SqlRegistry
 from feast_assets.registry.sql_config import SqlRegistryConfig
 from feast_assets.registry.sql_database import SqlTransaction
@@ -333,10 +387,9 @@ def test_a_full_disk_is_told_from_a_failing_one(tmp_path: Path, monkeypatch: pyt
     assert "the disk is full" in str(registry._database._explained(sqlite3.OperationalError("disk I/O error")))
 
 
-def test_a_port_that_is_no_number_is_wrong_configuration_and_the_password_unsaid(tmp_path: Path) -> None:
-    registry = SqlRegistry(SqlRegistryConfig(path="postgresql://me:s3cret@db:54x2/shop"), tmp_path, "shop")
-    with pytest.raises(ConfigError, match="its port is not a number") as failed:
-        registry.snapshot()
+def test_a_port_that_is_no_number_is_wrong_configuration_and_the_password_unsaid() -> None:
+    with pytest.raises(ValidationError, match="with a number as port") as failed:
+        SqlRegistryConfig(path="postgresql://me:s3cret@db:54x2/shop")
     assert "s3cret" not in str(failed.value)
 
 
@@ -355,10 +408,37 @@ def test_paths_that_name_nothing_lasting_are_refused(path: str) -> None:
         SqlRegistryConfig(path=path)
 
 
-def test_settings_of_feast_that_are_off_are_accepted_and_others_refused() -> None:
-    SqlRegistryConfig(path="a.db", sqlalchemy_config_kwargs={"echo": False}, purge_feast_metadata=False)
-    with pytest.raises(ValidationError, match="read_path"):
-        SqlRegistryConfig(path="a.db", read_path="b.db")
+@pytest.mark.filterwarnings("error")
+def test_settings_of_feast_that_are_off_are_accepted() -> None:
+    SqlRegistryConfig(path="a.db", sqlalchemy_config_kwargs={"echo": False}, purge_feast_metadata=False, mcp=None)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "postgresql://ann:p/w@h/d",
+        "postgresql://ann:p#w@h/d",
+        "postgresql://ann:p?w@h/d",
+        "postgresql://ann:p@w@h/d",
+        "postgresql:ann:pw@h/d",
+        "postgresql:/ann@h/d",
+        "ann:pw@h/d",
+        "host=h password=pw",
+        "mysql:h/d",
+    ],
+)
+def test_what_may_be_read_in_two_ways_is_refused_and_masked_whole(path: str) -> None:
+    with pytest.raises(ValidationError, match="cannot be read for certain") as failed:
+        SqlRegistryConfig(path=path)
+    assert path not in str(failed.value.errors())
+    assert not {"h/d", "pw"} & set(str(failed.value.errors()).split())
+
+
+@pytest.mark.parametrize(
+    "path", ["data/r.db", "/a/b.db", "C:\\data\\r.db", "a:b.db", "sqlite:///data/r.db", "postgres/r.db"]
+)
+def test_what_is_certain_to_be_a_file_is_one(path: str) -> None:
+    assert SqlRegistryConfig(path=path).is_file
 
 
 @pytest.mark.parametrize(

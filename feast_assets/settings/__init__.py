@@ -1,0 +1,1 @@
+"""Reading settings safely: YAML with limits, server URLs, secrets that are never shown, and Feast's own keys."""

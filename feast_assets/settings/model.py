@@ -1,0 +1,81 @@
+"""The base of typed settings: Feast's other keys are named in a warning, and errors hold no secrets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    ModelWrapValidatorHandler,
+    SecretStr,
+    ValidationInfo,
+    model_validator,
+)
+
+from feast_assets.settings.redaction import is_secret_name, masked_text
+from feast_assets.settings.server_url import is_plain_path, masked_url
+from feast_assets.settings.warn_once import warn_once
+
+
+class SecretUrl(SecretStr):
+    """A URL with a login. Its text and repr show all but the secrets; `get_secret_value` returns the whole."""
+
+    def __str__(self) -> str:
+        return masked_url(self.get_secret_value())
+
+    def __repr__(self) -> str:
+        return f"SecretUrl({str(self)!r})"
+
+
+def _plain_path(path: Any) -> Any:
+    text = _revealed(path)
+    if isinstance(text, str) and not is_plain_path(text):
+        raise ValueError("must be a path of this machine; what it is now looks like a URL or a login, and is not shown")
+    return text
+
+
+PlainPath = Annotated[str, BeforeValidator(_plain_path)]
+"""A path of this machine. A URL is refused and not shown, since it may hold a password."""
+
+
+class Settings(BaseModel):
+    """Settings of a store.
+
+    Attributes:
+        feast_keys: Feast's settings without effect here -> the value that asks for nothing. Others are warned of.
+    """
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    feast_keys: ClassVar[Mapping[str, object]] = {}
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _known_and_concealed(
+        cls, values: Any, handler: ModelWrapValidatorHandler[Settings], info: ValidationInfo
+    ) -> Settings:
+        if not isinstance(values, Mapping):
+            return handler(values)
+        told = {name: _revealed(values[name]) for name in cls.feast_keys if name in values}
+        context = info.context or {}
+        for name, value in told.items():
+            if value not in (None, cls.feast_keys[name]):
+                key = f"{context['section']}.{name}" if "section" in context else name
+                origin = context.get("origin", cls.__name__)
+                warn_once(origin, f"{key} is a setting of Feast's that has no effect here; remove it.")
+        return handler({name: cls._concealed(name, v) for name, v in values.items() if name not in told})
+
+    @classmethod
+    def _concealed(cls, name: Any, value: Any) -> Any:
+        """Returns a value as a validation error may hold it: an unknown setting may be a secret, misspelt."""
+        if name not in cls.model_fields:
+            return SecretStr(str(value))
+        is_secret = isinstance(value, str) and (is_secret_name(name) or masked_text(value) != value)
+        return SecretStr(value) if is_secret else value
+
+
+def _revealed(value: Any) -> Any:
+    return value.get_secret_value() if isinstance(value, SecretStr) else value

@@ -1,0 +1,47 @@
+"""A section of ``feature_store.yaml`` between reading the file and reading the section as its store's settings."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+from feast_assets.settings.redaction import is_type_name
+from feast_assets.settings.server_url import MASK
+
+_TYPE_KEYS = ("type", "registry_type")
+
+
+class Section:
+    """The settings of one store as they were written, which are not shown: only the store knows which are secrets.
+
+    Args:
+        values: the settings by their names.
+    """
+
+    __slots__ = ("_values",)
+
+    def __init__(self, values: Mapping[Any, Any]):
+        self._values = {str(name): value for name, value in values.items()}
+
+    def revealed(self) -> dict[str, Any]:
+        """Returns the settings, secrets and all."""
+        return copy.copy(self._values)
+
+    def shown(self) -> dict[str, Any]:
+        """Returns the settings with every text masked but the type."""
+        return {name: _shown(name, value) for name, value in self._values.items()}
+
+    def __repr__(self) -> str:
+        return f"Section({', '.join(f'{name}={value!r}' for name, value in self.shown().items())})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Section) and self._values == other._values
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def _shown(name: str, value: Any) -> Any:
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    return value if name in _TYPE_KEYS and is_type_name(value) else MASK
