@@ -61,6 +61,7 @@ class OnlineRows:
             np.asarray(_micros(table.column(EVENT_TIMESTAMP))),
             np.asarray(_micros(table.column(CREATED_TIMESTAMP))),
             payloads,
+            of_codec=True,
         )
 
     def decode_keys(self, keys: Sequence[bytes]) -> pa.Table:
@@ -90,6 +91,7 @@ def newest_per_key(rows: EncodedRows) -> EncodedRows:
         rows.event_timestamps[chosen],
         rows.created_timestamps[chosen],
         [rows.payloads[i] for i in chosen],
+        of_codec=rows.of_codec,
     )
 
 

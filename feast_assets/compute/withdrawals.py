@@ -208,4 +208,5 @@ def _concatenated(parts: Sequence[EncodedRows]) -> EncodedRows:
         np.concatenate([nothing, *(part.event_timestamps for part in parts)]),
         np.concatenate([nothing, *(part.created_timestamps for part in parts)]),
         [payload for part in parts for payload in part.payloads],
+        of_codec=True,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -62,6 +62,9 @@ class Column:
         return self._rows.to_arrow(self._place)
 
 
+_NONE_DAMAGED: Mapping[int, str] = {}
+
+
 class DecodedRows:
     """The wanted features of the rows of one read; iterating gives their columns.
 
@@ -69,9 +72,10 @@ class DecodedRows:
 
     Attributes:
         wanted: the features' names and types.
+        damaged: rows whose payloads cannot be read, with the reasons; they count as not there.
     """
 
-    __slots__ = ("_blocks", "_picked", "_positions", "_rows", "_what", "_withheld", "wanted")
+    __slots__ = ("_blocks", "_picked", "_positions", "_rows", "_what", "_withheld", "damaged", "wanted")
 
     def __init__(
         self,
@@ -81,6 +85,7 @@ class DecodedRows:
         positions: Sequence[int] | None,
         rows: int,
         withheld: Sequence[int] = (),
+        damaged: Mapping[int, str] = _NONE_DAMAGED,
     ):
         """Creates the rows.
 
@@ -97,6 +102,7 @@ class DecodedRows:
         self._positions = positions
         self._rows = rows
         self._withheld = withheld
+        self.damaged = damaged
         self._picked: Any = None
 
     def __len__(self) -> int:
