@@ -70,6 +70,12 @@ class OnlineRows:
 
         return decode_keys([f.name for f in self._key_fields], [f.dtype for f in self._key_fields], keys)
 
+    def readable_keys(self, keys: Sequence[bytes]) -> list[bytes]:
+        """Returns those of some keys that are encoded entity keys of the view."""
+        from feast_assets.online_stores.decoded_keys import readable_keys
+
+        return readable_keys([f.name for f in self._key_fields], [f.dtype for f in self._key_fields], keys)
+
     @property
     def _key_fields(self) -> list[Field]:
         return sorted(self.view.entity_columns)

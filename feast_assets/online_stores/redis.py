@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache, partial
@@ -54,6 +55,7 @@ try:
     from redis.backoff import ExponentialBackoff
     from redis.exceptions import RedisError
 
+    from feast_assets.online_stores.redis_eviction import evicting_policy
     from feast_assets.online_stores.redis_puts import ROWS_AT_ONCE, Put
 except ImportError as error:
     raise ImportError("The redis online store needs the redis package: pip install 'feast-assets[redis]'.") from error
@@ -192,6 +194,7 @@ class RedisOnlineStore(OnlineStore):
         self._reads: dict[asyncio.AbstractEventLoop, MergedReads[bytes]] = {}
         # Those of the event loop that asked last, which is nearly always the one that asks next.
         self._last_reads: MergedReads[bytes] | None = None
+        self._told_of_eviction = False
 
     def __repr__(self) -> str:
         return f"RedisOnlineStore({self._address.host_port!r})"
@@ -200,6 +203,9 @@ class RedisOnlineStore(OnlineStore):
         """Draws the identities of tables that have none, and checks that the server answers."""
         keys = [_identity_key(table) for table in tables]
         with self._mapped_errors():
+            if not self._told_of_eviction:
+                self._told_of_eviction = True
+                self._tell_of_eviction()
             if not keys:
                 self._client.ping()
                 return
@@ -208,6 +214,22 @@ class RedisOnlineStore(OnlineStore):
                 # Another process may be first. What is there and cannot be an identity, somebody else wrote.
                 if not identity and not self._client.set(key, _drawn(), nx=True) and not self._identity(key):
                     self._client.set(key, _drawn())
+
+    def evicts(self) -> str:
+        """See `OnlineStore.evicts`; ``""`` where the server does not let this client ask."""
+        try:
+            with self._mapped_errors():
+                return evicting_policy(self._client, rows_expire=self._ttl > 0)
+        except StoreUnavailableError:
+            return ""
+
+    def _tell_of_eviction(self) -> None:
+        if policy := self.evicts():
+            warnings.warn(
+                f"Redis at {self._server} removes rows when its memory is full (maxmemory-policy {policy}); their "
+                "entities then read as NOT_FOUND. Set the policy noeviction, unless rows may be lost.",
+                stacklevel=3,
+            )
 
     def identity(self, table: str) -> str:
         with self._mapped_errors():

@@ -212,7 +212,7 @@ class OnlinePlan:
 
     def unreadable(self, stored: StoredRows) -> Mapping[int, str]:
         """Returns which rows of the first table that is read cannot be decoded, with the reasons."""
-        return self._tables[0].decoder.decode_stored(stored).damaged
+        return self._tables[0].decoder.decode_stored(stored).unreadable()
 
     def _prepare(self, entity_rows: EntityRows) -> _Prepared:
         rows, columns = self._rows.read(entity_rows)
