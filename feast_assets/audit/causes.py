@@ -22,11 +22,11 @@ CAUSES: tuple[Cause, ...] = get_args(Cause)
 ``late_row``: the source's rows of the window have changed since it was materialized. ``lag``: the window is not
 materialized yet, or a run of it has not come to its end. ``ttl``: the row is older than the view's ttl, which online
 reads do not enforce. ``expired``: the online store lacks the row, and the time that it keeps rows has passed since it
-was written. ``evicted``: the online store lacks the row, and removes rows when its memory is full. ``damaged``: what the
-online store holds under the entity's key is no row: somebody else wrote it, or it was damaged. ``code_changed``: the view's definition, or its online table,
-is another than when the window was materialized. ``pushed``: the row was pushed or written directly, and is newer than
-history. ``ahead``: the row's event time lies after the moment of the audit. ``unexplained``: none of these, so the
-values should be equal.
+was written. ``evicted``: the online store lacks the row, and removes rows when its memory is full. ``damaged``: what
+the online store holds under the entity's key is no row: somebody else wrote it, or it was damaged. ``code_changed``:
+the view's definition, or its online table, is another than when the window was materialized. ``pushed``: the row was
+pushed or written directly, and is newer than history. ``ahead``: the row's event time lies after the moment of the
+audit. ``unexplained``: none of these, so the values should be equal.
 """
 
 

@@ -361,9 +361,7 @@ class Materialization:
         comparable = [w for w, e in ledger.items() if e.settled and e.fingerprint and e.definition_hash == self._hash]
         in_part = meeting([s.window for s in chosen], comparable) - set(fingerprints)
         fingerprints |= {s.window: s.fingerprint for s in self._statistics(sorted(in_part))}
-        ledger_rows = LedgerRows(
-            self.view, self._rows, self._hash, self.registry, self.offline_store, fingerprints
-        )
+        ledger_rows = LedgerRows(self.view, self._rows, self._hash, self.registry, self.offline_store, fingerprints)
         return Withdrawals(self._table, ledger_rows, self.online_store)
 
     def _groups(

@@ -52,9 +52,7 @@ class Withdrawals:
             return False
         return not entry.fingerprint or self.ledger_rows.is_current(entry)
 
-    def withdraw(
-        self, versions: Mapping[Window, int], claim: Claim, *, own: Collection[Window] | None = None
-    ) -> int:
+    def withdraw(self, versions: Mapping[Window, int], claim: Claim, *, own: Collection[Window] | None = None) -> int:
         """Replaces or removes the withdrawn rows of windows that have been put; returns how many.
 
         One pass over the table finds them, and one query over the history, restricted to their entities, what takes
@@ -118,9 +116,7 @@ class Withdrawals:
             self.online_store.put_many(self.table, [new])
         return count
 
-    def _newest(
-        self, withdrawn: RowHeads, ledger: list[LedgerEntry], own: set[Window], claim: Claim
-    ) -> EncodedRows:
+    def _newest(self, withdrawn: RowHeads, ledger: list[LedgerEntry], own: set[Window], claim: Claim) -> EncodedRows:
         return concatenated(list(self.ledger_rows.newest(withdrawn.keys, ledger, own, claim)))
 
 

@@ -207,8 +207,8 @@ class OnlineStore(ABC):
         A batch is put whole or not at all, as far as the backend has transactions of that size; the docstring of a
         backend says how large that is. Rows that have groups are counted by them as well. The order of batches does
         not matter. Of rows that only replace (`EncodedRows.only_replaces`), those whose key is not there are left out
-        atomically as well, and named in the result. Where ``batches`` has a ``close`` method, as generators have, it is called before this returns or
-        raises.
+        atomically as well, and named in the result. Where ``batches`` has a ``close`` method, as generators have, it is
+        called before this returns or raises.
         """
 
     @abstractmethod

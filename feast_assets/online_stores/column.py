@@ -65,15 +65,27 @@ _NONE_DAMAGED: Mapping[int, str] = {}
 class DecodedRows:
     """The wanted features of the rows of one read; iterating gives their columns.
 
-    Values stay as they are stored until somebody asks for them in a form. A value that turns out then to be damaged, such
-    as text that is not UTF-8, counts as not there; a warning names its feature.
+    Values stay as they are stored until somebody asks for them in a form. A value that turns out then to be damaged,
+    such as text that is not UTF-8, counts as not there; a warning names its feature.
 
     Attributes:
         wanted: the features' names and types.
         damaged: rows whose payloads cannot be read, with the reasons; they count as not there.
     """
 
-    __slots__ = ("_blocks", "_converted_places", "_picked", "_positions", "_rows", "_unreadable", "_what", "_withheld", "damaged", "wanted")
+    __slots__ = (
+        "_blocks",
+        "_converted_places",
+        "_not_arrow",
+        "_picked",
+        "_positions",
+        "_rows",
+        "_unreadable",
+        "_what",
+        "_withheld",
+        "damaged",
+        "wanted",
+    )
 
     def __init__(
         self,
@@ -101,7 +113,9 @@ class DecodedRows:
         self._rows = rows
         self._withheld = withheld
         self.damaged = damaged
-        # Of each block and feature, the rows of the block with damaged values; of the features that were converted.
+        # What turned out to be damaged when it was converted: rows and features that Arrow does not take; of each block
+        # and feature, the block's rows.
+        self._not_arrow: tuple[tuple[int, int], ...] = ()
         self._unreadable: dict[tuple[int, int], list[int]] | None = None
         self._converted_places: set[int] | None = None
         self._picked: Any = None
@@ -168,6 +182,7 @@ class DecodedRows:
                 array([value])
             except _DAMAGE:
                 readable[row] = None
+                self._not_arrow = (*self._not_arrow, (row, place))
         return array(readable)
 
     def statuses(self, place: int) -> list[int]:
@@ -190,6 +205,9 @@ class DecodedRows:
         if self._positions is not None:
             statuses.append(NOT_FOUND)
             statuses = [statuses[position] for position in self._positions]
+        for row, of_place in self._not_arrow:
+            if of_place == place:
+                statuses[row] = NOT_FOUND
         for row in self._withheld:
             if statuses[row] != NOT_FOUND:
                 statuses[row] = OUTSIDE_MAX_AGE

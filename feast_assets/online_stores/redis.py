@@ -237,6 +237,7 @@ class RedisOnlineStore(OnlineStore):
 
     def _identity(self, key: bytes) -> str:
         # Unlike GET, MGET finds nothing under a key of another type than string.
+        found: Any
         (found,) = self._client.mget([key])
         return "" if found is None else str(found, "utf-8", "replace")
 

@@ -56,9 +56,7 @@ class StampedRows(StoredRows):
 
     @property
     def payloads(self) -> Sequence[bytes | None]:  # type: ignore[override]
-        return [
-            None if value is None or len(value) < HEADER_WIDTH else value[HEADER_WIDTH:] for value in self._values
-        ]
+        return [None if value is None or len(value) < HEADER_WIDTH else value[HEADER_WIDTH:] for value in self._values]
 
     def foreign(self) -> Mapping[int, str]:
         return {

@@ -237,10 +237,9 @@ class SqliteOnlineStore(OnlineStore):
                 return found
             for at in range(0, len(keys), _KEYS_PER_SELECT):
                 some = keys[at : at + _KEYS_PER_SELECT]
-                sql = (
-                    "SELECT key, typeof(event_ts), typeof(created_ts), typeof(payload) "
-                    f"FROM {_quoted(table)} WHERE key IN ({','.join('?' * len(some))}) AND NOT {_IS_ROW}"  # noqa: S608
-                )
+                columns = "key, typeof(event_ts), typeof(created_ts), typeof(payload)"
+                where = f"key IN ({','.join('?' * len(some))}) AND NOT {_IS_ROW}"
+                sql = f"SELECT {columns} FROM {_quoted(table)} WHERE {where}"  # noqa: S608
                 for key, *types in connection.execute(sql, list(some)):
                     found[key] = _foreign_types(*types)
         return found

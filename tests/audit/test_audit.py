@@ -241,7 +241,7 @@ def test_a_ttl_that_reads_do_not_enforce_is_the_cause(tmp_path):
     project.close()
 
 
-def test_a_key_that_the_store_let_expire_is_ttl(tmp_path, redis_server):
+def test_a_key_that_the_store_let_expire_is_expired(tmp_path, redis_server):
     host, port = redis_server
     online = {"type": "redis", "connection_string": f"{host}:{port}", "key_ttl_seconds": 1}
     project = SmallProject(tmp_path, online_store=online)
@@ -251,7 +251,7 @@ def test_a_key_that_the_store_let_expire_is_ttl(tmp_path, redis_server):
     deadline = time.monotonic() + 10
     while project.trips() != [None] * 6 and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert causes(project, at=datetime.now(UTC) + timedelta(seconds=2)) == {"ttl": 10}
+    assert causes(project, at=datetime.now(UTC) + timedelta(seconds=2)) == {"expired": 10}
     project.store.teardown()
     project.close()
 
