@@ -121,7 +121,8 @@ class LedgerRows:
 
     def unsettle(self, entries: Iterable[LedgerEntry], claim: Claim) -> None:
         """Says in the ledger that some windows have to be run again."""
-        self.registry.settle(claim, [replace(e, settled=False) for e in entries if e.settled])
+        if unsettled := [replace(e, settled=False) for e in entries if e.settled]:
+            self.registry.settle(claim, unsettled)
 
     def state(self) -> frozenset[str]:
         """Returns what the view's source is stored in, as `OfflineStore.state` does."""

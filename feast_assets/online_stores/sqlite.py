@@ -335,22 +335,24 @@ def _identity(connection: sqlite3.Connection, table: str) -> str:
 def _put(connection: sqlite3.Connection, table: str, batch: EncodedRows) -> PutResult:
     if not batch.only_replaces:
         return _upsert(connection, table, batch)
-    there = _there(connection, table, batch)
-    absent = tuple(key for key in batch.keys if key not in there)
+    absent = _absent(connection, table, batch)
     if absent:
-        batch = batch.taken([place for place, key in enumerate(batch.keys) if key in there])
+        left_out = set(absent)
+        batch = batch.taken([place for place, key in enumerate(batch.keys) if key not in left_out])
     return _upsert(connection, table, batch) + PutResult(0, len(absent), (), absent)
 
 
-def _there(connection: sqlite3.Connection, table: str, batch: EncodedRows) -> set[bytes]:
-    """Returns which keys of a batch the table has rows under."""
-    found: set[bytes] = set()
+def _absent(connection: sqlite3.Connection, table: str, batch: EncodedRows) -> tuple[bytes, ...]:
+    """Returns those keys of a batch under which the table has no row."""
+    found: list[bytes] = []
     is_row = _IS_CODEC_ROW if batch.of_codec else _IS_ROW
     for at in range(0, len(batch), _KEYS_PER_SELECT):
         keys = batch.keys[at : at + _KEYS_PER_SELECT]
-        sql = f"SELECT key FROM {_quoted(table)} WHERE key IN ({','.join('?' * len(keys))}) AND {is_row}"  # noqa: S608
-        found.update(key for (key,) in connection.execute(sql, list(keys)))
-    return found
+        there = f"SELECT 1 FROM {_quoted(table)} WHERE key = column1 AND {is_row}"  # noqa: S608
+        given = ",".join(["(?)"] * len(keys))
+        sql = f"SELECT column1 FROM (VALUES {given}) WHERE NOT EXISTS ({there})"  # noqa: S608
+        found += [key for (key,) in connection.execute(sql, list(keys))]
+    return tuple(found)
 
 
 def _upsert(connection: sqlite3.Connection, table: str, batch: EncodedRows) -> PutResult:
