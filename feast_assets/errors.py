@@ -73,6 +73,13 @@ class OnlineRowError(FeastAssetsError, ValueError):
     """A row in the online store is damaged, or was not written by this package."""
 
 
+class ForeignValueWarning(UserWarning):
+    """A value under a row's key in the online store is damaged, or was not written by this package.
+
+    It counts as not there: reads go on without it, and the next newer row takes its place.
+    """
+
+
 class UnknownRowSchemaError(OnlineRowError):
     """Rows in the online store name schemas that the reader was not given; a newer registry may know them.
 

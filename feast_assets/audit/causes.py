@@ -10,18 +10,23 @@ from typing import Literal, get_args
 
 from feast_assets.compute.versions import is_push
 from feast_assets.definitions.partitions import Window
+from feast_assets.definitions.spec import from_micros
 from feast_assets.registry.base import LedgerEntry
 
-Cause = Literal["late_row", "lag", "ttl", "code_changed", "pushed", "ahead", "unexplained"]
+Cause = Literal[
+    "late_row", "lag", "ttl", "expired", "evicted", "damaged", "code_changed", "pushed", "ahead", "unexplained"
+]
 CAUSES: tuple[Cause, ...] = get_args(Cause)
 """Why a value differs.
 
 ``late_row``: the source's rows of the window have changed since it was materialized. ``lag``: the window is not
 materialized yet, or a run of it has not come to its end. ``ttl``: the row is older than the view's ttl, which online
-reads do not enforce, or than the online store keeps rows. ``code_changed``: the view's definition, or its online table,
-is another than when the window was materialized. ``pushed``: the row was pushed or written directly, and is newer than
-history. ``ahead``: the row's event time lies after the moment of the audit. ``unexplained``: none of these, so the
-values should be equal.
+reads do not enforce. ``expired``: the online store lacks the row, and the time that it keeps rows has passed since it
+was written. ``evicted``: the online store lacks the row, and removes rows when its memory is full. ``damaged``: what
+the online store holds under the entity's key is no row: somebody else wrote it, or it was damaged. ``code_changed``:
+the view's definition, or its online table, is another than when the window was materialized. ``pushed``: the row was
+pushed or written directly, and is newer than history. ``ahead``: the row's event time lies after the moment of the
+audit. ``unexplained``: none of these, so the values should be equal.
 """
 
 
@@ -51,6 +56,7 @@ class Known:
         definition_hash: the hash that the ledger would keep now.
         ttl: the view's; None for ever.
         key_ttl: how long the online store keeps a row after it was written; None for ever.
+        evicts: whether the online store removes rows when its memory is full.
     """
 
     at: datetime
@@ -59,6 +65,7 @@ class Known:
     definition_hash: str
     ttl: timedelta | None = None
     key_ttl: timedelta | None = None
+    evicts: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +76,18 @@ class Evidence:
         online_event: event time of the row in the online store, whether it is served or withheld; None for no row.
         version: of that row; see `feast_assets.compute.versions`.
         offline_event: event time of the row in history that counts; None for none.
+        damaged: whether the online store holds something under the entity's key that is no row.
     """
 
     online_event: datetime | None
     version: int
     offline_event: datetime | None
+    damaged: bool = False
 
     def cause(self, known: Known) -> Cause:
         """Returns why the two differ."""
+        if self.damaged:
+            return "damaged"
         online, offline = self.online_event, self.offline_event
         # The newer row is the one that the other side lacks, or holds otherwise.
         online_is_newer = online is not None and (offline is None or online >= offline)
@@ -95,6 +106,11 @@ class Evidence:
             return "code_changed"
         if entry.window in known.changed:
             return "late_row"
-        if online is None and known.key_ttl is not None and entry.at + known.key_ttl <= known.at:
-            return "ttl"
+        if online is None:
+            # A row was written when its version began, or later if a run found it missing; running the same content
+            # again leaves it as it is.
+            if known.key_ttl is not None and from_micros(entry.version) + known.key_ttl <= known.at:
+                return "expired"
+            if known.evicts:
+                return "evicted"
         return "unexplained"

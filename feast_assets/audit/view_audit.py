@@ -26,7 +26,7 @@ from feast_assets.definitions.partitions import Window
 from feast_assets.definitions.spec import from_micros
 from feast_assets.offline_stores.base import ALWAYS, EVENT_TIMESTAMP, OfflineStore, PointInTimeJoin, history_of
 from feast_assets.online_stores.base import OnlineRead, OnlineStore
-from feast_assets.online_stores.decoded_keys import decode_keys
+from feast_assets.online_stores.decoded_keys import decode_keys, readable_keys
 from feast_assets.online_stores.keys import encode_keys
 from feast_assets.registry.base import LedgerEntry, Registry
 from feast_assets.retrieval.response import STATUS_NAMES
@@ -150,7 +150,9 @@ class ViewAuditor:
         """Returns the join keys of at most so many entities that the online store holds."""
         keys = self.online_store.sample_keys(self.view.online_table(self.project), count, self.seed)
         fields = sorted(self._keys)
-        return decode_keys([f.name for f in fields], [f.dtype for f in fields], keys)
+        names, types = [f.name for f in fields], [f.dtype for f in fields]
+        # What somebody else put under the table's prefix is no key of an entity.
+        return decode_keys(names, types, readable_keys(names, types, keys))
 
     def _windows(self, at: datetime, random: np.random.Generator) -> list[Window]:
         """Returns windows of the ledger and the gaps between them, up to a moment, in random order.
@@ -206,13 +208,20 @@ class ViewAuditor:
         types: list[FeastType] = [f.dtype for f in fields]
         columns: list[Any] = [entities.column(f.name) for f in fields] if self._keys else [[""]]
         keys = encode_keys([f.name for f in fields], types, columns)
-        (stored,) = self.online_store.get_many([OnlineRead(self.view.online_table(self.project), keys)])
+        table = self.view.online_table(self.project)
+        (stored,) = self.online_store.get_many([OnlineRead(table, keys)])
+        foreign = self.online_store.foreign(table, keys)
+        damaged = {place: reason for place, key in enumerate(keys) if (reason := foreign.get(key))}
+        damaged |= self.plan.unreadable(stored)
+        for place, reason in damaged.items():
+            self.online_store.foreign_values.warn(table, keys[place], reason)
+        stored = stored.without(damaged)
         return [
-            Evidence(None, 0, offline_event)
+            Evidence(None, 0, offline_event, damaged=place in damaged)
             if payload is None
             else Evidence(from_micros(int(event)), _version(payload), offline_event)
-            for event, payload, offline_event in zip(
-                stored.event_timestamps, stored.payloads, self._offline_events(entities, at), strict=True
+            for place, (event, payload, offline_event) in enumerate(
+                zip(stored.event_timestamps, stored.payloads, self._offline_events(entities, at), strict=True)
             )
         ]
 
@@ -231,6 +240,7 @@ class ViewAuditor:
             definition_hash=ledger_hash(self.view, table, self.online_store.identity(table)),
             ttl=self.view.ttl or None,
             key_ttl=self.key_ttl,
+            evicts=bool(self.online_store.evicts()),
         )
 
 

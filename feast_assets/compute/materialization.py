@@ -17,7 +17,9 @@ from datetime import UTC, datetime
 from itertools import islice, pairwise
 from typing import TYPE_CHECKING
 
+from feast_assets.compute.absent_rows import AbsentRows
 from feast_assets.compute.definition_hash import ledger_hash
+from feast_assets.compute.ledger_rows import LedgerRows
 from feast_assets.compute.online_rows import OnlineRows
 from feast_assets.compute.reading_ahead import ReadAhead
 from feast_assets.compute.results import MaterializationResult, Progress, WindowResult
@@ -148,6 +150,8 @@ class Materialization:
     profile: bool = False
     _total: int = field(default=0, init=False)
     _done: int = field(default=0, init=False)
+    _absent: AbsentRows | None = field(default=None, init=False)
+    _held_until: datetime = field(default=ALWAYS.start, init=False)
 
     def __post_init__(self) -> None:
         self._table = self.view.online_table(self.project)
@@ -300,6 +304,9 @@ class Materialization:
         self._total, self._done = len(chosen), 0
         self._report()
         withdrawals = self._withdrawals(chosen, covered, ledger)
+        if withdrawals is not None:
+            self._absent = AbsentRows(self._table, withdrawals.ledger_rows, withdrawals.online_store, withdrawals)
+        self._held_until = max((w.end for w in held(ledger)), default=ALWAYS.start)
         written, withdrawn = self._write_all(self._groups(chosen, covered), planned, withdrawals)
         results = [result for group in written for result in group.results()]
         put = sum((group.put for group in written), PutResult(0, 0))
@@ -354,16 +361,8 @@ class Materialization:
         comparable = [w for w, e in ledger.items() if e.settled and e.fingerprint and e.definition_hash == self._hash]
         in_part = meeting([s.window for s in chosen], comparable) - set(fingerprints)
         fingerprints |= {s.window: s.fingerprint for s in self._statistics(sorted(in_part))}
-        return Withdrawals(
-            self.view,
-            self._table,
-            self._rows,
-            self._hash,
-            self.registry,
-            self.offline_store,
-            self.online_store,
-            fingerprints,
-        )
+        ledger_rows = LedgerRows(self.view, self._rows, self._hash, self.registry, self.offline_store, fingerprints)
+        return Withdrawals(self._table, ledger_rows, self.online_store)
 
     def _groups(
         self, chosen: Iterable[WindowStatistics], covered: Iterable[WindowStatistics]
@@ -496,6 +495,8 @@ class Materialization:
     def _fill_online(self, group: list[WindowStatistics], claim: Claim, batches: Iterable[pa.RecordBatch]) -> _Written:
         """Puts the newest rows of windows.
 
+        Where the ledger holds later windows, keys that the store lacks may have had a row of these: see `AbsentRows`.
+
         A row that lies in none of them came after the source was looked through. It is not put, as no version says of
         which window's content it is; and what it may stand before is not either, so that the run is not sure.
         """
@@ -507,6 +508,7 @@ class Materialization:
         starts = np.array([to_micros(s.window.start) for s in group], dtype=np.int64)
         ends = np.array([end_micros(s.window) for s in group], dtype=np.int64)
         version_of = np.array(claim.versions, dtype=np.int64)
+        only_replaces = self._held_until > group[-1].window.end
         sure = True
 
         def encoded() -> Iterator[EncodedRows]:
@@ -523,9 +525,17 @@ class Materialization:
                 if batch.num_rows:
                     counts[:] += np.bincount(place, minlength=len(group))
                     rows = self._rows.encode(batch, version_of[place])
-                    yield replace(rows, groups=place) if self.profile else rows
+                    if self.profile or only_replaces:
+                        rows = replace(rows, groups=place if self.profile else None, only_replaces=only_replaces)
+                    yield rows
 
         put = self._online.put_many(self._table, encoded())
+        if put.absent and self._absent is not None:
+            newest = self._absent.put(put.absent, [s.window for s in group], claim)
+            # A key's row counts as ignored until it is put after all; rows of other windows are counted on their own.
+            own = sum(newest.by_group[: len(group)])
+            by_group = (put + newest).by_group if self.profile else ()
+            put = PutResult(put.written + newest.written, put.ignored - own, by_group)
         return _Written(claim, group, counts, put, sure=sure)
 
     def _empty(self, covered: Sequence[WindowStatistics], ledger: Mapping[Window, LedgerEntry]) -> list[WindowContent]:

@@ -66,6 +66,7 @@ class OnlineRows:
             np.asarray(_micros(table.column(EVENT_TIMESTAMP))),
             np.asarray(_micros(table.column(CREATED_TIMESTAMP))),
             payloads,
+            of_codec=True,
         )
 
     def _check_vectors(self, rows: pa.Table) -> None:
@@ -88,6 +89,12 @@ class OnlineRows:
 
         return decode_keys([f.name for f in self._key_fields], [f.dtype for f in self._key_fields], keys)
 
+    def readable_keys(self, keys: Sequence[bytes]) -> list[bytes]:
+        """Returns those of some keys that are encoded entity keys of the view."""
+        from feast_assets.online_stores.decoded_keys import readable_keys
+
+        return readable_keys([f.name for f in self._key_fields], [f.dtype for f in self._key_fields], keys)
+
     @property
     def _key_fields(self) -> list[Field]:
         return sorted(self.view.entity_columns)
@@ -109,6 +116,7 @@ def newest_per_key(rows: EncodedRows) -> EncodedRows:
         rows.event_timestamps[chosen],
         rows.created_timestamps[chosen],
         [rows.payloads[i] for i in chosen],
+        of_codec=rows.of_codec,
     )
 
 

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
+
+from feast_assets.online_stores.foreign_values import ForeignValues
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,6 +35,10 @@ class EncodedRows:
         created_timestamps: int64[n]; UTC microseconds, or the version that stands in where a source has none.
         payloads: n encoded rows.
         groups: int64[n], small numbers from 0 on, by which `PutResult.by_group` counts; None where nobody asks.
+        only_replaces: whether a row is written only where the store holds an older one under its key. Rows of keys
+            that the store lacks are not written; `PutResult.absent` names these keys.
+        of_codec: whether the payloads are the row codec's. If so, what is stored under their keys and cannot be a row
+            of the codec (see `foreign_values`) counts as not there: the row takes its place.
     """
 
     keys: Sequence[bytes]
@@ -39,9 +46,25 @@ class EncodedRows:
     created_timestamps: npt.NDArray[np.int64]
     payloads: Sequence[bytes]
     groups: npt.NDArray[np.int64] | None = None
+    only_replaces: bool = False
+    of_codec: bool = False
 
     def __len__(self) -> int:
         return len(self.keys)
+
+    def taken(self, places: Sequence[int]) -> EncodedRows:
+        """Returns the rows at some places."""
+        import numpy as np  # Reading needs none.
+
+        at = np.asarray(places, np.int64)
+        return replace(
+            self,
+            keys=[self.keys[place] for place in places],
+            event_timestamps=self.event_timestamps[at],
+            created_timestamps=self.created_timestamps[at],
+            payloads=[self.payloads[place] for place in places],
+            groups=None if self.groups is None else self.groups[at],
+        )
 
 
 @dataclass(slots=True)
@@ -62,6 +85,21 @@ class StoredRows:
     def values(self) -> tuple[Sequence[bytes | None], int]:
         """The payloads as they were stored, and how many bytes come before each; for who reads them where they are."""
         return self.payloads, 0
+
+    def foreign(self) -> Mapping[int, str]:
+        """Returns the places of stored values that cannot be rows, each with the reason.
+
+        Such a value counts as not there: its time is 0 and its payload None.
+        """
+        return {}
+
+    def without(self, places: Collection[int]) -> StoredRows:
+        """Returns the rows with those at some places not there."""
+        gone = set(places)
+        columns = (self.event_timestamps, self.created_timestamps, self.payloads)
+        rows = [(0, 0, None) if place in gone else row for place, row in enumerate(zip(*columns, strict=True))]
+        events, created, payloads = zip(*rows, strict=True)
+        return StoredRows(events, created, payloads)
 
     def before(self, oldest: int) -> list[int]:
         """Returns the places of the rows with event times before one, and perhaps of rows that are not there."""
@@ -111,15 +149,19 @@ class PutResult:
         written: rows that are in the store now and were not before.
         ignored: rows that were older than, or the same as, what the store held.
         by_group: of the rows that were written, how many are of each group; what lies beyond the end is 0.
+        absent: keys of rows that only replace and were not written, as the store has no row under them. These count
+            as ignored.
     """
 
     written: int
     ignored: int
     by_group: tuple[int, ...] = ()
+    absent: tuple[bytes, ...] = ()
 
     def __add__(self, other: PutResult) -> PutResult:
         by_group = tuple(map(sum, zip_longest(self.by_group, other.by_group, fillvalue=0)))
-        return PutResult(self.written + other.written, self.ignored + other.ignored, by_group)
+        absent = self.absent + other.absent if other.absent else self.absent
+        return PutResult(self.written + other.written, self.ignored + other.ignored, by_group, absent)
 
 
 def counted(groups: Iterable[int]) -> tuple[int, ...]:
@@ -135,6 +177,10 @@ class OnlineStore(ABC):
     equal timestamps, so that the outcome never depends on arrival order. Safe to share between threads. Reading a table
     that was never set up, or was dropped, finds no rows. Every method raises
     `feast_assets.errors.StoreUnavailableError` when the store cannot be reached or cannot write.
+
+    A value under a row's key that the store itself did not write, such as one of another type or without timestamps,
+    counts as not there. No method fails because of one: reads skip it, and the next put overwrites it. Stores name its
+    key with `foreign_values`.
     """
 
     config_class: ClassVar[type[BaseModel]]
@@ -160,8 +206,9 @@ class OnlineStore(ABC):
 
         A batch is put whole or not at all, as far as the backend has transactions of that size; the docstring of a
         backend says how large that is. Rows that have groups are counted by them as well. The order of batches does
-        not matter. Where ``batches`` has a ``close`` method, as generators have, it is called before this returns or
-        raises.
+        not matter. Of rows that only replace (`EncodedRows.only_replaces`), those whose key is not there are left out
+        atomically as well, and named in the result. Where ``batches`` has a ``close`` method, as generators have, it is
+        called before this returns or raises.
         """
 
     @abstractmethod
@@ -215,6 +262,25 @@ class OnlineStore(ABC):
     @abstractmethod
     async def get_many_async(self, reads: Sequence[OnlineRead]) -> list[StoredRows]:
         """As `get_many`, without blocking the event loop."""
+
+    def foreign(self, table: str, keys: Sequence[bytes]) -> Mapping[bytes, str]:
+        """Returns, of some keys, those under which something is stored that cannot be a row, with what it is.
+
+        For audits. Backends in which that cannot happen need not override it.
+        """
+        return {}
+
+    def evicts(self) -> str:
+        """Returns the name of the policy by which the store removes rows when its memory is full.
+
+        ``""`` where it never does, or does not tell.
+        """
+        return ""
+
+    @cached_property
+    def foreign_values(self) -> ForeignValues:
+        """Warns of what is stored under the keys of rows and cannot be a row."""
+        return ForeignValues(repr(self))
 
     def close(self) -> None:  # noqa: B027
         """Releases connections. The store may be used again; it reconnects."""

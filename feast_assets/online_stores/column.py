@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import struct
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from feast_assets.errors import OnlineRowError
+from feast_assets.errors import ForeignValueWarning
 from feast_assets.types.feast_type import FeastType
 
 if TYPE_CHECKING:
@@ -46,32 +49,43 @@ class Column:
         return self._rows.statuses(self._place)
 
     def to_pylist(self) -> list[Any]:
-        """Returns the Python values (as `feast_assets.types.python` says); None where there is none.
-
-        Raises:
-            OnlineRowError: a stored value is damaged.
-        """
+        """Returns the Python values (as `feast_assets.types.python` says); None where there is none."""
         return self._rows.to_pylists((self._place,))[0]
 
     def to_arrow(self) -> pa.Array:
-        """Returns the values in the type's canonical Arrow type; null where there is none.
-
-        Raises:
-            OnlineRowError: a stored value is damaged.
-        """
+        """Returns the values in the type's canonical Arrow type; null where there is none."""
         return self._rows.to_arrow(self._place)
+
+
+# What readers raise of bytes that are not of their type.
+_DAMAGE = (ValueError, TypeError, LookupError, ArithmeticError, struct.error)
+_NONE_DAMAGED: Mapping[int, str] = {}
 
 
 class DecodedRows:
     """The wanted features of the rows of one read; iterating gives their columns.
 
-    Values stay as they are stored until somebody asks for them in a form.
+    Values stay as they are stored until somebody asks for them in a form. A value that turns out then to be damaged,
+    such as text that is not UTF-8, counts as not there; a warning names its feature.
 
     Attributes:
         wanted: the features' names and types.
+        damaged: rows whose payloads cannot be read, with the reasons; they count as not there.
     """
 
-    __slots__ = ("_blocks", "_picked", "_positions", "_rows", "_what", "_withheld", "wanted")
+    __slots__ = (
+        "_blocks",
+        "_converted_places",
+        "_not_arrow",
+        "_picked",
+        "_positions",
+        "_rows",
+        "_unreadable",
+        "_what",
+        "_withheld",
+        "damaged",
+        "wanted",
+    )
 
     def __init__(
         self,
@@ -81,6 +95,7 @@ class DecodedRows:
         positions: Sequence[int] | None,
         rows: int,
         withheld: Sequence[int] = (),
+        damaged: Mapping[int, str] = _NONE_DAMAGED,
     ):
         """Creates the rows.
 
@@ -97,6 +112,12 @@ class DecodedRows:
         self._positions = positions
         self._rows = rows
         self._withheld = withheld
+        self.damaged = damaged
+        # What turned out to be damaged when it was converted: rows and features that Arrow does not take; of each block
+        # and feature, the block's rows.
+        self._not_arrow: tuple[tuple[int, int], ...] = ()
+        self._unreadable: dict[tuple[int, int], list[int]] | None = None
+        self._converted_places: set[int] | None = None
         self._picked: Any = None
 
     def __len__(self) -> int:
@@ -123,9 +144,6 @@ class DecodedRows:
 
         Args:
             places: which features; all of them when left out.
-
-        Raises:
-            OnlineRowError: a stored value is damaged.
         """
         if self._in_order:
             (block,) = self._blocks
@@ -136,7 +154,7 @@ class DecodedRows:
         if self._in_order:
             columns, plain, readers = block.columns, block.layout.plain, block.layout.readers
             return [
-                list(columns[place]) if plain[place] else self._converted(block, place, readers)  # type: ignore[arg-type]
+                list(columns[place]) if plain[place] else self._converted(0, place, readers)  # type: ignore[arg-type]
                 for place in places
             ]
         return [self._collected(place, lambda layout: layout.readers) for place in places]
@@ -150,15 +168,30 @@ class DecodedRows:
 
         feast_type = self.wanted[place][1]
         values = self._collected(place, lambda layout: layout.stored_readers)
+
+        def array(some: Sequence[Any]) -> pa.Array:
+            return pa.array(some, storage_type(feast_type)).cast(to_arrow_type(feast_type))
+
         try:
-            return pa.array(values, storage_type(feast_type)).cast(to_arrow_type(feast_type))
-        except (ValueError, TypeError, LookupError, ArithmeticError) as error:
-            raise self._damaged(place, error) from error
+            return array(values)
+        except _DAMAGE:
+            self._warn(place)
+        readable = list(values)
+        for row, value in enumerate(values):
+            try:
+                array([value])
+            except _DAMAGE:
+                readable[row] = None
+                self._not_arrow = (*self._not_arrow, (row, place))
+        return array(readable)
 
     def statuses(self, place: int) -> list[int]:
         """Returns how each value of one feature was found, as `Column.statuses` says."""
+        if place not in (self._converted_places or ()) and any(b.layout.readers[place] for b in self._blocks):
+            # Only then is it known whether they can be read.
+            self.to_pylists((place,))
         statuses: list[int] = []
-        for block in self._blocks:
+        for number, block in enumerate(self._blocks):
             bit = block.layout.bits[place]
             if bit is None:
                 statuses += [NOT_FOUND] * block.rows
@@ -167,9 +200,14 @@ class DecodedRows:
             statuses += [PRESENT] * block.rows
             for row in block.nulls.get(bit, ()):
                 statuses[begin + row] = NULL_VALUE
+            for row in (self._unreadable or {}).get((number, place), ()):
+                statuses[begin + row] = NOT_FOUND
         if self._positions is not None:
             statuses.append(NOT_FOUND)
             statuses = [statuses[position] for position in self._positions]
+        for row, of_place in self._not_arrow:
+            if of_place == place:
+                statuses[row] = NOT_FOUND
         for row in self._withheld:
             if statuses[row] != NOT_FOUND:
                 statuses[row] = OUTSIDE_MAX_AGE
@@ -196,24 +234,60 @@ class DecodedRows:
 
     def _collected(self, place: int, readers_of: Callable[[RowLayout], Sequence[Reader | None]]) -> list[Any]:
         values: list[Any] = []
-        for block in self._blocks:
-            values += self._converted(block, place, readers_of(block.layout))
+        for number, block in enumerate(self._blocks):
+            values += self._converted(number, place, readers_of(block.layout))
         if self._in_order:
             return values
         values.append(None)
         return list(self._pick(values))
 
-    def _converted(self, block: Block, place: int, readers: Sequence[Reader | None]) -> list[Any]:
+    def _converted(self, number: int, place: int, readers: Sequence[Reader | None]) -> list[Any]:
+        block = self._blocks[number]
         column, read = block.columns[place], readers[place]
         if column is None:
             return [None] * block.rows
         if read is None:
             return list(column)
+        if self._converted_places is None:
+            self._converted_places = set()
+        self._converted_places.add(place)
         try:
             return [None if value is None else read(value) for value in column]
-        except (ValueError, TypeError, LookupError, ArithmeticError) as error:
-            raise self._damaged(place, error) from error
+        except _DAMAGE:
+            return self._readable(number, place, column, read)
 
-    def _damaged(self, place: int, error: Exception) -> OnlineRowError:
+    def _readable(self, number: int, place: int, column: Sequence[Any], read: Reader) -> list[Any]:
+        """Returns the values of a column with damaged ones, None in their places, and notes where these are."""
+        self._warn(place)
+        values: list[Any] = []
+        unreadable = []
+        for row, value in enumerate(column):
+            try:
+                values.append(None if value is None else read(value))
+            except _DAMAGE:
+                values.append(None)
+                unreadable.append(row)
+        self._unreadable = {**(self._unreadable or {}), (number, place): unreadable}
+        return values
+
+    def unreadable(self) -> dict[int, str]:
+        """Returns the rows that are damaged, or have damaged values, with the reasons; converts all values."""
+        self.to_pylists()
+        positions = range(self._rows) if self._positions is None else self._positions
+        row_at = {position: row for row, position in enumerate(positions) if position >= 0}
+        starts = [0, *accumulate(block.rows for block in self._blocks)]
+        found = dict(self.damaged)
+        for (number, place), rows in (self._unreadable or {}).items():
+            for row in rows:
+                found[row_at[starts[number] + row]] = f"its value of {self.wanted[place][0]!r} is damaged"
+        return found
+
+    def _warn(self, place: int) -> None:
         name, feast_type = self.wanted[place]
-        return OnlineRowError(f"{self._what}: a stored value of feature {name!r} is not a {feast_type}: {error}")
+        # The same text each time: Python shows it once.
+        warnings.warn(
+            f"{self._what}: stored values of feature {name!r} are damaged (no {feast_type}); they count as not there. "
+            "An audit names their entities.",
+            ForeignValueWarning,
+            stacklevel=2,
+        )

@@ -63,6 +63,19 @@ def decode_keys(names: Sequence[str], types: Sequence[FeastType], keys: Sequence
     return pa.table(columns)
 
 
+def readable_keys(names: Sequence[str], types: Sequence[FeastType], keys: Sequence[bytes]) -> list[bytes]:
+    """Returns those of some keys that `decode_keys` can read, in their order."""
+
+    def readable(some: Sequence[bytes]) -> bool:
+        try:
+            decode_keys(names, types, some)
+        except OnlineRowError:
+            return False
+        return True
+
+    return list(keys) if readable(keys) else [key for key in keys if readable([key])]
+
+
 def _integers(data: NDArray[np.uint8], at: NDArray[np.int64], width: int, code: str) -> NDArray[np.int64]:
     return np.ascontiguousarray(data[at[:, None] + np.arange(width)]).view(code).ravel().astype(np.int64)
 

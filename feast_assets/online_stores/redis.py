@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache, partial
@@ -32,9 +33,18 @@ from feast_assets.online_stores.base import (
     closing_source,
 )
 from feast_assets.online_stores.merged_reads import MergedReads
-from feast_assets.online_stores.redis_commands import bulk_strings, mget, run, run_all, run_all_async, run_async
+from feast_assets.online_stores.redis_commands import (
+    bulk_strings,
+    checked,
+    command,
+    mget,
+    run,
+    run_all,
+    run_all_async,
+    run_async,
+)
 from feast_assets.online_stores.redis_connection import RedisAddress, parse_connection_string
-from feast_assets.online_stores.redis_values import HEADER, HEADER_WIDTH, SIGN, StampedRows, headers
+from feast_assets.online_stores.redis_values import HEADER, HEADER_WIDTH, SIGN, StampedRows, foreign_value, headers
 from feast_assets.settings.model import Settings
 
 try:
@@ -45,6 +55,7 @@ try:
     from redis.backoff import ExponentialBackoff
     from redis.exceptions import RedisError
 
+    from feast_assets.online_stores.redis_eviction import evicting_policy
     from feast_assets.online_stores.redis_puts import ROWS_AT_ONCE, Put
 except ImportError as error:
     raise ImportError("The redis online store needs the redis package: pip install 'feast-assets[redis]'.") from error
@@ -58,7 +69,8 @@ _RETRIES = 2
 _POOL_SECONDS = 10.0
 
 
-# One step of a scan: what it reads stays in the server, but for the rows that are asked for.
+# One step of a scan: what it reads stays in the server, but for the rows that are asked for. GETRANGE of a key of
+# another type than string is an error, which pcall returns as a table.
 _SCAN_SCRIPT = f"""
 local unpack_stamp, byte = struct.unpack, string.byte
 local s1, s2 = unpack_stamp('>I4I4', ARGV[4])
@@ -74,8 +86,8 @@ end
 local step = redis.call('SCAN', ARGV[1], 'MATCH', ARGV[2], 'COUNT', ARGV[3])
 local found, n = {{}}, 0
 for _, key in ipairs(step[2]) do
-  local value = redis.call('GETRANGE', key, 0, {HEADER_WIDTH + HEAD_WIDTH - 1})
-  if #value >= {HEADER_WIDTH} then
+  local value = redis.pcall('GETRANGE', key, 0, {HEADER_WIDTH + HEAD_WIDTH - 1})
+  if type(value) == 'string' and #value >= {HEADER_WIDTH} then
     local t1, t2 = unpack_stamp('>I4I4', value)
     local inside = (t1 > s1 or (t1 == s1 and t2 >= s2)) and (t1 < e1 or (t1 == e1 and t2 < e2))
     if inside and is_below(value) then
@@ -90,7 +102,7 @@ return {{step[1], found}}
 _REPLACE_SCRIPT = f"""
 local n, replaced, ttl = #KEYS, 0, tonumber(ARGV[#ARGV])
 for i = 1, n do
-  if redis.call('GETRANGE', KEYS[i], 0, {HEADER_WIDTH + HEAD_WIDTH - 1}) == ARGV[i] then
+  if redis.pcall('GETRANGE', KEYS[i], 0, {HEADER_WIDTH + HEAD_WIDTH - 1}) == ARGV[i] then
     local new = ARGV[n + i]
     if new == '' then
       redis.call('DEL', KEYS[i])
@@ -182,6 +194,7 @@ class RedisOnlineStore(OnlineStore):
         self._reads: dict[asyncio.AbstractEventLoop, MergedReads[bytes]] = {}
         # Those of the event loop that asked last, which is nearly always the one that asks next.
         self._last_reads: MergedReads[bytes] | None = None
+        self._told_of_eviction = False
 
     def __repr__(self) -> str:
         return f"RedisOnlineStore({self._address.host_port!r})"
@@ -190,18 +203,42 @@ class RedisOnlineStore(OnlineStore):
         """Draws the identities of tables that have none, and checks that the server answers."""
         keys = [_identity_key(table) for table in tables]
         with self._mapped_errors():
+            if not self._told_of_eviction:
+                self._told_of_eviction = True
+                self._tell_of_eviction()
             if not keys:
                 self._client.ping()
                 return
             found: list[Any] = list(self._client.mget(keys))
             for key, identity in zip(keys, found, strict=True):
-                if identity is None:
-                    # Another process may be first.
-                    self._client.set(key, _drawn(), nx=True)
+                # Another process may be first. What is there and cannot be an identity, somebody else wrote.
+                if not identity and not self._client.set(key, _drawn(), nx=True) and not self._identity(key):
+                    self._client.set(key, _drawn())
+
+    def evicts(self) -> str:
+        """See `OnlineStore.evicts`; ``""`` where the server does not let this client ask."""
+        try:
+            with self._mapped_errors():
+                return evicting_policy(self._client, rows_expire=self._ttl > 0)
+        except StoreUnavailableError:
+            return ""
+
+    def _tell_of_eviction(self) -> None:
+        if policy := self.evicts():
+            warnings.warn(
+                f"Redis at {self._server} removes rows when its memory is full (maxmemory-policy {policy}); their "
+                "entities then read as NOT_FOUND. Set the policy noeviction, unless rows may be lost.",
+                stacklevel=3,
+            )
 
     def identity(self, table: str) -> str:
         with self._mapped_errors():
-            found: Any = self._client.get(_identity_key(table))
+            return self._identity(_identity_key(table))
+
+    def _identity(self, key: bytes) -> str:
+        # Unlike GET, MGET finds nothing under a key of another type than string.
+        found: Any
+        (found,) = self._client.mget([key])
         return "" if found is None else str(found, "utf-8", "replace")
 
     def put_many(self, table: str, batches: Iterable[EncodedRows]) -> PutResult:
@@ -288,6 +325,22 @@ class RedisOnlineStore(OnlineStore):
             replaced += int(found)
         return replaced
 
+    def foreign(self, table: str, keys: Sequence[bytes]) -> Mapping[bytes, str]:
+        """See `OnlineStore.foreign`; keys of other types than string, and strings without timestamps."""
+        prefix = _prefix(table)
+        found: dict[bytes, str] = {}
+        for at in range(0, len(keys), _KEYS_PER_SCAN):
+            some = keys[at : at + _KEYS_PER_SCAN]
+            with self._mapped_errors():
+                types = run_all(self._client.connection_pool, [command([b"TYPE", prefix + key]) for key in some])
+                values: list[Any] = list(self._client.mget([prefix + key for key in some]))
+            for key, kind, value in zip(some, checked(types), values, strict=True):
+                if kind not in (b"string", b"none"):
+                    found[key] = f"it is a Redis {kind.decode()}"
+                elif value is not None and (reason := foreign_value(value)):
+                    found[key] = reason
+        return found
+
     def drop(self, tables: Iterable[str]) -> None:
         with self._mapped_errors():
             for table in tables:
@@ -354,13 +407,16 @@ class RedisOnlineStore(OnlineStore):
             self._reads.pop(loop, None)
 
     def _put(self, table: str) -> Put:
-        return Put(_prefix(table), _identity_key(table), _drawn, self._ttl)
+        def overwritten(key: bytes) -> None:
+            self.foreign_values.warn(table, key, "its value was damaged or written by others", overwritten=True)
+
+        return Put(_prefix(table), _identity_key(table), _drawn, self._ttl, overwritten)
 
     def _split(self, counts: Sequence[int], values: Sequence[bytes | None]) -> list[StoredRows]:
         if len(counts) == 1:
-            return [StampedRows(values, self._server)]
+            return [StampedRows(values)]
         ends = list(accumulate(counts))
-        return [StampedRows(values[end - count : end], self._server) for count, end in zip(counts, ends, strict=True)]
+        return [StampedRows(values[end - count : end]) for count, end in zip(counts, ends, strict=True)]
 
     @contextmanager
     def _mapped_errors(self) -> Iterator[None]:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from feast_assets.errors import OnlineRowError
 from feast_assets.online_stores.base import StoredRows
 
 if TYPE_CHECKING:
@@ -32,16 +31,16 @@ def headers(event: NDArray[np.int64], created: NDArray[np.int64]) -> list[bytes]
 class StampedRows(StoredRows):
     """Rows whose stored values begin with their times, which are taken apart only for who asks for a part.
 
+    A value too short to have times counts as not there.
+
     Args:
         values: n stored values; None where there is no row.
-        server: which server they are from, for messages.
     """
 
-    __slots__ = ("_server", "_values")
+    __slots__ = ("_values",)
 
-    def __init__(self, values: Sequence[bytes | None], server: str):
+    def __init__(self, values: Sequence[bytes | None]):
         self._values = values
-        self._server = server
 
     @property
     def values(self) -> tuple[Sequence[bytes | None], int]:
@@ -57,8 +56,14 @@ class StampedRows(StoredRows):
 
     @property
     def payloads(self) -> Sequence[bytes | None]:  # type: ignore[override]
-        self._stamps()
-        return [None if value is None else value[HEADER_WIDTH:] for value in self._values]
+        return [None if value is None or len(value) < HEADER_WIDTH else value[HEADER_WIDTH:] for value in self._values]
+
+    def foreign(self) -> Mapping[int, str]:
+        return {
+            place: reason
+            for place, value in enumerate(self._values)
+            if value is not None and (reason := foreign_value(value))
+        }
 
     def before(self, oldest: int) -> list[int]:
         if oldest <= -SIGN:
@@ -73,7 +78,18 @@ class StampedRows(StoredRows):
         return [place for place, value in enumerate(self._values) if value is not None and value < bound]
 
     def _stamps(self) -> list[tuple[int, int]]:
+        values = self._values
         try:
-            return [_NO_STAMPS if value is None else HEADER.unpack_from(value) for value in self._values]
+            return [_NO_STAMPS if value is None else HEADER.unpack_from(value) for value in values]
         except struct.error:
-            raise OnlineRowError(f"Redis at {self._server} holds a value that this package did not write.") from None
+            return [
+                _NO_STAMPS if value is None or len(value) < HEADER_WIDTH else HEADER.unpack_from(value)
+                for value in values
+            ]
+
+
+def foreign_value(value: bytes) -> str:
+    """Returns why a stored value cannot be a row, whatever its payload; ``""`` where it can."""
+    if len(value) < HEADER_WIDTH:
+        return f"it has {len(value)} bytes, fewer than its two timestamps"
+    return ""

@@ -5,11 +5,12 @@ Serving imports this, so nothing here needs numpy, Arrow or pandas before `Colum
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from feast_assets.errors import OnlineRowError, UnknownRowSchemaError
+from feast_assets.errors import UnknownRowSchemaError
 from feast_assets.online_stores.base import StoredRows
 from feast_assets.online_stores.column import DecodedRows
+from feast_assets.online_stores.foreign_values import foreign_payload
 from feast_assets.online_stores.row_layout import Block, PayloadError, RowLayout, reads_as
 from feast_assets.online_stores.row_schema import HEADER_WIDTH, ID_OFFSET, RowSchema
 from feast_assets.types.feast_type import FeastType
@@ -47,20 +48,20 @@ class RowDecoder:
         """As `decode`, for what a store holds."""
         values, lead = stored.values
         alike = self._alike(values, lead)
-        return self._mixed(stored.payloads) if alike is None else alike
+        return self._mixed(stored.payloads, stored.foreign()) if alike is None else alike
 
     def decode(self, payloads: Sequence[bytes | None]) -> DecodedRows:
         """Returns the wanted features, each with one value and one status per payload.
 
-        NOT_FOUND where there is no payload, or its schema lacks the feature or has it in a type that cannot be read as
-        the wanted one; NULL_VALUE where null was stored; else PRESENT.
+        NOT_FOUND where there is no payload, or it is damaged, or its schema lacks the feature or has it in a type that
+        cannot be read as the wanted one; NULL_VALUE where null was stored; else PRESENT. `DecodedRows.damaged` says
+        which payloads are damaged.
 
         Raises:
             UnknownRowSchemaError: a payload names a schema that this decoder was not given.
-            OnlineRowError: a payload is damaged.
         """
         alike = self._alike(payloads, 0)
-        return self._mixed(payloads) if alike is None else alike
+        return self._mixed(payloads, {}) if alike is None else alike
 
     def _alike(self, values: Sequence[bytes | None], lead: int) -> DecodedRows | None:
         """Returns the features of rows that are all there and of one schema, as nearly always; else None.
@@ -84,10 +85,20 @@ class RowDecoder:
             return None
         return DecodedRows(self._wanted, self._what, (block,), None, block.rows)
 
-    def _mixed(self, payloads: Sequence[bytes | None]) -> DecodedRows:
+    def _mixed(self, payloads: Sequence[bytes | None], foreign: Mapping[int, str]) -> DecodedRows:
+        """As `decode`, for payloads of any schemas.
+
+        Args:
+            foreign: rows whose stored values the store itself does not take for rows, with the reasons.
+        """
+        damaged = dict(foreign)
         rows_of: dict[bytes, list[int]] = {}
         for row, payload in enumerate(payloads):
-            if payload is not None:
+            if payload is None:
+                continue
+            if reason := foreign_payload(payload):
+                damaged[row] = reason
+            else:
                 rows_of.setdefault(payload[ID_OFFSET:HEADER_WIDTH], []).append(row)
         self._check_known(rows_of)
         # Where each row is in what is read, one schema after another; -1 where there is none.
@@ -95,29 +106,38 @@ class RowDecoder:
         blocks: list[Block] = []
         filled = 0
         for row_id, rows in rows_of.items():
-            blocks.append(self._block(row_id, [payloads[row] for row in rows], rows))  # type: ignore[misc]
-            for position, row in enumerate(rows, filled):
+            block, read = self._block(row_id, payloads, rows, damaged)
+            if block is None:
+                continue
+            blocks.append(block)
+            for position, row in enumerate(read, filled):
                 positions[row] = position
-            filled += len(rows)
-        return DecodedRows(self._wanted, self._what, blocks, positions, len(payloads))
+            filled += len(read)
+        return DecodedRows(self._wanted, self._what, blocks, positions, len(payloads), damaged=damaged)
 
-    def _block(self, row_id: bytes, payloads: Sequence[bytes], rows: Sequence[int]) -> Block:
+    def _block(
+        self, row_id: bytes, payloads: Sequence[bytes | None], rows: Sequence[int], damaged: dict[int, str]
+    ) -> tuple[Block | None, Sequence[int]]:
+        """Reads rows of one schema; returns what was read and of which rows, and notes those that are damaged."""
         layout = self._layouts.get((row_id, 0))
         if layout is None:
             schema = self._schemas[int.from_bytes(row_id, "little")]
             layout = self._layouts[row_id, 0] = RowLayout(schema, self._wanted)
         try:
-            return layout.read(payloads)
-        except PayloadError as error:
-            raise self._damaged(rows[error.at], str(error)) from None
+            return layout.read([payloads[row] for row in rows]), rows  # type: ignore[misc]
+        except PayloadError:
+            pass
+        sound = []
+        for row in rows:
+            try:
+                layout.read([payloads[row]])  # type: ignore[list-item]
+            except PayloadError as error:
+                damaged[row] = str(error)
+            else:
+                sound.append(row)
+        return (layout.read([payloads[row] for row in sound]), sound) if sound else (None, ())  # type: ignore[misc]
 
-    def _check_known(self, rows_of: Mapping[bytes, Sequence[int]]) -> None:
-        for row_id, rows in rows_of.items():
-            if len(row_id) < HEADER_WIDTH - ID_OFFSET:
-                raise self._damaged(rows[0], "it is too short to name its schema")
-        ids = [int.from_bytes(row_id, "little") for row_id in rows_of]
+    def _check_known(self, row_ids: Iterable[bytes]) -> None:
+        ids = [int.from_bytes(row_id, "little") for row_id in row_ids]
         if unknown := [schema_id for schema_id in ids if schema_id not in self._schemas]:
             raise UnknownRowSchemaError(unknown, self._what)
-
-    def _damaged(self, row: int, why: str) -> OnlineRowError:
-        return OnlineRowError(f"{self._what}: row {row} of an online read is damaged: {why}.")

@@ -29,7 +29,8 @@ from feast_assets.online_stores.base import (
     closing_source,
     counted,
 )
-from feast_assets.online_stores.sqlite_pool import SqlitePool
+from feast_assets.online_stores.foreign_values import FIRST_PAYLOAD_BYTE, LEAST_PAYLOAD, NEWEST_EVENT, OLDEST_EVENT
+from feast_assets.online_stores.sqlite_pool import NOTE_OVERWRITTEN, SqlitePool
 from feast_assets.settings.model import PlainPath, Settings
 
 _PLAIN_CHARACTERS = frozenset(string.ascii_lowercase + string.digits + "_-.")
@@ -45,6 +46,20 @@ _HEAD = f"coalesce(substr(payload, 1, {HEAD_WIDTH}), x'')"
 # A stored row: key, event and created timestamp, payload.
 _Row = tuple[bytes, int, int, bytes | None]
 _NO_ROW: _Row = (b"", 0, 0, None)
+
+# Columns take values of any type. Of these a row has none.
+_IS_ROW = "(typeof(event_ts) = 'integer' AND typeof(created_ts) = 'integer' AND typeof(payload) = 'blob')"
+_IS_CODEC_ROW = (
+    f"({_IS_ROW} AND length(payload) >= {LEAST_PAYLOAD} AND substr(payload, 1, 1) = x'{FIRST_PAYLOAD_BYTE:02x}' "
+    f"AND event_ts BETWEEN {OLDEST_EVENT} AND {NEWEST_EVENT})"
+)
+# What a put looks for in rows that it would leave as they are, in the fewest comparisons: numbers come before text, and
+# both before blobs. What it does not find, newer rows overwrite.
+_IS_FOREIGN = "old.event_ts >= '' OR old.created_ts >= '' OR old.payload < x''"
+_IS_FOREIGN_TO_CODEC = (
+    f"{_IS_FOREIGN} OR length(old.payload) < {LEAST_PAYLOAD} OR old.payload >= x'{FIRST_PAYLOAD_BYTE + 1:02x}' "
+    f"OR old.event_ts > {NEWEST_EVENT}"
+)
 
 # The name cannot be that of a table of rows.
 _IDENTITIES = "feast_assets_tables"
@@ -128,8 +143,12 @@ class SqliteOnlineStore(OnlineStore):
                 return result
             with self._pool.writing() as connection:
                 _set_up(connection, table)
+                connection.overwritten.clear()
                 for batch in chain([first], remaining):
-                    result += _upsert(connection, table, batch)
+                    result += _put(connection, table, batch)
+                overwritten = tuple(connection.overwritten)
+        for key in overwritten:
+            self.foreign_values.warn(table, key, "its value was damaged or written by others", overwritten=True)
         return result
 
     def get_many(self, reads: Sequence[OnlineRead]) -> list[StoredRows]:
@@ -147,7 +166,7 @@ class SqliteOnlineStore(OnlineStore):
     def scan(self, table: str, start: int, end: int, below: bytes) -> Iterator[RowHeads]:
         sql = (
             f"SELECT key, event_ts, created_ts, {_HEAD} FROM {_quoted(table)} "  # noqa: S608
-            "WHERE event_ts >= ? AND event_ts < ? AND payload < ?"
+            f"WHERE event_ts >= ? AND event_ts < ? AND payload < ? AND {_IS_ROW}"
         )
         with self._pool.reading() as connection:
             if not _exists(connection, table):
@@ -163,8 +182,10 @@ class SqliteOnlineStore(OnlineStore):
         with self._pool.reading() as connection:
             if not _exists(connection, table):
                 return []
-            ((first, last),) = connection.execute(f"SELECT min(key), max(key) FROM {_quoted(table)}")  # noqa: S608
-            if first is None or count < 1:
+            # Keys of other types, which no row has, come before all blobs.
+            edges = f"SELECT (SELECT min(key) FROM {_quoted(table)} WHERE key >= x''), (SELECT max(key) FROM {_quoted(table)})"  # noqa: S608, E501
+            ((first, last),) = connection.execute(edges)
+            if not isinstance(first, bytes) or count < 1:
                 return []
             width = max(len(first), len(last))
             low, high = (int.from_bytes(key.ljust(width, b"\0"), "big") for key in (first, last))
@@ -196,6 +217,21 @@ class SqliteOnlineStore(OnlineStore):
                 [c for c in conditions if c[0] not in new],
             )
             return connection.total_changes - before
+
+    def foreign(self, table: str, keys: Sequence[bytes]) -> Mapping[bytes, str]:
+        """See `OnlineStore.foreign`; rows whose columns are of other types than a row's."""
+        found: dict[bytes, str] = {}
+        with self._pool.reading() as connection:
+            if not _exists(connection, table):
+                return found
+            for at in range(0, len(keys), _KEYS_PER_SELECT):
+                some = keys[at : at + _KEYS_PER_SELECT]
+                columns = "key, typeof(event_ts), typeof(created_ts), typeof(payload)"
+                where = f"key IN ({','.join('?' * len(some))}) AND NOT {_IS_ROW}"
+                sql = f"SELECT {columns} FROM {_quoted(table)} WHERE {where}"  # noqa: S608
+                for key, *types in connection.execute(sql, list(some)):
+                    found[key] = _foreign_types(*types)
+        return found
 
     def drop(self, tables: Iterable[str]) -> None:
         if not self._path.exists():
@@ -242,12 +278,14 @@ def _create(table: str) -> str:
 
 
 @lru_cache(maxsize=1024)
-def _upsert_sql(table: str, rows: int) -> str:
+def _upsert_sql(table: str, rows: int, of_codec: bool) -> str:
+    foreign = _IS_FOREIGN_TO_CODEC if of_codec else _IS_FOREIGN
     values = ",".join(["(?,?,?,?)"] * rows)
     return (
         f"INSERT INTO {_quoted(table)} AS old VALUES {values} ON CONFLICT (key) DO UPDATE SET "  # noqa: S608
         "event_ts = excluded.event_ts, created_ts = excluded.created_ts, payload = excluded.payload "
         "WHERE (excluded.event_ts, excluded.created_ts, excluded.payload) > (old.event_ts, old.created_ts, old.payload)"
+        f" OR (({foreign}) AND {NOTE_OVERWRITTEN}(old.key))"
     )
 
 
@@ -283,6 +321,29 @@ def _identity(connection: sqlite3.Connection, table: str) -> str:
     return "" if found is None else str(found[0])
 
 
+def _put(connection: sqlite3.Connection, table: str, batch: EncodedRows) -> PutResult:
+    if not batch.only_replaces:
+        return _upsert(connection, table, batch)
+    absent = _absent(connection, table, batch)
+    if absent:
+        left_out = set(absent)
+        batch = batch.taken([place for place, key in enumerate(batch.keys) if key not in left_out])
+    return _upsert(connection, table, batch) + PutResult(0, len(absent), (), absent)
+
+
+def _absent(connection: sqlite3.Connection, table: str, batch: EncodedRows) -> tuple[bytes, ...]:
+    """Returns those keys of a batch under which the table has no row."""
+    found: list[bytes] = []
+    is_row = _IS_CODEC_ROW if batch.of_codec else _IS_ROW
+    for at in range(0, len(batch), _KEYS_PER_SELECT):
+        keys = batch.keys[at : at + _KEYS_PER_SELECT]
+        there = f"SELECT 1 FROM {_quoted(table)} WHERE key = column1 AND {is_row}"  # noqa: S608
+        given = ",".join(["(?)"] * len(keys))
+        sql = f"SELECT column1 FROM (VALUES {given}) WHERE NOT EXISTS ({there})"  # noqa: S608
+        found += [key for (key,) in connection.execute(sql, list(keys))]
+    return tuple(found)
+
+
 def _upsert(connection: sqlite3.Connection, table: str, batch: EncodedRows) -> PutResult:
     columns = (batch.keys, batch.event_timestamps.tolist(), batch.created_timestamps.tolist(), batch.payloads)
     rows: Iterable[tuple[bytes, int, int, bytes]] = zip(*columns, strict=True)
@@ -296,12 +357,12 @@ def _upsert(connection: sqlite3.Connection, table: str, batch: EncodedRows) -> P
     if batch.groups is None:
         before = connection.total_changes
         for start, end in places:
-            connection.execute(_upsert_sql(table, end - start), values[4 * start : 4 * end])
+            connection.execute(_upsert_sql(table, end - start, batch.of_codec), values[4 * start : 4 * end])
         written = connection.total_changes - before
         return PutResult(written, len(batch) - written)
     keys: list[bytes] = []
     for start, end in places:
-        sql = _upsert_sql(table, end - start) + " RETURNING key"
+        sql = _upsert_sql(table, end - start, batch.of_codec) + " RETURNING key"
         keys += [key for (key,) in connection.execute(sql, values[4 * start : 4 * end]).fetchall()]
     group_of = dict(zip(batch.keys, batch.groups.tolist(), strict=True))
     return PutResult(len(keys), len(batch) - len(keys), counted(group_of[key] for key in keys))
@@ -334,8 +395,69 @@ def _select(connection: sqlite3.Connection, read: OnlineRead) -> StoredRows:
             raise
     if len(keys) == 1:
         _, event, created, payload = rows[0] if rows else _NO_ROW
-        return StoredRows((event,), (created,), (payload,))
+        return _UncheckedRows((event,), (created,), (payload,))
     if not keys:
-        return StoredRows((), (), ())
+        return _UncheckedRows((), (), ())
     found = {row[0]: row for row in rows}
-    return StoredRows(*islice(zip(*[found.get(key, _NO_ROW) for key in keys], strict=True), 1, None))
+    return _UncheckedRows(*islice(zip(*[found.get(key, _NO_ROW) for key in keys], strict=True), 1, None))
+
+
+class _UncheckedRows(StoredRows):
+    """Rows as the file has them. Their types are looked at only when times are asked for, or a payload is of no use.
+
+    A row with values of other types than a row's counts as not there.
+    """
+
+    __slots__ = ("_checked", "_columns")
+
+    _checked: tuple[Sequence[int], Sequence[int], Sequence[bytes | None]] | None
+
+    def __init__(self, events: Sequence[int], created: Sequence[int], payloads: Sequence[bytes | None]):
+        self._columns = (events, created, payloads)
+        self._checked = None
+
+    @property
+    def values(self) -> tuple[Sequence[bytes | None], int]:
+        return self._columns[2], 0
+
+    @property
+    def event_timestamps(self) -> Sequence[int]:  # type: ignore[override]
+        return self._check()[0]
+
+    @property
+    def created_timestamps(self) -> Sequence[int]:  # type: ignore[override]
+        return self._check()[1]
+
+    @property
+    def payloads(self) -> Sequence[bytes | None]:  # type: ignore[override]
+        return self._check()[2]
+
+    def foreign(self) -> Mapping[int, str]:
+        return {
+            place: _foreign_types(*(_SQL_TYPES.get(type(value), "null") for value in row))
+            for place, row in enumerate(zip(*self._columns, strict=True))
+            if not _is_row(row)
+        }
+
+    def _check(self) -> tuple[Sequence[int], Sequence[int], Sequence[bytes | None]]:
+        if self._checked is None:
+            events, created, payloads = self._columns
+            if not ({*map(type, events), *map(type, created)} <= _INTEGERS and {*map(type, payloads)} <= _PAYLOADS):
+                rows = [row if _is_row(row) else _NO_ROW[1:] for row in zip(events, created, payloads, strict=True)]
+                events, created, payloads = zip(*rows, strict=True)
+            self._checked = events, created, payloads
+        return self._checked
+
+
+_INTEGERS = frozenset((int,))
+_PAYLOADS = frozenset((bytes, type(None)))
+_SQL_TYPES = {int: "integer", float: "real", str: "text", bytes: "blob"}
+
+
+def _is_row(row: tuple[object, object, object]) -> bool:
+    event, created, payload = row
+    return type(event) is int and type(created) is int and (payload is None or type(payload) is bytes)
+
+
+def _foreign_types(event: str, created: str, payload: str) -> str:
+    return f"its columns are {event}, {created} and {payload}, not integer, integer and blob"

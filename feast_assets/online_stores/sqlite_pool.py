@@ -25,7 +25,21 @@ _POOLS: weakref.WeakSet[SqlitePool] = weakref.WeakSet()
 _FileId = tuple[int, int]
 
 
-class _FrozenConnection(sqlite3.Connection):
+# The SQL function by which a statement tells that it writes over a value that cannot be a row. It is always true.
+NOTE_OVERWRITTEN = "feast_assets_note_overwritten"
+
+
+class StoreConnection(sqlite3.Connection):
+    """A connection that remembers what its statements have told by `NOTE_OVERWRITTEN`.
+
+    Attributes:
+        overwritten: the keys; whoever runs such statements empties it.
+    """
+
+    overwritten: list[bytes]
+
+
+class _FrozenConnection(StoreConnection):
     """Reads a file as if nobody could ever write it, so it must not outlive the call that it was opened for."""
 
 
@@ -35,19 +49,19 @@ class SqlitePool:
     def __init__(self, path: Path):
         self._path = path
         self._file = os.fspath(path)  # as text: each call looks at it
-        self._idle: list[tuple[sqlite3.Connection, _FileId | None]] = []
+        self._idle: list[tuple[StoreConnection, _FileId | None]] = []
         self._generation = 0
         self._lock = threading.Lock()
         # Between threads a lock is fairer and cheaper than SQLite's polling, which remains between processes.
         self._write_lock = threading.Lock()
         _POOLS.add(self)
 
-    def reading(self, *, in_transaction: bool = True) -> AbstractContextManager[sqlite3.Connection]:
+    def reading(self, *, in_transaction: bool = True) -> AbstractContextManager[StoreConnection]:
         """Returns a block with a connection; in a transaction, all reads of the block see one state of the file."""
         return _Block(self, "BEGIN" if in_transaction else "")
 
     @contextmanager
-    def writing(self) -> Iterator[sqlite3.Connection]:
+    def writing(self) -> Iterator[StoreConnection]:
         """Yields a connection in a transaction that is kept if the block ends well, else undone."""
         with self._write_lock, _Block(self, "BEGIN IMMEDIATE", _use_write_ahead) as connection:
             yield connection
@@ -60,7 +74,7 @@ class SqlitePool:
         for connection, _ in idle:
             connection.close()
 
-    def _taken(self) -> tuple[sqlite3.Connection, _FileId | None, int]:
+    def _taken(self) -> tuple[StoreConnection, _FileId | None, int]:
         """Returns a connection, of which file it is, and the generation that it belongs to."""
         connection = None
         file_id = self._file_id()
@@ -80,7 +94,7 @@ class SqlitePool:
             file_id = self._file_id()
         return connection, file_id, generation
 
-    def _give_back(self, connection: sqlite3.Connection, file_id: _FileId | None, generation: int) -> None:
+    def _give_back(self, connection: StoreConnection, file_id: _FileId | None, generation: int) -> None:
         with self._lock:
             if generation == self._generation and not isinstance(connection, _FrozenConnection):
                 self._idle.append((connection, file_id))
@@ -102,7 +116,18 @@ class SqlitePool:
         # A log with something in it must be read too, which only the ordinary way does.
         return not log.exists() or (log.stat().st_size == 0 and not index.exists())
 
-    def _open(self) -> sqlite3.Connection:
+    def _open(self) -> StoreConnection:
+        connection = self._connected()
+        connection.overwritten = overwritten = []
+
+        def note(key: bytes) -> bool:
+            overwritten.append(key)
+            return True
+
+        connection.create_function(NOTE_OVERWRITTEN, 1, note)
+        return connection
+
+    def _connected(self) -> StoreConnection:
         if self._is_frozen():
             uri = f"{self._path.absolute().as_uri()}?mode=ro&immutable=1"
             return sqlite3.connect(
@@ -116,6 +141,7 @@ class SqlitePool:
             isolation_level=None,
             check_same_thread=False,
             cached_statements=_STATEMENTS_KEPT,
+            factory=StoreConnection,
         )
         # The ledger says what was written, so a commit must outlive a power cut as well.
         connection.execute("PRAGMA synchronous = FULL")
@@ -155,7 +181,7 @@ class _Block:
         self._begin = begin
         self._prepare = prepare
 
-    def __enter__(self) -> sqlite3.Connection:
+    def __enter__(self) -> StoreConnection:
         connection, self._file_id, self._generation = self._pool._taken()
         self._connection = connection
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from time import time_ns
@@ -116,9 +116,25 @@ class _Table:
         ttl = (read.ttl if enforce_ttl else None) or timedelta(0)
         return cls(view.online_table(project), _Keys.of(read), decoder, ttl // _MICROSECOND)
 
-    def features(self, found: StoredRows, places: Sequence[int] | None, now: int) -> ReadFeatures:
-        """Returns what was found at some places (None: as it is), without the values that are older than the ttl."""
+    def features(
+        self,
+        found: StoredRows,
+        places: Sequence[int] | None,
+        now: int,
+        online_store: OnlineStore,
+        keys: Sequence[bytes],
+    ) -> ReadFeatures:
+        """Returns what was found at some places (None: as it is), without the values that are older than the ttl.
+
+        Args:
+            online_store: where they were found; warns of values that are no rows.
+            keys: what was asked for.
+        """
         features = self.decoder.decode_stored(found)
+        if features.damaged:
+            found = found.without(features.damaged)
+            for place, reason in features.damaged.items():
+                online_store.foreign_values.warn(self.name, keys[place], reason)
         late = found.before(now - self.max_age) if self.max_age else []
         if places is not None:
             features, late_places = features.taken(places), set(late)
@@ -180,11 +196,11 @@ class OnlinePlan:
         Raises:
             InputError, MissingJoinKeyError, RequestDataNotFoundInEntityRowsException: the rows cannot be used.
             TransformationError: an on-demand function failed.
-            StoreUnavailableError, OnlineRowError, UnknownRowSchemaError: the store, or what it holds, cannot be read.
+            StoreUnavailableError, UnknownRowSchemaError: the store, or what it holds, cannot be read.
         """
         prepared = self._prepare(entity_rows)
         stored = online_store.get_many(prepared.reads) if prepared.reads else []
-        return self._respond(prepared, stored, now)
+        return self._respond(prepared, online_store, stored, now)
 
     async def read_async(
         self, online_store: OnlineStore, entity_rows: EntityRows, *, now: datetime | None = None
@@ -192,7 +208,11 @@ class OnlinePlan:
         """As `read`, without blocking the event loop on the store."""
         prepared = self._prepare(entity_rows)
         stored = await online_store.get_many_async(prepared.reads) if prepared.reads else []
-        return self._respond(prepared, stored, now)
+        return self._respond(prepared, online_store, stored, now)
+
+    def unreadable(self, stored: StoredRows) -> Mapping[int, str]:
+        """Returns which rows of the first table that is read cannot be decoded, with the reasons."""
+        return self._tables[0].decoder.decode_stored(stored).unreadable()
 
     def _prepare(self, entity_rows: EntityRows) -> _Prepared:
         rows, columns = self._rows.read(entity_rows)
@@ -205,13 +225,17 @@ class OnlinePlan:
         reads = [OnlineRead(table, encoded[number][0]) for table, number in self._keys_of]
         return _Prepared(rows, columns, reads, [encoded[number][1] for _, number in self._keys_of])
 
-    def _respond(self, prepared: _Prepared, stored: Sequence[StoredRows], now: datetime | None) -> OnlineResponse:
+    def _respond(
+        self, prepared: _Prepared, online_store: OnlineStore, stored: Sequence[StoredRows], now: datetime | None
+    ) -> OnlineResponse:
         moment = to_micros(now) if now is not None else time_ns() // 1000
         if prepared.rows:
-            found = zip(self._tables, stored, prepared.places, strict=True)
-            reads = [table.features(rows, places, moment) for table, rows, places in found]
+            found = zip(self._tables, stored, prepared.places, prepared.reads, strict=True)
+            reads = [
+                table.features(rows, places, moment, online_store, read.keys) for table, rows, places, read in found
+            ]
         else:
-            reads = [table.features(_NO_ROWS, None, moment) for table in self._tables]
+            reads = [table.features(_NO_ROWS, None, moment, online_store, ()) for table in self._tables]
         computed = self._computed(prepared, reads) if self._functions else ()
         return OnlineResponse(self._shape, prepared.rows, prepared.columns, reads, computed)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from feast_assets.definitions.spec import from_micros
 from feast_assets.errors import NotSupportedError
-from feast_assets.online_stores.codec import NOT_FOUND, NULL_VALUE, OUTSIDE_MAX_AGE, PRESENT
+from feast_assets.online_stores.codec import NOT_FOUND, NULL_VALUE, OUTSIDE_MAX_AGE, PRESENT, Column
 from feast_assets.retrieval.columns import PythonColumn, Values
 from feast_assets.types import Bool, FeastType, Float32, Float64, Int32, Int64, String
 from feast_assets.types.json import iso_text, to_json_values
@@ -55,7 +55,8 @@ class ResponseColumn:
         """Creates the column.
 
         Args:
-            statuses: Feast's codes, see `STATUS_NAMES`; left out where every value that is not null is there.
+            statuses: Feast's codes, see `STATUS_NAMES`; left out for stored values, which know their own, and where
+                every value that is not null is there.
         """
         self.name = name
         self.values = values
@@ -67,7 +68,10 @@ class ResponseColumn:
     def statuses(self) -> Sequence[int]:
         """One per row, Feast's codes, see `STATUS_NAMES`; never PRESENT where the value is null."""
         if self._statuses is None:
-            self._statuses = [NULL_VALUE if value is None else PRESENT for value in self.values.to_pylist()]
+            if isinstance(self.values, Column):
+                self._statuses = self.values.statuses
+            else:
+                self._statuses = [NULL_VALUE if value is None else PRESENT for value in self.values.to_pylist()]
         return self._statuses
 
 
@@ -223,7 +227,7 @@ class OnlineResponse:
         for output in shape.stored:
             read = self._reads[output.read]
             column = read.features.column(output.place)
-            columns.append(ResponseColumn(output.name, column, column.statuses, read.event_timestamps))
+            columns.append(ResponseColumn(output.name, column, None, read.event_timestamps))
         columns += [ResponseColumn(n, values) for n, values in zip(shape.computed, self._computed, strict=True)]
         return tuple(columns)
 

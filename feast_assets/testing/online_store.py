@@ -25,6 +25,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from feast_assets.errors import ForeignValueWarning
 from feast_assets.online_stores.base import EncodedRows, OnlineRead, OnlineStore, RowHeads, StoredRows
 
 StoreFactory = Callable[[], OnlineStore]
@@ -296,6 +297,99 @@ class OnlineStoreConformance:
         assert put.by_group == (*of_each, 0, 1)
         assert put.written == sum(put.by_group)
         assert put.written + put.ignored == len(keys) + 1
+
+    @pytest.mark.parametrize("count", [1, 3, 1_300])
+    def test_rows_that_only_replace_leave_out_keys_that_are_not_there_and_name_them(
+        self, store: OnlineStore, count: int
+    ) -> None:
+        store.setup(["t"])
+        keys = [b"key-%06d" % i for i in range(4 * count)]
+        held = [(key, 5, 0, b"held") for i, key in enumerate(keys) if i % 4]
+        store.put_many("t", [encoded(held)])
+        # Of four keys one is not there, and of one each the row that is put is older, newer and the same.
+        event = [9, 4, 6, 5]
+        rows = [(key, event[i % 4], 0, b"held" if i % 4 == 3 else b"put") for i, key in enumerate(keys)]
+        random.Random(count).shuffle(rows)
+        batches = [replace(encoded(rows[at::2]), only_replaces=True) for at in range(2)]
+        put = store.put_many("t", batches)
+        assert sorted(put.absent) == keys[::4]
+        assert (put.written, put.ignored, put.by_group) == (count, 3 * count, ())
+        expected = [None, (5, 0, b"held"), (6, 0, b"put"), (5, 0, b"held")] * count
+        assert read_rows(store, "t", keys) == expected
+        again = store.put_many("t", [encoded(rows)])
+        assert (again.written, again.absent) == (count, ())
+        assert read_rows(store, "t", keys[:1]) == [(9, 0, b"put")]
+
+    def test_rows_that_only_replace_are_counted_by_group(self, store: OnlineStore) -> None:
+        store.put_many("t", [encoded([(b"a", 5, 0, b""), (b"b", 5, 0, b""), (b"c", 5, 0, b"")])])
+        rows = encoded([(b"a", 6, 0, b""), (b"gone", 6, 0, b""), (b"b", 4, 0, b""), (b"c", 7, 0, b"")])
+        put = store.put_many("t", [replace(rows, groups=np.array([2, 0, 1, 2]), only_replaces=True)])
+        assert (put.written, put.ignored, put.by_group, put.absent) == (2, 2, (0, 0, 2), (b"gone",))
+
+    def test_rows_that_only_replace_find_nothing_in_a_new_table(self, store: OnlineStore) -> None:
+        rows = replace(encoded([(b"b", 1, 0, b"x"), (b"a", 1, 0, b"x")]), only_replaces=True)
+        put = store.put_many("never set up", [rows])
+        assert (put.written, put.ignored, sorted(put.absent)) == (0, 2, [b"a", b"b"])
+        assert read_rows(store, "never set up", [b"a", b"b"]) == [None, None]
+
+    def test_rows_that_only_replace_do_so_without_blocking(self, store: OnlineStore) -> None:
+        async def put() -> tuple[int, tuple[bytes, ...]]:
+            rows = encoded([(b"a", 2, 0, b"y"), (b"b", 2, 0, b"y")])
+            done = await store.put_many_async("t", [replace(rows, only_replaces=True)])
+            await store.aclose()
+            return done.written, done.absent
+
+        store.put_many("t", [encoded([(b"a", 1, 0, b"x")])])
+        assert asyncio.run(put()) == (1, (b"b",))
+        assert read_rows(store, "t", [b"a", b"b"]) == [(2, 0, b"y"), None]
+
+    def test_rows_that_only_replace_never_write_a_key_that_others_remove_meanwhile(self, store: OnlineStore) -> None:
+        """Whatever is removed while rows are put, an older row than the one that was there is never inserted."""
+        keys = [b"%05d" % i for i in range(3_000)]
+        store.put_many("t", [encoded([(key, 9, 0, b"newer") for key in keys])])
+        remover = threading.Thread(
+            target=lambda: [store.delete("t", keys[at : at + 50]) for at in range(0, len(keys), 50)]
+        )
+        remover.start()
+        for _ in range(3):
+            store.put_many("t", [replace(encoded([(key, 1, 0, b"older") for key in keys]), only_replaces=True)])
+        remover.join()
+        assert read_rows(store, "t", keys) == [None] * len(keys)
+
+    @pytest.mark.parametrize(
+        "foreign",
+        [
+            (5, b""),
+            (5, b"\x00\x00short"),
+            (5, b"\x01" + bytes(30)),
+            (_INT64_MAX, b"\x00" * 30),
+            (_INT64_MAX, b"\xff" * 9),
+        ],
+    )
+    def test_a_row_of_the_codec_overwrites_what_cannot_be_one(
+        self, store: OnlineStore, foreign: tuple[int, bytes]
+    ) -> None:
+        """However new what is there seems to be."""
+        event, payload = foreign
+        held = [(b"k%03d" % i, event, 5, payload) for i in range(3)]
+        sound = (b"sound", 5, 5, bytes(8) + b"an id and more")
+        store.put_many("t", [encoded([*held, sound])])
+        row = bytes(7) + b"\x01an id and more"
+        rows = replace(encoded([(key, 4, 0, row) for key in (b"k000", b"k001", b"sound")]), of_codec=True)
+        put = store.put_many("t", [replace(rows, only_replaces=True)])
+        assert set(put.absent) == {b"k000", b"k001"}
+        with pytest.warns(ForeignValueWarning, match="k001") as warned:
+            put = store.put_many("t", [rows])
+        assert {"sound" in str(w.message) or "k002" in str(w.message) for w in warned} == {False}
+        assert (put.written, put.ignored) == (2, 1)
+        assert read_rows(store, "t", [b"k000", b"k001", b"sound"]) == [(4, 0, row), (4, 0, row), sound[1:]]
+
+    def test_what_is_stored_is_a_row_as_far_as_no_codec_says_otherwise(self, store: OnlineStore) -> None:
+        store.put_many("t", [encoded([(b"k", _INT64_MAX, 0, b"")])])
+        put = store.put_many("t", [encoded([(b"k", 4, 0, b"x")])])
+        assert (put.written, put.ignored) == (0, 1)
+        assert store.foreign("t", [b"k", b"not there"]) == {}
+        assert store.foreign("never set up", [b"k"]) == {}
 
     def test_deleted_rows_are_gone_and_others_stay(self, store: OnlineStore) -> None:
         store.setup(["t"])

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from small_project import START, SmallProject, hours, row
@@ -28,7 +29,7 @@ from feast_assets import (
 )
 from feast_assets.audit.causes import CAUSES
 from feast_assets.definitions.partitions import Window
-from feast_assets.errors import FeatureViewNotFoundException, InputError
+from feast_assets.errors import FeatureViewNotFoundException, ForeignValueWarning, InputError
 from feast_assets.online_stores.base import EncodedRows
 from feast_assets.registry.base import WindowContent
 
@@ -241,7 +242,7 @@ def test_a_ttl_that_reads_do_not_enforce_is_the_cause(tmp_path):
     project.close()
 
 
-def test_a_key_that_the_store_let_expire_is_ttl(tmp_path, redis_server):
+def test_a_key_that_the_store_let_expire_is_expired(tmp_path, redis_server):
     host, port = redis_server
     online = {"type": "redis", "connection_string": f"{host}:{port}", "key_ttl_seconds": 1}
     project = SmallProject(tmp_path, online_store=online)
@@ -251,7 +252,52 @@ def test_a_key_that_the_store_let_expire_is_ttl(tmp_path, redis_server):
     deadline = time.monotonic() + 10
     while project.trips() != [None] * 6 and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert causes(project, at=datetime.now(UTC) + timedelta(seconds=2)) == {"ttl": 10}
+    assert causes(project, at=datetime.now(UTC) + timedelta(seconds=2)) == {"expired": 10}
+    project.store.teardown()
+    project.close()
+
+
+def test_a_row_that_a_full_server_may_have_removed_is_evicted(tmp_path, redis_server):
+    host, port = redis_server
+    project = SmallProject(tmp_path, online_store={"type": "redis", "connection_string": f"{host}:{port}"})
+    project.write(days(0, 3))
+    project.apply()
+    project.store.materialize_incremental(hours(72))
+    with redis.Redis(host, port) as client:
+        gone = [key for key in client.keys("fa:*") if not key.startswith(b"fa:id:")][:2]
+        client.delete(*gone)
+        assert causes(project) == {"unexplained": 4}
+        client.config_set("maxmemory", 10**9)
+        client.config_set("maxmemory-policy", "allkeys-lfu")
+        try:
+            assert causes(project) == {"evicted": 4}
+        finally:
+            client.config_set("maxmemory", 0)
+            client.config_set("maxmemory-policy", "noeviction")
+    project.store.teardown()
+    project.close()
+
+
+def test_what_others_wrote_under_the_keys_of_entities_is_damaged(tmp_path, redis_server):
+    host, port = redis_server
+    project = SmallProject(tmp_path, online_store={"type": "redis", "connection_string": f"{host}:{port}"})
+    project.write(days(0, 3))
+    project.apply()
+    project.store.materialize_incremental(hours(72))
+    with redis.Redis(host, port) as client:
+        keys = sorted(key for key in client.keys("fa:*") if not key.startswith(b"fa:id:"))
+        client.set(keys[0], "short")
+        client.delete(keys[1])
+        client.rpush(keys[1], "a list")
+        # Text that is not UTF-8, in a payload that is sound otherwise.
+        value = client.get(keys[2])
+        client.set(keys[2], value[:-1] + b"\xff")
+        # No key of an entity at all.
+        client.set(keys[0][:-8] + b"other", "x" * 40)
+        with pytest.warns(ForeignValueWarning):
+            found = project.store.audit()
+    assert found.causes == {"damaged": 5}
+    assert len({m.entity["driver_id"] for m in found.mismatches}) == 3
     project.store.teardown()
     project.close()
 

@@ -63,7 +63,8 @@ def test_days_without_rows_divide_no_pass(project, counted):
     project.write([row(day % 7, 24 * day, day) for day in range(30) if day % 7 < 5 or day == 5])
     (result,) = project.store.materialize_incremental(hours(24 * 30))
     assert [w.window.start for w in result.windows] == [hours(24 * 5), hours(24 * 28), hours(24 * 29)]
-    assert counted == {"passes for statistics": 1, "passes for rows": 2, "claim": 2, "settle": 2}
+    # The entity of the late day is not in the store, so it is looked for in the days after it as well.
+    assert counted == {"passes for statistics": 1, "passes for rows": 3, "claim": 2, "settle": 2}
 
 
 def test_batches_on_the_way_do_not_grow_with_the_entities(project, monkeypatch):

@@ -20,7 +20,7 @@ import pytest
 import redis
 from pydantic import ValidationError
 
-from feast_assets.errors import OnlineRowError, StoreUnavailableError
+from feast_assets.errors import StoreUnavailableError
 from feast_assets.online_stores import redis_puts
 from feast_assets.online_stores.base import OnlineRead, PutResult
 from feast_assets.online_stores.redis import RedisOnlineStore, RedisOnlineStoreConfig
@@ -206,13 +206,60 @@ def test_a_full_server_refuses_new_rows_and_still_reads(store: RedisOnlineStore,
     assert read_rows(store, "t", [b"k"]) == [(1, 0, b"x")]
 
 
-def test_values_that_others_wrote_are_refused(store: RedisOnlineStore, client: redis.Redis) -> None:
-    client.set(b"fa:1:t:k", b"short")
-    with pytest.raises(OnlineRowError, match="did not write"):
-        read_rows(store, "t", [b"k"])
-    client.delete(b"fa:1:t:k")
-    client.lpush(b"fa:1:t:k", b"a list")
-    assert read_rows(store, "t", [b"k"]) == [None]
+@pytest.mark.parametrize(
+    ("policy", "expires", "evicts"),
+    [
+        ("noeviction", True, False),
+        ("allkeys-lru", False, True),
+        ("volatile-lru", False, False),
+        ("volatile-ttl", True, True),
+    ],
+)
+def test_a_policy_that_removes_rows_is_named_once_at_setup(
+    client: redis.Redis, redis_server: tuple[str, int], policy: str, expires: bool, evicts: bool
+) -> None:
+    config = config_of(redis_server, key_ttl_seconds=500 if expires else None)
+    client.config_set("maxmemory-policy", policy)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            # Without a limit of memory nothing is removed.
+            RedisOnlineStore(config).setup(["t"])
+        client.config_set("maxmemory", 10**9)
+        store = RedisOnlineStore(config)
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            for _ in range(3):
+                store.setup(["t"])
+        assert [f"maxmemory-policy {policy}" in str(w.message) for w in told] == ([True] if evicts else [])
+        assert store.evicts() == (policy if evicts else "")
+        store.close()
+    finally:
+        client.config_set("maxmemory-policy", "noeviction")
+
+
+@pytest.mark.parametrize(("allowed", "policy"), [("+config|get", "allkeys-lru"), ("+info", "allkeys-lru"), ("", "")])
+def test_a_server_that_refuses_to_tell_its_policy_is_used_all_the_same(
+    client: redis.Redis, redis_server: tuple[str, int], allowed: str, policy: str
+) -> None:
+    client.config_set("maxmemory", 10**9)
+    client.config_set("maxmemory-policy", "allkeys-lru")
+    client.execute_command(
+        "ACL", "SETUSER", "small", "on", ">word", "~*", "+@all", "-config", "-info", *allowed.split()
+    )
+    address = f"{redis_server[0]}:{redis_server[1]},username=small,password=word"
+    store = RedisOnlineStore(RedisOnlineStoreConfig.model_validate({"connection_string": address}))
+    try:
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            store.setup(["t"])
+        assert len(told) == bool(policy)
+        assert store.evicts() == policy
+        assert store.identity("t")
+    finally:
+        store.close()
+        client.execute_command("ACL", "DELUSER", "small")
+        client.config_set("maxmemory-policy", "noeviction")
 
 
 def test_a_server_that_was_flushed_has_other_identities(store: RedisOnlineStore, client: redis.Redis) -> None:

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feast_assets.errors import OnlineRowError
+from feast_assets.errors import UnknownRowSchemaError
 from feast_assets.online_stores.base import StoredRows
-from feast_assets.online_stores.codec import RowDecoder, RowSchema, encode_rows
+from feast_assets.online_stores.codec import NOT_FOUND, PRESENT, RowDecoder, RowSchema, encode_rows
 from feast_assets.online_stores.redis_values import HEADER, SIGN, StampedRows
 from feast_assets.types import Int64, String
 
@@ -23,7 +23,7 @@ bounds = times | st.integers(-(2**65), 2**62)
 def test_stored_values_come_apart_into_what_they_were_made_of(
     rows: list[tuple[int, int, bytes] | None], oldest: int
 ) -> None:
-    stamped = StampedRows([r and HEADER.pack(r[0] + SIGN, r[1] + SIGN) + r[2] for r in rows], "host:1")
+    stamped = StampedRows([r and HEADER.pack(r[0] + SIGN, r[1] + SIGN) + r[2] for r in rows])
     plain = StoredRows([r[0] if r else 0 for r in rows], [r[1] if r else 0 for r in rows], [r and r[2] for r in rows])
     assert stamped.event_timestamps == plain.event_timestamps
     assert stamped.created_timestamps == plain.created_timestamps
@@ -48,7 +48,7 @@ def test_values_decode_in_place_as_their_payloads_do(data: st.DataObject) -> Non
     )
     rows = data.draw(st.lists(st.none() | st.tuples(st.sampled_from([OLD, NEW]), values), max_size=8))
     payloads = [row and payloads_of(row[0], [row[1]])[0] for row in rows]
-    stamped = StampedRows([p and HEADER.pack(SIGN, SIGN) + p for p in payloads], "host:1")
+    stamped = StampedRows([p and HEADER.pack(SIGN, SIGN) + p for p in payloads])
     decoder = RowDecoder({s.schema_id: s for s in (OLD, NEW)}, [("i", Int64), ("s", String)])
     found, expected = decoder.decode_stored(stamped), decoder.decode(payloads)
     assert found.to_pylists() == expected.to_pylists()
@@ -56,10 +56,24 @@ def test_values_decode_in_place_as_their_payloads_do(data: st.DataObject) -> Non
     assert found.to_pylists()[0] == [row and row[1]["i"] for row in rows]
 
 
-@pytest.mark.parametrize("value", [b"", b"short", bytes(16), bytes(40)])
-def test_values_that_are_no_rows_are_refused(value: bytes) -> None:
+@pytest.mark.parametrize("value", [b"", b"short", bytes(15), bytes(16), bytes(27), b"{" * 40])
+def test_values_that_are_no_rows_are_not_there(value: bytes) -> None:
     decoder = RowDecoder({OLD.schema_id: OLD}, [("i", Int64)])
-    good = HEADER.pack(SIGN, SIGN) + payloads_of(OLD, [{"i": 1}])[0]
-    for values in ([value], [good, value], [value, good]):
-        with pytest.raises((OnlineRowError, LookupError)):
-            decoder.decode_stored(StampedRows(values, "host:1"))
+    good = HEADER.pack(SIGN + 7, SIGN) + payloads_of(OLD, [{"i": 1}])[0]
+    for values in ([value], [good, value], [value, good], [value, None, good, value]):
+        stamped = StampedRows(values)
+        found = decoder.decode_stored(stamped)
+        assert found.to_pylists() == [[1 if v is good else None for v in values]]
+        assert found.column(0).statuses == [PRESENT if v is good else NOT_FOUND for v in values]
+        assert set(found.damaged) == {place for place, v in enumerate(values) if v is value}
+        if len(value) < HEADER.size:
+            assert stamped.event_timestamps == [7 if v is good else 0 for v in values]
+            assert [payload is None for payload in stamped.payloads] == [v is not good for v in values]
+
+
+def test_a_row_of_a_schema_that_nobody_knows_stays_an_error() -> None:
+    """A registry that was applied since may know it."""
+    decoder = RowDecoder({OLD.schema_id: OLD}, [("i", Int64)])
+    other = HEADER.pack(SIGN, SIGN) + payloads_of(NEW, [{"i": 1, "s": "x"}])[0]
+    with pytest.raises(UnknownRowSchemaError):
+        decoder.decode_stored(StampedRows([other]))

@@ -1,0 +1,167 @@
+"""Rows of history as the ledger has them: the newest row of an entity in the windows that are materialized.
+
+That is what a full recompute of these windows would leave in the online store, under the same versions. It takes the
+place of rows that were withdrawn (`feast_assets.compute.withdrawals`) and of rows that the store has lost
+(`feast_assets.compute.absent_rows`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from feast_assets.compute.staleness import history_read
+from feast_assets.compute.windows import held
+from feast_assets.definitions.spec import to_micros
+from feast_assets.offline_stores.base import EVENT_TIMESTAMP, OfflineStore, history_of
+from feast_assets.online_stores.base import EncodedRows
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from feast_assets.compute.online_rows import OnlineRows
+    from feast_assets.definitions.feature_view import FeatureView
+    from feast_assets.definitions.partitions import Window
+    from feast_assets.registry.base import Claim, LedgerEntry, Registry
+
+ROWS_AT_ONCE = 200_000
+"""How many rows are worked out and put at once."""
+
+
+@dataclass
+class LedgerRows:
+    """Reads the newest rows of one view's materialized windows from history.
+
+    A window whose source has changed since it was materialized gives rows of its present content under the version of
+    its earlier one. Such a window is unsettled in the ledger before its rows are handed out, so that it is run again.
+
+    Args:
+        rows: encodes the view's rows.
+        definition_hash: the view's present one, as in the ledger.
+        fingerprints: what is known of the present content of the view's source.
+
+    Attributes:
+        used: the windows of which rows were handed out.
+    """
+
+    view: FeatureView
+    rows: OnlineRows
+    definition_hash: str
+    registry: Registry
+    offline_store: OfflineStore
+    fingerprints: Mapping[Window, str]
+    used: set[Window] = field(default_factory=set, init=False)
+
+    def newest(
+        self, keys: Sequence[bytes], ledger: Sequence[LedgerEntry], own: Collection[Window], claim: Claim
+    ) -> Iterator[EncodedRows]:
+        """Yields the newest rows of entities in the windows of some entries, as a run of these would put them.
+
+        One query of the history finds them. At most about `ROWS_AT_ONCE` rows come at a time; a key comes once.
+
+        Args:
+            ledger: entries by window.
+            own: windows that the present run writes; it settles them itself.
+            claim: of the present run, to unsettle other windows with.
+        """
+        import numpy as np
+
+        if not ledger or not keys:
+            return
+        starts = np.array([to_micros(e.window.start) for e in ledger], np.int64)
+        versions = np.array([e.version for e in ledger], np.int64)
+        parts: list[EncodedRows] = []
+        places: set[int] = set()
+
+        def together() -> EncodedRows:
+            self._doubt([ledger[place] for place in sorted(places) if ledger[place].window not in own], claim)
+            return concatenated(parts)
+
+        windows = [e.window for e in ledger]
+        for batch in self.offline_store.latest_of(history_of(self.view), windows, self.rows.decode_keys(keys)):
+            if not batch.num_rows:
+                continue
+            place = np.searchsorted(starts, _events(batch), side="right") - 1
+            places.update(np.unique(place).tolist())
+            parts.append(self.rows.encode(batch, versions[place]))
+            if sum(map(len, parts)) >= ROWS_AT_ONCE:
+                yield together()
+                parts, places = [], set()
+        if parts:
+            yield together()
+
+    def is_current(self, entry: LedgerEntry) -> bool:
+        """Whether a window's source and the view's definition surely are what the ledger tells."""
+        return (
+            entry.definition_hash == self.definition_hash and self.fingerprints.get(entry.window) == entry.fingerprint
+        )
+
+    def _doubt(self, entries: Sequence[LedgerEntry], claim: Claim) -> None:
+        """Says in the ledger that windows have to be run again where their rows may not be of the content it tells.
+
+        Rows of such a window that are put now would stay if its source went back to that content.
+        """
+        self.used.update(e.window for e in entries)
+        if self.view.keeps_result:
+            # Kept results are what was put.
+            return
+        entries = [e for e in entries if e.settled and not self.is_current(e)]
+        unknown = [e.window for e in entries if e.window not in self.fingerprints]
+        if unknown:
+            seen = self.offline_store.statistics(history_read(self.view), unknown)
+            self.fingerprints = {**self.fingerprints, **{s.window: s.fingerprint for s in seen}}
+        self.unsettle([e for e in entries if not self.is_current(e)], claim)
+
+    def unsettle_used(self, claim: Claim) -> None:
+        """Says in the ledger that the windows of which rows were handed out have to be run again."""
+        self.unsettle([e for e in self.held() if e.window in self.used], claim)
+
+    def unsettle(self, entries: Iterable[LedgerEntry], claim: Claim) -> None:
+        """Says in the ledger that some windows have to be run again."""
+        if unsettled := [replace(e, settled=False) for e in entries if e.settled]:
+            self.registry.settle(claim, unsettled)
+
+    def state(self) -> frozenset[str]:
+        """Returns what the view's source is stored in, as `OfflineStore.state` does."""
+        return self.offline_store.state(history_read(self.view))
+
+    def held(self, after: datetime | None = None) -> list[LedgerEntry]:
+        """Returns the ledger's entries that have, or may have, rows in the store, by window.
+
+        Args:
+            after: only those that end later than this.
+        """
+        ledger = {e.window: e for e in self.registry.ledger(self.view.name)}
+        return [ledger[w] for w in sorted(held(ledger)) if after is None or w.end > after]
+
+
+def versions(entries: Iterable[LedgerEntry]) -> dict[Window, int]:
+    """Returns the versions of entries by their windows."""
+    return {e.window: e.version for e in entries}
+
+
+def concatenated(parts: Sequence[EncodedRows]) -> EncodedRows:
+    """Returns rows of several batches as one."""
+    import numpy as np
+
+    nothing = np.zeros(0, np.int64)
+    return EncodedRows(
+        [key for part in parts for key in part.keys],
+        np.concatenate([nothing, *(part.event_timestamps for part in parts)]),
+        np.concatenate([nothing, *(part.created_timestamps for part in parts)]),
+        [payload for part in parts for payload in part.payloads],
+        of_codec=True,
+    )
+
+
+def _events(batch: object) -> npt.NDArray[np.int64]:
+    import pyarrow as pa
+
+    from feast_assets.types.arrow_values import fixed_values
+
+    assert isinstance(batch, pa.RecordBatch)
+    events: npt.NDArray[np.int64] = fixed_values(batch.column(EVENT_TIMESTAMP), "<i8")
+    return events

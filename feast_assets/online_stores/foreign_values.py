@@ -1,0 +1,68 @@
+"""Foreign values: what is stored under the key of a row and cannot be a row.
+
+Somebody else wrote them, or they were damaged. They count as not there, so that one of them blocks no read and no run;
+their keys are named, so that somebody can look where they come from.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+from feast_assets.errors import ForeignValueWarning
+
+_KEYS_REMEMBERED = 1000
+_KEY_CHARACTERS = 120
+
+# What each payload of the row codec has, whatever its schema: a version, whose first byte is 0 until the year 4253, and
+# a schema id.
+LEAST_PAYLOAD = 12
+FIRST_PAYLOAD_BYTE = 0
+# Event times from year 1 to 9999, in microseconds; the first byte that Redis keeps of one is among these.
+OLDEST_EVENT, NEWEST_EVENT = -62_135_596_800_000_000, 253_402_300_799_999_999
+
+
+def foreign_payload(payload: bytes) -> str:
+    """Returns why a payload cannot be one of the row codec, of any schema; ``""`` where it can."""
+    if len(payload) < LEAST_PAYLOAD:
+        return f"its payload has {len(payload)} of at least {LEAST_PAYLOAD} bytes"
+    if payload[0] != FIRST_PAYLOAD_BYTE:
+        return "its payload does not begin with a version"
+    return ""
+
+
+def shown_key(key: bytes) -> str:
+    """Returns a key as text with escapes, of bounded length."""
+    shown = repr(key)
+    return shown if len(shown) <= _KEY_CHARACTERS else f"{shown[:_KEY_CHARACTERS]}... ({len(key)} bytes)"
+
+
+class ForeignValues:
+    """Warns of foreign values, once for each key. Safe to share between threads.
+
+    Args:
+        store: which store holds them, for messages.
+    """
+
+    def __init__(self, store: str):
+        self._store = store
+        self._warned: set[tuple[str, bytes]] = set()
+
+    def warn(self, table: str, key: bytes, reason: str, *, overwritten: bool = False) -> None:
+        """Warns of one value, unless it was done before.
+
+        After a thousand keys it says that there are more, and then nothing: a hot path may meet millions.
+
+        Args:
+            reason: what the value is, such as ``"it has 3 bytes"``.
+            overwritten: whether a row has taken its place.
+        """
+        at = (table, key)
+        if at in self._warned or len(self._warned) > _KEYS_REMEMBERED:
+            return
+        self._warned.add(at)
+        if len(self._warned) > _KEYS_REMEMBERED:
+            told = f"{self._store}: more than {_KEYS_REMEMBERED} foreign values were found; further ones are not named."
+        else:
+            done = "a row has overwritten it" if overwritten else "it counts as not there until a row overwrites it"
+            told = f"{self._store}, table {table!r}: the value under key {shown_key(key)} is no row ({reason}); {done}."
+        warnings.warn(told, ForeignValueWarning, stacklevel=2)

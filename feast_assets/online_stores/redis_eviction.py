@@ -1,0 +1,44 @@
+"""Whether a Redis server removes keys when its memory is full."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from redis.exceptions import ResponseError
+
+if TYPE_CHECKING:
+    import redis
+
+
+def evicting_policy(client: redis.Redis, *, rows_expire: bool) -> str:
+    """Returns the server's ``maxmemory-policy`` where it may remove rows.
+
+    ``""`` where it has no limit of memory, or where the policy spares rows; also where the server tells neither by
+    ``INFO`` nor by ``CONFIG``, which managed services and access lists may forbid.
+
+    Args:
+        rows_expire: whether rows have a time to live; without one, the ``volatile`` policies spare them.
+
+    Raises:
+        RedisError, OSError: the server cannot be reached.
+    """
+    found = _from_info(client) or _from_config(client)
+    limit, policy = found or (0, "")
+    evicts = policy.startswith("allkeys") or (policy.startswith("volatile") and rows_expire)
+    return policy if limit and evicts else ""
+
+
+def _from_info(client: redis.Redis) -> tuple[int, str] | None:
+    try:
+        told: Any = client.info("memory")
+        return int(told["maxmemory"]), str(told["maxmemory_policy"])
+    except (ResponseError, KeyError, ValueError):
+        return None
+
+
+def _from_config(client: redis.Redis) -> tuple[int, str] | None:
+    try:
+        told: Any = client.config_get("maxmemory*")
+        return int(told["maxmemory"]), str(told["maxmemory-policy"])
+    except (ResponseError, KeyError, ValueError):
+        return None
