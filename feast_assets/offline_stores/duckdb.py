@@ -15,6 +15,7 @@ from feast_assets.definitions.partitions import Window
 from feast_assets.errors import FeastAssetsError, SourceError
 from feast_assets.offline_stores.base import History, OfflineStore, PointInTimeJoin, WindowStatistics
 from feast_assets.offline_stores.profile import WindowProfile
+from feast_assets.offline_stores.writes_once import WritesOnce
 
 if TYPE_CHECKING:
     import duckdb
@@ -47,7 +48,7 @@ class DuckDBOfflineStoreConfig(BaseModel):
     temp_directory: str | None = None
 
 
-class DuckDBOfflineStore(OfflineStore):
+class DuckDBOfflineStore(OfflineStore, WritesOnce):
     """History in Parquet, CSV and Delta files.
 
     Calls are independent of each other and may come from several threads. A returned reader reads on while it is
@@ -158,6 +159,24 @@ class DuckDBOfflineStore(OfflineStore):
 
         with self._engine.cursor() as cursor:
             append(cursor, source, self._root, rows)
+
+    def check_write(self, source: DataSource, rows: pa.Table) -> None:
+        from feast_assets.offline_stores.duckdb_write import check_append
+
+        with self._engine.cursor() as cursor:
+            check_append(cursor, source, self._root, rows)
+
+    def write_once(self, source: DataSource, rows: pa.Table, key: str) -> None:
+        from feast_assets.offline_stores.duckdb_write import append
+
+        with self._engine.cursor() as cursor:
+            append(cursor, source, self._root, rows, key=key)
+
+    def has_written(self, source: DataSource, rows: pa.Table, key: str) -> bool:
+        from feast_assets.offline_stores.duckdb_write import is_appended
+
+        with self._engine.cursor() as cursor:
+            return is_appended(cursor, source, self._root, rows, key)
 
     def replace(
         self, source: DataSource, history: History, windows: Sequence[Window], rows: pa.RecordBatchReader
