@@ -76,9 +76,7 @@ def rows_not_in_csv(cursor: duckdb.DuckDBPyConnection, rows: pa.Table, path: Pat
         )
 
 
-def _unmatched(
-    cursor: duckdb.DuckDBPyConnection, rows: pa.Table, old: str, new: str, columns: list[str]
-) -> pa.Table:
+def _unmatched(cursor: duckdb.DuckDBPyConnection, rows: pa.Table, old: str, new: str, columns: list[str]) -> pa.Table:
     equal = " AND ".join(f"o.{column} IS NOT DISTINCT FROM n.{column}" for column in columns)
     # The rows, which are few, come second: DuckDB keeps that side in memory and passes the stored ones by.
     is_new = np.ones(rows.num_rows, bool)

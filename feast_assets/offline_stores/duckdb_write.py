@@ -78,9 +78,7 @@ def check_append(cursor: duckdb.DuckDBPyConnection, source: DataSource, root: Pa
         _write_csv(rows.slice(0, 0), pa.BufferOutputStream(), files.what, include_header=False)
 
 
-def is_appended(
-    cursor: duckdb.DuckDBPyConnection, source: DataSource, root: Path, rows: pa.Table, key: str
-) -> bool:
+def is_appended(cursor: duckdb.DuckDBPyConnection, source: DataSource, root: Path, rows: pa.Table, key: str) -> bool:
     """Says whether `append` with this key would find nothing to write. False where the source is not there."""
     files = writable_files(source, root)
     if files.format != "delta" and files.shape != "file":
@@ -117,7 +115,11 @@ def _unwritten(cursor: duckdb.DuckDBPyConnection, files: SourceFiles, source: Da
     try:
         if files.format == "csv":
             return rows_not_in_csv(cursor, rows, Path(files.path))
-        stored = _delta_dataset(files) if files.format == "delta" else ds.dataset(files.path, schema=rows.schema, format="parquet")
+        stored = (
+            _delta_dataset(files)
+            if files.format == "delta"
+            else ds.dataset(files.path, schema=rows.schema, format="parquet")
+        )
         return rows_not_in(cursor, rows, stored, source.timestamp_field)
     except (duckdb.Error, pa.ArrowException, OSError) as error:
         if isinstance(error, FeastAssetsError):

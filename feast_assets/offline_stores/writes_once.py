@@ -41,5 +41,4 @@ class WritesOnce(ABC):
 
     @abstractmethod
     def has_written(self, source: DataSource, rows: pa.Table, key: str) -> bool:
-        """Says whether `write_once` would find nothing to write. False where there is no such source; changes nothing.
-        """
+        """Says whether `write_once` would find nothing to write; false where there is no such source."""
