@@ -50,8 +50,12 @@ class SnapshotCache:
         snapshot = self._snapshot
         now = time.monotonic()
         old = self._ttl and now - self._checked > self._ttl
-        if snapshot is None or now >= self._look_again_at:
+        if snapshot is None:
             return self.fresh()
+        if now >= self._look_again_at and self._refreshing.acquire(blocking=False):
+            self._look_again_at = now + _LOOK_AGAIN_SECONDS
+            self._refresh()
+            return self._snapshot or snapshot
         if old and self._refreshing.acquire(blocking=False):
             if not self._wait:
                 threading.Thread(target=self._refresh, name="feast-assets-registry", daemon=True).start()

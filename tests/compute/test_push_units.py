@@ -366,6 +366,24 @@ def test_the_process_whose_push_broke_off_completes_it_with_its_next_read(pushin
     assert pushing.online(1) == WHOLE
 
 
+def test_reads_go_on_where_the_registry_is_gone_after_a_push_broke_off(pushing, monkeypatch):
+    def down(*_):
+        raise StoreUnavailableError("It is gone.")
+
+    assert pushing.online(1) == NOTHING
+    put = SqliteOnlineStore.put_many
+    monkeypatch.setattr(SqliteOnlineStore, "put_many", down)
+    with pytest.raises(UnfinishedPushError):
+        pushing.store.push("live", pushing.batch(1), to=BOTH)
+    monkeypatch.setattr(SqlRegistry, "refreshed", down)
+    with pytest.warns(UserWarning, match="registry could not be refreshed"):
+        assert pushing.online(1) == NOTHING
+    monkeypatch.setattr(SqliteOnlineStore, "put_many", put)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert pushing.online(1) == NOTHING, "it does not ask at every read"
+
+
 async def test_async_pushes_are_units_too(pushing, monkeypatch):
     async def down(*_):
         raise StoreUnavailableError("The disk is full.")
