@@ -645,7 +645,8 @@ class NotesPushesConformance:
     def test_what_is_forgotten_is_gone_and_may_be_noted_anew(self, notes: NotesPushes) -> None:
         first = notes.note_push(_pushed(version=7), b"first")
         notes.forget_push(first)
-        assert notes.noted_pushes() == [] and notes.rows_of_push(first) is None
+        assert notes.noted_pushes() == []
+        assert notes.rows_of_push(first) is None
         second = notes.note_push(_pushed(version=9), b"second")
         notes.forget_push(first)
         assert notes.noted_pushes() == [second], "of another version, so it is not the one that was completed"
@@ -660,7 +661,8 @@ class NotesPushesConformance:
         assert not before.has_noted_pushes
         notes.note_push(_pushed(), b"rows")
         after = registry.refreshed(before)
-        assert after.has_noted_pushes and registry.snapshot().has_noted_pushes
+        assert after.has_noted_pushes
+        assert registry.snapshot().has_noted_pushes
         assert (after.revision, after.entities) == (before.revision, before.entities)
         commit(registry, entity("rider"))
         assert registry.refreshed(before).has_noted_pushes
@@ -673,7 +675,8 @@ class NotesPushesConformance:
         other = registry_factory("other")
         assert isinstance(other, NotesPushes)
         notes.note_push(_pushed(), b"rows")
-        assert other.noted_pushes() == [] and other.rows_of_push(_pushed()) is None
+        assert other.noted_pushes() == []
+        assert other.rows_of_push(_pushed()) is None
         other.note_push(_pushed(), b"other rows")
         notes.forget_push(_pushed())
         assert other.rows_of_push(_pushed()) == b"other rows"
