@@ -80,8 +80,9 @@ class UnfinishedPushError(StoreUnavailableError):
     def __init__(self, push_id: str, call: str, error: Exception):
         self.push_id = push_id
         super().__init__(
-            f"{call} broke off: {error} Its rows are noted in the registry: the next use of the feature store that "
-            "reaches the stores completes it. The same push may also be repeated; each row is there once then."
+            f"{call} broke off: {str(error).rstrip('.')}. Its rows are noted in the registry: the next use of the "
+            "feature store that reaches the stores completes it. The same push may also be repeated; each row is there "
+            "once then."
         )
 
 

@@ -46,8 +46,8 @@ def complete_pushes(stores: Stores, snapshot: RegistrySnapshot, *, may_append: b
         except Exception as error:  # noqa: BLE001 - one push must not stand in the way of all others, and of the caller
             is_done = False
             warnings.warn(
-                f"{_named(push)} is not complete yet, and is kept for the next use: {error} To give it up, call "
-                f"FeatureStore.drop_unfinished_push({push.id!r}).",
+                f"{_named(push)} is not complete yet, and is kept for the next use: {str(error).rstrip('.')}. "
+                f"To give it up, call FeatureStore.drop_unfinished_push({push.id!r}).",
                 stacklevel=2,
             )
     return is_done
