@@ -10,6 +10,7 @@ The tree; a caller catches as high as its decision goes::
     ├── SourceError (ValueError)               data that cannot be read as declared
     ├── InputError (ValueError)                rows or arguments of a call
     ├── StoreUnavailableError (ConnectionError)
+    │   └── UnfinishedPushError                a push that broke off, and will be completed
     └── NotSupportedError (NotImplementedError)
 
 Names that end in ``Exception`` are Feast's own, kept because users catch them.
@@ -67,6 +68,22 @@ class InputError(FeastAssetsError, ValueError):
 
 class StoreUnavailableError(FeastAssetsError, ConnectionError):
     """A store cannot be reached, or refuses to write (down, read-only, disk full)."""
+
+
+class UnfinishedPushError(StoreUnavailableError):
+    """A push broke off half-way. Its rows are noted in the registry, and the next use of the store completes it.
+
+    Attributes:
+        push_id: which `FeatureStore.list_unfinished_pushes` shows, until the push is complete.
+    """
+
+    def __init__(self, push_id: str, call: str, error: Exception):
+        self.push_id = push_id
+        super().__init__(
+            f"{call} broke off: {str(error).rstrip('.')}. Its rows are noted in the registry: the next use of the "
+            "feature store that reaches the stores completes it. The same push may also be repeated; each row is there "
+            "once then."
+        )
 
 
 class OnlineRowError(FeastAssetsError, ValueError):

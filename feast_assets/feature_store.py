@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,6 +20,7 @@ from feast_assets.definitions.feature_service import FeatureService
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.kept_results import in_order
 from feast_assets.definitions.label_view import LabelView
+from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
 from feast_assets.definitions.partitions import Window
 from feast_assets.definitions.saved_dataset import SavedDataset, SavedDatasetStorage
 from feast_assets.definitions.spec import as_utc
@@ -26,7 +28,9 @@ from feast_assets.errors import (
     ConfigError,
     InputError,
     NotSupportedError,
+    UnfinishedPushError,
     UnknownRowSchemaError,
+    suggest,
 )
 from feast_assets.registry.cache import SnapshotCache
 from feast_assets.user_functions import UserFunctions
@@ -35,12 +39,14 @@ if TYPE_CHECKING:
     from feast_assets.audit.report import AuditReport
     from feast_assets.compute.materialization import Materialization, Planned
     from feast_assets.compute.staleness import StaleWindow
-    from feast_assets.compute.writes import Write
+    from feast_assets.compute.writes import Stores, Write
     from feast_assets.deployment import Deployment, InfraDiff, Plan
     from feast_assets.offline_stores.base import OfflineStore
     from feast_assets.online_stores.base import OnlineStore
     from feast_assets.registry.base import Registry
     from feast_assets.registry.diff import RegistryDiff
+    from feast_assets.registry.noted_pushes import NotedPush
+    from feast_assets.registry.snapshot import RegistrySnapshot
     from feast_assets.repository import RepoContents
     from feast_assets.retrieval.job import RetrievalJob
     from feast_assets.retrieval.online import OnlinePlan
@@ -119,8 +125,13 @@ class FeatureStore(Catalog):
         self._online_store: OnlineStore | None = None
         self._opening = threading.Lock()
         self._cache = SnapshotCache(
-            self.registry, config.registry.cache_ttl_seconds, wait=config.registry.cache_mode == "sync"
+            self.registry,
+            config.registry.cache_ttl_seconds,
+            wait=config.registry.cache_mode == "sync",
+            complete_pushes=self._complete_pushes,
         )
+        self._completing = threading.Lock()
+        self._completed_by: RegistrySnapshot | None = None
         self._functions = UserFunctions(self.repo_path)
         self._plans: dict[Any, OnlinePlan] = {}
 
@@ -316,7 +327,7 @@ class FeatureStore(Catalog):
         from feast_assets.retrieval.historical import historical_job
 
         return historical_job(
-            self._cache.fresh(),
+            self._cache.fresh(uses_history=True),
             self.offline_store,
             entity_df,
             [] if features is None else features,
@@ -618,7 +629,7 @@ class FeatureStore(Catalog):
 
     def _views_to_materialize(self, names: Sequence[str] | None) -> list[FeatureView]:
         """Returns the named views, or all that there are, those that keep a result before those that read it."""
-        snapshot = self._cache.fresh()
+        snapshot = self._cache.fresh(uses_history=True)
         if snapshot.revision == 0:
             raise InputError(f"Project {self.project!r} has not been applied yet; run `feast-assets apply` first.")
         if names is None:
@@ -691,21 +702,24 @@ class FeatureStore(Catalog):
     ) -> None:
         """Hands rows to every view of a push source.
 
-        Everything is checked before anything is written. Each view's online rows are written whole, then the history;
-        so after a failure the same push may be repeated, and history does not get rows twice.
+        Everything is checked before anything is written. Then history is written, and the online tables after it, as
+        one unit: a push that is killed or fails half-way is completed by the next use of the store. The same push may
+        be repeated at any time; each row is there once.
 
         Args:
             df: a DataFrame (pandas or Polars), an Arrow table, a dict of lists, or a list of dicts. Online needs
-                join keys, features and event time; offline needs just the columns of the batch source.
+                join keys, features and event time; offline needs just the columns of the batch source. Without any
+                rows, it warns and writes nothing.
             to: online, offline, or both.
+            transform_on_write: as in Feast it concerns on-demand views only, which no push source feeds; it changes
+                nothing here.
 
         Raises:
             PushSourceNotFoundException: there is no such push source, or no view uses it.
             InputError: the rows do not fit; nothing was written.
+            UnfinishedPushError: a store failed half-way; the push is noted in the registry.
         """
-        write = self._pushed(push_source_name, df, allow_registry_cache, to)
-        write.online()
-        write.offline()
+        self._run(self._pushed(push_source_name, df, allow_registry_cache, to, transform_on_write))
 
     async def push_async(
         self,
@@ -715,12 +729,12 @@ class FeatureStore(Catalog):
         to: PushMode = PushMode.ONLINE,
         transform_on_write: bool = True,
     ) -> None:
-        """As `push`; the online write does not block the event loop, the offline one runs in a thread."""
+        """As `push`; the online write does not block the event loop, the rest runs in a thread."""
         import asyncio
 
-        write = await asyncio.to_thread(self._pushed, push_source_name, df, allow_registry_cache, to)
-        await write.online_async()
-        await asyncio.to_thread(write.offline)
+        await self._run_async(
+            await asyncio.to_thread(self._pushed, push_source_name, df, allow_registry_cache, to, transform_on_write)
+        )
 
     def write_to_online_store(
         self,
@@ -730,48 +744,92 @@ class FeatureStore(Catalog):
         allow_registry_cache: bool = True,
         transform_on_write: bool = True,
     ) -> None:
-        """Puts rows of one view into the online store; what is newer there stays.
+        """Puts rows of one view into the online store; what is newer there stays. One unit, as `push` is.
 
         Args:
             df: rows as `push` takes them.
             inputs: the same under Feast's other name; not both.
+            transform_on_write: as in Feast it concerns on-demand views only, whose rows cannot be written here; it
+                changes nothing for others.
         """
-        self._written(feature_view_name, df, inputs, allow_registry_cache).online()
+        self._run(self._written(feature_view_name, df, inputs, allow_registry_cache, transform_on_write))
 
     async def write_to_online_store_async(
         self, feature_view_name: str, df: Any = None, inputs: Any = None, allow_registry_cache: bool = True
     ) -> None:
         """As `write_to_online_store`, without blocking the event loop."""
-        await self._written(feature_view_name, df, inputs, allow_registry_cache).online_async()
+        await self._run_async(self._written(feature_view_name, df, inputs, allow_registry_cache, True))
 
     def write_to_offline_store(
         self, feature_view_name: str, df: Any, allow_registry_cache: bool = True, reorder_columns: bool = True
     ) -> None:
         """Appends rows to a view's batch source, whose columns they must have.
 
+        The same rows may be written again after a failure; each is there once.
+
         Args:
+            df: rows as `push` takes them; join keys and event times must be given.
             reorder_columns: whether the columns may come in another order than the source's.
         """
-        self._refuse_shared(f"write_to_offline_store to {feature_view_name!r}", "do so in production")
-        view = self._registered(allow_registry_cache).feature_view(feature_view_name)
-        self._write(f"write_to_offline_store to {feature_view_name!r}").add_offline(view, df, reorder_columns).offline()
+        call = f"write_to_offline_store to {feature_view_name!r}"
+        self._refuse_shared(call, "do so in production")
+        snapshot = self._registered(allow_registry_cache)
+        view = snapshot.feature_view(feature_view_name)
+        write = self._write(call, df)
+        self._complete_pushes_once(snapshot)
+        write.add_history(view, reorder_columns=reorder_columns)
+        self._run(write)
 
-    def _pushed(self, name: str, df: Any, allow_registry_cache: bool, to: PushMode) -> Write:
+    def list_unfinished_pushes(self) -> list[NotedPush]:
+        """Returns the pushes that broke off and are not complete yet, oldest first.
+
+        Looking does not complete them; the next materialization, historical retrieval or audit does.
+        """
+        from feast_assets.registry.noted_pushes import NotesPushes
+
+        return self.registry.noted_pushes() if isinstance(self.registry, NotesPushes) else []
+
+    def drop_unfinished_push(self, push_id: str) -> None:
+        """Gives up a push that broke off: what of it is stored stays, and the rest is lost.
+
+        Args:
+            push_id: as `list_unfinished_pushes` shows it.
+
+        Raises:
+            InputError: there is no such push.
+        """
+        from feast_assets.registry.noted_pushes import NotesPushes
+
+        pushes = self.list_unfinished_pushes()
+        for push in pushes:
+            if push.id == push_id and isinstance(self.registry, NotesPushes):
+                self.registry.forget_push(push)
+                return
+        raise InputError(f"There is no unfinished push {push_id!r}. {suggest(str(push_id), [p.id for p in pushes])}")
+
+    def _pushed(self, name: str, df: Any, allow_registry_cache: bool, to: PushMode, transform_on_write: bool) -> Write:
         from feast_assets.compute.writes import views_of_push_source
 
+        call = f"push to {name!r}"
         if not isinstance(to, PushMode):
-            raise InputError(f"push to {name!r}: to={to!r} is not PushMode.ONLINE, OFFLINE or ONLINE_AND_OFFLINE.")
-
+            raise InputError(f"{call}: to={to!r} is not PushMode.ONLINE, OFFLINE or ONLINE_AND_OFFLINE.")
+        _check_flag(call, "transform_on_write", transform_on_write)
         if to is not PushMode.ONLINE:
-            self._refuse_shared(f"push to {name!r}", "use to=PushMode.ONLINE")
-        views = views_of_push_source(self._registered(allow_registry_cache), name)
-        write = self._write(f"push to {name!r}")
-        if to is not PushMode.OFFLINE:
-            for view in views:
-                if view.online:
-                    write.add_online(view, df)
+            self._refuse_shared(call, "use to=PushMode.ONLINE")
+        snapshot = self._registered(allow_registry_cache)
+        views = views_of_push_source(snapshot, name)
+        online = [view for view in views if view.online and to is not PushMode.OFFLINE]
+        if to is PushMode.ONLINE and not online:
+            raise InputError(
+                f"{call}: none of its feature views is online (online=False): {', '.join(v.name for v in views)}. "
+                "Use to=PushMode.OFFLINE, or declare one online."
+            )
+        write = self._write(call, df)
+        for view in online:
+            write.add_online(view)
         if to is not PushMode.ONLINE:
-            write.add_offline(views[0], df, reorder_columns=True)
+            self._complete_pushes_once(snapshot)
+            write.add_history(views[0], readers=views[1:])
         return write
 
     def _refuse_shared(self, what: str, instead: str) -> None:
@@ -781,16 +839,68 @@ class FeatureStore(Catalog):
                 f"and writes none of them; {instead}."
             )
 
-    def _written(self, name: str, df: Any, inputs: Any, allow_registry_cache: bool) -> Write:
+    def _written(self, name: str, df: Any, inputs: Any, allow_registry_cache: bool, transform_on_write: bool) -> Write:
+        call = f"write_to_online_store to {name!r}"
         if (df is None) == (inputs is None):
-            raise InputError(f"write_to_online_store to {name!r}: give one of df and inputs.")
-        view = self._registered(allow_registry_cache).feature_view(name)
-        return self._write(f"write_to_online_store to {name!r}").add_online(view, inputs if df is None else df)
+            raise InputError(f"{call}: give one of df and inputs.")
+        _check_flag(call, "transform_on_write", transform_on_write)
+        snapshot = self._registered(allow_registry_cache)
+        if name in snapshot.names(OnDemandFeatureView.object_type):
+            raise NotSupportedError(
+                f"{call}: {name!r} is an on-demand feature view, which is computed when it is read; its rows are not "
+                "stored. Write to the feature views that it reads."
+            )
+        write = self._write(call, inputs if df is None else df)
+        write.add_online(snapshot.feature_view(name))
+        return write
 
-    def _write(self, what: str) -> Write:
+    def _write(self, call: str, rows: Any) -> Write:
+        from feast_assets.compute.handed_in_rows import to_table
         from feast_assets.compute.writes import Write
 
-        return Write(self.project, lambda: self.offline_store, lambda: self.online_store, what)
+        table = to_table(rows, call)
+        if not table.num_rows:
+            warnings.warn(f"{call}: there are no rows, so nothing is written.", stacklevel=4)
+        return Write(self._stores(), call, table)
+
+    def _stores(self) -> Stores:
+        from feast_assets.compute.writes import Stores
+
+        return Stores(self.project, self.registry, lambda: self.offline_store, lambda: self.online_store)
+
+    def _run(self, write: Write) -> None:
+        from feast_assets.compute.push_runs import run
+
+        try:
+            run(write)
+        except UnfinishedPushError:
+            self._cache.look_again()
+            raise
+
+    async def _run_async(self, write: Write) -> None:
+        from feast_assets.compute.push_runs import run_async
+
+        try:
+            await run_async(write)
+        except UnfinishedPushError:
+            self._cache.look_again()
+            raise
+
+    def _complete_pushes_once(self, snapshot: RegistrySnapshot) -> None:
+        """Completes unfinished pushes in history too; once only with a cached snapshot, as other writers note pushes
+        all the time."""
+        if snapshot.has_noted_pushes and snapshot is not self._completed_by:
+            self._complete_pushes(snapshot, True)
+
+    def _complete_pushes(self, snapshot: RegistrySnapshot, uses_history: bool) -> bool:
+        from feast_assets.compute.unfinished_pushes import complete_pushes
+
+        # In a deployment of its own history is another's, which it only reads.
+        may_append = uses_history and not self.config.deployment
+        with self._completing:
+            if uses_history:
+                self._completed_by = snapshot
+            return complete_pushes(self._stores(), snapshot, may_append=may_append)
 
 
 class _Closing:
@@ -802,6 +912,11 @@ class _Closing:
     def __await__(self) -> Generator[Any, None, None]:
         if self._online_store is not None:
             yield from self._online_store.aclose().__await__()
+
+
+def _check_flag(call: str, name: str, value: Any) -> None:
+    if not isinstance(value, bool):
+        raise InputError(f"{call}: {name} must be True or False, not {value!r}.")
 
 
 def _moment(name: str, value: Any) -> datetime:

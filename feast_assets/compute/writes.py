@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
 
-from feast_assets.compute.ingestion import encode_ingested, source_rows, to_table
+from feast_assets.compute.handed_in_rows import refuse_nulls
+from feast_assets.compute.ingestion import encode_ingested, source_rows
+from feast_assets.compute.row_digest import rows_digest
+from feast_assets.compute.versions import push_version
 from feast_assets.definitions.data_source import DataSource
 from feast_assets.definitions.entity import DUMMY_JOIN_KEY
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.errors import InputError, PushSourceNotFoundException, SourceWithoutFilesError, suggest
 from feast_assets.offline_stores.base import OfflineStore
+from feast_assets.offline_stores.writes_once import WritesOnce
 from feast_assets.online_stores.base import EncodedRows, OnlineStore
+from feast_assets.registry.base import Registry
 from feast_assets.registry.snapshot import RegistrySnapshot
 
 if TYPE_CHECKING:
@@ -33,60 +40,152 @@ def views_of_push_source(snapshot: RegistrySnapshot, name: str) -> list[FeatureV
     return views
 
 
-class Write:
-    """Rows for some views, checked and ready.
+@dataclass(frozen=True)
+class Stores:
+    """Where one project's rows go, and where it is noted that they are on their way.
 
-    Args:
-        offline_store, online_store: called when a store is needed.
-        what: names the call in errors.
+    Attributes:
+        offline_store, online_store: called when a store is needed; the online one raises ConfigError where the project
+            has none.
     """
 
-    def __init__(
-        self,
-        project: str,
-        offline_store: Callable[[], OfflineStore],
-        online_store: Callable[[], OnlineStore],
-        what: str,
-    ):
-        self._project = project
-        self._offline_store = offline_store
-        self._online_store = online_store
-        self._what = what
-        self._online: list[tuple[str, EncodedRows]] = []
-        self._offline: list[tuple[DataSource, pa.Table]] = []
+    project: str
+    registry: Registry
+    offline_store: Callable[[], OfflineStore]
+    online_store: Callable[[], OnlineStore]
 
-    def add_online(self, view: FeatureView, rows: Any) -> Write:
-        """Adds rows to be put into a view's online table."""
+
+@dataclass(frozen=True)
+class HistoryPart:
+    """Rows that are to be appended to a view's batch source, with the source's own columns."""
+
+    view: FeatureView
+    source: DataSource
+    rows: pa.Table
+
+
+@dataclass
+class Write:
+    """Rows for the stores of some views, checked and ready to be stored.
+
+    Attributes:
+        call: names the call in errors, such as ``push to 'live'``.
+        rows: as they were handed in; where there are none, nothing is written.
+        version: of the rows, odd; see `feast_assets.compute.versions`.
+        online: the views whose online tables get the rows, and these rows as they are stored.
+        history: the part that is appended to history; None where there is none.
+    """
+
+    stores: Stores
+    call: str
+    rows: pa.Table
+    version: int = field(default_factory=push_version)
+    online: list[tuple[FeatureView, EncodedRows]] = field(default_factory=list)
+    history: HistoryPart | None = None
+
+    def add_online(self, view: FeatureView) -> None:
+        """Adds a put into a view's online table.
+
+        Raises:
+            InputError: the view is not online, or the rows do not fit.
+        """
         if not view.online:
-            raise InputError(f"{self._what}: feature view {view.name!r} is not online (online=False).")
-        encoded = encode_ingested(view, to_table(rows, self._what), self._what)
-        self._online.append((view.online_table(self._project), encoded))
-        return self
+            raise InputError(f"{self.call}: feature view {view.name!r} is not online (online=False).")
+        if self.rows.num_rows:
+            self.online.append((view, encode_ingested(view, self.rows, self.version, self.call)))
 
-    def add_offline(self, view: FeatureView, rows: Any, reorder_columns: bool) -> Write:
-        """Adds rows to be appended to a view's batch source, whose columns they must have."""
+    def add_history(
+        self, view: FeatureView, *, reorder_columns: bool = True, readers: Sequence[FeatureView] = ()
+    ) -> None:
+        """Adds an append to a view's batch source, whose columns the rows must have.
+
+        Args:
+            reorder_columns: whether they may come in another order.
+            readers: further views that read the source, whose join keys must be given too.
+
+        Raises:
+            InputError: the columns are others, a value does not fit, or a join key or event time is null.
+            NotSupportedError: the source cannot be appended to.
+        """
         if view.batch_source is None:
-            raise InputError(f"{self._what}: feature view {view.name!r} has no batch source to write to.")
+            raise InputError(f"{self.call}: feature view {view.name!r} has no batch source to write to.")
+        if not self.rows.num_rows:
+            return
         source = view.batch_source
-        table = source_rows(source, to_table(rows, self._what))
+        rows = self._with_columns_of(source, view, source_rows(source, self.rows), reorder_columns)
+        self._refuse_nulls(rows, source, [view, *readers])
+        store = self.stores.offline_store()
+        if isinstance(store, WritesOnce):
+            store.check_write(source, rows)
+        self.history = HistoryPart(view, source, rows)
+
+    @property
+    def is_one_unit(self) -> bool:
+        """Whether the stores take all of it whole or not at all, whenever the process is killed."""
+        if self.history is not None or len(self.online) != 1:
+            return not self.online
+        ((_, rows),) = self.online
+        most = self.stores.online_store().rows_put_whole
+        return most is None or len(rows) <= most
+
+    @cached_property
+    def key(self) -> str:
+        """Letters and digits that are the same for the same rows, and for these only."""
+        return rows_digest(self.rows)
+
+    def set_version(self, version: int) -> None:
+        """Gives the rows another version."""
+        if version != self.version:
+            self.version = version
+            views = [view for view, _ in self.online]
+            self.online = [(view, encode_ingested(view, self.rows, version, self.call)) for view in views]
+
+    def is_in_history(self) -> bool:
+        """Whether nothing is left to append; also where a store cannot tell, false."""
+        store = self.stores.offline_store()
+        part = self.history
+        return part is None or (isinstance(store, WritesOnce) and store.has_written(part.source, part.rows, self.key))
+
+    def append(self) -> None:
+        """Appends the rows to history, unless that has been done."""
+        if self.history is None:
+            return
+        store = self.stores.offline_store()
+        if isinstance(store, WritesOnce):
+            store.write_once(self.history.source, self.history.rows, self.key)
+        else:
+            store.write(self.history.source, self.history.rows)
+
+    def put(self) -> None:
+        """Puts the rows into the online tables."""
+        for view, rows in self.online:
+            self.stores.online_store().put_many(view.online_table(self.stores.project), [rows])
+
+    async def put_async(self) -> None:
+        """Puts the rows into the online tables without blocking the event loop."""
+        for view, rows in self.online:
+            await self.stores.online_store().put_many_async(view.online_table(self.stores.project), [rows])
+
+    def _with_columns_of(
+        self, source: DataSource, view: FeatureView, rows: pa.Table, reorder_columns: bool
+    ) -> pa.Table:
+        """Returns rows with the columns of a source, in its order."""
         try:
-            mapped = self._offline_store().schema(source)
+            mapped = self.stores.offline_store().schema(source)
         except SourceWithoutFilesError:
             # The first rows make the first file, so they say what its columns are.
-            self._check_first(view, source, table)
-            self._offline.append((source, table))
-            return self
+            self._check_first(view, source, rows)
+            return rows
         own = source_rows(source, mapped.empty_table()).column_names
-        missing, extra = sorted(set(own) - set(table.column_names)), sorted(set(table.column_names) - set(own))
-        if missing or extra or (not reorder_columns and table.column_names != own):
+        missing, extra = sorted(set(own) - set(rows.column_names)), sorted(set(rows.column_names) - set(own))
+        if missing or extra or (not reorder_columns and rows.column_names != own):
             told = f"missing {missing}" if missing else f"not among them {extra}" if extra else "in another order"
             near = f" {suggest(missing[0], extra)}" if missing and extra else ""
             raise InputError(
-                f"{self._what}: the rows must have just the columns of data source {source.name!r} "
+                f"{self.call}: the rows must have just the columns of data source {source.name!r} "
                 f"({', '.join(own)}); {told}.{near}"
             )
-        self._offline.append((source, table.select(own)))
-        return self
+        return rows.select(own)
 
     def _check_first(self, view: FeatureView, source: DataSource, rows: pa.Table) -> None:
         original = {new: old for old, new in source.field_mapping.items()}
@@ -96,22 +195,15 @@ class Write:
         missing = sorted(set(wanted) - set(rows.column_names))
         if missing:
             raise InputError(
-                f"{self._what}: the rows would be the first of data source {source.name!r}, and lack "
+                f"{self.call}: the rows would be the first of data source {source.name!r}, and lack "
                 f"{', '.join(map(repr, missing))}, which feature view {view.name!r} reads. "
                 f"{suggest(missing[0], rows.column_names)}"
             )
 
-    def offline(self) -> None:
-        """Appends the rows to the batch sources."""
-        for source, rows in self._offline:
-            self._offline_store().write(source, rows)
-
-    def online(self) -> None:
-        """Puts the rows into the online tables."""
-        for table, rows in self._online:
-            self._online_store().put_many(table, [rows])
-
-    async def online_async(self) -> None:
-        """Puts the rows into the online tables without blocking the event loop."""
-        for table, rows in self._online:
-            await self._online_store().put_many_async(table, [rows])
+    def _refuse_nulls(self, rows: pa.Table, source: DataSource, views: Sequence[FeatureView]) -> None:
+        original = {new: old for old, new in source.field_mapping.items()}
+        keys = [original.get(f.name, f.name) for view in views for f in view.entity_columns]
+        # A transformation's inputs need not have the join keys.
+        for name in dict.fromkeys([*keys, source.timestamp_field]):
+            if name in rows.column_names:
+                refuse_nulls(rows.column(name), name, self.call)

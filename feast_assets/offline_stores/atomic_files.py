@@ -16,8 +16,11 @@ _ABANDONED_SECONDS = 24 * 3600
 
 
 @contextlib.contextmanager
-def new_file(path: Path) -> Iterator[Path]:
+def new_file(path: Path, *, replace: bool = True) -> Iterator[Path]:
     """Gives the path of a temporary file; when the block ends well, it becomes ``path``, and otherwise goes away.
+
+    Args:
+        replace: whether it takes the place of a file that is there; if not, that one stays.
 
     Raises:
         StoreUnavailableError: the disk is full, or writing is not permitted.
@@ -27,7 +30,7 @@ def new_file(path: Path) -> Iterator[Path]:
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             yield temporary
-            publish(temporary, path)
+            (publish if replace else publish_once)(temporary, path)
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -43,6 +46,21 @@ def publish(temporary: Path, path: Path) -> None:
     with temporary.open("rb") as handle:
         os.fsync(handle.fileno())
     os.replace(temporary, path)
+    sync_folder(path.parent)
+
+
+def publish_once(temporary: Path, path: Path) -> None:
+    """As `publish`, but leaves a file of that path as it is."""
+    with temporary.open("rb") as handle:
+        os.fsync(handle.fileno())
+    try:
+        # Unlike a rename, a link fails if somebody else was faster.
+        os.link(temporary, path)
+    except FileExistsError:
+        return
+    except OSError:
+        # No links on this file system.
+        os.replace(temporary, path)
     sync_folder(path.parent)
 
 

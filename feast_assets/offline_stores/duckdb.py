@@ -16,6 +16,7 @@ from feast_assets.definitions.partitions import Window
 from feast_assets.errors import EntitySQLEmptyResults, FeastAssetsError, InputError, SourceError
 from feast_assets.offline_stores.base import History, OfflineStore, PointInTimeJoin, WindowStatistics
 from feast_assets.offline_stores.profile import WindowProfile
+from feast_assets.offline_stores.writes_once import WritesOnce
 from feast_assets.settings.model import PlainPath, Settings
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class DuckDBOfflineStoreConfig(Settings):
         return value
 
 
-class DuckDBOfflineStore(OfflineStore):
+class DuckDBOfflineStore(OfflineStore, WritesOnce):
     """History in Parquet, CSV and Delta files.
 
     Calls are independent of each other and may come from several threads. A returned reader reads on while it is
@@ -187,6 +188,24 @@ class DuckDBOfflineStore(OfflineStore):
 
         with self._engine.cursor() as cursor:
             append(cursor, source, self._root, rows)
+
+    def check_write(self, source: DataSource, rows: pa.Table) -> None:
+        from feast_assets.offline_stores.duckdb_write import check_append
+
+        with self._engine.cursor() as cursor:
+            check_append(cursor, source, self._root, rows)
+
+    def write_once(self, source: DataSource, rows: pa.Table, key: str) -> None:
+        from feast_assets.offline_stores.duckdb_write import append
+
+        with self._engine.cursor() as cursor:
+            append(cursor, source, self._root, rows, key=key)
+
+    def has_written(self, source: DataSource, rows: pa.Table, key: str) -> bool:
+        from feast_assets.offline_stores.duckdb_write import is_appended
+
+        with self._engine.cursor() as cursor:
+            return is_appended(cursor, source, self._root, rows, key)
 
     def replace(
         self, source: DataSource, history: History, windows: Sequence[Window], rows: pa.RecordBatchReader

@@ -185,6 +185,12 @@ class OnlineStore(ABC):
 
     config_class: ClassVar[type[BaseModel]]
 
+    rows_put_whole: ClassVar[int | None] = 1
+    """How many rows a put of one batch stores whole or not at all, even if the process is killed; None: any number.
+
+    A push of more rows is noted in the registry first, so that it can be completed.
+    """
+
     @abstractmethod
     def __init__(self, config: BaseModel, root: Path): ...
 

@@ -176,6 +176,7 @@ class RedisOnlineStore(OnlineStore):
     """
 
     config_class: ClassVar[type[RedisOnlineStoreConfig]] = RedisOnlineStoreConfig
+    rows_put_whole = ROWS_AT_ONCE
 
     def __init__(self, config: RedisOnlineStoreConfig, root: Path | None = None):
         """Creates the store without connecting. ``root`` is there for all stores alike; this one has no files."""

@@ -100,6 +100,7 @@ class SqliteOnlineStore(OnlineStore):
     """
 
     config_class: ClassVar[type[SqliteOnlineStoreConfig]] = SqliteOnlineStoreConfig
+    rows_put_whole = None
 
     def __init__(self, config: SqliteOnlineStoreConfig, root: Path):
         """Creates the store without touching the disk.

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 import warnings
+from collections.abc import Callable
 
 from feast_assets.errors import FeastAssetsError
 from feast_assets.registry.base import Registry
 from feast_assets.registry.snapshot import RegistrySnapshot
+
+_LOOK_AGAIN_SECONDS = 10.0
+"""How soon `get` looks again after a push that could not be completed, as its store was down."""
 
 
 class SnapshotCache:
@@ -18,23 +23,39 @@ class SnapshotCache:
         ttl_seconds: how old a snapshot may be before `get` has it read anew; 0 for no limit.
         wait: whether `get` waits for that; if not, it is read in a thread, and `get` answers with the old one
             meanwhile. Where it cannot be read, `get` warns and answers with the old one.
+        complete_pushes: called with each snapshot that was just read and that says of unfinished pushes, and with
+            whether the caller uses history; returns whether it need not be called again soon.
     """
 
-    def __init__(self, registry: Registry, ttl_seconds: float, *, wait: bool = False):
+    def __init__(
+        self,
+        registry: Registry,
+        ttl_seconds: float,
+        *,
+        wait: bool = False,
+        complete_pushes: Callable[[RegistrySnapshot, bool], bool] | None = None,
+    ):
         self._registry = registry
         self._ttl = ttl_seconds
         self._wait = wait
+        self._complete_pushes = complete_pushes
         self._snapshot: RegistrySnapshot | None = None
         self._checked = 0.0
+        self._look_again_at = math.inf
         self._lock = threading.Lock()
         self._refreshing = threading.Lock()
 
     def get(self) -> RegistrySnapshot:
         """Returns the cached snapshot; the first call waits for the registry."""
         snapshot = self._snapshot
-        old = self._ttl and time.monotonic() - self._checked > self._ttl
+        now = time.monotonic()
+        old = self._ttl and now - self._checked > self._ttl
         if snapshot is None:
             return self.fresh()
+        if now >= self._look_again_at and self._refreshing.acquire(blocking=False):
+            self._look_again_at = now + _LOOK_AGAIN_SECONDS
+            self._refresh()
+            return self._snapshot or snapshot
         if old and self._refreshing.acquire(blocking=False):
             if not self._wait:
                 threading.Thread(target=self._refresh, name="feast-assets-registry", daemon=True).start()
@@ -42,13 +63,30 @@ class SnapshotCache:
             self._refresh()
         return self._snapshot or snapshot
 
-    def fresh(self) -> RegistrySnapshot:
-        """Returns the newest snapshot; reads definitions only if the registry has another revision."""
+    def fresh(self, *, uses_history: bool = False) -> RegistrySnapshot:
+        """Returns the newest snapshot; reads definitions only if the registry has another revision.
+
+        Args:
+            uses_history: whether the caller is about to read or write history, so that its data sources are those of
+                the project; unfinished pushes are then completed in history as well.
+        """
         with self._lock:
             known = self._snapshot
-            self._snapshot = self._registry.snapshot() if known is None else self._registry.refreshed(known)
+            snapshot = self._registry.snapshot() if known is None else self._registry.refreshed(known)
+            self._snapshot = snapshot
             self._checked = time.monotonic()
-            return self._snapshot
+        self._look_after_pushes(snapshot, uses_history)
+        return snapshot
+
+    def look_again(self) -> None:
+        """Has the next `get` read the registry: a push has just broken off."""
+        self._look_again_at = 0.0
+
+    def _look_after_pushes(self, snapshot: RegistrySnapshot, uses_history: bool) -> None:
+        self._look_again_at = math.inf
+        complete = self._complete_pushes
+        if snapshot.has_noted_pushes and complete is not None and not complete(snapshot, uses_history):
+            self._look_again_at = time.monotonic() + _LOOK_AGAIN_SECONDS
 
     def _refresh(self) -> None:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
@@ -97,6 +98,8 @@ class RegistrySnapshot:
         project: the project's name.
         revision: the revision's number; 0 before the first apply.
         committed: when it was, in UTC microseconds; 0 where that is not known.
+        has_noted_pushes: whether the registry held pushes that are not known to be complete when this was read; see
+            `feast_assets.registry.noted_pushes`.
     """
 
     def __init__(
@@ -107,6 +110,7 @@ class RegistrySnapshot:
         feature_lists: FeatureLists | None = None,
         *,
         committed: int = 0,
+        has_noted_pushes: bool = False,
     ):
         """Makes a snapshot of what a registry holds; `RegistrySnapshot.of` makes one of definitions.
 
@@ -117,6 +121,7 @@ class RegistrySnapshot:
         self.project = project
         self.revision = revision
         self.committed = committed
+        self.has_noted_pushes = has_noted_pushes
         self._stored = {(o.object_type, o.name): o for o in sorted(stored, key=lambda o: (o.object_type, o.name))}
         self._feature_lists = feature_lists if feature_lists is not None else {}
 
@@ -155,6 +160,14 @@ class RegistrySnapshot:
         stored = {key: o for key, o in self._stored.items() if key not in gone}
         stored |= {(o.object_type, o.name): o for o in came}
         return RegistrySnapshot(self.project, revision, stored.values(), feature_lists, committed=committed)
+
+    def with_noted_pushes(self, noted: bool) -> RegistrySnapshot:
+        """Returns the same definitions with another `has_noted_pushes`; the snapshot itself where that is the same."""
+        if noted == self.has_noted_pushes:
+            return self
+        other = copy(self)
+        other.has_noted_pushes = noted
+        return other
 
     def __repr__(self) -> str:
         return f"RegistrySnapshot(project={self.project!r}, revision={self.revision}, objects={len(self._stored)})"

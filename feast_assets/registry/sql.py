@@ -15,11 +15,13 @@ from feast_assets.definitions.base import Definition
 from feast_assets.definitions.project import Project
 from feast_assets.definitions.spec import to_micros
 from feast_assets.errors import ConcurrentApplyError, DefinitionError, FeastObjectNotFoundException
+from feast_assets.registry import sql_pushes
 from feast_assets.registry.base import Changes, Claim, LedgerEntry, Registry, Revision, WindowContent
 from feast_assets.registry.ledger import claimed, settled
+from feast_assets.registry.noted_pushes import NotedPush, NotesPushes
 from feast_assets.registry.snapshot import RegistrySnapshot
 from feast_assets.registry.sql_config import SqlRegistryConfig
-from feast_assets.registry.sql_reading import INPUTS, ProjectReading, all_projects
+from feast_assets.registry.sql_reading import INPUTS, LATER_TABLES, PUSHES, ProjectReading, all_projects
 from feast_assets.registry.sql_writing import ProjectWriting
 from feast_assets.registry.sqlite_file import SqliteFile
 
@@ -38,7 +40,7 @@ class RevisionNotFoundError(FeastObjectNotFoundException):
     kind = "revision"
 
 
-class SqlRegistry(Registry):
+class SqlRegistry(Registry, NotesPushes):
     """Definitions by revision, and the ledger, in a SQL database that several projects may share.
 
     The tables are created by the first write; before that there is an empty registry. Safe to share between threads and
@@ -78,20 +80,24 @@ class SqlRegistry(Registry):
             wanted = newest if revision is None else revision
             if not 0 <= wanted <= newest:
                 raise RevisionNotFoundError(str(wanted), self.project, map(str, range(newest, max(0, newest - 10), -1)))
+            noted = self._has_noted_pushes(reading)
             if reading is None or wanted == 0:
-                return RegistrySnapshot(self.project, wanted, ())
+                return RegistrySnapshot(self.project, wanted, (), has_noted_pushes=noted)
             if wanted < newest:
                 stored, committed = reading.as_of(wanted), reading.committed(wanted)
             else:
                 stored = reading.standing()
-            return RegistrySnapshot(self.project, wanted, stored, reading.feature_lists(), committed=committed)
+            return RegistrySnapshot(
+                self.project, wanted, stored, reading.feature_lists(), committed=committed, has_noted_pushes=noted
+            )
 
     def refreshed(self, snapshot: RegistrySnapshot) -> RegistrySnapshot:
         with self._reading() as reading:
             newest, committed = (0, 0) if reading is None else reading.newest()
             since = snapshot.revision
+            noted = self._has_noted_pushes(reading)
             if (newest, committed) == (since, snapshot.committed):
-                return snapshot
+                return snapshot.with_noted_pushes(noted)
             # A project that was removed and applied anew counts from 1 again.
             if reading is not None and 0 < since < newest and reading.committed(since) == snapshot.committed:
                 return snapshot.with_changes(
@@ -100,7 +106,7 @@ class SqlRegistry(Registry):
                     reading.standing_since(since),
                     reading.ended_since(since),
                     reading.feature_lists(),
-                )
+                ).with_noted_pushes(noted)
         return self.snapshot()
 
     def commit(self, changes: Changes, *, based_on: int | None = None, by: str = "") -> int:
@@ -178,6 +184,38 @@ class SqlRegistry(Registry):
             writing.lock()
             writing.forget([view])
 
+    # --- pushes that were begun
+
+    def note_push(self, push: NotedPush, rows: bytes) -> NotedPush:
+        while True:
+            with self._writing() as writing:
+                noted = sql_pushes.note(writing.transaction, self.project, push, rows)
+            if noted is not None:
+                return noted
+
+    def noted_pushes(self) -> list[NotedPush]:
+        with self._reading() as reading:
+            if reading is None or not self._has_table(PUSHES):
+                return []
+            return sql_pushes.noted(reading.query, self.project)
+
+    def rows_of_push(self, push: NotedPush) -> bytes | None:
+        with self._reading() as reading:
+            if reading is None or not self._has_table(PUSHES):
+                return None
+            return sql_pushes.noted_rows(reading.query, self.project, push)
+
+    def forget_push(self, push: NotedPush) -> None:
+        if not self._exists():
+            return
+        with self._writing() as writing:
+            sql_pushes.forget(writing.transaction, self.project, push)
+
+    def _has_noted_pushes(self, reading: ProjectReading | None) -> bool:
+        if reading is None or not self._has_table(PUSHES):
+            return False
+        return sql_pushes.any_noted(reading.query, self.project)
+
     # --- the database
 
     def teardown(self) -> None:
@@ -213,7 +251,7 @@ class SqlRegistry(Registry):
             with self._database.writing() as transaction:
                 yield ProjectWriting(transaction, self.project)
             return
-        if not (self._file.path.exists() and self._file.has_table(INPUTS)):
+        if not (self._file.path.exists() and all(map(self._file.has_table, LATER_TABLES))):
             self._database.create_tables()
         with self._file.writing() as transaction:
             yield ProjectWriting(transaction, self.project)

@@ -24,6 +24,10 @@ from feast_assets.registry.snapshot import StoredObject
 SCHEMA_VERSION = 1
 META = "feast_assets_meta"
 INPUTS = "feast_assets_inputs"
+PUSHES = "feast_assets_pushes"
+PUSH_ROWS = "feast_assets_push_rows"
+LATER_TABLES = (INPUTS, PUSHES, PUSH_ROWS)
+"""Tables that an older registry lacks until it is written."""
 
 _NEWEST = (
     'SELECT p.revision, r."at" FROM feast_assets_projects p LEFT JOIN feast_assets_revisions r '

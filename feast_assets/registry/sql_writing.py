@@ -71,7 +71,7 @@ _ENTER = (
 _FORGET = 'DELETE FROM feast_assets_ledger WHERE project = :project AND "view" = :view'
 _REMOVE = tuple(
     f"DELETE FROM feast_assets_{table} WHERE project = :project"  # noqa: S608 - names of ours
-    for table in ("projects", "revisions", "objects", "feature_lists", "inputs", "ledger")
+    for table in ("projects", "revisions", "objects", "feature_lists", "inputs", "pushes", "push_rows", "ledger")
 )
 
 _Key = tuple[str, str]

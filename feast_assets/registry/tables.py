@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Index, MetaData, Table, Text
+from sqlalchemy import BigInteger, Column, Index, LargeBinary, MetaData, Table, Text
 
-from feast_assets.registry.sql_reading import INPUTS, META
+from feast_assets.registry.sql_reading import INPUTS, META, PUSH_ROWS, PUSHES
 
 PREFIX = "feast_assets_"
 
@@ -71,6 +71,31 @@ inputs = Table(
     Column("inputs", Text, nullable=False),
 )
 """What objects that stand were made from; a registry of before has no such table until it is written."""
+
+pushes = Table(
+    PUSHES,
+    metadata,
+    Column("project", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("call", Text, nullable=False),
+    Column("online_views", Text, nullable=False),
+    Column("offline_view", Text, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("by", Text, nullable=False),
+)
+"""Pushes that were begun and are not known to be complete; ``online_views`` is a JSON list of names."""
+
+push_rows = Table(
+    PUSH_ROWS,
+    metadata,
+    Column("project", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("version", BigInteger, primary_key=True, autoincrement=False),
+    Column("piece", BigInteger, primary_key=True, autoincrement=False),
+    Column("content", LargeBinary, nullable=False),
+)
+"""The rows of these pushes, in pieces."""
 
 ledger = Table(
     PREFIX + "ledger",

@@ -65,8 +65,11 @@ def arm(point: str, project: SmallProject) -> None:
         "after setup": (online, "after", "setup"),
         "before drop": (online, "before", "drop"),
         "after drop": (online, "after", "drop"),
-        "before write": (offline, "before", "write"),
-        "after write": (offline, "after", "write"),
+        "before write": (offline, "before", "write_once"),
+        "after write": (offline, "after", "write_once"),
+        "before note": (registry, "before", "note_push"),
+        "after note": (registry, "after", "note_push"),
+        "before forget": (registry, "before", "forget_push"),
     }[point]
     method = getattr(target, name)
     trap = dying_in_batches(method) if when == "in" else dying(method, before=when == "before")

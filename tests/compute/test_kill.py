@@ -81,16 +81,23 @@ def test_a_killed_delete_never_brings_old_rows_back(pushed, point):
     assert pushed.trips() == NEWEST
 
 
-@pytest.mark.parametrize("point", ["before put", "in put", "after put", "before write", "after write"])
-def test_a_killed_push_is_whole_in_each_store_and_can_be_repeated(pushed, point):
+@pytest.mark.parametrize(
+    "point",
+    ["before note", "after note", "before write", "after write", "before put", "in put", "after put", "before forget"],
+)
+def test_a_killed_push_is_whole_after_the_next_use_and_can_be_repeated(pushed, point):
     pushed.store.materialize_incremental(hours(96))
     killed(pushed.root, point, "push")
-    written = pq.read_table(pushed.path).num_rows - len(ROWS)
-    assert written == (2 if point == "after write" else 0)
-    assert pushed.trips() == (NEWEST if point in ("before put", "in put") else PUSHED)
+    pushed.store.materialize_incremental(hours(96))
+    happened = point != "before note"
+    assert pq.read_table(pushed.path).num_rows - len(ROWS) == (2 if happened else 0)
+    assert pushed.trips() == (PUSHED if happened else NEWEST)
+    assert pushed.store.list_unfinished_pushes() == []
     rows = {"driver_id": [1, 2], "trips": [100, 200], "city": ["p", "p"], "ts": [hours(95), hours(95)]}
-    pushed.store.push("live", rows, to=PushMode.ONLINE)
-    assert pushed.trips() == PUSHED
+    for _ in range(2):
+        pushed.store.push("live", rows, to=PushMode.ONLINE_AND_OFFLINE)
+        assert pq.read_table(pushed.path).num_rows == len(ROWS) + 2
+        assert pushed.trips() == PUSHED
     pushed.store.materialize_incremental(hours(96))
     assert pushed.trips() == PUSHED
 

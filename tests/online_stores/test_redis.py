@@ -484,3 +484,18 @@ def test_event_loops_that_end_without_closing_leave_nothing_open(redis_server: t
 
     assert files_after(12) - files_after(3) <= 1
     store.close()
+
+
+def test_as_many_rows_as_are_put_whole_are_one_command() -> None:
+    """Redis runs a command as a whole, so a push of so many rows needs no note of what is left to do."""
+    most = RedisOnlineStore.rows_put_whole
+    assert most is not None
+    for rows, expected in ((most, 1), (most + 1, 2)):
+        batch = encoded([(b"%d" % i, i, i, b"payload") for i in range(rows)])
+        trips = redis_puts.Put(b"p:", b"identity", lambda: b"drawn", 0).round_trips([batch])
+        new = next(trips)
+        assert [command.count(b"MSETNX") for command in new.commands] == [0, *[1] * expected]
+        new.take([b"OK", *[0] * expected])  # refused, as a row is there
+        compared = next(trips)
+        assert len(compared.commands) == expected
+        trips.close()

@@ -9,16 +9,16 @@ import pytest
 
 from feast_assets.registry.sql import SqlRegistry
 from feast_assets.registry.sql_config import SqlRegistryConfig
-from feast_assets.testing.registry import RegistryConformance, RegistryFactory
+from feast_assets.testing.registry import NotesPushesConformance, RegistryConformance, RegistryFactory
 
 
-class TestSqlite(RegistryConformance):
+class TestSqlite(RegistryConformance, NotesPushesConformance):
     @pytest.fixture
     def registry_factory(self, tmp_path: Path) -> RegistryFactory:
         return partial(SqlRegistry, SqlRegistryConfig(path="data/registry.db"), tmp_path)
 
 
-class TestPostgres(RegistryConformance):
+class TestPostgres(RegistryConformance, NotesPushesConformance):
     @pytest.fixture
     def registry_factory(self, tmp_path: Path, postgres_url: str) -> RegistryFactory:
         return partial(SqlRegistry, SqlRegistryConfig(path=postgres_url), tmp_path)

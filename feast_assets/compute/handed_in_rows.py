@@ -1,0 +1,149 @@
+"""Rows that a caller hands in, in any of the forms that are taken, as an Arrow table."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+from feast_assets.errors import DataFrameSerializationError, InputError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_FORMS = "a pandas or Polars DataFrame, an Arrow table or record batch, a dict of columns, or a list of dicts"
+_SHOWN = 60
+"""How many characters of a value a message shows."""
+
+
+def to_table(rows: Any, what: str) -> pa.Table:
+    """Returns rows as an Arrow table.
+
+    Args:
+        rows: a pandas or Polars DataFrame, an Arrow table or record batch, a dict of lists, or a list of dicts. A key
+            that some of the dicts lack is null in their rows.
+        what: names the call in errors.
+
+    Raises:
+        DataFrameSerializationError: they are none of these, columns are of unequal length, of mixed types or of the
+            same name, or there are no columns at all.
+    """
+    import pyarrow as pa
+
+    try:
+        table = _converted(rows)
+    except (pa.ArrowException, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise DataFrameSerializationError(f"{what}: the rows cannot be read as a table: {error}") from error
+    names = table.column_names
+    if len(set(names)) < len(names):
+        twice = next(name for name, count in Counter(names).items() if count > 1)
+        raise DataFrameSerializationError(
+            f"{what}: the rows cannot be read as a table: there are columns of the same name: {twice!r}. Rename or "
+            "remove one."
+        )
+    return table
+
+
+def refuse_nulls(column: pa.ChunkedArray, name: str, what: str) -> None:
+    """Refuses a column of join keys or event times that has nulls.
+
+    Raises:
+        InputError: says how many there are, and in which row the first is.
+    """
+    import pyarrow.compute as pc
+
+    if column.null_count:
+        first = pc.index(column.is_null(), True).as_py()
+        count = f"{column.null_count} null{'s' if column.null_count > 1 else ''}"
+        raise InputError(
+            f"{what}: column {name!r} holds nulls ({count} in {len(column)} rows, the first in row {first}, counted "
+            "from 0). Join keys and event times must be given: remove these rows, or fill the values in."
+        )
+
+
+def _converted(rows: Any) -> pa.Table:
+    import pyarrow as pa
+
+    if isinstance(rows, pa.Table):
+        return rows
+    if isinstance(rows, pa.RecordBatch):
+        return pa.Table.from_batches([rows])
+    if isinstance(rows, Mapping):
+        return _from_columns(rows)
+    if isinstance(rows, Sequence) and not isinstance(rows, (str, bytes, bytearray, memoryview)):
+        return _from_dicts(rows)
+    if hasattr(rows, "__arrow_c_stream__") and not hasattr(rows, "iloc"):
+        return pa.table(rows)
+    if hasattr(rows, "iloc") and hasattr(rows, "columns"):
+        return _from_pandas(rows)
+    if isinstance(rows, Iterator):
+        raise TypeError(f"a {type(rows).__name__} can be read only once; hand in list(rows).")
+    shown = repr(rows)[:_SHOWN] if isinstance(rows, (str, bytes, int, float, type(None))) else type(rows).__name__
+    raise TypeError(f"hand in {_FORMS}, not {shown}.")
+
+
+def _from_columns(columns: Mapping[Any, Any]) -> pa.Table:
+    import pyarrow as pa
+
+    if not columns:
+        raise ValueError("a dict without columns; hand in join keys, features and event times by their names.")
+    arrays = {}
+    for name, values in columns.items():
+        is_no_list = isinstance(values, (str, bytes, bytearray, Mapping, AbstractSet))
+        if is_no_list or not isinstance(values, Iterable):
+            raise TypeError(f"column {name!r} is {repr(values)[:_SHOWN]}, not a list of values.")
+        try:
+            arrays[_column_name(name)] = (
+                values if isinstance(values, (pa.Array, pa.ChunkedArray)) else pa.array(_listed(values))
+            )
+        except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+            raise ValueError(f"column {name!r}: {error}") from error
+    lengths = {name: len(array) for name, array in arrays.items()}
+    if len(set(lengths.values())) > 1:
+        told = ", ".join(f"{name!r} has {length}" for name, length in lengths.items())
+        raise ValueError(f"the columns are of unequal length: {told}.")
+    return pa.table(arrays)
+
+
+def _listed(values: Iterable[Any]) -> Any:
+    return values if isinstance(values, Sequence) else list(values)
+
+
+def _from_dicts(rows: Sequence[Any]) -> pa.Table:
+    import pyarrow as pa
+
+    for i, row in enumerate(rows):
+        if not isinstance(row, Mapping):
+            raise TypeError(f"a list must hold dicts, but row {i} is {repr(row)[:_SHOWN]}.")
+    names = list(dict.fromkeys(chain.from_iterable(rows)))
+    if rows and not names:
+        raise ValueError("the dicts are empty; hand in join keys, features and event times by their names.")
+    arrays = {}
+    for name in names:
+        try:
+            arrays[_column_name(name)] = pa.array([row.get(name) for row in rows])
+        except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+            raise ValueError(f"column {name!r}: {error}") from error
+    return pa.table(arrays)
+
+
+def _column_name(name: Any) -> str:
+    if not isinstance(name, str):
+        raise TypeError(f"column names are texts, not {repr(name)[:_SHOWN]}.")
+    return name
+
+
+def _from_pandas(frame: Any) -> pa.Table:
+    """Returns a pandas DataFrame's columns; `pa.Table.from_pandas` also writes a description that takes longer."""
+    import pyarrow as pa
+
+    names = [str(name) for name in frame.columns]
+    columns = []
+    for name, (_, column) in zip(names, frame.items(), strict=True):
+        try:
+            columns.append(pa.Array.from_pandas(column))
+        except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+            raise ValueError(f"column {name!r}: {error}") from error
+    return pa.table(columns, names=names)

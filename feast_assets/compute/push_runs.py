@@ -1,0 +1,194 @@
+"""Storing handed-in rows as one unit: all of a push, or nothing of it, is there after the next use of the store.
+
+What a store takes whole is simply stored. A push of more parts (history and online, several views, more rows than the
+online store puts at once) is first noted in the registry, with its rows and the version that orders them. Then come
+history, the online tables, and the end of the note. Each of these may be done again, by anybody, without a further
+effect: history recognises rows that it has, and the newest-wins put recognises the version. So whoever finds the note
+completes the push; `feast_assets.compute.unfinished_pushes` does.
+"""
+
+from __future__ import annotations
+
+import getpass
+import socket
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from feast_assets.compute.row_digest import digest_of
+from feast_assets.compute.writes import Write
+from feast_assets.errors import DataFrameSerializationError, FeastAssetsError, InputError, UnfinishedPushError
+from feast_assets.registry.noted_pushes import NotedPush, NotesPushes
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+MOST_BYTES = 512 << 20
+"""How large the rows of a noted push may be, compressed."""
+
+
+@dataclass
+class _Note:
+    """What the registry holds of a push that is being stored.
+
+    Attributes:
+        is_new: whether this process noted it, and not another one that began the same push.
+        is_kept: whether it is still noted.
+    """
+
+    push: NotedPush
+    is_new: bool
+    is_kept: bool = True
+
+
+def run(write: Write) -> None:
+    """Stores rows: history first, then online.
+
+    Raises:
+        UnfinishedPushError: a store failed when some may have been stored already; the rest is noted.
+        StoreUnavailableError: a store failed; nothing was stored.
+        InputError: the rows are too many for one push; nothing was stored.
+    """
+    if write.is_one_unit:
+        write.append()
+        write.put()
+        return
+    note = _note(write)
+    _append(write, note)
+    with _telling(write, note):
+        write.put()
+    _forget(write, note)
+
+
+async def run_async(write: Write) -> None:
+    """As `run`; puts do not block the event loop, all else runs in a thread."""
+    import asyncio
+
+    if write.is_one_unit:
+        if write.history is not None:
+            await asyncio.to_thread(write.append)
+        await write.put_async()
+        return
+    note = await asyncio.to_thread(_note, write)
+    await asyncio.to_thread(_append, write, note)
+    with _telling(write, note):
+        await write.put_async()
+    await asyncio.to_thread(_forget, write, note)
+
+
+def rows_to_bytes(rows: pa.Table) -> bytes:
+    """Returns rows as a compressed Arrow IPC stream."""
+    import pyarrow as pa
+
+    sink = pa.BufferOutputStream()
+    codec = "zstd" if pa.Codec.is_available("zstd") else None
+    with pa.ipc.new_stream(sink, rows.schema, options=pa.ipc.IpcWriteOptions(compression=codec)) as writer:
+        writer.write_table(rows)
+    return bytes(sink.getvalue())
+
+
+def rows_from_bytes(content: bytes) -> pa.Table:
+    """Returns the rows of `rows_to_bytes`.
+
+    Raises:
+        DataFrameSerializationError: the bytes are damaged.
+    """
+    import pyarrow as pa
+
+    try:
+        with pa.ipc.open_stream(content) as reader:
+            return reader.read_all()
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise DataFrameSerializationError(f"The registry's copy of the rows is damaged: {error}") from error
+
+
+def key_of(push: NotedPush) -> str:
+    """Returns the key of a noted push's rows; see `Write.key`."""
+    return push.id.partition("-")[0]
+
+
+def _note(write: Write) -> _Note | None:
+    """Notes a push that is about to begin; None with a registry that keeps no notes."""
+    registry = write.stores.registry
+    if not isinstance(registry, NotesPushes):
+        warnings.warn(
+            f"A {type(registry).__name__} keeps no notes of pushes: if {write.call} breaks off, it may stay half done "
+            "until the same rows are pushed again.",
+            stacklevel=2,
+        )
+        return None
+    content = rows_to_bytes(write.rows)
+    if len(content) > MOST_BYTES:
+        raise InputError(
+            f"{write.call}: the rows take {len(content) >> 20} MB compressed, and one push may have "
+            f"{MOST_BYTES >> 20} MB. Push them in parts, or append them with write_to_offline_store and materialize."
+        )
+    online = tuple(view.name for view, _ in write.online)
+    offline = write.history.view.name if write.history is not None else ""
+    push = NotedPush(
+        id=f"{write.key}-{digest_of(offline, *online)[:16]}",
+        call=write.call,
+        online_views=online,
+        offline_view=offline,
+        version=write.version,
+        at=datetime.now(UTC),
+        by=_here(),
+    )
+    noted = registry.note_push(push, content)
+    # Where the same push was begun before, its rows go on under the version that they have.
+    write.set_version(noted.version)
+    return _Note(noted, is_new=noted == push)
+
+
+def _append(write: Write, note: _Note | None) -> None:
+    with _telling(write, note):
+        try:
+            write.append()
+        except FeastAssetsError:
+            if note is None or not (note.is_new and _is_surely_not_in_history(write)):
+                raise
+            _forget(write, note)
+            note.is_kept = False
+            raise
+
+
+def _is_surely_not_in_history(write: Write) -> bool:
+    try:
+        return not write.is_in_history()
+    except FeastAssetsError:
+        return False
+
+
+@contextmanager
+def _telling(write: Write, note: _Note | None) -> Iterator[None]:
+    """Says with an error of a store that the push is noted, where it is."""
+    try:
+        yield
+    except FeastAssetsError as error:
+        if note is None or not note.is_kept:
+            raise
+        raise UnfinishedPushError(note.push.id, write.call, error) from error
+
+
+def _forget(write: Write, note: _Note | None) -> None:
+    registry = write.stores.registry
+    if note is None or not isinstance(registry, NotesPushes):
+        return
+    try:
+        registry.forget_push(note.push)
+    except FeastAssetsError as error:
+        warnings.warn(
+            f"{write.call}: all rows are stored, but the registry still notes the push as unfinished, so the next use "
+            f"of the store writes the same rows again: {error}",
+            stacklevel=2,
+        )
+
+
+def _here() -> str:
+    try:
+        return f"{getpass.getuser()}@{socket.gethostname()}"
+    except (KeyError, OSError):
+        return socket.gethostname()
