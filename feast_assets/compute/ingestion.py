@@ -10,7 +10,7 @@ from feast_assets.compute.versions import push_version
 from feast_assets.definitions.data_source import DataSource
 from feast_assets.definitions.entity import DUMMY_JOIN_KEY
 from feast_assets.definitions.feature_view import FeatureView
-from feast_assets.errors import DataFrameSerializationError, InputError, suggest
+from feast_assets.errors import DataFrameSerializationError, InputError, printable, suggest
 from feast_assets.offline_stores.base import CREATED_TIMESTAMP, EVENT_TIMESTAMP
 from feast_assets.online_stores.base import EncodedRows
 from feast_assets.types import FeastType, UnixTimestamp
@@ -43,7 +43,7 @@ def to_table(rows: Any, what: str) -> pa.Table:
             return pa.table(rows)
         return _from_pandas(rows)
     except (pa.ArrowException, TypeError, ValueError, AttributeError) as error:
-        raise DataFrameSerializationError(f"{what}: the rows cannot be read as a table: {error}") from error
+        raise DataFrameSerializationError(f"{what}: the rows cannot be read as a table: {printable(error)}") from error
 
 
 def encode_ingested(view: FeatureView, rows: pa.Table, what: str) -> EncodedRows:

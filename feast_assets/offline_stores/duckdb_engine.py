@@ -18,7 +18,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from feast_assets.errors import FeastAssetsError, InputError, StoreUnavailableError
+from feast_assets.errors import FeastAssetsError, InputError, StoreUnavailableError, printable
 
 BATCH_ROWS = 131_072
 """Rows per batch of what a store returns."""
@@ -168,7 +168,7 @@ def _is_empty(path: str) -> bool:
 
 def _text(error: Exception) -> str:
     # DuckDB adds the query and a stack to some messages, which no user wrote.
-    return str(error).split("\n\nLINE ")[0].split("\n\nStack Trace")[0].strip()
+    return printable(str(error).split("\n\nLINE ")[0].split("\n\nStack Trace")[0])
 
 
 def quote(name: str) -> str:

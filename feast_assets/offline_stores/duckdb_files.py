@@ -20,9 +20,12 @@ from feast_assets.errors import (
     NotSupportedError,
     SourceError,
     SourceWithoutFilesError,
+    StoreUnavailableError,
+    printable,
 )
+from feast_assets.offline_stores.changing_files import ReadFiles, changed_error, have_changed
 from feast_assets.offline_stores.duckdb_engine import failure_of, literal, quote, read_all, read_schema
-from feast_assets.offline_stores.source_files import SourceFiles, find_files
+from feast_assets.offline_stores.source_files import SourceFiles, find_files, log_files
 from feast_assets.types.feast_type import Bool, FeastType, Float32, Float64, Int32, Int64
 
 if TYPE_CHECKING:
@@ -57,6 +60,8 @@ class SourceTable:
         known: whether the columns are known; not so before the first file is written.
         columnar: whether reading some of the columns costs only these, and reading again gives the same rows.
         row_ids: whether the query also has `ROW_ID`, which is not in the schema: int64, the same whenever it is read.
+        files: what the rows are read from, as it was when reading began; empty where the rows are copied, or nobody can
+            tell whether it changes.
     """
 
     what: str
@@ -70,9 +75,25 @@ class SourceTable:
     known: bool = True
     columnar: bool = False
     row_ids: bool = False
+    files: tuple[ReadFiles, ...] = ()
 
     def failure(self, error: Exception) -> FeastAssetsError:
-        return failure_of(error, self.what, self.error, self.paths)
+        """Returns the error to raise of one of DuckDB, Arrow or the file system."""
+        return _failure(error, self.what, self.error, self.files, self.paths)
+
+    def is_named_in(self, message: str) -> bool:
+        """Says whether an error's message names one of the files."""
+        for files in self.files:
+            message = files.in_words(message)
+        return any(path in message for path in self.paths)
+
+    def has_changed(self) -> bool:
+        """Says whether files were replaced, changed or removed since reading began."""
+        return have_changed(self.files)
+
+    def may_be_mixed(self) -> bool:
+        """Says whether what was read without an error may be of two states of a file."""
+        return any(files.may_be_mixed() for files in self.files)
 
 
 def open_source(
@@ -101,11 +122,12 @@ def open_source(
     times = [n for n in (source.timestamp_field, source.created_timestamp_column) if n]
     texts = [*times, *(n for n, t in raw_declared.items() if t is not None and t not in _CSV_INFERRED)]
     numbers = [n for n, t in raw_declared.items() if t in _CSV_INFERRED and n not in times]
+    read = _read_files(files)
     try:
-        sql, known = _raw_query(cursor, files, source, texts, numbers, row_ids)
+        sql, known = _raw_query(cursor, files, read, source, texts, numbers, row_ids)
         schema = read_schema(cursor, sql) if known else pa.schema([])
     except (duckdb.Error, OSError, pa.ArrowException) as error:
-        raise failure_of(error, files.what, SourceError, files.paths) from error
+        raise _failure(error, files.what, SourceError, (read,), files.paths) from error
     has_ids = ROW_ID in schema.names
     if has_ids and _PLACES.intersection(schema.names):
         # The files have columns of these names, which are no ids.
@@ -129,13 +151,48 @@ def open_source(
         known=known,
         columnar=files.format != "csv",
         row_ids=has_ids,
+        files=(read,),
     )
 
 
-def source_schema(cursor: duckdb.DuckDBPyConnection, source: DataSource, root: Path) -> pa.Schema:
+def _read_files(files: SourceFiles) -> ReadFiles:
+    if files.format == "delta":
+        return ReadFiles((), pinned=False, watched=log_files(files))
+    if files.shape == "uri":
+        return ReadFiles((), pinned=False)
+    # DuckDB takes columns and compression from names, which descriptors lack.
+    suffixes = {os.path.splitext(path)[1].lower() for path in files.paths}
+    nameless = not files.hive_keys and (files.format == "parquet" or suffixes in ({".csv"}, {".gz"}))
+    return ReadFiles(files.paths, pinned=nameless)
+
+
+def _failure(
+    error: Exception,
+    what: str,
+    kind: type[FeastAssetsError],
+    files: Sequence[ReadFiles],
+    paths: tuple[str, ...],
+) -> FeastAssetsError:
+    failure = failure_of(error, what, kind, paths)
+    if isinstance(failure, StoreUnavailableError):
+        return failure
+    if have_changed(files):
+        return changed_error(what)
+    text = str(failure)
+    for each in files:
+        text = each.in_words(text)
+    return type(failure)(text)
+
+
+def source_schema(
+    cursor: duckdb.DuckDBPyConnection, source: DataSource, root: Path, tables: list[SourceTable]
+) -> pa.Schema:
     """Returns a source's columns after its field mapping.
 
     Text columns of CSV that hold only ISO times are timestamps; those that hold nothing have the null type.
+
+    Args:
+        tables: what is opened is added to it, for messages.
 
     Raises:
         SourceWithoutFilesError: there is nothing to read columns from.
@@ -143,6 +200,7 @@ def source_schema(cursor: duckdb.DuckDBPyConnection, source: DataSource, root: P
     import duckdb
 
     table = open_source(cursor, source, root)
+    tables.append(table)
     if not table.known:
         raise SourceWithoutFilesError(
             f"{table.what}: there are no files yet, so its columns are not known. Declare the join keys' types, the "
@@ -181,6 +239,7 @@ def _renamed(
 def _raw_query(
     cursor: duckdb.DuckDBPyConnection,
     files: SourceFiles,
+    read: ReadFiles,
     source: DataSource,
     texts: Sequence[str],
     numbers: Sequence[str],
@@ -192,7 +251,7 @@ def _raw_query(
         return register(cursor, _uri_dataset(files, source)), True
     if not files.paths:
         return "", False
-    listed = "[" + ", ".join(literal(p) for p in files.paths) + "]"
+    listed = "[" + ", ".join(literal(p) for p in read.readable) + "]"
     options = f"union_by_name = {_flag(len(files.paths) > 1)}, hive_partitioning = {_flag(bool(files.hive_keys))}"
     if files.format == "csv":
         sql = _csv_query(cursor, files, listed, options, texts, numbers)
@@ -210,6 +269,8 @@ def _csv_query(
     texts: Sequence[str],
     numbers: Sequence[str],
 ) -> str:
+    if all(path.lower().endswith(".gz") for path in files.paths):
+        options += ", compression = 'gzip'"
     options += f", header = true, auto_type_candidates = {_CSV_TYPES}"
     whole = f"SELECT * FROM read_csv({listed}, {options}, sample_size = -1)"
     # Looking through the whole file for types is done once; the query itself is told what was found.
@@ -257,7 +318,7 @@ def _delta_dataset(files: SourceFiles) -> Any:
     except deltalake.exceptions.TableNotFoundError as error:
         raise SourceError(f"{files.what}: there is no Delta table at {files.path}.") from error
     except deltalake.exceptions.DeltaError as error:
-        raise SourceError(f"{files.what}: the Delta table cannot be read: {error}") from error
+        raise SourceError(f"{files.what}: the Delta table cannot be read: {printable(error)}") from error
 
 
 def _uri_dataset(files: SourceFiles, source: DataSource) -> Any:
@@ -273,7 +334,7 @@ def _uri_dataset(files: SourceFiles, source: DataSource) -> Any:
         else:
             system, path = fs.FileSystem.from_uri(files.path)
     except pa.ArrowInvalid as error:
-        raise NotSupportedError(f"{files.what}: this kind of URI is not supported: {error}") from error
+        raise NotSupportedError(f"{files.what}: this kind of URI is not supported: {printable(error)}") from error
     return ds.dataset(path, filesystem=system, format=files.format, partitioning="hive")
 
 

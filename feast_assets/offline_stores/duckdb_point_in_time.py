@@ -21,11 +21,14 @@ from feast_assets.errors import (
     EntityTimestampInferenceException,
     FeastEntityDFMissingColumnsError,
     InputError,
+    SourceChangedError,
     SourceError,
+    printable,
     suggest,
 )
 from feast_assets.offline_stores.as_of import NONE
 from feast_assets.offline_stores.base import PointInTimeJoin
+from feast_assets.offline_stores.changing_files import again, changed_error
 from feast_assets.offline_stores.duckdb_as_of import Entities, Matches, entities_of, matches
 from feast_assets.offline_stores.duckdb_engine import BATCH_ROWS, read_all
 from feast_assets.offline_stores.duckdb_gather import Found, bytes_per_row, gather
@@ -35,6 +38,16 @@ from feast_assets.types.arrow import TIMESTAMP, cast_column, to_arrow_type, whol
 from feast_assets.types.feast_type import FeastType, UnixTimestamp
 
 DEFAULT_TIME_COLUMN = "event_timestamp"
+
+_QUERY_TRIES = 3
+_LASTING_ERRORS = (
+    duckdb.BinderException,
+    duckdb.CatalogException,
+    duckdb.ConversionException,
+    duckdb.OutOfMemoryException,
+    duckdb.ParserException,
+)
+"""Errors of a query that do not come from files that were replaced while it read them."""
 
 _BYTES_AT_ONCE = 2**30
 """About how much of the features is in memory at once, beside what DuckDB holds: of those that were read, which takes
@@ -100,12 +113,24 @@ def _query_spine(cursor: duckdb.DuckDBPyConnection, sql: str) -> pa.Table:
         statements = duckdb.extract_statements(sql)
         if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
             raise InputError("The entity query must be one SELECT statement.")
-        table = read_all(cursor, statements[0].query.strip().rstrip(";"))
+        table = _read_query(cursor, statements[0].query.strip().rstrip(";"))
     except duckdb.Error as error:
-        raise InputError(f"The entity query fails: {error}") from error
+        raise InputError(f"The entity query fails: {printable(error)}") from error
     if not table.num_rows:
         raise EntitySQLEmptyResults("The entity query returned no rows.")
     return table
+
+
+def _read_query(cursor: duckdb.DuckDBPyConnection, sql: str) -> pa.Table:
+    """Returns the result of a query of the caller's, which may read files that are replaced meanwhile."""
+    for _ in range(_QUERY_TRIES - 1):
+        try:
+            return read_all(cursor, sql)
+        except _LASTING_ERRORS:
+            raise
+        except duckdb.Error:
+            continue
+    return read_all(cursor, sql)
 
 
 def _is_time(kind: pa.DataType) -> bool:
@@ -159,23 +184,32 @@ def joined(
         rows_for: gives the rows of a join's history that can count, with row ids.
     """
     schema = _output_schema(spine.table.schema, joins)
-    opened = [rows_for(join) for join in joins]
+    opened = again(lambda is_last: [rows_for(join) for join in joins])
     keys = _spine_keys(spine, joins)
-    files = _state(opened)
+    before = [opened]
 
     def parts(opened: Sequence[Rows]) -> Iterator[pa.RecordBatch]:
         with ThreadPoolExecutor(pa.cpu_count()) as pool:
             found = _found(cursor, spine, keys, joins, opened, filter_by_created, pool)
             yield from _beside(cursor, spine.table, schema, found, pool)
 
-    def batches() -> Iterator[pa.RecordBatch]:
+    def begun(is_last: bool) -> tuple[pa.RecordBatch | None, Iterator[pa.RecordBatch]]:
+        opened = before.pop() if before else [rows_for(join) for join in joins]
+        files = _state(opened)
         try:
-            first = next(rest := parts(opened), None)
-        except (duckdb.Error, pa.ArrowException, OSError, SourceError):
-            if _state(opened) == files:
+            rest = parts(opened)
+            return next(rest, None), rest
+        except (duckdb.Error, pa.ArrowException, OSError, SourceError) as error:
+            changed = next((rows.table for rows in opened if rows.table.has_changed()), None)
+            if changed is None and _state(opened) != files:
+                changed = opened[0].table
+            if changed is None or isinstance(error, SourceChangedError):
                 raise
-            # A writer has exchanged files between the listing and the reading; it is not likely to do so twice.
-            first = next(rest := parts([rows_for(join) for join in joins]), None)
+            # A writer has exchanged files between the listing and the reading.
+            raise changed_error(changed.what) from error
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        first, rest = again(begun)
         if first is not None:
             yield first
         yield from rest
@@ -281,5 +315,5 @@ def _piece(
 def _gathered(cursor: duckdb.DuckDBPyConnection, found: _Found, start: int, size: int) -> Found:
     gathered = gather(cursor, found.rows, found.matches.ids, found.matches.places[start : start + size])
     if state_of(found.rows.table.paths) != found.state:
-        raise SourceError(f"{found.rows.table.what} was changed while it was read. Try again.")
+        raise changed_error(found.rows.table.what)
     return gathered

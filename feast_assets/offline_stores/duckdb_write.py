@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from feast_assets.definitions.data_source import DataSource
-from feast_assets.errors import InputError, NotSupportedError, SourceError, StoreUnavailableError, suggest
+from feast_assets.errors import InputError, NotSupportedError, SourceError, StoreUnavailableError, printable, suggest
 from feast_assets.offline_stores.atomic_files import locked, new_file, remove_abandoned, writing
 from feast_assets.offline_stores.duckdb_engine import failure_of, literal, read_schema
 from feast_assets.offline_stores.source_files import SourceFiles, writable_files
@@ -129,7 +129,7 @@ def _append_csv(cursor: duckdb.DuckDBPyConnection, files: SourceFiles, source: D
             try:
                 csv.write_csv(rows, out, csv.WriteOptions(include_header=not exists))
             except pa.ArrowException as error:
-                raise InputError(f"{files.what}: these rows cannot be written as CSV: {error}") from error
+                raise InputError(f"{files.what}: these rows cannot be written as CSV: {printable(error)}") from error
 
 
 def _ends_with_newline(path: Path, opener: Any) -> bool:
@@ -153,7 +153,7 @@ def _append_delta(files: SourceFiles, rows: pa.Table) -> None:
             rows = like(rows, schema, files.what)
         deltalake.write_deltalake(files.path, rows, mode="append")
     except (deltalake.exceptions.DeltaError, OSError) as error:
-        raise StoreUnavailableError(f"{files.what}: the Delta table cannot be written: {error}") from error
+        raise StoreUnavailableError(f"{files.what}: the Delta table cannot be written: {printable(error)}") from error
 
 
 def _parquet_schema(files: SourceFiles, path: str) -> pa.Schema:
@@ -199,7 +199,7 @@ def like(rows: pa.Table, schema: pa.Schema, what: str) -> pa.Table:
             columns.append(_as_type(column, wanted.type))
         except (pa.ArrowException, ValueError) as error:
             raise InputError(
-                f"{what}, column {wanted.name!r} holds {wanted.type}; the rows' {column.type} does not fit: {error}"
+                f"{what}, column {wanted.name!r} holds {wanted.type}; the rows' {column.type} does not fit: {printable(error)}"
             ) from error
     return pa.table(columns, schema=schema)
 

@@ -173,10 +173,15 @@ def stored_state(source: DataSource, root: Path) -> list[str]:
         files = find_files(source, root)
         paths = files.paths
         if files.format == "delta":
-            paths = tuple(glob.glob(os.path.join(glob.escape(files.path), "_delta_log", "*.json")))
+            paths = log_files(files)
         return state_of(paths)
     except (SourceError, NotSupportedError):
         return []
+
+
+def log_files(files: SourceFiles) -> tuple[str, ...]:
+    """Returns the log of a Delta table, a file for each change."""
+    return tuple(glob.glob(os.path.join(glob.escape(files.path), "_delta_log", "*.json")))
 
 
 def state_of(paths: Iterable[str]) -> list[str]:

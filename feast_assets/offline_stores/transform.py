@@ -8,6 +8,7 @@ import contextlib
 import re
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from feast_assets.definitions.transformation import TransformationMode
-from feast_assets.errors import FeastAssetsError, SourceError, TransformationError, suggest
+from feast_assets.errors import FeastAssetsError, SourceError, TransformationError, printable, suggest
 from feast_assets.offline_stores.base import History
 from feast_assets.offline_stores.duckdb_engine import quote, read_all, read_schema
 from feast_assets.offline_stores.duckdb_files import SourceTable, open_source, register
@@ -53,7 +54,8 @@ def run_transformation(cursor: duckdb.DuckDBPyConnection, history: History, root
     start = None if bounds.start is None else bounds.start - micros(history.lookback)
     queries = [input_query(cursor, table, Bounds(start, bounds.end)) for table in inputs]
     if transformation.mode is TransformationMode.SQL:
-        return _run_sql(cursor, history, queries, transformation.udf, what)
+        files = tuple(read for table in inputs for read in table.files)
+        return replace(_run_sql(cursor, history, queries, transformation.udf, what), files=files)
     try:
         if transformation.mode is TransformationMode.PANDAS:
             arguments: list[Any] = [read_all(cursor, sql).to_pandas() for sql in queries]
@@ -91,7 +93,7 @@ def input_query(cursor: duckdb.DuckDBPyConnection, table: SourceTable, bounds: B
 
 
 def _reading(error: Exception, inputs: Sequence[SourceTable]) -> FeastAssetsError:
-    named = next((t for t in inputs if any(p in str(error) for p in t.paths)), inputs[0])
+    named = next((t for t in inputs if t.has_changed() or t.is_named_in(str(error))), inputs[0])
     return named.failure(error)
 
 
@@ -123,7 +125,7 @@ def _run_sql(
         _check_unique(cursor.sql(query).columns, what)
         return _described(history, query, read_schema(cursor, query), what)
     except duckdb.Error as error:
-        raise TransformationError(f"{what} returned a query that fails: {error}") from error
+        raise TransformationError(f"{what} returned a query that fails: {printable(error)}") from error
 
 
 def _described(history: History, sql: str, schema: pa.Schema, what: str) -> SourceTable:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from feast_assets.definitions.saved_dataset import SavedDataset, SavedDatasetFileStorage, SavedDatasetStorage
-from feast_assets.errors import NotSupportedError, SourceError
+from feast_assets.errors import NotSupportedError, SourceError, printable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -48,4 +48,6 @@ def read_saved_dataset(dataset: SavedDataset, root: Path) -> pa.Table:
     except FileNotFoundError:
         raise SourceError(f"Saved dataset {dataset.name!r}: its file {path} does not exist. Was it moved?") from None
     except (pa.ArrowException, OSError) as error:
-        raise SourceError(f"Saved dataset {dataset.name!r}: its file {path} cannot be read: {error}") from error
+        raise SourceError(
+            f"Saved dataset {dataset.name!r}: its file {path} cannot be read: {printable(error)}"
+        ) from error

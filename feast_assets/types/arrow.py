@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from feast_assets.errors import SourceError, suggest
+from feast_assets.errors import SourceError, printable, suggest
 from feast_assets.types.arrow_casts import Mismatch, cast_array, is_binary, is_list, is_text
 from feast_assets.types.canonical import TIMESTAMP, is_canonical, to_arrow_type
 from feast_assets.types.feast_type import (
@@ -127,4 +127,6 @@ def cast_column(column: Any, feast_type: FeastType, *, what: str) -> Any:
             return pa.chunked_array([cast_array(chunk, feast_type) for chunk in column.chunks], type=wanted)
         return cast_array(column, feast_type)
     except (Mismatch, pa.ArrowException, ValueError, TypeError, OverflowError) as error:
-        raise SourceError(f"{what} should hold {feast_type} ({wanted}) but holds {column.type}: {error}") from error
+        raise SourceError(
+            f"{what} should hold {feast_type} ({wanted}) but holds {column.type}: {printable(error)}"
+        ) from error
