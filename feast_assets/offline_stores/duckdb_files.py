@@ -8,6 +8,7 @@ import os
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +57,8 @@ class SourceTable:
         schema: its columns.
         timestamp, created: the names of the time columns in it; "" where there is none.
         paths: the files read.
+        date_partition, date_partition_slack: the column with the day of a file, and how far event times may lie from it;
+            "" and None where there is none, or it is not known.
         error: the error class for data that is not as it should be.
         known: whether the columns are known; not so before the first file is written.
         columnar: whether reading some of the columns costs only these, and reading again gives the same rows.
@@ -71,6 +74,7 @@ class SourceTable:
     created: str
     paths: tuple[str, ...] = ()
     date_partition: str = ""
+    date_partition_slack: timedelta | None = None
     error: type[FeastAssetsError] = field(default=SourceError)
     known: bool = True
     columnar: bool = False
@@ -148,6 +152,7 @@ def open_source(
         created=named(source.created_timestamp_column),
         paths=files.paths,
         date_partition=named(source.date_partition_column),
+        date_partition_slack=source.date_partition_slack if isinstance(source, FileSource) else None,
         known=known,
         columnar=files.format != "csv",
         row_ids=has_ids,

@@ -199,7 +199,8 @@ def like(rows: pa.Table, schema: pa.Schema, what: str) -> pa.Table:
             columns.append(_as_type(column, wanted.type))
         except (pa.ArrowException, ValueError) as error:
             raise InputError(
-                f"{what}, column {wanted.name!r} holds {wanted.type}; the rows' {column.type} does not fit: {printable(error)}"
+                f"{what}, column {wanted.name!r} holds {wanted.type}; the rows' {column.type} does not fit: "
+                f"{printable(error)}"
             ) from error
     return pa.table(columns, schema=schema)
 

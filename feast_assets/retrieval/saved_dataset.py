@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from feast_assets.definitions.saved_dataset import SavedDataset, SavedDatasetFileStorage, SavedDatasetStorage
 from feast_assets.errors import NotSupportedError, SourceError, printable
+from feast_assets.offline_stores.source_files import local_path
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -23,10 +24,10 @@ def dataset_path(storage: SavedDatasetStorage | None, root: Path) -> Path:
     """
     if not isinstance(storage, SavedDatasetFileStorage):
         raise NotSupportedError(f"Saved datasets are kept in SavedDatasetFileStorage, not {storage!r}.")
-    path = storage.path.removeprefix("file://")
-    if "://" in path:
+    path = local_path(storage.path, root)
+    if path is None:
         raise NotSupportedError(f"Saved datasets are kept in local files, not at {storage.path!r}.")
-    return Path(root) / path
+    return Path(path)
 
 
 def read_saved_dataset(dataset: SavedDataset, root: Path) -> pa.Table:
