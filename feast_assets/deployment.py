@@ -93,6 +93,7 @@ class Deployment:
             project_description=self.project_description,
             schema_of=self.offline_store.schema,
             earliest_of=self._earliest,
+            check_texts=self.offline_store.check_texts,
             partial=not whole,
             inputs=inputs,
         )

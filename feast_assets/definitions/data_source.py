@@ -30,8 +30,8 @@ class DataSource(Definition):
         created_timestamp_column: the column that says when a row was written; decides between rows with equal event
             times.
         field_mapping: source column name -> name used everywhere else.
-        date_partition_column: a column with the day that rows belong to, such as the names of ``dt=2024-01-31`` folders.
-            It never becomes a feature by itself. No rows are left out by it, unless a `FileSource` also has
+        date_partition_column: a column with the day that rows belong to, such as the names of ``dt=2024-01-31``
+            folders. It never becomes a feature by itself. No rows are left out by it, unless a `FileSource` also has
             ``date_partition_slack``.
     """
 
@@ -83,9 +83,9 @@ class FileSource(DataSource):
             Parquet.
         s3_endpoint_override: endpoint for s3:// paths.
         date_partition_slack: how far event times may lie before the start or after the end of their
-            ``date_partition_column``'s day, in UTC: zero where it is the UTC day of the event time, a day or so for days
-            of other time zones. Files of days that are too far from the wanted times are then not opened. A row that
-            lies further off is an error when it is read. Left out, it is not known, and no file is left out by its day.
+            ``date_partition_column``'s day, in UTC: zero where it is the UTC day of the event time, a day or so for
+            days of other time zones. Files of days that are too far from the wanted times are then not opened. A row
+            that lies further off is an error when it is read. Left out, no file is left out by its day.
     """
 
     _spec = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from feast_assets.offline_stores.duckdb_files import SourceTable
     from feast_assets.offline_stores.duckdb_rows import Bounds, Rows
     from feast_assets.offline_stores.duckdb_statistics import Summary
+    from feast_assets.types.feast_type import FeastType
 
 
 _OPENING = threading.Lock()
@@ -83,6 +84,11 @@ class DuckDBOfflineStore(OfflineStore):
         from feast_assets.offline_stores.duckdb_files import source_schema
 
         return self._answer(lambda cursor, tables: source_schema(cursor, source, self._root, tables))
+
+    def check_texts(self, source: DataSource, declared: Mapping[str, FeastType]) -> None:
+        from feast_assets.offline_stores.duckdb_files import check_texts
+
+        self._answer(lambda cursor, tables: check_texts(cursor, source, self._root, declared, tables))
 
     def point_in_time_join(
         self,

@@ -19,6 +19,7 @@ import duckdb
 import pyarrow as pa
 
 from feast_assets.errors import FeastAssetsError, InputError, StoreUnavailableError, printable
+from feast_assets.offline_stores.unfit_text import UnfitText
 
 BATCH_ROWS = 131_072
 """Rows per batch of what a store returns."""
@@ -146,6 +147,9 @@ def failure_of(
         kind: the error for data that is at fault; where the machine is, it is `StoreUnavailableError`.
         paths: the files that were read, to look for ones that are empty.
     """
+    unfit = UnfitText.of(str(error))
+    if unfit is not None:
+        return kind(unfit.message(what))
     text = _text(error)
     if isinstance(error, duckdb.OutOfMemoryException):
         return StoreUnavailableError(f"{what}: DuckDB ran out of memory; raise memory_limit or free disk space. {text}")

@@ -59,7 +59,7 @@ def micros(duration: timedelta) -> int:
 
 def declared_types(history: History) -> dict[str, FeastType]:
     """Returns the types of a history's columns by name."""
-    return {f.name: f.dtype for f in (*history.join_keys, *history.features)}
+    return {f.name: f.dtype for f in (*history.others, *history.features, *history.join_keys)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +119,9 @@ class Rows:
         try:
             return cast_column(column, wanted.dtype, what=f"{self.table.what}, column {wanted.name!r}")
         except SourceError as error:
+            if wanted.name in self.table.texts:
+                told = f"{str(error).rstrip('.')}. Correct the value in the file, or declare the column String."
+                raise self.table.error(told) from error
             raise _as(self.table.error, error) from error
 
     def _time(self, column: pa.Array, name: str) -> pa.Array:

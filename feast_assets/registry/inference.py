@@ -37,7 +37,7 @@ from feast_assets.registry.inputs import Inputs, sources_of
 from feast_assets.registry.projections import Views, resolve_projection
 from feast_assets.registry.removal import Prepared, changes
 from feast_assets.registry.snapshot import VIEW_TYPES, RegistrySnapshot, StoredObject, copy_definition
-from feast_assets.registry.source_inference import SchemaOf, Sources, inferred_field
+from feast_assets.registry.source_inference import CheckTexts, SchemaOf, Sources, inferred_field
 from feast_assets.types import ValueType, from_value_type
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ def prepare(
     partial: bool = True,
     check_sources: bool = True,
     inputs: Inputs | None = None,
+    check_texts: CheckTexts | None = None,
 ) -> Prepared:
     """Returns validated copies of what is applied, with nothing left out.
 
@@ -81,6 +82,8 @@ def prepare(
         inputs: what registered objects were made from; left out, nothing is known of that. What is made from the same
             again stands: neither is it read nor are its sources opened, nor those of a view of which only something
             else is said.
+        check_texts: checks that columns of a source which are stored as text can be read as declared; left out, that is
+            found when they are read.
 
     Raises:
         DefinitionError: an object contradicts itself or others, with the subclasses ConflictingFeatureViewNames,
@@ -97,6 +100,7 @@ def prepare(
         partial,
         check_sources,
         inputs or Inputs(snapshot, {}, lambda source: frozenset()),
+        check_texts,
     ).run(project_description)
 
 
@@ -111,10 +115,11 @@ class _Preparation:
         partial: bool,
         check_sources: bool,
         inputs: Inputs,
+        check_texts: CheckTexts | None,
     ):
         self._objects = objects
         self._snapshot = snapshot
-        self._sources = Sources(schema_of, self._result_schema)
+        self._sources = Sources(schema_of, self._result_schema, check_texts)
         self._earliest_of = earliest_of
         self._project = project
         self._check_sources = check_sources

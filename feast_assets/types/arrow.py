@@ -32,6 +32,20 @@ from feast_assets.types.feast_type import (
 __all__ = ["TIMESTAMP", "cast_column", "cast_table", "from_arrow_type", "is_canonical", "to_arrow_type"]
 
 
+_STORED_AS = b"feast_assets.stored_as"
+
+
+def stored_as_text(column: pa.Field) -> pa.Field:
+    """Returns a column marked as one that is stored as text: its type is what its values look like at the moment, and
+    it is read as whatever is declared."""
+    return column.with_metadata({**(column.metadata or {}), _STORED_AS: b"text"})
+
+
+def is_stored_as_text(column: pa.Field) -> bool:
+    """Says whether a column is marked by `stored_as_text`."""
+    return (column.metadata or {}).get(_STORED_AS) == b"text"
+
+
 def from_arrow_type(arrow_type: pa.DataType) -> FeastType:
     """Returns the value type that fits a column of this Arrow type, for inference.
 
