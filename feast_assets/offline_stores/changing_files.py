@@ -66,6 +66,13 @@ class ReadFiles:
         """Says whether a reading that met no error may have met two states of one file."""
         return self._is_own_state and self.have_changed()
 
+    def are_one_state(self) -> bool:
+        """Says whether all that was read is of one state that the source was in, though its files may be replaced now.
+
+        Where a file is gone, the files may have been listed while they were exchanged one by one.
+        """
+        return bool(self._descriptors) and not self.have_changed() and all(map(os.path.exists, self.paths))
+
     def in_words(self, text: str) -> str:
         """Returns a message with the paths of files in place of the names by which they were read."""
         by_name = dict(zip(self._descriptors, self.paths, strict=False))

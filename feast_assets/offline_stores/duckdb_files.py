@@ -100,6 +100,10 @@ class SourceTable:
         """Says whether files were replaced, changed or removed since reading began."""
         return have_changed(self.files)
 
+    def is_one_state(self) -> bool:
+        """Says whether all that was read is of one state of the source, also where its files were replaced since."""
+        return all(files.are_one_state() for files in self.files)
+
     def may_be_mixed(self) -> bool:
         """Says whether what was read without an error may be of two states of a file."""
         return any(files.may_be_mixed() for files in self.files)

@@ -188,16 +188,16 @@ def joined(
     keys = _spine_keys(spine, joins)
     before = [opened]
 
-    def parts(opened: Sequence[Rows]) -> Iterator[pa.RecordBatch]:
+    def parts(opened: Sequence[Rows], is_last: bool) -> Iterator[pa.RecordBatch]:
         with ThreadPoolExecutor(pa.cpu_count()) as pool:
-            found = _found(cursor, spine, keys, joins, opened, filter_by_created, pool)
+            found = _found(cursor, spine, keys, joins, opened, filter_by_created, pool, is_last)
             yield from _beside(cursor, spine.table, schema, found, pool)
 
     def begun(is_last: bool) -> tuple[pa.RecordBatch | None, Iterator[pa.RecordBatch]]:
         opened = before.pop() if before else [rows_for(join) for join in joins]
         files = _state(opened)
         try:
-            rest = parts(opened)
+            rest = parts(opened, is_last)
             return next(rest, None), rest
         except (duckdb.Error, pa.ArrowException, OSError, SourceError) as error:
             changed = next((rows.table for rows in opened if rows.table.has_changed()), None)
@@ -230,11 +230,13 @@ class _Found:
     Attributes:
         matches: which, for each row of the spine.
         state: of the files that they were found in.
+        is_last: whether they cannot be looked for again.
     """
 
     rows: Rows
     matches: Matches
     state: list[str]
+    is_last: bool
 
 
 def _found(
@@ -245,6 +247,7 @@ def _found(
     opened: Sequence[Rows],
     filter_by_created: bool,
     pool: Executor,
+    is_last: bool,
 ) -> list[_Found]:
     """Returns what is found of the views with features."""
     entities: dict[tuple[tuple[str, FeastType], ...], Entities] = {}
@@ -260,7 +263,7 @@ def _found(
             those = matches(cursor, rows, entities[by], ttl_micros(join), filter_by_created, pool)
         else:
             those = Matches(np.zeros(0, np.int64), np.full(spine.table.num_rows, NONE, np.int64))
-        found.append(_Found(rows, those, state))
+        found.append(_Found(rows, those, state, is_last))
     return found
 
 
@@ -315,5 +318,8 @@ def _piece(
 def _gathered(cursor: duckdb.DuckDBPyConnection, found: _Found, start: int, size: int) -> Found:
     gathered = gather(cursor, found.rows, found.matches.ids, found.matches.places[start : start + size])
     if state_of(found.rows.table.paths) != found.state:
-        raise changed_error(found.rows.table.what)
+        # What the files hold now is better; but what was read is right as well, if it is of one state.
+        is_fixed = found.is_last or start > 0
+        if not (is_fixed and found.rows.table.is_one_state()):
+            raise changed_error(found.rows.table.what)
     return gathered
