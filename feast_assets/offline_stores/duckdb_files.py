@@ -398,11 +398,12 @@ def _uri_query(
             conversions.null_values = [""]
         kind = ds.CsvFileFormat(convert_options=conversions)
     data = ds.dataset(path, filesystem=system, format=kind, partitioning="hive")
-    keys = tuple(data.partitioning.schema.names) if data.partitioning is not None else ()
+    first = next(data.get_fragments(), None)
+    keys = tuple(ds.get_partition_keys(first.partition_expression)) if first is not None else ()
     declared_keys = types.of(keys)
     if declared_keys:
         schema = pa.schema(
-            [f.with_type(pa.string()) if f.name in declared_keys else f for f in data.partitioning.schema]
+            [pa.field(k, pa.string() if k in declared_keys else data.schema.field(k).type) for k in keys]
         )
         data = ds.dataset(
             data.files,
