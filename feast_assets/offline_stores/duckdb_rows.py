@@ -263,7 +263,9 @@ def _moment_of_text(column: str) -> str:
     """Returns ISO text as TIMESTAMPTZ."""
     # DuckDB takes what follows a space for the name of a zone, and knows neither "Z" nor "+01:00" there.
     closed = f"replace(replace(replace({column}, ' +', '+'), ' -', '-'), ' Z', 'Z')"
-    return f"CAST(replace(replace({closed}, ' UTC', 'Z'), 'UTC', 'Z') AS TIMESTAMPTZ)"
+    closed = f"replace(replace({closed}, ' UTC', 'Z'), 'UTC', 'Z')"
+    is_other = f"contains({column}[12:], ' ') OR ends_with({column}, 'UTC')"
+    return f"CAST(CASE WHEN {is_other} THEN {closed} ELSE {column} END AS TIMESTAMPTZ)"
 
 
 def _is_exact(kind: pa.DataType) -> bool:
