@@ -8,6 +8,7 @@ The tree; a caller catches as high as its decision goes::
     ├── FeastObjectNotFoundException (LookupError)
     │   ├── EntityNotFoundException, FeatureViewNotFoundException, ...
     ├── SourceError (ValueError)               data that cannot be read as declared
+    │   ├── SourceChangedError, ...
     ├── InputError (ValueError)                rows or arguments of a call
     ├── StoreUnavailableError (ConnectionError)
     └── NotSupportedError (NotImplementedError)

@@ -95,6 +95,14 @@ _LOCK = threading.RLock()  # a finalizer may run in the thread that holds it
 _open_now = 0
 
 
+def _after_fork() -> None:
+    global _LOCK
+    _LOCK = threading.RLock()  # another thread of the parent may have held it
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
 def _opened(paths: Sequence[str]) -> tuple[int, ...]:
     """Returns a descriptor for each file; none at all where not all can be read through one."""
     global _open_now
