@@ -55,14 +55,14 @@ class UnfitText:
         """
         shown = printable(repr(self.value), _SHOWN_CHARACTERS)
         if self.from_folder:
-            where = f"the folder {self.column}={printable(self.value, _SHOWN_CHARACTERS)} is named {shown}"
+            held = f"there is a folder {self.column}={printable(self.value, _SHOWN_CHARACTERS)}"
             remedy = "Rename the folder"
         else:
-            where = f"column {self.column!r} holds {shown}{self._place()}"
+            held = f"it holds {shown}{self._place()}"
             remedy = "Correct the value in the file"
         return (
-            f"{what}: {where}, which cannot be read as {self.declared}, as it is declared. {remedy}, or declare the "
-            "column String."
+            f"{what}: column {self.column!r} is declared {self.declared}, but {held}. {remedy}, or declare the column "
+            "String."
         )
 
     def _place(self) -> str:

@@ -146,14 +146,13 @@ def test_a_value_that_does_not_fit_is_named_with_its_file_and_row(
         with pytest.raises(SourceError) as caught:
             read()
         told = str(caught.value)
-        assert f"column 'x' holds '{text}' in row 3 of {tmp_path}/t.csv" in told
-        assert f"read as {dtype}, as it is declared" in told
+        assert f"column 'x' is declared {dtype}, but it holds '{text}' in row 3 of {tmp_path}/t.csv." in told
         assert "declare the column String" in told
 
 
 def test_a_folder_whose_name_does_not_fit_is_named(store: DuckDBOfflineStore, tmp_path: Path) -> None:
     write_folders(tmp_path / "t", ["1", "abc"])
-    with pytest.raises(SourceError, match=r"the folder x=abc is named 'abc', which cannot be read as Int64.*Rename"):
+    with pytest.raises(SourceError, match=r"'x' is declared Int64, but there is a folder x=abc\. Rename"):
         store.scan(history("t", Int64), ALWAYS).read_all()
     assert values(store, history("t", String)) == ["1", "abc"]
 
@@ -268,7 +267,7 @@ class TestUris:
 
     def test_a_value_that_does_not_fit_is_named(self, store: DuckDBOfflineStore, tmp_path: Path) -> None:
         write_csv(tmp_path / "t.csv", ["1", "two"])
-        with pytest.raises(SourceError, match=r"s3://t\.csv.*column 'x' holds 'two', which cannot be read as Int64"):
+        with pytest.raises(SourceError, match=r"s3://t\.csv.*column 'x' is declared Int64, but it holds 'two'\."):
             store.check_texts(FileSource(path="s3://t.csv", timestamp_field="at"), {"x": Int64})
 
 
@@ -321,7 +320,7 @@ class TestApply:
     def test_a_value_of_today_that_does_not_fit_is_refused(self, features: Any, tmp_path: Path) -> None:
         write_csv(tmp_path / "t.csv", ["1", "two"])
         with pytest.raises(
-            SourceError, match=r"'x' holds 'two' in row 2 of .*t\.csv.*Int64.*declare the column String"
+            SourceError, match=r"'x' is declared Int64, but it holds 'two' in row 2 of .*t\.csv.*column String"
         ):
             features.apply(self._view("t.csv", Int64))
         features.apply(self._view("t.csv", String, key=String))
