@@ -99,6 +99,7 @@ class Deployment:
             project_description=self.project_description,
             schema_of=self.offline_store.schema,
             earliest_of=self._earliest,
+            check_texts=self.offline_store.check_texts,
             partial=not whole,
             inputs=inputs,
             try_function=_tried if try_functions else None,

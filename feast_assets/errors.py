@@ -8,6 +8,7 @@ The tree; a caller catches as high as its decision goes::
     ├── FeastObjectNotFoundException (LookupError)
     │   ├── EntityNotFoundException, FeatureViewNotFoundException, ...
     ├── SourceError (ValueError)               data that cannot be read as declared
+    │   ├── SourceChangedError, ...
     ├── InputError (ValueError)                rows or arguments of a call
     ├── StoreUnavailableError (ConnectionError)
     │   └── UnfinishedPushError                a push that broke off, and will be completed
@@ -38,6 +39,22 @@ def suggest(name: str, known: Iterable[str]) -> str:
     return f"Known: {shown}{', ...' if len(names) > 10 else ''}."
 
 
+def printable(error: object, limit: int = 600) -> str:
+    """Returns what an error of another library says as one line of bounded length.
+
+    Such messages may quote damaged data. White space becomes one blank, and what cannot be printed an escape such as
+    ``\\x0e``.
+
+    Args:
+        error: the error, or its text.
+        limit: the most characters that are returned.
+    """
+    text = " ".join(str(error)[: 20 * limit].split())
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+    return text if len(text) <= limit else f"{text[: limit - 4]} ..."
+
+
 class FeastAssetsError(Exception):
     """The root of every error that this package raises on purpose."""
 
@@ -60,6 +77,10 @@ class SourceError(FeastAssetsError, ValueError):
 
 class SourceWithoutFilesError(SourceError):
     """A data source has no files yet, so nothing is known of it but what is declared."""
+
+
+class SourceChangedError(SourceError):
+    """Files of a data source were replaced, changed or removed while they were read; reading again may succeed."""
 
 
 class InputError(FeastAssetsError, ValueError):

@@ -14,7 +14,7 @@ from feast_assets.cli.moments import moment_callback, parse_moment
 from feast_assets.cli.online import check_choice, features_option, full_names_option
 from feast_assets.cli.output import print_json
 from feast_assets.cli.session import Session, pass_session
-from feast_assets.errors import InputError
+from feast_assets.errors import InputError, printable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -145,7 +145,9 @@ def _rows_of_file(path: Path, types: dict[str, FeastType]) -> pa.Table:
     try:
         table = _read_csv(path, types) if path.suffix.lower() == ".csv" else _read_parquet(path)
     except (pa.ArrowException, OSError) as error:
-        raise InputError(f"--entity-df {path}: cannot be read as {path.suffix or 'Parquet'} ({error}).") from error
+        raise InputError(
+            f"--entity-df {path}: cannot be read as {path.suffix or 'Parquet'} ({printable(error)})."
+        ) from error
     if _TIME in table.column_names and pa.types.is_string(table.schema.field(_TIME).type):
         raise InputError(
             f"--entity-df {path}: {_TIME} has values that are no ISO 8601 date, such as 2026-01-31T18:30:00."

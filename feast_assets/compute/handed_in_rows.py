@@ -8,7 +8,7 @@ from collections.abc import Set as AbstractSet
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from feast_assets.errors import DataFrameSerializationError, InputError
+from feast_assets.errors import DataFrameSerializationError, InputError, printable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -35,7 +35,7 @@ def to_table(rows: Any, what: str) -> pa.Table:
     try:
         table = _converted(rows)
     except (pa.ArrowException, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise DataFrameSerializationError(f"{what}: the rows cannot be read as a table: {error}") from error
+        raise DataFrameSerializationError(f"{what}: the rows cannot be read as a table: {printable(error)}") from error
     names = table.column_names
     if len(set(names)) < len(names):
         twice = next(name for name, count in Counter(names).items() if count > 1)

@@ -13,6 +13,7 @@ from feast_assets.definitions.field_checks import Checks, Severity
 from feast_assets.definitions.partitions import Window
 from feast_assets.offline_stores.profile import ColumnProfile, WindowProfile
 from feast_assets.registry.source_inference import incompatibility
+from feast_assets.types import FeastType
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -81,11 +82,13 @@ def schema_problems(view: FeatureView, schema: pa.Schema) -> list[SchemaProblem]
     """Returns what of a source's columns does not fit a view that reads its rows as they are.
 
     Args:
-        schema: the columns of the view's batch source, as the offline store tells them.
+        schema: the columns of the view's batch source, as the offline store tells them. Of those that are stored as
+            text, the values decide; see `OfflineStore.check_texts`.
     """
     source = view.batch_source
     assert source is not None
     there = {field.name: field.type for field in schema}
+    texts = declared_texts(view, schema)
     problems = []
     for role in ("timestamp_field", "created_timestamp_column"):
         own = getattr(source, role)
@@ -98,9 +101,21 @@ def schema_problems(view: FeatureView, schema: pa.Schema) -> list[SchemaProblem]
         if field.name not in there:
             problems.append(SchemaProblem(field.name, str(field.dtype), "missing"))
             continue
-        if incompatibility(there[field.name], field.dtype):
+        if field.name not in texts and incompatibility(there[field.name], field.dtype):
             problems.append(SchemaProblem(field.name, str(field.dtype), str(there[field.name])))
     return problems
+
+
+def declared_texts(view: FeatureView, schema: pa.Schema) -> dict[str, FeastType]:
+    """Returns the declared types of a view's columns that are stored as text.
+
+    Args:
+        schema: the columns of the view's batch source, as the offline store tells them.
+    """
+    from feast_assets.types.arrow import is_stored_as_text
+
+    texts = {column.name for column in schema if is_stored_as_text(column)}
+    return {field.name: field.dtype for field in view.schema if field.name in texts}
 
 
 def _broken(checks: Checks, column: ColumnProfile, rows: int) -> Iterator[tuple[str, int]]:

@@ -9,7 +9,7 @@ import dagster as dg
 
 from feast_assets.compute.results import MaterializationResult, WindowResult
 from feast_assets.compute.row_counts import HISTORY, expected_rows, rows_before
-from feast_assets.compute.validation import BrokenRule, broken_rules, schema_problems
+from feast_assets.compute.validation import BrokenRule, broken_rules, declared_texts, schema_problems
 from feast_assets.dagster.check_specs import RULES, FeatureViewCheck
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.partitions import Window
@@ -36,6 +36,7 @@ def schema_result(
         return
     try:
         schema = store.offline_store.schema(view.batch_source)
+        store.offline_store.check_texts(view.batch_source, declared_texts(view, schema))
     except FeastAssetsError as error:
         yield _result(key, "schema", False, dg.AssetCheckSeverity.ERROR, str(error), {})
         return

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from datetime import timedelta
+from typing import Any, ClassVar
 
 from feast_assets.definitions.base import Definition, spec_of
 from feast_assets.definitions.field import Field
@@ -29,7 +30,9 @@ class DataSource(Definition):
         created_timestamp_column: the column that says when a row was written; decides between rows with equal event
             times.
         field_mapping: source column name -> name used everywhere else.
-        date_partition_column: a date column that only prunes what is read.
+        date_partition_column: a column with the day that rows belong to, such as the names of ``dt=2024-01-31``
+            folders. It never becomes a feature by itself. No rows are left out by it, unless a `FileSource` also has
+            ``date_partition_slack``.
     """
 
     object_type = "data source"
@@ -79,9 +82,21 @@ class FileSource(DataSource):
         file_format: left out, told by the path: ``.csv`` (also ``.csv.gz``), a folder with ``_delta_log``, else
             Parquet.
         s3_endpoint_override: endpoint for s3:// paths.
+        date_partition_slack: how far event times may lie before the start or after the end of their
+            ``date_partition_column``'s day, in UTC: zero where it is the UTC day of the event time, a day or so for
+            days of other time zones. Files of days that are too far from the wanted times are then not opened. A row
+            that lies further off is an error when it is read. Left out, no file is left out by its day.
     """
 
-    _spec = {**DataSource._spec, "path": "", "file_format": None, "s3_endpoint_override": None}
+    _spec = {
+        **DataSource._spec,
+        "path": "",
+        "file_format": None,
+        "s3_endpoint_override": None,
+        "date_partition_slack": None,
+    }
+
+    date_partition_slack: timedelta | None
 
     def __init__(
         self,
@@ -98,6 +113,7 @@ class FileSource(DataSource):
         description: str | None = "",
         tags: Mapping[str, str] | None = None,
         owner: str | None = "",
+        date_partition_slack: timedelta | None = None,
     ):
         if not isinstance(path, str) or not path:
             raise DefinitionError(f"FileSource {name!r}: path must be a non-empty text, got {path!r}.")
@@ -119,6 +135,29 @@ class FileSource(DataSource):
         self.path = path
         self.file_format = file_format
         self.s3_endpoint_override = s3_endpoint_override
+        self.date_partition_slack = date_partition_slack
+        self._check_slack()
+
+    def _check_slack(self) -> None:
+        slack = self.date_partition_slack
+        if slack is None:
+            return
+        if not isinstance(slack, timedelta) or slack < timedelta(0):
+            raise DefinitionError(
+                f"FileSource {self.name!r}: date_partition_slack must be a timedelta of zero or more, got {slack!r}."
+            )
+        if not self.date_partition_column:
+            raise DefinitionError(
+                f"FileSource {self.name!r}: date_partition_slack says how far event times lie from the days of a "
+                "date_partition_column; name that column too."
+            )
+
+    def to_spec(self) -> dict[str, Any]:
+        spec = super().to_spec()
+        # So that the hashes of sources without it are those of before it existed.
+        if self.date_partition_slack is None:
+            del spec["date_partition_slack"]
+        return spec
 
 
 class PushSource(DataSource):

@@ -23,6 +23,7 @@ from feast_assets.definitions.partitions import Window
 from feast_assets.definitions.transformation import Transformation
 from feast_assets.errors import DefinitionError, NotSupportedError
 from feast_assets.offline_stores.profile import WindowProfile
+from feast_assets.types.feast_type import FeastType
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -50,6 +51,8 @@ class History:
         lookback: how much event time before a window the transformation needs.
         declared: names of all features of the view, also where only some are wanted; rows with equal times are told
             apart by these. Empty: ``features``.
+        others: features of the view that are not wanted. Columns that are stored as text are read as they are declared,
+            also where they only tell rows apart.
     """
 
     view: str
@@ -61,12 +64,14 @@ class History:
     transformation: Transformation | None = None
     lookback: timedelta = timedelta(0)
     declared: tuple[str, ...] = ()
+    others: tuple[Field, ...] = ()
 
     def with_features(self, names: Sequence[str]) -> History:
         """Returns the same history with only these features, in this order."""
         by_name = {f.name: f for f in self.features}
         declared = self.declared or tuple(by_name)
-        return replace(self, features=tuple(by_name[n] for n in names), declared=declared)
+        others = (*self.others, *(f for f in self.features if f.name not in set(names)))
+        return replace(self, features=tuple(by_name[n] for n in names), declared=declared, others=others)
 
 
 def history_of(view: FeatureView) -> History:
@@ -240,6 +245,19 @@ class OfflineStore(ABC):
 
         Args:
             windows: none overlapping another.
+        """
+
+    def check_texts(self, source: DataSource, declared: Mapping[str, FeastType]) -> None:  # noqa: B027
+        """Checks that values which are stored as text can be read as declared.
+
+        Of a store that stores no types, such as CSV files and folder names, `schema` marks such columns with
+        `feast_assets.types.arrow.stored_as_text`; stores that mark none need not override this.
+
+        Args:
+            declared: types of columns, by their names after the source's field mapping.
+
+        Raises:
+            SourceError: a value cannot; the message names it, and what would be right.
         """
 
     def source_versions(self, source: DataSource, windows: Sequence[Window]) -> list[str]:

@@ -6,14 +6,22 @@ import glob
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, Field, field_validator
 
 from feast_assets.definitions.data_source import DataSource
 from feast_assets.definitions.partitions import Window
-from feast_assets.errors import EntitySQLEmptyResults, FeastAssetsError, InputError, SourceError
+from feast_assets.errors import (
+    EntitySQLEmptyResults,
+    FeastAssetsError,
+    InputError,
+    SourceChangedError,
+    SourceError,
+    TransformationError,
+)
 from feast_assets.offline_stores.base import History, OfflineStore, PointInTimeJoin, WindowStatistics
 from feast_assets.offline_stores.profile import WindowProfile
 from feast_assets.offline_stores.writes_once import WritesOnce
@@ -28,9 +36,12 @@ if TYPE_CHECKING:
     from feast_assets.offline_stores.duckdb_rows import Bounds, Rows
     from feast_assets.offline_stores.duckdb_statistics import Summary
     from feast_assets.offline_stores.readable_files import ReadableFiles
+    from feast_assets.types.feast_type import FeastType
 
 
 _OPENING = threading.Lock()
+
+_T = TypeVar("_T")
 
 
 class DuckDBOfflineStoreConfig(Settings):
@@ -67,6 +78,9 @@ class DuckDBOfflineStore(OfflineStore, WritesOnce):
 
     Calls are independent of each other and may come from several threads. A returned reader reads on while it is
     consumed, and raises where it meets damaged data, so that a part is never taken for the whole.
+
+    Files may be replaced meanwhile: what was not handed out yet is then read again, as far as needed; of what was, a
+    reader raises `SourceChangedError`.
     """
 
     config_class = DuckDBOfflineStoreConfig
@@ -102,8 +116,12 @@ class DuckDBOfflineStore(OfflineStore, WritesOnce):
     def schema(self, source: DataSource) -> pa.Schema:
         from feast_assets.offline_stores.duckdb_files import source_schema
 
-        with self._engine.cursor() as cursor:
-            return source_schema(cursor, source, self._root)
+        return self._answer(lambda cursor, tables: source_schema(cursor, source, self._root, tables))
+
+    def check_texts(self, source: DataSource, declared: Mapping[str, FeastType]) -> None:
+        from feast_assets.offline_stores.duckdb_files import check_texts
+
+        self._answer(lambda cursor, tables: check_texts(cursor, source, self._root, declared, tables))
 
     def point_in_time_join(
         self,
@@ -118,7 +136,7 @@ class DuckDBOfflineStore(OfflineStore, WritesOnce):
         from feast_assets.offline_stores.duckdb_point_in_time import joined, read_spine
 
         cursor = self._engine.cursor()
-        tables: list[SourceTable] = []
+        tables: dict[int, SourceTable] = {}
         try:
             if isinstance(spine, str):
                 sources = [*readable, *(source for join in joins for source in join.history.sources)]
@@ -127,15 +145,15 @@ class DuckDBOfflineStore(OfflineStore, WritesOnce):
 
             def rows_for(join: PointInTimeJoin) -> Rows:
                 found = self._rows(cursor, join.history, rows.bounds(join), row_ids=True)
-                tables.append(found.table)
+                tables[id(join)] = found.table
                 return found
 
             schema, batches = joined(cursor, rows, joins, rows_for, filter_by_created_timestamp)
         except BaseException as error:
             cursor.close()
-            _raise_translated(error, tables)
+            _raise_translated(error, list(tables.values()))
             raise
-        return as_reader(schema, batches, cursor, lambda error: _culprit(error, tables))
+        return as_reader(schema, batches, cursor, lambda error: _culprit(error, list(tables.values())))
 
     def latest(self, history: History, window: Window) -> pa.RecordBatchReader:
         from feast_assets.offline_stores.duckdb_latest import newest_rows
@@ -159,13 +177,7 @@ class DuckDBOfflineStore(OfflineStore, WritesOnce):
     def statistics(self, history: History, windows: Sequence[Window]) -> list[WindowStatistics]:
         from feast_assets.offline_stores.duckdb_statistics import as_statistics
 
-        tables: list[SourceTable] = []
-        with self._engine.cursor() as cursor:
-            try:
-                parts = self._summaries(cursor, history, windows, tables)
-            except Exception as error:
-                _raise_translated(error, tables)
-                raise
+        parts = self._answer(lambda cursor, tables: self._summaries(cursor, history, windows, tables))
         return [as_statistics(window, [part[i] for part in parts]) for i, window in enumerate(windows)]
 
     def profile(self, history: History, windows: Sequence[Window]) -> list[WindowProfile]:
@@ -173,15 +185,12 @@ class DuckDBOfflineStore(OfflineStore, WritesOnce):
         from feast_assets.offline_stores.duckdb_rows import Bounds
         from feast_assets.offline_stores.duckdb_statistics import hull
 
-        tables: list[SourceTable] = []
-        with self._engine.cursor() as cursor:
-            try:
-                rows = self._rows(cursor, history, hull([Bounds.of(w) for w in windows]))
-                tables.append(rows.table)
-                return profile_windows(cursor, rows, windows)
-            except Exception as error:
-                _raise_translated(error, tables)
-                raise
+        def read(cursor: duckdb.DuckDBPyConnection, tables: list[SourceTable]) -> list[WindowProfile]:
+            rows = self._rows(cursor, history, hull([Bounds.of(w) for w in windows]))
+            tables.append(rows.table)
+            return profile_windows(cursor, rows, windows)
+
+        return self._answer(read)
 
     def write(self, source: DataSource, rows: pa.Table) -> None:
         from feast_assets.offline_stores.duckdb_write import append
@@ -216,18 +225,9 @@ class DuckDBOfflineStore(OfflineStore, WritesOnce):
             replace_windows(cursor, source, self._root, history, windows, rows)
 
     def source_versions(self, source: DataSource, windows: Sequence[Window]) -> list[str]:
-        import duckdb
-        import pyarrow as pa
-
-        from feast_assets.offline_stores.duckdb_engine import failure_of
         from feast_assets.offline_stores.duckdb_versions import source_versions
-        from feast_assets.offline_stores.source_files import describe
 
-        with self._engine.cursor() as cursor:
-            try:
-                return source_versions(cursor, source, self._root, windows)
-            except (duckdb.Error, pa.ArrowException, OSError) as error:
-                raise failure_of(error, describe(source), SourceError) from error
+        return self._answer(lambda cursor, tables: source_versions(cursor, source, self._root, windows))
 
     def oldest_event(self, history: History) -> datetime | None:
         from feast_assets.definitions.spec import from_micros
@@ -235,13 +235,7 @@ class DuckDBOfflineStore(OfflineStore, WritesOnce):
 
         is_said, oldest = oldest_by_footers(history, self._root)
         if not is_said:
-            tables: list[SourceTable] = []
-            with self._engine.cursor() as cursor:
-                try:
-                    oldest = oldest_by_rows(cursor, history, self._root, tables)
-                except Exception as error:
-                    _raise_translated(error, tables)
-                    raise
+            oldest = self._answer(lambda cursor, tables: oldest_by_rows(cursor, history, self._root, tables))
         return None if oldest is None else from_micros(oldest)
 
     def state(self, history: History) -> frozenset[str]:
@@ -261,14 +255,13 @@ class DuckDBOfflineStore(OfflineStore, WritesOnce):
         """
         import duckdb
 
-        from feast_assets.offline_stores.duckdb_engine import read_all
-        from feast_assets.offline_stores.duckdb_reading_query import message_of, reading_query
+        from feast_assets.offline_stores.duckdb_reading_query import message_of, read_query, reading_query
 
         query = reading_query(cursor, sql, "The entity query", self._readable(sources))
         engine = self._engine_of(query.paths)
         try:
             with engine.cursor() as sealed:
-                table = read_all(sealed, query.sql)
+                table = read_query(sealed, query)
         except duckdb.Error as error:
             raise InputError(f"The entity query fails: {message_of(error)}") from error
         if not table.num_rows:
@@ -299,18 +292,67 @@ class DuckDBOfflineStore(OfflineStore, WritesOnce):
         window: Window,
         query: Callable[[duckdb.DuckDBPyConnection, Rows], Iterator[pa.RecordBatch]],
     ) -> pa.RecordBatchReader:
-        from feast_assets.offline_stores.duckdb_engine import as_reader
+        import pyarrow as pa
+
+        from feast_assets.offline_stores.changing_files import again
         from feast_assets.offline_stores.duckdb_rows import Bounds
 
-        cursor = self._engine.cursor()
-        try:
-            rows = self._rows(cursor, history, Bounds.of(window))
-        except BaseException as error:
-            cursor.close()
-            _raise_translated(error, [])
-            raise
-        batches = (rows.finish(batch) for batch in query(cursor, rows))
-        return as_reader(rows.schema(), batches, cursor, rows.table.failure)
+        def opened(is_last: bool) -> tuple[duckdb.DuckDBPyConnection, Rows]:
+            cursor = self._engine.cursor()
+            try:
+                return cursor, self._rows(cursor, history, Bounds.of(window))
+            except BaseException as error:
+                cursor.close()
+                _raise_translated(error, [])
+                raise
+
+        def read(cursor: duckdb.DuckDBPyConnection, rows: Rows) -> Iterator[pa.RecordBatch]:
+            try:
+                for batch in query(cursor, rows):
+                    yield rows.finish(batch)
+            except Exception as error:
+                _raise_translated(error, [rows.table])
+                raise
+            finally:
+                cursor.close()
+
+        # What is wrong with the source is said at once, what is wrong with its rows when they are read.
+        before = [again(opened)]
+
+        def begun(is_last: bool) -> tuple[list[pa.RecordBatch], Iterator[pa.RecordBatch]]:
+            cursor, rows = before.pop() if before else opened(is_last)
+            batches = read(cursor, rows)
+            first = list(islice(batches, 1))
+            _check_unmixed([rows.table], is_last)
+            return first, batches
+
+        def batches() -> Iterator[pa.RecordBatch]:
+            first, rest = again(begun)
+            yield from first
+            yield from rest
+
+        return pa.RecordBatchReader.from_batches(before[0][1].schema(), batches())
+
+    def _answer(self, read: Callable[[duckdb.DuckDBPyConnection, list[SourceTable]], _T]) -> _T:
+        """Returns what a query answers at once; it is asked again where files change meanwhile.
+
+        Args:
+            read: adds the tables that it opens to a list.
+        """
+        from feast_assets.offline_stores.changing_files import again
+
+        def once(is_last: bool) -> _T:
+            tables: list[SourceTable] = []
+            with self._engine.cursor() as cursor:
+                try:
+                    answer = read(cursor, tables)
+                except Exception as error:
+                    _raise_translated(error, tables)
+                    raise
+            _check_unmixed(tables, is_last)
+            return answer
+
+        return again(once)
 
     def _summaries(
         self,
@@ -335,11 +377,33 @@ class DuckDBOfflineStore(OfflineStore, WritesOnce):
         return [summarize(cursor, rows.sql, [*rows.keys, *rows.features, "t", "c"], bounds)]
 
 
+def _check_unmixed(tables: Sequence[SourceTable], is_last: bool) -> None:
+    """Raises `SourceChangedError` where what was read may be of two states of a file, and it can be read again.
+
+    At the last try it stands: who has written files all the time will have the windows run again, since their sources
+    were not the same from the first look at them until the end.
+    """
+    from feast_assets.offline_stores.changing_files import changed_error
+
+    for table in tables:
+        if not is_last and table.may_be_mixed():
+            raise changed_error(table.what)
+
+
 def _raise_translated(error: BaseException, tables: Sequence[SourceTable]) -> None:
-    """Raises an error of DuckDB, Arrow or the file system in the user's words; does nothing with others."""
+    """Raises an error of DuckDB, Arrow or the file system in the user's words; does nothing with others.
+
+    Data of files that have changed meanwhile are not blamed.
+    """
     import duckdb
     import pyarrow as pa
 
+    from feast_assets.offline_stores.changing_files import changed_error
+
+    if isinstance(error, (SourceError, TransformationError)) and not isinstance(error, SourceChangedError):
+        for table in tables:
+            if table.has_changed():
+                raise changed_error(table.what) from error
     if isinstance(error, (duckdb.Error, pa.ArrowException, OSError)) and not isinstance(error, FeastAssetsError):
         raise _culprit(error, tables) from error
 
@@ -349,6 +413,6 @@ def _culprit(error: Exception, tables: Sequence[SourceTable]) -> FeastAssetsErro
     from feast_assets.offline_stores.duckdb_engine import failure_of
 
     for table in tables:
-        if len(tables) == 1 or any(path in str(error) for path in table.paths):
+        if len(tables) == 1 or table.is_named_in(str(error)) or table.has_changed():
             return table.failure(error)
     return failure_of(error, ", ".join(t.what for t in tables) or "The offline store's query", SourceError)

@@ -18,8 +18,8 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from feast_assets.errors import SourceError
 from feast_assets.offline_stores.as_of import NONE, Candidates, Integers, Moments, newest
+from feast_assets.offline_stores.changing_files import changed_error
 from feast_assets.offline_stores.duckdb_engine import read_all, stream
 from feast_assets.offline_stores.duckdb_latest import best_of_ties, has_ties
 from feast_assets.offline_stores.duckdb_restricted import of_entities
@@ -129,7 +129,7 @@ def matches(
         pool: searches.
 
     Raises:
-        SourceError: the rows changed while they were read.
+        SourceChangedError: the rows changed while they were read.
     """
     filtered = filter_by_created and rows.has_created
     found = newest(entities.moments.result, entities.count, _chunks(cursor, rows, entities, filtered), pool)
@@ -210,5 +210,5 @@ def _best_of_tied(
     ids = np.full(len(times), NONE, np.int64)
     ids[found.column(0).to_numpy()] = found.column(1).to_numpy()
     if (ids == NONE).any():
-        raise SourceError(f"{rows.table.what} was changed while it was read. Try again.")
+        raise changed_error(rows.table.what)
     return ids

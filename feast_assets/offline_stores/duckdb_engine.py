@@ -17,8 +17,9 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from feast_assets.errors import FeastAssetsError, InputError, StoreUnavailableError
+from feast_assets.errors import FeastAssetsError, InputError, StoreUnavailableError, printable
 from feast_assets.offline_stores.spill_folder import SpillFolder, make_spill_folder
+from feast_assets.offline_stores.unfit_text import UnfitText
 
 BATCH_ROWS = 131_072
 """Rows per batch of what a store returns."""
@@ -171,6 +172,9 @@ def failure_of(
         kind: the error for data that is at fault; where the machine is, it is `StoreUnavailableError`.
         paths: the files that were read, to look for ones that are empty.
     """
+    unfit = UnfitText.of(str(error))
+    if unfit is not None:
+        return kind(unfit.message(what))
     text = _text(error)
     if isinstance(error, duckdb.OutOfMemoryException):
         return StoreUnavailableError(f"{what}: DuckDB ran out of memory; raise memory_limit or free disk space. {text}")
@@ -193,7 +197,7 @@ def _is_empty(path: str) -> bool:
 
 def _text(error: Exception) -> str:
     # DuckDB adds the query and a stack to some messages, which no user wrote.
-    return str(error).split("\n\nLINE ")[0].split("\n\nStack Trace")[0].strip()
+    return printable(str(error).split("\n\nLINE ")[0].split("\n\nStack Trace")[0])
 
 
 def quote(name: str) -> str:

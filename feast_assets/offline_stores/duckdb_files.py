@@ -7,8 +7,9 @@ from __future__ import annotations
 import glob
 import os
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,17 +22,21 @@ from feast_assets.errors import (
     NotSupportedError,
     SourceError,
     SourceWithoutFilesError,
+    StoreUnavailableError,
+    printable,
 )
+from feast_assets.offline_stores.changing_files import ReadFiles, changed_error, have_changed
 from feast_assets.offline_stores.duckdb_engine import failure_of, literal, quote, read_all, read_schema
-from feast_assets.offline_stores.source_files import SourceFiles, find_files
-from feast_assets.types.feast_type import Bool, FeastType, Float32, Float64, Int32, Int64
+from feast_assets.offline_stores.source_files import SourceFiles, find_files, log_files
+from feast_assets.offline_stores.text_columns import as_declared, is_converted
+from feast_assets.types.arrow import stored_as_text
+from feast_assets.types.feast_type import FeastType
 
 if TYPE_CHECKING:
     import duckdb
 
 # Dates and times stay text, so that no reading of 01/02/2024 is ever guessed.
 _CSV_TYPES = "['BOOLEAN', 'BIGINT', 'DOUBLE', 'VARCHAR']"
-_CSV_INFERRED = (Bool, Int32, Int64, Float32, Float64)
 
 ISO_TIME = (
     r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?( ?(Z|UTC|[+-]\d{2}(:?\d{2})?))?)?$"  # what is unambiguous
@@ -39,6 +44,8 @@ ISO_TIME = (
 ROW_ID = "feast_assets row id"
 """The column of row ids where they are asked for."""
 _PLACES = frozenset(("file_index", "file_row_number"))
+_FILE = "filename"
+"""The column in which DuckDB tells the file of a row; only right beside the files."""
 _ROW_IDS = f', file_index::BIGINT * {2**40} + file_row_number AS "{ROW_ID}"'
 
 ISO_ZONED = r"\d{2}:\d{2}.*(Z|UTC|[+-]\d{2}(:?\d{2})?)$"
@@ -54,10 +61,15 @@ class SourceTable:
         schema: its columns.
         timestamp, created: the names of the time columns in it; "" where there is none.
         paths: the files read.
+        date_partition, date_partition_slack: the column with the day of a file, and how far event times may lie from
+            it; "" and None where there is none, or it is not known.
         error: the error class for data that is not as it should be.
         known: whether the columns are known; not so before the first file is written.
         columnar: whether reading some of the columns costs only these, and reading again gives the same rows.
         row_ids: whether the query also has `ROW_ID`, which is not in the schema: int64, the same whenever it is read.
+        texts: the columns that are stored as text, so that what is declared decides what they hold.
+        files: what the rows are read from, as it was when reading began; empty where the rows are copied, or nobody can
+            tell whether it changes.
     """
 
     what: str
@@ -67,13 +79,35 @@ class SourceTable:
     created: str
     paths: tuple[str, ...] = ()
     date_partition: str = ""
+    date_partition_slack: timedelta | None = None
     error: type[FeastAssetsError] = field(default=SourceError)
     known: bool = True
     columnar: bool = False
     row_ids: bool = False
+    texts: frozenset[str] = frozenset()
+    files: tuple[ReadFiles, ...] = ()
 
     def failure(self, error: Exception) -> FeastAssetsError:
-        return failure_of(error, self.what, self.error, self.paths)
+        """Returns the error to raise of one of DuckDB, Arrow or the file system."""
+        return _failure(error, self.what, self.error, self.files, self.paths)
+
+    def is_named_in(self, message: str) -> bool:
+        """Says whether an error's message names one of the files."""
+        for files in self.files:
+            message = files.in_words(message)
+        return any(path in message for path in self.paths)
+
+    def has_changed(self) -> bool:
+        """Says whether files were replaced, changed or removed since reading began."""
+        return have_changed(self.files)
+
+    def is_one_state(self) -> bool:
+        """Says whether all that was read is of one state of the source, also where its files were replaced since."""
+        return all(files.are_one_state() for files in self.files)
+
+    def may_be_mixed(self) -> bool:
+        """Says whether what was read without an error may be of two states of a file."""
+        return any(files.may_be_mixed() for files in self.files)
 
 
 def open_source(
@@ -87,8 +121,9 @@ def open_source(
     """Returns a source's rows, columns renamed by its field mapping.
 
     Args:
-        declared: types of columns, by their names after the mapping. Only CSV heeds them, so that "007" stays a text
-            where a text is declared.
+        declared: types of columns, by their names after the mapping. Columns that are stored as text are read as them;
+            of the others in CSV files only the text is to be had. Left out, types are inferred from all the values that
+            there are.
         row_ids: whether rows should have ids, where their files give them some.
 
     Raises:
@@ -98,15 +133,17 @@ def open_source(
 
     files = find_files(source, root)
     mapping = source.field_mapping
-    raw_declared = {raw: (declared or {}).get(mapping.get(raw, raw)) for raw in [*mapping, *(declared or {})]}
     times = [n for n in (source.timestamp_field, source.created_timestamp_column) if n]
-    texts = [*times, *(n for n, t in raw_declared.items() if t is not None and t not in _CSV_INFERRED)]
-    numbers = [n for n, t in raw_declared.items() if t in _CSV_INFERRED and n not in times]
+    types = {raw: (declared or {}).get(mapping.get(raw, raw)) for raw in [*mapping, *(declared or {})]}
+    as_text = _TextTypes(
+        None if declared is None else {n: t for n, t in types.items() if t is not None and n not in times}, times
+    )
+    read = _read_files(files)
     try:
-        sql, known = _raw_query(cursor, files, source, texts, numbers, row_ids)
+        sql, texts, known = _raw_query(cursor, files, read, source, as_text, row_ids)
         schema = read_schema(cursor, sql) if known else pa.schema([])
     except (duckdb.Error, OSError, pa.ArrowException) as error:
-        raise failure_of(error, files.what, SourceError, files.paths) from error
+        raise _failure(error, files.what, SourceError, (read,), files.paths) from error
     has_ids = ROW_ID in schema.names
     if has_ids and _PLACES.intersection(schema.names):
         # The files have columns of these names, which are no ids.
@@ -127,16 +164,70 @@ def open_source(
         created=named(source.created_timestamp_column),
         paths=files.paths,
         date_partition=named(source.date_partition_column),
+        date_partition_slack=source.date_partition_slack if isinstance(source, FileSource) else None,
         known=known,
         columnar=files.format != "csv",
         row_ids=has_ids,
+        texts=frozenset(named(n) for n in (schema.names if texts is None else texts)),
+        files=(read,),
     )
 
 
-def source_schema(cursor: duckdb.DuckDBPyConnection, source: DataSource, root: Path) -> pa.Schema:
+@dataclass(frozen=True, slots=True)
+class _TextTypes:
+    """As what columns are read that are stored as text.
+
+    Attributes:
+        declared: types by the columns' own names, without the times; None where all types are to be inferred.
+        times: the columns that hold event times and created times.
+    """
+
+    declared: Mapping[str, FeastType] | None
+    times: Sequence[str]
+
+    def of(self, names: Iterable[str]) -> dict[str, FeastType]:
+        """Returns the declared types of those columns that have one."""
+        return {n: self.declared[n] for n in names if n in self.declared} if self.declared else {}
+
+
+def _read_files(files: SourceFiles) -> ReadFiles:
+    if files.format == "delta":
+        return ReadFiles((), pinned=False, watched=log_files(files))
+    if files.shape == "uri":
+        return ReadFiles((), pinned=False)
+    # DuckDB takes columns and compression from names, which descriptors lack.
+    suffixes = {os.path.splitext(path)[1].lower() for path in files.paths}
+    nameless = not files.hive_keys and (files.format == "parquet" or suffixes in ({".csv"}, {".gz"}))
+    return ReadFiles(files.paths, pinned=nameless)
+
+
+def _failure(
+    error: Exception,
+    what: str,
+    kind: type[FeastAssetsError],
+    files: Sequence[ReadFiles],
+    paths: tuple[str, ...],
+) -> FeastAssetsError:
+    failure = failure_of(error, what, kind, paths)
+    if isinstance(failure, StoreUnavailableError):
+        return failure
+    if have_changed(files):
+        return changed_error(what)
+    text = str(failure)
+    for each in files:
+        text = each.in_words(text)
+    return type(failure)(text)
+
+
+def source_schema(
+    cursor: duckdb.DuckDBPyConnection, source: DataSource, root: Path, tables: list[SourceTable]
+) -> pa.Schema:
     """Returns a source's columns after its field mapping.
 
     Text columns of CSV that hold only ISO times are timestamps; those that hold nothing have the null type.
+
+    Args:
+        tables: what is opened is added to it, for messages.
 
     Raises:
         SourceWithoutFilesError: there is nothing to read columns from.
@@ -144,16 +235,18 @@ def source_schema(cursor: duckdb.DuckDBPyConnection, source: DataSource, root: P
     import duckdb
 
     table = open_source(cursor, source, root)
+    tables.append(table)
     if not table.known:
         raise SourceWithoutFilesError(
             f"{table.what}: there are no files yet, so its columns are not known. Declare the join keys' types, the "
             "features and the timestamp_field."
         )
-    if find_files(source, root).format != "csv":
-        return table.schema
-    texts = [f.name for f in table.schema if pa.types.is_string(f.type)]
+    schema = pa.schema([stored_as_text(f) if f.name in table.texts else f for f in table.schema])
+    if table.columnar:
+        return schema
+    texts = [f.name for f in schema if pa.types.is_string(f.type)]
     if not texts:
-        return table.schema
+        return schema
     tests = ", ".join(f"bool_and(regexp_matches({quote(n)}, {literal(ISO_TIME)}))" for n in texts)
     try:
         row = read_all(cursor, f"SELECT {tests} FROM ({table.sql})").to_pydict().values()
@@ -161,7 +254,30 @@ def source_schema(cursor: duckdb.DuckDBPyConnection, source: DataSource, root: P
         raise table.failure(error) from error
     kinds = {None: pa.null(), True: pa.timestamp("us", tz="UTC"), False: pa.string()}
     found = {name: kinds[only_times] for name, (only_times,) in zip(texts, row, strict=True)}
-    return pa.schema([f.with_type(found.get(f.name, f.type)) for f in table.schema])
+    return pa.schema([f.with_type(found.get(f.name, f.type)) for f in schema])
+
+
+def check_texts(
+    cursor: duckdb.DuckDBPyConnection,
+    source: DataSource,
+    root: Path,
+    declared: Mapping[str, FeastType],
+    tables: list[SourceTable],
+) -> None:
+    """Checks that numbers and truth values that are stored as text can be read as declared.
+
+    Args:
+        declared: types of columns, by their names after the mapping.
+        tables: what is opened is added to it, for messages.
+
+    Raises (also where the query runs):
+        SourceError: a value cannot; it is named.
+    """
+    table = open_source(cursor, source, root, declared)
+    tables.append(table)
+    converted = [n for n, dtype in declared.items() if n in table.texts and is_converted(dtype)]
+    if converted:
+        read_all(cursor, f"SELECT {', '.join(f'count({quote(n)})' for n in converted)} FROM ({table.sql})")
 
 
 def _renamed(
@@ -182,52 +298,58 @@ def _renamed(
 def _raw_query(
     cursor: duckdb.DuckDBPyConnection,
     files: SourceFiles,
+    read: ReadFiles,
     source: DataSource,
-    texts: Sequence[str],
-    numbers: Sequence[str],
+    types: _TextTypes,
     row_ids: bool,
-) -> tuple[str, bool]:
+) -> tuple[str, tuple[str, ...] | None, bool]:
+    """Returns a query of the columns by their own names, those that are stored as text, and whether there are any.
+
+    Of the columns that are stored as text, None stands for all.
+    """
     if files.format == "delta":
-        return register(cursor, _delta_dataset(files)), True
+        return register(cursor, _delta_dataset(files)), (), True
     if files.shape == "uri":
-        return register(cursor, _uri_dataset(files, source)), True
+        return _uri_query(cursor, files, source, types)
     if not files.paths:
-        return "", False
+        return "", (), False
     # Each is one file, though DuckDB would take a name such as a[1].parquet for a pattern.
-    listed = "[" + ", ".join(literal(glob.escape(p)) for p in files.paths) + "]"
-    options = f"union_by_name = {_flag(len(files.paths) > 1)}, hive_partitioning = {_flag(bool(files.hive_keys))}"
+    listed = "[" + ", ".join(literal(glob.escape(p)) for p in read.readable) + "]"
+    options = f"{listed}, union_by_name = {_flag(len(files.paths) > 1)}"
+    options += f", hive_partitioning = {_flag(bool(files.hive_keys))}"
+    keys = types.of(files.hive_keys)
+    if keys:
+        options += f", hive_types = {_listed_types(dict.fromkeys(keys, 'VARCHAR'))}"
     if files.format == "csv":
-        sql = _csv_query(cursor, files, listed, options, texts, numbers)
+        sql = _csv_query(cursor, files, options, types)
     else:
         # DuckDB shows the places of rows only where they are named, right beside the files.
-        sql = f"SELECT *{_ROW_IDS if row_ids else ''} FROM read_parquet({listed}, {options})"
-    return _without_outer_keys(cursor, sql, files), True
+        more = _ROW_IDS if row_ids else ""
+        sql = as_declared(f"read_parquet({options})", keys, folders=keys, file=_FILE, more=more)
+    return _without_outer_keys(cursor, sql, files), None if files.format == "csv" else files.hive_keys, True
 
 
-def _csv_query(
-    cursor: duckdb.DuckDBPyConnection,
-    files: SourceFiles,
-    listed: str,
-    options: str,
-    texts: Sequence[str],
-    numbers: Sequence[str],
-) -> str:
-    options += f", header = true, auto_type_candidates = {_CSV_TYPES}"
-    whole = f"SELECT * FROM read_csv({listed}, {options}, sample_size = -1)"
+def _csv_query(cursor: duckdb.DuckDBPyConnection, files: SourceFiles, options: str, types: _TextTypes) -> str:
+    if all(path.lower().endswith(".gz") for path in files.paths):
+        options += ", compression = 'gzip'"
+    options += ", header = true"
+    if types.declared is not None:
+        relation = f"read_csv({options}, all_varchar = true)"
+        names = [str(name) for name, *_ in cursor.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()]
+        return as_declared(relation, types.of(names), folders=files.hive_keys, file=_FILE)
+    options += f", auto_type_candidates = {_CSV_TYPES}"
+    whole = f"SELECT * FROM read_csv({options}, sample_size = -1)"
     # Looking through the whole file for types is done once; the query itself is told what was found.
     found = {
-        str(name): "VARCHAR" if name in texts else str(kind)
+        str(name): "VARCHAR" if name in types.times else str(kind)
         for name, kind, *_ in cursor.execute(f"DESCRIBE {whole}").fetchall()
         if name not in files.hive_keys
     }
-    # A column without values looks like text; where a number is declared, it is one of which there are none yet.
-    doubtful = [n for n in numbers if found.get(n) == "VARCHAR"]
-    if doubtful:
-        counts = ", ".join(f"count({quote(n)})" for n in doubtful)
-        (row,) = cursor.execute(f"SELECT {counts} FROM ({whole})").fetchall()
-        found |= {n: "BIGINT" for n, count in zip(doubtful, row, strict=True) if not count}
-    types = "{" + ", ".join(f"{literal(n)}: {literal(t)}" for n, t in found.items()) + "}"
-    return f"SELECT * FROM read_csv({listed}, {options}, types = {types})"
+    return f"SELECT * FROM read_csv({options}, types = {_listed_types(found)})"
+
+
+def _listed_types(types: Mapping[str, str]) -> str:
+    return "{" + ", ".join(f"{literal(n)}: {literal(t)}" for n, t in types.items()) + "}"
 
 
 def _without_outer_keys(cursor: duckdb.DuckDBPyConnection, sql: str, files: SourceFiles) -> str:
@@ -259,11 +381,47 @@ def _delta_dataset(files: SourceFiles) -> Any:
     except deltalake.exceptions.TableNotFoundError as error:
         raise SourceError(f"{files.what}: there is no Delta table at {files.path}.") from error
     except deltalake.exceptions.DeltaError as error:
-        raise SourceError(f"{files.what}: the Delta table cannot be read: {error}") from error
+        raise SourceError(f"{files.what}: the Delta table cannot be read: {printable(error)}") from error
 
 
-def _uri_dataset(files: SourceFiles, source: DataSource) -> Any:
+def _uri_query(
+    cursor: duckdb.DuckDBPyConnection, files: SourceFiles, source: DataSource, types: _TextTypes
+) -> tuple[str, tuple[str, ...] | None, bool]:
+    import pyarrow.csv as csv
     import pyarrow.dataset as ds
+
+    system, path = _file_system(files, source)
+    kind: Any = files.format
+    if kind == "csv":
+        # As text, each as it is; nothing but an empty one is missing.
+        named = {*types.times, *(types.declared or {})}
+        conversions = csv.ConvertOptions(column_types=dict.fromkeys(named, pa.string()), strings_can_be_null=True)
+        if types.declared is not None:
+            conversions.null_values = [""]
+        kind = ds.CsvFileFormat(convert_options=conversions)
+    data = ds.dataset(path, filesystem=system, format=kind, partitioning="hive")
+    first = next(data.get_fragments(), None)
+    keys = tuple(ds.get_partition_keys(first.partition_expression)) if first is not None else ()
+    declared_keys = types.of(keys)
+    if declared_keys:
+        schema = pa.schema(
+            [pa.field(k, pa.string() if k in declared_keys else data.schema.field(k).type) for k in keys]
+        )
+        data = ds.dataset(
+            data.files,
+            filesystem=system,
+            format=kind,
+            partitioning=ds.partitioning(schema, flavor="hive"),
+            partition_base_dir=path,
+        )
+    name = f"source_{uuid.uuid4().hex}"
+    cursor.register(name, data)
+    is_csv = files.format == "csv"
+    wanted = types.of(data.schema.names) if is_csv else declared_keys
+    return as_declared(name, wanted, folders=keys, lenient=is_csv), None if is_csv else keys, True
+
+
+def _file_system(files: SourceFiles, source: DataSource) -> tuple[Any, str]:
     import pyarrow.fs as fs
 
     endpoint = source.s3_endpoint_override if isinstance(source, FileSource) else None
@@ -271,12 +429,11 @@ def _uri_dataset(files: SourceFiles, source: DataSource) -> Any:
         if files.path.startswith("s3://") and endpoint:
             scheme = "http" if endpoint.startswith("http://") else "https"
             system = fs.S3FileSystem(endpoint_override=endpoint.split("://")[-1], scheme=scheme)
-            path = files.path.removeprefix("s3://")
-        else:
-            system, path = fs.FileSystem.from_uri(files.path)
+            return system, files.path.removeprefix("s3://")
+        system, path = fs.FileSystem.from_uri(files.path)
+        return system, path
     except pa.ArrowInvalid as error:
-        raise NotSupportedError(f"{files.what}: this kind of URI is not supported: {error}") from error
-    return ds.dataset(path, filesystem=system, format=files.format, partitioning="hive")
+        raise NotSupportedError(f"{files.what}: this kind of URI is not supported: {printable(error)}") from error
 
 
 def _flag(value: bool) -> str:

@@ -18,9 +18,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from feast_assets.errors import SourceError
 from feast_assets.offline_stores.as_of import NONE, Integers
 from feast_assets.offline_stores.base import History
+from feast_assets.offline_stores.changing_files import changed_error
 from feast_assets.offline_stores.duckdb_engine import quote, read_all
 from feast_assets.offline_stores.duckdb_files import ROW_ID, SourceTable
 from feast_assets.offline_stores.duckdb_rows import Bounds, Rows, within
@@ -54,7 +54,7 @@ def with_row_ids(
         raise table.failure(error) from error
     schema = pa.schema([table.schema.field(n) for n in names])
     sql = f"SELECT *, rowid AS {quote(ROW_ID)} FROM {name}"
-    return replace(table, sql=sql, schema=schema, paths=(), row_ids=True)
+    return replace(table, sql=sql, schema=schema, paths=(), row_ids=True, files=())
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ def gather(cursor: duckdb.DuckDBPyConnection, rows: Rows, ids: Integers, places:
         places: int64[n]; which of them each row of the join has, `NONE` where it has none. Others are not read.
 
     Raises:
-        SourceError: some of the rows are not there any more.
+        SourceChangedError: some of the rows are not there any more.
     """
     there = places != NONE
     used = np.zeros(len(ids), np.bool_)
@@ -107,7 +107,7 @@ def gather(cursor: duckdb.DuckDBPyConnection, rows: Rows, ids: Integers, places:
         cursor.unregister(name)
     read_places = _places(read.column("row_id").to_numpy(), wanted)
     if read_places is None:
-        raise SourceError(f"{rows.table.what} was changed while it was read. Try again.")
+        raise changed_error(rows.table.what)
     # Half as wide as the ids, because there is one for each row of the join.
     at = np.zeros(len(ids), np.int32 if read.num_rows < 2**31 else np.int64)
     at[used] = read_places

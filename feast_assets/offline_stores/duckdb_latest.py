@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from feast_assets.errors import SourceError
+from feast_assets.offline_stores.changing_files import changed_error
 from feast_assets.offline_stores.duckdb_engine import read_all, stream
 from feast_assets.offline_stores.duckdb_rows import Rows
 from feast_assets.types.arrow_values import flags
@@ -95,7 +95,7 @@ def _newest_of_tied(cursor: duckdb.DuckDBPyConnection, rows: Rows, tied: pa.Tabl
         found += batch.num_rows
         yield batch
     if found != tied.num_rows:
-        raise SourceError(f"{rows.table.what} was changed while it was read. Try again.")
+        raise changed_error(rows.table.what)
 
 
 def best_of_ties(sql: str, group: Sequence[str], features: Sequence[str]) -> str:

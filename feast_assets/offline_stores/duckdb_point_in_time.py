@@ -20,11 +20,13 @@ from feast_assets.errors import (
     EntityTimestampInferenceException,
     FeastEntityDFMissingColumnsError,
     InputError,
+    SourceChangedError,
     SourceError,
     suggest,
 )
 from feast_assets.offline_stores.as_of import NONE
 from feast_assets.offline_stores.base import PointInTimeJoin
+from feast_assets.offline_stores.changing_files import again, changed_error
 from feast_assets.offline_stores.duckdb_as_of import Entities, Matches, entities_of, matches
 from feast_assets.offline_stores.duckdb_engine import BATCH_ROWS
 from feast_assets.offline_stores.duckdb_gather import Found, bytes_per_row, gather
@@ -142,23 +144,32 @@ def joined(
         rows_for: gives the rows of a join's history that can count, with row ids.
     """
     schema = _output_schema(spine.table.schema, joins)
-    opened = [rows_for(join) for join in joins]
+    opened = again(lambda is_last: [rows_for(join) for join in joins])
     keys = _spine_keys(spine, joins)
-    files = _state(opened)
+    before = [opened]
 
-    def parts(opened: Sequence[Rows]) -> Iterator[pa.RecordBatch]:
+    def parts(opened: Sequence[Rows], is_last: bool) -> Iterator[pa.RecordBatch]:
         with ThreadPoolExecutor(pa.cpu_count()) as pool:
-            found = _found(cursor, spine, keys, joins, opened, filter_by_created, pool)
+            found = _found(cursor, spine, keys, joins, opened, filter_by_created, pool, is_last)
             yield from _beside(cursor, spine.table, schema, found, pool)
 
-    def batches() -> Iterator[pa.RecordBatch]:
+    def begun(is_last: bool) -> tuple[pa.RecordBatch | None, Iterator[pa.RecordBatch]]:
+        opened = before.pop() if before else [rows_for(join) for join in joins]
+        files = _state(opened)
         try:
-            first = next(rest := parts(opened), None)
-        except (duckdb.Error, pa.ArrowException, OSError, SourceError):
-            if _state(opened) == files:
+            rest = parts(opened, is_last)
+            return next(rest, None), rest
+        except (duckdb.Error, pa.ArrowException, OSError, SourceError) as error:
+            changed = next((rows.table for rows in opened if rows.table.has_changed()), None)
+            if changed is None and _state(opened) != files:
+                changed = opened[0].table
+            if changed is None or isinstance(error, SourceChangedError):
                 raise
-            # A writer has exchanged files between the listing and the reading; it is not likely to do so twice.
-            first = next(rest := parts([rows_for(join) for join in joins]), None)
+            # A writer has exchanged files between the listing and the reading.
+            raise changed_error(changed.what) from error
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        first, rest = again(begun)
         if first is not None:
             yield first
         yield from rest
@@ -179,11 +190,13 @@ class _Found:
     Attributes:
         matches: which, for each row of the spine.
         state: of the files that they were found in.
+        is_last: whether they cannot be looked for again.
     """
 
     rows: Rows
     matches: Matches
     state: list[str]
+    is_last: bool
 
 
 def _found(
@@ -194,6 +207,7 @@ def _found(
     opened: Sequence[Rows],
     filter_by_created: bool,
     pool: Executor,
+    is_last: bool,
 ) -> list[_Found]:
     """Returns what is found of the views with features."""
     entities: dict[tuple[tuple[str, FeastType], ...], Entities] = {}
@@ -209,7 +223,7 @@ def _found(
             those = matches(cursor, rows, entities[by], ttl_micros(join), filter_by_created, pool)
         else:
             those = Matches(np.zeros(0, np.int64), np.full(spine.table.num_rows, NONE, np.int64))
-        found.append(_Found(rows, those, state))
+        found.append(_Found(rows, those, state, is_last))
     return found
 
 
@@ -264,5 +278,8 @@ def _piece(
 def _gathered(cursor: duckdb.DuckDBPyConnection, found: _Found, start: int, size: int) -> Found:
     gathered = gather(cursor, found.rows, found.matches.ids, found.matches.places[start : start + size])
     if state_of(found.rows.table.paths) != found.state:
-        raise SourceError(f"{found.rows.table.what} was changed while it was read. Try again.")
+        # What the files hold now is better; but what was read is right as well, if it is of one state.
+        is_fixed = found.is_last or start > 0
+        if not (is_fixed and found.rows.table.is_one_state()):
+            raise changed_error(found.rows.table.what)
     return gathered

@@ -17,19 +17,30 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from feast_assets.errors import FeastAssetsError, InputError
+import duckdb
+
+from feast_assets.errors import FeastAssetsError, InputError, printable
 from feast_assets.offline_stores.duckdb_engine import literal
 from feast_assets.offline_stores.duckdb_functions import FUNCTIONS, READERS, TABLE_FUNCTIONS
 from feast_assets.offline_stores.readable_files import CSV, JSON, PARQUET, ReadableFiles
 
 if TYPE_CHECKING:
-    import duckdb
+    import pyarrow as pa
 
 LONGEST = 4 * 2**20
 """Bytes of the longest query that is taken; its tree needs a hundred times as much memory."""
 
 _LONGEST_MESSAGE = 1000
 _LONGEST_NAME = 100
+_TRIES = 3
+_LASTING_ERRORS = (
+    duckdb.BinderException,
+    duckdb.CatalogException,
+    duckdb.ConversionException,
+    duckdb.OutOfMemoryException,
+    duckdb.ParserException,
+)
+"""Errors of a query that do not come from files that were replaced while it read them."""
 
 _NODES = frozenset(("SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"))
 _TABLES = frozenset(("BASE_TABLE", "EMPTY", "EXPRESSION_LIST", "JOIN", "PIVOT", "SUBQUERY", "TABLE_FUNCTION"))
@@ -106,11 +117,25 @@ def reading_query(
         raise error(str(refused)) from refused
 
 
+def read_query(cursor: duckdb.DuckDBPyConnection, query: ReadingQuery) -> pa.Table:
+    """Returns the result of a query, which may read files that are replaced meanwhile."""
+    from feast_assets.offline_stores.duckdb_engine import read_all
+
+    for _ in range(_TRIES - 1):
+        try:
+            return read_all(cursor, query.sql)
+        except _LASTING_ERRORS:
+            raise
+        except duckdb.Error:
+            continue
+    return read_all(cursor, query.sql)
+
+
 def message_of(error: object) -> str:
     """Returns what DuckDB says of a query that fails, in some hundred characters at most."""
     # DuckDB adds the line of the query, and to some messages a stack.
     text = str(error).split("\n\nLINE ")[0].split("\n\nStack Trace")[0].strip()
-    return text if len(text) <= _LONGEST_MESSAGE else f"{text[:_LONGEST_MESSAGE]}..."
+    return printable(text, _LONGEST_MESSAGE)
 
 
 def _check_text(text: str, what: str) -> None:

@@ -26,6 +26,7 @@ from feast_assets.errors import (
     suggest,
 )
 from feast_assets.offline_stores.base import ALWAYS, CREATED_TIMESTAMP, EVENT_TIMESTAMP, History
+from feast_assets.offline_stores.date_folders import conditions
 from feast_assets.offline_stores.duckdb_engine import is_nan, literal, quote, read_all
 from feast_assets.offline_stores.duckdb_files import ISO_TIME, ISO_ZONED, ROW_ID, SourceTable, register
 from feast_assets.types.arrow import TIMESTAMP, cast_column, to_arrow_type
@@ -58,7 +59,7 @@ def micros(duration: timedelta) -> int:
 
 def declared_types(history: History) -> dict[str, FeastType]:
     """Returns the types of a history's columns by name."""
-    return {f.name: f.dtype for f in (*history.join_keys, *history.features)}
+    return {f.name: f.dtype for f in (*history.others, *history.features, *history.join_keys)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +119,9 @@ class Rows:
         try:
             return cast_column(column, wanted.dtype, what=f"{self.table.what}, column {wanted.name!r}")
         except SourceError as error:
+            if wanted.name in self.table.texts:
+                told = f"{str(error).rstrip('.')}. Correct the value in the file, or declare the column String."
+                raise self.table.error(told) from error
             raise _as(self.table.error, error) from error
 
     def _time(self, column: pa.Array, name: str) -> pa.Array:
@@ -224,6 +228,20 @@ def time_expression(cursor: duckdb.DuckDBPyConnection, table: SourceTable, name:
         SourceError: it holds no times, or texts that are not all ISO 8601, or naive and zoned ones mixed.
     """
     kind = table.schema.field(name).type
+    if pa.types.is_string(kind):
+        _check_time_texts(cursor, table, name)
+    if pa.types.is_null(kind) or (pa.types.is_int32(kind) and _is_all_null(cursor, table, name)):
+        return "CAST(NULL AS BIGINT)"
+    return stored_time(table, name)
+
+
+def stored_time(table: SourceTable, name: str) -> str:
+    """Returns a time column as microseconds since the epoch; texts must be known to hold times, see `time_expression`.
+
+    Raises:
+        SourceError: it is of a type that has no times.
+    """
+    kind = table.schema.field(name).type
     column = quote(name)
     if pa.types.is_timestamp(kind) and kind.unit == "ns":
         # DuckDB has no epoch_us of zoned nanoseconds. Cutting towards zero would put times before 1970 too late.
@@ -234,14 +252,20 @@ def time_expression(cursor: duckdb.DuckDBPyConnection, table: SourceTable, name:
     if pa.types.is_date(kind):
         return f"epoch_us(CAST({column} AS TIMESTAMP))"
     if pa.types.is_string(kind):
-        _check_time_texts(cursor, table, name)
-        return f"epoch_us(CAST({column} AS TIMESTAMPTZ))"
-    if pa.types.is_null(kind) or (pa.types.is_int32(kind) and _is_all_null(cursor, table, name)):
-        return "CAST(NULL AS BIGINT)"
+        return f"epoch_us({_moment_of_text(column)})"
     raise table.error(
         f"{table.what}: column {name!r} should hold timestamps but holds {kind}. "
         "Use timestamps, dates or ISO 8601 text."
     )
+
+
+def _moment_of_text(column: str) -> str:
+    """Returns ISO text as TIMESTAMPTZ."""
+    # DuckDB takes what follows a space for the name of a zone, and knows neither "Z" nor "+01:00" there.
+    closed = f"replace(replace(replace({column}, ' +', '+'), ' -', '-'), ' Z', 'Z')"
+    closed = f"replace(replace({closed}, ' UTC', 'Z'), 'UTC', 'Z')"
+    is_other = f"contains({column}[12:], ' ') OR ends_with({column}, 'UTC')"
+    return f"CAST(CASE WHEN {is_other} THEN {closed} ELSE {column} END AS TIMESTAMPTZ)"
 
 
 def _is_exact(kind: pa.DataType) -> bool:
@@ -296,11 +320,14 @@ def within(table: SourceTable, bounds: Bounds) -> str:
             text = f"{_at(value).replace(tzinfo=None).isoformat(sep=' ', timespec='microseconds')}+00"
             parts.append(f"{column} {comparison} CAST('{text}' AS TIMESTAMPTZ_NS)")
         else:
-            parts.append(f"CAST({column} AS TIMESTAMPTZ) {comparison} {_moment(value, True)}")
-    return " AND ".join([*parts, *_pruning(table, bounds)]) or "true"
+            # A column of nulls may be one of integers in a file.
+            text = column if pa.types.is_string(kind) else f"CAST({column} AS VARCHAR)"
+            moment = f"CAST({column} AS TIMESTAMPTZ)" if pa.types.is_date(kind) else _moment_of_text(text)
+            parts.append(f"{moment} {comparison} {_moment(value, True)}")
+    return " AND ".join([*parts, *_by_date(table, bounds)]) or "true"
 
 
-def _pruning(table: SourceTable, bounds: Bounds) -> list[str]:
+def _by_date(table: SourceTable, bounds: Bounds) -> list[str]:
     if not table.date_partition:
         return []
     if table.date_partition not in table.schema.names:
@@ -308,13 +335,15 @@ def _pruning(table: SourceTable, bounds: Bounds) -> list[str]:
             f"{table.what} has no column {table.date_partition!r}, its date_partition_column. "
             f"{suggest(table.date_partition, table.schema.names)}"
         )
-    day = f"TRY_CAST({quote(table.date_partition)} AS DATE)"
-    parts = []
-    if bounds.start is not None and bounds.start >= _FIRST:
-        parts.append(f"coalesce({day} >= DATE '{_at(bounds.start):%Y-%m-%d}', true)")
-    if bounds.end is not None and bounds.end <= _LAST:
-        parts.append(f"coalesce({day} <= DATE '{_at(bounds.end):%Y-%m-%d}', true)")
-    return parts
+    kind = table.schema.field(table.timestamp).type
+    if table.date_partition_slack is None or pa.types.is_null(kind) or pa.types.is_integer(kind):
+        return []
+    told = literal(
+        f"event times must not lie more than date_partition_slack ({table.date_partition_slack}) from the day of "
+        f"their file; declare a greater slack, or none: {table.date_partition}="
+    )
+    time = stored_time(table, table.timestamp)
+    return conditions(quote(table.date_partition), time, table.date_partition_slack, bounds.start, bounds.end, told)
 
 
 _FIRST = to_micros(ALWAYS.start)

@@ -13,8 +13,9 @@ import pyarrow as pa
 from feast_assets.definitions.data_source import DataSource
 from feast_assets.definitions.partitions import Window
 from feast_assets.definitions.spec import content_hash
-from feast_assets.errors import SourceError
+from feast_assets.errors import SourceError, printable
 from feast_assets.offline_stores.base import ALWAYS
+from feast_assets.offline_stores.changing_files import ReadFiles, changed_error
 from feast_assets.offline_stores.duckdb_files import open_source
 from feast_assets.offline_stores.duckdb_rows import Bounds
 from feast_assets.offline_stores.duckdb_statistics import summarize_input
@@ -67,15 +68,22 @@ def source_versions(
             tokens_in[first].append(file.token)
     versions = [content_hash(sorted(found))[:32] if found else "" for found in tokens_in]
     read = sorted(to_read)
-    for place, version in zip(read, _read(cursor, source, root, [windows[i] for i in read]), strict=True):
+    of_read = _read(cursor, source, root, [windows[i] for i in read])
+    for place, version in zip(read, of_read, strict=True):
         versions[place] = version
     return versions
 
 
 def _read(cursor: duckdb.DuckDBPyConnection, source: DataSource, root: Path, windows: Sequence[Window]) -> list[str]:
+    import duckdb
+
     if not windows:
         return []
-    summaries = summarize_input(cursor, open_source(cursor, source, root), [Bounds.of(w) for w in windows])
+    table = open_source(cursor, source, root)
+    try:
+        summaries = summarize_input(cursor, table, [Bounds.of(w) for w in windows])
+    except (duckdb.Error, OSError, pa.ArrowException) as error:
+        raise table.failure(error) from error
     return [content_hash(s.text())[:32] if s.rows else "" for s in summaries]
 
 
@@ -84,12 +92,15 @@ def _stored(files: SourceFiles, source: DataSource) -> list[_StoredFile] | None:
     if files.format != "parquet" or files.shape == "uri" or not source.timestamp_field:
         return None
     found = []
+    read = ReadFiles(files.paths, pinned=False)
     for path in files.paths:
         try:
             stat = Path(path).stat()
             times = footer_of(path).times(source.timestamp_field)
         except (OSError, pa.ArrowException) as error:
-            raise SourceError(f"{files.what}: cannot read {path}: {error}") from error
+            if read.have_changed():
+                raise changed_error(files.what) from error
+            raise SourceError(f"{files.what}: cannot read {path}: {printable(error)}") from error
         if times is None:
             return None
         token = f"{path}:{stat.st_size}:{stat.st_mtime_ns}:{stat.st_ino}"

@@ -22,6 +22,7 @@ from feast_assets.errors import (
     NotSupportedError,
     SourceError,
     StoreUnavailableError,
+    printable,
     suggest,
 )
 from feast_assets.offline_stores.atomic_files import locked, new_file, remove_abandoned, writing
@@ -247,7 +248,7 @@ def _write_csv(rows: pa.Table, out: Any, what: str, *, include_header: bool) -> 
     try:
         csv.write_csv(rows, out, csv.WriteOptions(include_header=include_header))
     except pa.ArrowException as error:
-        raise InputError(f"{what}: these rows cannot be written as CSV: {error}") from error
+        raise InputError(f"{what}: these rows cannot be written as CSV: {printable(error)}") from error
 
 
 def _ends_with_newline(path: Path, opener: Any) -> bool:
@@ -273,7 +274,7 @@ def _delta_dataset(files: SourceFiles) -> ds.Dataset:
     try:
         return deltalake.DeltaTable(files.path).to_pyarrow_dataset()
     except (deltalake.exceptions.DeltaError, OSError) as error:
-        raise StoreUnavailableError(f"{files.what}: the Delta table cannot be read: {error}") from error
+        raise StoreUnavailableError(f"{files.what}: the Delta table cannot be read: {printable(error)}") from error
 
 
 def _append_delta(files: SourceFiles, rows: pa.Table) -> None:
@@ -281,7 +282,7 @@ def _append_delta(files: SourceFiles, rows: pa.Table) -> None:
     try:
         deltalake.write_deltalake(files.path, rows, mode="append")
     except (deltalake.exceptions.DeltaError, OSError) as error:
-        raise StoreUnavailableError(f"{files.what}: the Delta table cannot be written: {error}") from error
+        raise StoreUnavailableError(f"{files.what}: the Delta table cannot be written: {printable(error)}") from error
 
 
 def _parquet_schema(files: SourceFiles, path: str) -> pa.Schema:
@@ -327,7 +328,8 @@ def like(rows: pa.Table, schema: pa.Schema, what: str) -> pa.Table:
             columns.append(_as_type(column, wanted.type))
         except (pa.ArrowException, ValueError) as error:
             raise InputError(
-                f"{what}, column {wanted.name!r} holds {wanted.type}; the rows' {column.type} does not fit: {error}"
+                f"{what}, column {wanted.name!r} holds {wanted.type}; the rows' {column.type} does not fit: "
+                f"{printable(error)}"
             ) from error
     return pa.table(columns, schema=schema)
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+from urllib.parse import unquote
 
 from feast_assets.definitions.data_source import DataSource, FileSource
 from feast_assets.definitions.file_format import CsvFormat, DeltaFormat, ParquetFormat
@@ -62,13 +63,9 @@ def find_files(source: DataSource, root: Path) -> SourceFiles:
             f"The duckdb offline store reads FileSource, not {type(source).__name__} (source {source.name!r})."
         )
     what = describe(source)
-    if source.path.startswith("file://"):
-        path = source.path.removeprefix("file://")
-    elif "://" in source.path:
+    path = local_path(source.path, root)
+    if path is None:
         return SourceFiles(what, source.path, _format(source, source.path), "uri", (source.path,))
-    else:
-        path = source.path
-    path = os.path.join(root, os.path.expanduser(path))
     file_format = _format(source, path)
     if file_format == "delta":
         return SourceFiles(what, path, "delta", "folder", ())
@@ -83,6 +80,31 @@ def find_files(source: DataSource, root: Path) -> SourceFiles:
     if Path(path).suffix and not source.path.endswith("/"):
         raise SourceError(f"{what}: there is no file {path}.{_nearest(path)}")
     return SourceFiles(what, path, file_format, "folder", ())
+
+
+def local_path(path: str, root: Path) -> str | None:
+    """Returns the absolute path of a local file, which may be given as a ``file:`` URI; None for other URIs.
+
+    In a URI, ``%20`` and the like stand for characters; but where only a file is there whose name has them as they are,
+    it is that file. Its host is this machine: ``""`` or ``localhost``.
+    """
+    scheme, colon, rest = path.partition(":")
+    if colon and scheme.lower() == "file" and rest.startswith("/"):
+        host, slash, below = rest.removeprefix("//").partition("/") if rest.startswith("//") else ("", "/", rest[1:])
+        if host.lower() == "localhost":
+            host = ""
+        # What follows two slashes was taken for a relative path before; it still is.
+        plain = f"{host}{slash}{below}"
+        decoded = unquote(plain)
+        path = plain if not _is_there(root, decoded) and _is_there(root, plain) else decoded
+    elif "://" in path:
+        return None
+    return os.path.join(root, os.path.expanduser(path))
+
+
+def _is_there(root: Path, path: str) -> bool:
+    full = os.path.join(root, os.path.expanduser(path))
+    return os.path.exists(full) or (glob.has_magic(full) and bool(glob.glob(full, recursive=True)))
 
 
 def _format(source: FileSource, path: str) -> Format:
@@ -155,9 +177,9 @@ def writable_files(source: DataSource, root: Path) -> SourceFiles:
     try:
         files = find_files(source, root)
     except SourceError:
-        if not isinstance(source, FileSource) or os.path.isdir(os.path.join(root, source.path)):
+        path = local_path(source.path, root) if isinstance(source, FileSource) else None
+        if not isinstance(source, FileSource) or path is None or os.path.isdir(path):
             raise
-        path = os.path.join(root, os.path.expanduser(source.path.removeprefix("file://")))
         return SourceFiles(describe(source), path, _format(source, path), "file", ())
     if files.shape == "uri":
         raise NotSupportedError(f"{files.what}: writing is supported to local files only.")
@@ -173,10 +195,15 @@ def stored_state(source: DataSource, root: Path) -> list[str]:
         files = find_files(source, root)
         paths = files.paths
         if files.format == "delta":
-            paths = tuple(glob.glob(os.path.join(glob.escape(files.path), "_delta_log", "*.json")))
+            paths = log_files(files)
         return state_of(paths)
     except (SourceError, NotSupportedError):
         return []
+
+
+def log_files(files: SourceFiles) -> tuple[str, ...]:
+    """Returns the log of a Delta table, a file for each change."""
+    return tuple(glob.glob(os.path.join(glob.escape(files.path), "_delta_log", "*.json")))
 
 
 def state_of(paths: Iterable[str]) -> list[str]:

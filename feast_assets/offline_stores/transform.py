@@ -8,6 +8,7 @@ import contextlib
 import re
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,7 +61,8 @@ def run_transformation(
     start = None if bounds.start is None else bounds.start - micros(history.lookback)
     queries = [input_query(cursor, table, Bounds(start, bounds.end)) for table in inputs]
     if transformation.mode is TransformationMode.SQL:
-        return _run_sql(cursor, history, queries, transformation.udf, what, readable)
+        files = tuple(read for table in inputs for read in table.files)
+        return replace(_run_sql(cursor, history, queries, transformation.udf, what, readable), files=files)
     try:
         if transformation.mode is TransformationMode.PANDAS:
             arguments: list[Any] = [read_all(cursor, sql).to_pandas() for sql in queries]
@@ -98,7 +100,7 @@ def input_query(cursor: duckdb.DuckDBPyConnection, table: SourceTable, bounds: B
 
 
 def _reading(error: Exception, inputs: Sequence[SourceTable]) -> FeastAssetsError:
-    named = next((t for t in inputs if any(p in str(error) for p in t.paths)), inputs[0])
+    named = next((t for t in inputs if t.has_changed() or t.is_named_in(str(error))), inputs[0])
     return named.failure(error)
 
 

@@ -38,7 +38,7 @@ from feast_assets.registry.inputs import Inputs, sources_of
 from feast_assets.registry.projections import Views, resolve_projection
 from feast_assets.registry.removal import Prepared, changes
 from feast_assets.registry.snapshot import VIEW_TYPES, RegistrySnapshot, StoredObject, copy_definition
-from feast_assets.registry.source_inference import SchemaOf, Sources, inferred_field
+from feast_assets.registry.source_inference import CheckTexts, SchemaOf, Sources, inferred_field
 from feast_assets.types import ValueType, from_value_type
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ def prepare(
     check_sources: bool = True,
     inputs: Inputs | None = None,
     try_function: Try | None = None,
+    check_texts: CheckTexts | None = None,
 ) -> Prepared:
     """Returns validated copies of what is applied, with nothing left out.
 
@@ -86,6 +87,8 @@ def prepare(
             else is said.
         try_function: calls the function of an on-demand view, given the views that it reads, on sample values, and
             returns the view's features; left out, functions are not tried, and the features must be declared.
+        check_texts: checks that columns of a source which are stored as text can be read as declared; left out, that is
+            found when they are read.
 
     Raises:
         DefinitionError: an object contradicts itself or others, with the subclasses ConflictingFeatureViewNames,
@@ -103,6 +106,7 @@ def prepare(
         check_sources,
         inputs or Inputs(snapshot, {}, lambda source: frozenset()),
         try_function,
+        check_texts,
     ).run(project_description)
 
 
@@ -118,11 +122,12 @@ class _Preparation:
         check_sources: bool,
         inputs: Inputs,
         try_function: Try | None,
+        check_texts: CheckTexts | None,
     ):
         self._try_function = try_function
         self._objects = objects
         self._snapshot = snapshot
-        self._sources = Sources(schema_of, self._result_schema)
+        self._sources = Sources(schema_of, self._result_schema, check_texts)
         self._earliest_of = earliest_of
         self._project = project
         self._check_sources = check_sources

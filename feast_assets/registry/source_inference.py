@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, cast
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _KNOWN_BY = ("name", "description", "tags", "owner")
 
 SchemaOf = Callable[[DataSource], "pa.Schema"]
+CheckTexts = Callable[[DataSource, Mapping[str, FeastType]], None]
 ResultSchemaOf = Callable[[DataSource], "pa.Schema | None"]
 
 
@@ -34,10 +35,12 @@ class Sources:
     Args:
         result_schema_of: gives the columns that a source without files yet is going to have, because a view keeps its
             result there; None where none does.
+        check_texts: checks columns that are stored as text; None where that is left to whoever reads them.
     """
 
-    def __init__(self, schema_of: SchemaOf, result_schema_of: ResultSchemaOf):
+    def __init__(self, schema_of: SchemaOf, result_schema_of: ResultSchemaOf, check_texts: CheckTexts | None = None):
         self._schema_of = schema_of
+        self._check_texts = check_texts
         self._result_schema_of = result_schema_of
         self._declared: dict[str, DataSource] = {}
         self._prepared: dict[str, DataSource | StoredObject] = {}
@@ -157,22 +160,32 @@ class Sources:
             if column:
                 name = mapping.get(column, column)
                 self._check(source, schema, name, UnixTimestamp, f"{type(source).__name__} {source.name!r}", label)
+        texts: dict[str, FeastType] = {}
         for field in fields:
-            self._check(source, schema, field.name, field.dtype, what, "field")
+            if self._check(source, schema, field.name, field.dtype, what, "field"):
+                texts[field.name] = field.dtype
+        if texts and self._check_texts is not None:
+            self._check_texts(source, texts)
 
-    def _check(self, source: DataSource, schema: pa.Schema, name: str, dtype: FeastType, what: str, label: str) -> None:
+    def _check(self, source: DataSource, schema: pa.Schema, name: str, dtype: FeastType, what: str, label: str) -> bool:
+        """Checks a column by its type; returns whether that is not decisive, because it is stored as text."""
+        from feast_assets.types.arrow import is_stored_as_text
+
         if schema.get_field_index(name) < 0:
             raise SourceError(
                 f"{what}: {label} {name!r} is not a column of data source {source.name!r}. "
                 f"{suggest(name, schema.names)}"
             )
         found = schema.field(name).type
+        if is_stored_as_text(schema.field(name)):
+            return True
         reason = incompatibility(found, dtype)
         if reason:
             raise SourceError(
                 f"{what}: {label} {name!r} is declared {dtype}, but data source {source.name!r} has {found}: "
                 f"{reason.rstrip('.')}. Or declare the dtype that it has."
             )
+        return False
 
     def _only_timestamp(self, source: DataSource) -> str:
         import pyarrow.types as types

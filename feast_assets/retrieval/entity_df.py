@@ -13,6 +13,7 @@ from feast_assets.errors import (
     InputError,
     RequestDataNotFoundInEntityDfException,
     SourceError,
+    printable,
     suggest,
 )
 from feast_assets.retrieval.request import FeatureRequest
@@ -62,7 +63,7 @@ def to_table(entity_df: Any) -> pa.Table:
     except (pa.ArrowException, TypeError, ValueError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"The entity dataframe cannot be read as a table: {error}") from error
+        raise InputError(f"The entity dataframe cannot be read as a table: {printable(error)}") from error
     repeated = sorted({n for n in table.column_names if table.column_names.count(n) > 1})
     if repeated:
         raise InputError(f"The entity dataframe has several columns named {repeated[0]!r}; rename or drop one.")

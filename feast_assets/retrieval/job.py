@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
 from feast_assets.definitions.saved_dataset import SavedDatasetStorage
-from feast_assets.errors import InputError, NotSupportedError, SavedDatasetLocationAlreadyExists, StoreUnavailableError
+from feast_assets.errors import (
+    InputError,
+    NotSupportedError,
+    SavedDatasetLocationAlreadyExists,
+    StoreUnavailableError,
+    printable,
+)
 from feast_assets.retrieval.saved_dataset import dataset_path
 from feast_assets.types import FeastType
 
@@ -187,7 +193,7 @@ class RetrievalJob:
             target.parent.mkdir(parents=True, exist_ok=True)
             handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
         except OSError as error:
-            raise StoreUnavailableError(f"Cannot write saved dataset {target}: {error}") from error
+            raise StoreUnavailableError(f"Cannot write saved dataset {target}: {printable(error)}") from error
         os.close(handle)
         temporary = Path(name)
         try:
@@ -196,7 +202,7 @@ class RetrievalJob:
         except OSError as error:
             if isinstance(error, StoreUnavailableError):
                 raise
-            raise StoreUnavailableError(f"Cannot write saved dataset {target}: {error}") from error
+            raise StoreUnavailableError(f"Cannot write saved dataset {target}: {printable(error)}") from error
         finally:
             temporary.unlink(missing_ok=True)
 

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from feast_assets.definitions.saved_dataset import SavedDataset, SavedDatasetFileStorage, SavedDatasetStorage
-from feast_assets.errors import NotSupportedError, SourceError
+from feast_assets.errors import NotSupportedError, SourceError, printable
+from feast_assets.offline_stores.source_files import local_path
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -23,10 +24,10 @@ def dataset_path(storage: SavedDatasetStorage | None, root: Path) -> Path:
     """
     if not isinstance(storage, SavedDatasetFileStorage):
         raise NotSupportedError(f"Saved datasets are kept in SavedDatasetFileStorage, not {storage!r}.")
-    path = storage.path.removeprefix("file://")
-    if "://" in path:
+    path = local_path(storage.path, root)
+    if path is None:
         raise NotSupportedError(f"Saved datasets are kept in local files, not at {storage.path!r}.")
-    return Path(root) / path
+    return Path(path)
 
 
 def read_saved_dataset(dataset: SavedDataset, root: Path) -> pa.Table:
@@ -48,4 +49,6 @@ def read_saved_dataset(dataset: SavedDataset, root: Path) -> pa.Table:
     except FileNotFoundError:
         raise SourceError(f"Saved dataset {dataset.name!r}: its file {path} does not exist. Was it moved?") from None
     except (pa.ArrowException, OSError) as error:
-        raise SourceError(f"Saved dataset {dataset.name!r}: its file {path} cannot be read: {error}") from error
+        raise SourceError(
+            f"Saved dataset {dataset.name!r}: its file {path} cannot be read: {printable(error)}"
+        ) from error

@@ -25,7 +25,7 @@ from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
 from feast_assets.definitions.partitions import Window
 from feast_assets.definitions.spec import as_utc
-from feast_assets.errors import InputError, SourceError
+from feast_assets.errors import InputError, SourceError, printable
 from feast_assets.offline_stores.atomic_files import new_file
 from feast_assets.offline_stores.base import ALWAYS, History, OfflineStore, history_of
 from feast_assets.retrieval.entity_df import to_table, with_time
@@ -179,7 +179,7 @@ def read_pins(path: Path) -> TrainingSetPins:
     except FileNotFoundError:
         raise SourceError(f"There is no training set at {path}.") from None
     except (pa.ArrowException, OSError) as error:
-        raise SourceError(f"The training set {path} cannot be read: {error}") from error
+        raise SourceError(f"The training set {path} cannot be read: {printable(error)}") from error
     if _PINS not in metadata:
         raise SourceError(f"{path} holds no pins of a training set.")
     return TrainingSetPins.from_dict(json.loads(metadata[_PINS]))

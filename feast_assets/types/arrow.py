@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from feast_assets.errors import SourceError, suggest
+from feast_assets.errors import SourceError, printable, suggest
 from feast_assets.types.arrow_casts import Mismatch, cast_array, is_binary, is_list, is_text
 from feast_assets.types.canonical import TIMESTAMP, is_canonical, to_arrow_type
 from feast_assets.types.feast_type import (
@@ -30,6 +30,20 @@ from feast_assets.types.feast_type import (
 )
 
 __all__ = ["TIMESTAMP", "cast_column", "cast_table", "from_arrow_type", "is_canonical", "to_arrow_type"]
+
+
+_STORED_AS = b"feast_assets.stored_as"
+
+
+def stored_as_text(column: pa.Field) -> pa.Field:
+    """Returns a column marked as one that is stored as text: its type is what its values look like at the moment, and
+    it is read as whatever is declared."""
+    return column.with_metadata({**(column.metadata or {}), _STORED_AS: b"text"})
+
+
+def is_stored_as_text(column: pa.Field) -> bool:
+    """Says whether a column is marked by `stored_as_text`."""
+    return (column.metadata or {}).get(_STORED_AS) == b"text"
 
 
 def from_arrow_type(arrow_type: pa.DataType) -> FeastType:
@@ -127,4 +141,6 @@ def cast_column(column: Any, feast_type: FeastType, *, what: str) -> Any:
             return pa.chunked_array([cast_array(chunk, feast_type) for chunk in column.chunks], type=wanted)
         return cast_array(column, feast_type)
     except (Mismatch, pa.ArrowException, ValueError, TypeError, OverflowError) as error:
-        raise SourceError(f"{what} should hold {feast_type} ({wanted}) but holds {column.type}: {error}") from error
+        raise SourceError(
+            f"{what} should hold {feast_type} ({wanted}) but holds {column.type}: {printable(error)}"
+        ) from error

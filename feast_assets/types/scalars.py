@@ -31,7 +31,10 @@ def to_microseconds(value: object) -> int:
     if isinstance(value, dt.date):
         return to_microseconds(dt.datetime(value.year, value.month, value.day, tzinfo=dt.UTC))
     if isinstance(value, str):
-        return to_microseconds(dt.datetime.fromisoformat(value.strip()))
+        text = value.strip()
+        if text.endswith("UTC"):
+            text = f"{text[:-3].rstrip()}Z"
+        return to_microseconds(dt.datetime.fromisoformat(text))
     if isinstance(value, bool):
         raise TypeError("a Bool is not a timestamp.")
     if isinstance(value, float):

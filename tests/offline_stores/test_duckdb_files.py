@@ -67,18 +67,26 @@ class TestPlaces:
         assert store.latest(zoned, Window(hour(0), hour(1))).read_all().num_rows == 2
         assert store.latest(zoned, Window(hour(-24), hour(0))).read_all().num_rows == 0
 
-    def test_the_date_partition_column_prunes_files(self, store, tmp_path):
-        for day in ("2024-01-01", "2024-01-02"):
-            (tmp_path / "t" / f"day={day}").mkdir(parents=True)
-            pq.write_table(trips(ROWS), tmp_path / "t" / f"day={day}" / "x.parquet")
-        # The second day's file is damaged beyond its footer, so reading it would fail.
-        path = tmp_path / "t" / "day=2024-01-02" / "x.parquet"
-        data = bytearray(path.read_bytes())
-        data[4:200] = bytes(196)
-        path.write_bytes(data)
-        assert drivers(store, source("t", date_partition_column="day"), Window(hour(0), hour(2))) == [1, 2]
-        with pytest.raises(SourceError):
-            drivers(store, source("t"))
+    def test_file_uris_may_have_escapes(self, store, tmp_path):
+        for name in ("a b.parquet", "ü##1.parquet", "c%20d.parquet", "c d.parquet"):
+            pq.write_table(trips([(len(name), hour(0), 0.0, "")]), tmp_path / name)
+        pq.write_table(trips([(99, hour(0), 0.0, "")]), tmp_path / "e%20f.parquet")
+        for uri, driver in {
+            f"file://{tmp_path}/a%20b.parquet": 11,
+            f"file://localhost{tmp_path}/a%20b.parquet": 11,
+            f"FILE://{tmp_path}/a%20b.parquet": 11,
+            f"file:{tmp_path}/a%20b.parquet": 11,
+            f"file://{tmp_path}/%C3%BC%23%231.parquet": 12,
+            f"file://{tmp_path}/ü##1.parquet": 12,
+            # Of two files it is the one that the URI means; where there is one, it is that.
+            f"file://{tmp_path}/c%2520d.parquet": 13,
+            f"file://{tmp_path}/c%20d.parquet": 11,
+            f"file://{tmp_path}/e%20f.parquet": 99,
+            f"file://{tmp_path}/a%20*.parquet": 11,
+        }.items():
+            assert drivers(store, source(uri)) == [driver], uri
+        store.write(source(f"file://{tmp_path}/new%20file.parquet"), trips(ROWS))
+        assert (tmp_path / "new file.parquet").exists()
 
     def test_nothing_there_yet_is_no_rows_for_folders_and_globs(self, store):
         for path in ("kept", "kept/", "kept/*.parquet"):
@@ -158,6 +166,11 @@ class TestTimes:
             pa.array(["2024-01-01T01:00:00"]),
             pa.array(["2024-01-01 01:00:00Z"]),
             pa.array(["2024-01-01T02:00:00.000000+01:00"]),
+            pa.array(["2024-01-01 02:00:00.000000 +01:00"]),
+            pa.array(["2024-01-01 02:00 +01"]),
+            pa.array(["2023-12-31T20:30:00 -0430"]),
+            pa.array(["2024-01-01 01:00:00 Z"]),
+            pa.array(["2024-01-01T01:00:00UTC"]),
         ],
         ids=str,
     )
@@ -241,8 +254,10 @@ class TestCsv:
         lines = [f"{i},2024-01-01,{i}" for i in range(60_000)]
         (tmp_path / "t.csv").write_text("\n".join(["driver,event_timestamp,fare", *lines, "1,2024-01-01,cheap"]) + "\n")
         assert store.schema(source("t.csv")).field("fare").type == pa.string()
-        with pytest.raises(SourceError, match=r"'fare'.*Float64.*string"):
-            store.latest(history(source("t.csv")).with_features(["fare"]), ALWAYS)
+        with pytest.raises(
+            SourceError, match=r"'fare' is declared Float64, but it holds 'cheap' in row 60001 of .*t\.csv"
+        ):
+            store.latest(history(source("t.csv")).with_features(["fare"]), ALWAYS).read_all()
 
     def test_ragged_lines_are_an_error(self, store, tmp_path):
         (tmp_path / "t.csv").write_text(self.TEXT + "3,2024-01-01,1,x,surplus,more\n")
