@@ -61,6 +61,7 @@ def encode_ingested(view: FeatureView, rows: pa.Table, what: str) -> EncodedRows
     import pyarrow.compute as pc
 
     from feast_assets.types.arrow import cast_column
+    from feast_assets.types.exact_keys import cast_key_column
 
     source = view.batch_source
     if source is None:
@@ -75,7 +76,8 @@ def encode_ingested(view: FeatureView, rows: pa.Table, what: str) -> EncodedRows
             raise InputError(
                 f"{what}: column {name!r} of feature view {view.name!r} is missing. {suggest(name, table.column_names)}"
             )
-        column = cast_column(table.column(name), dtype, what=f"{what}: column {name!r}")
+        cast = cast_key_column if name in view.join_keys else cast_column
+        column = cast(table.column(name), dtype, what=f"{what}: column {name!r}")
         if required and column.null_count:
             raise InputError(f"{what}: column {name!r} holds nulls; join keys and event times must be given.")
         columns[output] = column

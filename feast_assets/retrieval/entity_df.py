@@ -179,6 +179,20 @@ def cast(column: Any, feast_type: FeastType, what: str) -> Any:
         raise InputError(str(error)) from error
 
 
+def cast_key(column: Any, feast_type: FeastType, what: str) -> Any:
+    """Returns a column of join keys in a type's canonical Arrow type.
+
+    Raises:
+        InputError: it does not hold such values, or not without loss.
+    """
+    from feast_assets.types.exact_keys import cast_key_column
+
+    try:
+        return cast_key_column(column, feast_type, what=what)
+    except SourceError as error:
+        raise InputError(str(error)) from error
+
+
 def _near(name: str, columns: list[str]) -> str:
     """Returns the end of a message that has listed the columns: the nearest, if any is near."""
     near = suggest(name, columns)

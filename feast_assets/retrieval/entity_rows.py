@@ -35,7 +35,7 @@ class EntityRowReader:
         self._request = request
         self._needed = [*request.join_keys, *(n for n in request.request_fields if n not in request.join_keys)]
         self._columns = [
-            _Column(name, key.dtype, f"Join key {name!r} of feature view {key.reader}")
+            _Column(name, key.dtype, f"Join key {name!r} of feature view {key.reader}", is_key=True)
             for name, key in request.join_keys.items()
         ] + [
             _Column(name, field.dtype, f"Request field {name!r} of on-demand view {field.needed_by!r}")
@@ -64,7 +64,7 @@ class EntityRowReader:
             for column in self._columns:
                 values = columns[column.name]
                 if not column.holds(values):
-                    columns[column.name] = _typed(values, column.dtype, column.what)
+                    columns[column.name] = _typed(values, column)
         except SourceError as error:
             raise InputError(str(error)) from error
         return count, columns
@@ -147,14 +147,16 @@ class _Column:
         name: its name.
         dtype: its type.
         what: what it is, for messages.
+        is_key: whether it is a join key, of which nothing may be rounded.
     """
 
-    __slots__ = ("_kinds", "_limit", "dtype", "name", "what")
+    __slots__ = ("_kinds", "_limit", "dtype", "is_key", "name", "what")
 
-    def __init__(self, name: str, dtype: FeastType, what: str):
+    def __init__(self, name: str, dtype: FeastType, what: str, *, is_key: bool = False):
         self.name = name
         self.dtype = dtype
         self.what = what
+        self.is_key = is_key
         exact = exact_python_type(dtype)
         self._kinds = None if exact is None else {exact[0]}
         self._limit = None if exact is None else exact[1]
@@ -167,11 +169,15 @@ class _Column:
         return limit is None or (-limit <= min(values) and max(values) < limit)
 
 
-def _typed(values: list[Any], feast_type: FeastType, what: str) -> list[Any]:
+def _typed(values: list[Any], column: _Column) -> list[Any]:
     """Returns values as their type has them; the text of a whole number is one, as in Feast."""
-    if str in map(type, values) and feast_type in (Int32, Int64):
-        values = [_number(value, feast_type, what, row) for row, value in enumerate(values)]
-    return python_values(values, feast_type, what)
+    if str in map(type, values) and column.dtype in (Int32, Int64):
+        values = [_number(value, column.dtype, column.what, row) for row, value in enumerate(values)]
+    if column.is_key:
+        from feast_assets.types.exact_keys import check_key_values
+
+        check_key_values(values, column.dtype, column.what)
+    return python_values(values, column.dtype, column.what)
 
 
 def _number(value: Any, feast_type: FeastType, what: str, row: int) -> Any:
