@@ -40,7 +40,7 @@ def shown(value: object, longest: int = _LONGEST_VALUE) -> str:
         if isinstance(value, (str, bytes, bytearray)) and len(value) > longest:
             return f"{value[:longest]!r}... ({len(value)} {'characters' if isinstance(value, str) else 'bytes'})"
         text = repr(value)
-    except Exception:  # a value's own repr may fail, by its depth or by what it does
+    except Exception:  # noqa: BLE001 - a value's own repr may fail, by its depth or by what it does
         return f"<{type(value).__name__}>"
     return text if len(text) <= longest else f"{text[:longest]}..."
 
@@ -64,8 +64,8 @@ class FeastAssetsError(Exception):
     the middle is left out, since the beginning names the object and the end the remedy.
     """
 
-    def __init__(self, *args: object):
-        super().__init__(*(_presentable(arg) if isinstance(arg, str) else arg for arg in args))
+    def __init__(self, *args: object, **keywords: Any):
+        super().__init__(*(_presentable(arg) if isinstance(arg, str) else arg for arg in args), **keywords)
 
 
 def _presentable(message: str) -> str:

@@ -10,7 +10,7 @@ from feast_assets.compute.versions import push_version
 from feast_assets.definitions.data_source import DataSource
 from feast_assets.definitions.entity import DUMMY_JOIN_KEY
 from feast_assets.definitions.feature_view import FeatureView
-from feast_assets.errors import DataFrameSerializationError, InputError, suggest
+from feast_assets.errors import DataFrameSerializationError, InputError, SourceError, shown, suggest
 from feast_assets.offline_stores.base import CREATED_TIMESTAMP, EVENT_TIMESTAMP
 from feast_assets.online_stores.base import EncodedRows
 from feast_assets.types import FeastType, UnixTimestamp
@@ -30,20 +30,31 @@ def to_table(rows: Any, what: str) -> pa.Table:
     """
     import pyarrow as pa
 
+    from feast_assets.types.given_tables import UNREADABLE, reason_of, table_of_columns, table_of_rows
+
     try:
         if isinstance(rows, pa.Table):
             return rows
         if isinstance(rows, pa.RecordBatch):
             return pa.Table.from_batches([rows])
         if isinstance(rows, Mapping):
-            return pa.table({k: v if isinstance(v, (Sequence, pa.Array)) else list(v) for k, v in rows.items()})
+            return table_of_columns(rows)
         if isinstance(rows, Sequence) and not isinstance(rows, (str, bytes)):
-            return pa.Table.from_pylist(list(rows))
+            return table_of_rows(rows)
         if hasattr(rows, "__arrow_c_stream__") and not hasattr(rows, "iloc"):
             return pa.table(rows)
+        if not hasattr(rows, "columns"):
+            raise DataFrameSerializationError(
+                f"{what}: the rows cannot be read as a table: give a pandas or Polars DataFrame, an Arrow table, a "
+                f"dict of lists or a list of dicts, not {type(rows).__name__} {shown(rows)}."
+            )
         return _from_pandas(rows)
-    except (pa.ArrowException, TypeError, ValueError, AttributeError) as error:
-        raise DataFrameSerializationError(f"{what}: the rows cannot be read as a table: {error}") from error
+    except UNREADABLE as error:
+        if isinstance(error, DataFrameSerializationError):
+            raise
+        raise DataFrameSerializationError(
+            f"{what}: the rows cannot be read as a table: {reason_of(error)} Give columns of values of one type."
+        ) from error
 
 
 def encode_ingested(view: FeatureView, rows: pa.Table, what: str) -> EncodedRows:
@@ -105,19 +116,36 @@ def source_rows(source: DataSource, rows: pa.Table) -> pa.Table:
     return rows.rename_columns([names.get(n, n) for n in rows.column_names])
 
 
+def check_keys(view: FeatureView, source: DataSource, rows: pa.Table, what: str) -> None:
+    """Checks that rows in the columns of a source hold join keys as their view declares them.
+
+    Raises:
+        InputError: a join key is not of its type, or not without loss. Missing columns are not looked for.
+    """
+    from feast_assets.types.exact_keys import cast_key_column
+
+    own = {feast: name for name, feast in source.field_mapping.items()}
+    for field in view.entity_columns:
+        name = own.get(field.name, field.name)
+        if rows.schema.get_field_index(name) >= 0:
+            try:
+                cast_key_column(rows.column(name), field.dtype, what=f"{what}: column {name!r}")
+            except SourceError as error:
+                raise InputError(str(error)) from error
+
+
 def _from_pandas(frame: Any) -> pa.Table:
     """Returns a pandas DataFrame's columns; `pa.Table.from_pandas` also writes a description that takes longer."""
     import pyarrow as pa
+
+    from feast_assets.types.given_tables import column_of_values
 
     names = [str(name) for name in frame.columns]
     if len(set(names)) < len(names):
         raise ValueError(f"there are columns of the same name: {names}")
     columns = []
     for name, (_, column) in zip(names, frame.items(), strict=True):
-        try:
-            columns.append(pa.Array.from_pandas(column))
-        except (pa.ArrowException, TypeError, ValueError) as error:
-            raise ValueError(f"column {name!r}: {error}") from error
+        columns.append(column_of_values(name, column))
     return pa.table(columns, names=names)
 
 

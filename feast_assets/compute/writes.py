@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from feast_assets.compute.ingestion import encode_ingested, source_rows, to_table
+from feast_assets.compute.ingestion import check_keys, encode_ingested, source_rows, to_table
 from feast_assets.definitions.data_source import DataSource
 from feast_assets.definitions.entity import DUMMY_JOIN_KEY
 from feast_assets.definitions.feature_view import FeatureView
@@ -69,6 +69,7 @@ class Write:
             raise InputError(f"{self._what}: feature view {view.name!r} has no batch source to write to.")
         source = view.batch_source
         table = source_rows(source, to_table(rows, self._what))
+        check_keys(view, source, table, self._what)
         try:
             mapped = self._offline_store().schema(source)
         except SourceWithoutFilesError:

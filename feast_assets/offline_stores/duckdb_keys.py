@@ -79,8 +79,8 @@ def _integer(name: str, found: pa.DataType, dtype: FeastType, problem: str) -> s
 
 
 def _fits(found: pa.DataType, limit: int) -> bool:
-    bits: int = found.bit_width
-    return 2 ** (bits - 1 if pa.types.is_signed_integer(found) else bits) <= limit
+    bits: int = found.bit_width - 1 if pa.types.is_signed_integer(found) else found.bit_width
+    return bool(2**bits <= limit)
 
 
 def _bool(name: str, found: pa.DataType, problem: str) -> str:

@@ -138,7 +138,8 @@ def rows_of(cursor: duckdb.DuckDBPyConnection, history: History, table: SourceTa
         return _no_rows(cursor, history, table)
     _check_columns(history, table)
     try:
-        selected = [f"{key_expression(table.schema.field(f.name), f.dtype)} AS k{i}" for i, f in enumerate(history.join_keys)]
+        keys = [key_expression(table.schema.field(f.name), f.dtype) for f in history.join_keys]
+        selected = [f"{key} AS k{i}" for i, key in enumerate(keys)]
         selected += [f"{quote(f.name)} AS f{i}" for i, f in enumerate(history.features)]
         time = time_expression(cursor, table, table.timestamp)
         selected += [f"{time} AS t"]

@@ -41,6 +41,8 @@ def to_table(entity_df: Any) -> pa.Table:
     """
     import pyarrow as pa
 
+    from feast_assets.types.given_tables import UNREADABLE, reason_of, table_of_columns
+
     library = type(entity_df).__module__.partition(".")[0]
     try:
         if isinstance(entity_df, pa.Table):
@@ -50,7 +52,7 @@ def to_table(entity_df: Any) -> pa.Table:
         elif isinstance(entity_df, pa.RecordBatchReader):
             table = entity_df.read_all()
         elif isinstance(entity_df, Mapping):
-            table = pa.table({str(name): pa.array(values) for name, values in entity_df.items()})
+            table = table_of_columns({str(name): values for name, values in entity_df.items()})
         elif library == "pandas" and hasattr(entity_df, "columns"):
             table = _of_pandas(entity_df)
         elif library == "polars" and hasattr(entity_df, "collect"):
@@ -59,10 +61,12 @@ def to_table(entity_df: Any) -> pa.Table:
             table = pa.table(entity_df)
         else:
             raise InputError(f"{_FORM}, not {type(entity_df).__name__}.")
-    except (pa.ArrowException, TypeError, ValueError) as error:
+    except UNREADABLE as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"The entity dataframe cannot be read as a table: {error}") from error
+        raise InputError(
+            f"The entity dataframe cannot be read as a table: {reason_of(error)} Give columns of values of one type."
+        ) from error
     repeated = sorted({n for n in table.column_names if table.column_names.count(n) > 1})
     if repeated:
         raise InputError(f"The entity dataframe has several columns named {repeated[0]!r}; rename or drop one.")

@@ -81,7 +81,7 @@ def check_key_values(values: Iterable[Any], feast_type: FeastType, what: str) ->
 
 
 def _integer_loss(value: Any) -> str:
-    dtype = getattr(value, "dtype", None)
+    dtype: Any = getattr(value, "dtype", None)
     if getattr(dtype, "kind", "") == "f":
         limit = _EXACT_INTEGERS_OF_FLOATS.get(dtype.itemsize * 8, _EXACT_INTEGERS_OF_DOUBLES)
     elif isinstance(value, float):
@@ -145,4 +145,3 @@ def _array_loss(array: pa.Array, feast_type: FeastType) -> str:
         matched = pc.match_substring_regex(array.cast(pa.string()), ISO_MOMENT)
         return _NOT_ISO if pc.all(matched).as_py() is False else ""
     return ""
-

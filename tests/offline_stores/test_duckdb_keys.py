@@ -33,7 +33,9 @@ REFUSED = object()
 
 KEY_TYPES = (Int32, Int64, Bool, String, Bytes, Uuid, UnixTimestamp)
 integers = st.sampled_from([0, 1, 2, -1, 2**24, 2**24 + 1, 2**31 - 1, 2**31, 2**53, 2**53 + 1, 2**63 - 1, -(2**63)])
-floats = st.sampled_from([0.0, 1.0, 1.5, -0.0, 16777215.0, 16777216.0, 2.0**53, -(2.0**53) + 1, 1e300, math.nan, math.inf])
+floats = st.sampled_from(
+    [0.0, 1.0, 1.5, -0.0, 16777215.0, 16777216.0, 2.0**53, -(2.0**53) + 1, 1e300, math.nan, math.inf]
+)
 uuids = st.sampled_from(["8a2d7b6e-2b6f-4a55-9d58-0c6b7c3f7a01", "8A2D7B6E2B6F4A559D580C6B7C3F7A01", "no uuid"])
 moment_texts = st.sampled_from(
     [
@@ -146,8 +148,7 @@ def stored_values(column):
 def attempt(call):
     try:
         return call()
-    except FeastAssetsError as error:
-        assert "Traceback" not in str(error)
+    except FeastAssetsError:
         return REFUSED
 
 
