@@ -97,6 +97,9 @@ class SavedDataset(Definition):
         return self._reader()
 
     def to_df(self) -> pd.DataFrame:
-        """Returns the rows as they were saved."""
-        frame: pd.DataFrame = self.to_arrow().to_pandas()
-        return frame
+        """Returns the rows as they were saved; integers and booleans as `RetrievalJob.to_df` has them."""
+        from feast_assets.types.pandas_columns import frame_of
+
+        full = self.full_feature_names
+        parts = (reference.partition(":") for reference in self.features)
+        return frame_of(self.to_arrow(), {f"{view}__{name}" if full else name for view, _, name in parts})

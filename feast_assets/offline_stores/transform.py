@@ -57,7 +57,9 @@ def run_transformation(cursor: duckdb.DuckDBPyConnection, history: History, root
         return _run_sql(cursor, history, queries, transformation.udf, what)
     try:
         if transformation.mode is TransformationMode.PANDAS:
-            arguments: list[Any] = [read_all(cursor, sql).to_pandas() for sql in queries]
+            from feast_assets.types.pandas_columns import exact_frame
+
+            arguments: list[Any] = [exact_frame(read_all(cursor, sql)) for sql in queries]
         else:
             arguments = [read_all(cursor, sql).to_pydict() for sql in queries]
     except Exception as error:

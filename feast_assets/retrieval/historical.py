@@ -21,7 +21,6 @@ from feast_assets.retrieval.on_demand import OnDemandFunction
 from feast_assets.retrieval.point_in_time import PointInTime, check_collisions
 from feast_assets.retrieval.references import resolve
 from feast_assets.retrieval.request import FeatureRequest
-from feast_assets.types import Map, ScalarMap
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -100,7 +99,7 @@ def historical_job(
         full_feature_names=full_feature_names,
         on_demand_feature_views=request.on_demand_views,
         root=root,
-        map_types={o.name: o.field.dtype for o in request.outputs if o.field.dtype in (Map, ScalarMap)},
+        feature_types={output.name: output.field.dtype for output in request.outputs},
     )
 
 

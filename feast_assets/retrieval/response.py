@@ -273,16 +273,18 @@ class OnlineResponse:
     def to_df(self, include_event_timestamps: bool = False) -> pd.DataFrame:
         """Returns the same columns as a DataFrame.
 
-        As Arrow's conversion makes them: timestamps are UTC, integers with nulls are floats. Types that pandas lacks
-        are objects: the Python values of `to_dict`.
+        Features that are integers or booleans have pandas' nullable types (``Int64``, ``boolean``), whether or not one
+        is missing, so no digit is lost; join keys, which are never missing, have numpy's. Timestamps are UTC. Types
+        that pandas lacks are objects: the Python values of `to_dict`.
         """
         import pandas as pd
 
         from feast_assets.retrieval.on_demand import to_series
 
+        keys = set(self._shape.given_back)
         columns: dict[str, Any] = {}
         for column in self.columns:
-            columns[column.name] = to_series(column.values)
+            columns[column.name] = _key_series(column) if column.name in keys else to_series(column.values)
             if include_event_timestamps:
                 columns[column.name + _TIMESTAMP_POSTFIX] = pd.Series(self._seconds(column), dtype="int64")
         return pd.DataFrame(columns, index=pd.RangeIndex(self._rows))
@@ -311,6 +313,15 @@ class OnlineResponse:
         if column.event_timestamps is None:
             return [0] * self._rows
         return [micros // 1_000_000 for micros in column.event_timestamps]
+
+
+def _key_series(column: ResponseColumn) -> pd.Series[Any]:
+    from feast_assets.retrieval.on_demand import to_series
+
+    if column.values.type in (Int32, Int64, Bool):
+        series: pd.Series[Any] = column.values.to_arrow().to_pandas()
+        return series
+    return to_series(column.values)
 
 
 def _status_names(statuses: Sequence[int]) -> list[str]:
