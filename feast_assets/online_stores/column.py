@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import accumulate
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from feast_assets.errors import OnlineRowError
 from feast_assets.types.feast_type import FeastType
+from feast_assets.types.python import is_mutable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -71,7 +74,7 @@ class DecodedRows:
         wanted: the features' names and types.
     """
 
-    __slots__ = ("_blocks", "_picked", "_positions", "_rows", "_what", "_withheld", "wanted")
+    __slots__ = ("_blocks", "_picked", "_positions", "_repeats", "_rows", "_what", "_withheld", "wanted")
 
     def __init__(
         self,
@@ -81,6 +84,8 @@ class DecodedRows:
         positions: Sequence[int] | None,
         rows: int,
         withheld: Sequence[int] = (),
+        *,
+        repeats: bool = False,
     ):
         """Creates the rows.
 
@@ -90,6 +95,7 @@ class DecodedRows:
             positions: where in them each row is, -1 where there is none; None where the one block is all rows in order.
             rows: how many rows there are.
             withheld: rows whose values are not given away.
+            repeats: whether several rows may be at one position.
         """
         self.wanted = wanted
         self._what = what
@@ -97,6 +103,7 @@ class DecodedRows:
         self._positions = positions
         self._rows = rows
         self._withheld = withheld
+        self._repeats = repeats
         self._picked: Any = None
 
     def __len__(self) -> int:
@@ -112,11 +119,13 @@ class DecodedRows:
     def taken(self, places: Sequence[int]) -> DecodedRows:
         """Returns the rows at some places, which may repeat; before any are withheld."""
         positions = places if self._positions is None else [self._positions[place] for place in places]
-        return DecodedRows(self.wanted, self._what, self._blocks, positions, len(places))
+        return DecodedRows(self.wanted, self._what, self._blocks, positions, len(places), repeats=True)
 
     def without(self, withheld: Sequence[int]) -> DecodedRows:
         """Returns the rows with the values of some withheld: None, and OUTSIDE_MAX_AGE where there is a value."""
-        return DecodedRows(self.wanted, self._what, self._blocks, self._positions, self._rows, withheld)
+        return DecodedRows(
+            self.wanted, self._what, self._blocks, self._positions, self._rows, withheld, repeats=self._repeats
+        )
 
     def to_pylists(self, places: Iterable[int] | None = None) -> list[list[Any]]:
         """Returns the Python values of several features, each in a list of its own; None where there is none.
@@ -152,7 +161,7 @@ class DecodedRows:
         values = self._collected(place, lambda layout: layout.stored_readers)
         try:
             return pa.array(values, storage_type(feast_type)).cast(to_arrow_type(feast_type))
-        except (ValueError, TypeError, LookupError, ArithmeticError) as error:
+        except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError) as error:
             raise self._damaged(place, error) from error
 
     def statuses(self, place: int) -> list[int]:
@@ -201,7 +210,28 @@ class DecodedRows:
         if self._in_order:
             return values
         values.append(None)
-        return list(self._pick(values))
+        picked = list(self._pick(values))
+        if self._repeats and is_mutable(self.wanted[place][1]):
+            self._separate(picked, place, readers_of)
+        return picked
+
+    def _separate(
+        self, picked: list[Any], place: int, readers_of: Callable[[RowLayout], Sequence[Reader | None]]
+    ) -> None:
+        """Reads values that several rows have once more for each, so that no two rows share a list or dict."""
+        assert self._positions is not None
+        ends = list(accumulate(block.rows for block in self._blocks))
+        seen: set[int] = set()
+        for row, position in enumerate(self._positions):
+            if picked[row] is None or position not in seen:
+                seen.add(position)
+                continue
+            number = bisect_right(ends, position)
+            block = self._blocks[number]
+            column, read = block.columns[place], readers_of(block.layout)[place]
+            assert column is not None
+            assert read is not None
+            picked[row] = read(column[position - ends[number] + block.rows])
 
     def _converted(self, block: Block, place: int, readers: Sequence[Reader | None]) -> list[Any]:
         column, read = block.columns[place], readers[place]
@@ -211,7 +241,7 @@ class DecodedRows:
             return list(column)
         try:
             return [None if value is None else read(value) for value in column]
-        except (ValueError, TypeError, LookupError, ArithmeticError) as error:
+        except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError) as error:
             raise self._damaged(place, error) from error
 
     def _damaged(self, place: int, error: Exception) -> OnlineRowError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from feast_assets.online_stores.codec import NOT_FOUND, NULL_VALUE, OUTSIDE_MAX_
 from feast_assets.retrieval.columns import PythonColumn, Values
 from feast_assets.types import Bool, FeastType, Float32, Float64, Int32, Int64, String
 from feast_assets.types.json import iso_text, to_json_values
+from feast_assets.types.python import is_mutable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,12 +73,12 @@ class ResponseColumn:
 
 
 class GivenColumn(PythonColumn):
-    """A column whose Python values have been checked."""
+    """A column whose Python values have been checked; lists and dicts are handed out as copies, like stored ones."""
 
     __slots__ = ()
 
     def to_pylist(self) -> list[Any]:
-        return list(self._values)
+        return deepcopy(list(self._values)) if is_mutable(self.type) else list(self._values)
 
 
 class ReadFeatures:

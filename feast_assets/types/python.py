@@ -87,6 +87,11 @@ def converter(feast_type: FeastType) -> Converter | None:
     return _FROM_CANONICAL.get(feast_type)
 
 
+def is_mutable(feast_type: FeastType) -> bool:
+    """Says whether the Python values of a type can be changed: lists, sets, dicts, and what JSON says."""
+    return isinstance(feast_type, (Array, Set, Struct)) or feast_type in (Json, Map, ScalarMap)
+
+
 def _nullable(convert: Converter | None) -> Converter:
     if convert is None:
         return lambda value: value
@@ -94,7 +99,7 @@ def _nullable(convert: Converter | None) -> Converter:
 
 
 def _hashable(feast_type: FeastType) -> bool:
-    return not isinstance(feast_type, (Array, Set, Struct)) and feast_type not in (Json, Map, ScalarMap)
+    return not is_mutable(feast_type)
 
 
 def to_python_values(array: pa.Array, feast_type: FeastType) -> list[Any]:
