@@ -12,7 +12,7 @@ from feast_assets.definitions.data_source import DataSource, PushSource, Request
 from feast_assets.definitions.entity import DUMMY_ENTITY_NAME, DUMMY_FIELD, Entity
 from feast_assets.definitions.field import Field
 from feast_assets.definitions.partitions import Partitions
-from feast_assets.definitions.view import BaseFeatureView, check_fields, refuse_checks
+from feast_assets.definitions.view import BaseFeatureView, check_features, check_fields, refuse_checks
 from feast_assets.errors import DefinitionError, NotSupportedError
 from feast_assets.types import ValueType
 
@@ -166,6 +166,7 @@ class FeatureView(BaseFeatureView):
         self.enabled = enabled
         self.partitions = partitions
         self._init_entities(check_fields(schema, what), entities, what)
+        check_features(self.features, what)
         mapped = {s: f for s, f in (self.batch_source.field_mapping if self.batch_source else {}).items() if s != f}
         for field in (*self.features, *self.entity_columns):
             if field.name in mapped:

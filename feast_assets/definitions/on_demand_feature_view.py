@@ -12,7 +12,7 @@ from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.field import Field
 from feast_assets.definitions.projection import FeatureViewProjection
 from feast_assets.definitions.transformation import Transformation, TransformationMode, transformation_mode
-from feast_assets.definitions.view import BaseFeatureView, check_fields, refuse_checks
+from feast_assets.definitions.view import BaseFeatureView, check_features, check_fields, refuse_checks
 from feast_assets.errors import DefinitionError, NotSupportedError
 
 MODES = (TransformationMode.PANDAS, TransformationMode.PYTHON)
@@ -92,6 +92,7 @@ class OnDemandFeatureView(BaseFeatureView):
         if singleton and self.mode is not TransformationMode.PYTHON:
             raise DefinitionError(f"{what}: singleton is for mode 'python' only.")
         self.features = check_fields(schema, what)
+        check_features(self.features, what)
         refuse_checks(self.features, what, "what is computed when it is asked for is not checked")
         if not self.features:
             raise DefinitionError(f"{what}: schema must declare the features that the function returns.")
