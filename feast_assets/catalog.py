@@ -18,7 +18,7 @@ from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
 from feast_assets.definitions.project import Project
 from feast_assets.definitions.saved_dataset import SavedDataset
 from feast_assets.definitions.view import BaseFeatureView
-from feast_assets.errors import InputError, ProjectObjectNotFoundException
+from feast_assets.errors import InputError, ProjectObjectNotFoundException, shown
 from feast_assets.registry.base import Registry
 from feast_assets.registry.cache import SnapshotCache
 from feast_assets.registry.snapshot import RegistrySnapshot
@@ -147,4 +147,6 @@ def _shown(view: FeatureView) -> FeatureView:
 
 def _tagged(objects: Sequence[_Object], tags: Mapping[str, str] | None) -> list[_Object]:
     """Returns the objects that have all the tags."""
+    if tags is not None and not isinstance(tags, Mapping):
+        raise InputError(f"tags must map text to text, such as {{'team': 'rides'}}, not {shown(tags)}.")
     return [o for o in objects if all(o.tags.get(k) == v for k, v in (tags or {}).items())]

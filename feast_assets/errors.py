@@ -52,7 +52,7 @@ def suggest(name: str, known: Iterable[str]) -> str:
         return "There are none."
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.6) if len(name) <= _LONGEST_NAME_COMPARED else []
     if near:
-        return f"Did you mean {near[0]!r}?"
+        return f"Did you mean {shown(near[0])}?"
     listed = ", ".join(shown(n) for n in names[:10])
     return f"Known: {listed}{', ...' if len(names) > 10 else ''}."
 
@@ -221,7 +221,7 @@ class FeastObjectNotFoundException(FeastAssetsError, LookupError):
         self.name = name
         self.project = project
         where = f" in project {project!r}" if project else ""
-        super().__init__(f"There is no {self.kind} {name!r}{where}. {suggest(name, known)}")
+        super().__init__(f"There is no {self.kind} {shown(name)}{where}. {suggest(name, known)}")
 
 
 class EntityNotFoundException(FeastObjectNotFoundException):
@@ -264,7 +264,7 @@ class FeatureNotFoundError(FeastObjectNotFoundException):
     def __init__(self, name: str, view: str, known: Iterable[str] = ()):
         self.name = name
         self.view = view
-        FeastAssetsError.__init__(self, f"Feature view {view!r} has no feature {name!r}. {suggest(name, known)}")
+        FeastAssetsError.__init__(self, f"Feature view {view!r} has no feature {shown(name)}. {suggest(name, known)}")
 
 
 # --- retrieval, by Feast's names

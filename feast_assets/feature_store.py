@@ -27,6 +27,7 @@ from feast_assets.errors import (
     InputError,
     NotSupportedError,
     UnknownRowSchemaError,
+    shown,
 )
 from feast_assets.registry.cache import SnapshotCache
 from feast_assets.user_functions import UserFunctions
@@ -199,7 +200,7 @@ class FeatureStore(Catalog):
             DefinitionError: something declared cannot be right; nothing was changed.
             ConcurrentApplyError: somebody else applied at the same time; nothing was changed.
         """
-        to_delete = [] if partial else list(objects_to_delete or [])
+        to_delete = [] if partial or objects_to_delete is None else _listed(objects_to_delete)
         self.apply_plan(self._plan(_listed(objects), to_delete, whole=False))
 
     def apply_repository(self) -> RegistryDiff:
@@ -541,8 +542,10 @@ class FeatureStore(Catalog):
         """
         from feast_assets.audit.view_audit import ViewAuditor, audit
 
-        if sample < 1:
-            raise InputError(f"sample must be at least 1, not {sample}.")
+        if not isinstance(sample, int) or sample < 1:
+            raise InputError(f"sample must be a whole number of at least 1, not {shown(sample)}.")
+        if not isinstance(seed, int):
+            raise InputError(f"seed must be a whole number, not {shown(seed)}.")
         views = self._views_to_materialize(feature_views)
         for view in views:
             if feature_views is not None and not view.materializable:
@@ -580,8 +583,8 @@ class FeatureStore(Catalog):
         if names is None:
             chosen = [v for v in snapshot.feature_views if v.makes_something]
             return in_order(chosen)
-        if isinstance(names, str):
-            raise InputError(f"feature_views must be a list of names, such as [{names!r}].")
+        if isinstance(names, str) or not isinstance(names, Sequence):
+            raise InputError(f"feature_views must be a list of names, such as [{shown(names)}].")
         on_demand = {v.name for v in snapshot.on_demand_feature_views}
         for name in names:
             if name in on_demand:
@@ -716,7 +719,9 @@ class FeatureStore(Catalog):
         from feast_assets.compute.writes import views_of_push_source
 
         if not isinstance(to, PushMode):
-            raise InputError(f"push to {name!r}: to={to!r} is not PushMode.ONLINE, OFFLINE or ONLINE_AND_OFFLINE.")
+            raise InputError(
+                f"push to {shown(name)}: to={shown(to)} is not PushMode.ONLINE, OFFLINE or ONLINE_AND_OFFLINE."
+            )
 
         if to is not PushMode.ONLINE:
             self._refuse_shared(f"push to {name!r}", "use to=PushMode.ONLINE")
@@ -762,7 +767,7 @@ class _Closing:
 
 def _moment(name: str, value: Any) -> datetime:
     if not isinstance(value, datetime):
-        raise InputError(f"{name} must be a datetime, not {value!r}.")
+        raise InputError(f"{name} must be a datetime, not {type(value).__name__} {shown(value)}.")
     return as_utc(value)
 
 
@@ -772,10 +777,12 @@ def _refuse_async(run_async: bool) -> None:
 
 
 def _listed(objects: Definition | Iterable[Definition]) -> list[Definition]:
+    if not isinstance(objects, (Definition, Iterable)):
+        raise InputError(f"apply takes definitions such as Entity and FeatureView, not {shown(objects)}.")
     listed = [objects] if isinstance(objects, Definition) else list(objects)
     for each in listed:
         if not isinstance(each, Definition):
-            raise InputError(f"apply takes definitions such as Entity and FeatureView, not {each!r}.")
+            raise InputError(f"apply takes definitions such as Entity and FeatureView, not {shown(each)}.")
     return listed
 
 

@@ -17,7 +17,7 @@ from functools import lru_cache
 from operator import attrgetter
 from typing import Any, ClassVar, Self
 
-from feast_assets.errors import DefinitionError
+from feast_assets.errors import DefinitionError, InputError, shown
 from feast_assets.types import FeastType, parse_type
 from feast_assets.types.value_type import ValueType
 
@@ -121,10 +121,17 @@ def register_enum(enum: type[Enum]) -> type[Enum]:
 
 
 def as_utc(moment: datetime) -> datetime:
-    """Returns a moment in UTC; naive ones are UTC already."""
+    """Returns a moment in UTC; naive ones are UTC already.
+
+    Raises:
+        InputError: in UTC it lies outside the years 1 to 9999, as `datetime.max` in a zone west of UTC does.
+    """
     if moment.tzinfo is UTC:
         return moment
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    try:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except OverflowError:
+        raise InputError(f"{shown(moment)} lies outside the years 1 to 9999 in UTC; take a moment in them.") from None
 
 
 def to_micros(moment: datetime) -> int:

@@ -13,6 +13,7 @@ from feast_assets.errors import (
     InputError,
     RequestDataNotFoundInEntityDfException,
     SourceError,
+    shown,
     suggest,
 )
 from feast_assets.retrieval.request import FeatureRequest
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 EVENT_TIMESTAMP_COLUMN = "event_timestamp"
+
+_SHOWN = 50
+"""How many columns a message lists."""
 
 _FORM = (
     "entity_df must be a pandas or Polars DataFrame, an Arrow table, record batch or reader, a dict of lists, "
@@ -69,7 +73,7 @@ def to_table(entity_df: Any) -> pa.Table:
         ) from error
     repeated = sorted({n for n in table.column_names if table.column_names.count(n) > 1})
     if repeated:
-        raise InputError(f"The entity dataframe has several columns named {repeated[0]!r}; rename or drop one.")
+        raise InputError(f"The entity dataframe has several columns named {shown(repeated[0])}; rename or drop one.")
     return table
 
 
@@ -78,7 +82,7 @@ def _of_pandas(frame: pd.DataFrame) -> pa.Table:
 
     if not frame.columns.is_unique:
         repeated = frame.columns[frame.columns.duplicated()].tolist()
-        raise InputError(f"The entity dataframe has several columns named {repeated[0]!r}; rename or drop one.")
+        raise InputError(f"The entity dataframe has several columns named {shown(repeated[0])}; rename or drop one.")
     if EVENT_TIMESTAMP_COLUMN in frame.columns and frame[EVENT_TIMESTAMP_COLUMN].dtype == object:
         moments = _moments(frame[EVENT_TIMESTAMP_COLUMN])
         frame = frame.assign(**{EVENT_TIMESTAMP_COLUMN: moments})
@@ -92,7 +96,7 @@ def _moments(column: pd.Series[Any]) -> pd.Series[Any]:
     present = column.dropna()
     wrong = [value for value in present if not isinstance(value, (dt.datetime, dt.date))]
     if wrong:
-        raise _not_datetime(EVENT_TIMESTAMP_COLUMN, f"{type(wrong[0]).__name__} {wrong[0]!r}")
+        raise _not_datetime(EVENT_TIMESTAMP_COLUMN, f"{type(wrong[0]).__name__} {shown(wrong[0])}")
     zoned = [value.tzinfo is not None for value in present if isinstance(value, dt.datetime)]
     if any(zoned) and not all(zoned):
         raise InputError(
@@ -204,4 +208,5 @@ def _near(name: str, columns: list[str]) -> str:
 
 
 def _listed(names: list[str]) -> str:
-    return ", ".join(map(repr, names)) or "no columns"
+    told = ", ".join(map(shown, names[:_SHOWN])) + (f", ... ({len(names)} in all)" if len(names) > _SHOWN else "")
+    return told or "no columns"

@@ -12,7 +12,7 @@ from feast_assets.definitions.feature_service import FeatureService
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
 from feast_assets.definitions.spec import as_utc
-from feast_assets.errors import InputError
+from feast_assets.errors import InputError, shown
 from feast_assets.offline_stores.base import History, OfflineStore, history_of
 from feast_assets.retrieval import entity_df as frames
 from feast_assets.retrieval.entity_range import EntityRange
@@ -125,7 +125,7 @@ def _bounds(table: pa.Table, time_column: str) -> tuple[datetime | None, datetim
 def _range(request: FeatureRequest, start_date: datetime | None, end_date: datetime | None) -> EntityRange:
     for name, value in (("start_date", start_date), ("end_date", end_date)):
         if value is not None and not isinstance(value, datetime):
-            raise InputError(f"{name} must be a datetime, not {type(value).__name__} {value!r}.")
+            raise InputError(f"{name} must be a datetime, not {type(value).__name__} {shown(value)}.")
     end = as_utc(end_date) if end_date is not None else datetime.now(UTC)
     if start_date is not None:
         start = as_utc(start_date)

@@ -82,6 +82,8 @@ def check_key_values(values: Iterable[Any], feast_type: FeastType, what: str) ->
 
 def _integer_loss(value: Any) -> str:
     dtype: Any = getattr(value, "dtype", None)
+    if getattr(value, "ndim", 0):
+        return ""  # It is no single value, which is another error.
     if getattr(dtype, "kind", "") == "f":
         limit = _EXACT_INTEGERS_OF_FLOATS.get(dtype.itemsize * 8, _EXACT_INTEGERS_OF_DOUBLES)
     elif isinstance(value, float):
@@ -100,8 +102,9 @@ _NOT_ISO = "it is no ISO 8601 moment such as 2024-07-01T12:00:00Z, to the micros
 def _moment_loss(value: Any) -> str:
     if isinstance(value, str):
         return "" if _MOMENT.match(value) else _NOT_ISO
-    dtype = getattr(value, "dtype", None)
-    kind = getattr(dtype, "kind", "")
+    if getattr(value, "ndim", 0):
+        return ""  # It is no single value, which is another error.
+    kind = getattr(getattr(value, "dtype", None), "kind", "")
     if isinstance(value, float) or kind == "f":
         return "" if value != value or value == value // 1 else _FRACTION
     if kind == "M":

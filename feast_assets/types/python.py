@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from feast_assets.errors import SourceError
+from feast_assets.errors import SourceError, shown
 from feast_assets.types.feast_type import (
     Array,
     Bool,
@@ -146,15 +146,23 @@ def to_arrow_column(values: Sequence[Any], feast_type: FeastType, what: str) -> 
     for position, value in enumerate(items):
         try:
             stored.append(None if is_missing(value) and not _is_nan_of(value, feast_type) else read(value))
-        except (TypeError, ValueError, OverflowError, AttributeError) as error:
+        except Exception as error:
             raise SourceError(
                 f"{what} should hold {feast_type} but row {position} holds {type(value).__name__} "
-                f"{_shown(value)}: {error}"
+                f"{shown(value)}: {_reason(error)}"
             ) from error
     try:
         return pa.array(stored, storage_type(feast_type)).cast(arrow_type)
-    except (pa.ArrowException, OverflowError, UnicodeEncodeError) as error:
-        raise SourceError(f"{what} should hold {feast_type} but does not: {error}") from error
+    except (pa.ArrowException, ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise SourceError(f"{what} should hold {feast_type} but does not: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "it is nested too deep."
+    if isinstance(error, UnicodeEncodeError):
+        return "it is not Unicode: it holds half of a surrogate pair."
+    return str(error) or f"{type(error).__name__}."
 
 
 def is_missing(value: Any) -> bool:
@@ -176,12 +184,12 @@ def _combined(column: Any) -> pa.Array:
     return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
 
 
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
+_MOST_DIGITS = 20
 
 
 def _read_int(value: Any) -> int:
+    if isinstance(value, decimal.Decimal) and value.is_finite() and value.adjusted() > _MOST_DIGITS:
+        raise ValueError("it does not fit 64 bits.")  # making an integer of it might take for ever
     if isinstance(value, bool) or (hasattr(value, "dtype") and value.dtype.kind == "b"):
         raise TypeError("a Bool is not an integer.")
     if isinstance(value, (float, decimal.Decimal)):
