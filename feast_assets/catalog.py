@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from copy import copy
 from typing import TypeVar
 
+from feast_assets.arguments import name_of
 from feast_assets.compute.windows import intervals
 from feast_assets.definitions.base import Definition
 from feast_assets.definitions.batch_feature_view import BatchFeatureView
@@ -50,8 +51,8 @@ class Catalog:
 
     def get_project(self, name: str | None = None) -> Project:
         """Returns the project's object; one without description if none was declared."""
-        if name not in (None, self.project):
-            raise ProjectObjectNotFoundException(str(name), known=[self.project])
+        if name is not None and name_of(name, "project") != self.project:
+            raise ProjectObjectNotFoundException(name, known=[self.project])
         return self._cache.fresh().project_object() or Project(name=self.project)
 
     def get_entity(self, name: str, allow_registry_cache: bool = False) -> Entity:

@@ -26,6 +26,7 @@ _SHOWN = 10
 """How many of many findings a message lists."""
 
 _LONGEST_VALUE = 200
+_LONGEST_REASON = 400
 _LONGEST_MESSAGE = 8_000
 _LONGEST_NAME_COMPARED = 200
 
@@ -45,12 +46,25 @@ def shown(value: object, longest: int = _LONGEST_VALUE) -> str:
     return text if len(text) <= longest else f"{text[:longest]}..."
 
 
+def reason_of(error: BaseException) -> str:
+    """Returns why a value cannot be read, of an error of Python, numpy or Arrow; cut where it repeats a long value."""
+    if isinstance(error, RecursionError):
+        return "it is nested too deep."
+    if isinstance(error, UnicodeEncodeError):
+        return "it is not Unicode: it holds half of a surrogate pair."
+    if isinstance(error, OverflowError) and "int too" in str(error):
+        return "an integer does not fit 64 bits."
+    text = str(error) or f"{type(error).__name__}."
+    return text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]}..."
+
+
 def suggest(name: str, known: Iterable[str]) -> str:
     """Returns the end of a message: the nearest known name, or the names there are."""
     names = sorted(set(known))
     if not names:
         return "There are none."
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6) if len(name) <= _LONGEST_NAME_COMPARED else []
+    comparable = isinstance(name, str) and len(name) <= _LONGEST_NAME_COMPARED
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6) if comparable else []
     if near:
         return f"Did you mean {shown(near[0])}?"
     listed = ", ".join(shown(n) for n in names[:10])

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from feast_assets.arguments import definitions_of, name_of, view_names, windows_of
 from feast_assets.catalog import Catalog
 from feast_assets.compute.results import MaterializationResult, Progress
 from feast_assets.compute.windows import intervals
@@ -200,8 +201,8 @@ class FeatureStore(Catalog):
             DefinitionError: something declared cannot be right; nothing was changed.
             ConcurrentApplyError: somebody else applied at the same time; nothing was changed.
         """
-        to_delete = [] if partial or objects_to_delete is None else _listed(objects_to_delete)
-        self.apply_plan(self._plan(_listed(objects), to_delete, whole=False))
+        to_delete = [] if partial or objects_to_delete is None else definitions_of(objects_to_delete)
+        self.apply_plan(self._plan(definitions_of(objects), to_delete, whole=False))
 
     def apply_repository(self) -> RegistryDiff:
         """Makes the registry what the feature repository declares, removals included; returns what changed."""
@@ -311,7 +312,10 @@ class FeatureStore(Catalog):
                 false.
         """
         from feast_assets.registry.base import Changes
+        from feast_assets.retrieval.job import RetrievalJob
 
+        if not isinstance(from_, RetrievalJob):
+            raise InputError(f"from_ must be what get_historical_features returned, not {shown(from_)}.")
         from_.persist(storage, allow_overwrite=allow_overwrite)
         metadata = from_.metadata
         dataset = SavedDataset(
@@ -488,7 +492,7 @@ class FeatureStore(Catalog):
 
         (view,) = self._views_to_materialize([feature_view])
         materialization = self._materialization(view, progress, run_id, validate=validate, profile=profile)
-        return materialization.run_windows([ALWAYS] if windows is None else windows)
+        return materialization.run_windows([ALWAYS] if windows is None else windows_of(windows))
 
     def stale_windows(self, feature_view: str, end_date: datetime | None = None) -> list[StaleWindow]:
         """Returns the windows that `materialize_incremental` would run, and why, in order of time.
@@ -544,8 +548,8 @@ class FeatureStore(Catalog):
 
         if not isinstance(sample, int) or sample < 1:
             raise InputError(f"sample must be a whole number of at least 1, not {shown(sample)}.")
-        if not isinstance(seed, int):
-            raise InputError(f"seed must be a whole number, not {shown(seed)}.")
+        if not isinstance(seed, int) or seed < 0:
+            raise InputError(f"seed must be a whole number of at least 0, not {shown(seed)}.")
         views = self._views_to_materialize(feature_views)
         for view in views:
             if feature_views is not None and not view.materializable:
@@ -583,8 +587,7 @@ class FeatureStore(Catalog):
         if names is None:
             chosen = [v for v in snapshot.feature_views if v.makes_something]
             return in_order(chosen)
-        if isinstance(names, str) or not isinstance(names, Sequence):
-            raise InputError(f"feature_views must be a list of names, such as [{shown(names)}].")
+        names = view_names(names)
         on_demand = {v.name for v in snapshot.on_demand_feature_views}
         for name in names:
             if name in on_demand:
@@ -711,6 +714,7 @@ class FeatureStore(Catalog):
         Args:
             reorder_columns: whether the columns may come in another order than the source's.
         """
+        name_of(feature_view_name, "feature view")
         self._refuse_shared(f"write_to_offline_store to {feature_view_name!r}", "do so in production")
         view = self._registered(allow_registry_cache).feature_view(feature_view_name)
         self._write(f"write_to_offline_store to {feature_view_name!r}").add_offline(view, df, reorder_columns).offline()
@@ -774,16 +778,6 @@ def _moment(name: str, value: Any) -> datetime:
 def _refuse_async(run_async: bool) -> None:
     if run_async:
         raise NotSupportedError("run_async=True is for feature servers, which are not supported here yet.")
-
-
-def _listed(objects: Definition | Iterable[Definition]) -> list[Definition]:
-    if not isinstance(objects, (Definition, Iterable)):
-        raise InputError(f"apply takes definitions such as Entity and FeatureView, not {shown(objects)}.")
-    listed = [objects] if isinstance(objects, Definition) else list(objects)
-    for each in listed:
-        if not isinstance(each, Definition):
-            raise InputError(f"apply takes definitions such as Entity and FeatureView, not {shown(each)}.")
-    return listed
 
 
 def _hashable(features: Any) -> Any:

@@ -10,7 +10,7 @@ from feast_assets.compute.versions import push_version
 from feast_assets.definitions.data_source import DataSource
 from feast_assets.definitions.entity import DUMMY_JOIN_KEY
 from feast_assets.definitions.feature_view import FeatureView
-from feast_assets.errors import DataFrameSerializationError, InputError, SourceError, shown, suggest
+from feast_assets.errors import DataFrameSerializationError, InputError, SourceError, reason_of, shown, suggest
 from feast_assets.offline_stores.base import CREATED_TIMESTAMP, EVENT_TIMESTAMP
 from feast_assets.online_stores.base import EncodedRows
 from feast_assets.types import FeastType, UnixTimestamp
@@ -30,7 +30,7 @@ def to_table(rows: Any, what: str) -> pa.Table:
     """
     import pyarrow as pa
 
-    from feast_assets.types.given_tables import UNREADABLE, reason_of, table_of_columns, table_of_rows
+    from feast_assets.types.given_tables import table_of_columns, table_of_rows
 
     try:
         if isinstance(rows, pa.Table):
@@ -49,7 +49,7 @@ def to_table(rows: Any, what: str) -> pa.Table:
                 f"dict of lists or a list of dicts, not {type(rows).__name__} {shown(rows)}."
             )
         return _from_pandas(rows)
-    except UNREADABLE as error:
+    except Exception as error:
         if isinstance(error, DataFrameSerializationError):
             raise
         raise DataFrameSerializationError(

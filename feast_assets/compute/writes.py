@@ -9,7 +9,7 @@ from feast_assets.compute.ingestion import check_keys, encode_ingested, source_r
 from feast_assets.definitions.data_source import DataSource
 from feast_assets.definitions.entity import DUMMY_JOIN_KEY
 from feast_assets.definitions.feature_view import FeatureView
-from feast_assets.errors import InputError, PushSourceNotFoundException, SourceWithoutFilesError, suggest
+from feast_assets.errors import InputError, PushSourceNotFoundException, SourceWithoutFilesError, shown, suggest
 from feast_assets.offline_stores.base import OfflineStore
 from feast_assets.online_stores.base import EncodedRows, OnlineStore
 from feast_assets.registry.snapshot import RegistrySnapshot
@@ -24,6 +24,8 @@ def views_of_push_source(snapshot: RegistrySnapshot, name: str) -> list[FeatureV
     Raises:
         PushSourceNotFoundException: there is no such push source, or no view uses it.
     """
+    if not isinstance(name, str):
+        raise InputError(f"The name of a push source is text, not {type(name).__name__} {shown(name)}.")
     pushed = [v for v in (*snapshot.feature_views, *snapshot.label_views) if v.stream_source is not None]
     views = [v for v in pushed if v.stream_source is not None and v.stream_source.name == name]
     if not views:

@@ -13,6 +13,7 @@ from feast_assets.errors import (
     InputError,
     RequestDataNotFoundInEntityDfException,
     SourceError,
+    reason_of,
     shown,
     suggest,
 )
@@ -45,7 +46,7 @@ def to_table(entity_df: Any) -> pa.Table:
     """
     import pyarrow as pa
 
-    from feast_assets.types.given_tables import UNREADABLE, reason_of, table_of_columns
+    from feast_assets.types.given_tables import table_of_columns
 
     library = type(entity_df).__module__.partition(".")[0]
     try:
@@ -65,7 +66,7 @@ def to_table(entity_df: Any) -> pa.Table:
             table = pa.table(entity_df)
         else:
             raise InputError(f"{_FORM}, not {type(entity_df).__name__}.")
-    except UNREADABLE as error:
+    except Exception as error:
         if isinstance(error, InputError):
             raise
         raise InputError(
@@ -80,12 +81,16 @@ def to_table(entity_df: Any) -> pa.Table:
 def _of_pandas(frame: pd.DataFrame) -> pa.Table:
     import pyarrow as pa
 
+    from feast_assets.types.given_tables import check_depth
+
     if not frame.columns.is_unique:
         repeated = frame.columns[frame.columns.duplicated()].tolist()
         raise InputError(f"The entity dataframe has several columns named {shown(repeated[0])}; rename or drop one.")
     if EVENT_TIMESTAMP_COLUMN in frame.columns and frame[EVENT_TIMESTAMP_COLUMN].dtype == object:
         moments = _moments(frame[EVENT_TIMESTAMP_COLUMN])
         frame = frame.assign(**{EVENT_TIMESTAMP_COLUMN: moments})
+    for name in frame.columns:
+        check_depth(frame[name])
     return pa.Table.from_pandas(frame, preserve_index=False)
 
 

@@ -13,7 +13,7 @@ from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
 from feast_assets.definitions.spec import as_utc
 from feast_assets.errors import InputError, shown
-from feast_assets.offline_stores.base import History, OfflineStore, history_of
+from feast_assets.offline_stores.base import ALWAYS, History, OfflineStore, history_of
 from feast_assets.retrieval import entity_df as frames
 from feast_assets.retrieval.entity_range import EntityRange
 from feast_assets.retrieval.job import Batches, RetrievalJob, RetrievalMetadata
@@ -130,7 +130,8 @@ def _range(request: FeatureRequest, start_date: datetime | None, end_date: datet
     if start_date is not None:
         start = as_utc(start_date)
     else:
-        start = end - max((read.ttl for read in request.reads if read.ttl), default=DEFAULT_RANGE)
+        longest = max((read.ttl for read in request.reads if read.ttl), default=DEFAULT_RANGE)
+        start = end - longest if longest <= end - ALWAYS.start else ALWAYS.start
     return EntityRange.of(request, start, end)
 
 

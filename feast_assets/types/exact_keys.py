@@ -130,6 +130,8 @@ def _array_loss(array: pa.Array, feast_type: FeastType) -> str:
         if feast_type == Bytes and found.extension_name == "arrow.uuid":
             return "a UUID has a text and 16 bytes, and it is not clear which of them is meant."
         return _array_loss(array.storage, feast_type)
+    if is_.is_float16(found):
+        return _array_loss(array.cast(pa.float32()), feast_type)
     if feast_type in (Int32, Int64):
         if is_.is_floating(found):
             largest = pc.max(pc.abs(array)).as_py()

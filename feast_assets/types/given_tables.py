@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 import pyarrow as pa
 
-from feast_assets.errors import shown
+from feast_assets.errors import reason_of, shown
 
-UNREADABLE = (pa.ArrowException, TypeError, ValueError, OverflowError, RecursionError, AttributeError, LookupError)
-"""What Arrow, numpy and pandas raise for values that no column can hold."""
+_NESTED = frozenset((list, tuple, dict))
+_DEEPEST = 64
 
 
 def column_of_values(name: Any, values: Any) -> Any:
@@ -27,9 +28,37 @@ def column_of_values(name: Any, values: Any) -> Any:
     if isinstance(values, (str, bytes, Mapping)) or not hasattr(values, "__iter__"):
         raise ValueError(f"column {shown(name)} is {type(values).__name__} {shown(values)}, not a list of values.")
     try:
-        return pa.array(values if hasattr(values, "__len__") else list(values))
-    except UNREADABLE as error:
+        values = values if hasattr(values, "__len__") else list(values)
+        check_depth(values)
+        return pa.array(values)
+    except Exception as error:
         raise ValueError(f"column {shown(name)}: {reason_of(error)}") from error
+
+
+def check_depth(values: Any) -> None:
+    """Checks that Python values are not nested so deep that Arrow, which infers their type, would end the process.
+
+    Raises:
+        ValueError: they are.
+    """
+    dtype = getattr(values, "dtype", None)
+    if getattr(dtype, "kind", "O") != "O":
+        return
+    level = _containers(values)
+    for _ in range(_DEEPEST):
+        # Without a list of the items, which are many where the values are vectors.
+        if not level or _NESTED.isdisjoint(map(type, _items(level))):
+            return
+        level = _containers(_items(level))
+    raise ValueError(f"a value is nested deeper than {_DEEPEST} levels.")
+
+
+def _containers(values: Iterable[Any]) -> list[Any]:
+    return [value for value in values if type(value) in _NESTED]
+
+
+def _items(containers: Iterable[Any]) -> Iterator[Any]:
+    return chain.from_iterable(c.values() if type(c) is dict else c for c in containers)
 
 
 def table_of_columns(columns: Mapping[Any, Any]) -> pa.Table:
@@ -62,15 +91,6 @@ def table_of_rows(rows: Iterable[Any]) -> pa.Table:
             raise ValueError(f"row {place} is {type(row).__name__} {shown(row)}, not a dict of column name to value.")
     names = list(dict.fromkeys(name for row in listed for name in row))
     return table_of_columns({name: [row.get(name) for row in listed] for name in names})
-
-
-def reason_of(error: BaseException) -> str:
-    """Returns why values cannot be read, for an error of Arrow, numpy or Python itself."""
-    if isinstance(error, OverflowError) and "int" in str(error):
-        return "an integer does not fit 64 bits."
-    if isinstance(error, RecursionError):
-        return "a value is nested too deep."
-    return str(error) or type(error).__name__
 
 
 def _names(columns: Mapping[Any, Any]) -> list[str]:

@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from feast_assets.errors import SourceError, shown
+from feast_assets.errors import SourceError, reason_of, shown
 from feast_assets.types.feast_type import (
     Array,
     Bool,
@@ -149,20 +149,12 @@ def to_arrow_column(values: Sequence[Any], feast_type: FeastType, what: str) -> 
         except Exception as error:
             raise SourceError(
                 f"{what} should hold {feast_type} but row {position} holds {type(value).__name__} "
-                f"{shown(value)}: {_reason(error)}"
+                f"{shown(value)}: {reason_of(error)}"
             ) from error
     try:
         return pa.array(stored, storage_type(feast_type)).cast(arrow_type)
     except (pa.ArrowException, ValueError, TypeError, OverflowError, RecursionError) as error:
-        raise SourceError(f"{what} should hold {feast_type} but does not: {_reason(error)}") from error
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, RecursionError):
-        return "it is nested too deep."
-    if isinstance(error, UnicodeEncodeError):
-        return "it is not Unicode: it holds half of a surrogate pair."
-    return str(error) or f"{type(error).__name__}."
+        raise SourceError(f"{what} should hold {feast_type} but does not: {reason_of(error)}") from error
 
 
 def is_missing(value: Any) -> bool:
@@ -171,11 +163,18 @@ def is_missing(value: Any) -> bool:
         return True
     if isinstance(value, float):
         return value != value
+    if (kind := _numpy_kind(value)) != "":
+        return kind in "fmM" and bool(value != value)
     return type(value).__name__ in ("NAType", "NaTType")
 
 
 def _is_nan_of(value: Any, feast_type: FeastType) -> bool:
-    return isinstance(value, float) and feast_type in (Float32, Float64)
+    return feast_type in (Float32, Float64) and (isinstance(value, float) or _numpy_kind(value) == "f")
+
+
+def _numpy_kind(value: Any) -> str:
+    """Returns numpy's letter for the kind of a numpy scalar (or array without dimensions); "" for other values."""
+    return value.dtype.kind if hasattr(value, "dtype") and getattr(value, "ndim", 1) == 0 else ""
 
 
 def _combined(column: Any) -> pa.Array:
@@ -257,8 +256,14 @@ def _read_bytes(value: Any) -> bytes:
 
 
 def _read_timestamp(value: Any) -> int:
-    if hasattr(value, "dtype") and value.dtype.kind == "M":
-        return int(value.astype("datetime64[us]").astype("int64"))
+    if _numpy_kind(value) == "M":
+        moment = value.astype("datetime64[us]")
+        # A unit that is coarser than microseconds reaches further, and numpy does not say when it is too far.
+        if str(value.dtype)[11:] not in ("ns]", "ps]", "fs]", "as]") and moment.astype(value.dtype) != value:
+            raise ValueError("it lies outside the years 1 to 9999.")
+        number = int(moment.astype("int64"))
+        from_microseconds(number)
+        return number
     number = to_microseconds(value.item() if hasattr(value, "dtype") else value)
     from_microseconds(number)
     return number
