@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import decimal
-import random
 import uuid
 from datetime import UTC, date, datetime, time, timedelta, timezone
 
@@ -298,10 +297,9 @@ for each in TYPES:
 @pytest.mark.parametrize("verb", VERBS)
 @pytest.mark.filterwarnings("ignore")
 def test_a_wrong_value_gives_an_error_that_can_be_read(store, verb):
-    # A third of the values each time, and another third in every run: all of them are tried within a few runs.
-    for name in random.sample(list(WRONG), len(WRONG) // 3):
+    for name, wrong in WRONG.items():
         try:
-            VERBS[verb](store, WRONG[name]())
+            VERBS[verb](store, wrong())
         except FeastAssetsError as error:
             message = str(error)
             assert len(message) <= LONGEST_MESSAGE, name

@@ -92,11 +92,30 @@ def check_name(name: object, what: str) -> None:
         raise DefinitionError(f"{what} name {shown(name)} may not contain '@' or ':'; references use them.")
 
 
+def listed(values: Any, what: str) -> list[Any]:
+    """Returns the values of an argument as a list; none for None.
+
+    Args:
+        what: what the argument must be, for the message, such as ``"FeatureView 'v': schema must be a list of Field"``.
+
+    Raises:
+        DefinitionError: they are text, or cannot be gone through.
+    """
+    if values is None:
+        return []
+    try:
+        if not isinstance(values, (str, bytes, Mapping)):
+            return list(values)
+    except Exception as error:
+        raise DefinitionError(f"{what}, got {shown(values)}.") from error
+    raise DefinitionError(f"{what}, got {shown(values)}.")
+
+
 def check_tags(tags: Mapping[str, str] | None, what: str) -> dict[str, str]:
     if tags is None:
         return {}
     if not isinstance(tags, Mapping) or not all(isinstance(k, str) and isinstance(v, str) for k, v in tags.items()):
-        raise DefinitionError(f"{what}: tags must map text to text, got {tags!r}.")
+        raise DefinitionError(f"{what}: tags must map text to text, got {shown(tags)}.")
     return dict(tags)
 
 

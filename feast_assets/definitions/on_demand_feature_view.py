@@ -13,7 +13,7 @@ from feast_assets.definitions.field import Field
 from feast_assets.definitions.projection import FeatureViewProjection
 from feast_assets.definitions.transformation import Transformation, TransformationMode, transformation_mode
 from feast_assets.definitions.view import BaseFeatureView, check_features, check_fields, refuse_checks
-from feast_assets.errors import DefinitionError, NotSupportedError
+from feast_assets.errors import DefinitionError, NotSupportedError, shown
 
 MODES = (TransformationMode.PANDAS, TransformationMode.PYTHON)
 
@@ -117,7 +117,9 @@ class OnDemandFeatureView(BaseFeatureView):
             elif isinstance(source, FeatureView):
                 self.source_projections.append(source.projection)
             else:
-                raise DefinitionError(f"{what}: a source must be a feature view or a request source, not {source!r}.")
+                raise DefinitionError(
+                    f"{what}: a source must be a feature view or a request source, not {shown(source)}."
+                )
 
     @property
     def source_feature_view_projections(self) -> dict[str, FeatureViewProjection]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from feast_assets.definitions.base import Definition, spec_of
 from feast_assets.definitions.file_format import FileFormat, ParquetFormat
 from feast_assets.definitions.spec import Spec
-from feast_assets.errors import DefinitionError
+from feast_assets.errors import DefinitionError, shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,7 +31,7 @@ class SavedDatasetFileStorage(SavedDatasetStorage):
 
     def __init__(self, path: str, file_format: FileFormat | None = None, s3_endpoint_override: str | None = None):
         if not isinstance(path, str) or not path:
-            raise DefinitionError(f"SavedDatasetFileStorage: path must be a non-empty text, got {path!r}.")
+            raise DefinitionError(f"SavedDatasetFileStorage: path must be a non-empty text, got {shown(path)}.")
         if not isinstance(file_format or ParquetFormat(), ParquetFormat):
             raise DefinitionError(f"SavedDatasetFileStorage {path!r}: only ParquetFormat is supported.")
         self.path = path

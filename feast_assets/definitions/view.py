@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from copy import copy
 from typing import Self
 
-from feast_assets.definitions.base import Definition
+from feast_assets.definitions.base import Definition, listed
 from feast_assets.definitions.field import Field
 from feast_assets.definitions.projection import FeatureViewProjection
 from feast_assets.errors import DefinitionError, FeatureNotFoundError, shown
@@ -82,12 +82,10 @@ def check_fields(schema: Sequence[Field] | None, what: str) -> list[Field]:
     Raises:
         DefinitionError: some are no fields, or two have one name.
     """
-    if schema is None:
-        return []
-    fields = list(schema)
+    fields = listed(schema, f"{what}: schema must be a list of Field objects")
     for field in fields:
         if not isinstance(field, Field):
-            raise DefinitionError(f"{what}: schema must be a list of Field objects, found {field!r}.")
+            raise DefinitionError(f"{what}: schema must be a list of Field objects, found {shown(field)}.")
     names = [f.name for f in fields]
     repeated = sorted({n for n in names if names.count(n) > 1})
     if repeated:
