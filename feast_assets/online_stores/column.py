@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import accumulate
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from feast_assets.errors import OnlineRowError
 from feast_assets.types.feast_type import FeastType
-from feast_assets.types.python import is_mutable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -74,7 +73,7 @@ class DecodedRows:
         wanted: the features' names and types.
     """
 
-    __slots__ = ("_blocks", "_picked", "_positions", "_repeats", "_rows", "_what", "_withheld", "wanted")
+    __slots__ = ("_blocks", "_mutable", "_picked", "_positions", "_repeats", "_rows", "_what", "_withheld", "wanted")
 
     def __init__(
         self,
@@ -85,6 +84,7 @@ class DecodedRows:
         rows: int,
         withheld: Sequence[int] = (),
         *,
+        mutable: Collection[int] = (),
         repeats: bool = False,
     ):
         """Creates the rows.
@@ -95,6 +95,7 @@ class DecodedRows:
             positions: where in them each row is, -1 where there is none; None where the one block is all rows in order.
             rows: how many rows there are.
             withheld: rows whose values are not given away.
+            mutable: places of the features whose Python values can be changed.
             repeats: whether several rows may be at one position.
         """
         self.wanted = wanted
@@ -103,6 +104,7 @@ class DecodedRows:
         self._positions = positions
         self._rows = rows
         self._withheld = withheld
+        self._mutable = mutable
         self._repeats = repeats
         self._picked: Any = None
 
@@ -119,12 +121,21 @@ class DecodedRows:
     def taken(self, places: Sequence[int]) -> DecodedRows:
         """Returns the rows at some places, which may repeat; before any are withheld."""
         positions = places if self._positions is None else [self._positions[place] for place in places]
-        return DecodedRows(self.wanted, self._what, self._blocks, positions, len(places), repeats=True)
+        return DecodedRows(
+            self.wanted, self._what, self._blocks, positions, len(places), mutable=self._mutable, repeats=True
+        )
 
     def without(self, withheld: Sequence[int]) -> DecodedRows:
         """Returns the rows with the values of some withheld: None, and OUTSIDE_MAX_AGE where there is a value."""
         return DecodedRows(
-            self.wanted, self._what, self._blocks, self._positions, self._rows, withheld, repeats=self._repeats
+            self.wanted,
+            self._what,
+            self._blocks,
+            self._positions,
+            self._rows,
+            withheld,
+            mutable=self._mutable,
+            repeats=self._repeats,
         )
 
     def to_pylists(self, places: Iterable[int] | None = None) -> list[list[Any]]:
@@ -211,7 +222,7 @@ class DecodedRows:
             return values
         values.append(None)
         picked = list(self._pick(values))
-        if self._repeats and is_mutable(self.wanted[place][1]):
+        if self._repeats and place in self._mutable:
             self._separate(picked, place, readers_of)
         return picked
 

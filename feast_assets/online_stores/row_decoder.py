@@ -13,6 +13,7 @@ from feast_assets.online_stores.column import DecodedRows
 from feast_assets.online_stores.row_layout import Block, PayloadError, RowLayout, reads_as
 from feast_assets.online_stores.row_schema import HEADER_WIDTH, ID_OFFSET, RowSchema
 from feast_assets.types.feast_type import FeastType
+from feast_assets.types.python import is_mutable
 
 __all__ = ["RowDecoder", "reads_as"]
 
@@ -39,6 +40,7 @@ class RowDecoder:
         """
         self._schemas = dict(schemas)
         self._wanted = tuple(wanted)
+        self._mutable = frozenset(place for place, (_, kind) in enumerate(self._wanted) if is_mutable(kind))
         self._what = what
         # By the id's bytes in a payload, and how many bytes come before a payload.
         self._layouts: dict[tuple[bytes, int], RowLayout] = {}
@@ -82,7 +84,7 @@ class RowDecoder:
             block = layout.read(values)  # type: ignore[arg-type]
         except (PayloadError, TypeError):  # One is damaged, of another schema, or None.
             return None
-        return DecodedRows(self._wanted, self._what, (block,), None, block.rows)
+        return DecodedRows(self._wanted, self._what, (block,), None, block.rows, mutable=self._mutable)
 
     def _mixed(self, payloads: Sequence[bytes | None]) -> DecodedRows:
         rows_of: dict[bytes, list[int]] = {}
@@ -99,7 +101,7 @@ class RowDecoder:
             for position, row in enumerate(rows, filled):
                 positions[row] = position
             filled += len(rows)
-        return DecodedRows(self._wanted, self._what, blocks, positions, len(payloads))
+        return DecodedRows(self._wanted, self._what, blocks, positions, len(payloads), mutable=self._mutable)
 
     def _block(self, row_id: bytes, payloads: Sequence[bytes], rows: Sequence[int]) -> Block:
         layout = self._layouts.get((row_id, 0))
