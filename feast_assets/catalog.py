@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from copy import copy
 from typing import TypeVar
 
+from feast_assets.arguments import name_of
 from feast_assets.compute.windows import intervals
 from feast_assets.definitions.base import Definition
 from feast_assets.definitions.data_source import DataSource
@@ -17,7 +18,7 @@ from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
 from feast_assets.definitions.project import Project
 from feast_assets.definitions.saved_dataset import SavedDataset
 from feast_assets.definitions.view import BaseFeatureView
-from feast_assets.errors import InputError, ProjectObjectNotFoundException
+from feast_assets.errors import InputError, ProjectObjectNotFoundException, shown
 from feast_assets.registry.base import Registry
 from feast_assets.registry.cache import SnapshotCache
 from feast_assets.registry.snapshot import RegistrySnapshot
@@ -56,11 +57,11 @@ class Catalog:
         Raises:
             ProjectObjectNotFoundException: the registry has no such project.
         """
-        if name is None or name == self.project:
+        if name is None or name_of(name, "project") == self.project:
             return self._cache.fresh().project_object() or Project(name=self.project)
         projects = {project.name: project for project in self.registry.projects()}
         if name not in projects:
-            raise ProjectObjectNotFoundException(str(name), known=[self.project, *projects])
+            raise ProjectObjectNotFoundException(name, known=[self.project, *projects])
         return projects[name]
 
     def get_entity(self, name: str, allow_registry_cache: bool = False) -> Entity:
@@ -156,4 +157,6 @@ def _shown(view: FeatureView) -> FeatureView:
 
 def _tagged(objects: Sequence[_Object], tags: Mapping[str, str] | None) -> list[_Object]:
     """Returns the objects that have all the tags."""
+    if tags is not None and not isinstance(tags, Mapping):
+        raise InputError(f"tags must map text to text, such as {{'team': 'rides'}}, not {shown(tags)}.")
     return [o for o in objects if all(o.tags.get(k) == v for k, v in (tags or {}).items())]

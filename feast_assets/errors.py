@@ -20,11 +20,43 @@ Names that end in ``Exception`` are Feast's own, kept because users catch them.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 _SHOWN = 10
 """How many of many findings a message lists."""
+
+_LONGEST_VALUE = 200
+_LONGEST_REASON = 400
+_LONGEST_MESSAGE = 8_000
+_LONGEST_NAME_COMPARED = 200
+
+# What no terminal or log should be sent: control characters other than line breaks and tabs, halves of surrogate
+# pairs, which cannot be encoded, and marks that turn the direction of writing or break lines unseen.
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]")
+
+
+def shown(value: object, longest: int = _LONGEST_VALUE) -> str:
+    """Returns a value as messages show it: its ``repr``, cut where it is long; never fails."""
+    try:
+        if isinstance(value, (str, bytes, bytearray)) and len(value) > longest:
+            return f"{value[:longest]!r}... ({len(value)} {'characters' if isinstance(value, str) else 'bytes'})"
+        text = repr(value)
+    except Exception:  # noqa: BLE001 - a value's own repr may fail, by its depth or by what it does
+        return f"<{type(value).__name__}>"
+    return text if len(text) <= longest else f"{text[:longest]}..."
+
+
+def reason_of(error: BaseException) -> str:
+    """Returns why a value cannot be read, of an error of Python, numpy or Arrow; cut where it repeats a long value."""
+    if isinstance(error, RecursionError):
+        return "it is nested too deep."
+    if isinstance(error, UnicodeEncodeError):
+        return "it is not Unicode: it holds half of a surrogate pair."
+    if isinstance(error, OverflowError) and "int too" in str(error):
+        return "an integer does not fit 64 bits."
+    return printable(str(error) or f"{type(error).__name__}.", _LONGEST_REASON)
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
@@ -32,11 +64,12 @@ def suggest(name: str, known: Iterable[str]) -> str:
     names = sorted(set(known))
     if not names:
         return "There are none."
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    comparable = isinstance(name, str) and len(name) <= _LONGEST_NAME_COMPARED
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6) if comparable else []
     if near:
-        return f"Did you mean {near[0]!r}?"
-    shown = ", ".join(repr(n) for n in names[:10])
-    return f"Known: {shown}{', ...' if len(names) > 10 else ''}."
+        return f"Did you mean {shown(near[0])}?"
+    listed = ", ".join(shown(n) for n in names[:10])
+    return f"Known: {listed}{', ...' if len(names) > 10 else ''}."
 
 
 def printable(error: object, limit: int = 600) -> str:
@@ -56,7 +89,22 @@ def printable(error: object, limit: int = 600) -> str:
 
 
 class FeastAssetsError(Exception):
-    """The root of every error that this package raises on purpose."""
+    """The root of every error that this package raises on purpose.
+
+    Its message can always be printed and encoded, and has a bounded length, whatever was handed in: of a longer one
+    the middle is left out, since the beginning names the object and the end the remedy.
+    """
+
+    def __init__(self, *args: object, **keywords: Any):
+        super().__init__(*(_presentable(arg) if isinstance(arg, str) else arg for arg in args), **keywords)
+
+
+def _presentable(message: str) -> str:
+    if len(message) > _LONGEST_MESSAGE:
+        half = _LONGEST_MESSAGE // 2
+        left_out = len(message) - 2 * half
+        message = f"{message[:half]}... ({left_out} characters left out) ...{message[-half:]}"
+    return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), message)
 
 
 class DefinitionError(FeastAssetsError, ValueError):
@@ -231,7 +279,7 @@ class FeastObjectNotFoundException(FeastAssetsError, LookupError):
         self.name = name
         self.project = project
         where = f" in project {project!r}" if project else ""
-        super().__init__(f"There is no {self.kind} {name!r}{where}. {suggest(name, known)}")
+        super().__init__(f"There is no {self.kind} {shown(name)}{where}. {suggest(name, known)}")
 
 
 class EntityNotFoundException(FeastObjectNotFoundException):
@@ -275,7 +323,7 @@ class FeatureNotFoundError(FeastObjectNotFoundException, KeyError):
     def __init__(self, name: str, view: str, known: Iterable[str] = ()):
         self.name = name
         self.view = view
-        FeastAssetsError.__init__(self, f"Feature view {view!r} has no feature {name!r}. {suggest(name, known)}")
+        FeastAssetsError.__init__(self, f"Feature view {view!r} has no feature {shown(name)}. {suggest(name, known)}")
 
 
 # --- retrieval, by Feast's names

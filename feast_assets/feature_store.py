@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from feast_assets.arguments import definitions_of, name_of, view_names, windows_of
 from feast_assets.catalog import Catalog
 from feast_assets.compute.results import MaterializationResult, Progress
 from feast_assets.compute.windows import intervals
@@ -30,6 +31,7 @@ from feast_assets.errors import (
     NotSupportedError,
     UnfinishedPushError,
     UnknownRowSchemaError,
+    shown,
     suggest,
 )
 from feast_assets.registry.cache import SnapshotCache
@@ -215,8 +217,10 @@ class FeatureStore(Catalog):
             raise NotSupportedError(
                 "apply(no_promote=True) is for views with several versions, which are not here yet."
             )
-        to_delete = [] if partial else list(objects_to_delete or [])
-        plan = self._plan(_listed(objects), to_delete, whole=False, try_functions=not skip_feature_view_validation)
+        to_delete = [] if partial or objects_to_delete is None else definitions_of(objects_to_delete)
+        plan = self._plan(
+            definitions_of(objects), to_delete, whole=False, try_functions=not skip_feature_view_validation
+        )
         self.apply_plan(plan)
 
     def apply_repository(self) -> RegistryDiff:
@@ -357,7 +361,10 @@ class FeatureStore(Catalog):
                 false.
         """
         from feast_assets.registry.base import Changes
+        from feast_assets.retrieval.job import RetrievalJob
 
+        if not isinstance(from_, RetrievalJob):
+            raise InputError(f"from_ must be what get_historical_features returned, not {shown(from_)}.")
         from_.persist(storage, allow_overwrite=allow_overwrite)
         metadata = from_.metadata
         dataset = SavedDataset(
@@ -542,7 +549,7 @@ class FeatureStore(Catalog):
 
         (view,) = self._views_to_materialize([feature_view])
         materialization = self._materialization(view, progress, run_id, validate=validate, profile=profile)
-        return materialization.run_windows([ALWAYS] if windows is None else windows)
+        return materialization.run_windows([ALWAYS] if windows is None else windows_of(windows))
 
     def stale_windows(self, feature_view: str, end_date: datetime | None = None) -> list[StaleWindow]:
         """Returns the windows that `materialize_incremental` would run, and why, in order of time.
@@ -596,8 +603,10 @@ class FeatureStore(Catalog):
         """
         from feast_assets.audit.view_audit import ViewAuditor, audit
 
-        if sample < 1:
-            raise InputError(f"sample must be at least 1, not {sample}.")
+        if not isinstance(sample, int) or sample < 1:
+            raise InputError(f"sample must be a whole number of at least 1, not {shown(sample)}.")
+        if not isinstance(seed, int) or seed < 0:
+            raise InputError(f"seed must be a whole number of at least 0, not {shown(seed)}.")
         views = self._views_to_materialize(feature_views)
         for view in views:
             if feature_views is not None and not view.materializable:
@@ -635,8 +644,7 @@ class FeatureStore(Catalog):
         if names is None:
             chosen = [v for v in snapshot.feature_views if v.makes_something]
             return in_order(chosen)
-        if isinstance(names, str):
-            raise InputError(f"feature_views must be a list of names, such as [{names!r}].")
+        names = view_names(names)
         on_demand = {v.name for v in snapshot.on_demand_feature_views}
         for name in names:
             if name in on_demand:
@@ -771,7 +779,7 @@ class FeatureStore(Catalog):
             df: rows as `push` takes them; join keys and event times must be given.
             reorder_columns: whether the columns may come in another order than the source's.
         """
-        call = f"write_to_offline_store to {feature_view_name!r}"
+        call = f"write_to_offline_store to {name_of(feature_view_name, 'feature view')!r}"
         self._refuse_shared(call, "do so in production")
         snapshot = self._registered(allow_registry_cache)
         view = snapshot.feature_view(feature_view_name)
@@ -810,9 +818,9 @@ class FeatureStore(Catalog):
     def _pushed(self, name: str, df: Any, allow_registry_cache: bool, to: PushMode, transform_on_write: bool) -> Write:
         from feast_assets.compute.writes import views_of_push_source
 
-        call = f"push to {name!r}"
+        call = f"push to {shown(name)}"
         if not isinstance(to, PushMode):
-            raise InputError(f"{call}: to={to!r} is not PushMode.ONLINE, OFFLINE or ONLINE_AND_OFFLINE.")
+            raise InputError(f"{call}: to={shown(to)} is not PushMode.ONLINE, OFFLINE or ONLINE_AND_OFFLINE.")
         _check_flag(call, "transform_on_write", transform_on_write)
         if to is not PushMode.ONLINE:
             self._refuse_shared(call, "use to=PushMode.ONLINE")
@@ -916,12 +924,12 @@ class _Closing:
 
 def _check_flag(call: str, name: str, value: Any) -> None:
     if not isinstance(value, bool):
-        raise InputError(f"{call}: {name} must be True or False, not {value!r}.")
+        raise InputError(f"{call}: {name} must be True or False, not {shown(value)}.")
 
 
 def _moment(name: str, value: Any) -> datetime:
     if not isinstance(value, datetime):
-        raise InputError(f"{name} must be a datetime, not {value!r}.")
+        raise InputError(f"{name} must be a datetime, not {type(value).__name__} {shown(value)}.")
     return as_utc(value)
 
 
@@ -932,7 +940,7 @@ def _refuse_async(run_async: bool) -> None:
 
 def _refuse_version(version: str | None) -> None:
     if version not in (None, "latest"):
-        raise NotSupportedError(f"version={version!r}: a view has one version, the latest; leave version out.")
+        raise NotSupportedError(f"version={shown(version)}: a view has one version, the latest; leave version out.")
 
 
 def _refuse_versions(asked_for: bool) -> None:
@@ -940,14 +948,6 @@ def _refuse_versions(asked_for: bool) -> None:
         raise NotSupportedError(
             "include_feature_view_version_metadata=True is for views with several versions, which are not here yet."
         )
-
-
-def _listed(objects: Definition | Iterable[Definition]) -> list[Definition]:
-    listed = [objects] if isinstance(objects, Definition) else list(objects)
-    for each in listed:
-        if not isinstance(each, Definition):
-            raise InputError(f"apply takes definitions such as Entity and FeatureView, not {each!r}.")
-    return listed
 
 
 def _hashable(features: Any) -> Any:

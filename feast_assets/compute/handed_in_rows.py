@@ -8,14 +8,12 @@ from collections.abc import Set as AbstractSet
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from feast_assets.errors import DataFrameSerializationError, InputError, printable
+from feast_assets.errors import DataFrameSerializationError, InputError, reason_of, shown
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 _FORMS = "a pandas or Polars DataFrame, an Arrow table or record batch, a dict of columns, or a list of dicts"
-_SHOWN = 60
-"""How many characters of a value a message shows."""
 
 
 def to_table(rows: Any, what: str) -> pa.Table:
@@ -30,17 +28,15 @@ def to_table(rows: Any, what: str) -> pa.Table:
         DataFrameSerializationError: they are none of these, columns are of unequal length, of mixed types or of the
             same name, or there are no columns at all.
     """
-    import pyarrow as pa
-
     try:
         table = _converted(rows)
-    except (pa.ArrowException, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise DataFrameSerializationError(f"{what}: the rows cannot be read as a table: {printable(error)}") from error
+    except Exception as error:
+        raise DataFrameSerializationError(f"{what}: the rows cannot be read as a table: {reason_of(error)}") from error
     names = table.column_names
     if len(set(names)) < len(names):
         twice = next(name for name, count in Counter(names).items() if count > 1)
         raise DataFrameSerializationError(
-            f"{what}: the rows cannot be read as a table: there are columns of the same name: {twice!r}. Rename or "
+            f"{what}: the rows cannot be read as a table: there are columns of the same name: {shown(twice)}. Rename or "
             "remove one."
         )
     return table
@@ -80,58 +76,45 @@ def _converted(rows: Any) -> pa.Table:
         return _from_pandas(rows)
     if isinstance(rows, Iterator):
         raise TypeError(f"a {type(rows).__name__} can be read only once; hand in list(rows).")
-    shown = repr(rows)[:_SHOWN] if isinstance(rows, (str, bytes, int, float, type(None))) else type(rows).__name__
-    raise TypeError(f"hand in {_FORMS}, not {shown}.")
+    given = shown(rows) if isinstance(rows, (str, bytes, int, float, type(None))) else type(rows).__name__
+    raise TypeError(f"hand in {_FORMS}, not {given}.")
 
 
 def _from_columns(columns: Mapping[Any, Any]) -> pa.Table:
     import pyarrow as pa
 
+    from feast_assets.types.given_tables import column_of_values
+
     if not columns:
         raise ValueError("a dict without columns; hand in join keys, features and event times by their names.")
     arrays = {}
     for name, values in columns.items():
-        is_no_list = isinstance(values, (str, bytes, bytearray, Mapping, AbstractSet))
-        if is_no_list or not isinstance(values, Iterable):
-            raise TypeError(f"column {name!r} is {repr(values)[:_SHOWN]}, not a list of values.")
-        try:
-            arrays[_column_name(name)] = (
-                values if isinstance(values, (pa.Array, pa.ChunkedArray)) else pa.array(_listed(values))
-            )
-        except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
-            raise ValueError(f"column {name!r}: {error}") from error
+        if isinstance(values, AbstractSet) or not isinstance(values, Iterable):
+            raise TypeError(f"column {shown(name)} is {shown(values)}, not a list of values.")
+        arrays[_column_name(name)] = column_of_values(name, values)
     lengths = {name: len(array) for name, array in arrays.items()}
     if len(set(lengths.values())) > 1:
-        told = ", ".join(f"{name!r} has {length}" for name, length in lengths.items())
+        told = ", ".join(f"{shown(name)} has {length}" for name, length in lengths.items())
         raise ValueError(f"the columns are of unequal length: {told}.")
     return pa.table(arrays)
 
 
-def _listed(values: Iterable[Any]) -> Any:
-    return values if isinstance(values, Sequence) else list(values)
-
-
 def _from_dicts(rows: Sequence[Any]) -> pa.Table:
-    import pyarrow as pa
+    from feast_assets.types.given_tables import table_of_rows
 
     for i, row in enumerate(rows):
         if not isinstance(row, Mapping):
-            raise TypeError(f"a list must hold dicts, but row {i} is {repr(row)[:_SHOWN]}.")
-    names = list(dict.fromkeys(chain.from_iterable(rows)))
-    if rows and not names:
+            raise TypeError(f"a list must hold dicts, but row {i} is {shown(row)}.")
+    if rows and not any(rows):
         raise ValueError("the dicts are empty; hand in join keys, features and event times by their names.")
-    arrays = {}
-    for name in names:
-        try:
-            arrays[_column_name(name)] = pa.array([row.get(name) for row in rows])
-        except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
-            raise ValueError(f"column {name!r}: {error}") from error
-    return pa.table(arrays)
+    for name in dict.fromkeys(chain.from_iterable(rows)):
+        _column_name(name)
+    return table_of_rows(rows)
 
 
 def _column_name(name: Any) -> str:
     if not isinstance(name, str):
-        raise TypeError(f"column names are texts, not {repr(name)[:_SHOWN]}.")
+        raise TypeError(f"column names are texts, not {shown(name)}.")
     return name
 
 
@@ -139,11 +122,8 @@ def _from_pandas(frame: Any) -> pa.Table:
     """Returns a pandas DataFrame's columns; `pa.Table.from_pandas` also writes a description that takes longer."""
     import pyarrow as pa
 
+    from feast_assets.types.given_tables import column_of_values
+
     names = [str(name) for name in frame.columns]
-    columns = []
-    for name, (_, column) in zip(names, frame.items(), strict=True):
-        try:
-            columns.append(pa.Array.from_pandas(column))
-        except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
-            raise ValueError(f"column {name!r}: {error}") from error
+    columns = [column_of_values(name, column) for name, (_, column) in zip(names, frame.items(), strict=True)]
     return pa.table(columns, names=names)

@@ -9,7 +9,7 @@ from feast_assets.compute.online_rows import OnlineRows, newest_per_key
 from feast_assets.definitions.data_source import DataSource
 from feast_assets.definitions.entity import DUMMY_JOIN_KEY
 from feast_assets.definitions.feature_view import FeatureView
-from feast_assets.errors import InputError, suggest
+from feast_assets.errors import InputError, SourceError, suggest
 from feast_assets.offline_stores.base import CREATED_TIMESTAMP, EVENT_TIMESTAMP
 from feast_assets.online_stores.base import EncodedRows
 from feast_assets.types import FeastType, UnixTimestamp
@@ -34,6 +34,7 @@ def encode_ingested(view: FeatureView, rows: pa.Table, version: int, what: str) 
     import pyarrow.compute as pc
 
     from feast_assets.types.arrow import cast_column
+    from feast_assets.types.exact_keys import cast_key_column
 
     source = view.batch_source
     if source is None:
@@ -48,7 +49,8 @@ def encode_ingested(view: FeatureView, rows: pa.Table, version: int, what: str) 
             raise InputError(
                 f"{what}: column {name!r} of feature view {view.name!r} is missing. {suggest(name, table.column_names)}"
             )
-        column = cast_column(table.column(name), dtype, what=f"{what}: column {name!r}")
+        cast = cast_key_column if name in view.join_keys else cast_column
+        column = cast(table.column(name), dtype, what=f"{what}: column {name!r}")
         if required:
             refuse_nulls(column, name, what)
         columns[output] = column
@@ -73,6 +75,24 @@ def source_rows(source: DataSource, rows: pa.Table) -> pa.Table:
     """Returns handed-in rows with the columns' names in the source."""
     names = {feast: own for own, feast in source.field_mapping.items()}
     return rows.rename_columns([names.get(n, n) for n in rows.column_names])
+
+
+def check_keys(view: FeatureView, source: DataSource, rows: pa.Table, what: str) -> None:
+    """Checks that rows in the columns of a source hold join keys as their view declares them.
+
+    Raises:
+        InputError: a join key is not of its type, or not without loss. Missing columns are not looked for.
+    """
+    from feast_assets.types.exact_keys import cast_key_column
+
+    own = {feast: name for name, feast in source.field_mapping.items()}
+    for field in view.entity_columns:
+        name = own.get(field.name, field.name)
+        if rows.schema.get_field_index(name) >= 0:
+            try:
+                cast_key_column(rows.column(name), field.dtype, what=f"{what}: column {name!r}")
+            except SourceError as error:
+                raise InputError(str(error)) from error
 
 
 def _mapped(rows: pa.Table, source: DataSource) -> pa.Table:

@@ -14,7 +14,7 @@ from feast_assets.compute.versions import push_version
 from feast_assets.definitions.data_source import DataSource
 from feast_assets.definitions.entity import DUMMY_JOIN_KEY
 from feast_assets.definitions.feature_view import FeatureView
-from feast_assets.errors import InputError, PushSourceNotFoundException, SourceWithoutFilesError, suggest
+from feast_assets.errors import InputError, PushSourceNotFoundException, SourceWithoutFilesError, shown, suggest
 from feast_assets.offline_stores.base import OfflineStore
 from feast_assets.offline_stores.writes_once import WritesOnce
 from feast_assets.online_stores.base import EncodedRows, OnlineStore
@@ -31,6 +31,8 @@ def views_of_push_source(snapshot: RegistrySnapshot, name: str) -> list[FeatureV
     Raises:
         PushSourceNotFoundException: there is no such push source, or no view uses it.
     """
+    if not isinstance(name, str):
+        raise InputError(f"The name of a push source is text, not {type(name).__name__} {shown(name)}.")
     pushed = [v for v in (*snapshot.feature_views, *snapshot.label_views) if v.stream_source is not None]
     views = [v for v in pushed if v.stream_source is not None and v.stream_source.name == name]
     if not views:
@@ -114,6 +116,8 @@ class Write:
         source = view.batch_source
         rows = self._with_columns_of(source, view, source_rows(source, self.rows), reorder_columns)
         self._refuse_nulls(rows, source, [view, *readers])
+        for each in (view, *readers):
+            check_keys(each, source, rows, self.call)
         store = self.stores.offline_store()
         if isinstance(store, WritesOnce):
             store.check_write(source, rows)

@@ -6,7 +6,7 @@ import re
 from typing import Literal
 
 from feast_assets.definitions.spec import Spec
-from feast_assets.errors import DefinitionError
+from feast_assets.errors import DefinitionError, shown
 
 _CRON_FIELD = re.compile(r"[0-9A-Za-z*/,\-#]+")
 
@@ -37,7 +37,7 @@ class Automation(Spec):
         if len(fields) != 5 or not all(_CRON_FIELD.fullmatch(f) for f in fields):
             raise DefinitionError(
                 "Automation.on_cron takes five cron fields, such as '0 6 * * *' for six every morning, "
-                f"not {schedule!r}."
+                f"not {shown(schedule)}."
             )
         return cls._of("cron", " ".join(fields))
 

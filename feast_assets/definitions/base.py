@@ -9,9 +9,11 @@ from datetime import datetime
 from typing import Any, ClassVar
 
 from feast_assets.definitions.spec import Spec
-from feast_assets.errors import DefinitionError, NotSupportedError
+from feast_assets.errors import DefinitionError, NotSupportedError, shown
 
-_FORBIDDEN = re.compile(r"[@:\s]")
+_IN_REFERENCES = re.compile(r"[@:]")
+_ODD_SPACE = re.compile(r"[^\S ]")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 _PACKAGE = __name__.partition(".")[0]
 
 
@@ -64,18 +66,56 @@ def _caller() -> tuple[str, int]:
 
 
 def check_name(name: object, what: str) -> None:
-    """Refuses names that references cannot hold."""
+    """Refuses names that cannot be written, told apart by eye, or used in references.
+
+    A name is text without halves of surrogate pairs. But for data sources, which may be named by their paths, it holds
+    no line break, tab or other space than the plain one; names of columns (``"Field"``) may begin and end with one, as
+    their source has them. Names of views hold no ``@`` and ``:``, which references use.
+
+    Args:
+        what: the kind of the object, such as ``"FeatureView"``.
+    """
     if not isinstance(name, str) or not name:
-        raise DefinitionError(f"{what} needs a name, a non-empty text; got {name!r}.")
-    if _FORBIDDEN.search(name) and what.endswith("View"):
-        raise DefinitionError(f"{what} name {name!r} may not contain '@', ':' or spaces; references use them.")
+        raise DefinitionError(f"{what} needs a name, a non-empty text; got {shown(name)}.")
+    if _SURROGATE.search(name):
+        raise DefinitionError(f"{what} name {shown(name)} is not Unicode: it holds half of a surrogate pair.")
+    if what.endswith("Source"):
+        return
+    if _ODD_SPACE.search(name):
+        raise DefinitionError(
+            f"{what} name {shown(name)} holds a line break, a tab or a space of another kind; use plain spaces "
+            "(a column of a source can be renamed by the source's field_mapping)."
+        )
+    if what != "Field" and name != name.strip():
+        raise DefinitionError(f"{what} name {shown(name)} begins or ends with a space; leave it out.")
+    if what.endswith("View") and _IN_REFERENCES.search(name):
+        raise DefinitionError(f"{what} name {shown(name)} may not contain '@' or ':'; references use them.")
+
+
+def listed(values: Any, what: str) -> list[Any]:
+    """Returns the values of an argument as a list; none for None.
+
+    Args:
+        what: what the argument must be, for the message, such as ``"FeatureView 'v': schema must be a list of Field"``.
+
+    Raises:
+        DefinitionError: they are text, or cannot be gone through.
+    """
+    if values is None:
+        return []
+    try:
+        if not isinstance(values, (str, bytes, Mapping)):
+            return list(values)
+    except Exception as error:
+        raise DefinitionError(f"{what}, got {shown(values)}.") from error
+    raise DefinitionError(f"{what}, got {shown(values)}.")
 
 
 def check_tags(tags: Mapping[str, str] | None, what: str) -> dict[str, str]:
     if tags is None:
         return {}
     if not isinstance(tags, Mapping) or not all(isinstance(k, str) and isinstance(v, str) for k, v in tags.items()):
-        raise DefinitionError(f"{what}: tags must map text to text, got {tags!r}.")
+        raise DefinitionError(f"{what}: tags must map text to text, got {shown(tags)}.")
     return dict(tags)
 
 

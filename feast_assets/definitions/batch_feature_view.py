@@ -14,7 +14,7 @@ from feast_assets.definitions.feature_view import DAILY, FeatureView
 from feast_assets.definitions.field import Field
 from feast_assets.definitions.partitions import Partitions
 from feast_assets.definitions.transformation import Transformation, TransformationMode, transformation_mode
-from feast_assets.errors import DefinitionError, NotSupportedError
+from feast_assets.errors import DefinitionError, NotSupportedError, shown
 
 MODES = (TransformationMode.SQL, TransformationMode.PANDAS, TransformationMode.PYTHON)
 
@@ -104,7 +104,7 @@ class BatchFeatureView(FeatureView):
                 f"{what}: mode {feature_transformation.mode.value!r} is not supported; use sql, pandas or python."
             )
         if not isinstance(lookback, timedelta) or lookback < timedelta(0):
-            raise DefinitionError(f"{what}: lookback must be a timedelta of zero or more, got {lookback!r}.")
+            raise DefinitionError(f"{what}: lookback must be a timedelta of zero or more, got {shown(lookback)}.")
         self.lookback = lookback
         self._init_batch_sources(source, sink_source, offline, what)
         self._init_view(schema, entities, ttl, online, offline, org, enable_validation, version, enabled, partitions)
@@ -114,7 +114,7 @@ class BatchFeatureView(FeatureView):
         if isinstance(source, (list, tuple)):
             if not source or not all(isinstance(s, DataSource) and s.holds_history for s in source):
                 raise DefinitionError(
-                    f"{what}: source must be a data source with history, or a list of them, not {source!r}."
+                    f"{what}: source must be a data source with history, or a list of them, not {shown(source)}."
                 )
             self.sources = list(source)
             self.stream_source = None
@@ -127,7 +127,7 @@ class BatchFeatureView(FeatureView):
         if self.feature_transformation is not None and not self.sources:
             raise DefinitionError(f"{what}: a transformation needs a source.")
         if sink is not None and not (isinstance(sink, DataSource) and sink.holds_history):
-            raise DefinitionError(f"{what}: sink_source must be a source that holds history, not {sink!r}.")
+            raise DefinitionError(f"{what}: sink_source must be a source that holds history, not {shown(sink)}.")
         if self.feature_transformation is not None and offline and sink is None:
             raise DefinitionError(f"{what}: offline=True keeps the result, which needs a sink_source to say where.")
         self.sink_source = sink

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from feast_assets.definitions.base import Definition, spec_of
 from feast_assets.definitions.field import Field
 from feast_assets.definitions.file_format import FileFormat
-from feast_assets.errors import DefinitionError
+from feast_assets.errors import DefinitionError, shown
 
 
 class PushMode(enum.Enum):
@@ -116,11 +116,11 @@ class FileSource(DataSource):
         date_partition_slack: timedelta | None = None,
     ):
         if not isinstance(path, str) or not path:
-            raise DefinitionError(f"FileSource {name!r}: path must be a non-empty text, got {path!r}.")
+            raise DefinitionError(f"FileSource {name!r}: path must be a non-empty text, got {shown(path)}.")
         if file_format is not None and not isinstance(file_format, FileFormat):
             raise DefinitionError(
                 f"FileSource {name or path!r}: file_format must be ParquetFormat(), CsvFormat() or DeltaFormat(), "
-                f"not {file_format!r}."
+                f"not {shown(file_format)}."
             )
         self._init_source(
             name or path,
@@ -183,7 +183,7 @@ class PushSource(DataSource):
     ):
         if batch_source is not None and not (isinstance(batch_source, DataSource) and batch_source.holds_history):
             raise DefinitionError(
-                f"PushSource {name!r}: batch_source must be a source with history, not {batch_source!r}."
+                f"PushSource {name!r}: batch_source must be a source with history, not {shown(batch_source)}."
             )
         batch = batch_source
         self._init_source(
@@ -219,6 +219,8 @@ class RequestSource(DataSource):
     ):
         fields = list(schema) if isinstance(schema, Sequence) else []
         if not fields or not all(isinstance(f, Field) for f in fields):
-            raise DefinitionError(f"RequestSource {name!r}: schema must be a list of Field objects, got {schema!r}.")
+            raise DefinitionError(
+                f"RequestSource {name!r}: schema must be a list of Field objects, got {shown(schema)}."
+            )
         self._init_source(name, timestamp_field, None, None, None, description, tags, owner)
         self.schema = fields

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from feast_assets.definitions.base import Definition, spec_of
+from feast_assets.definitions.base import Definition, listed, spec_of
 from feast_assets.definitions.field import Field
-from feast_assets.errors import DefinitionError
+from feast_assets.errors import DefinitionError, shown
 from feast_assets.types import String, ValueType
 
 DUMMY_ENTITY_NAME = "__dummy"
@@ -39,14 +39,15 @@ class Entity(Definition):
         owner: str = "",
     ):
         self._init_meta(name, description, tags, owner)
-        if isinstance(join_keys, str) or (join_keys is not None and len(join_keys) > 1):
+        keys = listed(join_keys, f"Entity {name!r}: join_keys must be a list of one column name")
+        if len(keys) > 1 or not all(isinstance(key, str) for key in keys):
             raise DefinitionError(
-                f"Entity {name!r}: join_keys must be a list of one column name, got {join_keys!r}. "
+                f"Entity {name!r}: join_keys must be a list of one column name, got {shown(join_keys)}. "
                 "For a composite key declare an entity for each part and give the view both."
             )
         if value_type is not None and not isinstance(value_type, ValueType):
-            raise DefinitionError(f"Entity {name!r}: value_type must be a ValueType, not {value_type!r}.")
-        self.join_key = join_keys[0] if join_keys else name
+            raise DefinitionError(f"Entity {name!r}: value_type must be a ValueType, not {shown(value_type)}.")
+        self.join_key = keys[0] if keys else name
         self.value_type = value_type or ValueType.UNKNOWN
 
     @property

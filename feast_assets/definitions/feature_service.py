@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from feast_assets.definitions.base import Definition, spec_of
+from feast_assets.definitions.base import Definition, listed, spec_of
 from feast_assets.definitions.feature_logging import LoggingConfig
 from feast_assets.definitions.projection import FeatureViewProjection
 from feast_assets.definitions.view import BaseFeatureView
-from feast_assets.errors import DefinitionError, NotSupportedError
+from feast_assets.errors import DefinitionError, NotSupportedError, shown
 
 
 class FeatureService(Definition):
@@ -43,9 +43,9 @@ class FeatureService(Definition):
             raise NotSupportedError(f"{what}: precompute_online is not supported.")
         self.logging_config = logging_config
         self.feature_view_projections = []
-        if isinstance(features, (str, BaseFeatureView)):
+        if features is None or isinstance(features, (str, BaseFeatureView)):
             raise DefinitionError(f"{what}: features must be a list of views or references.")
-        for feature in features:
+        for feature in listed(features, f"{what}: features must be a list of views or references"):
             if isinstance(feature, BaseFeatureView):
                 self.feature_view_projections.append(feature.projection)
             elif isinstance(feature, str) and feature:
@@ -54,5 +54,5 @@ class FeatureService(Definition):
                 self.feature_view_projections.append(FeatureViewProjection(name=view, desired_features=desired))
             else:
                 raise DefinitionError(
-                    f"{what}: features must be views or references such as 'view:feature', found {feature!r}."
+                    f"{what}: features must be views or references such as 'view:feature', found {shown(feature)}."
                 )

@@ -7,13 +7,13 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from feast_assets.definitions.automation import Automation
-from feast_assets.definitions.base import spec_of
+from feast_assets.definitions.base import listed, spec_of
 from feast_assets.definitions.data_source import DataSource, PushSource, RequestSource
 from feast_assets.definitions.entity import DUMMY_ENTITY_NAME, DUMMY_FIELD, Entity
 from feast_assets.definitions.field import Field
 from feast_assets.definitions.partitions import Partitions
-from feast_assets.definitions.view import BaseFeatureView, check_fields, refuse_checks
-from feast_assets.errors import DefinitionError, NotSupportedError
+from feast_assets.definitions.view import BaseFeatureView, check_features, check_fields, refuse_checks
+from feast_assets.errors import DefinitionError, NotSupportedError, shown
 from feast_assets.types import ValueType
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ class FeatureView(BaseFeatureView):
             )
         if isinstance(source, RequestSource) or not isinstance(source, DataSource):
             raise DefinitionError(
-                f"{what}: source must be a data source with history, or a push source, not {source!r}."
+                f"{what}: source must be a data source with history, or a push source, not {shown(source)}."
             )
         if isinstance(source, PushSource):
             if source.batch_source is None:
@@ -154,9 +154,11 @@ class FeatureView(BaseFeatureView):
     ) -> None:
         what = f"{type(self).__name__} {self.name!r}"
         if ttl is not None and (not isinstance(ttl, timedelta) or ttl < timedelta(0)):
-            raise DefinitionError(f"{what}: ttl must be a timedelta of zero or more, got {ttl!r}.")
+            raise DefinitionError(f"{what}: ttl must be a timedelta of zero or more, got {shown(ttl)}.")
         if partitions is not None and not isinstance(partitions, Partitions):
-            raise DefinitionError(f"{what}: partitions must be Partitions(grain, start) or None, got {partitions!r}.")
+            raise DefinitionError(
+                f"{what}: partitions must be Partitions(grain, start) or None, got {shown(partitions)}."
+            )
         if version != "latest":
             raise NotSupportedError(f"{what}: pinning a version ({version!r}) is not supported; leave it out.")
         self.ttl = ttl
@@ -166,6 +168,7 @@ class FeatureView(BaseFeatureView):
         self.enabled = enabled
         self.partitions = partitions
         self._init_entities(check_fields(schema, what), entities, what)
+        check_features(self.features, what)
         mapped = {s: f for s, f in (self.batch_source.field_mapping if self.batch_source else {}).items() if s != f}
         for field in (*self.features, *self.entity_columns):
             if field.name in mapped:
@@ -182,15 +185,15 @@ class FeatureView(BaseFeatureView):
         if automation is not None and not isinstance(automation, Automation):
             raise DefinitionError(
                 f"{what}: automation must be Automation.on_cron(...), Automation.eager(), Automation.on_late_data() or "
-                f"None, got {automation!r}."
+                f"None, got {shown(automation)}."
             )
         self.automation = automation
 
     def _init_entities(self, fields: list[Field], entities: Sequence[Entity] | None, what: str) -> None:
-        given = list(entities or [])
+        given = listed(entities, f"{what}: entities must be a list of Entity objects")
         for entity in given:
             if not isinstance(entity, Entity):
-                raise DefinitionError(f"{what}: entities must be a list of Entity objects, found {entity!r}.")
+                raise DefinitionError(f"{what}: entities must be a list of Entity objects, found {shown(entity)}.")
         if not given:
             self.entities = [DUMMY_ENTITY_NAME]
             self.join_keys = [DUMMY_FIELD.name]

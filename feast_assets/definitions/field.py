@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from feast_assets.definitions.base import check_name, check_tags
 from feast_assets.definitions.field_checks import Checks
 from feast_assets.definitions.spec import Spec
-from feast_assets.errors import DefinitionError
+from feast_assets.errors import DefinitionError, shown
 from feast_assets.types import FeastType, Invalid
 
 
@@ -48,7 +48,7 @@ class Field(Spec):
         if not isinstance(dtype, FeastType):
             raise DefinitionError(
                 f"Field {name!r}: dtype must be a type of feast_assets.types, "
-                f"such as Int64 or Array(String), not {dtype!r}."
+                f"such as Int64 or Array(String), not {shown(dtype)}."
             )
         self.name = name
         self.dtype = dtype
@@ -59,7 +59,7 @@ class Field(Spec):
         self.vector_search_metric = vector_search_metric
         if checks is not None:
             if not isinstance(checks, Checks):
-                raise DefinitionError(f"Field {name!r}: checks must be Checks(...), not {checks!r}.")
+                raise DefinitionError(f"Field {name!r}: checks must be Checks(...), not {shown(checks)}.")
             checks.check_type(dtype, f"Field {name!r}")
         self.checks = checks
 

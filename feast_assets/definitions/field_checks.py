@@ -9,7 +9,7 @@ from decimal import Decimal as PythonDecimal
 from typing import Any, Literal, get_args
 
 from feast_assets.definitions.spec import Spec, as_utc
-from feast_assets.errors import DefinitionError
+from feast_assets.errors import DefinitionError, shown
 from feast_assets.types import Bool, Decimal, FeastType, Float32, Float64, Int32, Int64, String, UnixTimestamp
 
 Severity = Literal["error", "warn"]
@@ -80,7 +80,7 @@ class Checks(Spec):
         share = self.max_null_share
         if share is not None:
             if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 <= share <= 1:
-                raise DefinitionError(f"Checks: max_null_share must be a number from 0 to 1, not {share!r}.")
+                raise DefinitionError(f"Checks: max_null_share must be a number from 0 to 1, not {shown(share)}.")
             if not self.nullable:
                 raise DefinitionError("Checks: nullable=False allows no nulls at all; leave max_null_share out.")
         low, high = self.minimum, self.maximum
@@ -126,7 +126,7 @@ class Checks(Spec):
             if not wanted:
                 raise DefinitionError(f"{what}: {name} is for numbers and timestamps; its dtype is {dtype}.")
             if isinstance(limit, datetime) != (dtype == UnixTimestamp):
-                raise DefinitionError(f"{what}: {name} must be {wanted}, as its dtype is {dtype}; got {limit!r}.")
+                raise DefinitionError(f"{what}: {name} must be {wanted}, as its dtype is {dtype}; got {shown(limit)}.")
         if self.allowed:
             kind = str if dtype == String else bool if dtype == Bool else int if dtype in _WHOLE else None
             if kind is None:
@@ -135,7 +135,7 @@ class Checks(Spec):
                 )
             for value in self.allowed:
                 if type(value) is not kind:
-                    raise DefinitionError(f"{what}: allowed must hold values of {dtype}; got {value!r}.")
+                    raise DefinitionError(f"{what}: allowed must hold values of {dtype}; got {shown(value)}.")
         if self.unique and dtype not in (*_NUMBERS, String, UnixTimestamp):
             raise DefinitionError(f"{what}: unique is for numbers, texts and timestamps; its dtype is {dtype}.")
 
@@ -148,9 +148,9 @@ def _limit(name: str, value: object) -> Limit | None:
     if isinstance(value, PythonDecimal):
         value = float(value)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or math.isnan(value):
-        raise DefinitionError(f"Checks: {name} must be a number or a datetime, not {value!r}.")
+        raise DefinitionError(f"Checks: {name} must be a number or a datetime, not {shown(value)}.")
     if math.isinf(value):
-        raise DefinitionError(f"Checks: {name} must be finite, not {value!r}; leave it out for no bound.")
+        raise DefinitionError(f"Checks: {name} must be finite, not {shown(value)}; leave it out for no bound.")
     return value
 
 
@@ -158,8 +158,10 @@ def _values(allowed: object) -> list[Value]:
     if allowed is None:
         return []
     if isinstance(allowed, (str, bytes)) or not isinstance(allowed, Sequence) or not allowed:
-        raise DefinitionError(f"Checks: allowed must be a list with at least one value, not {allowed!r}.")
+        raise DefinitionError(f"Checks: allowed must be a list with at least one value, not {shown(allowed)}.")
     for value in allowed:
         if not isinstance(value, (str, int, bool)):
-            raise DefinitionError(f"Checks: allowed may hold texts, whole numbers and truth values, not {value!r}.")
+            raise DefinitionError(
+                f"Checks: allowed may hold texts, whole numbers and truth values, not {shown(value)}."
+            )
     return list(dict.fromkeys(allowed))

@@ -12,8 +12,8 @@ from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.field import Field
 from feast_assets.definitions.projection import FeatureViewProjection
 from feast_assets.definitions.transformation import Transformation, TransformationMode, transformation_mode
-from feast_assets.definitions.view import BaseFeatureView, check_fields, refuse_checks
-from feast_assets.errors import DefinitionError, NotSupportedError
+from feast_assets.definitions.view import BaseFeatureView, check_features, check_fields, refuse_checks
+from feast_assets.errors import DefinitionError, NotSupportedError, shown
 
 MODES = (TransformationMode.PANDAS, TransformationMode.PYTHON)
 
@@ -99,6 +99,7 @@ class OnDemandFeatureView(BaseFeatureView):
         if singleton and self.mode is not TransformationMode.PYTHON:
             raise DefinitionError(f"{what}: singleton is for mode 'python' only.")
         self.features = check_fields(schema, what)
+        check_features(self.features, what)
         refuse_checks(self.features, what, "what is computed when it is asked for is not checked")
         self.entities = [e.name for e in entities or []]
         self.org = org
@@ -121,7 +122,9 @@ class OnDemandFeatureView(BaseFeatureView):
             elif isinstance(source, FeatureView):
                 self.source_projections.append(source.projection)
             else:
-                raise DefinitionError(f"{what}: a source must be a feature view or a request source, not {source!r}.")
+                raise DefinitionError(
+                    f"{what}: a source must be a feature view or a request source, not {shown(source)}."
+                )
 
     @property
     def source_feature_view_projections(self) -> dict[str, FeatureViewProjection]:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal, get_args
 
 from feast_assets.definitions.spec import Spec, as_utc
-from feast_assets.errors import DefinitionError
+from feast_assets.errors import DefinitionError, shown
 
 Grain = Literal["hourly", "daily", "weekly", "monthly"]
 GRAINS: tuple[Grain, ...] = get_args(Grain)
@@ -63,7 +63,7 @@ class Partitions(Spec):
         if moment is None:
             return None
         if not isinstance(moment, datetime):
-            raise DefinitionError(f"Partition {what} must be a datetime, got {moment!r}.")
+            raise DefinitionError(f"Partition {what} must be a datetime, got {shown(moment)}.")
         if self.floor(moment) != as_utc(moment):
             raise DefinitionError(
                 f"Partition {what} {as_utc(moment).isoformat()} is not the beginning of a {self.grain} window; "

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from feast_assets.definitions.base import Definition, spec_of
 from feast_assets.definitions.file_format import FileFormat, ParquetFormat
 from feast_assets.definitions.spec import Spec
-from feast_assets.errors import DefinitionError, NotSupportedError
+from feast_assets.errors import DefinitionError, NotSupportedError, shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,7 +31,7 @@ class SavedDatasetFileStorage(SavedDatasetStorage):
 
     def __init__(self, path: str, file_format: FileFormat | None = None, s3_endpoint_override: str | None = None):
         if not isinstance(path, str) or not path:
-            raise DefinitionError(f"SavedDatasetFileStorage: path must be a non-empty text, got {path!r}.")
+            raise DefinitionError(f"SavedDatasetFileStorage: path must be a non-empty text, got {shown(path)}.")
         if not isinstance(file_format or ParquetFormat(), ParquetFormat):
             raise DefinitionError(f"SavedDatasetFileStorage {path!r}: only ParquetFormat is supported.")
         self.path = path
@@ -97,9 +97,12 @@ class SavedDataset(Definition):
         return self._reader()
 
     def to_df(self) -> pd.DataFrame:
-        """Returns the rows as they were saved."""
-        frame: pd.DataFrame = self.to_arrow().to_pandas()
-        return frame
+        """Returns the rows as they were saved; integers and booleans as `RetrievalJob.to_df` has them."""
+        from feast_assets.types.pandas_columns import frame_of
+
+        full = self.full_feature_names
+        parts = (reference.partition(":") for reference in self.features)
+        return frame_of(self.to_arrow(), {f"{view}__{name}" if full else name for view, _, name in parts})
 
     def as_reference(self, name: str, profiler: Any = None) -> Any:
         """Raises NotSupportedError: there are no validation references here."""

@@ -17,7 +17,7 @@ from functools import lru_cache
 from operator import attrgetter
 from typing import Any, ClassVar, Self
 
-from feast_assets.errors import DefinitionError
+from feast_assets.errors import DefinitionError, InputError, shown
 from feast_assets.types import FeastType, parse_type
 from feast_assets.types.value_type import ValueType
 
@@ -121,10 +121,24 @@ def register_enum(enum: type[Enum]) -> type[Enum]:
 
 
 def as_utc(moment: datetime) -> datetime:
-    """Returns a moment in UTC; naive ones are UTC already."""
-    if moment.tzinfo is UTC:
+    """Returns a moment in UTC; naive ones are UTC already.
+
+    Raises:
+        InputError: in UTC it lies outside the years 1 to 9999, as `datetime.max` in a zone west of UTC does.
+    """
+    if moment.tzinfo is UTC and type(moment) is datetime:
         return moment
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    if hasattr(moment, "to_pydatetime"):
+        # pandas' moments have other bounds, and one of them is no moment.
+        if moment != moment:
+            raise InputError(f"{shown(moment)} is no moment; give a datetime.")
+        moment = moment.to_pydatetime(warn=False)
+    try:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except OverflowError:
+        raise InputError(f"{shown(moment)} lies outside the years 1 to 9999 in UTC; take a moment in them.") from None
+    except Exception as error:
+        raise InputError(f"{shown(moment)} cannot be brought to UTC: {error}") from error
 
 
 def to_micros(moment: datetime) -> int:

@@ -15,7 +15,7 @@ from typing import Any
 
 from feast_assets.definitions.base import check_tags
 from feast_assets.definitions.spec import Spec, register_enum
-from feast_assets.errors import DefinitionError
+from feast_assets.errors import DefinitionError, shown
 
 
 @register_enum
@@ -79,7 +79,7 @@ class Transformation(Spec):
     ):
         what = f"Transformation {name or getattr(udf, '__name__', '')!r}"
         if not callable(udf):
-            raise DefinitionError(f"{what}: udf must be a function, not {udf!r}.")
+            raise DefinitionError(f"{what}: udf must be a function, not {shown(udf)}.")
         self.mode = transformation_mode(mode, what)
         self.udf = udf
         self.udf_string = udf_string or source_text(udf)

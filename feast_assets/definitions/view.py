@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from copy import copy
 from typing import Self
 
-from feast_assets.definitions.base import Definition
+from feast_assets.definitions.base import Definition, listed
 from feast_assets.definitions.field import Field
 from feast_assets.definitions.projection import FeatureViewProjection
-from feast_assets.errors import DefinitionError, FeatureNotFoundError
+from feast_assets.errors import DefinitionError, FeatureNotFoundError, shown
 
 
 class BaseFeatureView(Definition):
@@ -82,17 +82,25 @@ def check_fields(schema: Sequence[Field] | None, what: str) -> list[Field]:
     Raises:
         DefinitionError: some are no fields, or two have one name.
     """
-    if schema is None:
-        return []
-    fields = list(schema)
+    fields = listed(schema, f"{what}: schema must be a list of Field objects")
     for field in fields:
         if not isinstance(field, Field):
-            raise DefinitionError(f"{what}: schema must be a list of Field objects, found {field!r}.")
+            raise DefinitionError(f"{what}: schema must be a list of Field objects, found {shown(field)}.")
     names = [f.name for f in fields]
     repeated = sorted({n for n in names if names.count(n) > 1})
     if repeated:
         raise DefinitionError(f"{what}: schema has two fields named {repeated[0]!r}.")
     return fields
+
+
+def check_features(features: Sequence[Field], what: str) -> None:
+    """Raises DefinitionError where a feature could not be asked for: references are ``view:feature``."""
+    for field in features:
+        if ":" in field.name:
+            raise DefinitionError(
+                f"{what}: feature name {shown(field.name)} may not contain ':', which references use; rename the "
+                "column with the source's field_mapping, or in the function that makes it."
+            )
 
 
 def refuse_checks(fields: Sequence[Field], what: str, why: str) -> None:

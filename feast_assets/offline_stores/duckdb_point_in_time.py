@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -33,6 +34,7 @@ from feast_assets.offline_stores.duckdb_gather import Found, bytes_per_row, gath
 from feast_assets.offline_stores.duckdb_rows import LONGEST_MICROS, Bounds, Rows, micros
 from feast_assets.offline_stores.source_files import state_of
 from feast_assets.types.arrow import TIMESTAMP, cast_column, to_arrow_type, whole_column
+from feast_assets.types.exact_keys import cast_key_column
 from feast_assets.types.feast_type import FeastType, UnixTimestamp
 
 DEFAULT_TIME_COLUMN = "event_timestamp"
@@ -115,8 +117,13 @@ def _time_column(schema: pa.Schema, wanted: str | None) -> str:
     return times[0]
 
 
-def cast_spine_column(table: pa.Table, name: str, dtype: FeastType) -> pa.ChunkedArray:
+def cast_spine_column(
+    table: pa.Table, name: str, dtype: FeastType, cast: Callable[..., Any] = cast_column
+) -> pa.ChunkedArray:
     """Returns a column of the spine in canonical form.
+
+    Args:
+        cast: `cast_column`, or `cast_key_column` for a join key.
 
     Raises:
         InputError: the spine lacks it, or it holds other values.
@@ -126,7 +133,7 @@ def cast_spine_column(table: pa.Table, name: str, dtype: FeastType) -> pa.Chunke
             f"The entity dataframe has no column {name!r}. {suggest(name, table.column_names)}"
         )
     try:
-        return cast_column(table.column(name), dtype, what=f"The entity dataframe's column {name!r}")
+        return cast(table.column(name), dtype, what=f"The entity dataframe's column {name!r}")
     except SourceError as error:
         raise InputError(str(error)) from error
 
@@ -180,7 +187,10 @@ def joined(
 def _spine_keys(spine: Spine, joins: Sequence[PointInTimeJoin]) -> dict[tuple[str, FeastType], pa.ChunkedArray]:
     """Returns the spine's columns that joins join by, in canonical form; a column may be wanted as several types."""
     wanted = {(join.join_keys.get(k.name, k.name), k.dtype) for join in joins for k in join.history.join_keys}
-    return {(column, dtype): cast_spine_column(spine.table, column, dtype) for column, dtype in sorted(wanted, key=str)}
+    return {
+        (column, dtype): cast_spine_column(spine.table, column, dtype, cast_key_column)
+        for column, dtype in sorted(wanted, key=str)
+    }
 
 
 @dataclass(frozen=True, slots=True)

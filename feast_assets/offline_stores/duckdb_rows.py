@@ -27,10 +27,11 @@ from feast_assets.errors import (
 )
 from feast_assets.offline_stores.base import ALWAYS, CREATED_TIMESTAMP, EVENT_TIMESTAMP, History
 from feast_assets.offline_stores.date_folders import conditions
-from feast_assets.offline_stores.duckdb_engine import is_nan, literal, quote, read_all
+from feast_assets.offline_stores.duckdb_engine import literal, quote, read_all
 from feast_assets.offline_stores.duckdb_files import ISO_TIME, ISO_ZONED, ROW_ID, SourceTable, register
+from feast_assets.offline_stores.duckdb_keys import key_expression
 from feast_assets.types.arrow import TIMESTAMP, cast_column, to_arrow_type
-from feast_assets.types.feast_type import FeastType, Int32, Int64, TimeUuid, UnixTimestamp, Uuid
+from feast_assets.types.feast_type import FeastType, UnixTimestamp
 
 if TYPE_CHECKING:
     import duckdb
@@ -141,7 +142,8 @@ def rows_of(cursor: duckdb.DuckDBPyConnection, history: History, table: SourceTa
         return _no_rows(cursor, history, table)
     _check_columns(history, table)
     try:
-        selected = [f"{_key(table.schema.field(f.name), f.dtype)} AS k{i}" for i, f in enumerate(history.join_keys)]
+        keys = [key_expression(table.schema.field(f.name), f.dtype) for f in history.join_keys]
+        selected = [f"{key} AS k{i}" for i, key in enumerate(keys)]
         selected += [f"{quote(f.name)} AS f{i}" for i, f in enumerate(history.features)]
         time = time_expression(cursor, table, table.timestamp)
         selected += [f"{time} AS t"]
@@ -200,25 +202,6 @@ def _check_columns(history: History, table: SourceTable) -> None:
 
 def _as(kind: type[FeastAssetsError], error: FeastAssetsError) -> FeastAssetsError:
     return error if kind is SourceError else TransformationError(str(error))
-
-
-def _key(column: pa.Field, dtype: FeastType) -> str:
-    """Returns a join key in the form that its spine column is cast to, so that equal keys are equal in SQL."""
-    name = quote(column.name)
-    if dtype in (Int32, Int64):
-        wanted = "INTEGER" if dtype == Int32 else "BIGINT"
-        if pa.types.is_floating(column.type):
-            problem = literal(f"column '{column.name}' is declared {dtype} but holds ")
-            return (
-                f"CASE WHEN {is_nan(name)} THEN NULL WHEN {name} = trunc({name}) THEN CAST({name} AS {wanted}) "
-                f"ELSE error({problem} || {name}::VARCHAR) END"
-            )
-        return f"CAST({name} AS {wanted})"
-    if dtype in (Uuid, TimeUuid):
-        return f"CAST(CAST({name} AS UUID) AS VARCHAR)"
-    if dtype == UnixTimestamp and pa.types.is_timestamp(column.type):
-        return f"CAST({name} AS TIMESTAMPTZ)"
-    return name
 
 
 def time_expression(cursor: duckdb.DuckDBPyConnection, table: SourceTable, name: str) -> str:

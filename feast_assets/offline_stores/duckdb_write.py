@@ -344,6 +344,8 @@ def _as_type(column: pa.ChunkedArray, wanted: pa.DataType) -> pa.ChunkedArray:
         return column.cast(wanted, safe=column.type.unit != "ns")
     if pa.types.is_string(column.type) and not pa.types.is_string(wanted) and not pa.types.is_large_string(wanted):
         raise ValueError("text is not converted.")
+    if pa.types.is_boolean(column.type) != pa.types.is_boolean(wanted) and not pa.types.is_null(column.type):
+        raise ValueError("booleans are not converted from or to anything else.")
     if pa.types.is_struct(column.type) and pa.types.is_map(wanted):
         # Dicts come as a struct of all their keys; a key that a row does not have is null there.
         items = [

@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextlib
 import re
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -24,6 +24,7 @@ from feast_assets.offline_stores.duckdb_reading_query import message_of, reading
 from feast_assets.offline_stores.duckdb_rows import Bounds, micros, time_expression, within
 from feast_assets.offline_stores.readable_files import ReadableFiles
 from feast_assets.types.arrow import cast_column
+from feast_assets.types.exact_keys import cast_key_column
 from feast_assets.types.feast_type import FeastType, UnixTimestamp
 
 if TYPE_CHECKING:
@@ -65,7 +66,9 @@ def run_transformation(
         return replace(_run_sql(cursor, history, queries, transformation.udf, what, readable), files=files)
     try:
         if transformation.mode is TransformationMode.PANDAS:
-            arguments: list[Any] = [read_all(cursor, sql).to_pandas() for sql in queries]
+            from feast_assets.types.pandas_columns import exact_frame
+
+            arguments: list[Any] = [exact_frame(read_all(cursor, sql)) for sql in queries]
         else:
             arguments = [read_all(cursor, sql).to_pydict() for sql in queries]
     except Exception as error:
@@ -172,10 +175,12 @@ def _to_table(result: Any, history: History, mode: TransformationMode, what: str
     for name in (history.timestamp_field, history.created_timestamp_column):
         if name:
             declared[_time_name(history, name, list(columns))] = UnixTimestamp
+    keys = {f.name for f in history.join_keys}
     arrays = {}
     for name, values in columns.items():
         if name in declared:
-            arrays[name] = _declared_column(values, declared[name], f"{what}: column {name!r}")
+            cast = cast_key_column if name in keys else cast_column
+            arrays[name] = _declared_column(values, declared[name], f"{what}: column {name!r}", cast)
             continue
         # Columns that nobody asked for may hold anything.
         with contextlib.suppress(pa.ArrowException, TypeError, ValueError):
@@ -203,12 +208,12 @@ def _columns(result: Any, mode: TransformationMode, what: str) -> Mapping[str, A
     return {str(name): result[name] for name in result.columns}
 
 
-def _declared_column(values: Any, dtype: FeastType, what: str) -> Any:
+def _declared_column(values: Any, dtype: FeastType, what: str, cast: Callable[..., Any]) -> Any:
     if dtype == UnixTimestamp and (isinstance(values, list) or str(getattr(values, "dtype", "")) == "object"):
         kinds = {v.tzinfo is None for v in values if isinstance(v, datetime)}
         if len(kinds) > 1:
             raise TransformationError(f"{what} mixes times with a zone and without. Give all of them a zone, or none.")
     try:
-        return cast_column(values, dtype, what=what)
+        return cast(values, dtype, what=what)
     except SourceError as error:
         raise TransformationError(str(error)) from error

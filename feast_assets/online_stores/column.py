@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import struct
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
@@ -58,7 +59,7 @@ class Column:
 
 
 # What readers raise of bytes that are not of their type.
-_DAMAGE = (ValueError, TypeError, LookupError, ArithmeticError, struct.error)
+_DAMAGE = (ValueError, TypeError, LookupError, ArithmeticError, RecursionError, struct.error)
 _NONE_DAMAGED: Mapping[int, str] = {}
 
 
@@ -76,9 +77,11 @@ class DecodedRows:
     __slots__ = (
         "_blocks",
         "_converted_places",
+        "_mutable",
         "_not_arrow",
         "_picked",
         "_positions",
+        "_repeats",
         "_rows",
         "_unreadable",
         "_what",
@@ -96,6 +99,9 @@ class DecodedRows:
         rows: int,
         withheld: Sequence[int] = (),
         damaged: Mapping[int, str] = _NONE_DAMAGED,
+        *,
+        mutable: Collection[int] = (),
+        repeats: bool = False,
     ):
         """Creates the rows.
 
@@ -105,6 +111,8 @@ class DecodedRows:
             positions: where in them each row is, -1 where there is none; None where the one block is all rows in order.
             rows: how many rows there are.
             withheld: rows whose values are not given away.
+            mutable: places of the features whose Python values can be changed.
+            repeats: whether several rows may be at one position.
         """
         self.wanted = wanted
         self._what = what
@@ -118,6 +126,8 @@ class DecodedRows:
         self._not_arrow: tuple[tuple[int, int], ...] = ()
         self._unreadable: dict[tuple[int, int], list[int]] | None = None
         self._converted_places: set[int] | None = None
+        self._mutable = mutable
+        self._repeats = repeats
         self._picked: Any = None
 
     def __len__(self) -> int:
@@ -133,11 +143,22 @@ class DecodedRows:
     def taken(self, places: Sequence[int]) -> DecodedRows:
         """Returns the rows at some places, which may repeat; before any are withheld."""
         positions = places if self._positions is None else [self._positions[place] for place in places]
-        return DecodedRows(self.wanted, self._what, self._blocks, positions, len(places))
+        return DecodedRows(
+            self.wanted, self._what, self._blocks, positions, len(places), mutable=self._mutable, repeats=True
+        )
 
     def without(self, withheld: Sequence[int]) -> DecodedRows:
         """Returns the rows with the values of some withheld: None, and OUTSIDE_MAX_AGE where there is a value."""
-        return DecodedRows(self.wanted, self._what, self._blocks, self._positions, self._rows, withheld)
+        return DecodedRows(
+            self.wanted,
+            self._what,
+            self._blocks,
+            self._positions,
+            self._rows,
+            withheld,
+            mutable=self._mutable,
+            repeats=self._repeats,
+        )
 
     def to_pylists(self, places: Iterable[int] | None = None) -> list[list[Any]]:
         """Returns the Python values of several features, each in a list of its own; None where there is none.
@@ -239,7 +260,28 @@ class DecodedRows:
         if self._in_order:
             return values
         values.append(None)
-        return list(self._pick(values))
+        picked = list(self._pick(values))
+        if self._repeats and place in self._mutable:
+            self._separate(picked, place, readers_of)
+        return picked
+
+    def _separate(
+        self, picked: list[Any], place: int, readers_of: Callable[[RowLayout], Sequence[Reader | None]]
+    ) -> None:
+        """Reads values that several rows have once more for each, so that no two rows share a list or dict."""
+        assert self._positions is not None
+        ends = list(accumulate(block.rows for block in self._blocks))
+        seen: set[int] = set()
+        for row, position in enumerate(self._positions):
+            if picked[row] is None or position not in seen:
+                seen.add(position)
+                continue
+            number = bisect_right(ends, position)
+            block = self._blocks[number]
+            column, read = block.columns[place], readers_of(block.layout)[place]
+            assert column is not None
+            assert read is not None
+            picked[row] = read(column[position - ends[number] + block.rows])
 
     def _converted(self, number: int, place: int, readers: Sequence[Reader | None]) -> list[Any]:
         block = self._blocks[number]

@@ -21,7 +21,7 @@ import uuid
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from feast_assets.errors import DefinitionError, InputError
+from feast_assets.errors import DefinitionError, InputError, shown
 from feast_assets.types.feast_type import (
     Bool,
     Bytes,
@@ -191,7 +191,7 @@ def _check(name: str, feast_type: FeastType, values: list[Any], allowed: type | 
         if not isinstance(value, allowed) or (feast_type != Bool and isinstance(value, bool)):
             raise InputError(
                 f"Join key {name!r} is {feast_type}, so its values should be {_EXPECTED[feast_type]}, "
-                f"but row {row} has {type(value).__name__} {value!r}."
+                f"but row {row} has {type(value).__name__} {shown(value)}."
             )
 
 
@@ -203,7 +203,7 @@ def _integers(name: str, feast_type: FeastType, values: list[Any]) -> list[int]:
     low, high = _INT32 if feast_type == Int32 else _INT64
     if values and not (low <= min(values) and max(values) <= high):
         row = next(i for i, v in enumerate(values) if not low <= v <= high)
-        raise InputError(f"Join key {name!r} is {feast_type}; {values[row]} in row {row} is out of its range.")
+        raise InputError(f"Join key {name!r} is {feast_type}; {shown(values[row])} in row {row} is out of its range.")
     return values
 
 

@@ -14,6 +14,7 @@ from feast_assets.online_stores.foreign_values import foreign_payload
 from feast_assets.online_stores.row_layout import Block, PayloadError, RowLayout, reads_as
 from feast_assets.online_stores.row_schema import HEADER_WIDTH, ID_OFFSET, RowSchema
 from feast_assets.types.feast_type import FeastType
+from feast_assets.types.python import is_mutable
 
 __all__ = ["RowDecoder", "reads_as"]
 
@@ -40,6 +41,7 @@ class RowDecoder:
         """
         self._schemas = dict(schemas)
         self._wanted = tuple(wanted)
+        self._mutable = frozenset(place for place, (_, kind) in enumerate(self._wanted) if is_mutable(kind))
         self._what = what
         # By the id's bytes in a payload, and how many bytes come before a payload.
         self._layouts: dict[tuple[bytes, int], RowLayout] = {}
@@ -83,7 +85,7 @@ class RowDecoder:
             block = layout.read(values)  # type: ignore[arg-type]
         except (PayloadError, TypeError):  # One is damaged, of another schema, or None.
             return None
-        return DecodedRows(self._wanted, self._what, (block,), None, block.rows)
+        return DecodedRows(self._wanted, self._what, (block,), None, block.rows, mutable=self._mutable)
 
     def _mixed(self, payloads: Sequence[bytes | None], foreign: Mapping[int, str]) -> DecodedRows:
         """As `decode`, for payloads of any schemas.
@@ -113,7 +115,9 @@ class RowDecoder:
             for position, row in enumerate(read, filled):
                 positions[row] = position
             filled += len(read)
-        return DecodedRows(self._wanted, self._what, blocks, positions, len(payloads), damaged=damaged)
+        return DecodedRows(
+            self._wanted, self._what, blocks, positions, len(payloads), damaged=damaged, mutable=self._mutable
+        )
 
     def _block(
         self, row_id: bytes, payloads: Sequence[bytes | None], rows: Sequence[int], damaged: dict[int, str]

@@ -24,7 +24,7 @@ from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
 from feast_assets.definitions.partitions import Partitions
 from feast_assets.definitions.project import Project
 from feast_assets.definitions.saved_dataset import SavedDataset
-from feast_assets.definitions.view import BaseFeatureView
+from feast_assets.definitions.view import BaseFeatureView, check_features
 from feast_assets.errors import (
     ConflictingFeatureViewNames,
     DataSourceRepeatNamesException,
@@ -312,6 +312,7 @@ class _Preparation:
                 f"{what}: data source {source.name!r} has no columns but join keys and timestamps "
                 f"({', '.join(map(repr, schema.names))}), so there are no features to infer."
             )
+        check_features(fields, what)
         return fields
 
     def _result_schema(self, source: DataSource) -> pa.Schema | None:

@@ -26,8 +26,10 @@ from feast_assets.errors import (
     FeastObjectNotFoundException,
     FeatureServiceNotFoundException,
     FeatureViewNotFoundException,
+    InputError,
     OnDemandFeatureViewNotFoundException,
     SavedDatasetNotFound,
+    shown,
 )
 
 VIEW_TYPES = (FeatureView.object_type, LabelView.object_type, OnDemandFeatureView.object_type)
@@ -175,7 +177,9 @@ class RegistrySnapshot:
     # --- by name
 
     def get(self, object_type: str, name: str) -> Definition | None:
-        """Returns an object; None if there is none."""
+        """Returns an object; None if there is none. Raises InputError for a name that is no text."""
+        if not isinstance(name, str):
+            raise InputError(f"The name of a {object_type} is text, not {type(name).__name__} {shown(name)}.")
         stored = self._stored.get((object_type, name))
         return None if stored is None else copy_definition(stored.definition())
 

@@ -11,6 +11,7 @@ from feast_assets.definitions.data_source import DataSource, PushSource
 from feast_assets.definitions.field import Field
 from feast_assets.errors import (
     DataSourceRepeatNamesException,
+    DefinitionError,
     RegistryInferenceFailure,
     SourceError,
     SourceWithoutFilesError,
@@ -246,6 +247,8 @@ def inferred_field(schema: pa.Schema, name: str, what: str) -> Field:
 
     try:
         return Field(name=name, dtype=from_arrow_type(schema.field(name).type))
+    except DefinitionError as error:
+        raise RegistryInferenceFailure(f"{what}: a column cannot be a field: {error}") from error
     except ValueError as error:
         raise RegistryInferenceFailure(
             f"{what}: the type of column {name!r} cannot be inferred: {error} Declare the schema."

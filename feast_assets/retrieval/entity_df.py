@@ -13,7 +13,8 @@ from feast_assets.errors import (
     InputError,
     RequestDataNotFoundInEntityDfException,
     SourceError,
-    printable,
+    reason_of,
+    shown,
     suggest,
 )
 from feast_assets.retrieval.request import FeatureRequest
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 EVENT_TIMESTAMP_COLUMN = "event_timestamp"
+
+_SHOWN = 50
+"""How many columns a message lists."""
 
 _FORM = (
     "entity_df must be a pandas or Polars DataFrame, an Arrow table, record batch or reader, a dict of lists, "
@@ -42,6 +46,8 @@ def to_table(entity_df: Any) -> pa.Table:
     """
     import pyarrow as pa
 
+    from feast_assets.types.given_tables import table_of_columns
+
     library = type(entity_df).__module__.partition(".")[0]
     try:
         if isinstance(entity_df, pa.Table):
@@ -51,7 +57,7 @@ def to_table(entity_df: Any) -> pa.Table:
         elif isinstance(entity_df, pa.RecordBatchReader):
             table = entity_df.read_all()
         elif isinstance(entity_df, Mapping):
-            table = pa.table({str(name): pa.array(values) for name, values in entity_df.items()})
+            table = table_of_columns({str(name): values for name, values in entity_df.items()})
         elif library == "pandas" and hasattr(entity_df, "columns"):
             table = _of_pandas(entity_df)
         elif library == "polars" and hasattr(entity_df, "collect"):
@@ -60,25 +66,31 @@ def to_table(entity_df: Any) -> pa.Table:
             table = pa.table(entity_df)
         else:
             raise InputError(f"{_FORM}, not {type(entity_df).__name__}.")
-    except (pa.ArrowException, TypeError, ValueError) as error:
+    except Exception as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"The entity dataframe cannot be read as a table: {printable(error)}") from error
+        raise InputError(
+            f"The entity dataframe cannot be read as a table: {reason_of(error)} Give columns of values of one type."
+        ) from error
     repeated = sorted({n for n in table.column_names if table.column_names.count(n) > 1})
     if repeated:
-        raise InputError(f"The entity dataframe has several columns named {repeated[0]!r}; rename or drop one.")
+        raise InputError(f"The entity dataframe has several columns named {shown(repeated[0])}; rename or drop one.")
     return table
 
 
 def _of_pandas(frame: pd.DataFrame) -> pa.Table:
     import pyarrow as pa
 
+    from feast_assets.types.given_tables import check_depth
+
     if not frame.columns.is_unique:
         repeated = frame.columns[frame.columns.duplicated()].tolist()
-        raise InputError(f"The entity dataframe has several columns named {repeated[0]!r}; rename or drop one.")
+        raise InputError(f"The entity dataframe has several columns named {shown(repeated[0])}; rename or drop one.")
     if EVENT_TIMESTAMP_COLUMN in frame.columns and frame[EVENT_TIMESTAMP_COLUMN].dtype == object:
         moments = _moments(frame[EVENT_TIMESTAMP_COLUMN])
         frame = frame.assign(**{EVENT_TIMESTAMP_COLUMN: moments})
+    for name in frame.columns:
+        check_depth(frame[name])
     return pa.Table.from_pandas(frame, preserve_index=False)
 
 
@@ -89,7 +101,7 @@ def _moments(column: pd.Series[Any]) -> pd.Series[Any]:
     present = column.dropna()
     wrong = [value for value in present if not isinstance(value, (dt.datetime, dt.date))]
     if wrong:
-        raise _not_datetime(EVENT_TIMESTAMP_COLUMN, f"{type(wrong[0]).__name__} {wrong[0]!r}")
+        raise _not_datetime(EVENT_TIMESTAMP_COLUMN, f"{type(wrong[0]).__name__} {shown(wrong[0])}")
     zoned = [value.tzinfo is not None for value in present if isinstance(value, dt.datetime)]
     if any(zoned) and not all(zoned):
         raise InputError(
@@ -180,6 +192,20 @@ def cast(column: Any, feast_type: FeastType, what: str) -> Any:
         raise InputError(str(error)) from error
 
 
+def cast_key(column: Any, feast_type: FeastType, what: str) -> Any:
+    """Returns a column of join keys in a type's canonical Arrow type.
+
+    Raises:
+        InputError: it does not hold such values, or not without loss.
+    """
+    from feast_assets.types.exact_keys import cast_key_column
+
+    try:
+        return cast_key_column(column, feast_type, what=what)
+    except SourceError as error:
+        raise InputError(str(error)) from error
+
+
 def _near(name: str, columns: list[str]) -> str:
     """Returns the end of a message that has listed the columns: the nearest, if any is near."""
     near = suggest(name, columns)
@@ -187,4 +213,5 @@ def _near(name: str, columns: list[str]) -> str:
 
 
 def _listed(names: list[str]) -> str:
-    return ", ".join(map(repr, names)) or "no columns"
+    told = ", ".join(map(shown, names[:_SHOWN])) + (f", ... ({len(names)} in all)" if len(names) > _SHOWN else "")
+    return told or "no columns"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from feast_assets.definitions.partitions import Window
 from feast_assets.errors import InputError, RequestDataNotFoundInEntityDfException
-from feast_assets.offline_stores.base import History, OfflineStore
+from feast_assets.offline_stores.base import ALWAYS, History, OfflineStore
 from feast_assets.retrieval.entity_df import EVENT_TIMESTAMP_COLUMN, cast
 from feast_assets.retrieval.point_in_time import check_collisions
 from feast_assets.retrieval.request import FeatureRequest, ViewRead
@@ -73,7 +73,7 @@ class EntityRange:
         """
         import pyarrow as pa
 
-        window = Window(self.start, self.end + _MICROSECOND)
+        window = Window(self.start, self.end + _MICROSECOND if self.end < ALWAYS.end else ALWAYS.end)
         types = {name: column.dtype for name, column in self.request.join_keys.items()}
         found: list[pa.Table] = []
         for read, history in zip(self.request.reads, histories, strict=True):

@@ -12,6 +12,7 @@ from feast_assets.errors import (
     MissingJoinKeyError,
     RequestDataNotFoundInEntityRowsException,
     SourceError,
+    shown,
     suggest,
 )
 from feast_assets.retrieval.columns import exact_python_type, python_values
@@ -19,6 +20,9 @@ from feast_assets.retrieval.request import FeatureRequest
 from feast_assets.types import FeastType, Int32, Int64
 
 EntityRows = Sequence[Mapping[str, Any]] | Mapping[str, Sequence[Any]]
+
+_SHOWN = 10
+"""How many of the given columns a message lists."""
 
 _WHOLE_NUMBER = re.compile(r"\s*[+-]?[0-9]{1,19}\s*")
 _FORM = "entity_rows must be a list of dicts, one per entity, or a dict of lists"
@@ -35,7 +39,7 @@ class EntityRowReader:
         self._request = request
         self._needed = [*request.join_keys, *(n for n in request.request_fields if n not in request.join_keys)]
         self._columns = [
-            _Column(name, key.dtype, f"Join key {name!r} of feature view {key.reader}")
+            _Column(name, key.dtype, f"Join key {name!r} of feature view {key.reader}", is_key=True)
             for name, key in request.join_keys.items()
         ] + [
             _Column(name, field.dtype, f"Request field {name!r} of on-demand view {field.needed_by!r}")
@@ -59,12 +63,13 @@ class EntityRowReader:
         elif isinstance(entity_rows, Sequence) and not isinstance(entity_rows, (str, bytes)):
             count, columns = self._of_dicts(entity_rows)
         else:
-            raise InputError(f"{_FORM}, not {type(entity_rows).__name__}.")
+            how = "; of a DataFrame, give to_dict('list')" if hasattr(entity_rows, "columns") else ""
+            raise InputError(f"{_FORM}, not {type(entity_rows).__name__}{how}.")
         try:
             for column in self._columns:
                 values = columns[column.name]
                 if not column.holds(values):
-                    columns[column.name] = _typed(values, column.dtype, column.what)
+                    columns[column.name] = _typed(values, column)
         except SourceError as error:
             raise InputError(str(error)) from error
         return count, columns
@@ -75,12 +80,12 @@ class EntityRowReader:
             for name in self._needed:
                 columns[name] = [row[name] for row in rows]
             return len(rows), columns
-        except (KeyError, TypeError, IndexError):
-            pass  # The slower way knows why.
+        except Exception:  # noqa: BLE001, S110 - the slower way knows why
+            pass
         columns = {name: [] for name in self._needed}
         for place, row in enumerate(rows):
             if not isinstance(row, Mapping):
-                raise InputError(f"{_FORM}; row {place} is {type(row).__name__} {row!r}.")
+                raise InputError(f"{_FORM}; row {place} is {type(row).__name__} {shown(row)}.")
             for name, values in columns.items():
                 found = self._name_in(row, name)
                 if found is None:
@@ -91,12 +96,7 @@ class EntityRowReader:
     def _of_lists(self, given: Mapping[str, Sequence[Any]]) -> tuple[int, dict[str, list[Any]]]:
         lists: dict[str, list[Any]] = {}
         for name, values in given.items():
-            if isinstance(values, list):
-                lists[name] = values
-            elif isinstance(values, (str, bytes, Mapping)) or not hasattr(values, "__len__"):
-                raise InputError(f"{_FORM}; {name!r} is {type(values).__name__} {values!r}, not a list.")
-            else:
-                lists[name] = values.tolist() if hasattr(values, "tolist") else list(values)
+            lists[name] = values if isinstance(values, list) else _listed(name, values)
         columns: dict[str, list[Any]] = {}
         for name in self._needed:
             found = self._name_in(lists, name)
@@ -105,8 +105,8 @@ class EntityRowReader:
             columns[name] = list(lists[found])
         lengths = {name: len(values) for name, values in lists.items()}
         if len(set(lengths.values())) > 1:
-            shown = ", ".join(f"{name!r} has {length}" for name, length in lengths.items())
-            raise InputError(f"The lists of entity_rows must be of one length, one value per row; {shown}.")
+            told = ", ".join(f"{shown(name)} has {length}" for name, length in lengths.items())
+            raise InputError(f"The lists of entity_rows must be of one length, one value per row; {told}.")
         return next(iter(lengths.values()), 1), columns
 
     def _name_in(self, given: Mapping[str, Any], needed: str) -> str | None:
@@ -124,20 +124,38 @@ class EntityRowReader:
         return None
 
     def _missing(self, name: str, given: Mapping[str, Any], where: str) -> NoReturn:
-        names = [str(n) for n in given]
-        shown = f"Given: {', '.join(map(repr, names))}." if names else "Nothing was given."
-        near = suggest(name, names)
+        names = list(given)
+        told = f"Given: {', '.join(map(shown, names[:_SHOWN]))}{', ...' if len(names) > _SHOWN else ''}."
+        told = told if names else "Nothing was given."
+        near = suggest(name, [n for n in names if isinstance(n, str)])
         if near.startswith("Did you mean"):
-            shown = f"{shown} {near.replace('Did you mean', 'Is it')}"
+            told = f"{told} {near.replace('Did you mean', 'Is it')}"
         key = self._request.join_keys.get(name)
         if key is not None:
             raise MissingJoinKeyError(
-                f"Feature view {key.reader} needs join key {name!r}, which entity_rows lack{where}. {shown}"
+                f"Feature view {key.reader} needs join key {name!r}, which entity_rows lack{where}. {told}"
             )
         field = self._request.request_fields[name]
         raise RequestDataNotFoundInEntityRowsException(
-            f"On-demand view {field.needed_by!r} needs request field {name!r}, which entity_rows lack{where}. {shown}"
+            f"On-demand view {field.needed_by!r} needs request field {name!r}, which entity_rows lack{where}. {told}"
         )
+
+
+def _listed(name: Any, values: Any) -> list[Any]:
+    """Returns the values of one column as a list.
+
+    Raises:
+        InputError: they are no column: a single value, or without an order, as sets are.
+    """
+    is_column = hasattr(values, "__len__") and not hasattr(values, "columns")
+    if is_column and not isinstance(values, (str, bytes, Mapping, set, frozenset)):
+        try:
+            found = values.tolist() if hasattr(values, "tolist") else list(values)
+        except Exception:  # noqa: BLE001 - what is no list may raise anything
+            found = None
+        if isinstance(found, list):
+            return found
+    raise InputError(f"{_FORM}; {shown(name)} is {type(values).__name__} {shown(values)}, not a list.")
 
 
 class _Column:
@@ -147,14 +165,16 @@ class _Column:
         name: its name.
         dtype: its type.
         what: what it is, for messages.
+        is_key: whether it is a join key, of which nothing may be rounded.
     """
 
-    __slots__ = ("_kinds", "_limit", "dtype", "name", "what")
+    __slots__ = ("_kinds", "_limit", "dtype", "is_key", "name", "what")
 
-    def __init__(self, name: str, dtype: FeastType, what: str):
+    def __init__(self, name: str, dtype: FeastType, what: str, *, is_key: bool = False):
         self.name = name
         self.dtype = dtype
         self.what = what
+        self.is_key = is_key
         exact = exact_python_type(dtype)
         self._kinds = None if exact is None else {exact[0]}
         self._limit = None if exact is None else exact[1]
@@ -167,11 +187,15 @@ class _Column:
         return limit is None or (-limit <= min(values) and max(values) < limit)
 
 
-def _typed(values: list[Any], feast_type: FeastType, what: str) -> list[Any]:
+def _typed(values: list[Any], column: _Column) -> list[Any]:
     """Returns values as their type has them; the text of a whole number is one, as in Feast."""
-    if str in map(type, values) and feast_type in (Int32, Int64):
-        values = [_number(value, feast_type, what, row) for row, value in enumerate(values)]
-    return python_values(values, feast_type, what)
+    if str in map(type, values) and column.dtype in (Int32, Int64):
+        values = [_number(value, column.dtype, column.what, row) for row, value in enumerate(values)]
+    if column.is_key:
+        from feast_assets.types.exact_keys import check_key_values
+
+        check_key_values(values, column.dtype, column.what)
+    return python_values(values, column.dtype, column.what)
 
 
 def _number(value: Any, feast_type: FeastType, what: str, row: int) -> Any:

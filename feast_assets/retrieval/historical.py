@@ -12,8 +12,8 @@ from feast_assets.definitions.feature_service import FeatureService
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
 from feast_assets.definitions.spec import as_utc
-from feast_assets.errors import InputError
-from feast_assets.offline_stores.base import History, OfflineStore, history_of
+from feast_assets.errors import InputError, shown
+from feast_assets.offline_stores.base import ALWAYS, History, OfflineStore, history_of
 from feast_assets.retrieval import entity_df as frames
 from feast_assets.retrieval.entity_range import EntityRange
 from feast_assets.retrieval.job import Batches, RetrievalJob, RetrievalMetadata
@@ -21,7 +21,6 @@ from feast_assets.retrieval.on_demand import OnDemandFunction
 from feast_assets.retrieval.point_in_time import PointInTime, check_collisions
 from feast_assets.retrieval.references import check_names, resolve
 from feast_assets.retrieval.request import FeatureRequest
-from feast_assets.types import Map, ScalarMap
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -105,7 +104,7 @@ def historical_job(
         full_feature_names=full_feature_names,
         on_demand_feature_views=request.on_demand_views,
         root=root,
-        map_types={o.name: o.field.dtype for o in request.outputs if o.field.dtype in (Map, ScalarMap)},
+        feature_types={output.name: output.field.dtype for output in request.outputs},
     )
 
 
@@ -131,12 +130,13 @@ def _bounds(table: pa.Table, time_column: str) -> tuple[datetime | None, datetim
 def _range(request: FeatureRequest, start_date: datetime | None, end_date: datetime | None) -> EntityRange:
     for name, value in (("start_date", start_date), ("end_date", end_date)):
         if value is not None and not isinstance(value, datetime):
-            raise InputError(f"{name} must be a datetime, not {type(value).__name__} {value!r}.")
+            raise InputError(f"{name} must be a datetime, not {type(value).__name__} {shown(value)}.")
     end = as_utc(end_date) if end_date is not None else datetime.now(UTC)
     if start_date is not None:
         start = as_utc(start_date)
     else:
-        start = end - max((read.ttl for read in request.reads if read.ttl), default=DEFAULT_RANGE)
+        longest = max((read.ttl for read in request.reads if read.ttl), default=DEFAULT_RANGE)
+        start = end - longest if longest <= end - ALWAYS.start else ALWAYS.start
     return EntityRange.of(request, start, end)
 
 

@@ -20,7 +20,7 @@ from feast_assets.errors import (
     printable,
 )
 from feast_assets.retrieval.saved_dataset import dataset_path
-from feast_assets.types import FeastType
+from feast_assets.types import FeastType, Map, ScalarMap
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,13 +74,13 @@ class RetrievalJob:
         full_feature_names: bool,
         on_demand_feature_views: Sequence[OnDemandFeatureView],
         root: Path,
-        map_types: Mapping[str, FeastType] | None = None,
+        feature_types: Mapping[str, FeastType] | None = None,
     ):
         """Creates the job.
 
         Args:
             run: computes the rows.
-            map_types: columns that hold maps, which Arrow has as JSON text.
+            feature_types: the columns that are features, and their types.
             root: the feature repository, where relative paths of `persist` start from.
         """
         self._run = run
@@ -88,7 +88,7 @@ class RetrievalJob:
         self._full_feature_names = full_feature_names
         self._on_demand_feature_views = list(on_demand_feature_views)
         self._root = Path(root)
-        self._map_types = dict(map_types or {})
+        self._feature_types = dict(feature_types or {})
 
     def __repr__(self) -> str:
         return f"RetrievalJob(features={self._metadata.features})"
@@ -123,18 +123,21 @@ class RetrievalJob:
     def to_df(self, validation_reference: Any = None, timeout: int | None = None) -> pd.DataFrame:
         """Returns the rows as a pandas DataFrame. Raises as `to_arrow`.
 
-        Columns are as Arrow's conversion makes them: timestamps are UTC, and integers or booleans with nulls become
-        floats or objects; maps are dicts. A pandas entity dataframe gets its nullable and categorical columns back.
+        Features that are integers or booleans have pandas' nullable types (``Int64``, ``boolean``), whether or not one
+        is missing, so no digit is lost; timestamps are UTC; maps are dicts (see `feast_assets.types.pandas_columns`).
+        A pandas entity dataframe gets its nullable and categorical columns back.
         """
         import pandas as pd
 
+        from feast_assets.types.pandas_columns import frame_of
         from feast_assets.types.python import to_python_values
 
         table = self.to_arrow(validation_reference, timeout)
-        frame: pd.DataFrame = table.to_pandas()
-        for name, feast_type in self._map_types.items():
-            values = to_python_values(table.column(name), feast_type)
-            frame[name] = pd.Series(values, index=frame.index, dtype=object)
+        frame = frame_of(table, self._feature_types)
+        for name, feast_type in self._feature_types.items():
+            if feast_type in (Map, ScalarMap):
+                values = to_python_values(table.column(name), feast_type)
+                frame[name] = pd.Series(values, index=frame.index, dtype=object)
         return frame
 
     def to_feast_df(self, validation_reference: Any = None, timeout: int | None = None) -> Any:

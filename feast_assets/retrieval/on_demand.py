@@ -38,8 +38,9 @@ class OnDemandFunction:
     """The function of an on-demand view, with what it is given and what is wanted of it.
 
     The inputs are what `feast_assets.retrieval.request.FunctionInput` says, None or NaN where a feature is missing.
-    In mode pandas they are columns of a DataFrame: integers with nulls are floats there, timestamps are UTC, and types
-    that pandas lacks (maps, UUIDs, decimals) are objects. The results are read as the view's schema declares them;
+    In mode pandas they are columns of a DataFrame: integers and booleans are pandas' nullable types (``Int64``,
+    ``boolean``) there, whether or not one is missing; timestamps are UTC, and types that pandas lacks (maps, UUIDs,
+    decimals) are objects. The results are read as the view's schema declares them;
     what else is returned is ignored.
     """
 
@@ -202,7 +203,12 @@ class OnDemandFunction:
             raise self._error(f"failed{where} with {type(error).__name__}: {error}{hint}") from error
 
     def _hint(self, error: Exception, given: Any) -> str:
-        """Returns what a failed lookup of an input should have been."""
+        """Returns what a failed lookup of an input should have been, or how pandas wants missing integers treated."""
+        if isinstance(error, TypeError) and "NA is ambiguous" in str(error):
+            return (
+                ". Integers and booleans come as pandas' nullable types, with pandas.NA where a feature is missing: "
+                "say what that means with .fillna(...), or make floats with .astype('float64')."
+            )
         if not isinstance(error, KeyError) or not error.args or not isinstance(error.args[0], str):
             return ""
         name, names = error.args[0], list(given)
@@ -252,6 +258,7 @@ def to_series(column: Values) -> pd.Series[Any]:
 
     plain = column.type.base_type in _PLAIN if isinstance(column.type, Array) else column.type in _PLAIN
     if plain and not isinstance(column.type, Set):
-        series: pd.Series[Any] = column.to_arrow().to_pandas()
-        return series
+        from feast_assets.types.pandas_columns import exact_column
+
+        return pd.Series(exact_column(column.to_arrow()), copy=False)
     return pd.Series(column.to_pylist(), dtype=object)

@@ -11,7 +11,7 @@ from feast_assets.definitions.data_source import DataSource
 from feast_assets.errors import EntitySQLEmptyResults, FeatureNameCollisionError, InputError, SourceError
 from feast_assets.offline_stores.base import History, OfflineStore, PointInTimeJoin
 from feast_assets.retrieval.columns import ArrowColumn, Values
-from feast_assets.retrieval.entity_df import cast, check_columns
+from feast_assets.retrieval.entity_df import cast, cast_key, check_columns
 from feast_assets.retrieval.job import Batches
 from feast_assets.retrieval.on_demand import OnDemandFunction
 from feast_assets.retrieval.request import FeatureInput, FeatureRequest
@@ -99,7 +99,7 @@ class PointInTime:
                     continue
                 what = f"Join key {key.column!r} of feature view {read.view.name!r} in the entity dataframe"
                 name = key.column if key.column not in narrow else f"{key.column} as {key.field.dtype}"
-                narrow[name] = cast(table.column(key.column), key.field.dtype, what)
+                narrow[name] = cast_key(table.column(key.column), key.field.dtype, what)
                 keys[key.column, key.field.dtype] = name
         inputs: dict[tuple[str, FeastType], Any] = {}
         for column, dtype, view in self._row_inputs():

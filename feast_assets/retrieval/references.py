@@ -22,6 +22,7 @@ from feast_assets.errors import (
     InputError,
     InvalidFeaturesParameterType,
     NotSupportedError,
+    shown,
     suggest,
 )
 from feast_assets.retrieval.request import (
@@ -125,7 +126,7 @@ def _project(views: _Views, features: Sequence[str] | FeatureService) -> list[Pr
     if isinstance(features, str) or not isinstance(features, Sequence):
         raise InvalidFeaturesParameterType(
             f"features must be a list of references such as ['view:feature'], or a FeatureService, "
-            f"not {type(features).__name__} {features!r}."
+            f"not {type(features).__name__} {shown(features)}."
         )
     if not features:
         raise InputError("features is empty; give references such as 'view:feature', or a feature service.")
@@ -154,16 +155,16 @@ def split_reference(reference: object) -> tuple[str, str]:
     """
     if not isinstance(reference, str):
         raise InvalidFeaturesParameterType(
-            f"References are texts of the form 'view:feature', not {type(reference).__name__} {reference!r}."
+            f"References are texts of the form 'view:feature', not {type(reference).__name__} {shown(reference)}."
         )
     view, separator, feature = reference.partition(":")
     if not separator or not view or not feature or ":" in feature:
-        raise InputError(f"Reference {reference!r} does not have the form 'view:feature'.")
+        raise InputError(f"Reference {shown(reference)} does not have the form 'view:feature'.")
     view, at, version = view.partition("@")
     if at and version != "latest":
         raise NotSupportedError(
-            f"Reference {reference!r} names version {version!r} of view {view!r}; only the latest can be read. "
-            f"Ask for '{view}:{feature}'."
+            f"Reference {shown(reference)} names version {shown(version)} of a view; only the latest can be read. "
+            f"Ask for {shown(f'{view}:{feature}')}."
         )
     return view, feature
 

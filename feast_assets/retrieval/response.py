@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from feast_assets.online_stores.codec import NOT_FOUND, NULL_VALUE, OUTSIDE_MAX_
 from feast_assets.retrieval.columns import PythonColumn, Values
 from feast_assets.types import Bool, FeastType, Float32, Float64, Int32, Int64, String
 from feast_assets.types.json import iso_text, to_json_values
+from feast_assets.types.python import is_mutable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,12 +78,12 @@ class ResponseColumn:
 
 
 class GivenColumn(PythonColumn):
-    """A column whose Python values have been checked."""
+    """A column whose Python values have been checked; lists and dicts are handed out as copies, like stored ones."""
 
     __slots__ = ()
 
     def to_pylist(self) -> list[Any]:
-        return list(self._values)
+        return deepcopy(list(self._values)) if is_mutable(self.type) else list(self._values)
 
 
 class ReadFeatures:
@@ -278,16 +280,18 @@ class OnlineResponse:
     def to_df(self, include_event_timestamps: bool = False) -> pd.DataFrame:
         """Returns the same columns as a DataFrame.
 
-        As Arrow's conversion makes them: timestamps are UTC, integers with nulls are floats. Types that pandas lacks
-        are objects: the Python values of `to_dict`.
+        Features that are integers or booleans have pandas' nullable types (``Int64``, ``boolean``), whether or not one
+        is missing, so no digit is lost; join keys, which are never missing, have numpy's. Timestamps are UTC. Types
+        that pandas lacks are objects: the Python values of `to_dict`.
         """
         import pandas as pd
 
         from feast_assets.retrieval.on_demand import to_series
 
+        keys = set(self._shape.given_back)
         columns: dict[str, Any] = {}
         for column in self.columns:
-            columns[column.name] = to_series(column.values)
+            columns[column.name] = _key_series(column) if column.name in keys else to_series(column.values)
             if include_event_timestamps:
                 columns[column.name + _TIMESTAMP_POSTFIX] = pd.Series(self._seconds(column), dtype="int64")
         return pd.DataFrame(columns, index=pd.RangeIndex(self._rows))
@@ -323,6 +327,15 @@ class OnlineResponse:
         if column.event_timestamps is None:
             return [0] * self._rows
         return [micros // 1_000_000 for micros in column.event_timestamps]
+
+
+def _key_series(column: ResponseColumn) -> pd.Series[Any]:
+    from feast_assets.retrieval.on_demand import to_series
+
+    if column.values.type in (Int32, Int64, Bool):
+        series: pd.Series[Any] = column.values.to_arrow().to_pandas()
+        return series
+    return to_series(column.values)
 
 
 def _status_names(statuses: Sequence[int]) -> list[str]:

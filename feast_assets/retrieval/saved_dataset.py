@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from feast_assets.definitions.saved_dataset import SavedDataset, SavedDatasetFileStorage, SavedDatasetStorage
-from feast_assets.errors import NotSupportedError, SourceError, printable
+from feast_assets.errors import NotSupportedError, SourceError, printable, shown
 from feast_assets.offline_stores.source_files import local_path
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def dataset_path(storage: SavedDatasetStorage | None, root: Path) -> Path:
         NotSupportedError: the storage is no local file.
     """
     if not isinstance(storage, SavedDatasetFileStorage):
-        raise NotSupportedError(f"Saved datasets are kept in SavedDatasetFileStorage, not {storage!r}.")
+        raise NotSupportedError(f"Saved datasets are kept in SavedDatasetFileStorage, not {shown(storage)}.")
     path = local_path(storage.path, root)
     if path is None:
         raise NotSupportedError(f"Saved datasets are kept in local files, not at {storage.path!r}.")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from feast_assets.errors import SourceError, printable, suggest
+from feast_assets.errors import SourceError, reason_of, suggest
 from feast_assets.types.arrow_casts import Mismatch, cast_array, is_binary, is_list, is_text
 from feast_assets.types.canonical import TIMESTAMP, is_canonical, to_arrow_type
 from feast_assets.types.feast_type import (
@@ -44,6 +44,9 @@ def stored_as_text(column: pa.Field) -> pa.Field:
 def is_stored_as_text(column: pa.Field) -> bool:
     """Says whether a column is marked by `stored_as_text`."""
     return (column.metadata or {}).get(_STORED_AS) == b"text"
+
+
+_LONGEST_TYPE = 200
 
 
 def from_arrow_type(arrow_type: pa.DataType) -> FeastType:
@@ -140,7 +143,8 @@ def cast_column(column: Any, feast_type: FeastType, *, what: str) -> Any:
         if isinstance(column, pa.ChunkedArray):
             return pa.chunked_array([cast_array(chunk, feast_type) for chunk in column.chunks], type=wanted)
         return cast_array(column, feast_type)
-    except (Mismatch, pa.ArrowException, ValueError, TypeError, OverflowError) as error:
+    except (Mismatch, pa.ArrowException, ValueError, TypeError, OverflowError, RecursionError) as error:
+        found = str(column.type)[:_LONGEST_TYPE]
         raise SourceError(
-            f"{what} should hold {feast_type} ({wanted}) but holds {column.type}: {printable(error)}"
+            f"{what} should hold {feast_type} ({wanted}) but holds {found}: {reason_of(error)}"
         ) from error

@@ -120,7 +120,7 @@ def _cast_bool(array: pa.Array, wanted: pa.DataType) -> pa.Array:
     if pa.types.is_boolean(array.type):
         return array
     if pa.types.is_integer(array.type) or pa.types.is_floating(array.type):
-        if pc.all(pc.is_in(array, pa.array([0, 1, None]).cast(array.type))).as_py() is False:
+        if pc.all(pc.or_(pc.equal(array, 0), pc.equal(array, 1))).as_py() is False:
             raise _refuse("only the numbers 0 and 1 can be read as Bool.")
         return array.cast(wanted)
     raise _refuse()

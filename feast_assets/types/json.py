@@ -14,6 +14,8 @@ import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from feast_assets.errors import shown
+
 
 def to_json_values(values: Iterable[Any]) -> list[Any]:
     """Returns values that ``json.dumps`` takes, of Python values as `feast_assets.types.python` gives them."""
@@ -47,7 +49,7 @@ def to_json_value(value: Any) -> Any:
     if hasattr(value, "tolist"):
         # numpy scalars and arrays, without importing numpy.
         return to_json_value(value.tolist())
-    raise TypeError(f"JSON cannot hold {type(value).__name__} {value!r}.")
+    raise TypeError(f"JSON cannot hold {type(value).__name__} {shown(value)}.")
 
 
 def iso_text(moment: dt.datetime) -> str:

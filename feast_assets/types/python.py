@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from feast_assets.errors import SourceError
+from feast_assets.errors import SourceError, reason_of, shown
 from feast_assets.types.feast_type import (
     Array,
     Bool,
@@ -87,6 +87,11 @@ def converter(feast_type: FeastType) -> Converter | None:
     return _FROM_CANONICAL.get(feast_type)
 
 
+def is_mutable(feast_type: FeastType) -> bool:
+    """Says whether the Python values of a type can be changed: lists, sets, dicts, and what JSON says."""
+    return isinstance(feast_type, (Array, Set, Struct)) or feast_type in (Json, Map, ScalarMap)
+
+
 def _nullable(convert: Converter | None) -> Converter:
     if convert is None:
         return lambda value: value
@@ -94,7 +99,7 @@ def _nullable(convert: Converter | None) -> Converter:
 
 
 def _hashable(feast_type: FeastType) -> bool:
-    return not isinstance(feast_type, (Array, Set, Struct)) and feast_type not in (Json, Map, ScalarMap)
+    return not is_mutable(feast_type)
 
 
 def to_python_values(array: pa.Array, feast_type: FeastType) -> list[Any]:
@@ -141,15 +146,15 @@ def to_arrow_column(values: Sequence[Any], feast_type: FeastType, what: str) -> 
     for position, value in enumerate(items):
         try:
             stored.append(None if is_missing(value) and not _is_nan_of(value, feast_type) else read(value))
-        except (TypeError, ValueError, OverflowError, AttributeError) as error:
+        except Exception as error:
             raise SourceError(
                 f"{what} should hold {feast_type} but row {position} holds {type(value).__name__} "
-                f"{_shown(value)}: {error}"
+                f"{shown(value)}: {reason_of(error)}"
             ) from error
     try:
         return pa.array(stored, storage_type(feast_type)).cast(arrow_type)
-    except (pa.ArrowException, OverflowError, UnicodeEncodeError) as error:
-        raise SourceError(f"{what} should hold {feast_type} but does not: {error}") from error
+    except (pa.ArrowException, ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise SourceError(f"{what} should hold {feast_type} but does not: {reason_of(error)}") from error
 
 
 def is_missing(value: Any) -> bool:
@@ -158,11 +163,18 @@ def is_missing(value: Any) -> bool:
         return True
     if isinstance(value, float):
         return value != value
+    if (kind := _numpy_kind(value)) != "":
+        return kind in "fmM" and bool(value != value)
     return type(value).__name__ in ("NAType", "NaTType")
 
 
 def _is_nan_of(value: Any, feast_type: FeastType) -> bool:
-    return isinstance(value, float) and feast_type in (Float32, Float64)
+    return feast_type in (Float32, Float64) and (isinstance(value, float) or _numpy_kind(value) == "f")
+
+
+def _numpy_kind(value: Any) -> str:
+    """Returns numpy's letter for the kind of a numpy scalar (or array without dimensions); "" for other values."""
+    return value.dtype.kind if hasattr(value, "dtype") and getattr(value, "ndim", 1) == 0 else ""
 
 
 def _combined(column: Any) -> pa.Array:
@@ -171,12 +183,12 @@ def _combined(column: Any) -> pa.Array:
     return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
 
 
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
+_MOST_DIGITS = 20
 
 
 def _read_int(value: Any) -> int:
+    if isinstance(value, decimal.Decimal) and value.is_finite() and value.adjusted() > _MOST_DIGITS:
+        raise ValueError("it does not fit 64 bits.")  # making an integer of it might take for ever
     if isinstance(value, bool) or (hasattr(value, "dtype") and value.dtype.kind == "b"):
         raise TypeError("a Bool is not an integer.")
     if isinstance(value, (float, decimal.Decimal)):
@@ -244,8 +256,14 @@ def _read_bytes(value: Any) -> bytes:
 
 
 def _read_timestamp(value: Any) -> int:
-    if hasattr(value, "dtype") and value.dtype.kind == "M":
-        return int(value.astype("datetime64[us]").astype("int64"))
+    if _numpy_kind(value) == "M":
+        moment = value.astype("datetime64[us]")
+        # A unit that is coarser than microseconds reaches further, and numpy does not say when it is too far.
+        if str(value.dtype)[11:] not in ("ns]", "ps]", "fs]", "as]") and moment.astype(value.dtype) != value:
+            raise ValueError("it lies outside the years 1 to 9999.")
+        number = int(moment.astype("int64"))
+        from_microseconds(number)
+        return number
     number = to_microseconds(value.item() if hasattr(value, "dtype") else value)
     from_microseconds(number)
     return number

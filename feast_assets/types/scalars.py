@@ -18,6 +18,8 @@ from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from feast_assets.errors import shown
+
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _MICROSECOND = dt.timedelta(microseconds=1)
 _ZONED = re.compile(r"(?P<iso>[^\[\]]+)(?:\[(?P<zone>[^\[\]]+)\])?")
@@ -41,7 +43,7 @@ def to_microseconds(value: object) -> int:
         return round(value * 1_000_000)
     if isinstance(value, int):
         return value * 1_000_000
-    raise TypeError(f"{value!r} is not a timestamp.")
+    raise TypeError(f"{shown(value)} is not a timestamp.")
 
 
 def from_microseconds(value: int) -> dt.datetime:
@@ -57,7 +59,7 @@ def to_uuid_text(value: object) -> str:
         return str(uuid.UUID(bytes=value))
     if isinstance(value, str):
         return str(uuid.UUID(value))
-    raise TypeError(f"{value!r} is not a UUID.")
+    raise TypeError(f"{shown(value)} is not a UUID.")
 
 
 def to_decimal_text(value: object) -> str:
@@ -68,10 +70,10 @@ def to_decimal_text(value: object) -> str:
         try:
             return str(decimal.Decimal(value))
         except decimal.InvalidOperation as error:
-            raise ValueError(f"{value!r} is not a decimal number.") from error
+            raise ValueError(f"{shown(value)} is not a decimal number.") from error
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
-    raise TypeError(f"{value!r} is not a Decimal; binary floats are not exact decimals.")
+    raise TypeError(f"{shown(value)} is not a Decimal; binary floats are not exact decimals.")
 
 
 @lru_cache(maxsize=1024)
@@ -79,7 +81,7 @@ def _zone(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, OSError, ValueError) as error:
-        raise ValueError(f"There is no time zone {name!r}.") from error
+        raise ValueError(f"There is no time zone {shown(name)}.") from error
 
 
 def to_zoned_text(value: object) -> str:
@@ -87,7 +89,7 @@ def to_zoned_text(value: object) -> str:
     if isinstance(value, str):
         value = from_zoned_text(value)
     if not isinstance(value, dt.datetime):
-        raise TypeError(f"{value!r} is not a datetime.")
+        raise TypeError(f"{shown(value)} is not a datetime.")
     aware = value if value.tzinfo is not None else value.replace(tzinfo=dt.UTC)
     text = dt.datetime.isoformat(aware, timespec="microseconds")
     zone = getattr(aware.tzinfo, "key", None) or getattr(aware.tzinfo, "zone", None)
@@ -98,7 +100,7 @@ def from_zoned_text(text: str) -> dt.datetime:
     """Returns the aware datetime that `to_zoned_text` wrote, in its zone."""
     match = _ZONED.fullmatch(text.strip())
     if match is None:
-        raise ValueError(f"{text!r} is not a timestamp with a zone.")
+        raise ValueError(f"{shown(text)} is not a timestamp with a zone.")
     moment = dt.datetime.fromisoformat(match["iso"])
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=_zone(match["zone"]) if match["zone"] else dt.UTC)
@@ -129,12 +131,12 @@ def plain(value: Any) -> Any:
     if hasattr(value, "tolist"):
         # numpy scalars and arrays, without importing numpy.
         return plain(value.tolist())
-    raise TypeError(f"JSON cannot hold {type(value).__name__} {value!r}.")
+    raise TypeError(f"JSON cannot hold {type(value).__name__} {shown(value)}.")
 
 
 def _plain_key(key: Any) -> str:
     if not isinstance(key, str):
-        raise TypeError(f"a Map's keys are strings, not {key!r}; ScalarMap takes other keys.")
+        raise TypeError(f"a Map's keys are strings, not {shown(key)}; ScalarMap takes other keys.")
     return key
 
 
@@ -147,7 +149,7 @@ def json_value(text: str | bytes) -> Any:
     try:
         return json.loads(text)
     except ValueError as error:
-        raise ValueError(f"{_shown(text)} is not JSON ({error}).") from error
+        raise ValueError(f"{shown(text)} is not JSON ({error}).") from error
 
 
 def checked_json_text(text: str) -> str:
@@ -165,7 +167,7 @@ def to_map_text(value: Any) -> str:
     """Returns JSON text of an object, of a mapping or of such text."""
     loaded = json_value(value) if isinstance(value, (str, bytes)) else value
     if not isinstance(loaded, Mapping):
-        raise ValueError(f"{_shown(value)} is not a mapping.")
+        raise ValueError(f"{shown(value)} is not a mapping.")
     return _dump(loaded)
 
 
@@ -177,7 +179,7 @@ def to_scalar_map_text(value: Any) -> str:
     elif isinstance(loaded, list) and all(isinstance(p, list) and len(p) == 2 for p in loaded):
         pairs = [(k, v) for k, v in loaded]
     else:
-        raise ValueError(f"{_shown(value)} is not a mapping.")
+        raise ValueError(f"{shown(value)} is not a mapping.")
     plain_pairs = [[plain(k), plain(v)] for k, v in pairs]
     if any(k is None or isinstance(k, (list, dict)) for k, _ in plain_pairs):
         raise ValueError("a ScalarMap's keys are single values that are not null.")
@@ -187,8 +189,3 @@ def to_scalar_map_text(value: Any) -> str:
 def from_scalar_map_text(text: str | bytes) -> dict[Any, Any]:
     """Returns the dict whose pairs `to_scalar_map_text` wrote."""
     return dict(json_value(text))
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."

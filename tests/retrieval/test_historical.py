@@ -191,11 +191,11 @@ def test_other_columns_come_back_as_they_were(project):
     pd.testing.assert_frame_equal(found[rest], frame[rest])
 
 
-def test_pandas_times_are_utc_and_integers_with_nulls_are_floats(project):
+def test_pandas_times_are_utc_and_integers_have_one_type_with_and_without_nulls(project):
     found = project.job(spine((1, NOON), (9, NOON)), ["stats:trips"]).to_df()
     assert str(found["event_timestamp"].dtype) == "datetime64[us, UTC]"
-    assert str(found["trips"].dtype) == "float64"
-    assert str(project.job(spine((1, NOON)), ["stats:trips"]).to_df()["trips"].dtype) == "int64"
+    assert str(found["trips"].dtype) == "Int64"
+    assert str(project.job(spine((1, NOON)), ["stats:trips"]).to_df()["trips"].dtype) == "Int64"
 
 
 def test_an_empty_entity_dataframe_gives_an_empty_result(project):

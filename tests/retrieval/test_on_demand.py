@@ -68,7 +68,7 @@ def arrow_column(values, dtype):
 ROWS = {"a": (Int64, [1, 2, None]), "b": (Float64, [0.5, None, 1.5])}
 
 
-def test_pandas_gets_numbers_with_nan_for_null():
+def test_pandas_gets_nullable_integers_and_floats_with_nan_for_null():
     seen = {}
 
     def udf(frame):
@@ -76,7 +76,7 @@ def test_pandas_gets_numbers_with_nan_for_null():
         return pd.DataFrame({"total": frame["a"] * 2, "share": frame["b"]})
 
     assert call(udf, ROWS) == {"total": [2, 4, None], "share": [0.5, None, 1.5]}
-    assert seen == {"a": "float64", "b": "float64"}
+    assert seen == {"a": "Int64", "b": "float64"}
 
 
 def test_pandas_gets_proper_types():
@@ -98,10 +98,10 @@ def test_pandas_gets_proper_types():
 
     def udf(frame):
         assert {n: str(d) for n, d in frame.dtypes.items() if n in "ijfotn"} == {
-            "i": "int64",
-            "j": "int32",
+            "i": "Int64",
+            "j": "Int32",
             "f": "float32",
-            "o": "bool",
+            "o": "boolean",
             "t": "datetime64[us, UTC]",
             "n": "float64",
         }

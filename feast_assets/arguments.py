@@ -1,0 +1,61 @@
+"""Checks of arguments that several verbs take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from feast_assets.definitions.base import Definition
+from feast_assets.definitions.partitions import Window
+from feast_assets.errors import InputError, reason_of, shown
+
+
+def name_of(value: Any, what: str) -> str:
+    """Returns a name. Raises InputError where it is no text.
+
+    Args:
+        what: whose name, such as ``"feature view"``.
+    """
+    if not isinstance(value, str):
+        raise InputError(f"The name of a {what} is text, not {type(value).__name__} {shown(value)}.")
+    return value
+
+
+def view_names(values: Any) -> Sequence[str]:
+    """Returns names of feature views. Raises InputError where they are no list of texts."""
+    if isinstance(values, str) or not isinstance(values, Sequence):
+        example = shown([values]) if isinstance(values, str) else "['driver_stats']"
+        raise InputError(
+            f"feature_views must be a list of names, such as {example}, not {type(values).__name__} {shown(values)}."
+        )
+    return [name_of(value, "feature view") for value in values]
+
+
+def definitions_of(objects: Any) -> list[Definition]:
+    """Returns one or more definitions as a list. Raises InputError where something else is among them."""
+    if isinstance(objects, Definition):
+        return [objects]
+    advice = "apply takes definitions such as Entity and FeatureView, or a list of them"
+    if not isinstance(objects, Iterable):
+        raise InputError(f"{advice}, not {type(objects).__name__} {shown(objects)}.")
+    try:
+        listed = list(objects)
+    except Exception as error:
+        raise InputError(f"{advice}; going through {shown(objects)} failed: {reason_of(error)}") from error
+    for each in listed:
+        if not isinstance(each, Definition):
+            raise InputError(f"{advice}, not {type(each).__name__} {shown(each)}.")
+    return listed
+
+
+def windows_of(windows: Any) -> Sequence[Window]:
+    """Returns windows. Raises InputError where they are no list of `Window`, each with a start before its end."""
+    if not isinstance(windows, Sequence) or isinstance(windows, (str, bytes)):
+        raise InputError(
+            f"windows must be a list of Window(start, end), or None for the whole, not {type(windows).__name__} "
+            f"{shown(windows)}."
+        )
+    for each in windows:
+        if not isinstance(each, Window):
+            raise InputError(f"windows must hold Window(start, end), not {type(each).__name__} {shown(each)}.")
+    return windows

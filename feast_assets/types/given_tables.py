@@ -1,0 +1,100 @@
+"""Tables out of columns and rows of Python values that somebody handed in, with errors that name the column."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
+from typing import Any
+
+import pyarrow as pa
+
+from feast_assets.errors import reason_of, shown
+
+_NESTED = frozenset((list, tuple, dict))
+_DEEPEST = 64
+
+
+def column_of_values(name: Any, values: Any) -> Any:
+    """Returns values as an Arrow column of the type that Arrow infers.
+
+    Args:
+        values: an Arrow column, a numpy array, a pandas series, or any sequence of Python values.
+
+    Raises:
+        ValueError: the values are of mixed types, nested too deep, or integers of more than 64 bits.
+    """
+    if isinstance(values, (pa.Array, pa.ChunkedArray)):
+        return values
+    if isinstance(values, (str, bytes, Mapping)) or not hasattr(values, "__iter__"):
+        raise ValueError(f"column {shown(name)} is {type(values).__name__} {shown(values)}, not a list of values.")
+    try:
+        values = values if hasattr(values, "__len__") else list(values)
+        check_depth(values)
+        return pa.array(values)
+    except Exception as error:
+        raise ValueError(f"column {shown(name)}: {reason_of(error)}") from error
+
+
+def check_depth(values: Any) -> None:
+    """Checks that Python values are not nested so deep that Arrow, which infers their type, would end the process.
+
+    Raises:
+        ValueError: they are.
+    """
+    dtype = getattr(values, "dtype", None)
+    if getattr(dtype, "kind", "O") != "O":
+        return
+    level = _containers(values)
+    for _ in range(_DEEPEST):
+        # Without a list of the items, which are many where the values are vectors.
+        if not level or _NESTED.isdisjoint(map(type, _items(level))):
+            return
+        level = _containers(_items(level))
+    raise ValueError(f"a value is nested deeper than {_DEEPEST} levels.")
+
+
+def _containers(values: Iterable[Any]) -> list[Any]:
+    return [value for value in values if type(value) in _NESTED]
+
+
+def _items(containers: Iterable[Any]) -> Iterator[Any]:
+    return chain.from_iterable(c.values() if type(c) is dict else c for c in containers)
+
+
+def table_of_columns(columns: Mapping[Any, Any]) -> pa.Table:
+    """Returns columns of values as a table.
+
+    Raises:
+        ValueError: a column cannot be read, or they differ in length.
+    """
+    return pa.table([column_of_values(name, values) for name, values in columns.items()], names=_names(columns))
+
+
+def table_of_rows(rows: Iterable[Any]) -> pa.Table:
+    """Returns rows, each a mapping, as a table; what a row lacks of the other rows' columns is null there.
+
+    Raises:
+        ValueError: a row is no mapping, or a column cannot be read.
+    """
+    listed = list(rows)
+    if not listed:
+        return pa.table({})
+    if set(map(type, listed)) == {dict}:
+        names = list(listed[0])
+        if set(map(len, listed)) == {len(names)}:
+            try:
+                return table_of_columns({name: [row[name] for row in listed] for name in names})
+            except KeyError:
+                pass  # Rows of other columns.
+    for place, row in enumerate(listed):
+        if not isinstance(row, Mapping):
+            raise ValueError(f"row {place} is {type(row).__name__} {shown(row)}, not a dict of column name to value.")
+    names = list(dict.fromkeys(name for row in listed for name in row))
+    return table_of_columns({name: [row.get(name) for row in listed] for name in names})
+
+
+def _names(columns: Mapping[Any, Any]) -> list[str]:
+    for name in columns:
+        if not isinstance(name, str):
+            raise ValueError(f"the column name {shown(name)} is {type(name).__name__}, not text.")
+    return list(columns)
