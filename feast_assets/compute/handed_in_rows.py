@@ -36,8 +36,8 @@ def to_table(rows: Any, what: str) -> pa.Table:
     if len(set(names)) < len(names):
         twice = next(name for name, count in Counter(names).items() if count > 1)
         raise DataFrameSerializationError(
-            f"{what}: the rows cannot be read as a table: there are columns of the same name: {shown(twice)}. Rename or "
-            "remove one."
+            f"{what}: the rows cannot be read as a table: there are columns of the same name: {shown(twice)}. Rename "
+            "or remove one."
         )
     return table
 

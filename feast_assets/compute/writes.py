@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from feast_assets.compute.handed_in_rows import refuse_nulls
-from feast_assets.compute.ingestion import encode_ingested, source_rows
+from feast_assets.compute.ingestion import check_keys, encode_ingested, source_rows
 from feast_assets.compute.row_digest import rows_digest
 from feast_assets.compute.versions import push_version
 from feast_assets.definitions.data_source import DataSource

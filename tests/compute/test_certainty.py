@@ -391,7 +391,7 @@ def test_calls_that_mean_nothing_are_refused(project):
         with pytest.raises(InputError, match="is not PushMode"):
             project.store.push("live", {"driver_id": [1]}, to=to)
     assert project.path.read_bytes() == before
-    with pytest.raises(InputError, match="start_date must be a datetime, not '2024-01-01'"):
+    with pytest.raises(InputError, match="start_date must be a datetime, not str '2024-01-01'"):
         project.store.materialize("2024-01-01", END)
     with pytest.raises(NotSupportedError, match="serve is in Feast"):
         project.store.serve()
