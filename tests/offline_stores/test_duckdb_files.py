@@ -391,3 +391,10 @@ class TestColumns:
         table = spine([(1, hour(1))]).set_column(0, "driver", pa.array([datetime(2024, 1, 1)], pa.timestamp("us")))
         found = store.point_in_time_join(table, [PointInTimeJoin(keyed, {}, {})], timestamp_column="event_timestamp")
         assert found.read_all()["fare"].to_pylist() == [1.0]
+
+
+def test_a_files_name_is_no_pattern(store, tmp_path):
+    pq.write_table(pa.table({"own": [1]}), tmp_path / "rows[1].parquet")
+    pq.write_table(pa.table({"other": [1]}), tmp_path / "rows1.parquet")
+    source = FileSource(name="rows", path="rows[1].parquet", timestamp_field="own")
+    assert store.schema(source).names == ["own"]
