@@ -69,7 +69,7 @@ def test_two_processes_may_use_a_database_for_the_first_time_at_once(
 
 
 def test_a_registry_file_of_feast_is_named_and_left_alone(tmp_path: Path) -> None:
-    written = (Path(__file__).parent / "data" / "feast_registry.db").read_bytes()
+    written = (Path(__file__).parent / "feast_file_registry.pb").read_bytes()
     (tmp_path / "registry.db").write_bytes(written)
     registry = sqlite(tmp_path)
     for use in (registry.revision, registry.snapshot, partial(commit, registry, entity("driver"))):
@@ -80,7 +80,7 @@ def test_a_registry_file_of_feast_is_named_and_left_alone(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("length", [0, 1, 7, 40, 500, -1, -100])
 def test_a_cut_file_of_feast_is_not_overwritten(tmp_path: Path, length: int) -> None:
-    written = (Path(__file__).parent / "data" / "feast_registry.db").read_bytes()[: length or None]
+    written = (Path(__file__).parent / "feast_file_registry.pb").read_bytes()[: length or None]
     (tmp_path / "registry.db").write_bytes(written)
     with pytest.raises(ConfigError, match=r"registry\.db is (not a registry|a registry file that Feast wrote)"):
         commit(sqlite(tmp_path), entity("driver"))
