@@ -12,6 +12,8 @@ from feast_assets.errors import reason_of, shown
 
 _NESTED = frozenset((list, tuple, dict))
 _DEEPEST = 64
+_ITEMS = {float: pa.float64(), str: pa.string()}
+# Not integers: Arrow, told to expect them, would cut floats among them.
 
 
 def column_of_values(name: Any, values: Any) -> Any:
@@ -29,6 +31,9 @@ def column_of_values(name: Any, values: Any) -> Any:
         raise ValueError(f"column {shown(name)} is {type(values).__name__} {shown(values)}, not a list of values.")
     try:
         values = values if hasattr(values, "__len__") else list(values)
+        lists = _lists_of_scalars(values) if type(values) is list else None
+        if lists is not None:
+            return lists
         check_depth(values)
         return pa.array(values)
     except Exception as error:
@@ -44,17 +49,33 @@ def check_depth(values: Any) -> None:
     dtype = getattr(values, "dtype", None)
     if getattr(dtype, "kind", "O") != "O":
         return
-    level = _containers(values)
+    level = values
     for _ in range(_DEEPEST):
-        # Without a list of the items, which are many where the values are vectors.
-        if not level or _NESTED.isdisjoint(map(type, _items(level))):
+        if _NESTED.isdisjoint(map(type, level)):
             return
-        level = _containers(_items(level))
+        containers = [value for value in level if type(value) in _NESTED]
+        # Without a list of the items, which are many where the values are vectors.
+        if _NESTED.isdisjoint(map(type, _items(containers))):
+            return
+        level = list(_items(containers))
     raise ValueError(f"a value is nested deeper than {_DEEPEST} levels.")
 
 
-def _containers(values: Iterable[Any]) -> list[Any]:
-    return [value for value in values if type(value) in _NESTED]
+def _lists_of_scalars(values: list[Any]) -> pa.Array | None:
+    """Returns a column of lists of floats or text; None where it is none.
+
+    This is what Arrow would infer, without looking at every value first to infer it.
+    """
+    first = next((value for value in values if value is not None), None)
+    if type(first) is not list:
+        return None
+    item = _ITEMS.get(type(next((item for item in first if item is not None), None)))
+    if item is None:
+        return None
+    try:
+        return pa.array(values, pa.list_(item))
+    except (pa.ArrowException, TypeError, ValueError, OverflowError):
+        return None
 
 
 def _items(containers: Iterable[Any]) -> Iterator[Any]:
