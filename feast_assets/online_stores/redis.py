@@ -2,14 +2,13 @@
 
 A row is one string value under ``fa:<length of the table's name>:<table>:<entity key>``: 16 bytes of event and created
 timestamp, then the payload. The timestamps are big-endian with the sign bit flipped, so values compare as their bytes
-do, which is what the server-side script relies on to keep the newest. A table's identity is under
-``fa:id:<table>``, which no row's key begins with.
+do, which is what the server-side script relies on to keep the newest. Marks are under keys of their own, see
+`feast_assets.online_stores.redis_marks`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache, partial
@@ -24,6 +23,7 @@ from feast_assets.errors import StoreUnavailableError
 from feast_assets.online_stores.base import (
     HEAD_WIDTH,
     EncodedRows,
+    Mark,
     OnlineRead,
     OnlineStore,
     PutResult,
@@ -45,6 +45,7 @@ try:
     from redis.backoff import ExponentialBackoff
     from redis.exceptions import RedisError
 
+    from feast_assets.online_stores import redis_marks
     from feast_assets.online_stores.redis_puts import ROWS_AT_ONCE, Put
 except ImportError as error:
     raise ImportError("The redis online store needs the redis package: pip install 'feast-assets[redis]'.") from error
@@ -188,21 +189,28 @@ class RedisOnlineStore(OnlineStore):
 
     def setup(self, tables: Iterable[str]) -> None:
         """Draws the identities of tables that have none, and checks that the server answers."""
-        keys = [_identity_key(table) for table in tables]
+        named = list(tables)
         with self._mapped_errors():
-            if not keys:
+            if not named:
                 self._client.ping()
                 return
-            found: list[Any] = list(self._client.mget(keys))
-            for key, identity in zip(keys, found, strict=True):
-                if identity is None:
-                    # Another process may be first.
-                    self._client.set(key, _drawn(), nx=True)
+            redis_marks.begin(self._client, named)
 
-    def identity(self, table: str) -> str:
+    def marks(self, tables: Sequence[str]) -> list[Mark]:
         with self._mapped_errors():
-            found: Any = self._client.get(_identity_key(table))
-        return "" if found is None else str(found, "utf-8", "replace")
+            return redis_marks.marks(self._client, tables)
+
+    def advance(self, table: str, expected: int, new: int) -> Mark:
+        with self._mapped_errors():
+            return redis_marks.advance(self._client, table, expected, new)
+
+    def incarnation(self) -> str:
+        with self._mapped_errors():
+            return redis_marks.incarnation(self._client)
+
+    def evicts(self) -> bool:
+        with self._mapped_errors():
+            return redis_marks.evicts(self._client)
 
     def put_many(self, table: str, batches: Iterable[EncodedRows]) -> PutResult:
         pool = self._client.connection_pool
@@ -292,7 +300,7 @@ class RedisOnlineStore(OnlineStore):
         with self._mapped_errors():
             for table in tables:
                 # First, so that a drop that breaks off cannot leave a table that seems whole.
-                self._client.unlink(_identity_key(table))
+                redis_marks.remove(self._client, [table])
                 chunk: list[bytes] = []
                 for key in self._client.scan_iter(match=_glob(_prefix(table)), count=_KEYS_PER_UNLINK):
                     chunk.append(key)
@@ -354,7 +362,7 @@ class RedisOnlineStore(OnlineStore):
             self._reads.pop(loop, None)
 
     def _put(self, table: str) -> Put:
-        return Put(_prefix(table), _identity_key(table), _drawn, self._ttl)
+        return Put(_prefix(table), redis_marks.identity_key(table), redis_marks.drawn_identity, self._ttl)
 
     def _split(self, counts: Sequence[int], values: Sequence[bytes | None]) -> list[StoredRows]:
         if len(counts) == 1:
@@ -393,15 +401,6 @@ def _prefix(table: str) -> bytes:
     # The length first: no table's prefix can be the beginning of another's.
     name = table.encode("utf-8", "surrogatepass")
     return b"fa:%d:%b:" % (len(name), name)
-
-
-def _identity_key(table: str) -> bytes:
-    # No length: all that follows is the name, and rows have a digit where this has a letter.
-    return b"fa:id:" + table.encode("utf-8", "surrogatepass")
-
-
-def _drawn() -> bytes:
-    return uuid.uuid4().hex.encode()
 
 
 def _glob(prefix: bytes) -> bytes:

@@ -1,0 +1,108 @@
+"""Marks of tables in Redis.
+
+The identity of a table is under ``fa:id:<table>``, the number of its mark, in decimal digits, under
+``fa:mark:<table>``; neither ever expires, and no row's key begins with either. A snapshot or a replica brings both back
+as they were when it was made.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import redis
+from redis.exceptions import ResponseError
+
+from feast_assets.online_stores.base import NEVER_ADVANCED, Mark
+
+# A key of another type, or with anything but a number, counts as none.
+_ADVANCE_SCRIPT = """
+local identity = redis.call('GET', KEYS[1])
+if not identity then return {'', '0'} end
+local number = redis.pcall('GET', KEYS[2])
+if type(number) ~= 'string' or not string.match(number, '^%d+$') then number = '0' end
+if number == ARGV[1] then
+  redis.call('SET', KEYS[2], ARGV[2])
+  number = ARGV[2]
+end
+return {identity, number}
+"""
+
+
+def identity_key(table: str) -> bytes:
+    """Returns the key of a table's identity."""
+    # No length: all that follows is the name, and rows have a digit where this has a letter.
+    return b"fa:id:" + table.encode("utf-8", "surrogatepass")
+
+
+def mark_key(table: str) -> bytes:
+    """Returns the key of the number of a table's mark."""
+    return b"fa:mark:" + table.encode("utf-8", "surrogatepass")
+
+
+def drawn_identity() -> bytes:
+    """Returns an identity that no table has had."""
+    return uuid.uuid4().hex.encode()
+
+
+def begin(client: redis.Redis, tables: Sequence[str]) -> None:
+    """Draws the identities of tables that have none, and sets the numbers of their marks."""
+    found: Any = client.mget([identity_key(table) for table in tables])
+    for table, identity in zip(tables, found, strict=True):
+        if identity is not None:
+            continue
+        # Both or neither, and another process may be first.
+        pair = {identity_key(table): drawn_identity(), mark_key(table): b"%d" % NEVER_ADVANCED}
+        if not client.msetnx(pair):  # type: ignore[arg-type]
+            client.set(identity_key(table), drawn_identity(), nx=True)
+
+
+def marks(client: redis.Redis, tables: Sequence[str]) -> list[Mark]:
+    """Returns the marks of tables, in order, by one ``MGET``."""
+    if not tables:
+        return []
+    found: Any = client.mget([key for table in tables for key in (identity_key(table), mark_key(table))])
+    return [_mark(identity, number) for identity, number in zip(found[::2], found[1::2], strict=True)]
+
+
+def advance(client: redis.Redis, table: str, expected: int, new: int) -> Mark:
+    """See `OnlineStore.advance`. Sent twice, after a connection broke, it does what it does sent once."""
+    script = client.register_script(_ADVANCE_SCRIPT)
+    found: Any = script(keys=[identity_key(table), mark_key(table)], args=[expected, new])
+    return _mark(*found)
+
+
+def remove(client: redis.Redis, tables: Iterable[str]) -> None:
+    """Removes the marks of tables, each whole."""
+    for table in tables:
+        client.unlink(identity_key(table), mark_key(table))
+
+
+def incarnation(client: redis.Redis) -> str:
+    """Returns the server's run and its replication history.
+
+    The run is another after a restart, and on the replica that takes the server's place; the history also after a
+    server became a replica, took another's rows, and was promoted again.
+    """
+    try:
+        server: Any = client.info("server")
+        replication: Any = client.info("replication")
+    except ResponseError:
+        return ""  # a user without the right to INFO
+    return f"{server.get('run_id', '')}:{replication.get('master_replid', '')}"
+
+
+def evicts(client: redis.Redis) -> bool:
+    """Whether the server may remove keys that do not expire; not so where it does not tell."""
+    try:
+        memory: Any = client.info("memory")
+    except ResponseError:
+        return False
+    return bool(memory.get("maxmemory")) and str(memory.get("maxmemory_policy", "")).startswith("allkeys")
+
+
+def _mark(identity: bytes | None, number: bytes | None) -> Mark:
+    if not identity:
+        return Mark("", 0)
+    return Mark(identity.decode("utf-8", "replace"), int(number) if number is not None and number.isdigit() else 0)
