@@ -125,6 +125,9 @@ class PutResult:
 NEVER_ADVANCED = 1
 """The number of a table's mark that was set up and never advanced: no run has put rows into it."""
 
+LARGEST_NUMBER = 2**62 - 1
+"""Of a mark. What a store holds above it was not written by this package, and counts as none."""
+
 
 @dataclass(frozen=True, slots=True)
 class Mark:

@@ -7,6 +7,7 @@ as they were when it was made.
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -14,19 +15,25 @@ from typing import Any
 import redis
 from redis.exceptions import ResponseError
 
-from feast_assets.online_stores.base import NEVER_ADVANCED, Mark
+from feast_assets.online_stores.base import LARGEST_NUMBER, NEVER_ADVANCED, Mark
+
+_WIDTH = len(str(LARGEST_NUMBER))
+_NUMBER = re.compile(rb"[1-9][0-9]{0,%d}" % (_WIDTH - 1))
 
 # A key of another type, or with anything but a number, counts as none.
-_ADVANCE_SCRIPT = """
+_ADVANCE_SCRIPT = f"""
 local identity = redis.call('GET', KEYS[1])
-if not identity then return {'', '0'} end
+if not identity then return {{'', '0'}} end
 local number = redis.pcall('GET', KEYS[2])
-if type(number) ~= 'string' or not string.match(number, '^%d+$') then number = '0' end
+if type(number) ~= 'string' or not string.match(number, '^[1-9]%d*$') then number = '0' end
+if #number > {_WIDTH} or (#number == {_WIDTH} and number > '{LARGEST_NUMBER}') then
+  number = '0'
+end
 if number == ARGV[1] then
   redis.call('SET', KEYS[2], ARGV[2])
   number = ARGV[2]
 end
-return {identity, number}
+return {{identity, number}}
 """
 
 
@@ -54,7 +61,7 @@ def begin(client: redis.Redis, tables: Sequence[str]) -> None:
             continue
         # Both or neither, and another process may be first.
         pair = {identity_key(table): drawn_identity(), mark_key(table): b"%d" % NEVER_ADVANCED}
-        if not client.msetnx(pair):  # type: ignore[arg-type]
+        if not client.msetnx(pair):
             client.set(identity_key(table), drawn_identity(), nx=True)
 
 
@@ -105,4 +112,5 @@ def evicts(client: redis.Redis) -> bool:
 def _mark(identity: bytes | None, number: bytes | None) -> Mark:
     if not identity:
         return Mark("", 0)
-    return Mark(identity.decode("utf-8", "replace"), int(number) if number is not None and number.isdigit() else 0)
+    value = int(number) if number is not None and _NUMBER.fullmatch(number) else 0
+    return Mark(identity.decode("utf-8", "replace"), value if value <= LARGEST_NUMBER else 0)

@@ -8,7 +8,7 @@ import os
 import sqlite3
 from pathlib import Path
 
-from feast_assets.online_stores.base import NEVER_ADVANCED
+from feast_assets.online_stores.base import LARGEST_NUMBER, NEVER_ADVANCED
 
 # The name cannot be that of a table of rows.
 _MARKS = "feast_assets_marks"
@@ -29,7 +29,9 @@ def number(connection: sqlite3.Connection, name: str) -> int:
         if "no such table" in str(error):
             return 0
         raise
-    return found[0] if found is not None and isinstance(found[0], int) else 0
+    if found is None or not isinstance(found[0], int) or not 0 < found[0] <= LARGEST_NUMBER:
+        return 0
+    return found[0]
 
 
 def advance(connection: sqlite3.Connection, name: str, expected: int, new: int) -> int:

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from feast_assets.definitions.partitions import Window
 from feast_assets.definitions.spec import from_micros
-from feast_assets.registry.base import LedgerEntry, WindowContent
+from feast_assets.registry.base import LedgerEntry, MarkDoubt, WindowContent
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +96,30 @@ def settled(standing: Sequence[LedgerEntry], entries: Sequence[LedgerEntry], own
                 removed[other.window] = other
                 added[other.window] = replace(other, settled=False, version=version)
     return Exchange(tuple(removed.values()), tuple(added.values()), ())
+
+
+def doubted(
+    standing: Sequence[LedgerEntry], view: str, doubt: MarkDoubt, gaps: Sequence[Window], above: int, now: int
+) -> Exchange:
+    """Returns what a doubt about the online table makes of the ledger; see `Registry.distrust`.
+
+    Args:
+        now: UTC microseconds.
+    """
+    everything = doubt.kind != "restored"
+    changed: dict[Window, LedgerEntry] = {}
+    for entry in standing:
+        version = max(entry.version, above)
+        if not entry.settled and not entry.doubt:
+            # A run is under way, or was killed. Which of its rows the store has lost is not known.
+            at = from_micros(now)
+            changed[entry.window] = replace(entry, version=version, mark=0, doubt=doubt.kind, at=at)
+        elif entry.settled and (everything or entry.mark in doubt.lost):
+            changed[entry.window] = replace(entry, version=version, settled=False, doubt=doubt.kind)
+    removed = tuple(e for e in standing if e.window in changed)
+    nothing = WindowContent(Window(from_micros(0), from_micros(0)), "", "")
+    open_ = [replace(_noted(view, nothing, above, now, "", settled=False), window=w, doubt=doubt.kind) for w in gaps]
+    return Exchange(removed, (*changed.values(), *_without(open_, [e.window for e in standing])), ())
 
 
 def _noted(view: str, content: WindowContent, version: int, now: int, run_id: str, *, settled: bool) -> LedgerEntry:
