@@ -12,12 +12,13 @@ from feast_assets.compute.versions import is_push
 from feast_assets.definitions.partitions import Window
 from feast_assets.registry.base import LedgerEntry
 
-Cause = Literal["late_row", "lag", "ttl", "code_changed", "pushed", "ahead", "unexplained"]
+Cause = Literal["late_row", "lag", "restored", "ttl", "code_changed", "pushed", "ahead", "unexplained"]
 CAUSES: tuple[Cause, ...] = get_args(Cause)
 """Why a value differs.
 
 ``late_row``: the source's rows of the window have changed since it was materialized. ``lag``: the window is not
-materialized yet, or a run of it has not come to its end. ``ttl``: the row is older than the view's ttl, which online
+materialized yet, or a run of it has not come to its end. ``restored``: the online store, or the registry, was put back
+to an earlier state, and the window has not been run again. ``ttl``: the row is older than the view's ttl, which online
 reads do not enforce, or than the online store keeps rows. ``code_changed``: the view's definition, or its online table,
 is another than when the window was materialized. ``pushed``: the row was pushed or written directly, and is newer than
 history. ``ahead``: the row's event time lies after the moment of the audit. ``unexplained``: none of these, so the
@@ -90,7 +91,7 @@ class Evidence:
         if online_is_newer and entry is None:
             return "unexplained"
         if entry is None or not entry.settled:
-            return "lag"
+            return "restored" if entry is not None and entry.doubt else "lag"
         if entry.definition_hash != known.definition_hash:
             return "code_changed"
         if entry.window in known.changed:

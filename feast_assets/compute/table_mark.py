@@ -139,7 +139,7 @@ class TableMark:
                 self._view.name, self.identity, doubt, newest=newest, gaps=gaps, above=above
             ):
                 return
-            self._warn_of(doubt, entries)
+            self._warn_of(doubt, entries, len(gaps))
         if doubt.kind == "missing":
             number, _ = self._registry.draw_marks(self._view.name, self.found)
             self._seen = self._store.advance(self._table, 0, number)
@@ -152,7 +152,7 @@ class TableMark:
         return bool(last) and datetime.now(UTC) - moment_of(last) < _REFILL_AT_MOST_EVERY
 
     def _gaps(self, doubt: MarkDoubt, entries: Sequence[LedgerEntry]) -> tuple[list[Window], int]:
-        """Returns the windows outside of the ledger that the store holds rows of, and the highest version of its rows.
+        """Returns the windows that the store has rows of and the ledger has none, and the highest version of its rows.
 
         A ledger that was put back does not know what was put since. It takes one pass over the table.
         """
@@ -160,7 +160,7 @@ class TableMark:
 
         if doubt.kind == "restored":
             return [], 0
-        ordered = sorted(e.window for e in entries)
+        ordered = sorted(e.window for e in entries if e.fingerprint or not e.settled)
         starts = np.array([to_micros(w.start) for w in ordered], np.int64)
         ends = np.array([end_micros(w) for w in ordered], np.int64)
         soon = to_micros(datetime.now(UTC) + _CLOCKS_DIFFER)
@@ -258,8 +258,9 @@ class TableMark:
 
     # --- what is said
 
-    def _warn_of(self, doubt: MarkDoubt, entries: Sequence[LedgerEntry]) -> None:
-        lost = [e for e in entries if e.settled and (doubt.kind != "restored" or e.mark in doubt.lost)]
+    def _warn_of(self, doubt: MarkDoubt, entries: Sequence[LedgerEntry], gaps: int) -> None:
+        some = doubt.kind == "restored"
+        lost = gaps + sum(e.settled and (e.mark in doubt.lost if some else bool(e.fingerprint)) for e in entries)
         if not lost:
             return
         why = "the mark of its online table is missing; it may have been removed by hand, or the store was restored"
@@ -271,7 +272,7 @@ class TableMark:
                 "the mark of its online table is not of this registry: the store or the registry was put back to an "
                 "earlier state, or another registry writes the same table"
             )
-        warnings.warn(f"Feature view {self._view.name!r}: {why}. {len(lost)} windows are run again.", stacklevel=2)
+        warnings.warn(f"Feature view {self._view.name!r}: {why}. {lost} windows are run again.", stacklevel=2)
 
     def _warn_of_missing(self) -> None:
         warnings.warn(

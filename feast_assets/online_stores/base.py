@@ -183,8 +183,8 @@ class OnlineStore(ABC):
     def advance(self, table: str, expected: int, new: int) -> Mark:
         """Sets the number of a table's mark if it is the expected one, atomically; returns the mark as it is then.
 
-        It was set if the number returned is the new one. Nothing is written where there is no such table. Rows that
-        were put before are on the disk, or replicated, no later than the number is.
+        It was set if the number returned is the new one. Nothing is written where there is no such table. A crash that
+        undoes rows which were put before undoes the number too; the other way about it need not be.
 
         Args:
             expected: 0 for none.

@@ -287,13 +287,15 @@ class Registry(ABC):
         """Unsettles, in one transaction, what a table's mark says is not surely in the store any more.
 
         Those are the entries that the doubt concerns, each with the doubt's kind; and every claim that is not settled
-        yet, as nobody knows which of its rows were put before the store was put back. A number that was unknown is
-        known from then on; of a missing one it is remembered that it was missed.
+        yet, as nobody knows which of its rows were put before the store was put back. Windows that were settled without
+        rows stay settled, unless their number is lost. A number that was unknown is known from then on; of a missing
+        one it is remembered that it was missed.
 
         Args:
             newest: the newest number in `known_marks`, 0 for none, when the doubt arose. If another was drawn since,
                 nothing is changed.
-            gaps: windows that the store may hold rows of though the ledger has nothing there; entered as unsettled.
+            gaps: windows that the store may hold rows of though the ledger has nothing there, or says that there are
+                none; entered as unsettled.
             above: versions that are given to these windows from now on are higher.
 
         Returns:

@@ -108,7 +108,10 @@ def doubted(
     """
     everything = doubt.kind != "restored"
     changed: dict[Window, LedgerEntry] = {}
-    for entry in standing:
+    # Of windows without rows nothing can be lost. What the store holds of them all the same is among the gaps.
+    empty = [e for e in standing if everything and _empty(e)]
+    others = [e for e in standing if not (everything and _empty(e))]
+    for entry in others:
         version = max(entry.version, above)
         if not entry.settled and not entry.doubt:
             # A run is under way, or was killed. Which of its rows the store has lost is not known.
@@ -116,10 +119,14 @@ def doubted(
             changed[entry.window] = replace(entry, version=version, mark=0, doubt=doubt.kind, at=at)
         elif entry.settled and (everything or entry.mark in doubt.lost):
             changed[entry.window] = replace(entry, version=version, settled=False, doubt=doubt.kind)
-    removed = tuple(e for e in standing if e.window in changed)
-    nothing = WindowContent(Window(from_micros(0), from_micros(0)), "", "")
-    open_ = [replace(_noted(view, nothing, above, now, "", settled=False), window=w, doubt=doubt.kind) for w in gaps]
-    return Exchange(removed, (*changed.values(), *_without(open_, [e.window for e in standing])), ())
+    wanted = [
+        replace(_noted(view, WindowContent(w, "", ""), above, now, "", settled=False), doubt=doubt.kind) for w in gaps
+    ]
+    opened = _without(wanted, [e.window for e in others])
+    cut = [e for e in empty if any(overlap(e.window, o.window) for o in opened)]
+    removed = [*(e for e in others if e.window in changed), *cut]
+    added = [*changed.values(), *opened, *_without(cut, [o.window for o in opened])]
+    return Exchange(tuple(removed), tuple(added), ())
 
 
 def _noted(view: str, content: WindowContent, version: int, now: int, run_id: str, *, settled: bool) -> LedgerEntry:

@@ -78,13 +78,15 @@ class RedisServer:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
+        import redis
+
         deadline = time.monotonic() + 20
         while True:
             try:
                 with self.client() as client:
                     client.ping()
                 return
-            except Exception:
+            except (ConnectionError, redis.exceptions.RedisError):
                 if self._process.poll() is not None or time.monotonic() > deadline:
                     raise RuntimeError("redis-server did not start") from None
                 time.sleep(0.005)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -93,11 +93,8 @@ class World:
     def interrupted(self, verb: str, before: bool, call: int, happens: Callable[[], None]) -> None:
         """Runs incrementally; something happens before or after a verb is called for the so manyth time."""
         project = self.project()
-        with at(project, verb, before, call, happens):
-            try:
-                project.store.materialize_incremental(END)
-            except Killed:
-                pass
+        with at(project, verb, before, call, happens), suppress(Killed):
+            project.store.materialize_incremental(END)
 
     # --- what must hold
 
@@ -142,11 +139,9 @@ def at(project: SmallProject, verb: str, before: bool, call: int, happens: Calla
             happens()
         return result
 
-    setattr(target, name, calling)
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(target, name, calling)
         yield
-    finally:
-        delattr(target, name)
 
 
 VERBS = [
