@@ -272,7 +272,8 @@ class TableMark:
                 "the mark of its online table is not of this registry: the store or the registry was put back to an "
                 "earlier state, or another registry writes the same table"
             )
-        warnings.warn(f"Feature view {self._view.name!r}: {why}. {lost} windows are run again.", stacklevel=2)
+        windows = "1 window is" if lost == 1 else f"{lost} windows are"
+        warnings.warn(f"Feature view {self._view.name!r}: {why}. {windows} run again.", stacklevel=2)
 
     def _warn_of_missing(self) -> None:
         warnings.warn(

@@ -346,5 +346,7 @@ def _put_back(stale: Mapping[str, Sequence[StaleWindow]]) -> list[str]:
         because = Counter(s.because for s in windows if s.because)
         if because:
             # Of several moments the earliest says how far the store went back.
-            told.append(f"{view}: {because.total()} windows are run again: {min(because)}.")
+            count = because.total()
+            windows = "1 window is" if count == 1 else f"{count} windows are"
+            told.append(f"{view}: {windows} run again: {min(because)}.")
     return told
