@@ -347,6 +347,5 @@ def _put_back(stale: Mapping[str, Sequence[StaleWindow]]) -> list[str]:
         if because:
             # Of several moments the earliest says how far the store went back.
             count = because.total()
-            windows = "1 window is" if count == 1 else f"{count} windows are"
-            told.append(f"{view}: {windows} run again: {min(because)}.")
+            told.append(f"{view}: {'1 window is' if count == 1 else f'{count} windows are'} run again: {min(because)}.")
     return told

@@ -206,7 +206,7 @@ class RedisOnlineStore(OnlineStore):
 
     def incarnation(self) -> str:
         with self._mapped_errors():
-            return redis_marks.incarnation(self._client)
+            return redis_marks.incarnation(self._client.connection_pool)
 
     def evicts(self) -> bool:
         with self._mapped_errors():

@@ -16,9 +16,11 @@ import redis
 from redis.exceptions import ResponseError
 
 from feast_assets.online_stores.base import LARGEST_NUMBER, NEVER_ADVANCED, Mark
+from feast_assets.online_stores.redis_commands import command, run_all
 
 _WIDTH = len(str(LARGEST_NUMBER))
 _NUMBER = re.compile(rb"[1-9][0-9]{0,%d}" % (_WIDTH - 1))
+_RUN = re.compile(rb"^(?:run_id|master_replid):([0-9a-f]+)\r$", re.MULTILINE)
 
 # A key of another type, or with anything but a number, counts as none.
 _ADVANCE_SCRIPT = f"""
@@ -86,18 +88,15 @@ def remove(client: redis.Redis, tables: Iterable[str]) -> None:
         client.unlink(identity_key(table), mark_key(table))
 
 
-def incarnation(client: redis.Redis) -> str:
+def incarnation(pool: redis.ConnectionPool) -> str:
     """Returns the server's run and its replication history.
 
     The run is another after a restart, and on the replica that takes the server's place; the history also after a
-    server became a replica, took another's rows, and was promoted again.
+    server became a replica, took another's rows, and was promoted again. ``""`` for a user without the right to ask.
     """
-    try:
-        server: Any = client.info("server")
-        replication: Any = client.info("replication")
-    except ResponseError:
-        return ""  # a user without the right to INFO
-    return f"{server.get('run_id', '')}:{replication.get('master_replid', '')}"
+    asked = [command([b"INFO", b"server"]), command([b"INFO", b"replication"])]
+    told = b"".join(text for text in run_all(pool, asked) if isinstance(text, bytes))
+    return ":".join(text.decode() for text in _RUN.findall(told))
 
 
 def evicts(client: redis.Redis) -> bool:

@@ -16,6 +16,7 @@ from small_project import SmallProject, hours, row
 
 from feast_assets import PushMode, PushSource
 from feast_assets.definitions.partitions import Window
+from feast_assets.errors import SourceError
 
 DAYS = 4
 END = hours(24 * DAYS)
@@ -93,7 +94,8 @@ class World:
     def interrupted(self, verb: str, before: bool, call: int, happens: Callable[[], None]) -> None:
         """Runs incrementally; something happens before or after a verb is called for the so manyth time."""
         project = self.project()
-        with at(project, verb, before, call, happens), suppress(Killed):
+        # A source that is exchanged while it is read may fail the run, which then settles nothing.
+        with at(project, verb, before, call, happens), suppress(Killed, SourceError):
             project.store.materialize_incremental(END)
 
     # --- what must hold
@@ -210,7 +212,7 @@ SETTINGS = {
 }
 
 
-@settings(max_examples=25, **SETTINGS)
+@settings(max_examples=18, **SETTINGS)
 @given(steps=STEPS)
 def test_after_any_history_of_an_embedded_store_one_run_makes_it_right(tmp_path_factory, steps):
     root = tmp_path_factory.mktemp("world")
@@ -225,7 +227,7 @@ def server(tmp_path_factory):
     server.stop()
 
 
-@settings(max_examples=6, **SETTINGS)
+@settings(max_examples=5, **SETTINGS)
 @given(steps=STEPS)
 def test_after_any_history_of_a_server_one_run_makes_it_right(server, tmp_path_factory, steps):
     with server.client() as client:
