@@ -180,7 +180,8 @@ def test_rows_that_the_store_loses_between_acknowledgement_and_settling_are_not_
     assert project.trips([4]) == [4]
 
 
-def test_a_paused_run_does_not_hide_that_the_store_went_back(world):
+@pytest.mark.parametrize("verb", ["registry.claim", "online.advance"])
+def test_a_paused_run_does_not_hide_that_the_store_went_back(world, verb):
     """It read the mark before another run settled; when it goes on, the store has that mark again."""
     project, online = world
     other = SmallProject(project.root, online_store=project.store.config.online_store)
@@ -191,7 +192,7 @@ def test_a_paused_run_does_not_hide_that_the_store_went_back(world):
         other.store.materialize_windows("stats", [day(3)])
         online.restore(before)
 
-    with at(project, "online.advance", True, 1, meanwhile), warnings.catch_warnings():
+    with at(project, verb, True, 1, meanwhile), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         project.store.materialize_windows("stats", [day(4)])
     assert other.trips([3]) == [3]
@@ -199,6 +200,26 @@ def test_a_paused_run_does_not_hide_that_the_store_went_back(world):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         ran(project)
+    assert project.trips() == [0, 1, 2, 33, 4, None]
+    other.close()
+
+
+def test_a_run_whose_rows_were_lost_sees_it_by_what_a_colleague_made_of_the_mark(world, monkeypatch):
+    """Also where the store cannot tell that it was started anew."""
+    project, online = world
+    monkeypatch.setattr(type(project.store.online_store), "incarnation", lambda store: "")
+    other = SmallProject(project.root, online_store=project.store.config.online_store)
+    before = online.snapshot()
+    project.write([*(row(d, 24 * d + 1, d) for d in range(3)), row(3, 73, 33), row(4, 97, 4)])
+
+    def meanwhile():
+        online.restore(before)
+        other.store.materialize_windows("stats", [day(3)])
+
+    told = pytest.warns(UserWarning, match="online store .* was put back to an earlier state while")
+    with at(project, "online.put_many", False, 1, meanwhile), told:
+        project.store.materialize_windows("stats", [day(4)])
+    assert ran(project) == [4]
     assert project.trips() == [0, 1, 2, 33, 4, None]
     other.close()
 
@@ -259,7 +280,7 @@ def test_a_registry_from_before_a_run_that_was_killed_is_noticed(world):
     def kill():
         raise Killed
 
-    with at(project, "registry.settle", True, 1, kill), pytest.raises(Killed):
+    with at(project, "online.put_many", False, 1, kill), pytest.raises(Killed):
         incremental(project)
     registry.restore(before)
     project.write([row(d, 24 * d + 1, d) for d in range(4)])
