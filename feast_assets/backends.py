@@ -91,8 +91,15 @@ class Backends:
     def make(self, settings: BaseModel, origin: str, root: Path, *more: Any) -> Any:
         """Returns a store with these settings."""
         kind = self.type_of(str(getattr(settings, self.key)), origin)
+        made = self.load(kind, origin)
+        if lacking := sorted(getattr(made, "__abstractmethods__", ())):
+            raise ConfigError(
+                f"{origin}: {self.section}.{self.key} {kind!r} is {made.__module__}.{made.__qualname__}, which lacks "
+                f"{', '.join(lacking)}. Use a version of {_package(_entry_points(self.group)[kind][0])} that is made "
+                "for this version of feast-assets; docs/architecture.md says under 'Backends' what a backend must have."
+            )
         try:
-            return self.load(kind, origin)(settings, Path(root), *more)
+            return made(settings, Path(root), *more)
         except ModuleNotFoundError as error:
             raise self._missing(kind, error, origin) from error
 

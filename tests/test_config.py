@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from feast_assets import backends
 from feast_assets.config import RepoConfig, find_config_file, load_repo_config, make_online_store, make_registry
 from feast_assets.errors import ConfigError
+from feast_assets.online_stores.base import OnlineStore
 from feast_assets.registry.sql_config import SqlRegistryConfig
 
 MINIMAL = "project: shop\nregistry: data/registry.db\nprovider: local\n"
@@ -468,6 +469,19 @@ def test_a_missing_driver_of_ours_names_the_extra(
     offer(("redis", "redis:Redis"))
     monkeypatch.setitem(sys.modules, "redis", None)
     refused(tmp_path, f"{MINIMAL}online_store: redis\n", r"pip install 'feast-assets\[redis\]'")
+
+
+def test_a_store_that_lacks_a_verb_is_named_with_what_it_lacks(
+    tmp_path: Path, offer: Any, toy_module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class OldStore(OnlineStore):
+        config_class = ToyConfig
+
+    monkeypatch.setattr(sys.modules[toy_module], "OldStore", OldStore, raising=False)
+    offer(("toy", f"{toy_module}:OldStore"))
+    config = load(tmp_path, f"{MINIMAL}online_store: toy\n")
+    with pytest.raises(ConfigError, match="'toy' is .*OldStore, which lacks .*advance, .*marks, .*architecture.md"):
+        make_online_store(config, tmp_path)
 
 
 def test_the_registry_is_made_for_the_project(tmp_path: Path) -> None:

@@ -14,13 +14,24 @@ from feast_assets.definitions.spec import from_micros
 from feast_assets.registry.base import LedgerEntry
 
 Cause = Literal[
-    "late_row", "lag", "ttl", "expired", "evicted", "damaged", "code_changed", "pushed", "ahead", "unexplained"
+    "late_row",
+    "lag",
+    "restored",
+    "ttl",
+    "expired",
+    "evicted",
+    "damaged",
+    "code_changed",
+    "pushed",
+    "ahead",
+    "unexplained",
 ]
 CAUSES: tuple[Cause, ...] = get_args(Cause)
 """Why a value differs.
 
 ``late_row``: the source's rows of the window have changed since it was materialized. ``lag``: the window is not
-materialized yet, or a run of it has not come to its end. ``ttl``: the row is older than the view's ttl, which online
+materialized yet, or a run of it has not come to its end. ``restored``: the online store, or the registry, was put back
+to an earlier state, and the window has not been run again. ``ttl``: the row is older than the view's ttl, which online
 reads do not enforce. ``expired``: the online store lacks the row, and the time that it keeps rows has passed since it
 was written. ``evicted``: the online store lacks the row, and removes rows when its memory is full. ``damaged``: what
 the online store holds under the entity's key is no row: somebody else wrote it, or it was damaged. ``code_changed``:
@@ -101,7 +112,7 @@ class Evidence:
         if online_is_newer and entry is None:
             return "unexplained"
         if entry is None or not entry.settled:
-            return "lag"
+            return "restored" if entry is not None and entry.doubt else "lag"
         if entry.definition_hash != known.definition_hash:
             return "code_changed"
         if entry.window in known.changed:

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from feast_assets.audit.causes import EntriesByTime, Evidence, Known
 from feast_assets.audit.report import AuditReport, Mismatch, ViewAudit
-from feast_assets.compute.definition_hash import ledger_hash
 from feast_assets.compute.staleness import history_read
+from feast_assets.compute.table_mark import TableMark
 from feast_assets.compute.versions import VERSION_WIDTH
 from feast_assets.compute.windows import until
 from feast_assets.definitions.entity import DUMMY_FIELD
@@ -85,7 +85,9 @@ class ViewAuditor:
     def __post_init__(self) -> None:
         self._history = history_of(self.view)
         self._keys = self._history.join_keys
-        self._ledger = self.registry.ledger(self.view.name)
+        table = self.view.online_table(self.project)
+        self._mark = TableMark(self.view, table, self.registry, self.online_store, sets_up=False)
+        self._ledger = self._mark.read_ledger()
 
     def run(self, at: datetime) -> list[Mismatch]:
         """Returns what differs, by entity and feature."""
@@ -232,12 +234,11 @@ class ViewAuditor:
             entry.window: entry for entry in map(entries.at, events) if entry is not None
         }
         now = self.offline_store.statistics(history_read(self.view), sorted(involved)) if involved else []
-        table = self.view.online_table(self.project)
         return Known(
             at=at,
             entries=entries,
             changed={s.window for s in now if s.fingerprint != involved[s.window].fingerprint},
-            definition_hash=ledger_hash(self.view, table, self.online_store.identity(table)),
+            definition_hash=self._mark.definition_hash,
             ttl=self.view.ttl or None,
             key_ttl=self.key_ttl,
             evicts=bool(self.online_store.evicts()),

@@ -54,10 +54,11 @@ def audit(
 ) -> None:
     """Compares what is served with what history says was known, for a sample of entities, and says why they differ.
 
-    Causes: "late row", the source has changed since; "lag", not materialized yet; "ttl", older than the view's ttl,
-    or than the store keeps rows; "code changed", the definition is another than when it was materialized; "pushed",
-    a pushed row is newer than history; "ahead", the row is of a later time; "unexplained", none of these. Exit code 1
-    if a difference is unexplained (see --fail-on).
+    Causes: "late row", the source has changed since; "lag", not materialized yet; "restored", the online store or the
+    registry was put back to an earlier state; "ttl", older than the view's ttl, or than the store keeps rows; "code
+    changed", the definition is another than when it was materialized; "pushed", a pushed row is newer than history;
+    "ahead", the row is of a later time; "unexplained", none of these. Exit code 1 if a difference is unexplained (see
+    --fail-on).
 
     \b
     Example:

@@ -24,6 +24,7 @@ from feast_assets.compute.online_rows import OnlineRows
 from feast_assets.compute.reading_ahead import ReadAhead
 from feast_assets.compute.results import MaterializationResult, Progress, WindowResult
 from feast_assets.compute.staleness import StaleWindow, history_read
+from feast_assets.compute.table_mark import TableMark, told
 from feast_assets.compute.validation import BrokenRule, broken_rules, validates
 from feast_assets.compute.windows import (
     contiguous,
@@ -155,16 +156,19 @@ class Materialization:
 
     def __post_init__(self) -> None:
         self._table = self.view.online_table(self.project)
-        self._hash = ledger_hash(self.view, self._table, self._table_identity())
+        self._mark = self._read_mark()
+        self._hash = ledger_hash(self.view, self._table, "") if self._mark is None else self._mark.definition_hash
         self._input: History = history_read(self.view)
         self._rows = OnlineRows(self.view)
 
-    def _table_identity(self) -> str:
-        """Returns which table the rows go to; what the ledger says of one that was lost or exchanged does not count."""
+    def _read_mark(self) -> TableMark | None:
+        """Returns the mark of the table that the rows go to, which is set up where it is missing.
+
+        What the ledger says of a table that was lost, exchanged or restored does not count.
+        """
         if self._online is None:
-            return ""
-        self._online.setup([self._table])
-        return self._online.identity(self._table)
+            return None
+        return TableMark(self.view, self._table, self.registry, self._online)
 
     def run_windows(self, windows: Sequence[Window]) -> MaterializationResult:
         """Runs these windows, whatever the ledger says."""
@@ -206,7 +210,7 @@ class Materialization:
 
     def stale_windows(self, end: datetime) -> list[StaleWindow]:
         """Returns the windows that `plan_stale` would choose, in order of time; changes nothing of them."""
-        ledger = self._ledger()
+        ledger = self._read_ledger()
         newest = max(ledger, default=None)
         seen = self._seen_until(end, ledger)
         reasons = {s.window: reason for s, reason in with_reasons(seen, ledger, self._hash)}
@@ -214,13 +218,15 @@ class Materialization:
         last_end = None
         for s in seen:
             if s.window in reasons:
+                lost = [ledger[s.window].mark] if reasons[s.window] == "restored" else []
                 found.append(
                     StaleWindow(
                         s.window,
                         reasons[s.window],
                         behind=newest is not None and s.window < newest,
                         after=last_end or s.window.start,
-                        content=content_hash([s.fingerprint, self._hash])[:32],
+                        content=content_hash([s.fingerprint, self._hash, *lost])[:32],
+                        because=told(ledger[s.window]) if lost else "",
                     )
                 )
             if s.window in reasons or s.rows or s.window in ledger:
@@ -264,7 +270,14 @@ class Materialization:
         return bool(planned.state) and planned.state == self._state()
 
     def _ledger(self) -> dict[Window, LedgerEntry]:
-        return {e.window: e for e in self.registry.ledger(self.view.name)}
+        """Returns the view's entries, after those that the online table's mark speaks against were unsettled."""
+        entries = self.registry.ledger(self.view.name) if self._mark is None else self._mark.ledger()
+        return {e.window: e for e in entries}
+
+    def _read_ledger(self) -> dict[Window, LedgerEntry]:
+        """Returns what `_ledger` would, and changes nothing."""
+        entries = self.registry.ledger(self.view.name) if self._mark is None else self._mark.read_ledger()
+        return {e.window: e for e in entries}
 
     def _windows_between(self, whole: Window, ledger: Mapping[Window, LedgerEntry]) -> list[Window]:
         """Returns the grid's windows in ``whole``, cut to it.
@@ -391,7 +404,7 @@ class Materialization:
                 if withdrawals is not None and written[-1].suspects(withdrawals):
                     waiting.append(written[-1])
                 else:
-                    self._finish(written[-1], planned.state)
+                    self._finish(written[-1:], planned.state)
                 self._done += len(group)
                 self._report()
             if withdrawals is not None and waiting:
@@ -401,8 +414,7 @@ class Materialization:
             for each in waiting:
                 self._settle(each.claim, each.group, each.entities, sure=False)
             raise
-        for each in waiting:
-            self._finish(each, planned.state)
+        self._finish(waiting, planned.state)
         return written, withdrawn
 
     def _write(
@@ -424,7 +436,7 @@ class Materialization:
                 # They are read while the windows are claimed.
                 newest = stack.enter_context(closing(ReadAhead(self._newest_rows(whole))))
             contents = [WindowContent(s.window, s.fingerprint, self._hash) for s in group]
-            claim = self.registry.claim(self.view.name, contents, empty=empty, run_id=self.run_id)
+            claim = self._claim(contents, empty)
             try:
                 if sink is not None:
                     group = self._keep_result(sink, group, whole)
@@ -434,6 +446,17 @@ class Materialization:
                 self._settle(claim, group, [0] * len(group), sure=False)
                 raise
         return written
+
+    def _claim(self, contents: Sequence[WindowContent], empty: Sequence[WindowContent]) -> Claim:
+        """Claims windows, and advances the online table's mark; nothing has been put yet."""
+        if self._mark is None:
+            return self.registry.claim(self.view.name, contents, empty=empty, run_id=self.run_id)
+        while True:
+            table = self._mark.found
+            claim = self.registry.claim(self.view.name, contents, empty=empty, run_id=self.run_id, table=table)
+            if self._mark.begins(claim):
+                return claim
+            empty = ()
 
     @property
     def _reads_only_newest(self) -> bool:
@@ -448,19 +471,31 @@ class Materialization:
     def _newest_rows(self, whole: Window) -> Generator[pa.RecordBatch, None, None]:
         yield from self.offline_store.latest(history_of(self.view), whole)
 
-    def _finish(self, written: _Written, state: frozenset[str]) -> None:
-        """Settles windows, if their source has stayed what it was."""
-        sure = written.sure and state <= self._state()
-        self._settle(written.claim, written.group, written.entities, sure=sure)
-        if not sure:
+    def _finish(self, written: Sequence[_Written], state: frozenset[str]) -> None:
+        """Settles windows, if their source has stayed what it was, and the store has kept their rows."""
+        if not written:
+            return
+        same = state <= self._state()
+        # Whatever becomes of the windows, the mark is advanced once for all of them.
+        mark = 0 if self._mark is None else self._mark.settles()
+        kept = self._mark is None or mark > 0
+        for each in written:
+            sure = each.sure and same
+            self._settle(each.claim, each.group, each.entities, sure=sure and kept, mark=mark)
+            if sure and kept:
+                continue
             # What was read may be neither the content of before nor that of after; the next run looks again.
+            happened = "source" if not sure else "online store"
+            how = "changed while it was read" if not sure else "put back to an earlier state while it was written"
             warnings.warn(
-                f"The source of feature view {self.view.name!r} was changed while it was read; {len(written.group)} "
-                f"windows from {written.group[0].window.start.isoformat()} on will be run again.",
+                f"The {happened} of feature view {self.view.name!r} was {how}; {len(each.group)} "
+                f"windows from {each.group[0].window.start.isoformat()} on will be run again.",
                 stacklevel=2,
             )
 
-    def _settle(self, claim: Claim, group: Sequence[WindowStatistics], written: Iterable[int], *, sure: bool) -> None:
+    def _settle(
+        self, claim: Claim, group: Sequence[WindowStatistics], written: Iterable[int], *, sure: bool, mark: int = 0
+    ) -> None:
         """Says in the ledger that windows are written; or, where it is not sure what was written, that they are not."""
         self.registry.settle(
             claim,
@@ -476,6 +511,7 @@ class Materialization:
                     at=datetime.now(UTC),
                     run_id=self.run_id,
                     settled=sure,
+                    mark=mark if sure else 0,
                 )
                 for s, version, count in zip(group, claim.versions, written, strict=True)
             ],

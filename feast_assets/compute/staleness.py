@@ -28,11 +28,13 @@ class StaleWindow:
     Attributes:
         reason: ``"missing"``: it was never run; ``"unsettled"``: a run is under way, was killed, or met another;
             ``"changed"``: its source has changed since; ``"redefined"``: the view's definition has, and maybe the
-            source.
+            source; ``"restored"``: the online store, or the registry, was put back to an earlier state.
         behind: whether a later window has been run, or was seen to be without rows.
         after: where the last window before it ends that has rows, or was run; the start of its own where there is none.
             Windows in between were never run and have nothing to run, so a run of both may as well cover them.
-        content: a text (hex) that the source's content in the window and the view's definition decide.
+        content: a text (hex) that the source's content in the window and the view's definition decide, and what the
+            store has lost of it.
+        because: in words, what was put back to which state; "" for the other reasons.
     """
 
     window: Window
@@ -40,6 +42,7 @@ class StaleWindow:
     behind: bool
     after: datetime
     content: str
+    because: str = ""
 
 
 def history_read(view: FeatureView) -> History:
@@ -56,10 +59,17 @@ def materialization_states(
 ) -> dict[str, str]:
     """Returns for each view a text that stays while nothing happens that could make a window stale, or settle it.
 
-    No data are read: the text tells of the files of its sources, its definition, its online table and its ledger. It is
-    ``""`` where the offline store cannot tell whether a source has changed.
+    No data are read: the text tells of the files of its sources, its definition, the mark of its online table and its
+    ledger. It is ``""`` where the offline store cannot tell whether a source has changed.
     """
     ledger = registry.ledger_states([v.name for v in views])
+    tables = {v.name: v.online_table(project) for v in views}
+    online = [v.name for v in views if v.online and online_store is not None]
+    marks = (
+        {}
+        if online_store is None
+        else dict(zip(online, online_store.marks([tables[name] for name in online]), strict=True))
+    )
     stored: dict[tuple[str, ...], str] = {}
     states = {}
     for view in views:
@@ -68,9 +78,9 @@ def materialization_states(
         if key not in stored:
             found = offline_store.state(history)
             stored[key] = content_hash(sorted(found)) if found else ""
-        table = view.online_table(project)
-        identity = online_store.identity(table) if online_store is not None and view.online else ""
-        known = [materialization_hash(view), table, identity, _grid(view), ledger[view.name], stored[key]]
+        mark = marks.get(view.name)
+        table = [tables[view.name], *(() if mark is None else (mark.identity, mark.number))]
+        known = [materialization_hash(view), table, _grid(view), ledger[view.name], stored[key]]
         states[view.name] = content_hash(known) if stored[key] else ""
     return states
 

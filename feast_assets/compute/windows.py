@@ -14,9 +14,9 @@ from feast_assets.registry.base import LedgerEntry
 
 MICROSECOND = timedelta(microseconds=1)
 
-Staleness = Literal["missing", "unsettled", "changed", "redefined"]
-"""Why a window is stale: it was never run; nobody knows what the store holds of it; its source has changed since; or
-the view's definition has."""
+Staleness = Literal["missing", "unsettled", "changed", "redefined", "restored"]
+"""Why a window is stale: it was never run; nobody knows what the store holds of it; its source has changed since; the
+view's definition has; or the online store, or the registry, was put back to an earlier state."""
 
 
 def until(end: datetime) -> datetime:
@@ -84,7 +84,7 @@ def staleness(now: WindowStatistics, entry: LedgerEntry | None, definition_hash:
     if entry is None:
         return "missing" if now.rows > 0 else None
     if not entry.settled:
-        return "unsettled"
+        return "restored" if entry.doubt else "unsettled"
     if entry.definition_hash != definition_hash and entry.fingerprint and now.rows:
         return "redefined"  # fingerprints cover what the definition reads, so they tell nothing about the source here
     return "changed" if entry.fingerprint != now.fingerprint else None

@@ -16,6 +16,9 @@ from feast_assets.definitions.spec import content_hash
 CONTENT_TAG = "feast_assets/content"
 """Tag of a run that a sensor asked for: what it was to write, as a hash. Runs of one content are attempts at it."""
 
+REASON_TAG = "feast_assets/reason"
+"""Tag of a run that a sensor asked for because a store was put back to an earlier state: what was, and to which."""
+
 _RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 _PARTITION = "dagster/partition"
 _UNFINISHED = [
@@ -79,11 +82,12 @@ class WatchedGroup:
 
 @dataclass(frozen=True)
 class _Range:
-    """Windows of some views with nothing to run between them, and the hash of what is to be written."""
+    """Windows of some views with nothing to run between them, the hash of what is to be written, and why in words."""
 
     windows: tuple[StaleWindow, ...]
     views: tuple[str, ...]
     content: str
+    because: str
 
 
 def run_requests(
@@ -148,7 +152,9 @@ def _ranges(
     for each in sorted(found):
         members = found[each]
         content = content_hash([[view, [s.content for s in windows]] for view, windows in members])
-        yield _Range(members[0][1], tuple(view for view, _ in members), content_hash([group.job, content])[:32])
+        because = "; ".join(sorted({s.because for _, windows in members for s in windows if s.because}))
+        views = tuple(view for view, _ in members)
+        yield _Range(members[0][1], views, content_hash([group.job, content])[:32], because)
 
 
 def _contiguous(stale: Sequence[StaleWindow]) -> list[tuple[StaleWindow, ...]]:
@@ -190,7 +196,7 @@ def _attempt(instance: dg.DagsterInstance, content: str, now: datetime, retry_af
 
 
 def _request(group: WatchedGroup, each: _Range, attempt: int) -> dg.RunRequest:
-    tags = {CONTENT_TAG: each.content}
+    tags = {CONTENT_TAG: each.content} | ({REASON_TAG: each.because} if each.because else {})
     partition_key = None
     span = "whole"
     if group.partitions is not None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, get_args
@@ -45,10 +46,10 @@ def late_data_sensor(
     """Returns a sensor that runs the partitions whose source has changed since they were materialized.
 
     What is materialized is what the library's ledger says, whoever ran it. Asked for are windows whose content has
-    changed, whose run was killed or met another, and those that were left out before later ones; of a view whose
-    automation is on late data, or eager while it reads an asset without partitions, every window that is missing.
-    Windows that only a definition makes stale are the
-    `definition_sensor`'s.
+    changed, whose run was killed or met another, and those that were left out before later ones; those that an online
+    store has lost which was put back to an earlier state, and the tick says so; of a view whose automation is on late
+    data, or eager while it reads an asset without partitions, every window that is missing. Windows that only a
+    definition makes stale are the `definition_sensor`'s.
 
     A tick looks at file names, sizes and times; only where these or the ledger have changed are data read.
 
@@ -97,7 +98,7 @@ def late_data_sensor(
                 stale[view.name] = known
         wanted = _runnable(context, repository, ready, stale)
         requests = run_requests(context.instance, groups, wanted, now=now, at_most=max_runs, retry_after=retry_after)
-        return _result(requests, stale, kept.text())
+        return _result(context, requests, stale, kept.text())
 
     return late_data
 
@@ -176,7 +177,7 @@ def definition_sensor(
         unfinished = {n for n, windows in stale.items() if windows} | unread
         left = {n: pending[n] for n in sorted(with_readers(unfinished, ready)) if n in pending}
         text = json.dumps({"revision": revision, "loaded": loaded, "hashes": hashes, "tables": tables, "pending": left})
-        return _result(requests, stale, text)
+        return _result(context, requests, stale, text)
 
     return changed_definitions
 
@@ -200,8 +201,8 @@ class _Seen:
         if not state or known is None or known[0] != state:
             return None
         return [
-            StaleWindow(Window(from_micros(start), from_micros(end)), reason, behind, from_micros(after), content)
-            for start, end, reason, behind, after, content in known[1]
+            StaleWindow(Window(from_micros(start), from_micros(end)), reason, behind, from_micros(after), *texts)
+            for start, end, reason, behind, after, *texts in known[1]
         ]
 
     def remember(self, view: str, state: str, stale: Sequence[StaleWindow]) -> None:
@@ -209,7 +210,14 @@ class _Seen:
             self._views[view] = [
                 state,
                 [
-                    [*map(to_micros, (s.window.start, s.window.end)), s.reason, s.behind, to_micros(s.after), s.content]
+                    [
+                        *map(to_micros, (s.window.start, s.window.end)),
+                        s.reason,
+                        s.behind,
+                        to_micros(s.after),
+                        s.content,
+                        *([s.because] if s.because else []),
+                    ]
                     for s in stale
                 ],
             ]
@@ -292,7 +300,8 @@ def _online_tables(store: FeatureStore, views: Iterable[FeatureView]) -> dict[st
     if store.config.online_store is None:
         return {}
     tables = {v.name: v.online_table(store.project) for v in views if v.online}
-    return {name: [table, store.online_store.identity(table)] for name, table in tables.items()}
+    marks = store.online_store.marks(list(tables.values()))
+    return {name: [table, mark.identity] for (name, table), mark in zip(tables.items(), marks, strict=True)}
 
 
 def _lost(now: Mapping[str, Sequence[str]], before: Mapping[str, Sequence[str]]) -> set[str]:
@@ -312,10 +321,28 @@ def _deciding(view: FeatureView) -> str:
 
 
 def _result(
-    requests: Sequence[dg.RunRequest], stale: Mapping[str, Sequence[StaleWindow]], cursor: str
+    context: dg.SensorEvaluationContext,
+    requests: Sequence[dg.RunRequest],
+    stale: Mapping[str, Sequence[StaleWindow]],
+    cursor: str,
 ) -> dg.SensorResult:
+    put_back = _put_back(stale)
+    for told in put_back:
+        context.log.warning(told)
     if requests:
         return dg.SensorResult(run_requests=list(requests), cursor=cursor)
     left = sum(map(len, stale.values()))
     told = f"{left} stale windows are being run, or wait for the next attempt." if left else "Nothing is stale."
-    return dg.SensorResult(skip_reason=told, cursor=cursor)
+    return dg.SensorResult(skip_reason=" ".join([told, *put_back]), cursor=cursor)
+
+
+def _put_back(stale: Mapping[str, Sequence[StaleWindow]]) -> list[str]:
+    """Returns for each view with windows that are stale because a store was put back how many, and why."""
+    told = []
+    for view, windows in sorted(stale.items()):
+        because = Counter(s.because for s in windows if s.because)
+        if because:
+            # Of several moments the earliest says how far the store went back.
+            count = because.total()
+            told.append(f"{view}: {'1 window is' if count == 1 else f'{count} windows are'} run again: {min(because)}.")
+    return told

@@ -164,6 +164,28 @@ class PutResult:
         return PutResult(self.written + other.written, self.ignored + other.ignored, by_group, absent)
 
 
+NEVER_ADVANCED = 1
+"""The number of a table's mark that was set up and never advanced: no run has put rows into it."""
+
+LARGEST_NUMBER = 2**62 - 1
+"""Of a mark. What a store holds above it was not written by this package, and counts as none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Which table a table is, and in which state; by it a store that was put back to an earlier state is noticed.
+
+    Attributes:
+        identity: a text that was drawn at random when the table was set up, and stays until it is dropped; ``""`` where
+            there is no such table.
+        number: what `OnlineStore.advance` wrote last; `NEVER_ADVANCED` after the set-up. 0 where there is none: the
+            table was set up by a version without marks, or its mark was removed.
+    """
+
+    identity: str
+    number: int
+
+
 def counted(groups: Iterable[int]) -> tuple[int, ...]:
     """Returns how often each group comes, as `PutResult.by_group` has it."""
     counts = Counter(groups)
@@ -199,12 +221,47 @@ class OnlineStore(ABC):
         """Makes tables ready for rows; those that exist stay as they are."""
 
     @abstractmethod
-    def identity(self, table: str) -> str:
-        """Returns a text that was drawn at random when the table was set up, and stays until it is dropped.
+    def marks(self, tables: Sequence[str]) -> list[Mark]:
+        """Returns the marks of tables, in order, in one round trip.
 
-        Who remembers it notices a store that was lost, emptied or exchanged for another. Returns ``""`` where there is
-        no such table. A put into a table that is not there sets the table up, and so draws its identity too.
+        A table that is set up gets an identity and the number `NEVER_ADVANCED`. A put into a table that is not there
+        sets the table up; it may leave the number 0. A mark goes with its table when that is dropped, and never
+        expires. Whatever brings back earlier rows of a table (a snapshot, a lagging replica, a copy of the file) must
+        bring back the number that it had then: so the mark is kept where the rows are. A store that spreads a table
+        over several servers keeps a number on each, and returns the lowest.
         """
+
+    @abstractmethod
+    def advance(self, table: str, expected: int, new: int) -> Mark:
+        """Sets the number of a table's mark if it is the expected one, atomically; returns the mark as it is then.
+
+        It was set if the number returned is the new one. Nothing is written where there is no such table. A crash that
+        undoes rows which were put before undoes the number too; the other way about it need not be.
+
+        Args:
+            expected: 0 for none.
+            new: above ``expected``, and never used before.
+        """
+
+    def mark(self, table: str) -> Mark:
+        """Returns the mark of one table."""
+        return self.marks([table])[0]
+
+    def identity(self, table: str) -> str:
+        """Returns the identity of a table's mark, by which a store that was exchanged for another is noticed."""
+        return self.marks([table])[0].identity
+
+    def incarnation(self) -> str:
+        """Returns a text that changes when the store is started again, or another takes its place.
+
+        If it is the same before and after some puts, no snapshot was loaded between them. Returns ``""`` where the
+        store cannot tell.
+        """
+        return ""
+
+    def evicts_marks(self) -> bool:
+        """Whether the store may remove marks when it is short of memory; `evicts` says so of rows."""
+        return False
 
     @abstractmethod
     def put_many(self, table: str, batches: Iterable[EncodedRows]) -> PutResult:

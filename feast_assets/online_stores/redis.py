@@ -2,14 +2,13 @@
 
 A row is one string value under ``fa:<length of the table's name>:<table>:<entity key>``: 16 bytes of event and created
 timestamp, then the payload. The timestamps are big-endian with the sign bit flipped, so values compare as their bytes
-do, which is what the server-side script relies on to keep the newest. A table's identity is under
-``fa:id:<table>``, which no row's key begins with.
+do, which is what the server-side script relies on to keep the newest. Marks are under keys of their own, see
+`feast_assets.online_stores.redis_marks`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import uuid
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,6 +24,7 @@ from feast_assets.errors import StoreUnavailableError
 from feast_assets.online_stores.base import (
     HEAD_WIDTH,
     EncodedRows,
+    Mark,
     OnlineRead,
     OnlineStore,
     PutResult,
@@ -55,6 +55,7 @@ try:
     from redis.backoff import ExponentialBackoff
     from redis.exceptions import RedisError
 
+    from feast_assets.online_stores import redis_marks
     from feast_assets.online_stores.redis_eviction import evicting_policy
     from feast_assets.online_stores.redis_puts import ROWS_AT_ONCE, Put
 except ImportError as error:
@@ -202,19 +203,15 @@ class RedisOnlineStore(OnlineStore):
 
     def setup(self, tables: Iterable[str]) -> None:
         """Draws the identities of tables that have none, and checks that the server answers."""
-        keys = [_identity_key(table) for table in tables]
+        named = list(tables)
         with self._mapped_errors():
             if not self._told_of_eviction:
                 self._told_of_eviction = True
                 self._tell_of_eviction()
-            if not keys:
+            if not named:
                 self._client.ping()
                 return
-            found: list[Any] = list(self._client.mget(keys))
-            for key, identity in zip(keys, found, strict=True):
-                # Another process may be first. What is there and cannot be an identity, somebody else wrote.
-                if not identity and not self._client.set(key, _drawn(), nx=True) and not self._identity(key):
-                    self._client.set(key, _drawn())
+            redis_marks.begin(self._client, named)
 
     def evicts(self) -> str:
         """See `OnlineStore.evicts`; ``""`` where the server does not let this client ask."""
@@ -232,15 +229,22 @@ class RedisOnlineStore(OnlineStore):
                 stacklevel=3,
             )
 
-    def identity(self, table: str) -> str:
+    def marks(self, tables: Sequence[str]) -> list[Mark]:
         with self._mapped_errors():
-            return self._identity(_identity_key(table))
+            return redis_marks.marks(self._client, tables)
 
-    def _identity(self, key: bytes) -> str:
-        # Unlike GET, MGET finds nothing under a key of another type than string.
-        found: Any
-        (found,) = self._client.mget([key])
-        return "" if found is None else str(found, "utf-8", "replace")
+    def advance(self, table: str, expected: int, new: int) -> Mark:
+        with self._mapped_errors():
+            return redis_marks.advance(self._client, table, expected, new)
+
+    def incarnation(self) -> str:
+        with self._mapped_errors():
+            return redis_marks.incarnation(self._client.connection_pool)
+
+    def evicts_marks(self) -> bool:
+        with self._mapped_errors():
+            # A mark does not expire, so policies for keys that do spare it.
+            return bool(evicting_policy(self._client, rows_expire=False))
 
     def put_many(self, table: str, batches: Iterable[EncodedRows]) -> PutResult:
         pool = self._client.connection_pool
@@ -346,7 +350,7 @@ class RedisOnlineStore(OnlineStore):
         with self._mapped_errors():
             for table in tables:
                 # First, so that a drop that breaks off cannot leave a table that seems whole.
-                self._client.unlink(_identity_key(table))
+                redis_marks.remove(self._client, [table])
                 chunk: list[bytes] = []
                 for key in self._client.scan_iter(match=_glob(_prefix(table)), count=_KEYS_PER_UNLINK):
                     chunk.append(key)
@@ -411,7 +415,7 @@ class RedisOnlineStore(OnlineStore):
         def overwritten(key: bytes) -> None:
             self.foreign_values.warn(table, key, "its value was damaged or written by others", overwritten=True)
 
-        return Put(_prefix(table), _identity_key(table), _drawn, self._ttl, overwritten)
+        return Put(_prefix(table), redis_marks.identity_key(table), redis_marks.drawn_identity, self._ttl, overwritten)
 
     def _split(self, counts: Sequence[int], values: Sequence[bytes | None]) -> list[StoredRows]:
         if len(counts) == 1:
@@ -448,15 +452,6 @@ def _prefix(table: str) -> bytes:
     # The length first: no table's prefix can be the beginning of another's.
     name = table.encode("utf-8", "surrogatepass")
     return b"fa:%d:%b:" % (len(name), name)
-
-
-def _identity_key(table: str) -> bytes:
-    # No length: all that follows is the name, and rows have a digit where this has a letter.
-    return b"fa:id:" + table.encode("utf-8", "surrogatepass")
-
-
-def _drawn() -> bytes:
-    return uuid.uuid4().hex.encode()
 
 
 def _glob(prefix: bytes) -> bytes:

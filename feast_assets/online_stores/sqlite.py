@@ -1,7 +1,8 @@
 """SQLite: the online store of one machine, safe for many threads and processes.
 
-Each table of the store is a table of the file, ordered by key; one more table holds the tables' identities. The file is
-in write-ahead mode: readers never wait for a writer, and writers wait for each other.
+Each table of the store is a table of the file, ordered by key; two more tables hold the tables' identities and the
+numbers of their marks. The file is in write-ahead mode: readers never wait for a writer, and writers wait for each
+other.
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ from random import Random
 from typing import ClassVar, Literal
 
 from feast_assets.errors import StoreUnavailableError
+from feast_assets.online_stores import sqlite_marks
 from feast_assets.online_stores.base import (
     HEAD_WIDTH,
     EncodedRows,
+    Mark,
     OnlineRead,
     OnlineStore,
     PutResult,
@@ -127,12 +130,25 @@ class SqliteOnlineStore(OnlineStore):
                 if _name(table) not in there:
                     _set_up(connection, table)
 
-    def identity(self, table: str) -> str:
+    def marks(self, tables: Sequence[str]) -> list[Mark]:
         # Opening a file that is not there would create it.
         if not self._path.exists():
-            return ""
+            return [Mark("", 0)] * len(tables)
         with self._pool.reading() as connection:
-            return _identity(connection, table)
+            return [_mark(connection, table) for table in tables]
+
+    def advance(self, table: str, expected: int, new: int) -> Mark:
+        if not self._path.exists():
+            return Mark("", 0)
+        # A number that a power cut undoes takes nothing with it, and windows are run again that need not be.
+        with self._pool.writing(on_disk=False) as connection:
+            identity = _identity(connection, table)
+            if not identity:
+                return Mark("", 0)
+            return Mark(identity, sqlite_marks.advance(connection, _name(table), expected, new))
+
+    def incarnation(self) -> str:
+        return sqlite_marks.file_of(self._path)
 
     def put_many(self, table: str, batches: Iterable[EncodedRows]) -> PutResult:
         result = PutResult(0, 0)
@@ -242,6 +258,7 @@ class SqliteOnlineStore(OnlineStore):
             for table in tables:
                 connection.execute(f"DROP TABLE IF EXISTS {_quoted(table)}")
                 connection.execute(f"DELETE FROM {_IDENTITIES} WHERE name = ?", (_name(table),))  # noqa: S608
+                sqlite_marks.remove(connection, _name(table))
 
     async def put_many_async(self, table: str, batches: Iterable[EncodedRows]) -> PutResult:
         import asyncio  # A fresh process that only reads need not load it.
@@ -310,6 +327,12 @@ def _set_up(connection: sqlite3.Connection, table: str) -> None:
     # Replaces the identity of a table that someone removed by other means.
     sql = f"REPLACE INTO {_IDENTITIES} VALUES (?, ?)"  # noqa: S608
     connection.execute(sql, (_name(table), uuid.uuid4().hex))
+    sqlite_marks.begin(connection, _name(table))
+
+
+def _mark(connection: sqlite3.Connection, table: str) -> Mark:
+    identity = _identity(connection, table)
+    return Mark(identity, sqlite_marks.number(connection, _name(table)) if identity else 0)
 
 
 def _identity(connection: sqlite3.Connection, table: str) -> str:

@@ -17,6 +17,7 @@ from feast_assets.private_files import create_private_file
 _BUSY_SECONDS = 60.0
 # Prepared statements per connection: a table has one for each of a dozen numbers of keys.
 _STATEMENTS_KEPT = 1024
+_ON_DISK = "PRAGMA synchronous = FULL"
 # SQLite forbids closing, in a child process, what its parent opened. Keeping it here keeps Python from doing so.
 _INHERITED: list[sqlite3.Connection] = []
 _POOLS: weakref.WeakSet[SqlitePool] = weakref.WeakSet()
@@ -61,9 +62,15 @@ class SqlitePool:
         return _Block(self, "BEGIN" if in_transaction else "")
 
     @contextmanager
-    def writing(self) -> Iterator[StoreConnection]:
-        """Yields a connection in a transaction that is kept if the block ends well, else undone."""
-        with self._write_lock, _Block(self, "BEGIN IMMEDIATE", _use_write_ahead) as connection:
+    def writing(self, *, on_disk: bool = True) -> Iterator[StoreConnection]:
+        """Yields a connection in a transaction that is kept if the block ends well, else undone.
+
+        Args:
+            on_disk: whether it is on the disk when the block ends. If not, a power cut may undo it, though never
+                without what was written after it.
+        """
+        prepare = _use_write_ahead if on_disk else _write_lazily
+        with self._write_lock, _Block(self, "BEGIN IMMEDIATE", prepare) as connection:
             yield connection
 
     def close(self) -> None:
@@ -144,7 +151,7 @@ class SqlitePool:
             factory=StoreConnection,
         )
         # The ledger says what was written, so a commit must outlive a power cut as well.
-        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(_ON_DISK)
         return connection
 
     def _unavailable(self, error: sqlite3.Error) -> StoreUnavailableError:
@@ -199,6 +206,8 @@ class _Block:
             try:
                 if self._begin:
                     self._connection.execute("COMMIT")
+                if self._prepare is _write_lazily:
+                    self._connection.execute(_ON_DISK)
             except BaseException as failure:
                 self._break_off(failure)
                 raise
@@ -226,6 +235,11 @@ def _use_write_ahead(connection: sqlite3.Connection) -> None:
             if "locked" not in str(error) or time.monotonic() > until:
                 raise
             time.sleep(0.01)
+
+
+def _write_lazily(connection: sqlite3.Connection) -> None:
+    _use_write_ahead(connection)
+    connection.execute("PRAGMA synchronous = NORMAL")
 
 
 def _after_fork() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from feast_assets.definitions.base import Definition
 from feast_assets.definitions.partitions import Window
@@ -52,6 +52,10 @@ class Revision:
     summary: str
 
 
+DoubtKind = Literal["", "restored", "unknown", "missing"]
+"""Why the registry does not trust the store to hold what was settled: see `MarkDoubt`."""
+
+
 @dataclass(frozen=True, slots=True)
 class LedgerEntry:
     """One window of one view that is in the online store, or that somebody has set out to put there.
@@ -67,6 +71,9 @@ class LedgerEntry:
         run_id: who ran it, "" if nobody said.
         settled: whether the store holds it. If not, a run is under way, was killed, or met another; what the store
             holds of the window is not known, and it has to be run again.
+        mark: the number of the online table's mark under which it was settled; 0 where the rows do not go online, and
+            in entries of versions without marks.
+        doubt: why it was unsettled, where that was because of the mark of the online table.
     """
 
     view: str
@@ -79,6 +86,8 @@ class LedgerEntry:
     at: datetime
     run_id: str = ""
     settled: bool = True
+    mark: int = 0
+    doubt: DoubtKind = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +97,63 @@ class Claim:
     Attributes:
         versions: of the windows, in the order in which they were claimed.
         replaced: for each of them, the entries that it overlapped until then: what the store may hold of it.
+        begins, settles: numbers drawn for the online table's mark, see `Registry.draw_marks`: to be set before the
+            first row is put, and after the last; 0 where no table was named.
     """
 
     view: str
     token: str
     versions: tuple[int, ...]
     replaced: tuple[tuple[LedgerEntry, ...], ...]
+    begins: int = 0
+    settles: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class OnlineTable:
+    """An online table as a run found it.
+
+    Attributes:
+        identity: which table it is; what the registry remembers of another is of no use for it.
+        number: of its mark.
+    """
+
+    identity: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnMark:
+    """A number of an online table's mark that the registry knows.
+
+    Attributes:
+        number: the first is `feast_assets.registry.marks.moment_of` when it was drawn.
+        previous: the only number that the mark was to be advanced from to this one; 0 where that is not known.
+        kind: ``"drawn"``: for a run; ``"found"``: in a store that the registry did not know in this state;
+            ``"missing"``: never set, drawn when a store was found without a number.
+    """
+
+    number: int
+    previous: int
+    kind: Literal["drawn", "found", "missing"] = "drawn"
+
+
+@dataclass(frozen=True, slots=True)
+class MarkDoubt:
+    """What the mark of an online table says against the ledger.
+
+    Attributes:
+        kind: ``"restored"``: the store is in a state from before some entries were settled. ``"unknown"``: the number
+            was never drawn by this registry, so the registry was put back to an earlier state, or another one writes
+            the table. ``"missing"``: the table has no number any more.
+        found: the number; 0 where it is missing.
+        lost: numbers under which entries were settled that do not hold any more; with ``"restored"`` only, otherwise no
+            entry holds.
+    """
+
+    kind: Literal["restored", "unknown", "missing"]
+    found: int
+    lost: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +241,7 @@ class Registry(ABC):
         *,
         empty: Sequence[WindowContent] = (),
         run_id: str = "",
+        table: OnlineTable | None = None,
     ) -> Claim:
         """Says, in one transaction, that windows are about to be written; done before anything is.
 
@@ -193,6 +254,8 @@ class Registry(ABC):
             contents: windows that do not overlap; may be none.
             empty: windows that were looked at and have no rows; noted, as settled, where the ledger has nothing that
                 overlaps them.
+            table: that the rows are to be put into. Two numbers of its mark are drawn, the first to follow the number
+                found, the second to follow the first.
         """
 
     @abstractmethod
@@ -205,8 +268,52 @@ class Registry(ABC):
         """
 
     @abstractmethod
+    def draw_marks(self, view: str, table: OnlineTable) -> tuple[int, int]:
+        """Draws two numbers for the mark of a view's online table, in one transaction, before the mark is set to them.
+
+        They are above every number of the view that the registry knows, and no registry draws one twice, not even one
+        that was put back to an earlier state. The first is to follow the number found, the second the first.
+        """
+
+    @abstractmethod
+    def known_marks(self, view: str, identity: str) -> list[DrawnMark]:
+        """Returns the numbers of a table's mark that were drawn or taken over, ascending.
+
+        Of very many, those drawn long ago may be forgotten; a thousand at least are kept.
+        """
+
+    @abstractmethod
+    def distrust(
+        self,
+        view: str,
+        identity: str,
+        doubt: MarkDoubt,
+        *,
+        newest: int,
+        gaps: Sequence[Window] = (),
+        above: int = 0,
+    ) -> bool:
+        """Unsettles, in one transaction, what a table's mark says is not surely in the store any more.
+
+        Those are the entries that the doubt concerns, each with the doubt's kind; and every claim that is not settled
+        yet, as nobody knows which of its rows were put before the store was put back. Windows that were settled without
+        rows stay settled, unless their number is lost. A number that was unknown is known from then on; of a missing
+        one it is remembered that it was missed.
+
+        Args:
+            newest: the newest number in `known_marks`, 0 for none, when the doubt arose. If another was drawn since,
+                nothing is changed.
+            gaps: windows that the store may hold rows of though the ledger has nothing there, or says that there are
+                none; entered as unsettled.
+            above: versions that are given to these windows from now on are higher.
+
+        Returns:
+            whether it was done.
+        """
+
+    @abstractmethod
     def forget(self, view: str) -> None:
-        """Removes a view's entries from the ledger."""
+        """Removes a view's entries from the ledger, and the numbers of its table's mark."""
 
     @abstractmethod
     def teardown(self) -> None:

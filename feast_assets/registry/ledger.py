@@ -8,7 +8,7 @@ from datetime import datetime
 
 from feast_assets.definitions.partitions import Window
 from feast_assets.definitions.spec import from_micros
-from feast_assets.registry.base import LedgerEntry, WindowContent
+from feast_assets.registry.base import LedgerEntry, MarkDoubt, WindowContent
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +96,37 @@ def settled(standing: Sequence[LedgerEntry], entries: Sequence[LedgerEntry], own
                 removed[other.window] = other
                 added[other.window] = replace(other, settled=False, version=version)
     return Exchange(tuple(removed.values()), tuple(added.values()), ())
+
+
+def doubted(
+    standing: Sequence[LedgerEntry], view: str, doubt: MarkDoubt, gaps: Sequence[Window], above: int, now: int
+) -> Exchange:
+    """Returns what a doubt about the online table makes of the ledger; see `Registry.distrust`.
+
+    Args:
+        now: UTC microseconds.
+    """
+    everything = doubt.kind != "restored"
+    changed: dict[Window, LedgerEntry] = {}
+    # Of windows without rows nothing can be lost. What the store holds of them all the same is among the gaps.
+    empty = [e for e in standing if everything and _empty(e)]
+    others = [e for e in standing if not (everything and _empty(e))]
+    for entry in others:
+        version = max(entry.version, above)
+        if not entry.settled and not entry.doubt:
+            # A run is under way, or was killed. Which of its rows the store has lost is not known.
+            at = from_micros(now)
+            changed[entry.window] = replace(entry, version=version, mark=0, doubt=doubt.kind, at=at)
+        elif entry.settled and (everything or entry.mark in doubt.lost):
+            changed[entry.window] = replace(entry, version=version, settled=False, doubt=doubt.kind)
+    wanted = [
+        replace(_noted(view, WindowContent(w, "", ""), above, now, "", settled=False), doubt=doubt.kind) for w in gaps
+    ]
+    opened = _without(wanted, [e.window for e in others])
+    cut = [e for e in empty if any(overlap(e.window, o.window) for o in opened)]
+    removed = [*(e for e in others if e.window in changed), *cut]
+    added = [*changed.values(), *opened, *_without(cut, [o.window for o in opened])]
+    return Exchange(tuple(removed), tuple(added), ())
 
 
 def _noted(view: str, content: WindowContent, version: int, now: int, run_id: str, *, settled: bool) -> LedgerEntry:

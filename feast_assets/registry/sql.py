@@ -12,16 +12,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from feast_assets.definitions.base import Definition
+from feast_assets.definitions.partitions import Window
 from feast_assets.definitions.project import Project
 from feast_assets.definitions.spec import to_micros
 from feast_assets.errors import ConcurrentApplyError, DefinitionError, FeastObjectNotFoundException
 from feast_assets.registry import sql_pushes
-from feast_assets.registry.base import Changes, Claim, LedgerEntry, Registry, Revision, WindowContent
-from feast_assets.registry.ledger import claimed, settled
+from feast_assets.registry.base import (
+    Changes,
+    Claim,
+    DrawnMark,
+    LedgerEntry,
+    MarkDoubt,
+    OnlineTable,
+    Registry,
+    Revision,
+    WindowContent,
+)
+from feast_assets.registry.ledger import claimed, doubted, settled
 from feast_assets.registry.noted_pushes import NotedPush, NotesPushes
 from feast_assets.registry.snapshot import RegistrySnapshot
 from feast_assets.registry.sql_config import SqlRegistryConfig
-from feast_assets.registry.sql_reading import INPUTS, LATER_TABLES, PUSHES, ProjectReading, all_projects
+from feast_assets.registry.sql_reading import INPUTS, LATER_TABLES, MARKS, PUSHES, ProjectReading, all_projects
 from feast_assets.registry.sql_writing import ProjectWriting
 from feast_assets.registry.sqlite_file import SqliteFile
 
@@ -146,7 +157,7 @@ class SqlRegistry(Registry, NotesPushes):
 
     def ledger(self, view: str) -> list[LedgerEntry]:
         with self._reading() as reading:
-            return [] if reading is None else reading.ledger(view)
+            return [] if reading is None else reading.ledger(view, has_marks=self._has_table(MARKS))
 
     def ledger_states(self, views: Sequence[str]) -> dict[str, str]:
         with self._reading() as reading:
@@ -160,13 +171,15 @@ class SqlRegistry(Registry, NotesPushes):
         *,
         empty: Sequence[WindowContent] = (),
         run_id: str = "",
+        table: OnlineTable | None = None,
     ) -> Claim:
-        token = uuid.uuid4().hex
+        token, now = uuid.uuid4().hex, _now()
         with self._writing() as writing:
             writing.lock()
-            made = claimed(writing.entries(view), view, contents, empty, _now(), run_id)
+            made = claimed(writing.entries(view), view, contents, empty, now, run_id)
             writing.exchange(view, made, token)
-        return Claim(view, token, made.versions, made.replaced)
+            begins, settles = (0, 0) if table is None else writing.draw_marks(view, table, now)
+        return Claim(view, token, made.versions, made.replaced, begins, settles)
 
     def settle(self, claim: Claim, entries: Sequence[LedgerEntry]) -> None:
         if not entries:
@@ -176,6 +189,39 @@ class SqlRegistry(Registry, NotesPushes):
             standing, own = writing.entries_of(claim)
             made = settled(standing, entries, own)
             writing.exchange(claim.view, made, _CONFLICT)
+
+    def draw_marks(self, view: str, table: OnlineTable) -> tuple[int, int]:
+        with self._writing() as writing:
+            writing.lock()
+            return writing.draw_marks(view, table, _now())
+
+    def known_marks(self, view: str, identity: str) -> list[DrawnMark]:
+        with self._reading() as reading:
+            if reading is None or not self._has_table(MARKS):
+                return []
+            return reading.known_marks(view, identity)
+
+    def distrust(
+        self,
+        view: str,
+        identity: str,
+        doubt: MarkDoubt,
+        *,
+        newest: int,
+        gaps: Sequence[Window] = (),
+        above: int = 0,
+    ) -> bool:
+        now = _now()
+        with self._writing() as writing:
+            writing.lock()
+            if writing.newest_mark(view, identity) != newest:
+                return False
+            writing.exchange(view, doubted(writing.entries(view), view, doubt, gaps, above, now), "")
+            if doubt.kind == "unknown":
+                writing.note_marks(view, identity, [DrawnMark(doubt.found, 0, "found")])
+            if doubt.kind == "missing":
+                writing.note_missing(view, identity, now)
+        return True
 
     def forget(self, view: str) -> None:
         if not self._exists():

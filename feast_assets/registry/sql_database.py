@@ -140,6 +140,7 @@ class SqlDatabase:
                 found = self._ready(connection)
                 if not (found and self._is_complete):
                     tables.metadata.create_all(connection)
+                    _add_columns(connection)
                 if not found:
                     connection.execute(tables.meta.insert().values(key="schema_version", value=str(SCHEMA_VERSION)))
         self._has_schema = self._is_complete = True
@@ -195,6 +196,13 @@ class SqlTransaction:
     def each(self, statement: str, rows: Iterable[Mapping[str, Any]]) -> None:
         if values := list(rows):
             self._connection.execute(text(statement), values)
+
+
+def _add_columns(connection: Connection) -> None:
+    """Adds to tables that an earlier version created the columns that have come since."""
+    there = {column["name"] for column in inspect(connection).get_columns(tables.ledger.name)}
+    if tables.ledger.c.mark.name not in there:
+        connection.execute(text(f"ALTER TABLE {tables.ledger.name} ADD COLUMN mark BIGINT DEFAULT 0 NOT NULL"))
 
 
 def _begin(connection: Connection) -> None:

@@ -18,7 +18,7 @@ from feast_assets.definitions.partitions import Window
 from feast_assets.definitions.project import Project
 from feast_assets.definitions.spec import from_micros
 from feast_assets.errors import ConfigError
-from feast_assets.registry.base import LedgerEntry, Revision
+from feast_assets.registry.base import DoubtKind, DrawnMark, LedgerEntry, Revision
 from feast_assets.registry.snapshot import StoredObject
 
 SCHEMA_VERSION = 1
@@ -26,8 +26,11 @@ META = "feast_assets_meta"
 INPUTS = "feast_assets_inputs"
 PUSHES = "feast_assets_pushes"
 PUSH_ROWS = "feast_assets_push_rows"
-LATER_TABLES = (INPUTS, PUSHES, PUSH_ROWS)
-"""Tables that an older registry lacks until it is written."""
+MARKS = "feast_assets_marks"
+LATER_TABLES = (INPUTS, PUSHES, PUSH_ROWS, MARKS)
+"""Tables that an older registry lacks until it is written; where `MARKS` is, the ledger has all its columns."""
+_DOUBTS: Mapping[str, DoubtKind] = {"restored": "restored", "unknown": "unknown", "missing": "missing"}
+"""What the ledger's ``claim`` says of entries that were unsettled because of the online table's mark."""
 
 _NEWEST = (
     'SELECT p.revision, r."at" FROM feast_assets_projects p LEFT JOIN feast_assets_revisions r '
@@ -55,7 +58,12 @@ _PROJECTS = (
 )
 _LEDGER = (
     'SELECT "view", window_start, window_end, fingerprint, version, definition_hash, "rows", written, "at", run_id, '
-    'claim FROM feast_assets_ledger WHERE project = :project AND "view" = :view ORDER BY window_start, window_end'
+    'mark, claim FROM feast_assets_ledger WHERE project = :project AND "view" = :view ORDER BY window_start, window_end'
+)
+_LEDGER_WITHOUT_MARKS = _LEDGER.replace("mark, claim", "0, claim")
+_MARKS = (
+    f"SELECT number, previous, kind FROM {MARKS} "
+    'WHERE project = :project AND "view" = :view AND "identity" = :identity ORDER BY number'
 )
 _STAMP_MODULUS = 1_000_003  # sums of times over all entries of a view would not fit in 64 bits
 # Entries come with a later time, or become unsettled; the sum tells them apart where clocks go back.
@@ -117,13 +125,22 @@ class ProjectReading:
         rows = self.query(_REVISIONS, project=self.project)
         return [Revision(number, from_micros(at), by, summary) for number, at, by, summary in rows]
 
-    def ledger(self, view: str) -> list[LedgerEntry]:
-        """Returns a view's entries, by window."""
-        return [entry for entry, _ in self.claimed_ledger(view)]
+    def ledger(self, view: str, *, has_marks: bool) -> list[LedgerEntry]:
+        """Returns a view's entries, by window.
+
+        Args:
+            has_marks: whether the database has the table `MARKS`.
+        """
+        statement = _LEDGER if has_marks else _LEDGER_WITHOUT_MARKS
+        return [_entry(*row) for row in self.query(statement, project=self.project, view=view)]
 
     def claimed_ledger(self, view: str) -> list[tuple[LedgerEntry, str]]:
         """Returns a view's entries, by window, each with the token of the claim that has not settled it; else ""."""
         return [(_entry(*row), row[-1]) for row in self.query(_LEDGER, project=self.project, view=view)]
+
+    def known_marks(self, view: str, identity: str) -> list[DrawnMark]:
+        """Returns the numbers of a table's mark, ascending."""
+        return [DrawnMark(*row) for row in self.query(_MARKS, project=self.project, view=view, identity=identity)]
 
     def ledger_states(self) -> dict[str, str]:
         """Returns for each view that has entries a text that changes whenever they do."""
@@ -194,6 +211,7 @@ def _entry(
     written: int,
     at: int,
     run_id: str,
+    mark: int,
     claim: str,
 ) -> LedgerEntry:
     return LedgerEntry(
@@ -207,4 +225,6 @@ def _entry(
         at=from_micros(at),
         run_id=run_id,
         settled=not claim,
+        mark=mark,
+        doubt=_DOUBTS.get(claim, ""),
     )

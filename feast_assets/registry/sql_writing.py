@@ -5,6 +5,7 @@ Each runs within a transaction that somebody else began, and is sent once for al
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,8 +16,9 @@ from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.label_view import LabelView
 from feast_assets.definitions.partitions import Window
 from feast_assets.definitions.spec import canonical_text, text_hash, to_micros
-from feast_assets.registry.base import Claim, LedgerEntry
+from feast_assets.registry.base import Claim, DrawnMark, LedgerEntry, OnlineTable
 from feast_assets.registry.ledger import Exchange
+from feast_assets.registry.marks import NUMBERS_KEPT, drawn_numbers
 from feast_assets.registry.snapshot import bare_fields
 from feast_assets.registry.sql_reading import ProjectReading, Query
 
@@ -61,17 +63,40 @@ _LEAVE = (
 )
 _ENTER = (
     'INSERT INTO feast_assets_ledger (project, "view", window_start, window_end, fingerprint, version, '
-    'definition_hash, "rows", written, "at", run_id, claim) VALUES (:project, :view, :window_start, :window_end, '
-    ":fingerprint, :version, :definition_hash, :rows, :written, :at, :run_id, :claim) "
+    'definition_hash, "rows", written, "at", run_id, mark, claim) VALUES (:project, :view, :window_start, :window_end, '
+    ":fingerprint, :version, :definition_hash, :rows, :written, :at, :run_id, :mark, :claim) "
     'ON CONFLICT (project, "view", window_start, window_end) DO UPDATE SET fingerprint = excluded.fingerprint, '
     "version = excluded.version, definition_hash = excluded.definition_hash, "
     '"rows" = excluded."rows", written = excluded.written, "at" = excluded."at", run_id = excluded.run_id, '
-    "claim = excluded.claim"
+    "mark = excluded.mark, claim = excluded.claim"
 )
 _FORGET = 'DELETE FROM feast_assets_ledger WHERE project = :project AND "view" = :view'
+_NEWEST_MARK = 'SELECT max(number) FROM feast_assets_marks WHERE project = :project AND "view" = :view'
+_NEWEST_MARK_OF_TABLE = f'{_NEWEST_MARK} AND "identity" = :identity'
+_NOTE_MARK = (
+    'INSERT INTO feast_assets_marks (project, "view", number, "identity", previous, kind) '
+    "VALUES (:project, :view, :number, :identity, :previous, :kind) "
+    'ON CONFLICT (project, "view", number) DO NOTHING'
+)
+_DROP_OLD_MARKS = (
+    'DELETE FROM feast_assets_marks WHERE project = :project AND "view" = :view AND number < '
+    '(SELECT number FROM feast_assets_marks WHERE project = :project AND "view" = :view '
+    "ORDER BY number DESC LIMIT 1 OFFSET :newer)"
+)
+_FORGET_MARKS = 'DELETE FROM feast_assets_marks WHERE project = :project AND "view" = :view'
 _REMOVE = tuple(
     f"DELETE FROM feast_assets_{table} WHERE project = :project"  # noqa: S608 - names of ours
-    for table in ("projects", "revisions", "objects", "feature_lists", "inputs", "pushes", "push_rows", "ledger")
+    for table in (
+        "projects",
+        "revisions",
+        "objects",
+        "feature_lists",
+        "inputs",
+        "pushes",
+        "push_rows",
+        "ledger",
+        "marks",
+    )
 )
 
 _Key = tuple[str, str]
@@ -169,11 +194,45 @@ class ProjectWriting:
         """Makes the exchange; ``claim`` is what entries that are not settled are marked with."""
         stay = {e.window for e in exchange.added}
         self._each(_LEAVE, ({"view": view, **_window(e)} for e in exchange.removed if e.window not in stay))
-        self._each(_ENTER, ({**_row(e), "claim": "" if e.settled else claim} for e in exchange.added))
+        self._each(_ENTER, ({**_row(e), "claim": "" if e.settled else e.doubt or claim} for e in exchange.added))
+
+    def draw_marks(self, view: str, table: OnlineTable, now: int) -> tuple[int, int]:
+        """Draws two numbers; see `feast_assets.registry.base.Registry.draw_marks`.
+
+        Args:
+            now: UTC microseconds.
+        """
+        begins, settles = self._drawn(view, now, table.number, 2)
+        self.note_marks(view, table.identity, [DrawnMark(begins, table.number), DrawnMark(settles, begins)])
+        return begins, settles
+
+    def note_missing(self, view: str, identity: str, now: int) -> None:
+        """Remembers that a table was found without a number."""
+        (number,) = self._drawn(view, now, 0, 1)
+        self.note_marks(view, identity, [DrawnMark(number, 0, "missing")])
+
+    def _drawn(self, view: str, now: int, above: int, count: int) -> tuple[int, ...]:
+        ((newest,),) = self.transaction(_NEWEST_MARK, project=self.project, view=view)
+        return drawn_numbers(now, [newest or 0, above], [secrets.randbits(31) for _ in range(count)])
+
+    def note_marks(self, view: str, identity: str, marks: Sequence[DrawnMark]) -> None:
+        """Makes numbers of a table's mark known; the oldest of many are forgotten."""
+        of_table = {"view": view, "identity": identity}
+        self._each(
+            _NOTE_MARK,
+            [{**of_table, "number": m.number, "previous": m.previous, "kind": m.kind} for m in marks],
+        )
+        self._each(_DROP_OLD_MARKS, [{"view": view, "newer": NUMBERS_KEPT - 1}])
+
+    def newest_mark(self, view: str, identity: str) -> int:
+        """Returns the newest number of a table's mark that is known; 0 for none."""
+        ((newest,),) = self.transaction(_NEWEST_MARK_OF_TABLE, project=self.project, view=view, identity=identity)
+        return newest or 0
 
     def forget(self, views: Sequence[str]) -> None:
-        """Removes the entries of views from the ledger."""
-        self._each(_FORGET, [{"view": view} for view in views])
+        """Removes the entries of views from the ledger, and the numbers of their tables' marks."""
+        for statement in (_FORGET, _FORGET_MARKS):
+            self._each(statement, [{"view": view} for view in views])
 
     def remove_project(self) -> None:
         """Removes everything of the project, its history included."""
@@ -204,6 +263,7 @@ def _row(entry: LedgerEntry) -> dict[str, Any]:
         "written": entry.written,
         "at": to_micros(entry.at),
         "run_id": entry.run_id,
+        "mark": entry.mark,
     }
 
 

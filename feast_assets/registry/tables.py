@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Index, LargeBinary, MetaData, Table, Text
 
-from feast_assets.registry.sql_reading import INPUTS, META, PUSH_ROWS, PUSHES
+from feast_assets.registry.sql_reading import INPUTS, MARKS, META, PUSH_ROWS, PUSHES
 
 PREFIX = "feast_assets_"
 
@@ -112,5 +112,22 @@ ledger = Table(
     Column("at", BigInteger, nullable=False),
     Column("run_id", Text, nullable=False),
     Column("claim", Text, nullable=False),
+    Column("mark", BigInteger, nullable=False, server_default="0"),
 )
-"""Windows of a view, which never overlap. ``claim`` is empty for those that are settled."""
+"""Windows of a view, which never overlap.
+
+``claim`` is empty for those that are settled. ``mark`` is the number of the online table's mark under which a window
+was settled; a registry of before has no such column until it is written.
+"""
+
+marks = Table(
+    MARKS,
+    metadata,
+    Column("project", Text, primary_key=True),
+    Column("view", Text, primary_key=True),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("identity", Text, nullable=False),
+    Column("previous", BigInteger, nullable=False),
+    Column("kind", Text, nullable=False),
+)
+"""Numbers of the marks of views' online tables; a registry of before has no such table until it is written."""

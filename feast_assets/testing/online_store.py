@@ -26,7 +26,15 @@ import numpy as np
 import pytest
 
 from feast_assets.errors import ForeignValueWarning
-from feast_assets.online_stores.base import EncodedRows, OnlineRead, OnlineStore, RowHeads, StoredRows
+from feast_assets.online_stores.base import (
+    NEVER_ADVANCED,
+    EncodedRows,
+    Mark,
+    OnlineRead,
+    OnlineStore,
+    RowHeads,
+    StoredRows,
+)
 
 StoreFactory = Callable[[], OnlineStore]
 Row = tuple[bytes, int, int, bytes]
@@ -93,6 +101,20 @@ def _raise_counters(factory: StoreFactory, table: str, times: int) -> None:
             ((event, created, payload),) = [row for row in read_rows(store, table, [b"counter"]) if row]
             older = encoded([(b"counter", event - 1, created, b"%d" % (int(payload) + 1))])
             times -= store.replace_many(table, heads([(b"counter", event, created, payload)]), older)
+    finally:
+        store.close()
+
+
+def _advance_often(factory: StoreFactory, table: str, parity: int, times: int) -> None:
+    """Advances a mark so many times, to numbers that no other takes, however often another is faster."""
+    store = factory()
+    try:
+        seen = store.mark(table).number
+        while times:
+            number = seen + 2 + (seen + parity) % 2  # of one parity
+            found = store.advance(table, seen, number)
+            times -= found.number == number
+            seen = found.number
     finally:
         store.close()
 
@@ -594,6 +616,90 @@ class OnlineStoreConformance:
             worker.join(60)
         assert one == other == [store.identity(f"t{number}") for number in range(20)]
         assert len(set(one) - {""}) == 20
+
+    def test_a_mark_is_set_up_with_its_table_and_goes_with_it(self, store: OnlineStore) -> None:
+        assert store.marks(["t", "u"]) == [Mark("", 0)] * 2
+        assert store.marks([]) == []
+        store.setup(["t"])
+        first = store.mark("t")
+        assert first == Mark(store.identity("t"), NEVER_ADVANCED)
+        assert store.advance("t", NEVER_ADVANCED, 5) == Mark(first.identity, 5)
+        store.setup(["t", "u"])
+        assert store.mark("t") == Mark(first.identity, 5)
+        store.drop(["t"])
+        assert store.mark("t") == Mark("", 0)
+        store.setup(["t"])
+        assert store.mark("t").number == NEVER_ADVANCED
+        assert store.mark("t").identity not in ("", first.identity)
+
+    def test_a_mark_advances_only_from_the_number_that_is_expected(
+        self, store: OnlineStore, store_factory: StoreFactory
+    ) -> None:
+        store.setup(["t", "other"])
+        identity = store.identity("t")
+        assert store.advance("t", 7, 8) == Mark(identity, NEVER_ADVANCED)
+        largest = 2**62 - 1
+        for before, number in ((NEVER_ADVANCED, 8), (8, 2**53 + 1), (2**53 + 1, largest)):
+            assert store.advance("t", 0, number).number == before
+            assert store.advance("t", before, number) == Mark(identity, number)
+            # The answer to a call that was lost with its connection: it is asked again.
+            assert store.advance("t", before, number) == Mark(identity, number)
+            assert store.advance("t", before, number - 1) == Mark(identity, number)
+        store.close()
+        again = store_factory()
+        assert again.marks(["other", "t"]) == [Mark(again.identity("other"), NEVER_ADVANCED), Mark(identity, largest)]
+        again.close()
+
+    def test_a_table_that_is_not_there_has_no_mark_to_advance(self, store: OnlineStore) -> None:
+        for expected in (0, NEVER_ADVANCED):
+            assert store.advance("t", expected, 5) == Mark("", 0)
+        store.setup(["u"])
+        assert store.advance("t", 0, 5) == store.mark("t") == Mark("", 0)
+
+    def test_a_table_that_a_put_set_up_has_a_mark_that_can_be_advanced(self, store: OnlineStore) -> None:
+        store.put_many("t", [encoded([(b"k", 1, 0, b"x")])])
+        found = store.mark("t")
+        assert found.identity
+        assert found.number in (0, NEVER_ADVANCED)
+        assert store.advance("t", found.number, 9) == store.mark("t") == Mark(found.identity, 9)
+
+    def test_a_mark_is_no_row_and_rows_leave_it_alone(self, store: OnlineStore) -> None:
+        names = ["t", "", "mark", "mark:t", "id:t", "ä", "rows_t", "feast_assets_marks"]
+        store.setup(names)
+        expected = [Mark(store.identity(name), 100 + at) for at, name in enumerate(names)]
+        assert [store.advance(name, NEVER_ADVANCED, 100 + at) for at, name in enumerate(names)] == expected
+        keys = [b"", b"mark", b"t", b":t", b"mark:t", b"number"]
+        for name in names:
+            assert read_rows(store, name, keys) == [None] * len(keys)
+            store.put_many(name, [encoded([(key, 1, 0, b"x") for key in keys])])
+        assert store.marks(names) == expected
+        for name in names:
+            assert {row[0] for row in scanned(store, name, 0, 2, b"\xff" * 8)} == set(keys)
+            store.delete(name, keys)
+        assert store.marks(names) == expected
+
+    def test_of_handles_that_advance_a_mark_at_once_one_wins_each_time(
+        self, store: OnlineStore, store_factory: StoreFactory
+    ) -> None:
+        store.setup(["t"])
+        threads = [threading.Thread(target=_advance_often, args=(store_factory, "t", i, 30)) for i in (0, 1)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        # Each step is by two or three.
+        assert 2 * 60 <= store.mark("t").number - NEVER_ADVANCED <= 3 * 60
+
+    def test_an_incarnation_stays_while_the_store_does(self, store: OnlineStore, store_factory: StoreFactory) -> None:
+        store.setup(["t"])
+        other = store_factory()
+        found = store.incarnation()
+        other.put_many("t", [encoded([(b"k", 1, 0, b"x")])])
+        assert other.incarnation() == found
+        other.close()
+        store.close()
+        assert store.incarnation() == found
+        assert not store.evicts()
 
     def test_the_source_of_a_put_is_closed_when_the_put_ends_or_fails(self, store: OnlineStore) -> None:
         store.setup(["t"])

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from typing import Literal
 
 import pytest
 
@@ -33,7 +34,16 @@ from feast_assets.definitions.partitions import Window
 from feast_assets.definitions.project import Project
 from feast_assets.definitions.spec import to_micros
 from feast_assets.errors import ConcurrentApplyError, DefinitionError
-from feast_assets.registry.base import Changes, LedgerEntry, Registry, WindowContent
+from feast_assets.registry.base import (
+    Changes,
+    DrawnMark,
+    LedgerEntry,
+    MarkDoubt,
+    OnlineTable,
+    Registry,
+    WindowContent,
+)
+from feast_assets.registry.marks import moment_of
 from feast_assets.registry.noted_pushes import NotedPush, NotesPushes
 from feast_assets.registry.snapshot import RegistrySnapshot
 from feast_assets.types import FeastType, Float64, Int64, String
@@ -558,6 +568,112 @@ class RegistryConformance:
         trips, rides = zip(*seen, strict=True)
         assert all(before != after for before, after in pairwise(trips))
         assert len(set(rides)) == 1
+
+    # --- marks of online tables
+
+    def test_numbers_are_noted_with_what_they_follow_and_rise(self, registry: Registry) -> None:
+        assert registry.known_marks("trips", "t") == []
+        before = datetime.now(UTC)
+        claim = registry.claim("trips", [], table=OnlineTable("t", 1))
+        assert before - timedelta(seconds=1) < moment_of(claim.begins) < datetime.now(UTC) + timedelta(seconds=1)
+        later = registry.draw_marks("trips", OnlineTable("t", claim.begins))
+        other = registry.draw_marks("trips", OnlineTable("u", 2**61))
+        assert 1 < claim.begins < claim.settles < later[0] < later[1] < 2**61 < other[0] < other[1]
+        assert registry.known_marks("trips", "t") == [
+            DrawnMark(claim.begins, 1),
+            DrawnMark(claim.settles, claim.begins),
+            DrawnMark(later[0], claim.begins),
+            DrawnMark(later[1], later[0]),
+        ]
+        assert registry.known_marks("trips", "u") == [DrawnMark(other[0], 2**61), DrawnMark(other[1], other[0])]
+        assert registry.draw_marks("trips", OnlineTable("t", 0))[0] > other[1], "of one view each is above all"
+        unnamed = registry.claim("rides", [])
+        assert (unnamed.begins, unnamed.settles) == (0, 0)
+        assert registry.known_marks("rides", "t") == []
+
+    def test_two_registries_draw_different_numbers(self, registry_factory: RegistryFactory) -> None:
+        drawn: list[int] = []
+        for project in ("one", "two"):
+            registry = registry_factory(project)
+            for _ in range(20):
+                drawn += registry.draw_marks("trips", OnlineTable("t", 2**61))
+            registry.close()
+        assert len(set(drawn)) >= 78, "the same moment is drawn from once in a thousand times"
+
+    def test_what_was_settled_under_a_lost_number_is_unsettled_with_the_reason(self, registry: Registry) -> None:
+        marked = [
+            replace(entry("trips", _FIRST + i * _DAY, _FIRST + (i + 1) * _DAY, "f" if i else ""), mark=10 + i)
+            for i in range(4)
+        ]
+        entries = record(registry, *marked)
+        other = record(registry, replace(entry("rides", _FIRST, _FIRST + _DAY), mark=11))
+        begins, settles = registry.draw_marks("trips", OnlineTable("t", 1))
+        doubt = MarkDoubt("restored", begins, frozenset([10, 12]))
+        states = registry.ledger_states(["trips", "rides"])
+        assert not registry.distrust("trips", "t", doubt, newest=begins)
+        assert registry.ledger("trips") == entries
+        assert registry.ledger_states(["trips", "rides"]) == states
+        assert registry.distrust("trips", "t", doubt, newest=settles)
+        found = registry.ledger("trips")
+        assert found == [replace(e, settled=False, doubt="restored") if e.mark in doubt.lost else e for e in entries]
+        assert registry.ledger("rides") == other
+        after = registry.ledger_states(["trips", "rides"])
+        assert after["trips"] != states["trips"]
+        assert after["rides"] == states["rides"]
+        (again,) = record(registry, entries[0])
+        assert again.version > entries[0].version
+        assert again.doubt == ""
+
+    def test_a_claim_of_before_a_doubt_settles_nothing(self, registry: Registry) -> None:
+        wanted = replace(entry("trips", _FIRST, _FIRST + _DAY), mark=7)
+        claim = registry.claim("trips", [WindowContent(wanted.window, "f", "d")], table=OnlineTable("t", 1))
+        states = registry.ledger_states(["trips"])
+        assert registry.distrust("trips", "t", MarkDoubt("restored", 1), newest=claim.settles)
+        assert registry.ledger_states(["trips"]) != states
+        registry.settle(claim, [replace(wanted, version=claim.versions[0])])
+        (left,) = registry.ledger("trips")
+        assert (left.settled, left.doubt) == (False, "restored")
+
+    @pytest.mark.parametrize("kind", ["unknown", "missing"])
+    def test_of_an_unknown_or_missing_number_all_is_unsettled_and_it_is_remembered(
+        self, registry: Registry, kind: Literal["unknown", "missing"]
+    ) -> None:
+        registry.claim("trips", [], empty=[WindowContent(Window(_FIRST, _FIRST + _DAY), "", "d")])
+        registry.claim("trips", [], empty=[WindowContent(Window(_FIRST + 4 * _DAY, _FIRST + 7 * _DAY), "", "d")])
+        (settled,) = record(registry, entry("trips", _FIRST + _DAY, _FIRST + 2 * _DAY))
+        gaps = [Window(_FIRST + 1.5 * _DAY, _FIRST + 2.5 * _DAY), Window(_FIRST + 5 * _DAY, _FIRST + 6 * _DAY)]
+        high = settled.version + 10**12
+        found = 2**60 if kind == "unknown" else 0
+        assert registry.distrust("trips", "t", MarkDoubt(kind, found), newest=0, gaps=gaps, above=high)
+        left = registry.ledger("trips")
+        assert [(e.window, e.settled, e.doubt) for e in left] == [
+            (Window(_FIRST, _FIRST + _DAY), True, ""),
+            (settled.window, False, kind),
+            (Window(_FIRST + 2 * _DAY, gaps[0].end), False, kind),
+            (Window(_FIRST + 4 * _DAY, _FIRST + 5 * _DAY), True, ""),
+            (gaps[1], False, kind),
+            (Window(_FIRST + 6 * _DAY, _FIRST + 7 * _DAY), True, ""),
+        ]
+        claim = registry.claim("trips", [WindowContent(e.window, "f", "d") for e in left if not e.settled])
+        assert min(claim.versions) > high
+        (known,) = registry.known_marks("trips", "t")
+        if kind == "unknown":
+            assert known == DrawnMark(found, 0, "found")
+        else:
+            assert (known.previous, known.kind) == (0, "missing")
+        assert registry.draw_marks("trips", OnlineTable("t", found))[0] > known.number
+
+    def test_marks_go_with_their_view(self, registry: Registry) -> None:
+        commit(registry, view("trips"), view("rides"))
+        for name in ("trips", "rides"):
+            registry.draw_marks(name, OnlineTable("t", 1))
+        registry.forget("trips")
+        assert registry.known_marks("trips", "t") == []
+        commit(registry, deletes=[("feature view", "rides")])
+        assert registry.known_marks("rides", "t") == []
+        registry.draw_marks("trips", OnlineTable("t", 1))
+        registry.teardown()
+        assert registry.known_marks("trips", "t") == []
 
     def test_processes_that_record_at_once_lose_nothing(self, registry_factory: RegistryFactory) -> None:
         _in_processes(_record_days, [(registry_factory, 0, 12), (registry_factory, 8, 12)])

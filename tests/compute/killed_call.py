@@ -57,6 +57,8 @@ def arm(point: str, project: SmallProject) -> None:
         "after put": (online, "after", "put_many"),
         "before claim": (registry, "before", "claim"),
         "after claim": (registry, "after", "claim"),
+        "before advance": (online, "before", "advance"),
+        "after advance": (online, "after", "advance"),
         "before settle": (registry, "before", "settle"),
         "after settle": (registry, "after", "settle"),
         "before commit": (registry, "before", "commit"),

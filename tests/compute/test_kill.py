@@ -35,7 +35,18 @@ def pushed(project):
 
 
 @pytest.mark.parametrize(
-    "point", ["before claim", "after claim", "before put", "in put", "after put", "before settle", "after settle"]
+    "point",
+    [
+        "before claim",
+        "after claim",
+        "before advance",
+        "after advance",
+        "before put",
+        "in put",
+        "after put",
+        "before settle",
+        "after settle",
+    ],
 )
 def test_a_killed_materialization_is_finished_by_the_next(pushed, point):
     killed(pushed.root, point, "materialize")

@@ -499,3 +499,44 @@ def test_as_many_rows_as_are_put_whole_are_one_command() -> None:
         compared = next(trips)
         assert len(compared.commands) == expected
         trips.close()
+
+
+def test_an_incarnation_is_the_run_and_the_history_of_the_server(
+    store: RedisOnlineStore, client: redis.Redis, redis_server: tuple[str, int]
+) -> None:
+    run, history = client.info("server")["run_id"], client.info("replication")["master_replid"]
+    assert store.incarnation() == f"{run}:{history}"
+    client.acl_setuser("plain", enabled=True, passwords=["+word"], keys=["*"], commands=["+@all", "-info"])
+    plain = RedisOnlineStore(
+        config_of(redis_server, connection_string="{}:{},username=plain,password=word".format(*redis_server)), NOWHERE
+    )
+    assert plain.incarnation() == ""
+    assert not plain.evicts_marks()
+    plain.close()
+    client.acl_deluser("plain")
+
+
+@pytest.mark.parametrize(
+    ("maxmemory", "policy", "evicts"),
+    [(0, "allkeys-lru", False), (2**30, "allkeys-random", True), (2**30, "volatile-lru", False)],
+)
+def test_only_a_server_that_may_remove_keys_for_ever_evicts_marks(
+    store: RedisOnlineStore, client: redis.Redis, maxmemory: int, policy: str, evicts: bool
+) -> None:
+    client.config_set("maxmemory", maxmemory)
+    client.config_set("maxmemory-policy", policy)
+    assert store.evicts_marks() == evicts
+    client.config_set("maxmemory-policy", "noeviction")
+
+
+def test_a_mark_never_expires_and_is_read_in_one_command(client: redis.Redis, redis_server: tuple[str, int]) -> None:
+    store = RedisOnlineStore(config_of(redis_server, key_ttl_seconds=500), NOWHERE)
+    tables = [f"t{i}" for i in range(200)]
+    store.setup(tables)
+    store.advance("t0", 1, 7)
+    assert (client.get("fa:mark:t0"), client.ttl("fa:mark:t0"), client.ttl("fa:id:t0")) == (b"7", -1, -1)
+    client.config_resetstat()
+    assert [m.number for m in store.marks(tables)] == [7] + [1] * 199
+    calls = {name: entry["calls"] for name, entry in client.info("commandstats").items()}
+    assert calls["cmdstat_mget"] == 1
+    store.close()

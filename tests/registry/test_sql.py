@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -18,11 +19,22 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from feast_assets.errors import ConfigError, StoreUnavailableError
-from feast_assets.registry.base import Changes
+from feast_assets.registry.base import Changes, DrawnMark, LedgerEntry, OnlineTable, WindowContent
 from feast_assets.registry.foreign_file import is_feast_registry_file
+from feast_assets.registry.marks import NUMBERS_KEPT
 from feast_assets.registry.sql import SqlRegistry
 from feast_assets.registry.sql_config import SqlRegistryConfig
-from feast_assets.testing.registry import _commit_entities, _in_processes, commit, entity, view
+from feast_assets.testing.registry import (
+    _DAY,
+    _FIRST,
+    _commit_entities,
+    _in_processes,
+    commit,
+    entity,
+    entry,
+    record,
+    view,
+)
 
 
 def sqlite(root: Path, path: str = "registry.db") -> SqlRegistry:
@@ -500,3 +512,58 @@ def test_a_definition_is_not_read_before_it_is_asked_for(tmp_path: Path) -> None
     assert snapshot.entity("driver") == entity("driver")
     with pytest.raises(ValueError, match="unknown kind 'Unknown'"):
         snapshot.feature_view("trips")
+
+
+# --- marks of online tables
+
+
+@pytest.mark.parametrize("of", ["sqlite", "postgres"])
+def test_numbers_of_marks_are_forgotten_from_the_oldest_on(
+    tmp_path: Path, of: str, request: pytest.FixtureRequest
+) -> None:
+    path = "registry.db" if of == "sqlite" else request.getfixturevalue("postgres_url")
+    registry = sqlite(tmp_path, path)
+    registry.draw_marks("rides", OnlineTable("t", 1))
+    numbers = [DrawnMark(i + 2, i + 1) for i in range(NUMBERS_KEPT + 10)]
+    with registry._writing() as writing:
+        writing.note_marks("trips", "t", numbers)
+    assert registry.known_marks("trips", "t") == numbers[10:]
+    begins, settles = registry.draw_marks("trips", OnlineTable("t", numbers[-1].number))
+    assert [m.number for m in registry.known_marks("trips", "t")][-2:] == [begins, settles]
+    assert registry.known_marks("trips", "t")[0] == numbers[12]
+    assert len(registry.known_marks("rides", "t")) == 2
+    registry.close()
+
+
+def _made_by_an_earlier_version(path: str, root: Path) -> list[LedgerEntry]:
+    """Makes a registry with entries, and turns it into what was written before there were marks."""
+    registry = sqlite(root, path)
+    commit(registry, view("trips"))
+    days = [entry("trips", _FIRST + i * _DAY, _FIRST + (i + 1) * _DAY) for i in range(3)]
+    entries = record(registry, *days)
+    with registry._database._connected().begin() as connection:
+        connection.exec_driver_sql("DROP TABLE feast_assets_marks")
+        connection.exec_driver_sql("ALTER TABLE feast_assets_ledger DROP COLUMN mark")
+    registry.close()
+    return entries
+
+
+@pytest.mark.parametrize("of", ["sqlite", "postgres"])
+def test_a_registry_of_before_marks_is_read_as_it_is_and_upgraded_when_it_is_written(
+    tmp_path: Path, of: str, request: pytest.FixtureRequest
+) -> None:
+    path = "registry.db" if of == "sqlite" else request.getfixturevalue("postgres_url")
+    entries = _made_by_an_earlier_version(path, tmp_path)
+    reader, registry = sqlite(tmp_path, path), sqlite(tmp_path, path)
+    for _ in range(2):
+        assert reader.ledger("trips") == entries
+        assert reader.known_marks("trips", "t") == []
+        assert list(reader.ledger_states(["trips"])) == ["trips"]
+        assert reader.snapshot().feature_view("trips").name == "trips"
+    claim = registry.claim("trips", [WindowContent(entries[0].window, "g", "d")], table=OnlineTable("t", 0))
+    registry.settle(claim, [replace(entries[0], fingerprint="g", version=claim.versions[0], mark=claim.settles)])
+    for each in (reader, registry):
+        assert [e.mark for e in each.ledger("trips")] == [claim.settles, 0, 0]
+        assert each.ledger("trips")[1:] == entries[1:]
+        assert [m.number for m in each.known_marks("trips", "t")] == [claim.begins, claim.settles]
+        each.close()

@@ -1,0 +1,88 @@
+"""The numbers of online tables' marks: how they are drawn, and what a number that is found says of the ledger.
+
+A run advances the mark of its table twice: before its first row is put, and after its last. Each number is noted in
+the registry, with the number that it is to follow, before the store is asked to advance; and the store advances by
+compare and set. So the numbers that a store had are a path, which is known from any of its numbers on backwards. An
+entry of the ledger holds if the number under which it was settled is on the path of the number found in the store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime
+
+from feast_assets.definitions.spec import from_micros
+from feast_assets.registry.base import DrawnMark, LedgerEntry, MarkDoubt
+
+NUMBERS_KEPT = 1000
+"""How many numbers of a view's table are remembered at least. A run takes two for each stretch of windows."""
+
+_RANDOM_BITS = 10
+"""Two registries of one origin may draw at one moment, if their clocks differ."""
+
+
+def drawn_numbers(now: int, above: Iterable[int], random: Sequence[int]) -> tuple[int, ...]:
+    """Returns ascending numbers that are above some others, one for each random number.
+
+    Args:
+        now: UTC microseconds, which the numbers tell unless others were drawn at later ones.
+        random: each below 2**31.
+    """
+    last = max(above, default=0) >> _RANDOM_BITS
+    first = max(now, last + 1)
+    return tuple((first + i << _RANDOM_BITS) | part % (1 << _RANDOM_BITS) for i, part in enumerate(random))
+
+
+def moment_of(number: int) -> datetime:
+    """Returns when a number was drawn, UTC."""
+    return from_micros(number >> _RANDOM_BITS)
+
+
+def path_of(number: int, known: Collection[DrawnMark]) -> tuple[set[int], int]:
+    """Returns the numbers that a mark had before it had a number, this included, and the lowest of them.
+
+    Where the path begins with a number whose predecessor is not known, what was settled under lower ones counts as on
+    it: their numbers are no longer remembered, or a doubt about them was dealt with when the path began.
+    """
+    previous = {mark.number: mark.previous for mark in known}
+    path = {number}
+    lowest = number
+    while (before := previous.get(lowest, 0)) and before not in path:
+        path.add(before)
+        lowest = before
+    return path, lowest
+
+
+def is_on_path(number: int, found: int, known: Collection[DrawnMark]) -> bool:
+    """Whether a mark that is found with one number had another before."""
+    return number in path_of(found, known)[0]
+
+
+def doubt_of(
+    found: int,
+    entries: Iterable[LedgerEntry],
+    definition_hash: str,
+    known: Collection[DrawnMark],
+    never_advanced: int,
+) -> MarkDoubt | None:
+    """Returns what the number of a table's mark says against the entries of its view's ledger; None for nothing.
+
+    Args:
+        found: in the store; 0 for none.
+        definition_hash: that the ledger would keep now. Entries with another one may be of another table, and are run
+            again anyway; so they are not doubted unless their number is known to be this table's.
+        known: of this table. If there are none, no run has used it since there are marks, and the store is taken as it
+            is, unless its mark was advanced.
+        never_advanced: the number after the set-up.
+    """
+    if not found:
+        return MarkDoubt("missing", 0) if known else None
+    numbers = {m.number for m in known}
+    settled_under = {
+        e.mark for e in entries if e.settled and e.mark and (e.mark in numbers or e.definition_hash == definition_hash)
+    }
+    if found != never_advanced and found not in numbers and found not in settled_under:
+        return MarkDoubt("unknown", found)
+    path, lowest = path_of(found, known)
+    lost = frozenset(mark for mark in settled_under if mark > lowest and mark not in path)
+    return MarkDoubt("restored", found, lost) if lost else None
