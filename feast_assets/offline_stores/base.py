@@ -19,7 +19,7 @@ from feast_assets.definitions.data_source import DataSource
 from feast_assets.definitions.entity import DUMMY_JOIN_KEY
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.field import Field
-from feast_assets.definitions.partitions import Window
+from feast_assets.definitions.partitions import Partitions, Window
 from feast_assets.definitions.transformation import Transformation
 from feast_assets.errors import DefinitionError, NotSupportedError
 from feast_assets.offline_stores.profile import WindowProfile
@@ -134,6 +134,8 @@ class WindowStatistics:
         rows: rows with event times in the window (of the inputs, lookback included, where there is a transformation).
         oldest_event, newest_event, newest_created: UTC; None where there are no rows (or no created column).
         fingerprint: a text that changes when rows are added, removed or changed, whatever their order; "" without rows.
+        null_keys: rows with event times in the window that lack a join key. They are not among ``rows``, and no result
+            has them; 0 where a store does not count them.
     """
 
     window: Window
@@ -142,6 +144,21 @@ class WindowStatistics:
     newest_event: datetime | None
     newest_created: datetime | None
     fingerprint: str
+    null_keys: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What one pass over a history tells.
+
+    Attributes:
+        windows: in order of time.
+        null_times: rows of the sources without an event time, which belong to no window and to no result; 0 where a
+            store does not count them. Files and folders that need not be read for the windows may be left out.
+    """
+
+    windows: list[WindowStatistics]
+    null_times: int = 0
 
 
 class OfflineStore(ABC):
@@ -228,6 +245,31 @@ class OfflineStore(ABC):
     @abstractmethod
     def statistics(self, history: History, windows: Sequence[Window]) -> list[WindowStatistics]:
         """Returns one statistic per window, in order, from one pass over the data."""
+
+    def survey(self, history: History, windows: Sequence[Window]) -> Survey:
+        """Returns the `statistics` of some windows, and how many rows belong to no window.
+
+        Stores that can count the latter in the same pass override this.
+        """
+        return Survey(self.statistics(history, windows))
+
+    def survey_grid(self, history: History, grid: Partitions, span: Window) -> Survey:
+        """Returns the statistics of those windows of a grid that have rows, or rows without a key.
+
+        The cost grows with the rows, and not with the windows between them: windows without rows are not returned, and
+        must not be looked at one by one. Stores that can group rows by window override this; here, years, then months,
+        then windows are asked for, each only where the larger ones have rows.
+
+        Args:
+            span: the windows that overlap it count, the first and the last cut to it.
+
+        Returns:
+            windows that do not overlap, in order of time. Where every window has rows, because a transformation reads a
+            source without event times, what lies before the first and after the last timed row may be one window each.
+        """
+        from feast_assets.offline_stores.occupied import occupied_windows
+
+        return Survey(occupied_windows(lambda windows: self.statistics(history, windows), grid, span))
 
     @abstractmethod
     def profile(self, history: History, windows: Sequence[Window]) -> list[WindowProfile]:

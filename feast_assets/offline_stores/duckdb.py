@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from feast_assets.definitions.data_source import DataSource
-from feast_assets.definitions.partitions import Window
+from feast_assets.definitions.partitions import Partitions, Window
 from feast_assets.errors import FeastAssetsError, SourceError
-from feast_assets.offline_stores.base import History, OfflineStore, PointInTimeJoin, WindowStatistics
+from feast_assets.offline_stores.base import History, OfflineStore, PointInTimeJoin, Survey, WindowStatistics
 from feast_assets.offline_stores.profile import WindowProfile
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from feast_assets.offline_stores.duckdb_engine import Engine
     from feast_assets.offline_stores.duckdb_files import SourceTable
     from feast_assets.offline_stores.duckdb_rows import Bounds, Rows
-    from feast_assets.offline_stores.duckdb_statistics import Summary
 
 
 _OPENING = threading.Lock()
@@ -127,16 +126,26 @@ class DuckDBOfflineStore(OfflineStore):
         return self._read(history, window, lambda cursor, rows: stream(cursor, rows.sql))
 
     def statistics(self, history: History, windows: Sequence[Window]) -> list[WindowStatistics]:
-        from feast_assets.offline_stores.duckdb_statistics import as_statistics
+        return self.survey(history, windows).windows
 
+    def survey(self, history: History, windows: Sequence[Window]) -> Survey:
+        from feast_assets.offline_stores.duckdb_survey import survey_windows
+
+        return self._surveyed(lambda cursor, tables: survey_windows(cursor, history, self._root, windows, tables))
+
+    def survey_grid(self, history: History, grid: Partitions, span: Window) -> Survey:
+        from feast_assets.offline_stores.duckdb_survey import survey_grid
+
+        return self._surveyed(lambda cursor, tables: survey_grid(cursor, history, self._root, grid, span, tables))
+
+    def _surveyed(self, survey: Callable[[duckdb.DuckDBPyConnection, list[SourceTable]], Survey]) -> Survey:
         tables: list[SourceTable] = []
         with self._engine.cursor() as cursor:
             try:
-                parts = self._summaries(cursor, history, windows, tables)
+                return survey(cursor, tables)
             except Exception as error:
                 _raise_translated(error, tables)
                 raise
-        return [as_statistics(window, [part[i] for part in parts]) for i, window in enumerate(windows)]
 
     def profile(self, history: History, windows: Sequence[Window]) -> list[WindowProfile]:
         from feast_assets.offline_stores.duckdb_profile import profile_windows
@@ -237,28 +246,6 @@ class DuckDBOfflineStore(OfflineStore):
             raise
         batches = (rows.finish(batch) for batch in query(cursor, rows))
         return as_reader(rows.schema(), batches, cursor, rows.table.failure)
-
-    def _summaries(
-        self,
-        cursor: duckdb.DuckDBPyConnection,
-        history: History,
-        windows: Sequence[Window],
-        tables: list[SourceTable],
-    ) -> list[list[Summary]]:
-        """Returns for each input the summaries of all windows."""
-        from feast_assets.offline_stores.duckdb_files import open_source
-        from feast_assets.offline_stores.duckdb_rows import Bounds, declared_types, rows_of
-        from feast_assets.offline_stores.duckdb_statistics import hull, summarize, summarize_input
-
-        if history.transformation is not None:
-            bounds = [Bounds.of(w, history.lookback) for w in windows]
-            tables += [open_source(cursor, source, self._root) for source in history.sources]
-            return [summarize_input(cursor, table, bounds) for table in tables]
-        bounds = [Bounds.of(w) for w in windows]
-        table = open_source(cursor, history.sources[0], self._root, declared_types(history))
-        tables.append(table)
-        rows = rows_of(cursor, history, table, hull(bounds))
-        return [summarize(cursor, rows.sql, [*rows.keys, *rows.features, "t", "c"], bounds)]
 
 
 def _raise_translated(error: BaseException, tables: Sequence[SourceTable]) -> None:

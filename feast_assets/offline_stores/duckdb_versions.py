@@ -75,7 +75,7 @@ def source_versions(
 def _read(cursor: duckdb.DuckDBPyConnection, source: DataSource, root: Path, windows: Sequence[Window]) -> list[str]:
     if not windows:
         return []
-    summaries = summarize_input(cursor, open_source(cursor, source, root), [Bounds.of(w) for w in windows])
+    summaries, _ = summarize_input(cursor, open_source(cursor, source, root), [Bounds.of(w) for w in windows])
     return [content_hash(s.text())[:32] if s.rows else "" for s in summaries]
 
 
