@@ -208,7 +208,12 @@ def _record(
 
 
 def _figures_of_run(result: MaterializationResult) -> dict[str, Any]:
-    return {"feast_assets/run_rows_withdrawn": result.withdrawn} if result.withdrawn else {}
+    figures = {
+        "feast_assets/run_rows_withdrawn": result.withdrawn,
+        "feast_assets/run_rows_without_key": result.null_keys,
+        "feast_assets/run_rows_without_time": result.null_times,
+    }
+    return {name: count for name, count in figures.items() if count}
 
 
 def _computed_part(view: FeatureView) -> str | None:
@@ -243,6 +248,8 @@ def _figures(view: FeatureView, result: WindowResult, part: str, *, partitioned:
     }
     if computed and result.profile is not None:
         figures[count] = result.profile.rows
+    if result.null_keys:
+        figures["feast_assets/rows_without_key"] = result.null_keys
     if result.newest_event is not None:
         figures["feast_assets/newest_event"] = dg.MetadataValue.timestamp(result.newest_event)
     if part == LATEST:
