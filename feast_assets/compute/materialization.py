@@ -23,7 +23,7 @@ from feast_assets.compute.online_rows import OnlineRows
 from feast_assets.compute.reading_ahead import ReadAhead
 from feast_assets.compute.results import MaterializationResult, Progress, WindowResult
 from feast_assets.compute.staleness import StaleWindow, history_read
-from feast_assets.compute.validation import BrokenRule, broken_rules, validates
+from feast_assets.compute.validation import BrokenRule, broken_rules, refusal_hash, validates
 from feast_assets.compute.windows import (
     MICROSECOND,
     contiguous,
@@ -215,6 +215,8 @@ class Materialization:
         ledger = self._ledger()
         newest = max(ledger, default=None)
         seen = self._survey_until(end, ledger).windows
+        # Without checks, the text is what it was before there were any.
+        decided_by = [self._hash, *filter(None, [refusal_hash(self.view)])]
         reasons = {s.window: reason for s, reason in with_reasons(seen, ledger, self._hash)}
         found: list[StaleWindow] = []
         last_end = None
@@ -226,7 +228,7 @@ class Materialization:
                         reasons[s.window],
                         behind=newest is not None and s.window < newest,
                         after=last_end or s.window.start,
-                        content=content_hash([s.fingerprint, self._hash])[:32],
+                        content=content_hash([s.fingerprint, *decided_by])[:32],
                     )
                 )
             if s.window in reasons or s.rows or s.window in ledger:

@@ -36,6 +36,8 @@ VIEW = "feast_assets/view"
 """Metadata of an asset that a run makes: the feature view behind it."""
 PART = "feast_assets/part"
 """Metadata of an asset that a run makes: `LATEST` or `KEPT`."""
+REFUSED_TAG = "feast_assets/refused"
+"""Tag of a run that failed only because rows broke the checks of their fields."""
 LATEST = "latest values"
 KEPT = "kept result"
 
@@ -104,6 +106,9 @@ def materialize_views(
             continue
         yield from _events(context, each, result, windows, _lineage(context, each, store), profile=profile)
         yield from window_results(context, latest, applied, result, windows, store)
+    if failed and all(isinstance(error, BrokenChecksError) for error in failed.values()):
+        # The same rows would be refused again, so a sensor leaves them alone.
+        context.instance.add_run_tags(context.run.run_id, {REFUSED_TAG: "true"})
     _raise_if_any(failed)
 
 
