@@ -11,6 +11,7 @@ import dagster as dg
 
 from feast_assets.compute.staleness import StaleWindow
 from feast_assets.dagster.materialization import REFUSED_TAG, VIEW
+from feast_assets.dagster.partitions import has_partition_key
 from feast_assets.definitions.partitions import Partitions, Window
 from feast_assets.definitions.spec import content_hash
 
@@ -69,9 +70,11 @@ class WatchedGroup:
         return self.partitions.floor(now) - timedelta(microseconds=1)
 
     def is_partitions(self, window: Window) -> bool:
-        """Whether a window is one of the grid's, or several whole ones; always, where there is none."""
+        """Whether a window is a partition, or several whole ones; always, where there is no grid."""
         grid = self.partitions
-        return grid is None or (grid.floor(window.start) == window.start and grid.floor(window.end) == window.end)
+        if grid is None:
+            return True
+        return has_partition_key(window) and all(grid.floor(edge) == edge for edge in (window.start, window.end))
 
     def is_bridged(self, start: datetime, end: datetime) -> bool:
         """Whether so few windows lie between two moments that one run may as well cover them."""
@@ -107,10 +110,12 @@ class RequestedRuns:
 
     Attributes:
         refused: windows that are left alone: their rows broke the checks of their fields, and neither has changed.
+        no_partitions: windows that no run can be asked for, as they are not partitions.
     """
 
     requests: list[dg.RunRequest]
-    refused: int
+    refused: int = 0
+    no_partitions: int = 0
 
 
 def run_requests(
@@ -134,7 +139,8 @@ def run_requests(
         at_most: how many runs; the others are asked for later.
         retry_after: how long to wait after a first failure; after each further one, twice as long, up to an hour.
     """
-    made = RequestedRuns([], 0)
+    others = [s for g in groups for v in g.keys for s in wanted.get(v, ()) if not g.is_partitions(s.window)]
+    made = RequestedRuns([], no_partitions=len(others))
     if not any(wanted.values()):
         return made
     running = _unfinished(instance)

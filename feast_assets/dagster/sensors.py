@@ -317,16 +317,22 @@ def _deciding(view: FeatureView) -> str:
 def _result(
     context: dg.SensorEvaluationContext, runs: RequestedRuns, stale: Mapping[str, Sequence[StaleWindow]], cursor: str
 ) -> dg.SensorResult:
-    refused = (
-        f"{runs.refused} stale windows are left alone: their rows broke the checks of their fields, and neither have "
-        "changed since. Correct the rows, change the checks and apply, or run the partitions by hand."
-        if runs.refused
-        else ""
-    )
+    told = []
+    if runs.refused:
+        told.append(
+            f"{runs.refused} stale windows are left alone: their rows broke the checks of their fields, and neither "
+            "have changed since. Correct the rows, change the checks and apply, or run the partitions by hand."
+        )
+    if runs.no_partitions:
+        told.append(
+            f"{runs.no_partitions} stale windows are no partitions of Dagster, which has none before the year 1000 "
+            "and only whole ones. Run feast-assets materialize-incremental, or declare Partitions(..., start=...)."
+        )
     if runs.requests:
-        if refused:
-            context.log.info(refused)
+        for line in told:
+            context.log.info(line)
         return dg.SensorResult(run_requests=runs.requests, cursor=cursor)
-    left = sum(map(len, stale.values())) - runs.refused
-    told = f"{left} stale windows are being run, or wait for the next attempt." if left > 0 else ""
-    return dg.SensorResult(skip_reason=" ".join(filter(None, (told, refused))) or "Nothing is stale.", cursor=cursor)
+    left = sum(map(len, stale.values())) - runs.refused - runs.no_partitions
+    if left > 0:
+        told.insert(0, f"{left} stale windows are being run, or wait for the next attempt.")
+    return dg.SensorResult(skip_reason=" ".join(told) or "Nothing is stale.", cursor=cursor)

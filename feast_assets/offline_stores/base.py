@@ -292,6 +292,15 @@ class OfflineStore(ABC):
         """
         raise NotSupportedError(f"The {type(self).__name__} cannot tell versions of data source {source.name!r}.")
 
+    def grid_versions(self, source: DataSource, grid: Partitions, span: Window) -> dict[Window, str]:
+        """Returns the `source_versions` of those windows of a grid, cut to a span, that have rows, in order of time.
+
+        Stores whose cost need not grow with the windows in between override this.
+        """
+        windows = list(grid.windows_cut_to(span))
+        versions = self.source_versions(source, windows)
+        return {window: version for window, version in zip(windows, versions, strict=True) if version}
+
     def oldest_event(self, history: History) -> datetime | None:
         """Returns the event time of the oldest row, as `statistics` of `ALWAYS` does; None where there are no rows.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -177,16 +178,28 @@ class DuckDBOfflineStore(OfflineStore):
             replace_windows(cursor, source, self._root, history, windows, rows)
 
     def source_versions(self, source: DataSource, windows: Sequence[Window]) -> list[str]:
+        from feast_assets.offline_stores.duckdb_versions import source_versions
+
+        with self._versions(source) as cursor:
+            return source_versions(cursor, source, self._root, windows)
+
+    def grid_versions(self, source: DataSource, grid: Partitions, span: Window) -> dict[Window, str]:
+        from feast_assets.offline_stores.duckdb_versions import grid_versions
+
+        with self._versions(source) as cursor:
+            return grid_versions(cursor, source, self._root, grid, span)
+
+    @contextmanager
+    def _versions(self, source: DataSource) -> Iterator[duckdb.DuckDBPyConnection]:
         import duckdb
         import pyarrow as pa
 
         from feast_assets.offline_stores.duckdb_engine import failure_of
-        from feast_assets.offline_stores.duckdb_versions import source_versions
         from feast_assets.offline_stores.source_files import describe
 
         with self._engine.cursor() as cursor:
             try:
-                return source_versions(cursor, source, self._root, windows)
+                yield cursor
             except (duckdb.Error, pa.ArrowException, OSError) as error:
                 raise failure_of(error, describe(source), SourceError) from error
 
