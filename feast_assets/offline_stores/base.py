@@ -308,6 +308,13 @@ class OfflineStore(ABC):
         """
         return self.statistics(history, [ALWAYS])[0].oldest_event
 
+    def extent(self, history: History) -> tuple[datetime, datetime] | None:
+        """Returns times between which, both included, all events lie, if the store can tell without reading the rows.
+
+        None where it cannot, or there are no rows.
+        """
+        return None
+
     def state(self, history: History) -> frozenset[str]:
         """Returns texts that identify what the sources are stored in, such as files with their sizes and times.
 

@@ -218,6 +218,13 @@ class DuckDBOfflineStore(OfflineStore):
                     raise
         return None if oldest is None else from_micros(oldest)
 
+    def extent(self, history: History) -> tuple[datetime, datetime] | None:
+        from feast_assets.definitions.spec import from_micros
+        from feast_assets.offline_stores.duckdb_extent import extent_by_footers
+
+        found = extent_by_footers(history, self._root)
+        return None if found is None else (from_micros(found[0]), from_micros(found[1]))
+
     def state(self, history: History) -> frozenset[str]:
         from feast_assets.offline_stores.source_files import stored_state
 
