@@ -24,6 +24,7 @@ from feast_assets.errors import (
 from feast_assets.offline_stores.duckdb_engine import failure_of, literal, quote, read_all, read_schema
 from feast_assets.offline_stores.source_files import SourceFiles, find_files
 from feast_assets.types.feast_type import Bool, FeastType, Float32, Float64, Int32, Int64
+from feast_assets.types.names import repeated_names
 
 if TYPE_CHECKING:
     import duckdb
@@ -167,7 +168,7 @@ def _renamed(
     sql: str, schema: pa.Schema, mapping: Mapping[str, str], what: str, row_ids: bool
 ) -> tuple[str, pa.Schema]:
     names = [mapping.get(n, n) for n in schema.names]
-    twice = sorted({n for n in names if names.count(n) > 1})
+    twice = repeated_names(names)
     if twice:
         raise SourceError(
             f"{what}: field_mapping gives two columns the name {twice[0]!r}; the source has a column of that name."

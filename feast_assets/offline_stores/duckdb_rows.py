@@ -184,8 +184,9 @@ def _check_columns(history: History, table: SourceTable) -> None:
             raise kind(
                 f"{table.what} has no column {wanted.name!r}, a join key of {view}. {suggest(wanted.name, there)}"
             )
+    known = set(there)
     for wanted in history.features:
-        if wanted.name not in there:
+        if wanted.name not in known:
             raise table.error(
                 f"{table.what} has no column {wanted.name!r}, a feature of {view}. {suggest(wanted.name, there)}"
             )

@@ -22,6 +22,7 @@ from feast_assets.offline_stores.duckdb_files import SourceTable, open_source, r
 from feast_assets.offline_stores.duckdb_rows import Bounds, micros, time_expression, within
 from feast_assets.types.arrow import cast_column
 from feast_assets.types.feast_type import FeastType, UnixTimestamp
+from feast_assets.types.names import repeated_names
 
 if TYPE_CHECKING:
     import duckdb
@@ -139,7 +140,7 @@ def _described(history: History, sql: str, schema: pa.Schema, what: str) -> Sour
 
 
 def _check_unique(names: Sequence[str], what: str) -> None:
-    repeated = sorted({n for n in names if list(names).count(n) > 1})
+    repeated = repeated_names(names)
     if repeated:
         raise TransformationError(f"{what} returns two columns named {repeated[0]!r}.")
 

@@ -17,6 +17,7 @@ from feast_assets.errors import (
 )
 from feast_assets.retrieval.request import FeatureRequest
 from feast_assets.types import FeastType, UnixTimestamp
+from feast_assets.types.names import repeated_names
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,7 +64,7 @@ def to_table(entity_df: Any) -> pa.Table:
         if isinstance(error, InputError):
             raise
         raise InputError(f"The entity dataframe cannot be read as a table: {error}") from error
-    repeated = sorted({n for n in table.column_names if table.column_names.count(n) > 1})
+    repeated = repeated_names(table.column_names)
     if repeated:
         raise InputError(f"The entity dataframe has several columns named {repeated[0]!r}; rename or drop one.")
     return table
