@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
-from feast_assets.compute.windows import MICROSECOND, held, meeting
+from feast_assets.compute.windows import MICROSECOND, may_have_rows, meeting
 from feast_assets.definitions.partitions import Partitions, Window
 from feast_assets.offline_stores.base import WindowStatistics
 from feast_assets.registry.base import LedgerEntry
@@ -25,9 +25,11 @@ def covering(
         seen: the statistics of all windows that have rows, cut to the span, in order.
     """
     found = {s.window: s for s in seen}
-    beside = [window for window in _of_ledger(grid, span, ledger) if window not in found]
-    overlapping = meeting(found, beside)
-    found |= {window: _without_rows(window) for window in beside if window not in overlapping}
+    others = [entry for window, entry in ledger.items() if window not in found]
+    beside = {window for window in _of_ledger(grid, span, others) if window not in found}
+    if beside:
+        beside -= meeting(found, beside)
+        found |= {window: _without_rows(window) for window in beside}
     covered: list[WindowStatistics] = []
     end = span.start
     for window in sorted(found):
@@ -71,20 +73,19 @@ def parts_outside(windows: Iterable[Window], others: Iterable[Window]) -> list[W
     return outside
 
 
-def _of_ledger(grid: Partitions, span: Window, ledger: Mapping[Window, LedgerEntry]) -> Iterator[Window]:
-    """Yields the grid's windows, cut to a span, that the ledger has, or in which it may have rows in the store.
+def _of_ledger(grid: Partitions, span: Window, entries: Iterable[LedgerEntry]) -> Iterator[Window]:
+    """Yields the grid's windows, cut to a span, that are some entries', or in which these may have rows in the store.
 
     Of an entry that overlaps several windows, only the first and the last are of these.
     """
-    may_have_rows = held(ledger)
-    for window in ledger:
-        part = Window(max(window.start, span.start), min(window.end, span.end))
+    for entry in entries:
+        part = Window(max(entry.window.start, span.start), min(entry.window.end, span.end))
         if part.start >= part.end:
             continue
         first = _cut(grid, part.start, span)
-        if first == window:
+        if first == entry.window:
             yield first
-        elif window in may_have_rows:
+        elif may_have_rows(entry):
             yield first
             if first.end < part.end:
                 yield _cut(grid, part.end - MICROSECOND, span)

@@ -86,7 +86,12 @@ def staleness(now: WindowStatistics, entry: LedgerEntry | None, definition_hash:
 
 def held(ledger: Mapping[Window, LedgerEntry]) -> set[Window]:
     """Returns the windows that have, or may have, rows in the store."""
-    return {w for w, e in ledger.items() if e.fingerprint or not e.settled}
+    return {w for w, e in ledger.items() if may_have_rows(e)}
+
+
+def may_have_rows(entry: LedgerEntry) -> bool:
+    """Whether the store has, or may have, rows of an entry's window."""
+    return bool(entry.fingerprint) or not entry.settled
 
 
 def contiguous(windows: Iterable[WindowStatistics], empty: Iterable[Window] = ()) -> list[list[WindowStatistics]]:

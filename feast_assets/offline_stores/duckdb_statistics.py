@@ -114,8 +114,8 @@ def group(
             found.setdefault(key, Summary()).null_keys = row["n"]
         else:
             sums = (int(row["total"]), int(row["mix"]))
-            counted = Summary(row["n"], row["oldest"], row["newest"], row["created"], sums)
-            found.setdefault(key, Summary()).add(counted)
+            without_key = found[key].null_keys if key in found else 0
+            found[key] = Summary(row["n"], row["oldest"], row["newest"], row["created"], sums, without_key)
     return found, null_times
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from feast_assets.definitions.partitions import Partitions, Window
 from feast_assets.offline_stores.base import History, Survey
+from feast_assets.offline_stores.duckdb_extent import footers_exclude_nulls
 from feast_assets.offline_stores.duckdb_files import SourceTable, open_source
 from feast_assets.offline_stores.duckdb_grid import GridNumbers, Reaching, joined
 from feast_assets.offline_stores.duckdb_rows import Bounds, declared_types, micros, rows_of
@@ -48,7 +49,7 @@ def survey_windows(
     if history.transformation is not None:
         found = [summarize_input(cursor, table, bounds) for table in tables]
     else:
-        found = [summarize(cursor, _content(cursor, history, tables[0], hull(bounds)), bounds)]
+        found = [summarize(cursor, _content(cursor, history, root, tables[0], hull(bounds)), bounds)]
     seen = [as_statistics(window, [parts[i] for parts, _ in found]) for i, window in enumerate(windows)]
     return Survey(seen, sum(null_times for _, null_times in found))
 
@@ -83,7 +84,7 @@ def survey_grid(
         elif computed and not table.timestamp:
             inputs.append(_Input([], summarize_untimed(cursor, table)))
         else:
-            content = content_of(cursor, table, bounds) if computed else _content(cursor, history, table, bounds)
+            content = content_of(cursor, table, bounds) if computed else _content(cursor, history, root, table, bounds)
             reaching, without = numbers.grouped(cursor, content, lookback)
             inputs.append(_Input(reaching))
             null_times += without
@@ -100,9 +101,15 @@ def _opened(cursor: duckdb.DuckDBPyConnection, history: History, root: Path) -> 
     return [open_source(cursor, history.sources[0], root, declared_types(history))]
 
 
-def _content(cursor: duckdb.DuckDBPyConnection, history: History, table: SourceTable, bounds: Bounds) -> Content:
+def _content(
+    cursor: duckdb.DuckDBPyConnection, history: History, root: Path, table: SourceTable, bounds: Bounds
+) -> Content:
     rows = rows_of(cursor, history, table, bounds)
-    return Content(rows.with_nulls, [*rows.keys, *rows.features, "t", "c"], rows.keys)
+    hashed = [*rows.keys, *rows.features, "t", "c"]
+    # Looking for nulls takes a tenth of the time.
+    if footers_exclude_nulls(history, root):
+        return Content(rows.sql, hashed)
+    return Content(rows.with_nulls, hashed, rows.keys)
 
 
 class _Input:
