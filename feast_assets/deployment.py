@@ -175,9 +175,13 @@ class Deployment:
         return self.offline_store.state(History(source.name, (source,), (), (), ""))
 
     def _earliest(self, view: FeatureView) -> datetime | None:
+        from feast_assets.compute.early_rows import warn_of_early_rows
         from feast_assets.compute.staleness import history_read
 
-        return self.offline_store.oldest_event(history_read(view))
+        earliest = self.offline_store.oldest_event(history_read(view))
+        if earliest is not None:
+            warn_of_early_rows(view, self.offline_store, earliest)
+        return earliest
 
 
 def _tried(view: OnDemandFeatureView, sources: Mapping[str, FeatureView]) -> list[Field]:

@@ -100,3 +100,6 @@ def _print_results(results: list[MaterializationResult]) -> None:
         [[r.view, len(r.windows), r.rows, r.written, r.seconds] for r in results],
         "table",
     )
+    for result in results:
+        if result.left_out:
+            click.echo(f"{result.view}: {result.left_out}.")

@@ -43,9 +43,10 @@ def encode_ingested(view: FeatureView, rows: pa.Table, version: int, what: str) 
     event = source.field_mapping.get(source.timestamp_field, source.timestamp_field)
     created = source.field_mapping.get(source.created_timestamp_column, source.created_timestamp_column)
     columns: dict[str, pa.ChunkedArray | pa.Array] = {}
+    there = set(table.column_names)
 
     def take(name: str, dtype: FeastType, output: str, required: bool) -> None:
-        if name not in table.column_names:
+        if name not in there:
             raise InputError(
                 f"{what}: column {name!r} of feature view {view.name!r} is missing. {suggest(name, table.column_names)}"
             )

@@ -14,10 +14,11 @@ from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from itertools import islice, pairwise
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from feast_assets.compute.absent_rows import AbsentRows
+from feast_assets.compute.covering import covering, parts_outside
 from feast_assets.compute.definition_hash import ledger_hash
 from feast_assets.compute.ledger_rows import LedgerRows
 from feast_assets.compute.online_rows import OnlineRows
@@ -25,13 +26,12 @@ from feast_assets.compute.reading_ahead import ReadAhead
 from feast_assets.compute.results import MaterializationResult, Progress, WindowResult
 from feast_assets.compute.staleness import StaleWindow, history_read
 from feast_assets.compute.table_mark import TableMark, told
-from feast_assets.compute.validation import BrokenRule, broken_rules, validates
+from feast_assets.compute.validation import BrokenRule, broken_rules, refusal_hash, validates
 from feast_assets.compute.windows import (
+    MICROSECOND,
     contiguous,
     end_micros,
-    grid_windows,
     held,
-    intervals,
     meeting,
     stale,
     until,
@@ -50,6 +50,7 @@ from feast_assets.offline_stores.base import (
     EVENT_TIMESTAMP,
     History,
     OfflineStore,
+    Survey,
     WindowStatistics,
     history_of,
 )
@@ -63,8 +64,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pyarrow as pa
 
-_MANY_WINDOWS = 5_000
-
 
 @dataclass(frozen=True, slots=True)
 class Planned:
@@ -73,10 +72,11 @@ class Planned:
     Attributes:
         chosen: windows to write, as their source was.
         ledger: of the view.
-        covered: all windows that were looked at.
+        covered: all of the time that was looked at, as windows; where there is nothing, one may stand for many.
         state: of the source, before it was looked at. Where it is another after the windows are written, what was
             written may not be what their fingerprints tell.
         newest: the newest rows of all that is chosen, where they are being read already.
+        null_times: rows of the source without an event time.
     """
 
     chosen: Sequence[WindowStatistics]
@@ -84,6 +84,12 @@ class Planned:
     covered: Sequence[WindowStatistics]
     state: frozenset[str]
     newest: ReadAhead[pa.RecordBatch] | None = None
+    null_times: int = 0
+
+    @property
+    def null_keys(self) -> int:
+        """How many rows of the windows that were looked at lack a join key."""
+        return sum(s.null_keys for s in self.covered or self.chosen)
 
     def close(self) -> None:
         """Ends what has begun; for who is not going to run it."""
@@ -122,7 +128,9 @@ class _Written:
 
     def results(self) -> list[WindowResult]:
         return [
-            WindowResult(s.window, s.rows, int(count), written, s.newest_event, s.fingerprint, version)
+            WindowResult(
+                s.window, s.rows, int(count), written, s.newest_event, s.fingerprint, version, null_keys=s.null_keys
+            )
             for s, version, count, written in zip(
                 self.group, self.claim.versions, self.entities, self._by_window(), strict=True
             )
@@ -179,22 +187,23 @@ class Materialization:
                     f"Windows {one} and {other} of feature view {self.view.name!r} overlap; "
                     "each moment can be in one only."
                 )
-        return self.run(Planned(self._statistics(ordered), self._ledger(), (), state))
+        survey = self.offline_store.survey(self._input, ordered)
+        return self.run(Planned(survey.windows, self._ledger(), (), state, null_times=survey.null_times))
 
     def plan_between(self, start: datetime, end: datetime) -> Planned:
         """Chooses every window of the grid that has rows in ``[start, end]``; the first and last are cut to it."""
         state, ledger = self._state(), self._ledger()
-        windows = self._windows_between(Window(start, until(end)), ledger)
+        span = self._span(start, until(end))
         with ExitStack() as stack:
             newest = None
-            if windows and state and self._reads_only_newest:
+            if span is not None and state and self._reads_only_newest:
                 # Both read the whole source, but one mostly with one thread.
-                rows = self._newest_rows(Window(windows[0].start, windows[-1].end))
-                newest = stack.enter_context(closing(ReadAhead(rows)))
-            seen = self._statistics(windows)
+                newest = stack.enter_context(closing(ReadAhead(self._newest_rows(span))))
+            survey = self._survey(span, ledger)
+            seen = survey.windows
             had_rows = meeting(held(ledger), [s.window for s in seen])
             chosen = [s for s in seen if s.rows or s.window in had_rows]
-            planned = Planned(chosen, ledger, seen, state, newest)
+            planned = Planned(chosen, ledger, seen, state, newest, survey.null_times)
             # Rows may lack what the statistics have seen, if it came between; the other way about, a run heals it.
             if newest is not None and not (chosen and self.is_current(planned)):
                 return replace(planned, newest=None)
@@ -205,14 +214,17 @@ class Materialization:
         """Chooses the windows up to and including ``end`` that are missing, or whose source or definition has
         changed."""
         state, ledger = self._state(), self._ledger()
-        seen = self._seen_until(end, ledger)
-        return Planned(stale(seen, ledger, self._hash), ledger, seen, state)
+        survey = self._survey_until(end, ledger)
+        seen = survey.windows
+        return Planned(stale(seen, ledger, self._hash), ledger, seen, state, null_times=survey.null_times)
 
     def stale_windows(self, end: datetime) -> list[StaleWindow]:
         """Returns the windows that `plan_stale` would choose, in order of time; changes nothing of them."""
         ledger = self._read_ledger()
         newest = max(ledger, default=None)
-        seen = self._seen_until(end, ledger)
+        seen = self._survey_until(end, ledger).windows
+        # Without checks, the text is what it was before there were any.
+        decided_by = [self._hash, *filter(None, [refusal_hash(self.view)])]
         reasons = {s.window: reason for s, reason in with_reasons(seen, ledger, self._hash)}
         found: list[StaleWindow] = []
         last_end = None
@@ -225,7 +237,7 @@ class Materialization:
                         reasons[s.window],
                         behind=newest is not None and s.window < newest,
                         after=last_end or s.window.start,
-                        content=content_hash([s.fingerprint, self._hash, *lost])[:32],
+                        content=content_hash([s.fingerprint, *decided_by, *lost])[:32],
                         because=told(ledger[s.window]) if lost else "",
                     )
                 )
@@ -233,20 +245,22 @@ class Materialization:
                 last_end = s.window.end
         return found
 
-    def _seen_until(self, end: datetime, ledger: Mapping[Window, LedgerEntry]) -> list[WindowStatistics]:
-        """Returns what the source holds at present of every window up to and including ``end``."""
-        if self.view.partitions is None:
-            seen = self._statistics([ALWAYS])
+    def _survey_until(self, end: datetime, ledger: Mapping[Window, LedgerEntry]) -> Survey:
+        """Returns what the source holds at present up to and including ``end``, in windows that cover it."""
+        grid = self.view.partitions
+        if grid is None:
+            survey = self._survey(ALWAYS, ledger)
         else:
-            start = self.view.partitions.start or self.offline_store.oldest_event(self._input)
-            windows = self._windows_between(Window(start, until(end)), ledger) if start and start <= end else []
-            if not windows:
-                return []
+            start = grid.start or self.offline_store.oldest_event(self._input)
+            span = self._span(start, until(end)) if start and start <= end else None
+            if span is None:
+                return Survey([])
             # What is already there beyond the end stays; the last window is compared as it was recorded.
-            windows[-1] = whole_if_known(self.view.partitions, windows[-1], ledger)
-            seen = self._statistics(windows)
-        self._refuse_vanished(seen, ledger)
-        return seen
+            last = grid.floor(span.end - MICROSECOND)
+            last_window = whole_if_known(grid, Window(max(last, span.start), span.end), ledger)
+            survey = self._survey(Window(span.start, last_window.end), ledger)
+        self._refuse_vanished(survey.windows, ledger)
+        return survey
 
     def _refuse_vanished(self, seen: Sequence[WindowStatistics], ledger: Mapping[Window, LedgerEntry]) -> None:
         """Raises SourceError where a source that had rows has no files any more: more likely lost than emptied."""
@@ -261,6 +275,25 @@ class Materialization:
 
     def _statistics(self, windows: Sequence[Window]) -> list[WindowStatistics]:
         return self.offline_store.statistics(self._input, windows) if windows else []
+
+    def _span(self, start: datetime, end: datetime) -> Window | None:
+        """Returns what of a span of time lies on the view's grid; None for nothing, and `ALWAYS` without a grid."""
+        grid = self.view.partitions
+        if grid is None:
+            return ALWAYS
+        end = end if grid.end is None else min(end, grid.end)
+        return Window(start, end) if start < end else None
+
+    def _survey(self, span: Window | None, ledger: Mapping[Window, LedgerEntry]) -> Survey:
+        """Returns what the source holds in a span, in windows that cover it: their number grows with its rows and with
+        the ledger's entries, but not with the time between them."""
+        grid = self.view.partitions
+        if span is None:
+            return Survey([])
+        if grid is None:
+            return self.offline_store.survey(self._input, [span])
+        survey = self.offline_store.survey_grid(self._input, grid, span)
+        return Survey(covering(grid, span, survey.windows, ledger), survey.null_times)
 
     def _state(self) -> frozenset[str]:
         return self.offline_store.state(self._input)
@@ -278,33 +311,6 @@ class Materialization:
         """Returns what `_ledger` would, and changes nothing."""
         entries = self.registry.ledger(self.view.name) if self._mark is None else self._mark.read_ledger()
         return {e.window: e for e in entries}
-
-    def _windows_between(self, whole: Window, ledger: Mapping[Window, LedgerEntry]) -> list[Window]:
-        """Returns the grid's windows in ``whole``, cut to it.
-
-        Where that is very many, what lies before the first and after the last row, now or when last materialized,
-        counts as one window each; so neither a start long ago nor an end in the far future costs anything.
-        """
-        if self.view.partitions is None:
-            return [ALWAYS]
-        if self.view.partitions.end is not None:
-            whole = Window(whole.start, min(whole.end, self.view.partitions.end))
-        windows = list(islice(grid_windows(self.view.partitions, whole), _MANY_WINDOWS + 1))
-        if len(windows) <= _MANY_WINDOWS:
-            return windows
-        extent = self._statistics([whole])[0]
-        known = [w for w in held(ledger) if whole.contains(w)]
-        starts = [w.start for w in known] + ([extent.oldest_event] if extent.oldest_event else [])
-        ends = [w.end for w in known] + ([until(extent.newest_event)] if extent.newest_event else [])
-        if not starts or not ends:
-            return [whole]
-        begin = max(whole.start, self.view.partitions.floor(min(starts)))
-        newest = max(ends)
-        # A result may be dated after its inputs.
-        last = newest + min(self._input.lookback, ALWAYS.end - newest)
-        end = min(whole.end, self.view.partitions.next(self.view.partitions.floor(last)))
-        rest = [Window(a, b) for a, b in ((whole.start, begin), (end, whole.end)) if a < b]
-        return sorted([*grid_windows(self.view.partitions, Window(begin, end)), *rest])
 
     def run(self, planned: Planned) -> MaterializationResult:
         """Writes the windows that were chosen; the caller closes the plan."""
@@ -332,7 +338,13 @@ class Materialization:
             put.ignored,
             time.perf_counter() - started,
             withdrawn,
+            planned.null_keys,
+            planned.null_times,
         )
+        if result.left_out:
+            warnings.warn(
+                f"Feature view {self.view.name!r}: {result.left_out}; such rows are in no result.", stacklevel=2
+            )
         if broken:
             raise BrokenChecksError(self.view.name, broken, result)
         return result
@@ -394,7 +406,7 @@ class Materialization:
         written: list[_Written] = []
         waiting: list[_Written] = []
         withdrawn = 0
-        empty, newest = self._empty(planned.covered, planned.ledger), planned.newest
+        empty, newest = self._empty(planned), planned.newest
         if empty and not groups:
             self.registry.claim(self.view.name, [], empty=empty, run_id=self.run_id)
         try:
@@ -523,10 +535,7 @@ class Materialization:
         windows = [s.window for s in group]
         self.offline_store.replace(sink, self._input, windows, self.offline_store.scan(self._input, whole))
         kept = self.offline_store.statistics(history_of(self.view), windows)
-        return [
-            WindowStatistics(k.window, k.rows, k.oldest_event, k.newest_event, k.newest_created, s.fingerprint)
-            for k, s in zip(kept, group, strict=True)
-        ]
+        return [replace(k, fingerprint=s.fingerprint, null_keys=s.null_keys) for k, s in zip(kept, group, strict=True)]
 
     def _fill_online(self, group: list[WindowStatistics], claim: Claim, batches: Iterable[pa.RecordBatch]) -> _Written:
         """Puts the newest rows of windows.
@@ -574,20 +583,11 @@ class Materialization:
             put = PutResult(put.written + newest.written, put.ignored - own, by_group)
         return _Written(claim, group, counts, put, sure=sure)
 
-    def _empty(self, covered: Sequence[WindowStatistics], ledger: Mapping[Window, LedgerEntry]) -> list[WindowContent]:
+    def _empty(self, planned: Planned) -> list[WindowContent]:
         """Returns what was looked at and has no rows, as few windows, where the ledger does not say so yet."""
-        known = intervals(ledger.values())
-        empty = [
-            s
-            for s in covered
-            if not s.rows
-            and s.window not in ledger
-            and not any(a <= s.window.start and s.window.end <= b for a, b in known)
-        ]
-        return [
-            WindowContent(Window(group[0].window.start, group[-1].window.end), "", self._hash)
-            for group in contiguous(empty)
-        ]
+        without_rows = [s.window for s in planned.covered if not s.rows]
+        told = parts_outside(without_rows, [*planned.ledger, *(s.window for s in planned.chosen)])
+        return [WindowContent(window, "", self._hash) for window in told]
 
     def _report(self) -> None:
         if self.progress is not None:

@@ -27,6 +27,7 @@ class WindowResult:
         fingerprint: of the source's content.
         version: UTC microseconds at which this content was first seen.
         profile: what its values look like; None where nobody asked for it, and nothing had to be validated.
+        null_keys: rows of the source in the window that lack a join key, and were left out.
     """
 
     window: Window
@@ -37,6 +38,7 @@ class WindowResult:
     fingerprint: str
     version: int
     profile: WindowProfile | None = None
+    null_keys: int = 0
 
     @property
     def ignored(self) -> int | None:
@@ -56,6 +58,9 @@ class MaterializationResult:
         seconds: how long it took.
         withdrawn: rows of the online store that the source does not have any more, and that were replaced by the
             entity's newest remaining row or removed.
+        null_keys: rows of the source that lack a join key and were left out, in all windows that were looked at,
+            whether they were run or not. Of a transformation's result they are not counted.
+        null_times: rows of the source without an event time. They belong to no window and were left out.
     """
 
     view: str
@@ -64,6 +69,15 @@ class MaterializationResult:
     ignored: int
     seconds: float
     withdrawn: int = 0
+    null_keys: int = 0
+    null_times: int = 0
+
+    @property
+    def left_out(self) -> str:
+        """Says how many rows were left out and why; "" where none were."""
+        counts = {"a join key": self.null_keys, "an event time": self.null_times}
+        parts = [f"{_rows(count)} without {what}" for what, count in counts.items() if count]
+        return f"left out {' and '.join(parts)}" if parts else ""
 
     @property
     def rows(self) -> int:
@@ -72,3 +86,7 @@ class MaterializationResult:
     @property
     def entities(self) -> int:
         return sum(w.entities for w in self.windows)
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} row{'' if count == 1 else 's'}"

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from feast_assets.compute.definition_hash import materialization_hash
+from feast_assets.compute.validation import refusal_hash
 from feast_assets.compute.windows import Staleness
 from feast_assets.definitions.batch_feature_view import BatchFeatureView
 from feast_assets.definitions.partitions import Window
@@ -32,8 +33,8 @@ class StaleWindow:
         behind: whether a later window has been run, or was seen to be without rows.
         after: where the last window before it ends that has rows, or was run; the start of its own where there is none.
             Windows in between were never run and have nothing to run, so a run of both may as well cover them.
-        content: a text (hex) that the source's content in the window and the view's definition decide, and what the
-            store has lost of it.
+        content: a text (hex) that the source's content in the window and the view's definition decide, the checks of
+            its fields included, and what the store has lost of it.
         because: in words, what was put back to which state; "" for the other reasons.
     """
 
@@ -81,6 +82,7 @@ def materialization_states(
         mark = marks.get(view.name)
         table = [tables[view.name], *(() if mark is None else (mark.identity, mark.number))]
         known = [materialization_hash(view), table, _grid(view), ledger[view.name], stored[key]]
+        known += filter(None, [refusal_hash(view)])
         states[view.name] = content_hash(known) if stored[key] else ""
     return states
 

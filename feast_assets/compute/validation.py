@@ -11,6 +11,7 @@ from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.field import Field
 from feast_assets.definitions.field_checks import Checks, Severity
 from feast_assets.definitions.partitions import Window
+from feast_assets.definitions.spec import content_hash
 from feast_assets.offline_stores.profile import ColumnProfile, WindowProfile
 from feast_assets.registry.source_inference import incompatibility
 from feast_assets.types import FeastType
@@ -51,6 +52,14 @@ def validates(view: FeatureView, asked: bool | None = None) -> bool:
     """
     wanted = view.enable_validation if asked is None else asked
     return wanted and any(f.checks.severity == "error" for f in view.features if f.checks is not None)
+
+
+def refusal_hash(view: FeatureView) -> str:
+    """Returns a hash (hex) of what decides whether rows of a view are refused; "" where none can be."""
+    if not validates(view, True):
+        return ""
+    checks = [(f.name, f.checks.to_spec()) for f in view.features if f.checks is not None]
+    return content_hash([view.enable_validation, sorted(checks, key=lambda each: each[0])])
 
 
 def broken_rules(fields: Iterable[Field], profiles: Sequence[WindowProfile]) -> list[BrokenRule]:

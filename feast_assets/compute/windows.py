@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -27,12 +27,6 @@ def until(end: datetime) -> datetime:
 def end_micros(window: Window) -> int:
     """Returns the end of a window in microseconds; the last microsecond of all belongs to the last window."""
     return to_micros(window.end) + (window.end >= ALWAYS.end)
-
-
-def grid_windows(grid: Partitions, whole: Window) -> Iterator[Window]:
-    """Yields the windows of a grid that overlap ``whole``, in order, the first and last cut to it."""
-    for window in grid.windows(whole.start, whole.end):
-        yield Window(max(window.start, whole.start), min(window.end, whole.end))
 
 
 def whole_if_known(grid: Partitions, cut: Window, ledger: Mapping[Window, LedgerEntry]) -> Window:
@@ -92,7 +86,12 @@ def staleness(now: WindowStatistics, entry: LedgerEntry | None, definition_hash:
 
 def held(ledger: Mapping[Window, LedgerEntry]) -> set[Window]:
     """Returns the windows that have, or may have, rows in the store."""
-    return {w for w, e in ledger.items() if e.fingerprint or not e.settled}
+    return {w for w, e in ledger.items() if may_have_rows(e)}
+
+
+def may_have_rows(entry: LedgerEntry) -> bool:
+    """Whether the store has, or may have, rows of an entry's window."""
+    return bool(entry.fingerprint) or not entry.settled
 
 
 def contiguous(windows: Iterable[WindowStatistics], empty: Iterable[Window] = ()) -> list[list[WindowStatistics]]:

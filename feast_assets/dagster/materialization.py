@@ -37,6 +37,8 @@ VIEW = "feast_assets/view"
 """Metadata of an asset that a run makes: the feature view behind it."""
 PART = "feast_assets/part"
 """Metadata of an asset that a run makes: `LATEST` or `KEPT`."""
+REFUSED_TAG = "feast_assets/refused"
+"""Tag of a run that failed only because rows broke the checks of their fields."""
 LATEST = "latest values"
 KEPT = "kept result"
 
@@ -108,6 +110,9 @@ def materialize_views(
         yield from window_results(context, latest, applied, result, windows, store)
         made[latest] = each.view.name
     record_readers(context, made)
+    if failed and all(isinstance(error, BrokenChecksError) for error in failed.values()):
+        # The same rows would be refused again, so a sensor leaves them alone.
+        context.instance.add_run_tags(context.run.run_id, {REFUSED_TAG: "true"})
     _raise_if_any(failed)
 
 
@@ -212,7 +217,12 @@ def _record(
 
 
 def _figures_of_run(result: MaterializationResult) -> dict[str, Any]:
-    return {"feast_assets/run_rows_withdrawn": result.withdrawn} if result.withdrawn else {}
+    figures = {
+        "feast_assets/run_rows_withdrawn": result.withdrawn,
+        "feast_assets/run_rows_without_key": result.null_keys,
+        "feast_assets/run_rows_without_time": result.null_times,
+    }
+    return {name: count for name, count in figures.items() if count}
 
 
 def _computed_part(view: FeatureView) -> str | None:
@@ -247,6 +257,8 @@ def _figures(view: FeatureView, result: WindowResult, part: str, *, partitioned:
     }
     if computed and result.profile is not None:
         figures[count] = result.profile.rows
+    if result.null_keys:
+        figures["feast_assets/rows_without_key"] = result.null_keys
     if result.newest_event is not None:
         figures["feast_assets/newest_event"] = dg.MetadataValue.timestamp(result.newest_event)
     if part == LATEST:

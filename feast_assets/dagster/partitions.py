@@ -17,6 +17,8 @@ _DEFINITIONS: dict[Grain, type[dg.TimeWindowPartitionsDefinition]] = {
     "monthly": dg.MonthlyPartitionsDefinition,
 }
 
+_FIRST_YEAR = 1000
+
 
 def partitions_definition(partitions: Partitions) -> dg.TimeWindowPartitionsDefinition:
     """Returns the partitions whose windows are those of a grid. A window becomes a partition when it has ended.
@@ -39,3 +41,13 @@ def windows_of(partitions_def: dg.TimeWindowPartitionsDefinition, keys: Iterable
     """Returns the window of each partition key, in the keys' order."""
     bounds = ((key, partitions_def.time_window_for_partition_key(key)) for key in keys)
     return {Window(b.start.astimezone(UTC), b.end.astimezone(UTC)): key for key, b in bounds}
+
+
+def partition_key(partitions_def: dg.TimeWindowPartitionsDefinition, window: Window) -> str:
+    """Returns the key of the partition that begins where a window does."""
+    return window.start.strftime(partitions_def.fmt)
+
+
+def has_partition_key(window: Window) -> bool:
+    """Whether Dagster knows a window's partition: it writes years before 1000 without zeros, and cannot read them."""
+    return window.start.year >= _FIRST_YEAR

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 
 import dagster as dg
 
 from feast_assets.compute.staleness import StaleWindow
-from feast_assets.dagster.materialization import VIEW
+from feast_assets.dagster.materialization import REFUSED_TAG, VIEW
+from feast_assets.dagster.partitions import has_partition_key
 from feast_assets.definitions.partitions import Partitions, Window
 from feast_assets.definitions.spec import content_hash
 
@@ -31,6 +33,8 @@ _UNFINISHED = [
 ]
 RETRY_AFTER = timedelta(minutes=1)
 _LONGEST_WAIT = timedelta(hours=1)
+_MOST_BRIDGED = 100
+"""Windows with nothing to run that one run covers between others: each costs an event, and a run of its own more."""
 
 
 @dataclass(frozen=True)
@@ -68,13 +72,27 @@ class WatchedGroup:
             return now
         return self.partitions.floor(now) - timedelta(microseconds=1)
 
-    def is_partition(self, window: Window) -> bool:
-        """Whether a window is one of the grid's; always, where there is none."""
+    def is_partitions(self, window: Window) -> bool:
+        """Whether a window is a partition, or several whole ones; always, where there is no grid."""
         grid = self.partitions
-        return grid is None or (grid.floor(window.start) == window.start and grid.next(window.start) == window.end)
+        if grid is None:
+            return True
+        return has_partition_key(window) and all(grid.floor(edge) == edge for edge in (window.start, window.end))
+
+    def is_bridged(self, start: datetime, end: datetime) -> bool:
+        """Whether so few windows lie between two moments that one run may as well cover them."""
+        if self.partitions is None:
+            return True
+        between = islice(self.partitions.windows(start, end), _MOST_BRIDGED + 1)
+        return sum(1 for _ in between) <= _MOST_BRIDGED
 
     def key_of(self, window: Window) -> str:
         return window.start.strftime(self.fmt)
+
+    def last_key_of(self, window: Window) -> str:
+        """Returns the key of the last of a window's partitions."""
+        assert self.partitions is not None
+        return self.partitions.floor(window.end - timedelta(microseconds=1)).strftime(self.fmt)
 
     def start_of(self, key: str) -> datetime:
         return datetime.strptime(key, self.fmt).replace(tzinfo=UTC)
@@ -90,6 +108,20 @@ class _Range:
     because: str
 
 
+@dataclass(frozen=True)
+class RequestedRuns:
+    """What a tick asks for.
+
+    Attributes:
+        refused: windows that are left alone: their rows broke the checks of their fields, and neither has changed.
+        no_partitions: windows that no run can be asked for, as they are not partitions.
+    """
+
+    requests: list[dg.RunRequest]
+    refused: int = 0
+    no_partitions: int = 0
+
+
 def run_requests(
     instance: dg.DagsterInstance,
     groups: Sequence[WatchedGroup],
@@ -98,30 +130,34 @@ def run_requests(
     now: datetime,
     at_most: int,
     retry_after: timedelta = RETRY_AFTER,
-) -> list[dg.RunRequest]:
+) -> RequestedRuns:
     """Returns the runs to ask for so that the wanted windows are run.
 
     Windows that an unfinished run will write are left out, whoever asked for it; what is then still stale is found
     again later. A run key says what is to be written and which attempt it is: the same request is never launched
-    twice, and after a failure it is made again.
+    twice, and after a failure it is made again, later each time. What was refused is not asked for again until its
+    rows or its checks are others. After a success nothing is waited for: the same content may come back.
 
     Args:
         wanted: view -> its stale windows; views that are in none of the groups are ignored.
         at_most: how many runs; the others are asked for later.
         retry_after: how long to wait after a first failure; after each further one, twice as long, up to an hour.
     """
+    others = [s for g in groups for v in g.keys for s in wanted.get(v, ()) if not g.is_partitions(s.window)]
+    made = RequestedRuns([], no_partitions=len(others))
     if not any(wanted.values()):
-        return []
+        return made
     running = _unfinished(instance)
-    requests: list[dg.RunRequest] = []
     for group in groups:
         for each in _ranges(group, wanted, running):
-            if len(requests) == at_most:
-                return requests
-            attempt = _attempt(instance, each.content, now, retry_after)
-            if attempt is not None:
-                requests.append(_request(group, each, attempt))
-    return requests
+            if len(made.requests) == at_most:
+                return made
+            tried = _Attempts.of(instance, each.content)
+            if tried.refused:
+                made = replace(made, refused=made.refused + len(each.windows) * len(each.views))
+            elif tried.may_be_asked_for(now, retry_after):
+                made.requests.append(_request(group, each, tried.ended))
+    return made
 
 
 def _unfinished(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
@@ -143,10 +179,10 @@ def _ranges(
         free = [
             s
             for s in wanted.get(view, ())
-            if group.is_partition(s.window)
+            if group.is_partitions(s.window)
             and not any(t.start < s.window.end and s.window.start < t.end for t in taken)
         ]
-        for windows in _contiguous(free):
+        for windows in _contiguous(group, free):
             span = Window(windows[0].window.start, windows[-1].window.end)
             found.setdefault(span, []).append((view, windows))
     for each in sorted(found):
@@ -157,10 +193,11 @@ def _ranges(
         yield _Range(members[0][1], views, content_hash([group.job, content])[:32], because)
 
 
-def _contiguous(stale: Sequence[StaleWindow]) -> list[tuple[StaleWindow, ...]]:
+def _contiguous(group: WatchedGroup, stale: Sequence[StaleWindow]) -> list[tuple[StaleWindow, ...]]:
     runs: list[list[StaleWindow]] = []
     for each in sorted(stale, key=lambda s: s.window):
-        if runs and runs[-1][-1].window.end >= each.after:
+        end = runs[-1][-1].window.end if runs else None
+        if end is not None and end >= each.after and group.is_bridged(end, each.window.start):
             runs[-1].append(each)
         else:
             runs.append([each])
@@ -180,19 +217,36 @@ def _written_by(group: WatchedGroup, view: str, run: dg.DagsterRun) -> Window | 
     return Window(group.start_of(first), group.partitions.next(group.start_of(last)))
 
 
-def _attempt(instance: dg.DagsterInstance, content: str, now: datetime, retry_after: timedelta) -> int | None:
-    """Returns how many runs have tried to write a content and ended; None if it is too early for the next."""
-    ended = [
-        r
-        for r in instance.get_run_records(filters=dg.RunsFilter(tags={CONTENT_TAG: content}))
-        if r.dagster_run.is_finished
-    ]
-    if ended:
-        wait = min(retry_after * 2 ** min(len(ended) - 1, 10), _LONGEST_WAIT)
-        last = max(r.update_timestamp.replace(tzinfo=r.update_timestamp.tzinfo or UTC) for r in ended)
-        if now < last + wait:
-            return None
-    return len(ended)
+@dataclass(frozen=True)
+class _Attempts:
+    """The runs that were to write a content, and have ended.
+
+    Attributes:
+        ended: how many there are.
+        failed: how many have failed since the last success.
+        last: when the last one ended; None where there is none.
+        refused: whether the last one failed only because rows broke their checks.
+    """
+
+    ended: int
+    failed: int
+    last: datetime | None
+    refused: bool
+
+    @classmethod
+    def of(cls, instance: dg.DagsterInstance, content: str) -> _Attempts:
+        records = instance.get_run_records(filters=dg.RunsFilter(tags={CONTENT_TAG: content}))
+        ended = sorted((r for r in records if r.dagster_run.is_finished), key=lambda r: r.storage_id)
+        successes = [i for i, r in enumerate(ended, 1) if r.dagster_run.is_success]
+        last = max((r.update_timestamp.replace(tzinfo=r.update_timestamp.tzinfo or UTC) for r in ended), default=None)
+        refused = bool(ended) and not ended[-1].dagster_run.is_success and REFUSED_TAG in ended[-1].dagster_run.tags
+        return cls(len(ended), len(ended) - max(successes, default=0), last, refused)
+
+    def may_be_asked_for(self, now: datetime, retry_after: timedelta) -> bool:
+        """Whether it is not too early for the next."""
+        if not self.failed or self.last is None:
+            return True
+        return bool(now >= self.last + min(retry_after * 2 ** min(self.failed - 1, 10), _LONGEST_WAIT))
 
 
 def _request(group: WatchedGroup, each: _Range, attempt: int) -> dg.RunRequest:
@@ -200,7 +254,7 @@ def _request(group: WatchedGroup, each: _Range, attempt: int) -> dg.RunRequest:
     partition_key = None
     span = "whole"
     if group.partitions is not None:
-        first, last = group.key_of(each.windows[0].window), group.key_of(each.windows[-1].window)
+        first, last = group.key_of(each.windows[0].window), group.last_key_of(each.windows[-1].window)
         span = first if first == last else f"{first}...{last}"
         if first == last:
             partition_key = first

@@ -14,7 +14,7 @@ from feast_assets.compute.staleness import StaleWindow
 from feast_assets.dagster.applied import check_applied
 from feast_assets.dagster.repository import FeatureRepository
 from feast_assets.dagster.resources import FeatureStoreResource
-from feast_assets.dagster.run_requests import RETRY_AFTER, WatchedGroup, run_requests
+from feast_assets.dagster.run_requests import RETRY_AFTER, RequestedRuns, WatchedGroup, run_requests
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.kept_results import with_readers
 from feast_assets.definitions.partitions import Window
@@ -97,8 +97,8 @@ def late_data_sensor(
                 kept.remember(view.name, state, known)
                 stale[view.name] = known
         wanted = _runnable(context, repository, ready, stale)
-        requests = run_requests(context.instance, groups, wanted, now=now, at_most=max_runs, retry_after=retry_after)
-        return _result(context, requests, stale, kept.text())
+        runs = run_requests(context.instance, groups, wanted, now=now, at_most=max_runs, retry_after=retry_after)
+        return _result(context, runs, stale, kept.text())
 
     return late_data
 
@@ -173,11 +173,11 @@ def definition_sensor(
                 else:
                     stale[view.name] = [s for s in found if _is_to_be_rerun(view, s, now, pending[view.name])]
         wanted = _runnable(context, repository, ready, stale)
-        requests = run_requests(context.instance, groups, wanted, now=now, at_most=max_runs, retry_after=retry_after)
+        runs = run_requests(context.instance, groups, wanted, now=now, at_most=max_runs, retry_after=retry_after)
         unfinished = {n for n, windows in stale.items() if windows} | unread
         left = {n: pending[n] for n in sorted(with_readers(unfinished, ready)) if n in pending}
         text = json.dumps({"revision": revision, "loaded": loaded, "hashes": hashes, "tables": tables, "pending": left})
-        return _result(context, requests, stale, text)
+        return _result(context, runs, stale, text)
 
     return changed_definitions
 
@@ -321,19 +321,29 @@ def _deciding(view: FeatureView) -> str:
 
 
 def _result(
-    context: dg.SensorEvaluationContext,
-    requests: Sequence[dg.RunRequest],
-    stale: Mapping[str, Sequence[StaleWindow]],
-    cursor: str,
+    context: dg.SensorEvaluationContext, runs: RequestedRuns, stale: Mapping[str, Sequence[StaleWindow]], cursor: str
 ) -> dg.SensorResult:
-    put_back = _put_back(stale)
-    for told in put_back:
-        context.log.warning(told)
-    if requests:
-        return dg.SensorResult(run_requests=list(requests), cursor=cursor)
-    left = sum(map(len, stale.values()))
-    told = f"{left} stale windows are being run, or wait for the next attempt." if left else "Nothing is stale."
-    return dg.SensorResult(skip_reason=" ".join([told, *put_back]), cursor=cursor)
+    told = _put_back(stale)
+    for line in told:
+        context.log.warning(line)
+    notes = []
+    if runs.refused:
+        notes.append(
+            f"{runs.refused} stale windows are left alone: their rows broke the checks of their fields, and neither "
+            "have changed since. Correct the rows, change the checks and apply, or run the partitions by hand."
+        )
+    if runs.no_partitions:
+        notes.append(
+            f"{runs.no_partitions} stale windows are no partitions of Dagster, which has none before the year 1000 "
+            "and only whole ones. Run feast-assets materialize-incremental, or declare Partitions(..., start=...)."
+        )
+    if runs.requests:
+        for line in notes:
+            context.log.info(line)
+        return dg.SensorResult(run_requests=runs.requests, cursor=cursor)
+    left = sum(map(len, stale.values())) - runs.refused - runs.no_partitions
+    waiting = [f"{left} stale windows are being run, or wait for the next attempt."] if left > 0 else []
+    return dg.SensorResult(skip_reason=" ".join([*waiting, *notes, *told]) or "Nothing is stale.", cursor=cursor)
 
 
 def _put_back(stale: Mapping[str, Sequence[StaleWindow]]) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import dagster as dg
 
-from feast_assets.dagster.partitions import partitions_definition, windows_of
+from feast_assets.dagster.partitions import has_partition_key, partition_key, partitions_definition, windows_of
 from feast_assets.dagster.repository import FeatureRepository
 from feast_assets.dagster.resources import FeatureStoreResource
 from feast_assets.dagster.translator import DataSourceTranslatorData, FeastTranslator
@@ -86,7 +86,8 @@ def _observable(repository: FeatureRepository, name: str, specs: Sequence[dg.Ass
         for key, metadata in context.assets_def.metadata_by_key.items():
             if key in context.selected_asset_keys:
                 try:
-                    _record(context, store, key, applied.get(metadata[SOURCE], sources[metadata[SOURCE]]))
+                    source = applied.get(metadata[SOURCE], sources[metadata[SOURCE]])
+                    _record(context, store, key, source, source_grid(repository, sources[metadata[SOURCE]]))
                 except StoreUnavailableError:
                     raise
                 except FeastAssetsError as error:
@@ -103,35 +104,64 @@ def _observable(repository: FeatureRepository, name: str, specs: Sequence[dg.Ass
         return made
 
 
-def _record(context: dg.AssetExecutionContext, store: FeatureStore, key: dg.AssetKey, source: DataSource) -> None:
-    """Gives the partitions of a source that have changed since they were last observed their new versions."""
-    windows = _windows(context, key)
-    found = store.offline_store.source_versions(source, list(windows))
-    versions = dict(zip(windows.values(), found, strict=True))
-    known = _recorded(context.instance, key, versions)
+def _record(
+    context: dg.AssetExecutionContext,
+    store: FeatureStore,
+    key: dg.AssetKey,
+    source: DataSource,
+    partitions: Partitions | None,
+) -> None:
+    """Gives the partitions of a source that have changed since they were last observed their new versions.
+
+    Args:
+        partitions: the source's grid; None without one.
+    """
+    versions = _versions(context, store, key, source, partitions)
+    known = _recorded(context.instance, key)
+    if not _chosen(context):
+        # Partitions without rows are not looked at one by one: those that had some do not any more.
+        versions = {**{partition: "" for partition, version in known.items() if version}, **versions}
     changed = {k: v for k, v in versions.items() if v != known.get(k, "")}
     for partition, version in changed.items():
         context.log_event(dg.AssetObservation(key, partition=partition, tags={_VERSION_TAG: version or "no rows"}))
-    context.log.info(f"{source.name}: {len(changed)} of {len(versions)} partitions have changed.")
+    context.log.info(f"{source.name}: {len(changed)} partitions have changed.")
 
 
-def _windows(context: dg.AssetExecutionContext, key: dg.AssetKey) -> dict[Window, str | None]:
-    """Returns the windows to look at: those of the run's partitions, or all that have ended."""
-    from feast_assets.offline_stores.base import ALWAYS
-
+def _versions(
+    context: dg.AssetExecutionContext,
+    store: FeatureStore,
+    key: dg.AssetKey,
+    source: DataSource,
+    partitions: Partitions | None,
+) -> dict[str | None, str]:
+    """Returns the present versions of the run's partitions; where none were chosen, of those that have ended and have
+    rows."""
     grid = context.assets_def.specs_by_key[key].partitions_def
-    if not isinstance(grid, dg.TimeWindowPartitionsDefinition):
-        return {ALWAYS: None}
-    chosen = context.has_partition_key or context.has_partition_key_range
-    keys = context.partition_keys if chosen else grid.get_partition_keys(current_time=datetime.now(UTC))
-    return dict(windows_of(grid, keys))
+    if not isinstance(grid, dg.TimeWindowPartitionsDefinition) or partitions is None or partitions.start is None:
+        from feast_assets.offline_stores.base import ALWAYS
+
+        return dict.fromkeys([None], store.offline_store.source_versions(source, [ALWAYS])[0])
+    if _chosen(context):
+        windows = windows_of(grid, context.partition_keys)
+        found = store.offline_store.source_versions(source, list(windows))
+        return dict(zip(windows.values(), found, strict=True))
+    end = partitions.floor(datetime.now(UTC))
+    end = end if partitions.end is None else min(end, partitions.end)
+    if end <= partitions.start:
+        return {}
+    seen = store.offline_store.grid_versions(source, partitions, Window(partitions.start, end))
+    return {partition_key(grid, window): version for window, version in seen.items() if has_partition_key(window)}
 
 
-def _recorded(instance: dg.DagsterInstance, key: dg.AssetKey, wanted: dict[str | None, str]) -> dict[str | None, str]:
-    """Returns the versions that were last observed, by partition."""
+def _chosen(context: dg.AssetExecutionContext) -> bool:
+    return bool(context.has_partition_key or context.has_partition_key_range)
+
+
+def _recorded(instance: dg.DagsterInstance, key: dg.AssetKey) -> dict[str | None, str]:
+    """Returns the versions that were last observed, by partition; "" where there were no rows."""
     found: dict[str | None, str] = {}
     cursor = None
-    while len(found) < len(wanted):
+    while True:
         page = instance.fetch_observations(key, limit=_PAGE, cursor=cursor)
         for record in page.records:
             observation = record.asset_observation
@@ -139,9 +169,8 @@ def _recorded(instance: dg.DagsterInstance, key: dg.AssetKey, wanted: dict[str |
                 version = (observation.tags or {}).get(_VERSION_TAG, "")
                 found[observation.partition] = "" if version == "no rows" else version
         if not page.has_more:
-            break
+            return found
         cursor = page.cursor
-    return found
 
 
 def _group_name(repository: FeatureRepository, grid: Partitions | None) -> str:

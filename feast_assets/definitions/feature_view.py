@@ -15,6 +15,7 @@ from feast_assets.definitions.partitions import Partitions
 from feast_assets.definitions.view import BaseFeatureView, check_features, check_fields, refuse_checks
 from feast_assets.errors import DefinitionError, NotSupportedError, shown
 from feast_assets.types import ValueType
+from feast_assets.types.names import repeated_names
 
 if TYPE_CHECKING:
     from feast_assets.definitions.transformation import Transformation
@@ -202,7 +203,7 @@ class FeatureView(BaseFeatureView):
             return
         self.entities = [e.name for e in given]
         self.join_keys = [e.join_key for e in given]
-        repeated = sorted({k for k in self.join_keys if self.join_keys.count(k) > 1})
+        repeated = repeated_names(self.join_keys)
         if repeated:
             raise DefinitionError(f"{what}: two of its entities have the join key {repeated[0]!r}.")
         self.entity_columns = [f for f in fields if f.name in self.join_keys]

@@ -94,7 +94,8 @@ class Partitions(Spec):
         if self.grain == "daily":
             return _moved(start, 1)
         if self.grain == "weekly":
-            return _moved(start, 7)
+            # The first week that a datetime can hold begins on a Monday.
+            return _moved(start, 7 - start.isoweekday() % 7)
         if start.year == _LAST.year and start.month == _LAST.month:
             return _LAST
         return datetime(start.year + start.month // 12, start.month % 12 + 1, 1, tzinfo=UTC)
@@ -107,6 +108,11 @@ class Partitions(Spec):
             following = self.next(begin)
             yield Window(begin, following)
             begin = following
+
+    def windows_cut_to(self, span: Window) -> Iterator[Window]:
+        """Yields the windows that overlap a span, in order, the first and the last cut to it."""
+        for window in self.windows(span.start, span.end):
+            yield Window(max(window.start, span.start), min(window.end, span.end))
 
 
 _LAST = datetime.max.replace(tzinfo=UTC)

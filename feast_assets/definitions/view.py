@@ -10,6 +10,7 @@ from feast_assets.definitions.base import Definition, listed
 from feast_assets.definitions.field import Field
 from feast_assets.definitions.projection import FeatureViewProjection
 from feast_assets.errors import DefinitionError, FeatureNotFoundError, shown
+from feast_assets.types.names import repeated_names
 
 
 class BaseFeatureView(Definition):
@@ -87,7 +88,7 @@ def check_fields(schema: Sequence[Field] | None, what: str) -> list[Field]:
         if not isinstance(field, Field):
             raise DefinitionError(f"{what}: schema must be a list of Field objects, found {shown(field)}.")
     names = [f.name for f in fields]
-    repeated = sorted({n for n in names if names.count(n) > 1})
+    repeated = repeated_names(names)
     if repeated:
         raise DefinitionError(f"{what}: schema has two fields named {repeated[0]!r}.")
     return fields

@@ -19,7 +19,7 @@ from feast_assets.definitions.data_source import DataSource
 from feast_assets.definitions.entity import DUMMY_JOIN_KEY
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.field import Field
-from feast_assets.definitions.partitions import Window
+from feast_assets.definitions.partitions import Partitions, Window
 from feast_assets.definitions.transformation import Transformation
 from feast_assets.errors import DefinitionError, NotSupportedError
 from feast_assets.offline_stores.profile import WindowProfile
@@ -139,6 +139,8 @@ class WindowStatistics:
         rows: rows with event times in the window (of the inputs, lookback included, where there is a transformation).
         oldest_event, newest_event, newest_created: UTC; None where there are no rows (or no created column).
         fingerprint: a text that changes when rows are added, removed or changed, whatever their order; "" without rows.
+        null_keys: rows with event times in the window that lack a join key. They are not among ``rows``, and no result
+            has them; 0 where a store does not count them.
     """
 
     window: Window
@@ -147,6 +149,21 @@ class WindowStatistics:
     newest_event: datetime | None
     newest_created: datetime | None
     fingerprint: str
+    null_keys: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What one pass over a history tells.
+
+    Attributes:
+        windows: in order of time.
+        null_times: rows of the sources without an event time, which belong to no window and to no result; 0 where a
+            store does not count them. Files and folders that need not be read for the windows may be left out.
+    """
+
+    windows: list[WindowStatistics]
+    null_times: int = 0
 
 
 class OfflineStore(ABC):
@@ -237,6 +254,31 @@ class OfflineStore(ABC):
     def statistics(self, history: History, windows: Sequence[Window]) -> list[WindowStatistics]:
         """Returns one statistic per window, in order, from one pass over the data."""
 
+    def survey(self, history: History, windows: Sequence[Window]) -> Survey:
+        """Returns the `statistics` of some windows, and how many rows belong to no window.
+
+        Stores that can count the latter in the same pass override this.
+        """
+        return Survey(self.statistics(history, windows))
+
+    def survey_grid(self, history: History, grid: Partitions, span: Window) -> Survey:
+        """Returns the statistics of those windows of a grid that have rows, or rows without a key.
+
+        The cost grows with the rows, and not with the windows between them: windows without rows are not returned, and
+        must not be looked at one by one. Stores that can group rows by window override this; here, years, then months,
+        then windows are asked for, each only where the larger ones have rows.
+
+        Args:
+            span: the windows that overlap it count, the first and the last cut to it.
+
+        Returns:
+            windows that do not overlap, in order of time. Where every window has rows, because a transformation reads a
+            source without event times, what lies before the first and after the last timed row may be one window each.
+        """
+        from feast_assets.offline_stores.occupied import occupied_windows
+
+        return Survey(occupied_windows(lambda windows: self.statistics(history, windows), grid, span))
+
     @abstractmethod
     def profile(self, history: History, windows: Sequence[Window]) -> list[WindowProfile]:
         """Returns for each window, in order, what the values of its rows look like and how many break a rule.
@@ -271,12 +313,28 @@ class OfflineStore(ABC):
         """
         raise NotSupportedError(f"The {type(self).__name__} cannot tell versions of data source {source.name!r}.")
 
+    def grid_versions(self, source: DataSource, grid: Partitions, span: Window) -> dict[Window, str]:
+        """Returns the `source_versions` of those windows of a grid, cut to a span, that have rows, in order of time.
+
+        Stores whose cost need not grow with the windows in between override this.
+        """
+        windows = list(grid.windows_cut_to(span))
+        versions = self.source_versions(source, windows)
+        return {window: version for window, version in zip(windows, versions, strict=True) if version}
+
     def oldest_event(self, history: History) -> datetime | None:
         """Returns the event time of the oldest row, as `statistics` of `ALWAYS` does; None where there are no rows.
 
         Stores that can tell without reading the rows override this.
         """
         return self.statistics(history, [ALWAYS])[0].oldest_event
+
+    def extent(self, history: History) -> tuple[datetime, datetime] | None:
+        """Returns times between which, both included, all events lie, if the store can tell without reading the rows.
+
+        None where it cannot, or there are no rows.
+        """
+        return None
 
     def state(self, history: History) -> frozenset[str]:
         """Returns texts that identify what the sources are stored in, such as files with their sizes and times.

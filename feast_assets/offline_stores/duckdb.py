@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar
 from pydantic import BaseModel, Field, field_validator
 
 from feast_assets.definitions.data_source import DataSource
-from feast_assets.definitions.partitions import Window
+from feast_assets.definitions.partitions import Partitions, Window
 from feast_assets.errors import (
     EntitySQLEmptyResults,
     FeastAssetsError,
@@ -22,7 +22,7 @@ from feast_assets.errors import (
     SourceError,
     TransformationError,
 )
-from feast_assets.offline_stores.base import History, OfflineStore, PointInTimeJoin, WindowStatistics
+from feast_assets.offline_stores.base import History, OfflineStore, PointInTimeJoin, Survey, WindowStatistics
 from feast_assets.offline_stores.profile import WindowProfile
 from feast_assets.offline_stores.writes_once import WritesOnce
 from feast_assets.settings.model import PlainPath, Settings
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from feast_assets.offline_stores.duckdb_engine import Engine
     from feast_assets.offline_stores.duckdb_files import SourceTable
     from feast_assets.offline_stores.duckdb_rows import Bounds, Rows
-    from feast_assets.offline_stores.duckdb_statistics import Summary
     from feast_assets.offline_stores.readable_files import ReadableFiles
     from feast_assets.types.feast_type import FeastType
 
@@ -175,10 +174,17 @@ class DuckDBOfflineStore(OfflineStore, WritesOnce):
         return self._read(history, window, lambda cursor, rows: stream(cursor, rows.sql))
 
     def statistics(self, history: History, windows: Sequence[Window]) -> list[WindowStatistics]:
-        from feast_assets.offline_stores.duckdb_statistics import as_statistics
+        return self.survey(history, windows).windows
 
-        parts = self._answer(lambda cursor, tables: self._summaries(cursor, history, windows, tables))
-        return [as_statistics(window, [part[i] for part in parts]) for i, window in enumerate(windows)]
+    def survey(self, history: History, windows: Sequence[Window]) -> Survey:
+        from feast_assets.offline_stores.duckdb_survey import survey_windows
+
+        return self._answer(lambda cursor, tables: survey_windows(cursor, history, self._root, windows, tables))
+
+    def survey_grid(self, history: History, grid: Partitions, span: Window) -> Survey:
+        from feast_assets.offline_stores.duckdb_survey import survey_grid
+
+        return self._answer(lambda cursor, tables: survey_grid(cursor, history, self._root, grid, span, tables))
 
     def profile(self, history: History, windows: Sequence[Window]) -> list[WindowProfile]:
         from feast_assets.offline_stores.duckdb_profile import profile_windows
@@ -229,6 +235,11 @@ class DuckDBOfflineStore(OfflineStore, WritesOnce):
 
         return self._answer(lambda cursor, tables: source_versions(cursor, source, self._root, windows))
 
+    def grid_versions(self, source: DataSource, grid: Partitions, span: Window) -> dict[Window, str]:
+        from feast_assets.offline_stores.duckdb_versions import grid_versions
+
+        return self._answer(lambda cursor, tables: grid_versions(cursor, source, self._root, grid, span))
+
     def oldest_event(self, history: History) -> datetime | None:
         from feast_assets.definitions.spec import from_micros
         from feast_assets.offline_stores.duckdb_extent import oldest_by_footers, oldest_by_rows
@@ -237,6 +248,13 @@ class DuckDBOfflineStore(OfflineStore, WritesOnce):
         if not is_said:
             oldest = self._answer(lambda cursor, tables: oldest_by_rows(cursor, history, self._root, tables))
         return None if oldest is None else from_micros(oldest)
+
+    def extent(self, history: History) -> tuple[datetime, datetime] | None:
+        from feast_assets.definitions.spec import from_micros
+        from feast_assets.offline_stores.duckdb_extent import extent_by_footers
+
+        found = extent_by_footers(history, self._root)
+        return None if found is None else (from_micros(found[0]), from_micros(found[1]))
 
     def state(self, history: History) -> frozenset[str]:
         from feast_assets.offline_stores.source_files import stored_state
@@ -353,28 +371,6 @@ class DuckDBOfflineStore(OfflineStore, WritesOnce):
             return answer
 
         return again(once)
-
-    def _summaries(
-        self,
-        cursor: duckdb.DuckDBPyConnection,
-        history: History,
-        windows: Sequence[Window],
-        tables: list[SourceTable],
-    ) -> list[list[Summary]]:
-        """Returns for each input the summaries of all windows."""
-        from feast_assets.offline_stores.duckdb_files import open_source
-        from feast_assets.offline_stores.duckdb_rows import Bounds, declared_types, rows_of
-        from feast_assets.offline_stores.duckdb_statistics import hull, summarize, summarize_input
-
-        if history.transformation is not None:
-            bounds = [Bounds.of(w, history.lookback) for w in windows]
-            tables += [open_source(cursor, source, self._root) for source in history.sources]
-            return [summarize_input(cursor, table, bounds) for table in tables]
-        bounds = [Bounds.of(w) for w in windows]
-        table = open_source(cursor, history.sources[0], self._root, declared_types(history))
-        tables.append(table)
-        rows = rows_of(cursor, history, table, hull(bounds))
-        return [summarize(cursor, rows.sql, [*rows.keys, *rows.features, "t", "c"], bounds)]
 
 
 def _check_unmixed(tables: Sequence[SourceTable], is_last: bool) -> None:

@@ -29,11 +29,11 @@ def with_cells(cursor: duckdb.DuckDBPyConnection, sql: str, edges: Sequence[int]
     edges; so the cell is found by a hash join on the bucket, where an ``ASOF JOIN`` would sort all rows.
 
     Args:
-        sql: a query with a column ``t``, int64 without nulls.
+        sql: a query with a column ``t``, int64; where it is null, ``cell`` is as well.
         edges: distinct, ascending, in the unit of ``t``; may be none.
     """
     if not edges:
-        return f"SELECT *, 0 AS cell FROM ({sql})"
+        return f"SELECT *, CASE WHEN t IS NOT NULL THEN 0 END AS cell FROM ({sql})"
     cuts = np.array(edges, np.int64)
     if (number := _by_division(cuts)) is not None:
         return f"SELECT *, {number} AS cell FROM ({sql})"
@@ -53,7 +53,7 @@ def with_cells(cursor: duckdb.DuckDBPyConnection, sql: str, edges: Sequence[int]
     cursor.register(name, pa.table([int64_array(values) for values in parts.values()], names=list(parts)))
     bucket = f"CASE WHEN r.t < {base} THEN -1 ELSE least({last}, (r.t - {base}) // {width}) END"
     return (
-        f"SELECT r.*, p.cell FROM ({sql}) r JOIN {name} p "
+        f"SELECT r.*, p.cell FROM ({sql}) r LEFT JOIN {name} p "
         f"ON p.bucket = {bucket} AND p.part_start <= r.t AND r.t < p.part_end"
     )
 

@@ -22,6 +22,9 @@ from feast_assets.offline_stores.source_files import find_files
 if TYPE_CHECKING:
     import duckdb
 
+_FEW_FILES = 100
+"""Files whose footers are read just to save some of a query's time."""
+
 
 def oldest_by_footers(history: History, root: Path) -> tuple[bool, int | None]:
     """Returns whether the files say by themselves which event is the oldest, and its time in UTC microseconds; None
@@ -34,6 +37,42 @@ def oldest_by_footers(history: History, root: Path) -> tuple[bool, int | None]:
         if oldest is not None:
             found.append(oldest)
     return True, min(found, default=None)
+
+
+def extent_by_footers(history: History, root: Path) -> tuple[int, int] | None:
+    """Returns times, in UTC microseconds, between which all events lie; None where the files do not say, or have none.
+
+    Rows without a join key are among those that are looked at.
+    """
+    ends: list[int] = []
+    for source in _timed(history):
+        files = find_files(source, root)
+        if files.format != "parquet" or files.shape == "uri":
+            return None
+        for path in files.paths:
+            try:
+                times = footer_of(path).times(source.timestamp_field)
+            except (OSError, pa.ArrowException):
+                return None
+            if times is None:
+                return None
+            ends += [end for end in times if end is not None]
+    return (min(ends), max(ends)) if ends else None
+
+
+def footers_exclude_nulls(history: History, root: Path) -> bool:
+    """Whether the files of an untransformed history are few, and say that no row lacks a join key or an event time."""
+    (source,) = history.sources
+    files = find_files(source, root)
+    if files.format != "parquet" or files.shape == "uri" or not 0 < len(files.paths) <= _FEW_FILES:
+        return False
+    columns = {new: raw for raw, new in source.field_mapping.items()}
+    wanted = [source.timestamp_field, *(columns.get(key.name, key.name) for key in history.join_keys)]
+    try:
+        footers = [footer_of(path) for path in files.paths]
+    except (OSError, pa.ArrowException):
+        return False
+    return all(footer.has_no_nulls(column) for footer in footers for column in wanted)
 
 
 def oldest_by_rows(

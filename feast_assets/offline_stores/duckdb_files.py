@@ -31,6 +31,7 @@ from feast_assets.offline_stores.source_files import SourceFiles, find_files, lo
 from feast_assets.offline_stores.text_columns import as_declared, is_converted
 from feast_assets.types.arrow import stored_as_text
 from feast_assets.types.feast_type import FeastType
+from feast_assets.types.names import repeated_names
 
 if TYPE_CHECKING:
     import duckdb
@@ -284,7 +285,7 @@ def _renamed(
     sql: str, schema: pa.Schema, mapping: Mapping[str, str], what: str, row_ids: bool
 ) -> tuple[str, pa.Schema]:
     names = [mapping.get(n, n) for n in schema.names]
-    twice = sorted({n for n in names if names.count(n) > 1})
+    twice = repeated_names(names)
     if twice:
         raise SourceError(
             f"{what}: field_mapping gives two columns the name {twice[0]!r}; the source has a column of that name."

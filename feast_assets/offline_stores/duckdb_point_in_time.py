@@ -36,6 +36,7 @@ from feast_assets.offline_stores.source_files import state_of
 from feast_assets.types.arrow import TIMESTAMP, cast_column, to_arrow_type, whole_column
 from feast_assets.types.exact_keys import cast_key_column
 from feast_assets.types.feast_type import FeastType, UnixTimestamp
+from feast_assets.types.names import repeated_names
 
 DEFAULT_TIME_COLUMN = "event_timestamp"
 
@@ -79,7 +80,7 @@ def read_spine(table: pa.Table, timestamp_column: str | None) -> Spine:
     Raises:
         InputError: its subclasses say what: no time column, one that holds no times.
     """
-    repeated = sorted({n for n in table.column_names if table.column_names.count(n) > 1})
+    repeated = repeated_names(table.column_names)
     if repeated:
         raise InputError(f"The entity dataframe has two columns named {repeated[0]!r}.")
     name = _time_column(table.schema, timestamp_column)

@@ -76,6 +76,7 @@ class Rows:
             view does not have do not count: fingerprints do not cover them.
         with_stored_time: the same as ``sql`` and ``s``, which is equal and ordered as ``t`` is, but the column as it is
             stored if that will do; so what is joined by it can be left out by file statistics.
+        with_nulls: the same as ``sql`` and the rows that lack a key or an event time.
     """
 
     history: History
@@ -83,6 +84,7 @@ class Rows:
     sql: str
     with_content: str
     with_stored_time: str
+    with_nulls: str
 
     @property
     def keys(self) -> list[str]:
@@ -162,7 +164,8 @@ def rows_of(cursor: duckdb.DuckDBPyConnection, history: History, table: SourceTa
         return f"SELECT * FROM (SELECT {', '.join(selected)}{more} FROM ({table.sql}) WHERE {condition}) WHERE {keep}"
 
     stored = quote(table.timestamp) if _is_exact(table.schema.field(table.timestamp).type) else time
-    return Rows(history, table, query(""), query(f", struct_pack({content}) AS x"), query(f", {stored} AS s"))
+    every = f"SELECT {', '.join(selected)} FROM ({table.sql}) WHERE {within(table, bounds, or_null=True)}"
+    return Rows(history, table, query(""), query(f", struct_pack({content}) AS x"), query(f", {stored} AS s"), every)
 
 
 def _no_rows(cursor: duckdb.DuckDBPyConnection, history: History, table: SourceTable) -> Rows:
@@ -170,7 +173,7 @@ def _no_rows(cursor: duckdb.DuckDBPyConnection, history: History, table: SourceT
     fields += [pa.field(f"f{i}", to_arrow_type(f.dtype)) for i, f in enumerate(history.features)]
     fields += [pa.field("t", pa.int64()), pa.field("c", pa.int64())]
     sql = register(cursor, pa.schema(fields).empty_table())
-    return Rows(history, table, sql, f"SELECT *, NULL AS x FROM ({sql})", f"SELECT *, t AS s FROM ({sql})")
+    return Rows(history, table, sql, f"SELECT *, NULL AS x FROM ({sql})", f"SELECT *, t AS s FROM ({sql})", sql)
 
 
 def _check_columns(history: History, table: SourceTable) -> None:
@@ -187,8 +190,9 @@ def _check_columns(history: History, table: SourceTable) -> None:
             raise kind(
                 f"{table.what} has no column {wanted.name!r}, a join key of {view}. {suggest(wanted.name, there)}"
             )
+    known = set(there)
     for wanted in history.features:
-        if wanted.name not in there:
+        if wanted.name not in known:
             raise table.error(
                 f"{table.what} has no column {wanted.name!r}, a feature of {view}. {suggest(wanted.name, there)}"
             )
@@ -282,8 +286,12 @@ def _check_time_texts(cursor: duckdb.DuckDBPyConnection, table: SourceTable, nam
         )
 
 
-def within(table: SourceTable, bounds: Bounds) -> str:
-    """Returns the condition on the column as it is stored, so that files and row groups can be left out."""
+def within(table: SourceTable, bounds: Bounds, *, or_null: bool = False) -> str:
+    """Returns the condition on the column as it is stored, so that files and row groups can be left out.
+
+    Args:
+        or_null: whether rows without an event time are wanted as well.
+    """
     kind = table.schema.field(table.timestamp).type
     column = quote(table.timestamp)
     parts = []
@@ -307,6 +315,8 @@ def within(table: SourceTable, bounds: Bounds) -> str:
             text = column if pa.types.is_string(kind) else f"CAST({column} AS VARCHAR)"
             moment = f"CAST({column} AS TIMESTAMPTZ)" if pa.types.is_date(kind) else _moment_of_text(text)
             parts.append(f"{moment} {comparison} {_moment(value, True)}")
+    if or_null and parts:
+        parts = [f"(({' AND '.join(parts)}) OR {column} IS NULL)"]
     return " AND ".join([*parts, *_by_date(table, bounds)]) or "true"
 
 

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -25,13 +25,18 @@ _NESTED = frozenset(("list", "array", "struct", "map", "union", "variant"))
 
 @dataclass(slots=True)
 class Summary:
-    """What is said of some rows; sums of parts are summaries of the whole."""
+    """What is said of some rows; sums of parts are summaries of the whole.
+
+    Attributes:
+        null_keys: rows that lack a key; nothing else is said of them.
+    """
 
     rows: int = 0
     oldest: int | None = None
     newest: int | None = None
     created: int | None = None
     sums: tuple[int, int] = field(default=(0, 0))
+    null_keys: int = 0
 
     def add(self, other: Summary) -> None:
         """Takes in other rows."""
@@ -40,47 +45,81 @@ class Summary:
         self.newest = max((v for v in (self.newest, other.newest) if v is not None), default=None)
         self.created = max((v for v in (self.created, other.created) if v is not None), default=None)
         self.sums = (self.sums[0] + other.sums[0], self.sums[1] ^ other.sums[1])
+        self.null_keys += other.null_keys
 
     def text(self) -> str:
         return f"{self.rows}:{self.sums[0]:x}:{self.sums[1]:x}"
 
 
-def summarize(
-    cursor: duckdb.DuckDBPyConnection, sql: str, hashed: Sequence[str], bounds: Sequence[Bounds]
-) -> list[Summary]:
-    """Returns one summary per bounds, in order. They may overlap, and leave gaps.
+@dataclass(frozen=True, slots=True)
+class Content:
+    """Rows that are to be summarized.
 
-    Args:
-        sql: a query with columns ``t`` (event time) and ``c`` (created time) in microseconds, and those to hash.
+    Attributes:
+        sql: a query with columns ``t`` (event time) and ``c`` (created time) in microseconds, and those to hash; rows
+            without a time or a key may be among them.
         hashed: SQL expressions of what the fingerprint covers.
+        keys: columns without which a row does not count.
     """
+
+    sql: str
+    hashed: Sequence[str]
+    keys: Sequence[str] = ()
+
+
+def summarize(
+    cursor: duckdb.DuckDBPyConnection, content: Content, bounds: Sequence[Bounds]
+) -> tuple[list[Summary], int]:
+    """Returns one summary per bounds, in order, and how many rows have no time. They may overlap, and leave gaps."""
     if not bounds:
-        return []
+        return [], 0
     # All bounds together cut time into cells; each row lies in one cell, each window is a run of cells.
     edges = sorted({edge for b in bounds for edge in (b.start, b.end) if edge is not None})
-    hashes = f"SELECT t, c, hash({', '.join(_hashable(cursor, sql, hashed))}) AS h FROM ({sql})"
-    cells = (
-        "SELECT cell, count(*) AS n, min(t) AS oldest, max(t) AS newest, max(c) AS created, "
-        "CAST(sum(h) AS VARCHAR) AS total, bit_xor(h) AS mix "
-        f"FROM ({with_cells(cursor, hashes, edges)}) GROUP BY cell"
-    )
-    found = {
-        row["cell"]: Summary(
-            row["n"], row["oldest"], row["newest"], row["created"], (int(row["total"]), int(row["mix"]))
-        )
-        for row in read_all(cursor, cells).to_pylist()
-    }
+    grouped, null_times = group(cursor, content, lambda sql: with_cells(cursor, sql, edges), ["cell"])
+    found = {cell: summary for (cell,), summary in grouped.items()}
     summaries = []
     # Cell 0 is what lies before all edges, cell i begins with edge i - 1.
     position = {edge: i for i, edge in enumerate(edges, 1)}
     for b in bounds:
         first = 0 if b.start is None else position[b.start]
         last = len(edges) + 1 if b.end is None else position[b.end]
-        summaries.append(_whole([found[cell] for cell in range(first, last) if cell in found]))
-    return summaries
+        summaries.append(whole_of([found[cell] for cell in range(first, last) if cell in found]))
+    return summaries, null_times
 
 
-def _whole(parts: Sequence[Summary]) -> Summary:
+def group(
+    cursor: duckdb.DuckDBPyConnection, content: Content, numbered: Callable[[str], str], by: Sequence[str]
+) -> tuple[dict[tuple[int, ...], Summary], int]:
+    """Returns a summary for each group of rows, and how many rows have no time.
+
+    Args:
+        numbered: returns the query that adds to another's columns those to group by; null where ``t`` is.
+    """
+    keyless = " OR ".join(f"{key} IS NULL" for key in content.keys) or "false"
+    hashed = ", ".join(_hashable(cursor, content.sql, content.hashed))
+    hashes = f"SELECT t, c, ({keyless}) AS keyless, hash({hashed}) AS h FROM ({content.sql})"
+    names = ", ".join([*by, "keyless"])
+    rows = read_all(
+        cursor,
+        f"SELECT {names}, count(*) AS n, min(t) AS oldest, max(t) AS newest, max(c) AS created, "
+        f"CAST(sum(h) AS VARCHAR) AS total, bit_xor(h) AS mix FROM ({numbered(hashes)}) GROUP BY {names}",
+    ).to_pylist()
+    found: dict[tuple[int, ...], Summary] = {}
+    null_times = 0
+    for row in rows:
+        key = tuple(row[name] for name in by)
+        if key[0] is None:
+            null_times += row["n"]
+        elif row["keyless"]:
+            found.setdefault(key, Summary()).null_keys = row["n"]
+        else:
+            sums = (int(row["total"]), int(row["mix"]))
+            without_key = found[key].null_keys if key in found else 0
+            found[key] = Summary(row["n"], row["oldest"], row["newest"], row["created"], sums, without_key)
+    return found, null_times
+
+
+def whole_of(parts: Sequence[Summary]) -> Summary:
     """Returns the summary of all parts, which stay as they are; mostly there is one."""
     if len(parts) == 1:
         return parts[0]
@@ -105,30 +144,47 @@ def _hashable(cursor: duckdb.DuckDBPyConnection, sql: str, hashed: Sequence[str]
     ]
 
 
-def summarize_input(cursor: duckdb.DuckDBPyConnection, table: SourceTable, bounds: Sequence[Bounds]) -> list[Summary]:
-    """Returns the summaries of a transformation's input, over all its columns.
+def summarize_input(
+    cursor: duckdb.DuckDBPyConnection, table: SourceTable, bounds: Sequence[Bounds]
+) -> tuple[list[Summary], int]:
+    """Returns the summaries of a transformation's input, over all its columns, and how many rows have no time.
 
     An input without a timestamp field goes whole into every window.
     """
     if not table.known:
-        return [Summary() for _ in bounds]
-    every = sorted(quote(n) for n in table.schema.names)
+        return [Summary() for _ in bounds], 0
     if not table.timestamp:
-        content = ", ".join(f"i.{n} AS h{j}" for j, n in enumerate(every))
-        sql = f"SELECT CAST(0 AS BIGINT) AS t, CAST(NULL AS BIGINT) AS c, {content} FROM ({table.sql}) i"
-        (whole,) = summarize(cursor, sql, [f"h{j}" for j in range(len(every))], [Bounds()])
-        # The time is made up; what counts is how many rows and which.
-        whole.oldest = whole.newest = None
-        return [whole for _ in bounds]
+        whole = summarize_untimed(cursor, table)
+        return [whole for _ in bounds], 0
+    return summarize(cursor, content_of(cursor, table, hull(bounds)), bounds)
+
+
+def summarize_untimed(cursor: duckdb.DuckDBPyConnection, table: SourceTable) -> Summary:
+    """Returns the summary of a transformation's input without a timestamp field."""
+    content, names = _columns(table)
+    sql = f"SELECT CAST(0 AS BIGINT) AS t, CAST(NULL AS BIGINT) AS c, {content} FROM ({table.sql}) i"
+    (whole,), _ = summarize(cursor, Content(sql, names), [Bounds()])
+    # The time is made up; what counts is how many rows and which.
+    whole.oldest = whole.newest = None
+    return whole
+
+
+def content_of(cursor: duckdb.DuckDBPyConnection, table: SourceTable, bounds: Bounds) -> Content:
+    """Returns the rows of a transformation's input with event times in some bounds, or without."""
     time = time_expression(cursor, table, table.timestamp)
     created = time_expression(cursor, table, table.created) if table.created else "CAST(NULL AS BIGINT)"
-    content = ", ".join(f"i.{n} AS h{j}" for j, n in enumerate(every))
-    condition = within(table, hull(bounds))
-    sql = (
-        f"SELECT * FROM (SELECT {time} AS t, {created} AS c, {content} FROM ({table.sql}) i WHERE {condition}) "
-        "WHERE t IS NOT NULL"
+    content, names = _columns(table)
+    condition = within(table, bounds, or_null=True)
+    return Content(
+        f"SELECT {time} AS t, {created} AS c, {content} FROM ({table.sql}) i WHERE {condition}",
+        names,
     )
-    return summarize(cursor, sql, [f"h{j}" for j in range(len(every))], bounds)
+
+
+def _columns(table: SourceTable) -> tuple[str, list[str]]:
+    """Returns what selects all columns of a table under names of ours, and those names."""
+    every = sorted(quote(n) for n in table.schema.names)
+    return ", ".join(f"i.{n} AS h{j}" for j, n in enumerate(every)), [f"h{j}" for j in range(len(every))]
 
 
 def hull(bounds: Sequence[Bounds]) -> Bounds:
@@ -142,7 +198,7 @@ def hull(bounds: Sequence[Bounds]) -> Bounds:
 
 def as_statistics(window: Window, parts: Sequence[Summary]) -> WindowStatistics:
     """Returns a window's statistics over the summaries of everything that goes into it."""
-    whole = _whole(parts)
+    whole = whole_of(parts)
     # The inputs count one by one: rows that move from one to another are a change.
     text = "|".join(part.text() for part in parts)
     return WindowStatistics(
@@ -152,4 +208,5 @@ def as_statistics(window: Window, parts: Sequence[Summary]) -> WindowStatistics:
         newest_event=None if whole.newest is None else from_micros(whole.newest),
         newest_created=None if whole.created is None else from_micros(whole.created),
         fingerprint=hashlib.sha256(text.encode()).hexdigest()[:32] if whole.rows else "",
+        null_keys=whole.null_keys,
     )

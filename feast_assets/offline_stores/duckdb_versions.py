@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from feast_assets.definitions.data_source import DataSource
-from feast_assets.definitions.partitions import Window
-from feast_assets.definitions.spec import content_hash
+from feast_assets.definitions.partitions import Partitions, Window
+from feast_assets.definitions.spec import content_hash, to_micros
 from feast_assets.errors import SourceError, printable
 from feast_assets.offline_stores.base import ALWAYS
 from feast_assets.offline_stores.changing_files import ReadFiles, changed_error
 from feast_assets.offline_stores.duckdb_files import open_source
+from feast_assets.offline_stores.duckdb_grid import GridNumbers, joined
 from feast_assets.offline_stores.duckdb_rows import Bounds
-from feast_assets.offline_stores.duckdb_statistics import summarize_input
+from feast_assets.offline_stores.duckdb_statistics import content_of, summarize_input
 from feast_assets.offline_stores.parquet_footers import footer_of
 from feast_assets.offline_stores.source_files import SourceFiles, find_files, stored_state
 
@@ -74,6 +75,56 @@ def source_versions(
     return versions
 
 
+def grid_versions(
+    cursor: duckdb.DuckDBPyConnection, source: DataSource, root: Path, grid: Partitions, span: Window
+) -> dict[Window, str]:
+    """Returns the versions of those windows of a grid that have rows; see `OfflineStore.grid_versions`."""
+    numbers = GridNumbers(grid.grain, span)
+    first, end = to_micros(span.start), to_micros(span.end)
+    stored = _stored(find_files(source, root), source)
+    tokens: dict[int, list[str]] = {}
+    to_read: list[tuple[int, int]] = [(numbers.first, numbers.last)] if stored is None else []
+    for file in stored or []:
+        if file.oldest is None or file.newest is None or file.newest < first or file.oldest >= end:
+            continue
+        holds = numbers.number(max(file.oldest, first)), numbers.number(min(file.newest, end - 1))
+        if holds[0] < holds[1]:
+            to_read.append(holds)
+        else:
+            tokens.setdefault(holds[0], []).append(file.token)
+    versions = {number: content_hash(sorted(found))[:32] for number, found in tokens.items()}
+    for number, version in _read_grid(cursor, source, root, numbers, list(joined(to_read))):
+        versions[number] = version
+    return {numbers.window(number, number): versions[number] for number in sorted(versions)}
+
+
+def _read_grid(
+    cursor: duckdb.DuckDBPyConnection,
+    source: DataSource,
+    root: Path,
+    numbers: GridNumbers,
+    ranges: Sequence[tuple[int, int]],
+) -> Iterator[tuple[int, str]]:
+    """Yields the numbers of windows with rows, in some ranges of numbers, and their versions."""
+    import duckdb
+
+    if not ranges:
+        return
+    bounds = Bounds.of(numbers.window(ranges[0][0], ranges[-1][1]))
+    table = open_source(cursor, source, root)
+    if not table.known:
+        return
+    try:
+        found, _ = numbers.grouped(cursor, content_of(cursor, table, bounds), 0)
+    except (duckdb.Error, OSError, pa.ArrowException) as error:
+        raise table.failure(error) from error
+    firsts = [first for first, _ in ranges]
+    for each in found:
+        place = bisect_right(firsts, each.first) - 1
+        if place >= 0 and each.first <= ranges[place][1] and each.rows.rows:
+            yield each.first, content_hash(each.rows.text())[:32]
+
+
 def _read(cursor: duckdb.DuckDBPyConnection, source: DataSource, root: Path, windows: Sequence[Window]) -> list[str]:
     import duckdb
 
@@ -81,7 +132,7 @@ def _read(cursor: duckdb.DuckDBPyConnection, source: DataSource, root: Path, win
         return []
     table = open_source(cursor, source, root)
     try:
-        summaries = summarize_input(cursor, table, [Bounds.of(w) for w in windows])
+        summaries, _ = summarize_input(cursor, table, [Bounds.of(w) for w in windows])
     except (duckdb.Error, OSError, pa.ArrowException) as error:
         raise table.failure(error) from error
     return [content_hash(s.text())[:32] if s.rows else "" for s in summaries]

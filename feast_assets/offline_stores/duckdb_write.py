@@ -304,8 +304,9 @@ def check_columns(rows: pa.Table, wanted: list[str], what: str) -> None:
     Raises:
         InputError: names those that are missing, and those too many.
     """
-    missing = [n for n in wanted if n not in rows.column_names]
-    extra = [n for n in rows.column_names if n not in wanted]
+    there, expected = set(rows.column_names), set(wanted)
+    missing = [n for n in wanted if n not in there]
+    extra = [n for n in rows.column_names if n not in expected]
     if missing or extra or len(set(rows.column_names)) != rows.num_columns:
         parts = [f"missing {', '.join(map(repr, missing))}"] if missing else []
         parts += [f"not in it {', '.join(map(repr, extra))}"] if extra else []

@@ -26,6 +26,7 @@ from feast_assets.offline_stores.readable_files import ReadableFiles
 from feast_assets.types.arrow import cast_column
 from feast_assets.types.exact_keys import cast_key_column
 from feast_assets.types.feast_type import FeastType, UnixTimestamp
+from feast_assets.types.names import repeated_names
 
 if TYPE_CHECKING:
     import duckdb
@@ -155,7 +156,7 @@ def _described(history: History, sql: str, schema: pa.Schema, what: str) -> Sour
 
 
 def _check_unique(names: Sequence[str], what: str) -> None:
-    repeated = sorted({n for n in names if list(names).count(n) > 1})
+    repeated = repeated_names(names)
     if repeated:
         raise TransformationError(f"{what} returns two columns named {repeated[0]!r}.")
 

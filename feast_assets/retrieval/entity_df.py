@@ -19,6 +19,7 @@ from feast_assets.errors import (
 )
 from feast_assets.retrieval.request import FeatureRequest
 from feast_assets.types import FeastType, UnixTimestamp
+from feast_assets.types.names import repeated_names
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,7 +73,7 @@ def to_table(entity_df: Any) -> pa.Table:
         raise InputError(
             f"The entity dataframe cannot be read as a table: {reason_of(error)} Give columns of values of one type."
         ) from error
-    repeated = sorted({n for n in table.column_names if table.column_names.count(n) > 1})
+    repeated = repeated_names(table.column_names)
     if repeated:
         raise InputError(f"The entity dataframe has several columns named {shown(repeated[0])}; rename or drop one.")
     return table

@@ -25,8 +25,9 @@ _ROWS_WITHOUT_JOIN = 65_536
 
 def check_collisions(request: FeatureRequest, columns: Sequence[str]) -> None:
     """Raises FeatureNameCollisionError where entity rows have a column with the name of a feature asked for."""
+    there = set(columns)
     for output in request.outputs:
-        if output.name in columns:
+        if output.name in there:
             advice = "" if request.full_feature_names else ", or ask with full_feature_names=True"
             raise FeatureNameCollisionError(
                 f"The entity dataframe has a column {output.name!r}, which is also the column of feature "

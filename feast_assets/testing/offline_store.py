@@ -27,7 +27,7 @@ import pytest
 from feast_assets.definitions.data_source import DataSource
 from feast_assets.definitions.field import Field
 from feast_assets.definitions.field_checks import Checks
-from feast_assets.definitions.partitions import Window
+from feast_assets.definitions.partitions import Partitions, Window
 from feast_assets.definitions.transformation import Transformation
 from feast_assets.errors import (
     EntityDFNotDateTime,
@@ -377,6 +377,21 @@ class OfflineStoreConformance:
         assert (day.rows, day.oldest_event, day.newest_event, day.newest_created) == (2, hour(1), hour(2), hour(9))
         assert day.fingerprint == always.fingerprint != first.fingerprint
         assert [s.window for s in (empty, first, day, always)] == windows
+
+    def test_of_a_grid_the_windows_with_rows_are_found_however_far_apart_they_lie(
+        self, store: OfflineStore, put: Put
+    ) -> None:
+        rows = [(1, hour(0.5), 1.0, "a"), (2, hour(2.5), 1.0, "a"), (1, hour(-400_000), 1.0, "a"), (1, None, 1.0, "a")]
+        wanted = history(put(trips(rows)))
+        grid, span = Partitions("hourly"), Window(hour(-500_000), hour(2.75))
+        found = store.survey_grid(wanted, grid, span).windows
+        assert [s.window for s in found if s.rows] == [
+            Window(hour(-400_000), hour(-399_999)),
+            Window(hour(0), hour(1)),
+            Window(hour(2), hour(2.75)),
+        ]
+        assert [s for s in found if s.rows] == store.statistics(wanted, [s.window for s in found if s.rows])
+        assert store.survey(wanted, [s.window for s in found]).windows == found
 
     def test_versions_of_a_source_tell_which_windows_have_changed(self, store: OfflineStore, put: Put) -> None:
         rows = [(1, hour(1), 1.0, "a"), (2, hour(5), 2.0, "b")]

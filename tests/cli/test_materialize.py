@@ -5,6 +5,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
@@ -193,3 +194,20 @@ def test_views_that_fail_do_not_keep_others_from_being_materialized(run, repo: P
 def test_an_on_demand_view_is_not_materialized_and_the_error_says_why(run, served_repo: Path) -> None:
     command = ("-c", str(served_repo), "materialize-incremental", "2026-01-01", "-v", "fare_estimate")
     assert "on-demand feature view" in run(*command, exit_code=1).stderr
+
+
+def test_rows_that_were_left_out_are_told_of(run, repo: Path) -> None:
+    file = repo / "data" / "driver_stats.parquet"
+    rows = parquet.read_table(file)
+    times = rows.schema.get_field_index("event_timestamp")
+    keys = rows.schema.get_field_index("driver_id")
+    first = rows.slice(0, 3)
+    timeless = first.set_column(times, rows.schema.field(times), pa.nulls(3, rows.schema.field(times).type))
+    keyless = first.slice(0, 2).set_column(keys, rows.schema.field(keys), pa.nulls(2, rows.schema.field(keys).type))
+    parquet.write_table(pa.concat_tables([rows, timeless, keyless]), file)
+    run("-c", str(repo), "apply")
+    told = "driver_stats: left out 2 rows without a join key and 3 rows without an event time."
+    for arguments in (("materialize-incremental", NOW.isoformat()), ("materialize", "2000-01-01", NOW.isoformat())):
+        with pytest.warns(UserWarning, match="left out 2 rows without a join key"):
+            result = run("-c", str(repo), *arguments)
+        assert told in result.stdout.splitlines()

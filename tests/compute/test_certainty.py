@@ -72,16 +72,16 @@ def test_rows_that_come_between_reading_and_looking_through(project, monkeypatch
         pq.write_table(pa.Table.from_pylist(others, SCHEMA), folder / "1.parquet")
     source = FileSource(name="folder", path=str(folder), timestamp_field="ts")
     project.apply(source=source)
-    statistics = Materialization._statistics
+    survey = Materialization._survey
     begun = []
 
-    def late(this, windows):
+    def late(this, span, ledger):
         if not begun:
             deadline = time.monotonic() + 10
             while read_ahead and not read_ahead[0]._first.done() and time.monotonic() < deadline:
                 time.sleep(0.01)
             begun.append(pq.write_table(pa.Table.from_pylist([row(1, 12, 10)], SCHEMA), folder / "2.parquet"))
-        return statistics(this, windows)
+        return survey(this, span, ledger)
 
     class Noted(ReadAhead):
         def __init__(self, items):
@@ -90,7 +90,7 @@ def test_rows_that_come_between_reading_and_looking_through(project, monkeypatch
 
     read_ahead: list[ReadAhead] = []
     monkeypatch.setattr(materialization, "ReadAhead", Noted)
-    monkeypatch.setattr(Materialization, "_statistics", late)
+    monkeypatch.setattr(Materialization, "_survey", late)
     project.store.materialize(START, END)
     project.store.materialize_incremental(END)
     assert project.trips([1, 2]) == [10, 20 if others else None]
@@ -109,10 +109,10 @@ def test_rows_that_come_into_days_without_any_after_these_were_looked_through(pr
     put("a.parquet", [row(1, 49, 10), row(2, 97, 20)])
     project.apply(source=FileSource(name="folder", path=str(folder), timestamp_field="ts"))
     store = project.store.offline_store
-    statistics, latest, looked = store.statistics, store.latest, threading.Event()
+    survey_grid, latest, looked = store.survey_grid, store.latest, threading.Event()
 
     def seen(*arguments):
-        found = statistics(*arguments)
+        found = survey_grid(*arguments)
         if not looked.is_set():
             put("b.parquet", [late])
             looked.set()
@@ -122,7 +122,7 @@ def test_rows_that_come_into_days_without_any_after_these_were_looked_through(pr
         assert looked.wait(10)
         return latest(*arguments)
 
-    monkeypatch.setattr(store, "statistics", seen)
+    monkeypatch.setattr(store, "survey_grid", seen)
     monkeypatch.setattr(store, "latest", read)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
@@ -448,18 +448,18 @@ def test_a_source_that_changes_while_it_is_read_is_read_again(project):
 def test_a_source_that_changes_between_looking_and_writing_is_read_again(project):
     project.write([row(1, 11, 10)])
     project.apply()
-    statistics = project.store.offline_store.statistics
+    survey_grid = project.store.offline_store.survey_grid
 
-    def then_changed(history, windows):
-        found = statistics(history, windows)
+    def then_changed(*arguments):
+        found = survey_grid(*arguments)
         project.write([row(1, 11, 99)])
         return found
 
-    project.store.offline_store.statistics = then_changed
+    project.store.offline_store.survey_grid = then_changed
     with pytest.warns(UserWarning, match="was changed while it was read"):
         project.store.materialize_incremental(END)
     assert project.trips([1]) == [99]
-    project.store.offline_store.statistics = statistics
+    project.store.offline_store.survey_grid = survey_grid
     # What the fingerprint tells is not what was put; so it goes even where the source is again as it was looked at.
     project.write([row(1, 11, 10)])
     project.store.materialize_incremental(END)

@@ -70,7 +70,7 @@ def test_nothing_is_asked_for_while_nothing_is_late(late: Daemon) -> None:
 
 def test_a_tick_with_nothing_changed_reads_no_data(late: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
     late.tick()
-    monkeypatch.setattr(DuckDBOfflineStore, "statistics", None)
+    monkeypatch.setattr(DuckDBOfflineStore, "survey_grid", None)
     monkeypatch.setattr("feast_assets.registry.sql.SqlRegistry.ledger", None)
     assert late.tick() == []
 

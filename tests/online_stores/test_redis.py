@@ -492,7 +492,7 @@ def test_as_many_rows_as_are_put_whole_are_one_command() -> None:
     assert most is not None
     for rows, expected in ((most, 1), (most + 1, 2)):
         batch = encoded([(b"%d" % i, i, i, b"payload") for i in range(rows)])
-        trips = redis_puts.Put(b"p:", b"identity", lambda: b"drawn", 0).round_trips([batch])
+        trips = redis_puts.Put(b"p:", b"identity", lambda: b"drawn", 0, lambda key: None).round_trips([batch])
         new = next(trips)
         assert [command.count(b"MSETNX") for command in new.commands] == [0, *[1] * expected]
         new.take([b"OK", *[0] * expected])  # refused, as a row is there

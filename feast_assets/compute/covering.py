@@ -1,0 +1,101 @@
+"""All of a span of time as few windows: those of a grid that have rows or are in the ledger, and what lies between."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+
+from feast_assets.compute.windows import MICROSECOND, may_have_rows, meeting
+from feast_assets.definitions.partitions import Partitions, Window
+from feast_assets.offline_stores.base import WindowStatistics
+from feast_assets.registry.base import LedgerEntry
+
+
+def covering(
+    grid: Partitions, span: Window, seen: Sequence[WindowStatistics], ledger: Mapping[Window, LedgerEntry]
+) -> list[WindowStatistics]:
+    """Returns windows that cover a span without gaps or overlaps, in order.
+
+    They are the grid's windows, cut to the span, that have rows, that the ledger has, or in which an entry of the
+    ledger begins or ends that has, or may have, rows in the store. What lies between these has no rows and counts as
+    one window, however long it is: so the number of windows grows with rows and entries, and not with time.
+
+    Args:
+        span: up to the grid's end at most.
+        seen: the statistics of all windows that have rows, cut to the span, in order.
+    """
+    found = {s.window: s for s in seen}
+    others = [entry for window, entry in ledger.items() if window not in found]
+    beside = {window for window in _of_ledger(grid, span, others) if window not in found}
+    if beside:
+        beside -= meeting(found, beside)
+        found |= {window: _without_rows(window) for window in beside}
+    covered: list[WindowStatistics] = []
+    end = span.start
+    for window in sorted(found):
+        if end < window.start:
+            covered.append(_without_rows(Window(end, window.start)))
+        covered.append(found[window])
+        end = window.end
+    if end < span.end:
+        covered.append(_without_rows(Window(end, span.end)))
+    return covered
+
+
+def parts_outside(windows: Iterable[Window], others: Iterable[Window]) -> list[Window]:
+    """Returns what of some windows lies outside of all others, as the fewest windows, in order.
+
+    Args:
+        windows: that do not overlap.
+        others: that may overlap each other.
+    """
+    taken = sorted(others)
+    at = 0
+    outside: list[Window] = []
+
+    def add(part: Window) -> None:
+        if outside and outside[-1].end == part.start:
+            outside[-1] = Window(outside[-1].start, part.end)
+        else:
+            outside.append(part)
+
+    for window in sorted(windows):
+        start = window.start
+        while at < len(taken) and taken[at].start < window.end:
+            if start < taken[at].start:
+                add(Window(start, taken[at].start))
+            start = max(start, taken[at].end)
+            if taken[at].end > window.end:
+                break  # it may lie on the next window as well
+            at += 1
+        if start < window.end:
+            add(Window(start, window.end))
+    return outside
+
+
+def _of_ledger(grid: Partitions, span: Window, entries: Iterable[LedgerEntry]) -> Iterator[Window]:
+    """Yields the grid's windows, cut to a span, that are some entries', or in which these may have rows in the store.
+
+    Of an entry that overlaps several windows, only the first and the last are of these.
+    """
+    for entry in entries:
+        part = Window(max(entry.window.start, span.start), min(entry.window.end, span.end))
+        if part.start >= part.end:
+            continue
+        first = _cut(grid, part.start, span)
+        if first == entry.window:
+            yield first
+        elif may_have_rows(entry):
+            yield first
+            if first.end < part.end:
+                yield _cut(grid, part.end - MICROSECOND, span)
+
+
+def _cut(grid: Partitions, moment: datetime, span: Window) -> Window:
+    """Returns the grid's window that holds a moment, cut to a span."""
+    start = grid.floor(moment)
+    return Window(max(start, span.start), min(grid.next(start), span.end))
+
+
+def _without_rows(window: Window) -> WindowStatistics:
+    return WindowStatistics(window, 0, None, None, None, "")

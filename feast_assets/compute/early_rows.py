@@ -1,0 +1,136 @@
+"""A few rows long before all others, such as those dated 1970-01-01 for want of a time, fix where a grid begins."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+from feast_assets.compute.staleness import history_read
+from feast_assets.definitions.feature_view import FeatureView
+from feast_assets.definitions.partitions import Partitions
+from feast_assets.offline_stores.base import ALWAYS, History, OfflineStore, WindowStatistics
+
+_LONG = timedelta(days=365)
+_FEW = 1000
+"""One row in so many is few."""
+
+
+@dataclass(frozen=True, slots=True)
+class EarlyRows:
+    """Rows that lie long before all others.
+
+    Attributes:
+        rows: how many.
+        first: the time of the oldest.
+        others: how many other rows there are.
+        others_begin: the time of the oldest of these.
+    """
+
+    rows: int
+    first: datetime
+    others: int
+    others_begin: datetime
+
+
+def early_rows(months: Sequence[WindowStatistics]) -> EarlyRows | None:
+    """Returns the rows that lie at least a year before all others and are one, or one in a thousand; None without any.
+
+    Args:
+        months: those with rows, in order of time.
+    """
+    total = sum(m.rows for m in months)
+    found = None
+    before = 0
+    for month, following in pairwise(months):
+        before += month.rows
+        if before > max(1, total // _FEW) or total - before < 2:
+            break
+        first, last, others_begin = months[0].oldest_event, month.newest_event, following.oldest_event
+        assert first is not None
+        assert last is not None
+        assert others_begin is not None
+        if others_begin - last >= _LONG:
+            found = EarlyRows(before, first, total - before, others_begin)
+    return found
+
+
+def warn_of_early_rows(view: FeatureView, store: OfflineStore, earliest: datetime) -> None:
+    """Warns where a few rows, or rows in the future, are about to fix the start of a view's grid.
+
+    The rows are read, their times and keys alone, only where they may lie more than a year apart.
+
+    Args:
+        view: whose grid has no start.
+        earliest: the event time of the oldest row.
+    """
+    grid = view.partitions
+    assert grid is not None
+    if grid.end is not None and earliest >= grid.end:
+        return
+    what = f"Feature view {view.name!r}"
+    if earliest > datetime.now(UTC):
+        warnings.warn(
+            f"{what}: its earliest event is at {earliest.isoformat()}, in the future. Its {grid.grain} grid begins "
+            f"there, and nothing before is materialized. {_remedy(grid, None)}",
+            stacklevel=2,
+        )
+        return
+    found = max(
+        (each for history in _single(history_read(view)) if (each := _found(store, history)) is not None),
+        key=lambda each: each.others,
+        default=None,
+    )
+    if found is not None and found.first == earliest:
+        are = "row lies" if found.rows == 1 else "rows lie"
+        warnings.warn(
+            f"{what}: {found.rows:,} {are} long before the other {found.others:,}, at {found.first.isoformat()}, and "
+            f"its {grid.grain} grid begins there; the others begin at {found.others_begin.isoformat()}. "
+            f"{_remedy(grid, found.others_begin)}",
+            stacklevel=2,
+        )
+
+
+def _found(store: OfflineStore, history: History) -> EarlyRows | None:
+    extent = store.extent(history)
+    if extent is not None and extent[1] - extent[0] < _LONG:
+        return None
+    try:
+        months = store.survey_grid(history, Partitions("monthly"), ALWAYS).windows
+    except OverflowError:
+        return None  # there are times that no datetime can hold, which materialization tells of
+    return early_rows([m for m in months if m.rows])
+
+
+def _single(history: History) -> list[History]:
+    """Returns the histories of the sources that are read, without features."""
+    if history.transformation is None:
+        return [history.with_features([])]
+    return [
+        replace(
+            history,
+            sources=(source,),
+            join_keys=(),
+            features=(),
+            declared=(),
+            timestamp_field=source.timestamp_field,
+            created_timestamp_column="",
+            transformation=None,
+            lookback=timedelta(0),
+        )
+        for source in history.sources
+        if source.timestamp_field
+    ]
+
+
+def _remedy(grid: Partitions, begin: datetime | None) -> str:
+    start = "..."
+    if begin is not None:
+        # The beginning of a day is on every grid but those of weeks and months, which begin with one.
+        at = grid.floor(begin)
+        start = f"datetime({at.year}, {at.month}, {at.day}, tzinfo=UTC)"
+    return (
+        f'If that time stands for one that is not known, declare the start: Partitions("{grid.grain}", start={start}).'
+    )
