@@ -53,7 +53,7 @@ def reason_of(error: BaseException) -> str:
     if isinstance(error, RecursionError):
         return "it is nested too deep."
     if isinstance(error, UnicodeEncodeError):
-        return "it is not Unicode: it holds half of a surrogate pair."
+        return "it is not Unicode: surrogates are not allowed."
     if isinstance(error, OverflowError) and "int too" in str(error):
         return "an integer does not fit 64 bits."
     return printable(str(error) or f"{type(error).__name__}.", _LONGEST_REASON)
