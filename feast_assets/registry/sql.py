@@ -87,11 +87,10 @@ class SqlRegistry(Registry, NotesPushes):
 
     def snapshot(self, revision: int | None = None) -> RegistrySnapshot:
         with self._reading() as reading:
-            newest, committed = (0, 0) if reading is None else reading.newest()
+            newest, committed, noted = self._state(reading)
             wanted = newest if revision is None else revision
             if not 0 <= wanted <= newest:
                 raise RevisionNotFoundError(str(wanted), self.project, map(str, range(newest, max(0, newest - 10), -1)))
-            noted = self._has_noted_pushes(reading)
             if reading is None or wanted == 0:
                 return RegistrySnapshot(self.project, wanted, (), has_noted_pushes=noted)
             if wanted < newest:
@@ -104,9 +103,8 @@ class SqlRegistry(Registry, NotesPushes):
 
     def refreshed(self, snapshot: RegistrySnapshot) -> RegistrySnapshot:
         with self._reading() as reading:
-            newest, committed = (0, 0) if reading is None else reading.newest()
+            newest, committed, noted = self._state(reading)
             since = snapshot.revision
-            noted = self._has_noted_pushes(reading)
             if (newest, committed) == (since, snapshot.committed):
                 return snapshot.with_noted_pushes(noted)
             # A project that was removed and applied anew counts from 1 again.
@@ -257,10 +255,11 @@ class SqlRegistry(Registry, NotesPushes):
         with self._writing() as writing:
             sql_pushes.forget(writing.transaction, self.project, push)
 
-    def _has_noted_pushes(self, reading: ProjectReading | None) -> bool:
-        if reading is None or not self._has_table(PUSHES):
-            return False
-        return sql_pushes.any_noted(reading.query, self.project)
+    def _state(self, reading: ProjectReading | None) -> tuple[int, int, bool]:
+        """Returns the newest revision, when it was committed, and whether pushes are noted."""
+        if reading is None:
+            return 0, 0, False
+        return reading.state() if self._has_table(PUSHES) else (*reading.newest(), False)
 
     # --- the database
 

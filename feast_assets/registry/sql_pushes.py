@@ -16,7 +16,6 @@ PIECE_BYTES = 4 << 20
 """How much of a push's rows one row of the database holds; servers and drivers dislike values of hundreds of MB."""
 
 _COLUMNS = 'id, "call", online_views, offline_view, version, "at", "by"'
-_ANY = f"SELECT 1 FROM {PUSHES} WHERE project = :project LIMIT 1"
 _ALL = f'SELECT {_COLUMNS} FROM {PUSHES} WHERE project = :project ORDER BY "at", id'
 _ONE = f"SELECT {_COLUMNS} FROM {PUSHES} WHERE project = :project AND id = :id"
 _ROWS = f"SELECT content FROM {PUSH_ROWS} WHERE project = :project AND id = :id AND version = :version ORDER BY piece"
@@ -31,11 +30,6 @@ _NOTE_ROWS = (
 _FORGET = tuple(
     f"DELETE FROM {table} WHERE project = :project AND id = :id AND version = :version" for table in (PUSH_ROWS, PUSHES)
 )
-
-
-def any_noted(query: Query, project: str) -> bool:
-    """Says whether a project has noted pushes."""
-    return bool(query(_ANY, project=project))
 
 
 def noted(query: Query, project: str) -> list[NotedPush]:

@@ -36,6 +36,12 @@ _NEWEST = (
     'SELECT p.revision, r."at" FROM feast_assets_projects p LEFT JOIN feast_assets_revisions r '
     "ON r.project = p.project AND r.number = p.revision WHERE p.project = :project"
 )
+# One statement tells it all, as a refresh that finds nothing new sends no other.
+_STATE = _NEWEST.replace(
+    " FROM feast_assets_projects",
+    f", EXISTS (SELECT 1 FROM {PUSHES} n WHERE n.project = p.project) FROM feast_assets_projects",
+    1,
+)
 _COMMITTED = 'SELECT "at" FROM feast_assets_revisions WHERE project = :project AND number = :revision'
 _OBJECTS = (
     "SELECT object_type, name, content_hash, spec, created, updated FROM feast_assets_objects WHERE project = :project"
@@ -90,6 +96,11 @@ class ProjectReading:
         """Returns the number of the newest revision and when it was committed (UTC microseconds); zeros without one."""
         found = self.query(_NEWEST, project=self.project)
         return (int(found[0][0]), int(found[0][1] or 0)) if found else (0, 0)
+
+    def state(self) -> tuple[int, int, bool]:
+        """Returns as `newest`, and whether pushes are noted; the tables of these must be there."""
+        found = self.query(_STATE, project=self.project)
+        return (int(found[0][0]), int(found[0][1] or 0), bool(found[0][2])) if found else (0, 0, False)
 
     def committed(self, revision: int) -> int:
         """Returns when a revision was committed, in UTC microseconds; 0 where there is no such revision."""
