@@ -127,7 +127,7 @@ class DrawnMark:
     """A number of an online table's mark that the registry knows.
 
     Attributes:
-        number: the first is `feast_assets.registry.marks.moment_of` when it was drawn.
+        number: tells when it was drawn, see `feast_assets.registry.marks.moment_of`.
         previous: the only number that the mark was to be advanced from to this one; 0 where that is not known.
         kind: ``"drawn"``: for a run; ``"found"``: in a store that the registry did not know in this state;
             ``"missing"``: never set, drawn when a store was found without a number.

@@ -76,7 +76,8 @@ _NEWEST_MARK_OF_TABLE = f'{_NEWEST_MARK} AND "identity" = :identity'
 _NOTE_MARK = (
     'INSERT INTO feast_assets_marks (project, "view", number, "identity", previous, kind) '
     "VALUES (:project, :view, :number, :identity, :previous, :kind) "
-    'ON CONFLICT (project, "view", number) DO NOTHING'
+    'ON CONFLICT (project, "view", number) DO UPDATE SET "identity" = excluded."identity", '
+    "previous = excluded.previous, kind = excluded.kind"
 )
 _DROP_OLD_MARKS = (
     'DELETE FROM feast_assets_marks WHERE project = :project AND "view" = :view AND number < '

@@ -663,6 +663,11 @@ class RegistryConformance:
             assert (known.previous, known.kind) == (0, "missing")
         assert registry.draw_marks("trips", OnlineTable("t", found))[0] > known.number
 
+    def test_a_number_that_is_found_in_another_table_becomes_that_tables(self, registry: Registry) -> None:
+        _, settles = registry.draw_marks("trips", OnlineTable("t", 1))
+        assert registry.distrust("trips", "u", MarkDoubt("unknown", settles), newest=0)
+        assert registry.known_marks("trips", "u") == [DrawnMark(settles, 0, "found")]
+
     def test_marks_go_with_their_view(self, registry: Registry) -> None:
         commit(registry, view("trips"), view("rides"))
         for name in ("trips", "rides"):

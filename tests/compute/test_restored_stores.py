@@ -379,6 +379,20 @@ def test_a_mark_that_was_removed_runs_all_again_once_and_then_is_only_reported(w
         assert ran(project) == [0, 1, 2, 3]
 
 
+def test_an_identity_that_was_removed_while_the_mark_stayed_runs_all_again_once(world):
+    project, online = world
+    if isinstance(online, RedisServer):
+        with online.client() as client:
+            assert client.delete(*client.keys("fa:id:*")) == 1
+    else:
+        with closing(sqlite3.connect(online.path)) as connection:
+            connection.execute("UPDATE feast_assets_tables SET identity = 'another'")
+            connection.commit()
+    with pytest.warns(UserWarning, match="not of this registry"):
+        assert ran(project) == [0, 1, 2, 3]
+    assert ran(project) == []
+
+
 def test_a_mark_that_the_server_may_have_evicted_is_reported_and_set_anew(tmp_path, server):
     with server.client() as client:
         client.flushall()
