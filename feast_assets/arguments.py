@@ -17,7 +17,7 @@ def name_of(value: Any, what: str) -> str:
         what: whose name, such as ``"feature view"``.
     """
     if not isinstance(value, str):
-        raise InputError(f"The name of a {what} is text, not {type(value).__name__} {shown(value)}.")
+        raise InputError(f"The name of a {what} must be text, not {type(value).__name__} {shown(value)}.")
     return value
 
 
@@ -41,7 +41,7 @@ def definitions_of(objects: Any) -> list[Definition]:
     try:
         listed = list(objects)
     except Exception as error:
-        raise InputError(f"{advice}; going through {shown(objects)} failed: {reason_of(error)}") from error
+        raise InputError(f"{advice}; iterating over {shown(objects)} failed: {reason_of(error)}") from error
     for each in listed:
         if not isinstance(each, Definition):
             raise InputError(f"{advice}, not {type(each).__name__} {shown(each)}.")

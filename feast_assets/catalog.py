@@ -49,7 +49,7 @@ class Catalog:
         return self._cache.get() if allow_cache else self._cache.fresh()
 
     def get_project(self, name: str | None = None) -> Project:
-        """Returns a project of the registry; one without description if none was declared.
+        """Returns a project of the registry; without a description if none was declared.
 
         Args:
             name: this store's project when left out.
@@ -94,7 +94,7 @@ class Catalog:
         return self._registered(allow_cache).feature_service(name)
 
     def list_projects(self, allow_cache: bool = False, tags: Mapping[str, str] | None = None) -> list[Project]:
-        """Returns the projects of the registry by name, this store's among them once it was applied."""
+        """Returns the projects of the registry by name, including this store's once it was applied."""
         return _tagged(self.registry.projects(), tags)
 
     def list_entities(self, allow_cache: bool = False, tags: Mapping[str, str] | None = None) -> list[Entity]:
@@ -112,7 +112,7 @@ class Catalog:
     def list_batch_feature_views(
         self, allow_cache: bool = False, tags: Mapping[str, str] | None = None
     ) -> list[FeatureView]:
-        """Returns the views that are filled from a batch source: in Feast too, all that `list_feature_views` lists."""
+        """Returns the views that are filled from a batch source. As in Feast, these are all of `list_feature_views`."""
         return self.list_feature_views(allow_cache, tags)
 
     def list_label_views(self, allow_cache: bool = False, tags: Mapping[str, str] | None = None) -> list[LabelView]:

@@ -52,7 +52,7 @@ _TYPES_LEFT_OUT = {"registry": "file", "online_store": "sqlite", "offline_store"
 
 
 class RepoConfig(BaseModel):
-    """What ``feature_store.yaml`` says; can be made in Python with the same names.
+    """The settings of ``feature_store.yaml``; in Python, arguments of the same names.
 
     Args:
         project: letters, digits, underscores and hyphens.
@@ -60,7 +60,7 @@ class RepoConfig(BaseModel):
             results of its own. ``""`` is production.
         registry: a file path, a database URL, or a mapping: see `feast_assets.registry.sql_config.SqlRegistryConfig`.
             ``data/registry.db`` when left out.
-        provider: "local", or Feast's "aws", "azure" or "gcp", which choose nothing here, as in Feast.
+        provider: "local", or Feast's "aws", "azure" or "gcp". As in Feast, none of them chooses a store.
         online_store: a type, a ``redis://`` URL, or a mapping; "none" or None for no online store. ``sqlite`` when it,
             or its ``type``, is left out.
         offline_store: likewise; ``duckdb`` when left out. Feast's ``file`` and ``dask`` mean the same.
@@ -69,8 +69,8 @@ class RepoConfig(BaseModel):
         coerce_tz_aware: only true: naive times are UTC.
         enforce_online_ttl: whether online values older than their view's ttl are withheld, with the status
             OUTSIDE_MAX_AGE; false serves them, as Feast does.
-        historical_on_demand_inputs: whether `get_historical_features` also returns the stored features that on-demand
-            views take, as Feast does.
+        historical_on_demand_inputs: whether `get_historical_features` also returns the features that on-demand views
+            have as inputs, as Feast does.
 
     Raises:
         ConfigError: a key is not known, or a value is not one of those that are supported.
@@ -111,13 +111,13 @@ class RepoConfig(BaseModel):
         if self.provider != "local" and "online_store" not in known:
             warn_once(
                 origin,
-                f"provider {self.provider} chooses no store, as in Feast. online_store is left out, so the latest "
-                "values are kept in a SQLite file on this machine; name an online_store.",
+                f"provider {self.provider} chooses no store, as in Feast. There is no online_store, so the latest "
+                "values are kept in a SQLite file on this machine; set online_store.",
             )
 
     @classmethod
     def model_validate(cls, obj: Any, **options: Any) -> Self:
-        """Returns a configuration made of a mapping; raises `ConfigError`, as pydantic's own error holds the values."""
+        """Returns a configuration made of a mapping; raises `ConfigError`, as pydantic's error would show secrets."""
         return cls(**obj) if isinstance(obj, Mapping) else super().model_validate(obj, **options)
 
     @classmethod
@@ -149,8 +149,8 @@ class RepoConfig(BaseModel):
             return value
         if isinstance(value, str):
             raise ValueError(
-                "must be a type such as sqlite, or a section of settings with type; what it is now is not shown, since "
-                "it may hold a password"
+                "must be a type such as sqlite, or a section of settings with type; its value is not shown, as it may "
+                "contain a password"
             )
         raise ValueError("must be a text or a mapping with type")
 
@@ -161,8 +161,8 @@ class RepoConfig(BaseModel):
         if kind not in (None, "no_auth") or (isinstance(value, Mapping) and set(value) != {"type"}):
             shown = f"type {kind!r}" if kind in ("kubernetes", "oidc") else "of this kind"
             raise ValueError(
-                f"auth {shown} is not supported; use no_auth, or leave auth out. It is not ignored, since nothing here "
-                "checks who asks: whoever reaches the stores may use them"
+                f"auth {shown} is not supported; use no_auth, or leave auth out. It is an error because this package "
+                "does not authenticate callers: whoever can reach the stores can use them"
             )
         return value
 
@@ -205,7 +205,7 @@ class RepoConfig(BaseModel):
     def store_type(self, section: str) -> str | None:
         """Returns the type of ``"online_store"`` or ``"offline_store"`` without loading it; None where there is none.
 
-        What cannot be a type is not shown, but ``""`` returned.
+        Returns ``""`` for a value that cannot be a type, as it may be a secret.
         """
         value = getattr(self, f"{section}_section")
         if isinstance(value, Section | Mapping):

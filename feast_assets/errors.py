@@ -38,7 +38,7 @@ _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202
 
 
 def shown(value: object, longest: int = _LONGEST_VALUE) -> str:
-    """Returns a value as messages show it: its ``repr``, cut where it is long; never fails."""
+    """Returns a value for a message: its ``repr``, cut if it is long. Never fails."""
     try:
         if isinstance(value, (str, bytes, bytearray)) and len(value) > longest:
             return f"{value[:longest]!r}... ({len(value)} {'characters' if isinstance(value, str) else 'bytes'})"
@@ -49,11 +49,11 @@ def shown(value: object, longest: int = _LONGEST_VALUE) -> str:
 
 
 def reason_of(error: BaseException) -> str:
-    """Returns why a value cannot be read, of an error of Python, numpy or Arrow; cut where it repeats a long value."""
+    """Returns an error of Python, numpy or Arrow as the reason why a value cannot be read; cut if it is long."""
     if isinstance(error, RecursionError):
         return "it is nested too deep."
     if isinstance(error, UnicodeEncodeError):
-        return "it is not Unicode: surrogates are not allowed."
+        return "it is not valid Unicode: surrogates are not allowed."
     if isinstance(error, OverflowError) and "int too" in str(error):
         return "an integer does not fit 64 bits."
     return printable(str(error) or f"{type(error).__name__}.", _LONGEST_REASON)
@@ -73,14 +73,14 @@ def suggest(name: str, known: Iterable[str]) -> str:
 
 
 def printable(error: object, limit: int = 600) -> str:
-    """Returns what an error of another library says as one line of bounded length.
+    """Returns the message of another library's error as one line of bounded length.
 
-    Such messages may quote damaged data. White space becomes one blank, and what cannot be printed an escape such as
-    ``\\x0e``.
+    Such messages may quote damaged data. White space becomes one space, and unprintable characters become escapes such
+    as ``\\x0e``.
 
     Args:
         error: the error, or its text.
-        limit: the most characters that are returned.
+        limit: the maximum length, in characters.
     """
     text = " ".join(str(error)[: 20 * limit].split())
     if not text.isprintable():
@@ -91,8 +91,8 @@ def printable(error: object, limit: int = 600) -> str:
 class FeastAssetsError(Exception):
     """The root of every error that this package raises on purpose.
 
-    Its message can always be printed and encoded, and has a bounded length, whatever was handed in: of a longer one
-    the middle is left out, since the beginning names the object and the end the remedy.
+    Its message can always be printed and encoded, and has a bounded length, whatever the input: the middle of a longer
+    message is left out, since its beginning names the object and its end the remedy.
     """
 
     def __init__(self, *args: object, **keywords: Any):
@@ -140,18 +140,18 @@ class StoreUnavailableError(FeastAssetsError, ConnectionError):
 
 
 class UnfinishedPushError(StoreUnavailableError):
-    """A push broke off half-way. Its rows are noted in the registry, and the next use of the store completes it.
+    """A push failed half-way. Its rows are kept in the registry, and the next use of the feature store completes it.
 
     Attributes:
-        push_id: which `FeatureStore.list_unfinished_pushes` shows, until the push is complete.
+        push_id: as `FeatureStore.list_unfinished_pushes` shows it until the push is complete.
     """
 
     def __init__(self, push_id: str, call: str, error: Exception):
         self.push_id = push_id
         super().__init__(
-            f"{call} broke off: {str(error).rstrip('.')}. Its rows are noted in the registry: the next use of the "
-            "feature store that reaches the stores completes it. The same push may also be repeated; each row is there "
-            "once then."
+            f"{call} broke off: {str(error).rstrip('.')}. Its rows are kept in the registry, and the next use of the "
+            "feature store that can reach the stores completes it. The same push may also be repeated; each row is "
+            "stored once."
         )
 
 
@@ -162,7 +162,7 @@ class OnlineRowError(FeastAssetsError, ValueError):
 class ForeignValueWarning(UserWarning):
     """A value under a row's key in the online store is damaged, or was not written by this package.
 
-    It counts as not there: reads go on without it, and the next newer row takes its place.
+    It counts as missing: reads go on without it, and the next newer row overwrites it.
     """
 
 
@@ -380,7 +380,7 @@ class DataFrameSerializationError(InputError):
 
 
 def __getattr__(name: str) -> Any:
-    """Says of Feast's other exceptions that nothing here raises them."""
+    """Raises ImportError for Feast's other exceptions, which this package never raises."""
     from feast_assets.feast_names import refuse_name
 
     refuse_name(name)

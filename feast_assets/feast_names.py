@@ -53,7 +53,7 @@ _ELSEWHERE = {
 
 _USE_FILES = "export the table to Parquet, CSV or Delta and declare a FileSource"
 _USE_PUSH = "declare a PushSource and push the rows, or read the stream's files with a FileSource"
-_PERMISSIONS = "access is not restricted here; restrict it where the stores and the server are"
+_PERMISSIONS = "this package does not restrict access; restrict it at the stores"
 _VECTORS = "vector search is not here yet"
 _REMEDIES: dict[str, str] = {
     **dict.fromkeys(
@@ -103,10 +103,10 @@ _REMEDIES: dict[str, str] = {
         """),
         _VECTORS,
     ),
-    **dict.fromkeys(_words("DataFrameEngine FeastDataFrame"), "hand in or take a DataFrame, or an Arrow table, itself"),
+    **dict.fromkeys(_words("DataFrameEngine FeastDataFrame"), "use a pandas or Polars DataFrame, or an Arrow table"),
     **dict.fromkeys(
         _words("HudiFormat IcebergFormat LanceFormat TableFormat TableFormatType"),
-        "of table formats there is DeltaFormat",
+        "the only table format here is DeltaFormat",
     ),
     **dict.fromkeys(
         _words("""
@@ -115,7 +115,7 @@ _REMEDIES: dict[str, str] = {
         """),
         "use Transformation(mode=...)",
     ),
-    "ConnectionRef": "write what a store needs in feature_store.yaml, secrets as ${ENVIRONMENT_VARIABLE}",
+    "ConnectionRef": "write a store's settings in feature_store.yaml, secrets as ${ENVIRONMENT_VARIABLE}",
     "FeatureViewState": "enable and disable a view by its argument enabled=",
     "RegistryConfig": "give the registry as a path, a URL or a mapping",
     "copy_demo_notebooks": "`feast-assets init` writes an example",
@@ -159,7 +159,7 @@ def refuse_name(name: str) -> None:
     """
     if name in _ERRORS:
         raise ImportError(
-            f"{name} is an exception of Feast's that nothing here raises; leave it out, or catch FeastAssetsError.",
+            f"{name} is an exception of Feast that this package never raises; leave it out, or catch FeastAssetsError.",
             name=_PACKAGE,
         )
     if name == "Feature":

@@ -106,7 +106,7 @@ class FeatureStore(Catalog):
     Raises:
         ConfigError: the configuration is missing or wrong.
 
-    Times that are handed in are UTC where they do not say otherwise. Safe to share between threads.
+    Naive times in arguments are UTC. Safe to share between threads.
     """
 
     def __init__(
@@ -202,16 +202,16 @@ class FeatureStore(Catalog):
         """Registers definitions, in one transaction.
 
         Args:
-            objects: one or more; sources of views come along by themselves.
+            objects: one or more; the sources of views are registered with them.
             objects_to_delete: removed if ``partial`` is false.
-            partial: whether ``objects_to_delete`` is left alone, as in Feast. What is registered and named in neither
-                stays; `apply_repository` removes what the repository no longer declares.
-            skip_feature_view_validation: whether the functions of on-demand views are not tried on sample values.
-            no_promote: only false: a view has one version, the latest.
+            partial: whether ``objects_to_delete`` is ignored, as in Feast. Registered objects that are in neither list
+                stay; `apply_repository` removes what the repository no longer declares.
+            skip_feature_view_validation: true: the functions of on-demand views are not tried on sample values.
+            no_promote: must be false, as a view has only its latest version.
 
         Raises:
-            DefinitionError: something declared cannot be right; nothing was changed.
-            ConcurrentApplyError: somebody else applied at the same time; nothing was changed.
+            DefinitionError: a definition is wrong; nothing was changed.
+            ConcurrentApplyError: another process applied at the same time; nothing was changed.
         """
         if no_promote:
             raise NotSupportedError(
@@ -224,7 +224,7 @@ class FeatureStore(Catalog):
         self.apply_plan(plan)
 
     def apply_repository(self) -> RegistryDiff:
-        """Makes the registry what the feature repository declares, removals included; returns what changed."""
+        """Makes the registry equal to the feature repository, including removals; returns what changed."""
         plan = self.plan_repository()
         self.apply_plan(plan)
         return plan.registry_diff
@@ -235,7 +235,7 @@ class FeatureStore(Catalog):
         """Returns what `apply_repository` would change, which `apply_plan` carries out.
 
         Args:
-            skip_source_validation: whether declared columns are not looked for in the sources.
+            skip_source_validation: true: it is not checked that the sources have the declared columns.
             skip_feature_view_validation: as in `apply`.
         """
         from feast_assets.repository import load_repository
@@ -251,8 +251,8 @@ class FeatureStore(Catalog):
     def plan(
         self, desired_repo_contents: RepoContents, skip_feature_view_validation: bool = False, progress_ctx: Any = None
     ) -> tuple[RegistryDiff, InfraDiff, tuple[str, ...]]:
-        """Returns what making the registry what is desired would change: definitions, online tables, and the tables
-        after it."""
+        """Returns what would change if the registry were made equal to the desired contents: definitions, online
+        tables, and all tables afterwards."""
         objects = desired_repo_contents.objects()
         plan = self._plan(objects, [], whole=True, try_functions=not skip_feature_view_validation)
         return plan.registry_diff, plan.infra_diff, plan.tables
@@ -323,10 +323,10 @@ class FeatureStore(Catalog):
                 of the end.
             features: references such as ``"view:feature"``, or a feature service.
             full_feature_names: whether features are called ``view__feature``.
-            filter_by_created_timestamp: whether a value also must have been written by then.
+            filter_by_created_timestamp: whether rows must also have been written by the time of the entity row.
 
         Returns:
-            a job that runs when it is asked for its rows; one row per row of ``entity_df``, in its order.
+            a job that runs when its rows are requested; one row per row of ``entity_df``, in its order.
         """
         from feast_assets.retrieval.historical import historical_job
 
@@ -354,11 +354,10 @@ class FeatureStore(Catalog):
         feature_service: FeatureService | None = None,
         allow_overwrite: bool = False,
     ) -> SavedDataset:
-        """Writes down the rows of a job, and registers them under a name.
+        """Saves the rows of a job to a file, and registers it under a name.
 
         Raises:
-            SavedDatasetLocationAlreadyExists: there is something at the storage's place and ``allow_overwrite`` is
-                false.
+            SavedDatasetLocationAlreadyExists: the storage's path exists and ``allow_overwrite`` is false.
         """
         from feast_assets.registry.base import Changes
         from feast_assets.retrieval.job import RetrievalJob
@@ -511,8 +510,7 @@ class FeatureStore(Catalog):
     ) -> list[MaterializationResult]:
         """Puts into the online store what is missing there, or has changed in its source or definition, up to a time.
 
-        What is missing is known as a set of windows: a gap or a failed window is found and filled, whatever came
-            after it.
+        Missing windows are found one by one: a gap or a failed window is filled, even if later windows were run.
 
         Args:
             end_date: inclusive; may lie in the future.
@@ -540,7 +538,7 @@ class FeatureStore(Catalog):
                 views without partitions.
             validate: whether windows with rows that break their fields' checks are refused; left out, as the view's
                 ``enable_validation`` says.
-            profile: whether the result tells what each window's values look like.
+            profile: whether the result has statistics of each window's values.
 
         Raises:
             BrokenChecksError: rows of some windows break their fields' checks; the other windows were run.
@@ -554,7 +552,7 @@ class FeatureStore(Catalog):
     def stale_windows(self, feature_view: str, end_date: datetime | None = None) -> list[StaleWindow]:
         """Returns the windows that `materialize_incremental` would run, and why, in order of time.
 
-        Reads the view's source, and changes nothing of what is materialized.
+        Reads the view's source, and changes nothing that is materialized.
 
         Args:
             end_date: inclusive; now when left out.
@@ -564,10 +562,10 @@ class FeatureStore(Catalog):
         return self._materialization(view, None, "").stale_windows(end)
 
     def materialization_states(self, feature_views: Sequence[str] | None = None) -> dict[str, str]:
-        """Returns for each view a text that stays while nothing happens that could make a window stale, or settle it.
+        """Returns an opaque token for each view, which changes whenever a window may have become stale or settled.
 
-        Reads no data; who remembers the texts knows for which views `stale_windows` may say something new. A text is
-        ``""`` where the offline store cannot tell whether a source has changed.
+        Reads no data. If a view's token is unchanged, so is the result of `stale_windows` for the same ``end_date``.
+        A token is ``""`` if the offline store cannot tell whether a source has changed.
 
         Args:
             feature_views: names; all that can be materialized when left out.
@@ -585,18 +583,18 @@ class FeatureStore(Catalog):
         *,
         at: datetime | None = None,
     ) -> AuditReport:
-        """Compares what is served with what history says, for a sample of each view's entities; says why they differ.
+        """Compares served values with history, for a sample of each view's entities, with the cause of each difference.
 
         Entities are taken from history, inside and outside of the materialized windows, and a quarter of them from the
-        online store, which may serve one that history does not know any more. Each is read online, and joined point in
-        time at the same moment. Nothing is changed.
+        online store, which may have entities that history no longer has. Each is read online, and by a point-in-time
+        join at the same moment. Nothing is changed.
 
         Args:
             feature_views: names; all that are materialized into the online store when left out.
             sample: at most so many entities of each view.
             seed: which entities; the same seed takes the same ones of the same history.
-            at: the moment as of which both sides are read; now when left out. What is in the online store is always
-                what is there now, so an earlier moment is for views whose sources have come to an end.
+            at: the time as of which both sides are read; now when left out. The online store always has its present
+                rows, so an earlier time is only useful for views whose sources get no more rows.
 
         Raises:
             InputError: a view is not online, or the sample is not at least one.
@@ -708,24 +706,25 @@ class FeatureStore(Catalog):
         to: PushMode = PushMode.ONLINE,
         transform_on_write: bool = True,
     ) -> None:
-        """Hands rows to every view of a push source.
+        """Writes rows to every view of a push source.
 
-        Everything is checked before anything is written. Then history is written, and the online tables after it, as
-        one unit: a push that is killed or fails half-way is completed by the next use of the store. The same push may
-        be repeated at any time; each row is there once.
+        All rows are checked before any is written. Then history is written, and after it the online tables, as one
+        unit: a push that is killed or fails half-way is completed by the next use of the feature store. The same push
+        may be repeated at any time; each row is stored once.
 
         Args:
             df: a DataFrame (pandas or Polars), an Arrow table, a dict of lists, or a list of dicts. Online needs
                 join keys, features and event time; offline needs just the columns of the batch source. Without any
                 rows, it warns and writes nothing.
             to: online, offline, or both.
-            transform_on_write: as in Feast it concerns on-demand views only, which no push source feeds; it changes
-                nothing here.
+            transform_on_write: has no effect: as in Feast, it concerns on-demand views only, and none has a push
+                source.
 
         Raises:
             PushSourceNotFoundException: there is no such push source, or no view uses it.
             InputError: the rows do not fit; nothing was written.
-            UnfinishedPushError: a store failed half-way; the push is noted in the registry.
+            UnfinishedPushError: a store failed half-way; the rows are kept in the registry, and the push will be
+                completed.
         """
         self._run(self._pushed(push_source_name, df, allow_registry_cache, to, transform_on_write))
 
@@ -752,13 +751,13 @@ class FeatureStore(Catalog):
         allow_registry_cache: bool = True,
         transform_on_write: bool = True,
     ) -> None:
-        """Puts rows of one view into the online store; what is newer there stays. One unit, as `push` is.
+        """Puts rows of one view into the online store, where newer rows stay. It is one unit, like `push`.
 
         Args:
             df: rows as `push` takes them.
             inputs: the same under Feast's other name; not both.
-            transform_on_write: as in Feast it concerns on-demand views only, whose rows cannot be written here; it
-                changes nothing for others.
+            transform_on_write: has no effect: as in Feast, it concerns on-demand views only, whose rows cannot be
+                written here.
         """
         self._run(self._written(feature_view_name, df, inputs, allow_registry_cache, transform_on_write))
 
@@ -773,10 +772,10 @@ class FeatureStore(Catalog):
     ) -> None:
         """Appends rows to a view's batch source, whose columns they must have.
 
-        The same rows may be written again after a failure; each is there once.
+        The same rows may be written again after a failure; each is stored once.
 
         Args:
-            df: rows as `push` takes them; join keys and event times must be given.
+            df: rows as `push` takes them; join keys and event times must not be null.
             reorder_columns: whether the columns may come in another order than the source's.
         """
         call = f"write_to_offline_store to {name_of(feature_view_name, 'feature view')!r}"
@@ -789,16 +788,16 @@ class FeatureStore(Catalog):
         self._run(write)
 
     def list_unfinished_pushes(self) -> list[NotedPush]:
-        """Returns the pushes that broke off and are not complete yet, oldest first.
+        """Returns the pushes that failed half-way and are not complete yet, oldest first.
 
-        Looking does not complete them; the next materialization, historical retrieval or audit does.
+        This does not complete them; the next materialization, historical retrieval or audit does.
         """
         from feast_assets.registry.noted_pushes import NotesPushes
 
         return self.registry.noted_pushes() if isinstance(self.registry, NotesPushes) else []
 
     def drop_unfinished_push(self, push_id: str) -> None:
-        """Gives up a push that broke off: what of it is stored stays, and the rest is lost.
+        """Discards a push that failed half-way: the rows that are stored stay, and the others are lost.
 
         Args:
             push_id: as `list_unfinished_pushes` shows it.

@@ -75,14 +75,14 @@ class ImportEffects:
         if running.seconds > _LONG_SECONDS:
             warnings.warn(
                 f"{name} took {running.seconds:.0f} seconds to import, and every apply imports it. If it does more "
-                f"than declare, {REMEDY}.",
+                f"than declare features, {REMEDY}.",
                 stacklevel=2,
             )
         if running.changed:
             where = ", ".join("/".join((self._root.name, *d.relative_to(self._root).parts)) for d in running.changed)
             warnings.warn(
                 f"{name} made, removed or renamed files in {where} while it was imported, and every apply imports it. "
-                f"If that is not meant, {REMEDY}.",
+                f"If that is not intended, {REMEDY}.",
                 stacklevel=2,
             )
 

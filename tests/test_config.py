@@ -186,7 +186,7 @@ def test_loading_loads_no_store(tmp_path: Path) -> None:
         (f"{MINIMAL}go_feature_servin: true", r"unknown key 'go_feature_servin'\. Did you mean 'go_feature_serving'"),
         (
             f"{MINIMAL}auth:\n  type: oidc",
-            "auth type 'oidc' is not supported; use no_auth.*checks who asks",
+            "auth type 'oidc' is not supported; use no_auth.*does not authenticate callers",
         ),
         (f"{MINIMAL}auth: kubernetes", "auth type 'kubernetes' is not supported"),
         (f"{MINIMAL}auth: {{type: no_auth, token: x}}", "auth of this kind is not supported"),

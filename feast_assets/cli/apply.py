@@ -14,7 +14,7 @@ from feast_assets.cli.session import Session, pass_session
 _skip_source_validation = click.option(
     "--skip-source-validation",
     is_flag=True,
-    help="Do not look for declared columns in the sources. What was left out is still inferred from them.",
+    help="Do not check that the sources have the declared columns. What the definitions leave out is still inferred.",
 )
 _skip_view_validation = click.option(
     "--skip-feature-view-validation",

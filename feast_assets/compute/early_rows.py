@@ -132,5 +132,6 @@ def _remedy(grid: Partitions, begin: datetime | None) -> str:
         at = grid.floor(begin)
         start = f"datetime({at.year}, {at.month}, {at.day}, tzinfo=UTC)"
     return (
-        f'If that time stands for one that is not known, declare the start: Partitions("{grid.grain}", start={start}).'
+        f'If that time is a placeholder for an unknown one, declare the start: Partitions("{grid.grain}", '
+        f"start={start})."
     )

@@ -58,8 +58,8 @@ class MaterializationResult:
         seconds: how long it took.
         withdrawn: rows of the online store that the source does not have any more, and that were replaced by the
             entity's newest remaining row or removed.
-        null_keys: rows of the source that lack a join key and were left out, in all windows that were looked at,
-            whether they were run or not. Of a transformation's result they are not counted.
+        null_keys: rows of the source that lack a join key and were left out, in all windows that were examined, whether
+            they were run or not. Such rows of a transformation's result are not counted.
         null_times: rows of the source without an event time. They belong to no window and were left out.
     """
 

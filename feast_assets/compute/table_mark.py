@@ -278,15 +278,15 @@ class TableMark:
     def _warn_of_missing(self) -> None:
         warnings.warn(
             f"Feature view {self._view.name!r}: the mark of its online table {self._table!r} is missing. The store may "
-            "have evicted it for lack of memory, or somebody removed it. As long as it is missing, a store that is "
-            "restored from an earlier state cannot be noticed; the next materialization sets it anew.",
+            "have evicted it for lack of memory, or somebody removed it. While it is missing, it cannot be noticed if "
+            "the store is restored to an earlier state. The next materialization sets it again.",
             stacklevel=2,
         )
 
     def _too_contended(self) -> StoreUnavailableError:
         return StoreUnavailableError(
-            f"The mark of online table {self._table!r} was changed by others {_MOST_TRIES} times while it was to be "
-            "advanced. Materialize the view again."
+            f"The mark of online table {self._table!r} was changed by other runs {_MOST_TRIES} times before this one "
+            "could advance it. Materialize the view again."
         )
 
 

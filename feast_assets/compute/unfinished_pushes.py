@@ -37,7 +37,7 @@ def complete_pushes(stores: Stores, snapshot: RegistrySnapshot, *, may_append: b
     try:
         pushes = registry.noted_pushes()
     except FeastAssetsError as error:
-        warnings.warn(f"Unfinished pushes could not be looked for: {error}", stacklevel=2)
+        warnings.warn(f"The registry could not be searched for unfinished pushes: {error}", stacklevel=2)
         return False
     is_done = True
     for push in pushes:
@@ -47,7 +47,7 @@ def complete_pushes(stores: Stores, snapshot: RegistrySnapshot, *, may_append: b
             is_done = False
             warnings.warn(
                 f"{_named(push)} is not complete yet, and is kept for the next use: {str(error).rstrip('.')}. "
-                f"To give it up, call FeatureStore.drop_unfinished_push({push.id!r}).",
+                f"To discard it, call FeatureStore.drop_unfinished_push({push.id!r}).",
                 stacklevel=2,
             )
     return is_done
@@ -74,7 +74,8 @@ def _complete(
     registry.forget_push(push)
     if refused:
         warnings.warn(
-            f"{_named(push)} was completed but for what can no longer be stored, which is lost: {' '.join(refused)}",
+            f"{_named(push)} was completed, except for what can no longer be stored, which is lost: "
+            f"{' '.join(refused)}",
             stacklevel=3,
         )
 

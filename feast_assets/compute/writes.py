@@ -32,7 +32,7 @@ def views_of_push_source(snapshot: RegistrySnapshot, name: str) -> list[FeatureV
         PushSourceNotFoundException: there is no such push source, or no view uses it.
     """
     if not isinstance(name, str):
-        raise InputError(f"The name of a push source is text, not {type(name).__name__} {shown(name)}.")
+        raise InputError(f"The name of a push source must be text, not {type(name).__name__} {shown(name)}.")
     pushed = [v for v in (*snapshot.feature_views, *snapshot.label_views) if v.stream_source is not None]
     views = [v for v in pushed if v.stream_source is not None and v.stream_source.name == name]
     if not views:

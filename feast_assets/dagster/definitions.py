@@ -38,7 +38,7 @@ def definitions_for(
 ) -> dg.Definitions:
     """Returns the assets, jobs, schedules and sensors of a feature repository, with the resources that they use.
 
-    Nothing is created or changed by it. Combine it with definitions of your own by ``Definitions.merge``.
+    It creates and changes nothing. Combine the result with your own definitions by ``Definitions.merge``.
 
     Args:
         resources: among them, under ``feature_store``, the `FeatureStoreResource`, which knows where the repository is.

@@ -66,11 +66,11 @@ def _caller() -> tuple[str, int]:
 
 
 def check_name(name: object, what: str) -> None:
-    """Refuses names that cannot be written, told apart by eye, or used in references.
+    """Checks a name.
 
-    A name is text without halves of surrogate pairs. But for data sources, which may be named by their paths, it holds
-    no line break, tab or other space than the plain one; names of columns (``"Field"``) may begin and end with one, as
-    their source has them. Names of views hold no ``@`` and ``:``, which references use.
+    A name is non-empty text without halves of surrogate pairs. It contains no line breaks, tabs or white space other
+    than plain spaces; names of data sources may, as they may be paths. Only names of columns (``"Field"``) and data
+    sources may begin or end with a space. Names of views contain no ``@`` and ``:``, which references use.
 
     Args:
         what: the kind of the object, such as ``"FeatureView"``.
@@ -78,16 +78,16 @@ def check_name(name: object, what: str) -> None:
     if not isinstance(name, str) or not name:
         raise DefinitionError(f"{what} needs a name, a non-empty text; got {shown(name)}.")
     if _SURROGATE.search(name):
-        raise DefinitionError(f"{what} name {shown(name)} is not Unicode: it holds half of a surrogate pair.")
+        raise DefinitionError(f"{what} name {shown(name)} is not valid Unicode: it contains half of a surrogate pair.")
     if what.endswith("Source"):
         return
     if _ODD_SPACE.search(name):
         raise DefinitionError(
-            f"{what} name {shown(name)} holds a line break, a tab or a space of another kind; use plain spaces "
+            f"{what} name {shown(name)} contains a line break, a tab or an unusual space character; use plain spaces "
             "(a column of a source can be renamed by the source's field_mapping)."
         )
     if what != "Field" and name != name.strip():
-        raise DefinitionError(f"{what} name {shown(name)} begins or ends with a space; leave it out.")
+        raise DefinitionError(f"{what} name {shown(name)} begins or ends with a space; remove it.")
     if what.endswith("View") and _IN_REFERENCES.search(name):
         raise DefinitionError(f"{what} name {shown(name)} may not contain '@' or ':'; references use them.")
 
@@ -99,7 +99,7 @@ def listed(values: Any, what: str) -> list[Any]:
         what: what the argument must be, for the message, such as ``"FeatureView 'v': schema must be a list of Field"``.
 
     Raises:
-        DefinitionError: they are text, or cannot be gone through.
+        DefinitionError: they are text or a mapping, or cannot be iterated.
     """
     if values is None:
         return []

@@ -31,7 +31,7 @@ class DataSource(Definition):
             times.
         field_mapping: source column name -> name used everywhere else.
         date_partition_column: a column with the day that rows belong to, such as the names of ``dt=2024-01-31``
-            folders. It never becomes a feature by itself. No rows are left out by it, unless a `FileSource` also has
+            folders. It never becomes a feature by itself. No files are skipped by it, unless a `FileSource` also has
             ``date_partition_slack``.
     """
 
@@ -84,8 +84,8 @@ class FileSource(DataSource):
         s3_endpoint_override: endpoint for s3:// paths.
         date_partition_slack: how far event times may lie before the start or after the end of their
             ``date_partition_column``'s day, in UTC: zero where it is the UTC day of the event time, a day or so for
-            days of other time zones. Files of days that are too far from the wanted times are then not opened. A row
-            that lies further off is an error when it is read. Left out, no file is left out by its day.
+            days of other time zones. Files of days too far from the requested times are then not opened. A row
+            farther from its day is an error when it is read. None: no file is skipped by its day.
     """
 
     _spec = {
@@ -148,8 +148,8 @@ class FileSource(DataSource):
             )
         if not self.date_partition_column:
             raise DefinitionError(
-                f"FileSource {self.name!r}: date_partition_slack says how far event times lie from the days of a "
-                "date_partition_column; name that column too."
+                f"FileSource {self.name!r}: date_partition_slack says how far event times may lie from the days of "
+                "a date_partition_column; set that column too."
             )
 
     def to_spec(self) -> dict[str, Any]:

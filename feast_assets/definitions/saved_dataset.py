@@ -97,7 +97,7 @@ class SavedDataset(Definition):
         return self._reader()
 
     def to_df(self) -> pd.DataFrame:
-        """Returns the rows as they were saved; integers and booleans as `RetrievalJob.to_df` has them."""
+        """Returns the rows as they were saved; integers and booleans have the types of `RetrievalJob.to_df`."""
         from feast_assets.types.pandas_columns import frame_of
 
         full = self.full_feature_names
@@ -105,7 +105,7 @@ class SavedDataset(Definition):
         return frame_of(self.to_arrow(), {f"{view}__{name}" if full else name for view, _, name in parts})
 
     def as_reference(self, name: str, profiler: Any = None) -> Any:
-        """Raises NotSupportedError: there are no validation references here."""
+        """Raises NotSupportedError: validation references are not supported."""
         raise NotSupportedError(
             f"SavedDataset {self.name!r}: validation references are not supported here yet; declare what values must "
             "be with Field(checks=Checks(...))."

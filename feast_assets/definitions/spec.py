@@ -131,14 +131,14 @@ def as_utc(moment: datetime) -> datetime:
     if hasattr(moment, "to_pydatetime"):
         # pandas' moments have other bounds, and one of them is no moment.
         if moment != moment:
-            raise InputError(f"{shown(moment)} is no moment; give a datetime.")
+            raise InputError(f"{shown(moment)} is not a time; pass a datetime.")
         moment = moment.to_pydatetime(warn=False)
     try:
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except OverflowError:
-        raise InputError(f"{shown(moment)} lies outside the years 1 to 9999 in UTC; take a moment in them.") from None
+        raise InputError(f"{shown(moment)} is outside the years 1 to 9999 in UTC; pass a time within them.") from None
     except Exception as error:
-        raise InputError(f"{shown(moment)} cannot be brought to UTC: {error}") from error
+        raise InputError(f"{shown(moment)} cannot be converted to UTC: {error}") from error
 
 
 def to_micros(moment: datetime) -> int:

@@ -95,7 +95,7 @@ def check_fields(schema: Sequence[Field] | None, what: str) -> list[Field]:
 
 
 def check_features(features: Sequence[Field], what: str) -> None:
-    """Raises DefinitionError where a feature could not be asked for: references are ``view:feature``."""
+    """Raises DefinitionError for a feature whose name contains ``:``, as references are ``view:feature``."""
     for field in features:
         if ":" in field.name:
             raise DefinitionError(

@@ -84,10 +84,10 @@ def rewrite_imports(source: str) -> Rewritten:
                 if alias.asname is None or alias.name == _OLD:
                     modules.add(alias.asname or _OLD)
         elif isinstance(node, ast.Constant) and _names_module(node.value):
-            message = f"The text {_short(node.value)!r} may name a module of Feast's; it was left as it is."
+            message = f"The string {_short(node.value)!r} may name a module of Feast; it was not changed."
             findings.append(Finding(node.lineno, message))
         elif isinstance(node, (ast.List, ast.Tuple)) and _is_command(node.elts[:1]):
-            findings.append(Finding(node.lineno, "The command 'feast' is 'feast-assets' here."))
+            findings.append(Finding(node.lineno, "The command 'feast' is 'feast-assets' in this package."))
     if bound:
         edits += _uses(tree)
         findings += _other_bindings(tree)
@@ -134,7 +134,9 @@ def _other_bindings(tree: ast.AST) -> Iterator[Finding]:
         is_store = isinstance(node, ast.Name) and node.id == _OLD and not isinstance(node.ctx, ast.Load)
         if is_store or (is_definition and named == _OLD):
             line: int = getattr(node, "lineno", 1)
-            yield Finding(line, f"The name {_OLD!r} is not only the package here; check its uses, which were renamed.")
+            yield Finding(
+                line, f"The name {_OLD!r} is not only the package here; its uses were renamed, so check them."
+            )
 
 
 def _missing_names(node: ast.ImportFrom) -> Iterator[Finding]:
@@ -164,7 +166,7 @@ def _reason(module: str, name: str) -> str:
     except ImportError as error:
         return str(error)
     except AttributeError:
-        return f"Cannot import {name!r} from {module}: it is not here."
+        return f"Cannot import {name!r} from {module}: there is no such name."
     return ""
 
 

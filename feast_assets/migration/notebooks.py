@@ -31,7 +31,7 @@ def rewrite_notebook(source: str) -> Rewritten:
             rewritten = rewrite_imports(_MAGIC.sub(rf"\1{_MASK}\2", text))
         except SyntaxError as error:
             if "feast" in text:
-                findings.append(Finding(error.lineno or 1, f"Cell {number} is no plain Python; rewrite it by hand."))
+                findings.append(Finding(error.lineno or 1, f"Cell {number} is not plain Python; rewrite it by hand."))
             continue
         findings += [Finding(f.line, f"Cell {number}: {f.message}") for f in rewritten.findings]
         new = rewritten.text.replace(_MASK, "")

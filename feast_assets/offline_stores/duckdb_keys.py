@@ -111,11 +111,11 @@ def _moment(name: str, found: pa.DataType, problem: str) -> str:
         value = f"make_timestamptz(CAST({name} AS BIGINT) * 1000000)"
         whole = f"{name} = trunc({name}) AND " if is_.is_floating(found) else ""
         condition = f"{whole}{name} BETWEEN {_FIRST_SECOND} AND {_LAST_SECOND}"
-        remedy = ", which is no whole number of seconds in the years 1 to 9999."
+        remedy = ", which is not a whole number of seconds in the years 1 to 9999."
         return _checked(name, condition, value, problem, remedy, is_nan(name) if is_.is_floating(found) else "")
     text = f"CAST({name} AS VARCHAR)"
     value = f"CAST({text} AS TIMESTAMPTZ)"
-    remedy = ", which is no ISO 8601 moment such as 2024-07-01T12:00:00Z, to the microsecond."
+    remedy = ", which is not an ISO 8601 time such as 2024-07-01T12:00:00Z, to the microsecond."
     # A condition of its own, as the cast fails for other texts.
     parsed = f"CASE WHEN regexp_matches({text}, {literal(ISO_MOMENT)}) THEN {_in_years(value)} ELSE false END"
     return _checked(name, parsed, value, problem, remedy)

@@ -146,7 +146,7 @@ def _check_text(text: str, what: str) -> None:
     except UnicodeEncodeError as error:
         raise InputError(
             f"{what} holds U+{ord(text[error.start]):04X} at position {error.start + 1}, half of a surrogate pair, "
-            "which is no character. Remove it, or decode the text that it came from with the right encoding."
+            "which is not a character. Remove it, or decode the text that it came from with the right encoding."
         ) from None
     if size > LONGEST:
         raise InputError(
@@ -293,7 +293,7 @@ class _Check:
         given = _texts(arguments[0]["expression"]) if arguments and not _option(arguments[0]) else None
         if given is None:
             raise self._forbidden(
-                f"gives {name} something else than a path, or a list of paths, written as texts: {name}('file')"
+                f"gives {name} an argument that is not a path, or a list of paths, as string literals: {name}('file')"
             )
         for argument in arguments[1:]:
             option = _option(argument)

@@ -102,7 +102,7 @@ class ReadableFiles:
         elif any(part.startswith(".") for part in below):
             reason = "is hidden"
         elif not file.lower().endswith(PARQUET + CSV):
-            reason = "has not the name of a Parquet or CSV file"
+            reason = "does not have the name of a Parquet or CSV file"
         else:
             return ""
         return "" if self._is_listed(file) or file in self._of_sources else reason

@@ -328,7 +328,7 @@ class DecodedRows:
         name, feast_type = self.wanted[place]
         # The same text each time: Python shows it once.
         warnings.warn(
-            f"{self._what}: stored values of feature {name!r} are damaged (no {feast_type}); they count as not there. "
+            f"{self._what}: stored values of feature {name!r} are damaged (not {feast_type}); they count as missing. "
             "An audit names their entities.",
             ForeignValueWarning,
             stacklevel=2,

@@ -24,7 +24,7 @@ OLDEST_EVENT, NEWEST_EVENT = -62_135_596_800_000_000, 253_402_300_799_999_999
 def foreign_payload(payload: bytes) -> str:
     """Returns why a payload cannot be one of the row codec, of any schema; ``""`` where it can."""
     if len(payload) < LEAST_PAYLOAD:
-        return f"its payload has {len(payload)} of at least {LEAST_PAYLOAD} bytes"
+        return f"its payload has {len(payload)} bytes, fewer than {LEAST_PAYLOAD}"
     if payload[0] != FIRST_PAYLOAD_BYTE:
         return "its payload does not begin with a version"
     return ""
@@ -63,6 +63,8 @@ class ForeignValues:
         if len(self._warned) > _KEYS_REMEMBERED:
             told = f"{self._store}: more than {_KEYS_REMEMBERED} foreign values were found; further ones are not named."
         else:
-            done = "a row has overwritten it" if overwritten else "it counts as not there until a row overwrites it"
-            told = f"{self._store}, table {table!r}: the value under key {shown_key(key)} is no row ({reason}); {done}."
+            done = "a row has overwritten it" if overwritten else "it counts as missing until a row overwrites it"
+            told = (
+                f"{self._store}, table {table!r}: the value under key {shown_key(key)} is not a row ({reason}); {done}."
+            )
         warnings.warn(told, ForeignValueWarning, stacklevel=2)

@@ -53,7 +53,7 @@ _HOST = re.compile(r"\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+")
 _SCHEME = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.-]*)://")
 _PLAIN_FORM = "connection_string should begin with host:port, such as localhost:6379"
 _URL_FORM = (
-    "connection_string cannot be read for certain, and is not shown, since it may hold a password; a URL is "
+    "connection_string cannot be read for certain; it is not shown, as it may contain a password; a URL is "
     "redis://user:password@host:6379/0, and rediss:// for TLS; in user and password write / as %2F, @ as %40, "
     ": as %3A, # as %23 and ? as %3F."
 )

@@ -448,7 +448,7 @@ def _leave_out_time(view: FeatureView, what: str) -> None:
             f"it out of the schema, or give it another name {how}."
         )
     warnings.warn(
-        f"{what}: its schema lists {_ENTITY_TIME!r}, the time of its rows, which is no feature; it is left out.",
+        f"{what}: its schema lists {_ENTITY_TIME!r}, the time of its rows, which is not a feature; it is left out.",
         stacklevel=2,
     )
     view.features = [f for f in view.features if f.name != _ENTITY_TIME]

@@ -179,7 +179,7 @@ class RegistrySnapshot:
     def get(self, object_type: str, name: str) -> Definition | None:
         """Returns an object; None if there is none. Raises InputError for a name that is no text."""
         if not isinstance(name, str):
-            raise InputError(f"The name of a {object_type} is text, not {type(name).__name__} {shown(name)}.")
+            raise InputError(f"The name of a {object_type} must be text, not {type(name).__name__} {shown(name)}.")
         stored = self._stored.get((object_type, name))
         return None if stored is None else copy_definition(stored.definition())
 

@@ -248,7 +248,7 @@ def inferred_field(schema: pa.Schema, name: str, what: str) -> Field:
     try:
         return Field(name=name, dtype=from_arrow_type(schema.field(name).type))
     except DefinitionError as error:
-        raise RegistryInferenceFailure(f"{what}: a column cannot be a field: {error}") from error
+        raise RegistryInferenceFailure(f"{what}: a column cannot become a field: {error}") from error
     except ValueError as error:
         raise RegistryInferenceFailure(
             f"{what}: the type of column {name!r} cannot be inferred: {error} Declare the schema."

@@ -144,7 +144,7 @@ def _check_url(url: str) -> None:
         )
     parsed = None if scheme is None else parse_server_url(url)
     if parsed is None:
-        raise ValueError(f"cannot be read for certain, and is not shown, since it may hold a password: {_POSTGRES_URL}")
+        raise ValueError(f"cannot be read for certain; it is not shown, as it may contain a password: {_POSTGRES_URL}")
     if not _names_database(parsed):
         raise ValueError(_POSTGRES_URL)
 

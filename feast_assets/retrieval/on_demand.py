@@ -207,7 +207,7 @@ class OnDemandFunction:
         if isinstance(error, TypeError) and "NA is ambiguous" in str(error):
             return (
                 ". Integers and booleans come as pandas' nullable types, with pandas.NA where a feature is missing: "
-                "say what that means with .fillna(...), or make floats with .astype('float64')."
+                "replace missing values with .fillna(...), or make floats with .astype('float64')."
             )
         if not isinstance(error, KeyError) or not error.args or not isinstance(error.args[0], str):
             return ""

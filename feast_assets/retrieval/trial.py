@@ -65,7 +65,7 @@ _SAMPLES: dict[FeastType, Any] = {
     ZonedTimestamp: _MOMENT,
 }
 _ADVICE = (
-    "Apply tried it on one row of sample values ({sample}). Make it take such values, or skip this trial: "
+    "Apply tried it on one row of sample values ({sample}). Make it accept such values, or skip this trial: "
     "apply(..., skip_feature_view_validation=True), or feast-assets apply --skip-feature-view-validation."
 )
 

@@ -33,7 +33,7 @@ class SecretUrl(SecretStr):
 def _plain_path(path: Any) -> Any:
     text = _revealed(path)
     if isinstance(text, str) and not is_plain_path(text):
-        raise ValueError("must be a path of this machine; what it is now looks like a URL or a login, and is not shown")
+        raise ValueError("must be a path of this machine; its value looks like a URL or a login, so it is not shown")
     return text
 
 

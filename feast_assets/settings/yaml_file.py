@@ -125,7 +125,7 @@ def _problem(error: yaml.YAMLError) -> str:
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     problem = getattr(error, "problem", None) or getattr(error, "reason", None) or type(error).__name__
     if not isinstance(error, _RefusedError):
-        problem = f"{_QUOTED.sub(_unquoted, str(problem))}; put a text with special characters in quotes"
+        problem = f"{_QUOTED.sub(_unquoted, str(problem))}; put text with special characters in quotes"
     return f"line {mark.line + 1}, column {mark.column + 1}: {problem}" if mark else str(problem)
 
 
@@ -157,7 +157,7 @@ class _LimitedLoader(yaml.SafeLoader):
         if isinstance(event, yaml.AliasEvent):
             size = self._anchored.get(str(anchor), 0)
             if size is None:
-                raise _RefusedError("an alias stands for something that it is itself a part of", mark)
+                raise _RefusedError("an alias refers to something that it is itself a part of", mark)
             self._count(size, mark)
             return super().compose_node(parent, index)
         self._count(1, mark)
@@ -175,7 +175,7 @@ class _LimitedLoader(yaml.SafeLoader):
     def _count(self, more: int, mark: yaml.Mark) -> None:
         self._values += more
         if self._values > _MOST_VALUES:
-            raise _RefusedError(f"the file holds more than {_MOST_VALUES} values, aliases counted", mark)
+            raise _RefusedError(f"the file has more than {_MOST_VALUES} values, with aliases expanded", mark)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
@@ -188,9 +188,9 @@ class _LimitedLoader(yaml.SafeLoader):
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         if isinstance(node, yaml.ScalarNode) and node.tag != _TEXT and len(node.value) > _LONGEST_NUMBER:
-            raise _RefusedError("a number or date that long cannot be read; a text needs quotes", node.start_mark)
+            raise _RefusedError("a number or date that long cannot be read; put text in quotes", node.start_mark)
         try:
             return super().construct_object(node, deep)
         except (ValueError, LookupError, AttributeError, TypeError, OverflowError):  # of a tag on what does not fit it
-            problem = "a number or date cannot be read; a text that looks like one needs quotes"
+            problem = "a number or date cannot be read; put text that looks like one in quotes"
         raise _RefusedError(problem, node.start_mark)

@@ -93,10 +93,10 @@ def _integer_loss(value: Any) -> str:
     return _ROUNDED if abs(value) >= limit else ""
 
 
-_ROUNDED = "from 2^53 on (2^24 for 32 bit floats) a float stands for several integers."
+_ROUNDED = "from 2^53 on (2^24 for 32-bit floats) a float stands for several integers."
 _FINER = "it is finer than a microsecond."
 _FRACTION = "epoch seconds of a join key must be whole."
-_NOT_ISO = "it is no ISO 8601 moment such as 2024-07-01T12:00:00Z, to the microsecond."
+_NOT_ISO = "it is not an ISO 8601 time such as 2024-07-01T12:00:00Z, to the microsecond."
 
 
 def _moment_loss(value: Any) -> str:
@@ -128,7 +128,7 @@ def _array_loss(array: pa.Array, feast_type: FeastType) -> str:
         return _array_loss(array.dictionary_decode(), feast_type)
     if isinstance(found, pa.BaseExtensionType):
         if feast_type == Bytes and found.extension_name == "arrow.uuid":
-            return "a UUID has a text and 16 bytes, and it is not clear which of them is meant."
+            return "a UUID can be written as text or as 16 bytes, and it is not clear which is meant."
         return _array_loss(array.storage, feast_type)
     if is_.is_float16(found):
         return _array_loss(array.cast(pa.float32()), feast_type)
