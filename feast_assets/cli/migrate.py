@@ -15,11 +15,12 @@ if TYPE_CHECKING:
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--write", is_flag=True, help="Change the files; without it the changes are only shown.")
 def migrate(path: Path, write: bool) -> None:
-    """Rewrites the imports of a Feast repository, and says what is left to do by hand.
+    """Rewrites the imports of a Feast repository, and lists what is left to do by hand.
 
     PATH is a folder or a file. Imports of feast, at any depth and under any name, become imports of feast_assets, in
-    Python files and notebooks; nothing else changes. Then come the names of Feast's that are not here, each with what
-    to do instead, and what feature_store.yaml says that is not supported. Nothing is run, and no store is opened.
+    Python files and notebooks; nothing else changes. Then it lists the names of Feast that feast_assets does not have,
+    each with what to do instead, and settings in feature_store.yaml that are not supported. No code of the repository
+    is run, and no store is opened.
 
     \b
     Example:
