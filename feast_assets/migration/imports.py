@@ -84,10 +84,10 @@ def rewrite_imports(source: str) -> Rewritten:
                 if alias.asname is None or alias.name == _OLD:
                     modules.add(alias.asname or _OLD)
         elif isinstance(node, ast.Constant) and _names_module(node.value):
-            message = f"The string {_short(node.value)!r} may name a module of Feast; it was not changed."
+            message = f"The string {_short(node.value)!r} may name a module of Feast's; it was not changed."
             findings.append(Finding(node.lineno, message))
         elif isinstance(node, (ast.List, ast.Tuple)) and _is_command(node.elts[:1]):
-            findings.append(Finding(node.lineno, "The command 'feast' is 'feast-assets' in this package."))
+            findings.append(Finding(node.lineno, "The command 'feast' is 'feast-assets' here."))
     if bound:
         edits += _uses(tree)
         findings += _other_bindings(tree)
