@@ -848,7 +848,7 @@ class FeatureStore(Catalog):
             )
 
     def _written(self, name: str, df: Any, inputs: Any, allow_registry_cache: bool, transform_on_write: bool) -> Write:
-        call = f"write_to_online_store to {name!r}"
+        call = f"write_to_online_store to {name_of(name, 'feature view')!r}"
         if (df is None) == (inputs is None):
             raise InputError(f"{call}: give one of df and inputs.")
         _check_flag(call, "transform_on_write", transform_on_write)
