@@ -12,7 +12,7 @@ from feast_assets.errors import reason_of, shown
 
 _NESTED = frozenset((list, tuple, dict))
 _DEEPEST = 64
-_ITEMS = {float: pa.float64()}
+_ITEMS: dict[type, pa.DataType] = {float: pa.float64()}
 # Not integers or text: Arrow, told to expect them, would cut floats, or read bytes as text.
 
 
