@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -167,6 +168,17 @@ def test_what_jobs_and_answers_cannot_do_says_what_to_do_instead(store: FeatureS
     ):
         with pytest.raises(NotSupportedError, match=remedy):
             call()
+
+
+def test_lists_are_lists_online_and_arrays_in_training_sets_as_in_feast(store: FeatureStore) -> None:
+    store.apply([DRIVER, embeddings(3)])
+    store.materialize_incremental(NOON + timedelta(days=1))
+    served = store.get_online_features(["stats:embedding"], {"driver_id": [1, 9]}).to_df()["embedding"].tolist()
+    assert served == [[1.0, 2.0, 3.0], None]
+    assert type(served[0]) is list
+    (row,) = rows_of(store, ["stats:embedding"])["embedding"]
+    assert isinstance(row, np.ndarray)
+    assert row.tolist() == [1.0, 2.0, 3.0]
 
 
 # --- schemas

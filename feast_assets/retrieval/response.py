@@ -13,7 +13,7 @@ from feast_assets.definitions.spec import from_micros
 from feast_assets.errors import NotSupportedError
 from feast_assets.online_stores.codec import NOT_FOUND, NULL_VALUE, OUTSIDE_MAX_AGE, PRESENT, Column
 from feast_assets.retrieval.columns import PythonColumn, Values
-from feast_assets.types import Bool, FeastType, Float32, Float64, Int32, Int64, String
+from feast_assets.types import Array, Bool, FeastType, Float32, Float64, Int32, Int64, Set, String
 from feast_assets.types.json import iso_text, to_json_values
 from feast_assets.types.python import is_mutable
 
@@ -282,16 +282,14 @@ class OnlineResponse:
 
         Features that are integers or booleans have pandas' nullable types (``Int64``, ``boolean``), whether or not one
         is missing, so no digit is lost; join keys, which are never missing, have numpy's. Timestamps are UTC. Types
-        that pandas lacks are objects: the Python values of `to_dict`.
+        that pandas lacks are objects: the Python values of `to_dict`; so are lists, as in Feast.
         """
         import pandas as pd
-
-        from feast_assets.retrieval.on_demand import to_series
 
         keys = set(self._shape.given_back)
         columns: dict[str, Any] = {}
         for column in self.columns:
-            columns[column.name] = _key_series(column) if column.name in keys else to_series(column.values)
+            columns[column.name] = _key_series(column) if column.name in keys else _feature_series(column)
             if include_event_timestamps:
                 columns[column.name + _TIMESTAMP_POSTFIX] = pd.Series(self._seconds(column), dtype="int64")
         return pd.DataFrame(columns, index=pd.RangeIndex(self._rows))
@@ -327,6 +325,16 @@ class OnlineResponse:
         if column.event_timestamps is None:
             return [0] * self._rows
         return [micros // 1_000_000 for micros in column.event_timestamps]
+
+
+def _feature_series(column: ResponseColumn) -> pd.Series[Any]:
+    import pandas as pd
+
+    from feast_assets.retrieval.on_demand import to_series
+
+    if isinstance(column.values.type, (Array, Set)):
+        return pd.Series(column.values.to_pylist(), dtype=object)
+    return to_series(column.values)
 
 
 def _key_series(column: ResponseColumn) -> pd.Series[Any]:

@@ -12,8 +12,8 @@ from feast_assets.errors import reason_of, shown
 
 _NESTED = frozenset((list, tuple, dict))
 _DEEPEST = 64
-_ITEMS = {float: pa.float64(), str: pa.string()}
-# Not integers: Arrow, told to expect them, would cut floats among them.
+_ITEMS: dict[type, pa.DataType] = {float: pa.float64()}
+# Not integers or text: Arrow, told to expect them, would cut floats, or read bytes as text.
 
 
 def column_of_values(name: Any, values: Any) -> Any:
@@ -62,7 +62,7 @@ def check_depth(values: Any) -> None:
 
 
 def _lists_of_scalars(values: list[Any]) -> pa.Array | None:
-    """Returns a column of lists of floats or text; None where it is none.
+    """Returns a column of lists of floats; None where it is none.
 
     This is what Arrow would infer, without looking at every value first to infer it.
     """

@@ -35,24 +35,43 @@ INSTANCE = """
       config: {dequeue_interval_seconds: 1}
 """
 DEFINITIONS = """
-    from datetime import timedelta
+    from datetime import UTC, datetime, timedelta
     from pathlib import Path
 
     import dagster as dg
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
     from feast_assets.dagster import (
         FeatureRepository, FeatureStoreResource, build_feature_view_assets, feature_view_jobs, late_data_sensor,
     )
 
     feature_store = FeatureStoreResource(repo_path=str(Path(__file__).parent))
-    repository = FeatureRepository.load(feature_store)
+
+    @dg.asset(
+        key=["raw", "orders"],
+        partitions_def=dg.DailyPartitionsDefinition("2024-01-01", end_date="2024-01-13", timezone="UTC"),
+    )
+    def orders(context):
+        day = datetime.fromisoformat(context.partition_key).replace(tzinfo=UTC)
+        rows = {
+            "driver_id": pa.array([1], pa.int64()),
+            "placed_at": pa.array([day + timedelta(hours=9)], pa.timestamp("us", "UTC")),
+            "amount": [float(day.day)],
+        }
+        folder = Path(__file__).parent / "orders"
+        folder.mkdir(exist_ok=True)
+        pq.write_table(pa.table(rows), folder / f".{context.partition_key}.tmp")
+        (folder / f".{context.partition_key}.tmp").rename(folder / f"{context.partition_key}.parquet")
+
+    repository = FeatureRepository.load(feature_store, source_assets={"orders": orders})
     assets = build_feature_view_assets(repository, backfill_policy=dg.BackfillPolicy.multi_run(4))
     jobs = feature_view_jobs(assets)
     sensor = late_data_sensor(
         repository, assets, jobs, minimum_interval_seconds=1, retry_after=timedelta(seconds=1)
     )
     defs = dg.Definitions(
-        assets=assets,
+        assets=[orders, *assets],
         jobs=jobs,
         sensors=[sensor],
         resources={"feature_store": feature_store},
@@ -65,26 +84,39 @@ FEATURES = """
     from datetime import UTC, datetime
     from pathlib import Path
 
-    from feast_assets import Entity, FileSource, Field, Float64, Int64, Partitions, ValueType, batch_feature_view
+    from feast_assets import (
+        Entity, FeatureView, Field, FileSource, Float64, Int64, Partitions, ValueType, batch_feature_view,
+    )
 
     HERE = Path(__file__).parent
     driver = Entity(name="driver", join_keys=["driver_id"], value_type=ValueType.INT64)
     rides = FileSource(name="rides", path="rides.parquet", timestamp_field="at")
+
+    GRID = Partitions("daily", start=datetime(2024, 1, 1, tzinfo=UTC), end=datetime(2024, 1, 13, tzinfo=UTC))
+
+    last_order = FeatureView(
+        name="last_order",
+        entities=[driver],
+        source=FileSource(name="orders", path="orders/", timestamp_field="placed_at"),
+        schema=[Field(name="driver_id", dtype=Int64), Field(name="amount", dtype=Float64)],
+        partitions=GRID,
+    )
 
     @batch_feature_view(
         mode="pandas",
         entities=[driver],
         source=rides,
         schema=[Field(name="fare", dtype=Float64)],
-        partitions=Partitions(
-            "daily", start=datetime(2024, 1, 1, tzinfo=UTC), end=datetime(2024, 1, 13, tzinfo=UTC)
-        ),
+        partitions=GRID,
     )
     def ride(rides):
         while (HERE / "hold").exists():
             (HERE / "held").write_text(str(os.getpid()))
             time.sleep(0.05)
         return rides
+"""
+BACKFILL = """
+    query($id: String!) { partitionBackfillOrError(backfillId: $id) { ... on PartitionBackfill { status } } }
 """
 LAUNCH_BACKFILL = """
     mutation($params: LaunchBackfillParams!) {
@@ -307,3 +339,21 @@ def test_late_rows_become_one_run_of_their_range_and_a_killed_worker_is_made_goo
     assert second["tags"]["dagster/run_key"] != first["tags"]["dagster/run_key"]
     assert live.fares() == [111.0, 8.0, 311.0]
     assert len([r for r in live.runs() if r["runId"] not in before]) == 2
+
+
+def test_a_backfill_of_the_users_own_asset_and_the_view_that_reads_it_runs_both_in_order(live: Live) -> None:
+    keys = [["raw", "orders"], ["live", "last_order"]]
+    params = {"assetSelection": [{"path": path} for path in keys], "partitionNames": DAYS}
+    launched = live.ask(LAUNCH_BACKFILL, params=params)["launchPartitionBackfill"]
+
+    def ended() -> Any:
+        status = live.ask(BACKFILL, id=launched["backfillId"])["partitionBackfillOrError"]["status"]
+        return status if status not in ("REQUESTED", "CANCELING") else None
+
+    assert wait_for("end of the backfill", ended, 180) == "COMPLETED_SUCCESS"
+    store = FeatureStore(live.root)
+    assert store.get_online_features(["last_order:amount"], [{"driver_id": 1}]).to_dict()["amount"] == [12.0]
+    settled = [e for e in store.registry.ledger("last_order") if e.settled and e.rows]
+    store.close()
+    # No day of the view was run before its day of orders was there.
+    assert len(settled) == 12

@@ -111,7 +111,7 @@ def test_every_reading_is_of_one_state_while_a_file_is_replaced(
 def test_files_of_key_value_folders_are_read_again_where_they_change(
     store: DuckDBOfflineStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from feast_assets.offline_stores import duckdb_statistics
+    from feast_assets.offline_stores import duckdb_survey
 
     path = tmp_path / "t" / "zone=a" / "x.parquet"
     replace_file(path, OLD)
@@ -119,7 +119,7 @@ def test_files_of_key_value_folders_are_read_again_where_they_change(
     for table in (NEW, OLD):
         replace_file(path, table)
         expected[table is NEW] = store.statistics(history(source("t")), WINDOWS)
-    summarize, calls = duckdb_statistics.summarize, []
+    summarize, calls = duckdb_survey.summarize, []
 
     def replaced_before(*arguments: Any) -> Any:
         calls.append(1)
@@ -127,7 +127,7 @@ def test_files_of_key_value_folders_are_read_again_where_they_change(
             replace_file(path, NEW)
         return summarize(*arguments)
 
-    monkeypatch.setattr(duckdb_statistics, "summarize", replaced_before)
+    monkeypatch.setattr(duckdb_survey, "summarize", replaced_before)
     assert store.statistics(history(source("t")), WINDOWS) == expected[True]
     assert len(calls) == 2
 
@@ -148,7 +148,7 @@ def test_damage_is_still_blamed_on_a_file_that_did_not_change(store: DuckDBOffli
 def test_a_file_that_is_overwritten_while_it_is_read_is_not_blamed(
     store: DuckDBOfflineStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from feast_assets.offline_stores import duckdb_statistics
+    from feast_assets.offline_stores import duckdb_survey
 
     path, calls = tmp_path / "t.parquet", []
 
@@ -158,7 +158,7 @@ def test_a_file_that_is_overwritten_while_it_is_read_is_not_blamed(
         raise OSError("Could not read enough bytes\x0e")
 
     pq.write_table(OLD, path)
-    monkeypatch.setattr(duckdb_statistics, "summarize", truncated)
+    monkeypatch.setattr(duckdb_survey, "summarize", truncated)
     with pytest.raises(SourceError, match="was changed while it was read") as caught:
         store.statistics(history(source("t.parquet")), WINDOWS)
     assert "\x0e" not in str(caught.value)
@@ -189,12 +189,12 @@ def test_an_entity_query_is_run_again_where_it_fails_to_read_a_file(
 ) -> None:
     import duckdb
 
-    from feast_assets.offline_stores import duckdb_point_in_time
+    from feast_assets.offline_stores import duckdb_engine
 
     replace_file(tmp_path / "t.parquet", OLD)
     join = PointInTimeJoin(history(source("t.parquet")), {}, {})
     query = f"SELECT driver, event_timestamp FROM '{tmp_path}/t.parquet'"
-    read, calls = duckdb_point_in_time.read_all, []
+    read, calls = duckdb_engine.read_all, []
 
     def failing_once(cursor: Any, sql: str) -> pa.Table:
         calls.append(sql)
@@ -202,7 +202,7 @@ def test_an_entity_query_is_run_again_where_it_fails_to_read_a_file(
             raise duckdb.IOException("don't know what type: \x0e")
         return read(cursor, sql)
 
-    monkeypatch.setattr(duckdb_point_in_time, "read_all", failing_once)
+    monkeypatch.setattr(duckdb_engine, "read_all", failing_once)
     assert store.point_in_time_join(query, [join]).read_all().num_rows == OLD.num_rows
     calls[:] = ["failed before"]
     with pytest.raises(InputError, match="entity query fails"):
