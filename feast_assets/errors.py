@@ -53,7 +53,7 @@ def reason_of(error: BaseException) -> str:
     if isinstance(error, RecursionError):
         return "it is nested too deep."
     if isinstance(error, UnicodeEncodeError):
-        return "it is not valid Unicode: surrogates are not allowed."
+        return "it is not Unicode: surrogates are not allowed."
     if isinstance(error, OverflowError) and "int too" in str(error):
         return "an integer does not fit 64 bits."
     return printable(str(error) or f"{type(error).__name__}.", _LONGEST_REASON)
@@ -149,7 +149,7 @@ class UnfinishedPushError(StoreUnavailableError):
     def __init__(self, push_id: str, call: str, error: Exception):
         self.push_id = push_id
         super().__init__(
-            f"{call} broke off: {str(error).rstrip('.')}. Its rows are kept in the registry, and the next use of the "
+            f"{call} broke off: {str(error).rstrip('.')}. Its rows are noted in the registry, and the next use of the "
             "feature store that can reach the stores completes it. The same push may also be repeated; each row is "
             "stored once."
         )

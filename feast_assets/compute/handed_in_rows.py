@@ -55,7 +55,7 @@ def refuse_nulls(column: pa.ChunkedArray, name: str, what: str) -> None:
         count = f"{column.null_count} null{'s' if column.null_count > 1 else ''}"
         raise InputError(
             f"{what}: column {name!r} holds nulls ({count} in {len(column)} rows, the first in row {first}, counted "
-            "from 0). Join keys and event times must not be null: remove these rows, or fill in the values."
+            "from 0). Join keys and event times must be given: remove these rows, or fill in the values."
         )
 
 

@@ -123,7 +123,7 @@ def _note(write: Write) -> _Note | None:
     content = rows_to_bytes(write.rows)
     if len(content) > MOST_BYTES:
         raise InputError(
-            f"{write.call}: the rows take {len(content) >> 20} MB compressed, and one push may take "
+            f"{write.call}: the rows take {len(content) >> 20} MB compressed, and one push may have "
             f"{MOST_BYTES >> 20} MB. Push them in parts, or append them with write_to_offline_store and materialize."
         )
     online = tuple(view.name for view, _ in write.online)
