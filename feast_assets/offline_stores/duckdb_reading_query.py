@@ -22,6 +22,7 @@ import duckdb
 from feast_assets.errors import FeastAssetsError, InputError, printable
 from feast_assets.offline_stores.duckdb_engine import literal
 from feast_assets.offline_stores.duckdb_functions import FUNCTIONS, READERS, TABLE_FUNCTIONS
+from feast_assets.offline_stores.query_brackets import check_brackets
 from feast_assets.offline_stores.readable_files import CSV, JSON, PARQUET, ReadableFiles
 
 if TYPE_CHECKING:
@@ -110,6 +111,7 @@ def reading_query(
     """
     try:
         _check_text(text, what)
+        check_brackets(text, what)
         return _Check(cursor, what, files, tables).query(text, is_embedded)
     except InputError as refused:
         if error is InputError:
