@@ -218,12 +218,20 @@ def use(told: Told, root: Path, config: RepoConfig) -> None:
         return
     told.of(lambda: store.registry)
     told.of(store.list_feature_views)
+    told.of(store.list_unfinished_pushes)
+    told.of(lambda: store.drop_unfinished_push("x"))
+    told.of(lambda: store.registry.known_marks("v", "i"))
     told.of(lambda: store.apply([Entity(name="driver", join_keys=["driver_id"])]))
     told.of(lambda: store.offline_store)
     online = told.of(lambda: store.online_store)
     if online is not None:
         told.of(lambda: online.setup(["t"]))
         told.of(lambda: online.get_many([OnlineRead("t", [b"k"])]))
+        told.of(lambda: online.marks(["t"]))
+        told.of(lambda: online.advance("t", 0, 5))
+        told.of(lambda: online.foreign("t", [b"k"]))
+        for ask in (online.incarnation, online.evicts_marks, online.evicts):
+            told.of(ask)
     store.close()
 
 
