@@ -133,7 +133,7 @@ def _migrated(file: Path) -> MigratedFile:
             text = data.decode(encoding)
             rewritten = rewrite_imports(text)
         rewritten.text.encode(encoding)
-    except (SyntaxError, ValueError, OSError, RecursionError, MemoryError) as error:
+    except (SyntaxError, ValueError, LookupError, OSError, RecursionError, MemoryError) as error:
         line = (error.lineno if isinstance(error, SyntaxError) else None) or 1
         reason = "it is nested too deep" if isinstance(error, (RecursionError, MemoryError)) else printable(error)
         problem = Finding(line, f"Cannot be read, and was left as it is: {reason}")

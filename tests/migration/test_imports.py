@@ -106,7 +106,8 @@ def test_columns_are_those_of_python_whatever_ends_and_joins_lines(lines: list[t
     source = "".join(f"{odd}from{one}feast{two}import{one}Entity{end}" for odd, one, two, end in lines)
     source += "import feast\nx = f\"é{feast.Field}\"\r\n"
     rewritten = rewrite_imports(source)
-    assert rewritten.text == source.replace("feast", "feast_assets")
+    expected = "".join(f"{odd}from feast_assets{two}import{one}Entity{end}" for odd, one, two, end in lines)
+    assert rewritten.text == expected + "import feast_assets\nx = f\"é{feast_assets.Field}\"\r\n"
     assert rewritten.findings == []
 
 

@@ -1,4 +1,4 @@
-"""Texts of nested or unclosed brackets cost DuckDB's parser little, or are refused before it sees them."""
+"""Texts that are long, nested or not closed cost DuckDB's parser little, or are refused before it sees them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from feast_assets.errors import InputError
-from feast_assets.offline_stores.query_brackets import DEEPEST, check_brackets
+from feast_assets.offline_stores.query_tokens import DEEPEST, MOST_TOKENS, check_tokens
 
 
 @pytest.mark.parametrize(
@@ -23,30 +23,36 @@ from feast_assets.offline_stores.query_brackets import DEEPEST, check_brackets
         "SELECT 'a'\n'(', \"a\"\"(\", 'it''s ('",
         "SELECT a$b$c, (1), $1, é$x$é FROM t",
         f"SELECT {'(' * DEEPEST}1{')' * DEEPEST}",
+        "WITH a AS (WITH b AS (WITH c AS (SELECT 1) FROM c) FROM b), d AS (WITH e AS (SELECT 2) FROM e) FROM a, d",
+        "WITH a0 AS (SELECT 1)" + "".join(f", a{i} AS (SELECT * FROM a{i - 1})" for i in range(1, 2000)) + " FROM a9",
+        "SELECT 1" + ",1" * (MOST_TOKENS // 2 - 1),
         "",
     ],
 )
 def test_brackets_that_are_closed_pass_and_those_in_texts_do_not_count(text):
-    check_brackets(text, "The query")
+    check_tokens(text, "The query")
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("SELECT (", r"does not close a bracket that it opens, '\('"),
-        ("WITH a AS (" * 9, r"does not close .* '\('"),
+        ("WITH a AS (" * 4, "does not close"),
         ("SELECT ')' || (1", r"does not close .* '\('"),
         ("SELECT 1)", r"closes a bracket, '\)', that it has not opened"),
         ("SELECT (1]", r"closes a bracket, '\]', that it has not opened"),
         ("SELECT (')'", "does not close"),
         ("SELECT 1 -- (\n)", "has not opened"),
         (f"SELECT {'[' * (DEEPEST + 1)}1{']' * (DEEPEST + 1)}", f"more than {DEEPEST} deep. Give parts of it names by"),
-        ("(" * 4_000_000, f"more than {DEEPEST} deep"),
+        ("(" * 1_000_000, f"more than {DEEPEST} deep"),
+        ("SELECT 1" + ",1" * (MOST_TOKENS // 2), r"more than 150,000 words, numbers and signs.*Give the rows as a"),
+        ("WITH a AS (" * 9 + "SELECT 1" + ") SELECT 1" * 9, "count 6 times for each.*write WITH once"),
+        ("(/* x */ wItH a AS -- (\n" * 9, "count 6 times"),
     ],
 )
 def test_others_are_refused_with_what_is_wrong(text, message):
     with pytest.raises(InputError, match=f"^The query .*{message}"):
-        check_brackets(text, "The query")
+        check_tokens(text, "The query")
 
 
 _PIECES = st.sampled_from([*"()[]{}'\"`$-/*\n\r\\;#@é1ae_ ", "$$", "$x$", "--", "/*", "*/", "E'", "''", "a$b$", "U&'"])
@@ -63,7 +69,7 @@ def test_they_are_told_from_texts_as_duckdb_tells_them(text):
             opened = ["wrong"]
             break
     try:
-        check_brackets(text, "The query")
+        check_tokens(text, "The query")
         assert not opened
     except InputError:
         assert opened
@@ -115,9 +121,13 @@ for text in sys.stdin.read().split("\\0"):
 
 
 def texts():
+    for depth in range(3):
+        many = "SELECT " + "1," * (MOST_TOKENS // 2 // 6 ** max(depth - 1, 0) - 40) + "1"
+        for inner in (many, many + " oops oops 1"):
+            yield "WITH a AS (" * depth + inner + ") SELECT 1" * depth
     for begin, inner, end in NESTED.values():
         whole = begin.startswith(("WITH", "SELECT", "(SELECT 1 UNION"))
-        for depth in (9, DEEPEST // max(begin.count("("), 1), 9000):
+        for depth in (5, 9, DEEPEST // max(begin.count("("), 1), 9000):
             for text in (
                 begin * depth,
                 begin * depth + inner + end * depth,
