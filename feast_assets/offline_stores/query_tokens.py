@@ -17,6 +17,8 @@ DEEPEST = 100
 """How deep brackets may be nested."""
 
 _WITH_FACTOR = 6
+_MOST_OPERATORS = 100  # in a row; DuckDB crashes over some ten thousand of them
+_SEPARATORS = frozenset(b"()[]{},;.")
 _CLOSES = {ord(")"): ord("("), ord("]"): ord("["), ord("}"): ord("{")}
 _OPENS = frozenset(_CLOSES.values())
 
@@ -34,7 +36,7 @@ def check_tokens(text: str, what: str) -> None:
     """
     data = text.encode()
     opened: list[tuple[int, int]] = []
-    counted, each = 0, 1
+    counted, each, in_a_row = 0, 1, 0
     is_begun = False
     for start, kind in duckdb.tokenize(text):
         if kind == duckdb.token_type.comment:
@@ -43,6 +45,9 @@ def check_tokens(text: str, what: str) -> None:
         if counted > MOST_TOKENS:
             raise _too_long(what)
         first = data[start]
+        in_a_row = in_a_row + 1 if kind == duckdb.token_type.operator and first not in _SEPARATORS else 0
+        if in_a_row > _MOST_OPERATORS:
+            raise InputError(f"{what} has more than {_MOST_OPERATORS} operators in a row.")
         if is_begun and data[start : start + 4].lower() == b"with":
             each *= _WITH_FACTOR
         is_begun = first in _OPENS

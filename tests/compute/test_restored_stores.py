@@ -572,7 +572,7 @@ def test_a_number_is_never_drawn_for_a_table_without_one(tmp_path):
 @pytest.mark.parametrize(
     ("statement", "expected"),
     [
-        ("UPDATE feast_assets_ledger SET mark = :value", [0, 1, 2, 3]),
+        ("UPDATE feast_assets_ledger SET mark = :value", [0, 1, 2, 3, 4, 5]),
         ("UPDATE feast_assets_marks SET previous = :value", [0, 1, 2, 3]),
         ("UPDATE feast_assets_marks SET kind = :value", []),
         (

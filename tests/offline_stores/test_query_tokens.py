@@ -42,6 +42,7 @@ def test_brackets_that_are_closed_pass_and_those_in_texts_do_not_count(text):
         ("SELECT 1)", r"closes a bracket, '\)', that it has not opened"),
         ("SELECT (1]", r"closes a bracket, '\]', that it has not opened"),
         ("SELECT (')'", "does not close"),
+        ("SELECT " + "! -- 1\n@ " * 51 + "1", "more than 100 operators in a row"),
         ("SELECT 1 -- (\n)", "has not opened"),
         (f"SELECT {'[' * (DEEPEST + 1)}1{']' * (DEEPEST + 1)}", f"more than {DEEPEST} deep. Give parts of it names by"),
         ("(" * 1_000_000, f"more than {DEEPEST} deep"),
