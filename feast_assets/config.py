@@ -31,7 +31,7 @@ from feast_assets.definitions.project import check_project_name
 from feast_assets.errors import ConfigError, suggest
 from feast_assets.settings.feast_keys import CLOUD_PROVIDERS, OLD_KEYS, OTHER_PROVIDERS, SECTIONS, without_feast_keys
 from feast_assets.settings.model import Settings
-from feast_assets.settings.redaction import HIDDEN, is_type_name, masked, secrets_in, without_secrets
+from feast_assets.settings.redaction import HIDDEN, is_type_name, masked, secrets_in, shown_key, without_secrets
 from feast_assets.settings.section import Section
 from feast_assets.settings.warn_once import warn_once
 from feast_assets.settings.yaml_file import read_yaml_file
@@ -333,7 +333,7 @@ def _explained(error: ValidationError, model: type[BaseModel], origin: str, sect
     if first["type"] == "extra_forbidden":
         inside = ".".join([*([section] if section else []), *path[:-1]])
         known = suggest(path[-1], _keys(model, path[:-1]))
-        return f"{origin}: unknown key {path[-1]!r}{f' in {inside}' if inside else ''}. {known}"
+        return f"{origin}: unknown key {shown_key(path[-1])}{f' in {inside}' if inside else ''}. {known}"
     if first["type"] == "missing":
         return f"{origin}: the key {where!r} is missing."
     said = first["msg"].removeprefix("Value error, ")

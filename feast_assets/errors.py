@@ -96,10 +96,11 @@ class FeastAssetsError(Exception):
     """
 
     def __init__(self, *args: object, **keywords: Any):
-        super().__init__(*(_presentable(arg) if isinstance(arg, str) else arg for arg in args), **keywords)
+        super().__init__(*(presentable(arg) if isinstance(arg, str) else arg for arg in args), **keywords)
 
 
-def _presentable(message: str) -> str:
+def presentable(message: str) -> str:
+    """Returns a text that can be printed and encoded, of bounded length, with its line breaks and tabs."""
     if len(message) > _LONGEST_MESSAGE:
         half = _LONGEST_MESSAGE // 2
         left_out = len(message) - 2 * half

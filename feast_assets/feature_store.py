@@ -812,7 +812,8 @@ class FeatureStore(Catalog):
             if push.id == push_id and isinstance(self.registry, NotesPushes):
                 self.registry.forget_push(push)
                 return
-        raise InputError(f"There is no unfinished push {push_id!r}. {suggest(str(push_id), [p.id for p in pushes])}")
+        known = [push.id for push in pushes if isinstance(push.id, str)]
+        raise InputError(f"There is no unfinished push {shown(push_id)}. {suggest(str(push_id), known)}")
 
     def _pushed(self, name: str, df: Any, allow_registry_cache: bool, to: PushMode, transform_on_write: bool) -> Write:
         from feast_assets.compute.writes import views_of_push_source

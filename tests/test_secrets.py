@@ -71,6 +71,8 @@ REGISTRIES: list[Any] = [
     {"path": "r.db", "password": FIRST},
     {"path": "feast", "registry_store_type": "PostgreSQLRegistryStore", "host": "h", "user": "u", "password": FIRST},
     {"registry_type": "snowflake.registry", "password": FIRST},
+    {f"path:postgresql://u:{FIRST}@h/d": None},
+    {"path": "r.db", f"password:{FIRST}": None},
 ]
 ONLINE_STORES: list[Any] = [
     *({"type": "redis", "connection_string": f"redis://u:{secret}@{NOBODY}/0"} for secret in secrets()),
@@ -104,6 +106,9 @@ ONLINE_STORES: list[Any] = [
     {"connection_string": f"redis://:{FIRST}@h"},
     {"type": "dynamodb", "secret_access_key": FIRST},
     {"type": "postgres", "host": "h", "password": FIRST},
+    {"type": "redis", f"connection_string:redis://:{FIRST}@h": None},
+    {f"type:redis,connection_string:{NOBODY},password={FIRST}": None},
+    {"type": "sqlite", f"password={FIRST}": "${NOT_SET}"},
 ]
 OFFLINE_STORES: list[Any] = [
     f"postgresql://u:{FIRST}@h/d",
@@ -114,6 +119,8 @@ OFFLINE_STORES: list[Any] = [
     {"type": "duckdb", "staging_location": f"s3://u:{FIRST}@bucket"},
     {"type": "duckdb", "threads": f"postgresql://u:{FIRST}@h"},
     {"type": f"postgresql://u:{FIRST}@h/d"},
+    {"type": "duckdb", f"motherduck_token:{FIRST}": 1},
+    {"type": "duckdb", "readable_paths": [f"s3://u:{FIRST}@bucket"]},
 ]
 OTHERS: list[dict[str, Any]] = [
     {"auth": {"type": "oidc", "client_secret": FIRST}},
@@ -141,6 +148,10 @@ OTHERS: list[dict[str, Any]] = [
     {"coerce_tz_aware": FIRST},
     {"entity_key_serialization_version": FIRST},
     {"project_description": {"password": FIRST}},
+    {f"registry:postgresql://u:{FIRST}@h/d": None},
+    {"openlineage": {"enabled": True, f"api_key:{FIRST}": None}},
+    {"batch_engine": {"type": "local", f"password:{FIRST}": None}},
+    {"mlflow": {f"password={FIRST}": "${NOT_SET}"}},
 ]
 
 
@@ -207,12 +218,20 @@ def use(told: Told, root: Path, config: RepoConfig) -> None:
         return
     told.of(lambda: store.registry)
     told.of(store.list_feature_views)
+    told.of(store.list_unfinished_pushes)
+    told.of(lambda: store.drop_unfinished_push("x"))
+    told.of(lambda: store.registry.known_marks("v", "i"))
     told.of(lambda: store.apply([Entity(name="driver", join_keys=["driver_id"])]))
     told.of(lambda: store.offline_store)
     online = told.of(lambda: store.online_store)
     if online is not None:
         told.of(lambda: online.setup(["t"]))
         told.of(lambda: online.get_many([OnlineRead("t", [b"k"])]))
+        told.of(lambda: online.marks(["t"]))
+        told.of(lambda: online.advance("t", 0, 5))
+        told.of(lambda: online.foreign("t", [b"k"]))
+        for ask in (online.incarnation, online.evicts_marks, online.evicts):
+            told.of(ask)
     store.close()
 
 
@@ -230,9 +249,9 @@ def test_a_planted_secret_is_nowhere_in_what_is_shown(
         if config is not None:
             use(told, root, config)
         (root / "feature_store.yaml").write_text(yaml.safe_dump({"project": "shop", **settings}))
-        for command in ("configuration", "plan", "apply"):
+        for command in (["configuration"], ["plan"], ["apply"], ["migrate", str(root)]):
             result = CliRunner().invoke(
-                cli, ["--log-level", "debug", "-c", str(root), command], prog_name="feast-assets"
+                cli, ["--log-level", "debug", "-c", str(root), *command], prog_name="feast-assets"
             )
             told.texts += [result.output, result.stderr]
             if result.exception is not None:
@@ -280,6 +299,28 @@ def test_pydantics_own_ways_to_make_a_configuration_hold_no_values_in_their_erro
             make({"project": "shop", **values})
         told.error(failed.value)
     assert told.leaks() == []
+
+
+def test_a_key_that_swallowed_a_value_is_not_shown(tmp_path: Path) -> None:
+    """YAML takes what lacks the blank after a colon for a key."""
+    told = Told()
+    for text in (
+        f"online_store: {{type: redis, connection_string:redis://:{FIRST}@h}}",
+        f"registry: {{path:postgresql://u:{FIRST}@h/d}}",
+        f"? password:{FIRST}\n? password:{FIRST}",
+        f"online_store: {{password:{FIRST}: $NO, password:{FIRST}: ${{NO}}}}",
+        f"online_store: {{password:{FIRST}: ${{NO}}}}",
+        f"? registry:postgresql://u:{FIRST}@h/d",
+    ):
+        (tmp_path / "feature_store.yaml").write_text(f"project: shop\n{text}\n")
+        for command in (["configuration"], ["migrate", str(tmp_path)]):
+            result = CliRunner().invoke(cli, ["-c", str(tmp_path), *command], prog_name="feast-assets")
+            told.texts += [result.output, result.stderr]
+            assert isinstance(result.exception, SystemExit) or command[0] == "migrate"
+            if result.exception is not None:
+                told.error(result.exception)
+    assert told.leaks() == []
+    assert any("unknown key that is not shown" in text for text in told.texts)
 
 
 def test_a_malformed_url_makes_no_folder(tmp_path: Path) -> None:

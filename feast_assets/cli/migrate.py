@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from feast_assets.errors import presentable
+
 if TYPE_CHECKING:
     from feast_assets.migration.repository import MigratedFile
 
@@ -35,7 +37,7 @@ def migrate(path: Path, write: bool) -> None:
     for file in changed:
         if write:
             file.write()
-            click.echo(f"Rewritten: {file.path.relative_to(root)}")
+            click.echo(presentable(f"Rewritten: {file.path.relative_to(root)}"))
         else:
             _print_difference(file, root)
     left = [f"{file.path.relative_to(root)}:{f.line}: {f.message}" for file in files for f in file.findings]
@@ -43,21 +45,21 @@ def migrate(path: Path, write: bool) -> None:
     if left:
         click.echo(f"\nLeft to do by hand ({len(left)}):")
         for each in left:
-            click.echo(f"  {each}")
+            click.echo(f"  {presentable(each)}")
     _print_next(root, len(changed), write)
 
 
 def _print_difference(file: MigratedFile, root: Path) -> None:
     for line in file.difference(root):
         color = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1])
-        click.secho(line, fg=color, bold=line.startswith(("---", "+++")))
+        click.secho(presentable(line), fg=color, bold=line.startswith(("---", "+++")))
 
 
 def _print_next(root: Path, changed: int, write: bool) -> None:
     if not changed:
-        click.echo(f"Nothing in {root} imports feast.")
+        click.echo(presentable(f"Nothing in {root} imports feast."))
     elif write:
-        click.echo(f"\nNext: feast-assets -c {root} plan")
+        click.echo(presentable(f"\nNext: feast-assets -c {root} plan"))
     else:
         files = "1 file" if changed == 1 else f"{changed} files"
         click.echo(f"\nNothing was changed. Run it again with --write to change {files}.")

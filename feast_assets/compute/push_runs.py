@@ -10,17 +10,24 @@ completes the push; `feast_assets.compute.unfinished_pushes` does.
 from __future__ import annotations
 
 import getpass
+import hashlib
 import socket
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from feast_assets.compute.row_digest import digest_of
 from feast_assets.compute.writes import Write
-from feast_assets.errors import DataFrameSerializationError, FeastAssetsError, InputError, UnfinishedPushError
+from feast_assets.errors import (
+    DataFrameSerializationError,
+    FeastAssetsError,
+    InputError,
+    UnfinishedPushError,
+    printable,
+)
 from feast_assets.registry.noted_pushes import NotedPush, NotesPushes
 
 if TYPE_CHECKING:
@@ -28,6 +35,8 @@ if TYPE_CHECKING:
 
 MOST_BYTES = 512 << 20
 """How large the rows of a noted push may be, compressed."""
+
+_DIGEST_BYTES = 16
 
 
 @dataclass
@@ -80,14 +89,15 @@ async def run_async(write: Write) -> None:
 
 
 def rows_to_bytes(rows: pa.Table) -> bytes:
-    """Returns rows as a compressed Arrow IPC stream."""
+    """Returns rows as a compressed Arrow IPC stream, with a digest before it by which damage is noticed."""
     import pyarrow as pa
 
     sink = pa.BufferOutputStream()
     codec = "zstd" if pa.Codec.is_available("zstd") else None
     with pa.ipc.new_stream(sink, rows.schema, options=pa.ipc.IpcWriteOptions(compression=codec)) as writer:
         writer.write_table(rows)
-    return bytes(sink.getvalue())
+    content: bytes = sink.getvalue().to_pybytes()
+    return _digest(content) + content
 
 
 def rows_from_bytes(content: bytes) -> pa.Table:
@@ -98,11 +108,21 @@ def rows_from_bytes(content: bytes) -> pa.Table:
     """
     import pyarrow as pa
 
+    # Arrow trusts lengths and offsets, and may crash over wrong ones.
+    stream = memoryview(content)[_DIGEST_BYTES:]
+    if content[:_DIGEST_BYTES] != _digest(stream):
+        raise DataFrameSerializationError("The registry's copy of the rows is damaged: their digest is another one.")
     try:
-        with pa.ipc.open_stream(content) as reader:
-            return reader.read_all()
+        with pa.ipc.open_stream(pa.py_buffer(stream)) as reader:
+            rows = reader.read_all()
+        rows.validate(full=True)
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise DataFrameSerializationError(f"The registry's copy of the rows is damaged: {error}") from error
+        raise DataFrameSerializationError(f"The registry's copy of the rows is damaged: {printable(error)}") from error
+    return rows
+
+
+def _digest(content: Any) -> bytes:
+    return hashlib.blake2b(content, digest_size=_DIGEST_BYTES).digest()
 
 
 def key_of(push: NotedPush) -> str:

@@ -12,7 +12,12 @@ from collections.abc import Callable
 from feast_assets.compute.push_runs import key_of, rows_from_bytes
 from feast_assets.compute.writes import Stores, Write
 from feast_assets.definitions.feature_view import FeatureView
-from feast_assets.errors import FeastAssetsError, FeatureViewNotFoundException, InputError
+from feast_assets.errors import (
+    DataFrameSerializationError,
+    FeastAssetsError,
+    FeatureViewNotFoundException,
+    InputError,
+)
 from feast_assets.registry.noted_pushes import NotedPush, NotesPushes
 from feast_assets.registry.snapshot import RegistrySnapshot
 
@@ -56,6 +61,8 @@ def complete_pushes(stores: Stores, snapshot: RegistrySnapshot, *, may_append: b
 def _complete(
     registry: NotesPushes, stores: Stores, snapshot: RegistrySnapshot, push: NotedPush, may_append: bool
 ) -> None:
+    if push.damage:
+        raise DataFrameSerializationError(push.damage)
     content = registry.rows_of_push(push)
     if content is None:
         return  # somebody else has completed it

@@ -11,7 +11,7 @@ import dagster as dg
 from feast_assets.definitions.data_source import DataSource
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.kept_results import kept_result
-from feast_assets.errors import DefinitionError, suggest
+from feast_assets.errors import DefinitionError, shown, suggest
 
 ASSET_TAG = "dagster/asset"
 """The tag of a data source that names the asset which makes it: the parts of its key, with slashes between."""
@@ -64,6 +64,10 @@ def source_assets(
         DefinitionError: there is no such source, or its rows are the kept result of a view, or what was given is no
             asset of one key.
     """
+    if given is not None and not isinstance(given, Mapping):
+        raise DefinitionError(
+            f"source_assets must be a dict of data source names to assets, specs or keys, not {type(given).__name__}."
+        )
     named = {source.name: source for source in sources}
     made: dict[str, MadeBy] = {
         name: source.tags[ASSET_TAG].split("/") for name, source in named.items() if ASSET_TAG in source.tags
@@ -72,7 +76,7 @@ def source_assets(
     kept = {sink.name: view.name for view in views if (sink := kept_result(view)) is not None}
     for name in made:
         if name not in named:
-            raise DefinitionError(f"source_assets names {name!r}, which is no data source. {suggest(name, named)}")
+            raise DefinitionError(f"source_assets names {shown(name)}, which is no data source. {suggest(name, named)}")
         if name in kept:
             raise DefinitionError(
                 f"source_assets names {name!r}, which feature view {kept[name]!r} fills with its kept result; no other "
@@ -85,10 +89,10 @@ def _source_asset(name: str, given: MadeBy) -> SourceAsset:
     if isinstance(given, dg.AssetsDefinition):
         keys = sorted(given.keys)
         if len(keys) != 1:
-            shown = ", ".join(key.to_user_string() for key in keys)
+            listed = ", ".join(key.to_user_string() for key in keys)
             raise DefinitionError(
-                f"source_assets gives several assets for data source {name!r} ({shown}); give the spec of the one that "
-                "makes it: assets.specs_by_key[key]."
+                f"source_assets gives several assets for data source {name!r} ({listed}); give the spec of the one "
+                "that makes it: assets.specs_by_key[key]."
             )
         (spec,) = given.specs
         return SourceAsset(spec.key, True, spec.partitions_def)

@@ -144,7 +144,8 @@ class FileSource(DataSource):
             return
         if not isinstance(slack, timedelta) or slack < timedelta(0):
             raise DefinitionError(
-                f"FileSource {self.name!r}: date_partition_slack must be a timedelta of zero or more, got {slack!r}."
+                f"FileSource {self.name!r}: date_partition_slack must be a timedelta of zero or more, got "
+                f"{shown(slack)}."
             )
         if not self.date_partition_column:
             raise DefinitionError(

@@ -17,7 +17,8 @@ from feast_assets.feast_names import is_feast_module
 
 _OLD = "feast"
 _NEW = "feast_assets"
-_FROM = re.compile(rb"from(?:\s|\\\n)+feast(?:(?:\s|\\\n)*\.(?:\s|\\\n)*\w+)*")
+_GAP = rb"(?:\s|\\\r?\n|\\\r)"  # white space, or a line that goes on
+_FROM = re.compile(rb"from%s+feast(?:%s*\.%s*\w+)*" % (_GAP, _GAP, _GAP))
 
 _MODULE_TEXT = re.compile(r"feast\.(\w+)(?:\.[\w.]+)?$")
 
@@ -54,15 +55,18 @@ class _Edit:
 
     line: int
     start: int
-    length: int
+    old: bytes
     new: bytes
 
 
 def rewrite_imports(source: str) -> Rewritten:
     """Returns a Python source with its imports of Feast rewritten.
 
+    Where the new source would not be the old one with other names, nothing is changed, and a finding says so.
+
     Raises:
-        SyntaxError: it is no Python of this version.
+        SyntaxError, ValueError: it is no Python of this version.
+        RecursionError, MemoryError: it is nested too deep.
     """
     tree = ast.parse(source)
     lines = source.encode().splitlines(keepends=True)
@@ -72,14 +76,14 @@ def rewrite_imports(source: str) -> Rewritten:
     bound = False
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.level == 0 and _is_feast(node.module):
-            assert node.module is not None
-            edits.append(_from_edit(node, lines))
-            findings += _missing_names(node)
+            edit = _from_edit(node, lines)
+            findings += [_by_hand(node.lineno)] if edit is None else _missing_names(node)
+            edits += [] if edit is None else [edit]
         elif isinstance(node, ast.Import):
             for alias in node.names:
                 if not _is_feast(alias.name):
                     continue
-                edits.append(_Edit(alias.lineno - 1, alias.col_offset, len(_OLD), _NEW.encode()))
+                edits.append(_Edit(alias.lineno - 1, alias.col_offset, _OLD.encode(), _NEW.encode()))
                 bound = bound or alias.asname is None
                 if alias.asname is None or alias.name == _OLD:
                     modules.add(alias.asname or _OLD)
@@ -92,7 +96,11 @@ def rewrite_imports(source: str) -> Rewritten:
         edits += _uses(tree)
         findings += _other_bindings(tree)
     findings += _missing_attributes(tree, modules)
-    return Rewritten(_edited(lines, edits).decode(), sorted(findings, key=lambda f: f.line))
+    text = _edited(lines, edits) if edits else source
+    if text is None or (edits and not _differ_in_names_only(tree, text)):
+        text = source
+        findings.append(_by_hand(min(edit.line for edit in edits) + 1))
+    return Rewritten(text, sorted(findings, key=lambda f: f.line))
 
 
 def _is_feast(module: str | None) -> bool:
@@ -108,22 +116,30 @@ def _is_command(words: list[ast.expr]) -> bool:
     return any(isinstance(word, ast.Constant) and word.value == _OLD for word in words)
 
 
-def _from_edit(node: ast.ImportFrom, lines: list[bytes]) -> _Edit:
-    """Returns the edit of a ``from`` import's module: the package itself where that has all the names."""
+def _by_hand(line: int) -> Finding:
+    return Finding(line, "The imports of feast are written in an unusual way, and were left as they are.")
+
+
+def _from_edit(node: ast.ImportFrom, lines: list[bytes]) -> _Edit | None:
+    """Returns the edit of a ``from`` import's module: the package itself where that has all the names.
+
+    None where the name is not written as it is meant: Python takes letters of other widths for the same.
+    """
     statement = b"".join(lines[node.lineno - 1 : node.end_lineno])[node.col_offset :]
     found = _FROM.match(statement)
-    assert found is not None, "a statement that imports from feast begins with that"
+    if found is None:
+        return None
     path = (node.module or "").removeprefix(_OLD)
     if path and all(_is_public(alias.name) for alias in node.names):
         path = ""
     # The name may stand on a continuation line; the statement is then written on one line, up to the name.
-    return _Edit(node.lineno - 1, node.col_offset, len(found[0]), f"from {_NEW}{path}".encode())
+    return _Edit(node.lineno - 1, node.col_offset, found[0], f"from {_NEW}{path}".encode())
 
 
 def _uses(tree: ast.AST) -> Iterator[_Edit]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Name) and node.id == _OLD and isinstance(node.ctx, ast.Load):
-            yield _Edit(node.lineno - 1, node.col_offset, len(_OLD), _NEW.encode())
+            yield _Edit(node.lineno - 1, node.col_offset, _OLD.encode(), _NEW.encode())
 
 
 def _other_bindings(tree: ast.AST) -> Iterator[Finding]:
@@ -170,15 +186,48 @@ def _reason(module: str, name: str) -> str:
     return ""
 
 
-def _edited(lines: list[bytes], edits: list[_Edit]) -> bytes:
+def _edited(lines: list[bytes], edits: list[_Edit]) -> str | None:
+    """Returns the text with the edits made; None where one would replace something else than it should."""
     starts = [0]
     for line in lines:
         starts.append(starts[-1] + len(line))
     text = b"".join(lines)
-    for edit in sorted(edits, key=lambda e: (e.line, e.start), reverse=True):
+    parts: list[bytes] = []
+    done = 0
+    for edit in sorted(edits, key=lambda e: (e.line, e.start)):
         at = starts[edit.line] + edit.start
-        text = text[:at] + edit.new + text[at + edit.length :]
-    return text
+        if at < done or not text.startswith(edit.old, at):
+            return None
+        parts += [text[done:at], edit.new]
+        done = at + len(edit.old)
+    return b"".join([*parts, text[done:]]).decode()
+
+
+def _differ_in_names_only(before: ast.AST, text: str) -> bool:
+    """Says whether a source is another one with names of Feast's modules exchanged for this package's."""
+    try:
+        after = ast.parse(text)
+    except (SyntaxError, ValueError):
+        return False
+    return ast.dump(_Neutral().visit(before)) == ast.dump(_Neutral().visit(after))
+
+
+class _Neutral(ast.NodeTransformer):
+    """Leaves out what the edits change."""
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST:
+        is_either = _is_feast(node.module) or (node.module or "").partition(".")[0] == _NEW
+        return ast.ImportFrom(None if is_either and not node.level else node.module, node.names, node.level)
+
+    def visit_alias(self, node: ast.alias) -> ast.AST:
+        return ast.alias(self._neutral(node.name), node.asname)
+
+    def visit_Name(self, node: ast.Name) -> ast.AST:
+        return ast.Name(self._neutral(node.id), node.ctx)
+
+    def _neutral(self, name: str) -> str:
+        first, point, rest = name.partition(".")
+        return f"{_OLD if first == _NEW else first}{point}{rest}"
 
 
 def _short(text: str) -> str:

@@ -9,7 +9,8 @@ from typing import Any
 from feast_assets.migration.imports import Finding, Rewritten, rewrite_imports
 
 _MAGIC = re.compile(r"^(\s*)([%!?])", flags=re.MULTILINE)
-_MASK = "# notebook magic: "
+_MASK = "# notebook magic"
+_LINE = re.compile(r"[^\n]*\n|[^\n]+")  # as Jupyter counts them, so not at form feeds
 
 
 def rewrite_notebook(source: str) -> Rewritten:
@@ -24,21 +25,32 @@ def rewrite_notebook(source: str) -> Rewritten:
     findings: list[Finding] = []
     changed = False
     for number, cell in enumerate(notebook["cells"], start=1):
-        if cell.get("cell_type") != "code":
+        if not isinstance(cell, dict) or cell.get("cell_type") != "code":
             continue
-        text = "".join(cell["source"])
+        text = _text_of(cell.get("source"))
+        if "feast" not in text:
+            continue
+        mask = _MASK
+        while mask in text:
+            mask += "_"
         try:
-            rewritten = rewrite_imports(_MAGIC.sub(rf"\1{_MASK}\2", text))
-        except SyntaxError as error:
-            if "feast" in text:
-                findings.append(Finding(error.lineno or 1, f"Cell {number} is not plain Python; rewrite it by hand."))
+            rewritten = rewrite_imports(_MAGIC.sub(rf"\1{mask}\2", text))
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+            line = error.lineno if isinstance(error, SyntaxError) else None
+            findings.append(Finding(line or 1, f"Cell {number} is not plain Python; rewrite it by hand."))
             continue
         findings += [Finding(f.line, f"Cell {number}: {f.message}") for f in rewritten.findings]
-        new = rewritten.text.replace(_MASK, "")
+        new = rewritten.text.replace(mask, "")
         if new != text:
             changed = True
-            cell["source"] = new if isinstance(cell["source"], str) else new.splitlines(keepends=True)
+            cell["source"] = new if isinstance(cell["source"], str) else _LINE.findall(new)
     return Rewritten(_dumped(notebook, source) if changed else source, findings)
+
+
+def _text_of(source: object) -> str:
+    """Returns the source of a cell, which is a text or a list of lines; "" for anything else."""
+    lines: list[Any] = source if isinstance(source, list) else [source]
+    return "".join(lines) if all(isinstance(line, str) for line in lines) else ""
 
 
 def _dumped(notebook: Any, source: str) -> str:

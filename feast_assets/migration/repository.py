@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import io
 import os
 import tempfile
 import tokenize
@@ -11,12 +12,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from feast_assets.errors import ConfigError, InputError
+from feast_assets.errors import FeastAssetsError, InputError, printable
 from feast_assets.migration.imports import Finding, Rewritten, rewrite_imports
 from feast_assets.migration.notebooks import rewrite_notebook
 
 _SKIPPED = frozenset((".git", ".venv", "venv", "node_modules", "__pycache__", ".ipynb_checkpoints", "site-packages"))
 _CONFIG = "feature_store.yaml"
+_MOST_BYTES = {".py": 8 << 20, ".ipynb": 128 << 20}
+"""How large a file may be that is looked into; a syntax tree takes a hundred times as much memory as its text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +53,18 @@ class MigratedFile:
         )
 
     def write(self) -> None:
-        """Puts the new text into the file, whole or not at all."""
-        handle, name = tempfile.mkstemp(prefix=f".{self.path.name}.", dir=self.path.parent)
+        """Puts the new text into the file, whole or not at all.
+
+        Raises:
+            InputError: it cannot be written.
+        """
+        try:
+            self._replace()
+        except OSError as error:
+            raise InputError(f"Cannot write {self.path}: {error.strerror}. The file is as it was.") from error
+
+    def _replace(self) -> None:
+        handle, name = tempfile.mkstemp(prefix=".feast-assets.", dir=self.path.parent)
         try:
             with os.fdopen(handle, "w", encoding=self.encoding, newline="") as file:
                 file.write(self.after)
@@ -83,14 +96,14 @@ def configuration_findings(path: Path) -> Iterator[tuple[Path, str]]:
     from feast_assets.config import load_repo_config
 
     for file in sorted(path.rglob(_CONFIG)) if path.is_dir() else []:
-        if _SKIPPED & set(file.relative_to(path).parts):
+        if _SKIPPED & set(file.relative_to(path).parts) or not file.is_file():
             continue
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             try:
                 config = load_repo_config(file.parent, file)
                 _ = config.registry, config.online_store, config.offline_store
-            except ConfigError as error:
+            except FeastAssetsError as error:
                 yield file, str(error).removeprefix(f"{file}: ")
         for each in caught:
             yield file, str(each.message).removeprefix(f"{file}: ")
@@ -101,23 +114,37 @@ def _files(root: Path) -> list[Path]:
     for folder, folders, names in os.walk(root):
         folders[:] = sorted(f for f in folders if f not in _SKIPPED and not f.startswith("."))
         files = (Path(folder, name) for name in sorted(names) if name.endswith((".py", ".ipynb")))
-        found += [file for file in files if not file.is_symlink()]
+        # A pipe of such a name would be waited for.
+        found += [file for file in files if not file.is_symlink() and file.is_file()]
     return found
 
 
 def _migrated(file: Path) -> MigratedFile:
     text, encoding, rewritten = "", "utf-8", Rewritten("")
     try:
+        data = _read(file)
+        if b"feast" not in data:
+            return MigratedFile(file, text, text, encoding, ())
         if file.suffix == ".ipynb":
-            text = file.read_bytes().decode()
+            text = data.decode()
             rewritten = rewrite_notebook(text)
         else:
-            with open(file, "rb") as opened:
-                encoding = tokenize.detect_encoding(opened.readline)[0]
-            text = file.read_bytes().decode(encoding)
+            encoding = tokenize.detect_encoding(io.BytesIO(data).readline)[0]
+            text = data.decode(encoding)
             rewritten = rewrite_imports(text)
-    except (SyntaxError, ValueError, OSError) as error:
+        rewritten.text.encode(encoding)
+    except (SyntaxError, ValueError, LookupError, OSError, RecursionError, MemoryError) as error:
         line = (error.lineno if isinstance(error, SyntaxError) else None) or 1
-        problem = Finding(line, f"Cannot be read, and was left as it is: {error}")
-        return MigratedFile(file, text, text, encoding, (problem,) if "feast" in text else ())
+        reason = "it is nested too deep" if isinstance(error, (RecursionError, MemoryError)) else printable(error)
+        problem = Finding(line, f"Cannot be read, and was left as it is: {reason}")
+        return MigratedFile(file, text, text, encoding, (problem,))
     return MigratedFile(file, text, rewritten.text, encoding, tuple(rewritten.findings))
+
+
+def _read(file: Path) -> bytes:
+    most = _MOST_BYTES.get(file.suffix, _MOST_BYTES[".py"])
+    with file.open("rb") as opened:
+        data = opened.read(most + 1)
+    if len(data) > most:
+        raise ValueError(f"it is larger than {most >> 20} MiB")
+    return data

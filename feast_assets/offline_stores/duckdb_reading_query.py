@@ -22,13 +22,14 @@ import duckdb
 from feast_assets.errors import FeastAssetsError, InputError, printable
 from feast_assets.offline_stores.duckdb_engine import literal
 from feast_assets.offline_stores.duckdb_functions import FUNCTIONS, READERS, TABLE_FUNCTIONS
+from feast_assets.offline_stores.query_tokens import check_tokens
 from feast_assets.offline_stores.readable_files import CSV, JSON, PARQUET, ReadableFiles
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-LONGEST = 4 * 2**20
-"""Bytes of the longest query that is taken; its tree needs a hundred times as much memory."""
+LONGEST = 2**20
+"""Bytes of the longest query that is taken."""
 
 _LONGEST_MESSAGE = 1000
 _LONGEST_NAME = 100
@@ -110,6 +111,7 @@ def reading_query(
     """
     try:
         _check_text(text, what)
+        check_tokens(text, what)
         return _Check(cursor, what, files, tables).query(text, is_embedded)
     except InputError as refused:
         if error is InputError:

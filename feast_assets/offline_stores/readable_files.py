@@ -50,14 +50,20 @@ class ReadableFiles:
             InputError: one of them may not be read, or there is none. Of what may not be read, nothing is told, not
                 even whether it exists.
         """
+        try:
+            return self._found(path, what)
+        except OSError as error:  # of links in /proc that belong to somebody else
+            reason = f"cannot be looked at ({error.strerror})"
+        raise self._refused(path, what, reason)
+
+    def _found(self, path: str, what: str) -> list[str]:
         if not 0 < len(path) <= _LONGEST_PATH or "\0" in path or "://" in path or path.lower().startswith("file:"):
             raise self._refused(path, what, "is not a path of a local file")
         given = os.path.join(self.root, os.path.expanduser(path))
         if not glob.has_magic(path) or self._is_file(given):
-            # DuckDB takes the `..` out of a path without asking where links lead.
-            files = [os.path.realpath(given) if os.pardir in Path(given).parts else given]
+            files = [self._lasting(given)]
         else:
-            files = self._matches(path, what)
+            files = [self._lasting(file) for file in self._matches(path, what)]
         for file in files:
             reason = self._reason(os.path.realpath(file))
             if reason:
@@ -81,6 +87,15 @@ class ReadableFiles:
             f"files of the project's data sources{also}. To permit more, add a file or folder to readable_paths in the "
             "offline_store section of feature_store.yaml."
         )
+
+    def _lasting(self, path: str) -> str:
+        """Returns a file's path by which it is still the same one when it is read.
+
+        What other places mean may change at any time, as with ``/proc/self/fd/3`` or ``/proc/self/cwd/file.csv``. And
+        DuckDB takes the ``..`` out of a path without asking where links lead.
+        """
+        is_below = any(_parts_below(path, place) is not None for place in (str(self.root), self._root))
+        return path if is_below and os.pardir not in Path(path).parts else os.path.realpath(path)
 
     def _matches(self, pattern: str, what: str) -> list[str]:
         parts = Path(os.path.expanduser(pattern)).parts

@@ -19,6 +19,8 @@ class NotedPush:
         version: orders the rows among others of equal times; see `feast_assets.compute.versions`.
         at: when it was begun, UTC.
         by: user and machine, as far as they are known.
+        damage: why the note cannot be read, where it was changed since; "" where it can. Such a push is kept, and is
+            not completed.
     """
 
     id: str
@@ -28,6 +30,7 @@ class NotedPush:
     version: int
     at: datetime
     by: str = ""
+    damage: str = ""
 
 
 class NotesPushes(ABC):

@@ -8,6 +8,7 @@ import json
 from typing import Any
 
 from feast_assets.definitions.spec import from_micros, to_micros
+from feast_assets.errors import reason_of
 from feast_assets.registry.noted_pushes import NotedPush
 from feast_assets.registry.sql_reading import PUSH_ROWS, PUSHES, Query
 from feast_assets.registry.sql_writing import Transaction
@@ -40,7 +41,8 @@ def noted(query: Query, project: str) -> list[NotedPush]:
 def noted_rows(query: Query, project: str, push: NotedPush) -> bytes | None:
     """Returns the rows of a push; None where it is not noted."""
     pieces = query(_ROWS, project=project, id=push.id, version=push.version)
-    return b"".join(bytes(piece) for (piece,) in pieces) if pieces else None
+    # What is no bytes was damaged; the rows are then not taken for whole.
+    return b"".join(bytes(p) for (p,) in pieces if isinstance(p, (bytes, memoryview))) if pieces else None
 
 
 def note(transaction: Transaction, project: str, push: NotedPush, rows: bytes) -> NotedPush | None:
@@ -71,5 +73,17 @@ def forget(transaction: Transaction, project: str, push: NotedPush) -> None:
         transaction.each(statement, [{"project": project, "id": push.id, "version": push.version}])
 
 
-def _push(push_id: str, call: str, online_views: str, offline_view: str, version: int, at: int, by: Any) -> NotedPush:
-    return NotedPush(push_id, call, tuple(json.loads(online_views)), offline_view, version, from_micros(at), by)
+def _push(push_id: Any, call: Any, online_views: Any, offline_view: Any, version: Any, at: Any, by: Any) -> NotedPush:
+    """Returns a push of a row of the database; what of it is damaged, others must not suffer from."""
+    views: Any = ()
+    begun = from_micros(0)
+    damage = ""
+    try:
+        views = json.loads(online_views)
+        begun = from_micros(at)
+        texts = [push_id, call, offline_view, by, *views]
+        if not isinstance(views, list) or not isinstance(version, int) or not all(isinstance(t, str) for t in texts):
+            raise ValueError("a value is of another type")
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        views, offline_view, damage = (), "", f"its note in the registry is damaged: {reason_of(error)}"
+    return NotedPush(push_id, str(call), tuple(views), offline_view, version, begun, str(by), damage)

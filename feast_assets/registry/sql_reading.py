@@ -151,7 +151,9 @@ class ProjectReading:
 
     def known_marks(self, view: str, identity: str) -> list[DrawnMark]:
         """Returns the numbers of a table's mark, ascending."""
-        return [DrawnMark(*row) for row in self.query(_MARKS, project=self.project, view=view, identity=identity)]
+        rows = self.query(_MARKS, project=self.project, view=view, identity=identity)
+        # A number that is none was not drawn; a table that is found with it is then not known.
+        return [DrawnMark(*row) for row in rows if isinstance(row[0], int) and isinstance(row[1], int)]
 
     def ledger_states(self) -> dict[str, str]:
         """Returns for each view that has entries a text that changes whenever they do."""
@@ -225,6 +227,7 @@ def _entry(
     mark: int,
     claim: str,
 ) -> LedgerEntry:
+    has_mark = isinstance(mark, int)
     return LedgerEntry(
         view=view,
         window=Window(from_micros(start), from_micros(end)),
@@ -235,7 +238,8 @@ def _entry(
         written=written,
         at=from_micros(at),
         run_id=run_id,
-        settled=not claim,
-        mark=mark,
+        # What cannot be compared with the store's mark is run again.
+        settled=not claim and has_mark,
+        mark=mark if has_mark else 0,
         doubt=_DOUBTS.get(claim, ""),
     )

@@ -214,7 +214,7 @@ class ProjectWriting:
 
     def _drawn(self, view: str, now: int, above: int, count: int) -> tuple[int, ...]:
         ((newest,),) = self.transaction(_NEWEST_MARK, project=self.project, view=view)
-        return drawn_numbers(now, [newest or 0, above], [secrets.randbits(31) for _ in range(count)])
+        return drawn_numbers(now, [_number(newest), above], [secrets.randbits(31) for _ in range(count)])
 
     def note_marks(self, view: str, identity: str, marks: Sequence[DrawnMark]) -> None:
         """Makes numbers of a table's mark known; the oldest of many are forgotten."""
@@ -228,7 +228,7 @@ class ProjectWriting:
     def newest_mark(self, view: str, identity: str) -> int:
         """Returns the newest number of a table's mark that is known; 0 for none."""
         ((newest,),) = self.transaction(_NEWEST_MARK_OF_TABLE, project=self.project, view=view, identity=identity)
-        return newest or 0
+        return _number(newest)
 
     def forget(self, views: Sequence[str]) -> None:
         """Removes the entries of views from the ledger, and the numbers of their tables' marks."""
@@ -266,6 +266,11 @@ def _row(entry: LedgerEntry) -> dict[str, Any]:
         "run_id": entry.run_id,
         "mark": entry.mark,
     }
+
+
+def _number(value: Any) -> int:
+    """Returns a number of the database; 0 for null, and for what SQLite keeps in its place after damage."""
+    return value if isinstance(value, int) else 0
 
 
 def _summary(changed: Collection[_Key], standing: Collection[_Key], removed: Sequence[_Key]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from feast_assets.errors import ConfigError, suggest
-from feast_assets.settings.redaction import is_type_name, shown_if_near
+from feast_assets.settings.redaction import is_type_name, shown_if_near, shown_key
 from feast_assets.settings.warn_once import warn_once
 
 CLOUD_PROVIDERS = ("aws", "azure", "gcp")
@@ -146,6 +146,6 @@ def _check_type(name: str, kind: Any, known: tuple[str, ...], origin: str) -> No
 def _check_keys(name: str, section: Mapping[Any, Any], keys: _Keys, origin: str) -> None:
     for key, value in section.items():
         if key not in keys:
-            raise ConfigError(f"{origin}: unknown key {str(key)!r} in {name}. {suggest(str(key), keys)}")
+            raise ConfigError(f"{origin}: unknown key {shown_key(str(key))} in {name}. {suggest(str(key), keys)}")
         if isinstance(value, Mapping) and keys[key]:
             _check_keys(f"{name}.{key}", value, keys[key], origin)

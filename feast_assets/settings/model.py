@@ -15,8 +15,8 @@ from pydantic import (
     model_validator,
 )
 
-from feast_assets.settings.redaction import is_secret_name, masked_text
-from feast_assets.settings.server_url import is_plain_path, masked_url
+from feast_assets.settings.redaction import is_secret_name, is_type_name, masked_text
+from feast_assets.settings.server_url import MASK, is_plain_path, masked_url
 from feast_assets.settings.warn_once import warn_once
 
 
@@ -66,7 +66,14 @@ class Settings(BaseModel):
                 key = f"{context['section']}.{name}" if "section" in context else name
                 origin = context.get("origin", cls.__name__)
                 warn_once(origin, f"{key} is a setting of Feast's that has no effect here; remove it.")
-        return handler({name: cls._concealed(name, v) for name, v in values.items() if name not in told})
+        # A key that is no name may be a value, after a forgotten blank; the error would show it.
+        return handler(
+            {
+                name if is_type_name(name) else MASK: cls._concealed(name, value)
+                for name, value in values.items()
+                if name not in told
+            }
+        )
 
     @classmethod
     def _concealed(cls, name: Any, value: Any) -> Any:

@@ -37,6 +37,11 @@ def is_type_name(text: object) -> bool:
     return isinstance(text, str) and bool(_TYPE_NAME.fullmatch(text))
 
 
+def shown_key(key: object) -> str:
+    """Returns a key, quoted where it is like a name. Without the blank, YAML takes ``password:secret`` for a key."""
+    return repr(key) if is_type_name(key) else "that is not shown, as a value may have become a part of it"
+
+
 def shown_if_near(text: object, known: Iterable[str]) -> str:
     """Returns a space and the quoted text where it is like a known name; else ``""``, since it may be a secret."""
     return f" {text!r}" if is_type_name(text) and difflib.get_close_matches(str(text), sorted(known), n=1) else ""

@@ -29,8 +29,8 @@ class Section:
         return copy.copy(self._values)
 
     def shown(self) -> dict[str, Any]:
-        """Returns the settings with every text masked but the type."""
-        return {name: _shown(name, value) for name, value in self._values.items()}
+        """Returns the settings with every text masked but the type, and so is what is no name of a setting."""
+        return {name if is_type_name(name) else MASK: _shown(name, value) for name, value in self._values.items()}
 
     def __repr__(self) -> str:
         return f"Section({', '.join(f'{name}={value!r}' for name, value in self.shown().items())})"

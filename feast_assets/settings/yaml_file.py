@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from feast_assets.errors import ConfigError
+from feast_assets.settings.redaction import is_type_name, shown_key
 
 _MOST_BYTES = 256 * 1024
 # Aliases count as often as they stand for something.
@@ -96,7 +97,7 @@ class _Variables:
         if isinstance(value, Mapping):
             keys = {key: self._restored(key) if isinstance(key, str) else key for key in value}
             return {
-                keys[key]: self._expanded(inner, f"{where}.{keys[key]}" if where else str(keys[key]), file)
+                keys[key]: self._expanded(inner, f"{where}.{_named(keys[key])}" if where else _named(keys[key]), file)
                 for key, inner in value.items()
             }
         if isinstance(value, list):
@@ -118,6 +119,10 @@ class _Variables:
 
     def _restored(self, text: str) -> str:
         return re.sub(rf"{self._mark}(\w+){self._mark}{self._mark}", r"${\1}", text)
+
+
+def _named(key: Any) -> str:
+    return str(key) if is_type_name(str(key)) else "(a key that is no name)"
 
 
 def _problem(error: yaml.YAMLError) -> str:
@@ -182,7 +187,7 @@ class _LimitedLoader(yaml.SafeLoader):
         for key, _ in node.value:
             if key.tag != "tag:yaml.org,2002:merge" and isinstance(key, yaml.ScalarNode):
                 if key.value in seen:
-                    raise _RefusedError(f"the key {key.value!r} is given twice", key.start_mark)
+                    raise _RefusedError(f"the key {shown_key(key.value)} is given twice", key.start_mark)
                 seen.add(key.value)
         return super().construct_mapping(node, deep)
 

@@ -532,6 +532,55 @@ def test_a_damaged_note_does_not_stand_in_the_way_of_others(pushing):
     other.close()
 
 
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("online_views", "no JSON"),
+        ("online_views", "1"),
+        ("online_views", "[1]"),
+        ("online_views", "[" * 100_000),
+        ("online_views", b"\xff"),
+        ("offline_view", b"\xff"),
+        ("version", "x"),
+        ("version", 1e300),
+        ("at", 2**62),
+        ("at", "x"),
+        ("call", b"\xff"),
+        ("by", b"\xff"),
+    ],
+)
+def test_a_note_with_odd_values_is_kept_and_can_be_given_up(pushing, column, value):
+    stopped_push(pushing, "noted")
+    with pushing.store.registry._writing() as writing:
+        writing.transaction.each(f'UPDATE feast_assets_pushes SET "{column}" = :value', [{"value": value}])
+    other = fresh(pushing)
+    with pytest.warns(UserWarning, match="its note in the registry is damaged.*drop_unfinished_push"):
+        other.store.materialize_incremental(hours(24))
+    assert other.history() == {} and other.online(1) == NOTHING
+    (kept,) = other.store.list_unfinished_pushes()
+    with pytest.raises(InputError, match="no unfinished push 3"):
+        other.store.drop_unfinished_push(3)
+    other.store.drop_unfinished_push(kept.id)
+    assert other.store.list_unfinished_pushes() == []
+    other.close()
+
+
+def test_rows_of_a_note_that_are_damaged_anywhere_are_never_read():
+    """A changed length or offset could crash Arrow, and a changed value would be stored without a word."""
+    content = rows_to_bytes(pa.table({"a": [1, 2, 3], "b": ["x", None, "yz"], "c": [[1], None, [2, 3]]}))
+    chance = random.Random(5)
+    for _ in range(2000):
+        damaged = bytearray(content)
+        for _ in range(chance.choice((1, 1, 2, 20))):
+            damaged[chance.randrange(len(damaged))] = chance.randrange(256)
+        if chance.random() < 0.3:
+            at = chance.randrange(len(damaged))
+            del damaged[at : at + chance.randrange(1, 40)]
+        if bytes(damaged) != content:
+            with pytest.raises(DataFrameSerializationError, match="damaged"):
+                rows_from_bytes(bytes(damaged))
+
+
 def test_a_machine_without_the_sources_leaves_history_to_others(pushing, tmp_path_factory):
     stopped_push(pushing, "noted")
     elsewhere = tmp_path_factory.mktemp("elsewhere")

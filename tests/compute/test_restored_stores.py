@@ -567,3 +567,32 @@ def test_a_number_is_never_drawn_for_a_table_without_one(tmp_path):
     assert {e.mark for e in project.store.registry.ledger("kept_view")} == {0}
     assert project.store.registry.known_marks("kept_view", "") == []
     project.close()
+
+
+@pytest.mark.parametrize(
+    ("statement", "expected"),
+    [
+        ("UPDATE feast_assets_ledger SET mark = :value", [0, 1, 2, 3, 4, 5]),
+        ("UPDATE feast_assets_marks SET previous = :value", [0, 1, 2, 3]),
+        ("UPDATE feast_assets_marks SET kind = :value", []),
+        (
+            "UPDATE feast_assets_marks SET number = :value WHERE number = (SELECT max(number) FROM feast_assets_marks)",
+            [0, 1, 2, 3],
+        ),
+    ],
+)
+@pytest.mark.parametrize("value", ["x", b"\xff", 1.5])
+def test_odd_values_in_the_registry_cost_a_run_at_most(tmp_path, statement, expected, value):
+    project = SmallProject(tmp_path)
+    project.write([row(d, 24 * d + 1, d) for d in range(4)])
+    project.apply()
+    assert ran(project) == [0, 1, 2, 3]
+    with project.store.registry._writing() as writing:
+        writing.transaction.each(statement, [{"value": value}])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert set(stale(project)) <= set(expected)
+        assert set(ran(project)) <= set(expected)
+        assert ran(project) == []
+    assert project.trips() == [0, 1, 2, 3, None, None]
+    project.close()

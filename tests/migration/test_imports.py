@@ -94,3 +94,25 @@ def test_rewriting_twice_is_rewriting_once(statements: list[str]) -> None:
     names = [n.module if isinstance(n, ast.ImportFrom) else n.names[0].name for n in imported]
     assert all(str(name).startswith("feast_assets") for name in names)
     assert once.count("\n") == source.count("\n")
+
+
+_GAPS = st.sampled_from([" ", "\t", "\f", " \\\n", " \\\r\n ", " \\\r"])
+_ENDS = st.sampled_from(["\n", "\r\n", "\r"])
+_ODD = st.sampled_from(["", "\f", "x = '\x0b\x1c\x85\u2028'; ", "é = 'ü\U0001f600'; ", "if 1: ", '"""\n\r\f"""; '])
+
+
+@given(st.lists(st.tuples(_ODD, _GAPS, _GAPS, _ENDS), min_size=1, max_size=5))
+def test_columns_are_those_of_python_whatever_ends_and_joins_lines(lines: list[tuple[str, str, str, str]]) -> None:
+    source = "".join(f"{odd}from{one}feast{two}import{one}Entity{end}" for odd, one, two, end in lines)
+    source += 'import feast\nx = f"é{feast.Field}"\r\n'
+    rewritten = rewrite_imports(source)
+    expected = "".join(f"{odd}from feast_assets{two}import{one}Entity{end}" for odd, one, two, end in lines)
+    assert rewritten.text == expected + 'import feast_assets\nx = f"é{feast_assets.Field}"\r\n'
+    assert rewritten.findings == []
+
+
+@pytest.mark.parametrize("source", ["from ｆeast import Entity\n", "import ｆeast\n", "import feast\nｆeast.Entity\n"])
+def test_names_that_only_python_takes_for_feast_are_left_alone_and_told(source: str) -> None:
+    rewritten = rewrite_imports(source)
+    assert rewritten.text == source
+    assert any("unusual way" in finding.message for finding in rewritten.findings)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from feast_assets.cli.main import cli
+from feast_assets.errors import InputError
 
 CONFIG = "project: taxis\nregistry: data/registry.db\nonline_store: sqlite\n"
 FEATURES = """\
@@ -126,3 +128,114 @@ def test_encoding_line_ends_and_mode_of_a_file_stay(repo: Path) -> None:
 def test_a_single_file_can_be_moved(repo: Path) -> None:
     migrate(repo / "features.py", "--write")
     assert "from feast_assets import Float64" in (repo / "features.py").read_text()
+
+
+def files_of(repo: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in repo.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        b"\x00import feast\n",
+        b"import feast\n\xff\xfe",
+        b"# coding: no_such\nimport feast\n",
+        b"# coding: hex\nimport feast\n",
+        b"import feast\nx = " + b"(" * 5000,
+        b"import feast\nx = " + b"-" * 200_000 + b"1\n",
+        b"import feast\nx = " + b"1+" * 200_000 + b"1\n",
+        b"import feast\nx" + b".a" * 200_000 + b"\n",
+        b"import feast\n" + b"".join(b" " * i + b"if 1:\n" for i in range(200)),
+        b"import feast\n" + b"#" * (9 << 20),
+    ],
+)
+def test_what_is_no_sensible_python_is_told_and_left_as_it_is(repo: Path, source: bytes) -> None:
+    (repo / "odd.py").write_bytes(source)
+    before = files_of(repo)
+    shown = migrate(repo)
+    assert "odd.py:" in shown.output
+    assert "was left as it is" in shown.output
+    assert len(shown.output) < 10_000
+    migrate(repo, "--write")
+    after = files_of(repo)
+    assert {name for name in before if after[name] != before[name]} == {str(repo / "features.py")}
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        None,
+        "from feast import Entity",
+        {},
+        {"cell_type": "code"},
+        {"cell_type": "code", "source": None},
+        {"cell_type": "code", "source": {"feast": 1}},
+        {"cell_type": "code", "source": ["import feast\n", 1]},
+        {"cell_type": ["code"], "source": "import feast"},
+        {"cell_type": "code", "source": "import feast\n\0"},
+        {"cell_type": "code", "source": "import feast\nx = " + "-" * 100_000 + "1"},
+        {"cell_type": "code", "source": "import feast; (((("},
+    ],
+)
+def test_an_odd_cell_leaves_the_others_to_be_rewritten(repo: Path, cell: object) -> None:
+    good = {"cell_type": "code", "source": ["from feast import Entity  # \f\n", "x = 1"]}
+    (repo / "odd.ipynb").write_text(json.dumps({"cells": [cell, good]}))
+    migrate(repo, "--write")
+    after = json.loads((repo / "odd.ipynb").read_text())
+    changed = {"cell_type": "code", "source": ["from feast_assets import Entity  # \f\n", "x = 1"]}
+    assert after == {"cells": [cell, changed]}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[]",
+        "1",
+        "{}",
+        '{"cells": 1}',
+        "feast",
+        '{"cells": [{"cell_type": "code", "source": "import feast\\ud800"}]}',
+        "[" * 100_000 + '"feast"',
+        '{"cells": [], "x": "feast\\ud800"}',
+        "\ufeff{}",
+        "1" * 10_000,
+    ],
+)
+def test_a_notebook_that_is_none_is_left_as_it_is(repo: Path, text: str) -> None:
+    (repo / "odd.ipynb").write_text(text)
+    migrate(repo, "--write")
+    assert (repo / "odd.ipynb").read_text() == text
+
+
+def test_comments_that_look_like_masked_magic_stay(repo: Path) -> None:
+    source = "%pip install feast\n# notebook magic: 1\n# notebook magic%\nimport feast\n"
+    (repo / "x.ipynb").write_text(json.dumps({"cells": [{"cell_type": "code", "source": source}]}))
+    migrate(repo, "--write")
+    (cell,) = json.loads((repo / "x.ipynb").read_text())["cells"]
+    assert cell["source"] == source.replace("import feast", "import feast_assets")
+
+
+def test_pipes_loops_and_odd_names_do_not_stop_it(repo: Path) -> None:
+    os.mkfifo(repo / "pipe.py")
+    (repo / "loop").symlink_to(repo)
+    (repo / "folder.py").mkdir()
+    (repo / "deep").mkdir()
+    os.mkfifo(repo / "deep" / "feature_store.yaml")
+    for name in (b"\xff\x1b[2J.py", b"n" * 250 + b".py"):
+        (repo / os.fsdecode(name)).write_text("import feast\x0c\nx = '\x1b[2J'\n")
+    shown = migrate(repo)
+    assert "\x1b" not in shown.output
+    migrate(repo, "--write")
+    assert (repo / f"{'n' * 250}.py").read_text() == "import feast_assets\x0c\nx = '\x1b[2J'\n"
+    assert not list(repo.glob(".feast*"))
+
+
+def test_a_folder_that_cannot_be_written_is_an_error_and_changes_nothing(repo: Path) -> None:
+    from feast_assets.migration.repository import migrated_files
+
+    (file,) = migrated_files(repo)
+    (repo / "features.py").unlink()
+    (repo / "features.py").mkdir()
+    with pytest.raises(InputError, match=r"Cannot write .*features\.py: Is a directory\. The file is as it was\."):
+        file.write()
+    assert not list(repo.glob(".feast*"))

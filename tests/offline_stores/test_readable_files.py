@@ -212,3 +212,21 @@ def test_names_are_told_only_of_files_in_the_repository(repository):
     files = ReadableFiles(repository, sources=(source,))
     assert "labels" not in assert_refused(files, f"{repository.parent}/outside/l*")
     assert "x" * 300 not in assert_refused(files, "x" * 4000)
+
+
+def test_names_that_may_mean_another_file_later_are_not_handed_on(repository):
+    """What is checked is what is read, also where a descriptor or the working directory changes in between."""
+    files = ReadableFiles(repository)
+    rows = str(repository / "data" / "rows.csv")
+    with open(rows) as opened:
+        for place in ("/proc/self/fd", f"/proc/{os.getpid()}/fd", "/dev/fd", "/proc/thread-self/fd"):
+            assert files.find(f"{place}/{opened.fileno()}", "The query") == [rows]
+    for name in (f"/proc/self/root{rows}", f"/proc/self/root{repository}/data/row*.csv"):
+        assert files.find(name, "The query") == [rows]
+
+
+@pytest.mark.parametrize(
+    "path", ["/proc/self/environ", "/dev/stdin", "/proc/self/fd/*", "/proc/*/environ", "/dev/fd/0"]
+)
+def test_what_a_process_has_besides_files_is_refused(repository, path):
+    assert_refused(ReadableFiles(repository), path)
