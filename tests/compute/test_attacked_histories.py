@@ -268,9 +268,7 @@ INTERRUPTED = st.one_of(
     st.tuples(
         st.just("interrupted"), st.just("run"), st.sampled_from(VERBS), st.booleans(), st.integers(1, 2), HAPPENS
     ),
-    st.tuples(
-        st.just("interrupted"), st.just("push"), st.sampled_from(PUSH_VERBS), st.booleans(), st.just(1), HAPPENS
-    ),
+    st.tuples(st.just("interrupted"), st.just("push"), st.sampled_from(PUSH_VERBS), st.booleans(), st.just(1), HAPPENS),
 )
 STEPS = st.lists(st.one_of(SIMPLE, SIMPLE, INTERRUPTED), min_size=4, max_size=16)
 
