@@ -7,7 +7,7 @@ place of rows that were withdrawn (`feast_assets.compute.withdrawals`) and of ro
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -37,14 +37,17 @@ class LedgerRows:
 
     A window whose source has changed since it was materialized gives rows of its present content under the version of
     its earlier one. Such a window is unsettled in the ledger before its rows are handed out, so that it is run again.
+    Where its present content breaks the checks of the view's fields, none of its rows are handed out: nothing takes the
+    place of a row that a run would refuse, not even an older one.
 
     Args:
         rows: encodes the view's rows.
         definition_hash: the view's present one, as in the ledger.
         fingerprints: what is known of the present content of the view's source.
+        broken: returns which of some windows hold rows at present that a run would refuse; None where none does.
 
     Attributes:
-        used: the windows of which rows were handed out.
+        used: the windows of which rows were looked at.
     """
 
     view: FeatureView
@@ -53,7 +56,9 @@ class LedgerRows:
     registry: Registry
     offline_store: OfflineStore
     fingerprints: Mapping[Window, str]
+    broken: Callable[[Sequence[Window]], Collection[Window]] | None = None
     used: set[Window] = field(default_factory=set, init=False)
+    _refused: dict[Window, bool] = field(default_factory=dict, init=False)
 
     def newest(
         self, keys: Sequence[bytes], ledger: Sequence[LedgerEntry], own: Collection[Window], claim: Claim
@@ -68,6 +73,8 @@ class LedgerRows:
             claim: of the present run, to unsettle other windows with.
         """
         import numpy as np
+
+        from feast_assets.types.arrow_values import int64_array
 
         if not ledger or not keys:
             return
@@ -85,13 +92,41 @@ class LedgerRows:
             if not batch.num_rows:
                 continue
             place = np.searchsorted(starts, _events(batch), side="right") - 1
-            places.update(np.unique(place).tolist())
-            parts.append(self.rows.encode(batch, versions[place]))
+            of_batch = np.unique(place).tolist()
+            places.update(of_batch)
+            if refused := self._refused_places(ledger, of_batch, own):
+                fit = ~np.isin(place, refused)
+                batch, place = batch.take(int64_array(np.flatnonzero(fit))), place[fit]
+            if batch.num_rows:
+                parts.append(self.rows.encode(batch, versions[place]))
             if sum(map(len, parts)) >= ROWS_AT_ONCE:
                 yield together()
                 parts, places = [], set()
-        if parts:
-            yield together()
+        if places and len(rest := together()):
+            yield rest
+
+    def _refused_places(
+        self, ledger: Sequence[LedgerEntry], places: Iterable[int], own: Collection[Window]
+    ) -> list[int]:
+        """Returns the places of entries whose windows hold rows at present that a run would refuse.
+
+        What was put of a window passed the checks, so only windows with another content by now are looked at.
+        """
+        if self.broken is None or self.view.keeps_result:
+            return []
+        others = [place for place in places if ledger[place].window not in own]
+        self._look_at([ledger[place].window for place in others])
+        changed = {place: ledger[place].window for place in others if not self.is_current(ledger[place])}
+        if unknown := [window for window in changed.values() if window not in self._refused]:
+            broken = self.broken(unknown)
+            self._refused |= {window: window in broken for window in unknown}
+        return [place for place, window in changed.items() if self._refused[window]]
+
+    def _look_at(self, windows: Iterable[Window]) -> None:
+        """Has the fingerprints of the present content of some windows known."""
+        if unknown := [w for w in windows if w not in self.fingerprints]:
+            seen = self.offline_store.statistics(history_read(self.view), unknown)
+            self.fingerprints = {**self.fingerprints, **{s.window: s.fingerprint for s in seen}}
 
     def is_current(self, entry: LedgerEntry) -> bool:
         """Whether a window's source and the view's definition surely are what the ledger tells."""
@@ -109,10 +144,7 @@ class LedgerRows:
             # Kept results are what was put.
             return
         entries = [e for e in entries if e.settled and not self.is_current(e)]
-        unknown = [e.window for e in entries if e.window not in self.fingerprints]
-        if unknown:
-            seen = self.offline_store.statistics(history_read(self.view), unknown)
-            self.fingerprints = {**self.fingerprints, **{s.window: s.fingerprint for s in seen}}
+        self._look_at(e.window for e in entries)
         self.unsettle([e for e in entries if not self.is_current(e)], claim)
 
     def unsettle_used(self, claim: Claim) -> None:

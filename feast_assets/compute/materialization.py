@@ -372,6 +372,11 @@ class Materialization:
             return []
         return [b for b in broken_rules(self.view.features, list(profiles.values())) if b.severity == "error"]
 
+    def _broken_windows(self, windows: Sequence[Window]) -> set[Window]:
+        """Returns which of some windows hold rows at present that would keep them from being written."""
+        seen = [WindowStatistics(w, 0, None, None, None, "") for w in sorted(windows)]
+        return {each.window for each in self._broken(self._profiled(self._input, seen))}
+
     def _withdrawals(
         self,
         chosen: Sequence[WindowStatistics],
@@ -386,7 +391,10 @@ class Materialization:
         comparable = [w for w, e in ledger.items() if e.settled and e.fingerprint and e.definition_hash == self._hash]
         in_part = meeting([s.window for s in chosen], comparable) - set(fingerprints)
         fingerprints |= {s.window: s.fingerprint for s in self._statistics(sorted(in_part))}
-        ledger_rows = LedgerRows(self.view, self._rows, self._hash, self.registry, self.offline_store, fingerprints)
+        broken = self._broken_windows if self._validates else None
+        ledger_rows = LedgerRows(
+            self.view, self._rows, self._hash, self.registry, self.offline_store, fingerprints, broken
+        )
         return Withdrawals(self._table, ledger_rows, self.online_store)
 
     def _groups(

@@ -74,16 +74,16 @@ class RowDecoder:
         first = values[0] if values else None
         if first is None:
             return None
-        row_id = first[lead + ID_OFFSET : lead + HEADER_WIDTH]
-        layout = self._layouts.get((row_id, lead))
-        if layout is None:
-            schema = self._schemas.get(int.from_bytes(row_id, "little"))
-            if schema is None or len(row_id) < HEADER_WIDTH - ID_OFFSET:
-                return None
-            layout = self._layouts[row_id, lead] = RowLayout(schema, self._wanted, lead)
         try:
+            row_id = first[lead + ID_OFFSET : lead + HEADER_WIDTH]
+            layout = self._layouts.get((row_id, lead))
+            if layout is None:
+                schema = self._schemas.get(int.from_bytes(row_id, "little"))
+                if schema is None or len(row_id) < HEADER_WIDTH - ID_OFFSET:
+                    return None
+                layout = self._layouts[row_id, lead] = RowLayout(schema, self._wanted, lead)
             block = layout.read(values)  # type: ignore[arg-type]
-        except (PayloadError, TypeError):  # One is damaged, of another schema, or None.
+        except (PayloadError, TypeError):  # One is damaged, of another schema, no bytes, or None.
             return None
         return DecodedRows(self._wanted, self._what, (block,), None, block.rows, mutable=self._mutable)
 

@@ -126,8 +126,11 @@ class SqlDatabase:
             return inspect(connection).has_table(name)
 
     def create_tables(self) -> None:
-        """Creates the tables that are not there, and the file."""
-        if self._has_schema and self._is_complete and (self._file is None or self._file.path.exists()):
+        """Creates the tables that are not there, and the file.
+
+        Of a file it is asked only where some were missing; one that was complete may have been put back since.
+        """
+        if self._has_schema and self._is_complete and self._file is None:
             return
         self._has_schema = False
         if self._file is not None:
@@ -174,6 +177,8 @@ class SqlDatabase:
 
     def _explained(self, error: Exception) -> FeastAssetsError:
         cause = getattr(error, "orig", None) or error
+        # A database that was put back to an earlier state may lack tables and columns; the next use looks again.
+        self._has_schema = self._is_complete = False
         if self._file is not None:
             return self._file.explained(cause)
         # Drivers may quote what they were given; whoever prints this error prints those that led to it too.

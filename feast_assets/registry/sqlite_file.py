@@ -51,6 +51,7 @@ class SqliteFile:
     def __init__(self, path: Path):
         self.path = path
         self._tables: frozenset[str] = frozenset()
+        self._tables_of: tuple[int, int] | None = None
 
     @contextmanager
     def reading(self) -> Iterator[Query | None]:
@@ -60,6 +61,7 @@ class SqliteFile:
             ConfigError: it is something else, or of a newer version.
             StoreUnavailableError: it cannot be read.
         """
+        self._forget_exchanged()
         if not self.path.exists():
             yield None
             return
@@ -81,11 +83,23 @@ class SqliteFile:
 
     def has_table(self, name: str) -> bool:
         """Says whether the registry has a table; an older one lacks newer ones until it is written."""
+        self._forget_exchanged()
         if name not in self._tables:
             self._tables = frozenset()
             with self.reading():
                 pass
         return name in self._tables
+
+    def _forget_exchanged(self) -> None:
+        """Forgets which tables there are where the file is another one: a copy of before may lack some."""
+        try:
+            found = os.stat(self.path)
+        except OSError:
+            now = None
+        else:
+            now = found.st_dev, found.st_ino
+        if now != self._tables_of:
+            self._tables, self._tables_of = frozenset(), now
 
     def connect(self, options: str = "") -> sqlite3.Connection:
         """Returns a connection that leaves transactions to its user; ``options`` are those of a SQLite URI."""

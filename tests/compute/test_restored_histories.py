@@ -127,7 +127,7 @@ class World:
 def at(project: SmallProject, verb: str, before: bool, call: int, happens: Callable[[], None]) -> Iterator[None]:
     """Makes something happen once, when a verb of the project's stores is called for the so manyth time."""
     where, name = verb.split(".")
-    target = project.store.registry if where == "registry" else project.store.online_store
+    target = getattr(project.store, where if where == "registry" else f"{where}_store")
     real = getattr(target, name)
     calls = 0
 

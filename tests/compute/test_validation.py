@@ -177,3 +177,48 @@ def test_rows_before_are_those_of_windows_like_it():
     found = rows_before(Window(hours(24 * 35), hours(24 * 36)), ledger)
     assert found == [n + 1 for n in range(35) if n not in (3, 20, 21)][-HISTORY:]
     assert rows_before(DAYS[0], ledger) == []
+
+
+def test_rows_that_are_refused_do_not_take_the_place_of_a_lost_row(project):
+    project.write([row(1, 1, 10), row(1, 25, 11)])
+    project.apply(schema=schema(minimum=0))
+    project.store.materialize_incremental(hours(95))
+    project.write([row(1, 1, 10), row(2, 2, 20), row(1, 25, -5)])
+    _lose_all(project)
+    with pytest.raises(BrokenChecksError):
+        project.store.materialize_incremental(hours(95))
+    # Driver 1's newest row is refused, and an older one is not served either.
+    assert project.trips(range(1, 3)) == [None, 20]
+    project.write([row(1, 1, 10), row(2, 2, 20), row(1, 25, 5)])
+    project.store.materialize_incremental(hours(95))
+    assert project.trips(range(1, 3)) == [5, 20]
+
+
+def test_rows_that_are_refused_do_not_take_the_place_of_a_withdrawn_row(project):
+    project.write([row(1, 1, 10), row(2, 2, 20), row(2, 25, 21)])
+    project.apply(schema=schema(minimum=0))
+    project.store.materialize_incremental(hours(95))
+    project.write([row(2, 2, 20), row(2, 25, 21), row(1, 26, -5)])
+    with pytest.raises(BrokenChecksError):
+        project.store.materialize_incremental(hours(95))
+    assert project.trips(range(1, 3)) == [None, 21]
+    # Who does not validate gets what history holds.
+    project.store.materialize_windows("stats", DAYS[:2], validate=False)
+    assert project.trips(range(1, 3)) == [-5, 21]
+
+
+def test_rows_of_a_changed_window_that_fits_take_the_place_of_a_lost_row(project):
+    project.write([row(1, 1, 10), row(1, 25, 11)])
+    project.apply(schema=schema(minimum=0))
+    project.store.materialize_incremental(hours(95))
+    project.write([row(1, 1, 10), row(1, 25, 12)])
+    _lose_all(project)
+    project.store.materialize(hours(0), hours(23))
+    assert project.trips([1]) == [12]
+    assert [w.window for w in project.store.stale_windows("stats", hours(95))] == DAYS[:2]
+
+
+def _lose_all(project) -> None:
+    """Removes all online rows behind everybody's back."""
+    online, table = project.store.online_store, project.store.get_feature_view("stats").online_table("small")
+    online.delete(table, online.sample_keys(table, 1000, 0))

@@ -11,15 +11,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 import redis
 
 from feast_assets.errors import ForeignValueWarning
 from feast_assets.online_stores.base import OnlineRead
+from feast_assets.online_stores.codec import RowDecoder, RowSchema, encode_rows
 from feast_assets.online_stores.foreign_values import ForeignValues
 from feast_assets.online_stores.redis import RedisOnlineStore, RedisOnlineStoreConfig
 from feast_assets.online_stores.sqlite import SqliteOnlineStore, SqliteOnlineStoreConfig
 from feast_assets.testing.online_store import encoded, heads, read_rows, scanned
+from feast_assets.types import Int64
 
 ROWS = [(b"key-%d" % i, 5, 0, bytes(30)) for i in range(6)]
 OTHERS = [ROWS[0], *ROWS[2:]]
@@ -182,6 +185,23 @@ def test_cells_of_other_types_are_not_there(
     # Where its event time is a number, the row is simply newer.
     assert [str(w.message).count("b'key-1'") for w in told] == ([1] if column == "event_ts" and value != 1.5 else [])
     assert read_rows(sqlite, "t", [b"key-1", b"key-0"]) == [(6, 0, b"healed"), ROWS[0][1:]]
+
+
+@pytest.mark.parametrize("payload", [*CELLS["payload"], "a longer text than any row has bytes", b"", b"short"])
+@pytest.mark.parametrize("keys", [[b"a"], [b"a", b"b"], [b"b", b"a"]], ids=["alone", "first", "second"])
+def test_a_payload_that_is_none_is_not_found_wherever_it_is(
+    sqlite: SqliteOnlineStore, tmp_path: Path, payload: object, keys: list[bytes]
+) -> None:
+    schema = RowSchema((("n", Int64),))
+    (sound,) = encode_rows(schema, pa.table({"n": [7]}), 2)
+    sqlite.put_many("t", [encoded([(b"a", 5, 0, sound), (b"b", 5, 0, sound)])])
+    with closing(sqlite3.connect(tmp_path / "online.db")) as connection, connection:
+        connection.execute("UPDATE rows_t SET payload = ? WHERE key = ?", (payload, b"a"))
+    decoder = RowDecoder({schema.schema_id: schema}, [("n", Int64)])
+    (stored,) = sqlite.get_many([OnlineRead("t", keys)])
+    found = decoder.decode_stored(stored)
+    assert found.to_pylists()[0] == [7 if key == b"b" else None for key in keys]
+    assert list(found.damaged) == [keys.index(b"a")]
 
 
 # --- warnings

@@ -567,3 +567,34 @@ def test_a_registry_of_before_marks_is_read_as_it_is_and_upgraded_when_it_is_wri
         assert each.ledger("trips")[1:] == entries[1:]
         assert [m.number for m in each.known_marks("trips", "t")] == [claim.begins, claim.settles]
         each.close()
+
+
+def test_a_file_of_before_marks_that_is_put_back_is_read_by_who_knew_the_new_one(tmp_path: Path) -> None:
+    entries = _made_by_an_earlier_version("old.db", tmp_path)
+    reader, registry = sqlite(tmp_path, "registry.db"), sqlite(tmp_path, "registry.db")
+    commit(registry, view("trips"))
+    registry.draw_marks("trips", OnlineTable("t", 1))
+    assert len(reader.known_marks("trips", "t")) == 2
+    for end in ("-wal", "-shm"):
+        (tmp_path / f"registry.db{end}").unlink(missing_ok=True)
+    os.replace(tmp_path / "old.db", tmp_path / "registry.db")
+    assert reader.ledger("trips") == entries and reader.known_marks("trips", "t") == []
+    claim = registry.claim("trips", [WindowContent(entries[0].window, "g", "d")], table=OnlineTable("t", 0))
+    assert [m.number for m in reader.known_marks("trips", "t")] == [claim.begins, claim.settles]
+    reader.close()
+    registry.close()
+
+
+def test_a_server_that_is_put_back_to_before_marks_is_looked_at_again(tmp_path: Path, postgres_url: str) -> None:
+    registry, other = sqlite(tmp_path, postgres_url), sqlite(tmp_path, postgres_url)
+    registry.draw_marks("trips", OnlineTable("t", 1))
+    assert len(registry.known_marks("trips", "t")) == 2
+    entries = _made_by_an_earlier_version(postgres_url, tmp_path)
+    with pytest.raises(StoreUnavailableError, match="does not exist"):
+        registry.ledger("trips")
+    assert registry.ledger("trips") == entries
+    assert registry.known_marks("trips", "t") == []
+    other.claim("trips", [WindowContent(entries[0].window, "g", "d")], table=OnlineTable("t", 0))
+    assert len(registry.known_marks("trips", "t")) == 2
+    registry.close()
+    other.close()
