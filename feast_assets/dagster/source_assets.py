@@ -91,8 +91,8 @@ def _source_asset(name: str, given: MadeBy) -> SourceAsset:
         if len(keys) != 1:
             listed = ", ".join(key.to_user_string() for key in keys)
             raise DefinitionError(
-                f"source_assets gives several assets for data source {name!r} ({listed}); give the spec of the one that "
-                "makes it: assets.specs_by_key[key]."
+                f"source_assets gives several assets for data source {name!r} ({listed}); give the spec of the one "
+                "that makes it: assets.specs_by_key[key]."
             )
         (spec,) = given.specs
         return SourceAsset(spec.key, True, spec.partitions_def)

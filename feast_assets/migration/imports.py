@@ -213,14 +213,14 @@ def _differ_in_names_only(before: ast.AST, text: str) -> bool:
 class _Neutral(ast.NodeTransformer):
     """Leaves out what the edits change."""
 
-    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST:  # noqa: N802 - the name that ast asks for
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST:
         is_either = _is_feast(node.module) or (node.module or "").partition(".")[0] == _NEW
         return ast.ImportFrom(None if is_either and not node.level else node.module, node.names, node.level)
 
     def visit_alias(self, node: ast.alias) -> ast.AST:
         return ast.alias(self._neutral(node.name), node.asname)
 
-    def visit_Name(self, node: ast.Name) -> ast.AST:  # noqa: N802 - the name that ast asks for
+    def visit_Name(self, node: ast.Name) -> ast.AST:
         return ast.Name(self._neutral(node.id), node.ctx)
 
     def _neutral(self, name: str) -> str:

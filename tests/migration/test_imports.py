@@ -104,10 +104,10 @@ _ODD = st.sampled_from(["", "\f", "x = '\x0b\x1c\x85\u2028'; ", "é = 'ü\U0001f
 @given(st.lists(st.tuples(_ODD, _GAPS, _GAPS, _ENDS), min_size=1, max_size=5))
 def test_columns_are_those_of_python_whatever_ends_and_joins_lines(lines: list[tuple[str, str, str, str]]) -> None:
     source = "".join(f"{odd}from{one}feast{two}import{one}Entity{end}" for odd, one, two, end in lines)
-    source += "import feast\nx = f\"é{feast.Field}\"\r\n"
+    source += 'import feast\nx = f"é{feast.Field}"\r\n'
     rewritten = rewrite_imports(source)
     expected = "".join(f"{odd}from feast_assets{two}import{one}Entity{end}" for odd, one, two, end in lines)
-    assert rewritten.text == expected + "import feast_assets\nx = f\"é{feast_assets.Field}\"\r\n"
+    assert rewritten.text == expected + 'import feast_assets\nx = f"é{feast_assets.Field}"\r\n'
     assert rewritten.findings == []
 
 

@@ -188,8 +188,18 @@ def test_an_odd_cell_leaves_the_others_to_be_rewritten(repo: Path, cell: object)
 
 @pytest.mark.parametrize(
     "text",
-    ["[]", "1", "{}", '{"cells": 1}', "feast", '{"cells": [{"cell_type": "code", "source": "import feast\\ud800"}]}']
-    + ["[" * 100_000 + '"feast"', '{"cells": [], "x": "feast\\ud800"}', "\ufeff{}", "1" * 10_000],
+    [
+        "[]",
+        "1",
+        "{}",
+        '{"cells": 1}',
+        "feast",
+        '{"cells": [{"cell_type": "code", "source": "import feast\\ud800"}]}',
+        "[" * 100_000 + '"feast"',
+        '{"cells": [], "x": "feast\\ud800"}',
+        "\ufeff{}",
+        "1" * 10_000,
+    ],
 )
 def test_a_notebook_that_is_none_is_left_as_it_is(repo: Path, text: str) -> None:
     (repo / "odd.ipynb").write_text(text)
