@@ -96,7 +96,7 @@ def rows_to_bytes(rows: pa.Table) -> bytes:
     codec = "zstd" if pa.Codec.is_available("zstd") else None
     with pa.ipc.new_stream(sink, rows.schema, options=pa.ipc.IpcWriteOptions(compression=codec)) as writer:
         writer.write_table(rows)
-    content: bytes = sink.getvalue().to_pybytes()
+    content = memoryview(sink.getvalue())
     return _digest(content) + content
 
 

@@ -49,8 +49,9 @@ def rewrite_notebook(source: str) -> Rewritten:
 
 def _text_of(source: object) -> str:
     """Returns the source of a cell, which is a text or a list of lines; "" for anything else."""
-    lines: list[Any] = source if isinstance(source, list) else [source]
-    return "".join(lines) if all(isinstance(line, str) for line in lines) else ""
+    given = source if isinstance(source, list) else [source]
+    lines = [line for line in given if isinstance(line, str)]
+    return "".join(lines) if len(lines) == len(given) else ""
 
 
 def _dumped(notebook: Any, source: str) -> str:

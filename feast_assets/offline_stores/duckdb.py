@@ -61,7 +61,7 @@ class DuckDBOfflineStoreConfig(Settings):
     memory_limit: str | None = None
     threads: int | None = Field(default=None, ge=1)
     temp_directory: PlainPath | None = None
-    readable_paths: list[str] = []
+    readable_paths: list[PlainPath] = []
 
     @field_validator("readable_paths")
     @classmethod

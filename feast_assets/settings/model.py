@@ -80,6 +80,8 @@ class Settings(BaseModel):
         """Returns a value as a validation error may hold it: an unknown setting may be a secret, misspelt."""
         if name not in cls.model_fields:
             return SecretStr(str(value))
+        if isinstance(value, list):
+            return [cls._concealed(name, each) for each in value]
         is_secret = isinstance(value, str) and (is_secret_name(name) or masked_text(value) != value)
         return SecretStr(value) if is_secret else value
 

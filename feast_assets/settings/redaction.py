@@ -38,7 +38,7 @@ def is_type_name(text: object) -> bool:
 
 
 def shown_key(key: object) -> str:
-    """Returns a key, quoted where it is like a name. Without the blank, YAML takes ``password:secret`` for a key."""
+    """Returns a key, quoted, where it is like a name: YAML takes ``password:secret``, without the blank, for a key."""
     return repr(key) if is_type_name(key) else "that is not shown, as a value may have become a part of it"
 
 

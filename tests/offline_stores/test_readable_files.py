@@ -226,7 +226,7 @@ def test_names_that_may_mean_another_file_later_are_not_handed_on(repository):
 
 
 @pytest.mark.parametrize(
-    "path", ["/proc/self/environ", "/dev/stdin", "/proc/self/fd/*", "/proc/*/environ", "/dev/fd/0"]
+    "path", ["/proc/self/environ", "/dev/stdin", "/proc/self/fd/*", "/proc/*/environ", "/proc/*/fd/*", "/dev/fd/0"]
 )
 def test_what_a_process_has_besides_files_is_refused(repository, path):
     assert_refused(ReadableFiles(repository), path)
