@@ -158,7 +158,7 @@ class FeatureStoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]
             part = getattr(self, name)
             if isinstance(part, _StoreResource) and any(secrets_in(_given(part.section()))):
                 warnings.warn(
-                    f"The resource {name} contains a password, which Dagster's pages show; pass it as dagster.EnvVar.",
+                    f"The resource {name} holds a password, which Dagster's pages show; pass it as dagster.EnvVar.",
                     stacklevel=2,
                 )
         declared = self._config({}) if self._reads_file() else None
