@@ -13,7 +13,7 @@ from feast_assets.compute.validation import BrokenRule, broken_rules, declared_t
 from feast_assets.compute.windows import MICROSECOND
 from feast_assets.dagster.check_specs import RULES, FeatureViewCheck
 from feast_assets.dagster.partitions import has_partition_key, partition_key
-from feast_assets.dagster.verdicts import Verdict, evaluations
+from feast_assets.dagster.verdicts import Verdict, evaluations, evaluations_of_run
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.partitions import Window
 from feast_assets.errors import FeastAssetsError
@@ -86,11 +86,16 @@ def outcomes(
             for verdict in by_window.values() or [_NOTHING]:
                 yield _result(key, name, verdict)
         return
-    verdicts = {
-        **({} if schema is None else {"schema": dict.fromkeys(partitions.values(), schema)}),
-        **{name: {key: found.get(w, _NOTHING) for w, key in partitions.items()} for name, found in of_windows.items()},
-    }
-    yield from evaluations(context, key, verdicts, [partitions[w] for w in written])
+    of_run = {} if schema is None else {"schema": schema}
+    of_partitions: dict[str, dict[str, Verdict]] = {}
+    for name, found in of_windows.items():
+        if name in RULES:
+            of_partitions[name] = {partition: found.get(w, _NOTHING) for w, partition in partitions.items()}
+        else:
+            of_run[name] = _together(list(found.values()))
+    made = [partitions[w] for w in written]
+    yield from evaluations_of_run(context, key, of_run, list(partitions.values()), made)
+    yield from evaluations(context, key, of_partitions, made)
 
 
 def window_verdicts(
@@ -126,8 +131,8 @@ def window_verdicts(
                 found[name][window] = _of_rules(breaking, count, severity, window in kept_out, partitions)
     if _is_selected(context, key, "row_count"):
         counted = _row_counts(context, key, view, result.windows, partitions, store)
-        # A refused window has no rows that count; but no check of a partition is left without a verdict.
-        left = {w: Verdict(True, dg.AssetCheckSeverity.WARN, "Refused, so not compared.") for w in kept_out}
+        none = Verdict(True, dg.AssetCheckSeverity.WARN, "Refused, so not compared.", compared=False)
+        left = dict.fromkeys(kept_out, none)
         found["row_count"] = counted | left
     return found
 
@@ -191,7 +196,7 @@ def _of_count(
     metadata: dict[str, Any] = {} if made is None else {"feast_assets/rows": made}
     if expected is None or made is None:
         few = f"Not compared: fewer than {ENOUGH} with rows before it."
-        return Verdict(True, dg.AssetCheckSeverity.WARN, few, metadata)
+        return Verdict(True, dg.AssetCheckSeverity.WARN, few, metadata, compared=False)
     low, high = expected
     if low <= made <= high:
         return Verdict(True, dg.AssetCheckSeverity.WARN, None, metadata)
@@ -199,6 +204,20 @@ def _of_count(
     record = dg.TableRecord({"partition": name, "rows": made, "minimum": round(low), "maximum": round(high)})
     told = f"{name}: {made} rows, expected {low:.0f} to {high:.0f}"
     return Verdict(False, dg.AssetCheckSeverity.WARN, told, metadata | _table("feast_assets/outside", [record]))
+
+
+def _together(verdicts: Sequence[Verdict]) -> Verdict:
+    """Returns what the verdicts of several windows come to; that of a single one as it is."""
+    if len(verdicts) == 1:
+        return verdicts[0]
+    broken = [each for each in verdicts if not each.passed]
+    records = [r for each in broken for r in each.metadata["feast_assets/outside"].records]
+    metadata = {
+        "feast_assets/partitions_compared": sum(each.compared for each in verdicts),
+        **_table("feast_assets/outside", records),
+    }
+    told = [each.description for each in broken if each.description]
+    return Verdict(not broken, dg.AssetCheckSeverity.WARN, _summary(told), metadata)
 
 
 def _rows_made(

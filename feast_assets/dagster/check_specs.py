@@ -69,12 +69,13 @@ def run_check_specs(
         key: the asset of its latest values.
         checks: the kinds that are wanted.
         blocking: whether windows that break what fields declare are refused; None for as the view says.
-        partitions_def: of the asset; each partition has a verdict of its own.
+        partitions_def: of the asset. Each partition has a verdict of its own of what its rows are; of the source's
+            schema and of how many rows there are, the run has one, as each verdict costs three writes to Dagster's log.
     """
     specs = []
     for name, description in _OF_RUNS.items():
         if name in checks and not (name == "schema" and view.transformation is not None):
-            specs.append(_spec(name, key, description, name == "schema", partitions_def))
+            specs.append(dg.AssetCheckSpec(name, asset=key, description=description, blocking=name == "schema"))
     for name, rules in RULES.items():
         told = [_told(view, feature, rules) for feature in (f.name for f in view.features)]
         told = [text for text in told if text]

@@ -35,12 +35,14 @@ class Verdict:
     Attributes:
         severity: what a verdict that did not pass counts as. Dagster colours a check by that of its latest verdict,
             passed or not.
+        compared: whether there was something to compare with.
     """
 
     passed: bool
     severity: dg.AssetCheckSeverity
     description: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    compared: bool = True
 
 
 def evaluations(
@@ -66,6 +68,29 @@ def evaluations(
         yield dg.Output(None, output_name=context.assets_def.get_output_name_for_asset_check_key(check))
         for partition, verdict in by_partition.items():
             yield _evaluation(check, partition, verdict, blocking, newest.get(partition))
+
+
+def evaluations_of_run(
+    context: dg.AssetExecutionContext,
+    key: dg.AssetKey,
+    verdicts: Mapping[str, Verdict],
+    partitions: Sequence[str],
+    materialized: Collection[str],
+) -> Iterator[dg.Output[None] | dg.AssetCheckEvaluation]:
+    """Yields what a step yields for checks that have one verdict for all partitions of a run.
+
+    That of a single partition is recorded for it, as Dagster has planned for it: otherwise it would show the planned
+    one as skipped beside the real one. Of several, it is about no one partition's materialization, and so about all
+    that there was when it was made.
+    """
+    if len(partitions) == 1:
+        yield from evaluations(context, key, {n: {partitions[0]: v} for n, v in verdicts.items()}, materialized)
+        return
+    for name, verdict in verdicts.items():
+        check = dg.AssetCheckKey(key, name)
+        blocking = context.assets_def.get_spec_for_check_key(check).blocking
+        yield dg.Output(None, output_name=context.assets_def.get_output_name_for_asset_check_key(check))
+        yield _evaluation(check, None, verdict, blocking, None)
 
 
 def healed(
@@ -102,7 +127,7 @@ def healed(
 def blocking_checks(assets: dg.AssetsDefinition, key: dg.AssetKey) -> list[dg.AssetCheckKey]:
     """Returns the checks that can refuse partitions of an asset, selected or not."""
     specs = assets.node_check_specs_by_output_name.values()
-    return [spec.key for spec in specs if spec.asset_key == key and spec.blocking]
+    return [s.key for s in specs if s.asset_key == key and s.blocking and s.partitions_def is not None]
 
 
 def standing(
@@ -150,7 +175,7 @@ def _newest(
 
 
 def _evaluation(
-    check: dg.AssetCheckKey, partition: str, verdict: Verdict, blocking: bool, about: _Target | None
+    check: dg.AssetCheckKey, partition: str | None, verdict: Verdict, blocking: bool, about: _Target | None
 ) -> dg.AssetCheckEvaluation:
     return dg.AssetCheckEvaluation(
         asset_key=check.asset_key,

@@ -92,7 +92,7 @@ class Project:
 def evaluations(result: dg.ExecuteInProcessResult) -> dict[tuple[str, str], Any]:
     """Returns an evaluation of each check of a run: of a partition that failed, if there is one."""
     found: dict[tuple[str, str], Any] = {}
-    for each in sorted(result.get_asset_check_evaluations(), key=lambda e: not e.passed):
+    for each in sorted(result.get_asset_check_evaluations(), key=lambda e: (not e.passed, e.severity.value == "ERROR")):
         found[each.asset_key.path[-1], each.check_name] = each
     return found
 
