@@ -121,18 +121,18 @@ def show_training_set(rows: pa.Table) -> None:
     late = pc.mean(rows["late"]).as_py()
     console.print(f"{rows.num_rows:,} flights, {len(features)} features; {late:.1%} left late or not at all.\n")
 
-    summary = _table("feature", "type", "null", "least", "mean", "greatest")
+    summary = _table("feature", "type", "null", "minimum", "mean", "maximum")
     for name in features:
         column = rows[name]
         # Booleans have no mean until they are numbers, and no way to doubles but by integers.
         numbers = column.cast(pa.int8()).cast(pa.float64()) if pa.types.is_boolean(column.type) else column
-        least, greatest = pc.min_max(numbers).as_py().values()
+        minimum, maximum = pc.min_max(numbers).as_py().values()
         mean = pc.mean(numbers).as_py()
         summary.add_row(
             name,
             str(column.type),
             f"{column.null_count / rows.num_rows:.1%}",
-            *(_text(float(n)) for n in (least, mean, greatest)),
+            *(_text(float(n)) for n in (minimum, mean, maximum)),
         )
     console.print(summary)
     console.print()

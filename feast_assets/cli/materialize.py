@@ -97,7 +97,7 @@ def _print_results(results: list[MaterializationResult]) -> None:
         return
     print_records(
         ["VIEW", "WINDOWS", "ROWS", "ENTITIES WRITTEN", "SECONDS"],
-        [[r.view, len(r.windows), r.rows, r.written, r.seconds] for r in results],
+        [[r.view, len(r.windows), "-" if r.made is None else r.made, r.written, r.seconds] for r in results],
         "table",
     )
     for result in results:

@@ -333,7 +333,7 @@ class Materialization:
             profiles = self._profiled(history_of(self.view), chosen)
         result = MaterializationResult(
             self.view.name,
-            tuple(replace(r, profile=profiles.get(r.window)) for r in results) if profiles else tuple(results),
+            tuple(self._counted(r, profiles.get(r.window)) for r in results),
             put.written,
             put.ignored,
             time.perf_counter() - started,
@@ -348,6 +348,12 @@ class Materialization:
         if broken:
             raise BrokenChecksError(self.view.name, broken, result)
         return result
+
+    def _counted(self, result: WindowResult, profile: WindowProfile | None) -> WindowResult:
+        """Adds to what was done in a window its profile, and how many rows it has where that is known."""
+        if self.view.is_computed_when_read:
+            return replace(result, profile=profile, made=None if profile is None else profile.rows)
+        return replace(result, profile=profile, made=result.rows)
 
     def _profiles(self, chosen: Sequence[WindowStatistics]) -> dict[Window, WindowProfile]:
         """Returns profiles of the rows that are about to be written, where they are needed before that."""

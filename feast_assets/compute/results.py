@@ -18,8 +18,8 @@ class WindowResult:
     """One window that is now in the online store (or, for views that only keep a result, in the offline store).
 
     Attributes:
-        rows: rows of the source in the window; for a transformation whose result is not kept, of its inputs,
-            lookback included.
+        rows: rows that were read of the source in the window; for a transformation whose result is not kept, of its
+            inputs, lookback included.
         entities: entities whose newest row, in the windows of the same pass, lies in this window.
         written: of these rows, those that were newer than what the online store held; the others were ignored. None
             where it is not known: only where a profile is asked for, the store is asked for each window.
@@ -28,6 +28,8 @@ class WindowResult:
         version: UTC microseconds at which this content was first seen.
         profile: what its values look like; None where nobody asked for it, and nothing had to be validated.
         null_keys: rows of the source in the window that lack a join key, and were left out.
+        made: rows that the window has, whatever was read to make them; None where they were not counted: those of a
+            transformation whose result is not kept, without a profile.
     """
 
     window: Window
@@ -39,6 +41,7 @@ class WindowResult:
     version: int
     profile: WindowProfile | None = None
     null_keys: int = 0
+    made: int | None = None
 
     @property
     def ignored(self) -> int | None:
@@ -82,6 +85,12 @@ class MaterializationResult:
     @property
     def rows(self) -> int:
         return sum(w.rows for w in self.windows)
+
+    @property
+    def made(self) -> int | None:
+        """Rows that the windows have; None where those of one were not counted."""
+        counts = [w.made for w in self.windows]
+        return None if None in counts else sum(count for count in counts if count is not None)
 
     @property
     def entities(self) -> int:

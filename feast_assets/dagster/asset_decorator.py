@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 
 from feast_assets.dagster.automation import automation_condition
+from feast_assets.dagster.check_results import Outcome
 from feast_assets.dagster.check_specs import CheckChoice, chosen_checks, run_check_specs
 from feast_assets.dagster.materialization import KEPT, LATEST, PART, VIEW
 from feast_assets.dagster.partitions import partitions_definition
@@ -123,7 +124,7 @@ def build_feature_view_assets(
         )
         def materialize(
             context: dg.AssetExecutionContext, feature_store: FeatureStoreResource
-        ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
+        ) -> Iterator[dg.MaterializeResult[Any] | Outcome]:
             yield from feature_store.materialize_views(context, profile=profile, blocking=blocking)
 
         return materialize
@@ -225,7 +226,9 @@ def _check_specs(
         check
         for spec in specs
         if spec.metadata[PART] == LATEST
-        for check in run_check_specs(repository.view(spec.metadata[VIEW]), spec.key, wanted, blocking)
+        for check in run_check_specs(
+            repository.view(spec.metadata[VIEW]), spec.key, wanted, blocking, spec.partitions_def
+        )
     ]
 
 

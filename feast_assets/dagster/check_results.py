@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
 
 from feast_assets.compute.results import MaterializationResult, WindowResult
-from feast_assets.compute.row_counts import HISTORY, expected_rows, rows_before
+from feast_assets.compute.row_counts import ENOUGH, HISTORY, expected_rows, rows_before
 from feast_assets.compute.validation import BrokenRule, broken_rules, declared_texts, schema_problems
+from feast_assets.compute.windows import MICROSECOND
 from feast_assets.dagster.check_specs import RULES, FeatureViewCheck
+from feast_assets.dagster.partitions import has_partition_key, partition_key
+from feast_assets.dagster.verdicts import Verdict, evaluations, evaluations_of_run
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.partitions import Window
 from feast_assets.errors import FeastAssetsError
@@ -22,30 +25,34 @@ _SHOWN = 50
 Partitions = Mapping[Window, str] | None
 """The partition of each window; None for views without partitions."""
 
+_NOTHING = Verdict(True, dg.AssetCheckSeverity.WARN, "There was nothing to check.")
 
-def looks_at_values(context: dg.AssetExecutionContext, key: dg.AssetKey) -> bool:
+Outcome = dg.AssetCheckResult | dg.AssetCheckEvaluation | dg.Output[None]
+"""What a step yields for a check."""
+
+
+def looks_at_values(context: dg.AssetExecutionContext, key: dg.AssetKey, view: FeatureView) -> bool:
     """Whether a check was selected that needs the profiles of the windows."""
-    return any(_is_selected(context, key, name) for name in RULES)
+    return any(_is_selected(context, key, name) for name in RULES) or (
+        view.is_computed_when_read and _is_selected(context, key, "row_count")
+    )
 
 
-def schema_result(
+def schema_verdict(
     context: dg.AssetExecutionContext, key: dg.AssetKey, view: FeatureView, store: FeatureStore
-) -> Iterator[dg.AssetCheckResult]:
-    """Yields what the check ``schema`` says of a view, if it was selected; made before anything is written."""
+) -> Verdict | None:
+    """Returns what the check ``schema`` says of a view, before anything is written; None if it was not selected."""
     if not _is_selected(context, key, "schema") or view.batch_source is None:
-        return
+        return None
     try:
         schema = store.offline_store.schema(view.batch_source)
         store.offline_store.check_texts(view.batch_source, declared_texts(view, schema))
     except FeastAssetsError as error:
-        yield _result(key, "schema", False, dg.AssetCheckSeverity.ERROR, str(error), {})
-        return
+        return Verdict(False, dg.AssetCheckSeverity.ERROR, str(error))
     problems = schema_problems(view, schema)
     extra = sorted(set(schema.names) - _used(view))
     records = [dg.TableRecord({"column": p.column, "declared": p.declared, "found": p.found}) for p in problems]
-    yield _result(
-        key,
-        "schema",
+    return Verdict(
         not problems,
         dg.AssetCheckSeverity.ERROR,
         "; ".join(f"{p.column}: declared {p.declared}, found {p.found}" for p in problems) or None,
@@ -57,7 +64,41 @@ def schema_result(
     )
 
 
-def window_results(
+def outcomes(
+    context: dg.AssetExecutionContext,
+    key: dg.AssetKey,
+    schema: Verdict | None,
+    of_windows: Mapping[FeatureViewCheck, Mapping[Window, Verdict]],
+    partitions: Partitions,
+    written: Collection[Window] = (),
+) -> Iterator[Outcome]:
+    """Yields what a step yields for the checks of one view: for each partition, or once for a view without partitions.
+
+    Args:
+        schema: what `schema_verdict` returned.
+        of_windows: what `window_verdicts` returned; empty where the view's run has failed.
+        written: the windows that the run has materialized.
+    """
+    if partitions is None:
+        if schema is not None:
+            yield _result(key, "schema", schema)
+        for name, by_window in of_windows.items():
+            for verdict in by_window.values() or [_NOTHING]:
+                yield _result(key, name, verdict)
+        return
+    of_run = {} if schema is None else {"schema": schema}
+    of_partitions: dict[str, dict[str, Verdict]] = {}
+    for name, found in of_windows.items():
+        if name in RULES:
+            of_partitions[name] = {partition: found.get(w, _NOTHING) for w, partition in partitions.items()}
+        else:
+            of_run[name] = _together(list(found.values()))
+    made = [partitions[w] for w in written]
+    yield from evaluations_of_run(context, key, of_run, list(partitions.values()), made)
+    yield from evaluations(context, key, of_partitions, made)
+
+
+def window_verdicts(
     context: dg.AssetExecutionContext,
     key: dg.AssetKey,
     view: FeatureView,
@@ -65,8 +106,8 @@ def window_results(
     partitions: Partitions,
     store: FeatureStore,
     refused: Sequence[BrokenRule] = (),
-) -> Iterator[dg.AssetCheckResult]:
-    """Yields what the selected checks say of the windows of a run.
+) -> dict[FeatureViewCheck, dict[Window, Verdict]]:
+    """Returns what each selected check says of each window of a run.
 
     Args:
         view: as applied.
@@ -74,69 +115,138 @@ def window_results(
         partitions: of all windows of the run.
         refused: what kept windows from being written.
     """
-    profiles = [w.profile for w in result.windows if w.profile is not None]
-    broken = [*refused, *broken_rules(view.features, profiles)]
-    rows = sum(p.rows for p in profiles) + sum({b.window: b.of for b in refused}.values())
-    windows = len(profiles) + len({b.window for b in refused})
+    profiles = {w.window: w.profile for w in result.windows if w.profile is not None}
+    rows = {window: profile.rows for window, profile in profiles.items()} | {b.window: b.of for b in refused}
+    broken: dict[Window, list[BrokenRule]] = {}
+    for each in [*refused, *broken_rules(view.features, list(profiles.values()))]:
+        broken.setdefault(each.window, []).append(each)
+    kept_out = {each.window for each in refused}
+    found: dict[FeatureViewCheck, dict[Window, Verdict]] = {}
     for name, rules in RULES.items():
-        if not _is_selected(context, key, name):
-            continue
-        found = [each for each in broken if each.rule in rules]
-        hurts = any(each.severity == "error" for each in found)
-        yield _result(
-            key,
-            name,
-            not found,
-            dg.AssetCheckSeverity.ERROR if hurts else dg.AssetCheckSeverity.WARN,
-            _summary([str(each) for each in found]),
-            {
-                "feast_assets/partitions_checked": windows,
-                "feast_assets/rows_checked": rows,
-                "feast_assets/partitions_refused": len({b.window for b in found} & {b.window for b in refused}),
-                **_table("feast_assets/broken", [_record(each, partitions) for each in found]),
-            },
-        )
+        if _is_selected(context, key, name):
+            severity = _severity(view, rules)
+            found[name] = {}
+            for window, count in rows.items():
+                breaking = [b for b in broken.get(window, ()) if b.rule in rules]
+                found[name][window] = _of_rules(breaking, count, severity, window in kept_out, partitions)
     if _is_selected(context, key, "row_count"):
-        yield _row_count(context, key, view, result.windows, partitions, store)
+        counted = _row_counts(context, key, view, result.windows, partitions, store)
+        none = Verdict(True, dg.AssetCheckSeverity.WARN, "Refused, so not compared.", compared=False)
+        left = dict.fromkeys(kept_out, none)
+        found["row_count"] = counted | left
+    return found
 
 
-def _row_count(
+def _severity(view: FeatureView, rules: Sequence[str]) -> dg.AssetCheckSeverity:
+    """Returns what a check counts as where nothing is broken: the worst that could be."""
+    hurts = any(
+        f.checks.severity == "error" and set(rules) & set(f.checks.rules) for f in view.features if f.checks is not None
+    )
+    return dg.AssetCheckSeverity.ERROR if hurts else dg.AssetCheckSeverity.WARN
+
+
+def _of_rules(
+    broken: Sequence[BrokenRule], rows: int, severity: dg.AssetCheckSeverity, refused: bool, partitions: Partitions
+) -> Verdict:
+    """Returns what a check of values says of one window.
+
+    Args:
+        severity: for a verdict that passes.
+        refused: whether the window was not written, because of this check or another.
+    """
+    if broken:
+        hurts = any(each.severity == "error" for each in broken)
+        severity = dg.AssetCheckSeverity.ERROR if hurts else dg.AssetCheckSeverity.WARN
+    summary = _summary([str(each) for each in broken])
+    if summary and refused:
+        summary += ". Refused: what was served before stays."
+    metadata = {
+        "feast_assets/rows_checked": rows,
+        **_table("feast_assets/broken", [_record(each, partitions) for each in broken]),
+    }
+    return Verdict(not broken, severity, summary, metadata)
+
+
+def _row_counts(
     context: dg.AssetExecutionContext,
     key: dg.AssetKey,
     view: FeatureView,
     windows: Sequence[WindowResult],
     partitions: Partitions,
     store: FeatureStore,
-) -> dg.AssetCheckResult:
-    ledger = store.registry.ledger(view.name)
-    outside = []
-    compared = 0
+) -> dict[Window, Verdict]:
+    """Returns for each window whether it has about as many rows as those before it."""
+    ledger = [] if partitions is None or view.is_computed_when_read else store.registry.ledger(view.name)
+    made = {} if partitions is None or not view.is_computed_when_read else _rows_made(context, key, view, windows)
+    found = {}
     for window in windows:
-        before = _rows_of_runs(context, key) if partitions is None else rows_before(window.window, ledger)
-        expected = expected_rows(before)
-        if expected is None:
-            continue
-        compared += 1
-        if not expected[0] <= window.rows <= expected[1]:
-            outside.append((window, expected))
-    told = [
-        f"{_partition(w.window, partitions)}: {w.rows} rows, expected {low:.0f} to {high:.0f}"
-        for w, (low, high) in outside
-    ]
-    records = [
-        dg.TableRecord(
-            {"partition": _partition(w.window, partitions), "rows": w.rows, "least": round(low), "most": round(high)}
-        )
-        for w, (low, high) in outside
-    ]
-    return _result(
-        key,
-        "row_count",
-        not outside,
-        dg.AssetCheckSeverity.WARN,
-        _summary(told),
-        {"feast_assets/partitions_compared": compared, **_table("feast_assets/outside", records)},
-    )
+        if partitions is None:
+            before = _rows_of_runs(context, key)
+        elif view.is_computed_when_read:
+            before = [rows for w, rows in made.items() if w < window.window and rows][-HISTORY:]
+        else:
+            before = rows_before(window.window, ledger)
+        found[window.window] = _of_count(window.made, expected_rows(before), partitions, window.window)
+    return found
+
+
+def _of_count(
+    made: int | None, expected: tuple[float, float] | None, partitions: Partitions, window: Window
+) -> Verdict:
+    metadata: dict[str, Any] = {} if made is None else {"feast_assets/rows": made}
+    if expected is None or made is None:
+        few = f"Not compared: fewer than {ENOUGH} with rows before it."
+        return Verdict(True, dg.AssetCheckSeverity.WARN, few, metadata, compared=False)
+    low, high = expected
+    if low <= made <= high:
+        return Verdict(True, dg.AssetCheckSeverity.WARN, None, metadata)
+    name = _partition(window, partitions)
+    record = dg.TableRecord({"partition": name, "rows": made, "minimum": round(low), "maximum": round(high)})
+    told = f"{name}: {made} rows, expected {low:.0f} to {high:.0f}"
+    return Verdict(False, dg.AssetCheckSeverity.WARN, told, metadata | _table("feast_assets/outside", [record]))
+
+
+def _together(verdicts: Sequence[Verdict]) -> Verdict:
+    """Returns what the verdicts of several windows come to; that of a single one as it is."""
+    if len(verdicts) == 1:
+        return verdicts[0]
+    broken = [each for each in verdicts if not each.passed]
+    records = [r for each in broken for r in each.metadata["feast_assets/outside"].records]
+    metadata = {
+        "feast_assets/partitions_compared": sum(each.compared for each in verdicts),
+        **_table("feast_assets/outside", records),
+    }
+    told = [each.description for each in broken if each.description]
+    return Verdict(not broken, dg.AssetCheckSeverity.WARN, _summary(told), metadata)
+
+
+def _rows_made(
+    context: dg.AssetExecutionContext, key: dg.AssetKey, view: FeatureView, windows: Sequence[WindowResult]
+) -> dict[Window, int]:
+    """Returns how many rows a transformation made in the windows of a run and in those before it, in order of time.
+
+    The ledger counts what it read, lookback included; so the materializations tell.
+    """
+    grid, partitions_def = view.partitions, context.assets_def.partitions_def
+    made = {w.window: w.made or 0 for w in windows}
+    if not made or grid is None or not isinstance(partitions_def, dg.TimeWindowPartitionsDefinition):
+        return made
+    before: dict[str, Window] = {}
+    start = min(made).start
+    while len(before) < HISTORY and (grid.start is None or start > grid.start):
+        window = Window(grid.floor(start - MICROSECOND), start)
+        if not has_partition_key(window):
+            break
+        before[partition_key(partitions_def, window)] = window
+        start = window.start
+    if before:
+        asked = dg.AssetRecordsFilter(key, asset_partitions=list(before))
+        for record in context.instance.fetch_materializations(asked, limit=2 * HISTORY).records:
+            event = record.asset_materialization
+            count = event.metadata.get("dagster/partition_row_count") if event is not None else None
+            if record.partition_key in before and count is not None and isinstance(count.value, int):
+                made.setdefault(before[record.partition_key], count.value)  # the newest comes first
+    return dict(sorted(made.items()))
 
 
 def _rows_of_runs(context: dg.AssetExecutionContext, key: dg.AssetKey) -> list[int]:
@@ -185,19 +295,12 @@ def _summary(found: Sequence[str]) -> str | None:
     return "; ".join(found[:3]) + more
 
 
-def _result(
-    key: dg.AssetKey,
-    name: FeatureViewCheck,
-    passed: bool,
-    severity: dg.AssetCheckSeverity,
-    description: str | None,
-    metadata: Mapping[str, Any],
-) -> dg.AssetCheckResult:
+def _result(key: dg.AssetKey, name: str, verdict: Verdict) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         asset_key=key,
         check_name=name,
-        passed=passed,
-        severity=severity,
-        description=description,
-        metadata=dict(metadata),
+        passed=verdict.passed,
+        severity=verdict.severity,
+        description=verdict.description,
+        metadata=dict(verdict.metadata),
     )

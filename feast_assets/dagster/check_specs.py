@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import dagster as dg
 
@@ -56,7 +57,11 @@ def chosen_checks(checks: CheckChoice) -> frozenset[FeatureViewCheck]:
 
 
 def run_check_specs(
-    view: FeatureView, key: dg.AssetKey, checks: Iterable[FeatureViewCheck], blocking: bool | None = None
+    view: FeatureView,
+    key: dg.AssetKey,
+    checks: Iterable[FeatureViewCheck],
+    blocking: bool | None = None,
+    partitions_def: dg.PartitionsDefinition[Any] | None = None,
 ) -> list[dg.AssetCheckSpec]:
     """Returns the checks that are made when a view is materialized.
 
@@ -64,6 +69,8 @@ def run_check_specs(
         key: the asset of its latest values.
         checks: the kinds that are wanted.
         blocking: whether windows that break what fields declare are refused; None for as the view says.
+        partitions_def: of the asset. Each partition has a verdict of its own of what its rows are; of the source's
+            schema and of how many rows there are, the run has one, as each verdict costs three writes to Dagster's log.
     """
     specs = []
     for name, description in _OF_RUNS.items():
@@ -73,14 +80,8 @@ def run_check_specs(
         told = [_told(view, feature, rules) for feature in (f.name for f in view.features)]
         told = [text for text in told if text]
         if name in checks and told:
-            specs.append(
-                dg.AssetCheckSpec(
-                    name,
-                    asset=key,
-                    description=f"Every row is as declared: {'; '.join(told)}.",
-                    blocking=validates(view, blocking),
-                )
-            )
+            description = f"Every row is as declared: {'; '.join(told)}."
+            specs.append(_spec(name, key, description, validates(view, blocking), partitions_def))
     return specs
 
 
@@ -93,6 +94,21 @@ def serving_check_specs(
         for name, description in _OF_SERVING.items()
         if name in checks and view.materializable and (name != "freshness" or view.ttl)
     ]
+
+
+def _spec(
+    name: FeatureViewCheck,
+    key: dg.AssetKey,
+    description: str,
+    blocking: bool,
+    partitions_def: dg.PartitionsDefinition[Any] | None,
+) -> dg.AssetCheckSpec:
+    with warnings.catch_warnings():
+        # Said once for each check, it would drown what matters.
+        warnings.simplefilter("ignore", dg.PreviewWarning)
+        return dg.AssetCheckSpec(
+            name, asset=key, description=description, blocking=blocking, partitions_def=partitions_def
+        )
 
 
 def _told(view: FeatureView, feature: str, rules: Sequence[str]) -> str:

@@ -9,6 +9,7 @@ import dagster as dg
 
 from feast_assets.compute.windows import held
 from feast_assets.dagster.check_specs import CheckChoice, chosen_checks, serving_check_specs
+from feast_assets.dagster.failures import told_first
 from feast_assets.dagster.materialization import LATEST, PART, VIEW
 from feast_assets.dagster.repository import FeatureRepository
 from feast_assets.dagster.resources import FeatureStoreResource
@@ -49,6 +50,12 @@ def feature_view_checks(
 
     @dg.multi_asset_check(specs=specs, can_subset=True, name=f"{_identifier(repository.project)}_serving_checks")
     def serving_checks(
+        context: dg.AssetCheckExecutionContext, feature_store: FeatureStoreResource
+    ) -> Iterator[dg.AssetCheckResult]:
+        with told_first():
+            yield from results(context, feature_store)
+
+    def results(
         context: dg.AssetCheckExecutionContext, feature_store: FeatureStoreResource
     ) -> Iterator[dg.AssetCheckResult]:
         store = feature_store.get_store()

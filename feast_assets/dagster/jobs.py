@@ -6,6 +6,7 @@ from typing import Any
 
 import dagster as dg
 
+from feast_assets.dagster.failures import told_first
 from feast_assets.dagster.resources import FeatureStoreResource
 
 
@@ -62,8 +63,9 @@ def apply_job(project: str) -> dg.JobDefinition:
 
     @dg.op(name=f"{name}_repository", out=dg.Out(dg.Nothing))
     def apply(context: dg.OpExecutionContext, feature_store: FeatureStoreResource) -> None:
-        store = feature_store.get_store()
-        changed = store.apply_repository()
+        with told_first():
+            store = feature_store.get_store()
+            changed = store.apply_repository()
         context.log.info(str(changed))
         context.add_output_metadata(
             {"revision": store.snapshot().revision, "changes": dg.MetadataValue.md(f"```\n{changed}\n```")}

@@ -10,12 +10,13 @@ import dagster as dg
 
 from feast_assets.compute.results import MaterializationResult, WindowResult
 from feast_assets.dagster.applied import check_applied, filled
-from feast_assets.dagster.check_results import looks_at_values, schema_result, window_results
+from feast_assets.dagster.check_results import Outcome, looks_at_values, outcomes, schema_verdict, window_verdicts
 from feast_assets.dagster.lineage import lineage_metadata, of_computation
 from feast_assets.dagster.metadata import profile_metadata
-from feast_assets.dagster.partitions import windows_of
+from feast_assets.dagster.partitions import described, is_partition, windows_of
 from feast_assets.dagster.serving import record_readers
 from feast_assets.dagster.translator import SOURCE_ASSETS
+from feast_assets.dagster.verdicts import blocking_checks, healed
 from feast_assets.definitions.batch_feature_view import BatchFeatureView
 from feast_assets.definitions.deployments import deployed
 from feast_assets.definitions.feature_view import FeatureView
@@ -27,6 +28,7 @@ from feast_assets.errors import (
     DefinitionError,
     FeastAssetsError,
     NotAppliedError,
+    SourceError,
     StoreUnavailableError,
 )
 from feast_assets.feature_store import FeatureStore
@@ -59,7 +61,7 @@ class _Chosen:
 
 def materialize_views(
     context: dg.AssetExecutionContext, store: FeatureStore, *, profile: bool = True, blocking: bool | None = None
-) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
+) -> Iterator[dg.MaterializeResult[Any] | Outcome]:
     """Materializes the selected views of a group, each once over all partitions of the run.
 
     A view that fails does not keep the others from being run; the step fails at the end, and what was done stays done
@@ -87,13 +89,13 @@ def materialize_views(
             continue
         latest = each.keys[LATEST]
         applied = store.snapshot().feature_view(each.view.name)
-        yield from schema_result(context, latest, applied, store)
+        schema = schema_verdict(context, latest, applied, store)
         try:
             result = store.materialize_windows(
                 each.view.name,
                 None if windows is None else list(windows),
                 run_id=context.run.run_id,
-                profile=profile or looks_at_values(context, latest),
+                profile=profile or looks_at_values(context, latest, applied),
                 validate=blocking,
                 progress=lambda view, done, total: context.log.info(f"{view}: {done} of {total} windows"),
             )
@@ -104,16 +106,34 @@ def materialize_views(
             failed[each.view.name] = error
             if isinstance(error, BrokenChecksError):
                 _record(context, each, error.result, windows, profile=profile)
-                yield from window_results(context, latest, applied, error.result, windows, store, error.broken)
+                found = window_verdicts(context, latest, applied, error.result, windows, store, error.broken)
+                yield from outcomes(context, latest, schema, found, windows, [w.window for w in error.result.windows])
+            else:
+                yield from outcomes(context, latest, schema, {}, windows)
             continue
         yield from _events(context, each, result, windows, _lineage(context, each, store), profile=profile)
-        yield from window_results(context, latest, applied, result, windows, store)
+        found = window_verdicts(context, latest, applied, result, windows, store)
+        yield from outcomes(context, latest, schema, found, windows, [w.window for w in result.windows])
+        if schema is not None and not schema.passed:
+            failed[each.view.name] = SourceError(f"Its source is not as declared: {schema.description}")
+        _tell_healed(context, latest, applied, store)
         made[latest] = each.view.name
     record_readers(context, made)
     if failed and all(isinstance(error, BrokenChecksError) for error in failed.values()):
         # The same rows would be refused again, so a sensor leaves them alone.
         context.instance.add_run_tags(context.run.run_id, {REFUSED_TAG: "true"})
     _raise_if_any(failed)
+
+
+def _tell_healed(
+    context: dg.AssetExecutionContext, latest: dg.AssetKey, view: FeatureView, store: FeatureStore
+) -> None:
+    """Tells Dagster of partitions that stood refused, and were written without their checks or outside of Dagster."""
+    partitions_def = context.assets_def.partitions_def
+    if isinstance(partitions_def, dg.TimeWindowPartitionsDefinition):
+        blocking = blocking_checks(context.assets_def, latest)
+        for evaluation in healed(context.instance, blocking, lambda: store.registry.ledger(view.name), partitions_def):
+            context.log_event(evaluation)
 
 
 def _windows(context: dg.AssetExecutionContext) -> dict[Window, str] | None:
@@ -125,6 +145,14 @@ def _windows(context: dg.AssetExecutionContext) -> dict[Window, str] | None:
         raise dg.Failure(
             "These feature views have partitions, and none were chosen for this run. Choose one or a range: in the UI "
             "when materializing, or with --partition or --partition-range of `dagster asset materialize`.",
+            allow_retries=False,
+        )
+    asked = context.partition_key_range
+    wrong = next((key for key in (asked.start, asked.end) if not is_partition(partitions_def, key)), None)
+    if wrong is not None:
+        raise dg.Failure(
+            f"There is no partition {wrong!r} of these feature views: {described(partitions_def)}. A window becomes a "
+            "partition when it has ended.",
             allow_retries=False,
         )
     return windows_of(partitions_def, context.partition_keys)
@@ -262,13 +290,25 @@ def _figures(view: FeatureView, result: WindowResult, part: str, *, partitioned:
     if result.newest_event is not None:
         figures["feast_assets/newest_event"] = dg.MetadataValue.timestamp(result.newest_event)
     if part == LATEST:
-        figures["feast_assets/latest_entities"] = result.entities
-        if result.written is not None:
-            figures["feast_assets/rows_written"] = result.written
-            figures["feast_assets/rows_ignored"] = result.ignored
+        figures |= _online_figures(result) if view.online else {}
         if profile and result.profile is not None:
             figures |= profile_metadata(result.profile)
     return figures
+
+
+def _online_figures(result: WindowResult) -> dict[str, Any]:
+    """Returns what of a window went online; where nothing had to, says why, as zeros alone read like a failure."""
+    figures = {
+        "feast_assets/latest_entities": result.entities,
+        "feast_assets/rows_written": result.written,
+        "feast_assets/rows_ignored": result.ignored,
+    }
+    shown: dict[str, Any] = {name: count for name, count in figures.items() if count}
+    if result.made and not result.entities:
+        shown["feast_assets/online"] = "Nothing to write: each entity has a newer row in a later partition of the run."
+    elif result.entities and result.written == 0:
+        shown["feast_assets/online"] = "Nothing to write: the online store already held these rows, or newer ones."
+    return shown
 
 
 def _data_version(chosen: _Chosen, result: MaterializationResult) -> dg.DataVersion | None:

@@ -32,7 +32,7 @@ def profile_metadata(profile: WindowProfile) -> dict[str, Any]:
 
     Returns:
         ``values`` (and ``values/2``, ... where the features are many), a table with a picture of each feature's
-        distribution or its most frequent values, its least, mean and greatest value and its share of nulls; and as
+        distribution or its most frequent values, its minimum, mean and maximum and its share of nulls; and as
         numbers, which Dagster plots over time, ``mean/<feature>`` of features whose fields declare checks of their
         values, and ``null_share/<feature>`` where there are nulls. Without rows there is nothing to show.
     """

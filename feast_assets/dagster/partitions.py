@@ -43,6 +43,22 @@ def windows_of(partitions_def: dg.TimeWindowPartitionsDefinition, keys: Iterable
     return {Window(b.start.astimezone(UTC), b.end.astimezone(UTC)): key for key, b in bounds}
 
 
+def is_partition(partitions_def: dg.TimeWindowPartitionsDefinition, key: str) -> bool:
+    """Whether a key is that of a partition; not so where it cannot be read at all."""
+    try:
+        return partitions_def.has_partition_key(key)
+    except (dg.DagsterError, ValueError):
+        return False
+
+
+def described(partitions_def: dg.TimeWindowPartitionsDefinition) -> str:
+    """Returns in words which partitions there are at present."""
+    first, last = partitions_def.get_first_partition_key(), partitions_def.get_last_partition_key()
+    if first is None:
+        return "there are none yet"
+    return f"they go from {first!r} to {last!r}"
+
+
 def partition_key(partitions_def: dg.TimeWindowPartitionsDefinition, window: Window) -> str:
     """Returns the key of the partition that begins where a window does."""
     return window.start.strftime(partitions_def.fmt)

@@ -20,6 +20,7 @@ from feast_assets.settings.redaction import is_type_name, masked, masked_text, s
 
 if TYPE_CHECKING:
     from feast_assets.config import RepoConfig
+    from feast_assets.dagster.check_results import Outcome
     from feast_assets.feature_store import FeatureStore
     from feast_assets.registry.base import Registry
 
@@ -202,7 +203,7 @@ class FeatureStoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     def materialize_views(
         self, context: dg.AssetExecutionContext, *, profile: bool = True, blocking: bool | None = None
-    ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
+    ) -> "Iterator[dg.MaterializeResult[Any] | Outcome]":
         """Materializes the selected feature views, each once over all partitions of the run, and tells Dagster.
 
         Args:
@@ -211,12 +212,14 @@ class FeatureStoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]
                 ``enable_validation`` says.
 
         Raises:
-            NotAppliedError: a view is declared otherwise than it was applied; nothing has been run.
-            dagster.Failure: some views failed; the others have been materialized.
+            dagster.Failure: a view is declared otherwise than it was applied, and nothing has been run; or some views
+                failed, and the others have been materialized. The error of the library is its first line and its cause.
         """
+        from feast_assets.dagster.failures import told_first
         from feast_assets.dagster.materialization import materialize_views
 
-        yield from materialize_views(context, self.get_store(), profile=profile, blocking=blocking)
+        with told_first():
+            yield from materialize_views(context, self.get_store(), profile=profile, blocking=blocking)
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
         """Closes the feature store."""

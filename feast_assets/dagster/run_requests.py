@@ -47,6 +47,7 @@ class WatchedGroup:
         fmt: how the grid's partition keys are written, for ``strftime``.
         keys: view -> its assets.
         checks: what its runs check; what needs no run is checked by a job of its own.
+        assets: what makes them; None in tests of ranges alone.
     """
 
     job: str
@@ -54,6 +55,7 @@ class WatchedGroup:
     fmt: str
     keys: Mapping[str, frozenset[dg.AssetKey]]
     checks: frozenset[dg.AssetCheckKey] = frozenset()
+    assets: dg.AssetsDefinition | None = None
 
     @classmethod
     def of(cls, assets: dg.AssetsDefinition, job: str, partitions: Partitions | None) -> WatchedGroup:
@@ -64,7 +66,7 @@ class WatchedGroup:
         grid = assets.partitions_def
         fmt = grid.fmt if isinstance(grid, dg.TimeWindowPartitionsDefinition) else ""
         of_views = {view: frozenset(found) for view, found in keys.items()}
-        return cls(job, partitions, fmt, of_views, frozenset(assets.check_keys))
+        return cls(job, partitions, fmt, of_views, frozenset(assets.check_keys), assets)
 
     def last_moment(self, now: datetime) -> datetime:
         """Returns the last moment, included, of the windows that have ended and so are partitions."""

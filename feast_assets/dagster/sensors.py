@@ -15,6 +15,7 @@ from feast_assets.dagster.applied import check_applied
 from feast_assets.dagster.repository import FeatureRepository
 from feast_assets.dagster.resources import FeatureStoreResource
 from feast_assets.dagster.run_requests import RETRY_AFTER, RequestedRuns, WatchedGroup, run_requests
+from feast_assets.dagster.verdicts import blocking_checks, healed
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.kept_results import with_readers
 from feast_assets.definitions.partitions import Window
@@ -51,7 +52,8 @@ def late_data_sensor(
     data, or eager while it reads an asset without partitions, every window that is missing. Windows that only a
     definition makes stale are the `definition_sensor`'s.
 
-    A tick looks at file names, sizes and times; only where these or the ledger have changed are data read.
+    A tick looks at file names, sizes and times; only where these or the ledger have changed are data read. Where the
+    ledger says that a refused partition has been written since, by whomever, its checks are told to pass.
 
     Args:
         repository: what is declared.
@@ -80,6 +82,7 @@ def late_data_sensor(
             return dg.SensorResult(skip_reason="None of these feature views has been applied.", cursor=context.cursor)
         states = store.materialization_states([v.name for v in ready])
         stale: dict[str, list[StaleWindow]] = {}
+        passing: list[dg.AssetCheckEvaluation] = []
         kept = _Seen()
         for group in groups:
             end = group.last_moment(now)
@@ -94,11 +97,12 @@ def late_data_sensor(
                     if known is None:
                         continue
                     known = [s for s in known if _is_late(repository, repository.view(view.name), s)]
+                    passing += _healed(context, store, group, view)
                 kept.remember(view.name, state, known)
                 stale[view.name] = known
         wanted = _runnable(context, repository, ready, stale)
         runs = run_requests(context.instance, groups, wanted, now=now, at_most=max_runs, retry_after=retry_after)
-        return _result(context, runs, stale, kept.text())
+        return _result(context, runs, stale, kept.text(), passing)
 
     return late_data
 
@@ -320,8 +324,23 @@ def _deciding(view: FeatureView) -> str:
     return content_hash([materialization_hash(view), view.online_generation, view.online, grid, ttl])[:16]
 
 
+def _healed(
+    context: dg.SensorEvaluationContext, store: FeatureStore, group: WatchedGroup, view: FeatureView
+) -> list[dg.AssetCheckEvaluation]:
+    """Returns that checks pass for partitions of a view that stood refused and have been written since."""
+    grid = group.assets.partitions_def if group.assets is not None else None
+    if group.assets is None or not isinstance(grid, dg.TimeWindowPartitionsDefinition):
+        return []
+    blocking = [check for key in sorted(group.keys[view.name]) for check in blocking_checks(group.assets, key)]
+    return healed(context.instance, blocking, lambda: store.registry.ledger(view.name), grid) if blocking else []
+
+
 def _result(
-    context: dg.SensorEvaluationContext, runs: RequestedRuns, stale: Mapping[str, Sequence[StaleWindow]], cursor: str
+    context: dg.SensorEvaluationContext,
+    runs: RequestedRuns,
+    stale: Mapping[str, Sequence[StaleWindow]],
+    cursor: str,
+    passing: Sequence[dg.AssetCheckEvaluation] = (),
 ) -> dg.SensorResult:
     told = _put_back(stale)
     for line in told:
@@ -340,10 +359,13 @@ def _result(
     if runs.requests:
         for line in notes:
             context.log.info(line)
-        return dg.SensorResult(run_requests=runs.requests, cursor=cursor)
+        return dg.SensorResult(run_requests=runs.requests, cursor=cursor, asset_events=passing)
     left = sum(map(len, stale.values())) - runs.refused - runs.no_partitions
     waiting = [f"{left} stale windows are being run, or wait for the next attempt."] if left > 0 else []
-    return dg.SensorResult(skip_reason=" ".join([*waiting, *notes, *told]) or "Nothing is stale.", cursor=cursor)
+    if passing:
+        notes.append(f"{len(passing)} checks of refused partitions pass: the partitions have been written since.")
+    told_why = " ".join([*waiting, *notes, *told]) or "Nothing is stale."
+    return dg.SensorResult(skip_reason=told_why, cursor=cursor, asset_events=passing)
 
 
 def _put_back(stale: Mapping[str, Sequence[StaleWindow]]) -> list[str]:

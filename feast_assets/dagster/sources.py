@@ -8,6 +8,7 @@ from typing import Any
 
 import dagster as dg
 
+from feast_assets.dagster.failures import told_first
 from feast_assets.dagster.partitions import has_partition_key, partition_key, partitions_definition, windows_of
 from feast_assets.dagster.repository import FeatureRepository
 from feast_assets.dagster.resources import FeatureStoreResource
@@ -79,6 +80,11 @@ def _observable(repository: FeatureRepository, name: str, specs: Sequence[dg.Ass
     sources = {s.name: s for s in repository.data_sources}
 
     def observe(context: dg.AssetExecutionContext, feature_store: FeatureStoreResource) -> Iterator[Any]:
+        with told_first():
+            record(context, feature_store)
+        yield from ()
+
+    def record(context: dg.AssetExecutionContext, feature_store: FeatureStoreResource) -> None:
         store = feature_store.get_store()
         # Those that were applied name the time column where the declaration leaves that to be found out.
         applied = {s.name: s for s in store.list_data_sources()}
@@ -95,7 +101,6 @@ def _observable(repository: FeatureRepository, name: str, specs: Sequence[dg.Ass
                     failed.append(str(error))
         if failed:
             raise dg.Failure(f"Could not observe {'; '.join(failed)}")
-        yield from ()
 
     with warnings.catch_warnings():
         # Said once for each project that is loaded, it would drown what matters.

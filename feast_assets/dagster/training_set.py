@@ -8,6 +8,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
+from feast_assets.dagster.failures import told_first
 from feast_assets.dagster.resources import FeatureStoreResource
 from feast_assets.dagster.translator import in_key
 from feast_assets.definitions.deployments import FOLDER
@@ -99,6 +100,12 @@ def training_set_asset(
     upstream = [] if project is None else _upstream(project, feature_service, features or [])
 
     def training_set(
+        context: dg.AssetExecutionContext, config: TrainingSetConfig, feature_store: FeatureStoreResource
+    ) -> dg.MaterializeResult[Any]:
+        with told_first():
+            return make(context, config, feature_store)
+
+    def make(
         context: dg.AssetExecutionContext, config: TrainingSetConfig, feature_store: FeatureStoreResource
     ) -> dg.MaterializeResult[Any]:
         store = feature_store.get_store()

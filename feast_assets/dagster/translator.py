@@ -377,8 +377,8 @@ def _columns(fields: Sequence[Field]) -> dict[str, Any]:
 
 def _constraints(checks: Checks) -> dg.TableColumnConstraints:
     told = {
-        "least": checks.minimum,
-        "greatest": checks.maximum,
+        "minimum": checks.minimum,
+        "maximum": checks.maximum,
         "null share at most": checks.max_null_share,
         "one of": ", ".join(map(str, checks.allowed)) or None,
     }

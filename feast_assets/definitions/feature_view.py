@@ -259,6 +259,11 @@ class FeatureView(BaseFeatureView):
         return self.transformation is not None and self.offline
 
     @property
+    def is_computed_when_read(self) -> bool:
+        """Whether a transformation makes its rows whenever they are read, as the result is not kept."""
+        return self.transformation is not None and not self.offline
+
+    @property
     def materializable(self) -> bool:
         """Whether materialization writes it to the online store."""
         return self.online and self.enabled and self.batch_source is not None

@@ -211,3 +211,37 @@ def test_rows_that_were_left_out_are_told_of(run, repo: Path) -> None:
         with pytest.warns(UserWarning, match="left out 2 rows without a join key"):
             result = run("-c", str(repo), *arguments)
         assert told in result.stdout.splitlines()
+
+
+COMPUTED = """
+from datetime import UTC, datetime, timedelta
+
+from feast_assets import Entity, Field, FileSource, Int64, Partitions, ValueType, batch_feature_view
+
+driver = Entity(name="driver", join_keys=["driver_id"], value_type=ValueType.INT64)
+rides = FileSource(name="rides", path="data/rides.parquet", timestamp_field="taken_at")
+
+
+@batch_feature_view(
+    mode="sql", entities=[driver], source=rides, lookback=timedelta(days=3), schema=[Field(name="taken", dtype=Int64)],
+    partitions=Partitions("daily", start=datetime(2026, 1, 1, tzinfo=UTC)),
+)
+def counts(rides):
+    return f"SELECT driver_id, date_trunc('day', taken_at) AS taken_at, count(*) AS taken FROM {rides} GROUP BY ALL"
+"""
+
+
+def test_rows_that_a_computed_view_reads_are_not_told_as_its_rows(run, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "feature_store.yaml").write_text(
+        "project: taxis\nregistry: {registry_type: sql, path: data/registry.db}\n"
+        "online_store: {type: sqlite, path: data/online.db}\noffline_store: {type: duckdb}\n"
+    )
+    (tmp_path / "features.py").write_text(COMPUTED)
+    times = [datetime(2026, 1, 1 + i // 10, i % 10, tzinfo=UTC) for i in range(50)]
+    rides = pa.table({"driver_id": [i % 2 for i in range(50)], "taken_at": pa.array(times, pa.timestamp("us", "UTC"))})
+    parquet.write_table(rides, tmp_path / "data" / "rides.parquet")
+    run("-c", str(tmp_path), "apply")
+    result = run("-c", str(tmp_path), "materialize-incremental", "2026-01-05T23:59:59")
+    (told,) = [line.split() for line in result.stdout.splitlines() if line.startswith("counts")]
+    assert told[:4] == ["counts", "5", "-", "2"]

@@ -3,119 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pandas as pd
 import pytest
+from checked_visits import DAYS, FIRST, KEY, OF_RUNS, RIDE, Project, checked_project, evaluations, failed, table, visits
 
 from feast_assets import FeatureStore
 from feast_assets.compute.row_counts import expected_rows
-from feast_assets.dagster import FeatureStoreResource, definitions_for
 from feast_assets.dagster.check_specs import FEATURE_VIEW_CHECKS
 from feast_assets.errors import DefinitionError
-
-CHECKED = """
-
-    from feast_assets import Checks, String
-
-    visits = FileSource(name="visits", path="data/visits.parquet", timestamp_field="at", field_mapping={"at": "at"})
-    checked = FeatureView(
-        name="checked",
-        entities=[driver],
-        source=visits,
-        ttl=timedelta(days=2),
-        schema=[
-            Field(name="score", dtype=Float64, checks=Checks(minimum=0, maximum=100)),
-            Field(name="place", dtype=String, checks=Checks(nullable=False, allowed=["north", "south"])),
-            Field(name="ticket", dtype=Int64, checks=Checks(unique=True, max_null_share=0.5, severity="warn")),
-        ],
-        partitions=Partitions("daily", start=NEW_YEAR),
-        ENABLE
-    )
-"""
-KEY = dg.AssetKey(["taxi", "checked"])
-RIDE = dg.AssetKey(["taxi", "ride"])
-FIRST = datetime(2024, 1, 1, tzinfo=UTC)
-DAYS = 12
-OF_RUNS = ("schema", "row_count", "nulls", "ranges", "allowed_values", "uniqueness")
-
-
-def visits() -> pd.DataFrame:
-    """Ten drivers, each with a visit a day."""
-    rows = [
-        (driver, FIRST + timedelta(days=day, hours=driver), float(10 * driver % 100), "north", day * 100 + driver)
-        for day in range(DAYS)
-        for driver in range(10)
-    ]
-    frame = pd.DataFrame(rows, columns=["driver_id", "at", "score", "place", "ticket"])
-    return frame.astype({"at": "datetime64[us, UTC]", "ticket": "Int64"})
-
-
-class Project:
-    def __init__(self, root: Path, instance: dg.DagsterInstance):
-        self.root = root
-        self.instance = instance
-
-    def write(self, frame: pd.DataFrame) -> None:
-        frame.to_parquet(self.root / "data" / "visits.parquet", index=False)
-
-    def change(self, day: int, driver: int, **values: Any) -> None:
-        """Changes one visit in the file as it is."""
-        frame = pd.read_parquet(self.root / "data" / "visits.parquet")
-        chosen = (frame["driver_id"] == driver) & (frame["at"].dt.day_of_year == day + 1)
-        assert chosen.sum() == 1
-        for name, value in values.items():
-            frame.loc[chosen, name] = value
-        self.write(frame)
-
-    def definitions(self, **arguments: Any) -> dg.Definitions:
-        return definitions_for({"feature_store": FeatureStoreResource(repo_path=str(self.root))}, **arguments)
-
-    def run(self, first: int = 0, last: int = DAYS - 1, **arguments: Any) -> dg.ExecuteInProcessResult:
-        """Materializes the checked view over some days."""
-        first_key, last_key = (f"{FIRST + timedelta(days=day):%Y-%m-%d}" for day in (first, last))
-        tags = {"dagster/asset_partition_range_start": first_key, "dagster/asset_partition_range_end": last_key}
-        job = self.definitions(**arguments).resolve_job_def("materialize_taxi_daily")
-        return job.execute_in_process(instance=self.instance, tags=tags, asset_selection=[KEY], raise_on_error=False)
-
-    def audit(self, **arguments: Any) -> dict[tuple[str, str], dg.AssetCheckEvaluation]:
-        job = self.definitions(**arguments).resolve_job_def("audit_taxi")
-        return evaluations(job.execute_in_process(instance=self.instance))
-
-    def online(self, name: str = "score") -> list[Any]:
-        # The ttl is over since long, so the store is asked for what it would have served.
-        store = FeatureStore(self.root)
-        plan = store._online_plan([f"checked:{name}"], False)
-        now = FIRST + timedelta(days=DAYS)
-        return plan.read(store.online_store, {"driver_id": list(range(10))}, now=now).to_dict()[name]
-
-
-def evaluations(result: dg.ExecuteInProcessResult) -> dict[tuple[str, str], Any]:
-    return {(e.asset_key.path[-1], e.check_name): e for e in result.get_asset_check_evaluations()}
-
-
-def failed(result: dg.ExecuteInProcessResult) -> set[str]:
-    """Returns the checks of the run that did not pass; the data is old, so freshness never does."""
-    return {name for (_, name), e in evaluations(result).items() if not e.passed} & set(OF_RUNS)
-
-
-def table(evaluation: Any, name: str) -> list[dict[str, Any]]:
-    return [dict(record.data) for record in evaluation.metadata[f"feast_assets/{name}"].records]
 
 
 @pytest.fixture
 def project(write_repository: Callable[..., Path], instance: dg.DagsterInstance) -> Project:
-    return _project(write_repository, instance, "")
-
-
-def _project(write: Callable[..., Path], instance: dg.DagsterInstance, enable: str) -> Project:
-    made = Project(write(CHECKED.replace("ENABLE", enable)), instance)
-    made.write(visits())
-    FeatureStore(made.root).apply_repository()
-    return made
+    return checked_project(write_repository, instance, "")
 
 
 # --- which there are
@@ -169,9 +74,9 @@ def test_good_rows_pass_all_checks(project: Project) -> None:
     assert {name for view, name in found if view == "checked"} == set(OF_RUNS)
     assert {name for _, name in found} == set(OF_RUNS)
     assert all(e.passed for e in found.values())
-    ranges = found["checked", "ranges"].metadata
-    assert ranges["feast_assets/rows_checked"].value == DAYS * 10
-    assert ranges["feast_assets/partitions_checked"].value == DAYS
+    ranges = [e for e in result.get_asset_check_evaluations() if e.asset_key == KEY and e.check_name == "ranges"]
+    assert [e.partition for e in ranges] == [f"2024-01-{day:02}" for day in range(1, DAYS + 1)]
+    assert {e.metadata["feast_assets/rows_checked"].value for e in ranges} == {10}
 
 
 @pytest.mark.parametrize(
@@ -266,7 +171,7 @@ def test_one_error_makes_a_check_an_error_whatever_else_is_only_a_warning(projec
 def test_refusing_can_be_switched_off(
     write_repository: Callable[..., Path], instance: dg.DagsterInstance, off: str
 ) -> None:
-    project = _project(write_repository, instance, "enable_validation=False," if off == "view" else "")
+    project = checked_project(write_repository, instance, "enable_validation=False," if off == "view" else "")
     project.change(11, 3, score=1000.0)
     result = project.run(**({"blocking": False} if off == "argument" else {}))
     assert failed(result) == {"ranges"}
@@ -301,7 +206,7 @@ def test_a_partition_with_few_or_many_rows_is_told(project: Project) -> None:
     assert failed(result) == {"row_count"}
     evaluation = evaluations(result)["checked", "row_count"]
     assert evaluation.severity == dg.AssetCheckSeverity.WARN
-    assert table(evaluation, "outside") == [{"partition": "2024-01-12", "rows": 2, "least": 8, "most": 12}]
+    assert table(evaluation, "outside") == [{"partition": "2024-01-12", "rows": 2, "minimum": 8, "maximum": 12}]
     assert evaluation.metadata["feast_assets/partitions_compared"].value == DAYS - 7
 
 
@@ -333,7 +238,7 @@ def test_what_is_served_is_consistent_and_fresh_only_within_the_ttl(project: Pro
 def test_freshness_is_judged_as_of_the_end_of_a_grid_that_has_ended(
     write_repository: Callable[..., Path], instance: dg.DagsterInstance, end: int, fresh: bool
 ) -> None:
-    project = _project(write_repository, instance, "")
+    project = checked_project(write_repository, instance, "")
     path = project.root / "taxi_features.py"
     until = FIRST + timedelta(days=end)
     grid = f'Partitions("daily", start=NEW_YEAR, end=datetime({until.year}, {until.month}, {until.day}, tzinfo=UTC))'

@@ -124,8 +124,8 @@ def test_every_partition_of_a_range_shows_its_own_values(applied_root: Path, ins
         assert fare == [f"{of_day.fare.min():.5g}", f"{of_day.fare.mean():.5g}", f"{of_day.fare.max():.5g}"]
         assert minutes == [f"{of_day.minutes.min()}", f"{of_day.minutes.mean():.5g}", f"{of_day.minutes.max()}"]
         assert "█" in table["fare"][2]
-        assert metadata["feast_assets/rows_written"] == metadata["feast_assets/latest_entities"]
-        assert metadata["feast_assets/rows_ignored"] == 0
+        assert metadata.get("feast_assets/rows_written") == metadata.get("feast_assets/latest_entities")
+        assert "feast_assets/rows_ignored" not in metadata
 
 
 CHECKED = """

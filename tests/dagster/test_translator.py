@@ -85,7 +85,7 @@ def test_what_a_field_declares_of_its_values_is_shown_with_its_column() -> None:
     ]
     share, plate, seen = spec(ride(schema=fields)).metadata["dagster/column_schema"].columns
     assert share.constraints == dg.TableColumnConstraints(
-        unique=True, other=["least 0", "greatest 1.5", "null share at most 0.1"]
+        unique=True, other=["minimum 0", "maximum 1.5", "null share at most 0.1"]
     )
     assert plate.constraints == dg.TableColumnConstraints(nullable=False, other=["one of A, B"])
     assert seen.constraints == dg.TableColumnConstraints()

@@ -1,0 +1,28 @@
+"""How errors of the library end a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import dagster as dg
+
+from feast_assets.errors import ConfigError, DefinitionError, FeastAssetsError, NotAppliedError
+
+_STAY = (ConfigError, DefinitionError, NotAppliedError)
+"""What is the same at the next attempt, so that a retry policy does not help."""
+
+
+@contextmanager
+def told_first() -> Iterator[None]:
+    """Lets an error of the library be the first line of what Dagster shows of a step that it ends.
+
+    Other exceptions are shown as an error while executing the op, with the cause behind its stack trace.
+
+    Raises:
+        dagster.Failure: with the error's message; the error is its cause.
+    """
+    try:
+        yield
+    except FeastAssetsError as error:
+        raise dg.Failure(str(error), allow_retries=not isinstance(error, _STAY)) from error
