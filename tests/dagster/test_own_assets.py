@@ -208,12 +208,12 @@ def test_an_asset_that_begins_later_than_the_view_is_no_obstacle(
     ("given", "message"),
     [
         ({"order": "raw/orders"}, "'order', which is no data source. Did you mean 'orders'"),
+        (["orders"], "must be a dict of data source names to assets, specs or keys, not list"),
+        ("orders", "must be a dict of data source names to assets, specs or keys, not str"),
         ({"orders": 3}, "for data source 'orders', not int"),
     ],
 )
-def test_what_is_no_asset_or_no_source_is_refused(
-    shop: Callable[..., Path], given: dict[str, Any], message: str
-) -> None:
+def test_what_is_no_asset_or_no_source_is_refused(shop: Callable[..., Path], given: Any, message: str) -> None:
     with pytest.raises(DefinitionError, match=message):
         definitions(shop(), source_assets=given)
 
