@@ -80,17 +80,19 @@ def evaluations_of_run(
     """Yields what a step yields for checks that have one verdict for all partitions of a run.
 
     That of a single partition is recorded for it, as Dagster has planned for it: otherwise it would show the planned
-    one as skipped beside the real one. Of several, it is about no one partition's materialization, and so about all
-    that there was when it was made.
+    one as skipped beside the real one. Of several, it is about the newest materialization of all. (Without any, Dagster
+    would compare times, which some databases keep in whole seconds.)
     """
     if len(partitions) == 1:
         yield from evaluations(context, key, {n: {partitions[0]: v} for n, v in verdicts.items()}, materialized)
         return
+    records = context.instance.fetch_materializations(key, limit=1).records
+    about = next((_Target(storage_id=r.storage_id, run_id=r.run_id, timestamp=r.timestamp) for r in records), None)
     for name, verdict in verdicts.items():
         check = dg.AssetCheckKey(key, name)
         blocking = context.assets_def.get_spec_for_check_key(check).blocking
         yield dg.Output(None, output_name=context.assets_def.get_output_name_for_asset_check_key(check))
-        yield _evaluation(check, None, verdict, blocking, None)
+        yield _evaluation(check, None, verdict, blocking, about)
 
 
 def healed(
