@@ -87,8 +87,10 @@ def materialize() -> None:
             made: dict[str, list[int]] = {}
             for event in run.get_asset_materialization_events():
                 told = event.materialization.metadata
-                rows = told.get("dagster/partition_row_count") or told["dagster/row_count"]
-                made.setdefault(event.materialization.asset_key.to_user_string(), []).append(int(str(rows.value)))
+                rows = told.get("dagster/partition_row_count") or told.get("dagster/row_count")
+                # Services and on-demand views are virtual assets: they keep no rows.
+                if rows is not None:
+                    made.setdefault(event.materialization.asset_key.to_user_string(), []).append(int(str(rows.value)))
             for asset, counts in made.items():
                 partitions = str(len(counts)) if job.partitions_def else "whole"
                 shown.add_row(asset, partitions, f"{sum(counts):,}", run.run_id[:8])
