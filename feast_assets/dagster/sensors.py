@@ -46,10 +46,10 @@ def late_data_sensor(
 ) -> dg.SensorDefinition:
     """Returns a sensor that runs the partitions whose source has changed since they were materialized.
 
-    What is materialized is what the library's ledger says, whoever ran it. Asked for are windows whose content has
-    changed, whose run was killed or met another, and those that were left out before later ones; those that an online
-    store has lost which was put back to an earlier state, and the tick says so; of a view whose automation is on late
-    data, or eager while it reads an asset without partitions, every window that is missing. Windows that only a
+    The library's ledger says what is materialized, whoever ran it. The sensor asks for windows whose content has
+    changed, whose run was killed or met another, or which were left out before later ones. It asks for windows that
+    were lost when an online store was restored, and the tick says so. Of some views it asks for every missing window:
+    those whose automation is on late data, or eager while they read an asset without partitions. Windows that only a
     definition makes stale are the `definition_sensor`'s.
 
     A tick looks at file names, sizes and times; only where these or the ledger have changed are data read. Where the

@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import dagster as dg
 
@@ -23,6 +23,8 @@ from dagster._core.event_api import PartitionKeyFilter
 
 from feast_assets.dagster.partitions import windows_of
 from feast_assets.registry.base import LedgerEntry
+
+_Partition = TypeVar("_Partition", str, None)
 
 _MANY_PARTITIONS = 10_000
 """Databases bound how many values a statement may name; of more partitions, all of the asset are looked up."""
@@ -63,11 +65,7 @@ def evaluations(
         return
     newest = _newest(context.instance, key, partitions, context.run.run_id, materialized)
     for name, by_partition in verdicts.items():
-        check = dg.AssetCheckKey(key, name)
-        blocking = context.assets_def.get_spec_for_check_key(check).blocking
-        yield dg.Output(None, output_name=context.assets_def.get_output_name_for_asset_check_key(check))
-        for partition, verdict in by_partition.items():
-            yield _evaluation(check, partition, verdict, blocking, newest.get(partition))
+        yield from _of_check(context, dg.AssetCheckKey(key, name), by_partition, newest)
 
 
 def evaluations_of_run(
@@ -89,10 +87,7 @@ def evaluations_of_run(
     records = context.instance.fetch_materializations(key, limit=1).records
     about = next((_Target(storage_id=r.storage_id, run_id=r.run_id, timestamp=r.timestamp) for r in records), None)
     for name, verdict in verdicts.items():
-        check = dg.AssetCheckKey(key, name)
-        blocking = context.assets_def.get_spec_for_check_key(check).blocking
-        yield dg.Output(None, output_name=context.assets_def.get_output_name_for_asset_check_key(check))
-        yield _evaluation(check, None, verdict, blocking, about)
+        yield from _of_check(context, dg.AssetCheckKey(key, name), {None: verdict}, {None: about})
 
 
 def healed(
@@ -174,6 +169,19 @@ def _newest(
                 target = _Target(storage_id=each.storage_id, run_id=each.run_id, timestamp=each.timestamp)
                 found[each.partition_key] = target
     return found
+
+
+def _of_check(
+    context: dg.AssetExecutionContext,
+    check: dg.AssetCheckKey,
+    verdicts: Mapping[_Partition, Verdict],
+    about: Mapping[_Partition, _Target | None],
+) -> Iterator[dg.Output[None] | dg.AssetCheckEvaluation]:
+    """Yields the output of one check and its evaluations: by partition, or that of a whole run by None."""
+    blocking = context.assets_def.get_spec_for_check_key(check).blocking
+    yield dg.Output(None, output_name=context.assets_def.get_output_name_for_asset_check_key(check))
+    for partition, verdict in verdicts.items():
+        yield _evaluation(check, partition, verdict, blocking, about.get(partition))
 
 
 def _evaluation(

@@ -14,11 +14,11 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from restorable import RedisServer, Restorable, SqliteDatabase
 from small_project import START, SmallProject, hours, row
-from test_restored_histories import Killed, at
+from test_restored_histories import SETTINGS, Killed, at
 
 from feast_assets import Checks, Field, Int64, Partitions, PushMode, PushSource, String
 from feast_assets.errors import BrokenChecksError, SourceError, UnfinishedPushError
@@ -306,14 +306,6 @@ def live(root: Path, online: Restorable, settings: Any, steps: list[Any], grid: 
             world.check()
         finally:
             world.close()
-
-
-# Smaller failing histories would take minutes to find.
-SETTINGS = {
-    "deadline": None,
-    "suppress_health_check": [HealthCheck.too_slow],
-    "phases": [Phase.explicit, Phase.reuse, Phase.generate],
-}
 
 
 @settings(max_examples=11, **SETTINGS)
