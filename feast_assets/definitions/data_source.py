@@ -83,8 +83,8 @@ class FileSource(DataSource):
             Parquet.
         s3_endpoint_override: endpoint for s3:// paths.
         date_partition_slack: how far event times may lie before the start or after the end of their
-            ``date_partition_column``'s day, in UTC: zero where it is the UTC day of the event time, a day or so for
-            days of other time zones. Files of days too far from the requested times are then not opened. A row
+            ``date_partition_column``'s day, in UTC. Give zero where it is the UTC day of the event time, and a day or
+            so for days of other time zones. Files of days too far from the requested times are then not opened. A row
             farther from its day is an error when it is read. None: no file is skipped by its day.
     """
 

@@ -226,8 +226,9 @@ class Put:
         Its keys are that of the table's identity, then those of the rows; its arguments are an identity, the rows'
         values, the ttl, and three flags: whether to tell which rows it wrote, and the two of `_Part`.
 
-        It returns how many rows it wrote, and the places of: those that it wrote, if that is to be told; those that
-        only replace and had nothing to replace; those under whose keys were values that could not be rows.
+        It returns how many rows it wrote, and three lists of rows by their position. The first has those that it
+        wrote, if that is to be told. The second has those that only replace and had nothing to replace. The third has
+        those under whose keys were values that could not be rows.
         """
         flags = [b"%d" % flag for flag in (part.groups is not None, part.only_replaces, part.of_codec)]
         keys = [bulk_strings(b"", [self.identity_key]), bulk_strings(self.prefix, part.keys)]
