@@ -15,11 +15,6 @@ if TYPE_CHECKING:
     from feast_assets.definitions.automation import Automation as Automation
     from feast_assets.definitions.batch_feature_view import BatchFeatureView as BatchFeatureView
     from feast_assets.definitions.batch_feature_view import batch_feature_view as batch_feature_view
-    from feast_assets.definitions.data_source import DataSource as DataSource
-    from feast_assets.definitions.data_source import FileSource as FileSource
-    from feast_assets.definitions.data_source import PushMode as PushMode
-    from feast_assets.definitions.data_source import PushSource as PushSource
-    from feast_assets.definitions.data_source import RequestSource as RequestSource
     from feast_assets.definitions.entity import Entity as Entity
     from feast_assets.definitions.feature_logging import FileLoggingDestination as FileLoggingDestination
     from feast_assets.definitions.feature_logging import LoggingConfig as LoggingConfig
@@ -27,9 +22,6 @@ if TYPE_CHECKING:
     from feast_assets.definitions.feature_view import FeatureView as FeatureView
     from feast_assets.definitions.field import Field as Field
     from feast_assets.definitions.field_checks import Checks as Checks
-    from feast_assets.definitions.file_format import CsvFormat as CsvFormat
-    from feast_assets.definitions.file_format import DeltaFormat as DeltaFormat
-    from feast_assets.definitions.file_format import ParquetFormat as ParquetFormat
     from feast_assets.definitions.label_view import ConflictPolicy as ConflictPolicy
     from feast_assets.definitions.label_view import LabelView as LabelView
     from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView as OnDemandFeatureView
@@ -39,6 +31,14 @@ if TYPE_CHECKING:
     from feast_assets.definitions.projection import FeatureViewProjection as FeatureViewProjection
     from feast_assets.definitions.saved_dataset import SavedDataset as SavedDataset
     from feast_assets.definitions.saved_dataset import SavedDatasetFileStorage as SavedDatasetFileStorage
+    from feast_assets.definitions.sources.data_source import DataSource as DataSource
+    from feast_assets.definitions.sources.file_format import CsvFormat as CsvFormat
+    from feast_assets.definitions.sources.file_format import DeltaFormat as DeltaFormat
+    from feast_assets.definitions.sources.file_format import ParquetFormat as ParquetFormat
+    from feast_assets.definitions.sources.file_source import FileSource as FileSource
+    from feast_assets.definitions.sources.push_source import PushMode as PushMode
+    from feast_assets.definitions.sources.push_source import PushSource as PushSource
+    from feast_assets.definitions.sources.request_source import RequestSource as RequestSource
     from feast_assets.definitions.transformation import Transformation as Transformation
     from feast_assets.definitions.transformation import TransformationMode as TransformationMode
     from feast_assets.definitions.transformation import transformation as transformation
@@ -69,20 +69,23 @@ _PUBLIC = {
     "feast_assets.config": ["RepoConfig"],
     "feast_assets.definitions.automation": ["Automation"],
     "feast_assets.definitions.batch_feature_view": ["BatchFeatureView", "batch_feature_view"],
-    "feast_assets.definitions.data_source": ["DataSource", "FileSource", "PushMode", "PushSource", "RequestSource"],
     "feast_assets.definitions.entity": ["Entity"],
     "feast_assets.definitions.feature_logging": ["FileLoggingDestination", "LoggingConfig"],
     "feast_assets.definitions.feature_service": ["FeatureService"],
     "feast_assets.definitions.feature_view": ["FeatureView"],
     "feast_assets.definitions.field": ["Field"],
     "feast_assets.definitions.field_checks": ["Checks"],
-    "feast_assets.definitions.file_format": ["CsvFormat", "DeltaFormat", "ParquetFormat"],
     "feast_assets.definitions.label_view": ["ConflictPolicy", "LabelView"],
     "feast_assets.definitions.on_demand_feature_view": ["OnDemandFeatureView", "on_demand_feature_view"],
     "feast_assets.definitions.partitions": ["Partitions"],
     "feast_assets.definitions.project": ["Project"],
     "feast_assets.definitions.projection": ["FeatureViewProjection"],
     "feast_assets.definitions.saved_dataset": ["SavedDataset", "SavedDatasetFileStorage"],
+    "feast_assets.definitions.sources.data_source": ["DataSource"],
+    "feast_assets.definitions.sources.file_format": ["CsvFormat", "DeltaFormat", "ParquetFormat"],
+    "feast_assets.definitions.sources.file_source": ["FileSource"],
+    "feast_assets.definitions.sources.push_source": ["PushMode", "PushSource"],
+    "feast_assets.definitions.sources.request_source": ["RequestSource"],
     "feast_assets.definitions.transformation": ["Transformation", "TransformationMode", "transformation"],
     "feast_assets.feature_store": ["FeatureStore"],
     "feast_assets.types": [

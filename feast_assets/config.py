@@ -26,7 +26,7 @@ from pydantic import (
 from pydantic_core import from_json
 
 from feast_assets.backends import OFFLINE_STORES, ONLINE_STORES, REGISTRIES, Backends
-from feast_assets.definitions.deployments import namespace
+from feast_assets.definitions.branches import namespace
 from feast_assets.definitions.project import check_project_name
 from feast_assets.errors import ConfigError, suggest
 from feast_assets.settings.feast_keys import CLOUD_PROVIDERS, OLD_KEYS, OTHER_PROVIDERS, SECTIONS, without_feast_keys
@@ -58,7 +58,7 @@ class RepoConfig(BaseModel):
         project: letters, digits, underscores and hyphens.
         deployment: such as the name of a branch: it reads the same sources, and has definitions, online rows and kept
             results of its own. ``""`` is production.
-        registry: a file path, a database URL, or a mapping: see `feast_assets.registry.sql_config.SqlRegistryConfig`.
+        registry: a file path, a database URL, or a mapping: see `feast_assets.registry.sql.config.SqlRegistryConfig`.
             ``data/registry.db`` when left out.
         provider: "local", or Feast's "aws", "azure" or "gcp". As in Feast, none of them chooses a store.
         online_store: a type, a ``redis://`` URL, or a mapping; "none" or None for no online store. ``sqlite`` when it,

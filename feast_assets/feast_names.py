@@ -40,10 +40,10 @@ _MODULES = frozenset(
 
 _ELSEWHERE = {
     "BaseFeatureView": "feast_assets.definitions.view",
-    "FileFormat": "feast_assets.definitions.file_format",
+    "FileFormat": "feast_assets.definitions.sources.file_format",
     "OnlineResponse": "feast_assets.retrieval.response",
-    "RegistryDiff": "feast_assets.registry.diff",
-    "RepoContents": "feast_assets.repository",
+    "RegistryDiff": "feast_assets.apply.diff",
+    "RepoContents": "feast_assets.repository.loading",
     "RetrievalJob": "feast_assets.retrieval.job",
     "RetrievalMetadata": "feast_assets.retrieval.job",
     "SavedDatasetStorage": "feast_assets.definitions.saved_dataset",

@@ -15,8 +15,7 @@ from feast_assets.compute.results import MaterializationResult, Progress
 from feast_assets.compute.windows import intervals
 from feast_assets.config import RepoConfig, load_repo_config, make_offline_store, make_online_store, make_registry
 from feast_assets.definitions.base import Definition
-from feast_assets.definitions.data_source import PushMode
-from feast_assets.definitions.deployments import deployed
+from feast_assets.definitions.branches import deployed
 from feast_assets.definitions.feature_service import FeatureService
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.kept_results import in_order
@@ -24,6 +23,7 @@ from feast_assets.definitions.label_view import LabelView
 from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
 from feast_assets.definitions.partitions import Window
 from feast_assets.definitions.saved_dataset import SavedDataset, SavedDatasetStorage
+from feast_assets.definitions.sources.push_source import PushMode
 from feast_assets.definitions.spec import as_utc
 from feast_assets.errors import (
     ConfigError,
@@ -35,21 +35,21 @@ from feast_assets.errors import (
     suggest,
 )
 from feast_assets.registry.cache import SnapshotCache
-from feast_assets.user_functions import UserFunctions
+from feast_assets.repository.user_functions import UserFunctions
 
 if TYPE_CHECKING:
+    from feast_assets.apply.deployment import Deployment, InfraDiff, Plan
+    from feast_assets.apply.diff import RegistryDiff
     from feast_assets.audit.report import AuditReport
     from feast_assets.compute.materialization import Materialization, Planned
     from feast_assets.compute.staleness import StaleWindow
     from feast_assets.compute.writes import Stores, Write
-    from feast_assets.deployment import Deployment, InfraDiff, Plan
     from feast_assets.offline_stores.base import OfflineStore
     from feast_assets.online_stores.base import OnlineStore
     from feast_assets.registry.base import Registry
-    from feast_assets.registry.diff import RegistryDiff
     from feast_assets.registry.noted_pushes import NotedPush
     from feast_assets.registry.snapshot import RegistrySnapshot
-    from feast_assets.repository import RepoContents
+    from feast_assets.repository.loading import RepoContents
     from feast_assets.retrieval.job import RetrievalJob
     from feast_assets.retrieval.online import OnlinePlan
     from feast_assets.retrieval.response import OnlineResponse
@@ -238,7 +238,7 @@ class FeatureStore(Catalog):
             skip_source_validation: true: it is not checked that the sources have the declared columns.
             skip_feature_view_validation: as in `apply`.
         """
-        from feast_assets.repository import load_repository
+        from feast_assets.repository.loading import load_repository
 
         return self._plan(
             load_repository(self.repo_path).objects(),
@@ -291,7 +291,7 @@ class FeatureStore(Catalog):
         )
 
     def _deployment(self) -> Deployment:
-        from feast_assets.deployment import Deployment
+        from feast_assets.apply.deployment import Deployment
 
         return Deployment(
             self.project,

@@ -17,7 +17,7 @@ from feast_assets import backends
 from feast_assets.config import RepoConfig, find_config_file, load_repo_config, make_online_store, make_registry
 from feast_assets.errors import ConfigError
 from feast_assets.online_stores.base import OnlineStore
-from feast_assets.registry.sql_config import SqlRegistryConfig
+from feast_assets.registry.sql.config import SqlRegistryConfig
 
 MINIMAL = "project: shop\nregistry: data/registry.db\nprovider: local\n"
 

@@ -39,7 +39,7 @@ def test_a_module_path_of_feasts_gives_the_public_names(module: str, name: str) 
     ("statement", "shown"),
     [
         ("from feast_assets.infra.offline_stores.offline_store import RetrievalJob", "feast_assets.retrieval.job"),
-        ("from feast_assets.repo_contents import RepoContents", "feast_assets.repository"),
+        ("from feast_assets.repo_contents import RepoContents", "feast_assets.repository.loading"),
         ("from feast_assets.online_response import OnlineResponse", "feast_assets.retrieval.response"),
         ("from feast_assets.base_feature_view import BaseFeatureView", "feast_assets.definitions.view"),
     ],

@@ -22,11 +22,11 @@ from pydantic import SecretStr, ValidationError
 from feast_assets import Entity, FeatureStore, RepoConfig
 from feast_assets.cli.main import cli
 from feast_assets.errors import ConfigError, FeastAssetsError
-from feast_assets.offline_stores.duckdb import DuckDBOfflineStoreConfig
+from feast_assets.offline_stores.duckdb.config import DuckDBOfflineStoreConfig
 from feast_assets.online_stores.base import OnlineRead
-from feast_assets.online_stores.redis import RedisOnlineStoreConfig
-from feast_assets.online_stores.sqlite import SqliteOnlineStoreConfig
-from feast_assets.registry.sql_config import SqlRegistryConfig
+from feast_assets.online_stores.redis.config import RedisOnlineStoreConfig
+from feast_assets.online_stores.sqlite.config import SqliteOnlineStoreConfig
+from feast_assets.registry.sql.config import SqlRegistryConfig
 
 # Both halves are secret: what is split at a character in the middle must not be shown either.
 FIRST, SECOND = "Hunter2SECRETxyz", "qPlanted7w"

@@ -26,8 +26,8 @@ from feast_assets.definitions.partitions import Window
 from feast_assets.definitions.spec import from_micros
 from feast_assets.offline_stores.base import ALWAYS, EVENT_TIMESTAMP, OfflineStore, PointInTimeJoin, history_of
 from feast_assets.online_stores.base import OnlineRead, OnlineStore
-from feast_assets.online_stores.decoded_keys import decode_keys, readable_keys
-from feast_assets.online_stores.keys import encode_keys
+from feast_assets.online_stores.rows.decoded_keys import decode_keys, readable_keys
+from feast_assets.online_stores.rows.keys import encode_keys
 from feast_assets.registry.base import LedgerEntry, Registry
 from feast_assets.retrieval.response import STATUS_NAMES
 from feast_assets.types import FeastType

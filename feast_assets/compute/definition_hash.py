@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from feast_assets.definitions.batch_feature_view import BatchFeatureView
-from feast_assets.definitions.data_source import DataSource
 from feast_assets.definitions.feature_view import FeatureView
+from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.definitions.spec import content_hash
 
 _ONLY_FOR_PEOPLE = ("name", "description", "tags", "owner")

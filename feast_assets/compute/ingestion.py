@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from feast_assets.compute.handed_in_rows import refuse_nulls
 from feast_assets.compute.online_rows import OnlineRows, newest_per_key
-from feast_assets.definitions.data_source import DataSource
 from feast_assets.definitions.entity import DUMMY_JOIN_KEY
 from feast_assets.definitions.feature_view import FeatureView
+from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.errors import InputError, SourceError, suggest
 from feast_assets.offline_stores.base import CREATED_TIMESTAMP, EVENT_TIMESTAMP
 from feast_assets.online_stores.base import EncodedRows

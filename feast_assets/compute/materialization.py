@@ -39,10 +39,10 @@ from feast_assets.compute.windows import (
     with_reasons,
 )
 from feast_assets.compute.withdrawals import Withdrawals
-from feast_assets.definitions.data_source import DataSource
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.kept_results import kept_result
 from feast_assets.definitions.partitions import Window
+from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.definitions.spec import content_hash, to_micros
 from feast_assets.errors import BrokenChecksError, InputError, SourceError
 from feast_assets.offline_stores.base import (

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pyarrow as pa
 
-    from feast_assets.online_stores.codec import RowSchema
+    from feast_assets.online_stores.rows.codec import RowSchema
 
 
 _NEVER = -(2**63)
@@ -32,7 +32,7 @@ class OnlineRows:
 
     @cached_property
     def schema(self) -> RowSchema:
-        from feast_assets.online_stores.codec import RowSchema
+        from feast_assets.online_stores.rows.codec import RowSchema
 
         return RowSchema(tuple((f.name, f.dtype) for f in self.view.features))
 
@@ -49,8 +49,8 @@ class OnlineRows:
         import numpy as np
         import pyarrow as pa
 
-        from feast_assets.online_stores.codec import encode_rows
-        from feast_assets.online_stores.keys import encode_keys
+        from feast_assets.online_stores.rows.codec import encode_rows
+        from feast_assets.online_stores.rows.keys import encode_keys
 
         table = rows if isinstance(rows, pa.Table) else pa.Table.from_batches([rows])
         self._check_vectors(table)
@@ -85,13 +85,13 @@ class OnlineRows:
 
     def decode_keys(self, keys: Sequence[bytes]) -> pa.Table:
         """Returns the join keys of encoded entity keys, in canonical Arrow types; one row per key."""
-        from feast_assets.online_stores.decoded_keys import decode_keys
+        from feast_assets.online_stores.rows.decoded_keys import decode_keys
 
         return decode_keys([f.name for f in self._key_fields], [f.dtype for f in self._key_fields], keys)
 
     def readable_keys(self, keys: Sequence[bytes]) -> list[bytes]:
         """Returns those of some keys that are encoded entity keys of the view."""
-        from feast_assets.online_stores.decoded_keys import readable_keys
+        from feast_assets.online_stores.rows.decoded_keys import readable_keys
 
         return readable_keys([f.name for f in self._key_fields], [f.dtype for f in self._key_fields], keys)
 

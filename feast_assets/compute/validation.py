@@ -13,8 +13,8 @@ from feast_assets.definitions.field_checks import Checks, Severity
 from feast_assets.definitions.partitions import Window
 from feast_assets.definitions.spec import content_hash
 from feast_assets.offline_stores.profile import ColumnProfile, WindowProfile
-from feast_assets.registry.source_inference import incompatibility
 from feast_assets.types import FeastType
+from feast_assets.types.compatibility import incompatibility
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -11,9 +11,9 @@ from feast_assets.compute.handed_in_rows import refuse_nulls
 from feast_assets.compute.ingestion import check_keys, encode_ingested, source_rows
 from feast_assets.compute.row_digest import rows_digest
 from feast_assets.compute.versions import push_version
-from feast_assets.definitions.data_source import DataSource
 from feast_assets.definitions.entity import DUMMY_JOIN_KEY
 from feast_assets.definitions.feature_view import FeatureView
+from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.errors import InputError, PushSourceNotFoundException, SourceWithoutFilesError, shown, suggest
 from feast_assets.offline_stores.base import OfflineStore
 from feast_assets.offline_stores.writes_once import WritesOnce

@@ -7,11 +7,11 @@ from copy import copy
 
 from feast_assets.compute.definition_hash import materialization_hash
 from feast_assets.definitions.batch_feature_view import BatchFeatureView
-from feast_assets.definitions.data_source import DataSource
 from feast_assets.definitions.entity import Entity
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.field import Field
 from feast_assets.definitions.partitions import Partitions
+from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.errors import NotAppliedError
 from feast_assets.types import ValueType, from_value_type
 

@@ -18,9 +18,9 @@ from feast_assets.dagster.resources import FeatureStoreResource
 from feast_assets.dagster.serving import build_serving_specs, readers_metadata
 from feast_assets.dagster.translator import DataSourceTranslatorData, FeastTranslator, FeatureViewTranslatorData
 from feast_assets.definitions.batch_feature_view import BatchFeatureView
-from feast_assets.definitions.data_source import DataSource
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.kept_results import sources_read
+from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.errors import DefinitionError
 
 

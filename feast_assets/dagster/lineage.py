@@ -12,13 +12,13 @@ from dataclasses import dataclass
 import dagster as dg
 
 from feast_assets.definitions.batch_feature_view import BatchFeatureView
-from feast_assets.definitions.data_source import DataSource
 from feast_assets.definitions.entity import DUMMY_JOIN_KEY
 from feast_assets.definitions.feature_service import FeatureService
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.field import Field
 from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
 from feast_assets.definitions.projection import FeatureViewProjection
+from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.definitions.transformation import Transformation
 from feast_assets.definitions.view import BaseFeatureView
 

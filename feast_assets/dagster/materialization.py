@@ -18,7 +18,7 @@ from feast_assets.dagster.serving import record_readers
 from feast_assets.dagster.translator import SOURCE_ASSETS
 from feast_assets.dagster.verdicts import blocking_checks, healed
 from feast_assets.definitions.batch_feature_view import BatchFeatureView
-from feast_assets.definitions.deployments import deployed
+from feast_assets.definitions.branches import deployed
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.kept_results import in_order, reads_result
 from feast_assets.definitions.partitions import Window
@@ -33,7 +33,7 @@ from feast_assets.errors import (
 )
 from feast_assets.feature_store import FeatureStore
 from feast_assets.registry.snapshot import RegistrySnapshot
-from feast_assets.repository import load_repository
+from feast_assets.repository.loading import load_repository
 
 VIEW = "feast_assets/view"
 """Metadata of an asset that a run makes: the feature view behind it."""

@@ -15,16 +15,16 @@ from feast_assets.dagster.applied import filled, leaves_to_apply, with_declared_
 from feast_assets.dagster.source_assets import MadeBy, SourceAsset
 from feast_assets.dagster.source_assets import source_assets as made_by_assets
 from feast_assets.definitions.batch_feature_view import BatchFeatureView
-from feast_assets.definitions.data_source import DataSource
-from feast_assets.definitions.deployments import deployed
+from feast_assets.definitions.branches import deployed
 from feast_assets.definitions.feature_service import FeatureService
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.kept_results import sources_read
 from feast_assets.definitions.label_view import LabelView
 from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
 from feast_assets.definitions.partitions import Partitions
+from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.errors import FeatureViewNotFoundException
-from feast_assets.repository import load_repository
+from feast_assets.repository.loading import load_repository
 
 if TYPE_CHECKING:
     from feast_assets.dagster.resources import FeatureStoreResource

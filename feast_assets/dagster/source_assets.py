@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import dagster as dg
 
-from feast_assets.definitions.data_source import DataSource
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.kept_results import kept_result
+from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.errors import DefinitionError, shown, suggest
 
 ASSET_TAG = "dagster/asset"

@@ -13,9 +13,9 @@ from feast_assets.dagster.partitions import has_partition_key, partition_key, pa
 from feast_assets.dagster.repository import FeatureRepository
 from feast_assets.dagster.resources import FeatureStoreResource
 from feast_assets.dagster.translator import DataSourceTranslatorData, FeastTranslator
-from feast_assets.definitions.data_source import DataSource
 from feast_assets.definitions.kept_results import kept_result
 from feast_assets.definitions.partitions import GRAINS, Grain, Partitions, Window
+from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.errors import FeastAssetsError, StoreUnavailableError
 from feast_assets.feature_store import FeatureStore
 

@@ -11,11 +11,12 @@ from pydantic import Field
 from feast_assets.dagster.failures import told_first
 from feast_assets.dagster.resources import FeatureStoreResource
 from feast_assets.dagster.translator import in_key
-from feast_assets.definitions.deployments import FOLDER
+from feast_assets.definitions.branches import FOLDER
 from feast_assets.definitions.feature_service import FeatureService
 from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
 from feast_assets.errors import DefinitionError, NotAppliedError
 from feast_assets.feature_store import FeatureStore
+from feast_assets.repository.user_functions import UserFunctions
 from feast_assets.retrieval.training_set import (
     TrainingSet,
     TrainingSetPins,
@@ -23,7 +24,6 @@ from feast_assets.retrieval.training_set import (
     file_sha256,
     read_pins,
 )
-from feast_assets.user_functions import UserFunctions
 
 PINS = "feast_assets/pins"
 """Metadata of a training set: what decided its rows."""

@@ -22,7 +22,6 @@ from feast_assets.dagster.lineage import (
 )
 from feast_assets.definitions.base import Definition
 from feast_assets.definitions.batch_feature_view import BatchFeatureView
-from feast_assets.definitions.data_source import DataSource
 from feast_assets.definitions.entity import DUMMY_JOIN_KEY
 from feast_assets.definitions.feature_service import FeatureService
 from feast_assets.definitions.feature_view import FeatureView
@@ -31,6 +30,7 @@ from feast_assets.definitions.field_checks import Checks
 from feast_assets.definitions.kept_results import kept_result, sources_read
 from feast_assets.definitions.label_view import LabelView
 from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
+from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.definitions.spec import content_hash
 from feast_assets.definitions.transformation import Transformation
 from feast_assets.definitions.view import BaseFeatureView

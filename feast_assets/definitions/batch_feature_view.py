@@ -8,11 +8,11 @@ from typing import Any
 
 from feast_assets.definitions.automation import Automation
 from feast_assets.definitions.base import refuse_arguments
-from feast_assets.definitions.data_source import DataSource
 from feast_assets.definitions.entity import Entity
 from feast_assets.definitions.feature_view import DAILY, FeatureView
 from feast_assets.definitions.field import Field
 from feast_assets.definitions.partitions import Partitions
+from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.definitions.transformation import Transformation, TransformationMode, transformation_mode
 from feast_assets.errors import DefinitionError, NotSupportedError, shown
 

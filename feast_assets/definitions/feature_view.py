@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from feast_assets.definitions.automation import Automation
 from feast_assets.definitions.base import listed, spec_of
-from feast_assets.definitions.data_source import DataSource, PushSource, RequestSource
 from feast_assets.definitions.entity import DUMMY_ENTITY_NAME, DUMMY_FIELD, Entity
 from feast_assets.definitions.field import Field
 from feast_assets.definitions.partitions import Partitions
+from feast_assets.definitions.sources.data_source import DataSource
+from feast_assets.definitions.sources.push_source import PushSource
+from feast_assets.definitions.sources.request_source import RequestSource
 from feast_assets.definitions.view import BaseFeatureView, check_features, check_fields, refuse_checks
 from feast_assets.errors import DefinitionError, NotSupportedError, shown
 from feast_assets.types import ValueType

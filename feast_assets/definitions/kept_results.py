@@ -10,8 +10,8 @@ from feast_assets.definitions.batch_feature_view import BatchFeatureView
 from feast_assets.errors import DefinitionError
 
 if TYPE_CHECKING:
-    from feast_assets.definitions.data_source import DataSource
     from feast_assets.definitions.feature_view import FeatureView
+    from feast_assets.definitions.sources.data_source import DataSource
 
 
 def kept_result(view: FeatureView) -> DataSource | None:

@@ -6,10 +6,10 @@ import enum
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
-from feast_assets.definitions.data_source import DataSource
 from feast_assets.definitions.entity import Entity
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.field import Field
+from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.definitions.spec import register_enum
 from feast_assets.definitions.view import check_fields, refuse_checks
 from feast_assets.errors import NotSupportedError

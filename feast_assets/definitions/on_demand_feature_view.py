@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from feast_assets.definitions.base import refuse_arguments, spec_of
-from feast_assets.definitions.data_source import RequestSource
 from feast_assets.definitions.entity import Entity
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.field import Field
 from feast_assets.definitions.projection import FeatureViewProjection
+from feast_assets.definitions.sources.request_source import RequestSource
 from feast_assets.definitions.transformation import Transformation, TransformationMode, transformation_mode
 from feast_assets.definitions.view import BaseFeatureView, check_features, check_fields, refuse_checks
 from feast_assets.errors import DefinitionError, NotSupportedError, shown

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from feast_assets.definitions.base import Definition, spec_of
-from feast_assets.definitions.file_format import FileFormat, ParquetFormat
+from feast_assets.definitions.sources.file_format import FileFormat, ParquetFormat
 from feast_assets.definitions.spec import Spec
 from feast_assets.errors import DefinitionError, NotSupportedError, shown
 

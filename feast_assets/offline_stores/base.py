@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from feast_assets.definitions.batch_feature_view import BatchFeatureView
-from feast_assets.definitions.data_source import DataSource
 from feast_assets.definitions.entity import DUMMY_JOIN_KEY
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.field import Field
 from feast_assets.definitions.partitions import Partitions, Window
+from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.definitions.transformation import Transformation
 from feast_assets.errors import DefinitionError, NotSupportedError
 from feast_assets.offline_stores.profile import WindowProfile

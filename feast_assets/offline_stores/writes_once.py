@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
-from feast_assets.definitions.data_source import DataSource
+from feast_assets.definitions.sources.data_source import DataSource
 
 if TYPE_CHECKING:
     import pyarrow as pa

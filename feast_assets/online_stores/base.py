@@ -1,8 +1,8 @@
 """What an online store is: a byte store in which *put keeps the newer*.
 
 A store maps ``(table, entity key)`` to ``(event timestamp, created timestamp, payload)``. It knows nothing of
-features: keys come from `feast_assets.online_stores.keys`, payloads from `feast_assets.online_stores.codec`. So a
-backend is small, and every backend passes `feast_assets.testing.OnlineStoreConformance`.
+features: `feast_assets.online_stores.rows` makes the keys and the payloads. So a backend is small, and every backend
+passes `feast_assets.testing.OnlineStoreConformance`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from feast_assets.online_stores.foreign_values import ForeignValues
+from feast_assets.online_stores.rows.foreign_values import ForeignValues
 
 if TYPE_CHECKING:
     import numpy as np

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
 from feast_assets.definitions.base import Definition
-from feast_assets.definitions.data_source import DataSource
 from feast_assets.definitions.entity import DUMMY_ENTITY_NAME, Entity
 from feast_assets.definitions.feature_service import FeatureService
 from feast_assets.definitions.feature_view import FeatureView
@@ -18,6 +17,7 @@ from feast_assets.definitions.label_view import LabelView
 from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
 from feast_assets.definitions.project import Project
 from feast_assets.definitions.saved_dataset import SavedDataset
+from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.definitions.spec import PLAIN, Spec, from_micros
 from feast_assets.definitions.view import BaseFeatureView
 from feast_assets.errors import (

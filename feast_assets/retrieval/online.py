@@ -13,8 +13,8 @@ from feast_assets.definitions.feature_service import FeatureService
 from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
 from feast_assets.definitions.spec import to_micros
 from feast_assets.online_stores.base import OnlineRead, OnlineStore, StoredRows
-from feast_assets.online_stores.codec import RowDecoder, RowSchema
-from feast_assets.online_stores.keys import KeyEncoder
+from feast_assets.online_stores.rows.codec import RowDecoder, RowSchema
+from feast_assets.online_stores.rows.keys import KeyEncoder
 from feast_assets.retrieval.columns import Values
 from feast_assets.retrieval.entity_rows import EntityRowReader, EntityRows
 from feast_assets.retrieval.on_demand import OnDemandFunction

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from feast_assets.definitions.data_source import DataSource
+from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.errors import EntitySQLEmptyResults, FeatureNameCollisionError, InputError, SourceError
 from feast_assets.offline_stores.base import History, OfflineStore, PointInTimeJoin
 from feast_assets.retrieval.columns import ArrowColumn, Values

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from feast_assets.definitions.spec import from_micros
 from feast_assets.errors import NotSupportedError
-from feast_assets.online_stores.codec import NOT_FOUND, NULL_VALUE, OUTSIDE_MAX_AGE, PRESENT, Column
+from feast_assets.online_stores.rows.codec import NOT_FOUND, NULL_VALUE, OUTSIDE_MAX_AGE, PRESENT, Column
 from feast_assets.retrieval.columns import PythonColumn, Values
 from feast_assets.types import Array, Bool, FeastType, Float32, Float64, Int32, Int64, Set, String
 from feast_assets.types.json import iso_text, to_json_values
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from feast_assets.online_stores.base import StoredRows
-    from feast_assets.online_stores.codec import DecodedRows
+    from feast_assets.online_stores.rows.codec import DecodedRows
     from feast_assets.retrieval.request import FeatureRequest, StoredOutput, ViewRead
 
 STATUS_NAMES = ("INVALID", "PRESENT", "NULL_VALUE", "NOT_FOUND", "OUTSIDE_MAX_AGE")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from feast_assets.definitions.saved_dataset import SavedDataset, SavedDatasetFileStorage, SavedDatasetStorage
 from feast_assets.errors import NotSupportedError, SourceError, printable, shown
-from feast_assets.offline_stores.source_files import local_path
+from feast_assets.offline_stores.files.source_files import local_path
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -19,15 +19,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from feast_assets.definitions.data_source import DataSource
 from feast_assets.definitions.feature_service import FeatureService
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
 from feast_assets.definitions.partitions import Window
+from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.definitions.spec import as_utc
 from feast_assets.errors import InputError, SourceError, printable
-from feast_assets.offline_stores.atomic_files import new_file
 from feast_assets.offline_stores.base import ALWAYS, History, OfflineStore, history_of
+from feast_assets.offline_stores.files.atomic_files import new_file
 from feast_assets.retrieval.entity_df import to_table, with_time
 from feast_assets.retrieval.historical import historical_job
 from feast_assets.retrieval.references import resolve

@@ -24,10 +24,10 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from feast_assets.definitions.data_source import DataSource
 from feast_assets.definitions.field import Field
 from feast_assets.definitions.field_checks import Checks
 from feast_assets.definitions.partitions import Partitions, Window
+from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.definitions.transformation import Transformation
 from feast_assets.errors import (
     EntityDFNotDateTime,

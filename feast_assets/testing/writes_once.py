@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from feast_assets.definitions.data_source import DataSource
+from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.errors import InputError
 from feast_assets.offline_stores.base import ALWAYS, OfflineStore
 from feast_assets.offline_stores.writes_once import WritesOnce

@@ -2,7 +2,7 @@
 
 `feast_assets.types.arrow.cast_column` takes some values that mean nearly the same: it cuts off nanoseconds, and
 rounds epoch seconds with a fraction. For a join key, nearly the same is another entity, so such values are refused
-here. Sources' columns are cast by the same rules in SQL (`feast_assets.offline_stores.duckdb_keys`).
+here. Sources' columns are cast by the same rules in SQL (`feast_assets.offline_stores.duckdb.keys`).
 """
 
 from __future__ import annotations

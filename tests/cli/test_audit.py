@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from feast_assets import FeatureStore
-from feast_assets.online_stores.keys import encode_keys
+from feast_assets.online_stores.rows.keys import encode_keys
 from feast_assets.types import Int64
 
 

@@ -22,9 +22,9 @@ from test_restored_histories import SETTINGS, Killed, at
 
 from feast_assets import Checks, Field, Int64, Partitions, PushMode, PushSource, String
 from feast_assets.errors import BrokenChecksError, SourceError, UnfinishedPushError
-from feast_assets.online_stores.keys import encode_keys
-from feast_assets.online_stores.redis import RedisOnlineStore, _prefix
-from feast_assets.online_stores.sqlite import SqliteOnlineStore, _name
+from feast_assets.online_stores.redis.store import RedisOnlineStore, _prefix
+from feast_assets.online_stores.rows.keys import encode_keys
+from feast_assets.online_stores.sqlite.store import SqliteOnlineStore, _name
 
 DAYS = 4
 END = hours(24 * DAYS)

@@ -9,7 +9,7 @@ import pytest
 from small_project import START, SmallProject, hours, row
 
 from feast_assets import feature_store
-from feast_assets.offline_stores import duckdb_engine
+from feast_assets.offline_stores.duckdb import engine as duckdb_engine
 
 THREADS = 4
 

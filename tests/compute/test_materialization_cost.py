@@ -10,9 +10,11 @@ import pyarrow as pa
 import pytest
 from small_project import START, SmallProject, hours, row
 
-from feast_assets.offline_stores import duckdb_engine, duckdb_latest, duckdb_statistics
-from feast_assets.online_stores.sqlite import SqliteOnlineStore
-from feast_assets.registry.sql import SqlRegistry
+from feast_assets.offline_stores.duckdb import engine as duckdb_engine
+from feast_assets.offline_stores.duckdb import latest as duckdb_latest
+from feast_assets.offline_stores.duckdb import statistics as duckdb_statistics
+from feast_assets.online_stores.sqlite.store import SqliteOnlineStore
+from feast_assets.registry.sql.store import SqlRegistry
 
 
 @pytest.fixture

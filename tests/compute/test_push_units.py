@@ -30,11 +30,11 @@ from feast_assets.errors import (
     StoreUnavailableError,
     UnfinishedPushError,
 )
-from feast_assets.offline_stores.duckdb import DuckDBOfflineStore
-from feast_assets.online_stores.redis import RedisOnlineStore
-from feast_assets.online_stores.sqlite import SqliteOnlineStore
+from feast_assets.offline_stores.duckdb.store import DuckDBOfflineStore
+from feast_assets.online_stores.redis.store import RedisOnlineStore
+from feast_assets.online_stores.sqlite.store import SqliteOnlineStore
 from feast_assets.registry.base import Changes, Registry
-from feast_assets.registry.sql import SqlRegistry
+from feast_assets.registry.sql.store import SqlRegistry
 
 WORKER = Path(__file__).with_name("pushing_worker.py")
 BOTH = PushMode.ONLINE_AND_OFFLINE

@@ -16,7 +16,7 @@ from small_project import DRIVER, SCHEMA, START, SmallProject, hours, row
 from feast_assets import BatchFeatureView, Field, FileSource, Int64, Partitions
 from feast_assets.definitions.partitions import Window
 from feast_assets.offline_stores.base import ALWAYS, history_of
-from feast_assets.offline_stores.duckdb import DuckDBOfflineStore
+from feast_assets.offline_stores.duckdb.store import DuckDBOfflineStore
 
 DAYS = 6
 END = hours(24 * DAYS)
@@ -117,7 +117,7 @@ def test_without_such_rows_nothing_is_told(project):
 
 
 def test_they_are_counted_in_the_pass_that_the_statistics_take(project, monkeypatch):
-    from feast_assets.offline_stores import duckdb_statistics
+    from feast_assets.offline_stores.duckdb import statistics as duckdb_statistics
 
     passes = []
     read = duckdb_statistics.read_all

@@ -8,12 +8,12 @@ import pytest
 from small_project import DRIVER, START, hours, row
 
 from feast_assets import BatchFeatureView, Checks, Field, FileSource, Int64, Partitions, String
+from feast_assets.apply.diff import property_diffs
 from feast_assets.compute.row_counts import HISTORY, rows_before
 from feast_assets.compute.validation import schema_problems
 from feast_assets.definitions.partitions import Window
 from feast_assets.errors import BrokenChecksError, MaterializationError
 from feast_assets.registry.base import LedgerEntry
-from feast_assets.registry.diff import property_diffs
 
 DAYS = [Window(hours(24 * day), hours(24 * day + 24)) for day in range(4)]
 

@@ -27,8 +27,8 @@ from feast_assets import (
 )
 from feast_assets.definitions.partitions import Window
 from feast_assets.offline_stores.base import ALWAYS
-from feast_assets.offline_stores.duckdb import DuckDBOfflineStore
-from feast_assets.online_stores.sqlite import SqliteOnlineStore
+from feast_assets.offline_stores.duckdb.store import DuckDBOfflineStore
+from feast_assets.online_stores.sqlite.store import SqliteOnlineStore
 
 DAY = timedelta(days=1)
 END = START + 4 * DAY - timedelta(microseconds=1)

@@ -256,7 +256,7 @@ def test_an_inconsistency_that_nobody_can_explain_fails(project: Project) -> Non
     store = FeatureStore(project.root)
     store.materialize_incremental(FIRST + timedelta(days=DAYS), ["ride"])
     assert project.audit(checks=["consistency"])["ride", "consistency"].passed
-    from feast_assets.online_stores.keys import encode_keys
+    from feast_assets.online_stores.rows.keys import encode_keys
     from feast_assets.types import Int64
 
     (key,) = encode_keys(["driver_id"], [Int64], [[2]])

@@ -20,8 +20,8 @@ from ticks import RANGE, Daemon, days, spans
 
 from feast_assets import FeatureStore
 from feast_assets.dagster import FeatureStoreResource, definitions_for
-from feast_assets.offline_stores.duckdb import DuckDBOfflineStore
-from feast_assets.online_stores.redis import RedisOnlineStore
+from feast_assets.offline_stores.duckdb.store import DuckDBOfflineStore
+from feast_assets.online_stores.redis.store import RedisOnlineStore
 
 DAILY = "materialize_taxi_daily"
 TWENTY_DAYS = dict(zip(RANGE, ("2024-01-01", "2024-01-20"), strict=True))

@@ -401,7 +401,7 @@ KILLED = """
 import os, signal, sys
 import dagster as dg
 from feast_assets.dagster import FeatureStoreResource, definitions_for
-from feast_assets.online_stores.sqlite import SqliteOnlineStore
+from feast_assets.online_stores.sqlite.store import SqliteOnlineStore
 
 put_many, calls = SqliteOnlineStore.put_many, []
 

@@ -15,7 +15,7 @@ from ticks import Daemon, days, evaluated, spans
 
 from feast_assets import FeatureStore
 from feast_assets.dagster import FeatureStoreResource, definitions_for
-from feast_assets.offline_stores.duckdb import DuckDBOfflineStore
+from feast_assets.offline_stores.duckdb.store import DuckDBOfflineStore
 
 ALL = [1, 2, 3, 4]
 FRESH = """
@@ -71,7 +71,7 @@ def test_nothing_is_asked_for_while_nothing_is_late(late: Daemon) -> None:
 def test_a_tick_with_nothing_changed_reads_no_data(late: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
     late.tick()
     monkeypatch.setattr(DuckDBOfflineStore, "survey_grid", None)
-    monkeypatch.setattr("feast_assets.registry.sql.SqlRegistry.ledger", None)
+    monkeypatch.setattr("feast_assets.registry.sql.store.SqlRegistry.ledger", None)
     assert late.tick() == []
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from feast_assets import BatchFeatureView, FeatureStore
-from feast_assets.repository import load_repository
+from feast_assets.repository.loading import load_repository
 
 ROOT = Path(__file__).resolve().parents[2]
 CONTENTS = load_repository(ROOT / "feature_repo")

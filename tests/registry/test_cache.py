@@ -10,8 +10,8 @@ from feast_assets import Entity
 from feast_assets.errors import StoreUnavailableError
 from feast_assets.registry.base import Changes
 from feast_assets.registry.cache import SnapshotCache
-from feast_assets.registry.sql import SqlRegistry
-from feast_assets.registry.sql_config import SqlRegistryConfig
+from feast_assets.registry.sql.config import SqlRegistryConfig
+from feast_assets.registry.sql.store import SqlRegistry
 
 
 @pytest.fixture

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, text
 
-from feast_assets.registry import tables
 from feast_assets.registry.base import Changes
 from feast_assets.registry.noted_pushes import NotedPush
-from feast_assets.registry.sql import SqlRegistry
-from feast_assets.registry.sql_config import SqlRegistryConfig
+from feast_assets.registry.sql.config import SqlRegistryConfig
+from feast_assets.registry.sql import tables
+from feast_assets.registry.sql.store import SqlRegistry
 from feast_assets.testing.registry import entity
 
 DUMP = Path(__file__).with_name("registry_of_0_1.sql")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from feast_assets.definitions.batch_feature_view import BatchFeatureView
-from feast_assets.definitions.data_source import FileSource
 from feast_assets.definitions.entity import Entity, dummy_entity
 from feast_assets.definitions.feature_service import FeatureService
 from feast_assets.definitions.feature_view import FeatureView
@@ -13,6 +12,7 @@ from feast_assets.definitions.field import Field
 from feast_assets.definitions.label_view import LabelView
 from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
 from feast_assets.definitions.project import Project
+from feast_assets.definitions.sources.file_source import FileSource
 from feast_assets.errors import (
     DataSourceObjectNotFoundException,
     EntityNotFoundException,

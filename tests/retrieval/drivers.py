@@ -30,11 +30,13 @@ from feast_assets import (
 )
 from feast_assets.definitions.entity import DUMMY_FIELD
 from feast_assets.definitions.spec import to_micros
-from feast_assets.offline_stores.duckdb import DuckDBOfflineStore, DuckDBOfflineStoreConfig
+from feast_assets.offline_stores.duckdb.config import DuckDBOfflineStoreConfig
+from feast_assets.offline_stores.duckdb.store import DuckDBOfflineStore
 from feast_assets.online_stores.base import EncodedRows
-from feast_assets.online_stores.codec import RowSchema, encode_rows
-from feast_assets.online_stores.keys import encode_keys
-from feast_assets.online_stores.sqlite import SqliteOnlineStore, SqliteOnlineStoreConfig
+from feast_assets.online_stores.rows.codec import RowSchema, encode_rows
+from feast_assets.online_stores.rows.keys import encode_keys
+from feast_assets.online_stores.sqlite.config import SqliteOnlineStoreConfig
+from feast_assets.online_stores.sqlite.store import SqliteOnlineStore
 from feast_assets.registry.snapshot import RegistrySnapshot
 from feast_assets.retrieval.historical import historical_job
 from feast_assets.retrieval.online import plan_online

@@ -31,8 +31,8 @@ from feast_assets.errors import (
     RequestDataNotFoundInEntityRowsException,
     UnknownRowSchemaError,
 )
-from feast_assets.online_stores import row_decoder
-from feast_assets.online_stores.row_layout import RowLayout
+from feast_assets.online_stores.rows import decoder as row_decoder
+from feast_assets.online_stores.rows.layout import RowLayout
 
 FRESH = NOW - DAY
 ADA = {"driver_id": 1, "ts": FRESH, "trips": 5, "rate": 0.5, "city": "Rome"}

@@ -6,7 +6,7 @@ import pytest
 from drivers import DAY, DRIVER, NOW, PROFILE, snapshot
 
 from feast_assets import Array, FeatureView, Field, FileSource, Int64, Json, Map, OnDemandFeatureView, Set, Struct
-from feast_assets.definitions.data_source import RequestSource
+from feast_assets.definitions.sources.request_source import RequestSource
 
 ROW = {
     "driver_id": 1,

@@ -1,0 +1,470 @@
+"""Validating and completing what is applied.
+
+`prepare` turns declared objects into what the registry stores; `changes` says what that means for the registry. Neither
+touches the declared objects or the snapshot: what is inferred is on the returned copies.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, TypeVar, cast
+
+from feast_assets.apply.inputs import Inputs, sources_of
+from feast_assets.apply.projections import Views, resolve_projection
+from feast_assets.apply.removal import Prepared, changes
+from feast_assets.apply.source_inference import CheckTexts, SchemaOf, Sources, inferred_field
+from feast_assets.definitions.base import Definition
+from feast_assets.definitions.batch_feature_view import BatchFeatureView
+from feast_assets.definitions.entity import DUMMY_ENTITY_NAME, Entity, dummy_entity
+from feast_assets.definitions.feature_service import FeatureService
+from feast_assets.definitions.feature_view import FeatureView
+from feast_assets.definitions.field import Field
+from feast_assets.definitions.kept_results import in_order
+from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
+from feast_assets.definitions.partitions import Partitions
+from feast_assets.definitions.project import Project
+from feast_assets.definitions.saved_dataset import SavedDataset
+from feast_assets.definitions.sources.data_source import DataSource
+from feast_assets.definitions.view import BaseFeatureView, check_features
+from feast_assets.errors import (
+    ConflictingFeatureViewNames,
+    DataSourceRepeatNamesException,
+    DefinitionError,
+    EntityNotFoundException,
+    RegistryInferenceFailure,
+    SourceWithoutFilesError,
+    suggest,
+)
+from feast_assets.registry.snapshot import VIEW_TYPES, RegistrySnapshot, StoredObject, copy_definition
+from feast_assets.types import ValueType, from_value_type
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["Prepared", "changes", "prepare"]
+
+EarliestOf = Callable[[FeatureView], "datetime | None"]
+Try = Callable[[OnDemandFeatureView, Mapping[str, FeatureView]], "list[Field]"]
+
+_ENTITY_TIME = "event_timestamp"
+_D = TypeVar("_D", bound=Definition)
+_APPLICABLE = (Project, Entity, DataSource, BaseFeatureView, FeatureService, SavedDataset)
+
+
+def prepare(
+    objects: Iterable[Definition],
+    snapshot: RegistrySnapshot,
+    schema_of: SchemaOf,
+    earliest_of: EarliestOf,
+    *,
+    project: str | None = None,
+    project_description: str = "",
+    partial: bool = True,
+    check_sources: bool = True,
+    inputs: Inputs | None = None,
+    try_function: Try | None = None,
+    check_texts: CheckTexts | None = None,
+) -> Prepared:
+    """Returns validated copies of what is applied, with nothing left out.
+
+    Data sources inside views, the project, and the entity of views without entities are added. The objects given stay
+    as they are.
+
+    Args:
+        objects: what is applied; the same object given twice counts once.
+        snapshot: the registry that it is applied to.
+        schema_of: gives the columns of a source, after its field mapping; raises `SourceError` where it cannot be read.
+        earliest_of: gives the earliest event time of a (prepared) view's history; None where there are no rows.
+        project: the project's name; left out, the snapshot's.
+        project_description: of the project, where it is not declared.
+        partial: whether objects of the registry that are not given stay, and so can be referred to.
+        check_sources: whether declared columns are looked for in the sources; what must be inferred is read anyway.
+        inputs: what registered objects were made from; left out, nothing is known of that. What is made from the same
+            again stands: neither is it read nor are its sources opened, nor those of a view of which only something
+            else is said.
+        try_function: calls the function of an on-demand view, given the views that it reads, on sample values, and
+            returns the view's features; left out, functions are not tried, and the features must be declared.
+        check_texts: checks that columns of a source which are stored as text can be read as declared; left out, that is
+            found when they are read.
+
+    Raises:
+        DefinitionError: an object contradicts itself or others, with the subclasses ConflictingFeatureViewNames,
+            DataSourceRepeatNamesException and RegistryInferenceFailure.
+        SourceError: a source cannot be read, or has no such column, or one of another type.
+        FeastObjectNotFoundException: an object refers to one that is not there.
+    """
+    return _Preparation(
+        _once(objects),
+        snapshot,
+        schema_of,
+        earliest_of,
+        project or snapshot.project,
+        partial,
+        check_sources,
+        inputs or Inputs(snapshot, {}, lambda source: frozenset()),
+        try_function,
+        check_texts,
+    ).run(project_description)
+
+
+class _Preparation:
+    def __init__(
+        self,
+        objects: list[Definition],
+        snapshot: RegistrySnapshot,
+        schema_of: SchemaOf,
+        earliest_of: EarliestOf,
+        project: str,
+        partial: bool,
+        check_sources: bool,
+        inputs: Inputs,
+        try_function: Try | None,
+        check_texts: CheckTexts | None,
+    ):
+        self._try_function = try_function
+        self._objects = objects
+        self._snapshot = snapshot
+        self._sources = Sources(schema_of, self._result_schema, check_texts)
+        self._earliest_of = earliest_of
+        self._project = project
+        self._check_sources = check_sources
+        self._inputs = inputs
+        self._staying = snapshot if partial else RegistrySnapshot(snapshot.project, snapshot.revision, ())
+        self._entities: dict[str, Entity] = {e.name: e for e in self._staying.entities}
+        self._views = Views({o.name: o for o in self._staying.all_stored(*VIEW_TYPES)})
+        self._with_rows = self._views
+        self._prepared: dict[str, FeatureView | StoredObject] = {}
+
+    def run(self, project_description: str) -> Prepared:
+        for given in self._objects:
+            if not isinstance(given, _APPLICABLE):
+                raise DefinitionError(
+                    f"Cannot apply {given!r}: only entities, data sources, views, feature services and projects can be."
+                )
+        self._check_names()
+        project = self._declared_project(project_description)
+        entities = [copy_definition(e) for e in self._of(Entity)]
+        self._entities |= {e.name: e for e in entities}
+        declared = self._of(FeatureView)
+        for view in in_order(declared):
+            self._prepared[view.name] = self._view(view)
+        views = [self._prepared[view.name] for view in declared]
+        self._views.add(views)
+        self._with_rows = self._views.with_rows()
+        on_demand = [self._on_demand(v) for v in self._of(OnDemandFeatureView)]
+        self._views.add(on_demand)
+        services = [self._service(s) for s in self._of(FeatureService)]
+        for source in self._of(DataSource):
+            self._sources.include(source)
+        self._check_source_names()
+        if any(v.entityless for v in declared):
+            entities.append(dummy_entity())
+        datasets = [copy_definition(d) for d in self._of(SavedDataset)]
+        result = [project, *entities, *self._sources.prepared(), *views, *on_demand, *services, *datasets]
+        return Prepared(
+            [o for o in result if isinstance(o, Definition)], [o for o in result if isinstance(o, StoredObject)]
+        )
+
+    def _of(self, cls: type[_D]) -> list[_D]:
+        return [o for o in self._objects if isinstance(o, cls)]
+
+    # --- names
+
+    def _check_names(self) -> None:
+        seen: dict[tuple[str, str], Definition] = {}
+        for given in self._objects:
+            kind = "view" if isinstance(given, BaseFeatureView) else type(given).object_type
+            folds = isinstance(given, BaseFeatureView)
+            other = seen.setdefault((kind, given.name.lower() if folds else given.name), given)
+            if isinstance(given, DataSource):
+                self._sources.declare(given)
+            elif other is not given and folds:
+                raise ConflictingFeatureViewNames(_conflict(other, given))
+            elif other is not given:
+                raise DefinitionError(
+                    f"Two objects declare {kind} {given.name!r}{_places(other, given)}; declare it once and import it, "
+                    "or rename one."
+                )
+        taken = {stored.name.lower(): stored for stored in self._staying.all_stored(*VIEW_TYPES)}
+        for view in self._of(BaseFeatureView):
+            stored = taken.get(view.name.lower())
+            if stored is not None and (stored.name != view.name or stored.object_type != view.object_type):
+                raise ConflictingFeatureViewNames(
+                    _conflict(view, stored) + " The latter is in the registry; delete it first."
+                )
+
+    def _check_source_names(self) -> None:
+        stored = {name.lower(): name for name in self._staying.names(DataSource.object_type)}
+        for source in self._sources.prepared():
+            other = stored.get(source.name.lower(), source.name)
+            if other != source.name:
+                raise DataSourceRepeatNamesException(
+                    f"Data source {source.name!r} is named like {other!r} in the registry, but for letter case; "
+                    "rename one of them."
+                )
+
+    def _declared_project(self, description: str) -> Project:
+        declared = self._of(Project)
+        if len(declared) > 1:
+            names = ", ".join(repr(p.name) for p in declared)
+            raise DefinitionError(f"A repository declares at most one Project; found {names}.")
+        if declared and declared[0].name != self._project:
+            raise DefinitionError(
+                f"Project {declared[0].name!r} is declared, but feature_store.yaml says project {self._project!r}; "
+                "they must be the same."
+            )
+        if declared:
+            return copy_definition(declared[0])
+        stored = self._snapshot.project_object()
+        if stored is not None:
+            if description:
+                stored.description = description
+            return stored
+        return Project(name=self._project, description=description)
+
+    # --- views
+
+    def _view(self, given: FeatureView) -> FeatureView | StoredObject:
+        what = f"{type(given).__name__} {given.name!r}"
+        self._check_entities(given, what)
+        entities = [self._entities[name] for name in given.entities if name != DUMMY_ENTITY_NAME]
+        known = self._inputs.known_view(given, entities)
+        if known is not None:
+            for source in sources_of(given):
+                self._sources.adopt(source, cast(StoredObject, self._snapshot.stored(source.object_type, source.name)))
+            return known
+        view = copy_definition(given)
+        self._prepare_sources(view)
+        _leave_out_time(view, what)
+        if view.transformation is not None:
+            self._complete_transformed(view, what)
+        elif view.batch_source is not None:
+            self._complete_from_source(view, view.batch_source, what)
+        else:
+            self._require_features(view, what, "it has no source to infer them from")
+            view.entity_columns = self._entity_columns(view, what, None)
+        view._after_decode()
+        if view.partitions is not None and view.partitions.start is None and view.batch_source is not None:
+            view.partitions = self._fixed(view, view.partitions)
+        return view
+
+    def _check_entities(self, view: FeatureView, what: str) -> None:
+        for name, join_key in zip(view.entities, view.join_keys, strict=True):
+            if name == DUMMY_ENTITY_NAME:
+                continue
+            entity = self._entity(name, what)
+            if entity.join_key != join_key:
+                raise DefinitionError(
+                    f"{what} was declared with an entity {name!r} whose join key is {join_key!r}, but the entity of "
+                    f"that name has {entity.join_key!r}; declare the view with the Entity object that is applied."
+                )
+
+    def _entity(self, name: str, what: str) -> Entity:
+        if name not in self._entities:
+            error = EntityNotFoundException(name, self._project, self._entities)
+            error.args = (f"{what}: {error} Apply the entity together with the view.",)
+            raise error
+        return self._entities[name]
+
+    def _prepare_sources(self, view: FeatureView) -> None:
+        if isinstance(view, BatchFeatureView):
+            kept = view.batch_source is view.sink_source or view.batch_source == view.sink_source
+            view.sources = [self._sources.prepare(s) for s in view.sources]
+            if view.sink_source is not None:
+                view.sink_source = self._sources.prepare(view.sink_source, like=view.sources[0])
+            if view.sink_source is not None and kept:
+                view.batch_source = view.sink_source
+        if view.stream_source is not None:
+            view.stream_source = self._sources.prepare(view.stream_source)
+        if view.batch_source is not None:
+            view.batch_source = self._sources.prepare(view.batch_source)
+
+    def _complete_transformed(self, view: FeatureView, what: str) -> None:
+        assert isinstance(view, BatchFeatureView)
+        self._require_features(view, what, "what a transformation returns is not inferred")
+        if self._check_sources:
+            for source in view.sources:
+                self._sources.check_columns(source, (), what)
+        view.entity_columns = self._entity_columns(view, what, view.sources[0])
+
+    def _complete_from_source(self, view: FeatureView, source: DataSource, what: str) -> None:
+        if not view.features:
+            view.features = self._inferred_features(view, source, what)
+        view.entity_columns = self._entity_columns(view, what, source)
+        if self._check_sources:
+            keys = [f for f in view.entity_columns if not view.entityless]
+            self._sources.check_columns(source, [*keys, *view.features], what)
+
+    def _require_features(self, view: FeatureView, what: str, why: str) -> None:
+        if not view.features:
+            raise RegistryInferenceFailure(f"{what} needs a schema with at least one feature: {why}.")
+
+    def _inferred_features(self, view: FeatureView, source: DataSource, what: str) -> list[Field]:
+        schema = self._sources.schema(source)
+        reserved = {source.timestamp_field, source.created_timestamp_column, source.date_partition_column}
+        excluded = {source.field_mapping.get(c, c) for c in reserved} | set(view.join_keys)
+        fields = [inferred_field(schema, name, what) for name in schema.names if name not in excluded]
+        if not fields:
+            raise RegistryInferenceFailure(
+                f"{what}: data source {source.name!r} has no columns but join keys and timestamps "
+                f"({', '.join(map(repr, schema.names))}), so there are no features to infer."
+            )
+        check_features(fields, what)
+        return fields
+
+    def _result_schema(self, source: DataSource) -> pa.Schema | None:
+        """Returns the columns of what a view is going to keep in a source; None where none keeps its result there."""
+        import pyarrow as pa
+
+        from feast_assets.types.arrow import TIMESTAMP, to_arrow_type
+
+        standing = {o.name: o for o in self._staying.all_stored(BatchFeatureView.object_type)}
+        declared = {v.name: v for v in self._of(BatchFeatureView)}
+        for each in (standing | declared | self._prepared).values():
+            view = each.definition() if isinstance(each, StoredObject) else each
+            if not isinstance(view, BatchFeatureView):
+                continue
+            sink = view.sink_source
+            if sink is None or sink.name != source.name:
+                continue
+            if not view.keeps_result:
+                raise SourceWithoutFilesError(
+                    f"Data source {source.name!r} has no files yet. It is the sink_source of feature view "
+                    f"{view.name!r}, which keeps its result there only with offline=True."
+                )
+            if not view.enabled:
+                raise SourceWithoutFilesError(
+                    f"Data source {source.name!r} has no files yet, and feature view {view.name!r}, which keeps its "
+                    "result there, is disabled."
+                )
+            times = [c for c in (sink.timestamp_field, sink.created_timestamp_column) if c]
+            columns = {sink.field_mapping.get(c, c): TIMESTAMP for c in times}
+            # As the files will have them.
+            keys = [] if view.entityless else sorted(view.entity_columns)
+            return pa.schema(columns | {f.name: to_arrow_type(f.dtype) for f in (*keys, *view.features)})
+        return None
+
+    def _entity_columns(self, view: FeatureView, what: str, source: DataSource | None) -> list[Field]:
+        declared = {f.name: f for f in view.entity_columns}
+        return [
+            declared.get(key) or self._entity_column(name, key, what, source)
+            for name, key in zip(view.entities, view.join_keys, strict=True)
+        ]
+
+    def _entity_column(self, entity: str, key: str, what: str, source: DataSource | None) -> Field:
+        value_type = self._entities[entity].value_type
+        if value_type is not ValueType.UNKNOWN:
+            return Field(name=key, dtype=from_value_type(value_type))
+        if source is None:
+            raise RegistryInferenceFailure(
+                f"{what}: the type of join key {key!r} is not known; put Field(name={key!r}, dtype=...) in the schema."
+            )
+        schema = self._sources.schema(source)
+        if schema.get_field_index(key) < 0:
+            raise RegistryInferenceFailure(
+                f"{what}: join key {key!r} of entity {entity!r} is not a column of data source {source.name!r}. "
+                f"{suggest(key, schema.names)}"
+            )
+        return inferred_field(schema, key, what)
+
+    def _fixed(self, view: FeatureView, partitions: Partitions) -> Partitions:
+        """Returns the grid with its start: the registry's if the grain is the same, else the first event's window."""
+        stored = self._snapshot.get(type(view).object_type, view.name)
+        if isinstance(stored, FeatureView) and stored.partitions is not None:
+            before = stored.partitions
+            if before.grain == partitions.grain and before.start is not None:
+                return partitions.starting(before.start)
+        earliest = self._earliest_of(view)
+        if earliest is None or (partitions.end is not None and earliest >= partitions.end):
+            return partitions
+        return partitions.starting(partitions.floor(earliest))
+
+    # --- what refers to views
+
+    def _on_demand(self, given: OnDemandFeatureView) -> OnDemandFeatureView | StoredObject:
+        what = f"OnDemandFeatureView {given.name!r}"
+        for name in given.entities:
+            self._entity(name, what)
+        for source in given.request_sources:
+            self._sources.prepare(source)
+        views = self._with_rows
+        known = self._inputs.known(given, views.unread)
+        if known is not None:
+            return known
+        view = copy_definition(given)
+        view.source_projections = [resolve_projection(p, views, what, self._project) for p in view.source_projections]
+        self._complete_on_demand(view, what)
+        view._after_decode()
+        return view
+
+    def _complete_on_demand(self, view: OnDemandFeatureView, what: str) -> None:
+        """Tries the view's function, and infers features that were left out."""
+        if self._try_function is not None and view.udf is not None:
+            read = [self._with_rows[projection.name] for projection in view.source_projections]
+            sources = {source.name: source for source in read if isinstance(source, FeatureView)}
+            # A function that reads a disabled view cannot be called until that is enabled.
+            if all(source.enabled for source in sources.values()):
+                view.features = self._try_function(view, sources)
+        if not view.features:
+            raise RegistryInferenceFailure(
+                f"{what} needs a schema with the features that its function returns: the function was not tried, so "
+                "they cannot be inferred."
+            )
+
+    def _service(self, given: FeatureService) -> FeatureService | StoredObject:
+        known = self._inputs.known(given, self._views.unread)
+        if known is not None:
+            return known
+        service = copy_definition(given)
+        what = f"FeatureService {service.name!r}"
+        service.feature_view_projections = [
+            resolve_projection(p, self._views, what, self._project) for p in service.feature_view_projections
+        ]
+        return service
+
+
+def _once(objects: Iterable[Definition]) -> list[Definition]:
+    kept: dict[int, Definition] = {id(o): o for o in objects}
+    return list(kept.values())
+
+
+def _leave_out_time(view: FeatureView, what: str) -> None:
+    """Leaves the time column out of a view's features where the schema lists it, as Feast's users may.
+
+    Raises:
+        DefinitionError: a feature that is not the view's time is named like the time column of entity dataframes.
+    """
+    if not any(f.name == _ENTITY_TIME for f in view.features):
+        return
+    source = view.batch_source
+    time = None if source is None else source.field_mapping.get(source.timestamp_field, source.timestamp_field)
+    if time != _ENTITY_TIME:
+        how = "in the transformation" if view.transformation is not None else "with the source's field_mapping"
+        raise DefinitionError(
+            f"{what}: a feature cannot be named {_ENTITY_TIME!r}, which is the time column of entity dataframes; leave "
+            f"it out of the schema, or give it another name {how}."
+        )
+    warnings.warn(
+        f"{what}: its schema lists {_ENTITY_TIME!r}, the time of its rows, which is not a feature; it is left out.",
+        stacklevel=2,
+    )
+    view.features = [f for f in view.features if f.name != _ENTITY_TIME]
+
+
+def _places(one: Definition, other: Definition) -> str:
+    """Returns where two objects are declared, such as " (entities.py:3 and users/entities.py:7)"; "" if not known."""
+    if one.defined_at is None or other.defined_at is None:
+        return ""
+    folder = os.path.commonpath([os.path.dirname(one.defined_at[0]), os.path.dirname(other.defined_at[0])])
+    places = (f"{os.path.relpath(file, folder)}:{line}" for file, line in (one.defined_at, other.defined_at))
+    return f" ({' and '.join(places)})"
+
+
+def _conflict(one: Definition, other: Definition | StoredObject) -> str:
+    return (
+        f"The {one.object_type} {one.name!r} and the {other.object_type} {other.name!r} have the same name; view names "
+        "must differ in more than letter case, whatever their kind."
+    )

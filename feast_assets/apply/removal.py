@@ -1,0 +1,155 @@
+"""From what is declared to what changes in the registry; what is still used cannot go."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from feast_assets.apply.inputs import sources_of
+from feast_assets.apply.projections import chosen_features
+from feast_assets.definitions.base import Definition
+from feast_assets.definitions.entity import DUMMY_ENTITY_NAME, Entity
+from feast_assets.definitions.feature_service import FeatureService
+from feast_assets.definitions.feature_view import FeatureView
+from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
+from feast_assets.definitions.project import Project
+from feast_assets.definitions.saved_dataset import SavedDataset
+from feast_assets.definitions.sources.data_source import DataSource
+from feast_assets.definitions.view import BaseFeatureView
+from feast_assets.errors import DefinitionError, FeastObjectNotFoundException
+from feast_assets.registry.base import Changes
+from feast_assets.registry.snapshot import NOT_FOUND, RegistrySnapshot, StoredObject
+
+_KEPT = (Project.object_type, SavedDataset.object_type)
+"""Types of objects that a repository does not declare, so that their absence says nothing."""
+
+_Key = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What is declared, validated and complete.
+
+    Attributes:
+        made: what is to be registered; it may turn out to be what is.
+        standing: what stays as it is registered.
+    """
+
+    made: Sequence[Definition]
+    standing: Sequence[StoredObject] = ()
+
+
+def changes(
+    prepared: Prepared,
+    snapshot: RegistrySnapshot,
+    *,
+    partial: bool = True,
+    objects_to_delete: Iterable[Definition] = (),
+) -> Changes:
+    """Returns what applying changes in the registry.
+
+    Args:
+        prepared: what `prepare` returned.
+        partial: whether other objects of the registry stay; if not, all are deleted but projects, saved datasets and
+            the entity of views without entities.
+        objects_to_delete: objects of the registry to delete as well, by type and name.
+
+    Raises:
+        FeastObjectNotFoundException: an object to delete is not there.
+        DefinitionError: what stays uses something that is deleted, or that changes so that it cannot be used any more.
+    """
+    upserts = {_key(d): d for d in prepared.made}
+    declared = {*upserts, *((o.object_type, o.name) for o in prepared.standing)}
+    deletes = _asked(objects_to_delete, snapshot, declared)
+    if not partial:
+        deletes |= {
+            key
+            for key in snapshot.known()
+            if key not in declared and key[0] not in _KEPT and key != (Entity.object_type, DUMMY_ENTITY_NAME)
+        }
+    # What is declared was checked when it was prepared; of the rest, only what lacks something now need be read.
+    if deletes or any(_takes_away(d, snapshot) for d in prepared.made):
+        remaining = {_key(d): d for d in snapshot.shared() if _key(d) not in deletes} | upserts
+        _check_references(remaining, snapshot, deletes)
+    return Changes(upserts=tuple(prepared.made), deletes=tuple(sorted(deletes)))
+
+
+def _asked(
+    objects_to_delete: Iterable[Definition], snapshot: RegistrySnapshot, declared: Collection[_Key]
+) -> set[_Key]:
+    asked = set()
+    for definition in objects_to_delete:
+        key = _key(definition)
+        if snapshot.stored(*key) is None:
+            raise NOT_FOUND.get(key[0], FeastObjectNotFoundException)(
+                definition.name, snapshot.project, snapshot.names(key[0])
+            )
+        if key in declared:
+            raise DefinitionError(f"The {key[0]} {key[1]!r} is both applied and deleted.")
+        asked.add(key)
+    return asked
+
+
+def _takes_away(definition: Definition, snapshot: RegistrySnapshot) -> bool:
+    """Whether a definition lacks what others may use of the one that is registered by its name."""
+    stored = snapshot.stored(*_key(definition))
+    if stored is None:
+        return False
+    if isinstance(definition, Entity):
+        return definition.join_key != cast(Entity, stored.definition()).join_key
+    if isinstance(definition, BaseFeatureView):
+        return not _offered(definition) >= _offered(cast(BaseFeatureView, stored.definition()))
+    return False
+
+
+def _offered(view: BaseFeatureView) -> set[tuple[str, str]]:
+    keys = view.join_keys if isinstance(view, FeatureView) else []
+    return {("feature", f.name) for f in view.features} | {("join key", k) for k in keys}
+
+
+def _check_references(remaining: Mapping[_Key, Definition], snapshot: RegistrySnapshot, deletes: set[_Key]) -> None:
+    views = {d.name: d for d in remaining.values() if isinstance(d, BaseFeatureView)}
+    sources = {n: v for n, v in views.items() if isinstance(v, FeatureView)}
+    entities = {d.name: d for d in remaining.values() if isinstance(d, Entity)}
+    for definition in remaining.values():
+        what = f"{type(definition).__name__} {definition.name!r}"
+        if isinstance(definition, FeatureView):
+            for name, join_key in zip(definition.entities, definition.join_keys, strict=True):
+                _check_entity(name, join_key, entities, what)
+            for source in sources_of(definition):
+                if (DataSource.object_type, source.name) in deletes:
+                    raise DefinitionError(
+                        f"Data source {source.name!r} cannot be deleted: {what} reads it. Change or delete that first."
+                    )
+        elif isinstance(definition, OnDemandFeatureView):
+            for name in definition.entities:
+                _check_entity(name, None, entities, what)
+            for projection in definition.source_projections:
+                _check_projection(projection.name, sources, what, snapshot)
+                chosen_features(projection, sources, what, snapshot.project)
+        elif isinstance(definition, FeatureService):
+            for projection in definition.feature_view_projections:
+                _check_projection(projection.name, views, what, snapshot)
+                chosen_features(projection, views, what, snapshot.project)
+
+
+def _check_entity(name: str, join_key: str | None, entities: Mapping[str, Entity], what: str) -> None:
+    if name == DUMMY_ENTITY_NAME:
+        return
+    if name not in entities:
+        raise DefinitionError(f"Entity {name!r} cannot be deleted: {what} uses it. Change or delete that first.")
+    if join_key is not None and entities[name].join_key != join_key:
+        raise DefinitionError(
+            f"Entity {name!r} changes its join key to {entities[name].join_key!r}, but {what} uses {join_key!r}; "
+            "apply both together."
+        )
+
+
+def _check_projection(name: str, views: Mapping[str, BaseFeatureView], what: str, snapshot: RegistrySnapshot) -> None:
+    if name not in views and name in snapshot.names(*[t for t, n in snapshot.known() if n == name]):
+        raise DefinitionError(f"View {name!r} cannot be deleted: {what} uses it. Change or delete that first.")
+
+
+def _key(definition: Definition) -> _Key:
+    return type(definition).object_type, definition.name

@@ -1,0 +1,109 @@
+"""One project in several deployments: what each has of its own, so that a branch leaves production as it is."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Sequence
+from copy import copy
+from typing import TypeVar
+
+from feast_assets.definitions.base import Definition
+from feast_assets.definitions.batch_feature_view import BatchFeatureView
+from feast_assets.definitions.feature_view import FeatureView
+from feast_assets.definitions.kept_results import kept_result
+from feast_assets.definitions.project import Project
+from feast_assets.definitions.sources.data_source import DataSource
+from feast_assets.definitions.sources.file_source import FileSource
+from feast_assets.errors import NotSupportedError
+
+FOLDER = ".deployments"
+"""Where kept results of deployments are, beside production's; hidden, so that no source that holds a whole folder sees
+them."""
+
+_Source = TypeVar("_Source", bound=DataSource)
+
+
+def namespace(project: str, deployment: str) -> str:
+    """Returns the name under which a deployment's definitions, ledger and online rows are kept.
+
+    Args:
+        deployment: such as the name of a branch; ``""`` is production, which is called as the project.
+    """
+    return f"{project}__{_name(deployment)}" if deployment else project
+
+
+def deployed(
+    objects: Sequence[Definition], project: str, deployment: str, registered: Iterable[FeatureView] = ()
+) -> list[Definition]:
+    """Returns the definitions as a deployment has them: it reads the sources, and keeps results at places of its own.
+
+    What reads a kept result reads the deployment's. Given objects stay as they are.
+
+    Args:
+        registered: views that were applied before; what they keep counts too.
+
+    Raises:
+        NotSupportedError: a result is kept in a source of which there is no telling where another one would be.
+    """
+    if not deployment:
+        return list(objects)
+    kept = [kept_result(v) for v in (*objects, *registered) if isinstance(v, FeatureView)]
+    own = _Own([s for s in kept if s is not None], deployment)
+    return [_deployed(o, own, project, deployment) for o in objects]
+
+
+class _Own:
+    """The sources that a deployment has of its own."""
+
+    def __init__(self, kept: Sequence[DataSource], deployment: str):
+        self._deployment = _name(deployment)
+        self._names = {s.name for s in kept}
+        self._paths = {_path(s, self._deployment) for s in kept if isinstance(s, FileSource)}
+
+    def source(self, source: _Source) -> _Source:
+        """Returns the deployment's source in a source's place; the same, where it is shared."""
+        if isinstance(source, FileSource) and (
+            source.name in self._names or _path(source, self._deployment) in self._paths
+        ):
+            moved = copy(source)
+            moved.path = _path(source, self._deployment)
+            return moved
+        if source.name in self._names:
+            raise NotSupportedError(
+                f"Data source {source.name!r} holds a kept result, and a {type(source).__name__} cannot be kept apart "
+                f"for deployment {self._deployment!r}; only a FileSource can."
+            )
+        return source
+
+
+def _deployed(definition: Definition, own: _Own, project: str, deployment: str) -> Definition:
+    if isinstance(definition, DataSource):
+        return own.source(definition)
+    if isinstance(definition, Project):
+        renamed = copy(definition)
+        renamed.name = namespace(project, deployment) if definition.name == project else definition.name
+        return renamed
+    if not isinstance(definition, FeatureView):
+        return definition
+    view = copy(definition)
+    view.batch_source = None if view.batch_source is None else own.source(view.batch_source)
+    if isinstance(view, BatchFeatureView):
+        view.sources = [own.source(s) for s in view.sources]
+        view.sink_source = None if view.sink_source is None else own.source(view.sink_source)
+    return view
+
+
+def _path(source: FileSource, deployment: str) -> str:
+    """Returns where a deployment has its own of a source: in a hidden folder beside it."""
+    folder, slash, name = source.path.rstrip("/").rpartition("/")
+    own = f"{FOLDER}/{deployment}"
+    return source.path if folder.endswith(own) else f"{folder}{slash}{own}/{name}"
+
+
+def _name(deployment: str) -> str:
+    """Returns a deployment's name as registries, stores and folders can carry it; no two are called the same."""
+    plain = re.sub(r"[^A-Za-z0-9_-]", "_", deployment)
+    if plain == deployment:
+        return plain
+    return f"{plain}_{hashlib.sha256(deployment.encode()).hexdigest()[:6]}"

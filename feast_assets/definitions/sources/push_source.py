@@ -1,0 +1,56 @@
+"""Rows that are handed in, and where they go."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+
+from feast_assets.definitions.sources.data_source import DataSource
+from feast_assets.errors import DefinitionError, shown
+
+
+class PushMode(enum.Enum):
+    """Where pushed rows go."""
+
+    ONLINE = 1
+    OFFLINE = 2
+    ONLINE_AND_OFFLINE = 3
+
+
+class PushSource(DataSource):
+    """Rows that are handed in by ``FeatureStore.push``.
+
+    Args:
+        batch_source: where their history is; required by feature views that use the source.
+    """
+
+    _spec = {**DataSource._spec, "batch_source": None}
+    holds_history = False
+
+    batch_source: DataSource | None
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        batch_source: DataSource | None = None,
+        description: str | None = "",
+        tags: Mapping[str, str] | None = None,
+        owner: str | None = "",
+    ):
+        if batch_source is not None and not (isinstance(batch_source, DataSource) and batch_source.holds_history):
+            raise DefinitionError(
+                f"PushSource {name!r}: batch_source must be a source with history, not {shown(batch_source)}."
+            )
+        batch = batch_source
+        self._init_source(
+            name,
+            batch.timestamp_field if batch else None,
+            batch.created_timestamp_column if batch else None,
+            None,
+            None,
+            description,
+            tags,
+            owner,
+        )
+        self.batch_source = batch_source

@@ -1,0 +1,442 @@
+"""File sources as DuckDB queries: Parquet, CSV and Delta, with the source's field mapping applied."""
+
+# ruff: noqa: S608 - identifiers and texts in SQL are quoted by duckdb_engine
+
+from __future__ import annotations
+
+import glob
+import os
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from feast_assets.definitions.sources.data_source import DataSource
+from feast_assets.definitions.sources.file_source import FileSource
+from feast_assets.errors import (
+    ConfigError,
+    FeastAssetsError,
+    NotSupportedError,
+    SourceError,
+    SourceWithoutFilesError,
+    StoreUnavailableError,
+    printable,
+)
+from feast_assets.offline_stores.duckdb.engine import failure_of, literal, quote, read_all, read_schema
+from feast_assets.offline_stores.duckdb.text_columns import as_declared, is_converted
+from feast_assets.offline_stores.files.changing_files import ReadFiles, changed_error, have_changed
+from feast_assets.offline_stores.files.source_files import SourceFiles, find_files, log_files
+from feast_assets.types.arrow import stored_as_text
+from feast_assets.types.feast_type import FeastType
+from feast_assets.types.names import repeated_names
+
+if TYPE_CHECKING:
+    import duckdb
+
+# Dates and times stay text, so that no reading of 01/02/2024 is ever guessed.
+_CSV_TYPES = "['BOOLEAN', 'BIGINT', 'DOUBLE', 'VARCHAR']"
+
+ISO_TIME = (
+    r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?( ?(Z|UTC|[+-]\d{2}(:?\d{2})?))?)?$"  # what is unambiguous
+)
+ROW_ID = "feast_assets row id"
+"""The column of row ids where they are asked for."""
+_PLACES = frozenset(("file_index", "file_row_number"))
+_FILE = "filename"
+"""The column in which DuckDB tells the file of a row; only right beside the files."""
+_ROW_IDS = f', file_index::BIGINT * {2**40} + file_row_number AS "{ROW_ID}"'
+
+ISO_ZONED = r"\d{2}:\d{2}.*(Z|UTC|[+-]\d{2}(:?\d{2})?)$"
+
+
+@dataclass(frozen=True, slots=True)
+class SourceTable:
+    """Rows that DuckDB can query.
+
+    Attributes:
+        what: what they are, for messages.
+        sql: a query.
+        schema: its columns.
+        timestamp, created: the names of the time columns in it; "" where there is none.
+        paths: the files read.
+        date_partition, date_partition_slack: the column with the day of a file, and how far event times may lie from
+            it; "" and None where there is none, or it is not known.
+        error: the error class for data that is not as it should be.
+        known: whether the columns are known; not so before the first file is written.
+        columnar: whether reading some of the columns costs only these, and reading again gives the same rows.
+        row_ids: whether the query also has `ROW_ID`, which is not in the schema: int64, the same whenever it is read.
+        texts: the columns that are stored as text, so that what is declared decides what they hold.
+        files: what the rows are read from, as it was when reading began; empty where the rows are copied, or nobody can
+            tell whether it changes.
+    """
+
+    what: str
+    sql: str
+    schema: pa.Schema
+    timestamp: str
+    created: str
+    paths: tuple[str, ...] = ()
+    date_partition: str = ""
+    date_partition_slack: timedelta | None = None
+    error: type[FeastAssetsError] = field(default=SourceError)
+    known: bool = True
+    columnar: bool = False
+    row_ids: bool = False
+    texts: frozenset[str] = frozenset()
+    files: tuple[ReadFiles, ...] = ()
+
+    def failure(self, error: Exception) -> FeastAssetsError:
+        """Returns the error to raise of one of DuckDB, Arrow or the file system."""
+        return _failure(error, self.what, self.error, self.files, self.paths)
+
+    def is_named_in(self, message: str) -> bool:
+        """Says whether an error's message names one of the files."""
+        for files in self.files:
+            message = files.in_words(message)
+        return any(path in message for path in self.paths)
+
+    def has_changed(self) -> bool:
+        """Says whether files were replaced, changed or removed since reading began."""
+        return have_changed(self.files)
+
+    def is_one_state(self) -> bool:
+        """Says whether all that was read is of one state of the source, also where its files were replaced since."""
+        return all(files.are_one_state() for files in self.files)
+
+    def may_be_mixed(self) -> bool:
+        """Says whether what was read without an error may be of two states of a file."""
+        return any(files.may_be_mixed() for files in self.files)
+
+
+def open_source(
+    cursor: duckdb.DuckDBPyConnection,
+    source: DataSource,
+    root: Path,
+    declared: Mapping[str, FeastType] | None = None,
+    *,
+    row_ids: bool = False,
+) -> SourceTable:
+    """Returns a source's rows, columns renamed by its field mapping.
+
+    Args:
+        declared: types of columns, by their names after the mapping. Columns that are stored as text are read as them;
+            of the others in CSV files only the text is to be had. Left out, types are inferred from all the values that
+            there are.
+        row_ids: whether rows should have ids, where their files give them some.
+
+    Raises:
+        SourceError: it does not exist, or cannot be read.
+    """
+    import duckdb
+
+    files = find_files(source, root)
+    mapping = source.field_mapping
+    times = [n for n in (source.timestamp_field, source.created_timestamp_column) if n]
+    types = {raw: (declared or {}).get(mapping.get(raw, raw)) for raw in [*mapping, *(declared or {})]}
+    as_text = _TextTypes(
+        None if declared is None else {n: t for n, t in types.items() if t is not None and n not in times}, times
+    )
+    read = _read_files(files)
+    try:
+        sql, texts, known = _raw_query(cursor, files, read, source, as_text, row_ids)
+        schema = read_schema(cursor, sql) if known else pa.schema([])
+    except (duckdb.Error, OSError, pa.ArrowException) as error:
+        raise _failure(error, files.what, SourceError, (read,), files.paths) from error
+    has_ids = ROW_ID in schema.names
+    if has_ids and _PLACES.intersection(schema.names):
+        # The files have columns of these names, which are no ids.
+        return open_source(cursor, source, root, declared)
+    if has_ids:
+        schema = schema.remove(schema.get_field_index(ROW_ID))
+    if known and mapping:
+        sql, schema = _renamed(sql, schema, mapping, files.what, has_ids)
+
+    def named(column: str) -> str:
+        return mapping.get(column, column)
+
+    return SourceTable(
+        what=files.what,
+        sql=sql,
+        schema=schema,
+        timestamp=named(source.timestamp_field),
+        created=named(source.created_timestamp_column),
+        paths=files.paths,
+        date_partition=named(source.date_partition_column),
+        date_partition_slack=source.date_partition_slack if isinstance(source, FileSource) else None,
+        known=known,
+        columnar=files.format != "csv",
+        row_ids=has_ids,
+        texts=frozenset(named(n) for n in (schema.names if texts is None else texts)),
+        files=(read,),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _TextTypes:
+    """As what columns are read that are stored as text.
+
+    Attributes:
+        declared: types by the columns' own names, without the times; None where all types are to be inferred.
+        times: the columns that hold event times and created times.
+    """
+
+    declared: Mapping[str, FeastType] | None
+    times: Sequence[str]
+
+    def of(self, names: Iterable[str]) -> dict[str, FeastType]:
+        """Returns the declared types of those columns that have one."""
+        return {n: self.declared[n] for n in names if n in self.declared} if self.declared else {}
+
+
+def _read_files(files: SourceFiles) -> ReadFiles:
+    if files.format == "delta":
+        return ReadFiles((), pinned=False, watched=log_files(files))
+    if files.shape == "uri":
+        return ReadFiles((), pinned=False)
+    # DuckDB takes columns and compression from names, which descriptors lack.
+    suffixes = {os.path.splitext(path)[1].lower() for path in files.paths}
+    nameless = not files.hive_keys and (files.format == "parquet" or suffixes in ({".csv"}, {".gz"}))
+    return ReadFiles(files.paths, pinned=nameless)
+
+
+def _failure(
+    error: Exception,
+    what: str,
+    kind: type[FeastAssetsError],
+    files: Sequence[ReadFiles],
+    paths: tuple[str, ...],
+) -> FeastAssetsError:
+    failure = failure_of(error, what, kind, paths)
+    if isinstance(failure, StoreUnavailableError):
+        return failure
+    if have_changed(files):
+        return changed_error(what)
+    text = str(failure)
+    for each in files:
+        text = each.in_words(text)
+    return type(failure)(text)
+
+
+def source_schema(
+    cursor: duckdb.DuckDBPyConnection, source: DataSource, root: Path, tables: list[SourceTable]
+) -> pa.Schema:
+    """Returns a source's columns after its field mapping.
+
+    Text columns of CSV that hold only ISO times are timestamps; those that hold nothing have the null type.
+
+    Args:
+        tables: what is opened is added to it, for messages.
+
+    Raises:
+        SourceWithoutFilesError: there is nothing to read columns from.
+    """
+    import duckdb
+
+    table = open_source(cursor, source, root)
+    tables.append(table)
+    if not table.known:
+        raise SourceWithoutFilesError(
+            f"{table.what}: there are no files yet, so its columns are not known. Declare the join keys' types, the "
+            "features and the timestamp_field."
+        )
+    schema = pa.schema([stored_as_text(f) if f.name in table.texts else f for f in table.schema])
+    if table.columnar:
+        return schema
+    texts = [f.name for f in schema if pa.types.is_string(f.type)]
+    if not texts:
+        return schema
+    tests = ", ".join(f"bool_and(regexp_matches({quote(n)}, {literal(ISO_TIME)}))" for n in texts)
+    try:
+        row = read_all(cursor, f"SELECT {tests} FROM ({table.sql})").to_pydict().values()
+    except duckdb.Error as error:
+        raise table.failure(error) from error
+    kinds = {None: pa.null(), True: pa.timestamp("us", tz="UTC"), False: pa.string()}
+    found = {name: kinds[only_times] for name, (only_times,) in zip(texts, row, strict=True)}
+    return pa.schema([f.with_type(found.get(f.name, f.type)) for f in schema])
+
+
+def check_texts(
+    cursor: duckdb.DuckDBPyConnection,
+    source: DataSource,
+    root: Path,
+    declared: Mapping[str, FeastType],
+    tables: list[SourceTable],
+) -> None:
+    """Checks that numbers and truth values that are stored as text can be read as declared.
+
+    Args:
+        declared: types of columns, by their names after the mapping.
+        tables: what is opened is added to it, for messages.
+
+    Raises (also where the query runs):
+        SourceError: a value cannot; it is named.
+    """
+    table = open_source(cursor, source, root, declared)
+    tables.append(table)
+    converted = [n for n, dtype in declared.items() if n in table.texts and is_converted(dtype)]
+    if converted:
+        read_all(cursor, f"SELECT {', '.join(f'count({quote(n)})' for n in converted)} FROM ({table.sql})")
+
+
+def _renamed(
+    sql: str, schema: pa.Schema, mapping: Mapping[str, str], what: str, row_ids: bool
+) -> tuple[str, pa.Schema]:
+    names = [mapping.get(n, n) for n in schema.names]
+    twice = repeated_names(names)
+    if twice:
+        raise SourceError(
+            f"{what}: field_mapping gives two columns the name {twice[0]!r}; the source has a column of that name."
+        )
+    columns = ", ".join(f"{quote(raw)} AS {quote(n)}" for raw, n in zip(schema.names, names, strict=True))
+    if row_ids:
+        columns += f", {quote(ROW_ID)}"
+    return f"SELECT {columns} FROM ({sql})", pa.schema([f.with_name(n) for f, n in zip(schema, names, strict=True)])
+
+
+def _raw_query(
+    cursor: duckdb.DuckDBPyConnection,
+    files: SourceFiles,
+    read: ReadFiles,
+    source: DataSource,
+    types: _TextTypes,
+    row_ids: bool,
+) -> tuple[str, tuple[str, ...] | None, bool]:
+    """Returns a query of the columns by their own names, those that are stored as text, and whether there are any.
+
+    Of the columns that are stored as text, None stands for all.
+    """
+    if files.format == "delta":
+        return register(cursor, _delta_dataset(files)), (), True
+    if files.shape == "uri":
+        return _uri_query(cursor, files, source, types)
+    if not files.paths:
+        return "", (), False
+    # Each is one file, though DuckDB would take a name such as a[1].parquet for a pattern.
+    listed = "[" + ", ".join(literal(glob.escape(p)) for p in read.readable) + "]"
+    options = f"{listed}, union_by_name = {_flag(len(files.paths) > 1)}"
+    options += f", hive_partitioning = {_flag(bool(files.hive_keys))}"
+    keys = types.of(files.hive_keys)
+    if keys:
+        options += f", hive_types = {_listed_types(dict.fromkeys(keys, 'VARCHAR'))}"
+    if files.format == "csv":
+        sql = _csv_query(cursor, files, options, types)
+    else:
+        # DuckDB shows the places of rows only where they are named, right beside the files.
+        more = _ROW_IDS if row_ids else ""
+        sql = as_declared(f"read_parquet({options})", keys, folders=keys, file=_FILE, more=more)
+    return _without_outer_keys(cursor, sql, files), None if files.format == "csv" else files.hive_keys, True
+
+
+def _csv_query(cursor: duckdb.DuckDBPyConnection, files: SourceFiles, options: str, types: _TextTypes) -> str:
+    if all(path.lower().endswith(".gz") for path in files.paths):
+        options += ", compression = 'gzip'"
+    options += ", header = true"
+    if types.declared is not None:
+        relation = f"read_csv({options}, all_varchar = true)"
+        names = [str(name) for name, *_ in cursor.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()]
+        return as_declared(relation, types.of(names), folders=files.hive_keys, file=_FILE)
+    options += f", auto_type_candidates = {_CSV_TYPES}"
+    whole = f"SELECT * FROM read_csv({options}, sample_size = -1)"
+    # Looking through the whole file for types is done once; the query itself is told what was found.
+    found = {
+        str(name): "VARCHAR" if name in types.times else str(kind)
+        for name, kind, *_ in cursor.execute(f"DESCRIBE {whole}").fetchall()
+        if name not in files.hive_keys
+    }
+    return f"SELECT * FROM read_csv({options}, types = {_listed_types(found)})"
+
+
+def _listed_types(types: Mapping[str, str]) -> str:
+    return "{" + ", ".join(f"{literal(n)}: {literal(t)}" for n, t in types.items()) + "}"
+
+
+def _without_outer_keys(cursor: duckdb.DuckDBPyConnection, sql: str, files: SourceFiles) -> str:
+    """Takes away columns that DuckDB makes of ``key=value`` folders above the source's own path."""
+    if not files.hive_keys:
+        return sql
+    within = set(files.hive_keys)
+    parts = files.paths[0].split(os.sep)[:-1]
+    outer = {p.partition("=")[0] for p in parts if "=" in p} - within
+    there = set(read_schema(cursor, sql).names)
+    dropped = ", ".join(quote(n) for n in sorted(outer & there))
+    return f"SELECT * EXCLUDE ({dropped}) FROM ({sql})" if dropped else sql
+
+
+def register(cursor: duckdb.DuckDBPyConnection, data: Any) -> str:
+    """Returns a query over an Arrow table, dataset or reader."""
+    name = f"source_{uuid.uuid4().hex}"
+    cursor.register(name, data)
+    return f"SELECT * FROM {name}"
+
+
+def _delta_dataset(files: SourceFiles) -> Any:
+    try:
+        import deltalake
+    except ImportError as error:
+        raise ConfigError(f"{files.what}: Delta tables need the extra: pip install 'feast-assets[delta]'.") from error
+    try:
+        return deltalake.DeltaTable(files.path).to_pyarrow_dataset()
+    except deltalake.exceptions.TableNotFoundError as error:
+        raise SourceError(f"{files.what}: there is no Delta table at {files.path}.") from error
+    except deltalake.exceptions.DeltaError as error:
+        raise SourceError(f"{files.what}: the Delta table cannot be read: {printable(error)}") from error
+
+
+def _uri_query(
+    cursor: duckdb.DuckDBPyConnection, files: SourceFiles, source: DataSource, types: _TextTypes
+) -> tuple[str, tuple[str, ...] | None, bool]:
+    import pyarrow.csv as csv
+    import pyarrow.dataset as ds
+
+    system, path = _file_system(files, source)
+    kind: Any = files.format
+    if kind == "csv":
+        # As text, each as it is; nothing but an empty one is missing.
+        named = {*types.times, *(types.declared or {})}
+        conversions = csv.ConvertOptions(column_types=dict.fromkeys(named, pa.string()), strings_can_be_null=True)
+        if types.declared is not None:
+            conversions.null_values = [""]
+        kind = ds.CsvFileFormat(convert_options=conversions)
+    data = ds.dataset(path, filesystem=system, format=kind, partitioning="hive")
+    first = next(data.get_fragments(), None)
+    keys = tuple(ds.get_partition_keys(first.partition_expression)) if first is not None else ()
+    declared_keys = types.of(keys)
+    if declared_keys:
+        schema = pa.schema(
+            [pa.field(k, pa.string() if k in declared_keys else data.schema.field(k).type) for k in keys]
+        )
+        data = ds.dataset(
+            data.files,
+            filesystem=system,
+            format=kind,
+            partitioning=ds.partitioning(schema, flavor="hive"),
+            partition_base_dir=path,
+        )
+    name = f"source_{uuid.uuid4().hex}"
+    cursor.register(name, data)
+    is_csv = files.format == "csv"
+    wanted = types.of(data.schema.names) if is_csv else declared_keys
+    return as_declared(name, wanted, folders=keys, lenient=is_csv), None if is_csv else keys, True
+
+
+def _file_system(files: SourceFiles, source: DataSource) -> tuple[Any, str]:
+    import pyarrow.fs as fs
+
+    endpoint = source.s3_endpoint_override if isinstance(source, FileSource) else None
+    try:
+        if files.path.startswith("s3://") and endpoint:
+            scheme = "http" if endpoint.startswith("http://") else "https"
+            system = fs.S3FileSystem(endpoint_override=endpoint.split("://")[-1], scheme=scheme)
+            return system, files.path.removeprefix("s3://")
+        system, path = fs.FileSystem.from_uri(files.path)
+        return system, path
+    except pa.ArrowInvalid as error:
+        raise NotSupportedError(f"{files.what}: this kind of URI is not supported: {printable(error)}") from error
+
+
+def _flag(value: bool) -> str:
+    return "true" if value else "false"

@@ -1,0 +1,353 @@
+"""The rows of a history as a query with names of its own, and its result in canonical form.
+
+Inside queries the join keys are ``k0, k1, ...``, the features ``f0, ...``, the event time ``t`` and the created time
+``c``, both in microseconds since the epoch; so no name of a user's column can meet one of ours.
+"""
+
+# ruff: noqa: S608 - identifiers and texts in SQL are quoted by duckdb_engine
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from feast_assets.definitions.field import Field
+from feast_assets.definitions.partitions import Window
+from feast_assets.definitions.spec import to_micros
+from feast_assets.errors import (
+    DefinitionError,
+    FeastAssetsError,
+    FeastJoinKeysDuringMaterialization,
+    SourceError,
+    TransformationError,
+    suggest,
+)
+from feast_assets.offline_stores.base import ALWAYS, CREATED_TIMESTAMP, EVENT_TIMESTAMP, History
+from feast_assets.offline_stores.duckdb.engine import literal, quote, read_all
+from feast_assets.offline_stores.duckdb.files import ISO_TIME, ISO_ZONED, ROW_ID, SourceTable, register
+from feast_assets.offline_stores.duckdb.keys import key_expression
+from feast_assets.offline_stores.files.date_folders import conditions
+from feast_assets.types.arrow import TIMESTAMP, cast_column, to_arrow_type
+from feast_assets.types.feast_type import FeastType, UnixTimestamp
+
+if TYPE_CHECKING:
+    import duckdb
+
+LONGEST_MICROS = 2**61
+"""Durations from here on are no bound: more than the years 1 to 9999 hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Event times from ``start`` to ``end`` without the end, in microseconds; None for no bound."""
+
+    start: int | None = None
+    end: int | None = None
+
+    @classmethod
+    def of(cls, window: Window, lookback: timedelta = timedelta(0)) -> Bounds:
+        start = None if window.start <= ALWAYS.start else to_micros(window.start) - micros(lookback)
+        return cls(start, None if window.end >= ALWAYS.end else to_micros(window.end))
+
+
+def micros(duration: timedelta) -> int:
+    """Returns a duration in microseconds, at most `LONGEST_MICROS`."""
+    return min(duration // timedelta(microseconds=1), LONGEST_MICROS)
+
+
+def declared_types(history: History) -> dict[str, FeastType]:
+    """Returns the types of a history's columns by name."""
+    return {f.name: f.dtype for f in (*history.others, *history.features, *history.join_keys)}
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The rows of a history.
+
+    Attributes:
+        history: whose rows.
+        table: where they are read from.
+        sql: columns k0.., f0.., t, c, and `row_id` if there is one; without rows whose key or event time is null.
+        with_content: the same and ``x``, a struct of all features of the view. It decides between rows that tie in
+            everything else, by what the rows are and not by which of their columns somebody asked for. Columns that the
+            view does not have do not count: fingerprints do not cover them.
+        with_stored_time: the same as ``sql`` and ``s``, which is equal and ordered as ``t`` is, but the column as it is
+            stored if that will do; so what is joined by it can be left out by file statistics.
+        with_nulls: the same as ``sql`` and the rows that lack a key or an event time.
+    """
+
+    history: History
+    table: SourceTable
+    sql: str
+    with_content: str
+    with_stored_time: str
+    with_nulls: str
+
+    @property
+    def keys(self) -> list[str]:
+        return [f"k{i}" for i in range(len(self.history.join_keys))]
+
+    @property
+    def features(self) -> list[str]:
+        return [f"f{i}" for i in range(len(self.history.features))]
+
+    @property
+    def row_id(self) -> str:
+        """The column of row ids; "" where the table has none."""
+        return "row_id" if self.table.row_ids else ""
+
+    @property
+    def has_created(self) -> bool:
+        return bool(self.table.created)
+
+    def schema(self) -> pa.Schema:
+        """Returns the columns of what the store returns."""
+        fields = [pa.field(f.name, to_arrow_type(f.dtype)) for f in (*self.history.join_keys, *self.history.features)]
+        return pa.schema([*fields, pa.field(EVENT_TIMESTAMP, TIMESTAMP), pa.field(CREATED_TIMESTAMP, TIMESTAMP)])
+
+    def finish(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Returns a batch of k0.., f0.., t, c under the users' names, in canonical types."""
+        fields = (*self.history.join_keys, *self.history.features)
+        names = [*self.keys, *self.features]
+        columns = [self.cast(batch.column(n), f) for n, f in zip(names, fields, strict=True)]
+        columns += [self._time(batch.column("t"), self.table.timestamp)]
+        columns += [self._time(batch.column("c"), self.table.created)]
+        return pa.record_batch(columns, schema=self.schema())
+
+    def cast(self, column: pa.Array, wanted: Field) -> pa.Array:
+        """Returns a column in the canonical type of its field."""
+        try:
+            return cast_column(column, wanted.dtype, what=f"{self.table.what}, column {wanted.name!r}")
+        except SourceError as error:
+            if wanted.name in self.table.texts:
+                told = f"{str(error).rstrip('.')}. Correct the value in the file, or declare the column String."
+                raise self.table.error(told) from error
+            raise _as(self.table.error, error) from error
+
+    def _time(self, column: pa.Array, name: str) -> pa.Array:
+        return cast_column(column.cast(TIMESTAMP), UnixTimestamp, what=f"{self.table.what}, column {name!r}")
+
+
+def rows_of(cursor: duckdb.DuckDBPyConnection, history: History, table: SourceTable, bounds: Bounds) -> Rows:
+    """Returns the rows of a history with event times in the bounds.
+
+    Raises:
+        SourceError: a column is missing or of another kind than declared; `TransformationError` where a transformation
+            made the rows.
+    """
+    import duckdb
+
+    if not table.known:
+        return _no_rows(cursor, history, table)
+    _check_columns(history, table)
+    try:
+        keys = [key_expression(table.schema.field(f.name), f.dtype) for f in history.join_keys]
+        selected = [f"{key} AS k{i}" for i, key in enumerate(keys)]
+        selected += [f"{quote(f.name)} AS f{i}" for i, f in enumerate(history.features)]
+        time = time_expression(cursor, table, table.timestamp)
+        selected += [f"{time} AS t"]
+        created = time_expression(cursor, table, table.created) if table.created else "CAST(NULL AS BIGINT)"
+        selected += [f"{created} AS c"]
+        selected += [f"{quote(ROW_ID)} AS row_id"] if table.row_ids else []
+    except duckdb.Error as error:
+        raise table.failure(error) from error
+    declared = set(history.declared or [f.name for f in history.features])
+    names = sorted(declared.intersection(table.schema.names)) or table.schema.names[:1]
+    content = ", ".join(f"{quote(n)} := {quote(n)}" for n in names)
+    condition = within(table, bounds)
+    keep = " AND ".join(f"{name} IS NOT NULL" for name in ["t", *(f"k{i}" for i in range(len(history.join_keys)))])
+
+    def query(more: str) -> str:
+        return f"SELECT * FROM (SELECT {', '.join(selected)}{more} FROM ({table.sql}) WHERE {condition}) WHERE {keep}"
+
+    stored = quote(table.timestamp) if _is_exact(table.schema.field(table.timestamp).type) else time
+    every = f"SELECT {', '.join(selected)} FROM ({table.sql}) WHERE {within(table, bounds, or_null=True)}"
+    return Rows(history, table, query(""), query(f", struct_pack({content}) AS x"), query(f", {stored} AS s"), every)
+
+
+def _no_rows(cursor: duckdb.DuckDBPyConnection, history: History, table: SourceTable) -> Rows:
+    fields = [pa.field(f"k{i}", to_arrow_type(f.dtype)) for i, f in enumerate(history.join_keys)]
+    fields += [pa.field(f"f{i}", to_arrow_type(f.dtype)) for i, f in enumerate(history.features)]
+    fields += [pa.field("t", pa.int64()), pa.field("c", pa.int64())]
+    sql = register(cursor, pa.schema(fields).empty_table())
+    return Rows(history, table, sql, f"SELECT *, NULL AS x FROM ({sql})", f"SELECT *, t AS s FROM ({sql})", sql)
+
+
+def _check_columns(history: History, table: SourceTable) -> None:
+    there = table.schema.names
+    view = f"feature view {history.view!r}"
+    if not table.timestamp:
+        raise DefinitionError(f"{table.what}: {view} needs its timestamp_field.")
+    for name, role in ((table.timestamp, "timestamp_field"), (table.created, "created_timestamp_column")):
+        if name and name not in there:
+            raise table.error(f"{table.what} has no column {name!r}, the {role} of {view}. {suggest(name, there)}")
+    for wanted in history.join_keys:
+        if wanted.name not in there:
+            kind = FeastJoinKeysDuringMaterialization if table.error is SourceError else table.error
+            raise kind(
+                f"{table.what} has no column {wanted.name!r}, a join key of {view}. {suggest(wanted.name, there)}"
+            )
+    known = set(there)
+    for wanted in history.features:
+        if wanted.name not in known:
+            raise table.error(
+                f"{table.what} has no column {wanted.name!r}, a feature of {view}. {suggest(wanted.name, there)}"
+            )
+    for wanted in (*history.join_keys, *history.features):
+        nothing = pa.nulls(0, table.schema.field(wanted.name).type)
+        try:
+            cast_column(nothing, wanted.dtype, what=f"{table.what}, column {wanted.name!r} of {view},")
+        except SourceError as error:
+            raise _as(table.error, error) from error
+
+
+def _as(kind: type[FeastAssetsError], error: FeastAssetsError) -> FeastAssetsError:
+    return error if kind is SourceError else TransformationError(str(error))
+
+
+def time_expression(cursor: duckdb.DuckDBPyConnection, table: SourceTable, name: str) -> str:
+    """Returns a time column as microseconds since the epoch, naive times as UTC.
+
+    Raises:
+        SourceError: it holds no times, or texts that are not all ISO 8601, or naive and zoned ones mixed.
+    """
+    kind = table.schema.field(name).type
+    if pa.types.is_string(kind):
+        _check_time_texts(cursor, table, name)
+    if pa.types.is_null(kind) or (pa.types.is_int32(kind) and _is_all_null(cursor, table, name)):
+        return "CAST(NULL AS BIGINT)"
+    return stored_time(table, name)
+
+
+def stored_time(table: SourceTable, name: str) -> str:
+    """Returns a time column as microseconds since the epoch; texts must be known to hold times, see `time_expression`.
+
+    Raises:
+        SourceError: it is of a type that has no times.
+    """
+    kind = table.schema.field(name).type
+    column = quote(name)
+    if pa.types.is_timestamp(kind) and kind.unit == "ns":
+        # DuckDB has no epoch_us of zoned nanoseconds. Cutting towards zero would put times before 1970 too late.
+        nanos = f"epoch_ns({column})"
+        return f"(({nanos} - ({nanos} % 1000 + 1000) % 1000) // 1000)"
+    if pa.types.is_timestamp(kind):
+        return f"epoch_us({column})"
+    if pa.types.is_date(kind):
+        return f"epoch_us(CAST({column} AS TIMESTAMP))"
+    if pa.types.is_string(kind):
+        return f"epoch_us({_moment_of_text(column)})"
+    raise table.error(
+        f"{table.what}: column {name!r} should hold timestamps but holds {kind}. "
+        "Use timestamps, dates or ISO 8601 text."
+    )
+
+
+def _moment_of_text(column: str) -> str:
+    """Returns ISO text as TIMESTAMPTZ."""
+    # DuckDB takes what follows a space for the name of a zone, and knows neither "Z" nor "+01:00" there.
+    closed = f"replace(replace(replace({column}, ' +', '+'), ' -', '-'), ' Z', 'Z')"
+    closed = f"replace(replace({closed}, ' UTC', 'Z'), 'UTC', 'Z')"
+    is_other = f"contains({column}[12:], ' ') OR ends_with({column}, 'UTC')"
+    return f"CAST(CASE WHEN {is_other} THEN {closed} ELSE {column} END AS TIMESTAMPTZ)"
+
+
+def _is_exact(kind: pa.DataType) -> bool:
+    """Tells whether times of this type that differ still do so in microseconds."""
+    return bool(pa.types.is_date(kind) or (pa.types.is_timestamp(kind) and kind.unit != "ns"))
+
+
+def _is_all_null(cursor: duckdb.DuckDBPyConnection, table: SourceTable, name: str) -> bool:
+    found = read_all(cursor, f"SELECT count({quote(name)}) FROM ({table.sql})")
+    return bool(found.column(0)[0].as_py() == 0)
+
+
+def _check_time_texts(cursor: duckdb.DuckDBPyConnection, table: SourceTable, name: str) -> None:
+    column = quote(name)
+    zoned = f"regexp_matches({column}, {literal(ISO_ZONED)})"
+    found = read_all(
+        cursor,
+        f"SELECT any_value({column}) FILTER (NOT regexp_matches({column}, {literal(ISO_TIME)})) AS other, "
+        f"any_value({column}) FILTER ({zoned}) AS zoned, any_value({column}) FILTER (NOT {zoned}) AS naive "
+        f"FROM ({table.sql})",
+    ).to_pylist()[0]
+    if found["other"] is not None:
+        raise table.error(
+            f"{table.what}: column {name!r} should hold timestamps but holds {found['other']!r}, which is not "
+            "ISO 8601 such as 2024-07-01T12:00:00Z."
+        )
+    if found["zoned"] is not None and found["naive"] is not None:
+        raise table.error(
+            f"{table.what}: column {name!r} mixes times with a zone ({found['zoned']!r}) and without "
+            f"({found['naive']!r}). Write all of them with a zone, or none."
+        )
+
+
+def within(table: SourceTable, bounds: Bounds, *, or_null: bool = False) -> str:
+    """Returns the condition on the column as it is stored, so that files and row groups can be left out.
+
+    Args:
+        or_null: whether rows without an event time are wanted as well.
+    """
+    kind = table.schema.field(table.timestamp).type
+    column = quote(table.timestamp)
+    parts = []
+    for value, comparison in ((bounds.start, ">="), (bounds.end, "<")):
+        if value is None:
+            continue
+        if not _FIRST <= value <= _LAST:
+            parts.append("true" if (value < _FIRST) == (comparison == ">=") else "false")
+        elif pa.types.is_timestamp(kind) and kind.unit != "ns":
+            parts.append(f"{column} {comparison} {_moment(value, kind.tz is not None)}")
+        elif pa.types.is_timestamp(kind) and abs(value) >= 2**63 // 1000:
+            # No nanoseconds since the epoch lie so far away.
+            parts.append("true" if (value < 0) == (comparison == ">=") else "false")
+        elif pa.types.is_timestamp(kind) and kind.tz is None:
+            parts.append(f"{column} {comparison} make_timestamp_ns({value * 1000})")
+        elif pa.types.is_timestamp(kind):
+            text = f"{_at(value).replace(tzinfo=None).isoformat(sep=' ', timespec='microseconds')}+00"
+            parts.append(f"{column} {comparison} CAST('{text}' AS TIMESTAMPTZ_NS)")
+        else:
+            # A column of nulls may be one of integers in a file.
+            text = column if pa.types.is_string(kind) else f"CAST({column} AS VARCHAR)"
+            moment = f"CAST({column} AS TIMESTAMPTZ)" if pa.types.is_date(kind) else _moment_of_text(text)
+            parts.append(f"{moment} {comparison} {_moment(value, True)}")
+    if or_null and parts:
+        parts = [f"(({' AND '.join(parts)}) OR {column} IS NULL)"]
+    return " AND ".join([*parts, *_by_date(table, bounds)]) or "true"
+
+
+def _by_date(table: SourceTable, bounds: Bounds) -> list[str]:
+    if not table.date_partition:
+        return []
+    if table.date_partition not in table.schema.names:
+        raise table.error(
+            f"{table.what} has no column {table.date_partition!r}, its date_partition_column. "
+            f"{suggest(table.date_partition, table.schema.names)}"
+        )
+    kind = table.schema.field(table.timestamp).type
+    if table.date_partition_slack is None or pa.types.is_null(kind) or pa.types.is_integer(kind):
+        return []
+    told = literal(
+        f"event times must not lie more than date_partition_slack ({table.date_partition_slack}) from the day of "
+        f"their file; declare a greater slack, or none: {table.date_partition}="
+    )
+    time = stored_time(table, table.timestamp)
+    return conditions(quote(table.date_partition), time, table.date_partition_slack, bounds.start, bounds.end, told)
+
+
+_FIRST = to_micros(ALWAYS.start)
+_LAST = to_micros(ALWAYS.end)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def _at(value: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=value)
+
+
+def _moment(value: int, zoned: bool) -> str:
+    text = f"{_at(value).replace(tzinfo=None).isoformat(sep=' ', timespec='microseconds')}"
+    return f"TIMESTAMPTZ '{text}+00'" if zoned else f"TIMESTAMP '{text}'"

@@ -1,0 +1,384 @@
+"""The offline store on DuckDB: files as they are, queried in process, spilling to disk under a memory limit."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from pydantic import BaseModel
+
+from feast_assets.definitions.partitions import Partitions, Window
+from feast_assets.definitions.sources.data_source import DataSource
+from feast_assets.errors import (
+    EntitySQLEmptyResults,
+    FeastAssetsError,
+    InputError,
+    SourceChangedError,
+    SourceError,
+    TransformationError,
+)
+from feast_assets.offline_stores.base import History, OfflineStore, PointInTimeJoin, Survey, WindowStatistics
+from feast_assets.offline_stores.duckdb.config import DuckDBOfflineStoreConfig
+from feast_assets.offline_stores.profile import WindowProfile
+from feast_assets.offline_stores.writes_once import WritesOnce
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+
+    from feast_assets.offline_stores.duckdb.engine import Engine
+    from feast_assets.offline_stores.duckdb.files import SourceTable
+    from feast_assets.offline_stores.duckdb.rows import Bounds, Rows
+    from feast_assets.offline_stores.files.readable_files import ReadableFiles
+    from feast_assets.types.feast_type import FeastType
+
+
+_OPENING = threading.Lock()
+
+_T = TypeVar("_T")
+
+
+class DuckDBOfflineStore(OfflineStore, WritesOnce):
+    """History in Parquet, CSV and Delta files.
+
+    Calls are independent of each other and may come from several threads. A returned reader reads on while it is
+    consumed, and raises where it meets damaged data, so that a part is never taken for the whole.
+
+    Files may be replaced meanwhile: what was not handed out yet is then read again, as far as needed; of what was, a
+    reader raises `SourceChangedError`.
+    """
+
+    config_class = DuckDBOfflineStoreConfig
+
+    def __init__(self, config: BaseModel, root: Path):
+        assert isinstance(config, DuckDBOfflineStoreConfig)
+        self._config = config
+        self._root = Path(root).absolute()
+        self._opened: Engine | None = None
+        self._sealed: Engine | None = None
+
+    @property
+    def _engine(self) -> Engine:
+        # One for all threads: an engine that nobody holds any more closes its cursors.
+        with _OPENING:
+            if self._opened is None:
+                self._opened = self._new_engine(None)
+            return self._opened
+
+    def _engine_of(self, files: tuple[str, ...]) -> Engine:
+        """Returns an engine that can open no other files than these; the last one is kept for the next query."""
+        with _OPENING:
+            if self._sealed is None or self._sealed.files != files:
+                self._sealed = self._new_engine(files)
+            return self._sealed
+
+    def _new_engine(self, files: tuple[str, ...] | None) -> Engine:
+        from feast_assets.offline_stores.duckdb.engine import Engine
+
+        c = self._config
+        return Engine(self._root, c.memory_limit, c.threads, c.temp_directory, files)
+
+    def schema(self, source: DataSource) -> pa.Schema:
+        from feast_assets.offline_stores.duckdb.files import source_schema
+
+        return self._answer(lambda cursor, tables: source_schema(cursor, source, self._root, tables))
+
+    def check_texts(self, source: DataSource, declared: Mapping[str, FeastType]) -> None:
+        from feast_assets.offline_stores.duckdb.files import check_texts
+
+        self._answer(lambda cursor, tables: check_texts(cursor, source, self._root, declared, tables))
+
+    def point_in_time_join(
+        self,
+        spine: pa.Table | str,
+        joins: Sequence[PointInTimeJoin],
+        *,
+        timestamp_column: str | None = None,
+        filter_by_created_timestamp: bool = False,
+        readable: Sequence[DataSource] = (),
+    ) -> pa.RecordBatchReader:
+        from feast_assets.offline_stores.duckdb.engine import as_reader
+        from feast_assets.offline_stores.duckdb.point_in_time import joined, read_spine
+
+        cursor = self._engine.cursor()
+        tables: dict[int, SourceTable] = {}
+        try:
+            if isinstance(spine, str):
+                sources = [*readable, *(source for join in joins for source in join.history.sources)]
+                spine = self._entity_rows(cursor, spine, sources)
+            rows = read_spine(spine, timestamp_column)
+
+            def rows_for(join: PointInTimeJoin) -> Rows:
+                found = self._rows(cursor, join.history, rows.bounds(join), row_ids=True)
+                tables[id(join)] = found.table
+                return found
+
+            schema, batches = joined(cursor, rows, joins, rows_for, filter_by_created_timestamp)
+        except BaseException as error:
+            cursor.close()
+            _raise_translated(error, list(tables.values()))
+            raise
+        return as_reader(schema, batches, cursor, lambda error: _culprit(error, list(tables.values())))
+
+    def latest(self, history: History, window: Window) -> pa.RecordBatchReader:
+        from feast_assets.offline_stores.duckdb.latest import newest_rows
+
+        return self._read(history, window, newest_rows)
+
+    def latest_of(self, history: History, windows: Sequence[Window], keys: pa.Table) -> pa.RecordBatchReader:
+        from feast_assets.offline_stores.duckdb.latest import newest_rows
+        from feast_assets.offline_stores.duckdb.restricted import restricted
+
+        def query(cursor: duckdb.DuckDBPyConnection, rows: Rows) -> Iterator[pa.RecordBatch]:
+            return newest_rows(cursor, restricted(cursor, rows, windows, keys))
+
+        return self._read(history, Window(min(windows).start, max(w.end for w in windows)), query)
+
+    def scan(self, history: History, window: Window) -> pa.RecordBatchReader:
+        from feast_assets.offline_stores.duckdb.engine import stream
+
+        return self._read(history, window, lambda cursor, rows: stream(cursor, rows.sql))
+
+    def statistics(self, history: History, windows: Sequence[Window]) -> list[WindowStatistics]:
+        return self.survey(history, windows).windows
+
+    def survey(self, history: History, windows: Sequence[Window]) -> Survey:
+        from feast_assets.offline_stores.duckdb.survey import survey_windows
+
+        return self._answer(lambda cursor, tables: survey_windows(cursor, history, self._root, windows, tables))
+
+    def survey_grid(self, history: History, grid: Partitions, span: Window) -> Survey:
+        from feast_assets.offline_stores.duckdb.survey import survey_grid
+
+        return self._answer(lambda cursor, tables: survey_grid(cursor, history, self._root, grid, span, tables))
+
+    def profile(self, history: History, windows: Sequence[Window]) -> list[WindowProfile]:
+        from feast_assets.offline_stores.duckdb.profile import profile_windows
+        from feast_assets.offline_stores.duckdb.rows import Bounds
+        from feast_assets.offline_stores.duckdb.statistics import hull
+
+        def read(cursor: duckdb.DuckDBPyConnection, tables: list[SourceTable]) -> list[WindowProfile]:
+            rows = self._rows(cursor, history, hull([Bounds.of(w) for w in windows]))
+            tables.append(rows.table)
+            return profile_windows(cursor, rows, windows)
+
+        return self._answer(read)
+
+    def write(self, source: DataSource, rows: pa.Table) -> None:
+        from feast_assets.offline_stores.duckdb.write import append
+
+        with self._engine.cursor() as cursor:
+            append(cursor, source, self._root, rows)
+
+    def check_write(self, source: DataSource, rows: pa.Table) -> None:
+        from feast_assets.offline_stores.duckdb.write import check_append
+
+        with self._engine.cursor() as cursor:
+            check_append(cursor, source, self._root, rows)
+
+    def write_once(self, source: DataSource, rows: pa.Table, key: str) -> None:
+        from feast_assets.offline_stores.duckdb.write import append
+
+        with self._engine.cursor() as cursor:
+            append(cursor, source, self._root, rows, key=key)
+
+    def has_written(self, source: DataSource, rows: pa.Table, key: str) -> bool:
+        from feast_assets.offline_stores.duckdb.write import is_appended
+
+        with self._engine.cursor() as cursor:
+            return is_appended(cursor, source, self._root, rows, key)
+
+    def replace(
+        self, source: DataSource, history: History, windows: Sequence[Window], rows: pa.RecordBatchReader
+    ) -> None:
+        from feast_assets.offline_stores.duckdb.replace import replace_windows
+
+        with self._engine.cursor() as cursor:
+            replace_windows(cursor, source, self._root, history, windows, rows)
+
+    def source_versions(self, source: DataSource, windows: Sequence[Window]) -> list[str]:
+        from feast_assets.offline_stores.duckdb.versions import source_versions
+
+        return self._answer(lambda cursor, tables: source_versions(cursor, source, self._root, windows))
+
+    def grid_versions(self, source: DataSource, grid: Partitions, span: Window) -> dict[Window, str]:
+        from feast_assets.offline_stores.duckdb.versions import grid_versions
+
+        return self._answer(lambda cursor, tables: grid_versions(cursor, source, self._root, grid, span))
+
+    def oldest_event(self, history: History) -> datetime | None:
+        from feast_assets.definitions.spec import from_micros
+        from feast_assets.offline_stores.duckdb.extent import oldest_by_footers, oldest_by_rows
+
+        is_said, oldest = oldest_by_footers(history, self._root)
+        if not is_said:
+            oldest = self._answer(lambda cursor, tables: oldest_by_rows(cursor, history, self._root, tables))
+        return None if oldest is None else from_micros(oldest)
+
+    def extent(self, history: History) -> tuple[datetime, datetime] | None:
+        from feast_assets.definitions.spec import from_micros
+        from feast_assets.offline_stores.duckdb.extent import extent_by_footers
+
+        found = extent_by_footers(history, self._root)
+        return None if found is None else (from_micros(found[0]), from_micros(found[1]))
+
+    def state(self, history: History) -> frozenset[str]:
+        from feast_assets.offline_stores.files.source_files import stored_state
+
+        return frozenset(text for source in history.sources for text in stored_state(source, self._root))
+
+    def _readable(self, sources: Sequence[DataSource]) -> ReadableFiles:
+        from feast_assets.offline_stores.files.readable_files import ReadableFiles
+
+        return ReadableFiles(self._root, tuple(self._config.readable_paths), tuple(sources))
+
+    def _entity_rows(self, cursor: duckdb.DuckDBPyConnection, sql: str, sources: Sequence[DataSource]) -> pa.Table:
+        """Returns the rows of an entity query.
+
+        It is run by an engine of its own, which can open just the files that the query may read.
+        """
+        import duckdb
+
+        from feast_assets.offline_stores.duckdb.reading_query import message_of, read_query, reading_query
+
+        query = reading_query(cursor, sql, "The entity query", self._readable(sources))
+        engine = self._engine_of(query.paths)
+        try:
+            with engine.cursor() as sealed:
+                table = read_query(sealed, query)
+        except duckdb.Error as error:
+            raise InputError(f"The entity query fails: {message_of(error)}") from error
+        if not table.num_rows:
+            raise EntitySQLEmptyResults("The entity query returned no rows.")
+        return table
+
+    def _rows(
+        self, cursor: duckdb.DuckDBPyConnection, history: History, bounds: Bounds, *, row_ids: bool = False
+    ) -> Rows:
+        from feast_assets.offline_stores.duckdb.files import open_source
+        from feast_assets.offline_stores.duckdb.rows import declared_types, rows_of
+        from feast_assets.offline_stores.duckdb.transform import run_transformation
+
+        if history.transformation is not None:
+            table = run_transformation(cursor, history, self._root, bounds, self._readable(history.sources))
+        else:
+            types = declared_types(history)
+            table = open_source(cursor, history.sources[0], self._root, types, row_ids=row_ids)
+        if row_ids:
+            from feast_assets.offline_stores.duckdb.gather import with_row_ids
+
+            table = with_row_ids(cursor, history, table, bounds)
+        return rows_of(cursor, history, table, bounds)
+
+    def _read(
+        self,
+        history: History,
+        window: Window,
+        query: Callable[[duckdb.DuckDBPyConnection, Rows], Iterator[pa.RecordBatch]],
+    ) -> pa.RecordBatchReader:
+        import pyarrow as pa
+
+        from feast_assets.offline_stores.duckdb.rows import Bounds
+        from feast_assets.offline_stores.files.changing_files import again
+
+        def opened(is_last: bool) -> tuple[duckdb.DuckDBPyConnection, Rows]:
+            cursor = self._engine.cursor()
+            try:
+                return cursor, self._rows(cursor, history, Bounds.of(window))
+            except BaseException as error:
+                cursor.close()
+                _raise_translated(error, [])
+                raise
+
+        def read(cursor: duckdb.DuckDBPyConnection, rows: Rows) -> Iterator[pa.RecordBatch]:
+            try:
+                for batch in query(cursor, rows):
+                    yield rows.finish(batch)
+            except Exception as error:
+                _raise_translated(error, [rows.table])
+                raise
+            finally:
+                cursor.close()
+
+        # What is wrong with the source is said at once, what is wrong with its rows when they are read.
+        before = [again(opened)]
+
+        def begun(is_last: bool) -> tuple[list[pa.RecordBatch], Iterator[pa.RecordBatch]]:
+            cursor, rows = before.pop() if before else opened(is_last)
+            batches = read(cursor, rows)
+            first = list(islice(batches, 1))
+            _check_unmixed([rows.table], is_last)
+            return first, batches
+
+        def batches() -> Iterator[pa.RecordBatch]:
+            first, rest = again(begun)
+            yield from first
+            yield from rest
+
+        return pa.RecordBatchReader.from_batches(before[0][1].schema(), batches())
+
+    def _answer(self, read: Callable[[duckdb.DuckDBPyConnection, list[SourceTable]], _T]) -> _T:
+        """Returns what a query answers at once; it is asked again where files change meanwhile.
+
+        Args:
+            read: adds the tables that it opens to a list.
+        """
+        from feast_assets.offline_stores.files.changing_files import again
+
+        def once(is_last: bool) -> _T:
+            tables: list[SourceTable] = []
+            with self._engine.cursor() as cursor:
+                try:
+                    answer = read(cursor, tables)
+                except Exception as error:
+                    _raise_translated(error, tables)
+                    raise
+            _check_unmixed(tables, is_last)
+            return answer
+
+        return again(once)
+
+
+def _check_unmixed(tables: Sequence[SourceTable], is_last: bool) -> None:
+    """Raises `SourceChangedError` where what was read may be of two states of a file, and it can be read again.
+
+    At the last try it stands: who has written files all the time will have the windows run again, since their sources
+    were not the same from the first look at them until the end.
+    """
+    from feast_assets.offline_stores.files.changing_files import changed_error
+
+    for table in tables:
+        if not is_last and table.may_be_mixed():
+            raise changed_error(table.what)
+
+
+def _raise_translated(error: BaseException, tables: Sequence[SourceTable]) -> None:
+    """Raises an error of DuckDB, Arrow or the file system in the user's words; does nothing with others.
+
+    Data of files that have changed meanwhile are not blamed.
+    """
+    import duckdb
+    import pyarrow as pa
+
+    from feast_assets.offline_stores.files.changing_files import changed_error
+
+    if isinstance(error, (SourceError, TransformationError)) and not isinstance(error, SourceChangedError):
+        for table in tables:
+            if table.has_changed():
+                raise changed_error(table.what) from error
+    if isinstance(error, (duckdb.Error, pa.ArrowException, OSError)) and not isinstance(error, FeastAssetsError):
+        raise _culprit(error, tables) from error
+
+
+def _culprit(error: Exception, tables: Sequence[SourceTable]) -> FeastAssetsError:
+    """Returns the error of the table whose file the message names, or of all."""
+    from feast_assets.offline_stores.duckdb.engine import failure_of
+
+    for table in tables:
+        if len(tables) == 1 or table.is_named_in(str(error)) or table.has_changed():
+            return table.failure(error)
+    return failure_of(error, ", ".join(t.what for t in tables) or "The offline store's query", SourceError)

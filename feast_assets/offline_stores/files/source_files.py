@@ -1,0 +1,216 @@
+"""Which files a file source means."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+from urllib.parse import unquote
+
+from feast_assets.definitions.sources.data_source import DataSource
+from feast_assets.definitions.sources.file_format import CsvFormat, DeltaFormat, ParquetFormat
+from feast_assets.definitions.sources.file_source import FileSource
+from feast_assets.errors import NotSupportedError, SourceError
+
+Format = Literal["parquet", "csv", "delta"]
+_SUFFIXES: dict[Format, tuple[str, ...]] = {
+    "parquet": (".parquet", ".parq", ".pq"),
+    "csv": (".csv", ".csv.gz"),
+    "delta": (),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFiles:
+    """What a source's path stands for at the moment.
+
+    Attributes:
+        what: the source, for messages.
+        path: absolute, or a URI.
+        format: how the files are to be read.
+        shape: one file, the matches of a glob, or all files below a folder.
+        paths: the files there are, sorted; empty for Delta, whose log says which files count.
+        hive_keys: columns that are written as ``key=value`` folders.
+    """
+
+    what: str
+    path: str
+    format: Format
+    shape: Literal["file", "glob", "folder", "uri"]
+    paths: tuple[str, ...]
+    hive_keys: tuple[str, ...] = ()
+
+
+def describe(source: DataSource) -> str:
+    """Returns how messages name a source."""
+    path = getattr(source, "path", source.name)
+    return f"Source {source.name!r}" if path == source.name else f"Source {source.name!r} ({path})"
+
+
+def find_files(source: DataSource, root: Path) -> SourceFiles:
+    """Returns the files of a source. A folder or glob without files is a source without rows.
+
+    Files and folders whose names begin with ``.`` or ``_`` do not count.
+
+    Raises:
+        SourceError: a single file does not exist, or a folder holds only files of another format.
+        NotSupportedError: the source is not a file source.
+    """
+    if not isinstance(source, FileSource):
+        raise NotSupportedError(
+            f"The duckdb offline store reads FileSource, not {type(source).__name__} (source {source.name!r})."
+        )
+    what = describe(source)
+    path = local_path(source.path, root)
+    if path is None:
+        return SourceFiles(what, source.path, _format(source, source.path), "uri", (source.path,))
+    file_format = _format(source, path)
+    if file_format == "delta":
+        return SourceFiles(what, path, "delta", "folder", ())
+    if os.path.isdir(path):
+        return _in_folder(what, path, file_format)
+    if os.path.exists(path):
+        return SourceFiles(what, path, file_format, "file", (path,))
+    if glob.has_magic(path):
+        base = _fixed_part(path)
+        found = sorted(p for p in glob.glob(path, recursive=True) if os.path.isfile(p) and _counts(p, base))
+        return SourceFiles(what, path, file_format, "glob", tuple(found), _hive_keys(found, base))
+    if Path(path).suffix and not source.path.endswith("/"):
+        raise SourceError(f"{what}: there is no file {path}.{_nearest(path)}")
+    return SourceFiles(what, path, file_format, "folder", ())
+
+
+def local_path(path: str, root: Path) -> str | None:
+    """Returns the absolute path of a local file, which may be given as a ``file:`` URI; None for other URIs.
+
+    In a URI, ``%20`` and the like stand for characters; but where only a file is there whose name has them as they are,
+    it is that file. Its host is this machine: ``""`` or ``localhost``.
+    """
+    scheme, colon, rest = path.partition(":")
+    if colon and scheme.lower() == "file" and rest.startswith("/"):
+        host, slash, below = rest.removeprefix("//").partition("/") if rest.startswith("//") else ("", "/", rest[1:])
+        if host.lower() == "localhost":
+            host = ""
+        # What follows two slashes was taken for a relative path before; it still is.
+        plain = f"{host}{slash}{below}"
+        decoded = unquote(plain)
+        path = plain if not _is_there(root, decoded) and _is_there(root, plain) else decoded
+    elif "://" in path:
+        return None
+    return os.path.join(root, os.path.expanduser(path))
+
+
+def _is_there(root: Path, path: str) -> bool:
+    full = os.path.join(root, os.path.expanduser(path))
+    return os.path.exists(full) or (glob.has_magic(full) and bool(glob.glob(full, recursive=True)))
+
+
+def _format(source: FileSource, path: str) -> Format:
+    if isinstance(source.file_format, DeltaFormat):
+        return "delta"
+    if isinstance(source.file_format, CsvFormat):
+        return "csv"
+    if isinstance(source.file_format, ParquetFormat):
+        return "parquet"
+    if path.lower().endswith(_SUFFIXES["csv"]):
+        return "csv"
+    return "delta" if os.path.isdir(os.path.join(path, "_delta_log")) else "parquet"
+
+
+def _in_folder(what: str, path: str, file_format: Format) -> SourceFiles:
+    found: list[str] = []
+    others: list[str] = []
+    for folder, folders, names in os.walk(path):
+        folders[:] = sorted(f for f in folders if _is_visible(f))
+        for name in names:
+            if _is_visible(name):
+                right = name.lower().endswith(_SUFFIXES[file_format])
+                (found if right else others).append(os.path.join(folder, name))
+    if others and not found:
+        raise SourceError(
+            f"{what}: folder {path} holds no {file_format} files ({', '.join(_SUFFIXES[file_format])}), but for "
+            f"instance {sorted(others)[0]}. Rename the files, or set file_format."
+        )
+    found.sort()
+    return SourceFiles(what, path, file_format, "folder", tuple(found), _hive_keys(found, path))
+
+
+def _is_visible(name: str) -> bool:
+    return not name.startswith(".") and (not name.startswith("_") or "=" in name)
+
+
+def _counts(path: str, base: str) -> bool:
+    return all(_is_visible(part) for part in os.path.relpath(path, base).split(os.sep))
+
+
+def _fixed_part(pattern: str) -> str:
+    parts = Path(pattern).parts
+    fixed = next(i for i, part in enumerate(parts) if glob.has_magic(part))
+    return str(Path(*parts[:fixed])) if fixed else "."
+
+
+def _hive_keys(paths: list[str], base: str) -> tuple[str, ...]:
+    if not paths:
+        return ()
+    folders = os.path.relpath(paths[0], base).split(os.sep)[:-1]
+    return tuple(part.partition("=")[0] for part in folders if "=" in part)
+
+
+def _nearest(path: str) -> str:
+    import difflib
+
+    folder = Path(path).parent
+    if not folder.is_dir():
+        return f" Folder {folder} does not exist either."
+    near = difflib.get_close_matches(Path(path).name, os.listdir(folder), n=1, cutoff=0.6)
+    return f" Did you mean {folder / near[0]}?" if near else ""
+
+
+def writable_files(source: DataSource, root: Path) -> SourceFiles:
+    """Returns what rows are written to: as `find_files`, but a single file need not exist yet.
+
+    Raises:
+        NotSupportedError: the path is on another machine, or the source is not a file source.
+    """
+    try:
+        files = find_files(source, root)
+    except SourceError:
+        path = local_path(source.path, root) if isinstance(source, FileSource) else None
+        if not isinstance(source, FileSource) or path is None or os.path.isdir(path):
+            raise
+        return SourceFiles(describe(source), path, _format(source, path), "file", ())
+    if files.shape == "uri":
+        raise NotSupportedError(f"{files.what}: writing is supported to local files only.")
+    return files
+
+
+def stored_state(source: DataSource, root: Path) -> list[str]:
+    """Returns a text for each file of a source, which another file in its place would not have.
+
+    Of a Delta table the files are those of its log, which is only ever added to.
+    """
+    try:
+        files = find_files(source, root)
+        paths = files.paths
+        if files.format == "delta":
+            paths = log_files(files)
+        return state_of(paths)
+    except (SourceError, NotSupportedError):
+        return []
+
+
+def log_files(files: SourceFiles) -> tuple[str, ...]:
+    """Returns the log of a Delta table, a file for each change."""
+    return tuple(glob.glob(os.path.join(glob.escape(files.path), "_delta_log", "*.json")))
+
+
+def state_of(paths: Iterable[str]) -> list[str]:
+    """Returns a text for each file, which another file in its place would not have; none at all if one is missing."""
+    try:
+        found = [(path, os.stat(path)) for path in paths]
+    except OSError:
+        return []
+    return [f"{path}:{s.st_size}:{s.st_mtime_ns}:{s.st_ino}" for path, s in found]

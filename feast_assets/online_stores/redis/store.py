@@ -1,0 +1,417 @@
+"""Redis: the online store of many machines.
+
+A row is one string value under ``fa:<length of the table's name>:<table>:<entity key>``: 16 bytes of event and created
+timestamp, then the payload. The timestamps are big-endian with the sign bit flipped, so values compare as their bytes
+do, which is what the server-side script relies on to keep the newest. Marks are under keys of their own, see
+`feast_assets.online_stores.redis.marks`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import lru_cache, partial
+from itertools import accumulate
+from pathlib import Path
+from random import Random
+from typing import Any, ClassVar
+
+from feast_assets.errors import StoreUnavailableError
+from feast_assets.online_stores.base import (
+    HEAD_WIDTH,
+    EncodedRows,
+    Mark,
+    OnlineRead,
+    OnlineStore,
+    PutResult,
+    RowHeads,
+    StoredRows,
+    closing_source,
+)
+from feast_assets.online_stores.merged_reads import MergedReads
+from feast_assets.online_stores.redis.commands import (
+    bulk_strings,
+    checked,
+    command,
+    mget,
+    run,
+    run_all,
+    run_all_async,
+    run_async,
+)
+from feast_assets.online_stores.redis.config import RedisOnlineStoreConfig
+from feast_assets.online_stores.redis.values import HEADER, HEADER_WIDTH, SIGN, StampedRows, foreign_value, headers
+
+try:
+    import redis
+    import redis.asyncio
+    import redis.asyncio.retry
+    import redis.retry
+    from redis.backoff import ExponentialBackoff
+    from redis.exceptions import RedisError
+
+    from feast_assets.online_stores.redis import marks as redis_marks
+    from feast_assets.online_stores.redis.eviction import evicting_policy
+    from feast_assets.online_stores.redis.puts import ROWS_AT_ONCE, Put
+except ImportError as error:
+    raise ImportError("The redis online store needs the redis package: pip install 'feast-assets[redis]'.") from error
+
+_KEYS_PER_UNLINK = 1000
+_KEYS_PER_SCAN = 1000
+_STEPS_PER_SAMPLE = 50
+# Enough for a connection that went stale; a request cannot wait for a server that is down.
+_RETRIES = 2
+# How long a call waits for a connection when all are in use.
+_POOL_SECONDS = 10.0
+
+
+# One step of a scan: what it reads stays in the server, but for the rows that are asked for. GETRANGE of a key of
+# another type than string is an error, which pcall returns as a table.
+_SCAN_SCRIPT = f"""
+local unpack_stamp, byte = struct.unpack, string.byte
+local s1, s2 = unpack_stamp('>I4I4', ARGV[4])
+local e1, e2 = unpack_stamp('>I4I4', ARGV[5])
+local below = ARGV[6]
+local function is_below(value)
+  for i = 1, #below do
+    local x, y = byte(value, {HEADER_WIDTH} + i), byte(below, i)
+    if x ~= y then return not x or x < y end
+  end
+  return false
+end
+local step = redis.call('SCAN', ARGV[1], 'MATCH', ARGV[2], 'COUNT', ARGV[3])
+local found, n = {{}}, 0
+for _, key in ipairs(step[2]) do
+  local value = redis.pcall('GETRANGE', key, 0, {HEADER_WIDTH + HEAD_WIDTH - 1})
+  if type(value) == 'string' and #value >= {HEADER_WIDTH} then
+    local t1, t2 = unpack_stamp('>I4I4', value)
+    local inside = (t1 > s1 or (t1 == s1 and t2 >= s2)) and (t1 < e1 or (t1 == e1 and t2 < e2))
+    if inside and is_below(value) then
+      found[n + 1], found[n + 2] = key, value
+      n = n + 2
+    end
+  end
+end
+return {{step[1], found}}
+"""
+
+_REPLACE_SCRIPT = f"""
+local n, replaced, ttl = #KEYS, 0, tonumber(ARGV[#ARGV])
+for i = 1, n do
+  if redis.pcall('GETRANGE', KEYS[i], 0, {HEADER_WIDTH + HEAD_WIDTH - 1}) == ARGV[i] then
+    local new = ARGV[n + i]
+    if new == '' then
+      redis.call('DEL', KEYS[i])
+    elseif ttl > 0 then
+      redis.call('SET', KEYS[i], new, 'EX', ttl)
+    else
+      redis.call('SET', KEYS[i], new)
+    end
+    replaced = replaced + 1
+  end
+end
+return replaced
+"""
+
+
+class RedisOnlineStore(OnlineStore):
+    """The latest row per key in a Redis server.
+
+    ``put_many`` is atomic for each five hundred rows; a put that fails half-way is made whole by putting the same rows
+    again. ``get_many`` is one ``MGET`` for all tables, and so are all the ``get_many_async`` that begin in one turn of
+    an event loop. When a connection breaks while rows are put, they may have been written before the connection is
+    tried again, and then count as ignored.
+    """
+
+    config_class: ClassVar[type[RedisOnlineStoreConfig]] = RedisOnlineStoreConfig
+    rows_put_whole = ROWS_AT_ONCE
+
+    def __init__(self, config: RedisOnlineStoreConfig, root: Path | None = None):
+        """Creates the store without connecting. ``root`` is there for all stores alike; this one has no files."""
+        self._address = config.address
+        self._server = self._address.host_port
+        self._ttl = config.key_ttl_seconds or 0
+        self._client: redis.Redis = redis.Redis.from_pool(
+            redis.BlockingConnectionPool(  # type: ignore[no-untyped-call]
+                timeout=_POOL_SECONDS,
+                connection_class=redis.SSLConnection if self._address.ssl else redis.Connection,
+                retry=redis.retry.Retry(_backoff(), _RETRIES),
+                **self._address.pool_arguments(),
+            )
+        )
+        self._async_clients: dict[asyncio.AbstractEventLoop, Any] = {}
+        self._reads: dict[asyncio.AbstractEventLoop, MergedReads[bytes]] = {}
+        # Those of the event loop that asked last, which is nearly always the one that asks next.
+        self._last_reads: MergedReads[bytes] | None = None
+        self._told_of_eviction = False
+
+    def __repr__(self) -> str:
+        return f"RedisOnlineStore({self._address.host_port!r})"
+
+    def setup(self, tables: Iterable[str]) -> None:
+        """Draws the identities of tables that have none, and checks that the server answers."""
+        named = list(tables)
+        with self._mapped_errors():
+            if not self._told_of_eviction:
+                self._told_of_eviction = True
+                self._tell_of_eviction()
+            if not named:
+                self._client.ping()
+                return
+            redis_marks.begin(self._client, named)
+
+    def evicts(self) -> str:
+        """See `OnlineStore.evicts`; ``""`` where the server does not let this client ask."""
+        try:
+            with self._mapped_errors():
+                return evicting_policy(self._client, rows_expire=self._ttl > 0)
+        except StoreUnavailableError:
+            return ""
+
+    def _tell_of_eviction(self) -> None:
+        if policy := self.evicts():
+            warnings.warn(
+                f"Redis at {self._server} removes rows when its memory is full (maxmemory-policy {policy}); their "
+                "entities then read as NOT_FOUND. Set the policy noeviction, unless rows may be lost.",
+                stacklevel=3,
+            )
+
+    def marks(self, tables: Sequence[str]) -> list[Mark]:
+        with self._mapped_errors():
+            return redis_marks.marks(self._client, tables)
+
+    def advance(self, table: str, expected: int, new: int) -> Mark:
+        with self._mapped_errors():
+            return redis_marks.advance(self._client, table, expected, new)
+
+    def incarnation(self) -> str:
+        with self._mapped_errors():
+            return redis_marks.incarnation(self._client.connection_pool)
+
+    def evicts_marks(self) -> bool:
+        with self._mapped_errors():
+            # A mark does not expire, so policies for keys that do spare it.
+            return bool(evicting_policy(self._client, rows_expire=False))
+
+    def put_many(self, table: str, batches: Iterable[EncodedRows]) -> PutResult:
+        pool = self._client.connection_pool
+        with closing_source(batches) as source:
+            put = self._put(table)
+            for trip in put.round_trips(source):
+                with self._mapped_errors():
+                    trip.take(run_all(pool, trip.commands))
+        return put.result
+
+    async def put_many_async(self, table: str, batches: Iterable[EncodedRows]) -> PutResult:
+        pool = self._async_client().connection_pool
+        with closing_source(batches) as source:
+            put = self._put(table)
+            for trip in put.round_trips(source):
+                with self._mapped_errors():
+                    trip.take(await run_all_async(pool, trip.commands))
+        return put.result
+
+    def get_many(self, reads: Sequence[OnlineRead]) -> list[StoredRows]:
+        arguments, counts = _asked(reads)
+        values: list[bytes | None] = []
+        if keys := sum(counts):
+            try:
+                values = run(self._client.connection_pool, mget((arguments,), keys))
+            except (RedisError, OSError) as error:
+                raise self._unavailable(error) from None
+        return self._split(counts, values)
+
+    async def get_many_async(self, reads: Sequence[OnlineRead]) -> list[StoredRows]:
+        arguments, counts = _asked(reads)
+        return self._split(counts, await self._merged_reads().get(arguments, sum(counts)))
+
+    def delete(self, table: str, keys: Sequence[bytes]) -> None:
+        prefix = _prefix(table)
+        with self._mapped_errors():
+            for at in range(0, len(keys), _KEYS_PER_UNLINK):
+                self._client.unlink(*[prefix + key for key in keys[at : at + _KEYS_PER_UNLINK]])
+
+    def scan(self, table: str, start: int, end: int, below: bytes) -> Iterator[RowHeads]:
+        prefix = _prefix(table)
+        step = self._client.register_script(_SCAN_SCRIPT)
+        bounds = [HEADER.pack(start + SIGN, 0)[:8], HEADER.pack(end + SIGN, 0)[:8]]
+        cursor: Any = b"0"
+        while True:
+            with self._mapped_errors():
+                cursor, found = step(args=[cursor, _glob(prefix), _KEYS_PER_SCAN, *bounds, below])
+            if found:
+                yield _row_heads([key[len(prefix) :] for key in found[::2]], found[1::2])
+            if cursor == b"0":
+                return
+
+    def sample_keys(self, table: str, count: int, seed: int) -> list[bytes]:
+        """See `OnlineStore.sample_keys`; of the keys that some steps through the database find."""
+        prefix = _prefix(table)
+        found: set[bytes] = set()
+        cursor: Any = 0
+        keys: Any
+        with self._mapped_errors():
+            for _ in range(_STEPS_PER_SAMPLE):
+                cursor, keys = self._client.scan(cursor, match=_glob(prefix), count=_KEYS_PER_SCAN)
+                found.update(keys)
+                if not cursor:
+                    break
+        chosen = Random(seed).sample(sorted(found), min(count, len(found)))  # noqa: S311 - protects nothing
+        return [key[len(prefix) :] for key in chosen]
+
+    def replace_many(self, table: str, held: RowHeads, rows: EncodedRows) -> int:
+        """See `OnlineStore.replace_many`; atomic for each five hundred rows."""
+        prefix = _prefix(table)
+        stamps = headers(rows.event_timestamps, rows.created_timestamps)
+        new = dict(zip(rows.keys, map(bytes.__add__, stamps, rows.payloads), strict=True))
+        told = list(map(bytes.__add__, headers(held.event_timestamps, held.created_timestamps), held.heads))
+        replace = self._client.register_script(_REPLACE_SCRIPT)
+        replaced = 0
+        for at in range(0, len(held), ROWS_AT_ONCE):
+            keys = held.keys[at : at + ROWS_AT_ONCE]
+            values = [new.get(key, b"") for key in keys]
+            with self._mapped_errors():
+                found: Any = replace(
+                    keys=[prefix + key for key in keys], args=[*told[at : at + ROWS_AT_ONCE], *values, self._ttl]
+                )
+            replaced += int(found)
+        return replaced
+
+    def foreign(self, table: str, keys: Sequence[bytes]) -> Mapping[bytes, str]:
+        """See `OnlineStore.foreign`; keys of other types than string, and strings without timestamps."""
+        prefix = _prefix(table)
+        found: dict[bytes, str] = {}
+        for at in range(0, len(keys), _KEYS_PER_SCAN):
+            some = keys[at : at + _KEYS_PER_SCAN]
+            with self._mapped_errors():
+                types = run_all(self._client.connection_pool, [command([b"TYPE", prefix + key]) for key in some])
+                values: list[Any] = list(self._client.mget([prefix + key for key in some]))
+            for key, kind, value in zip(some, checked(types), values, strict=True):
+                if kind not in (b"string", b"none"):
+                    found[key] = f"it is a Redis {kind.decode()}"
+                elif value is not None and (reason := foreign_value(value)):
+                    found[key] = reason
+        return found
+
+    def drop(self, tables: Iterable[str]) -> None:
+        with self._mapped_errors():
+            for table in tables:
+                # First, so that a drop that breaks off cannot leave a table that seems whole.
+                redis_marks.remove(self._client, [table])
+                chunk: list[bytes] = []
+                for key in self._client.scan_iter(match=_glob(_prefix(table)), count=_KEYS_PER_UNLINK):
+                    chunk.append(key)
+                    if len(chunk) == _KEYS_PER_UNLINK:
+                        self._client.unlink(*chunk)
+                        chunk = []
+                if chunk:
+                    self._client.unlink(*chunk)
+
+    def close(self) -> None:
+        self._client.close()
+
+    async def aclose(self) -> None:
+        self._last_reads = None
+        self._reads.pop(asyncio.get_running_loop(), None)
+        client = self._async_clients.pop(asyncio.get_running_loop(), None)
+        if client is not None:
+            await client.aclose()
+
+    def _merged_reads(self) -> MergedReads[bytes]:
+        loop = asyncio.get_running_loop()
+        last = self._last_reads
+        if last is not None and last.loop is loop:
+            return last
+        reads = self._reads.get(loop)
+        if reads is None:
+            pool = self._async_client().connection_pool
+            reads = self._reads[loop] = MergedReads(loop, partial(self._run_async, pool))
+        self._last_reads = reads
+        return reads
+
+    async def _run_async(self, pool: Any, arguments: Sequence[bytes], keys: int) -> list[bytes | None]:
+        try:
+            values: list[bytes | None] = await run_async(pool, mget(arguments, keys)) if keys else []
+            return values
+        except (RedisError, OSError) as error:
+            raise self._unavailable(error) from None
+
+    def _async_client(self) -> Any:
+        # A connection belongs to the event loop that opened it.
+        loop = asyncio.get_running_loop()
+        client = self._async_clients.get(loop)
+        if client is None:
+            self._forget_closed_loops()
+            client = self._async_clients[loop] = redis.asyncio.Redis.from_pool(
+                redis.asyncio.BlockingConnectionPool(
+                    timeout=_POOL_SECONDS,
+                    connection_class=redis.asyncio.SSLConnection if self._address.ssl else redis.asyncio.Connection,
+                    retry=redis.asyncio.retry.Retry(_backoff(), _RETRIES),
+                    **self._address.pool_arguments(),
+                )
+            )
+        return client
+
+    def _forget_closed_loops(self) -> None:
+        # Of a loop that ended without `aclose`. Its connections close their sockets when nobody holds them any more.
+        for loop in [loop for loop in list(self._async_clients) if loop.is_closed()]:
+            self._async_clients.pop(loop, None)
+            self._reads.pop(loop, None)
+
+    def _put(self, table: str) -> Put:
+        def overwritten(key: bytes) -> None:
+            self.foreign_values.warn(table, key, "its value was damaged or written by others", overwritten=True)
+
+        return Put(_prefix(table), redis_marks.identity_key(table), redis_marks.drawn_identity, self._ttl, overwritten)
+
+    def _split(self, counts: Sequence[int], values: Sequence[bytes | None]) -> list[StoredRows]:
+        if len(counts) == 1:
+            return [StampedRows(values)]
+        ends = list(accumulate(counts))
+        return [StampedRows(values[end - count : end]) for count, end in zip(counts, ends, strict=True)]
+
+    @contextmanager
+    def _mapped_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (RedisError, OSError) as error:
+            raise self._unavailable(error) from None
+
+    def _unavailable(self, error: Exception) -> StoreUnavailableError:
+        return StoreUnavailableError(f"Redis at {self._server} cannot be used: {self._address.cleaned(error)}")
+
+
+def _backoff() -> ExponentialBackoff:
+    return ExponentialBackoff(cap=0.2, base=0.02)
+
+
+def _asked(reads: Sequence[OnlineRead]) -> tuple[bytes, Sequence[int]]:
+    """Returns the arguments of the ``MGET`` that answers some reads, and how many of them are of each read."""
+    if len(reads) == 1:
+        (read,) = reads
+        return bulk_strings(_prefix(read.table), read.keys), (len(read.keys),)
+    arguments = [bulk_strings(_prefix(read.table), read.keys) for read in reads]
+    return b"".join(arguments), [len(read.keys) for read in reads]
+
+
+@lru_cache(maxsize=1024)
+def _prefix(table: str) -> bytes:
+    # The length first: no table's prefix can be the beginning of another's.
+    name = table.encode("utf-8", "surrogatepass")
+    return b"fa:%d:%b:" % (len(name), name)
+
+
+def _glob(prefix: bytes) -> bytes:
+    escaped = b"".join(b"\\" + bytes([c]) if bytes([c]) in b"*?[]^-\\" else bytes([c]) for c in prefix)
+    return escaped + b"*"
+
+
+def _row_heads(keys: Sequence[bytes], values: Sequence[bytes]) -> RowHeads:
+    """Returns rows by their keys and the beginnings of their values."""
+    import numpy as np  # Reading needs none.
+
+    stamps = np.frombuffer(b"".join([value[:HEADER_WIDTH] for value in values]), ">u8").astype(np.uint64)
+    events, created = (stamps ^ np.uint64(SIGN)).view(np.int64).reshape(-1, 2).T
+    return RowHeads(keys, events, created, [value[HEADER_WIDTH:] for value in values])

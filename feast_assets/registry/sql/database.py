@@ -1,0 +1,214 @@
+"""The database of a SQL registry as SQLAlchemy sees it: the tables of any, and all else of one on a server.
+
+SQLite files are in write-ahead mode, and a writing transaction begins by taking the write lock; on Postgres a writer
+locks its project's row. So writers follow one another, and readers wait for nobody.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, NullPool, create_engine, event, inspect, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from feast_assets.errors import ConfigError, FeastAssetsError, StoreUnavailableError
+from feast_assets.private_files import create_private_file
+from feast_assets.registry.sql import tables
+from feast_assets.registry.sql.config import SqlRegistryConfig
+from feast_assets.registry.sql.reading import META, SCHEMA_VERSION, Query, check_version
+from feast_assets.registry.sql.sqlite_file import SqliteFile
+from feast_assets.settings.redaction import clean_error
+
+_SCHEMA_LOCK = 7_305_811_064_142_273  # any number that nobody else takes for a Postgres advisory lock
+_BEGIN = "feast_assets_begin"
+
+
+class SqlDatabase:
+    """Connects when first used; safe to share between threads and to use after a fork."""
+
+    def __init__(self, config: SqlRegistryConfig, file: SqliteFile | None):
+        """Touches neither disk nor network.
+
+        Args:
+            file: where the registry is a SQLite file.
+        """
+        self._config = config
+        self._file = file
+        self.name = str(file.path) if file else config.display_path
+        self._lock = threading.Lock()
+        self._engine: Engine | None = None
+        self._pid = 0
+        self._has_schema = False
+        self._is_complete = False
+
+    @contextmanager
+    def reading(self) -> Iterator[Query | None]:
+        """Gives what reads one state of a server's database; None where there is no registry yet."""
+        with self._in_words(), self._connected().connect() as connection:
+            connection = connection.execution_options(isolation_level="REPEATABLE READ")
+            with connection.begin():
+                yield SqlTransaction(connection) if self._ready(connection) else None
+
+    @contextmanager
+    def writing(self) -> Iterator[SqlTransaction]:
+        """Gives a transaction on a server that is committed in the end, or rolled back on any error."""
+        self.create_tables()
+        with self._in_words(), self._connected().begin() as connection:
+            yield SqlTransaction(connection)
+
+    def close(self) -> None:
+        """Releases all connections; the next use connects again."""
+        with self._lock:
+            if self._engine is not None:
+                self._engine.dispose(close=self._pid == os.getpid())
+                self._engine = None
+
+    def _connected(self) -> Engine:
+        with self._lock:
+            if self._engine is not None and self._pid != os.getpid():
+                # Connections of before a fork belong to the parent.
+                self._engine.dispose(close=False)
+                self._engine = None
+            if self._engine is None:
+                self._engine = self._postgres() if self._file is None else self._sqlite(self._file)
+                self._pid = os.getpid()
+            return self._engine
+
+    def _postgres(self) -> Engine:
+        try:
+            return create_engine(
+                self._config.postgres_url(), pool_size=2, max_overflow=8, pool_pre_ping=True, hide_parameters=True
+            )
+        except ModuleNotFoundError as error:
+            raise ConfigError(
+                f"A registry on Postgres needs the package {error.name!r}: pip install 'feast-assets[postgres]'."
+            ) from error
+        except (ValueError, SQLAlchemyError) as error:
+            problem = type(error).__name__
+        raise ConfigError(f"Registry path {self.name!r} is not a database URL: {problem}.")
+
+    @staticmethod
+    def _sqlite(file: SqliteFile) -> Engine:
+        # A connection costs little, and none that stays open can outlive a fork or hold a lock.
+        engine = create_engine("sqlite://", creator=file.connect, poolclass=NullPool, hide_parameters=True)
+        event.listen(engine, "begin", _begin)
+        return engine
+
+    def _ready(self, connection: Connection) -> bool:
+        """Says whether the registry's tables exist.
+
+        Raises:
+            ConfigError: the database is something else, or of a newer version.
+        """
+        if self._has_schema:
+            return True
+        names = frozenset(inspect(connection).get_table_names())
+        if META not in names:
+            if self._file is not None:
+                self._file.check_tables(names)
+            return False
+        check_version(SqlTransaction(connection), self.name)
+        self._has_schema = True
+        self._is_complete = names.issuperset(tables.metadata.tables)
+        return True
+
+    def has_table(self, name: str) -> bool:
+        """Says whether a server's registry has a table; an older one lacks newer ones until it is written."""
+        if self._is_complete:
+            return True
+        with self._in_words(), self._connected().connect() as connection:
+            return inspect(connection).has_table(name)
+
+    def create_tables(self) -> None:
+        """Creates the tables that are not there, and the file.
+
+        Of a file it is asked only where some were missing; one that was complete may have been put back since.
+        """
+        if self._has_schema and self._is_complete and self._file is None:
+            return
+        self._has_schema = False
+        if self._file is not None:
+            self._create_file(self._file.path)
+        with self._in_words(), self._connected().connect() as connection:
+            connection = connection.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
+            with connection.begin():
+                if self._file is None:
+                    connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _SCHEMA_LOCK})
+                found = self._ready(connection)
+                if not (found and self._is_complete):
+                    tables.metadata.create_all(connection)
+                    _add_columns(connection)
+                if not found:
+                    connection.execute(tables.meta.insert().values(key="schema_version", value=str(SCHEMA_VERSION)))
+        self._has_schema = self._is_complete = True
+
+    def _create_file(self, file: Path) -> None:
+        if file.exists() and file.stat().st_size:
+            return
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreUnavailableError(f"Cannot create the directory of registry {file}: {error}") from error
+        create_private_file(file)
+        with self._in_words(), self._connected().connect() as connection:
+            # Of two processes that both begin, one may find the file locked; the other then sets the mode, which stays.
+            try:
+                connection.connection.cursor().execute("PRAGMA journal_mode = WAL").close()
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error):
+                    raise
+
+    @contextmanager
+    def _in_words(self) -> Iterator[None]:
+        try:
+            yield
+        except (SQLAlchemyError, sqlite3.Error) as error:
+            raise self._explained(error) from error
+        except FeastAssetsError:
+            raise
+        except OSError as error:
+            raise StoreUnavailableError(f"Registry {self.name} cannot be used: {error}") from error
+
+    def _explained(self, error: Exception) -> FeastAssetsError:
+        cause = getattr(error, "orig", None) or error
+        # A database that was put back to an earlier state may lack tables and columns; the next use looks again.
+        self._has_schema = self._is_complete = False
+        if self._file is not None:
+            return self._file.explained(cause)
+        # Drivers may quote what they were given; whoever prints this error prints those that led to it too.
+        clean_error(error, self._config.secrets())
+        said = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
+        return StoreUnavailableError(f"Registry {self.name} cannot be used: {said}")
+
+
+class SqlTransaction:
+    """Runs statements on a connection; see `feast_assets.registry.sql.writing.Transaction`."""
+
+    lock_rows = " FOR UPDATE"
+
+    def __init__(self, connection: Connection):
+        self._connection = connection
+
+    def __call__(self, statement: str, **values: Any) -> Sequence[tuple[Any, ...]]:
+        return [tuple(row) for row in self._connection.execute(text(statement), values)]
+
+    def each(self, statement: str, rows: Iterable[Mapping[str, Any]]) -> None:
+        if values := list(rows):
+            self._connection.execute(text(statement), values)
+
+
+def _add_columns(connection: Connection) -> None:
+    """Adds to tables that an earlier version created the columns that have come since."""
+    there = {column["name"] for column in inspect(connection).get_columns(tables.ledger.name)}
+    if tables.ledger.c.mark.name not in there:
+        connection.execute(text(f"ALTER TABLE {tables.ledger.name} ADD COLUMN mark BIGINT DEFAULT 0 NOT NULL"))
+
+
+def _begin(connection: Connection) -> None:
+    connection.exec_driver_sql(connection.get_execution_options().get(_BEGIN, "BEGIN"))

@@ -1,0 +1,245 @@
+"""The statements that read a SQL registry, in words that SQLite and Postgres share.
+
+They need no SQLAlchemy: a process that only serves features from a SQLite registry never loads it. What the tables hold
+is said in `feast_assets.registry.sql.tables`.
+"""
+
+# ruff: noqa: S608 - what is put into statements are names of ours
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from feast_assets.definitions.field import Field
+from feast_assets.definitions.partitions import Window
+from feast_assets.definitions.project import Project
+from feast_assets.definitions.spec import from_micros
+from feast_assets.errors import ConfigError
+from feast_assets.registry.base import DoubtKind, DrawnMark, LedgerEntry, Revision
+from feast_assets.registry.snapshot import StoredObject
+
+SCHEMA_VERSION = 1
+META = "feast_assets_meta"
+INPUTS = "feast_assets_inputs"
+PUSHES = "feast_assets_pushes"
+PUSH_ROWS = "feast_assets_push_rows"
+MARKS = "feast_assets_marks"
+LATER_TABLES = (INPUTS, PUSHES, PUSH_ROWS, MARKS)
+"""Tables that an older registry lacks until it is written; where `MARKS` is, the ledger has all its columns."""
+_DOUBTS: Mapping[str, DoubtKind] = {"restored": "restored", "unknown": "unknown", "missing": "missing"}
+"""What the ledger's ``claim`` says of entries that were unsettled because of the online table's mark."""
+
+_NEWEST = (
+    'SELECT p.revision, r."at" FROM feast_assets_projects p LEFT JOIN feast_assets_revisions r '
+    "ON r.project = p.project AND r.number = p.revision WHERE p.project = :project"
+)
+# One statement tells it all, as a refresh that finds nothing new sends no other.
+_STATE = _NEWEST.replace(
+    " FROM feast_assets_projects",
+    f", EXISTS (SELECT 1 FROM {PUSHES} n WHERE n.project = p.project) FROM feast_assets_projects",
+    1,
+)
+_COMMITTED = 'SELECT "at" FROM feast_assets_revisions WHERE project = :project AND number = :revision'
+_OBJECTS = (
+    "SELECT object_type, name, content_hash, spec, created, updated FROM feast_assets_objects WHERE project = :project"
+)
+_STANDING = f"{_OBJECTS} AND valid_to IS NULL"
+_STANDING_SINCE = f"{_STANDING} AND valid_from > :since"
+_AS_OF = f"{_OBJECTS} AND valid_from <= :revision AND (valid_to IS NULL OR valid_to > :revision)"
+_ENDED_SINCE = "SELECT object_type, name FROM feast_assets_objects WHERE project = :project AND valid_to > :since"
+_LISTS = (
+    "SELECT view, fields FROM feast_assets_feature_lists WHERE project = :project "
+    "ORDER BY newest_revision DESC, list_hash"
+)
+_INPUTS = f"SELECT object_type, name, inputs FROM {INPUTS} WHERE project = :project"
+_REVISIONS = 'SELECT number, "at", "by", summary FROM feast_assets_revisions WHERE project = :project ORDER BY number'
+_PROJECTS = (
+    "SELECT p.project, o.object_type, o.name, o.content_hash, o.spec, o.created, o.updated "
+    "FROM feast_assets_projects p LEFT JOIN feast_assets_objects o "
+    "ON o.project = p.project AND o.object_type = :object_type AND o.valid_to IS NULL "
+    "WHERE p.revision > 0 ORDER BY p.project"
+)
+_LEDGER = (
+    'SELECT "view", window_start, window_end, fingerprint, version, definition_hash, "rows", written, "at", run_id, '
+    'mark, claim FROM feast_assets_ledger WHERE project = :project AND "view" = :view ORDER BY window_start, window_end'
+)
+_LEDGER_WITHOUT_MARKS = _LEDGER.replace("mark, claim", "0, claim")
+_MARKS = (
+    f"SELECT number, previous, kind FROM {MARKS} "
+    'WHERE project = :project AND "view" = :view AND "identity" = :identity ORDER BY number'
+)
+_STAMP_MODULUS = 1_000_003  # sums of times over all entries of a view would not fit in 64 bits
+# Entries come with a later time, or become unsettled; the sum tells them apart where clocks go back.
+_LEDGER_STATES = (
+    'SELECT "view", count(*), max("at"), max(version), sum(CASE WHEN claim = \'\' THEN 0 ELSE 1 END), '
+    f'sum("at" % {_STAMP_MODULUS}) FROM feast_assets_ledger WHERE project = :project GROUP BY "view"'
+)
+
+
+class Query(Protocol):
+    """Runs a statement whose values are named ``:name``, and returns all rows as tuples."""
+
+    def __call__(self, statement: str, **values: Any) -> Sequence[tuple[Any, ...]]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectReading:
+    """One project in one state of the database."""
+
+    query: Query
+    project: str
+
+    def newest(self) -> tuple[int, int]:
+        """Returns the number of the newest revision and when it was committed (UTC microseconds); zeros without one."""
+        found = self.query(_NEWEST, project=self.project)
+        return (int(found[0][0]), int(found[0][1] or 0)) if found else (0, 0)
+
+    def state(self) -> tuple[int, int, bool]:
+        """Returns as `newest`, and whether pushes are noted; the tables of these must be there."""
+        found = self.query(_STATE, project=self.project)
+        return (int(found[0][0]), int(found[0][1] or 0), bool(found[0][2])) if found else (0, 0, False)
+
+    def committed(self, revision: int) -> int:
+        """Returns when a revision was committed, in UTC microseconds; 0 where there is no such revision."""
+        found = self.query(_COMMITTED, project=self.project, revision=revision)
+        return int(found[0][0]) if found else 0
+
+    def standing(self) -> list[StoredObject]:
+        """Returns the objects of the newest revision."""
+        return [StoredObject(*row) for row in self.query(_STANDING, project=self.project)]
+
+    def standing_since(self, revision: int) -> list[StoredObject]:
+        """Returns the objects of the newest revision that came, or changed, after a revision."""
+        return [StoredObject(*row) for row in self.query(_STANDING_SINCE, project=self.project, since=revision)]
+
+    def ended_since(self, revision: int) -> set[tuple[str, str]]:
+        """Returns (object type, name) of the objects that were removed or changed after a revision."""
+        return {(kind, name) for kind, name in self.query(_ENDED_SINCE, project=self.project, since=revision)}
+
+    def as_of(self, revision: int) -> list[StoredObject]:
+        """Returns the objects of a revision."""
+        return [StoredObject(*row) for row in self.query(_AS_OF, project=self.project, revision=revision)]
+
+    def feature_lists(self) -> FeatureListTexts:
+        """Returns the lists of features that views have had."""
+        return FeatureListTexts(self.query(_LISTS, project=self.project))
+
+    def inputs(self) -> dict[tuple[str, str], str]:
+        """Returns (object type, name) -> what it was made from."""
+        return {(kind, name): inputs for kind, name, inputs in self.query(_INPUTS, project=self.project)}
+
+    def revisions(self) -> list[Revision]:
+        """Returns all revisions, oldest first."""
+        rows = self.query(_REVISIONS, project=self.project)
+        return [Revision(number, from_micros(at), by, summary) for number, at, by, summary in rows]
+
+    def ledger(self, view: str, *, has_marks: bool) -> list[LedgerEntry]:
+        """Returns a view's entries, by window.
+
+        Args:
+            has_marks: whether the database has the table `MARKS`.
+        """
+        statement = _LEDGER if has_marks else _LEDGER_WITHOUT_MARKS
+        return [_entry(*row) for row in self.query(statement, project=self.project, view=view)]
+
+    def claimed_ledger(self, view: str) -> list[tuple[LedgerEntry, str]]:
+        """Returns a view's entries, by window, each with the token of the claim that has not settled it; else ""."""
+        return [(_entry(*row), row[-1]) for row in self.query(_LEDGER, project=self.project, view=view)]
+
+    def known_marks(self, view: str, identity: str) -> list[DrawnMark]:
+        """Returns the numbers of a table's mark, ascending."""
+        rows = self.query(_MARKS, project=self.project, view=view, identity=identity)
+        # A number that is none was not drawn; a table that is found with it is then not known.
+        return [DrawnMark(*row) for row in rows if isinstance(row[0], int) and isinstance(row[1], int)]
+
+    def ledger_states(self) -> dict[str, str]:
+        """Returns for each view that has entries a text that changes whenever they do."""
+        rows = self.query(_LEDGER_STATES, project=self.project)
+        return {view: ":".join(map(str, figures)) for view, *figures in rows}
+
+
+def all_projects(query: Query) -> list[Project]:
+    """Returns the projects of the whole database that were applied, by name."""
+    rows = query(_PROJECTS, object_type=Project.object_type)
+    projects = []
+    for name, *stored in rows:
+        project = Project(name=name) if stored[0] is None else StoredObject(*stored).definition()
+        assert isinstance(project, Project)
+        projects.append(project)
+    return projects
+
+
+class FeatureListTexts(Mapping[str, "tuple[tuple[Field, ...], ...]"]):
+    """The lists of features by view, read when they are asked for: few of many are."""
+
+    def __init__(self, rows: Iterable[tuple[str, str]]):
+        self._texts: dict[str, list[str]] = {}
+        for view, fields in rows:
+            self._texts.setdefault(view, []).append(fields)
+        self._read: dict[str, tuple[tuple[Field, ...], ...]] = {}
+
+    def __getitem__(self, view: str) -> tuple[tuple[Field, ...], ...]:
+        if view not in self._read:
+            self._read[view] = tuple(
+                tuple(Field.from_spec(spec) for spec in json.loads(text)) for text in self._texts[view]
+            )
+        return self._read[view]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._texts)
+
+    def __len__(self) -> int:
+        return len(self._texts)
+
+
+def check_version(query: Query, name: str) -> None:
+    """Refuses a database that another version of this package wrote.
+
+    Args:
+        name: of the registry, for the message.
+
+    Raises:
+        ConfigError: it is of another version.
+    """
+    found = query(f"SELECT value FROM {META} WHERE \"key\" = 'schema_version'")
+    version = found[0][0] if found else None
+    if version is None or int(version) != SCHEMA_VERSION:
+        raise ConfigError(
+            f"Registry {name} has schema version {version}, but this version of feast-assets reads {SCHEMA_VERSION}. "
+            "Use the version of feast-assets that wrote it, or a newer one."
+        )
+
+
+def _entry(
+    view: str,
+    start: int,
+    end: int,
+    fingerprint: str,
+    version: int,
+    definition_hash: str,
+    rows: int,
+    written: int,
+    at: int,
+    run_id: str,
+    mark: int,
+    claim: str,
+) -> LedgerEntry:
+    has_mark = isinstance(mark, int)
+    return LedgerEntry(
+        view=view,
+        window=Window(from_micros(start), from_micros(end)),
+        fingerprint=fingerprint,
+        version=version,
+        definition_hash=definition_hash,
+        rows=rows,
+        written=written,
+        at=from_micros(at),
+        run_id=run_id,
+        # What cannot be compared with the store's mark is run again.
+        settled=not claim and has_mark,
+        mark=mark if has_mark else 0,
+        doubt=_DOUBTS.get(claim, ""),
+    )

@@ -1,0 +1,225 @@
+"""The SQLite file of a registry: reading it in one state, and its errors in words."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from feast_assets.errors import ConfigError, FeastAssetsError, StoreUnavailableError
+from feast_assets.registry.foreign_file import is_feast_registry_file
+from feast_assets.registry.sql.reading import META, Query, check_version
+
+BUSY_SECONDS = 30
+_CANNOT_LOCK = (
+    "unable to open database file",
+    "attempt to write a readonly database",
+    "disk I/O error",
+    "disk is full",
+)
+_MAGIC = b"SQLite format 3\0"
+_ANOTHER_PATH = (
+    "It is left as it is. Name another path, such as registry: data/feast_assets_registry.db, and run apply, which "
+    "fills a new registry from the definition files."
+)
+_LITTLE_SPACE = 1 << 20  # bytes
+
+
+class SqliteTransaction:
+    """Runs statements on a connection; see `feast_assets.registry.sql.writing.Transaction`."""
+
+    lock_rows = ""
+
+    def __init__(self, connection: sqlite3.Connection):
+        self._connection = connection
+
+    def __call__(self, statement: str, **values: Any) -> Sequence[tuple[Any, ...]]:
+        return self._connection.execute(statement, values).fetchall()
+
+    def each(self, statement: str, rows: Iterable[Mapping[str, Any]]) -> None:
+        self._connection.executemany(statement, rows)
+
+
+class SqliteFile:
+    """A file that may not exist yet. Safe to share between threads and to use after a fork: it is opened each time."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self._tables: frozenset[str] = frozenset()
+        self._tables_of: tuple[int, int] | None = None
+
+    @contextmanager
+    def reading(self) -> Iterator[Query | None]:
+        """Gives what reads one state of the file; None where there is no registry yet.
+
+        Raises:
+            ConfigError: it is something else, or of a newer version.
+            StoreUnavailableError: it cannot be read.
+        """
+        self._forget_exchanged()
+        if not self.path.exists():
+            yield None
+            return
+        with self.in_words(), closing(self._begun()) as connection:
+            query = SqliteTransaction(connection)
+            yield query if self._is_ready(query) else None
+
+    @contextmanager
+    def writing(self) -> Iterator[SqliteTransaction]:
+        """Gives a transaction that locks the file, and is committed in the end, or rolled back on any error."""
+        with self.in_words(), closing(self.connect()) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield SqliteTransaction(connection)
+            except BaseException:
+                connection.rollback()
+                raise
+            connection.commit()
+
+    def has_table(self, name: str) -> bool:
+        """Says whether the registry has a table; an older one lacks newer ones until it is written."""
+        self._forget_exchanged()
+        if name not in self._tables:
+            self._tables = frozenset()
+            with self.reading():
+                pass
+        return name in self._tables
+
+    def _forget_exchanged(self) -> None:
+        """Forgets which tables there are where the file is another one: a copy of before may lack some."""
+        try:
+            found = os.stat(self.path)
+        except OSError:
+            now = None
+        else:
+            now = found.st_dev, found.st_ino
+        if now != self._tables_of:
+            self._tables, self._tables_of = frozenset(), now
+
+    def connect(self, options: str = "") -> sqlite3.Connection:
+        """Returns a connection that leaves transactions to its user; ``options`` are those of a SQLite URI."""
+        database = f"file:{quote(str(self.path))}{options}" if options else str(self.path)
+        connection = sqlite3.connect(database, timeout=BUSY_SECONDS, uri=bool(options), check_same_thread=False)
+        connection.isolation_level = None  # the driver would begin too late to see one state
+        return connection
+
+    def check_tables(self, names: frozenset[str]) -> bool:
+        """Says whether the tables in the file are a registry's; not so in an empty file.
+
+        Raises:
+            ConfigError: they are something else's.
+        """
+        if META in names:
+            return True
+        if not names:
+            self._check_is_database()
+            return False
+        what = "a registry that Feast wrote" if {"feast_metadata", "managed_infra"} & names else "another database"
+        raise ConfigError(f"The registry file {self.path} is {what} (it has the table {min(names)!r}). {_ANOTHER_PATH}")
+
+    @contextmanager
+    def in_words(self) -> Iterator[None]:
+        """Raises errors of SQLite and of the file system in the user's words."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise self.explained(error) from error
+        except FeastAssetsError:
+            raise
+        except OSError as error:
+            raise StoreUnavailableError(f"Registry {self.path} cannot be used: {error}") from error
+
+    def explained(self, error: Exception) -> FeastAssetsError:
+        """Returns the error to raise for one of SQLite's."""
+        said = str(error).strip().splitlines()[0]
+        if self.path.is_dir():
+            return ConfigError(f"The registry path {self.path} is a directory; name a file in registry.path.")
+        if "file is not a database" in said:
+            return ConfigError(self._is_foreign())
+        if "database is locked" in said:
+            said = f"another process has kept it locked for {BUSY_SECONDS} seconds"
+        return StoreUnavailableError(f"Registry {self.path} cannot be used: {self._plainly(said)}")
+
+    def _check_is_database(self) -> None:
+        """Refuses a file of a few bytes, which SQLite would take for an empty database and write over."""
+        with self.in_words(), self.path.open("rb") as opened:
+            if opened.read(len(_MAGIC)) not in (b"", _MAGIC):
+                raise ConfigError(self._is_foreign())
+
+    def _is_foreign(self) -> str:
+        """Returns what to say of a file that is no SQLite database."""
+        try:
+            is_feast = is_feast_registry_file(self.path)
+        except OSError:
+            is_feast = False
+        what = "a registry file that Feast wrote, which is not read here" if is_feast else "not a registry"
+        return f"The file {self.path} is {what}: a registry of feast-assets is a SQLite file. {_ANOTHER_PATH}"
+
+    def _begun(self) -> sqlite3.Connection:
+        """Returns a connection in a transaction, which sees one state of the file."""
+        try:
+            return _begun(self.connect())
+        except sqlite3.OperationalError as error:
+            if not self._is_still(error):
+                raise
+            # Reading, too, needs a file for the locks, which a read-only folder or a full disk does not take. Without
+            # rows in the write-ahead log the database file alone is all there is.
+            return _begun(self.connect("?mode=ro&immutable=1"))
+
+    def _is_still(self, error: Exception) -> bool:
+        """Says whether the file cannot be locked for reading, but is complete in itself."""
+        if not any(said in str(error) for said in _CANNOT_LOCK):
+            return False
+        log = self.path.with_name(self.path.name + "-wal")
+        try:
+            return self.path.is_file() and not (log.exists() and log.stat().st_size)
+        except OSError:
+            return False
+
+    def _is_ready(self, query: Query) -> bool:
+        if not self._tables:
+            names = frozenset(name for (name,) in query("SELECT name FROM sqlite_master WHERE type = 'table'"))
+            if not self.check_tables(names):
+                return False
+            check_version(query, str(self.path))
+            self._tables = names
+        return True
+
+    def _plainly(self, said: str) -> str:
+        """Returns SQLite's word for a file that it cannot use in plainer ones, where there are any."""
+        if "disk is full" in said or ("disk I/O error" in said and _is_full(self.path.parent)):
+            return "the disk is full."
+        if "readonly" in said or ("unable to open" in said and _is_read_only(self.path.parent)):
+            return "the file, or the folder that it is in, is read-only."
+        if "unable to open" in said:
+            return (
+                f"the file cannot be opened ({said}); the folder that it is in must exist and not be read-only, and "
+                "both must be this user's to write."
+            )
+        return said
+
+
+def _begun(connection: sqlite3.Connection) -> sqlite3.Connection:
+    try:
+        connection.execute("BEGIN")
+        connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").close()  # SQLite opens the file only now
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _is_read_only(folder: Path) -> bool:
+    return folder.is_dir() and not os.access(folder, os.W_OK)
+
+
+def _is_full(folder: Path) -> bool:
+    try:
+        return shutil.disk_usage(folder).free < _LITTLE_SPACE
+    except OSError:
+        return False

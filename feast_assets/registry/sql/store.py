@@ -1,0 +1,330 @@
+"""The registry in a SQL database: a SQLite file, or Postgres."""
+
+from __future__ import annotations
+
+import getpass
+import threading
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from feast_assets.definitions.base import Definition
+from feast_assets.definitions.partitions import Window
+from feast_assets.definitions.project import Project
+from feast_assets.definitions.spec import to_micros
+from feast_assets.errors import ConcurrentApplyError, DefinitionError, FeastObjectNotFoundException
+from feast_assets.registry.base import (
+    Changes,
+    Claim,
+    DrawnMark,
+    LedgerEntry,
+    MarkDoubt,
+    OnlineTable,
+    Registry,
+    Revision,
+    WindowContent,
+)
+from feast_assets.registry.ledger import claimed, doubted, settled
+from feast_assets.registry.noted_pushes import NotedPush, NotesPushes
+from feast_assets.registry.snapshot import RegistrySnapshot
+from feast_assets.registry.sql import pushes as sql_pushes
+from feast_assets.registry.sql.config import SqlRegistryConfig
+from feast_assets.registry.sql.reading import INPUTS, LATER_TABLES, MARKS, PUSHES, ProjectReading, all_projects
+from feast_assets.registry.sql.sqlite_file import SqliteFile
+from feast_assets.registry.sql.writing import ProjectWriting
+
+if TYPE_CHECKING:
+    from feast_assets.registry.sql.database import SqlDatabase
+
+_CONFLICT = "conflict"
+"""Marks windows that two runs wrote at once; no run's token."""
+
+_Key = tuple[str, str]
+
+
+class RevisionNotFoundError(FeastObjectNotFoundException):
+    """The registry has no such revision."""
+
+    kind = "revision"
+
+
+class SqlRegistry(Registry, NotesPushes):
+    """Definitions by revision, and the ledger, in a SQL database that several projects may share.
+
+    The tables are created by the first write; before that there is an empty registry. Safe to share between threads and
+    processes. Only the tables of a SQLite file are made by SQLAlchemy, which takes longer to import than a registry to
+    read or a revision to write; a server is reached through it.
+    """
+
+    config_class: ClassVar[type[SqlRegistryConfig]] = SqlRegistryConfig
+
+    def __init__(self, config: SqlRegistryConfig, root: Path, project: str):
+        """Creates the registry without touching disk or network.
+
+        Args:
+            config: names the database.
+            root: the directory that a relative file path starts from.
+            project: whose definitions these are.
+        """
+        self.project = project
+        self._config = config
+        self._file = SqliteFile(config.file(root)) if config.is_file else None
+        self._opened: SqlDatabase | None = None
+        self._opening = threading.Lock()
+
+    def __repr__(self) -> str:
+        where = str(self._file.path) if self._file else self._config.display_path
+        return f"SqlRegistry({where!r}, project={self.project!r})"
+
+    # --- definitions
+
+    def revision(self) -> int:
+        with self._reading() as reading:
+            return 0 if reading is None else reading.newest()[0]
+
+    def snapshot(self, revision: int | None = None) -> RegistrySnapshot:
+        with self._reading() as reading:
+            newest, committed, noted = self._state(reading)
+            wanted = newest if revision is None else revision
+            if not 0 <= wanted <= newest:
+                raise RevisionNotFoundError(str(wanted), self.project, map(str, range(newest, max(0, newest - 10), -1)))
+            if reading is None or wanted == 0:
+                return RegistrySnapshot(self.project, wanted, (), has_noted_pushes=noted)
+            if wanted < newest:
+                stored, committed = reading.as_of(wanted), reading.committed(wanted)
+            else:
+                stored = reading.standing()
+            return RegistrySnapshot(
+                self.project, wanted, stored, reading.feature_lists(), committed=committed, has_noted_pushes=noted
+            )
+
+    def refreshed(self, snapshot: RegistrySnapshot) -> RegistrySnapshot:
+        with self._reading() as reading:
+            newest, committed, noted = self._state(reading)
+            since = snapshot.revision
+            if (newest, committed) == (since, snapshot.committed):
+                return snapshot.with_noted_pushes(noted)
+            # A project that was removed and applied anew counts from 1 again.
+            if reading is not None and 0 < since < newest and reading.committed(since) == snapshot.committed:
+                return snapshot.with_changes(
+                    newest,
+                    committed,
+                    reading.standing_since(since),
+                    reading.ended_since(since),
+                    reading.feature_lists(),
+                ).with_noted_pushes(noted)
+        return self.snapshot()
+
+    def commit(self, changes: Changes, *, based_on: int | None = None, by: str = "") -> int:
+        upserts = _distinct(changes.upserts)
+        deletes = set(changes.deletes) - set(upserts)
+        if not upserts and not deletes and not changes.inputs:
+            newest = self.revision()
+            self._refuse_other_base(based_on, newest)
+            return newest
+        with self._writing() as writing:
+            newest = writing.lock()
+            self._refuse_other_base(based_on, newest)
+            return writing.commit(newest, upserts, deletes, changes.inputs, by or _user())
+
+    def projects(self) -> list[Project]:
+        with (self._file or self._database).reading() as query:
+            return [] if query is None else all_projects(query)
+
+    def inputs(self) -> Mapping[_Key, str]:
+        with self._reading() as reading:
+            if reading is None or not self._has_table(INPUTS):
+                return {}
+            return reading.inputs()
+
+    def revisions(self) -> list[Revision]:
+        with self._reading() as reading:
+            return [] if reading is None else reading.revisions()
+
+    def _refuse_other_base(self, based_on: int | None, newest: int) -> None:
+        if based_on is not None and based_on != newest:
+            raise ConcurrentApplyError(
+                f"The registry of project {self.project!r} is at revision {newest}, but these changes were worked "
+                f"out from revision {based_on}: somebody else applied in between. Nothing was changed; apply again."
+            )
+
+    # --- the ledger
+
+    def ledger(self, view: str) -> list[LedgerEntry]:
+        with self._reading() as reading:
+            return [] if reading is None else reading.ledger(view, has_marks=self._has_table(MARKS))
+
+    def ledger_states(self, views: Sequence[str]) -> dict[str, str]:
+        with self._reading() as reading:
+            states = {} if reading is None else reading.ledger_states()
+        return {view: states.get(view, "") for view in views}
+
+    def claim(
+        self,
+        view: str,
+        contents: Sequence[WindowContent],
+        *,
+        empty: Sequence[WindowContent] = (),
+        run_id: str = "",
+        table: OnlineTable | None = None,
+    ) -> Claim:
+        token, now = uuid.uuid4().hex, _now()
+        with self._writing() as writing:
+            writing.lock()
+            made = claimed(writing.entries(view), view, contents, empty, now, run_id)
+            writing.exchange(view, made, token)
+            begins, settles = (0, 0) if table is None else writing.draw_marks(view, table, now)
+        return Claim(view, token, made.versions, made.replaced, begins, settles)
+
+    def settle(self, claim: Claim, entries: Sequence[LedgerEntry]) -> None:
+        if not entries:
+            return
+        with self._writing() as writing:
+            writing.lock()
+            standing, own = writing.entries_of(claim)
+            made = settled(standing, entries, own)
+            writing.exchange(claim.view, made, _CONFLICT)
+
+    def draw_marks(self, view: str, table: OnlineTable) -> tuple[int, int]:
+        with self._writing() as writing:
+            writing.lock()
+            return writing.draw_marks(view, table, _now())
+
+    def known_marks(self, view: str, identity: str) -> list[DrawnMark]:
+        with self._reading() as reading:
+            if reading is None or not self._has_table(MARKS):
+                return []
+            return reading.known_marks(view, identity)
+
+    def distrust(
+        self,
+        view: str,
+        identity: str,
+        doubt: MarkDoubt,
+        *,
+        newest: int,
+        gaps: Sequence[Window] = (),
+        above: int = 0,
+    ) -> bool:
+        now = _now()
+        with self._writing() as writing:
+            writing.lock()
+            if writing.newest_mark(view, identity) != newest:
+                return False
+            writing.exchange(view, doubted(writing.entries(view), view, doubt, gaps, above, now), "")
+            if doubt.kind == "unknown":
+                writing.note_marks(view, identity, [DrawnMark(doubt.found, 0, "found")])
+            if doubt.kind == "missing":
+                writing.note_missing(view, identity, now)
+        return True
+
+    def forget(self, view: str) -> None:
+        if not self._exists():
+            return
+        with self._writing() as writing:
+            writing.lock()
+            writing.forget([view])
+
+    # --- pushes that were begun
+
+    def note_push(self, push: NotedPush, rows: bytes) -> NotedPush:
+        while True:
+            with self._writing() as writing:
+                noted = sql_pushes.note(writing.transaction, self.project, push, rows)
+            if noted is not None:
+                return noted
+
+    def noted_pushes(self) -> list[NotedPush]:
+        with self._reading() as reading:
+            if reading is None or not self._has_table(PUSHES):
+                return []
+            return sql_pushes.noted(reading.query, self.project)
+
+    def rows_of_push(self, push: NotedPush) -> bytes | None:
+        with self._reading() as reading:
+            if reading is None or not self._has_table(PUSHES):
+                return None
+            return sql_pushes.noted_rows(reading.query, self.project, push)
+
+    def forget_push(self, push: NotedPush) -> None:
+        if not self._exists():
+            return
+        with self._writing() as writing:
+            sql_pushes.forget(writing.transaction, self.project, push)
+
+    def _state(self, reading: ProjectReading | None) -> tuple[int, int, bool]:
+        """Returns the newest revision, when it was committed, and whether pushes are noted."""
+        if reading is None:
+            return 0, 0, False
+        return reading.state() if self._has_table(PUSHES) else (*reading.newest(), False)
+
+    # --- the database
+
+    def teardown(self) -> None:
+        if not self._exists():
+            return
+        with self._writing() as writing:
+            writing.lock()
+            writing.remove_project()
+
+    def close(self) -> None:
+        if self._opened is not None:
+            self._opened.close()
+
+    @property
+    def _database(self) -> SqlDatabase:
+        from feast_assets.registry.sql.database import SqlDatabase
+
+        with self._opening:
+            if self._opened is None:
+                self._opened = SqlDatabase(self._config, self._file)
+            return self._opened
+
+    @contextmanager
+    def _reading(self) -> Iterator[ProjectReading | None]:
+        """Gives what reads one state of the project; None where there is no registry yet."""
+        with (self._file or self._database).reading() as query:
+            yield None if query is None else ProjectReading(query, self.project)
+
+    @contextmanager
+    def _writing(self) -> Iterator[ProjectWriting]:
+        """Gives what writes the project, in one transaction."""
+        if self._file is None:
+            with self._database.writing() as transaction:
+                yield ProjectWriting(transaction, self.project)
+            return
+        if not (self._file.path.exists() and all(map(self._file.has_table, LATER_TABLES))):
+            self._database.create_tables()
+        with self._file.writing() as transaction:
+            yield ProjectWriting(transaction, self.project)
+
+    def _exists(self) -> bool:
+        with self._reading() as reading:
+            return reading is not None
+
+    def _has_table(self, name: str) -> bool:
+        return (self._file or self._database).has_table(name)
+
+
+def _distinct(upserts: Sequence[Definition]) -> dict[_Key, Definition]:
+    found: dict[_Key, Definition] = {}
+    for definition in upserts:
+        key = type(definition).object_type, definition.name
+        if key in found and found[key] != definition:
+            raise DefinitionError(f"One apply has two different versions of {key[0]} {key[1]!r}.")
+        found[key] = definition
+    return found
+
+
+def _now() -> int:
+    return to_micros(datetime.now(UTC))
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return ""
