@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -149,20 +148,3 @@ def test_time_costs_no_windows():
     few = covering(grid, Window(stray.start, datetime(9999, 1, 1, tzinfo=UTC)), seen, {far: entry(far, "f", True, "d")})
     assert len(few) == 8
     assert set(seen) <= set(few)
-
-
-@settings(max_examples=100, deadline=None)
-@given(
-    cuts=st.sets(st.integers(0, 40), max_size=12),
-    others=st.lists(st.tuples(st.integers(0, 40), st.integers(1, 15)), max_size=6),
-)
-def test_parts_outside_are_what_no_other_window_covers(cuts, others):
-    ordered = sorted(cuts)
-    windows = [Window(at(a), at(b)) for a, b in zip(ordered[::2], ordered[1::2], strict=False)]
-    taken = [Window(at(start), at(start + length)) for start, length in others]
-    found = outside(windows, taken)
-    for hour in range(60):
-        inside = any(w.start <= at(hour) < w.end for w in windows)
-        covered = any(w.start <= at(hour) < w.end for w in taken)
-        assert any(w.start <= at(hour) < w.end for w in found) == (inside and not covered)
-    assert all(a.end < b.start for a, b in pairwise(found))

@@ -114,7 +114,12 @@ def test_a_claim_forgets_nothing_that_the_store_may_hold(standing, claim, empty,
     by_window = {e.window: e for e in ledger}
     for content, version, replaced in zip(order, made.versions, made.replaced, strict=True):
         mine = by_window[content.window]
-        assert (mine.fingerprint, mine.version, mine.settled, mine.run_id) == (content.fingerprint, version, False, "run")
+        assert (mine.fingerprint, mine.version, mine.settled, mine.run_id) == (
+            content.fingerprint,
+            version,
+            False,
+            "run",
+        )
         assert list(replaced) == [e for e in standing if e.window.overlaps(content.window)]
 
 
