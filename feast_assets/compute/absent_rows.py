@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 class AbsentRows:
     """Puts the newest rows of entities that one view's online table lacks."""
 
-    table: str
     ledger_rows: LedgerRows
     online_store: OnlineStore
     withdrawals: Withdrawals
@@ -55,7 +54,7 @@ class AbsentRows:
             for rows in self.ledger_rows.newest(keys, ledger, set(own), claim):
                 window = index.places(rows.event_timestamps)
                 groups = np.where(window < 0, len(own), window)
-                result += self.online_store.put_many(self.table, [replace(rows, groups=groups)])
+                result += self.online_store.put_many(self.ledger_rows.stores.table, [replace(rows, groups=groups)])
             now = self.ledger_rows.held(after=own[0].start)
             known, standing = versions(ledger), versions(now)
             if known == standing:

@@ -80,7 +80,7 @@ class TableMark:
         self._incarnation: str | None = None
 
     @property
-    def found(self) -> OnlineTable:
+    def online_table(self) -> OnlineTable:
         """The table, with the number that was last read or set."""
         return OnlineTable(self.identity, self._seen.number)
 
@@ -139,7 +139,7 @@ class TableMark:
                 return
             self._warn_of(doubt, entries, len(gaps))
         if doubt.kind == "missing":
-            number, _ = self._registry.draw_marks(self._view.name, self.found)
+            number, _ = self._registry.draw_marks(self._view.name, self.online_table)
             self._seen = self._store.advance(self._table, 0, number)
 
     def _is_only_reported(self, known: Collection[DrawnMark]) -> bool:
@@ -215,7 +215,7 @@ class TableMark:
             if doubt is not None:
                 self._act_on(doubt, entries, known)
                 return False
-            number, self._settles = self._registry.draw_marks(self._view.name, self.found)
+            number, self._settles = self._registry.draw_marks(self._view.name, self.online_table)
         else:
             raise self._too_contended()
         if self._incarnation is None:
@@ -232,7 +232,7 @@ class TableMark:
         number, self._settles = self._settles, 0
         for _ in range(_MOST_TRIES):
             if not number:
-                number, _ = self._registry.draw_marks(self._view.name, self.found)
+                number, _ = self._registry.draw_marks(self._view.name, self.online_table)
             now = self._store.advance(self._table, self._seen.number, number)
             if now.identity != self.identity:
                 return 0

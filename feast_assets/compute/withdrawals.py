@@ -35,9 +35,11 @@ class Withdrawals:
         ledger_rows: gives what takes their place.
     """
 
-    table: str
     ledger_rows: LedgerRows
     online_store: OnlineStore
+
+    def __post_init__(self) -> None:
+        self._table = self.ledger_rows.stores.table
 
     def may_hold(self, replaced: Iterable[LedgerEntry]) -> bool:
         """Whether the store may hold withdrawn rows of a window, by the entries of the ledger that its claim replaced.
@@ -83,7 +85,7 @@ class Withdrawals:
         present = np.array([versions[w] for w in windows], np.int64)
         below = int(present.max()).to_bytes(HEAD_WIDTH, "big")
         rows: dict[bytes, tuple[int, int, bytes]] = {}
-        for some in self.online_store.scan(self.table, windows[0].start_micros, windows[-1].end_micros, below):
+        for some in self.online_store.scan(self._table, windows[0].start_micros, windows[-1].end_micros, below):
             place = index.places(some.event_timestamps)
             # A payload that was cut off has no whole version, and counts as of an early one.
             whole = [head if len(head) == HEAD_WIDTH else head.ljust(HEAD_WIDTH, b"\0") for head in some.heads]
@@ -92,7 +94,7 @@ class Withdrawals:
             for i in np.flatnonzero(inside & of_windows(version) & (version < present[place])).tolist():
                 rows[some.keys[i]] = (some.event_timestamps[i], some.created_timestamps[i], some.heads[i])
         # What somebody else put under the table's prefix is no row of an entity.
-        for key in set(rows).difference(self.ledger_rows.rows.readable_keys(list(rows))):
+        for key in set(rows).difference(self.ledger_rows.stores.rows.readable_keys(list(rows))):
             del rows[key]
         return RowHeads(
             list(rows),
@@ -104,14 +106,14 @@ class Withdrawals:
     def _replace(self, withdrawn: RowHeads, own: set[Window], claim: Claim) -> int:
         ledger = self.ledger_rows.held()
         new = self._newest(withdrawn, ledger, own, claim)
-        count = self.online_store.replace_many(self.table, withdrawn, new)
+        count = self.online_store.replace_many(self._table, withdrawn, new)
         # What another run put meanwhile may have been older than the withdrawn row, and is lost; and what has just been
         # put may be of a content that this run has replaced. Both can only be where a window was claimed since.
         while versions_of(ledger) != versions_of(now := self.ledger_rows.held()):
             ledger, before = now, new
             new = self._newest(withdrawn, ledger, own, claim)
-            self.online_store.replace_many(self.table, _heads(before), new)
-            self.online_store.put_many(self.table, [new])
+            self.online_store.replace_many(self._table, _heads(before), new)
+            self.online_store.put_many(self._table, [new])
         return count
 
     def _newest(self, withdrawn: RowHeads, ledger: list[LedgerEntry], own: set[Window], claim: Claim) -> EncodedRows:
