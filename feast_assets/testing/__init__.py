@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from feast_assets.testing.compute_engine import ComputeEngineConformance as ComputeEngineConformance
     from feast_assets.testing.offline_store import OfflineStoreConformance as OfflineStoreConformance
     from feast_assets.testing.online_store import OnlineStoreConformance as OnlineStoreConformance
     from feast_assets.testing.registry import NotesPushesConformance as NotesPushesConformance
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from feast_assets.testing.writes_once import WritesOnceConformance as WritesOnceConformance
 
 _MODULES = {
+    "ComputeEngineConformance": "feast_assets.testing.compute_engine",
     "NotesPushesConformance": "feast_assets.testing.registry",
     "OfflineStoreConformance": "feast_assets.testing.offline_store",
     "OnlineStoreConformance": "feast_assets.testing.online_store",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from feast_assets.compute.absent_rows import AbsentRows
 from feast_assets.compute.definition_hash import ledger_hash
@@ -36,8 +36,8 @@ class LocalEngine(ComputeEngine):
     """Runs tasks in this process, one after the other."""
 
     config_class = LocalEngineConfig
-    tasks_at_once = 1
-    uses_context = True
+    tasks_at_once: ClassVar[int | None] = 1
+    uses_context: ClassVar[bool] = True
 
     def __init__(self, config: LocalEngineConfig | None = None, root: Path = Path()):
         pass
