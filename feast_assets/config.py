@@ -342,16 +342,19 @@ def _with_known_engine(values: dict[str, Any], origin: str) -> dict[str, Any]:
         return values
     revealed = section.revealed() if isinstance(section, Section) else section
     kind = revealed.get("type") if isinstance(revealed, Mapping) else revealed
+    known = COMPUTE_ENGINES.types()
     if kind is None:
-        raise ConfigError(f"{origin}: batch_engine has no 'type'. {suggest('', COMPUTE_ENGINES.types())}")
-    if kind in COMPUTE_ENGINES.feast_types and kind not in COMPUTE_ENGINES.types():
+        raise ConfigError(f"{origin}: batch_engine has no 'type'. {suggest('', known)}")
+    if not isinstance(kind, str):
+        raise ConfigError(f"{origin}: batch_engine.type must be a text. {suggest('', known)}")
+    if kind in COMPUTE_ENGINES.feast_types and kind not in known:
         warn_once(
             origin,
             f"batch_engine {kind!r} is not supported yet, so its settings have no effect: materialization runs in the "
             "process that asks for it (local).",
         )
         return {name: value for name, value in values.items() if name != "batch_engine"}
-    COMPUTE_ENGINES.type_of(str(kind), origin)
+    COMPUTE_ENGINES.type_of(kind, origin)
     return values
 
 
