@@ -25,6 +25,7 @@ from feast_assets.errors import BrokenChecksError, SourceError, UnfinishedPushEr
 from feast_assets.online_stores.redis.store import RedisOnlineStore, _prefix
 from feast_assets.online_stores.rows.keys import encode_keys
 from feast_assets.online_stores.sqlite.store import SqliteOnlineStore, _name
+from feast_assets.testing.online_store import remove_rows
 
 DAYS = 4
 END = hours(24 * DAYS)
@@ -142,7 +143,7 @@ class World:
     def lose(self, driver: int) -> None:
         self._missing(driver)
         online, table, key = self._key(driver)
-        online.delete(table, [key])
+        remove_rows(online, table, [key])
 
     def overtaken(self, driver: int, day: int, what: str) -> None:
         """A row is lost, and then an earlier window is run because of the same driver."""
@@ -249,6 +250,7 @@ VERBS = [
     "registry.ledger",
     "online.advance",
     "online.put_many",
+    "online.put_existing",
     "online.replace_many",
     "offline.statistics",
     "offline.survey_grid",

@@ -213,7 +213,7 @@ class SqliteOnlineStore(OnlineStore, CanReplace, CanSample, CanTellRestarts, Can
         new = {key: row for key, *row in _tuples(rows)}
         columns = (held.event_timestamps, held.created_timestamps, held.versions)
         conditions = list(zip(held.keys, *(column.tolist() for column in columns), strict=True))
-        unchanged = "WHERE key = ? AND event_ts = ? AND created_ts = ? AND version = ?"
+        unchanged = f"WHERE key = ? AND event_ts = ? AND created_ts = ? AND version = ? AND {_IS_ROW}"
         with self._pool.writing() as connection:
             if not _exists(connection, table):
                 return 0
