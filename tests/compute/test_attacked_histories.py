@@ -161,7 +161,8 @@ class World:
             self._poison_redis(_prefix(table) + key, kind)
             return
         assert isinstance(online, SqliteOnlineStore)
-        values = ("'x'", "0", "x'00'") if kind == 0 else ("0", "0", "'x'") if kind == 1 else ("0", "0", "x'ff'")
+        cells = [("'x'", "0", "0", "x'00'"), ("0", "0", "0", "'x'"), ("0", "0", "'x'", "x'00000000'")]
+        values = cells[kind] if kind < len(cells) else ("0", "0", "0", "x'ff'")
         with online._pool.writing() as connection:
             connection.execute(f'REPLACE INTO "{_name(table)}" VALUES (?, {", ".join(values)})', (key,))
 

@@ -432,12 +432,12 @@ def test_another_run_in_the_middle_of_a_withdrawal(filled, step):
     owner = filled.store.offline_store if step == "latest_of" else filled.store.online_store
     original = getattr(owner, step)
 
-    def interrupted(*args):
+    def interrupted(*args, **kwargs):
         setattr(owner, step, original)
         running = threading.Thread(target=other.store.materialize_windows, args=("stats", [day(0), day(2)]))
         running.start()
         running.join(60)
-        return original(*args)
+        return original(*args, **kwargs)
 
     setattr(owner, step, interrupted)
     filled.store.materialize_windows("stats", [day(1), day(3)])
@@ -480,7 +480,7 @@ def test_rows_of_a_run_that_was_overtaken_and_killed_go_when_the_window_is_run(f
 
     store = filled.store
     late = SmallProject(filled.root)
-    put = late.store.online_store.put_many
+    put = late.store.online_store.put_existing
 
     def overtaken(table, batches):
         made = list(batches)
@@ -489,7 +489,7 @@ def test_rows_of_a_run_that_was_overtaken_and_killed_go_when_the_window_is_run(f
         put(table, made)
         raise Killed
 
-    monkeypatch.setattr(late.store.online_store, "put_many", overtaken)
+    monkeypatch.setattr(late.store.online_store, "put_existing", overtaken)
     filled.write([*without(20), row(2, 33, 22)])
     with pytest.raises(Killed):
         late.store.materialize_incremental(END)
@@ -533,7 +533,10 @@ runs = st.one_of(
     st.tuples(st.just("windows"), st.sets(st.integers(0, 3), min_size=1)),
     st.tuples(st.just("between"), quarters, quarters),
     st.tuples(st.just("incremental"), quarters),
-    st.tuples(st.just("break"), st.sampled_from(["put_many", "scan", "latest_of", "replace_many", "claim", "settle"])),
+    st.tuples(
+        st.just("break"),
+        st.sampled_from(["put_many", "put_existing", "scan", "latest_of", "replace_many", "claim", "settle"]),
+    ),
 )
 others = st.one_of(st.tuples(st.just("push"), st.integers(0, 4), quarters), st.just(("restart",)))
 steps = st.lists(st.one_of(edits, edits, edits, runs, runs, others), max_size=14)
