@@ -5,7 +5,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from feast_assets.errors import UnknownRowSchemaError
@@ -20,6 +20,7 @@ versions = st.integers(0, 2**63 - 1)
 bounds = times | st.integers(-(2**65), 2**62)
 
 
+@settings(deadline=None)
 @given(st.lists(st.none() | st.tuples(times, times, versions, st.binary(max_size=9)), max_size=20), bounds)
 def test_stored_values_come_apart_into_what_they_were_made_of(
     rows: list[tuple[int, int, int, bytes] | None], oldest: int
@@ -43,6 +44,7 @@ def payloads_of(schema: RowSchema, rows: Sequence[dict[str, Any]]) -> list[bytes
     return encode_rows(schema, pa.Table.from_pylist(list(rows), pa.schema({"s": pa.string(), "i": pa.int64()})))
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_values_decode_in_place_as_their_payloads_do(data: st.DataObject) -> None:
     values = st.fixed_dictionaries(
