@@ -120,7 +120,6 @@ class Materialization:
             chosen,
             self._validation,
             run_id=self.run_id,
-            counts_windows=self.profile,
             progress=self.progress,
         )
         run.write(begun)
@@ -129,8 +128,8 @@ class Materialization:
         result = MaterializationResult(
             self.stores.view.name,
             tuple(self._with_profile(r, profiles.get(r.window)) for r in run.results),
-            run.written,
-            run.ignored,
+            run.put.written,
+            run.put.ignored,
             time.perf_counter() - started,
             run.withdrawn,
             plan.null_keys,

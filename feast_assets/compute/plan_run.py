@@ -15,6 +15,7 @@ from feast_assets.compute.settle import ClaimedGroup, ViewLedger, WrittenGroup
 from feast_assets.compute.withdrawals import Withdrawals
 from feast_assets.definitions.window import Window, meeting
 from feast_assets.errors import ComputeEngineError, FeastAssetsError
+from feast_assets.online_stores.base import NOTHING_PUT, PutResult
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -36,11 +37,10 @@ class PlanRun:
     Args:
         plan: its chosen windows are written; those that validation refuses are not among them.
         reference: where another process finds the view.
-        counts_windows: whether the rows that the online store took are counted for each window.
 
     Attributes:
         results: what was done in each window.
-        written, ignored: of all rows that were put.
+        put: of all rows that were put.
         withdrawn: rows that were taken out of the online store.
     """
 
@@ -52,11 +52,9 @@ class PlanRun:
     plan: Plan
     validation: Validation
     run_id: str = ""
-    counts_windows: bool = False
     progress: Progress | None = None
     results: list[WindowResult] = field(default_factory=list, init=False)
-    written: int = field(default=0, init=False)
-    ignored: int = field(default=0, init=False)
+    put: PutResult = field(default=NOTHING_PUT, init=False)
     withdrawn: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
@@ -141,7 +139,6 @@ class PlanRun:
             run_id=self.run_id,
             reference=self.reference,
             only_replaces=self.plan.held_until > windows[-1].end,
-            counts_windows=self.counts_windows,
             validates=self.validation.refuses,
             context=context,
         )
@@ -150,8 +147,7 @@ class PlanRun:
         """Takes in what became of a group that was written."""
         written = WrittenGroup(_as_written(group.windows, done), group.claim, done.entities, done.is_sure)
         self.results += _results(written, done)
-        self.written += done.written
-        self.ignored += done.ignored
+        self.put += PutResult(done.written, done.ignored) + PutResult(done.written_of_others, 0)
         if self._suspects(written):
             self._waiting.append(written)
         else:

@@ -51,7 +51,6 @@ TASK = WindowTask(
     run_id="me",
     reference=RepositoryReference("/repository", "/repository/feature_store.yaml"),
     only_replaces=True,
-    counts_windows=True,
     validates=True,
 )
 DONE = WindowDone(
@@ -59,7 +58,7 @@ DONE = WindowDone(
     (3, 0),
     2,
     1,
-    (2,),
+    None,
     (WindowStatistics(FIRST, 4, START, START, None, "f", 1), WindowStatistics(ALWAYS, 0, None, None, None, "")),
     is_sure=False,
 )
@@ -189,6 +188,8 @@ def test_a_task_and_an_answer_are_the_same_after_their_json_form() -> None:
     assert WindowTask.from_json(TASK.to_json()) == TASK
     assert WindowTask.from_json(replace(TASK, windows=(ALWAYS,), versions=(2,)).to_json()).windows == (ALWAYS,)
     assert WindowDone.from_json(DONE.to_json()) == DONE
+    unknown = replace(DONE, written=None, ignored=None)
+    assert WindowDone.from_json(unknown.to_json()) == unknown
 
 
 def test_the_json_form_has_no_settings_in_it(project: EngineProject) -> None:

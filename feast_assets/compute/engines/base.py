@@ -63,7 +63,6 @@ class WindowTask:
         run_id: who runs it, for the ledger.
         only_replaces: whether the ledger holds later windows. If so, an entity that the store lacks gets its newest row
             of all windows of the ledger, and not an older one of these.
-        counts_windows: whether the rows that the store took are counted for each window.
         validates: whether rows that break their fields' checks are refused.
         reference: where another process finds the repository.
         context: what is open in this process already. It is not part of the JSON form.
@@ -80,7 +79,6 @@ class WindowTask:
     run_id: str
     reference: RepositoryReference
     only_replaces: bool = False
-    counts_windows: bool = False
     validates: bool = False
     context: TaskContext | None = field(default=None, compare=False, repr=False)
 
@@ -118,7 +116,6 @@ class WindowTask:
                 "claim": self.claim,
                 "run_id": self.run_id,
                 "only_replaces": self.only_replaces,
-                "counts_windows": self.counts_windows,
                 "validates": self.validates,
                 "repository": self.reference.repository,
                 "config": self.reference.config,
@@ -146,7 +143,6 @@ class WindowTask:
                 run_id=str(form["run_id"]),
                 reference=RepositoryReference(str(form["repository"]), str(form["config"])),
                 only_replaces=bool(form["only_replaces"]),
-                counts_windows=bool(form["counts_windows"]),
                 validates=bool(form["validates"]),
             )
         except (KeyError, TypeError, ValueError) as error:
@@ -160,9 +156,11 @@ class WindowDone:
     Attributes:
         task: the task's id.
         entities: how many entities have their newest row of the task in each window.
-        written: rows that the online store did not have, or had older ones of.
-        ignored: rows that were not newer than what the store held.
-        by_window: of the rows that were written, how many are of each window; empty where they were not counted.
+        written: rows of these windows that are in the online store now and were not before; None where the store does
+            not know.
+        ignored: rows that were not newer than what the store held; None where the store does not know.
+        written_of_others: rows of later windows that were put for entities that the store lacked; None where the store
+            does not know.
         kept: of a kept result, its statistics in each window; empty where none is kept.
         is_sure: whether all rows that were read lie in the task's windows. If not, the source has changed since it was
             looked at, and the windows stay unsettled.
@@ -171,20 +169,24 @@ class WindowDone:
 
     task: str
     entities: tuple[int, ...] = ()
-    written: int = 0
-    ignored: int = 0
-    by_window: tuple[int, ...] = ()
+    written: int | None = 0
+    ignored: int | None = 0
+    written_of_others: int | None = 0
     kept: tuple[WindowStatistics, ...] = ()
     is_sure: bool = True
     error: FeastAssetsError | None = None
 
     def written_by_window(self) -> list[int | None]:
-        """Returns how many rows of each window were written; None where they were not counted."""
-        if not self.ignored:
+        """Returns how many rows of each window were written; None where it is not known.
+
+        A store counts for all windows of a task together. So it is known of each if all of their rows were written, or
+        none, or if there is one window.
+        """
+        if self.ignored == 0:
             return list(self.entities)
-        if self.written and not self.by_window:
-            return [None] * len(self.entities)
-        return [*self.by_window, *[0] * (len(self.entities) - len(self.by_window))]
+        if self.written == 0:
+            return [0] * len(self.entities)
+        return [self.written] if len(self.entities) == 1 else [None] * len(self.entities)
 
     def to_json(self) -> str:
         """Returns the answer as a JSON object, for `from_json` in the process that settles."""
@@ -195,7 +197,7 @@ class WindowDone:
                 "entities": list(self.entities),
                 "written": self.written,
                 "ignored": self.ignored,
-                "by_window": list(self.by_window),
+                "written_of_others": self.written_of_others,
                 "kept": [_statistics_form(s) for s in self.kept],
                 "is_sure": self.is_sure,
                 "error": None if self.error is None else [type(self.error).__name__, str(self.error)],
@@ -214,9 +216,9 @@ class WindowDone:
             return cls(
                 task=str(form["task"]),
                 entities=tuple(int(count) for count in form["entities"]),
-                written=int(form["written"]),
-                ignored=int(form["ignored"]),
-                by_window=tuple(int(count) for count in form["by_window"]),
+                written=_count(form["written"]),
+                ignored=_count(form["ignored"]),
+                written_of_others=_count(form["written_of_others"]),
                 kept=tuple(_statistics(s) for s in form["kept"]),
                 is_sure=bool(form["is_sure"]),
                 error=None if form["error"] is None else error_named(*form["error"]),
@@ -287,6 +289,10 @@ def _read(text: str, kind: str) -> Mapping[str, Any]:
             f"formats up to {FORMAT}. Install the same version of feast-assets on both sides."
         )
     return form
+
+
+def _count(value: Any) -> int | None:
+    return None if value is None else int(value)
 
 
 def _window_form(window: Window) -> list[int]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from feast_assets.compute.absent_rows import AbsentRows
+from feast_assets.compute.absent_rows import AbsentRows, put_existing
 from feast_assets.compute.definition_hash import ledger_hash
 from feast_assets.compute.engines.base import ComputeEngine, WindowDone, WindowTask
 from feast_assets.compute.engines.context import TaskContext
@@ -17,7 +17,7 @@ from feast_assets.compute.withdrawals import Withdrawals
 from feast_assets.definitions.window import WindowIndex
 from feast_assets.errors import ComputeEngineError, FeastAssetsError, printable
 from feast_assets.offline_stores.base import EVENT_TIMESTAMP, WindowStatistics
-from feast_assets.online_stores.base import EncodedRows, OnlineStore, PutResult
+from feast_assets.online_stores.base import NOTHING_PUT, EncodedRows, OnlineStore, PutResult
 from feast_assets.settings.model import Settings
 
 if TYPE_CHECKING:
@@ -144,21 +144,24 @@ def _fill_online(
                 batch, window = batch.take(int64_array(np.flatnonzero(inside))), window[inside]
             if batch.num_rows:
                 entities[:] += np.bincount(window, minlength=len(entities))
-                rows = context.stores.rows.encode(batch, version_of[window])
-                if task.counts_windows or task.only_replaces:
-                    groups = window if task.counts_windows else None
-                    rows = replace(rows, groups=groups, only_replaces=task.only_replaces)
-                yield rows
+                yield context.stores.rows.encode(batch, version_of[window])
 
-    put = online_store.put_many(context.stores.table, encoded())
-    if put.absent:
-        ledger_rows = context.ledger_rows
-        absent = AbsentRows(ledger_rows, online_store, Withdrawals(ledger_rows, online_store))
-        newest = absent.put(put.absent, task.windows, task.claimed)
-        # A key's row counts as ignored until it is put after all; rows of other windows are counted on their own.
-        own = sum(newest.by_group[: len(task.windows)])
-        by_group = (put + newest).by_group if task.counts_windows else ()
-        put = PutResult(put.written + newest.written, put.ignored - own, by_group)
-    return WindowDone(
-        task.id, tuple(entities.tolist()), put.written, put.ignored, put.by_group[: len(task.windows)], is_sure=is_sure
-    )
+    table = context.stores.table
+    of_others = NOTHING_PUT
+    if not task.only_replaces:
+        put = online_store.put_many(table, encoded())
+    else:
+        put = put_existing(online_store, table, encoded())
+        if put.absent:
+            ledger_rows = context.ledger_rows
+            absent = AbsentRows(ledger_rows, online_store, Withdrawals(ledger_rows, online_store))
+            late, of_others = absent.put(put.absent, task.windows, task.claimed)
+            put = _with_late_puts(put, late)
+    return WindowDone(task.id, tuple(entities.tolist()), put.written, put.ignored, of_others.written, is_sure=is_sure)
+
+
+def _with_late_puts(put: PutResult, late: PutResult) -> PutResult:
+    """Returns the counts of a put after some of the rows that it ignored were written after all."""
+    if put.written is None or put.ignored is None or late.written is None:
+        return PutResult(None, None)
+    return PutResult(put.written + late.written, put.ignored - late.written)
