@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -610,7 +610,6 @@ class FeatureStore(Catalog):
             if feature_views is not None and not view.materializable:
                 raise InputError(f"Feature view {view.name!r} is not online (online=False): nothing of it is served.")
         self.refresh_registry()
-        key_ttl = getattr(self.config.online_store, "key_ttl_seconds", None)
         return audit(
             [
                 ViewAuditor(
@@ -622,7 +621,6 @@ class FeatureStore(Catalog):
                     self.online_store,
                     sample,
                     seed,
-                    None if key_ttl is None else timedelta(seconds=key_ttl),
                 )
                 for view in views
                 if view.materializable

@@ -184,6 +184,7 @@ def concatenated(parts: Sequence[EncodedRows]) -> EncodedRows:
         [key for part in parts for key in part.keys],
         np.concatenate([nothing, *(part.event_timestamps for part in parts)]),
         np.concatenate([nothing, *(part.created_timestamps for part in parts)]),
+        np.concatenate([nothing, *(part.versions for part in parts)]),
         [payload for part in parts for payload in part.payloads],
         of_codec=True,
     )

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from feast_assets.compute.absent_rows import AbsentRows
+from feast_assets.compute.absent_rows import AbsentRows, put_existing
 from feast_assets.compute.covering import covering, parts_outside
 from feast_assets.compute.definition_hash import ledger_hash
 from feast_assets.compute.ledger_rows import LedgerRows
@@ -55,7 +55,7 @@ from feast_assets.offline_stores.base import (
     history_of,
 )
 from feast_assets.offline_stores.profile import WindowProfile
-from feast_assets.online_stores.base import EncodedRows, OnlineStore, PutResult
+from feast_assets.online_stores.base import NOTHING_PUT, EncodedRows, OnlineStore, PutResult
 from feast_assets.registry.base import Claim, LedgerEntry, Registry, WindowContent
 from feast_assets.registry.ledger import overlap
 
@@ -103,6 +103,8 @@ class _Written:
 
     Attributes:
         entities: whose newest row lies in each window.
+        put: what was put, rows of later windows included.
+        put_own: what was put of these windows' own rows.
         sure: whether all rows that were read lie in these windows, as they did when the source was looked through.
     """
 
@@ -110,6 +112,7 @@ class _Written:
     group: Sequence[WindowStatistics]
     entities: npt.NDArray[np.int64]
     put: PutResult
+    put_own: PutResult
     sure: bool
 
     def suspects(self, withdrawals: Withdrawals) -> dict[Window, int]:
@@ -118,13 +121,17 @@ class _Written:
         return {s.window: version for s, version, replaced in claimed if withdrawals.may_hold(replaced)}
 
     def _by_window(self) -> list[int | None]:
-        """Returns how many rows of each window were written; None where the store was not asked."""
-        if not self.put.ignored:
+        """Returns how many rows of each window were written; None where it is not known.
+
+        A store counts for all windows of a pass together. So it is known of each if all of their rows were written, or
+        none, or if there is one window.
+        """
+        put = self.put_own
+        if put.ignored == 0:
             return [int(count) for count in self.entities]
-        if self.put.written and not self.put.by_group:
-            return [None] * len(self.group)
-        counts = [*self.put.by_group, *[0] * len(self.group)]
-        return list(counts[: len(self.group)])
+        if put.written == 0:
+            return [0] * len(self.group)
+        return [put.written] if len(self.group) == 1 else [None] * len(self.group)
 
     def results(self) -> list[WindowResult]:
         return [
@@ -328,7 +335,7 @@ class Materialization:
         self._held_until = max((w.end for w in held(ledger)), default=ALWAYS.start)
         written, withdrawn = self._write_all(self._groups(chosen, covered), planned, withdrawals)
         results = [result for group in written for result in group.results()]
-        put = sum((group.put for group in written), PutResult(0, 0))
+        put = sum((group.put for group in written), NOTHING_PUT)
         if self.profile and not profiles:
             profiles = self._profiled(history_of(self.view), chosen)
         result = MaterializationResult(
@@ -563,11 +570,10 @@ class Materialization:
 
         counts = np.zeros(len(group), dtype=np.int64)
         if self._online is None:
-            return _Written(claim, group, counts, PutResult(0, 0), sure=True)
+            return _Written(claim, group, counts, NOTHING_PUT, NOTHING_PUT, sure=True)
         starts = np.array([to_micros(s.window.start) for s in group], dtype=np.int64)
         ends = np.array([end_micros(s.window) for s in group], dtype=np.int64)
         version_of = np.array(claim.versions, dtype=np.int64)
-        only_replaces = self._held_until > group[-1].window.end
         sure = True
 
         def encoded() -> Iterator[EncodedRows]:
@@ -583,19 +589,18 @@ class Materialization:
                     batch, place = batch.take(int64_array(np.flatnonzero(inside))), place[inside]
                 if batch.num_rows:
                     counts[:] += np.bincount(place, minlength=len(group))
-                    rows = self._rows.encode(batch, version_of[place])
-                    if self.profile or only_replaces:
-                        rows = replace(rows, groups=place if self.profile else None, only_replaces=only_replaces)
-                    yield rows
+                    yield self._rows.encode(batch, version_of[place])
 
-        put = self._online.put_many(self._table, encoded())
-        if put.absent and self._absent is not None:
-            newest = self._absent.put(put.absent, [s.window for s in group], claim)
-            # A key's row counts as ignored until it is put after all; rows of other windows are counted on their own.
-            own = sum(newest.by_group[: len(group)])
-            by_group = (put + newest).by_group if self.profile else ()
-            put = PutResult(put.written + newest.written, put.ignored - own, by_group)
-        return _Written(claim, group, counts, put, sure=sure)
+        if self._held_until <= group[-1].window.end:
+            put = own = self._online.put_many(self._table, encoded())
+        else:
+            put = own = put_existing(self._online, self._table, encoded())
+            if put.absent and self._absent is not None:
+                of_own, of_others = self._absent.put(put.absent, [s.window for s in group], claim)
+                # A row under an absent key counts as ignored until it is put after all.
+                own = _with_late_puts(put, of_own)
+                put = replace(own, written=(own + of_others).written)
+        return _Written(claim, group, counts, put, own, sure=sure)
 
     def _empty(self, planned: Planned) -> list[WindowContent]:
         """Returns what was looked at and has no rows, as few windows, where the ledger does not say so yet."""
@@ -606,3 +611,10 @@ class Materialization:
     def _report(self) -> None:
         if self.progress is not None:
             self.progress(self.view.name, self._done, self._total)
+
+
+def _with_late_puts(put: PutResult, late: PutResult) -> PutResult:
+    """Returns the counts of a put after some of the rows that it ignored were written after all."""
+    if put.written is None or put.ignored is None or late.written is None:
+        return PutResult(None, None)
+    return PutResult(put.written + late.written, put.ignored - late.written)

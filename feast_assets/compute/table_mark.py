@@ -16,13 +16,14 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from feast_assets.compute.definition_hash import ledger_hash
-from feast_assets.compute.versions import VERSION_WIDTH, of_windows
+from feast_assets.compute.versions import of_windows
 from feast_assets.compute.windows import end_micros
 from feast_assets.definitions.partitions import Window
 from feast_assets.definitions.spec import from_micros, to_micros
 from feast_assets.errors import StoreUnavailableError
 from feast_assets.offline_stores.base import ALWAYS
-from feast_assets.online_stores.base import HEAD_WIDTH, NEVER_ADVANCED
+from feast_assets.online_stores.abilities import CanEvict, CanReplace, CanTellRestarts
+from feast_assets.online_stores.base import NEVER_ADVANCED
 from feast_assets.registry.base import Claim, DrawnMark, LedgerEntry, MarkDoubt, OnlineTable
 from feast_assets.registry.ledger import doubted
 from feast_assets.registry.marks import doubt_of, is_on_path, moment_of
@@ -40,7 +41,6 @@ _REFILL_AT_MOST_EVERY = timedelta(days=1)
 _CLOCKS_DIFFER = timedelta(days=1)
 """A row whose version is later than that was not written by a run."""
 _MOST_TRIES = 1000
-_ANY_PAYLOAD = b"\xff" * HEAD_WIDTH
 
 
 def told(entry: LedgerEntry) -> str:
@@ -146,7 +146,7 @@ class TableMark:
 
     def _is_only_reported(self, known: Collection[DrawnMark]) -> bool:
         """Whether a missing number is no reason to run everything again: it would be again and again."""
-        if self._store.evicts_marks():
+        if isinstance(self._store, CanEvict) and self._store.evicts_marks():
             return True
         last = max((m.number for m in known if m.kind == "missing"), default=0)
         return bool(last) and datetime.now(UTC) - moment_of(last) < _REFILL_AT_MOST_EVERY
@@ -154,11 +154,12 @@ class TableMark:
     def _gaps(self, doubt: MarkDoubt, entries: Sequence[LedgerEntry]) -> tuple[list[Window], int]:
         """Returns the windows that the store has rows of and the ledger has none, and the highest version of its rows.
 
-        A ledger that was put back does not know what was put since. It takes one pass over the table.
+        A ledger that was put back does not know what was put since. It takes one pass over the table. A store without
+        `CanReplace` cannot tell; such windows are missing in the ledger, and run for that reason if they have rows.
         """
         import numpy as np
 
-        if doubt.kind == "restored":
+        if doubt.kind == "restored" or not isinstance(self._store, CanReplace):
             return [], 0
         ordered = sorted(e.window for e in entries if e.fingerprint or not e.settled)
         starts = np.array([to_micros(w.start) for w in ordered], np.int64)
@@ -166,12 +167,11 @@ class TableMark:
         soon = to_micros(datetime.now(UTC) + _CLOCKS_DIFFER)
         outside: set[int] = set()
         highest = 0
-        for rows in self._store.scan(self._table, to_micros(ALWAYS.start), end_micros(ALWAYS), _ANY_PAYLOAD):
-            versions = _versions(rows.heads)
-            ours = of_windows(versions) & (versions < soon)
+        for rows in self._store.scan(self._table, to_micros(ALWAYS.start), end_micros(ALWAYS), version_below=soon):
+            ours = of_windows(rows.versions)
             if not ours.any():
                 continue
-            highest = max(highest, int(versions[ours].max()))
+            highest = max(highest, int(rows.versions[ours].max()))
             events = rows.event_timestamps[ours]
             place = np.searchsorted(starts, events, side="right") - 1
             inside = (place >= 0) & (events < ends[place]) if len(ends) else np.zeros(len(events), bool)
@@ -226,7 +226,7 @@ class TableMark:
         else:
             raise self._too_contended()
         if self._incarnation is None:
-            self._incarnation = self._store.incarnation()
+            self._incarnation = self._incarnation_now()
         return True
 
     def settles(self) -> int:
@@ -254,7 +254,10 @@ class TableMark:
                 return 0
         else:
             raise self._too_contended()
-        return self._seen.number if self._store.incarnation() == self._incarnation else 0
+        return self._seen.number if self._incarnation_now() == self._incarnation else 0
+
+    def _incarnation_now(self) -> str:
+        return self._store.incarnation() if isinstance(self._store, CanTellRestarts) else ""
 
     # --- what is said
 
@@ -288,13 +291,3 @@ class TableMark:
             f"The mark of online table {self._table!r} was changed by other runs {_MOST_TRIES} times before this one "
             "could advance it. Materialize the view again."
         )
-
-
-def _versions(heads: Sequence[bytes]) -> npt.NDArray[np.int64]:
-    """Returns the versions that payloads begin with; -1, which is no window's, where there is none."""
-    import numpy as np
-
-    if set(map(len, heads)) == {VERSION_WIDTH}:
-        return np.frombuffer(b"".join(heads), ">u8").astype(np.int64)
-    whole = [head if len(head) == VERSION_WIDTH else b"\xff" * VERSION_WIDTH for head in heads]
-    return np.frombuffer(b"".join(whole), ">u8").astype(np.int64)
