@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from feast_assets.arguments import definitions_of, name_of, view_names, windows_of
 from feast_assets.catalog import Catalog
 from feast_assets.compute.results import MaterializationResult, Progress
-from feast_assets.compute.windows import intervals
 from feast_assets.config import RepoConfig, load_repo_config, make_offline_store, make_online_store, make_registry
 from feast_assets.definitions.base import Definition
 from feast_assets.definitions.branches import deployed
@@ -21,10 +20,10 @@ from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.kept_results import in_order
 from feast_assets.definitions.label_view import LabelView
 from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
-from feast_assets.definitions.partitions import Window
 from feast_assets.definitions.saved_dataset import SavedDataset, SavedDatasetStorage
 from feast_assets.definitions.sources.push_source import PushMode
 from feast_assets.definitions.spec import as_utc
+from feast_assets.definitions.window import Window
 from feast_assets.errors import (
     ConfigError,
     InputError,
@@ -35,6 +34,7 @@ from feast_assets.errors import (
     suggest,
 )
 from feast_assets.registry.cache import SnapshotCache
+from feast_assets.registry.ledger import intervals
 from feast_assets.repository.user_functions import UserFunctions
 
 if TYPE_CHECKING:
@@ -543,7 +543,7 @@ class FeatureStore(Catalog):
         Raises:
             BrokenChecksError: rows of some windows break their fields' checks; the other windows were run.
         """
-        from feast_assets.offline_stores.base import ALWAYS
+        from feast_assets.definitions.window import ALWAYS
 
         (view,) = self._views_to_materialize([feature_view])
         materialization = self._materialization(view, progress, run_id, validate=validate, profile=profile)
