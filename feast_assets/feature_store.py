@@ -38,8 +38,9 @@ from feast_assets.registry.ledger import intervals
 from feast_assets.repository.user_functions import UserFunctions
 
 if TYPE_CHECKING:
-    from feast_assets.apply.deployment import Deployment, InfraDiff, Plan
+    from feast_assets.apply.applying import Applier
     from feast_assets.apply.diff import RegistryDiff
+    from feast_assets.apply.plan import InfraDiff, Plan
     from feast_assets.audit.report import AuditReport
     from feast_assets.compute.materialization import Materialization, Planned
     from feast_assets.compute.staleness import StaleWindow
@@ -259,14 +260,14 @@ class FeatureStore(Catalog):
 
     def apply_plan(self, plan: Plan) -> int:
         """Carries out a plan and returns the registry's revision."""
-        revision = self._deployment().apply(plan)
+        revision = self._applier().apply(plan)
         self._functions.remember(plan.declared)
         self._cache.fresh()
         return revision
 
     def teardown(self) -> None:
         """Removes the project: its online rows and its registry. Sources and kept results stay."""
-        self._deployment().teardown()
+        self._applier().teardown()
         self._cache.fresh()
 
     def _plan(
@@ -281,7 +282,7 @@ class FeatureStore(Catalog):
         snapshot = self._cache.fresh()
         if self.config.deployment:
             objects = deployed(objects, self.config.project, self.config.deployment, snapshot.feature_views)
-        return self._deployment().plan(
+        return self._applier().plan(
             objects,
             to_delete,
             whole=whole,
@@ -290,10 +291,10 @@ class FeatureStore(Catalog):
             check_sources=check_sources,
         )
 
-    def _deployment(self) -> Deployment:
-        from feast_assets.apply.deployment import Deployment
+    def _applier(self) -> Applier:
+        from feast_assets.apply.applying import Applier
 
-        return Deployment(
+        return Applier(
             self.project,
             self.registry,
             self.offline_store,
