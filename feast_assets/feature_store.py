@@ -817,7 +817,7 @@ class FeatureStore(Catalog):
         raise InputError(f"There is no unfinished push {shown(push_id)}. {suggest(str(push_id), known)}")
 
     def _pushed(self, name: str, df: Any, allow_registry_cache: bool, to: PushMode, transform_on_write: bool) -> Write:
-        from feast_assets.compute.writes import views_of_push_source
+        from feast_assets.compute.write_plans import write_plan
 
         call = f"push to {shown(name)}"
         if not isinstance(to, PushMode):
@@ -826,7 +826,8 @@ class FeatureStore(Catalog):
         if to is not PushMode.ONLINE:
             self._refuse_shared(call, "use to=PushMode.ONLINE")
         snapshot = self._registered(allow_registry_cache)
-        views = views_of_push_source(snapshot, name)
+        plan = write_plan(snapshot)
+        views = plan.views_of_push_source(name)
         online = [view for view in views if view.online and to is not PushMode.OFFLINE]
         if to is PushMode.ONLINE and not online:
             raise InputError(
@@ -835,7 +836,7 @@ class FeatureStore(Catalog):
             )
         write = self._write(call, df)
         for view in online:
-            write.add_online(view)
+            write.add_online(view, plan.few_rows(view))
         if to is not PushMode.ONLINE:
             self._complete_pushes_once(snapshot)
             write.add_history(views[0], readers=views[1:])
@@ -849,6 +850,8 @@ class FeatureStore(Catalog):
             )
 
     def _written(self, name: str, df: Any, inputs: Any, allow_registry_cache: bool, transform_on_write: bool) -> Write:
+        from feast_assets.compute.write_plans import write_plan
+
         call = f"write_to_online_store to {name_of(name, 'feature view')!r}"
         if (df is None) == (inputs is None):
             raise InputError(f"{call}: give one of df and inputs.")
@@ -860,17 +863,19 @@ class FeatureStore(Catalog):
                 "stored. Write to the feature views that it reads."
             )
         write = self._write(call, inputs if df is None else df)
-        write.add_online(snapshot.feature_view(name))
+        plan = write_plan(snapshot)
+        view = plan.view(name) or snapshot.feature_view(name)
+        write.add_online(view, plan.few_rows(view))
         return write
 
     def _write(self, call: str, rows: Any) -> Write:
-        from feast_assets.compute.handed_in_rows import to_table
+        from feast_assets.compute.handed_in_rows import HandedInRows
         from feast_assets.compute.writes import Write
 
-        table = to_table(rows, call)
-        if not table.num_rows:
+        given = HandedInRows(rows, call)
+        if not len(given):
             warnings.warn(f"{call}: there are no rows, so nothing is written.", stacklevel=4)
-        return Write(self._stores(), call, table)
+        return Write(self._stores(), call, given)
 
     def _stores(self) -> Stores:
         from feast_assets.compute.writes import Stores
