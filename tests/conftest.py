@@ -34,9 +34,17 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+@pytest.fixture
+def redis_server(_redis_process: tuple[str, int]) -> tuple[str, int]:
+    """A Redis server of this test session's own, empty whatever tests came before: its host and port."""
+    with socket.create_connection(_redis_process, timeout=20) as connection:
+        connection.sendall(b"FLUSHALL\r\n")
+        assert connection.recv(5) == b"+OK\r\n"
+    return _redis_process
+
+
 @pytest.fixture(scope="session")
-def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]]:
-    """A Redis server of this test session's own: its host and port."""
+def _redis_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]]:
     binary = shutil.which("redis-server")
     if binary is None:
         pytest.skip("redis-server is not installed")

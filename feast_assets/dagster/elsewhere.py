@@ -16,7 +16,7 @@ from feast_assets.dagster.materialization import LATEST, ChosenView, chosen_view
 from feast_assets.dagster.serving import record_readers
 from feast_assets.definitions.partitions import Window
 from feast_assets.feature_store import FeatureStore
-from feast_assets.offline_stores.base import ALWAYS
+from feast_assets.definitions.window import ALWAYS
 from feast_assets.registry.base import LedgerEntry
 
 _MICROSECOND = timedelta(microseconds=1)
