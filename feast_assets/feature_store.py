@@ -44,8 +44,9 @@ from feast_assets.registry.ledger import intervals
 from feast_assets.repository.user_functions import UserFunctions
 
 if TYPE_CHECKING:
-    from feast_assets.apply.deployment import Deployment, InfraDiff, Plan
+    from feast_assets.apply.applying import Applier
     from feast_assets.apply.diff import RegistryDiff
+    from feast_assets.apply.plan import InfraDiff, Plan
     from feast_assets.audit.report import AuditReport
     from feast_assets.compute.engines.base import ComputeEngine, RepositoryReference, WindowDone, WindowTask
     from feast_assets.compute.materialization import Materialization
@@ -281,14 +282,14 @@ class FeatureStore(Catalog):
 
     def apply_plan(self, plan: Plan) -> int:
         """Carries out a plan and returns the registry's revision."""
-        revision = self._deployment().apply(plan)
+        revision = self._applier().apply(plan)
         self._functions.remember(plan.declared)
         self._cache.fresh()
         return revision
 
     def teardown(self) -> None:
         """Removes the project: its online rows and its registry. Sources and kept results stay."""
-        self._deployment().teardown()
+        self._applier().teardown()
         self._cache.fresh()
 
     def _plan(
@@ -303,7 +304,7 @@ class FeatureStore(Catalog):
         snapshot = self._cache.fresh()
         if self.config.deployment:
             objects = deployed(objects, self.config.project, self.config.deployment, snapshot.feature_views)
-        return self._deployment().plan(
+        return self._applier().plan(
             objects,
             to_delete,
             whole=whole,
@@ -312,10 +313,10 @@ class FeatureStore(Catalog):
             check_sources=check_sources,
         )
 
-    def _deployment(self) -> Deployment:
-        from feast_assets.apply.deployment import Deployment
+    def _applier(self) -> Applier:
+        from feast_assets.apply.applying import Applier
 
-        return Deployment(
+        return Applier(
             self.project,
             self.registry,
             self.offline_store,
@@ -861,7 +862,7 @@ class FeatureStore(Catalog):
         raise InputError(f"There is no unfinished push {shown(push_id)}. {suggest(str(push_id), known)}")
 
     def _pushed(self, name: str, df: Any, allow_registry_cache: bool, to: PushMode, transform_on_write: bool) -> Write:
-        from feast_assets.compute.writes import views_of_push_source
+        from feast_assets.compute.write_plans import write_plan
 
         call = f"push to {shown(name)}"
         if not isinstance(to, PushMode):
@@ -870,7 +871,8 @@ class FeatureStore(Catalog):
         if to is not PushMode.ONLINE:
             self._refuse_shared(call, "use to=PushMode.ONLINE")
         snapshot = self._registered(allow_registry_cache)
-        views = views_of_push_source(snapshot, name)
+        plan = write_plan(snapshot)
+        views = plan.views_of_push_source(name)
         online = [view for view in views if view.online and to is not PushMode.OFFLINE]
         if to is PushMode.ONLINE and not online:
             raise InputError(
@@ -879,7 +881,7 @@ class FeatureStore(Catalog):
             )
         write = self._write(call, df)
         for view in online:
-            write.add_online(view)
+            write.add_online(view, plan.few_rows(view))
         if to is not PushMode.ONLINE:
             self._complete_pushes_once(snapshot)
             write.add_history(views[0], readers=views[1:])
@@ -893,6 +895,8 @@ class FeatureStore(Catalog):
             )
 
     def _written(self, name: str, df: Any, inputs: Any, allow_registry_cache: bool, transform_on_write: bool) -> Write:
+        from feast_assets.compute.write_plans import write_plan
+
         call = f"write_to_online_store to {name_of(name, 'feature view')!r}"
         if (df is None) == (inputs is None):
             raise InputError(f"{call}: give one of df and inputs.")
@@ -904,17 +908,19 @@ class FeatureStore(Catalog):
                 "stored. Write to the feature views that it reads."
             )
         write = self._write(call, inputs if df is None else df)
-        write.add_online(snapshot.feature_view(name))
+        plan = write_plan(snapshot)
+        view = plan.view(name) or snapshot.feature_view(name)
+        write.add_online(view, plan.few_rows(view))
         return write
 
     def _write(self, call: str, rows: Any) -> Write:
-        from feast_assets.compute.handed_in_rows import to_table
+        from feast_assets.compute.handed_in_rows import HandedInRows
         from feast_assets.compute.writes import Write
 
-        table = to_table(rows, call)
-        if not table.num_rows:
+        given = HandedInRows(rows, call)
+        if not len(given):
             warnings.warn(f"{call}: there are no rows, so nothing is written.", stacklevel=4)
-        return Write(self._stores(), call, table)
+        return Write(self._stores(), call, given)
 
     def _stores(self) -> Stores:
         from feast_assets.compute.writes import Stores
