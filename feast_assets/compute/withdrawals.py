@@ -20,13 +20,12 @@ from typing import TYPE_CHECKING
 from feast_assets.compute.ledger_rows import ROWS_AT_ONCE, LedgerRows, concatenated
 from feast_assets.compute.ledger_rows import versions as versions_of
 from feast_assets.compute.versions import of_windows
-from feast_assets.compute.windows import end_micros
-from feast_assets.definitions.spec import to_micros
+from feast_assets.definitions.window import WindowIndex
 from feast_assets.online_stores.abilities import CanReplace, RowStamps
 from feast_assets.online_stores.base import EncodedRows, OnlineStore
 
 if TYPE_CHECKING:
-    from feast_assets.definitions.partitions import Window
+    from feast_assets.definitions.window import Window
     from feast_assets.registry.base import Claim, LedgerEntry
 
 
@@ -95,15 +94,14 @@ class Withdrawals:
         import numpy as np
 
         windows = sorted(versions)
-        starts = np.array([to_micros(w.start) for w in windows], np.int64)
-        ends = np.array([end_micros(w) for w in windows], np.int64)
+        index = WindowIndex(windows)
         present = np.array([versions[w] for w in windows], np.int64)
         rows: dict[bytes, tuple[int, int, int]] = {}
-        for some in store.scan(self.table, int(starts[0]), int(ends[-1]), version_below=int(present.max())):
-            window = np.searchsorted(starts, some.event_timestamps, side="right") - 1
-            inside = some.event_timestamps < ends[window]
+        span = (windows[0].start_micros, windows[-1].end_micros)
+        for some in store.scan(self.table, *span, version_below=int(present.max())):
+            window = index.places(some.event_timestamps)
             earlier = of_windows(some.versions) & (some.versions < present[window])
-            for i in np.flatnonzero(inside & earlier).tolist():
+            for i in np.flatnonzero((window >= 0) & earlier).tolist():
                 rows[some.keys[i]] = (some.event_timestamps[i], some.created_timestamps[i], some.versions[i])
         # What somebody else put under the table's prefix is no row of an entity.
         for key in set(rows).difference(self.ledger_rows.rows.readable_keys(list(rows))):
