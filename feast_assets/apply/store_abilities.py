@@ -26,6 +26,8 @@ def check_abilities(view: FeatureView, store: OfflineStore) -> None:
                 f"{what}: {type(store).__name__} runs transformations of mode {known}, not {mode.value}."
             )
         if view.keeps_result:
-            CanReplaceWindows.of(store, f"{what}, whose result is kept (offline=True),")
+            remedy = "With offline=False the view is computed whenever it is read."
+            CanReplaceWindows.of(store, f"{what}, whose result is kept (offline=True),", remedy)
     if validates(view):
-        CanProfile.of(store, f"{what}, whose checks are validated (enable_validation=True),")
+        remedy = "With enable_validation=False its rows are not checked."
+        CanProfile.of(store, f"{what}, which validates the checks of its fields,", remedy)

@@ -368,7 +368,8 @@ class Materialization:
 
     def _profiled(self, history: History, chosen: Sequence[WindowStatistics]) -> dict[Window, WindowProfile]:
         what = "Validating" if self._validates else "Profiling"
-        store = CanProfile.of(self.offline_store, f"{what} feature view {self.view.name!r}")
+        remedy = "Materialize it without validation, and without profiles."
+        store = CanProfile.of(self.offline_store, f"{what} feature view {self.view.name!r}", remedy)
         return {
             profile.window: profile
             for group in contiguous(chosen)

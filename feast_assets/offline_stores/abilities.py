@@ -34,20 +34,20 @@ class Ability(ABC):
     in_words: ClassVar[str]
 
     @classmethod
-    def of(cls, store: object, what: str) -> Self:
+    def of(cls, store: object, what: str, remedy: str = "") -> Self:
         """Returns a store as one that has this ability.
 
         Args:
             what: what needs it, as the subject of a sentence.
+            remedy: what to do without it, as a sentence.
 
         Raises:
             NotSupportedError: it does not have it.
         """
         if isinstance(store, cls):
             return store
-        raise NotSupportedError(
-            f"{what} needs an offline store that {cls.in_words}; {type(store).__name__} does not ({cls.__name__})."
-        )
+        told = f"{what} needs an offline store that {cls.in_words} ({cls.__name__}); {type(store).__name__} does not."
+        raise NotSupportedError(f"{told} {remedy}".rstrip())
 
 
 class RunsTransformations(Ability):
@@ -68,7 +68,7 @@ class RunsTransformations(Ability):
 class CanReplaceWindows(Ability):
     """A store that can replace some windows of a source; the results of transformed views are kept by it."""
 
-    in_words = "can replace windows of a source"
+    in_words = "replaces windows of a source"
 
     @abstractmethod
     def replace(
@@ -87,7 +87,7 @@ class CanReplaceWindows(Ability):
 class CanProfile(Ability):
     """A store that can describe values, and count those that break a rule; validation needs it."""
 
-    in_words = "can profile values"
+    in_words = "profiles values"
 
     @abstractmethod
     def profile(self, history: History, windows: Sequence[Window]) -> list[WindowProfile]:
@@ -127,7 +127,7 @@ class TracksParts(Ability):
 class ReadsQueries(Ability):
     """A store that can run a query that a caller gave as ``entity_df``."""
 
-    in_words = "can run queries"
+    in_words = "runs queries"
 
     @abstractmethod
     def read_query(self, sql: str, readable: Sequence[DataSource]) -> pa.Table:

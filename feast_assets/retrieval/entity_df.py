@@ -110,7 +110,8 @@ def query_rows(store: OfflineStore, sql: str, readable: Sequence[DataSource]) ->
         EntitySQLEmptyResults: it returns no rows.
         InputError: it cannot be run, or its result has two columns of one name.
     """
-    table = to_table(ReadsQueries.of(store, "An entity_df that is a query").read_query(sql, readable))
+    remedy = "Give a DataFrame, an Arrow table or a dict of lists."
+    table = to_table(ReadsQueries.of(store, "An entity_df that is a query", remedy).read_query(sql, readable))
     if not table.num_rows:
         raise EntitySQLEmptyResults("The entity query returned no rows, so there is nothing to join features to.")
     return table
