@@ -145,7 +145,7 @@ class TrainingSet:
         import pyarrow.parquet as pq
 
         text = json.dumps(self.pins.to_dict(), sort_keys=True)
-        with new_file(path) as temporary:
+        with new_file(path, cannot_write="Cannot write training set") as temporary:
             pq.write_table(
                 self.rows.replace_schema_metadata({_PINS: text.encode()}), temporary, row_group_size=_ROWS_PER_GROUP
             )

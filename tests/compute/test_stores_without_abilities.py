@@ -113,9 +113,7 @@ def test_history_is_read_and_queries_say_what_they_need(project):
 
 def test_a_view_with_checks_needs_a_store_that_profiles(project):
     checked = [Field(name="driver_id", dtype=Int64), Field(name="trips", dtype=Int64, checks=Checks(minimum=0))]
-    with pytest.raises(
-        NotSupportedError, match=r"'stats', which validates.*CanProfile.*enable_validation=False"
-    ):
+    with pytest.raises(NotSupportedError, match=r"'stats', which validates.*CanProfile.*enable_validation=False"):
         project.apply(schema=checked)
     assert project.store.list_feature_views() == []
     project.apply(schema=checked, enable_validation=False)
