@@ -9,6 +9,7 @@ from feast_assets.compute.definition_hash import materialization_hash
 from feast_assets.compute.validation import refusal_hash
 from feast_assets.compute.view_stores import history_read
 from feast_assets.definitions.spec import content_hash
+from feast_assets.offline_stores.source_changes import history_state
 
 if TYPE_CHECKING:
     from feast_assets.definitions.feature_view import FeatureView
@@ -43,8 +44,7 @@ def materialization_states(
         history = history_read(view)
         key = tuple(s.content_hash() for s in history.sources)
         if key not in stored:
-            found = offline_store.state(history)
-            stored[key] = content_hash(sorted(found)) if found else ""
+            stored[key] = history_state(offline_store, history).token
         mark = marks.get(view.name)
         table = [tables[view.name], *(() if mark is None else (mark.identity, mark.number))]
         known = [materialization_hash(view), table, _grid(view), ledger[view.name], stored[key]]
