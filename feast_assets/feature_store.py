@@ -600,7 +600,7 @@ class FeatureStore(Catalog):
         """Returns an opaque token for each view, which changes whenever a window may have become stale or settled.
 
         Reads no data. If a view's token is unchanged, so is the result of `stale_windows` for the same ``end_date``.
-        A token is ``""`` if the offline store cannot tell whether a source has changed.
+        A token that begins with ``"?"`` says less: the offline store cannot tell whether a source has changed.
 
         Args:
             feature_views: names; all that can be materialized when left out.

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from feast_assets.registry.base import Registry
 
 
+UNSURE = "?"
+"""How the token of a view begins that stays the same though a source of the view may have changed."""
+
+
 def materialization_states(
     project: str,
     views: Sequence[FeatureView],
@@ -27,8 +31,8 @@ def materialization_states(
 ) -> dict[str, str]:
     """Returns for each view a text that stays while nothing happens that could make a window stale, or settle it.
 
-    No data are read: the text tells of the files of its sources, its definition, the mark of its online table and its
-    ledger. It is ``""`` where the offline store cannot tell whether a source has changed.
+    No data are read: the text tells of the parts of its sources, its definition, the mark of its online table and its
+    ledger. It begins with `UNSURE` where the offline store cannot tell whether a source has changed.
     """
     ledger = registry.ledger_states([v.name for v in views])
     tables = {v.name: v.online_table(project) for v in views}
@@ -49,7 +53,7 @@ def materialization_states(
         table = [tables[view.name], *(() if mark is None else (mark.identity, mark.number))]
         known = [materialization_hash(view), table, _grid(view), ledger[view.name], stored[key]]
         known += filter(None, [refusal_hash(view)])
-        states[view.name] = content_hash(known) if stored[key] else ""
+        states[view.name] = ("" if stored[key] else UNSURE) + content_hash(known)
     return states
 
 
