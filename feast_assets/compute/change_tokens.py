@@ -51,9 +51,9 @@ def materialization_states(
             stored[key] = history_state(offline_store, history).token
         mark = marks.get(view.name)
         table = [tables[view.name], *(() if mark is None else (mark.identity, mark.number))]
-        known = [materialization_hash(view), table, _grid(view), ledger[view.name], stored[key]]
-        known += filter(None, [refusal_hash(view)])
-        states[view.name] = ("" if stored[key] else UNSURE) + content_hash(known)
+        decided_by = [materialization_hash(view), table, _grid(view), ledger[view.name], stored[key]]
+        decided_by += filter(None, [refusal_hash(view)])
+        states[view.name] = ("" if stored[key] else UNSURE) + content_hash(decided_by)
     return states
 
 

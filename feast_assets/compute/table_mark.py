@@ -41,7 +41,7 @@ _CLOCKS_DIFFER = timedelta(days=1)
 _MOST_TRIES = 1000
 
 
-def told(entry: LedgerEntry) -> str:
+def reason_of_doubt(entry: LedgerEntry) -> str:
     """Returns in words why an entry was unsettled because of a mark; "" where it was not."""
     if entry.doubt == "restored":
         since = moment_of(entry.mark) if entry.mark else entry.at
