@@ -15,8 +15,8 @@ from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from feast_assets.compute.definition_hash import ledger_hash
 from feast_assets.compute.versions import of_windows
+from feast_assets.compute.view_stores import ledger_hash
 from feast_assets.definitions.spec import from_micros, to_micros
 from feast_assets.definitions.window import ALWAYS, Window, WindowIndex
 from feast_assets.errors import StoreUnavailableError
