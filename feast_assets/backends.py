@@ -18,7 +18,7 @@ from feast_assets.settings.redaction import shown_if_near
 _EXTRAS = {"redis": "redis", "psycopg": "postgres", "deltalake": "delta", "polars": "polars"}
 """Top-level package of a driver -> the extra of this package that installs it."""
 
-_CLASS_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*\.[A-Z]\w*(Store|Registry)", re.ASCII)
+_CLASS_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*\.[A-Z]\w*(Store|Registry|Engine)", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -165,6 +165,24 @@ OFFLINE_STORES = Backends(
             "remote",
             "hybrid",
             "chronon",
+        ]
+    ),
+)
+COMPUTE_ENGINES = Backends(
+    "feast_assets.compute_engines",
+    "batch_engine",
+    feast_types=frozenset(
+        [
+            "bytewax",
+            "flink.engine",
+            "k8s",
+            "lambda",
+            "ray.engine",
+            "snowflake.engine",
+            "spark.engine",
+            "spark_application",
+            "trino",
+            "trino.engine",
         ]
     ),
 )
