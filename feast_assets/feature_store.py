@@ -129,7 +129,7 @@ class FeatureStore(Catalog):
         self.repo_path = Path(repo_path) if repo_path is not None else Path.cwd()
         if config is None:
             config = load_repo_config(self.repo_path, None if fs_yaml_file is None else Path(fs_yaml_file))
-        self.config = config
+        self.config = config = config.of_repository(self.repo_path)
         self.project = config.namespace
         self.registry: Registry = make_registry(config, self.repo_path)
         self._offline_store: OfflineStore | None = None

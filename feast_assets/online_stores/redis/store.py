@@ -150,9 +150,9 @@ class RedisOnlineStore(OnlineStore, CanReplace, CanSample, CanExpire, CanEvict, 
             )
         )
         self._async_clients: dict[asyncio.AbstractEventLoop, Any] = {}
-        self._reads: dict[asyncio.AbstractEventLoop, MergedReads[bytes]] = {}
+        self._reads: dict[asyncio.AbstractEventLoop, MergedReads[bytes, bytes | None]] = {}
         # Those of the event loop that asked last, which is nearly always the one that asks next.
-        self._last_reads: MergedReads[bytes] | None = None
+        self._last_reads: MergedReads[bytes, bytes | None] | None = None
         self._told_of_eviction = False
 
     def __repr__(self) -> str:
@@ -330,7 +330,7 @@ class RedisOnlineStore(OnlineStore, CanReplace, CanSample, CanExpire, CanEvict, 
         if client is not None:
             await client.aclose()
 
-    def _merged_reads(self) -> MergedReads[bytes]:
+    def _merged_reads(self) -> MergedReads[bytes, bytes | None]:
         loop = asyncio.get_running_loop()
         last = self._last_reads
         if last is not None and last.loop is loop:
