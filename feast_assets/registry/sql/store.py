@@ -1,4 +1,4 @@
-"""The registry in a SQL database: a SQLite file, or Postgres."""
+"""The registry in a SQL database: a SQLite file, Postgres or MySQL."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ from feast_assets.registry.noted_pushes import NotedPush, NotesPushes
 from feast_assets.registry.snapshot import RegistrySnapshot
 from feast_assets.registry.sql import pushes as sql_pushes
 from feast_assets.registry.sql.config import SqlRegistryConfig
-from feast_assets.registry.sql.reading import INPUTS, LATER_TABLES, MARKS, PUSHES, ProjectReading, all_projects
+from feast_assets.registry.sql.reading import ProjectReading, all_projects
+from feast_assets.registry.sql.schema import INPUTS, LATER_TABLES, MARKS, PUSHES
 from feast_assets.registry.sql.sqlite_file import SqliteFile
 from feast_assets.registry.sql.writing import ProjectWriting
 

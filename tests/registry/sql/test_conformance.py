@@ -1,4 +1,4 @@
-"""The registry's conformance suite on SQLite and on Postgres."""
+"""The registry's conformance suite on SQLite, Postgres and MariaDB."""
 
 from __future__ import annotations
 
@@ -22,3 +22,9 @@ class TestPostgres(RegistryConformance, NotesPushesConformance):
     @pytest.fixture
     def registry_factory(self, tmp_path: Path, postgres_url: str) -> RegistryFactory:
         return partial(SqlRegistry, SqlRegistryConfig(path=postgres_url), tmp_path)
+
+
+class TestMariaDb(RegistryConformance, NotesPushesConformance):
+    @pytest.fixture
+    def registry_factory(self, tmp_path: Path, mariadb_url: str) -> RegistryFactory:
+        return partial(SqlRegistry, SqlRegistryConfig(path=mariadb_url), tmp_path)
