@@ -13,9 +13,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from feast_assets.definitions.field import Field
-from feast_assets.definitions.partitions import Window
 from feast_assets.definitions.project import Project
 from feast_assets.definitions.spec import from_micros
+from feast_assets.definitions.window import Window
 from feast_assets.registry.base import DoubtKind, DrawnMark, LedgerEntry, Revision
 from feast_assets.registry.snapshot import StoredObject
 from feast_assets.registry.sql.schema import INPUTS, MARKS, META, NUMBER, PUSHES, WRITTEN_BY
