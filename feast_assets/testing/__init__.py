@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from feast_assets.testing.offline_store import OfflineStoreConformance as OfflineStoreConformance
     from feast_assets.testing.online_store import OnlineStoreConformance as OnlineStoreConformance
+    from feast_assets.testing.registry import KeepsMarksConformance as KeepsMarksConformance
     from feast_assets.testing.registry import NotesPushesConformance as NotesPushesConformance
     from feast_assets.testing.registry import RegistryConformance as RegistryConformance
     from feast_assets.testing.writes_once import WritesOnceConformance as WritesOnceConformance
 
 _MODULES = {
+    "KeepsMarksConformance": "feast_assets.testing.registry",
     "NotesPushesConformance": "feast_assets.testing.registry",
     "OfflineStoreConformance": "feast_assets.testing.offline_store",
     "OnlineStoreConformance": "feast_assets.testing.online_store",

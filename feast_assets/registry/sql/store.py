@@ -28,6 +28,7 @@ from feast_assets.registry.base import (
     WindowContent,
 )
 from feast_assets.registry.ledger import claimed, doubted, settled
+from feast_assets.registry.marks import KeepsMarks
 from feast_assets.registry.noted_pushes import NotedPush, NotesPushes
 from feast_assets.registry.snapshot import RegistrySnapshot
 from feast_assets.registry.sql import pushes as sql_pushes
@@ -52,7 +53,7 @@ class RevisionNotFoundError(FeastObjectNotFoundException):
     kind = "revision"
 
 
-class SqlRegistry(Registry, NotesPushes):
+class SqlRegistry(Registry, KeepsMarks, NotesPushes):
     """Definitions by revision, and the ledger, in a SQL database that several projects may share.
 
     The tables are created by the first write; before that there is an empty registry. Safe to share between threads and

@@ -29,17 +29,8 @@ from feast_assets.registry.sql import tables
 from feast_assets.registry.sql.config import SqlRegistryConfig
 from feast_assets.registry.sql.schema import KEYS
 from feast_assets.registry.sql.store import SqlRegistry
-from feast_assets.testing.registry import (
-    _DAY,
-    _FIRST,
-    _commit_entities,
-    _in_processes,
-    commit,
-    entity,
-    entry,
-    record,
-    view,
-)
+from feast_assets.testing.registry import DAY, FIRST, commit, entity, entry, record, view
+from feast_assets.testing.registry.processes import commit_entities, in_processes
 
 
 def sqlite(root: Path, path: str = "registry.db") -> SqlRegistry:
@@ -76,7 +67,7 @@ def test_two_processes_may_use_a_database_for_the_first_time_at_once(
 ) -> None:
     path = "registry.db" if of == "sqlite" else request.getfixturevalue(f"{of}_url")
     factory = partial(SqlRegistry, SqlRegistryConfig(path=path), tmp_path)
-    _in_processes(_commit_entities, [(factory, worker, 1) for worker in range(4)])
+    in_processes(commit_entities, [(factory, worker, 1) for worker in range(4)])
     registry = factory("shop")
     assert len(registry.snapshot().entities) == 4
     registry.close()
@@ -612,7 +603,7 @@ def _made_by_an_earlier_version(path: str, root: Path) -> list[LedgerEntry]:
     """Makes a registry with entries, and turns it into what was written before there were marks."""
     registry = sqlite(root, path)
     commit(registry, view("trips"))
-    days = [entry("trips", _FIRST + i * _DAY, _FIRST + (i + 1) * _DAY) for i in range(3)]
+    days = [entry("trips", FIRST + i * DAY, FIRST + (i + 1) * DAY) for i in range(3)]
     entries = record(registry, *days)
     with registry._database._connected().begin() as connection:
         connection.exec_driver_sql("DROP TABLE feast_assets_marks")
