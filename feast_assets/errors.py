@@ -5,6 +5,7 @@ The tree; a caller catches as high as its decision goes::
     FeastAssetsError
     ├── DefinitionError (ValueError)           what was declared cannot be right
     ├── ConfigError (ValueError)               feature_store.yaml
+    │   └── StoredFormatError                  data that another version of this package wrote
     ├── FeastObjectNotFoundException (LookupError)
     │   ├── EntityNotFoundException, FeatureViewNotFoundException, ...
     ├── SourceError (ValueError)               data that cannot be read as declared
@@ -115,6 +116,10 @@ class DefinitionError(FeastAssetsError, ValueError):
 
 class ConfigError(FeastAssetsError, ValueError):
     """``feature_store.yaml`` (or a ``RepoConfig``) is wrong."""
+
+
+class StoredFormatError(ConfigError):
+    """A store has a format that this version of the package does not read: a newer version wrote it."""
 
 
 class RepositoryError(FeastAssetsError, ImportError):
