@@ -13,6 +13,7 @@ import os
 import re
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import duckdb
 
@@ -38,28 +39,49 @@ class _Attached:
 
     Attributes:
         readers: how many reads go on.
-        aliases: the name that the file has in each database, by the database's identity; with the database.
+        databases: these databases, by the identities of the connections that stand for them.
     """
 
     def __init__(self) -> None:
         self.readers = 0
-        self.aliases: dict[int, tuple[str, duckdb.DuckDBPyConnection]] = {}
+        self.databases: dict[int, _Database] = {}
 
     def detach(self) -> None:
-        for alias, database in self.aliases.values():
-            with contextlib.suppress(duckdb.Error), database.cursor() as cursor:
-                cursor.execute(f"DETACH {quote(alias)}")
-        self.aliases.clear()
+        for database in self.databases.values():
+            with contextlib.suppress(duckdb.Error), database.connection.cursor() as cursor:
+                cursor.execute(f"DETACH {quote(database.alias)}")
+            if database.is_discarded:
+                discard(database.connection)
+        self.databases.clear()
+
+
+@dataclass(slots=True)
+class _Database:
+    """A database that a file is attached to.
+
+    Attributes:
+        alias: the file's name in it.
+        connection: stands for it.
+        is_discarded: whether it is to be closed with the file, as nobody else needs it.
+    """
+
+    alias: str
+    connection: duckdb.DuckDBPyConnection
+    is_discarded: bool = False
 
 
 _LOCK = threading.RLock()  # a cursor may be collected in the thread that holds it
 _attached: dict[_Inode, _Attached] = {}
 
 
+_inherited: list[_Attached] = []
+
+
 def _after_fork() -> None:
     global _LOCK
     _LOCK = threading.RLock()
-    # What the parent has attached is the parent's.
+    # What the parent has attached is the parent's. It must not be closed here, where the parent's threads are missing.
+    _inherited.extend(_attached.values())
     _attached.clear()
 
 
@@ -84,6 +106,16 @@ class Attachment:
             if not attached.readers and not _is_open_elsewhere(inode, attached):
                 del _attached[inode]
                 attached.detach()
+
+
+def discard(database: duckdb.DuckDBPyConnection) -> None:
+    """Closes a database that nobody uses any more, as soon as no file attached to it is read elsewhere."""
+    with _LOCK:
+        kept = [each.databases[id(database)] for each in _attached.values() if id(database) in each.databases]
+        for each in kept:
+            each.is_discarded = True
+        if not kept:
+            database.close()
 
 
 def attach(cursor: duckdb.DuckDBPyConnection, database: duckdb.DuckDBPyConnection, path: str) -> Attachment:
@@ -114,7 +146,7 @@ def attach(cursor: duckdb.DuckDBPyConnection, database: duckdb.DuckDBPyConnectio
         try:
             alias = _alias_in(cursor, database, path, inode, attached)
         finally:
-            if not attached.aliases:
+            if not attached.databases:
                 del _attached[inode]
         attached.readers += 1
         return Attachment(inode, alias)
@@ -127,9 +159,9 @@ def _alias_in(
     inode: _Inode,
     attached: _Attached,
 ) -> str:
-    if id(database) in attached.aliases:
-        return attached.aliases[id(database)][0]
-    if not attached.aliases and _is_open_elsewhere(inode, attached):
+    if id(database) in attached.databases:
+        return attached.databases[id(database)].alias
+    if not attached.databases and _is_open_elsewhere(inode, attached):
         raise OpenHereError
     alias = _free_name(cursor, path)
     try:
@@ -140,7 +172,7 @@ def _alias_in(
         if _holder(error):
             raise DatabaseHeldError(path, _holder(error)) from error
         raise
-    attached.aliases[id(database)] = alias, database
+    attached.databases[id(database)] = _Database(alias, database)
     return alias
 
 
@@ -157,7 +189,7 @@ def _free_name(cursor: duckdb.DuckDBPyConnection, path: str) -> str:
 
 def _is_open_elsewhere(inode: _Inode, attached: _Attached) -> bool:
     """Whether this process has a file open otherwise than by our attaching it; False where nobody can tell."""
-    return _open_count(inode) > len(attached.aliases)
+    return _open_count(inode) > len(attached.databases)
 
 
 def _open_count(inode: _Inode) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import errno
 import glob
 import os
+import sys
 import tempfile
 import threading
 import weakref
@@ -177,7 +178,11 @@ class Engine:
 
 def _discard(database: duckdb.DuckDBPyConnection, spill: SpillFolder, pid: int) -> None:
     if os.getpid() == pid:
-        database.close()
+        attached_files = sys.modules.get("feast_assets.offline_stores.duckdb.attached_files")
+        if attached_files is None:
+            database.close()
+        else:
+            attached_files.discard(database)
         spill.remove()
 
 
