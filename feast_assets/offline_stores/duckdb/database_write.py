@@ -65,11 +65,12 @@ def append_to_table(
         DatabaseHeldError: somebody has the file open.
         StoreUnavailableError: the disk is full, or writing is not permitted.
     """
-    what, target = describe(source), _target(source)
+    what = describe(source)
     waiting(lambda: check_append_to_table(cursor, source, root, rows))
 
     def write() -> None:
         with _transaction(source, root) as connection:
+            target = _target(connection, source)
             if stored_kind(connection, source, what) is None:
                 new, name = rows, _registered(connection, rows)
                 _create(connection, source, name)
@@ -85,7 +86,7 @@ def append_to_table(
 
 def check_append_to_table(cursor: Cursor, source: DuckDBSource, root: Path, rows: pa.Table) -> None:
     """Raises the error that `append_to_table` would raise because of the rows or the source; writes nothing."""
-    _target(source)
+    _refuse_query(source)
     try:
         schema = database_schema(cursor, _unmapped(source), root, only_tables=True)
     except SourceWithoutFilesError:
@@ -96,7 +97,7 @@ def check_append_to_table(cursor: Cursor, source: DuckDBSource, root: Path, rows
 
 def is_appended_to_table(cursor: Cursor, source: DuckDBSource, root: Path, rows: pa.Table) -> bool:
     """Says whether a table holds all of some rows; false where it is not there."""
-    _target(source)
+    _refuse_query(source)
     try:
         table = open_database_table(cursor, _unmapped(source), root)
     except SourceWithoutFilesError:
@@ -127,7 +128,7 @@ def replace_windows_of_table(
         StoreUnavailableError: the disk is full, or writing is not permitted; nothing was changed.
     """
     what = describe(source)
-    _target(source)
+    _refuse_query(source)
     if not source.timestamp_field:
         raise DefinitionError(f"{what}: a sink needs a timestamp_field.")
     ordered = sorted(set(windows))
@@ -159,7 +160,7 @@ def _replace(
     else:
         _alter(connection, source, schema, what)
         _delete(connection, source, bounds, what)
-    connection.execute(f"INSERT INTO {_target(source)} BY NAME SELECT * FROM {name}")
+    connection.execute(f"INSERT INTO {_target(connection, source)} BY NAME SELECT * FROM {name}")
 
 
 def _spooled(
@@ -194,7 +195,7 @@ def _within(table: SourceTable, bounds: Sequence[Bounds]) -> str:
 
 def _alter(connection: duckdb.DuckDBPyConnection, source: DuckDBSource, schema: pa.Schema, what: str) -> None:
     """Gives a table the columns of rows that are to be written; those that these lack stay."""
-    target = _target(source)
+    target = _target(connection, source)
     there = connection.sql(f"SELECT * FROM {target} LIMIT 0")
     types = {str(n).lower(): kind for n, kind in zip(there.columns, there.types, strict=True)}
     name = _registered(connection, schema.empty_table())
@@ -214,7 +215,7 @@ def _alter(connection: duckdb.DuckDBPyConnection, source: DuckDBSource, schema: 
 
 
 def _delete(connection: duckdb.DuckDBPyConnection, source: DuckDBSource, bounds: Sequence[Bounds], what: str) -> None:
-    target = _target(source)
+    target = _target(connection, source)
     table = SourceTable(
         what, target, read_schema(connection, f"SELECT * FROM {target}"), source.timestamp_field, "", error=SourceError
     )
@@ -222,9 +223,8 @@ def _delete(connection: duckdb.DuckDBPyConnection, source: DuckDBSource, bounds:
 
 
 def _create(connection: duckdb.DuckDBPyConnection, source: DuckDBSource, like: str) -> None:
-    schema, _ = table_path(source.table, "")
-    connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quote(schema)}")
-    connection.execute(f"CREATE TABLE {_target(source)} AS SELECT * FROM {like} LIMIT 0")
+    connection.execute(f"CREATE SCHEMA IF NOT EXISTS {_schema(connection, source)}")
+    connection.execute(f"CREATE TABLE {_target(connection, source)} AS SELECT * FROM {like} LIMIT 0")
 
 
 def _unwritten(connection: duckdb.DuckDBPyConnection, stored: str, rows: pa.Table) -> pa.Table:
@@ -245,15 +245,20 @@ def _registered(connection: duckdb.DuckDBPyConnection, rows: pa.Table | pa.Recor
     return name
 
 
-def _target(source: DuckDBSource) -> str:
-    """Returns the table's name in SQL.
-
-    Raises:
-        NotSupportedError: the source is a query.
-    """
+def _refuse_query(source: DuckDBSource) -> None:
+    """Raises NotSupportedError where a source is a query."""
     if not source.table:
         raise NotSupportedError(f"{describe(source)}: rows can be written to a table, not to a query.")
-    return ".".join(map(quote, table_path(source.table, "")))
+
+
+def _target(connection: duckdb.DuckDBPyConnection, source: DuckDBSource) -> str:
+    """Returns the table's full name in SQL; a database and a schema in it may have the same name."""
+    return f"{_schema(connection, source)}.{quote(table_path(source.table, '')[1])}"
+
+
+def _schema(connection: duckdb.DuckDBPyConnection, source: DuckDBSource) -> str:
+    (database,) = connection.execute("SELECT current_database()").fetchall()[0]
+    return f"{quote(database)}.{quote(table_path(source.table, '')[0])}"
 
 
 def _unmapped(source: DuckDBSource) -> DuckDBSource:
