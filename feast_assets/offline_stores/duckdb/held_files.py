@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from feast_assets.errors import StoreUnavailableError
+from feast_assets.errors import SourceHeldError
+from feast_assets.offline_stores.patience import longest_wait
 
 _T = TypeVar("_T")
 _FIRST_PAUSE = 0.02
@@ -16,7 +17,7 @@ _LONGEST_PAUSE = 0.5
 _log = logging.getLogger(__name__)
 
 
-class DatabaseHeldError(StoreUnavailableError):
+class DatabaseHeldError(SourceHeldError):
     """A DuckDB file cannot be opened now, because somebody else has it open.
 
     Attributes:
@@ -37,11 +38,12 @@ def when_free(call: Callable[[], _T], seconds: float) -> _T:
     """Returns what a function returns; calls it again while it raises `DatabaseHeldError`.
 
     Args:
-        seconds: how long to wait at most.
+        seconds: how long to wait at most; less within `waiting_at_most`.
 
     Raises:
-        StoreUnavailableError: the file was held all the time.
+        SourceHeldError: the file was held all the time.
     """
+    seconds = min(seconds, longest_wait())
     deadline: float | None = None
     pause = _FIRST_PAUSE
     while True:
@@ -53,7 +55,7 @@ def when_free(call: Callable[[], _T], seconds: float) -> _T:
                 deadline = now + seconds
                 _log.info("%s Waiting for it.", held)
             if now >= deadline:
-                raise StoreUnavailableError(
+                raise SourceHeldError(
                     f"{str(held).removesuffix('.')}, and still is after {seconds:g} seconds "
                     "(database_wait_seconds in the offline_store section of feature_store.yaml). DuckDB lets one "
                     "process write to a file, and nobody else read it meanwhile. Close that connection, or let assets "
