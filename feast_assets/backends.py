@@ -79,6 +79,13 @@ class Backends:
         # What is like no type may be a secret that was put here by mistake.
         raise ConfigError(f"{where}{shown_if_near(written, known)} is not known. {suggest(written, known)}")
 
+    def is_only_in_feast(self, written: str) -> bool:
+        """Whether a written type means a backend that Feast has, and neither this package nor another that is
+        installed."""
+        in_feast = written.startswith(_PATHS_OF_FEAST)
+        kind = self.feast_classes.get(written.rpartition(".")[2], written) if in_feast else written
+        return kind in self.feast_types and kind not in self.types()
+
     def written(self, written: str, kind: str) -> str:
         """Returns what the backend's settings are told: the type as written, unless it is only Feast's name."""
         return written if self.key == "registry_type" and written in self.aliases else kind
@@ -240,6 +247,16 @@ COMPUTE_ENGINES = Backends(
     "feast_assets.compute_engines",
     "batch_engine",
     "feast_assets.compute.engines.base:ComputeEngine",
+    feast_classes={
+        "FlinkComputeEngine": "flink.engine",
+        "KubernetesComputeEngine": "k8s",
+        "LambdaComputeEngine": "lambda",
+        "LocalComputeEngine": "local",
+        "RayComputeEngine": "ray.engine",
+        "SnowflakeComputeEngine": "snowflake.engine",
+        "SparkComputeEngine": "spark.engine",
+        "TrinoComputeEngine": "trino.engine",
+    },
     feast_types=frozenset(
         [
             "bytewax",
