@@ -15,7 +15,14 @@ from pydantic import BaseModel
 from feast_assets.errors import ConfigError, suggest
 from feast_assets.settings.redaction import shown_if_near
 
-_EXTRAS = {"redis": "redis", "psycopg": "postgres", "deltalake": "delta", "polars": "polars"}
+_EXTRAS = {
+    "redis": "redis",
+    "psycopg": "postgres",
+    "adbc_driver_postgresql": "postgres",
+    "sqlglot": "postgres",
+    "deltalake": "delta",
+    "polars": "polars",
+}
 """Top-level package of a driver -> the extra of this package that installs it."""
 
 _CLASS_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*\.[A-Z]\w*(Store|Registry)", re.ASCII)
@@ -157,7 +164,6 @@ OFFLINE_STORES = Backends(
             "spark",
             "trino",
             "athena",
-            "postgres",
             "mssql",
             "clickhouse",
             "couchbase.offline",
