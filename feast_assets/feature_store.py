@@ -328,11 +328,10 @@ class FeatureStore(Catalog):
         Returns:
             a job that runs when its rows are requested; one row per row of ``entity_df``, in its order.
         """
-        from feast_assets.retrieval.historical import historical_job
+        from feast_assets.retrieval.historical import HistoricalRetrieval
 
-        return historical_job(
-            self._cache.fresh(uses_history=True),
-            self.offline_store,
+        snapshot = self._cache.fresh(uses_history=True)
+        return HistoricalRetrieval(snapshot, self.offline_store, self._functions, self.repo_path).job(
             entity_df,
             [] if features is None else features,
             full_feature_names=full_feature_names,
@@ -340,9 +339,6 @@ class FeatureStore(Catalog):
             end_date=end_date,
             filter_by_created_timestamp=filter_by_created_timestamp,
             with_function_inputs=self.config.historical_on_demand_inputs,
-            udf_of=self._functions.of,
-            attach=self._functions.attach,
-            root=self.repo_path,
         )
 
     def create_saved_dataset(

@@ -6,11 +6,13 @@ import getpass
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import cast
 
 from feast_assets.apply.diff import Action, RegistryDiff, diff
 from feast_assets.apply.inference import changes, prepare
 from feast_assets.apply.inputs import Inputs
+from feast_assets.apply.store_abilities import check_abilities
 from feast_assets.definitions.base import Definition
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.field import Field
@@ -19,7 +21,9 @@ from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
 from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.definitions.spec import to_micros
 from feast_assets.errors import DefinitionError
-from feast_assets.offline_stores.base import History, OfflineStore, history_of
+from feast_assets.offline_stores.abilities import check_texts
+from feast_assets.offline_stores.base import OfflineStore, history_of, whole_source
+from feast_assets.offline_stores.source_changes import history_state
 from feast_assets.online_stores.base import OnlineStore
 from feast_assets.online_stores.rows.keys import check_key_type
 from feast_assets.registry.base import Changes, Registry
@@ -90,6 +94,9 @@ class Deployment:
             try_functions: whether the functions of new and changed on-demand views are called on sample values.
             check_sources: whether declared columns are looked for in the sources.
         """
+        for each in objects:
+            if isinstance(each, FeatureView):
+                check_abilities(each, self.offline_store)
         snapshot = snapshot or self.registry.snapshot()
         inputs = Inputs(snapshot, self.registry.inputs(), self._state)
         prepared = prepare(
@@ -99,7 +106,7 @@ class Deployment:
             project_description=self.project_description,
             schema_of=self.offline_store.schema,
             earliest_of=self._earliest,
-            check_texts=self.offline_store.check_texts,
+            check_texts=partial(check_texts, self.offline_store),
             partial=not whole,
             inputs=inputs,
             try_function=_tried if try_functions else None,
@@ -172,7 +179,7 @@ class Deployment:
         return {table: f"{self.project}.{name}" for name, table in tables.items() if table}
 
     def _state(self, source: DataSource) -> frozenset[str]:
-        return self.offline_store.state(History(source.name, (source,), (), (), ""))
+        return history_state(self.offline_store, whole_source(source)).parts or frozenset()
 
     def _earliest(self, view: FeatureView) -> datetime | None:
         from feast_assets.compute.early_rows import warn_of_early_rows

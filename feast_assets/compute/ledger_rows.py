@@ -16,6 +16,7 @@ from feast_assets.compute.staleness import history_read
 from feast_assets.compute.windows import held
 from feast_assets.definitions.spec import to_micros
 from feast_assets.offline_stores.base import EVENT_TIMESTAMP, OfflineStore, history_of
+from feast_assets.offline_stores.source_changes import HistoryState, history_state
 from feast_assets.online_stores.base import EncodedRows
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ class LedgerRows:
             return concatenated(parts)
 
         windows = [e.window for e in ledger]
-        for batch in self.offline_store.latest_of(history_of(self.view), windows, self.rows.decode_keys(keys)):
+        for batch in self.offline_store.latest(history_of(self.view), windows, self.rows.decode_keys(keys)):
             if not batch.num_rows:
                 continue
             place = np.searchsorted(starts, _events(batch), side="right") - 1
@@ -156,9 +157,9 @@ class LedgerRows:
         if unsettled := [replace(e, settled=False) for e in entries if e.settled]:
             self.registry.settle(claim, unsettled)
 
-    def state(self) -> frozenset[str]:
-        """Returns what the view's source is stored in, as `OfflineStore.state` does."""
-        return self.offline_store.state(history_read(self.view))
+    def state(self) -> HistoryState:
+        """Returns what the view's sources consist of at present."""
+        return history_state(self.offline_store, history_read(self.view))
 
     def held(self, after: datetime | None = None) -> list[LedgerEntry]:
         """Returns the ledger's entries that have, or may have, rows in the store, by window.

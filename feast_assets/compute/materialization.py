@@ -45,6 +45,7 @@ from feast_assets.definitions.partitions import Window
 from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.definitions.spec import content_hash, to_micros
 from feast_assets.errors import BrokenChecksError, InputError, SourceError
+from feast_assets.offline_stores.abilities import CanProfile, CanReplaceWindows
 from feast_assets.offline_stores.base import (
     ALWAYS,
     EVENT_TIMESTAMP,
@@ -55,6 +56,7 @@ from feast_assets.offline_stores.base import (
     history_of,
 )
 from feast_assets.offline_stores.profile import WindowProfile
+from feast_assets.offline_stores.source_changes import HistoryState, history_state
 from feast_assets.online_stores.base import EncodedRows, OnlineStore, PutResult
 from feast_assets.registry.base import Claim, LedgerEntry, Registry, WindowContent
 from feast_assets.registry.ledger import overlap
@@ -73,7 +75,7 @@ class Planned:
         chosen: windows to write, as their source was.
         ledger: of the view.
         covered: all of the time that was looked at, as windows; where there is nothing, one may stand for many.
-        state: of the source, before it was looked at. Where it is another after the windows are written, what was
+        state: of the sources, before they were looked at. Where it is another after the windows are written, what was
             written may not be what their fingerprints tell.
         newest: the newest rows of all that is chosen, where they are being read already.
         null_times: rows of the source without an event time.
@@ -82,7 +84,7 @@ class Planned:
     chosen: Sequence[WindowStatistics]
     ledger: dict[Window, LedgerEntry]
     covered: Sequence[WindowStatistics]
-    state: frozenset[str]
+    state: HistoryState
     newest: ReadAhead[pa.RecordBatch] | None = None
     null_times: int = 0
 
@@ -196,7 +198,7 @@ class Materialization:
         span = self._span(start, until(end))
         with ExitStack() as stack:
             newest = None
-            if span is not None and state and self._reads_only_newest:
+            if span is not None and state.parts is not None and self._reads_only_newest:
                 # Both read the whole source, but one mostly with one thread.
                 newest = stack.enter_context(closing(ReadAhead(self._newest_rows(span))))
             survey = self._survey(span, ledger)
@@ -263,11 +265,11 @@ class Materialization:
         return survey
 
     def _refuse_vanished(self, seen: Sequence[WindowStatistics], ledger: Mapping[Window, LedgerEntry]) -> None:
-        """Raises SourceError where a source that had rows has no files any more: more likely lost than emptied."""
+        """Raises SourceError where a source that had rows is not there any more; one that is empty is."""
         if any(s.rows for s in seen) or not any(e.rows for e in ledger.values()):
             return
-        if not self._state():
-            names = ", ".join(repr(s.name) for s in self._input.sources)
+        if gone := self._state().gone:
+            names = ", ".join(map(repr, gone))
             raise SourceError(
                 f"Feature view {self.view.name!r}: its source {names} is gone, though rows of it were materialized. "
                 "Bring it back; if it is meant to be empty, materialize the windows by their dates."
@@ -295,12 +297,15 @@ class Materialization:
         survey = self.offline_store.survey_grid(self._input, grid, span)
         return Survey(covering(grid, span, survey.windows, ledger), survey.null_times)
 
-    def _state(self) -> frozenset[str]:
-        return self.offline_store.state(self._input)
+    def _state(self) -> HistoryState:
+        return history_state(self.offline_store, self._input)
 
     def is_current(self, planned: Planned) -> bool:
-        """Whether the source is surely as it was when a plan was begun; not so where nobody can tell."""
-        return bool(planned.state) and planned.state == self._state()
+        """Whether the sources are as they were when a plan was begun, as far as the offline store can tell.
+
+        Where it cannot, another look would say no more than the first; the next run sees what has changed since.
+        """
+        return not planned.state.may_have_changed(self._state())
 
     def _ledger(self) -> dict[Window, LedgerEntry]:
         """Returns the view's entries, after those that the online table's mark speaks against were unsettled."""
@@ -362,10 +367,13 @@ class Materialization:
         return {}
 
     def _profiled(self, history: History, chosen: Sequence[WindowStatistics]) -> dict[Window, WindowProfile]:
+        what = "Validating" if self._validates else "Profiling"
+        remedy = "Materialize it without validation, and without profiles."
+        store = CanProfile.of(self.offline_store, f"{what} feature view {self.view.name!r}", remedy)
         return {
             profile.window: profile
             for group in contiguous(chosen)
-            for profile in self.offline_store.profile(history, [s.window for s in group])
+            for profile in store.profile(history, [s.window for s in group])
         }
 
     @property
@@ -495,13 +503,13 @@ class Materialization:
         return self.online_store if self.view.online else None
 
     def _newest_rows(self, whole: Window) -> Generator[pa.RecordBatch, None, None]:
-        yield from self.offline_store.latest(history_of(self.view), whole)
+        yield from self.offline_store.latest(history_of(self.view), [whole])
 
-    def _finish(self, written: Sequence[_Written], state: frozenset[str]) -> None:
+    def _finish(self, written: Sequence[_Written], state: HistoryState) -> None:
         """Settles windows, if their source has stayed what it was, and the store has kept their rows."""
         if not written:
             return
-        same = state <= self._state()
+        same = state.is_kept_in(self._state())
         # Whatever becomes of the windows, the mark is advanced once for all of them.
         mark = 0 if self._mark is None else self._mark.settles()
         kept = self._mark is None or mark > 0
@@ -547,7 +555,8 @@ class Materialization:
         """Computes and keeps the result of some windows; returns their statistics, of the result but with the
         inputs' fingerprints."""
         windows = [s.window for s in group]
-        self.offline_store.replace(sink, self._input, windows, self.offline_store.scan(self._input, whole))
+        store = CanReplaceWindows.of(self.offline_store, f"Keeping the result of feature view {self.view.name!r}")
+        store.replace(sink, self._input, windows, self.offline_store.scan(self._input, whole))
         kept = self.offline_store.statistics(history_of(self.view), windows)
         return [replace(k, fingerprint=s.fingerprint, null_keys=s.null_keys) for k, s in zip(kept, group, strict=True)]
 

@@ -14,6 +14,7 @@ from feast_assets.definitions.batch_feature_view import BatchFeatureView
 from feast_assets.definitions.partitions import Window
 from feast_assets.definitions.spec import content_hash
 from feast_assets.offline_stores.base import computation_of, history_of
+from feast_assets.offline_stores.source_changes import history_state
 
 if TYPE_CHECKING:
     from feast_assets.definitions.feature_view import FeatureView
@@ -77,8 +78,7 @@ def materialization_states(
         history = history_read(view)
         key = tuple(s.content_hash() for s in history.sources)
         if key not in stored:
-            found = offline_store.state(history)
-            stored[key] = content_hash(sorted(found)) if found else ""
+            stored[key] = history_state(offline_store, history).token
         mark = marks.get(view.name)
         table = [tables[view.name], *(() if mark is None else (mark.identity, mark.number))]
         known = [materialization_hash(view), table, _grid(view), ledger[view.name], stored[key]]

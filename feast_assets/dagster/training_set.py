@@ -11,12 +11,14 @@ from pydantic import Field
 from feast_assets.dagster.failures import told_first
 from feast_assets.dagster.resources import FeatureStoreResource
 from feast_assets.dagster.translator import in_key
+from feast_assets.definitions.batch_feature_view import BatchFeatureView
 from feast_assets.definitions.branches import FOLDER
 from feast_assets.definitions.feature_service import FeatureService
 from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
 from feast_assets.errors import DefinitionError, NotAppliedError
 from feast_assets.feature_store import FeatureStore
 from feast_assets.repository.user_functions import UserFunctions
+from feast_assets.retrieval.historical import HistoricalRetrieval
 from feast_assets.retrieval.training_set import (
     TrainingSet,
     TrainingSetPins,
@@ -144,28 +146,22 @@ def _build(
     revision: int | None,
 ) -> TrainingSet:
     snapshot = store.snapshot() if revision is None else store.registry.snapshot(revision)
-    functions = UserFunctions(store.repo_path)
     asked: FeatureService | list[str]
     asked = list(features or []) if feature_service is None else snapshot.feature_service(feature_service)
-    return build_training_set(
-        snapshot,
-        store.offline_store,
-        entity_df,
-        asked,
-        full_feature_names=full_feature_names,
-        udf_of=lambda view: _applied_function(functions, view),
-        attach=functions.attach,
-    )
+    retrieval = HistoricalRetrieval(snapshot, store.offline_store, _AppliedFunctions(store.repo_path), store.repo_path)
+    return build_training_set(retrieval, entity_df, asked, full_feature_names=full_feature_names)
 
 
-def _applied_function(functions: UserFunctions, view: OnDemandFeatureView) -> Callable[..., Any]:
-    """Returns the function of an on-demand view, if it is the one of the pinned definitions."""
-    with warnings.catch_warnings(record=True) as said:
-        warnings.simplefilter("always")
-        function = functions.of(view)
-    if said:
-        raise NotAppliedError(view.name, "has another function in the feature repository than when it was applied")
-    return function
+class _AppliedFunctions(UserFunctions):
+    """The functions of the pinned definitions; where the repository has another one, that is an error."""
+
+    def of(self, view: OnDemandFeatureView | BatchFeatureView) -> Callable[..., Any]:
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            function = super().of(view)
+        if said:
+            raise NotAppliedError(view.name, "has another function in the feature repository than when it was applied")
+        return function
 
 
 def _place(store: FeatureStore, path: str) -> Path:

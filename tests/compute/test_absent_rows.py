@@ -68,18 +68,20 @@ def filled(project):
 def calls(monkeypatch):
     """How often history is searched for entities, and how many rows are put at each time."""
     told: dict[str, Any] = {"searched": [], "put": []}
-    latest_of, put_many = DuckDBOfflineStore.latest_of, SqliteOnlineStore.put_many
+    latest, put_many = DuckDBOfflineStore.latest, SqliteOnlineStore.put_many
 
-    def counted_latest_of(self, history, windows, keys):
+    def counted_latest(self, history, windows, keys=None):
+        if keys is None:
+            return latest(self, history, windows)
         told["searched"].append((len(windows), sorted(keys.column(0).to_pylist())))
-        return latest_of(self, history, windows, keys)
+        return latest(self, history, windows, keys)
 
     def counted_put(self, table, batches):
         result = put_many(self, table, batches)
         told["put"].append((result.written, len(result.absent)))
         return result
 
-    monkeypatch.setattr(DuckDBOfflineStore, "latest_of", counted_latest_of)
+    monkeypatch.setattr(DuckDBOfflineStore, "latest", counted_latest)
     monkeypatch.setattr(SqliteOnlineStore, "put_many", counted_put)
     return told
 

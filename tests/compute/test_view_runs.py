@@ -15,6 +15,7 @@ from feast_assets.compute.materialization import Materialization, Planned
 from feast_assets.compute.results import MaterializationResult
 from feast_assets.compute.view_runs import run_views
 from feast_assets.errors import MaterializationError, SourceError, StoreUnavailableError
+from feast_assets.offline_stores.source_changes import HistoryState
 
 END = hours(24 * 4)
 PATIENCE = 20
@@ -61,7 +62,7 @@ class Run:
     def plan(self) -> Planned:
         self._views.say("plan", self._name)
         self._views.open.append(self._name)
-        return Planned((), {}, (), frozenset({self._name}), self)
+        return Planned((), {}, (), HistoryState(frozenset({self._name})), self)
 
     def close(self) -> None:
         """As of what a plan has begun to read."""
@@ -72,7 +73,7 @@ class Run:
         return self._name not in self._views.outdated
 
     def run(self, planned: Planned) -> MaterializationResult:
-        assert planned.state == {self._name}
+        assert planned.state.parts == {self._name}
         self._views.say("run", self._name)
         return MaterializationResult(self._name, (), 0, 0, 0.0)
 

@@ -16,9 +16,9 @@ from feast_assets.definitions.partitions import Window
 from feast_assets.definitions.sources.file_source import FileSource
 from feast_assets.errors import SourceError
 from feast_assets.offline_stores.base import ALWAYS
-from feast_assets.offline_stores.duckdb import versions as duckdb_versions
 from feast_assets.offline_stores.duckdb.config import DuckDBOfflineStoreConfig
 from feast_assets.offline_stores.duckdb.store import DuckDBOfflineStore
+from feast_assets.offline_stores.source_changes import window_versions
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 DAYS = [Window(START + timedelta(days=d), START + timedelta(days=d + 1)) for d in range(4)]
@@ -35,14 +35,13 @@ def store(tmp_path):
 def reads(monkeypatch):
     """Returns the windows that were read, by call."""
     calls: list[list[Window]] = []
-    real = duckdb_versions._read
+    statistics = DuckDBOfflineStore.statistics
 
-    def read(cursor, source, root, windows):
-        if windows:
-            calls.append(list(windows))
-        return real(cursor, source, root, windows)
+    def noted(self, history, windows):
+        calls.append(list(windows))
+        return statistics(self, history, windows)
 
-    monkeypatch.setattr(duckdb_versions, "_read", read)
+    monkeypatch.setattr(DuckDBOfflineStore, "statistics", noted)
     return calls
 
 
@@ -58,25 +57,25 @@ def write(path: Path, hours: list[float], values: list[int] | None = None, kind=
 def test_day_files_are_told_by_what_they_are_without_reading_them(store, tmp_path, reads):
     for d in range(3):
         write(tmp_path / "rides" / f"{d}.parquet", [24 * d, 24 * d + 5, 24 * d + 23])
-    before = store.source_versions(FOLDER, DAYS)
+    before = window_versions(store, FOLDER, DAYS)
     assert len(set(before)) == 4
     assert before[3] == ""
     write(tmp_path / "rides" / "1.parquet", [24, 29, 30, 31])
     write(tmp_path / "rides" / "late.parquet", [50])
-    after = store.source_versions(FOLDER, DAYS)
+    after = window_versions(store, FOLDER, DAYS)
     assert [a == b for a, b in zip(before, after, strict=True)] == [True, False, False, True]
     (tmp_path / "rides" / "late.parquet").unlink()
-    assert store.source_versions(FOLDER, DAYS)[2] == before[2]
+    assert window_versions(store, FOLDER, DAYS)[2] == before[2]
     assert reads == []
 
 
 def test_only_windows_that_share_a_file_are_read(store, tmp_path, reads):
     write(tmp_path / "rides" / "0.parquet", [1, 2])
     write(tmp_path / "rides" / "12.parquet", [30, 60], [1, 2])
-    before = store.source_versions(FOLDER, DAYS)
+    before = window_versions(store, FOLDER, DAYS)
     assert reads == [DAYS[1:3]]
     write(tmp_path / "rides" / "12.parquet", [30, 60], [1, 3])
-    after = store.source_versions(FOLDER, DAYS)
+    after = window_versions(store, FOLDER, DAYS)
     assert [a == b for a, b in zip(before, after, strict=True)] == [True, True, False, True]
 
 
@@ -88,7 +87,7 @@ def test_only_windows_that_share_a_file_are_read(store, tmp_path, reads):
 def test_times_of_every_kind_are_read_from_footers(store, tmp_path, reads, kind):
     write(tmp_path / "rides" / "0.parquet", [0, 0], kind=kind)
     write(tmp_path / "rides" / "2.parquet", [48], kind=kind)
-    found = store.source_versions(FOLDER, DAYS)
+    found = window_versions(store, FOLDER, DAYS)
     assert [bool(v) for v in found] == [True, False, True, False]
     assert reads == []
 
@@ -97,7 +96,7 @@ def test_files_without_rows_or_without_times_belong_to_no_window(store, tmp_path
     write(tmp_path / "rides" / "none.parquet", [])
     table = pa.table({"at": pa.array([None, None], pa.timestamp("us", "UTC")), "fare": [1, 2]})
     pq.write_table(table, tmp_path / "rides" / "nulls.parquet")
-    assert store.source_versions(FOLDER, DAYS) == [""] * 4
+    assert window_versions(store, FOLDER, DAYS) == [""] * 4
     assert reads == []
 
 
@@ -106,7 +105,7 @@ def test_files_without_statistics_are_read(store, tmp_path, reads):
     pq.write_table(table, tmp_path / "rides" / "0.parquet", write_statistics=False)
     write(tmp_path / "rides.csv", [0, 30])
     for source in (FOLDER, FileSource(name="texts", path="rides.csv", timestamp_field="at")):
-        found = store.source_versions(source, DAYS)
+        found = window_versions(store, source, DAYS)
         assert [bool(v) for v in found] == [True, source is not FOLDER, False, False]
     assert reads == [DAYS, DAYS]
 
@@ -114,9 +113,9 @@ def test_files_without_statistics_are_read(store, tmp_path, reads):
 def test_a_source_without_partitions_is_told_by_its_files(store, tmp_path, reads):
     source = FileSource(name="plates", path="plates.csv")
     write(tmp_path / "plates.csv", [0, 30])
-    (before,) = store.source_versions(source, [ALWAYS])
+    (before,) = window_versions(store, source, [ALWAYS])
     write(tmp_path / "plates.csv", [0, 31])
-    (after,) = store.source_versions(source, [ALWAYS])
+    (after,) = window_versions(store, source, [ALWAYS])
     assert before != after
     assert reads == []
 
@@ -124,7 +123,7 @@ def test_a_source_without_partitions_is_told_by_its_files(store, tmp_path, reads
 def test_a_damaged_file_is_named(store, tmp_path):
     (tmp_path / "rides" / "0.parquet").write_bytes(b"PAR1 but not really PAR1")
     with pytest.raises(SourceError, match=r"0\.parquet"):
-        store.source_versions(FOLDER, DAYS)
+        window_versions(store, FOLDER, DAYS)
 
 
 files = st.dictionaries(
@@ -146,10 +145,10 @@ def test_a_window_keeps_its_version_only_if_its_rows_stay(tmp_path_factory, held
 
     for n, hs in held.items():
         write(root / "rides" / f"{n}.parquet", hs, hs)
-    before, rows_before = store.source_versions(FOLDER, DAYS), [rows_in(w) for w in DAYS]
+    before, rows_before = window_versions(store, FOLDER, DAYS), [rows_in(w) for w in DAYS]
     held = {**held, name: hours}
     write(root / "rides" / f"{name}.parquet", hours, hours)
-    after, rows_after = store.source_versions(FOLDER, DAYS), [rows_in(w) for w in DAYS]
+    after, rows_after = window_versions(store, FOLDER, DAYS), [rows_in(w) for w in DAYS]
     for old, new, was, now in zip(before, after, rows_before, rows_after, strict=True):
         assert bool(new) == bool(now)
         if [h for _, h in was] != [h for _, h in now]:
