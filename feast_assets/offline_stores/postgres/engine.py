@@ -207,6 +207,11 @@ class PostgresEngine(SqlEngine):
         else:
             self._give_back(connection)
 
+    def __del__(self) -> None:
+        # A reader that nobody begins to read never comes to its end.
+        if getattr(self, "_connection", None) is not None:
+            self.close()
+
     def _live(self) -> adbc.Connection:
         if self._connection is None:
             raise SqlEngineError("the session is closed")
