@@ -1,5 +1,7 @@
 """Sessions of a Postgres server by ADBC, which gives and takes Arrow through binary COPY."""
 
+# ruff: noqa: S608 - identifiers and texts in SQL are quoted here
+
 from __future__ import annotations
 
 import contextlib
@@ -14,13 +16,14 @@ from typing import TYPE_CHECKING
 import adbc_driver_manager
 import adbc_driver_postgresql.dbapi as adbc
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from feast_assets.errors import StoreUnavailableError, printable
+from feast_assets.errors import InputError, StoreUnavailableError, printable
 from feast_assets.offline_stores.sql.dialect import POSTGRES
 from feast_assets.offline_stores.sql.engine import ANY_SCALE, SqlEngine, SqlEngineError
-from feast_assets.types.arrow_casts import is_binary, is_list
 from feast_assets.types.arrow import cast_column
-from feast_assets.types.feast_type import Json
+from feast_assets.types.arrow_casts import is_binary, is_list
+from feast_assets.types.feast_type import Json, Uuid
 
 if TYPE_CHECKING:
     from sqlglot import exp
@@ -339,15 +342,49 @@ def _decimal(modifier: int) -> pa.DataType:
     return pa.decimal128(precision, scale) if precision <= 38 else pa.decimal256(min(precision, 76), scale)
 
 
+def plain_values(table: pa.Table) -> pa.Table:
+    """Returns a result with JSON and UUIDs as text, and decimals as such, or as text where one is not finite.
+
+    Raises:
+        InputError: a column is of another of Postgres' own types.
+    """
+    columns = []
+    for name_of_column, column in zip(table.column_names, table.columns, strict=True):
+        name = column.type.extension_name if isinstance(column.type, pa.BaseExtensionType) else ""
+        kind = column.type
+        if name == "arrow.opaque" and kind.type_name != "numeric":
+            raise InputError(
+                f"Column {name_of_column!r} of the entity query is of a type of Postgres' own; cast it to text, by "
+                f'CAST("{name_of_column}" AS TEXT).'
+            )
+        if name == "arrow.uuid":
+            column = pa.chunked_array([cast_column(chunk, Uuid, what="A UUID") for chunk in column.chunks], pa.string())
+        elif name:
+            column = pa.chunked_array([chunk.storage for chunk in column.chunks], kind.storage_type)
+        columns.append(_decimals(column) if getattr(kind, "type_name", "") == "numeric" else column)
+    return pa.table(columns, names=table.column_names)
+
+
+def _decimals(texts: pa.ChunkedArray) -> pa.ChunkedArray:
+    fractions = pc.replace_substring_regex(texts, r"^[^.]*\.?", "")
+    scale = pc.max(pc.utf8_length(fractions)).as_py() or 0
+    try:
+        return texts.cast(pa.decimal256(76, scale)).cast(pa.decimal128(38, scale))
+    except pa.ArrowException:
+        return texts
+
+
 def _translated(error: BaseException) -> BaseException:
     """Returns the error to raise for one of the driver; others are returned as they are."""
     if not isinstance(error, (adbc_driver_manager.Error, pa.ArrowException, OSError)):
         return error
+    # While rows are read, there is only a text.
     state = getattr(error, "sqlstate", None) or ""
     text = _text(error)
-    if state.startswith(_UNREACHABLE):
+    if state.startswith(_UNREACHABLE) or ("connection" in text and not state):
         return StoreUnavailableError(f"The Postgres server cannot be used: {text}")
-    return SqlEngineError(text, is_missing=state == _MISSING, is_timeout=state == _CANCELLED)
+    is_timeout = state == _CANCELLED or "statement timeout" in text
+    return SqlEngineError(text, is_missing=state == _MISSING, is_timeout=is_timeout)
 
 
 def _text(error: BaseException) -> str:

@@ -60,6 +60,8 @@ class PostgresOfflineStore(SqlOfflineStore, ReadsQueries):
         return self._connections.session()
 
     def relation(self, engine: SqlEngine, source: DataSource) -> Relation:
+        from sqlglot import exp
+
         from feast_assets.offline_stores.postgres.names import quoted_table
         from feast_assets.offline_stores.sql.relation import Relation
 
@@ -71,12 +73,16 @@ class PostgresOfflineStore(SqlOfflineStore, ReadsQueries):
         texts = {_QUERY: _without_end(source.query)} if source.query else {}
         what = _described(source)
         table = quoted_table(source.table or f'"{_QUERY}"')
+        if source.query:
+            table.set("alias", exp.TableAlias(this=exp.to_identifier("q", quoted=True)))
         mapping = source.field_mapping
         try:
-            schema = engine.columns(texts.get(_QUERY) or f"SELECT * FROM {table.sql(dialect='postgres')}")
+            schema = engine.columns(texts.get(_QUERY) or exp.select("*").from_(table).sql(dialect="postgres"))
         except SqlEngineError as error:
             if error.is_missing and source.table:
-                raise SourceWithoutFilesError(f"{what}: there is no such table. {self._nearest(engine, table)}") from error
+                raise SourceWithoutFilesError(
+                    f"{what}: there is no such table. {self._nearest(engine, table)}"
+                ) from error
             raise SourceError(f"{what} cannot be read: {error}") from error
         return Relation(
             dialect=engine.dialect,
@@ -94,12 +100,13 @@ class PostgresOfflineStore(SqlOfflineStore, ReadsQueries):
 
         if not isinstance(source, PostgreSQLSource) or not source.table:
             raise NotSupportedError(
-                f"Source {source.name!r}: the postgres offline store writes to a PostgreSQLSource with table=..., not to "
-                "a query."
+                f"Source {source.name!r}: the postgres offline store writes to a PostgreSQLSource with table=..., not "
+                "to a query."
             )
         return quoted_table(source.table)
 
     def read_query(self, sql: str, readable: Sequence[DataSource]) -> pa.Table:
+        from feast_assets.offline_stores.postgres.engine import plain_values
         from feast_assets.offline_stores.postgres.functions import FUNCTIONS, ReadingPostgres
         from feast_assets.offline_stores.postgres.names import quoted_table
         from feast_assets.offline_stores.sql.reading_query import ReadingRules, reading_query
@@ -118,9 +125,11 @@ class PostgresOfflineStore(SqlOfflineStore, ReadsQueries):
         with closing(self.connect()) as engine:
             try:
                 engine.restrict(config.entity_query_timeout_seconds, config.entity_query_role)
-                return engine.query(query).read_all()
+                return plain_values(engine.query(query).read_all())
             except SqlEngineError as error:
-                limit = f"it ran longer than {config.entity_query_timeout_seconds:g} seconds" if error.is_timeout else ""
+                limit = (
+                    f"it ran longer than {config.entity_query_timeout_seconds:g} seconds" if error.is_timeout else ""
+                )
                 raise InputError(f"The entity query fails: {limit or error}") from error
 
     @cached_property
@@ -154,4 +163,6 @@ def _without_end(query: str) -> str:
 
 
 def _described(source: PostgreSQLSource) -> str:
-    return f"Source {source.name!r}" if source.table in ("", source.name) else f"Source {source.name!r} ({source.table})"
+    return (
+        f"Source {source.name!r}" if source.table in ("", source.name) else f"Source {source.name!r} ({source.table})"
+    )

@@ -30,8 +30,7 @@ class SqlDialect:
         text_order: makes text compare byte by byte, in UTF-8.
         total: the sum of many 64-bit integers, as text.
         naive_in_utc: makes a moment of a time without a zone.
-        flat_list: a list whose items are no lists, as the driver carries it.
-        as_json: a list of lists as the text of its JSON.
+        flat_list: a list as the driver carries it; fails where the items of a row's list are lists.
         cell: how many of some ascending moments are not after a time; None for a tree of comparisons.
         verified: whether plans of this dialect run in the tests.
     """
@@ -46,7 +45,6 @@ class SqlDialect:
     )
     naive_in_utc: Callable[[exp.Expr], exp.Expr] = field(default=lambda time: exp.cast(time, "TIMESTAMPTZ"))
     flat_list: Callable[[exp.Expr], exp.Expr] = field(default=lambda items: items)
-    as_json: Callable[[exp.Expr], exp.Expr] = field(default=lambda value: exp.cast(call("TO_JSON", value), "TEXT"))
     cell: Callable[[exp.Expr, Sequence[exp.Expr]], exp.Expr] | None = None
     verified: bool = False
 
@@ -95,7 +93,12 @@ def query(columns: Iterable[exp.Expr], source: exp.Expr, *conditions: exp.Expr) 
 
 def named(select: exp.Query, alias: str) -> exp.Subquery:
     """Returns a query as a table of another one, which takes it over."""
-    return select.subquery(alias, copy=False)
+    return exp.Subquery(this=select, alias=exp.TableAlias(this=exp.to_identifier(alias, quoted=True)))
+
+
+def as_(value: exp.Expr, name: str) -> exp.Alias:
+    """Returns a value as a column, which takes it over."""
+    return exp.Alias(this=value, alias=exp.to_identifier(name, quoted=True))
 
 
 def call(name: str, *arguments: exp.Expr) -> exp.Expr:
@@ -108,10 +111,10 @@ def _postgres_list(items: exp.Expr) -> exp.Expr:
     dimensions = call("ARRAY_NDIMS", items)
     told = exp.DPipe(
         this=exp.DPipe(
-            this=exp.Literal.string(f"{FAILED}a list of numbers or text is declared, but a row holds an array of "),
+            this=exp.Literal.string(f"{FAILED}a list is declared, but a row holds an array of "),
             expression=exp.cast(dimensions, "TEXT"),
         ),
-        expression=exp.Literal.string(f" dimensions; declare Array(Array(...)).{END}"),
+        expression=exp.Literal.string(f" dimensions; make it to_jsonb(...) in the source's query.{END}"),
     )
     failing = exp.Bracket(this=exp.Paren(this=items.copy()), expressions=[exp.Slice(this=exp.cast(told, "INT"))])
     return exp.Case().when(dimensions.copy() > exp.Literal.number(1), failing).else_(items.copy())
@@ -164,13 +167,12 @@ SPARK = SqlDialect(
 TRINO = SqlDialect(
     name="trino",
     row_hash=lambda values: call(
-        "FROM_BIG_ENDIAN_64", call("XXHASH64", call("TO_UTF8", call("JSON_FORMAT", exp.cast(call("ROW", *values), "JSON"))))
+        "FROM_BIG_ENDIAN_64",
+        call("XXHASH64", call("TO_UTF8", call("JSON_FORMAT", exp.cast(call("ROW", *values), "JSON")))),
     ),
     fail=lambda message, kind: exp.cast(call("FAIL", message), kind),
     moment="TIMESTAMP(6) WITH TIME ZONE",
     naive_in_utc=lambda time: call("WITH_TIMEZONE", time, exp.Literal.string("UTC")),
 )
 
-DIALECTS: Mapping[str, SqlDialect] = {
-    each.name: each for each in (POSTGRES, DUCKDB, SNOWFLAKE, BIGQUERY, SPARK, TRINO)
-}
+DIALECTS: Mapping[str, SqlDialect] = {each.name: each for each in (POSTGRES, DUCKDB, SNOWFLAKE, BIGQUERY, SPARK, TRINO)}

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, ClassVar
+
+from feast_assets.errors import FeastAssetsError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -41,6 +44,20 @@ class SqlEngineError(Exception):
         super().__init__(message)
 
 
+@contextmanager
+def blaming(kind: type[FeastAssetsError], what: str) -> Iterator[None]:
+    """Raises an engine's errors in the user's words.
+
+    Args:
+        kind: the class of the error.
+        what: what failed, for the message.
+    """
+    try:
+        yield
+    except SqlEngineError as error:
+        raise kind(error.told or f"{what}: {error}") from error
+
+
 ANY_SCALE = {b"feast_assets.decimal": b"any scale"}
 """Metadata of a decimal column that keeps as many digits as a value has."""
 
@@ -64,7 +81,7 @@ class SqlEngine(ABC):
 
         Types without an Arrow type of their own are ``string``, the type of their text.
         """
-        reader = self.query(f"SELECT * FROM (\n{sql}\n) AS q LIMIT 0")
+        reader = self.query(f"SELECT * FROM (\n{sql}\n) AS q LIMIT 0")  # noqa: S608
         schema = reader.schema
         reader.read_all()
         return schema

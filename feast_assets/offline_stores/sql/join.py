@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from feast_assets.offline_stores.spine import PointInTimeJoin, Spine, joined_schema
 from feast_assets.offline_stores.sql import plan
-from feast_assets.offline_stores.sql.engine import SqlEngine
+from feast_assets.offline_stores.sql.engine import SqlEngine, blaming
 from feast_assets.offline_stores.sql.relation import FIRST_MICROSECOND, Bounds
 from feast_assets.offline_stores.sql.rows import SqlRows
 from feast_assets.types.arrow import TIMESTAMP, to_arrow_type, whole_column
@@ -45,7 +45,8 @@ def joined(
                 [Bounds(None if ttl is None else first - ttl, last + 1)],
                 known_only=filter_by_created_timestamp and bool(rows.relation.created),
             )
-            found = engine.query(rows.relation.render(statement)).read_all()
+            with blaming(rows.relation.error, f"{rows.relation.what} cannot be read"):
+                found = engine.query(rows.relation.render(statement)).read_all()
             columns += _in_order(found, rows, spine.num_rows)
     return pa.record_batch(columns, schema=schema)
 

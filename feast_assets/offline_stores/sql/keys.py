@@ -45,7 +45,7 @@ def key_expression(dialect: SqlDialect, found: pa.Field, dtype: FeastType, momen
         return exp.cast(exp.cast(stored, "UUID"), "TEXT")
     if dtype == Bytes and is_binary(kind):
         return stored
-    if dtype in (String, Uuid, TimeUuid) and not is_binary(kind) or dtype not in (String, Bytes, Bool, UnixTimestamp):
+    if (dtype in (String, Uuid, TimeUuid) and not is_binary(kind)) or dtype not in (String, Bytes, Bool, UnixTimestamp):
         return exp.cast(stored, "TEXT")
     raise NotSupportedError(
         f"Join key {found.name!r} is declared {dtype}, but the column holds {kind}. Convert it in the source's query."
@@ -76,7 +76,7 @@ def exact_integer(dialect: SqlDialect, found: pa.Field, dtype: FeastType, role: 
 
 
 def _bits(kind: pa.DataType) -> int:
-    return int(kind.bit_width - 1 if pa.types.is_signed_integer(kind) else kind.bit_width) 
+    return int(kind.bit_width - 1 if pa.types.is_signed_integer(kind) else kind.bit_width)
 
 
 def _number(value: int) -> exp.Expr:

@@ -10,16 +10,17 @@ from collections.abc import Sequence
 from sqlglot import exp
 
 from feast_assets.definitions.partitions import Grain
-from feast_assets.offline_stores.sql.dialect import SqlDialect, column, named, query
+from feast_assets.offline_stores.sql.dialect import SqlDialect, as_, column, named, query
 from feast_assets.offline_stores.sql.relation import Bounds
 from feast_assets.offline_stores.sql.rows import SqlRows
 
 _UNITS: dict[Grain, str] = {"hourly": "HOUR", "daily": "DAY", "weekly": "DAY", "monthly": "MONTH"}
 
 
-def table(name: str) -> exp.Table:
+def table(name: str, alias: str = "") -> exp.Table:
     """Returns a table by its quoted name."""
-    return exp.Table(this=exp.to_identifier(name, quoted=True))
+    named_as = exp.TableAlias(this=exp.to_identifier(alias, quoted=True)) if alias else None
+    return exp.Table(this=exp.to_identifier(name, quoted=True), alias=named_as)
 
 
 def scan(rows: SqlRows, bounds: Sequence[Bounds]) -> exp.Select:
@@ -40,7 +41,7 @@ def latest(rows: SqlRows, bounds: Sequence[Bounds], entities: str = "") -> exp.S
     if entities and rows.keys:
         narrow = _of_entities(narrow, rows.keys, entities, rows.keys)
     keys = [column(name) for name in rows.keys]
-    newest = query([*keys, exp.Max(this=column("t")).as_("t")], named(narrow, "r"))
+    newest = query([*keys, as_(exp.Max(this=column("t")), "t")], named(narrow, "r"))
     # Without keys there is one group, also where there are no rows; its time is null and matches none.
     newest = newest.group_by(*(key.copy() for key in keys), copy=False) if keys else newest
     whole = rows.select(bounds, features=True, content=True)
@@ -83,22 +84,22 @@ def point_in_time(
     happened = query(
         [
             *map(column, rows.keys),
-            since.as_("at"),
-            exp.Literal.number(0).as_("asked"),
-            column("t").as_("newest"),
-            no_moment.as_("oldest"),
-            no_number.as_("n"),
+            as_(since, "at"),
+            as_(exp.Literal.number(0), "asked"),
+            as_(column("t"), "newest"),
+            as_(no_moment, "oldest"),
+            as_(no_number, "n"),
         ],
         named(narrow, "r"),
         *([column("c").is_(exp.null()).not_()] if known_only else ()),
     )
     asked = query(
         [
-            *(column(key).as_(name) for key, name in zip(keys, rows.keys, strict=True)),
-            column("t").as_("at"),
-            exp.Literal.number(1).as_("asked"),
-            no_moment.as_("newest"),
-            (column(oldest) if oldest else no_moment).as_("oldest"),
+            *(as_(column(key), name) for key, name in zip(keys, rows.keys, strict=True)),
+            as_(column("t"), "at"),
+            as_(exp.Literal.number(1), "asked"),
+            as_(no_moment, "newest"),
+            as_(column(oldest) if oldest else no_moment, "oldest"),
             column("n"),
         ],
         table(spine),
@@ -113,7 +114,7 @@ def point_in_time(
     )
     sequence = exp.union(happened, asked, distinct=False, copy=False)
     columns = [column(name) for name in (*rows.keys, "n", "at", "asked", "oldest")]
-    found = query([*columns, exp.alias_(running, "t", copy=False)], named(sequence, "e"))
+    found = query([*columns, as_(running, "t")], named(sequence, "e"))
     counts: list[exp.Expr] = [column("asked").eq(exp.Literal.number(1))]
     if oldest:
         counts.append(column("t") >= column("oldest"))
@@ -149,22 +150,25 @@ def statistics(dialect: SqlDialect, hashed: exp.Select, edges: Sequence[int]) ->
 
 
 def grid_statistics(dialect: SqlDialect, hashed: exp.Select, grain: Grain) -> exp.Select:
-    """Returns what `statistics` does for each hour, day or month with rows; ``cell`` is where it begins, weeks by day."""
+    """Returns what `statistics` does for each hour, day or month with rows, of a weekly grid for each day.
+
+    ``cell`` is the moment at which it begins.
+    """
     start = exp.TimestampTrunc(this=column("t"), unit=exp.var(_UNITS[grain]))
     return _summed(dialect, hashed, start)
 
 
 def _summed(dialect: SqlDialect, hashed: exp.Select, cell: exp.Expr) -> exp.Select:
-    columns = [exp.alias_(cell, "cell", copy=False), *map(column, ("keyless", "t", "c", "h"))]
+    columns = [as_(cell, "cell"), *map(column, ("keyless", "t", "c", "h"))]
     groups = [column("cell"), column("keyless")]
     summed = [
         *groups,
-        exp.Count(this=exp.Star()).as_("n"),
-        exp.Min(this=column("t")).as_("oldest"),
-        exp.Max(this=column("t")).as_("newest"),
-        exp.Max(this=column("c")).as_("created"),
-        dialect.total(column("h")).as_("total"),
-        exp.cast(exp.BitwiseXorAgg(this=column("h")), "TEXT").as_("mix"),
+        as_(exp.Count(this=exp.Star()), "n"),
+        as_(exp.Min(this=column("t")), "oldest"),
+        as_(exp.Max(this=column("t")), "newest"),
+        as_(exp.Max(this=column("c")), "created"),
+        as_(dialect.total(column("h")), "total"),
+        as_(exp.cast(exp.BitwiseXorAgg(this=column("h")), "TEXT"), "mix"),
     ]
     placed = query(columns, named(hashed, "r"))
     return query(summed, named(placed, "p")).group_by(*(each.copy() for each in groups), copy=False)
@@ -185,7 +189,7 @@ def _searched(moments: Sequence[exp.Expr], before: int) -> exp.Expr:
 def _of_entities(rows: exp.Select, names: Sequence[str], entities: str, keys: Sequence[str]) -> exp.Select:
     """Returns those rows whose keys are in a table."""
     same = [column(key, "e").eq(column(name, "r")) for key, name in zip(keys, names, strict=True)]
-    among = query([exp.Literal.number(1)], exp.alias_(table(entities), "e", quoted=True, table=True), *same)
+    among = query([exp.Literal.number(1)], table(entities, "e"), *same)
     return query([exp.Star()], named(rows, "r"), exp.Exists(this=among))
 
 
@@ -204,11 +208,13 @@ def _first_of_each(rows: SqlRows, tied: exp.Select, group: Sequence[str], column
     number = exp.Window(
         this=exp.RowNumber(), partition_by=[column(name) for name in group], order=exp.Order(expressions=order)
     )
-    numbered = query([*map(column, columns), exp.alias_(number, "place", copy=False)], named(tied, "r"))
+    numbered = query([*map(column, columns), as_(number, "place")], named(tied, "r"))
     return query(map(column, columns), named(numbered, "p"), column("place").eq(exp.Literal.number(1)))
 
 
 def _ordered(by: str | exp.Expr, *, desc: bool = False) -> exp.Ordered:
     # Nulls have a column of their own before; said again, an engine would have to be told in its own words.
-    value = column(by) if isinstance(by, str) else exp.Case().when(by, exp.Literal.number(1)).else_(exp.Literal.number(0))
+    value = (
+        column(by) if isinstance(by, str) else exp.Case().when(by, exp.Literal.number(1)).else_(exp.Literal.number(0))
+    )
     return exp.Ordered(this=value, desc=desc)

@@ -32,7 +32,18 @@ _NODES: frozenset[type[exp.Expr]] = frozenset(
         *(exp.From, exp.Join, exp.Lateral, exp.Unnest, exp.Table, exp.Values, exp.Tuple, exp.Where, exp.Group),
         *(exp.GroupingSets, exp.Rollup, exp.Cube, exp.Having, exp.Order, exp.Ordered, exp.Limit, exp.Offset, exp.Fetch),
         *(exp.Distinct, exp.Window, exp.WindowSpec, exp.Filter, exp.WithinGroup, exp.Alias, exp.Identifier, exp.Column),
-        *(exp.Star, exp.Literal, exp.Boolean, exp.Null, exp.Paren, exp.Case, exp.If, exp.Cast, exp.DataType),
+        *(
+            exp.Star,
+            exp.Literal,
+            exp.RawString,
+            exp.Boolean,
+            exp.Null,
+            exp.Paren,
+            exp.Case,
+            exp.If,
+            exp.Cast,
+            exp.DataType,
+        ),
         *(exp.DataTypeParam, exp.Interval, exp.Var, exp.Kwarg, exp.Array, exp.Bracket, exp.Slice, exp.Any, exp.All),
         *(exp.Exists, exp.In, exp.Between, exp.Like, exp.ILike, exp.Escape, exp.SimilarTo, exp.RegexpLike),
         *(exp.RegexpILike, exp.Is, exp.Not, exp.And, exp.Or, exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE),
@@ -100,7 +111,7 @@ def reading_query(text: str, what: str, rules: ReadingRules) -> str:
         if len(parsed) != 1:
             raise InputError(f"{what} must be one SELECT statement, not {len(parsed)} statements.")
         tree = parsed[0]
-        if not isinstance(tree, exp.Query):
+        if not isinstance(tree, (exp.Query, exp.Values)):
             raise InputError(f"{what} must be one SELECT statement; other statements are not run.")
         for node in list(tree.walk()):
             _check_node(node, what, rules)
@@ -131,8 +142,8 @@ def _check_tokens(text: str, what: str, rules: ReadingRules) -> None:
         deepest = max(deepest, depth)
     if len(tokens) > MOST_TOKENS or deepest > DEEPEST:
         raise InputError(
-            f"{what} is too long: at most {MOST_TOKENS:,} words and signs, nested at most {DEEPEST} deep, are taken. Give "
-            "the rows as a DataFrame, or read them from a table."
+            f"{what} is too long: at most {MOST_TOKENS:,} words and signs, nested at most {DEEPEST} deep, are taken. "
+            "Give the rows as a DataFrame, or read them from a table."
         )
     begin = next((t.token_type for t in tokens if t.token_type != TokenType.L_PAREN), None)
     if begin not in (TokenType.SELECT, TokenType.WITH, TokenType.VALUES):

@@ -9,7 +9,7 @@ import pyarrow as pa
 from sqlglot import exp
 
 from feast_assets.errors import FeastAssetsError, SourceError, suggest
-from feast_assets.offline_stores.sql.dialect import SqlDialect, column, query
+from feast_assets.offline_stores.sql.dialect import SqlDialect, as_, column, query
 from feast_assets.types.arrow_casts import is_binary, is_list, is_text
 
 FIRST_MICROSECOND = -62_135_596_800_000_000
@@ -126,9 +126,7 @@ class Relation:
         for each in bounds:
             parts: list[exp.Expr] = []
             if each.start is not None and each.start > FIRST_MICROSECOND:
-                parts.append(
-                    stored.copy() >= literal(each.start) if each.start <= LAST_MICROSECOND else exp.false()
-                )
+                parts.append(stored.copy() >= literal(each.start) if each.start <= LAST_MICROSECOND else exp.false())
             if each.end is not None and each.end <= LAST_MICROSECOND:
                 parts.append(stored.copy() < literal(each.end) if each.end >= FIRST_MICROSECOND else exp.false())
             if not parts:
@@ -140,7 +138,7 @@ class Relation:
     def carried(self, found: pa.Field) -> exp.Expr:
         """Returns a column in a form that every engine's driver carries to Arrow, that is ordered and hashed by value.
 
-        Numbers, times, booleans, bytes and lists are as they are; decimals, JSON and the engine's other types are text.
+        Numbers, times, booleans, bytes and lists are as they are; decimals, JSON and the engine's own types are text.
         """
         stored = column(found.name)
         return stored if _is_plain(found.type) else exp.cast(stored, "TEXT")
@@ -158,15 +156,15 @@ class Relation:
         lacks = [column(self.column(name).name).is_(exp.null()) for name in keys]
         one, zero = exp.Literal.number(1), exp.Literal.number(0)
         keyless = exp.Case().when(exp.or_(*lacks), one).else_(zero) if lacks else zero
-        columns = [time.as_("t"), self.created_time().as_("c"), keyless.as_("keyless")]
-        columns.append(self.dialect.row_hash(values).as_("h"))
+        columns = [as_(time, "t"), as_(self.created_time(), "c"), as_(keyless, "keyless")]
+        columns.append(as_(self.dialect.row_hash(values), "h"))
         return query(columns, self.table.copy(), *(self.within(bounds, or_null=True) if self.timestamp else ()))
 
 
 def _is_plain(kind: pa.DataType) -> bool:
     is_ = pa.types
     if is_list(kind):
-        return _is_plain(kind.value_type)
+        return is_text(kind.value_type) or _is_plain(kind.value_type)
     if isinstance(kind, pa.BaseExtensionType):
         return False
     return bool(
@@ -175,6 +173,5 @@ def _is_plain(kind: pa.DataType) -> bool:
         or is_.is_floating(kind)
         or is_.is_timestamp(kind)
         or is_.is_date(kind)
-        or is_text(kind)
         or is_binary(kind)
     )

@@ -16,12 +16,12 @@ from feast_assets.definitions.field import Field
 from feast_assets.errors import SourceError
 from feast_assets.offline_stores.base import History, rows_schema
 from feast_assets.offline_stores.declared_columns import as_kind, check_declared
-from feast_assets.offline_stores.sql.dialect import column, named, query
+from feast_assets.offline_stores.sql.dialect import as_, column, named, query
 from feast_assets.offline_stores.sql.keys import exact_integer, key_expression
 from feast_assets.offline_stores.sql.relation import Bounds, Relation
 from feast_assets.types.arrow import cast_column
 from feast_assets.types.arrow_casts import is_list, is_text
-from feast_assets.types.feast_type import Array, Float32, Float64, Int32, Int64, Set, UnixTimestamp
+from feast_assets.types.feast_type import Float32, Float64, Int32, Int64, UnixTimestamp
 
 
 class SqlRows:
@@ -71,13 +71,13 @@ class SqlRows:
             features: whether f0.. are wanted.
             content: whether x0.. are wanted.
         """
-        selected = [key.as_(name) for key, name in zip(self.key_expressions(), self.keys, strict=True)]
+        selected = [as_(key, name) for key, name in zip(self.key_expressions(), self.keys, strict=True)]
         if features:
-            selected += [self._carried(f).as_(n) for f, n in zip(self.history.features, self.features, strict=True)]
+            selected += [as_(self._carried(f), n) for f, n in zip(self.history.features, self.features, strict=True)]
         if content:
-            selected += [each.copy().as_(name) for each, name in zip(self._content, self.content, strict=True)]
+            selected += [as_(each.copy(), name) for each, name in zip(self._content, self.content, strict=True)]
         relation = self.relation
-        selected += [relation.time(relation.timestamp).as_("t"), relation.created_time().as_("c")]
+        selected += [as_(relation.time(relation.timestamp), "t"), as_(relation.created_time(), "c")]
         rows = query(selected, relation.table.copy(), *relation.within(bounds))
         there = [column(name).is_(exp.null()).not_() for name in (*self.keys, "t")]
         return query([exp.Star()], named(rows, "a"), *there)
@@ -125,9 +125,7 @@ class SqlRows:
         found = self.relation.column(wanted.name)
         kind, dialect = found.type, self.relation.dialect
         if is_list(kind):
-            is_flat = not (isinstance(wanted.dtype, (Array, Set)) and isinstance(wanted.dtype.base_type, (Array, Set)))
-            stored = column(found.name)
-            return dialect.flat_list(stored) if is_flat else dialect.as_json(stored)
+            return dialect.flat_list(column(found.name))
         if pa.types.is_decimal(kind) and wanted.dtype in (Int32, Int64):
             return exact_integer(dialect, found, wanted.dtype, "feature")
         if pa.types.is_decimal(kind) and wanted.dtype in (Float32, Float64):

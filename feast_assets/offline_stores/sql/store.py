@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,6 @@ from feast_assets.definitions.partitions import Partitions, Window
 from feast_assets.definitions.spec import to_micros
 from feast_assets.errors import (
     DefinitionError,
-    FeastAssetsError,
     InputError,
     SourceError,
     SourceWithoutFilesError,
@@ -28,7 +27,7 @@ from feast_assets.offline_stores.base import (
 )
 from feast_assets.offline_stores.declared_columns import like
 from feast_assets.offline_stores.spine import PointInTimeJoin, Spine, joined_schema
-from feast_assets.offline_stores.sql.engine import SqlEngine, SqlEngineError
+from feast_assets.offline_stores.sql.engine import SqlEngine, blaming
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -107,9 +106,7 @@ class SqlOfflineStore(OfflineStore, CanReplaceWindows):
 
         return pa.RecordBatchReader.from_batches(schema, batches())
 
-    def latest(
-        self, history: History, windows: Sequence[Window], keys: pa.Table | None = None
-    ) -> pa.RecordBatchReader:
+    def latest(self, history: History, windows: Sequence[Window], keys: pa.Table | None = None) -> pa.RecordBatchReader:
         from feast_assets.offline_stores.sql import plan
 
         bounds = [_bounds(window) for window in windows]
@@ -150,7 +147,9 @@ class SqlOfflineStore(OfflineStore, CanReplaceWindows):
                 some, rest = edges[first : first + _EDGES_AT_ONCE], edges[first + _EDGES_AT_ONCE :]
                 between = Bounds(some[0] if first else oldest, rest[0] if rest else newest)
                 untimed = Summary()
-                for cell, summary in _summaries(engine, relation, plan.statistics(relation.dialect, hashed([between]), some)):
+                for cell, summary in _summaries(
+                    engine, relation, plan.statistics(relation.dialect, hashed([between]), some)
+                ):
                     (untimed if cell is None else cells.setdefault(first + cell, Summary())).add(summary)
         if not relation.timestamp:
             return Survey([untimed.statistics(window) for window in windows])
@@ -195,7 +194,7 @@ class SqlOfflineStore(OfflineStore, CanReplaceWindows):
                 rows = like(rows, _as_written(found.schema, rows.schema), found.what)
             else:
                 _check_times(source, rows.column_names)
-            with _blaming(InputError, f"Source {source.name!r}: these rows cannot be written"):
+            with blaming(InputError, f"Source {source.name!r}: these rows cannot be written"):
                 engine.append(target, rows.to_reader(BATCH_ROWS))
 
     def replace(
@@ -214,8 +213,10 @@ class SqlOfflineStore(OfflineStore, CanReplaceWindows):
         target = self.target(source)
         with self.connect() as engine:
             found = self._existing(engine, source)
-            old = None if found is None else exp.and_(*found.within([_bounds(window) for window in ordered]), exp.true())
-            with _blaming(SourceError, f"Source {source.name!r}: these rows cannot be written"):
+            old = (
+                None if found is None else exp.and_(*found.within([_bounds(window) for window in ordered]), exp.true())
+            )
+            with blaming(SourceError, f"Source {source.name!r}: these rows cannot be written"):
                 engine.append(target, stored_rows(source, history, ordered, rows), instead_of=old)
 
     def _existing(self, engine: SqlEngine, source: DataSource) -> Relation | None:
@@ -241,16 +242,14 @@ class SqlOfflineStore(OfflineStore, CanReplaceWindows):
             raise
 
         def batches() -> Iterator[pa.RecordBatch]:
-            with stack, _blaming(rows.relation.error, f"{rows.relation.what} cannot be read"):
+            with stack, blaming(rows.relation.error, f"{rows.relation.what} cannot be read"):
                 sql = rows.relation.render(statement(rows, engine, stack))
                 for batch in engine.query(sql):
                     yield from map(rows.finish, _sliced(batch))
 
         return pa.RecordBatchReader.from_batches(rows.schema(), batches())
 
-    def _hashed(
-        self, engine: SqlEngine, history: History
-    ) -> tuple[Relation, Callable[[Sequence[Bounds]], exp.Select]]:
+    def _hashed(self, engine: SqlEngine, history: History) -> tuple[Relation, Callable[[Sequence[Bounds]], exp.Select]]:
         """Returns where the rows of a history are, and what makes statements of their hashes."""
         from feast_assets.offline_stores.sql.rows import SqlRows
 
@@ -276,7 +275,7 @@ def _summaries(engine: SqlEngine, relation: Relation, statement: exp.Select) -> 
 
     from feast_assets.offline_stores.sql.summary import Summary
 
-    with _blaming(relation.error, f"{relation.what} cannot be read"):
+    with blaming(relation.error, f"{relation.what} cannot be read"):
         found = engine.query(relation.render(statement)).read_all()
     for i, column in enumerate(found.schema):
         if pa.types.is_timestamp(column.type):
@@ -311,12 +310,3 @@ def _check_times(source: DataSource, names: Sequence[str]) -> None:
     for name in (source.timestamp_field, source.created_timestamp_column):
         if name and name not in names:
             raise InputError(f"Source {source.name!r}: the rows have no column {name!r}. {suggest(name, names)}")
-
-
-@contextmanager
-def _blaming(kind: type[FeastAssetsError], what: str) -> Iterator[None]:
-    """Raises errors of the engine in the user's words."""
-    try:
-        yield
-    except SqlEngineError as error:
-        raise kind(error.told or f"{what}: {error}") from error

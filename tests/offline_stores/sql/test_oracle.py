@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal as PyDecimal
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +141,9 @@ def _content(value: Any) -> tuple[Any, ...]:
 
 def shown(row: dict[str, Any]) -> dict[str, Any]:
     """The features of a row as a store returns them."""
-    return {f.name: str(row[f.name]) if f.dtype == Decimal and row[f.name] is not None else row[f.name] for f in FEATURES}
+    return {
+        f.name: str(row[f.name]) if f.dtype == Decimal and row[f.name] is not None else row[f.name] for f in FEATURES
+    }
 
 
 @pytest.fixture(scope="module")
@@ -161,9 +164,7 @@ KEYS = st.sampled_from([(DRIVER,), (DRIVER, ZONE), ()])
 
 
 @settings(max_examples=60, **RANDOM)
-@given(
-    rows=source_rows, spine=spine_rows, keys=KEYS, ttl=ttls, created=st.booleans(), known_only=st.booleans()
-)
+@given(rows=source_rows, spine=spine_rows, keys=KEYS, ttl=ttls, created=st.booleans(), known_only=st.booleans())
 def test_a_join_is_what_the_oracle_and_the_duckdb_store_say(stored, rows, spine, keys, ttl, created, known_only):
     oracle = Oracle(rows, keys, created)
     table = table_of(spine, SPINE)
@@ -194,7 +195,7 @@ def test_a_join_is_what_the_oracle_and_the_duckdb_store_say(stored, rows, spine,
 )
 def test_the_latest_rows_are_what_the_oracle_and_the_duckdb_store_say(stored, rows, keys, created, cuts, wanted):
     edges = [DAY + n * STEP for n in sorted(cuts)]
-    windows = [Window(*pair) for pair in list(zip(edges, edges[1:], strict=False))[::2]]
+    windows = [Window(*pair) for pair in list(pairwise(edges))[::2]]
     expected = Oracle(rows, keys, created).latest(windows)
     entities = None
     if wanted is not None:

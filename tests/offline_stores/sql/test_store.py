@@ -33,7 +33,9 @@ class TestStoresOnThePlan(OfflineStoreConformance, CanReplaceWindowsConformance)
 
     @pytest.fixture
     def put(self, store, put_table):
-        return lambda rows: put_table(store, rows, "event_timestamp", "created" if "created" in rows.column_names else "")
+        return lambda rows: put_table(
+            store, rows, "event_timestamp", "created" if "created" in rows.column_names else ""
+        )
 
     @pytest.fixture
     def sink(self, put):
