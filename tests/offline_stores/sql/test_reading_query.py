@@ -142,8 +142,8 @@ def connection(postgres_server):
         "ORDER BY k",
         "SELECT CASE k WHEN 1 THEN 'one' ELSE 'more' END, CASE WHEN k > 2 AND NOT d = 1 OR d IS NULL THEN 1 END, k IS "
         "NOT NULL, (SELECT max(k) FROM trips), EXISTS (SELECT 1 FROM trips t WHERE t.k = trips.d) FROM trips ORDER BY k",
-        "SELECT g.i, u.v, u.n, l.x FROM generate_series(1, 3) AS g(i), unnest(ARRAY['a', 'b']) WITH ORDINALITY AS "
-        "u(v, n), LATERAL (SELECT g.i * 2 AS x) AS l ORDER BY 1, 3",
+        "SELECT g.i, u.v, u.n, l.x FROM generate_series(1, 3) AS g(i), unnest(ARRAY['a', 'b']) WITH ORDINALITY "
+        "AS u(v, n), LATERAL (SELECT g.i * 2 AS x) AS l ORDER BY 1, 3",
         "SELECT timestamp '2024-01-01 00:00', timestamptz '2024-01-01 00:00+02', date '2024-01-01', '12:00'::time, "
         "'{1,2}'::int[], 1.5::float8, '1.50'::numeric(5, 2), 'a'::varchar(3), true, NULL",
         "SELECT k /* a ; comment */ FROM trips -- to the end\nWHERE k < 3 ORDER BY k;",
