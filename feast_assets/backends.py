@@ -128,7 +128,6 @@ ONLINE_STORES = Backends(
     feast_types=frozenset(
         [
             "dynamodb",
-            "postgres",
             "mysql",
             "datastore",
             "bigtable",

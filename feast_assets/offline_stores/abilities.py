@@ -10,12 +10,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Self
 
+from feast_assets.definitions.window import Window
 from feast_assets.errors import NotSupportedError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from feast_assets.definitions.partitions import Window
     from feast_assets.definitions.sources.data_source import DataSource
     from feast_assets.definitions.transformation import TransformationMode
     from feast_assets.offline_stores.base import History, OfflineStore

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from feast_assets.definitions.partitions import Partitions, Window
-from feast_assets.definitions.spec import content_hash, from_micros, to_micros
+from feast_assets.definitions.partitions import Partitions
+from feast_assets.definitions.spec import content_hash, from_micros
+from feast_assets.definitions.window import ALWAYS, Window, meeting, union
 from feast_assets.errors import SourceError
 from feast_assets.offline_stores.abilities import TracksParts
-from feast_assets.offline_stores.base import ALWAYS, History, OfflineStore, whole_source
+from feast_assets.offline_stores.base import History, OfflineStore, whole_source
 from feast_assets.offline_stores.parts import Part, SourceParts
 
 if TYPE_CHECKING:
@@ -114,9 +115,8 @@ def window_versions(store: OfflineStore, source: DataSource, windows: Sequence[W
     timed = _timed_parts(store, source)
     if timed is None:
         return _read(store, source, windows)
-    starts = [to_micros(window.start) for window in windows]
-    # The last microsecond of all belongs to the last window.
-    ends = [to_micros(window.end) + (window.end >= ALWAYS.end) for window in windows]
+    starts = [window.start_micros for window in windows]
+    ends = [window.end_micros for window in windows]
     texts: list[list[str]] = [[] for _ in windows]
     shared: set[int] = set()
     for part, oldest, newest in timed:
@@ -141,7 +141,7 @@ def grid_versions(store: OfflineStore, source: DataSource, grid: Partitions, spa
         span = Window(span.start, min(span.end, grid.end))
     if span.start >= span.end:
         return {}
-    first, last = to_micros(span.start), to_micros(span.end) - (span.end < ALWAYS.end)
+    first, last = span.start_micros, span.end_micros - 1
     timed = _timed_parts(store, source)
     texts: dict[Window, list[str]] = {}
     to_read: list[Window] = [] if timed is not None else [span]
@@ -149,7 +149,7 @@ def grid_versions(store: OfflineStore, source: DataSource, grid: Partitions, spa
         if newest < first or oldest > last:
             continue
         one = _window(grid, span, max(oldest, first))
-        other = one if newest < to_micros(one.end) else _window(grid, span, min(newest, last))
+        other = one if newest < one.end_micros else _window(grid, span, min(newest, last))
         if one == other:
             texts.setdefault(one, []).append(part.text)
         else:
@@ -206,18 +206,7 @@ def _read_grid(
     """Returns the versions of the windows with rows in some ranges, which are found by one reading."""
     if not ranges:
         return {}
-    whole = Window(min(r.start for r in ranges), max(r.end for r in ranges))
-    starts: list[datetime] = []
-    ends: list[datetime] = []
-    for each in sorted(ranges):
-        if ends and each.start <= ends[-1]:
-            ends[-1] = max(ends[-1], each.end)
-        else:
-            starts.append(each.start)
-            ends.append(each.end)
-    versions = {}
-    for seen in store.survey_grid(whole_source(source), grid, whole).windows:
-        place = bisect_right(starts, seen.window.start) - 1
-        if seen.rows and place >= 0 and seen.window.end <= ends[place]:
-            versions[seen.window] = seen.fingerprint
-    return versions
+    to_read = union(ranges)
+    found = store.survey_grid(whole_source(source), grid, Window(to_read[0].start, to_read[-1].end)).windows
+    asked = meeting(to_read, [seen.window for seen in found])
+    return {seen.window: seen.fingerprint for seen in found if seen.rows and seen.window in asked}

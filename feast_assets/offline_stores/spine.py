@@ -11,13 +11,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from feast_assets.definitions.window import LONGEST_MICROS, duration_micros
 from feast_assets.offline_stores.base import EVENT_TIMESTAMP, History
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-LONGEST_MICROS = 2**61
-"""Durations from here on are no bound: more than the years 1 to 9999 hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +81,7 @@ class PointInTimeJoin:
     @property
     def ttl_micros(self) -> int | None:
         """The ttl in microseconds; None for no bound, which a ttl longer than all of time is as well."""
-        micros = 0 if self.ttl is None else self.ttl // timedelta(microseconds=1)
+        micros = 0 if self.ttl is None else duration_micros(self.ttl)
         return micros if 0 < micros < LONGEST_MICROS else None
 
 

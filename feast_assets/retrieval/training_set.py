@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from feast_assets.definitions.feature_service import FeatureService
-from feast_assets.definitions.partitions import Window
 from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.definitions.spec import as_utc
+from feast_assets.definitions.window import ALWAYS, Window, until
 from feast_assets.errors import InputError, SourceError, printable
-from feast_assets.offline_stores.base import ALWAYS, History, OfflineStore, history_of
+from feast_assets.offline_stores.base import History, OfflineStore, history_of
 from feast_assets.offline_stores.files.atomic_files import new_file
 from feast_assets.offline_stores.source_changes import history_state
 from feast_assets.retrieval.entity_df import query_rows, to_table
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
 _PINS = b"feast_assets.training_set"
 _ROWS_PER_GROUP = 128 * 1024
-_MICROSECOND = timedelta(microseconds=1)
 _SOFTWARE = ("feast-assets", "duckdb", "pyarrow")
 
 
@@ -145,7 +144,7 @@ class TrainingSet:
         import pyarrow.parquet as pq
 
         text = json.dumps(self.pins.to_dict(), sort_keys=True)
-        with new_file(path) as temporary:
+        with new_file(path, cannot_write="Cannot write training set") as temporary:
             pq.write_table(
                 self.rows.replace_schema_metadata({_PINS: text.encode()}), temporary, row_group_size=_ROWS_PER_GROUP
             )
@@ -267,7 +266,7 @@ def _bounds(table: pa.Table, time_column: str) -> tuple[datetime, datetime]:
 def _reach(ttl: timedelta | None, first: datetime, last: datetime) -> Window:
     """Returns the event times that can count for entity rows of some time."""
     oldest = max(ALWAYS.start, first - ttl) if ttl and first - ALWAYS.start > ttl else ALWAYS.start
-    return Window(oldest, last + _MICROSECOND)
+    return Window(oldest, until(last))
 
 
 def _pin(offline_store: OfflineStore, history: History, window: Window) -> SourcePin:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from small_project import START, SmallProject, hours, row
 
 from feast_assets.compute.absent_rows import AbsentRows
-from feast_assets.definitions.partitions import Window
+from feast_assets.definitions.window import Window
 from feast_assets.errors import ForeignValueWarning
 from feast_assets.offline_stores.duckdb.store import DuckDBOfflineStore
 from feast_assets.online_stores.sqlite.store import SqliteOnlineStore

@@ -9,10 +9,11 @@ from small_project import DRIVER, START, SmallProject, hours, row
 
 from feast_assets import Field, FileSource, Int64
 from feast_assets.definitions.field_checks import Checks
-from feast_assets.definitions.partitions import Partitions, Window
+from feast_assets.definitions.partitions import Partitions
+from feast_assets.definitions.window import ALWAYS, Window
 from feast_assets.errors import NotSupportedError
 from feast_assets.offline_stores.abilities import RunsTransformations
-from feast_assets.offline_stores.base import ALWAYS, OfflineStore
+from feast_assets.offline_stores.base import OfflineStore
 from feast_assets.offline_stores.duckdb.config import DuckDBOfflineStoreConfig
 from feast_assets.offline_stores.duckdb.store import DuckDBOfflineStore
 from feast_assets.offline_stores.source_changes import UNKNOWN, grid_versions, history_state, window_versions
@@ -113,9 +114,7 @@ def test_history_is_read_and_queries_say_what_they_need(project):
 
 def test_a_view_with_checks_needs_a_store_that_profiles(project):
     checked = [Field(name="driver_id", dtype=Int64), Field(name="trips", dtype=Int64, checks=Checks(minimum=0))]
-    with pytest.raises(
-        NotSupportedError, match=r"'stats', which validates.*CanProfile.*enable_validation=False"
-    ):
+    with pytest.raises(NotSupportedError, match=r"'stats', which validates.*CanProfile.*enable_validation=False"):
         project.apply(schema=checked)
     assert project.store.list_feature_views() == []
     project.apply(schema=checked, enable_validation=False)

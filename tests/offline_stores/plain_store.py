@@ -14,10 +14,9 @@ from typing import Any
 import pyarrow as pa
 from pydantic import BaseModel
 
-from feast_assets.definitions.partitions import Window
+from feast_assets.definitions.window import ALWAYS, Window
 from feast_assets.errors import SourceError
 from feast_assets.offline_stores.base import (
-    ALWAYS,
     CREATED_TIMESTAMP,
     EVENT_TIMESTAMP,
     History,

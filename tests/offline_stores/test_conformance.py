@@ -12,7 +12,8 @@ import pytest
 from plain_store import PlainOfflineStore, key_of
 
 from feast_assets.definitions.sources.file_source import FileSource
-from feast_assets.offline_stores.base import ALWAYS, CREATED_TIMESTAMP, EVENT_TIMESTAMP
+from feast_assets.definitions.window import ALWAYS
+from feast_assets.offline_stores.base import CREATED_TIMESTAMP, EVENT_TIMESTAMP
 from feast_assets.testing import OfflineStoreConformance
 
 

@@ -13,12 +13,13 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
+from feast_assets.definitions.window import Bounds
 from feast_assets.errors import SourceChangedError, SourceError
 from feast_assets.offline_stores.as_of import NONE
 from feast_assets.offline_stores.duckdb.as_of import Entities, Matches, entities_of, matches
 from feast_assets.offline_stores.duckdb.engine import BATCH_ROWS
 from feast_assets.offline_stores.duckdb.gather import Found, bytes_per_row, gather
-from feast_assets.offline_stores.duckdb.rows import Bounds, Rows
+from feast_assets.offline_stores.duckdb.rows import Rows
 from feast_assets.offline_stores.files.changing_files import again, changed_error
 from feast_assets.offline_stores.files.file_parts import texts_of
 from feast_assets.offline_stores.spine import PointInTimeJoin, Spine, joined_schema

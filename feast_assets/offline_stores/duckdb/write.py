@@ -147,7 +147,7 @@ def _add_file(files: SourceFiles, source: DataSource, rows: pa.Table, key: str |
         if _holds(path, rows):
             return
     # A file of fewer rows has lost some to a window that was replaced.
-    with new_file(path, replace=path.exists()) as temporary:
+    with new_file(path, if_exists="replace" if path.exists() else "keep") as temporary:
         pq.write_table(rows, temporary)
     remove_abandoned(folder)
 

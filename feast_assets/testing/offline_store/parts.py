@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from feast_assets.definitions.partitions import Window
 from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.definitions.spec import to_micros
+from feast_assets.definitions.window import ALWAYS, Window
 from feast_assets.offline_stores.abilities import TracksParts
-from feast_assets.offline_stores.base import ALWAYS, OfflineStore
+from feast_assets.offline_stores.base import OfflineStore
 from feast_assets.offline_stores.parts import SourceParts
 from feast_assets.offline_stores.source_changes import history_state, window_versions
 from feast_assets.testing.offline_store.cases import Put, StoreFixtures, history, hour, trips

@@ -6,9 +6,9 @@ import pytest
 
 from feast_assets.definitions.field import Field
 from feast_assets.definitions.field_checks import Checks
-from feast_assets.definitions.partitions import Window
+from feast_assets.definitions.window import ALWAYS, Window
 from feast_assets.offline_stores.abilities import CanProfile
-from feast_assets.offline_stores.base import ALWAYS, OfflineStore
+from feast_assets.offline_stores.base import OfflineStore
 from feast_assets.offline_stores.profile import ColumnProfile
 from feast_assets.testing.offline_store.cases import Put, StoreFixtures, history, hour, trips
 from feast_assets.types import Float64, String

@@ -8,11 +8,11 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from feast_assets.definitions.partitions import Window
 from feast_assets.definitions.sources.data_source import DataSource
+from feast_assets.definitions.window import ALWAYS, Window
 from feast_assets.errors import TransformationError
 from feast_assets.offline_stores.abilities import CanReplaceWindows
-from feast_assets.offline_stores.base import ALWAYS, OfflineStore
+from feast_assets.offline_stores.base import OfflineStore
 from feast_assets.testing.offline_store.cases import DAY, Put, StoreFixtures, history, hour, trips
 
 

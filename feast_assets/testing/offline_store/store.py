@@ -26,9 +26,10 @@ import pyarrow as pa
 import pytest
 
 from feast_assets.definitions.field import Field
-from feast_assets.definitions.partitions import Partitions, Window
+from feast_assets.definitions.partitions import Partitions
+from feast_assets.definitions.window import ALWAYS, Window
 from feast_assets.errors import FeastJoinKeysDuringMaterialization, InputError, SourceError
-from feast_assets.offline_stores.base import ALWAYS, CREATED_TIMESTAMP, EVENT_TIMESTAMP, OfflineStore, whole_source
+from feast_assets.offline_stores.base import CREATED_TIMESTAMP, EVENT_TIMESTAMP, OfflineStore, whole_source
 from feast_assets.offline_stores.spine import PointInTimeJoin, Spine
 from feast_assets.testing.offline_store.cases import (
     FARE,

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from feast_assets.definitions.partitions import Window
 from feast_assets.definitions.transformation import Transformation, TransformationMode
+from feast_assets.definitions.window import ALWAYS, Window
 from feast_assets.errors import TransformationError
 from feast_assets.offline_stores.abilities import CanProfile, RunsTransformations
-from feast_assets.offline_stores.base import ALWAYS, History, OfflineStore
+from feast_assets.offline_stores.base import History, OfflineStore
 from feast_assets.offline_stores.spine import PointInTimeJoin
 from feast_assets.testing.offline_store.cases import Put, StoreFixtures, by_driver, history, hour, joined, spine, trips
 

@@ -9,9 +9,10 @@ import pyarrow as pa
 import pytest
 
 from feast_assets.definitions.sources.data_source import DataSource
+from feast_assets.definitions.window import ALWAYS
 from feast_assets.errors import InputError
 from feast_assets.offline_stores.abilities import WritesOnce
-from feast_assets.offline_stores.base import ALWAYS, OfflineStore
+from feast_assets.offline_stores.base import OfflineStore
 from feast_assets.testing.offline_store.cases import Put, StoreFixtures, history, hour, trips
 
 _OLD = [(1, hour(0), 1.0, "x"), (2, hour(1), None, None)]

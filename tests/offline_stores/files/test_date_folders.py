@@ -14,9 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from feast_assets import Entity, FeatureStore, FeatureView, Field, FileSource, Partitions, RepoConfig
-from feast_assets.definitions.partitions import Window
+from feast_assets.definitions.window import ALWAYS, Window
 from feast_assets.errors import DefinitionError, SourceError
-from feast_assets.offline_stores.base import ALWAYS
 from feast_assets.offline_stores.duckdb.config import DuckDBOfflineStoreConfig
 from feast_assets.offline_stores.duckdb.store import DuckDBOfflineStore
 from feast_assets.offline_stores.spine import PointInTimeJoin
