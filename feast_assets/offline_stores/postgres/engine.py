@@ -165,6 +165,9 @@ class PostgresEngine(SqlEngine):
 
         return pa.RecordBatchReader.from_batches(reader.schema, batches())
 
+    def read(self, sql: str) -> pa.Table:
+        return plain_values(super().read(sql))
+
     def columns(self, sql: str) -> pa.Schema:
         return pa.schema([_described(column) for column in super().columns(sql)])
 
@@ -354,7 +357,7 @@ def plain_values(table: pa.Table) -> pa.Table:
         kind = column.type
         if name == "arrow.opaque" and kind.type_name != "numeric":
             raise InputError(
-                f"Column {name_of_column!r} of the entity query is of a type of Postgres' own; cast it to text, by "
+                f"Column {name_of_column!r} is of a type of Postgres' own; cast it to text in the query, by "
                 f'CAST("{name_of_column}" AS TEXT).'
             )
         if name == "arrow.uuid":

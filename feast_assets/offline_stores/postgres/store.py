@@ -70,7 +70,7 @@ class PostgresOfflineStore(SqlOfflineStore, ReadsQueries):
                 f"The postgres offline store reads PostgreSQLSource, not {type(source).__name__} (source "
                 f"{source.name!r})."
             )
-        texts = {_QUERY: _without_end(source.query)} if source.query else {}
+        texts = {_QUERY: engine.dialect.without_end(source.query)} if source.query else {}
         what = _described(source)
         table = quoted_table(source.table or f'"{_QUERY}"')
         if source.query:
@@ -146,20 +146,6 @@ class PostgresOfflineStore(SqlOfflineStore, ReadsQueries):
         known = engine.query(_TABLES).read_all().to_pylist()
         names = [written(each["folder"], each["name"], usual) for each in known]
         return suggest(written(table.db or usual, table.name, usual), names)
-
-
-def _without_end(query: str) -> str:
-    """Returns a query without the semicolon at its end."""
-    from sqlglot import tokenize
-    from sqlglot.errors import TokenError
-    from sqlglot.tokenizer_core import TokenType
-
-    try:
-        tokens = tokenize(query, read="postgres")
-    except TokenError:
-        return query  # The server says what is wrong with it.
-    is_ended = bool(tokens) and tokens[-1].token_type == TokenType.SEMICOLON
-    return query[: tokens[-1].start] if is_ended else query
 
 
 def _described(source: PostgreSQLSource) -> str:

@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from sqlglot import exp
+from sqlglot import exp, tokenize
+from sqlglot.errors import TokenError
+from sqlglot.tokenizer_core import TokenType
 
 from feast_assets.offline_stores.sql.engine import END, FAILED
 
@@ -59,6 +61,15 @@ class SqlDialect:
         for name, text in (texts or {}).items():
             sql = sql.replace(exp.to_identifier(name, quoted=True).sql(dialect=self.name), f"(\n{text}\n)")
         return sql
+
+    def without_end(self, query: str) -> str:
+        """Returns a query, in the engine's own SQL, without the semicolon at its end."""
+        try:
+            tokens = tokenize(query, read=self.name)
+        except TokenError:
+            return query  # The engine says what is wrong with it.
+        is_ended = bool(tokens) and tokens[-1].token_type == TokenType.SEMICOLON
+        return query[: tokens[-1].start] if is_ended else query
 
     def moment_of(self, micros: int) -> exp.Expr:
         """Returns the literal of a moment, given in microseconds since the epoch, of the years 1 to 9999."""

@@ -76,6 +76,10 @@ class SqlEngine(ABC):
     def query(self, sql: str) -> pa.RecordBatchReader:
         """Runs a query, which can only read, and returns its rows while they come; it is read before the next one."""
 
+    def read(self, sql: str) -> pa.Table:
+        """Returns the whole result of a query, for a user's function: values of the engine's own types as text."""
+        return self.query(sql).read_all()
+
     def columns(self, sql: str) -> pa.Schema:
         """Returns the columns of a query, without running it.
 

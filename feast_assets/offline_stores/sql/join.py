@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
+from feast_assets.definitions.window import Bounds
 from feast_assets.offline_stores.spine import PointInTimeJoin, Spine, joined_schema
 from feast_assets.offline_stores.sql import plan
 from feast_assets.offline_stores.sql.engine import SqlEngine, blaming
-from feast_assets.offline_stores.sql.relation import FIRST_MICROSECOND, Bounds
+from feast_assets.offline_stores.sql.relation import FIRST_MICROSECOND
 from feast_assets.offline_stores.sql.rows import SqlRows
 from feast_assets.types.arrow import TIMESTAMP, to_arrow_type, whole_column
 from feast_assets.types.arrow_values import int64_array
@@ -29,10 +30,8 @@ def joined(
         opened: the rows of each join's history.
     """
     schema = joined_schema(joins)
-    span = spine.span()
-    if span is None:
+    if spine.span() is None:
         return pa.record_batch([pa.nulls(spine.num_rows, column.type) for column in schema], schema=schema)
-    first, last = span
     columns: list[pa.Array] = []
     with engine.stage(_staged(spine, joins)) as name:
         for join, rows in zip(joins, opened, strict=True):
@@ -42,13 +41,22 @@ def joined(
                 name,
                 [_key(column) for column in join.key_columns],
                 "" if ttl is None else _oldest(ttl),
-                [Bounds(None if ttl is None else first - ttl, last + 1)],
+                [bounds_of(spine, join)],
                 known_only=filter_by_created_timestamp and bool(rows.relation.created),
             )
             with blaming(rows.relation.error, f"{rows.relation.what} cannot be read"):
                 found = engine.query(rows.relation.render(statement)).read_all()
             columns += _in_order(found, rows, spine.num_rows)
     return pa.record_batch(columns, schema=schema)
+
+
+def bounds_of(spine: Spine, join: PointInTimeJoin) -> Bounds:
+    """Returns the event times that can count in a join."""
+    span = spine.span()
+    if span is None:
+        return Bounds(0, 0)
+    ttl = join.ttl_micros
+    return Bounds(None if ttl is None else span[0] - ttl, span[1] + 1)
 
 
 def _staged(spine: Spine, joins: Sequence[PointInTimeJoin]) -> pa.Table:

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from sqlglot import exp
 
 from feast_assets.definitions.partitions import Grain
+from feast_assets.definitions.window import Bounds
 from feast_assets.offline_stores.sql.dialect import SqlDialect, as_, column, named, query
-from feast_assets.offline_stores.sql.relation import Bounds
 from feast_assets.offline_stores.sql.rows import SqlRows
 
 _UNITS: dict[Grain, str] = {"hourly": "HOUR", "daily": "DAY", "weekly": "DAY", "monthly": "MONTH"}

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 from sqlglot import exp
 
+from feast_assets.definitions.window import Bounds
 from feast_assets.errors import FeastAssetsError, SourceError, suggest
 from feast_assets.offline_stores.sql.dialect import SqlDialect, as_, column, query
 from feast_assets.types.arrow_casts import is_binary, is_list, is_text
@@ -15,14 +16,6 @@ from feast_assets.types.arrow_casts import is_binary, is_list, is_text
 FIRST_MICROSECOND = -62_135_596_800_000_000
 LAST_MICROSECOND = 253_402_300_799_999_999
 """The first and the last microsecond of the years 1 to 9999."""
-
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """Event times from ``start`` to ``end`` without the end, in microseconds since the epoch; None for no bound."""
-
-    start: int | None = None
-    end: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +127,22 @@ class Relation:
             any_of.append(exp.and_(*parts))
         condition = exp.or_(*any_of) if any_of else exp.false()
         return [exp.or_(condition, column(found.name).is_(exp.null())) if or_null else condition]
+
+    def seen(self, bounds: Bounds) -> exp.Select:
+        """Returns what a transformation sees: all columns, times in UTC, event times in some bounds.
+
+        A relation without a timestamp is seen whole.
+        """
+        times = {name for name in (self.timestamp, self.created) if name}
+        columns = [as_(self.time(n) if n in times else self._as_seen(c), n) for n, c in self.columns.items()]
+        if not self.timestamp:
+            return query(columns, self.table.copy())
+        there = column(self.column(self.timestamp).name).is_(exp.null()).not_()
+        return query(columns, self.table.copy(), *self.within([bounds]), there)
+
+    def _as_seen(self, found: pa.Field) -> exp.Expr:
+        stored = column(found.name)
+        return exp.cast(stored, "TEXT") if is_text(found.type) else stored
 
     def carried(self, found: pa.Field) -> exp.Expr:
         """Returns a column in a form that every engine's driver carries to Arrow, that is ordered and hashed by value.

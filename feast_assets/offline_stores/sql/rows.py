@@ -13,12 +13,13 @@ import pyarrow as pa
 from sqlglot import exp
 
 from feast_assets.definitions.field import Field
+from feast_assets.definitions.window import Bounds
 from feast_assets.errors import SourceError
 from feast_assets.offline_stores.base import History, rows_schema
 from feast_assets.offline_stores.declared_columns import as_kind, check_declared
 from feast_assets.offline_stores.sql.dialect import as_, column, named, query
 from feast_assets.offline_stores.sql.keys import exact_integer, key_expression
-from feast_assets.offline_stores.sql.relation import Bounds, Relation
+from feast_assets.offline_stores.sql.relation import Relation
 from feast_assets.types.arrow import cast_column
 from feast_assets.types.arrow_casts import is_list, is_text
 from feast_assets.types.feast_type import Float32, Float64, Int32, Int64, UnixTimestamp

@@ -5,26 +5,16 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from datetime import timedelta
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from feast_assets.definitions.partitions import Partitions, Window
-from feast_assets.definitions.spec import to_micros
-from feast_assets.errors import (
-    DefinitionError,
-    InputError,
-    SourceError,
-    SourceWithoutFilesError,
-    suggest,
-)
-from feast_assets.offline_stores.abilities import CanReplaceWindows
-from feast_assets.offline_stores.base import (
-    ALWAYS,
-    History,
-    OfflineStore,
-    Survey,
-    WindowStatistics,
-)
+from feast_assets.definitions.partitions import Partitions
+from feast_assets.definitions.transformation import TransformationMode
+from feast_assets.definitions.window import Bounds, Window, hull
+from feast_assets.errors import DefinitionError, InputError, SourceError, SourceWithoutFilesError, suggest
+from feast_assets.offline_stores.abilities import CanReplaceWindows, RunsTransformations
+from feast_assets.offline_stores.base import History, OfflineStore, Survey, WindowStatistics
 from feast_assets.offline_stores.declared_columns import like
 from feast_assets.offline_stores.spine import PointInTimeJoin, Spine, joined_schema
 from feast_assets.offline_stores.sql.engine import SqlEngine, blaming
@@ -34,9 +24,8 @@ if TYPE_CHECKING:
     from sqlglot import exp
 
     from feast_assets.definitions.sources.data_source import DataSource
-    from feast_assets.offline_stores.sql.relation import Bounds, Relation
+    from feast_assets.offline_stores.sql.relation import Relation
     from feast_assets.offline_stores.sql.rows import SqlRows
-    from feast_assets.offline_stores.sql.summary import Summary
 
 BATCH_ROWS = 131_072
 """Rows per batch of what a store returns."""
@@ -44,16 +33,18 @@ BATCH_ROWS = 131_072
 _SPINE_ROWS_AT_ONCE = 1_000_000
 """Rows of a spine that are joined at once: their features are in memory together."""
 
-_EDGES_AT_ONCE = 2_000
-"""Edges of windows in one statement. Where there are more, each statement reads the rows between its own edges."""
 
-
-class SqlOfflineStore(OfflineStore, CanReplaceWindows):
+class SqlOfflineStore(OfflineStore, RunsTransformations, CanReplaceWindows):
     """History in the tables of a SQL engine, read by one plan: `feast_assets.offline_stores.sql.plan`.
 
     Calls are independent of each other and may come from several threads; each has a session of its own. A returned
     reader reads on while it is consumed.
+
+    Functions of transformations run in this process. A query that a function returns is in the engine's SQL, and runs
+    there as it is, as the query of a source does.
     """
+
+    modes = frozenset((TransformationMode.PYTHON, TransformationMode.PANDAS, TransformationMode.SQL))
 
     @abstractmethod
     def connect(self) -> SqlEngine:
@@ -86,14 +77,13 @@ class SqlOfflineStore(OfflineStore, CanReplaceWindows):
     ) -> pa.RecordBatchReader:
         import pyarrow as pa
 
-        from feast_assets.offline_stores.sql.join import joined
-        from feast_assets.offline_stores.sql.rows import SqlRows
+        from feast_assets.offline_stores.sql.join import bounds_of, joined
 
         schema = joined_schema(joins)
         stack = ExitStack()
         engine = stack.enter_context(self.connect())
         try:
-            opened = [SqlRows(join.history, self.relation(engine, join.history.sources[0])) for join in joins]
+            opened = [self._rows(engine, stack, join.history, bounds_of(spine, join)) for join in joins]
         except BaseException:
             stack.close()
             raise
@@ -109,7 +99,7 @@ class SqlOfflineStore(OfflineStore, CanReplaceWindows):
     def latest(self, history: History, windows: Sequence[Window], keys: pa.Table | None = None) -> pa.RecordBatchReader:
         from feast_assets.offline_stores.sql import plan
 
-        bounds = [_bounds(window) for window in windows]
+        bounds = [Bounds.of(window) for window in windows]
         wanted = None if keys is None else keys.select([key.name for key in history.join_keys])
 
         def statement(rows: SqlRows, engine: SqlEngine, stack: ExitStack) -> exp.Select:
@@ -117,74 +107,38 @@ class SqlOfflineStore(OfflineStore, CanReplaceWindows):
                 return plan.latest(rows, bounds)
             return plan.latest(rows, bounds, stack.enter_context(engine.stage(wanted.rename_columns(rows.keys))))
 
-        return self._read(history, statement)
+        return self._read(history, hull(bounds), statement)
 
     def scan(self, history: History, window: Window) -> pa.RecordBatchReader:
         from feast_assets.offline_stores.sql import plan
 
-        return self._read(history, lambda rows, engine, stack: plan.scan(rows, [_bounds(window)]))
+        bounds = Bounds.of(window)
+        return self._read(history, bounds, lambda rows, engine, stack: plan.scan(rows, [bounds]))
 
     def statistics(self, history: History, windows: Sequence[Window]) -> list[WindowStatistics]:
         return self.survey(history, windows).windows
 
     def survey(self, history: History, windows: Sequence[Window]) -> Survey:
-        from feast_assets.offline_stores.sql import plan
-        from feast_assets.offline_stores.sql.relation import Bounds
-        from feast_assets.offline_stores.sql.summary import Summary, whole_of
+        from feast_assets.offline_stores.sql.survey import Surveyed, survey_windows
 
-        wanted = [_bounds(window) for window in windows]
-        if not wanted:
+        if not windows:
             return Survey([])
-        edges = sorted({edge for each in wanted for edge in (each.start, each.end) if edge is not None})
-        oldest = None if any(each.start is None for each in wanted) else edges[0]
-        newest = None if any(each.end is None for each in wanted) else edges[-1]
-        # Cell 0 is what lies before all edges, cell i begins with edge i - 1.
-        cells: dict[int, Summary] = {}
-        untimed = Summary()
+        lookback = timedelta(0) if history.transformation is None else history.lookback
         with self.connect() as engine:
-            relation, hashed = self._hashed(engine, history)
-            for first in range(0, max(len(edges), 1), _EDGES_AT_ONCE):
-                some, rest = edges[first : first + _EDGES_AT_ONCE], edges[first + _EDGES_AT_ONCE :]
-                between = Bounds(some[0] if first else oldest, rest[0] if rest else newest)
-                untimed = Summary()
-                for cell, summary in _summaries(
-                    engine, relation, plan.statistics(relation.dialect, hashed([between]), some)
-                ):
-                    (untimed if cell is None else cells.setdefault(first + cell, Summary())).add(summary)
-        if not relation.timestamp:
-            return Survey([untimed.statistics(window) for window in windows])
-        position = {edge: i for i, edge in enumerate(edges, 1)}
-        found = []
-        for window, each in zip(windows, wanted, strict=True):
-            start = 0 if each.start is None else position[each.start]
-            end = len(edges) + 1 if each.end is None else position[each.end]
-            found.append(whole_of(cells[cell] for cell in range(start, end) if cell in cells).statistics(window))
-        return Survey(found, untimed.rows + untimed.null_keys)
+            inputs = [Surveyed.of(history, self.relation(engine, source)) for source in history.sources]
+            return survey_windows(engine, inputs, windows, lookback)
 
     def survey_grid(self, history: History, grid: Partitions, span: Window) -> Survey:
-        from feast_assets.definitions.spec import from_micros
-        from feast_assets.offline_stores.sql import plan
-        from feast_assets.offline_stores.sql.summary import Summary
+        from feast_assets.offline_stores.sql.survey import Surveyed, survey_grid
 
         if grid.end is not None:
             span = Window(span.start, min(span.end, grid.end))
         if span.start >= span.end:
             return Survey([])
-        by_start: dict[Any, Summary] = {}
-        untimed = Summary()
+        if history.transformation is not None or not history.timestamp_field:
+            return super().survey_grid(history, grid, span)
         with self.connect() as engine:
-            relation, hashed = self._hashed(engine, history)
-            if not relation.timestamp:
-                return super().survey_grid(history, grid, span)
-            statement = plan.grid_statistics(relation.dialect, hashed([_bounds(span)]), grid.grain)
-            for cell, summary in _summaries(engine, relation, statement):
-                start = None if cell is None else grid.floor(from_micros(cell))
-                (untimed if start is None else by_start.setdefault(start, Summary())).add(summary)
-        found = []
-        for start in sorted(by_start):
-            window = Window(max(start, span.start), min(grid.next(start), span.end))
-            found.append(by_start[start].statistics(window))
-        return Survey(found, untimed.rows + untimed.null_keys)
+            return survey_grid(engine, Surveyed.of(history, self.relation(engine, history.sources[0])), grid, span)
 
     def write(self, source: DataSource, rows: pa.Table) -> None:
         target = self.target(source)
@@ -214,7 +168,9 @@ class SqlOfflineStore(OfflineStore, CanReplaceWindows):
         with self.connect() as engine:
             found = self._existing(engine, source)
             old = (
-                None if found is None else exp.and_(*found.within([_bounds(window) for window in ordered]), exp.true())
+                None
+                if found is None
+                else exp.and_(*found.within([Bounds.of(window) for window in ordered]), exp.true())
             )
             with blaming(SourceError, f"Source {source.name!r}: these rows cannot be written"):
                 engine.append(target, stored_rows(source, history, ordered, rows), instead_of=old)
@@ -226,17 +182,15 @@ class SqlOfflineStore(OfflineStore, CanReplaceWindows):
             return None
 
     def _read(
-        self, history: History, statement: Callable[[SqlRows, SqlEngine, ExitStack], exp.Select]
+        self, history: History, bounds: Bounds, statement: Callable[[SqlRows, SqlEngine, ExitStack], exp.Select]
     ) -> pa.RecordBatchReader:
         """Returns the rows of a statement; what is wrong with the source is said at once, with its rows when read."""
         import pyarrow as pa
 
-        from feast_assets.offline_stores.sql.rows import SqlRows
-
         stack = ExitStack()
         engine = stack.enter_context(self.connect())
         try:
-            rows = SqlRows(history, self.relation(engine, history.sources[0]))
+            rows = self._rows(engine, stack, history, bounds)
         except BaseException:
             stack.close()
             raise
@@ -249,40 +203,16 @@ class SqlOfflineStore(OfflineStore, CanReplaceWindows):
 
         return pa.RecordBatchReader.from_batches(rows.schema(), batches())
 
-    def _hashed(self, engine: SqlEngine, history: History) -> tuple[Relation, Callable[[Sequence[Bounds]], exp.Select]]:
-        """Returns where the rows of a history are, and what makes statements of their hashes."""
+    def _rows(self, engine: SqlEngine, stack: ExitStack, history: History, bounds: Bounds) -> SqlRows:
+        """Returns the rows of a history; those that a transformation computes, for some bounds."""
         from feast_assets.offline_stores.sql.rows import SqlRows
 
-        relation = self.relation(engine, history.sources[0])
-        if not history.all_columns:
-            return relation, SqlRows(history, relation).hashed
-        values = [relation.carried(relation.columns[name]) for name in sorted(relation.columns)]
-        return relation, lambda bounds: relation.hashed(values, (), bounds)
+        inputs = [self.relation(engine, source) for source in history.sources]
+        if history.transformation is None:
+            return SqlRows(history, inputs[0])
+        from feast_assets.offline_stores.sql.transform import computed
 
-
-def _bounds(window: Window) -> Bounds:
-    from feast_assets.offline_stores.sql.relation import Bounds
-
-    return Bounds(
-        None if window.start <= ALWAYS.start else to_micros(window.start),
-        None if window.end >= ALWAYS.end else to_micros(window.end),
-    )
-
-
-def _summaries(engine: SqlEngine, relation: Relation, statement: exp.Select) -> Iterator[tuple[int | None, Summary]]:
-    """Yields cells and what is said of their rows; a cell that is a moment is told in microseconds."""
-    import pyarrow as pa
-
-    from feast_assets.offline_stores.sql.summary import Summary
-
-    with blaming(relation.error, f"{relation.what} cannot be read"):
-        found = engine.query(relation.render(statement)).read_all()
-    for i, column in enumerate(found.schema):
-        if pa.types.is_timestamp(column.type):
-            micros = found.column(i).cast(pa.timestamp("us", column.type.tz)).cast(pa.int64())
-            found = found.set_column(i, column.name, micros)
-    for row in found.to_pylist():
-        yield row["cell"], Summary.of(row)
+        return SqlRows(history, computed(engine, stack, history, inputs, bounds))
 
 
 def _as_written(schema: pa.Schema, given: pa.Schema) -> pa.Schema:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from feast_assets.definitions.partitions import Window
 from feast_assets.definitions.spec import from_micros
+from feast_assets.definitions.window import Window
 from feast_assets.offline_stores.base import WindowStatistics
 
 
@@ -47,18 +47,10 @@ class Summary:
         self.mix ^= other.mix
         self.null_keys += other.null_keys
 
-    def statistics(self, window: Window) -> WindowStatistics:
-        """Returns what is said of the rows, as the statistics of a window."""
-        text = f"{self.rows}:{self.total:x}:{self.mix:x}"
-        return WindowStatistics(
-            window=window,
-            rows=self.rows,
-            oldest_event=None if self.oldest is None else from_micros(self.oldest),
-            newest_event=None if self.newest is None else from_micros(self.newest),
-            newest_created=None if self.created is None else from_micros(self.created),
-            fingerprint=hashlib.sha256(text.encode()).hexdigest()[:32] if self.rows else "",
-            null_keys=self.null_keys,
-        )
+    @property
+    def text(self) -> str:
+        """A text that changes when rows are added, removed or changed, whatever their order."""
+        return f"{self.rows}:{self.total:x}:{self.mix:x}"
 
 
 def whole_of(parts: Iterable[Summary]) -> Summary:
@@ -67,3 +59,21 @@ def whole_of(parts: Iterable[Summary]) -> Summary:
     for part in parts:
         whole.add(part)
     return whole
+
+
+def statistics_of(window: Window, inputs: Sequence[Summary]) -> WindowStatistics:
+    """Returns a window's statistics over the summaries of everything that goes into it.
+
+    The inputs count one by one: rows that move from one to another are a change.
+    """
+    whole = whole_of(inputs)
+    text = "|".join(each.text for each in inputs)
+    return WindowStatistics(
+        window=window,
+        rows=whole.rows,
+        oldest_event=None if whole.oldest is None else from_micros(whole.oldest),
+        newest_event=None if whole.newest is None else from_micros(whole.newest),
+        newest_created=None if whole.created is None else from_micros(whole.created),
+        fingerprint=hashlib.sha256(text.encode()).hexdigest()[:32] if whole.rows else "",
+        null_keys=whole.null_keys,
+    )

@@ -10,6 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from feast_assets import (
+    BatchFeatureView,
+    Checks,
     Entity,
     FeatureStore,
     FeatureView,
@@ -22,7 +24,15 @@ from feast_assets import (
     SavedDatasetFileStorage,
     String,
 )
-from feast_assets.errors import ConfigError, DefinitionError, InputError, NotSupportedError, RegistryInferenceFailure, SourceError
+from feast_assets.config import load_repo_config
+from feast_assets.errors import (
+    ConfigError,
+    DefinitionError,
+    InputError,
+    NotSupportedError,
+    RegistryInferenceFailure,
+    SourceError,
+)
 from feast_assets.settings.server_url import parse_server_url
 
 DRIVER = Entity(name="driver", join_keys=["driver_id"])
@@ -110,14 +120,14 @@ def test_late_rows_are_found_and_healed_and_training_sets_are_right(store, sql, 
     assert [stale.window.start for stale in store.stale_windows("stats", END)] == [day(1), day(2)]
     store.materialize_incremental(END)
     assert served(store) == [99.0, 22.5, 31.5, 44.0]
-    assert store.audit(["stats"], at=END).views[0].differences == []
+    assert store.audit(["stats"], at=END).mismatches == ()
 
     entities = asked((1, day(0.4)), (1, day(0.5)), (2, day(2.4)), (3, day(9)), (4, day(1.3)), (5, day(9)))
     job = store.get_historical_features(entities, ["stats:fare", "stats:city"])
     found = job.to_df()
     assert found["fare"].fillna(-1).tolist() == [-1, 10.5, 21.5, 31.5, 44.0, -1]
     # The same, where the entities are a query, and rows count only once they were created.
-    query = "SELECT driver_id, timestamptz '2024-01-02 12:00+00' AS event_timestamp FROM trips GROUP BY driver_id ORDER BY 1"
+    query = "SELECT DISTINCT driver_id, timestamptz '2024-01-02 12:00+00' AS event_timestamp FROM trips ORDER BY 1"
     known = store.get_historical_features(query, ["stats:fare"], filter_by_created_timestamp=True).to_df()
     assert known["driver_id"].tolist() == [1, 2, 3, 4]
     assert known["fare"].fillna(-1).tolist() == [11.5, 21.5, 31.5, -1]
@@ -175,15 +185,51 @@ class TestApply:
         assert store.get_data_source("trips").timestamp_field == "at"
 
 
-def test_what_needs_an_ability_that_the_store_lacks_says_so(store):
-    from feast_assets import BatchFeatureView, Checks
+def daily_in_sql(trips):
+    return f"""
+        WITH daily AS (SELECT driver_id, date_trunc('day', at) AS day, sum(fare) AS total FROM {trips} GROUP BY 1, 2)
+        SELECT driver_id, day + interval '23 hours' AS closed, total FROM daily;
+    """
 
-    computed = BatchFeatureView(
-        name="stats", entities=[DRIVER], source=TRIPS, mode="python", udf=lambda rows: rows, udf_string="...",
-        schema=[Field(name="fare", dtype=Float64)],
+
+def daily_in_pandas(trips):
+    days = trips.assign(day=trips["at"].dt.floor("D")).groupby(["driver_id", "day"], as_index=False)["fare"].sum()
+    return pd.DataFrame(
+        {"driver_id": days["driver_id"], "closed": days["day"] + pd.Timedelta(hours=23), "total": days["fare"]}
     )
-    with pytest.raises(NotSupportedError, match="RunsTransformations"):
-        store.apply([DRIVER, computed])
+
+
+@pytest.mark.parametrize(("mode", "function"), [("sql", daily_in_sql), ("pandas", daily_in_pandas)])
+def test_results_of_transformations_are_kept_in_tables(store, sql, mode, function):
+    kept = PostgreSQLSource(name="kept", table="daily_totals", timestamp_field="closed")
+    computed = BatchFeatureView(
+        name="daily",
+        entities=[DRIVER],
+        source=TRIPS,
+        sink_source=kept,
+        schema=[Field(name="total", dtype=Float64)],
+        mode=mode,
+        udf=function,
+        online=True,
+        offline=True,
+        partitions=Partitions("daily"),
+    )
+    store.apply([DRIVER, computed])
+    store.materialize_incremental(END)
+    assert sql("SELECT count(*), min(closed) FROM daily_totals").fetchone() == (9, day(23 / 24))
+    found = store.get_historical_features(asked((1, day(2)), (2, day(0.5))), ["daily:total"]).to_df()
+    assert found["total"].fillna(-1).tolist() == [11.5, -1]
+    sql("INSERT INTO trips VALUES (1, %s, %s, 100, 'late')", day(1.7), day(3))
+    store.materialize_incremental(END)
+    assert sql("SELECT total FROM daily_totals WHERE driver_id = 1 ORDER BY closed").fetchall() == [
+        (10.5,),
+        (111.5,),
+        (12.5,),
+    ]
+    assert store.get_online_features(["daily:total"], [{"driver_id": 1}]).to_dict()["total"] == [12.5]
+
+
+def test_checks_of_fields_need_an_ability_that_the_store_lacks(store):
     checked = view(schema=[Field(name="fare", dtype=Float64, checks=Checks(minimum=0))])
     with pytest.raises(NotSupportedError, match="CanProfile"):
         store.apply([DRIVER, checked])
@@ -224,16 +270,34 @@ class TestPostgreSQLSource:
         assert PostgreSQLSource(table="raw.t").name == "raw.t"
 
 
-def test_the_settings_that_are_wrong_are_named_without_the_password(store, tmp_path):
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        ("sslmode: maybe", r"offline_store\.sslmode"),
+        ("hostname: x", "unknown key 'hostname' in offline_store"),
+        ("conn_type: singleton\n  port: 0", r"offline_store\.port"),
+        ("sslkey_path: 'x://ann:hush-hush@y'", r"offline_store\.sslkey_path: must be a path"),
+    ],
+)
+def test_settings_that_are_wrong_are_named_without_the_password(tmp_path, wrong, why):
+    text = "project: rides\nregistry: registry.db\nprovider: local\noffline_store:\n  type: postgres\n  host: h\n"
     file = tmp_path / "feature_store.yaml"
-    text = file.read_text()
-    for wrong, why in (
-        ("  sslmode: maybe", "offline_store.sslmode"),
-        ("  hostname: x", "unknown key 'hostname' in offline_store"),
-    ):
-        file.write_text(text.replace("  sslmode: disable", wrong))
-        with pytest.raises(ConfigError, match=why) as caught:
-            FeatureStore(tmp_path)
-        assert "hush" not in str(caught.value)
-    file.write_text(text)
-    assert "hush" not in repr(store.config) + str(store.config)
+    file.write_text(f"{text}  database: d\n  user: u\n  password: hush-hush\n  {wrong}\n")
+    with pytest.raises(ConfigError, match=why) as caught:
+        _ = load_repo_config(file).offline_store
+    assert "hush" not in str(caught.value)
+
+
+def test_settings_show_no_password_and_reach_the_driver_as_they_are(tmp_path):
+    file = tmp_path / "feature_store.yaml"
+    file.write_text(
+        "project: rides\nregistry: registry.db\nprovider: local\noffline_store:\n  type: postgres\n  host: /run/pg\n"
+        "  database: my db\n  user: ann\n  password: 'hush&hush=?'\n  sslcert_path: /keys/c.pem\n"
+    )
+    config = load_repo_config(file)
+    assert "hush" not in repr(config) + str(config.offline_store) + str(config.model_dump())
+    # Feast's default: a connection that is not encrypted is refused.
+    assert config.offline_store.uri() == (
+        "postgresql:///?host=%2Frun%2Fpg&port=5432&dbname=my%20db&user=ann&password=hush%26hush%3D%3F&sslmode=require"
+        "&sslcert=%2Fkeys%2Fc.pem&connect_timeout=10&application_name=feast-assets"
+    )

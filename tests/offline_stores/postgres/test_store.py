@@ -15,6 +15,7 @@ import pytest
 from feast_assets.definitions.field import Field
 from feast_assets.definitions.sources.file_source import FileSource
 from feast_assets.definitions.sources.postgres_source import PostgreSQLSource
+from feast_assets.definitions.window import ALWAYS
 from feast_assets.errors import (
     InputError,
     NotSupportedError,
@@ -22,7 +23,7 @@ from feast_assets.errors import (
     SourceWithoutFilesError,
     StoreUnavailableError,
 )
-from feast_assets.offline_stores.base import ALWAYS, EVENT_TIMESTAMP, History
+from feast_assets.offline_stores.base import EVENT_TIMESTAMP, History
 from feast_assets.offline_stores.postgres.config import PostgresOfflineStoreConfig
 from feast_assets.offline_stores.postgres.store import PostgresOfflineStore
 from feast_assets.offline_stores.spine import PointInTimeJoin, Spine
@@ -373,7 +374,7 @@ class TestQueriesOfCallers(ReadsQueriesConformance):
     def test_types_of_postgres_own_must_be_cast_to_text(self, store, sql):
         sql("CREATE TABLE hosts AS SELECT inet '127.0.0.1/8' AS ip")
         source = PostgreSQLSource(table="hosts")
-        with pytest.raises(InputError, match="Column 'ip' of the entity query is of a type"):
+        with pytest.raises(InputError, match="Column 'ip' is of a type"):
             store.read_query("SELECT ip FROM hosts", [source])
         assert store.read_query("SELECT ip::text FROM hosts", [source])["ip"].to_pylist() == ["127.0.0.1/8"]
 

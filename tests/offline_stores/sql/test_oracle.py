@@ -18,9 +18,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from feast_assets.definitions.field import Field
-from feast_assets.definitions.partitions import Partitions, Window
+from feast_assets.definitions.partitions import Partitions
 from feast_assets.definitions.sources.file_source import FileSource
-from feast_assets.offline_stores.base import ALWAYS, CREATED_TIMESTAMP, EVENT_TIMESTAMP, History
+from feast_assets.definitions.window import ALWAYS, Window
+from feast_assets.offline_stores.base import CREATED_TIMESTAMP, EVENT_TIMESTAMP, History
 from feast_assets.offline_stores.duckdb.config import DuckDBOfflineStoreConfig
 from feast_assets.offline_stores.duckdb.store import DuckDBOfflineStore
 from feast_assets.offline_stores.spine import PointInTimeJoin, Spine

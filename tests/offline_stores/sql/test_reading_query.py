@@ -141,7 +141,8 @@ def connection(postgres_server):
         "k IS DISTINCT FROM 3, coalesce(NULL, k), nullif(k, 1), greatest(k, 2), round(k::numeric, 2) FROM trips "
         "ORDER BY k",
         "SELECT CASE k WHEN 1 THEN 'one' ELSE 'more' END, CASE WHEN k > 2 AND NOT d = 1 OR d IS NULL THEN 1 END, k IS "
-        "NOT NULL, (SELECT max(k) FROM trips), EXISTS (SELECT 1 FROM trips t WHERE t.k = trips.d) FROM trips ORDER BY k",
+        "NOT NULL, (SELECT max(k) FROM trips), EXISTS (SELECT 1 FROM trips t WHERE t.k = trips.d) FROM trips "
+        "ORDER BY k",
         "SELECT g.i, u.v, u.n, l.x FROM generate_series(1, 3) AS g(i), unnest(ARRAY['a', 'b']) WITH ORDINALITY "
         "AS u(v, n), LATERAL (SELECT g.i * 2 AS x) AS l ORDER BY 1, 3",
         "SELECT timestamp '2024-01-01 00:00', timestamptz '2024-01-01 00:00+02', date '2024-01-01', '12:00'::time, "

@@ -8,16 +8,17 @@ from datetime import timedelta
 import pyarrow as pa
 import pytest
 
-from feast_assets.definitions.partitions import Window
 from feast_assets.definitions.sources.postgres_source import PostgreSQLSource
+from feast_assets.definitions.window import ALWAYS, Window
 from feast_assets.errors import InputError, SourceError, SourceWithoutFilesError
-from feast_assets.offline_stores.base import ALWAYS
 from feast_assets.offline_stores.spine import PointInTimeJoin
 from feast_assets.offline_stores.sql import store as store_module
+from feast_assets.offline_stores.sql import survey
 from feast_assets.testing.offline_store import (
     DAY,
     CanReplaceWindowsConformance,
     OfflineStoreConformance,
+    RunsTransformationsConformance,
     history,
     hour,
     joined,
@@ -26,7 +27,7 @@ from feast_assets.testing.offline_store import (
 )
 
 
-class TestStoresOnThePlan(OfflineStoreConformance, CanReplaceWindowsConformance):
+class TestStoresOnThePlan(OfflineStoreConformance, CanReplaceWindowsConformance, RunsTransformationsConformance):
     @pytest.fixture
     def store(self, sql_store):
         return sql_store
@@ -72,7 +73,7 @@ class TestStoresOnThePlan(OfflineStoreConformance, CanReplaceWindowsConformance)
         at_once = store.survey(source, windows)
         assert at_once.null_times == 9
         assert [w.rows + w.null_keys for w in at_once.windows][-3:] == [51, 7, 44]
-        monkeypatch.setattr(store_module, "_EDGES_AT_ONCE", 5)
+        monkeypatch.setattr(survey, "EDGES_AT_ONCE", 5)
         assert store.survey(source, windows) == at_once
 
     def test_columns_that_two_names_are_mapped_to_are_refused(self, store, put):
