@@ -152,17 +152,17 @@ class Relation:
         stored = column(found.name)
         return stored if _is_plain(found.type) else exp.cast(stored, "TEXT")
 
-    def hashed(self, values: Sequence[exp.Expr], keys: Sequence[str], bounds: Sequence[Bounds]) -> exp.Select:
+    def hashed(self, values: Sequence[exp.Expr], keys: Sequence[exp.Expr], bounds: Sequence[Bounds]) -> exp.Select:
         """Returns t, c, ``keyless`` (1 where a join key is null, else 0) and ``h``, a hash, of the rows in some bounds.
 
         Rows without an event time are among them. A relation without a timestamp counts whole, at no time.
 
         Args:
             values: what the hash covers.
-            keys: names of the join keys.
+            keys: the join keys.
         """
         time = self.time(self.timestamp) if self.timestamp else self.dialect.as_moment(exp.null())
-        lacks = [column(self.column(name).name).is_(exp.null()) for name in keys]
+        lacks = [key.is_(exp.null()) for key in keys]
         one, zero = exp.Literal.number(1), exp.Literal.number(0)
         keyless = exp.Case().when(exp.or_(*lacks), one).else_(zero) if lacks else zero
         columns = [as_(time, "t"), as_(self.created_time(), "c"), as_(keyless, "keyless")]

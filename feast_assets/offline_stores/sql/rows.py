@@ -88,7 +88,7 @@ class SqlRows:
         relation = self.relation
         values = [*self.key_expressions(), *(relation.carried(relation.column(f.name)) for f in self.history.features)]
         values += [relation.time(relation.timestamp), relation.created_time()]
-        return relation.hashed(values, [f.name for f in self.history.join_keys], bounds)
+        return relation.hashed(values, self.key_expressions(), bounds)
 
     def key_expressions(self) -> list[exp.Expr]:
         found = []

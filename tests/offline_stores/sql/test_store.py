@@ -99,6 +99,8 @@ class TestStoresOnThePlan(OfflineStoreConformance, CanReplaceWindowsConformance,
             assert "(end)" not in str(caught.value)
         whole = put(trips([(1, hour(0), 1.0, "a")]).set_column(0, "driver", pa.array([float("nan")])))
         assert store.latest(history(whole), [ALWAYS]).read_all().num_rows == 0
+        (statistic,) = store.statistics(history(whole), [ALWAYS])
+        assert (statistic.rows, statistic.null_keys) == (0, 1)
 
     def test_naive_times_and_dates_are_utc(self, store, put):
         naive = pa.array([hour(1).replace(tzinfo=None), hour(25).replace(tzinfo=None)], pa.timestamp("us"))
