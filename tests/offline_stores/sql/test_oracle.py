@@ -164,7 +164,7 @@ def stored(sql_store, put_table, duckdb_store):
 KEYS = st.sampled_from([(DRIVER,), (DRIVER, ZONE), ()])
 
 
-@settings(max_examples=60, **RANDOM)
+@settings(max_examples=25, **RANDOM)
 @given(rows=source_rows, spine=spine_rows, keys=KEYS, ttl=ttls, created=st.booleans(), known_only=st.booleans())
 def test_a_join_is_what_the_oracle_and_the_duckdb_store_say(stored, rows, spine, keys, ttl, created, known_only):
     oracle = Oracle(rows, keys, created)
@@ -186,7 +186,7 @@ def test_a_join_is_what_the_oracle_and_the_duckdb_store_say(stored, rows, spine,
                 assert row == {**{f"v__{n}": v for n, v in shown(right).items()}, "fare": anyway["fare"]}
 
 
-@settings(max_examples=60, **RANDOM)
+@settings(max_examples=20, **RANDOM)
 @given(
     rows=source_rows,
     keys=KEYS,
@@ -214,7 +214,7 @@ def test_the_latest_rows_are_what_the_oracle_and_the_duckdb_store_say(stored, ro
                 assert row == {**{k.name: right[k.name] for k in keys}, **shown(right), **times}
 
 
-@settings(max_examples=40, **RANDOM)
+@settings(max_examples=12, **RANDOM)
 @given(
     rows=source_rows,
     pairs=st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=4),
