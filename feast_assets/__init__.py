@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from feast_assets.definitions.feature_view import FeatureView as FeatureView
     from feast_assets.definitions.field import Field as Field
     from feast_assets.definitions.field_checks import Checks as Checks
+    from feast_assets.definitions.freshness import Freshness as Freshness
     from feast_assets.definitions.label_view import ConflictPolicy as ConflictPolicy
     from feast_assets.definitions.label_view import LabelView as LabelView
     from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView as OnDemandFeatureView
@@ -77,6 +78,7 @@ _PUBLIC = {
     "feast_assets.definitions.feature_view": ["FeatureView"],
     "feast_assets.definitions.field": ["Field"],
     "feast_assets.definitions.field_checks": ["Checks"],
+    "feast_assets.definitions.freshness": ["Freshness"],
     "feast_assets.definitions.label_view": ["ConflictPolicy", "LabelView"],
     "feast_assets.definitions.on_demand_feature_view": ["OnDemandFeatureView", "on_demand_feature_view"],
     "feast_assets.definitions.partitions": ["Partitions"],
