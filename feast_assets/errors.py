@@ -140,6 +140,10 @@ class StoreUnavailableError(FeastAssetsError, ConnectionError):
     """A store cannot be reached, or refuses to write (down, read-only, disk full)."""
 
 
+class SourceHeldError(StoreUnavailableError):
+    """A data source cannot be opened, because somebody who writes to it has it open."""
+
+
 class UnfinishedPushError(StoreUnavailableError):
     """A push failed half-way. Its rows are kept in the registry, and the next use of the feature store completes it.
 
