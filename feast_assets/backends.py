@@ -121,7 +121,6 @@ ONLINE_STORES = Backends(
     feast_types=frozenset(
         [
             "dynamodb",
-            "postgres",
             "mysql",
             "datastore",
             "bigtable",

@@ -31,6 +31,7 @@ from feast_assets.definitions.project import check_project_name
 from feast_assets.errors import ConfigError, suggest
 from feast_assets.settings.feast_keys import CLOUD_PROVIDERS, OLD_KEYS, OTHER_PROVIDERS, SECTIONS, without_feast_keys
 from feast_assets.settings.model import Settings
+from feast_assets.settings.postgres import POSTGRES_SCHEMES
 from feast_assets.settings.redaction import HIDDEN, is_type_name, masked, secrets_in, shown_key, without_secrets
 from feast_assets.settings.section import Section
 from feast_assets.settings.warn_once import warn_once
@@ -48,6 +49,8 @@ DEFAULT_REGISTRY = "data/registry.db"
 
 _NO_STORE = ("none", "null")
 _SECTION_NAMES = ("registry", "online_store", "offline_store")
+_TYPES_OF_URLS = {"redis": "redis", "rediss": "redis", **dict.fromkeys(POSTGRES_SCHEMES, "postgres")}
+"""Scheme of a URL that stands for a whole ``online_store`` section -> the section's type."""
 _TYPES_LEFT_OUT = {"registry": "file", "online_store": "sqlite", "offline_store": "duckdb"}
 
 
@@ -61,8 +64,8 @@ class RepoConfig(BaseModel):
         registry: a file path, a database URL, or a mapping: see `feast_assets.registry.sql.config.SqlRegistryConfig`.
             ``data/registry.db`` when left out.
         provider: "local", or Feast's "aws", "azure" or "gcp". As in Feast, none of them chooses a store.
-        online_store: a type, a ``redis://`` URL, or a mapping; "none" or None for no online store. ``sqlite`` when it,
-            or its ``type``, is left out.
+        online_store: a type, a ``redis://`` or ``postgresql://`` URL, or a mapping; "none" or None for no online store.
+            ``sqlite`` when it, or its ``type``, is left out.
         offline_store: likewise; ``duckdb`` when left out. Feast's ``file`` and ``dask`` mean the same.
         auth: only "no_auth".
         entity_key_serialization_version: Feast's; has no effect, because keys are stored in a form of our own.
@@ -320,8 +323,8 @@ def _held(name: str, value: Any) -> Any:
         return None
     if name == "registry" and value:
         return Section({"path": value})
-    if name == "online_store" and text.lower().startswith(("redis://", "rediss://")):
-        return Section({"type": "redis", "connection_string": text})
+    if name == "online_store" and (kind := _TYPES_OF_URLS.get(text.partition("://")[0].lower())) and "://" in text:
+        return Section({"type": kind, "connection_string": text})
     return value
 
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from feast_assets.arguments import definitions_of, name_of, view_names, windows_of
 from feast_assets.catalog import Catalog
 from feast_assets.compute.results import MaterializationResult, Progress
-from feast_assets.compute.windows import intervals
 from feast_assets.config import RepoConfig, load_repo_config, make_offline_store, make_online_store, make_registry
 from feast_assets.definitions.base import Definition
 from feast_assets.definitions.branches import deployed
@@ -21,10 +20,10 @@ from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.kept_results import in_order
 from feast_assets.definitions.label_view import LabelView
 from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
-from feast_assets.definitions.partitions import Window
 from feast_assets.definitions.saved_dataset import SavedDataset, SavedDatasetStorage
 from feast_assets.definitions.sources.push_source import PushMode
 from feast_assets.definitions.spec import as_utc
+from feast_assets.definitions.window import Window
 from feast_assets.errors import (
     ConfigError,
     InputError,
@@ -35,11 +34,13 @@ from feast_assets.errors import (
     suggest,
 )
 from feast_assets.registry.cache import SnapshotCache
+from feast_assets.registry.ledger import intervals
 from feast_assets.repository.user_functions import UserFunctions
 
 if TYPE_CHECKING:
-    from feast_assets.apply.deployment import Deployment, InfraDiff, Plan
+    from feast_assets.apply.applying import Applier
     from feast_assets.apply.diff import RegistryDiff
+    from feast_assets.apply.plan import InfraDiff, Plan
     from feast_assets.audit.report import AuditReport
     from feast_assets.compute.materialization import Materialization, Planned
     from feast_assets.compute.staleness import StaleWindow
@@ -259,14 +260,14 @@ class FeatureStore(Catalog):
 
     def apply_plan(self, plan: Plan) -> int:
         """Carries out a plan and returns the registry's revision."""
-        revision = self._deployment().apply(plan)
+        revision = self._applier().apply(plan)
         self._functions.remember(plan.declared)
         self._cache.fresh()
         return revision
 
     def teardown(self) -> None:
         """Removes the project: its online rows and its registry. Sources and kept results stay."""
-        self._deployment().teardown()
+        self._applier().teardown()
         self._cache.fresh()
 
     def _plan(
@@ -281,7 +282,7 @@ class FeatureStore(Catalog):
         snapshot = self._cache.fresh()
         if self.config.deployment:
             objects = deployed(objects, self.config.project, self.config.deployment, snapshot.feature_views)
-        return self._deployment().plan(
+        return self._applier().plan(
             objects,
             to_delete,
             whole=whole,
@@ -290,10 +291,10 @@ class FeatureStore(Catalog):
             check_sources=check_sources,
         )
 
-    def _deployment(self) -> Deployment:
-        from feast_assets.apply.deployment import Deployment
+    def _applier(self) -> Applier:
+        from feast_assets.apply.applying import Applier
 
-        return Deployment(
+        return Applier(
             self.project,
             self.registry,
             self.offline_store,
@@ -543,7 +544,7 @@ class FeatureStore(Catalog):
         Raises:
             BrokenChecksError: rows of some windows break their fields' checks; the other windows were run.
         """
-        from feast_assets.offline_stores.base import ALWAYS
+        from feast_assets.definitions.window import ALWAYS
 
         (view,) = self._views_to_materialize([feature_view])
         materialization = self._materialization(view, progress, run_id, validate=validate, profile=profile)
@@ -816,7 +817,7 @@ class FeatureStore(Catalog):
         raise InputError(f"There is no unfinished push {shown(push_id)}. {suggest(str(push_id), known)}")
 
     def _pushed(self, name: str, df: Any, allow_registry_cache: bool, to: PushMode, transform_on_write: bool) -> Write:
-        from feast_assets.compute.writes import views_of_push_source
+        from feast_assets.compute.write_plans import write_plan
 
         call = f"push to {shown(name)}"
         if not isinstance(to, PushMode):
@@ -825,7 +826,8 @@ class FeatureStore(Catalog):
         if to is not PushMode.ONLINE:
             self._refuse_shared(call, "use to=PushMode.ONLINE")
         snapshot = self._registered(allow_registry_cache)
-        views = views_of_push_source(snapshot, name)
+        plan = write_plan(snapshot)
+        views = plan.views_of_push_source(name)
         online = [view for view in views if view.online and to is not PushMode.OFFLINE]
         if to is PushMode.ONLINE and not online:
             raise InputError(
@@ -834,7 +836,7 @@ class FeatureStore(Catalog):
             )
         write = self._write(call, df)
         for view in online:
-            write.add_online(view)
+            write.add_online(view, plan.few_rows(view))
         if to is not PushMode.ONLINE:
             self._complete_pushes_once(snapshot)
             write.add_history(views[0], readers=views[1:])
@@ -848,6 +850,8 @@ class FeatureStore(Catalog):
             )
 
     def _written(self, name: str, df: Any, inputs: Any, allow_registry_cache: bool, transform_on_write: bool) -> Write:
+        from feast_assets.compute.write_plans import write_plan
+
         call = f"write_to_online_store to {name_of(name, 'feature view')!r}"
         if (df is None) == (inputs is None):
             raise InputError(f"{call}: give one of df and inputs.")
@@ -859,17 +863,19 @@ class FeatureStore(Catalog):
                 "stored. Write to the feature views that it reads."
             )
         write = self._write(call, inputs if df is None else df)
-        write.add_online(snapshot.feature_view(name))
+        plan = write_plan(snapshot)
+        view = plan.view(name) or snapshot.feature_view(name)
+        write.add_online(view, plan.few_rows(view))
         return write
 
     def _write(self, call: str, rows: Any) -> Write:
-        from feast_assets.compute.handed_in_rows import to_table
+        from feast_assets.compute.handed_in_rows import HandedInRows
         from feast_assets.compute.writes import Write
 
-        table = to_table(rows, call)
-        if not table.num_rows:
+        given = HandedInRows(rows, call)
+        if not len(given):
             warnings.warn(f"{call}: there are no rows, so nothing is written.", stacklevel=4)
-        return Write(self._stores(), call, table)
+        return Write(self._stores(), call, given)
 
     def _stores(self) -> Stores:
         from feast_assets.compute.writes import Stores

@@ -13,7 +13,14 @@ import uuid
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# A busy machine makes examples slow, which is no fault of what they test.
+hypothesis.settings.register_profile(
+    "any_machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any_machine")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -34,9 +41,17 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+@pytest.fixture
+def redis_server(redis_process: tuple[str, int]) -> tuple[str, int]:
+    """A Redis server of this test session: its host and port. It is empty, whatever tests came before."""
+    with socket.create_connection(redis_process, timeout=20) as connection:
+        connection.sendall(b"FLUSHALL\r\n")
+        assert connection.recv(5) == b"+OK\r\n"
+    return redis_process
+
+
 @pytest.fixture(scope="session")
-def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]]:
-    """A Redis server of this test session's own: its host and port."""
+def redis_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]]:
     binary = shutil.which("redis-server")
     if binary is None:
         pytest.skip("redis-server is not installed")
@@ -77,52 +92,104 @@ def _postgres_directory() -> Iterator[Path]:
         yield Path(name)
 
 
-@pytest.fixture(scope="session")
-def postgres_server(_postgres_directory: Path) -> Iterator[str]:
-    """A Postgres server of this test session's own: the URL of its first database, without the database's name."""
-    if shutil.which("initdb") is None or shutil.which("postgres") is None:
-        pytest.skip("postgres is not installed")
-    directory = _postgres_directory
-    data, port = directory / "data", _free_port()
-    environment = {**os.environ, "HOME": str(directory)}
-    done = subprocess.run(
-        [*_as_postgres(), "initdb", "-D", str(data), "-A", "trust", "-U", "postgres", "-E", "UTF8", "--no-sync"],
-        check=False,
-        capture_output=True,
-        env=environment,
-        cwd=directory,
-    )
-    if done.returncode:
-        raise RuntimeError(f"initdb failed: {done.stderr.decode()}")
-    settings = ["-c", "fsync=off", "-c", "listen_addresses=127.0.0.1", "-k", str(directory)]
-    log = (directory / "log").open("wb")
-    server = subprocess.Popen(
-        [*_as_postgres(), "postgres", "-D", str(data), "-p", str(port), *settings],
-        stdout=log,
-        stderr=log,
-        env=environment,
-        cwd=directory,
-    )
-    try:
-        _wait_until_ready(server, port, directory / "log")
-        yield f"postgresql://postgres:s3cret-word@127.0.0.1:{port}"
-    finally:
-        server.send_signal(signal.SIGINT)  # a fast shutdown; it does not wait for clients
+class PostgresServer:
+    """A Postgres server that tests start and stop. Its first database and its first user are both ``postgres``.
+
+    Args:
+        directory: an empty one of its own, which the system's user postgres may enter.
+        password: what the user logs in with; without one, whoever asks is let in.
+    """
+
+    def __init__(self, directory: Path, password: str = ""):
+        if shutil.which("initdb") is None or shutil.which("postgres") is None:
+            pytest.skip("postgres is not installed")
+        self._directory = directory
+        self._environment = {**os.environ, "HOME": str(directory)}
+        self._server: subprocess.Popen[bytes] | None = None
+        self._port = _free_port()
+        self.password = password
+        login = ["-A", "trust"]
+        if password:
+            file = directory / "password"
+            file.write_text(password, encoding="utf-8")
+            login = ["-A", "scram-sha-256", f"--pwfile={file}"]
+        words = ["initdb", "-D", str(directory / "data"), *login, "-U", "postgres", "-E", "UTF8", "--no-sync"]
+        done = subprocess.run(
+            [*_as_postgres(), *words], check=False, capture_output=True, env=self._environment, cwd=directory
+        )
+        if done.returncode:
+            raise RuntimeError(f"initdb failed: {done.stderr.decode()}")
+
+    @property
+    def url(self) -> str:
+        """The URL of its first database."""
+        return f"postgresql://postgres:{self.password or 's3cret-word'}@127.0.0.1:{self._port}/postgres"
+
+    def start(self) -> None:
+        """Returns when it answers."""
+        settings = ["-c", "fsync=off", "-c", "listen_addresses=127.0.0.1", "-k", str(self._directory)]
+        with (self._directory / "log").open("ab") as log:
+            self._server = subprocess.Popen(
+                [*_as_postgres(), "postgres", "-D", str(self._directory / "data"), "-p", str(self._port), *settings],
+                stdout=log,
+                stderr=log,
+                env=self._environment,
+                cwd=self._directory,
+            )
+        _wait_until_ready(self._server, self.url, self._directory / "log")
+
+    def stop(self) -> None:
+        """Shuts it down; it does not wait for clients."""
+        self._end(signal.SIGINT)
+
+    def kill(self) -> None:
+        """Ends it as a crash does: nothing is written any more."""
+        self._end(signal.SIGQUIT)
+
+    def _end(self, how: signal.Signals) -> None:
+        server, self._server = self._server, None
+        if server is None:
+            return
+        server.send_signal(how)
         try:
             server.wait(10)
         except subprocess.TimeoutExpired:
             server.kill()
             server.wait()
-        log.close()
 
 
-def _wait_until_ready(server: subprocess.Popen[bytes], port: int, log: Path) -> None:
+@pytest.fixture(scope="session")
+def postgres_server(_postgres_directory: Path) -> Iterator[str]:
+    """A Postgres server of this test session's own: the URL of its first database, without the database's name."""
+    server = PostgresServer(_postgres_directory)
+    try:
+        server.start()
+        yield server.url.rpartition("/")[0]
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def own_postgres_server() -> Iterator[PostgresServer]:
+    """A Postgres server of this test's own, that it may stop and start, with a password."""
+    with tempfile.TemporaryDirectory(prefix="postgres-", ignore_cleanup_errors=True) as name:
+        if os.geteuid() == 0:
+            shutil.chown(name, "postgres", "postgres")
+        server = PostgresServer(Path(name), password="s3cret-word")
+        try:
+            server.start()
+            yield server
+        finally:
+            server.stop()
+
+
+def _wait_until_ready(server: subprocess.Popen[bytes], url: str, log: Path) -> None:
     import psycopg
 
     deadline = time.monotonic() + 30
     while True:
         try:
-            psycopg.connect(f"postgresql://postgres@127.0.0.1:{port}/postgres", connect_timeout=2).close()
+            psycopg.connect(url, connect_timeout=2).close()
         except psycopg.OperationalError:
             if server.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"postgres did not start: {log.read_text()}") from None

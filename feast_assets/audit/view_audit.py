@@ -19,12 +19,11 @@ from feast_assets.audit.report import AuditReport, Mismatch, ViewAudit
 from feast_assets.compute.staleness import history_read
 from feast_assets.compute.table_mark import TableMark
 from feast_assets.compute.versions import VERSION_WIDTH
-from feast_assets.compute.windows import until
 from feast_assets.definitions.entity import DUMMY_FIELD
 from feast_assets.definitions.feature_view import FeatureView
-from feast_assets.definitions.partitions import Window
 from feast_assets.definitions.spec import from_micros
-from feast_assets.offline_stores.base import ALWAYS, EVENT_TIMESTAMP, OfflineStore, PointInTimeJoin, history_of
+from feast_assets.definitions.window import ALWAYS, Window, until
+from feast_assets.offline_stores.base import EVENT_TIMESTAMP, OfflineStore, PointInTimeJoin, history_of
 from feast_assets.online_stores.base import OnlineRead, OnlineStore
 from feast_assets.online_stores.rows.decoded_keys import decode_keys, readable_keys
 from feast_assets.online_stores.rows.keys import encode_keys

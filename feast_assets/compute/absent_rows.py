@@ -8,21 +8,17 @@ that is older than what was materialized.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from feast_assets.compute.ledger_rows import LedgerRows, versions
-from feast_assets.compute.windows import end_micros, meeting
-from feast_assets.definitions.spec import to_micros
+from feast_assets.definitions.window import WindowIndex, meeting
 from feast_assets.online_stores.base import OnlineStore, PutResult
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
     from feast_assets.compute.withdrawals import Withdrawals
-    from feast_assets.definitions.partitions import Window
+    from feast_assets.definitions.window import Window
     from feast_assets.registry.base import Claim
 
 
@@ -49,12 +45,16 @@ class AbsentRows:
             what was put; `PutResult.by_group` counts the rows of each of the run's own windows, and those of others
             after them.
         """
+        import numpy as np
+
+        index = WindowIndex(own)
         state = self.ledger_rows.state()
         result = PutResult(0, 0)
         ledger = self.ledger_rows.held(after=own[0].start)
         while True:
             for rows in self.ledger_rows.newest(keys, ledger, set(own), claim):
-                groups = _places(rows.event_timestamps, own)
+                window = index.places(rows.event_timestamps)
+                groups = np.where(window < 0, len(own), window)
                 result += self.online_store.put_many(self.table, [replace(rows, groups=groups)])
             now = self.ledger_rows.held(after=own[0].start)
             known, standing = versions(ledger), versions(now)
@@ -69,13 +69,3 @@ class AbsentRows:
         if not state <= self.ledger_rows.state():
             self.ledger_rows.unsettle_used(claim)
         return result
-
-
-def _places(events: npt.NDArray[np.int64], windows: Collection[Window]) -> npt.NDArray[np.int64]:
-    """Returns which of some windows, in order of time, each event time is in; their number where it is in none."""
-    import numpy as np
-
-    starts = np.array([to_micros(w.start) for w in windows], np.int64)
-    ends = np.array([end_micros(w) for w in windows], np.int64)
-    place = np.searchsorted(starts, events, side="right") - 1
-    return np.where((place >= 0) & (events < ends[place]), place, len(starts))

@@ -11,7 +11,8 @@ from itertools import pairwise
 from feast_assets.compute.staleness import history_read
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.partitions import Partitions
-from feast_assets.offline_stores.base import ALWAYS, History, OfflineStore, WindowStatistics
+from feast_assets.definitions.window import ALWAYS
+from feast_assets.offline_stores.base import History, OfflineStore, WindowStatistics
 
 _LONG = timedelta(days=365)
 _FEW = 1000

@@ -13,10 +13,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from feast_assets.compute.staleness import history_read
-from feast_assets.compute.windows import held
-from feast_assets.definitions.spec import to_micros
+from feast_assets.definitions.window import WindowIndex
 from feast_assets.offline_stores.base import EVENT_TIMESTAMP, OfflineStore, history_of
 from feast_assets.online_stores.base import EncodedRows
+from feast_assets.registry.ledger import held
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from feast_assets.compute.online_rows import OnlineRows
     from feast_assets.definitions.feature_view import FeatureView
-    from feast_assets.definitions.partitions import Window
+    from feast_assets.definitions.window import Window
     from feast_assets.registry.base import Claim, LedgerEntry, Registry
 
 ROWS_AT_ONCE = 200_000
@@ -78,7 +78,7 @@ class LedgerRows:
 
         if not ledger or not keys:
             return
-        starts = np.array([to_micros(e.window.start) for e in ledger], np.int64)
+        index = WindowIndex([e.window for e in ledger])
         versions = np.array([e.version for e in ledger], np.int64)
         parts: list[EncodedRows] = []
         places: set[int] = set()
@@ -91,7 +91,7 @@ class LedgerRows:
         for batch in self.offline_store.latest_of(history_of(self.view), windows, self.rows.decode_keys(keys)):
             if not batch.num_rows:
                 continue
-            place = np.searchsorted(starts, _events(batch), side="right") - 1
+            place = index.places(_events(batch))
             of_batch = np.unique(place).tolist()
             places.update(of_batch)
             if refused := self._refused_places(ledger, of_batch, own):

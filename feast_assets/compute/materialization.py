@@ -18,35 +18,32 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from feast_assets.compute.absent_rows import AbsentRows
-from feast_assets.compute.covering import covering, parts_outside
+from feast_assets.compute.covering import covering
 from feast_assets.compute.definition_hash import ledger_hash
 from feast_assets.compute.ledger_rows import LedgerRows
 from feast_assets.compute.online_rows import OnlineRows
 from feast_assets.compute.reading_ahead import ReadAhead
 from feast_assets.compute.results import MaterializationResult, Progress, WindowResult
-from feast_assets.compute.staleness import StaleWindow, history_read
+from feast_assets.compute.staleness import StaleWindow, history_read, stale, whole_if_known, with_reasons
 from feast_assets.compute.table_mark import TableMark, told
 from feast_assets.compute.validation import BrokenRule, broken_rules, refusal_hash, validates
-from feast_assets.compute.windows import (
-    MICROSECOND,
-    contiguous,
-    end_micros,
-    held,
-    meeting,
-    stale,
-    until,
-    whole_if_known,
-    with_reasons,
-)
 from feast_assets.compute.withdrawals import Withdrawals
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.kept_results import kept_result
-from feast_assets.definitions.partitions import Window
 from feast_assets.definitions.sources.data_source import DataSource
-from feast_assets.definitions.spec import content_hash, to_micros
+from feast_assets.definitions.spec import content_hash
+from feast_assets.definitions.window import (
+    ALWAYS,
+    MICROSECOND,
+    Window,
+    WindowIndex,
+    contiguous,
+    meeting,
+    outside,
+    until,
+)
 from feast_assets.errors import BrokenChecksError, InputError, SourceError
 from feast_assets.offline_stores.base import (
-    ALWAYS,
     EVENT_TIMESTAMP,
     History,
     OfflineStore,
@@ -57,7 +54,7 @@ from feast_assets.offline_stores.base import (
 from feast_assets.offline_stores.profile import WindowProfile
 from feast_assets.online_stores.base import EncodedRows, OnlineStore, PutResult
 from feast_assets.registry.base import Claim, LedgerEntry, Registry, WindowContent
-from feast_assets.registry.ledger import overlap
+from feast_assets.registry.ledger import held
 
 if TYPE_CHECKING:
     import numpy as np
@@ -182,7 +179,7 @@ class Materialization:
         """Runs these windows, whatever the ledger says."""
         state, ordered = self._state(), sorted(windows)
         for one, other in pairwise(ordered):
-            if overlap(one, other):
+            if one.overlaps(other):
                 raise InputError(
                     f"Windows {one} and {other} of feature view {self.view.name!r} overlap; "
                     "each moment can be in one only."
@@ -564,8 +561,7 @@ class Materialization:
         counts = np.zeros(len(group), dtype=np.int64)
         if self._online is None:
             return _Written(claim, group, counts, PutResult(0, 0), sure=True)
-        starts = np.array([to_micros(s.window.start) for s in group], dtype=np.int64)
-        ends = np.array([end_micros(s.window) for s in group], dtype=np.int64)
+        index = WindowIndex([s.window for s in group])
         version_of = np.array(claim.versions, dtype=np.int64)
         only_replaces = self._held_until > group[-1].window.end
         sure = True
@@ -575,9 +571,8 @@ class Materialization:
 
             nonlocal sure
             for batch in batches:
-                events = fixed_values(batch.column(EVENT_TIMESTAMP), "<i8")
-                place = np.searchsorted(starts, events, side="right") - 1
-                inside = (place >= 0) & (events < ends[place])
+                place = index.places(fixed_values(batch.column(EVENT_TIMESTAMP), "<i8"))
+                inside = place >= 0
                 if not inside.all():
                     sure = False
                     batch, place = batch.take(int64_array(np.flatnonzero(inside))), place[inside]
@@ -600,7 +595,7 @@ class Materialization:
     def _empty(self, planned: Planned) -> list[WindowContent]:
         """Returns what was looked at and has no rows, as few windows, where the ledger does not say so yet."""
         without_rows = [s.window for s in planned.covered if not s.rows]
-        told = parts_outside(without_rows, [*planned.ledger, *(s.window for s in planned.chosen)])
+        told = outside(without_rows, [*planned.ledger, *(s.window for s in planned.chosen)])
         return [WindowContent(window, "", self._hash) for window in told]
 
     def _report(self) -> None:

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from feast_assets.compute.definition_hash import materialization_hash
 from feast_assets.compute.validation import refusal_hash
-from feast_assets.compute.windows import Staleness
 from feast_assets.definitions.batch_feature_view import BatchFeatureView
-from feast_assets.definitions.partitions import Window
+from feast_assets.definitions.partitions import Partitions
 from feast_assets.definitions.spec import content_hash
-from feast_assets.offline_stores.base import computation_of, history_of
+from feast_assets.definitions.window import Window, meeting
+from feast_assets.offline_stores.base import WindowStatistics, computation_of, history_of
+from feast_assets.registry.base import LedgerEntry
+from feast_assets.registry.ledger import held
 
 if TYPE_CHECKING:
     from feast_assets.definitions.feature_view import FeatureView
     from feast_assets.offline_stores.base import History, OfflineStore
     from feast_assets.online_stores.base import OnlineStore
     from feast_assets.registry.base import Registry
+
+
+Staleness = Literal["missing", "unsettled", "changed", "redefined", "restored"]
+"""Why a window is stale: it was never run; nobody knows what the store holds of it; its source has changed since; the
+view's definition has; or the online store, or the registry, was put back to an earlier state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +51,49 @@ class StaleWindow:
     after: datetime
     content: str
     because: str = ""
+
+
+def whole_if_known(grid: Partitions, cut: Window, ledger: Mapping[Window, LedgerEntry]) -> Window:
+    """Returns the grid's window that a cut one is part of if the ledger has it whole, else the cut one."""
+    start = grid.floor(cut.start)
+    whole = Window(start, grid.next(start))
+    return whole if whole in ledger else cut
+
+
+def stale(
+    statistics: Sequence[WindowStatistics], ledger: Mapping[Window, LedgerEntry], definition_hash: str
+) -> list[WindowStatistics]:
+    """Returns the windows whose present content, under the present definition, is not surely in the online store.
+
+    A window without rows now and before has nothing to write and is not stale.
+    """
+    return [s for s, _ in with_reasons(statistics, ledger, definition_hash)]
+
+
+def with_reasons(
+    statistics: Sequence[WindowStatistics], ledger: Mapping[Window, LedgerEntry], definition_hash: str
+) -> list[tuple[WindowStatistics, Staleness]]:
+    """Returns the windows that are stale, each with the reason."""
+    found = []
+    in_part = meeting(held(ledger), [s.window for s in statistics if s.window not in ledger])
+    for each in statistics:
+        reason = staleness(each, ledger.get(each.window), definition_hash)
+        if reason is None and each.window in in_part:
+            reason = "unsettled"
+        if reason is not None:
+            found.append((each, reason))
+    return found
+
+
+def staleness(now: WindowStatistics, entry: LedgerEntry | None, definition_hash: str) -> Staleness | None:
+    """Returns why a window is stale; None where it is not, as far as its own entry tells."""
+    if entry is None:
+        return "missing" if now.rows > 0 else None
+    if not entry.settled:
+        return "restored" if entry.doubt else "unsettled"
+    if entry.definition_hash != definition_hash and entry.fingerprint and now.rows:
+        return "redefined"  # fingerprints cover what the definition reads, so they tell nothing about the source here
+    return "changed" if entry.fingerprint != now.fingerprint else None
 
 
 def history_read(view: FeatureView) -> History:

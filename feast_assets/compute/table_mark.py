@@ -17,11 +17,9 @@ from typing import TYPE_CHECKING
 
 from feast_assets.compute.definition_hash import ledger_hash
 from feast_assets.compute.versions import VERSION_WIDTH, of_windows
-from feast_assets.compute.windows import end_micros
-from feast_assets.definitions.partitions import Window
 from feast_assets.definitions.spec import from_micros, to_micros
+from feast_assets.definitions.window import ALWAYS, Window, WindowIndex
 from feast_assets.errors import StoreUnavailableError
-from feast_assets.offline_stores.base import ALWAYS
 from feast_assets.online_stores.base import HEAD_WIDTH, NEVER_ADVANCED
 from feast_assets.registry.base import Claim, DrawnMark, LedgerEntry, MarkDoubt, OnlineTable
 from feast_assets.registry.ledger import doubted
@@ -156,26 +154,21 @@ class TableMark:
 
         A ledger that was put back does not know what was put since. It takes one pass over the table.
         """
-        import numpy as np
-
         if doubt.kind == "restored":
             return [], 0
         ordered = sorted(e.window for e in entries if e.fingerprint or not e.settled)
-        starts = np.array([to_micros(w.start) for w in ordered], np.int64)
-        ends = np.array([end_micros(w) for w in ordered], np.int64)
+        index = WindowIndex(ordered)
         soon = to_micros(datetime.now(UTC) + _CLOCKS_DIFFER)
         outside: set[int] = set()
         highest = 0
-        for rows in self._store.scan(self._table, to_micros(ALWAYS.start), end_micros(ALWAYS), _ANY_PAYLOAD):
+        for rows in self._store.scan(self._table, ALWAYS.start_micros, ALWAYS.end_micros, _ANY_PAYLOAD):
             versions = _versions(rows.heads)
             ours = of_windows(versions) & (versions < soon)
             if not ours.any():
                 continue
             highest = max(highest, int(versions[ours].max()))
             events = rows.event_timestamps[ours]
-            place = np.searchsorted(starts, events, side="right") - 1
-            inside = (place >= 0) & (events < ends[place]) if len(ends) else np.zeros(len(events), bool)
-            outside |= self._grid_starts(events[~inside])
+            outside |= self._grid_starts(events[index.places(events) < 0])
         return [self._window_from(start) for start in sorted(outside)], highest
 
     def _grid_starts(self, events: npt.NDArray[np.int64]) -> set[int]:

@@ -10,8 +10,8 @@ from feast_assets.definitions.entity import DUMMY_JOIN_KEY
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.field import Field
 from feast_assets.definitions.field_checks import Checks, Severity
-from feast_assets.definitions.partitions import Window
 from feast_assets.definitions.spec import content_hash
+from feast_assets.definitions.window import Window
 from feast_assets.offline_stores.profile import ColumnProfile, WindowProfile
 from feast_assets.types import FeastType
 from feast_assets.types.compatibility import incompatibility

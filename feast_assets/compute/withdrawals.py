@@ -19,12 +19,11 @@ from typing import TYPE_CHECKING
 from feast_assets.compute.ledger_rows import ROWS_AT_ONCE, LedgerRows, concatenated
 from feast_assets.compute.ledger_rows import versions as versions_of
 from feast_assets.compute.versions import of_windows
-from feast_assets.compute.windows import end_micros
-from feast_assets.definitions.spec import to_micros
+from feast_assets.definitions.window import WindowIndex
 from feast_assets.online_stores.base import HEAD_WIDTH, EncodedRows, OnlineStore, RowHeads
 
 if TYPE_CHECKING:
-    from feast_assets.definitions.partitions import Window
+    from feast_assets.definitions.window import Window
     from feast_assets.registry.base import Claim, LedgerEntry
 
 
@@ -80,17 +79,16 @@ class Withdrawals:
         import numpy as np
 
         windows = sorted(versions)
-        starts = np.array([to_micros(w.start) for w in windows], np.int64)
-        ends = np.array([end_micros(w) for w in windows], np.int64)
+        index = WindowIndex(windows)
         present = np.array([versions[w] for w in windows], np.int64)
         below = int(present.max()).to_bytes(HEAD_WIDTH, "big")
         rows: dict[bytes, tuple[int, int, bytes]] = {}
-        for some in self.online_store.scan(self.table, int(starts[0]), int(ends[-1]), below):
-            place = np.searchsorted(starts, some.event_timestamps, side="right") - 1
+        for some in self.online_store.scan(self.table, windows[0].start_micros, windows[-1].end_micros, below):
+            place = index.places(some.event_timestamps)
             # A payload that was cut off has no whole version, and counts as of an early one.
             whole = [head if len(head) == HEAD_WIDTH else head.ljust(HEAD_WIDTH, b"\0") for head in some.heads]
             version = np.frombuffer(b"".join(whole), ">u8").astype(np.int64)
-            inside = some.event_timestamps < ends[place]
+            inside = place >= 0
             for i in np.flatnonzero(inside & of_windows(version) & (version < present[place])).tolist():
                 rows[some.keys[i]] = (some.event_timestamps[i], some.created_timestamps[i], some.heads[i])
         # What somebody else put under the table's prefix is no row of an entity.

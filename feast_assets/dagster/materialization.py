@@ -21,8 +21,8 @@ from feast_assets.definitions.batch_feature_view import BatchFeatureView
 from feast_assets.definitions.branches import deployed
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.kept_results import in_order, reads_result
-from feast_assets.definitions.partitions import Window
 from feast_assets.definitions.spec import content_hash
+from feast_assets.definitions.window import Window
 from feast_assets.errors import (
     BrokenChecksError,
     DefinitionError,

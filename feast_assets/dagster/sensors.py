@@ -18,8 +18,8 @@ from feast_assets.dagster.run_requests import RETRY_AFTER, RequestedRuns, Watche
 from feast_assets.dagster.verdicts import blocking_checks, healed
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.kept_results import with_readers
-from feast_assets.definitions.partitions import Window
 from feast_assets.definitions.spec import content_hash, from_micros, to_micros
+from feast_assets.definitions.window import Window
 from feast_assets.errors import FeastAssetsError, NotAppliedError, SourceHeldError, StoreUnavailableError
 from feast_assets.feature_store import FeatureStore
 from feast_assets.offline_stores.patience import waiting_at_most

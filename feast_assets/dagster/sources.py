@@ -14,8 +14,9 @@ from feast_assets.dagster.repository import FeatureRepository
 from feast_assets.dagster.resources import FeatureStoreResource
 from feast_assets.dagster.translator import DataSourceTranslatorData, FeastTranslator
 from feast_assets.definitions.kept_results import kept_result
-from feast_assets.definitions.partitions import GRAINS, Grain, Partitions, Window
+from feast_assets.definitions.partitions import GRAINS, Grain, Partitions
 from feast_assets.definitions.sources.data_source import DataSource
+from feast_assets.definitions.window import Window
 from feast_assets.errors import FeastAssetsError, StoreUnavailableError
 from feast_assets.feature_store import FeatureStore
 
@@ -143,7 +144,7 @@ def _versions(
     rows."""
     grid = context.assets_def.specs_by_key[key].partitions_def
     if not isinstance(grid, dg.TimeWindowPartitionsDefinition) or partitions is None or partitions.start is None:
-        from feast_assets.offline_stores.base import ALWAYS
+        from feast_assets.definitions.window import ALWAYS
 
         return dict.fromkeys([None], store.offline_store.source_versions(source, [ALWAYS])[0])
     if _chosen(context):

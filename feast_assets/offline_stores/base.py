@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -18,9 +18,10 @@ from feast_assets.definitions.batch_feature_view import BatchFeatureView
 from feast_assets.definitions.entity import DUMMY_JOIN_KEY
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.field import Field
-from feast_assets.definitions.partitions import Partitions, Window
+from feast_assets.definitions.partitions import Partitions
 from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.definitions.transformation import Transformation
+from feast_assets.definitions.window import ALWAYS, Window
 from feast_assets.errors import DefinitionError, NotSupportedError
 from feast_assets.offline_stores.profile import WindowProfile
 from feast_assets.types.feast_type import FeastType
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
 
 EVENT_TIMESTAMP = "__event_timestamp"
 CREATED_TIMESTAMP = "__created_timestamp"
-
-ALWAYS = Window(datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
-"""The window of views without partitions."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,17 +7,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from feast_assets.definitions.partitions import Window
+from feast_assets.definitions.window import MICROSECOND, Window, until
 from feast_assets.errors import InputError, RequestDataNotFoundInEntityDfException
-from feast_assets.offline_stores.base import ALWAYS, History, OfflineStore
+from feast_assets.offline_stores.base import History, OfflineStore
 from feast_assets.retrieval.entity_df import EVENT_TIMESTAMP_COLUMN, cast
 from feast_assets.retrieval.point_in_time import check_collisions
 from feast_assets.retrieval.request import FeatureRequest, ViewRead
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-_MICROSECOND = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +61,7 @@ class EntityRange:
     @property
     def length(self) -> timedelta:
         """How old a row may be to be in the range, seen from its end."""
-        return max(self.end - self.start, _MICROSECOND)
+        return max(self.end - self.start, MICROSECOND)
 
     def spine(self, offline_store: OfflineStore, histories: Sequence[History]) -> pa.Table:
         """Returns the entities, each once, by key, with the end of the range as their time.
@@ -73,7 +71,7 @@ class EntityRange:
         """
         import pyarrow as pa
 
-        window = Window(self.start, self.end + _MICROSECOND if self.end < ALWAYS.end else ALWAYS.end)
+        window = Window(self.start, until(self.end))
         types = {name: column.dtype for name, column in self.request.join_keys.items()}
         found: list[pa.Table] = []
         for read, history in zip(self.request.reads, histories, strict=True):

@@ -12,8 +12,9 @@ from feast_assets.definitions.feature_service import FeatureService
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
 from feast_assets.definitions.spec import as_utc
+from feast_assets.definitions.window import ALWAYS
 from feast_assets.errors import InputError, shown
-from feast_assets.offline_stores.base import ALWAYS, History, OfflineStore, history_of
+from feast_assets.offline_stores.base import History, OfflineStore, history_of
 from feast_assets.retrieval import entity_df as frames
 from feast_assets.retrieval.entity_range import EntityRange
 from feast_assets.retrieval.job import Batches, RetrievalJob, RetrievalMetadata

@@ -22,11 +22,11 @@ from typing import TYPE_CHECKING, Any, cast
 from feast_assets.definitions.feature_service import FeatureService
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
-from feast_assets.definitions.partitions import Window
 from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.definitions.spec import as_utc
+from feast_assets.definitions.window import ALWAYS, Window, until
 from feast_assets.errors import InputError, SourceError, printable
-from feast_assets.offline_stores.base import ALWAYS, History, OfflineStore, history_of
+from feast_assets.offline_stores.base import History, OfflineStore, history_of
 from feast_assets.offline_stores.files.atomic_files import new_file
 from feast_assets.retrieval.entity_df import to_table, with_time
 from feast_assets.retrieval.historical import historical_job
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 
 _PINS = b"feast_assets.training_set"
 _ROWS_PER_GROUP = 128 * 1024
-_MICROSECOND = timedelta(microseconds=1)
 _SOFTWARE = ("feast-assets", "duckdb", "pyarrow")
 
 
@@ -280,7 +279,7 @@ def _bounds(table: pa.Table, time_column: str) -> tuple[datetime, datetime]:
 def _reach(ttl: timedelta | None, first: datetime, last: datetime) -> Window:
     """Returns the event times that can count for entity rows of some time."""
     oldest = max(ALWAYS.start, first - ttl) if ttl and first - ALWAYS.start > ttl else ALWAYS.start
-    return Window(oldest, last + _MICROSECOND)
+    return Window(oldest, until(last))
 
 
 def _pin(offline_store: OfflineStore, history: History, window: Window) -> SourcePin:

@@ -26,9 +26,10 @@ import pytest
 
 from feast_assets.definitions.field import Field
 from feast_assets.definitions.field_checks import Checks
-from feast_assets.definitions.partitions import Partitions, Window
+from feast_assets.definitions.partitions import Partitions
 from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.definitions.transformation import Transformation
+from feast_assets.definitions.window import ALWAYS, Window
 from feast_assets.errors import (
     EntityDFNotDateTime,
     EntityTimestampInferenceException,
@@ -38,14 +39,7 @@ from feast_assets.errors import (
     SourceError,
     TransformationError,
 )
-from feast_assets.offline_stores.base import (
-    ALWAYS,
-    CREATED_TIMESTAMP,
-    EVENT_TIMESTAMP,
-    History,
-    OfflineStore,
-    PointInTimeJoin,
-)
+from feast_assets.offline_stores.base import CREATED_TIMESTAMP, EVENT_TIMESTAMP, History, OfflineStore, PointInTimeJoin
 from feast_assets.offline_stores.profile import ColumnProfile
 from feast_assets.types import Array, Float64, Int64, String
 

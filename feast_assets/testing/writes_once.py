@@ -16,8 +16,9 @@ import pyarrow as pa
 import pytest
 
 from feast_assets.definitions.sources.data_source import DataSource
+from feast_assets.definitions.window import ALWAYS
 from feast_assets.errors import InputError
-from feast_assets.offline_stores.base import ALWAYS, OfflineStore
+from feast_assets.offline_stores.base import OfflineStore
 from feast_assets.offline_stores.writes_once import WritesOnce
 from feast_assets.testing.offline_store import history, hour, trips
 

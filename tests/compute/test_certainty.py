@@ -30,7 +30,7 @@ from feast_assets import (
 from feast_assets.compute import materialization
 from feast_assets.compute.materialization import Materialization
 from feast_assets.compute.reading_ahead import ReadAhead
-from feast_assets.definitions.partitions import Window
+from feast_assets.definitions.window import Window
 from feast_assets.errors import (
     ConcurrentApplyError,
     InputError,

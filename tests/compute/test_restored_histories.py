@@ -15,7 +15,7 @@ from restorable import RedisServer, Restorable, SqliteDatabase
 from small_project import SmallProject, hours, row
 
 from feast_assets import PushMode, PushSource
-from feast_assets.definitions.partitions import Window
+from feast_assets.definitions.window import Window
 from feast_assets.errors import SourceError
 
 DAYS = 4

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from small_project import START, SmallProject, hours, row
 
 from feast_assets import Field, FileSource, Int64
-from feast_assets.definitions.partitions import Window
+from feast_assets.definitions.window import Window
 from feast_assets.registry.base import WindowContent
 
 DAY = timedelta(days=1)

@@ -13,7 +13,7 @@ from small_project import DRIVER, SCHEMA, START, SmallProject, hours, row
 
 from feast_assets import BatchFeatureView, Field, FileSource, Int64, Partitions
 from feast_assets.compute.early_rows import EarlyRows, early_rows
-from feast_assets.definitions.partitions import Window
+from feast_assets.definitions.window import Window
 from feast_assets.offline_stores.base import WindowStatistics
 from feast_assets.registry.base import WindowContent
 

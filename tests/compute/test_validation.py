@@ -11,7 +11,7 @@ from feast_assets import BatchFeatureView, Checks, Field, FileSource, Int64, Par
 from feast_assets.apply.diff import property_diffs
 from feast_assets.compute.row_counts import HISTORY, rows_before
 from feast_assets.compute.validation import schema_problems
-from feast_assets.definitions.partitions import Window
+from feast_assets.definitions.window import Window
 from feast_assets.errors import BrokenChecksError, MaterializationError
 from feast_assets.registry.base import LedgerEntry
 

@@ -25,8 +25,7 @@ from feast_assets import (
     PushMode,
     PushSource,
 )
-from feast_assets.definitions.partitions import Window
-from feast_assets.offline_stores.base import ALWAYS
+from feast_assets.definitions.window import ALWAYS, Window
 from feast_assets.offline_stores.duckdb.store import DuckDBOfflineStore
 from feast_assets.online_stores.sqlite.store import SqliteOnlineStore
 

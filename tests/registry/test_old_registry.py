@@ -12,8 +12,8 @@ from sqlalchemy import create_engine, text
 
 from feast_assets.registry.base import Changes
 from feast_assets.registry.noted_pushes import NotedPush
-from feast_assets.registry.sql.config import SqlRegistryConfig
 from feast_assets.registry.sql import tables
+from feast_assets.registry.sql.config import SqlRegistryConfig
 from feast_assets.registry.sql.store import SqlRegistry
 from feast_assets.testing.registry import entity
 

@@ -21,6 +21,7 @@ import duckdb
 import pyarrow as pa
 
 from feast_assets.definitions.sources.duckdb_source import DuckDBSource, table_path
+from feast_assets.definitions.window import Bounds
 from feast_assets.errors import FeastAssetsError, NotSupportedError, SourceError, SourceWithoutFilesError, suggest
 from feast_assets.offline_stores.duckdb.attached_files import OpenHereError, joined
 from feast_assets.offline_stores.duckdb.database_states import observe, state_of
@@ -28,7 +29,7 @@ from feast_assets.offline_stores.duckdb.engine import BATCH_ROWS, failure_of, qu
 from feast_assets.offline_stores.duckdb.files import ROW_ID, SourceTable, register, renamed
 from feast_assets.offline_stores.duckdb.held_files import DatabaseHeldError
 from feast_assets.offline_stores.duckdb.reading_query import message_of, reading_query
-from feast_assets.offline_stores.duckdb.rows import Bounds, within
+from feast_assets.offline_stores.duckdb.rows import within
 from feast_assets.offline_stores.files.source_files import database_path, describe, find_files
 
 if TYPE_CHECKING:

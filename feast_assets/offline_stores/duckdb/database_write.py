@@ -19,8 +19,8 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from feast_assets.definitions.partitions import Window
 from feast_assets.definitions.sources.duckdb_source import DuckDBSource, table_path
+from feast_assets.definitions.window import Bounds, Window, union
 from feast_assets.errors import (
     DefinitionError,
     FeastAssetsError,
@@ -37,8 +37,7 @@ from feast_assets.offline_stores.duckdb.engine import BATCH_ROWS, failure_of, qu
 from feast_assets.offline_stores.duckdb.files import SourceTable
 from feast_assets.offline_stores.duckdb.held_files import DatabaseHeldError
 from feast_assets.offline_stores.duckdb.replace import Remembering, column_names
-from feast_assets.offline_stores.duckdb.restricted import merged
-from feast_assets.offline_stores.duckdb.rows import Bounds, within
+from feast_assets.offline_stores.duckdb.rows import within
 from feast_assets.offline_stores.duckdb.unwritten import ORDINAL, unmatched
 from feast_assets.offline_stores.duckdb.write import check_new, like
 from feast_assets.offline_stores.files.source_files import database_path, describe
@@ -135,7 +134,7 @@ def replace_windows_of_table(
     for before, after in pairwise(ordered):
         if after.start < before.end:
             raise InputError(f"{what}: windows {before} and {after} overlap.")
-    bounds = [Bounds(start, end) for start, end in merged(ordered)]
+    bounds = [Bounds.of(window) for window in union(ordered)]
     spooled = _spooled(cursor, source, history, rows, bounds, what)
 
     def write() -> None:

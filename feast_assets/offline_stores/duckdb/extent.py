@@ -12,10 +12,11 @@ import pyarrow as pa
 
 from feast_assets.definitions.field import Field
 from feast_assets.definitions.sources.data_source import DataSource
+from feast_assets.definitions.window import Bounds
 from feast_assets.offline_stores.base import History
 from feast_assets.offline_stores.duckdb.engine import read_all
 from feast_assets.offline_stores.duckdb.files import SourceTable, open_source
-from feast_assets.offline_stores.duckdb.rows import Bounds, declared_types, rows_of, time_expression
+from feast_assets.offline_stores.duckdb.rows import declared_types, rows_of, time_expression
 from feast_assets.offline_stores.files.parquet_footers import footer_of
 from feast_assets.offline_stores.files.source_files import find_files
 

@@ -38,7 +38,7 @@ from feast_assets.types.names import repeated_names
 if TYPE_CHECKING:
     import duckdb
 
-    from feast_assets.offline_stores.duckdb.rows import Bounds
+    from feast_assets.definitions.window import Bounds
 
 # Dates and times stay text, so that no reading of 01/02/2024 is ever guessed.
 _CSV_TYPES = "['BOOLEAN', 'BIGINT', 'DOUBLE', 'VARCHAR']"

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from feast_assets.definitions.window import LONGEST_MICROS, Bounds, duration_micros
 from feast_assets.errors import (
     EntityDFNotDateTime,
     EntityTimestampInferenceException,
@@ -30,7 +31,7 @@ from feast_assets.offline_stores.base import PointInTimeJoin
 from feast_assets.offline_stores.duckdb.as_of import Entities, Matches, entities_of, matches
 from feast_assets.offline_stores.duckdb.engine import BATCH_ROWS
 from feast_assets.offline_stores.duckdb.gather import Found, bytes_per_row, gather
-from feast_assets.offline_stores.duckdb.rows import LONGEST_MICROS, Bounds, Rows, micros
+from feast_assets.offline_stores.duckdb.rows import Rows
 from feast_assets.offline_stores.files.changing_files import again, changed_error
 from feast_assets.offline_stores.files.source_files import state_of
 from feast_assets.types.arrow import TIMESTAMP, cast_column, to_arrow_type, whole_column
@@ -70,7 +71,7 @@ class Spine:
 
 def ttl_micros(join: PointInTimeJoin) -> int | None:
     """Returns a join's ttl in microseconds, or None for no bound."""
-    ttl = micros(join.ttl) if join.ttl is not None else 0
+    ttl = duration_micros(join.ttl) if join.ttl is not None else 0
     return ttl if 0 < ttl < LONGEST_MICROS else None
 
 

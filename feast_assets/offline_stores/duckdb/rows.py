@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from feast_assets.definitions.field import Field
-from feast_assets.definitions.partitions import Window
 from feast_assets.definitions.spec import to_micros
+from feast_assets.definitions.window import ALWAYS, Bounds
 from feast_assets.errors import (
     DefinitionError,
     FeastAssetsError,
@@ -25,7 +25,7 @@ from feast_assets.errors import (
     TransformationError,
     suggest,
 )
-from feast_assets.offline_stores.base import ALWAYS, CREATED_TIMESTAMP, EVENT_TIMESTAMP, History
+from feast_assets.offline_stores.base import CREATED_TIMESTAMP, EVENT_TIMESTAMP, History
 from feast_assets.offline_stores.duckdb.engine import literal, quote, read_all
 from feast_assets.offline_stores.duckdb.files import ISO_TIME, ISO_ZONED, ROW_ID, SourceTable, register
 from feast_assets.offline_stores.duckdb.keys import key_expression
@@ -35,27 +35,6 @@ from feast_assets.types.feast_type import FeastType, UnixTimestamp
 
 if TYPE_CHECKING:
     import duckdb
-
-LONGEST_MICROS = 2**61
-"""Durations from here on are no bound: more than the years 1 to 9999 hold."""
-
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """Event times from ``start`` to ``end`` without the end, in microseconds; None for no bound."""
-
-    start: int | None = None
-    end: int | None = None
-
-    @classmethod
-    def of(cls, window: Window, lookback: timedelta = timedelta(0)) -> Bounds:
-        start = None if window.start <= ALWAYS.start else to_micros(window.start) - micros(lookback)
-        return cls(start, None if window.end >= ALWAYS.end else to_micros(window.end))
-
-
-def micros(duration: timedelta) -> int:
-    """Returns a duration in microseconds, at most `LONGEST_MICROS`."""
-    return min(duration // timedelta(microseconds=1), LONGEST_MICROS)
 
 
 def declared_types(history: History) -> dict[str, FeastType]:

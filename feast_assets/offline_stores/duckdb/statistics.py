@@ -9,13 +9,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from feast_assets.definitions.partitions import Window
 from feast_assets.definitions.spec import from_micros
+from feast_assets.definitions.window import Bounds, Window, hull
 from feast_assets.offline_stores.base import WindowStatistics
 from feast_assets.offline_stores.duckdb.cells import with_cells
 from feast_assets.offline_stores.duckdb.engine import quote, read_all
 from feast_assets.offline_stores.duckdb.files import SourceTable
-from feast_assets.offline_stores.duckdb.rows import Bounds, time_expression, within
+from feast_assets.offline_stores.duckdb.rows import time_expression, within
 
 if TYPE_CHECKING:
     import duckdb
@@ -185,15 +185,6 @@ def _columns(table: SourceTable) -> tuple[str, list[str]]:
     """Returns what selects all columns of a table under names of ours, and those names."""
     every = sorted(quote(n) for n in table.schema.names)
     return ", ".join(f"i.{n} AS h{j}" for j, n in enumerate(every)), [f"h{j}" for j in range(len(every))]
-
-
-def hull(bounds: Sequence[Bounds]) -> Bounds:
-    """Returns the shortest bounds that hold all of some bounds."""
-    if not bounds:
-        return Bounds(0, 0)
-    starts = [b.start for b in bounds if b.start is not None]
-    ends = [b.end for b in bounds if b.end is not None]
-    return Bounds(min(starts) if len(starts) == len(bounds) else None, max(ends) if len(ends) == len(bounds) else None)
 
 
 def as_statistics(window: Window, parts: Sequence[Summary]) -> WindowStatistics:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import BaseModel
 
-from feast_assets.definitions.partitions import Partitions, Window
+from feast_assets.definitions.partitions import Partitions
 from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.definitions.sources.duckdb_source import DuckDBSource
+from feast_assets.definitions.window import Window
 from feast_assets.errors import (
     EntitySQLEmptyResults,
     FeastAssetsError,
@@ -31,9 +32,10 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
+    from feast_assets.definitions.window import Bounds
     from feast_assets.offline_stores.duckdb.engine import Engine
     from feast_assets.offline_stores.duckdb.files import SourceTable
-    from feast_assets.offline_stores.duckdb.rows import Bounds, Rows
+    from feast_assets.offline_stores.duckdb.rows import Rows
     from feast_assets.offline_stores.files.readable_files import ReadableFiles
     from feast_assets.types.feast_type import FeastType
 
@@ -158,9 +160,8 @@ class DuckDBOfflineStore(OfflineStore, WritesOnce):
         return self._answer(lambda cursor, tables: survey_grid(cursor, history, self._root, grid, span, tables))
 
     def profile(self, history: History, windows: Sequence[Window]) -> list[WindowProfile]:
+        from feast_assets.definitions.window import Bounds, hull
         from feast_assets.offline_stores.duckdb.profile import profile_windows
-        from feast_assets.offline_stores.duckdb.rows import Bounds
-        from feast_assets.offline_stores.duckdb.statistics import hull
 
         def read(cursor: duckdb.DuckDBPyConnection, tables: list[SourceTable]) -> list[WindowProfile]:
             rows = self._rows(cursor, history, hull([Bounds.of(w) for w in windows]))
@@ -326,7 +327,7 @@ class DuckDBOfflineStore(OfflineStore, WritesOnce):
     ) -> pa.RecordBatchReader:
         import pyarrow as pa
 
-        from feast_assets.offline_stores.duckdb.rows import Bounds
+        from feast_assets.definitions.window import Bounds
         from feast_assets.offline_stores.files.changing_files import again
 
         def opened(is_last: bool) -> tuple[duckdb.DuckDBPyConnection, Rows]:

@@ -7,18 +7,18 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from feast_assets.definitions.partitions import Partitions, Window
+from feast_assets.definitions.partitions import Partitions
+from feast_assets.definitions.window import Bounds, Window, duration_micros, hull
 from feast_assets.offline_stores.base import History, Survey
 from feast_assets.offline_stores.duckdb.extent import footers_exclude_nulls
 from feast_assets.offline_stores.duckdb.files import SourceTable, open_source
 from feast_assets.offline_stores.duckdb.grid import GridNumbers, Reaching, joined
-from feast_assets.offline_stores.duckdb.rows import Bounds, declared_types, micros, rows_of
+from feast_assets.offline_stores.duckdb.rows import declared_types, rows_of
 from feast_assets.offline_stores.duckdb.statistics import (
     Content,
     Summary,
     as_statistics,
     content_of,
-    hull,
     summarize,
     summarize_input,
     summarize_untimed,
@@ -73,7 +73,7 @@ def survey_grid(
         return Survey([])
     numbers = GridNumbers(grid.grain, span)
     computed = history.transformation is not None
-    lookback = micros(history.lookback) if computed else 0
+    lookback = duration_micros(history.lookback) if computed else 0
     bounds = Bounds.of(span, history.lookback if computed else timedelta(0))
     tables += _opened(cursor, history, root, bounds)
     inputs: list[_Input] = []

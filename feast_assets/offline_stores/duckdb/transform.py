@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from feast_assets.definitions.transformation import TransformationMode
+from feast_assets.definitions.window import Bounds, duration_micros
 from feast_assets.errors import FeastAssetsError, SourceError, TransformationError, suggest
 from feast_assets.offline_stores.base import History
 from feast_assets.offline_stores.duckdb.engine import quote, read_all, read_schema
 from feast_assets.offline_stores.duckdb.files import SourceTable, open_source, register
 from feast_assets.offline_stores.duckdb.reading_query import message_of, reading_query
-from feast_assets.offline_stores.duckdb.rows import Bounds, micros, time_expression, within
+from feast_assets.offline_stores.duckdb.rows import time_expression, within
 from feast_assets.offline_stores.files.readable_files import ReadableFiles
 from feast_assets.types.arrow import cast_column
 from feast_assets.types.exact_keys import cast_key_column
@@ -54,7 +55,7 @@ def run_transformation(
             f"{what} is not loaded; the registry keeps only its text. Its module {transformation.import_path!r} must "
             "be importable: load the feature repository, and run where it is."
         )
-    start = None if bounds.start is None else bounds.start - micros(history.lookback)
+    start = None if bounds.start is None else bounds.start - duration_micros(history.lookback)
     seen = Bounds(start, bounds.end)
     inputs = [open_source(cursor, source, root, bounds=seen) for source in history.sources]
     if not any(table.known for table in inputs):

@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from feast_assets.definitions.partitions import Partitions, Window
+from feast_assets.definitions.partitions import Partitions
 from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.definitions.sources.duckdb_source import DuckDBSource
 from feast_assets.definitions.spec import content_hash, to_micros
+from feast_assets.definitions.window import ALWAYS, Bounds, Window, hull
 from feast_assets.errors import SourceError, printable
-from feast_assets.offline_stores.base import ALWAYS
 from feast_assets.offline_stores.duckdb.files import open_source
 from feast_assets.offline_stores.duckdb.grid import GridNumbers, joined
-from feast_assets.offline_stores.duckdb.rows import Bounds
-from feast_assets.offline_stores.duckdb.statistics import content_of, hull, summarize_input
+from feast_assets.offline_stores.duckdb.statistics import content_of, summarize_input
 from feast_assets.offline_stores.files.changing_files import ReadFiles, changed_error
 from feast_assets.offline_stores.files.parquet_footers import footer_of
 from feast_assets.offline_stores.files.source_files import SourceFiles, find_files, stored_state

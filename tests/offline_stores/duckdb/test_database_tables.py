@@ -10,10 +10,10 @@ import pyarrow as pa
 import pytest
 
 from feast_assets import Array, Decimal, DuckDBSource, Field, Int64, Map, String
-from feast_assets.definitions.partitions import Window
 from feast_assets.definitions.sources.duckdb_source import table_path
+from feast_assets.definitions.window import ALWAYS, Window
 from feast_assets.errors import DefinitionError, NotSupportedError, SourceError
-from feast_assets.offline_stores.base import ALWAYS, History, PointInTimeJoin
+from feast_assets.offline_stores.base import History, PointInTimeJoin
 from feast_assets.offline_stores.duckdb.config import DuckDBOfflineStoreConfig
 from feast_assets.offline_stores.duckdb.store import DuckDBOfflineStore
 from feast_assets.testing.offline_store import OfflineStoreConformance, history, hour, spine, trips

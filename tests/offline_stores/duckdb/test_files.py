@@ -11,17 +11,17 @@ import pyarrow.parquet as pq
 import pytest
 
 from feast_assets.definitions.field import Field
-from feast_assets.definitions.partitions import Window
 from feast_assets.definitions.sources.file_format import CsvFormat, DeltaFormat
 from feast_assets.definitions.sources.file_source import FileSource
 from feast_assets.definitions.sources.push_source import PushSource
+from feast_assets.definitions.window import ALWAYS, Window
 from feast_assets.errors import (
     DefinitionError,
     FeastJoinKeysDuringMaterialization,
     NotSupportedError,
     SourceError,
 )
-from feast_assets.offline_stores.base import ALWAYS, EVENT_TIMESTAMP, History, PointInTimeJoin
+from feast_assets.offline_stores.base import EVENT_TIMESTAMP, History, PointInTimeJoin
 from feast_assets.offline_stores.duckdb.config import DuckDBOfflineStoreConfig
 from feast_assets.offline_stores.duckdb.store import DuckDBOfflineStore
 from feast_assets.testing.offline_store import TIME, history, hour, spine, trips

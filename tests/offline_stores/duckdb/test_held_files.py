@@ -12,8 +12,9 @@ import duckdb
 import pytest
 
 from feast_assets import DuckDBSource, Field, Float64
+from feast_assets.definitions.window import ALWAYS
 from feast_assets.errors import SourceError, StoreUnavailableError
-from feast_assets.offline_stores.base import ALWAYS, PointInTimeJoin
+from feast_assets.offline_stores.base import PointInTimeJoin
 from feast_assets.offline_stores.duckdb.config import DuckDBOfflineStoreConfig
 from feast_assets.offline_stores.duckdb.store import DuckDBOfflineStore
 from feast_assets.testing.offline_store import history, hour, spine, trips

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 
 from feast_assets.definitions.field import Field
 from feast_assets.definitions.sources.file_source import FileSource
+from feast_assets.definitions.window import ALWAYS
 from feast_assets.errors import FeastAssetsError, SourceError
-from feast_assets.offline_stores.base import ALWAYS, History, PointInTimeJoin
+from feast_assets.offline_stores.base import History, PointInTimeJoin
 from feast_assets.offline_stores.duckdb.config import DuckDBOfflineStoreConfig
 from feast_assets.offline_stores.duckdb.store import DuckDBOfflineStore
 from feast_assets.online_stores.rows.keys import encode_keys

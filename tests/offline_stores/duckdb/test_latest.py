@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from feast_assets.definitions.field import Field
-from feast_assets.definitions.partitions import Window
 from feast_assets.definitions.sources.file_source import FileSource
 from feast_assets.definitions.transformation import Transformation
-from feast_assets.offline_stores.base import ALWAYS, EVENT_TIMESTAMP, History
+from feast_assets.definitions.window import ALWAYS, Window
+from feast_assets.offline_stores.base import EVENT_TIMESTAMP, History
 from feast_assets.offline_stores.duckdb import engine as duckdb_engine
 from feast_assets.offline_stores.duckdb import latest as duckdb_latest
 from feast_assets.offline_stores.duckdb.config import DuckDBOfflineStoreConfig

@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from feast_assets.definitions.field import Field
-from feast_assets.definitions.partitions import Window
 from feast_assets.definitions.sources.file_source import FileSource
+from feast_assets.definitions.window import ALWAYS, Window
 from feast_assets.errors import EntitySQLEmptyResults, InputError
-from feast_assets.offline_stores.base import ALWAYS, CREATED_TIMESTAMP, EVENT_TIMESTAMP, History, PointInTimeJoin
+from feast_assets.offline_stores.base import CREATED_TIMESTAMP, EVENT_TIMESTAMP, History, PointInTimeJoin
 from feast_assets.offline_stores.duckdb import as_of as duckdb_as_of
 from feast_assets.offline_stores.duckdb import engine as duckdb_engine
 from feast_assets.offline_stores.duckdb import point_in_time as duckdb_point_in_time

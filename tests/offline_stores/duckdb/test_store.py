@@ -10,8 +10,8 @@ import pytest
 from pydantic import ValidationError
 
 from feast_assets.definitions.sources.file_source import FileSource
+from feast_assets.definitions.window import ALWAYS
 from feast_assets.errors import InputError
-from feast_assets.offline_stores.base import ALWAYS
 from feast_assets.offline_stores.duckdb.config import DuckDBOfflineStoreConfig
 from feast_assets.offline_stores.duckdb.store import DuckDBOfflineStore
 from feast_assets.testing.offline_store import OfflineStoreConformance, history, hour

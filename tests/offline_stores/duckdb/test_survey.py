@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from feast_assets import FileSource, Int64
 from feast_assets.definitions.field import Field
-from feast_assets.definitions.partitions import GRAINS, Partitions, Window
+from feast_assets.definitions.partitions import GRAINS, Partitions
 from feast_assets.definitions.transformation import Transformation
-from feast_assets.offline_stores.base import ALWAYS, History, OfflineStore, Survey
+from feast_assets.definitions.window import ALWAYS, Window
+from feast_assets.offline_stores.base import History, OfflineStore, Survey
 from feast_assets.offline_stores.duckdb import survey as duckdb_survey
 from feast_assets.offline_stores.duckdb.config import DuckDBOfflineStoreConfig
 from feast_assets.offline_stores.duckdb.store import DuckDBOfflineStore

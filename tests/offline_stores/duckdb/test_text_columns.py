@@ -19,8 +19,9 @@ from feast_assets import Entity, FeatureStore, FeatureView, RepoConfig
 from feast_assets.definitions.field import Field
 from feast_assets.definitions.sources.file_format import CsvFormat
 from feast_assets.definitions.sources.file_source import FileSource
+from feast_assets.definitions.window import ALWAYS
 from feast_assets.errors import SourceError
-from feast_assets.offline_stores.base import ALWAYS, History, PointInTimeJoin
+from feast_assets.offline_stores.base import History, PointInTimeJoin
 from feast_assets.offline_stores.duckdb import files as duckdb_files
 from feast_assets.offline_stores.duckdb.config import DuckDBOfflineStoreConfig
 from feast_assets.offline_stores.duckdb.store import DuckDBOfflineStore

@@ -12,12 +12,11 @@ import pytest
 from feast_assets.definitions.batch_feature_view import BatchFeatureView
 from feast_assets.definitions.entity import Entity
 from feast_assets.definitions.field import Field
-from feast_assets.definitions.partitions import Window
 from feast_assets.definitions.sources.file_source import FileSource
 from feast_assets.definitions.transformation import Transformation
+from feast_assets.definitions.window import ALWAYS, Window
 from feast_assets.errors import SourceError, TransformationError
 from feast_assets.offline_stores.base import (
-    ALWAYS,
     CREATED_TIMESTAMP,
     EVENT_TIMESTAMP,
     PointInTimeJoin,

@@ -12,10 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from feast_assets.definitions.partitions import Window
 from feast_assets.definitions.sources.file_source import FileSource
+from feast_assets.definitions.window import ALWAYS, Window
 from feast_assets.errors import SourceError
-from feast_assets.offline_stores.base import ALWAYS
 from feast_assets.offline_stores.duckdb import versions as duckdb_versions
 from feast_assets.offline_stores.duckdb.config import DuckDBOfflineStoreConfig
 from feast_assets.offline_stores.duckdb.store import DuckDBOfflineStore

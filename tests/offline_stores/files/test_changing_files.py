@@ -13,10 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from feast_assets.definitions.partitions import Window
 from feast_assets.definitions.sources.file_source import FileSource
+from feast_assets.definitions.window import ALWAYS, Window
 from feast_assets.errors import InputError, SourceChangedError, SourceError, printable
-from feast_assets.offline_stores.base import ALWAYS, PointInTimeJoin
+from feast_assets.offline_stores.base import PointInTimeJoin
 from feast_assets.offline_stores.duckdb.config import DuckDBOfflineStoreConfig
 from feast_assets.offline_stores.duckdb.store import DuckDBOfflineStore
 from feast_assets.offline_stores.files import changing_files

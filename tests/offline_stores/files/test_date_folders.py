@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from feast_assets import Entity, FeatureStore, FeatureView, Field, FileSource, Partitions, RepoConfig
-from feast_assets.definitions.partitions import Window
+from feast_assets.definitions.window import ALWAYS, Window
 from feast_assets.errors import DefinitionError, SourceError
-from feast_assets.offline_stores.base import ALWAYS, PointInTimeJoin
+from feast_assets.offline_stores.base import PointInTimeJoin
 from feast_assets.offline_stores.duckdb.config import DuckDBOfflineStoreConfig
 from feast_assets.offline_stores.duckdb.store import DuckDBOfflineStore
 from feast_assets.testing.offline_store import history, hour, spine, trips

@@ -1,0 +1,469 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from feast_assets.errors import ConfigError, InputError, StoreUnavailableError
+from feast_assets.online_stores.base import Mark, OnlineRead
+from feast_assets.online_stores.postgres import connections, puts, statements
+from feast_assets.online_stores.postgres.config import PostgresOnlineStoreConfig
+from feast_assets.online_stores.postgres.store import PostgresOnlineStore
+from feast_assets.testing.online_store import OnlineStoreConformance, StoreFactory, encoded, heads, read_rows
+
+NOWHERE = Path()
+
+
+def config_of(url: str, **settings: Any) -> PostgresOnlineStoreConfig:
+    return PostgresOnlineStoreConfig.model_validate({"connection_string": url, "db_schema": "online", **settings})
+
+
+@pytest.fixture
+def store(database: str) -> Iterator[PostgresOnlineStore]:
+    store = PostgresOnlineStore(config_of(database), NOWHERE)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def admin(database: str) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(database, autocommit=True) as connection:
+        yield connection
+
+
+class TestPostgres(OnlineStoreConformance):
+    @pytest.fixture
+    def store_factory(self, database: str) -> StoreFactory:
+        return partial(PostgresOnlineStore, config_of(database), NOWHERE)
+
+
+@pytest.fixture
+def statements_run(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The statements that connections of this process run, as they come."""
+    run: list[str] = []
+    execute = psycopg.Connection.execute
+
+    def noted(self: psycopg.Connection, query: Any, *arguments: Any, **keywords: Any) -> Any:
+        run.append(str(query))
+        return execute(self, query, *arguments, **keywords)
+
+    monkeypatch.setattr(psycopg.Connection, "execute", noted)
+    return run
+
+
+# --- what is sent
+
+
+def test_a_put_is_one_statement_for_each_batch(store: PostgresOnlineStore, statements_run: list[str]) -> None:
+    store.setup(["t"])
+    statements_run.clear()
+    rows = [(b"%05d" % i, i, 0, b"x") for i in range(10_000)]
+    assert store.put_many("t", [encoded(rows[:6000]), encoded(rows[6000:])]).written == 10_000
+    assert [sql.split("(")[1].split(" ")[0] for sql in statements_run] == ["INSERT", "INSERT"]
+
+
+def test_a_read_of_several_tables_is_one_statement(store: PostgresOnlineStore, statements_run: list[str]) -> None:
+    store.put_many("a", [encoded([(b"k", 1, 0, b"x")])])
+    store.put_many("b", [encoded([(b"l", 1, 0, b"y")])])
+    statements_run.clear()
+    a, b, again = store.get_many([OnlineRead("a", [b"k", b"l"]), OnlineRead("b", [b"l"]), OnlineRead("a", [b"k"])])
+    assert (a.payloads, b.payloads, again.payloads) == ((b"x", None), (b"y",), (b"x",))
+    assert len(statements_run) == 1
+
+
+def test_setting_up_what_is_there_takes_one_look(store: PostgresOnlineStore, statements_run: list[str]) -> None:
+    store.setup(["a", "b"])
+    statements_run.clear()
+    store.setup(["b", "a"])
+    assert len(statements_run) == 1
+
+
+def test_a_sample_reads_some_pages_of_a_large_table(store: PostgresOnlineStore, admin: psycopg.Connection) -> None:
+    rows = [(b"%06d" % i, i, 0, bytes(400)) for i in range(30_000)]
+    store.put_many("t", [encoded(rows)])
+    assert len(store.sample_keys("t", 10, seed=1)) == 10
+    sql = statements.of_table("online", "t").sample()
+    with psycopg.RawCursor(admin) as cursor:
+        cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}", [74, 1, 1, 10])
+        (((plan,),),) = cursor.fetchall()
+    scan = plan["Plan"]
+    while "Plans" in scan:
+        (scan,) = scan["Plans"]
+    assert scan["Node Type"] == "Sample Scan"
+    # About eighteen rows a page; chosen by the seed, so always the same.
+    assert 0 < scan["Actual Rows"] < 5_000
+
+
+def test_samples_of_a_large_table_come_from_all_of_it(store: PostgresOnlineStore) -> None:
+    store.put_many("t", [encoded([(b"%06d" % i, i, 0, bytes(400)) for i in range(30_000)])])
+    numbers = [int(key) for key in store.sample_keys("t", 200, seed=3)]
+    assert len(set(numbers)) == 200
+    assert {number // 5_000 for number in numbers} == set(range(6))
+
+
+# --- where rows are
+
+
+def test_the_tables_of_the_database_never_change(store: PostgresOnlineStore, admin: psycopg.Connection) -> None:
+    store.put_many("p.view", [encoded([(b"i\x00", 1, -1, b"payload")])])
+    tables = admin.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'online' ORDER BY 1").fetchall()
+    assert tables == [("fa_p.view",), ("feast_assets_tables",)]
+    assert admin.execute('SELECT * FROM online."fa_p.view"').fetchall() == [(b"i\x00", 1, -1, b"payload")]
+    ((name, number),) = admin.execute("SELECT name, number FROM online.feast_assets_tables").fetchall()
+    assert (name, number) == ("fa_p.view", 1)
+
+
+def test_long_names_that_begin_alike_are_apart(store: PostgresOnlineStore) -> None:
+    names = ["x" * 63, "x" * 64, "x" * 200 + "a", "x" * 200 + "b", "ä" * 60 + "a", "ä" * 60 + "b", "\ud800", "\x00"]
+    for at, name in enumerate(names):
+        store.put_many(name, [encoded([(b"k", at, 0, b"")])])
+    assert [read_rows(store, name, [b"k"]) for name in names] == [[(at, 0, b"")] for at in range(len(names))]
+    assert all(len(statements.relation_name(name)) <= 63 for name in names)
+
+
+def test_two_schemas_of_a_database_are_two_stores(store: PostgresOnlineStore, database: str) -> None:
+    other = PostgresOnlineStore(config_of(database, db_schema='Team "B"; --'), NOWHERE)
+    store.put_many("t", [encoded([(b"k", 1, 0, b"ours")])])
+    assert read_rows(other, "t", [b"k"]) == [None]
+    other.put_many("t", [encoded([(b"k", 1, 0, b"theirs")])])
+    assert store.identity("t") != other.identity("t")
+    other.drop(["t"])
+    assert read_rows(store, "t", [b"k"]) == [(1, 0, b"ours")]
+    other.close()
+
+
+def test_other_tables_of_the_schema_are_left_alone(store: PostgresOnlineStore, admin: psycopg.Connection) -> None:
+    store.setup(["t"])
+    admin.execute("CREATE TABLE online.t (mine int)")
+    admin.execute("CREATE TABLE online.fa_u (mine int)")
+    store.drop(["t", "never set up"])
+    tables = admin.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'online' ORDER BY 1").fetchall()
+    assert tables == [("fa_u",), ("feast_assets_tables",), ("t",)]
+
+
+def test_a_table_that_was_removed_by_other_means_is_set_up_anew(
+    store: PostgresOnlineStore, admin: psycopg.Connection
+) -> None:
+    store.put_many("t", [encoded([(b"k", 1, 0, b"x")])])
+    store.advance("t", 1, 50)
+    first = store.identity("t")
+    admin.execute("DROP TABLE online.fa_t")
+    assert store.mark("t") == Mark("", 0)
+    assert store.advance("t", 50, 60) == Mark("", 0)
+    assert read_rows(store, "t", [b"k"]) == [None]
+    store.put_many("t", [encoded([(b"k", 1, 0, b"x")])])
+    assert store.mark("t").identity not in ("", first)
+    assert store.mark("t").number == 1
+
+
+# --- batches
+
+
+def test_a_batch_of_many_bytes_is_whole_or_not_there(
+    store: PostgresOnlineStore, statements_run: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(puts, "_MOST_BYTES", 1000)
+    store.setup(["t"])
+    statements_run.clear()
+    rows = [(b"%03d" % i, 1, 0, bytes(300)) for i in range(10)]
+    assert store.put_many("t", [encoded(rows)]).written == 10
+    assert sum("INSERT" in sql for sql in statements_run) == 4
+    too_long = [(b"%03d" % i, 2, 0, bytes(300)) for i in range(10)] + [(os.urandom(9000), 2, 0, bytes(300))]
+    with pytest.raises(InputError, match="cannot store a row: .*Entity keys can have about 2,700 bytes"):
+        store.put_many("t", [encoded(too_long)])
+    assert read_rows(store, "t", [b"000", b"009"]) == [(1, 0, bytes(300))] * 2
+
+
+def test_writers_of_the_same_keys_in_opposite_orders_do_not_end_each_other(database: str) -> None:
+    keys = [b"%05d" % i for i in range(1_000)]
+    failures: list[BaseException] = []
+
+    def work(number: int) -> None:
+        store = PostgresOnlineStore(config_of(database), NOWHERE)
+        try:
+            for turn in range(20):
+                rows = [(key, turn, number, b"x") for key in keys[:: 1 if number % 2 else -1]]
+                put = store.put_many("t", [encoded(rows)])
+                assert put.written + put.ignored == len(rows)
+                store.put_many("t", [replace(encoded(rows), only_replaces=True)])
+                store.replace_many("t", heads(rows[:500]), encoded(rows[:500]))
+        except BaseException as error:  # noqa: BLE001 - reported by the test's own thread
+            failures.append(error)
+        finally:
+            store.close()
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+    store = PostgresOnlineStore(config_of(database), NOWHERE)
+    assert read_rows(store, "t", keys) == [(19, 2, b"x")] * len(keys)
+    store.close()
+
+
+# --- connections
+
+
+def test_a_connection_that_the_server_ended_is_replaced(store: PostgresOnlineStore, admin: psycopg.Connection) -> None:
+    store.put_many("t", [encoded([(b"k", 1, 0, b"x")])])
+
+    async def read() -> Any:
+        (stored,) = await store.get_many_async([OnlineRead("t", [b"k"])])
+        return stored.payloads
+
+    async def read_twice() -> list[Any]:
+        first = await read()
+        end_all(admin)
+        return [first, await read()]
+
+    for _ in range(2):
+        end_all(admin)
+        assert read_rows(store, "t", [b"k"]) == [(1, 0, b"x")]
+        end_all(admin)
+        assert store.put_many("t", [encoded([(b"k", 1, 0, b"x")])]).ignored == 1
+    assert asyncio.run(read_twice()) == [(b"x",), (b"x",)]
+
+
+def end_all(admin: psycopg.Connection) -> None:
+    """Ends every other connection to the database, as a restart or a proxy does."""
+    others = "datname = current_database() AND pid <> pg_backend_pid()"
+    admin.execute(f"SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity WHERE {others}")
+
+
+def test_a_child_process_opens_connections_of_its_own(store: PostgresOnlineStore, admin: psycopg.Connection) -> None:
+    store.put_many("t", [encoded([(b"k", 1, 0, b"x")])])
+    before = backends(admin)
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            assert read_rows(store, "t", [b"k"]) == [(1, 0, b"x")]
+            store.put_many("t", [encoded([(b"child", 1, 0, b"x")])])
+            store.close()
+            status = 0
+        finally:
+            os._exit(status)
+    assert os.waitpid(child, 0)[1] == 0
+    assert read_rows(store, "t", [b"k", b"child"]) == [(1, 0, b"x")] * 2
+    assert before <= backends(admin)
+
+
+def backends(admin: psycopg.Connection) -> set[int]:
+    sql = "SELECT pid FROM pg_stat_activity WHERE application_name = 'feast_assets' AND datname = current_database()"
+    return {pid for (pid,) in admin.execute(sql)}
+
+
+def test_no_more_connections_are_opened_than_are_allowed(database: str, admin: psycopg.Connection) -> None:
+    store = PostgresOnlineStore(config_of(database, max_conn=2), NOWHERE)
+    store.put_many("t", [encoded([(b"k", 1, 0, b"x")])])
+    most = 0
+    start = threading.Barrier(9)
+
+    def work() -> None:
+        start.wait()
+        for _ in range(30):
+            assert read_rows(store, "t", [b"k"]) == [(1, 0, b"x")]
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    start.wait()
+    for _ in range(10):
+        most = max(most, len(backends(admin)))
+    for thread in threads:
+        thread.join()
+    assert 1 <= most <= 2
+    store.close()
+
+
+def test_one_connection_is_enough_for_all_that_a_thread_does(database: str) -> None:
+    store = PostgresOnlineStore(config_of(database, conn_type="singleton"), NOWHERE)
+    store.put_many("t", [encoded([(b"%05d" % i, 1, 0, b"x") for i in range(12_000)])])
+    seen = 0
+    for some in store.scan("t", 0, 2, b"y"):
+        seen += len(some)
+        store.put_many("t", [encoded([(b"other", 1, 0, b"x")])])
+    assert seen >= 12_000
+    store.close()
+
+
+def test_a_call_that_finds_no_free_connection_says_so(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "_WAIT_SECONDS", 0.05)
+    store = PostgresOnlineStore(config_of(database, max_conn=1), NOWHERE)
+
+    def read_while_held(_: object) -> None:
+        with pytest.raises(StoreUnavailableError, match="all 1 connections of this process.*raise max_conn"):
+            store.marks(["t"])
+
+    store._connections.run(read_while_held)
+    assert store.marks(["t"]) == [Mark("", 0)]
+    store.close()
+
+
+# --- rights and logins
+
+
+@pytest.fixture
+def role(admin: psycopg.Connection, database: str) -> Iterator[Callable[..., str]]:
+    """Makes a user with some rights; returns the URL for it."""
+    name = f"u{os.urandom(6).hex()}"
+    admin.execute(f"CREATE ROLE {name} LOGIN")
+
+    def granted(*grants: str) -> str:
+        for grant in grants:
+            admin.execute(f"GRANT {grant} TO {name}")
+        return database.replace("postgres:", f"{name}:", 1)
+
+    yield granted
+    admin.execute(f"DROP OWNED BY {name}")
+    admin.execute(f"DROP ROLE {name}")
+
+
+def test_a_user_without_rights_is_told_which_are_needed(store: PostgresOnlineStore, role: Callable[..., str]) -> None:
+    store.put_many("t", [encoded([(b"k", 1, 0, b"x")])])
+    other = PostgresOnlineStore(config_of(role()), NOWHERE)
+    rows = encoded([(b"k", 2, 0, b"y")])
+    read = OnlineRead("t", [b"k"])
+    for work in (
+        lambda: other.setup(["u"]),
+        lambda: other.marks(["t"]),
+        lambda: other.put_many("t", [rows]),
+        lambda: other.get_many([read]),
+        lambda: asyncio.run(other.get_many_async([read])),
+        lambda: other.drop(["t"]),
+    ):
+        with pytest.raises(
+            StoreUnavailableError, match="permission denied for schema online. The user needs USAGE on"
+        ) as caught:
+            work()
+        assert "s3cret" not in f"{caught.value} {caught.value.__cause__} {caught.value.__context__}"
+    assert read_rows(store, "t", [b"k"]) == [(1, 0, b"x")]
+    other.close()
+
+
+def test_a_user_who_may_only_read_can_serve(store: PostgresOnlineStore, role: Callable[..., str]) -> None:
+    store.put_many("t", [encoded([(b"k", 1, 0, b"x")])])
+    url = role("USAGE ON SCHEMA online", "SELECT ON ALL TABLES IN SCHEMA online")
+    server = PostgresOnlineStore(config_of(url), NOWHERE)
+    server.setup(["t"])
+    assert read_rows(server, "t", [b"k"]) == [(1, 0, b"x")]
+    assert server.marks(["t"]) == store.marks(["t"])
+    with pytest.raises(StoreUnavailableError, match="permission denied for table fa_t"):
+        server.put_many("t", [encoded([(b"k", 2, 0, b"y")])])
+    server.close()
+
+
+def test_a_user_who_may_not_create_schemas_can_use_one_that_is_there(
+    admin: psycopg.Connection, role: Callable[..., str]
+) -> None:
+    admin.execute("CREATE SCHEMA online")
+    store = PostgresOnlineStore(config_of(role("USAGE, CREATE ON SCHEMA online")), NOWHERE)
+    store.put_many("t", [encoded([(b"k", 1, 0, b"x")])])
+    assert read_rows(store, "t", [b"k"]) == [(1, 0, b"x")]
+    store.drop(["t"])
+    store.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("postgresql://ann:hunter2@127.0.0.1:1/d", "127.0.0.1:1/d.*[Cc]onnection refused"),
+        ("postgresql://ann:hunter2@nowhere.invalid/d", "nowhere.invalid:5432/d"),
+    ],
+)
+def test_a_server_that_is_not_there_is_unavailable(url: str, said: str) -> None:
+    store = PostgresOnlineStore(config_of(url), NOWHERE)
+    for work in (
+        lambda: store.setup(["t"]),
+        lambda: store.get_many([OnlineRead("t", [b"k"])]),
+        lambda: asyncio.run(store.get_many_async([OnlineRead("t", [b"k"])])),
+    ):
+        with pytest.raises(StoreUnavailableError, match=said) as caught:
+            work()
+        assert "hunter2" not in f"{caught.value} {caught.value.__cause__} {caught.value.__context__}"
+
+
+def test_a_database_that_is_not_there_is_named(database: str) -> None:
+    store = PostgresOnlineStore(config_of(f"{database}_not"), NOWHERE)
+    with pytest.raises(StoreUnavailableError, match="_not.* does not exist"):
+        store.get_many([OnlineRead("t", [b"k"])])
+
+
+def test_an_option_that_libpq_does_not_know_is_refused_when_the_store_is_made(database: str) -> None:
+    with pytest.raises(ConfigError, match='invalid connection option "pasword"') as caught:
+        PostgresOnlineStore(config_of(f"{database}?pasword=hunter2"), NOWHERE)
+    assert "hunter2" not in str(caught.value)
+
+
+# --- a server of its own
+
+
+def test_a_store_outlives_a_restart_of_its_server(own_postgres_server: Any) -> None:
+    store = PostgresOnlineStore(config_of(own_postgres_server.url), NOWHERE)
+    store.put_many("t", [encoded([(b"k", 1, 0, b"x")])])
+    mark, incarnation = store.mark("t"), store.incarnation()
+
+    async def reads() -> list[Any]:
+        found = []
+        for stop in (True, False):
+            (stored,) = await store.get_many_async([OnlineRead("t", [b"k"])])
+            found.append(stored.payloads)
+            if stop:
+                own_postgres_server.stop()
+                with pytest.raises(StoreUnavailableError, match="cannot be used"):
+                    await store.get_many_async([OnlineRead("t", [b"k"])])
+                own_postgres_server.start()
+        await store.aclose()
+        return found
+
+    own_postgres_server.stop()
+    for _ in range(2):
+        with pytest.raises(StoreUnavailableError, match="cannot be used"):
+            store.put_many("t", [encoded([(b"k", 2, 0, b"y")])])
+    own_postgres_server.start()
+    assert read_rows(store, "t", [b"k"]) == [(1, 0, b"x")]
+    assert store.mark("t") == mark
+    assert store.incarnation() != incarnation
+    assert asyncio.run(reads()) == [(b"x",), (b"x",)]
+    assert store.put_many("t", [encoded([(b"k", 2, 0, b"y")])]).written == 1
+    store.close()
+
+
+def test_a_batch_during_which_the_server_is_killed_is_whole_or_not_there(own_postgres_server: Any) -> None:
+    store = PostgresOnlineStore(config_of(own_postgres_server.url), NOWHERE)
+    keys = [b"%06d" % i for i in range(20_000)]
+    store.put_many("t", [encoded([(key, 1, 0, bytes(100)) for key in keys])])
+    killer = threading.Timer(0.05, own_postgres_server.kill)
+    killer.start()
+    turn = 1
+    with suppress(StoreUnavailableError):
+        while True:
+            turn += 1
+            store.put_many("t", [encoded([(key, turn, 0, bytes(100)) for key in keys])])
+    killer.join()
+    own_postgres_server.start()
+    events = {row and row[0] for row in read_rows(store, "t", keys)}
+    assert len(events) == 1
+    assert events <= {turn - 1, turn}
+    store.close()
+
+
+def test_a_wrong_password_is_in_no_message(own_postgres_server: Any, caplog: pytest.LogCaptureFixture) -> None:
+    url = own_postgres_server.url.replace(own_postgres_server.password, "hunter2-wrong")
+    store = PostgresOnlineStore(config_of(url), NOWHERE)
+    for work in (lambda: store.setup(["t"]), lambda: asyncio.run(store.get_many_async([OnlineRead("t", [b"k"])]))):
+        with pytest.raises(StoreUnavailableError, match="password authentication failed for user") as caught:
+            work()
+        assert "hunter2" not in f"{caught.value!r} {caught.value.__cause__!r} {caught.value.__context__!r} {store!r}"
+    assert "hunter2" not in caplog.text
