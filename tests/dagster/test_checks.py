@@ -13,8 +13,8 @@ import pytest
 from checked_visits import DAYS, FIRST, KEY, OF_RUNS, RIDE, Project, checked_project, evaluations, failed, table, visits
 
 from feast_assets import FeatureStore
-from feast_assets.compute.row_counts import expected_rows
 from feast_assets.dagster.check_specs import FEATURE_VIEW_CHECKS
+from feast_assets.dagster.row_counts import expected_rows
 from feast_assets.errors import DefinitionError
 from feast_assets.testing.online_store import remove_rows
 
