@@ -1,7 +1,7 @@
 """Withdrawn rows: rows in the online store that were in an earlier content of a window and are not in the present one.
 
-A put keeps the newer row, so it cannot take back a row that was deleted from the source or moved to an earlier time. But
-each row has the version of its window's content, and a run puts all rows of the present content under the present
+A put keeps the newer row, so it cannot take back a row that was deleted from the source or moved to an earlier time.
+But each row has the version of its window's content, and a run puts all rows of the present content under the present
 version. So after a window has been put, its rows with an earlier version are the withdrawn ones, whichever run wrote
 them and however that run ended.
 
