@@ -52,8 +52,11 @@ class SourceParts:
             gone as well.
         hold_rows: whether the rows are divided among the parts. Otherwise the parts are entries of a table's log: they
             tell whether anything has changed, but not what.
+        are_shared: whether a token may change with rows of other sources too, as that of a table in a database file.
+            Such tokens serve to notice changes, but not as versions that are kept.
     """
 
     parts: tuple[Part, ...] = ()
     is_gone: bool = False
     hold_rows: bool = True
+    are_shared: bool = False

@@ -110,7 +110,8 @@ def window_versions(store: OfflineStore, source: DataSource, windows: Sequence[W
     Args:
         windows: that do not overlap, in order of time; `ALWAYS` alone for a source whose times do not matter.
     """
-    if list(windows) == [ALWAYS] and (found := _parts(store, source)) is not None and found.parts:
+    found = _parts(store, source) if list(windows) == [ALWAYS] else None
+    if found is not None and found.parts and not found.are_shared:
         return [_version(part.text for part in found.parts)]
     timed = _timed_parts(store, source)
     if timed is None:
