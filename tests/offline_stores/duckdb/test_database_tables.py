@@ -216,10 +216,8 @@ def test_a_column_called_rowid_is_no_row_id(store, tmp_path):
             "CREATE TABLE orders AS SELECT 1 AS driver, 1 AS rowid, 'a' AS city, range * 1.0 AS fare, "
             "TIMESTAMP '2024-01-01' + to_hours(range::INT) AS event_timestamp FROM range(3)"
         )
-    found = store.point_in_time_join(
-        spine([(1, hour(1.5))]), [PointInTimeJoin(history(orders(table="orders")), {}, {})]
-    )
-    assert found.read_all()["fare"].to_pylist() == [1.0]
+    found = joined(store, spine([(1, hour(1.5))]), [PointInTimeJoin(history(orders(table="orders")), {}, {})])
+    assert found["fare"].to_pylist() == [1.0]
 
 
 # --- what is wrong is said
