@@ -25,6 +25,7 @@ from feast_assets.testing.offline_store import (
     TracksPartsConformance,
     history,
     hour,
+    joined,
     spine,
     trips,
 )
