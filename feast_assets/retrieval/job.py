@@ -102,7 +102,7 @@ class RetrievalJob:
     def on_demand_feature_views(self) -> list[OnDemandFeatureView]:
         return list(self._on_demand_feature_views)
 
-    def to_arrow(self, validation_reference: Any = None, timeout: int | None = None) -> pa.Table:
+    def to_arrow(self, validation_reference: object = None, timeout: int | None = None) -> pa.Table:
         """Returns the rows as an Arrow table; features have their types' canonical Arrow types.
 
         Raises:
@@ -117,7 +117,7 @@ class RetrievalJob:
         result = self._run()
         return pa.Table.from_batches(list(result.batches), result.schema)
 
-    def to_df(self, validation_reference: Any = None, timeout: int | None = None) -> pd.DataFrame:
+    def to_df(self, validation_reference: object = None, timeout: int | None = None) -> pd.DataFrame:
         """Returns the rows as a pandas DataFrame. Raises as `to_arrow`.
 
         Features that are integers or booleans have pandas' nullable types (``Int64``, ``boolean``), whether or not one
@@ -137,11 +137,11 @@ class RetrievalJob:
                 frame[name] = pd.Series(values, index=frame.index, dtype=object)
         return frame
 
-    def to_feast_df(self, validation_reference: Any = None, timeout: int | None = None) -> Any:
+    def to_feast_df(self, validation_reference: object = None, timeout: int | None = None) -> NoReturn:
         """Raises NotSupportedError: there is no FeastDataFrame here."""
         raise NotSupportedError("to_feast_df: FeastDataFrame is not supported here yet; use to_df or to_arrow.")
 
-    def to_tensor(self, kind: str = "torch", default_value: Any = None, timeout: int | None = None) -> Any:
+    def to_tensor(self, kind: str = "torch", default_value: Any = None, timeout: int | None = None) -> NoReturn:
         """Raises NotSupportedError: tensors are made of `to_df` or `to_arrow`."""
         raise NotSupportedError(
             "to_tensor is not supported here yet; make tensors of the columns, such as "
