@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 UNSURE = "?"
-"""How the state of a view begins that stays the same though a source of the view may have changed."""
+"""How the token of a view begins that stays the same though a source of the view may have changed."""
 
 
 def materialization_states(
@@ -31,7 +31,7 @@ def materialization_states(
 ) -> dict[str, str]:
     """Returns for each view a text that stays while nothing happens that could make a window stale, or settle it.
 
-    No data are read: the text tells of the files of its sources, its definition, the mark of its online table and its
+    No data are read: the text tells of the parts of its sources, its definition, the mark of its online table and its
     ledger. It begins with `UNSURE` where the offline store cannot tell whether a source has changed.
     """
     ledger = registry.ledger_states([v.name for v in views])

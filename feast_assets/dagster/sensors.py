@@ -31,11 +31,11 @@ _WHYS: tuple[_Why, ...] = get_args(_Why)
 """Of two reasons the later one counts."""
 
 _MOST_RUNS = 25
+_SHORT_WAIT = 2.0
+"""Seconds that a tick waits for a source that somebody has open for writing; an instance gives ticks a minute."""
 _LOOK_AGAIN = timedelta(minutes=10)
 """How often the source of a view is looked through where the offline store cannot tell whether it has changed."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_SHORT_WAIT = 2.0
-"""Seconds that a tick waits for a source that somebody has open for writing; an instance gives ticks a minute."""
 _REMEMBERED_WINDOWS = 200
 """Stale windows of a view that the cursor remembers; of more, the next tick reads the source again."""
 

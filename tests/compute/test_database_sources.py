@@ -67,14 +67,14 @@ class Shop:
     def before_the_last_look(self, monkeypatch, sql: str) -> None:
         """Has something changed after a view's rows are read, and before its source is looked at for the last time."""
         looks = itertools.count()
-        parts = DuckDBOfflineStore.parts
+        state = DuckDBOfflineStore.state
 
-        def looking(store, source, **options):
+        def looking(store, history):
             if next(looks) == 1:
                 self.execute(sql)
-            return parts(store, source, **options)
+            return state(store, history)
 
-        monkeypatch.setattr(DuckDBOfflineStore, "parts", looking)
+        monkeypatch.setattr(DuckDBOfflineStore, "state", looking)
 
     def stale(self, view: str) -> list[tuple[int, str]]:
         return [((s.window.start - START).days, s.reason) for s in self.store.stale_windows(view, END)]

@@ -26,8 +26,8 @@ from feast_assets.errors import (
     FeastAssetsError,
     InputError,
     NotSupportedError,
+    SourceAbsentError,
     SourceError,
-    SourceWithoutFilesError,
     StoreUnavailableError,
 )
 from feast_assets.offline_stores.base import EVENT_TIMESTAMP, History
@@ -89,7 +89,7 @@ def check_append_to_table(cursor: Cursor, source: DuckDBSource, root: Path, rows
     _refuse_query(source)
     try:
         schema = database_schema(cursor, _unmapped(source), root, only_tables=True)
-    except SourceWithoutFilesError:
+    except SourceAbsentError:
         check_new(rows, source, describe(source))
         return
     like(rows, schema, describe(source))
@@ -100,7 +100,7 @@ def is_appended_to_table(cursor: Cursor, source: DuckDBSource, root: Path, rows:
     _refuse_query(source)
     try:
         table = open_database_table(cursor, _unmapped(source), root)
-    except SourceWithoutFilesError:
+    except SourceAbsentError:
         return False
     rows = like(rows, table.schema, describe(source))
     return not _unwritten(cursor, table.sql, rows).num_rows

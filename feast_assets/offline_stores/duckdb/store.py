@@ -21,6 +21,7 @@ from feast_assets.errors import (
     InputError,
     SourceChangedError,
     SourceError,
+    SourceWithoutFilesError,
     TransformationError,
 )
 from feast_assets.offline_stores.abilities import (
@@ -34,7 +35,7 @@ from feast_assets.offline_stores.abilities import (
 )
 from feast_assets.offline_stores.base import History, OfflineStore, Survey, WindowStatistics
 from feast_assets.offline_stores.duckdb.config import DuckDBOfflineStoreConfig
-from feast_assets.offline_stores.parts import Part, SourceParts
+from feast_assets.offline_stores.parts import SourceParts
 from feast_assets.offline_stores.profile import WindowProfile
 from feast_assets.offline_stores.spine import PointInTimeJoin, Spine
 
@@ -83,6 +84,8 @@ class DuckDBOfflineStore(
         self._root = Path(root).absolute()
         self._opened: Engine | None = None
         self._sealed: Engine | None = None
+        # What is known to be in which state of a DuckDB file.
+        self._held_tables: dict[tuple[str, str, str], str] = {}
 
     @property
     def _engine(self) -> Engine:
@@ -246,23 +249,8 @@ class DuckDBOfflineStore(
         from feast_assets.offline_stores.files.file_parts import file_parts
 
         if isinstance(source, DuckDBSource):
-            return self._table_parts(source)
+            return self._database_parts(source)
         return again(lambda is_last: file_parts(source, self._root, extents=extents))
-
-    def _table_parts(self, source: DuckDBSource) -> SourceParts:
-        """Returns a table of a database as one part.
-
-        Where the file is not there, the source is gone; that the file lacks the table is seen when it is read.
-        """
-        from feast_assets.offline_stores.duckdb.database_tables import look_at, state_of_table
-
-        def look() -> None:
-            with self._engine.cursor() as cursor:
-                look_at(cursor, source, self._root)
-
-        state = state_of_table(source, self._root, look)
-        parts = (Part(source.table or source.query, state),) if state else ()
-        return SourceParts(parts, is_gone=not parts, are_shared=True)
 
     def oldest_event(self, history: History) -> datetime | None:
         from feast_assets.definitions.spec import from_micros
@@ -272,6 +260,40 @@ class DuckDBOfflineStore(
         if not is_said:
             oldest = self._answer(lambda cursor, tables: oldest_by_rows(cursor, history, self._root, tables))
         return None if oldest is None else from_micros(oldest)
+
+    def _database_parts(self, source: DuckDBSource) -> SourceParts:
+        """Returns a table, view or query of a DuckDB file as one part, which shares its file with other tables."""
+        from feast_assets.offline_stores.duckdb.database_tables import look_at, state_of_table
+        from feast_assets.offline_stores.parts import Part, SourceParts
+
+        def look() -> None:
+            with self._engine.cursor() as cursor:
+                look_at(cursor, source, self._root)
+
+        states = state_of_table(source, self._root, look)
+        if not states or not self._holds(source):
+            return SourceParts(is_gone=True)
+        return SourceParts(tuple(Part(source.table or source.query, state) for state in states), are_shared=True)
+
+    def _holds(self, source: DuckDBSource) -> bool:
+        """Whether a DuckDB file has what a source reads; also where that cannot be told now, as reading it tells."""
+        from feast_assets.offline_stores.duckdb.database_states import identity_of
+        from feast_assets.offline_stores.duckdb.database_tables import database_schema
+        from feast_assets.offline_stores.files.source_files import database_path
+
+        path = database_path(source, self._root)
+        key, identity = (path, source.table, source.query), identity_of(path)
+        if self._held_tables.get(key) == identity:
+            return True
+        try:
+            with self._engine.cursor() as cursor:
+                database_schema(cursor, source, self._root)
+        except SourceWithoutFilesError:
+            return False
+        except FeastAssetsError:
+            return True
+        self._held_tables[key] = identity
+        return True
 
     def _when_free(self, call: Callable[[], _T]) -> _T:
         """Returns what a function returns; calls it again while somebody else has a DuckDB file open."""

@@ -13,7 +13,7 @@ from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.definitions.sources.duckdb_source import DuckDBSource
 from feast_assets.definitions.sources.file_format import CsvFormat, DeltaFormat, ParquetFormat
 from feast_assets.definitions.sources.file_source import FileSource
-from feast_assets.errors import NotSupportedError, SourceError, SourceWithoutFilesError
+from feast_assets.errors import NotSupportedError, SourceAbsentError, SourceError
 
 Format = Literal["parquet", "csv", "delta", "duckdb"]
 _SUFFIXES: dict[Format, tuple[str, ...]] = {
@@ -59,15 +59,15 @@ def find_files(source: DataSource, root: Path) -> SourceFiles:
     Files and folders whose names begin with ``.`` or ``_`` do not count.
 
     Raises:
-        SourceError: a single file does not exist, or a folder holds only files of another format; of a database file,
-            `SourceWithoutFilesError`.
+        SourceAbsentError: a single file does not exist.
+        SourceError: a folder holds only files of another format.
         NotSupportedError: the source is not one of files.
     """
     what = describe(source)
     if isinstance(source, DuckDBSource):
         database = database_path(source, root)
         if not os.path.exists(database):
-            raise SourceWithoutFilesError(f"{what}: there is no file {database}.{_nearest(database)}")
+            raise SourceAbsentError(f"{what}: there is no file {database}.{_nearest(database)}")
         return SourceFiles(what, database, "duckdb", "file", (database,))
     if not isinstance(source, FileSource):
         raise NotSupportedError(
@@ -89,7 +89,7 @@ def find_files(source: DataSource, root: Path) -> SourceFiles:
         matching = sorted(p for p in glob.glob(path, recursive=True) if os.path.isfile(p) and _counts(p, base))
         return SourceFiles(what, path, file_format, "glob", tuple(matching), _hive_keys(matching, base))
     if Path(path).suffix and not source.path.endswith("/"):
-        raise SourceError(f"{what}: there is no file {path}.{_nearest(path)}")
+        raise SourceAbsentError(f"{what}: there is no file {path}.{_nearest(path)}")
     return SourceFiles(what, path, file_format, "folder", ())
 
 

@@ -12,7 +12,7 @@ import pytest
 from feast_assets import Array, Decimal, DuckDBSource, Field, Int64, Map, String
 from feast_assets.definitions.sources.duckdb_source import table_path
 from feast_assets.definitions.window import ALWAYS, Window
-from feast_assets.errors import DefinitionError, NotSupportedError, SourceError, SourceWithoutFilesError
+from feast_assets.errors import DefinitionError, NotSupportedError, SourceError
 from feast_assets.offline_stores.base import History
 from feast_assets.offline_stores.duckdb.config import DuckDBOfflineStoreConfig
 from feast_assets.offline_stores.duckdb.store import DuckDBOfflineStore
@@ -70,14 +70,6 @@ class _OnADatabase(
     @pytest.fixture
     def sink(self):
         return DuckDBSource(name="sink", database=DATABASE, table="features.trips", timestamp_field="event_timestamp")
-
-    def test_an_empty_source_is_there_and_a_missing_one_is_gone(self, store, put):
-        assert not store.parts(put(trips([]))).is_gone
-        # Whether a file has a table is only seen by opening it, which reading the source does.
-        missing = DuckDBSource(name="missing", database="other.duckdb", table="t", timestamp_field="event_timestamp")
-        assert store.parts(missing).is_gone
-        with pytest.raises(SourceWithoutFilesError):
-            store.statistics(history(missing), [ALWAYS])
 
 
 class TestTables(_OnADatabase):

@@ -16,7 +16,7 @@ from feast_assets.definitions.window import ALWAYS
 from feast_assets.errors import SourceError, StoreUnavailableError
 from feast_assets.offline_stores.duckdb.config import DuckDBOfflineStoreConfig
 from feast_assets.offline_stores.duckdb.store import DuckDBOfflineStore
-from feast_assets.offline_stores.source_changes import HistoryState, history_state, window_versions
+from feast_assets.offline_stores.source_changes import history_state, window_versions
 from feast_assets.offline_stores.spine import PointInTimeJoin
 from feast_assets.testing.offline_store import history, hour, joined, spine, trips
 
@@ -116,7 +116,7 @@ def test_who_holds_a_file_for_too_long_is_named(path, tmp_path):
             assert f"process {process.pid} (python" in str(caught.value)
             assert "0.1 seconds (database_wait_seconds" in str(caught.value)
         # What a source is stored in can be told without opening the file.
-        assert history_state(impatient, made).token
+        assert not history_state(impatient, made).gone
     assert count(impatient) == 400000
 
 
@@ -300,4 +300,4 @@ def test_what_this_process_commits_is_another_state(path, store):
 
 
 def test_a_file_that_is_not_there_has_no_state(tmp_path):
-    assert history_state(store_at(tmp_path, 1), history(ORDERS)) == HistoryState(frozenset(), (ORDERS.name,))
+    assert history_state(store_at(tmp_path, 1), history(ORDERS)).gone == (ORDERS.name,)
