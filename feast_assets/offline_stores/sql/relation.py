@@ -121,7 +121,9 @@ class Relation:
         edges = [edge for each in joined for edge in (each.start, each.end) if edge is not None]
         cell = self.dialect.cell_of(self.time(self.timestamp), edges)
         parity = exp.Literal.number(0 if joined[0].start is None else 1)
-        inside: exp.Expr = exp.Mod(this=exp.Paren(this=cell), expression=exp.Literal.number(2)).eq(parity)
+        inside: exp.Expr = exp.EQ(
+            this=exp.Mod(this=exp.Paren(this=cell), expression=exp.Literal.number(2)), expression=parity
+        )
         if or_null:
             inside = exp.or_(inside, column(self.column(self.timestamp).name).is_(exp.null()))
         return [*self._in_any_of([hull(joined)], or_null), inside]

@@ -80,10 +80,10 @@ class TestStoresOnThePlan(OfflineStoreConformance, CanReplaceWindowsConformance,
 
     def test_rows_of_many_stretches_of_time_are_found(self, store, put):
         source = history(put(trips([(n, hour(n), float(n), "x") for n in range(200)])))
-        every_third = [Window(hour(n), hour(n + 1)) for n in range(0, 4_000, 3)]
+        every_third = [Window(hour(n), hour(n + 1)) for n in range(0, 600, 3)]
         inside = {n for n in range(200) if n % 3 == 0}
         assert set(by_driver(store.latest(source, every_third))) == inside
-        open_ended = [Window(ALWAYS.start, hour(-5)), *every_third, Window(hour(4_001), ALWAYS.end)]
+        open_ended = [Window(ALWAYS.start, hour(-5)), *every_third, Window(hour(601), ALWAYS.end)]
         assert set(by_driver(store.latest(source, open_ended))) == inside
         overlapping = [*every_third, Window(hour(10), hour(20)), Window(hour(12), hour(13))]
         assert set(by_driver(store.latest(source, overlapping))) == inside | set(range(10, 20))
