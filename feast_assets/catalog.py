@@ -7,7 +7,6 @@ from copy import copy
 from typing import TypeVar
 
 from feast_assets.arguments import name_of
-from feast_assets.compute.windows import intervals
 from feast_assets.definitions.base import Definition
 from feast_assets.definitions.entity import DUMMY_ENTITY_NAME, Entity
 from feast_assets.definitions.feature_service import FeatureService
@@ -21,6 +20,7 @@ from feast_assets.definitions.view import BaseFeatureView
 from feast_assets.errors import InputError, ProjectObjectNotFoundException, shown
 from feast_assets.registry.base import Registry
 from feast_assets.registry.cache import SnapshotCache
+from feast_assets.registry.ledger import intervals
 from feast_assets.registry.snapshot import RegistrySnapshot
 
 _Object = TypeVar("_Object", bound=Definition)

@@ -10,6 +10,7 @@ The tree; a caller catches as high as its decision goes::
     ├── SourceError (ValueError)               data that cannot be read as declared
     │   ├── SourceChangedError, ...
     ├── InputError (ValueError)                rows or arguments of a call
+    ├── ComputeEngineError (RuntimeError)      a worker that ended without an answer
     ├── StoreUnavailableError (ConnectionError)
     │   └── UnfinishedPushError                a push that broke off, and will be completed
     └── NotSupportedError (NotImplementedError)
@@ -202,6 +203,13 @@ class MaterializationError(FeastAssetsError, RuntimeError):
         self.failed = dict(failed)
         told = " ".join(f"[{name}] {error}" for name, error in self.failed.items())
         super().__init__(f"{len(self.failed)} feature views could not be materialized: {told}")
+
+
+class ComputeEngineError(FeastAssetsError, RuntimeError):
+    """A compute engine did not do what it was asked: a worker ended without an answer, or an unexpected error met it.
+
+    Windows of which nobody knows whether they were written stay unsettled, so the next run writes them again.
+    """
 
 
 class BrokenChecksError(FeastAssetsError, ValueError):

@@ -12,8 +12,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from feast_assets.arguments import definitions_of, name_of, view_names, windows_of
 from feast_assets.catalog import Catalog
 from feast_assets.compute.results import MaterializationResult, Progress
-from feast_assets.compute.windows import intervals
-from feast_assets.config import RepoConfig, load_repo_config, make_offline_store, make_online_store, make_registry
+from feast_assets.config import (
+    RepoConfig,
+    load_repo_config,
+    make_offline_store,
+    make_online_store,
+    make_registry,
+)
 from feast_assets.definitions.base import Definition
 from feast_assets.definitions.branches import deployed
 from feast_assets.definitions.feature_service import FeatureService
@@ -21,10 +26,10 @@ from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.kept_results import in_order
 from feast_assets.definitions.label_view import LabelView
 from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
-from feast_assets.definitions.partitions import Window
 from feast_assets.definitions.saved_dataset import SavedDataset, SavedDatasetStorage
 from feast_assets.definitions.sources.push_source import PushMode
 from feast_assets.definitions.spec import as_utc
+from feast_assets.definitions.window import Window
 from feast_assets.errors import (
     ConfigError,
     InputError,
@@ -35,14 +40,18 @@ from feast_assets.errors import (
     suggest,
 )
 from feast_assets.registry.cache import SnapshotCache
+from feast_assets.registry.ledger import intervals
 from feast_assets.repository.user_functions import UserFunctions
 
 if TYPE_CHECKING:
-    from feast_assets.apply.deployment import Deployment, InfraDiff, Plan
+    from feast_assets.apply.applying import Applier
     from feast_assets.apply.diff import RegistryDiff
+    from feast_assets.apply.plan import InfraDiff, Plan
     from feast_assets.audit.report import AuditReport
-    from feast_assets.compute.materialization import Materialization, Planned
+    from feast_assets.compute.engines.base import ComputeEngine, RepositoryReference, WindowDone, WindowTask
+    from feast_assets.compute.materialization import Materialization
     from feast_assets.compute.staleness import StaleWindow
+    from feast_assets.compute.view_stores import ViewStores
     from feast_assets.compute.writes import Stores, Write
     from feast_assets.offline_stores.base import OfflineStore
     from feast_assets.online_stores.base import OnlineStore
@@ -125,6 +134,7 @@ class FeatureStore(Catalog):
         self.registry: Registry = make_registry(config, self.repo_path)
         self._offline_store: OfflineStore | None = None
         self._online_store: OnlineStore | None = None
+        self._compute_engine: ComputeEngine | None = None
         self._opening = threading.Lock()
         self._cache = SnapshotCache(
             self.registry,
@@ -148,6 +158,17 @@ class FeatureStore(Catalog):
                 if self._offline_store is None:
                     self._offline_store = make_offline_store(self.config, self.repo_path)
         return self._offline_store
+
+    @property
+    def compute_engine(self) -> ComputeEngine:
+        """What runs materialization: ``batch_engine`` in the configuration."""
+        if self._compute_engine is None:
+            with self._opening:
+                if self._compute_engine is None:
+                    from feast_assets.compute.engines.chosen import make_compute_engine
+
+                    self._compute_engine = make_compute_engine(self.config, self.repo_path)
+        return self._compute_engine
 
     @property
     def online_store(self) -> OnlineStore:
@@ -181,6 +202,8 @@ class FeatureStore(Catalog):
         """
         if self._online_store is not None:
             self._online_store.close()
+        if self._compute_engine is not None:
+            self._compute_engine.close()
         self.registry.close()
         return _Closing(self._online_store)
 
@@ -259,14 +282,14 @@ class FeatureStore(Catalog):
 
     def apply_plan(self, plan: Plan) -> int:
         """Carries out a plan and returns the registry's revision."""
-        revision = self._deployment().apply(plan)
+        revision = self._applier().apply(plan)
         self._functions.remember(plan.declared)
         self._cache.fresh()
         return revision
 
     def teardown(self) -> None:
         """Removes the project: its online rows and its registry. Sources and kept results stay."""
-        self._deployment().teardown()
+        self._applier().teardown()
         self._cache.fresh()
 
     def _plan(
@@ -281,7 +304,7 @@ class FeatureStore(Catalog):
         snapshot = self._cache.fresh()
         if self.config.deployment:
             objects = deployed(objects, self.config.project, self.config.deployment, snapshot.feature_views)
-        return self._deployment().plan(
+        return self._applier().plan(
             objects,
             to_delete,
             whole=whole,
@@ -290,10 +313,10 @@ class FeatureStore(Catalog):
             check_sources=check_sources,
         )
 
-    def _deployment(self) -> Deployment:
-        from feast_assets.apply.deployment import Deployment
+    def _applier(self) -> Applier:
+        from feast_assets.apply.applying import Applier
 
-        return Deployment(
+        return Applier(
             self.project,
             self.registry,
             self.offline_store,
@@ -328,11 +351,10 @@ class FeatureStore(Catalog):
         Returns:
             a job that runs when its rows are requested; one row per row of ``entity_df``, in its order.
         """
-        from feast_assets.retrieval.historical import historical_job
+        from feast_assets.retrieval.historical import HistoricalRetrieval
 
-        return historical_job(
-            self._cache.fresh(uses_history=True),
-            self.offline_store,
+        snapshot = self._cache.fresh(uses_history=True)
+        return HistoricalRetrieval(snapshot, self.offline_store, self._functions, self.repo_path).job(
             entity_df,
             [] if features is None else features,
             full_feature_names=full_feature_names,
@@ -340,9 +362,6 @@ class FeatureStore(Catalog):
             end_date=end_date,
             filter_by_created_timestamp=filter_by_created_timestamp,
             with_function_inputs=self.config.historical_on_demand_inputs,
-            udf_of=self._functions.of,
-            attach=self._functions.attach,
-            root=self.repo_path,
         )
 
     def create_saved_dataset(
@@ -494,7 +513,7 @@ class FeatureStore(Catalog):
             start, end = _EPOCH, datetime.now(UTC)
         if start > end:
             raise InputError(f"start_date {start.isoformat()} is after end_date {end.isoformat()}; exchange them.")
-        return self._run_views(feature_views, progress, run_id, lambda this: this.plan_between(start, end))
+        return self._run_views(feature_views, progress, run_id, lambda this: this.run_between(start, end))
 
     def materialize_incremental(
         self,
@@ -519,7 +538,7 @@ class FeatureStore(Catalog):
         _refuse_async(run_async)
         _refuse_version(version)
         end = _moment("end_date", end_date)
-        return self._run_views(feature_views, progress, run_id, lambda this: this.plan_stale(end))
+        return self._run_views(feature_views, progress, run_id, lambda this: this.run_stale(end))
 
     def materialize_windows(
         self,
@@ -543,11 +562,27 @@ class FeatureStore(Catalog):
         Raises:
             BrokenChecksError: rows of some windows break their fields' checks; the other windows were run.
         """
-        from feast_assets.offline_stores.base import ALWAYS
+        from feast_assets.definitions.window import ALWAYS
 
         (view,) = self._views_to_materialize([feature_view])
         materialization = self._materialization(view, progress, run_id, validate=validate, profile=profile)
         return materialization.run_windows([ALWAYS] if windows is None else windows_of(windows))
+
+    def run_window_task(self, task: WindowTask) -> WindowDone:
+        """Runs a task of a compute engine in this process; what went wrong is in the answer.
+
+        For the workers of engines that run elsewhere, see `feast_assets.task_worker`. The windows must be claimed, and
+        are settled by the caller of the engine.
+        """
+        from feast_assets.compute.engines.local import run_elsewhere
+
+        return run_elsewhere(task, self._stores_of_task)
+
+    def _stores_of_task(self, task: WindowTask) -> ViewStores:
+        snapshot = self._cache.get()
+        if snapshot.revision != task.revision:
+            snapshot = self.registry.snapshot(task.revision)
+        return self._view_stores(snapshot.feature_view(task.view), task.revision)
 
     def stale_windows(self, feature_view: str, end_date: datetime | None = None) -> list[StaleWindow]:
         """Returns the windows that `materialize_incremental` would run, and why, in order of time.
@@ -565,12 +600,12 @@ class FeatureStore(Catalog):
         """Returns an opaque token for each view, which changes whenever a window may have become stale or settled.
 
         Reads no data. If a view's token is unchanged, so is the result of `stale_windows` for the same ``end_date``.
-        A token is ``""`` if the offline store cannot tell whether a source has changed.
+        A token that begins with ``"?"`` says less: the offline store cannot tell whether a source has changed.
 
         Args:
             feature_views: names; all that can be materialized when left out.
         """
-        from feast_assets.compute.staleness import materialization_states
+        from feast_assets.compute.change_tokens import materialization_states
 
         views = self._views_to_materialize(feature_views)
         return materialization_states(self.project, views, self.registry, self.offline_store, self._online_or_none())
@@ -664,12 +699,12 @@ class FeatureStore(Catalog):
         names: Sequence[str] | None,
         progress: Progress | None,
         run_id: str,
-        plan: Callable[[Materialization], Planned],
+        run: Callable[[Materialization], MaterializationResult],
     ) -> list[MaterializationResult]:
         from feast_assets.compute.view_runs import run_views
 
         views = self._views_to_materialize(names)
-        return run_views(views, lambda view: self._materialization(view, progress, run_id), plan)
+        return run_views(views, lambda view: run(self._materialization(view, progress, run_id)))
 
     def _materialization(
         self,
@@ -682,17 +717,26 @@ class FeatureStore(Catalog):
     ) -> Materialization:
         from feast_assets.compute.materialization import Materialization
 
-        return Materialization(
+        stores = self._view_stores(view, self._cache.get().revision)
+        return Materialization(stores, self.compute_engine, self._reference(), run_id, progress, validate, profile)
+
+    def _view_stores(self, view: FeatureView, revision: int) -> ViewStores:
+        from feast_assets.compute.view_stores import ViewStores
+
+        return ViewStores(
             self.project,
             self._functions.attach(view),
             self.registry,
             self.offline_store,
             self._online_or_none(),
-            run_id,
-            progress,
-            validate,
-            profile,
+            revision,
         )
+
+    def _reference(self) -> RepositoryReference:
+        from feast_assets.compute.engines.base import RepositoryReference
+
+        file = self.config.file
+        return RepositoryReference(str(self.repo_path.resolve()), "" if file is None else str(file))
 
     # --- rows that are handed in
 
@@ -814,7 +858,7 @@ class FeatureStore(Catalog):
         raise InputError(f"There is no unfinished push {shown(push_id)}. {suggest(str(push_id), known)}")
 
     def _pushed(self, name: str, df: Any, allow_registry_cache: bool, to: PushMode, transform_on_write: bool) -> Write:
-        from feast_assets.compute.writes import views_of_push_source
+        from feast_assets.compute.write_plans import write_plan
 
         call = f"push to {shown(name)}"
         if not isinstance(to, PushMode):
@@ -823,7 +867,8 @@ class FeatureStore(Catalog):
         if to is not PushMode.ONLINE:
             self._refuse_shared(call, "use to=PushMode.ONLINE")
         snapshot = self._registered(allow_registry_cache)
-        views = views_of_push_source(snapshot, name)
+        plan = write_plan(snapshot)
+        views = plan.views_of_push_source(name)
         online = [view for view in views if view.online and to is not PushMode.OFFLINE]
         if to is PushMode.ONLINE and not online:
             raise InputError(
@@ -832,7 +877,7 @@ class FeatureStore(Catalog):
             )
         write = self._write(call, df)
         for view in online:
-            write.add_online(view)
+            write.add_online(view, plan.few_rows(view))
         if to is not PushMode.ONLINE:
             self._complete_pushes_once(snapshot)
             write.add_history(views[0], readers=views[1:])
@@ -846,6 +891,8 @@ class FeatureStore(Catalog):
             )
 
     def _written(self, name: str, df: Any, inputs: Any, allow_registry_cache: bool, transform_on_write: bool) -> Write:
+        from feast_assets.compute.write_plans import write_plan
+
         call = f"write_to_online_store to {name_of(name, 'feature view')!r}"
         if (df is None) == (inputs is None):
             raise InputError(f"{call}: give one of df and inputs.")
@@ -857,17 +904,19 @@ class FeatureStore(Catalog):
                 "stored. Write to the feature views that it reads."
             )
         write = self._write(call, inputs if df is None else df)
-        write.add_online(snapshot.feature_view(name))
+        plan = write_plan(snapshot)
+        view = plan.view(name) or snapshot.feature_view(name)
+        write.add_online(view, plan.few_rows(view))
         return write
 
     def _write(self, call: str, rows: Any) -> Write:
-        from feast_assets.compute.handed_in_rows import to_table
+        from feast_assets.compute.handed_in_rows import HandedInRows
         from feast_assets.compute.writes import Write
 
-        table = to_table(rows, call)
-        if not table.num_rows:
+        given = HandedInRows(rows, call)
+        if not len(given):
             warnings.warn(f"{call}: there are no rows, so nothing is written.", stacklevel=4)
-        return Write(self._stores(), call, table)
+        return Write(self._stores(), call, given)
 
     def _stores(self) -> Stores:
         from feast_assets.compute.writes import Stores

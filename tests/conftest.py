@@ -15,7 +15,14 @@ from collections.abc import Generator, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# A busy machine makes examples slow, which is no fault of what they test.
+hypothesis.settings.register_profile(
+    "any_machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any_machine")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -45,9 +52,17 @@ def _lasting_port() -> int:
     raise RuntimeError("no free port from 20000 to 32000")
 
 
+@pytest.fixture
+def redis_server(redis_process: tuple[str, int]) -> tuple[str, int]:
+    """A Redis server of this test session: its host and port. It is empty, whatever tests came before."""
+    with socket.create_connection(redis_process, timeout=20) as connection:
+        connection.sendall(b"FLUSHALL\r\n")
+        assert connection.recv(5) == b"+OK\r\n"
+    return redis_process
+
+
 @pytest.fixture(scope="session")
-def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]]:
-    """A Redis server of this test session's own: its host and port."""
+def redis_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]]:
     binary = shutil.which("redis-server")
     if binary is None:
         pytest.skip("redis-server is not installed")

@@ -1,20 +1,20 @@
 """Validating and completing what is applied.
 
-`prepare` turns declared objects into what the registry stores; `changes` says what that means for the registry. Neither
-touches the declared objects or the snapshot: what is inferred is on the returned copies.
+`prepare` turns declared objects into what the registry stores; `feast_assets.apply.removal.changes_of` compares that
+with the registry. Neither changes the declared objects or the snapshot: what is inferred is on the returned copies.
 """
 
 from __future__ import annotations
 
-import os
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar, cast
 
-from feast_assets.apply.inputs import Inputs, sources_of
+from feast_assets.apply.digests import InputDigests, sources_of
+from feast_assets.apply.names import check_names, check_source_names
 from feast_assets.apply.projections import Views, resolve_projection
-from feast_assets.apply.removal import Prepared, changes
 from feast_assets.apply.source_inference import CheckTexts, SchemaOf, Sources, inferred_field
 from feast_assets.definitions.base import Definition
 from feast_assets.definitions.batch_feature_view import BatchFeatureView
@@ -30,8 +30,6 @@ from feast_assets.definitions.saved_dataset import SavedDataset
 from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.definitions.view import BaseFeatureView, check_features
 from feast_assets.errors import (
-    ConflictingFeatureViewNames,
-    DataSourceRepeatNamesException,
     DefinitionError,
     EntityNotFoundException,
     RegistryInferenceFailure,
@@ -44,14 +42,25 @@ from feast_assets.types import ValueType, from_value_type
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Prepared", "changes", "prepare"]
-
 EarliestOf = Callable[[FeatureView], "datetime | None"]
 Try = Callable[[OnDemandFeatureView, Mapping[str, FeatureView]], "list[Field]"]
 
 _ENTITY_TIME = "event_timestamp"
 _D = TypeVar("_D", bound=Definition)
 _APPLICABLE = (Project, Entity, DataSource, BaseFeatureView, FeatureService, SavedDataset)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What is declared, validated and complete.
+
+    Attributes:
+        made: objects to register; some may turn out to equal the registered ones.
+        standing: registered objects that stay as they are.
+    """
+
+    made: Sequence[Definition]
+    standing: Sequence[StoredObject] = ()
 
 
 def prepare(
@@ -64,7 +73,7 @@ def prepare(
     project_description: str = "",
     partial: bool = True,
     check_sources: bool = True,
-    inputs: Inputs | None = None,
+    digests: InputDigests | None = None,
     try_function: Try | None = None,
     check_texts: CheckTexts | None = None,
 ) -> Prepared:
@@ -82,9 +91,9 @@ def prepare(
         project_description: of the project, where it is not declared.
         partial: whether objects of the registry that are not given stay, and so can be referred to.
         check_sources: whether declared columns are looked for in the sources; what must be inferred is read anyway.
-        inputs: what registered objects were made from; left out, nothing is known of that. What is made from the same
-            again stands: neither is it read nor are its sources opened, nor those of a view of which only something
-            else is said.
+        digests: what registered objects were made from; left out, every object is made. An object whose inputs are
+            unchanged stays as it is registered: it is not read, and its sources are not opened. Nor are those of a view
+            of which only the description, tags and the like changed.
         try_function: calls the function of an on-demand view, given the views that it reads, on sample values, and
             returns the view's features; left out, functions are not tried, and the features must be declared.
         check_texts: checks that columns of a source which are stored as text can be read as declared; left out, that is
@@ -104,7 +113,7 @@ def prepare(
         project or snapshot.project,
         partial,
         check_sources,
-        inputs or Inputs(snapshot, {}, lambda source: frozenset()),
+        digests or InputDigests(snapshot, {}, lambda source: frozenset()),
         try_function,
         check_texts,
     ).run(project_description)
@@ -120,7 +129,7 @@ class _Preparation:
         project: str,
         partial: bool,
         check_sources: bool,
-        inputs: Inputs,
+        digests: InputDigests,
         try_function: Try | None,
         check_texts: CheckTexts | None,
     ):
@@ -131,7 +140,7 @@ class _Preparation:
         self._earliest_of = earliest_of
         self._project = project
         self._check_sources = check_sources
-        self._inputs = inputs
+        self._digests = digests
         self._staying = snapshot if partial else RegistrySnapshot(snapshot.project, snapshot.revision, ())
         self._entities: dict[str, Entity] = {e.name: e for e in self._staying.entities}
         self._views = Views({o.name: o for o in self._staying.all_stored(*VIEW_TYPES)})
@@ -144,7 +153,9 @@ class _Preparation:
                 raise DefinitionError(
                     f"Cannot apply {given!r}: only entities, data sources, views, feature services and projects can be."
                 )
-        self._check_names()
+        check_names(self._objects, self._staying)
+        for source in self._of(DataSource):
+            self._sources.declare(source)
         project = self._declared_project(project_description)
         entities = [copy_definition(e) for e in self._of(Entity)]
         self._entities |= {e.name: e for e in entities}
@@ -159,7 +170,7 @@ class _Preparation:
         services = [self._service(s) for s in self._of(FeatureService)]
         for source in self._of(DataSource):
             self._sources.include(source)
-        self._check_source_names()
+        check_source_names(self._sources.prepared(), self._staying)
         if any(v.entityless for v in declared):
             entities.append(dummy_entity())
         datasets = [copy_definition(d) for d in self._of(SavedDataset)]
@@ -170,41 +181,6 @@ class _Preparation:
 
     def _of(self, cls: type[_D]) -> list[_D]:
         return [o for o in self._objects if isinstance(o, cls)]
-
-    # --- names
-
-    def _check_names(self) -> None:
-        seen: dict[tuple[str, str], Definition] = {}
-        for given in self._objects:
-            kind = "view" if isinstance(given, BaseFeatureView) else type(given).object_type
-            folds = isinstance(given, BaseFeatureView)
-            other = seen.setdefault((kind, given.name.lower() if folds else given.name), given)
-            if isinstance(given, DataSource):
-                self._sources.declare(given)
-            elif other is not given and folds:
-                raise ConflictingFeatureViewNames(_conflict(other, given))
-            elif other is not given:
-                raise DefinitionError(
-                    f"Two objects declare {kind} {given.name!r}{_places(other, given)}; declare it once and import it, "
-                    "or rename one."
-                )
-        taken = {stored.name.lower(): stored for stored in self._staying.all_stored(*VIEW_TYPES)}
-        for view in self._of(BaseFeatureView):
-            stored = taken.get(view.name.lower())
-            if stored is not None and (stored.name != view.name or stored.object_type != view.object_type):
-                raise ConflictingFeatureViewNames(
-                    _conflict(view, stored) + " The latter is in the registry; delete it first."
-                )
-
-    def _check_source_names(self) -> None:
-        stored = {name.lower(): name for name in self._staying.names(DataSource.object_type)}
-        for source in self._sources.prepared():
-            other = stored.get(source.name.lower(), source.name)
-            if other != source.name:
-                raise DataSourceRepeatNamesException(
-                    f"Data source {source.name!r} is named like {other!r} in the registry, but for letter case; "
-                    "rename one of them."
-                )
 
     def _declared_project(self, description: str) -> Project:
         declared = self._of(Project)
@@ -231,7 +207,7 @@ class _Preparation:
         what = f"{type(given).__name__} {given.name!r}"
         self._check_entities(given, what)
         entities = [self._entities[name] for name in given.entities if name != DUMMY_ENTITY_NAME]
-        known = self._inputs.known_view(given, entities)
+        known = self._digests.unchanged_view(given, entities)
         if known is not None:
             for source in sources_of(given):
                 self._sources.adopt(source, cast(StoredObject, self._snapshot.stored(source.object_type, source.name)))
@@ -391,7 +367,7 @@ class _Preparation:
         for source in given.request_sources:
             self._sources.prepare(source)
         views = self._with_rows
-        known = self._inputs.known(given, views.unread)
+        known = self._digests.unchanged(given, views.unread)
         if known is not None:
             return known
         view = copy_definition(given)
@@ -415,7 +391,7 @@ class _Preparation:
             )
 
     def _service(self, given: FeatureService) -> FeatureService | StoredObject:
-        known = self._inputs.known(given, self._views.unread)
+        known = self._digests.unchanged(given, self._views.unread)
         if known is not None:
             return known
         service = copy_definition(given)
@@ -452,19 +428,3 @@ def _leave_out_time(view: FeatureView, what: str) -> None:
         stacklevel=2,
     )
     view.features = [f for f in view.features if f.name != _ENTITY_TIME]
-
-
-def _places(one: Definition, other: Definition) -> str:
-    """Returns where two objects are declared, such as " (entities.py:3 and users/entities.py:7)"; "" if not known."""
-    if one.defined_at is None or other.defined_at is None:
-        return ""
-    folder = os.path.commonpath([os.path.dirname(one.defined_at[0]), os.path.dirname(other.defined_at[0])])
-    places = (f"{os.path.relpath(file, folder)}:{line}" for file, line in (one.defined_at, other.defined_at))
-    return f" ({' and '.join(places)})"
-
-
-def _conflict(one: Definition, other: Definition | StoredObject) -> str:
-    return (
-        f"The {one.object_type} {one.name!r} and the {other.object_type} {other.name!r} have the same name; view names "
-        "must differ in more than letter case, whatever their kind."
-    )

@@ -1,12 +1,12 @@
-"""From what is declared to what changes in the registry; what is still used cannot go."""
+"""What an apply changes in the registry, and the check that nothing is deleted that is still used."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
 from typing import cast
 
-from feast_assets.apply.inputs import sources_of
+from feast_assets.apply.digests import sources_of
+from feast_assets.apply.inference import Prepared
 from feast_assets.apply.projections import chosen_features
 from feast_assets.definitions.base import Definition
 from feast_assets.definitions.entity import DUMMY_ENTITY_NAME, Entity
@@ -19,7 +19,7 @@ from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.definitions.view import BaseFeatureView
 from feast_assets.errors import DefinitionError, FeastObjectNotFoundException
 from feast_assets.registry.base import Changes
-from feast_assets.registry.snapshot import NOT_FOUND, RegistrySnapshot, StoredObject
+from feast_assets.registry.snapshot import NOT_FOUND, RegistrySnapshot
 
 _KEPT = (Project.object_type, SavedDataset.object_type)
 """Types of objects that a repository does not declare, so that their absence says nothing."""
@@ -27,20 +27,7 @@ _KEPT = (Project.object_type, SavedDataset.object_type)
 _Key = tuple[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """What is declared, validated and complete.
-
-    Attributes:
-        made: what is to be registered; it may turn out to be what is.
-        standing: what stays as it is registered.
-    """
-
-    made: Sequence[Definition]
-    standing: Sequence[StoredObject] = ()
-
-
-def changes(
+def changes_of(
     prepared: Prepared,
     snapshot: RegistrySnapshot,
     *,

@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 from typing import Literal, get_args
 
 from feast_assets.compute.versions import is_push
-from feast_assets.definitions.partitions import Window
 from feast_assets.definitions.spec import from_micros
+from feast_assets.definitions.window import Window
 from feast_assets.registry.base import LedgerEntry
 
 Cause = Literal[

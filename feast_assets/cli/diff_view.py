@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from feast_assets.apply.deployment import InfraDiff
     from feast_assets.apply.diff import ObjectDiff, PropertyDiff, RegistryDiff
+    from feast_assets.apply.plan import InfraDiff
 
 _DONE = {"CREATE": "Created", "UPDATE": "Updated", "DELETE": "Deleted"}
 _PLANNED = {"CREATE": "Create", "UPDATE": "Update", "DELETE": "Delete"}

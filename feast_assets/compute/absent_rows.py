@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from feast_assets.compute.ledger_rows import LedgerRows, versions
-from feast_assets.compute.windows import end_micros, meeting
-from feast_assets.definitions.spec import to_micros
+from feast_assets.definitions.window import WindowIndex, meeting
 from feast_assets.online_stores.abilities import CanReplace
 from feast_assets.online_stores.base import (
     NOTHING_PUT,
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from feast_assets.compute.withdrawals import Withdrawals
-    from feast_assets.definitions.partitions import Window
+    from feast_assets.definitions.window import Window
     from feast_assets.registry.base import Claim
 
 
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
 class AbsentRows:
     """Puts the newest rows of entities that one view's online table lacks."""
 
-    table: str
     ledger_rows: LedgerRows
     online_store: OnlineStore
     withdrawals: Withdrawals
@@ -58,12 +56,13 @@ class AbsentRows:
         """
         import numpy as np
 
+        index = WindowIndex(own)
         state = self.ledger_rows.state()
         of_own = of_others = NOTHING_PUT
         ledger = self.ledger_rows.held(after=own[0].start)
         while True:
             for rows in self.ledger_rows.newest(keys, ledger, set(own), claim):
-                is_own = _lie_in(rows.event_timestamps, own)
+                is_own = index.places(rows.event_timestamps) >= 0
                 of_own += self._put(rows, np.flatnonzero(is_own))
                 of_others += self._put(rows, np.flatnonzero(~is_own))
             now = self.ledger_rows.held(after=own[0].start)
@@ -76,7 +75,7 @@ class AbsentRows:
             if suspects := meeting(replaced, standing):
                 self.withdrawals.withdraw({w: standing[w] for w in suspects}, claim, own=own)
             ledger = now
-        if not state <= self.ledger_rows.state():
+        if not state.is_kept_in(self.ledger_rows.state()):
             self.ledger_rows.unsettle_used(claim)
         return of_own, of_others
 
@@ -84,7 +83,7 @@ class AbsentRows:
         if not len(indices):
             return NOTHING_PUT
         some = rows if len(indices) == len(rows) else rows.take(indices.tolist())
-        return self.online_store.put_many(self.table, [some])
+        return self.online_store.put_many(self.ledger_rows.stores.table, [some])
 
 
 def put_existing(store: OnlineStore, table: str, batches: Iterable[EncodedRows]) -> PutResult:
@@ -104,14 +103,3 @@ def put_existing(store: OnlineStore, table: str, batches: Iterable[EncodedRows])
             put = store.put_many(table, [rows.take(there)]) if there else NOTHING_PUT
             result += put + PutResult(0, len(absent), tuple(absent))
     return result
-
-
-def _lie_in(events: npt.NDArray[np.int64], windows: Sequence[Window]) -> npt.NDArray[np.bool_]:
-    """Returns which of some event times lie in one of some windows, which are in order of time."""
-    import numpy as np
-
-    starts = np.array([to_micros(w.start) for w in windows], np.int64)
-    ends = np.array([end_micros(w) for w in windows], np.int64)
-    window = np.searchsorted(starts, events, side="right") - 1
-    inside: npt.NDArray[np.bool_] = (window >= 0) & (events < ends[window])
-    return inside

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
-from feast_assets.compute.windows import MICROSECOND, may_have_rows, meeting
-from feast_assets.definitions.partitions import Partitions, Window
+from feast_assets.definitions.partitions import Partitions
+from feast_assets.definitions.window import MICROSECOND, Window, meeting
 from feast_assets.offline_stores.base import WindowStatistics
 from feast_assets.registry.base import LedgerEntry
+from feast_assets.registry.ledger import may_have_rows
 
 
 def covering(
@@ -42,45 +43,14 @@ def covering(
     return covered
 
 
-def parts_outside(windows: Iterable[Window], others: Iterable[Window]) -> list[Window]:
-    """Returns what of some windows lies outside of all others, as the fewest windows, in order.
-
-    Args:
-        windows: that do not overlap.
-        others: that may overlap each other.
-    """
-    taken = sorted(others)
-    at = 0
-    outside: list[Window] = []
-
-    def add(part: Window) -> None:
-        if outside and outside[-1].end == part.start:
-            outside[-1] = Window(outside[-1].start, part.end)
-        else:
-            outside.append(part)
-
-    for window in sorted(windows):
-        start = window.start
-        while at < len(taken) and taken[at].start < window.end:
-            if start < taken[at].start:
-                add(Window(start, taken[at].start))
-            start = max(start, taken[at].end)
-            if taken[at].end > window.end:
-                break  # it may lie on the next window as well
-            at += 1
-        if start < window.end:
-            add(Window(start, window.end))
-    return outside
-
-
 def _of_ledger(grid: Partitions, span: Window, entries: Iterable[LedgerEntry]) -> Iterator[Window]:
     """Yields the grid's windows, cut to a span, that are some entries', or in which these may have rows in the store.
 
     Of an entry that overlaps several windows, only the first and the last are of these.
     """
     for entry in entries:
-        part = Window(max(entry.window.start, span.start), min(entry.window.end, span.end))
-        if part.start >= part.end:
+        part = entry.window.cut_to(span)
+        if part is None:
             continue
         first = _cut(grid, part.start, span)
         if first == entry.window:

@@ -5,15 +5,44 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from feast_assets.compute.few_rows import Columns, few_columns
 from feast_assets.errors import DataFrameSerializationError, InputError, reason_of, shown
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 _FORMS = "a pandas or Polars DataFrame, an Arrow table or record batch, a dict of columns, or a list of dicts"
+
+
+class HandedInRows:
+    """Rows as a caller handed them in, converted when they are needed.
+
+    Args:
+        rows: see `to_table`.
+        call: names the call in errors.
+    """
+
+    def __init__(self, rows: Any, call: str):
+        self._rows = rows
+        self._call = call
+
+    @cached_property
+    def few_columns(self) -> Columns | None:
+        """The rows as columns of Python values; None unless they are few and simple."""
+        return few_columns(self._rows)
+
+    @cached_property
+    def table(self) -> pa.Table:
+        """The rows as an Arrow table; raises as `to_table` does."""
+        return to_table(self._rows, self._call)
+
+    def __len__(self) -> int:
+        few = self.few_columns
+        return self.table.num_rows if few is None else len(next(iter(few.values())))
 
 
 def to_table(rows: Any, what: str) -> pa.Table:

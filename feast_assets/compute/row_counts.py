@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import islice
 from statistics import quantiles
 
-from feast_assets.definitions.partitions import Window
+from feast_assets.definitions.window import Window
 from feast_assets.registry.base import LedgerEntry
 
 HISTORY = 28

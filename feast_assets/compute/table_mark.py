@@ -17,11 +17,9 @@ from typing import TYPE_CHECKING
 
 from feast_assets.compute.definition_hash import ledger_hash
 from feast_assets.compute.versions import of_windows
-from feast_assets.compute.windows import end_micros
-from feast_assets.definitions.partitions import Window
 from feast_assets.definitions.spec import from_micros, to_micros
+from feast_assets.definitions.window import ALWAYS, Window, WindowIndex
 from feast_assets.errors import StoreUnavailableError
-from feast_assets.offline_stores.base import ALWAYS
 from feast_assets.online_stores.abilities import CanEvict, CanReplace, CanTellRestarts
 from feast_assets.online_stores.base import NEVER_ADVANCED
 from feast_assets.registry.base import Claim, DrawnMark, LedgerEntry, MarkDoubt, OnlineTable
@@ -82,7 +80,7 @@ class TableMark:
         self._incarnation: str | None = None
 
     @property
-    def found(self) -> OnlineTable:
+    def online_table(self) -> OnlineTable:
         """The table, with the number that was last read or set."""
         return OnlineTable(self.identity, self._seen.number)
 
@@ -141,7 +139,7 @@ class TableMark:
                 return
             self._warn_of(doubt, entries, len(gaps))
         if doubt.kind == "missing":
-            number, _ = self._registry.draw_marks(self._view.name, self.found)
+            number, _ = self._registry.draw_marks(self._view.name, self.online_table)
             self._seen = self._store.advance(self._table, 0, number)
 
     def _is_only_reported(self, known: Collection[DrawnMark]) -> bool:
@@ -157,25 +155,20 @@ class TableMark:
         A ledger that was put back does not know what was put since. It takes one pass over the table. A store without
         `CanReplace` cannot tell; such windows are missing in the ledger, and run for that reason if they have rows.
         """
-        import numpy as np
-
         if doubt.kind == "restored" or not isinstance(self._store, CanReplace):
             return [], 0
         ordered = sorted(e.window for e in entries if e.fingerprint or not e.settled)
-        starts = np.array([to_micros(w.start) for w in ordered], np.int64)
-        ends = np.array([end_micros(w) for w in ordered], np.int64)
+        index = WindowIndex(ordered)
         soon = to_micros(datetime.now(UTC) + _CLOCKS_DIFFER)
         outside: set[int] = set()
         highest = 0
-        for rows in self._store.scan(self._table, to_micros(ALWAYS.start), end_micros(ALWAYS), version_below=soon):
+        for rows in self._store.scan(self._table, ALWAYS.start_micros, ALWAYS.end_micros, version_below=soon):
             ours = of_windows(rows.versions)
             if not ours.any():
                 continue
             highest = max(highest, int(rows.versions[ours].max()))
             events = rows.event_timestamps[ours]
-            place = np.searchsorted(starts, events, side="right") - 1
-            inside = (place >= 0) & (events < ends[place]) if len(ends) else np.zeros(len(events), bool)
-            outside |= self._grid_starts(events[~inside])
+            outside |= self._grid_starts(events[index.places(events) < 0])
         return [self._window_from(start) for start in sorted(outside)], highest
 
     def _grid_starts(self, events: npt.NDArray[np.int64]) -> set[int]:
@@ -222,7 +215,7 @@ class TableMark:
             if doubt is not None:
                 self._act_on(doubt, entries, known)
                 return False
-            number, self._settles = self._registry.draw_marks(self._view.name, self.found)
+            number, self._settles = self._registry.draw_marks(self._view.name, self.online_table)
         else:
             raise self._too_contended()
         if self._incarnation is None:
@@ -239,7 +232,7 @@ class TableMark:
         number, self._settles = self._settles, 0
         for _ in range(_MOST_TRIES):
             if not number:
-                number, _ = self._registry.draw_marks(self._view.name, self.found)
+                number, _ = self._registry.draw_marks(self._view.name, self.online_table)
             now = self._store.advance(self._table, self._seen.number, number)
             if now.identity != self.identity:
                 return 0

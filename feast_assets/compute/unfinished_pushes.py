@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 
+from feast_assets.compute.handed_in_rows import HandedInRows
 from feast_assets.compute.push_runs import key_of, rows_from_bytes
 from feast_assets.compute.writes import Stores, Write
 from feast_assets.definitions.feature_view import FeatureView
@@ -66,7 +67,7 @@ def _complete(
     content = registry.rows_of_push(push)
     if content is None:
         return  # somebody else has completed it
-    write = Write(stores, push.call, rows_from_bytes(content), push.version)
+    write = Write(stores, push.call, HandedInRows(rows_from_bytes(content), push.call), push.version)
     write.key = key_of(push)
     refused: list[str] = []
     if push.offline_view:

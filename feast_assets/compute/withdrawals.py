@@ -20,13 +20,12 @@ from typing import TYPE_CHECKING
 from feast_assets.compute.ledger_rows import ROWS_AT_ONCE, LedgerRows, concatenated
 from feast_assets.compute.ledger_rows import versions as versions_of
 from feast_assets.compute.versions import of_windows
-from feast_assets.compute.windows import end_micros
-from feast_assets.definitions.spec import to_micros
+from feast_assets.definitions.window import WindowIndex
 from feast_assets.online_stores.abilities import CanReplace, RowStamps
 from feast_assets.online_stores.base import EncodedRows, OnlineStore
 
 if TYPE_CHECKING:
-    from feast_assets.definitions.partitions import Window
+    from feast_assets.definitions.window import Window
     from feast_assets.registry.base import Claim, LedgerEntry
 
 
@@ -38,9 +37,11 @@ class Withdrawals:
         ledger_rows: gives what takes their place.
     """
 
-    table: str
     ledger_rows: LedgerRows
     online_store: OnlineStore
+
+    def __post_init__(self) -> None:
+        self._table = self.ledger_rows.stores.table
 
     def may_hold(self, replaced: Iterable[LedgerEntry]) -> bool:
         """Whether the store may hold withdrawn rows of a window, by the entries of the ledger that its claim replaced.
@@ -77,13 +78,13 @@ class Withdrawals:
             self._replace(store, withdrawn.slice(at, at + ROWS_AT_ONCE), set(versions if own is None else own), claim)
             for at in range(0, len(withdrawn), ROWS_AT_ONCE)
         )
-        if not state <= self.ledger_rows.state():
+        if not state.is_kept_in(self.ledger_rows.state()):
             self.ledger_rows.unsettle_used(claim)
         return count
 
     def _warn_of_rows_that_stay(self, windows: int) -> None:
         warnings.warn(
-            f"{windows} windows of online table {self.table!r} may have had rows that the source does not have any "
+            f"{windows} windows of online table {self._table!r} may have had rows that the source does not have any "
             f"more. {self.online_store!r} cannot find such rows (it has no CanReplace), so they stay until newer rows "
             "take their place. To remove them, delete the feature view and apply, which drops the table; then apply "
             "the view again and materialize it.",
@@ -95,18 +96,17 @@ class Withdrawals:
         import numpy as np
 
         windows = sorted(versions)
-        starts = np.array([to_micros(w.start) for w in windows], np.int64)
-        ends = np.array([end_micros(w) for w in windows], np.int64)
+        index = WindowIndex(windows)
         present = np.array([versions[w] for w in windows], np.int64)
         rows: dict[bytes, tuple[int, int, int]] = {}
-        for some in store.scan(self.table, int(starts[0]), int(ends[-1]), version_below=int(present.max())):
-            window = np.searchsorted(starts, some.event_timestamps, side="right") - 1
-            inside = some.event_timestamps < ends[window]
+        start, end = windows[0].start_micros, windows[-1].end_micros
+        for some in store.scan(self._table, start, end, version_below=int(present.max())):
+            window = index.places(some.event_timestamps)
             earlier = of_windows(some.versions) & (some.versions < present[window])
-            for i in np.flatnonzero(inside & earlier).tolist():
+            for i in np.flatnonzero((window >= 0) & earlier).tolist():
                 rows[some.keys[i]] = (some.event_timestamps[i], some.created_timestamps[i], some.versions[i])
         # What somebody else put under the table's prefix is no row of an entity.
-        for key in set(rows).difference(self.ledger_rows.rows.readable_keys(list(rows))):
+        for key in set(rows).difference(self.ledger_rows.stores.rows.readable_keys(list(rows))):
             del rows[key]
         columns = np.array(list(rows.values()), np.int64).reshape(-1, 3).T
         return RowStamps(list(rows), *columns)
@@ -114,14 +114,14 @@ class Withdrawals:
     def _replace(self, store: CanReplace, withdrawn: RowStamps, own: set[Window], claim: Claim) -> int:
         ledger = self.ledger_rows.held()
         new = self._newest(withdrawn, ledger, own, claim)
-        count = store.replace_many(self.table, withdrawn, new)
+        count = store.replace_many(self._table, withdrawn, new)
         # What another run put meanwhile may have been older than the withdrawn row, and is lost; and what has just been
         # put may be of a content that this run has replaced. Both can only be where a window was claimed since.
         while versions_of(ledger) != versions_of(now := self.ledger_rows.held()):
             ledger, before = now, new
             new = self._newest(withdrawn, ledger, own, claim)
-            store.replace_many(self.table, RowStamps.of(before), new)
-            self.online_store.put_many(self.table, [new])
+            store.replace_many(self._table, RowStamps.of(before), new)
+            self.online_store.put_many(self._table, [new])
         return count
 
     def _newest(self, withdrawn: RowStamps, ledger: list[LedgerEntry], own: set[Window], claim: Claim) -> EncodedRows:

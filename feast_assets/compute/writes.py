@@ -7,39 +7,22 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from feast_assets.compute.handed_in_rows import refuse_nulls
+from feast_assets.compute.few_rows import FewRows
+from feast_assets.compute.handed_in_rows import HandedInRows, refuse_nulls
 from feast_assets.compute.ingestion import check_keys, encode_ingested, source_rows
 from feast_assets.compute.row_digest import rows_digest
 from feast_assets.compute.versions import push_version
 from feast_assets.definitions.entity import DUMMY_JOIN_KEY
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.sources.data_source import DataSource
-from feast_assets.errors import InputError, PushSourceNotFoundException, SourceWithoutFilesError, shown, suggest
+from feast_assets.errors import InputError, SourceWithoutFilesError, suggest
+from feast_assets.offline_stores.abilities import WritesOnce
 from feast_assets.offline_stores.base import OfflineStore
-from feast_assets.offline_stores.writes_once import WritesOnce
 from feast_assets.online_stores.base import EncodedRows, OnlineStore
 from feast_assets.registry.base import Registry
-from feast_assets.registry.snapshot import RegistrySnapshot
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-
-def views_of_push_source(snapshot: RegistrySnapshot, name: str) -> list[FeatureView]:
-    """Returns the views that a push source feeds, at least one.
-
-    Raises:
-        PushSourceNotFoundException: there is no such push source, or no view uses it.
-    """
-    if not isinstance(name, str):
-        raise InputError(f"The name of a push source must be text, not {type(name).__name__} {shown(name)}.")
-    pushed = [v for v in (*snapshot.feature_views, *snapshot.label_views) if v.stream_source is not None]
-    views = [v for v in pushed if v.stream_source is not None and v.stream_source.name == name]
-    if not views:
-        raise PushSourceNotFoundException(
-            name, snapshot.project, [v.stream_source.name for v in pushed if v.stream_source is not None]
-        )
-    return views
 
 
 @dataclass(frozen=True)
@@ -72,7 +55,7 @@ class Write:
 
     Attributes:
         call: names the call in errors, such as ``push to 'live'``.
-        rows: as they were handed in; where there are none, nothing is written.
+        given: the rows as they were handed in; where there are none, nothing is written.
         version: of the rows, odd; see `feast_assets.compute.versions`.
         online: the views whose online tables get the rows, and these rows as they are stored.
         history: the part that is appended to history; None where there is none.
@@ -80,21 +63,33 @@ class Write:
 
     stores: Stores
     call: str
-    rows: pa.Table
+    given: HandedInRows
     version: int = field(default_factory=push_version)
     online: list[tuple[FeatureView, EncodedRows]] = field(default_factory=list)
     history: HistoryPart | None = None
 
-    def add_online(self, view: FeatureView) -> None:
+    @property
+    def rows(self) -> pa.Table:
+        """The rows as an Arrow table."""
+        return self.given.table
+
+    def add_online(self, view: FeatureView, few_rows: FewRows | None = None) -> None:
         """Adds a put into a view's online table.
+
+        Args:
+            few_rows: the view's encoder of few rows, where one is at hand.
 
         Raises:
             InputError: the view is not online, or the rows do not fit.
         """
         if not view.online:
             raise InputError(f"{self.call}: feature view {view.name!r} is not online (online=False).")
-        if self.rows.num_rows:
-            self.online.append((view, encode_ingested(view, self.rows, self.version, self.call)))
+        few = self.given.few_columns if few_rows is not None else None
+        encoded = few_rows.encode(few, self.version) if few_rows is not None and few is not None else None
+        if encoded is None and self.rows.num_rows:
+            encoded = encode_ingested(view, self.rows, self.version, self.call)
+        if encoded is not None:
+            self.online.append((view, encoded))
 
     def add_history(
         self, view: FeatureView, *, reorder_columns: bool = True, readers: Sequence[FeatureView] = ()

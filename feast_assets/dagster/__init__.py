@@ -32,6 +32,7 @@ from feast_assets.dagster.sensors import definition_sensor, late_data_sensor
 from feast_assets.dagster.serving import build_serving_specs
 from feast_assets.dagster.sources import build_source_assets
 from feast_assets.dagster.training_set import TrainingSetConfig, training_set_asset
+from feast_assets.dagster.training_set_files import TrainingSetIOManager, training_set_io_manager
 from feast_assets.dagster.translator import (
     DataSourceTranslatorData,
     FeastTranslator,
@@ -54,6 +55,7 @@ __all__ = [
     "OnlineStoreResource",
     "RegistryResource",
     "TrainingSetConfig",
+    "TrainingSetIOManager",
     "apply_job",
     "branch_deployment",
     "build_feature_view_assets",
@@ -73,6 +75,7 @@ __all__ = [
     "serving_checks_job",
     "serving_checks_schedules",
     "training_set_asset",
+    "training_set_io_manager",
     "windows_of",
 ]
 

@@ -2,7 +2,8 @@
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -88,6 +89,7 @@ def online_pool(project: str) -> str:
 def build_feature_view_assets(
     repository: FeatureRepository,
     *,
+    without: Collection[str] = (),
     translator: FeastTranslator | None = None,
     backfill_policy: dg.BackfillPolicy | None = None,
     op_tags: Mapping[str, Any] | None = None,
@@ -104,6 +106,7 @@ def build_feature_view_assets(
     under the key ``feature_store``.
 
     Args:
+        without: names of views that are left out, as you have made assets of them yourself.
         profile: whether each partition shows what its values look like, which costs two more passes over the rows.
 
     See `feature_view_assets` for the other arguments.
@@ -129,7 +132,8 @@ def build_feature_view_assets(
 
         return materialize
 
-    return [assets_of(group) for group in repository.groups()]
+    groups = ((group, tuple(v for v in group.views if v.name not in without)) for group in repository.groups())
+    return [assets_of(replace(group, views=views)) for group, views in groups if views]
 
 
 def build_feature_view_specs(

@@ -7,7 +7,6 @@ from typing import Any
 
 import dagster as dg
 
-from feast_assets.compute.windows import held
 from feast_assets.dagster.check_specs import CheckChoice, chosen_checks, serving_check_specs
 from feast_assets.dagster.failures import told_first
 from feast_assets.dagster.materialization import LATEST, PART, VIEW
@@ -17,6 +16,7 @@ from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.errors import FeastAssetsError, StoreUnavailableError
 from feast_assets.feature_store import FeatureStore
 from feast_assets.offline_stores.base import history_of
+from feast_assets.registry.ledger import held
 
 _SHOWN = 50
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -11,6 +12,7 @@ from feast_assets.dagster.asset_decorator import build_feature_view_assets, buil
 from feast_assets.dagster.check_specs import CheckChoice
 from feast_assets.dagster.checks import feature_view_checks, serving_checks_job, serving_checks_schedules
 from feast_assets.dagster.jobs import apply_job, feature_view_jobs, observe_jobs
+from feast_assets.dagster.materialization import VIEW
 from feast_assets.dagster.repository import FeatureRepository
 from feast_assets.dagster.resources import FeatureStoreResource
 from feast_assets.dagster.schedules import feature_view_schedules, observation_schedules
@@ -19,7 +21,7 @@ from feast_assets.dagster.serving import build_serving_specs
 from feast_assets.dagster.source_assets import MadeBy
 from feast_assets.dagster.sources import build_source_assets
 from feast_assets.dagster.translator import FeastTranslator
-from feast_assets.errors import ConfigError
+from feast_assets.errors import ConfigError, DefinitionError
 
 FEATURE_STORE = "feature_store"
 
@@ -28,6 +30,7 @@ def definitions_for(
     resources: Mapping[str, Any],
     *,
     source_assets: Mapping[str, MadeBy] | None = None,
+    view_assets: Sequence[dg.AssetsDefinition] = (),
     translator: FeastTranslator | None = None,
     backfill_policy: dg.BackfillPolicy | None = None,
     retry_policy: dg.RetryPolicy | None = None,
@@ -46,6 +49,8 @@ def definitions_for(
             key. The views that read such a source depend on that asset, partition by partition, and no observable
             asset is made of the source. Give the asset or its spec rather than its key where its partitions matter: a
             view's lookback, and which windows an update concerns, follow them.
+        view_assets: what you have made of some views by `feature_view_assets`, such as of views that another process
+            computes. Jobs, schedules and sensors run them as they run the other views, of which assets are made here.
         translator: says how views and sources look in Dagster.
         backfill_policy, retry_policy, pool: of the feature views; see `feature_view_assets`.
         profile: whether each partition shows what its values look like, which costs two more passes over the rows.
@@ -56,6 +61,7 @@ def definitions_for(
 
     Raises:
         ConfigError: there is no feature store among the resources.
+        DefinitionError: ``view_assets`` holds something else, or two assets of one name.
     """
     feature_store = resources.get(FEATURE_STORE)
     if not isinstance(feature_store, FeatureStoreResource):
@@ -66,6 +72,7 @@ def definitions_for(
     repository = FeatureRepository.load(feature_store, source_assets=source_assets)
     assets = build_feature_view_assets(
         repository,
+        without=_views_of(view_assets),
         translator=translator,
         backfill_policy=backfill_policy,
         retry_policy=retry_policy,
@@ -74,6 +81,7 @@ def definitions_for(
         checks=checks,
         blocking=blocking,
     )
+    assets = _with_own(assets, view_assets)
     jobs = feature_view_jobs(assets)
     sources = build_source_assets(repository, translator=translator)
     observations = observe_jobs(sources)
@@ -96,3 +104,25 @@ def definitions_for(
         sensors=[late_data_sensor(repository, assets, jobs), definition_sensor(repository, assets, jobs)],
         resources=dict(resources),
     )
+
+
+def _views_of(own: Sequence[dg.AssetsDefinition]) -> set[str]:
+    """Returns the names of the feature views that the user's assets stand for."""
+    names: set[str] = set()
+    for each in own:
+        found = {metadata[VIEW] for metadata in each.metadata_by_key.values() if VIEW in metadata}
+        if not found:
+            listed = ", ".join(sorted(key.to_user_string() for key in each.keys))
+            raise DefinitionError(f"view_assets holds {listed}, which feature_view_assets has not made.")
+        names |= found
+    return names
+
+
+def _with_own(made: Sequence[dg.AssetsDefinition], own: Sequence[dg.AssetsDefinition]) -> list[dg.AssetsDefinition]:
+    named = Counter(each.op.name for each in (*made, *own))
+    twice = sorted(name for name, times in named.items() if times > 1)
+    if twice:
+        raise DefinitionError(
+            f"Two steps that materialize feature views are called {twice[0]!r}; give feature_view_assets another name=."
+        )
+    return [*made, *own]

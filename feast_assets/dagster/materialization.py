@@ -21,8 +21,8 @@ from feast_assets.definitions.batch_feature_view import BatchFeatureView
 from feast_assets.definitions.branches import deployed
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.kept_results import in_order, reads_result
-from feast_assets.definitions.partitions import Window
 from feast_assets.definitions.spec import content_hash
+from feast_assets.definitions.window import Window
 from feast_assets.errors import (
     BrokenChecksError,
     DefinitionError,
@@ -46,7 +46,7 @@ KEPT = "kept result"
 
 
 @dataclass(frozen=True)
-class _Chosen:
+class ChosenView:
     """A view that a run materializes, and the assets that stand for it.
 
     Attributes:
@@ -77,8 +77,8 @@ def materialize_views(
         dagster.Failure: no partitions were chosen for views that have some, so nothing has been run; or some views
             failed.
     """
-    windows = _windows(context)
-    chosen = _chosen(context, store)
+    windows = run_windows(context)
+    chosen = chosen_views(context, store)
     failed: dict[str, FeastAssetsError | None] = {}
     made: dict[dg.AssetKey, str] = {}
     for each in chosen:
@@ -116,7 +116,7 @@ def materialize_views(
         yield from outcomes(context, latest, schema, found, windows, [w.window for w in result.windows])
         if schema is not None and not schema.passed:
             failed[each.view.name] = SourceError(f"Its source is not as declared: {schema.description}")
-        _tell_healed(context, latest, applied, store)
+        tell_healed(context, latest, applied, store)
         made[latest] = each.view.name
     record_readers(context, made)
     if failed and all(isinstance(error, BrokenChecksError) for error in failed.values()):
@@ -125,9 +125,7 @@ def materialize_views(
     _raise_if_any(failed)
 
 
-def _tell_healed(
-    context: dg.AssetExecutionContext, latest: dg.AssetKey, view: FeatureView, store: FeatureStore
-) -> None:
+def tell_healed(context: dg.AssetExecutionContext, latest: dg.AssetKey, view: FeatureView, store: FeatureStore) -> None:
     """Tells Dagster of partitions that stood refused, and were written without their checks or outside of Dagster."""
     partitions_def = context.assets_def.partitions_def
     if isinstance(partitions_def, dg.TimeWindowPartitionsDefinition):
@@ -136,7 +134,7 @@ def _tell_healed(
             context.log_event(evaluation)
 
 
-def _windows(context: dg.AssetExecutionContext) -> dict[Window, str] | None:
+def run_windows(context: dg.AssetExecutionContext) -> dict[Window, str] | None:
     """Returns the windows of the run's partitions, with their keys; None for views without partitions."""
     partitions_def = context.assets_def.partitions_def
     if not isinstance(partitions_def, dg.TimeWindowPartitionsDefinition):
@@ -158,7 +156,7 @@ def _windows(context: dg.AssetExecutionContext) -> dict[Window, str] | None:
     return windows_of(partitions_def, context.partition_keys)
 
 
-def _chosen(context: dg.AssetExecutionContext, store: FeatureStore) -> list[_Chosen]:
+def chosen_views(context: dg.AssetExecutionContext, store: FeatureStore) -> list[ChosenView]:
     """Returns the selected views, those whose kept results others read before these."""
     keys: dict[str, dict[str, dg.AssetKey]] = {}
     selected = set()
@@ -181,17 +179,17 @@ def _chosen(context: dg.AssetExecutionContext, store: FeatureStore) -> list[_Cho
     return [views[view.name] for view in in_order([c.view for c in views.values()])]
 
 
-def _applied(declared: FeatureView, keys: Mapping[str, dg.AssetKey], snapshot: RegistrySnapshot) -> _Chosen:
+def _applied(declared: FeatureView, keys: Mapping[str, dg.AssetKey], snapshot: RegistrySnapshot) -> ChosenView:
     """Returns a view that was applied as it is declared, with what apply has filled in."""
     found = snapshot.get(FeatureView.object_type, declared.name)
     registered = found if isinstance(found, FeatureView) else None
     definition_hash = check_applied(declared, registered)
-    return _Chosen(filled(declared, registered), keys, definition_hash)
+    return ChosenView(filled(declared, registered), keys, definition_hash)
 
 
 def _events(
     context: dg.AssetExecutionContext,
-    chosen: _Chosen,
+    chosen: ChosenView,
     result: MaterializationResult,
     windows: Mapping[Window, str] | None,
     lineage: Mapping[str, Any],
@@ -226,7 +224,7 @@ def _events(
 
 def _record(
     context: dg.AssetExecutionContext,
-    chosen: _Chosen,
+    chosen: ChosenView,
     result: MaterializationResult,
     windows: Mapping[Window, str] | None,
     *,
@@ -260,7 +258,7 @@ def _computed_part(view: FeatureView) -> str | None:
     return KEPT if view.keeps_result else LATEST
 
 
-def _lineage(context: dg.AssetExecutionContext, chosen: _Chosen, store: FeatureStore) -> dict[str, Any]:
+def _lineage(context: dg.AssetExecutionContext, chosen: ChosenView, store: FeatureStore) -> dict[str, Any]:
     """Returns where the columns come from that a view's transformation makes."""
     part = _computed_part(chosen.view)
     if part is None or not isinstance(chosen.view, BatchFeatureView):
@@ -311,7 +309,7 @@ def _online_figures(result: WindowResult) -> dict[str, Any]:
     return shown
 
 
-def _data_version(chosen: _Chosen, result: MaterializationResult) -> dg.DataVersion | None:
+def _data_version(chosen: ChosenView, result: MaterializationResult) -> dg.DataVersion | None:
     """Returns a version that content and definition decide, where one materialization stands for one window.
 
     A result of several partitions can carry only one version for them all, which would say of each what is true of

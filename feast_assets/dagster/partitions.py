@@ -7,7 +7,8 @@ from datetime import UTC
 
 import dagster as dg
 
-from feast_assets.definitions.partitions import Grain, Partitions, Window
+from feast_assets.definitions.partitions import Grain, Partitions
+from feast_assets.definitions.window import Window
 from feast_assets.errors import DefinitionError
 
 _DEFINITIONS: dict[Grain, type[dg.TimeWindowPartitionsDefinition]] = {

@@ -7,7 +7,7 @@ so a password among those is warned of.
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -220,6 +220,42 @@ class FeatureStoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 
         with told_first():
             yield from materialize_views(context, self.get_store(), profile=profile, blocking=blocking)
+
+    def materialization_request(self, context: dg.AssetExecutionContext) -> dict[str, Any]:
+        """Returns what another process has to materialize for this run: arguments of ``FeatureStore.materialize``.
+
+        Give them to the process as ``extras`` of a Dagster Pipes client. ``start_date`` and ``end_date`` are text, ISO
+        8601 in UTC, both inclusive; ``feature_views`` are names; ``run_id`` tells the ledger who ran it.
+
+        Raises:
+            dagster.Failure: a view is declared otherwise than it was applied, or has partitions and none were chosen.
+        """
+        from feast_assets.dagster.elsewhere import materialization_request
+        from feast_assets.dagster.failures import told_first
+
+        with told_first():
+            return materialization_request(context, self.get_store())
+
+    def record_materialized(
+        self, context: dg.AssetExecutionContext, reported: Iterable[Any] = ()
+    ) -> "Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]":
+        """Tells Dagster of what another process has materialized for this run, by the registry's ledger.
+
+        Args:
+            reported: what the process has reported: ``get_results(implicit_materializations=False)`` of the Pipes
+                client's invocation. Metadata of a view's asset are added to each of its partitions.
+
+        Raises:
+            dagster.Failure: the ledger does not say of some partitions that this run has materialized them. The others
+                are recorded.
+        """
+        from feast_assets.dagster.elsewhere import record_materialized
+        from feast_assets.dagster.failures import told_first
+
+        with told_first():
+            store = self.get_store()
+            store.refresh_registry()
+            yield from record_materialized(context, store, reported)
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
         """Closes the feature store."""

@@ -12,8 +12,9 @@ import dagster as dg
 from feast_assets.compute.staleness import StaleWindow
 from feast_assets.dagster.materialization import REFUSED_TAG, VIEW
 from feast_assets.dagster.partitions import has_partition_key
-from feast_assets.definitions.partitions import Partitions, Window
+from feast_assets.definitions.partitions import Partitions
 from feast_assets.definitions.spec import content_hash
+from feast_assets.definitions.window import Window
 
 CONTENT_TAG = "feast_assets/content"
 """Tag of a run that a sensor asked for: what it was to write, as a hash. Runs of one content are attempts at it."""

@@ -2,21 +2,27 @@
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import dagster as dg
 from pydantic import Field
 
 from feast_assets.dagster.failures import told_first
-from feast_assets.dagster.resources import FeatureStoreResource
+from feast_assets.dagster.partitions import partition_key, partitions_definition
+from feast_assets.dagster.training_set_files import FILE, IO_MANAGER_KEY, training_set_io_manager, training_set_path
 from feast_assets.dagster.translator import in_key
-from feast_assets.definitions.branches import FOLDER
+from feast_assets.definitions.batch_feature_view import BatchFeatureView
 from feast_assets.definitions.feature_service import FeatureService
 from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
-from feast_assets.errors import DefinitionError, NotAppliedError
+from feast_assets.definitions.spec import as_utc
+from feast_assets.errors import DefinitionError, FeastAssetsError, NotAppliedError, StoreUnavailableError
 from feast_assets.feature_store import FeatureStore
+from feast_assets.registry.snapshot import RegistrySnapshot
 from feast_assets.repository.user_functions import UserFunctions
+from feast_assets.retrieval.historical import HistoricalRetrieval
 from feast_assets.retrieval.training_set import (
     TrainingSet,
     TrainingSetPins,
@@ -32,6 +38,8 @@ SHA256 = "feast_assets/sha256"
 
 EntityRows = str | Callable[[dg.AssetExecutionContext], Any]
 _FOLDER = "data/training_sets"
+_SUFFIX = ".parquet"
+_MICROSECOND = timedelta(microseconds=1)
 
 
 class TrainingSetConfig(dg.Config):
@@ -53,6 +61,7 @@ def training_set_asset(
     full_feature_names: bool = False,
     path: str | None = None,
     project: str | None = None,
+    partitions_def: dg.PartitionsDefinition[str] | None = None,
     deps: Iterable[dg.AssetDep | dg.AssetKey | str] | None = None,
     **spec: Any,
 ) -> dg.AssetsDefinition:
@@ -64,22 +73,29 @@ def training_set_asset(
 
     Rows are ordered by time, then by the other columns of ``entity_df``.
 
+    An asset downstream takes it as a parameter, as the type that its annotation says; see `TrainingSetIOManager`.
+
     Args:
         name: the asset's; with ``key_prefix`` among ``spec`` its key.
         entity_df: whose features at what times: a query in the offline store's SQL, or a function of the asset's
-            context that returns a DataFrame, an Arrow table or a dict of lists. Columns beyond join keys and a time
-            column, such as the label, are kept.
+            context that returns such a query, a DataFrame, an Arrow table or a dict of lists. Columns beyond join keys
+            and a time column, such as the label, are kept. With partitions it must be a function, which is called for
+            each partition: its context's ``partition_key`` and ``partition_time_window`` are those of that partition,
+            also in a run of several.
         feature_service, features: what to read; one of the two. Features are references, ``"view:feature"``.
         full_feature_names: whether columns are named ``view__feature``.
-        path: of the file; relative to the feature repository. Left out, ``data/training_sets/<name>.parquet``. A
-            deployment of a branch writes its own, in a hidden folder beside it.
+        path: of the file; relative to the feature repository. Left out, ``data/training_sets/<name>.parquet``. With
+            partitions it is the folder of their files (without ``.parquet``), which are named by the partitions' keys.
+            A deployment of a branch writes its own, in a hidden folder beside it.
         project: the feature store's project, to put the asset downstream of the service's or the views' assets; for
             keys of a `FeastTranslator` of your own give ``deps``.
+        partitions_def: one file, with pins of its own, for each partition.
         deps: what it is downstream of, beside that.
-        spec: further arguments of ``dagster.asset``, such as ``group_name``, ``owners``, ``tags``, ``pool``.
+        spec: further arguments of ``dagster.asset``, such as ``group_name``, ``owners``, ``tags``, ``pool``,
+            ``backfill_policy``.
 
     Raises:
-        DefinitionError: not one of ``feature_service`` and ``features`` was given.
+        DefinitionError: not one of ``feature_service`` and ``features`` was given, or a query for all partitions.
 
     The asset needs a `FeatureStoreResource` under the key ``feature_store``.
 
@@ -97,105 +113,253 @@ def training_set_asset(
         raise DefinitionError(f"{what}: give one of feature_service and features.")
     if isinstance(features, str):
         raise DefinitionError(f"{what}: features must be a list of references, such as [{features!r}].")
+    if partitions_def is not None and not callable(entity_df):
+        raise DefinitionError(
+            f"{what}: with partitions, entity_df must be a function of the context, such as lambda context: "
+            "my_rows(context.partition_time_window); otherwise each partition would hold the same rows."
+        )
+    file = path or f"{_FOLDER}/{name}{_SUFFIX}"
+    asked = _Asked(
+        title=what,
+        entity_df=entity_df,
+        features=feature_service or list(features or []),
+        full_feature_names=full_feature_names,
+        file=file if partitions_def is None else file.removesuffix(_SUFFIX),
+    )
     upstream = [] if project is None else _upstream(project, feature_service, features or [])
 
-    def training_set(
-        context: dg.AssetExecutionContext, config: TrainingSetConfig, feature_store: FeatureStoreResource
-    ) -> dg.MaterializeResult[Any]:
+    def training_set(context: dg.AssetExecutionContext, config: TrainingSetConfig) -> dg.MaterializeResult[Any]:
         with told_first():
-            return make(context, config, feature_store)
-
-    def make(
-        context: dg.AssetExecutionContext, config: TrainingSetConfig, feature_store: FeatureStoreResource
-    ) -> dg.MaterializeResult[Any]:
-        store = feature_store.get_store()
-        target = _place(store, path or f"{_FOLDER}/{name}.parquet")
-        last = _last(context, target) if config.rebuild else None
-        pinned = None if last is None else last[0]
-        store.refresh_registry()
-        made = _build(
-            store,
-            entity_df if isinstance(entity_df, str) else entity_df(context),
-            feature_service,
-            features,
-            full_feature_names,
-            None if pinned is None else pinned.registry_revision,
-        )
-        if pinned is not None and (told := pinned.differences(made.pins)):
-            raise dg.Failure(
-                f"{what} cannot be made again as it was; the file was left as it is. {' '.join(told)}",
-                metadata={"differences": dg.MetadataValue.md("\n".join(f"- {line}" for line in told))},
-                allow_retries=False,
-            )
-        digest = made.write(target, sha256=None if last is None else last[1])
-        return dg.MaterializeResult(metadata=_metadata(made, target, digest), data_version=dg.DataVersion(digest[:32]))
+            store = context.resources.feature_store.get_store()
+            store.refresh_registry()
+            if partitions_def is None:
+                one = _make(context, asked, store, None, rebuild=config.rebuild)
+                return dg.MaterializeResult(metadata=one.metadata, data_version=one.data_version)
+            return _make_partitions(context, asked, store, partitions_def, rebuild=config.rebuild)
 
     looks = {"kinds": {"training_set", "parquet"}, "description": _described(feature_service, features), **spec}
-    made: dg.AssetsDefinition = dg.asset(name=name, deps=[*upstream, *(deps or [])], **looks)(training_set)
+    if "io_manager_key" not in spec and "io_manager_def" not in spec:
+        looks |= {"io_manager_key": IO_MANAGER_KEY, "resource_defs": {IO_MANAGER_KEY: training_set_io_manager}}
+    with warnings.catch_warnings():
+        # Said once for each training set, it would be all that a user sees of a loaded project.
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        made: dg.AssetsDefinition = dg.asset(
+            name=name,
+            deps=[*upstream, *(deps or [])],
+            partitions_def=partitions_def,
+            required_resource_keys={"feature_store"},
+            **{**looks, "metadata": {FILE: asked.file, **(spec.get("metadata") or {})}},
+        )(training_set)
     return made
 
 
-def _build(
+@dataclass(frozen=True)
+class _Asked:
+    """What a training set is made of.
+
+    Attributes:
+        title: for messages.
+        features: of the service of this name, or references.
+        file: where it goes; with partitions the folder.
+    """
+
+    title: str
+    entity_df: EntityRows
+    features: str | list[str]
+    full_feature_names: bool
+    file: str
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A file that was written, as Dagster is told."""
+
+    metadata: dict[str, Any]
+    data_version: dg.DataVersion
+
+
+class _ContextOfPartition:
+    """The context of a run of several partitions, as if it were a run of one of them."""
+
+    def __init__(self, context: dg.AssetExecutionContext, partitions_def: dg.PartitionsDefinition[str], key: str):
+        self._context = context
+        self._partitions_def = partitions_def
+        self.partition_key = key
+        self.partition_keys = [key]
+        self.partition_key_range = dg.PartitionKeyRange(key, key)
+        self.has_partition_key = True
+        self.has_partition_key_range = False
+
+    @property
+    def partition_time_window(self) -> Any:
+        if isinstance(self._partitions_def, dg.TimeWindowPartitionsDefinition):
+            return self._partitions_def.time_window_for_partition_key(self.partition_key)
+        # Dagster says that there is none.
+        return self._context.partition_time_window
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._context, name)
+
+
+def _make_partitions(
+    context: dg.AssetExecutionContext,
+    asked: _Asked,
     store: FeatureStore,
-    entity_df: Any,
-    feature_service: str | None,
-    features: Sequence[str] | None,
-    full_feature_names: bool,
-    revision: int | None,
-) -> TrainingSet:
-    snapshot = store.snapshot() if revision is None else store.registry.snapshot(revision)
-    functions = UserFunctions(store.repo_path)
-    asked: FeatureService | list[str]
-    asked = list(features or []) if feature_service is None else snapshot.feature_service(feature_service)
-    return build_training_set(
-        snapshot,
-        store.offline_store,
-        entity_df,
-        asked,
-        full_feature_names=full_feature_names,
-        udf_of=lambda view: _applied_function(functions, view),
-        attach=functions.attach,
-    )
+    partitions_def: dg.PartitionsDefinition[str],
+    *,
+    rebuild: bool,
+) -> dg.MaterializeResult[Any]:
+    """Makes each partition of the run. One that fails does not keep the others from being made.
+
+    Raises:
+        dagster.Failure: no partitions were chosen, or some failed; the others have been made and recorded.
+    """
+    if not (context.has_partition_key or context.has_partition_key_range):
+        raise dg.Failure(
+            f"{asked.title} has partitions, and none were chosen for this run. Choose one or a range: in the UI when "
+            "materializing, or with --partition or --partition-range of `dagster asset materialize`.",
+            allow_retries=False,
+        )
+    keys = list(context.partition_keys)
+    if isinstance(partitions_def, dg.MultiPartitionsDefinition) and len(keys) > 1:
+        raise dg.Failure(
+            f"{asked.title} has partitions of two dimensions; run each by itself, as a backfill does unless "
+            "backfill_policy says otherwise.",
+            allow_retries=False,
+        )
+    made: dict[str, _Made] = {}
+    failed: dict[str, Exception] = {}
+    for key in keys:
+        of_key = context if len(keys) == 1 else _ContextOfPartition(context, partitions_def, key)
+        try:
+            made[key] = _make(cast(dg.AssetExecutionContext, of_key), asked, store, key, rebuild=rebuild)
+        except StoreUnavailableError:
+            _record(context, made)
+            raise
+        except (FeastAssetsError, dg.Failure) as error:
+            if len(keys) == 1:
+                raise
+            context.log.error(f"Partition {key!r}: {error}")
+            failed[key] = error
+        except BaseException:
+            _record(context, made)
+            raise
+    if failed:
+        _record(context, made)
+        told = "; ".join(f"partition {key!r}: {_message(error)}" for key, error in failed.items())
+        raise dg.Failure(f"{asked.title} could not be made of {told}") from next(iter(failed.values()))
+    for key, one in made.items():
+        context.add_asset_metadata(metadata=one.metadata, asset_key=context.asset_key, partition_key=key)
+    # A result of several partitions can carry only one version for them all, which would be true of none.
+    versions = [one.data_version for one in made.values()]
+    return dg.MaterializeResult(data_version=versions[0] if len(versions) == 1 else None)
 
 
-def _applied_function(functions: UserFunctions, view: OnDemandFeatureView) -> Callable[..., Any]:
-    """Returns the function of an on-demand view, if it is the one of the pinned definitions."""
-    with warnings.catch_warnings(record=True) as said:
-        warnings.simplefilter("always")
-        function = functions.of(view)
-    if said:
-        raise NotAppliedError(view.name, "has another function in the feature repository than when it was applied")
-    return function
+def _record(context: dg.AssetExecutionContext, made: Mapping[str, _Made]) -> None:
+    """Tells Dagster of the partitions that were made though the step fails."""
+    for key, one in made.items():
+        context.log_event(dg.AssetMaterialization(context.asset_key, partition=key, metadata=one.metadata))
 
 
-def _place(store: FeatureStore, path: str) -> Path:
-    place = store.repo_path / path
-    return place.parent / FOLDER / store.project / place.name if store.config.deployment else place
+def _message(error: Exception) -> str:
+    return str(error.description if isinstance(error, dg.Failure) else error)
 
 
-def _last(context: dg.AssetExecutionContext, target: Path) -> tuple[TrainingSetPins, str]:
+def _make(
+    context: dg.AssetExecutionContext, asked: _Asked, store: FeatureStore, partition: str | None, *, rebuild: bool
+) -> _Made:
+    """Makes one file.
+
+    Raises:
+        dagster.Failure: it cannot be made again as it was; the file was left as it is.
+    """
+    target = training_set_path(store, asked.file, partition)
+    last = _last(context, target, partition) if rebuild else None
+    pinned = None if last is None else last[0]
+    snapshot = store.snapshot() if pinned is None else store.registry.snapshot(pinned.registry_revision)
+    given = asked.entity_df if isinstance(asked.entity_df, str) else asked.entity_df(context)
+    made = _build(store, snapshot, given, asked)
+    if pinned is not None and (told := pinned.differences(made.pins)):
+        raise dg.Failure(
+            f"{asked.title} cannot be made again as it was; the file was left as it is. {' '.join(told)}",
+            metadata={"differences": dg.MetadataValue.md("\n".join(f"- {line}" for line in told))},
+            allow_retries=False,
+        )
+    digest = made.write(target, sha256=None if last is None else last[1])
+    metadata = _metadata(made, snapshot, target, digest, partitioned=partition is not None)
+    return _Made(metadata, dg.DataVersion(digest[:32]))
+
+
+def _build(store: FeatureStore, snapshot: RegistrySnapshot, entity_df: Any, asked: _Asked) -> TrainingSet:
+    retrieval = HistoricalRetrieval(snapshot, store.offline_store, _AppliedFunctions(store.repo_path), store.repo_path)
+    features: FeatureService | list[str]
+    features = snapshot.feature_service(asked.features) if isinstance(asked.features, str) else asked.features
+    return build_training_set(retrieval, entity_df, features, full_feature_names=asked.full_feature_names)
+
+
+class _AppliedFunctions(UserFunctions):
+    """The functions of the pinned definitions; where the repository has another one, that is an error."""
+
+    def of(self, view: OnDemandFeatureView | BatchFeatureView) -> Callable[..., Any]:
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            function = super().of(view)
+        if said:
+            raise NotAppliedError(view.name, "has another function in the feature repository than when it was applied")
+        return function
+
+
+def _last(context: dg.AssetExecutionContext, target: Path, partition: str | None) -> tuple[TrainingSetPins, str]:
     """Returns the pins of the last materialization, and the hash of its file; of the file if Dagster knows none."""
-    event = context.instance.get_latest_materialization_event(context.asset_key)
-    metadata: Mapping[str, Any] = {} if event is None else event.asset_materialization.metadata
+    of_partition = None if partition is None else [partition]
+    records = context.instance.fetch_materializations(
+        dg.AssetRecordsFilter(asset_key=context.asset_key, asset_partitions=of_partition), limit=1
+    ).records
+    event = records[0].asset_materialization if records else None
+    metadata: Mapping[str, Any] = {} if event is None else event.metadata
     if PINS in metadata:
         return TrainingSetPins.from_dict(metadata[PINS].value), str(metadata[SHA256].value)
     return read_pins(target), file_sha256(target)
 
 
-def _metadata(made: TrainingSet, path: Path, digest: str) -> dict[str, Any]:
+def _metadata(
+    made: TrainingSet, snapshot: RegistrySnapshot, path: Path, digest: str, *, partitioned: bool
+) -> dict[str, Any]:
     pins = made.pins
-    lines = [f"| `{s.view}` | {', '.join(s.sources)} | {s.rows:,} | `{s.fingerprint[:12]}` |" for s in pins.sources]
+    read = _partitions_read(snapshot, pins)
+    lines = [
+        f"| `{s.view}` | {', '.join(s.sources)} | {' to '.join(read.get(s.view, [])) or 'all of it'} | {s.rows:,} | "
+        f"`{s.fingerprint[:12]}` |"
+        for s in pins.sources
+    ]
+    heading = ["| view | sources | partitions | rows that could count | fingerprint |", "|---|---|---|---|---|"]
     return {
-        "dagster/row_count": made.rows.num_rows,
+        "dagster/partition_row_count" if partitioned else "dagster/row_count": made.rows.num_rows,
         "dagster/column_schema": dg.TableSchema([dg.TableColumn(f.name, str(f.type)) for f in made.rows.schema]),
         "feast_assets/path": dg.MetadataValue.path(path),
         "feast_assets/registry_revision": pins.registry_revision,
-        "feast_assets/sources_read": dg.MetadataValue.md(
-            "\n".join(["| view | sources | rows that could count | fingerprint |", "|---|---|---|---|", *lines])
-        ),
+        "feast_assets/sources_read": dg.MetadataValue.md("\n".join([*heading, *lines])),
+        "feast_assets/partitions_read": dg.MetadataValue.json(read),
         PINS: dg.MetadataValue.json(pins.to_dict()),
         SHA256: digest,
     }
+
+
+def _partitions_read(snapshot: RegistrySnapshot, pins: TrainingSetPins) -> dict[str, list[str]]:
+    """Returns the first and the last partition of each view in which rows could count, if it has partitions."""
+    read = {}
+    for source in pins.sources:
+        grid = snapshot.feature_view(source.view).partitions
+        if grid is None or grid.start is None:
+            continue
+        start = max(as_utc(datetime.fromisoformat(source.start)), grid.start)
+        end = as_utc(datetime.fromisoformat(source.end))
+        end = end if grid.end is None else min(end, grid.end)
+        if start < end:
+            partitions_def = partitions_definition(grid)
+            ends = (next(grid.windows(start, end)), next(grid.windows(end - _MICROSECOND, end)))
+            read[source.view] = [partition_key(partitions_def, window) for window in ends]
+    return read
 
 
 def _upstream(project: str, service: str | None, features: Sequence[str]) -> list[dg.AssetKey]:

@@ -6,29 +6,15 @@ The library keeps its ledger on this grid; the Dagster layer turns the same grid
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal, get_args
 
 from feast_assets.definitions.spec import Spec, as_utc
+from feast_assets.definitions.window import Window as Window
 from feast_assets.errors import DefinitionError, shown
 
 Grain = Literal["hourly", "daily", "weekly", "monthly"]
 GRAINS: tuple[Grain, ...] = get_args(Grain)
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Window:
-    """Event times from ``start`` to ``end``, without the end. Both in UTC."""
-
-    start: datetime
-    end: datetime
-
-    def __str__(self) -> str:
-        return f"[{self.start:%Y-%m-%dT%H:%M:%S.%f}, {self.end:%Y-%m-%dT%H:%M:%S.%f})".replace(".000000", "")
-
-    def contains(self, other: Window) -> bool:
-        return self.start <= other.start and other.end <= self.end
 
 
 class Partitions(Spec):

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 
-from feast_assets.definitions.partitions import Partitions, Window
-from feast_assets.offline_stores.base import ALWAYS, WindowStatistics
+from feast_assets.definitions.partitions import Partitions
+from feast_assets.definitions.window import ALWAYS, Window
+from feast_assets.offline_stores.base import WindowStatistics
 
 _FEW = 5_000
 """Windows up to which all of a grid are asked for at once."""

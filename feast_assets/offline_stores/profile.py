@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
 
-from feast_assets.definitions.partitions import Window
+from feast_assets.definitions.window import Window
 
 BUCKETS = 16
 """Buckets of a histogram."""

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from feast_assets.definitions.base import Definition
-from feast_assets.definitions.partitions import Window
 from feast_assets.definitions.project import Project
 from feast_assets.definitions.spec import content_hash
+from feast_assets.definitions.window import Window
 
 if TYPE_CHECKING:
     from pydantic import BaseModel

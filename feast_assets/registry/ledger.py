@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from feast_assets.definitions.partitions import Window
 from feast_assets.definitions.spec import from_micros
+from feast_assets.definitions.window import Window, overlapped, union
 from feast_assets.registry.base import LedgerEntry, MarkDoubt, WindowContent
 
 
@@ -26,9 +26,19 @@ class Exchange:
     replaced: tuple[tuple[LedgerEntry, ...], ...] = ()
 
 
-def overlap(one: Window, other: Window) -> bool:
-    """Whether two windows have a moment in common."""
-    return one.start < other.end and other.start < one.end
+def may_have_rows(entry: LedgerEntry) -> bool:
+    """Whether the store has, or may have, rows of an entry's window."""
+    return bool(entry.fingerprint) or not entry.settled
+
+
+def held(ledger: Mapping[Window, LedgerEntry]) -> set[Window]:
+    """Returns the windows that have, or may have, rows in the store."""
+    return {w for w, e in ledger.items() if may_have_rows(e)}
+
+
+def intervals(ledger: Iterable[LedgerEntry]) -> list[tuple[datetime, datetime]]:
+    """Returns what of time is materialized as the fewest ``[start, end)`` intervals, in order."""
+    return [(window.start, window.end) for window in union(e.window for e in ledger if e.settled)]
 
 
 def window_version(lower_bounds: Iterable[int]) -> int:
@@ -72,7 +82,7 @@ def claimed(
     if empty:
         there = sorted([*(e.window for e in standing if e.window not in removed), *(e.window for e in added)])
         looked_at = sorted(empty, key=lambda c: c.window)
-        for content, (first, last) in zip(looked_at, _overlapped(there, [c.window for c in looked_at]), strict=True):
+        for content, (first, last) in zip(looked_at, overlapped(there, [c.window for c in looked_at]), strict=True):
             if first == last:
                 added.append(_noted(view, content, 0, now, run_id, settled=True))
     return Exchange(tuple(removed.values()), tuple(added), tuple(versions), tuple(replaced))
@@ -123,7 +133,7 @@ def doubted(
         replace(_noted(view, WindowContent(w, "", ""), above, now, "", settled=False), doubt=doubt.kind) for w in gaps
     ]
     opened = _without(wanted, [e.window for e in others])
-    cut = [e for e in empty if any(overlap(e.window, o.window) for o in opened)]
+    cut = [e for e in empty if any(e.window.overlaps(o.window) for o in opened)]
     removed = [*(e for e in others if e.window in changed), *cut]
     added = [*changed.values(), *opened, *_without(cut, [o.window for o in opened])]
     return Exchange(tuple(removed), tuple(added), ())
@@ -159,27 +169,15 @@ def _empty(entry: LedgerEntry) -> bool:
 
 def _under(standing: Sequence[LedgerEntry], windows: Sequence[Window]) -> Iterator[list[LedgerEntry]]:
     """Yields for each window, in order of time, the entries that it overlaps."""
-    for first, last in _overlapped([e.window for e in standing], windows):
+    for first, last in overlapped([e.window for e in standing], windows):
         yield list(standing[first:last])
-
-
-def _overlapped(standing: Sequence[Window], windows: Sequence[Window]) -> Iterator[tuple[int, int]]:
-    """Yields for each window the slice of the standing ones that it overlaps; both are in order, without overlaps."""
-    first = 0
-    for window in windows:
-        while first < len(standing) and standing[first].end <= window.start:
-            first += 1
-        last = first
-        while last < len(standing) and standing[last].start < window.end:
-            last += 1
-        yield first, last
 
 
 def _without(entries: Iterable[LedgerEntry], windows: Sequence[Window]) -> list[LedgerEntry]:
     """Returns what of some entries lies outside all windows."""
     entries, windows = sorted(entries, key=lambda e: e.window), sorted(windows)
     kept = []
-    for entry, (first, last) in zip(entries, _overlapped(windows, [e.window for e in entries]), strict=True):
+    for entry, (first, last) in zip(entries, overlapped(windows, [e.window for e in entries]), strict=True):
         edges: list[datetime] = [entry.window.start]
         for window in windows[first:last]:
             edges += [window.start, window.end]

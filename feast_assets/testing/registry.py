@@ -29,10 +29,10 @@ from feast_assets.definitions.entity import Entity
 from feast_assets.definitions.feature_service import FeatureService
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.field import Field
-from feast_assets.definitions.partitions import Window
 from feast_assets.definitions.project import Project
 from feast_assets.definitions.sources.file_source import FileSource
 from feast_assets.definitions.spec import to_micros
+from feast_assets.definitions.window import Window
 from feast_assets.errors import ConcurrentApplyError, DefinitionError
 from feast_assets.registry.base import (
     Changes,

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
 import pytest
+from applied_trips import TIME, TRIPS, Sources, driver, fields, run, trips, trips_source
 
-from feast_assets.apply.inference import Prepared, changes, prepare
-from feast_assets.definitions.base import Definition
 from feast_assets.definitions.batch_feature_view import BatchFeatureView
 from feast_assets.definitions.entity import DUMMY_ENTITY_NAME, Entity
-from feast_assets.definitions.feature_service import FeatureService
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.field import Field
 from feast_assets.definitions.label_view import LabelView
@@ -26,72 +22,13 @@ from feast_assets.definitions.sources.file_source import FileSource
 from feast_assets.definitions.sources.push_source import PushSource
 from feast_assets.definitions.sources.request_source import RequestSource
 from feast_assets.errors import (
-    ConflictingFeatureViewNames,
-    DataSourceRepeatNamesException,
     DefinitionError,
     EntityNotFoundException,
-    FeatureViewNotFoundException,
     RegistryInferenceFailure,
     SourceError,
-    SourceWithoutFilesError,
 )
 from feast_assets.registry.snapshot import RegistrySnapshot
 from feast_assets.types import Array, Bool, Float32, Float64, Int32, Int64, String, UnixTimestamp, ValueType
-
-EMPTY = RegistrySnapshot("shop", 0, ())
-TIME = pa.timestamp("us")
-TRIPS = {"driver_id": pa.int64(), "at": TIME, "fare": pa.float64(), "kind": pa.string()}
-EARLIEST = datetime(2024, 3, 5, 17, 30, tzinfo=UTC)
-
-
-class Sources:
-    """What the sources of a test hold, by source name; notes what was read."""
-
-    def __init__(self, **columns: Mapping[str, pa.DataType]):
-        self.columns = {"trips": TRIPS, **columns}
-        self.read: list[str] = []
-
-    def schema(self, source: DataSource) -> pa.Schema:
-        self.read.append(source.name)
-        if source.name.startswith("kept"):
-            raise SourceWithoutFilesError(f"{source.name} has no files yet")
-        if source.name not in self.columns:
-            raise SourceError(f"{source.name} cannot be read")
-        renamed = {source.field_mapping.get(n, n): t for n, t in self.columns[source.name].items()}
-        return pa.schema(list(renamed.items()))
-
-
-def run(
-    *objects: Definition,
-    snapshot: RegistrySnapshot = EMPTY,
-    sources: Sources | None = None,
-    earliest: Callable[[FeatureView], datetime | None] = lambda view: EARLIEST,
-    **options: Any,
-) -> dict[str, Any]:
-    """Returns what is prepared, by name; entities and views must not share one."""
-    prepared = prepare(objects, snapshot, (sources or Sources()).schema, earliest, **options).made
-    found = {o.name: o for o in prepared}
-    assert len(found) == len(prepared)
-    return found
-
-
-def driver(**options: Any) -> Entity:
-    return Entity(name="driver", **{"join_keys": ["driver_id"], **options})
-
-
-def trips_source(**options: Any) -> FileSource:
-    return FileSource(name="trips", path="trips.parquet", **options)
-
-
-def trips(name: str = "rides", schema: Sequence[Field] | None = None, **options: Any) -> FeatureView:
-    return FeatureView(
-        name=name, schema=schema, **{"entities": [driver()], "source": trips_source(timestamp_field="at"), **options}
-    )
-
-
-def fields(view: Any) -> dict[str, Any]:
-    return {f.name: f.dtype for f in view.features}
-
 
 # --- what is inferred
 
@@ -429,53 +366,13 @@ def test_the_code_of_a_transformation_stays_with_the_copy() -> None:
     assert run(driver(), given)["totals"].transformation.udf is given.transformation.udf  # type: ignore[union-attr]
 
 
-# --- names
-
-
-def test_one_object_given_twice_counts_once() -> None:
-    entity, view = driver(), trips()
-    assert run(entity, view, entity, view)
-
-
-def test_two_equal_objects_are_two() -> None:
-    with pytest.raises(DefinitionError, match="Two objects declare entity 'driver'"):
-        run(driver(), driver())
-    with pytest.raises(ConflictingFeatureViewNames):
-        run(driver(), trips(), trips())
-    with pytest.raises(DataSourceRepeatNamesException):
-        run(trips_source(), trips_source())
-
-
-@pytest.mark.parametrize("other", ["rides", "RIDES"])
-def test_views_of_different_kinds_may_not_share_a_name(other: str) -> None:
-    view = trips()
-    on_demand = OnDemandFeatureView(
-        name=other, sources=[view], schema=[Field(name="y", dtype=Int64)], udf=lambda df: df
-    )
-    with pytest.raises(ConflictingFeatureViewNames, match=r"feature view 'rides'.*on-demand"):
-        run(driver(), view, on_demand)
-    with pytest.raises(ConflictingFeatureViewNames, match="in the registry"):
-        run(on_demand, snapshot=RegistrySnapshot.of("shop", run(driver(), view).values()))
-
-
-def test_a_full_apply_may_rename_by_letter_case() -> None:
-    before = RegistrySnapshot.of("shop", run(driver(), trips("rides")).values())
-    prepared = run(driver(), trips("Rides"), snapshot=before, partial=False)
-    assert changes(Prepared(list(prepared.values())), before, partial=False).deletes == (("feature view", "rides"),)
-
-
-def test_two_sources_may_not_differ_by_letter_case_only() -> None:
-    with pytest.raises(DataSourceRepeatNamesException, match=r"'Trips' and 'trips'"):
-        run(driver(), trips(), FileSource(name="Trips", path="x", timestamp_field="at"))
-    stored = RegistrySnapshot.of("shop", [FileSource(name="TRIPS", path="x", timestamp_field="at")])
-    with pytest.raises(DataSourceRepeatNamesException, match=r"'TRIPS' in the registry"):
-        run(driver(), trips(), snapshot=stored)
-
-
-def test_two_different_sources_with_one_name_are_refused() -> None:
-    other = FileSource(name="trips", path="elsewhere", timestamp_field="at")
-    with pytest.raises(DataSourceRepeatNamesException, match="Two different data sources"):
-        run(driver(), trips("a"), trips("b", source=other))
+def test_a_feature_named_like_the_time_of_entity_dataframes_is_refused() -> None:
+    driver = Entity(name="driver", join_keys=["driver_id"], value_type=ValueType.INT64)
+    source = FileSource(name="trips", path="trips.parquet", timestamp_field="at")
+    fields = [Field(name="event_timestamp", dtype=UnixTimestamp)]
+    view = FeatureView(name="v", entities=[driver], source=source, schema=fields)
+    with pytest.raises(DefinitionError, match="'event_timestamp'.*give it another name with the source's field_map"):
+        run(driver, view, sources=Sources(trips={**TRIPS, "event_timestamp": TIME}))
 
 
 # --- projects
@@ -498,158 +395,3 @@ def test_a_second_or_foreign_project_is_refused() -> None:
 def test_only_definitions_can_be_applied() -> None:
     with pytest.raises(DefinitionError, match="Cannot apply 7"):
         run(7)  # type: ignore[arg-type]
-
-
-# --- services and on-demand views
-
-
-def test_services_are_resolved_to_the_inferred_features() -> None:
-    view = FeatureView(name="rides", entities=[driver()], source=trips_source())
-    service = FeatureService(
-        name="model",
-        features=[
-            view,
-            view[["kind"]].with_name("k"),
-            "rides:fare",
-            "rides",
-            view.with_join_key_map({"driver_id": "d"}),
-        ],
-    )
-    found = run(driver(), view, service)["model"].feature_view_projections
-    assert [[f.name for f in p.features] for p in found] == [
-        ["fare", "kind"],
-        ["kind"],
-        ["fare"],
-        ["fare", "kind"],
-        ["fare", "kind"],
-    ]
-    assert [f.dtype for f in found[0].features] == [Float64, String]
-    assert found[1].name_alias == "k"
-    assert found[4].join_key_map == {"driver_id": "d"}
-    assert all(p.desired_features == [] for p in found)
-
-
-def test_a_service_may_use_what_is_in_the_registry() -> None:
-    snapshot = RegistrySnapshot.of("shop", run(driver(), trips()).values())
-    found = run(FeatureService(name="model", features=["rides:kind"]), snapshot=snapshot)
-    assert [f.name for f in found["model"].feature_view_projections[0].features] == ["kind"]
-
-
-def test_references_to_nothing_name_the_nearest() -> None:
-    with pytest.raises(FeatureViewNotFoundException, match=r"'model'.*'ride'.*Did you mean 'rides'\?"):
-        run(driver(), trips(), FeatureService(name="model", features=["ride"]))
-    with pytest.raises(DefinitionError, match=r"'model': view 'rides' has no feature 'kid'. Did you mean 'kind'\?"):
-        run(driver(), trips(), FeatureService(name="model", features=["rides:kid"]))
-    mapped = trips().with_join_key_map({"drivr_id": "d"})
-    with pytest.raises(DefinitionError, match=r"'drivr_id'.*Did you mean 'driver_id'\?"):
-        run(driver(), trips(), FeatureService(name="model", features=[mapped]))
-
-
-def test_on_demand_sources_are_resolved() -> None:
-    view = FeatureView(name="rides", entities=[driver()], source=trips_source())
-    on_demand = OnDemandFeatureView(
-        name="more", sources=[view[["fare"]]], schema=[Field(name="y", dtype=Int64)], udf=lambda df: df
-    )
-    found = run(driver(), view, on_demand)["more"]
-    assert [(f.name, f.dtype) for f in found.source_projections[0].features] == [("fare", Float64)]
-    with pytest.raises(FeatureViewNotFoundException, match="'more'"):
-        run(on_demand)
-
-
-# --- what changes
-
-
-def _everything() -> dict[str, Any]:
-    view = trips()
-    on_demand = OnDemandFeatureView(
-        name="more", sources=[view[["fare"]]], schema=[Field(name="y", dtype=Int64)], udf=lambda df: df
-    )
-    return run(driver(), view, on_demand, FeatureService(name="model", features=[view[["kind"]], on_demand]))
-
-
-def test_a_full_apply_deletes_what_is_not_declared_but_the_project() -> None:
-    snapshot = RegistrySnapshot.of("shop", _everything().values())
-    found = changes(Prepared([]), snapshot, partial=False)
-    assert set(found.deletes) == {
-        ("data source", "trips"),
-        ("entity", "driver"),
-        ("feature service", "model"),
-        ("feature view", "rides"),
-        ("on-demand feature view", "more"),
-    }
-    assert changes(Prepared([]), snapshot, partial=True).deletes == ()
-
-
-@pytest.mark.parametrize(
-    ("deleted", "said"),
-    [
-        ("driver", "Entity 'driver' cannot be deleted: FeatureView 'rides' uses it"),
-        ("rides", "View 'rides' cannot be deleted: .* uses it"),
-        ("more", "View 'more' cannot be deleted: FeatureService 'model' uses it"),
-        ("trips", "Data source 'trips' cannot be deleted: FeatureView 'rides' reads it"),
-    ],
-)
-def test_what_is_still_used_cannot_be_deleted(deleted: str, said: str) -> None:
-    everything = _everything()
-    with pytest.raises(DefinitionError, match=said):
-        changes(Prepared([]), RegistrySnapshot.of("shop", everything.values()), objects_to_delete=[everything[deleted]])
-
-
-def test_a_feature_that_a_service_uses_cannot_go() -> None:
-    snapshot = RegistrySnapshot.of("shop", _everything().values())
-    prepared = run(trips(schema=[Field(name="fare", dtype=Float64)]), snapshot=snapshot)
-    with pytest.raises(DefinitionError, match=r"'model'.*no feature 'kind'"):
-        changes(Prepared(list(prepared.values())), snapshot)
-
-
-def test_a_join_key_that_a_view_uses_cannot_change() -> None:
-    snapshot = RegistrySnapshot.of("shop", _everything().values())
-    prepared = run(driver(join_keys=["other_id"]), snapshot=snapshot)
-    with pytest.raises(DefinitionError, match=r"'driver'.*'other_id'.*'rides'"):
-        changes(Prepared(list(prepared.values())), snapshot)
-
-
-def test_what_is_not_there_cannot_be_deleted() -> None:
-    with pytest.raises(EntityNotFoundException, match="'driver'"):
-        changes(Prepared([]), EMPTY, objects_to_delete=[driver()])
-
-
-def test_an_object_cannot_be_applied_and_deleted() -> None:
-    snapshot = RegistrySnapshot.of("shop", [driver()])
-    with pytest.raises(DefinitionError, match="both applied and deleted"):
-        changes(Prepared([driver()]), snapshot, objects_to_delete=[driver()])
-
-
-def test_the_entity_that_stands_in_survives_a_full_apply() -> None:
-    snapshot = RegistrySnapshot.of("shop", run(FeatureView(name="rides", source=trips_source())).values())
-    prepared = run(driver(), trips("other", ttl=timedelta(days=1)), snapshot=snapshot, partial=False)
-    found = changes(Prepared(list(prepared.values())), snapshot, partial=False)
-    assert ("entity", DUMMY_ENTITY_NAME) not in found.deletes
-
-
-def test_a_feature_named_like_the_time_of_entity_dataframes_is_refused() -> None:
-    driver = Entity(name="driver", join_keys=["driver_id"], value_type=ValueType.INT64)
-    source = FileSource(name="trips", path="trips.parquet", timestamp_field="at")
-    fields = [Field(name="event_timestamp", dtype=UnixTimestamp)]
-    view = FeatureView(name="v", entities=[driver], source=source, schema=fields)
-    with pytest.raises(DefinitionError, match="'event_timestamp'.*give it another name with the source's field_map"):
-        run(driver, view, sources=Sources(trips={**TRIPS, "event_timestamp": TIME}))
-
-
-def test_two_sources_of_one_name_are_named_once() -> None:
-    one, other = (FileSource(name="trips", path=f"{p}.parquet", timestamp_field="at") for p in "ab")
-    with pytest.raises(DataSourceRepeatNamesException, match="are named 'trips'; "):
-        run(one, other)
-
-
-def test_two_declarations_of_one_name_are_told_apart_by_their_places(tmp_path: Path) -> None:
-    declared = []
-    for name in ("entities.py", "users/entities.py"):
-        file = tmp_path / name
-        file.parent.mkdir(exist_ok=True)
-        namespace: dict[str, Any] = {"__name__": "declared"}
-        code = "from feast_assets import Entity\ndriver = Entity(name='driver')\n"
-        exec(compile(code, str(file), "exec"), namespace)
-        declared.append(namespace["driver"])
-    with pytest.raises(DefinitionError, match=r"'driver' \(entities\.py:2 and users/entities\.py:2\); declare it once"):
-        run(*declared)

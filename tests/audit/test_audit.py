@@ -28,7 +28,7 @@ from feast_assets import (
     ValueType,
 )
 from feast_assets.audit.causes import CAUSES
-from feast_assets.definitions.partitions import Window
+from feast_assets.definitions.window import Window
 from feast_assets.errors import FeatureViewNotFoundException, ForeignValueWarning, InputError
 from feast_assets.online_stores.base import EncodedRows
 from feast_assets.registry.base import WindowContent

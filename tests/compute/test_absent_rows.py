@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from small_project import START, SmallProject, hours, row
 
 from feast_assets.compute.absent_rows import AbsentRows
-from feast_assets.definitions.partitions import Window
+from feast_assets.definitions.window import Window
 from feast_assets.errors import ForeignValueWarning
 from feast_assets.offline_stores.duckdb.store import DuckDBOfflineStore
 from feast_assets.online_stores.sqlite.store import SqliteOnlineStore
@@ -69,11 +69,13 @@ def filled(project):
 def calls(monkeypatch):
     """How often history is searched for entities, and how many rows are put at each time."""
     told: dict[str, Any] = {"searched": [], "put": []}
-    latest_of = DuckDBOfflineStore.latest_of
+    latest = DuckDBOfflineStore.latest
 
-    def counted_latest_of(self, history, windows, keys):
+    def counted_latest(self, history, windows, keys=None):
+        if keys is None:
+            return latest(self, history, windows)
         told["searched"].append((len(windows), sorted(keys.column(0).to_pylist())))
-        return latest_of(self, history, windows, keys)
+        return latest(self, history, windows, keys)
 
     def counted(put):
         def counted_put(self, table, batches):
@@ -83,7 +85,7 @@ def calls(monkeypatch):
 
         return counted_put
 
-    monkeypatch.setattr(DuckDBOfflineStore, "latest_of", counted_latest_of)
+    monkeypatch.setattr(DuckDBOfflineStore, "latest", counted_latest)
     for verb in ("put_many", "put_existing"):
         monkeypatch.setattr(SqliteOnlineStore, verb, counted(getattr(SqliteOnlineStore, verb)))
     return told
@@ -388,16 +390,16 @@ def plant(client: redis.Redis, key: bytes, chosen: random.Random) -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 10_000), STEPS)
-def test_random_values_under_random_keys_and_rows_that_expire_block_nothing(redis_server, seed, steps):
+def test_random_values_under_random_keys_and_rows_that_expire_block_nothing(redis_process, seed, steps):
     chosen = random.Random(seed)
     with (
         tempfile.TemporaryDirectory() as name,
-        redis.Redis(*redis_server) as client,
+        redis.Redis(*redis_process) as client,
         warnings.catch_warnings(),
     ):
         warnings.simplefilter("ignore")
         client.flushall()
-        host, port = redis_server
+        host, port = redis_process
         section = {"type": "redis", "connection_string": f"{host}:{port}"}
         if chosen.random() < 0.5:
             section["key_ttl_seconds"] = 1000

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feast_assets.compute.covering import covering, parts_outside
-from feast_assets.compute.windows import contiguous, held, meeting, with_reasons
-from feast_assets.definitions.partitions import GRAINS, Partitions, Window
+from feast_assets.compute.covering import covering
+from feast_assets.compute.staleness import with_reasons
+from feast_assets.definitions.partitions import GRAINS, Partitions
+from feast_assets.definitions.window import Window, contiguous, meeting, outside
 from feast_assets.offline_stores.base import WindowStatistics
 from feast_assets.registry.base import LedgerEntry
-from feast_assets.registry.ledger import claimed
+from feast_assets.registry.ledger import claimed, held
 
 BEGIN = datetime(2023, 12, 30, tzinfo=UTC)
 HOURS = 24 * 40
@@ -128,8 +128,8 @@ def test_the_same_windows_had_rows_and_are_passed_over_in_the_same_groups(situat
 def test_the_ledger_learns_of_every_stretch_without_rows_and_of_no_other(situation):
     *_, ledger = situation
     every, few = both(situation)
-    told = parts_outside([s.window for s in few if not s.rows], ledger)
-    assert told == parts_outside([s.window for s in every if not s.rows], ledger)
+    told = outside([s.window for s in few if not s.rows], ledger)
+    assert told == outside([s.window for s in every if not s.rows], ledger)
     before = list(ledger.values())
     claim = claimed(before, "v", [], [entry(w, "", True, "present") for w in told], 2, "")
     assert [e.window for e in claim.added] == told  # none meets an entry, so none is dropped
@@ -148,20 +148,3 @@ def test_time_costs_no_windows():
     few = covering(grid, Window(stray.start, datetime(9999, 1, 1, tzinfo=UTC)), seen, {far: entry(far, "f", True, "d")})
     assert len(few) == 8
     assert set(seen) <= set(few)
-
-
-@settings(max_examples=100, deadline=None)
-@given(
-    cuts=st.sets(st.integers(0, 40), max_size=12),
-    others=st.lists(st.tuples(st.integers(0, 40), st.integers(1, 15)), max_size=6),
-)
-def test_parts_outside_are_what_no_other_window_covers(cuts, others):
-    ordered = sorted(cuts)
-    windows = [Window(at(a), at(b)) for a, b in zip(ordered[::2], ordered[1::2], strict=False)]
-    taken = [Window(at(start), at(start + length)) for start, length in others]
-    found = parts_outside(windows, taken)
-    for hour in range(60):
-        inside = any(w.start <= at(hour) < w.end for w in windows)
-        covered = any(w.start <= at(hour) < w.end for w in taken)
-        assert any(w.start <= at(hour) < w.end for w in found) == (inside and not covered)
-    assert all(a.end < b.start for a, b in pairwise(found))

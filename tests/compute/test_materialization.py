@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from small_project import START, SmallProject, hours, row
 
 from feast_assets import Entity, FeatureView, Field, Int64, Partitions, String
-from feast_assets.definitions.partitions import Window
+from feast_assets.definitions.window import Window
 from feast_assets.errors import FeatureViewNotFoundException, InputError, SourceError
 
 DAY = timedelta(days=1)

@@ -15,7 +15,7 @@ from restorable import RedisServer, Restorable, SqliteDatabase
 from small_project import SmallProject, hours, row
 
 from feast_assets import PushMode, PushSource
-from feast_assets.definitions.partitions import Window
+from feast_assets.definitions.window import Window
 from feast_assets.errors import SourceError
 
 DAYS = 4
@@ -133,6 +133,8 @@ def at(project: SmallProject, verb: str, before: bool, call: int, happens: Calla
 
     def calling(*arguments: Any, **named: Any) -> Any:
         nonlocal calls
+        if verb == "offline.latest" and len(arguments) < 3:
+            return real(*arguments, **named)  # it counts where rows of some entities are looked for
         calls += 1
         if calls == call and before:
             happens()

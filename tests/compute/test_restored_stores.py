@@ -17,7 +17,7 @@ from small_project import DRIVER, START, SmallProject, hours, row
 from test_restored_histories import at
 
 from feast_assets.compute import table_mark
-from feast_assets.definitions.partitions import Window
+from feast_assets.definitions.window import Window
 
 END = hours(24 * 6) - timedelta(microseconds=1)
 RESTORED = "the online store was restored from before"

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from small_project import DRIVER, SCHEMA, START, SmallProject, hours, row
 
 from feast_assets import BatchFeatureView, Field, FileSource, Int64, Partitions
-from feast_assets.definitions.partitions import Window
-from feast_assets.offline_stores.base import ALWAYS, history_of
+from feast_assets.definitions.window import ALWAYS, Window
+from feast_assets.offline_stores.base import history_of
 from feast_assets.offline_stores.duckdb.store import DuckDBOfflineStore
 
 DAYS = 6

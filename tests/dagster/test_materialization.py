@@ -15,7 +15,7 @@ import pytest
 
 from feast_assets import FeatureStore
 from feast_assets.dagster import FeatureRepository, FeatureStoreResource, definitions_for, feature_view_assets
-from feast_assets.definitions.partitions import Window
+from feast_assets.definitions.window import Window
 
 DAILY = "materialize_taxi_daily"
 RIDE = dg.AssetKey(["taxi", "ride"])

@@ -17,7 +17,7 @@ from feast_assets import FeatureStore
 from feast_assets.dagster import FeatureStoreResource, definitions_for
 from feast_assets.dagster.metadata import SHOWN, SHOWN_IN_PLACE, profile_metadata
 from feast_assets.dagster.pictures import sparkline
-from feast_assets.definitions.partitions import Window
+from feast_assets.definitions.window import Window
 from feast_assets.offline_stores.profile import ColumnProfile, WindowProfile
 
 RIDE = dg.AssetKey(["taxi", "ride"])

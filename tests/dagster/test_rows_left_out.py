@@ -17,7 +17,7 @@ from feast_assets import FeatureStore, Partitions
 from feast_assets.compute.staleness import StaleWindow
 from feast_assets.dagster import FeatureStoreResource, definitions_for
 from feast_assets.dagster.run_requests import CONTENT_TAG, WatchedGroup, run_requests
-from feast_assets.definitions.partitions import Window
+from feast_assets.definitions.window import Window
 
 RIDE = dg.AssetKey(["taxi", "ride"])
 FIRST = datetime(2024, 1, 1, tzinfo=UTC)

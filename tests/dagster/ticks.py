@@ -11,7 +11,7 @@ from typing import Any
 import dagster as dg
 
 from feast_assets.dagster import FeatureStoreResource, definitions_for
-from feast_assets.definitions.partitions import Window
+from feast_assets.definitions.window import Window
 
 RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 

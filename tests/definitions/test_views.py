@@ -21,7 +21,7 @@ from feast_assets import (
     batch_feature_view,
     on_demand_feature_view,
 )
-from feast_assets.definitions.partitions import Window
+from feast_assets.definitions.window import Window
 from feast_assets.errors import DefinitionError, NotSupportedError
 from feast_assets.types import Array, Int32, Int64, Set, String, Struct, parse_type
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from feast_assets import FeatureStore
 from feast_assets.compute.validation import broken_rules
-from feast_assets.offline_stores.base import ALWAYS, history_of
+from feast_assets.definitions.window import ALWAYS
+from feast_assets.offline_stores.base import history_of
 
 
 def test_a_year_of_real_data_is_as_declared(example: Path) -> None:

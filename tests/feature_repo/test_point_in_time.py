@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from feast_assets import BatchFeatureView, FeatureStore
-from feast_assets.definitions.partitions import Window
+from feast_assets.definitions.window import Window
 from feast_assets.offline_stores.base import EVENT_TIMESTAMP, computation_of
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feast_assets.definitions.partitions import Window
+from feast_assets.definitions.window import Window
 from feast_assets.registry.base import DrawnMark, LedgerEntry, MarkDoubt
 from feast_assets.registry.marks import doubt_of, drawn_numbers, is_on_path, moment_of, path_of
 

@@ -12,10 +12,11 @@ import pyarrow as pa
 
 from feast_assets.definitions.field import Field
 from feast_assets.definitions.sources.data_source import DataSource
+from feast_assets.definitions.window import Bounds
 from feast_assets.offline_stores.base import History
 from feast_assets.offline_stores.duckdb.engine import read_all
 from feast_assets.offline_stores.duckdb.files import SourceTable, open_source
-from feast_assets.offline_stores.duckdb.rows import Bounds, declared_types, rows_of, time_expression
+from feast_assets.offline_stores.duckdb.rows import declared_types, rows_of, time_expression
 from feast_assets.offline_stores.files.parquet_footers import footer_of
 from feast_assets.offline_stores.files.source_files import find_files
 
@@ -37,27 +38,6 @@ def oldest_by_footers(history: History, root: Path) -> tuple[bool, int | None]:
         if oldest is not None:
             found.append(oldest)
     return True, min(found, default=None)
-
-
-def extent_by_footers(history: History, root: Path) -> tuple[int, int] | None:
-    """Returns times, in UTC microseconds, between which all events lie; None where the files do not say, or have none.
-
-    Rows without a join key are among those that are looked at.
-    """
-    ends: list[int] = []
-    for source in _timed(history):
-        files = find_files(source, root)
-        if files.format != "parquet" or files.shape == "uri":
-            return None
-        for path in files.paths:
-            try:
-                times = footer_of(path).times(source.timestamp_field)
-            except (OSError, pa.ArrowException):
-                return None
-            if times is None:
-                return None
-            ends += [end for end in times if end is not None]
-    return (min(ends), max(ends)) if ends else None
 
 
 def footers_exclude_nulls(history: History, root: Path) -> bool:

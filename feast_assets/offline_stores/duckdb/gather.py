@@ -18,11 +18,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from feast_assets.definitions.window import Bounds
 from feast_assets.offline_stores.as_of import NONE, Integers
 from feast_assets.offline_stores.base import History
 from feast_assets.offline_stores.duckdb.engine import quote, read_all
 from feast_assets.offline_stores.duckdb.files import ROW_ID, SourceTable
-from feast_assets.offline_stores.duckdb.rows import Bounds, Rows, within
+from feast_assets.offline_stores.duckdb.rows import Rows, within
 from feast_assets.offline_stores.files.changing_files import changed_error
 from feast_assets.types.arrow import to_arrow_type, whole_column
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from feast_assets.definitions.partitions import Grain, Window
+from feast_assets.definitions.partitions import Grain
 from feast_assets.definitions.spec import from_micros, to_micros
-from feast_assets.offline_stores.base import ALWAYS
+from feast_assets.definitions.window import ALWAYS, Window
 from feast_assets.offline_stores.duckdb.statistics import Content, Summary, group
 
 if TYPE_CHECKING:

@@ -14,11 +14,11 @@ import numpy as np
 import pyarrow as pa
 
 from feast_assets.definitions.field import Field
-from feast_assets.definitions.partitions import Window
 from feast_assets.definitions.spec import from_micros, to_micros
+from feast_assets.definitions.window import Bounds, Window
 from feast_assets.offline_stores.duckdb.cells import with_cells
 from feast_assets.offline_stores.duckdb.engine import is_nan, literal, read_all
-from feast_assets.offline_stores.duckdb.rows import Bounds, Rows
+from feast_assets.offline_stores.duckdb.rows import Rows
 from feast_assets.offline_stores.profile import BUCKETS, TOP_VALUES, ColumnProfile, WindowProfile
 from feast_assets.types.arrow_values import fixed_values, int64_array
 from feast_assets.types.feast_type import (

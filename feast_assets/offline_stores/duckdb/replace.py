@@ -17,9 +17,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from feast_assets.definitions.partitions import Window
 from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.definitions.spec import to_micros
+from feast_assets.definitions.window import Window
 from feast_assets.errors import (
     DefinitionError,
     InputError,

@@ -12,42 +12,26 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from feast_assets.definitions.spec import to_micros
-from feast_assets.offline_stores.base import ALWAYS
+from feast_assets.definitions.window import Window, union
 from feast_assets.offline_stores.duckdb.cells import with_cells
 from feast_assets.offline_stores.duckdb.rows import Rows
 
 if TYPE_CHECKING:
     import duckdb
 
-    from feast_assets.definitions.partitions import Window
 
-
-def merged(windows: Sequence[Window]) -> list[tuple[int, int]]:
-    """Returns what windows cover as the fewest intervals, in microseconds and in order."""
-    intervals: list[tuple[int, int]] = []
-    for window in sorted(windows):
-        # The last microsecond of all belongs to the last window.
-        start, end = to_micros(window.start), to_micros(window.end) + (window.end >= ALWAYS.end)
-        if intervals and start <= intervals[-1][1]:
-            intervals[-1] = (intervals[-1][0], max(intervals[-1][1], end))
-        else:
-            intervals.append((start, end))
-    return intervals
-
-
-def restricted(cursor: duckdb.DuckDBPyConnection, rows: Rows, windows: Sequence[Window], keys: pa.Table) -> Rows:
+def restricted(cursor: duckdb.DuckDBPyConnection, rows: Rows, windows: Sequence[Window], keys: pa.Table | None) -> Rows:
     """Returns those of some rows that are of some entities and lie in some windows.
 
     Args:
         rows: with event times from the beginning of the first window to the end of the last.
-        keys: the view's join keys, an entity each; not looked at where the view has none.
+        keys: the view's join keys, an entity each; not looked at where the view has none. None for all entities.
     """
-    if rows.keys:
+    if keys is not None and rows.keys:
         name = f"keys_{uuid.uuid4().hex}"
         cursor.register(name, keys.select([f.name for f in rows.history.join_keys]).rename_columns(rows.keys))
         rows = of_entities(rows, name, rows.keys)
-    intervals = merged(windows)
+    intervals = [(window.start_micros, window.end_micros) for window in union(windows)]
     if len(intervals) == 1:
         return rows
 

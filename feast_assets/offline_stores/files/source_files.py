@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -187,30 +186,6 @@ def writable_files(source: DataSource, root: Path) -> SourceFiles:
     return files
 
 
-def stored_state(source: DataSource, root: Path) -> list[str]:
-    """Returns a text for each file of a source, which another file in its place would not have.
-
-    Of a Delta table the files are those of its log, which is only ever added to.
-    """
-    try:
-        files = find_files(source, root)
-        paths = files.paths
-        if files.format == "delta":
-            paths = log_files(files)
-        return state_of(paths)
-    except (SourceError, NotSupportedError):
-        return []
-
-
 def log_files(files: SourceFiles) -> tuple[str, ...]:
     """Returns the log of a Delta table, a file for each change."""
     return tuple(glob.glob(os.path.join(glob.escape(files.path), "_delta_log", "*.json")))
-
-
-def state_of(paths: Iterable[str]) -> list[str]:
-    """Returns a text for each file, which another file in its place would not have; none at all if one is missing."""
-    try:
-        found = [(path, os.stat(path)) for path in paths]
-    except OSError:
-        return []
-    return [f"{path}:{s.st_size}:{s.st_mtime_ns}:{s.st_ino}" for path, s in found]

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from feast_assets.definitions.field import Field
-from feast_assets.definitions.partitions import Window
 from feast_assets.definitions.project import Project
 from feast_assets.definitions.spec import from_micros
+from feast_assets.definitions.window import Window
 from feast_assets.errors import ConfigError
 from feast_assets.registry.base import DoubtKind, DrawnMark, LedgerEntry, Revision
 from feast_assets.registry.snapshot import StoredObject

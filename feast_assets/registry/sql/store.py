@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from feast_assets.definitions.base import Definition
-from feast_assets.definitions.partitions import Window
 from feast_assets.definitions.project import Project
 from feast_assets.definitions.spec import to_micros
+from feast_assets.definitions.window import Window
 from feast_assets.errors import ConcurrentApplyError, DefinitionError, FeastObjectNotFoundException
 from feast_assets.registry.base import (
     Changes,

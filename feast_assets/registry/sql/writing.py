@@ -14,8 +14,8 @@ from typing import Any, Protocol
 from feast_assets.definitions.base import Definition
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.label_view import LabelView
-from feast_assets.definitions.partitions import Window
 from feast_assets.definitions.spec import canonical_text, text_hash, to_micros
+from feast_assets.definitions.window import Window
 from feast_assets.registry.base import Claim, DrawnMark, LedgerEntry, OnlineTable
 from feast_assets.registry.ledger import Exchange
 from feast_assets.registry.marks import NUMBERS_KEPT, drawn_numbers

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from feast_assets import FileSource
 from feast_assets.definitions.field import Field
 from feast_assets.definitions.sources.data_source import DataSource
-from feast_assets.offline_stores.base import ALWAYS, History
+from feast_assets.definitions.window import ALWAYS
+from feast_assets.offline_stores.base import History
 from feast_assets.offline_stores.duckdb import extent as duckdb_extent
 from feast_assets.offline_stores.duckdb.config import DuckDBOfflineStoreConfig
 from feast_assets.offline_stores.duckdb.files import open_source

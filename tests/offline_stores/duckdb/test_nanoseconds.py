@@ -10,7 +10,7 @@ import pytest
 from pyarrow import parquet
 
 from feast_assets import Entity, FeatureView, Field, FileSource, Int64, ValueType
-from feast_assets.definitions.partitions import Window
+from feast_assets.definitions.window import Window
 from feast_assets.offline_stores.base import History
 from feast_assets.offline_stores.duckdb.store import DuckDBOfflineStore
 

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from feast_assets.definitions.field import Field
 from feast_assets.definitions.field_checks import Checks
-from feast_assets.definitions.partitions import Window
 from feast_assets.definitions.sources.file_source import FileSource
+from feast_assets.definitions.window import ALWAYS, Window
 from feast_assets.errors import SourceError
-from feast_assets.offline_stores.base import ALWAYS, History
+from feast_assets.offline_stores.base import History
 from feast_assets.offline_stores.duckdb.config import DuckDBOfflineStoreConfig
 from feast_assets.offline_stores.duckdb.store import DuckDBOfflineStore
 from feast_assets.offline_stores.profile import BUCKETS

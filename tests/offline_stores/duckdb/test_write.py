@@ -17,11 +17,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from feast_assets.definitions.partitions import Partitions, Window
+from feast_assets.definitions.partitions import Partitions
 from feast_assets.definitions.sources.file_format import CsvFormat
 from feast_assets.definitions.sources.file_source import FileSource
+from feast_assets.definitions.window import ALWAYS, Window
 from feast_assets.errors import DefinitionError, InputError, NotSupportedError, SourceError, StoreUnavailableError
-from feast_assets.offline_stores.base import ALWAYS
 from feast_assets.offline_stores.duckdb.config import DuckDBOfflineStoreConfig
 from feast_assets.offline_stores.duckdb.store import DuckDBOfflineStore
 from feast_assets.offline_stores.files import atomic_files
@@ -248,11 +248,11 @@ KILLED = """
     import sys
     from pathlib import Path
     import pyarrow as pa
-    from feast_assets.offline_stores.base import ALWAYS
+    from feast_assets.definitions.window import ALWAYS
     from feast_assets.offline_stores.duckdb.config import DuckDBOfflineStoreConfig
     from feast_assets.offline_stores.duckdb.store import DuckDBOfflineStore
     from feast_assets.definitions.sources.file_source import FileSource
-    from feast_assets.definitions.partitions import Window
+    from feast_assets.definitions.window import Window
     from feast_assets.testing.offline_store import DAY, history, hour, trips
 
     store = DuckDBOfflineStore(DuckDBOfflineStoreConfig(threads=1), Path(sys.argv[2]))
