@@ -150,7 +150,8 @@ def test_a_store_that_was_put_back_is_filled_again(repository: Path, postgres_ur
             connection.execute(f'INSERT INTO online."{table}" TABLE public."{table}"')
     store = FeatureStore(repository)
     assert online(store, [3], "stats:trips")["trips"] == [3]
-    run(repository, "materialize-incremental", "2024-01-04")
+    with pytest.warns(UserWarning, match="the online store was restored from before"):
+        run(repository, "materialize-incremental", "2024-01-04")
     assert online(store, [3], "stats:trips")["trips"] == [203]
     assert store.audit().mismatches == ()
     store.close()
