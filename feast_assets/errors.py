@@ -11,6 +11,7 @@ The tree; a caller catches as high as its decision goes::
     ├── SourceError (ValueError)               data that cannot be read as declared
     │   ├── SourceChangedError, ...
     ├── InputError (ValueError)                rows or arguments of a call
+    ├── ComputeEngineError (RuntimeError)      a worker that ended without an answer
     ├── StoreUnavailableError (ConnectionError)
     │   └── UnfinishedPushError                a push that broke off, and will be completed
     └── NotSupportedError (NotImplementedError)
@@ -145,6 +146,10 @@ class StoreUnavailableError(FeastAssetsError, ConnectionError):
     """A store cannot be reached, or refuses to write (down, read-only, disk full)."""
 
 
+class SourceHeldError(StoreUnavailableError):
+    """A data source cannot be opened, because somebody who writes to it has it open."""
+
+
 class UnfinishedPushError(StoreUnavailableError):
     """A push failed half-way. Its rows are kept in the registry, and the next use of the feature store completes it.
 
@@ -207,6 +212,13 @@ class MaterializationError(FeastAssetsError, RuntimeError):
         self.failed = dict(failed)
         told = " ".join(f"[{name}] {error}" for name, error in self.failed.items())
         super().__init__(f"{len(self.failed)} feature views could not be materialized: {told}")
+
+
+class ComputeEngineError(FeastAssetsError, RuntimeError):
+    """A compute engine did not do what it was asked: a worker ended without an answer, or an unexpected error met it.
+
+    Windows of which nobody knows whether they were written stay unsettled, so the next run writes them again.
+    """
 
 
 class BrokenChecksError(FeastAssetsError, ValueError):

@@ -185,18 +185,20 @@ def postgres_server(_postgres_directory: Path) -> Iterator[str]:
         server.stop()
 
 
-@pytest.fixture
-def own_postgres_server() -> Iterator[PostgresServer]:
-    """A Postgres server of this test's own, that it may stop and start, with a password."""
+@pytest.fixture(scope="session")
+def _stopped_postgres_server() -> Iterator[PostgresServer]:
     with tempfile.TemporaryDirectory(prefix="postgres-", ignore_cleanup_errors=True) as name:
         if os.geteuid() == 0:
             shutil.chown(name, "postgres", "postgres")
-        server = PostgresServer(Path(name), password="s3cret-word")
-        try:
-            server.start()
-            yield server
-        finally:
-            server.stop()
+        yield PostgresServer(Path(name), password="s3cret-word")
+
+
+@pytest.fixture
+def own_postgres_server(_stopped_postgres_server: PostgresServer) -> Iterator[PostgresServer]:
+    """A Postgres server that only this test uses, with a password; the test may stop and start it."""
+    _stopped_postgres_server.start()
+    yield _stopped_postgres_server
+    _stopped_postgres_server.stop()
 
 
 def _wait_until_ready(server: subprocess.Popen[bytes], url: str, log: Path) -> None:

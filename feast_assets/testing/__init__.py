@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from feast_assets.testing.compute_engine import ComputeEngineConformance as ComputeEngineConformance
     from feast_assets.testing.offline_store import OfflineStoreConformance as OfflineStoreConformance
+    from feast_assets.testing.online_store import CanEvictConformance as CanEvictConformance
+    from feast_assets.testing.online_store import CanExpireConformance as CanExpireConformance
+    from feast_assets.testing.online_store import CanHoldForeignValuesConformance as CanHoldForeignValuesConformance
+    from feast_assets.testing.online_store import CanReplaceConformance as CanReplaceConformance
+    from feast_assets.testing.online_store import CanSampleConformance as CanSampleConformance
+    from feast_assets.testing.online_store import CanTellRestartsConformance as CanTellRestartsConformance
     from feast_assets.testing.online_store import OnlineStoreConformance as OnlineStoreConformance
     from feast_assets.testing.registry import KeepsMarksConformance as KeepsMarksConformance
     from feast_assets.testing.registry import NotesPushesConformance as NotesPushesConformance
@@ -13,6 +20,13 @@ if TYPE_CHECKING:
     from feast_assets.testing.writes_once import WritesOnceConformance as WritesOnceConformance
 
 _MODULES = {
+    "CanEvictConformance": "feast_assets.testing.online_store",
+    "CanExpireConformance": "feast_assets.testing.online_store",
+    "CanHoldForeignValuesConformance": "feast_assets.testing.online_store",
+    "CanReplaceConformance": "feast_assets.testing.online_store",
+    "CanSampleConformance": "feast_assets.testing.online_store",
+    "CanTellRestartsConformance": "feast_assets.testing.online_store",
+    "ComputeEngineConformance": "feast_assets.testing.compute_engine",
     "KeepsMarksConformance": "feast_assets.testing.registry",
     "NotesPushesConformance": "feast_assets.testing.registry",
     "OfflineStoreConformance": "feast_assets.testing.offline_store",

@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from feast_assets.errors import StoreUnavailableError
+from feast_assets.online_stores.sqlite.file_format import bring_up_to_date
 from feast_assets.private_files import create_private_file
 
 _BUSY_SECONDS = 60.0
@@ -125,6 +126,11 @@ class SqlitePool:
 
     def _open(self) -> StoreConnection:
         connection = self._connected()
+        try:
+            bring_up_to_date(connection, self._path)
+        except BaseException:
+            connection.close()
+            raise
         connection.overwritten = overwritten = []
 
         def note(key: bytes) -> bool:
