@@ -60,7 +60,7 @@ class SqlitePool:
 
     def reading(self, *, in_transaction: bool = True) -> AbstractContextManager[StoreConnection]:
         """Returns a block with a connection; in a transaction, all reads of the block see one state of the file."""
-        return _Block(self, "BEGIN" if in_transaction else "")
+        return _ConnectionLease(self, "BEGIN" if in_transaction else "")
 
     @contextmanager
     def writing(self, *, on_disk: bool = True) -> Iterator[StoreConnection]:
@@ -71,7 +71,7 @@ class SqlitePool:
                 without what was written after it.
         """
         prepare = _use_write_ahead if on_disk else _write_lazily
-        with self._write_lock, _Block(self, "BEGIN IMMEDIATE", prepare) as connection:
+        with self._write_lock, _ConnectionLease(self, "BEGIN IMMEDIATE", prepare) as connection:
             yield connection
 
     def close(self) -> None:
@@ -181,7 +181,7 @@ class SqlitePool:
         self._write_lock = threading.Lock()
 
 
-class _Block:
+class _ConnectionLease:
     """A block with a connection of a pool, and a transaction around it where one is begun.
 
     Not a generator with ``contextmanager``, which would be a tenth of the time of a small read.
