@@ -20,6 +20,7 @@ from old_project import FEATURES, FOLDER, SERVED, in_redis, in_sqlite, served
 from feast_assets import FeatureStore
 from feast_assets.registry.sql.schema import KEYS
 from feast_assets.repository.user_functions import UserFunctions
+from feast_assets.retrieval.historical import HistoricalRetrieval
 from feast_assets.retrieval.training_set import build_training_set, read_pins
 
 FIRST = datetime(2024, 1, 1, tzinfo=UTC)
@@ -114,15 +115,9 @@ def test_a_training_set_is_made_again_from_its_pins(store: FeatureStore) -> None
     path = FOLDER / "training_set.parquet"
     pins = read_pins(path)
     made = pq.read_table(path)
-    functions = UserFunctions(store.repo_path)
-    again = build_training_set(
-        store.registry.snapshot(pins.registry_revision),
-        store.offline_store,
-        made.select(["driver_id", "event_timestamp"]),
-        list(pins.features),
-        udf_of=functions.of,
-        attach=functions.attach,
-    )
+    snapshot = store.registry.snapshot(pins.registry_revision)
+    retrieval = HistoricalRetrieval(snapshot, store.offline_store, UserFunctions(store.repo_path), store.repo_path)
+    again = build_training_set(retrieval, made.select(["driver_id", "event_timestamp"]), list(pins.features))
     assert again.rows.equals(made.replace_schema_metadata(None))
     told = [
         said for said in pins.differences(again.pins) if not said.startswith(("duckdb is", "pyarrow is", "feast-a"))
