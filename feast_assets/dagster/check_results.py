@@ -9,7 +9,8 @@ import dagster as dg
 
 from feast_assets.compute.results import MaterializationResult, WindowResult
 from feast_assets.compute.row_counts import ENOUGH, HISTORY, expected_rows, rows_before
-from feast_assets.compute.validation import BrokenRule, broken_rules, declared_texts, schema_problems
+from feast_assets.compute.schema_problems import declared_texts, schema_problems
+from feast_assets.compute.validation import BrokenRule, broken_rules
 from feast_assets.dagster.check_specs import RULES, FeatureViewCheck
 from feast_assets.dagster.partitions import has_partition_key, partition_key
 from feast_assets.dagster.verdicts import Verdict, evaluations, evaluations_of_run
@@ -17,6 +18,7 @@ from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.window import MICROSECOND, Window
 from feast_assets.errors import FeastAssetsError
 from feast_assets.feature_store import FeatureStore
+from feast_assets.offline_stores.abilities import check_texts
 
 _SHOWN = 50
 """How many of many findings are shown."""
@@ -45,7 +47,7 @@ def schema_verdict(
         return None
     try:
         schema = store.offline_store.schema(view.batch_source)
-        store.offline_store.check_texts(view.batch_source, declared_texts(view, schema))
+        check_texts(store.offline_store, view.batch_source, declared_texts(view, schema))
     except FeastAssetsError as error:
         return Verdict(False, dg.AssetCheckSeverity.ERROR, str(error))
     problems = schema_problems(view, schema)

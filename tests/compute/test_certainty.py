@@ -28,7 +28,7 @@ from feast_assets import (
     on_demand_feature_view,
 )
 from feast_assets.compute import materialization
-from feast_assets.compute.materialization import Materialization
+from feast_assets.compute.plan import Planner
 from feast_assets.compute.reading_ahead import ReadAhead
 from feast_assets.definitions.window import Window
 from feast_assets.errors import (
@@ -72,7 +72,7 @@ def test_rows_that_come_between_reading_and_looking_through(project, monkeypatch
         pq.write_table(pa.Table.from_pylist(others, SCHEMA), folder / "1.parquet")
     source = FileSource(name="folder", path=str(folder), timestamp_field="ts")
     project.apply(source=source)
-    survey = Materialization._survey
+    survey = Planner._survey
     begun = []
 
     def late(this, span, ledger):
@@ -90,7 +90,7 @@ def test_rows_that_come_between_reading_and_looking_through(project, monkeypatch
 
     read_ahead: list[ReadAhead] = []
     monkeypatch.setattr(materialization, "ReadAhead", Noted)
-    monkeypatch.setattr(Materialization, "_survey", late)
+    monkeypatch.setattr(Planner, "_survey", late)
     project.store.materialize(START, END)
     project.store.materialize_incremental(END)
     assert project.trips([1, 2]) == [10, 20 if others else None]
@@ -429,9 +429,9 @@ def test_a_source_that_changes_while_it_is_read_is_read_again(project):
     project.apply(source=FileSource(name="stats_file", path="parts", timestamp_field="ts"))
     latest = project.store.offline_store.latest
 
-    def while_compacting(history, window):
+    def while_compacting(history, windows):
         (folder / "2.parquet").rename(project.root / "aside")
-        read = latest(history, window).read_all()
+        read = latest(history, windows).read_all()
         (project.root / "aside").rename(folder / "2.parquet")
         os.utime(folder / "2.parquet")
         return read.to_reader()
