@@ -105,13 +105,13 @@ class PlanRun:
             for done in _answers(self.engine, tasks):
                 group = unanswered.get(done.task)
                 if group is None:
-                    raise ComputeEngineError(
-                        f"The compute engine {type(self.engine).__name__} answered for task {done.task!r}, which it "
-                        "was not given, or has answered for before."
-                    )
+                    raise self._unfit(f"for task {done.task!r}, which it was not given, or has answered for before")
                 if done.error is not None:
                     errors.append(done.error)
                     continue
+                count = len(group.windows)
+                if len(done.entities) != count or len(done.kept) not in (0, count):
+                    raise self._unfit(f"for {len(done.entities)} windows of a task that has {count}")
                 del unanswered[done.task]
                 self._note(group, done)
             if len(unanswered) > len(errors):
@@ -124,6 +124,9 @@ class PlanRun:
                 self.ledger.unsettle(group.windows, group.claim)
         if errors:
             raise errors[0]
+
+    def _unfit(self, answered: str) -> ComputeEngineError:
+        return ComputeEngineError(f"The compute engine {type(self.engine).__name__} answered {answered}.")
 
     def _task(self, group: ClaimedGroup, number: int, context: TaskContext | None) -> WindowTask:
         windows = tuple(s.window for s in group.windows)
