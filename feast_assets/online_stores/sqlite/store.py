@@ -48,6 +48,7 @@ _ROWS_PER_UPSERT = 128
 _KEYS_PER_SELECT = 1024
 _ROWS_PER_SCAN = 10_000
 _SAMPLED_RUNS = 16
+_COLUMNS = 5
 
 # A stored row: key, event and created timestamp, version, content.
 _Row = tuple[bytes, int, int, int, bytes | None]
@@ -354,13 +355,11 @@ def _upsert(connection: sqlite3.Connection, table: str, batch: EncodedRows) -> P
     if not _ascends(batch.keys):
         # A tree takes rows in its own order many times faster. Keys differ, so nothing else is compared.
         rows = sorted(rows)
-    values = list(chain.from_iterable(rows))
-    whole = len(batch) - len(batch) % _ROWS_PER_UPSERT
-    slices = [(at, at + _ROWS_PER_UPSERT) for at in range(0, whole, _ROWS_PER_UPSERT)]
-    slices += [(at, at + 1) for at in range(whole, len(batch))]
+    values = chain.from_iterable(rows)
+    whole, rest = divmod(len(batch), _ROWS_PER_UPSERT)
     before = connection.total_changes
-    for start, end in slices:
-        connection.execute(_upsert_sql(table, end - start, batch.of_codec), values[5 * start : 5 * end])
+    for count in [_ROWS_PER_UPSERT] * whole + [1] * rest:
+        connection.execute(_upsert_sql(table, count, batch.of_codec), list(islice(values, _COLUMNS * count)))
     written = connection.total_changes - before
     return PutResult(written, len(batch) - written)
 
