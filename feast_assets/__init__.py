@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from feast_assets.definitions.saved_dataset import SavedDataset as SavedDataset
     from feast_assets.definitions.saved_dataset import SavedDatasetFileStorage as SavedDatasetFileStorage
     from feast_assets.definitions.sources.data_source import DataSource as DataSource
+    from feast_assets.definitions.sources.duckdb_source import DuckDBSource as DuckDBSource
     from feast_assets.definitions.sources.file_format import CsvFormat as CsvFormat
     from feast_assets.definitions.sources.file_format import DeltaFormat as DeltaFormat
     from feast_assets.definitions.sources.file_format import ParquetFormat as ParquetFormat
@@ -83,6 +84,7 @@ _PUBLIC = {
     "feast_assets.definitions.saved_dataset": ["SavedDataset", "SavedDatasetFileStorage"],
     "feast_assets.definitions.sources.data_source": ["DataSource"],
     "feast_assets.definitions.sources.file_format": ["CsvFormat", "DeltaFormat", "ParquetFormat"],
+    "feast_assets.definitions.sources.duckdb_source": ["DuckDBSource"],
     "feast_assets.definitions.sources.file_source": ["FileSource"],
     "feast_assets.definitions.sources.push_source": ["PushMode", "PushSource"],
     "feast_assets.definitions.sources.request_source": ["RequestSource"],

@@ -22,7 +22,7 @@ _EXTRAS = {"redis": "redis", "psycopg": "postgres", "deltalake": "delta", "polar
 """Top-level package of a driver -> the extra of this package that installs it."""
 
 _PATHS_OF_FEAST = ("feast.", "feast_assets.infra.")
-_CLASS_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*\.(?=[A-Z])\w*(Store|Registry)", re.ASCII)
+_CLASS_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*\.(?=[A-Z])\w*(Store|Registry|Engine)", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -233,6 +233,25 @@ OFFLINE_STORES = Backends(
             "remote",
             "hybrid",
             "chronon",
+        ]
+    ),
+)
+COMPUTE_ENGINES = Backends(
+    "feast_assets.compute_engines",
+    "batch_engine",
+    "feast_assets.compute.engines.base:ComputeEngine",
+    feast_types=frozenset(
+        [
+            "bytewax",
+            "flink.engine",
+            "k8s",
+            "lambda",
+            "ray.engine",
+            "snowflake.engine",
+            "spark.engine",
+            "spark_application",
+            "trino",
+            "trino.engine",
         ]
     ),
 )

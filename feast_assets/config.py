@@ -1,7 +1,7 @@
 """``feature_store.yaml``: which project this is, and where its registry and stores are.
 
-A store is found by its ``type``: among the entry points ``feast_assets.online_stores``, ``.offline_stores`` and
-``.registries``, or by the path of its class. The class is imported when it is first needed.
+A backend is found by its ``type``: among the entry points ``feast_assets.online_stores``, ``.offline_stores``,
+``.registries`` and ``.compute_engines``, or by the path of its class. The class is imported when it is first needed.
 """
 
 from __future__ import annotations
@@ -26,14 +26,22 @@ from pydantic import (
 )
 from pydantic_core import from_json
 
-from feast_assets.backends import OFFLINE_STORES, ONLINE_STORES, REGISTRIES, Backends, is_class_path
+from feast_assets.backends import COMPUTE_ENGINES, OFFLINE_STORES, ONLINE_STORES, REGISTRIES, Backends, is_class_path
 from feast_assets.definitions.branches import namespace
 from feast_assets.definitions.project import check_project_name
 from feast_assets.errors import ConfigError, suggest
 from feast_assets.settings.feast_keys import CLOUD_PROVIDERS, OLD_KEYS, OTHER_PROVIDERS, SECTIONS, without_feast_keys
 from feast_assets.settings.model import Settings
 from feast_assets.settings.postgres import POSTGRES_SCHEMES
-from feast_assets.settings.redaction import HIDDEN, is_type_name, masked, secrets_in, shown_key, without_secrets
+from feast_assets.settings.redaction import (
+    HIDDEN,
+    is_type_name,
+    masked,
+    secrets_in,
+    shown_if_near,
+    shown_key,
+    without_secrets,
+)
 from feast_assets.settings.section import Section
 from feast_assets.settings.warn_once import warn_once
 from feast_assets.settings.yaml_file import read_yaml_file
@@ -50,10 +58,10 @@ DEFAULT_REGISTRY = "data/registry.db"
 
 _PROVIDER_CLASS = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*\.(?=[A-Z])\w*Provider", re.ASCII)
 _NO_STORE = ("none", "null")
-_SECTION_NAMES = ("registry", "online_store", "offline_store")
+_SECTION_NAMES = ("registry", "online_store", "offline_store", "batch_engine")
 _TYPES_OF_URLS = {"redis": "redis", "rediss": "redis", **dict.fromkeys(POSTGRES_SCHEMES, "postgres")}
 """Scheme of a URL that stands for a whole ``online_store`` section -> the section's type."""
-_TYPES_LEFT_OUT = {"registry": "file", "online_store": "sqlite", "offline_store": "duckdb"}
+_TYPES_LEFT_OUT = {"registry": "file", "online_store": "sqlite", "offline_store": "duckdb", "batch_engine": "local"}
 
 
 class RepoConfig(BaseModel):
@@ -69,6 +77,8 @@ class RepoConfig(BaseModel):
         online_store: a type, a ``redis://`` or ``postgresql://`` URL, or a mapping; "none" or None for no online store.
             ``sqlite`` when it, or its ``type``, is left out.
         offline_store: likewise; ``duckdb`` when left out. Feast's ``file`` and ``dask`` mean the same.
+        batch_engine: what runs materialization: a type, or a mapping with type; ``local``, in the process that asks for
+            it, when left out.
         auth: only "no_auth".
         entity_key_serialization_version: Feast's; has no effect, because keys are stored in a form of our own.
         coerce_tz_aware: only true: naive times are UTC.
@@ -92,6 +102,7 @@ class RepoConfig(BaseModel):
     registry_section: Any = Field(default=DEFAULT_REGISTRY, alias="registry")
     online_store_section: Any = Field(default="sqlite", alias="online_store")
     offline_store_section: Any = Field(default="duckdb", alias="offline_store")
+    batch_engine_section: Any = Field(default="local", alias="batch_engine")
     auth: Any = "no_auth"
     entity_key_serialization_version: int = 3
     coerce_tz_aware: bool = True
@@ -100,13 +111,15 @@ class RepoConfig(BaseModel):
     repo_path: Path | None = None
 
     _origin: str = PrivateAttr("RepoConfig")
-    # The folder where classes of stores are looked for before the installed packages.
+    # The folder where classes of backends are looked for before the installed packages.
     _root: Path | None = PrivateAttr(None)
+    _file: Path | None = PrivateAttr(None)
 
     def __init__(self, **values: Any):
         origin = values.pop("_origin", "RepoConfig")
         root = values.pop("_root", values.get("repo_path"))
-        given = {"registry": DEFAULT_REGISTRY, **without_feast_keys(values, origin)}
+        file = values.pop("_file", None)
+        given = {"registry": DEFAULT_REGISTRY, **_with_known_engine(without_feast_keys(values, origin), origin)}
         known = {name: _held(name, value) for name, value in given.items()}
         problem = ""
         try:
@@ -117,6 +130,7 @@ class RepoConfig(BaseModel):
             raise ConfigError(problem)
         self._origin = origin
         self._root = None if root is None else Path(root)
+        self._file = file
         if self.provider != "local" and "online_store" not in known:
             warn_once(
                 origin,
@@ -152,7 +166,7 @@ class RepoConfig(BaseModel):
             )
         return value
 
-    @field_validator("registry_section", "online_store_section", "offline_store_section")
+    @field_validator("registry_section", "online_store_section", "offline_store_section", "batch_engine_section")
     @classmethod
     def _a_section(cls, value: Any, info: ValidationInfo) -> Any:
         name = str(info.field_name).removesuffix("_section")
@@ -215,6 +229,21 @@ class RepoConfig(BaseModel):
         """The offline store's typed settings."""
         return self._settings(OFFLINE_STORES, self.offline_store_section or "duckdb")
 
+    @property
+    def batch_engine(self) -> Any:
+        """The compute engine's typed settings."""
+        return self._settings(COMPUTE_ENGINES, self.batch_engine_section or "local")
+
+    @property
+    def origin(self) -> str:
+        """Where the settings come from, for messages."""
+        return self._origin
+
+    @property
+    def file(self) -> Path | None:
+        """The file that all settings were read from, for another process to read; None if any was given in Python."""
+        return self._file
+
     def store_type(self, section: str) -> str | None:
         """Returns the type of ``"online_store"`` or ``"offline_store"`` without loading it; None where there is none.
 
@@ -232,9 +261,12 @@ class RepoConfig(BaseModel):
         """Returns the same configuration with other sections.
 
         Args:
-            sections: ``registry``, ``online_store`` or ``offline_store``, as in ``feature_store.yaml``.
+            sections: ``registry``, ``online_store``, ``offline_store`` or ``batch_engine``, as in
+                ``feature_store.yaml``.
         """
-        return self.model_copy(update={f"{name}_section": _held(name, value) for name, value in sections.items()})
+        changed = self.model_copy(update={f"{name}_section": _held(name, value) for name, value in sections.items()})
+        changed._file = None
+        return changed
 
     def of_repository(self, root: Path) -> RepoConfig:
         """Returns the same configuration, in which class paths also lead to the modules of a folder."""
@@ -249,7 +281,7 @@ class RepoConfig(BaseModel):
         for name, value in super().__repr_args__():
             yield name, "..." if str(name).endswith("_section") and not isinstance(value, Settings) else value
 
-    @field_serializer("registry_section", "online_store_section", "offline_store_section")
+    @field_serializer("registry_section", "online_store_section", "offline_store_section", "batch_engine_section")
     def _without_secrets(self, value: Any, info: FieldSerializationInfo) -> Any:
         # As for what is shown: a section may hold passwords, and only its typed settings know where.
         try:
@@ -305,7 +337,7 @@ def load_repo_config(path: Path, fs_yaml_file: Path | None = None) -> RepoConfig
     if not isinstance(values, dict):
         raise ConfigError(f"{file} must hold settings such as 'project: my_project', but it holds {_kind(values)}.")
     root = path.parent if path.is_file() else path
-    return RepoConfig(**{str(k): v for k, v in values.items()}, _origin=str(file), _root=root)
+    return RepoConfig(**{str(k): v for k, v in values.items()}, _origin=str(file), _root=root, _file=file.resolve())
 
 
 def make_online_store(config: RepoConfig, root: Path) -> OnlineStore | None:
@@ -328,6 +360,40 @@ def make_registry(config: RepoConfig, root: Path) -> Registry:
     """Returns the project's registry."""
     registry: Registry = REGISTRIES.make(config.of_repository(root).registry, config._origin, root, config.namespace)
     return registry
+
+
+def _with_known_engine(values: dict[str, Any], origin: str) -> dict[str, Any]:
+    """Returns settings without a compute engine of Feast's that is not here, which is warned of.
+
+    Raises:
+        ConfigError: ``batch_engine`` has no type, or one that is not known; the message holds no values.
+    """
+    section = values.get("batch_engine")
+    if section is None or section == "":
+        return {name: value for name, value in values.items() if name != "batch_engine"}
+    if isinstance(section, BaseModel):
+        return values
+    revealed = section.revealed() if isinstance(section, Section) else section
+    kind = revealed.get("type") if isinstance(revealed, Mapping) else revealed
+    known = COMPUTE_ENGINES.types()
+    if kind is None:
+        raise ConfigError(f"{origin}: batch_engine has no 'type'. {suggest('', known)}")
+    if not isinstance(kind, str):
+        raise ConfigError(f"{origin}: batch_engine.type must be a text. {suggest('', known)}")
+    if kind in COMPUTE_ENGINES.feast_types and kind not in known:
+        warn_once(
+            origin,
+            f"batch_engine {kind!r} is not supported yet, so its settings have no effect: materialization runs in the "
+            "process that asks for it (local).",
+        )
+        return {name: value for name, value in values.items() if name != "batch_engine"}
+    near = shown_if_near(kind, COMPUTE_ENGINES.feast_types)
+    if near and kind not in known:
+        raise ConfigError(
+            f"{origin}: batch_engine.type{near} is not known. {suggest(kind, sorted(COMPUTE_ENGINES.feast_types))}"
+        )
+    COMPUTE_ENGINES.type_of(kind, origin)
+    return values
 
 
 def _held(name: str, value: Any) -> Any:

@@ -136,7 +136,7 @@ class Applier:
 
     def _earliest_event(self, view: FeatureView) -> datetime | None:
         from feast_assets.compute.early_rows import warn_of_early_rows
-        from feast_assets.compute.staleness import history_read
+        from feast_assets.compute.view_stores import history_read
 
         earliest = self.offline_store.oldest_event(history_read(view))
         if earliest is not None:

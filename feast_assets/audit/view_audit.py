@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from feast_assets.audit.causes import EntriesByTime, Evidence, Known
 from feast_assets.audit.report import AuditReport, Mismatch, ViewAudit
-from feast_assets.compute.staleness import history_read
 from feast_assets.compute.table_mark import TableMark
+from feast_assets.compute.view_stores import history_read
 from feast_assets.definitions.entity import DUMMY_FIELD
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.spec import from_micros

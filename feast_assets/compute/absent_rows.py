@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 class AbsentRows:
     """Puts the newest rows of entities that one view's online table lacks."""
 
-    table: str
     ledger_rows: LedgerRows
     online_store: OnlineStore
     withdrawals: Withdrawals
@@ -84,7 +83,7 @@ class AbsentRows:
         if not len(indices):
             return NOTHING_PUT
         some = rows if len(indices) == len(rows) else rows.take(indices.tolist())
-        return self.online_store.put_many(self.table, [some])
+        return self.online_store.put_many(self.ledger_rows.stores.table, [some])
 
 
 def put_existing(store: OnlineStore, table: str, batches: Iterable[EncodedRows]) -> PutResult:

@@ -37,9 +37,11 @@ class Withdrawals:
         ledger_rows: gives what takes their place.
     """
 
-    table: str
     ledger_rows: LedgerRows
     online_store: OnlineStore
+
+    def __post_init__(self) -> None:
+        self._table = self.ledger_rows.stores.table
 
     def may_hold(self, replaced: Iterable[LedgerEntry]) -> bool:
         """Whether the store may hold withdrawn rows of a window, by the entries of the ledger that its claim replaced.
@@ -82,7 +84,7 @@ class Withdrawals:
 
     def _warn_of_rows_that_stay(self, windows: int) -> None:
         warnings.warn(
-            f"{windows} windows of online table {self.table!r} may have had rows that the source does not have any "
+            f"{windows} windows of online table {self._table!r} may have had rows that the source does not have any "
             f"more. {self.online_store!r} cannot find such rows (it has no CanReplace), so they stay until newer rows "
             "take their place. To remove them, delete the feature view and apply, which drops the table; then apply "
             "the view again and materialize it.",
@@ -97,14 +99,14 @@ class Withdrawals:
         index = WindowIndex(windows)
         present = np.array([versions[w] for w in windows], np.int64)
         rows: dict[bytes, tuple[int, int, int]] = {}
-        span = (windows[0].start_micros, windows[-1].end_micros)
-        for some in store.scan(self.table, *span, version_below=int(present.max())):
+        start, end = windows[0].start_micros, windows[-1].end_micros
+        for some in store.scan(self._table, start, end, version_below=int(present.max())):
             window = index.places(some.event_timestamps)
             earlier = of_windows(some.versions) & (some.versions < present[window])
             for i in np.flatnonzero((window >= 0) & earlier).tolist():
                 rows[some.keys[i]] = (some.event_timestamps[i], some.created_timestamps[i], some.versions[i])
         # What somebody else put under the table's prefix is no row of an entity.
-        for key in set(rows).difference(self.ledger_rows.rows.readable_keys(list(rows))):
+        for key in set(rows).difference(self.ledger_rows.stores.rows.readable_keys(list(rows))):
             del rows[key]
         columns = np.array(list(rows.values()), np.int64).reshape(-1, 3).T
         return RowStamps(list(rows), *columns)
@@ -112,14 +114,14 @@ class Withdrawals:
     def _replace(self, store: CanReplace, withdrawn: RowStamps, own: set[Window], claim: Claim) -> int:
         ledger = self.ledger_rows.held()
         new = self._newest(withdrawn, ledger, own, claim)
-        count = store.replace_many(self.table, withdrawn, new)
+        count = store.replace_many(self._table, withdrawn, new)
         # What another run put meanwhile may have been older than the withdrawn row, and is lost; and what has just been
         # put may be of a content that this run has replaced. Both can only be where a window was claimed since.
         while versions_of(ledger) != versions_of(now := self.ledger_rows.held()):
             ledger, before = now, new
             new = self._newest(withdrawn, ledger, own, claim)
-            store.replace_many(self.table, RowStamps.of(before), new)
-            self.online_store.put_many(self.table, [new])
+            store.replace_many(self._table, RowStamps.of(before), new)
+            self.online_store.put_many(self._table, [new])
         return count
 
     def _newest(self, withdrawn: RowStamps, ledger: list[LedgerEntry], own: set[Window], claim: Claim) -> EncodedRows:

@@ -51,6 +51,7 @@ class History:
             apart by these. Empty: ``features``.
         others: features of the view that are not wanted. Columns that are stored as text are read as they are declared,
             also where they only tell rows apart.
+        kept: whether the source holds the view's own result, and so need not be there before the first run.
     """
 
     view: str
@@ -63,6 +64,7 @@ class History:
     lookback: timedelta = timedelta(0)
     declared: tuple[str, ...] = ()
     others: tuple[Field, ...] = ()
+    kept: bool = False
 
     def with_features(self, names: Sequence[str]) -> History:
         """Returns the same history with only these features, in this order."""
@@ -108,6 +110,7 @@ def _history(
         transformation=transformation,
         lookback=lookback,
         declared=tuple(f.name for f in view.features),
+        kept=transformation is None and view.keeps_result,
     )
 
 

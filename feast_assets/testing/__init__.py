@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from feast_assets.testing.compute_engine import ComputeEngineConformance as ComputeEngineConformance
     from feast_assets.testing.offline_store import OfflineStoreConformance as OfflineStoreConformance
     from feast_assets.testing.online_store import CanEvictConformance as CanEvictConformance
     from feast_assets.testing.online_store import CanExpireConformance as CanExpireConformance
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from feast_assets.testing.online_store import CanSampleConformance as CanSampleConformance
     from feast_assets.testing.online_store import CanTellRestartsConformance as CanTellRestartsConformance
     from feast_assets.testing.online_store import OnlineStoreConformance as OnlineStoreConformance
+    from feast_assets.testing.registry import KeepsMarksConformance as KeepsMarksConformance
     from feast_assets.testing.registry import NotesPushesConformance as NotesPushesConformance
     from feast_assets.testing.registry import RegistryConformance as RegistryConformance
     from feast_assets.testing.writes_once import WritesOnceConformance as WritesOnceConformance
@@ -24,6 +26,8 @@ _MODULES = {
     "CanReplaceConformance": "feast_assets.testing.online_store",
     "CanSampleConformance": "feast_assets.testing.online_store",
     "CanTellRestartsConformance": "feast_assets.testing.online_store",
+    "ComputeEngineConformance": "feast_assets.testing.compute_engine",
+    "KeepsMarksConformance": "feast_assets.testing.registry",
     "NotesPushesConformance": "feast_assets.testing.registry",
     "OfflineStoreConformance": "feast_assets.testing.offline_store",
     "OnlineStoreConformance": "feast_assets.testing.online_store",

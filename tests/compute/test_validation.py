@@ -10,7 +10,7 @@ from small_project import DRIVER, START, hours, row
 from feast_assets import BatchFeatureView, Checks, Field, FileSource, Int64, Partitions, String
 from feast_assets.apply.diff import property_diffs
 from feast_assets.compute.row_counts import HISTORY, rows_before
-from feast_assets.compute.validation import schema_problems
+from feast_assets.compute.schema_problems import schema_problems
 from feast_assets.definitions.window import Window
 from feast_assets.errors import BrokenChecksError, MaterializationError
 from feast_assets.registry.base import LedgerEntry

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from feast_assets.definitions.partitions import Partitions
 from feast_assets.definitions.sources.data_source import DataSource
+from feast_assets.definitions.sources.duckdb_source import DuckDBSource
 from feast_assets.definitions.window import Window
 from feast_assets.errors import (
     EntitySQLEmptyResults,
@@ -115,7 +116,7 @@ class DuckDBOfflineStore(OfflineStore, WritesOnce):
             rows = read_spine(spine, timestamp_column)
 
             def rows_for(join: PointInTimeJoin) -> Rows:
-                found = self._rows(cursor, join.history, rows.bounds(join), row_ids=True)
+                found = self._when_free(lambda: self._rows(cursor, join.history, rows.bounds(join), row_ids=True))
                 tables[id(join)] = found.table
                 return found
 
@@ -170,36 +171,51 @@ class DuckDBOfflineStore(OfflineStore, WritesOnce):
         return self._answer(read)
 
     def write(self, source: DataSource, rows: pa.Table) -> None:
-        from feast_assets.offline_stores.duckdb.write import append
-
-        with self._engine.cursor() as cursor:
-            append(cursor, source, self._root, rows)
+        self._append(source, rows)
 
     def check_write(self, source: DataSource, rows: pa.Table) -> None:
+        from feast_assets.offline_stores.duckdb.database_write import check_append_to_table
         from feast_assets.offline_stores.duckdb.write import check_append
 
         with self._engine.cursor() as cursor:
-            check_append(cursor, source, self._root, rows)
+            if isinstance(source, DuckDBSource):
+                self._when_free(lambda: check_append_to_table(cursor, source, self._root, rows))
+            else:
+                check_append(cursor, source, self._root, rows)
 
     def write_once(self, source: DataSource, rows: pa.Table, key: str) -> None:
+        self._append(source, rows, key)
+
+    def _append(self, source: DataSource, rows: pa.Table, key: str | None = None) -> None:
+        from feast_assets.offline_stores.duckdb.database_write import append_to_table
         from feast_assets.offline_stores.duckdb.write import append
 
         with self._engine.cursor() as cursor:
-            append(cursor, source, self._root, rows, key=key)
+            if isinstance(source, DuckDBSource):
+                append_to_table(cursor, source, self._root, rows, self._when_free, key=key)
+            else:
+                append(cursor, source, self._root, rows, key=key)
 
     def has_written(self, source: DataSource, rows: pa.Table, key: str) -> bool:
+        from feast_assets.offline_stores.duckdb.database_write import is_appended_to_table
         from feast_assets.offline_stores.duckdb.write import is_appended
 
         with self._engine.cursor() as cursor:
+            if isinstance(source, DuckDBSource):
+                return self._when_free(lambda: is_appended_to_table(cursor, source, self._root, rows))
             return is_appended(cursor, source, self._root, rows, key)
 
     def replace(
         self, source: DataSource, history: History, windows: Sequence[Window], rows: pa.RecordBatchReader
     ) -> None:
+        from feast_assets.offline_stores.duckdb.database_write import replace_windows_of_table
         from feast_assets.offline_stores.duckdb.replace import replace_windows
 
         with self._engine.cursor() as cursor:
-            replace_windows(cursor, source, self._root, history, windows, rows)
+            if isinstance(source, DuckDBSource):
+                replace_windows_of_table(cursor, source, self._root, history, windows, rows, self._when_free)
+            else:
+                replace_windows(cursor, source, self._root, history, windows, rows)
 
     def source_versions(self, source: DataSource, windows: Sequence[Window]) -> list[str]:
         from feast_assets.offline_stores.duckdb.versions import source_versions
@@ -230,7 +246,27 @@ class DuckDBOfflineStore(OfflineStore, WritesOnce):
     def state(self, history: History) -> frozenset[str]:
         from feast_assets.offline_stores.files.source_files import stored_state
 
-        return frozenset(text for source in history.sources for text in stored_state(source, self._root))
+        found: set[str] = set()
+        for source in history.sources:
+            found.update(
+                self._database_state(source) if isinstance(source, DuckDBSource) else stored_state(source, self._root)
+            )
+        return frozenset(found)
+
+    def _database_state(self, source: DuckDBSource) -> list[str]:
+        from feast_assets.offline_stores.duckdb.database_tables import look_at, state_of_table
+
+        def look() -> None:
+            with self._engine.cursor() as cursor:
+                look_at(cursor, source, self._root)
+
+        return state_of_table(source, self._root, look)
+
+    def _when_free(self, call: Callable[[], _T]) -> _T:
+        """Returns what a function returns; calls it again while somebody else has a DuckDB file open."""
+        from feast_assets.offline_stores.duckdb.held_files import when_free
+
+        return when_free(call, self._config.database_wait_seconds)
 
     def _readable(self, sources: Sequence[DataSource]) -> ReadableFiles:
         from feast_assets.offline_stores.files.readable_files import ReadableFiles
@@ -268,7 +304,15 @@ class DuckDBOfflineStore(OfflineStore, WritesOnce):
             table = run_transformation(cursor, history, self._root, bounds, self._readable(history.sources))
         else:
             types = declared_types(history)
-            table = open_source(cursor, history.sources[0], self._root, types, row_ids=row_ids)
+            table = open_source(
+                cursor,
+                history.sources[0],
+                self._root,
+                types,
+                row_ids=row_ids,
+                bounds=bounds,
+                may_be_absent=history.kept,
+            )
         if row_ids:
             from feast_assets.offline_stores.duckdb.gather import with_row_ids
 
@@ -306,7 +350,7 @@ class DuckDBOfflineStore(OfflineStore, WritesOnce):
                 cursor.close()
 
         # What is wrong with the source is said at once, what is wrong with its rows when they are read.
-        before = [again(opened)]
+        before = [self._when_free(lambda: again(opened))]
 
         def begun(is_last: bool) -> tuple[list[pa.RecordBatch], Iterator[pa.RecordBatch]]:
             cursor, rows = before.pop() if before else opened(is_last)
@@ -316,7 +360,7 @@ class DuckDBOfflineStore(OfflineStore, WritesOnce):
             return first, batches
 
         def batches() -> Iterator[pa.RecordBatch]:
-            first, rest = again(begun)
+            first, rest = self._when_free(lambda: again(begun))
             yield from first
             yield from rest
 
@@ -341,7 +385,7 @@ class DuckDBOfflineStore(OfflineStore, WritesOnce):
             _check_unmixed(tables, is_last)
             return answer
 
-        return again(once)
+        return self._when_free(lambda: again(once))
 
 
 def _check_unmixed(tables: Sequence[SourceTable], is_last: bool) -> None:

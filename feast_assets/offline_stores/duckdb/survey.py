@@ -45,7 +45,7 @@ def survey_windows(
         tables: what is opened is added to it, for messages.
     """
     bounds = [Bounds.of(w, history.lookback if history.transformation is not None else timedelta(0)) for w in windows]
-    tables += _opened(cursor, history, root)
+    tables += _opened(cursor, history, root, hull(bounds))
     if history.transformation is not None:
         found = [summarize_input(cursor, table, bounds) for table in tables]
     else:
@@ -75,7 +75,7 @@ def survey_grid(
     computed = history.transformation is not None
     lookback = duration_micros(history.lookback) if computed else 0
     bounds = Bounds.of(span, history.lookback if computed else timedelta(0))
-    tables += _opened(cursor, history, root)
+    tables += _opened(cursor, history, root, bounds)
     inputs: list[_Input] = []
     null_times = 0
     for table in tables:
@@ -95,10 +95,11 @@ def survey_grid(
     return Survey(seen, null_times)
 
 
-def _opened(cursor: duckdb.DuckDBPyConnection, history: History, root: Path) -> list[SourceTable]:
+def _opened(cursor: duckdb.DuckDBPyConnection, history: History, root: Path, bounds: Bounds) -> list[SourceTable]:
     if history.transformation is not None:
-        return [open_source(cursor, source, root) for source in history.sources]
-    return [open_source(cursor, history.sources[0], root, declared_types(history))]
+        return [open_source(cursor, source, root, bounds=bounds) for source in history.sources]
+    types = declared_types(history)
+    return [open_source(cursor, history.sources[0], root, types, bounds=bounds, may_be_absent=history.kept)]
 
 
 def _content(

@@ -12,8 +12,9 @@ import pyarrow as pa
 
 from feast_assets.definitions.partitions import Partitions
 from feast_assets.definitions.sources.data_source import DataSource
+from feast_assets.definitions.sources.duckdb_source import DuckDBSource
 from feast_assets.definitions.spec import content_hash, to_micros
-from feast_assets.definitions.window import ALWAYS, Bounds, Window
+from feast_assets.definitions.window import ALWAYS, Bounds, Window, hull
 from feast_assets.errors import SourceError, printable
 from feast_assets.offline_stores.duckdb.files import open_source
 from feast_assets.offline_stores.duckdb.grid import GridNumbers, joined
@@ -47,7 +48,9 @@ def source_versions(
     Args:
         windows: that do not overlap, in order of time.
     """
-    if list(windows) == [ALWAYS] and (tokens := stored_state(source, root)):
+    # The file of a database holds other tables, too.
+    in_files = not isinstance(source, DuckDBSource)
+    if in_files and list(windows) == [ALWAYS] and (tokens := stored_state(source, root)):
         return [content_hash(sorted(tokens))[:32]]
     files = find_files(source, root)
     stored = _stored(files, source)
@@ -110,7 +113,7 @@ def _read_grid(
     if not ranges:
         return
     bounds = Bounds.of(numbers.window(ranges[0][0], ranges[-1][1]))
-    table = open_source(cursor, source, root)
+    table = open_source(cursor, source, root, bounds=bounds)
     if not table.known:
         return
     try:
@@ -129,9 +132,10 @@ def _read(cursor: duckdb.DuckDBPyConnection, source: DataSource, root: Path, win
 
     if not windows:
         return []
-    table = open_source(cursor, source, root)
+    bounds = [Bounds.of(w) for w in windows]
+    table = open_source(cursor, source, root, bounds=hull(bounds))
     try:
-        summaries, _ = summarize_input(cursor, table, [Bounds.of(w) for w in windows])
+        summaries, _ = summarize_input(cursor, table, bounds)
     except (duckdb.Error, OSError, pa.ArrowException) as error:
         raise table.failure(error) from error
     return [content_hash(s.text())[:32] if s.rows else "" for s in summaries]
