@@ -1,7 +1,7 @@
 """Online stores such as a third party writes them, over one SQLite file, as plainly as can be.
 
-`PlainStore` is what a database without transactions and scripts allows, such as DynamoDB or Cassandra: each row is read,
-and written on the condition that it is still the same. It does not count, and has no ability. `AbleStore` has some.
+`PlainStore` is what a database without transactions and scripts allows, such as DynamoDB or Cassandra: each row is
+read, and written on the condition that it is still the same. It does not count, and has no ability. `AbleStore` has.
 """
 
 from __future__ import annotations
@@ -205,7 +205,8 @@ class AbleStore(PlainStore, CanReplace, CanSample):
 
     def scan(self, table: str, start: int, end: int, *, version_below: int | None = None) -> Iterator[RowStamps]:
         below = 2**63 - 1 if version_below is None else version_below - 1
-        sql = "SELECT key, event, created, version FROM stored WHERE name = ? AND event >= ? AND event < ? AND version <= ?"
+        where = "name = ? AND event >= ? AND event < ? AND version <= ?"
+        sql = f"SELECT key, event, created, version FROM stored WHERE {where}"
         rows = self._run(sql, (_text(table), start, end, below)).fetchall()
         if rows:
             keys, *columns = zip(*rows, strict=True)
@@ -213,9 +214,8 @@ class AbleStore(PlainStore, CanReplace, CanSample):
 
     def replace_many(self, table: str, held: RowStamps, rows: EncodedRows) -> int:
         new = dict(contents_of(rows))
-        stamps = zip(
-            held.keys, *map(np.ndarray.tolist, [held.event_timestamps, held.created_timestamps, held.versions])
-        )
+        columns = (held.event_timestamps, held.created_timestamps, held.versions)
+        stamps = zip(held.keys, *(column.tolist() for column in columns), strict=True)
         count = 0
         with self._lock:
             self._run("BEGIN IMMEDIATE")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from plain_online_store import AbleStore, Content, PlainStore, PlainStoreConfig, contents_of
+from plain_online_store import AbleStore, Content, PlainStore, PlainStoreConfig
 
 from feast_assets.online_stores.base import EncodedRows, Mark, OnlineRead, PutResult, StoredRows
 from feast_assets.testing import CanReplaceConformance, CanSampleConformance, OnlineStoreConformance
@@ -265,7 +265,8 @@ def passes(store_class: type[PlainStore], case: str, root: Path) -> bool:
     for number, values in enumerate(itertools.product(*[mark.args[1] for mark in marks])):
         given: dict[str, Any] = {}
         for mark, value in zip(marks, values, strict=True):
-            given |= {mark.args[0]: value} if isinstance(mark.args[0], str) else dict(zip(*(mark.args[0], value)))
+            names = mark.args[0]
+            given |= {names: value} if isinstance(names, str) else dict(zip(names, value, strict=True))
         directory = root / str(number)
         directory.mkdir()
         if not _passes(suite, test, store_class, directory, given):
@@ -287,8 +288,8 @@ def _passes(
     names = test.__code__.co_varnames[1 : test.__code__.co_argcount]
     try:
         test(suite(), **{name: given[name] if name in given else fixtures[name] for name in names})
-    # A broken store may also raise something of its own; a test that expects an error fails by pytest's exception.
-    except (Exception, pytest.fail.Exception):
+    # A broken store may raise something of its own; a test that expects an error fails by pytest's exception.
+    except (Exception, pytest.fail.Exception):  # noqa: BLE001
         return False
     finally:
         store.close()
@@ -311,11 +312,3 @@ def test_a_store_whose_ability_is_not_tested_fails(tmp_path: Path) -> None:
     assert passes(PlainStore, case, tmp_path)
     with pytest.raises(AssertionError, match="a store with CanReplace is tested with CanReplaceConformance"):
         OnlineStoreConformance().test_each_ability_of_the_store_is_tested(factory_of(AbleStore, tmp_path)())
-
-
-def test_rows_of_a_batch_are_yielded_as_they_are_put() -> None:
-    """What the plain stores rely on."""
-    import numpy as np
-
-    batch = EncodedRows([b"k"], np.array([1]), np.array([2]), np.array([3]), [b"x"])
-    assert list(contents_of(batch)) == [(b"k", (1, 2, 3, b"x"))]
