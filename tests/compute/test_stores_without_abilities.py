@@ -130,5 +130,5 @@ def test_the_command_line_shows_that_rows_were_not_counted(project, tmp_path):
     )
     run = CliRunner().invoke(cli, ["-c", str(tmp_path), "materialize-incremental", END.isoformat()])
     assert run.exit_code == 0, run.output
-    line = next(line for line in run.output.splitlines() if line.startswith("stats"))
+    line = next(line for line in run.output.splitlines() if line.startswith("stats "))
     assert line.split()[:4] == ["stats", "2", "4", "-"]
