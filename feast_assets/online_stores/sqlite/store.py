@@ -320,12 +320,12 @@ def _mark(connection: sqlite3.Connection, table: str) -> Mark:
 
 def _identity(connection: sqlite3.Connection, table: str) -> str:
     try:
-        found = connection.execute(_SELECT_IDENTITY, (_name(table),)).fetchone()
+        row = connection.execute(_SELECT_IDENTITY, (_name(table),)).fetchone()
     except sqlite3.OperationalError as error:
         if "no such table" in str(error):
             return ""
         raise
-    return "" if found is None else str(found[0])
+    return "" if row is None else str(row[0])
 
 
 def _update(connection: sqlite3.Connection, table: str, batch: EncodedRows) -> PutResult:
@@ -386,7 +386,7 @@ def _select(connection: sqlite3.Connection, read: OnlineRead) -> StoredRows:
     rows: list[_Row] = []
     for at in range(0, len(keys), _KEYS_PER_SELECT):
         chunk = list(keys[at : at + _KEYS_PER_SELECT])
-        # A handful of statement lengths, so that the prepared statements are found again.
+        # A handful of statement lengths, so that prepared statements are used again.
         parameters = 1 << (len(chunk) - 1).bit_length()
         chunk += chunk[-1:] * (parameters - len(chunk))
         try:
