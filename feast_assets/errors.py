@@ -134,6 +134,10 @@ class SourceWithoutFilesError(SourceError):
     """A data source has no files yet, so nothing is known of it but what is declared."""
 
 
+class SourceAbsentError(SourceWithoutFilesError):
+    """The file or table that a data source names is not there, or not yet."""
+
+
 class SourceChangedError(SourceError):
     """Files of a data source were replaced, changed or removed while they were read; reading again may succeed."""
 

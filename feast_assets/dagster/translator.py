@@ -12,6 +12,7 @@ from typing import Any
 import dagster as dg
 
 from feast_assets.compute.definition_hash import materialization_hash
+from feast_assets.dagster.freshness import freshness_policy
 from feast_assets.dagster.lineage import (
     ServedColumn,
     lineage_metadata,
@@ -175,6 +176,7 @@ class FeastTranslator:
             tags=_tags(view),
             kinds={"label_view" if isinstance(view, LabelView) else "feature_view", *(in_key(s) for s in stores if s)},
             code_version=materialization_hash(view),
+            freshness_policy=freshness_policy(view),
             metadata={
                 **_common_metadata(view, data.project),
                 **_columns(view.schema),

@@ -122,6 +122,15 @@ def test_a_table_that_an_io_manager_writes_is_a_source_made_by_its_asset(tmp_pat
     assert amounts(root) == [3.0, 30.0]
 
 
+def test_a_repository_is_applied_by_its_job_before_the_file_is_there(tmp_path):
+    root = repository(tmp_path)
+    FeatureStore(root).teardown()
+    defs = definitions(root)
+    assert VIEW in defs.resolve_asset_graph().get_all_asset_keys()
+    assert defs.resolve_job_def("apply_shop").execute_in_process().success
+    assert [v.name for v in FeatureStore(root).list_feature_views()] == ["last_order"]
+
+
 def test_a_connection_that_a_failed_asset_left_open_is_no_obstacle(tmp_path):
     root = repository(tmp_path)
 

@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from feast_assets.definitions.sources.duckdb_source import DuckDBSource, table_path
 from feast_assets.definitions.window import Bounds
-from feast_assets.errors import FeastAssetsError, NotSupportedError, SourceError, SourceWithoutFilesError, suggest
+from feast_assets.errors import FeastAssetsError, NotSupportedError, SourceAbsentError, SourceError, suggest
 from feast_assets.offline_stores.duckdb.attached_files import OpenHereError, joined
 from feast_assets.offline_stores.duckdb.database_states import observe, state_of
 from feast_assets.offline_stores.duckdb.engine import BATCH_ROWS, failure_of, quote, read_schema
@@ -77,7 +77,7 @@ def open_database_table(
         may_be_absent: whether a table that is not there is one without rows.
 
     Raises:
-        SourceWithoutFilesError: there is no such file, or no such table in it.
+        SourceAbsentError: there is no such file, or no such table in it.
         SourceError: it is no DuckDB database, or the query is no SELECT, fails, or reads something else.
         DatabaseHeldError: somebody has the file open for writing.
     """
@@ -86,7 +86,7 @@ def open_database_table(
         with _in_words(what):
             path = find_files(source, root).path
             return _Opening(cursor, source, path, what, declared, bounds or Bounds(), row_ids).table()
-    except SourceWithoutFilesError:
+    except SourceAbsentError:
         if not may_be_absent:
             raise
         return SourceTable(what, "", pa.schema([]), source.timestamp_field, "", known=False)
@@ -231,7 +231,7 @@ class _Opening:
         try:
             described = connection.sql(f"SELECT * FROM {sql} LIMIT 0")
         except duckdb.CatalogException as error:
-            raise SourceWithoutFilesError(f"{self.what}: its query fails: {message_of(error)}") from error
+            raise SourceAbsentError(f"{self.what}: its query fails: {message_of(error)}") from error
         columns = {
             str(name): _readable(str(name), str(kind.id))
             for name, kind in zip(described.columns, described.types, strict=True)
@@ -245,7 +245,7 @@ class _Opening:
         if known is not None:
             return ".".join(map(quote, known[:3])), known[3]
         there = [name if schema == "main" else f"{schema}.{name}" for _, schema, name, _ in found]
-        raise SourceWithoutFilesError(
+        raise SourceAbsentError(
             f"{self.what}: {self.path} has no table or view {self.source.table!r}. {suggest(self.source.table, there)}"
         )
 
@@ -260,7 +260,7 @@ class _Opening:
         try:
             ((_, plan),) = connection.execute(f"EXPLAIN (FORMAT json) SELECT * FROM {sql}").fetchall()
         except duckdb.CatalogException as error:
-            raise SourceWithoutFilesError(f"{self.what} cannot be read: {message_of(error)}") from error
+            raise SourceAbsentError(f"{self.what} cannot be read: {message_of(error)}") from error
         for step in _steps(json.loads(plan)):
             if step.startswith(_FOREIGN_SCANS):
                 raise SourceError(

@@ -26,11 +26,12 @@ from feast_assets.errors import (
     FeastAssetsError,
     InputError,
     NotSupportedError,
+    SourceAbsentError,
     SourceError,
-    SourceWithoutFilesError,
     StoreUnavailableError,
 )
 from feast_assets.offline_stores.base import EVENT_TIMESTAMP, History
+from feast_assets.offline_stores.declared_columns import like
 from feast_assets.offline_stores.duckdb.attached_files import opened_for_writing
 from feast_assets.offline_stores.duckdb.database_tables import database_schema, open_database_table, stored_kind
 from feast_assets.offline_stores.duckdb.engine import BATCH_ROWS, failure_of, quote, read_schema
@@ -39,7 +40,7 @@ from feast_assets.offline_stores.duckdb.held_files import DatabaseHeldError
 from feast_assets.offline_stores.duckdb.replace import Remembering, column_names
 from feast_assets.offline_stores.duckdb.rows import within
 from feast_assets.offline_stores.duckdb.unwritten import ORDINAL, unmatched
-from feast_assets.offline_stores.duckdb.write import check_new, like
+from feast_assets.offline_stores.duckdb.write import check_new
 from feast_assets.offline_stores.files.source_files import database_path, describe
 from feast_assets.types.arrow_values import int64_array
 
@@ -88,7 +89,7 @@ def check_append_to_table(cursor: Cursor, source: DuckDBSource, root: Path, rows
     _refuse_query(source)
     try:
         schema = database_schema(cursor, _unmapped(source), root, only_tables=True)
-    except SourceWithoutFilesError:
+    except SourceAbsentError:
         check_new(rows, source, describe(source))
         return
     like(rows, schema, describe(source))
@@ -99,7 +100,7 @@ def is_appended_to_table(cursor: Cursor, source: DuckDBSource, root: Path, rows:
     _refuse_query(source)
     try:
         table = open_database_table(cursor, _unmapped(source), root)
-    except SourceWithoutFilesError:
+    except SourceAbsentError:
         return False
     rows = like(rows, table.schema, describe(source))
     return not _unwritten(cursor, table.sql, rows).num_rows

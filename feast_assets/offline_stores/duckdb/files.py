@@ -258,10 +258,7 @@ def source_schema(
     table = open_source(cursor, source, root)
     tables.append(table)
     if not table.known:
-        raise SourceWithoutFilesError(
-            f"{table.what}: there are no files yet, so its columns are not known. Declare the join keys' types, the "
-            "features and the timestamp_field."
-        )
+        raise SourceWithoutFilesError(f"{table.what}: there are no files yet.")
     schema = pa.schema([stored_as_text(f) if f.name in table.texts else f for f in table.schema])
     if table.columnar:
         return schema

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -14,7 +13,7 @@ from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.definitions.sources.duckdb_source import DuckDBSource
 from feast_assets.definitions.sources.file_format import CsvFormat, DeltaFormat, ParquetFormat
 from feast_assets.definitions.sources.file_source import FileSource
-from feast_assets.errors import NotSupportedError, SourceError, SourceWithoutFilesError
+from feast_assets.errors import NotSupportedError, SourceAbsentError, SourceError
 
 Format = Literal["parquet", "csv", "delta", "duckdb"]
 _SUFFIXES: dict[Format, tuple[str, ...]] = {
@@ -60,15 +59,15 @@ def find_files(source: DataSource, root: Path) -> SourceFiles:
     Files and folders whose names begin with ``.`` or ``_`` do not count.
 
     Raises:
-        SourceError: a single file does not exist, or a folder holds only files of another format; of a database file,
-            `SourceWithoutFilesError`.
+        SourceAbsentError: a single file does not exist.
+        SourceError: a folder holds only files of another format.
         NotSupportedError: the source is not one of files.
     """
     what = describe(source)
     if isinstance(source, DuckDBSource):
         database = database_path(source, root)
         if not os.path.exists(database):
-            raise SourceWithoutFilesError(f"{what}: there is no file {database}.{_nearest(database)}")
+            raise SourceAbsentError(f"{what}: there is no file {database}.{_nearest(database)}")
         return SourceFiles(what, database, "duckdb", "file", (database,))
     if not isinstance(source, FileSource):
         raise NotSupportedError(
@@ -90,7 +89,7 @@ def find_files(source: DataSource, root: Path) -> SourceFiles:
         found = sorted(p for p in glob.glob(path, recursive=True) if os.path.isfile(p) and _counts(p, base))
         return SourceFiles(what, path, file_format, "glob", tuple(found), _hive_keys(found, base))
     if Path(path).suffix and not source.path.endswith("/"):
-        raise SourceError(f"{what}: there is no file {path}.{_nearest(path)}")
+        raise SourceAbsentError(f"{what}: there is no file {path}.{_nearest(path)}")
     return SourceFiles(what, path, file_format, "folder", ())
 
 
@@ -203,30 +202,6 @@ def writable_files(source: DataSource, root: Path) -> SourceFiles:
     return files
 
 
-def stored_state(source: DataSource, root: Path) -> list[str]:
-    """Returns a text for each file of a source, which another file in its place would not have.
-
-    Of a Delta table the files are those of its log, which is only ever added to.
-    """
-    try:
-        files = find_files(source, root)
-        paths = files.paths
-        if files.format == "delta":
-            paths = log_files(files)
-        return state_of(paths)
-    except (SourceError, NotSupportedError):
-        return []
-
-
 def log_files(files: SourceFiles) -> tuple[str, ...]:
     """Returns the log of a Delta table, a file for each change."""
     return tuple(glob.glob(os.path.join(glob.escape(files.path), "_delta_log", "*.json")))
-
-
-def state_of(paths: Iterable[str]) -> list[str]:
-    """Returns a text for each file, which another file in its place would not have; none at all if one is missing."""
-    try:
-        found = [(path, os.stat(path)) for path in paths]
-    except OSError:
-        return []
-    return [f"{path}:{s.st_size}:{s.st_mtime_ns}:{s.st_ino}" for path, s in found]
