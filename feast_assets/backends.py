@@ -18,7 +18,14 @@ from feast_assets.class_paths import ClassPathError, load_class
 from feast_assets.errors import ConfigError, suggest
 from feast_assets.settings.redaction import shown_if_near
 
-_EXTRAS = {"redis": "redis", "psycopg": "postgres", "deltalake": "delta", "polars": "polars"}
+_EXTRAS = {
+    "redis": "redis",
+    "psycopg": "postgres",
+    "adbc_driver_postgresql": "postgres",
+    "sqlglot": "postgres",
+    "deltalake": "delta",
+    "polars": "polars",
+}
 """Top-level package of a driver -> the extra of this package that installs it."""
 
 _PATHS_OF_FEAST = ("feast.", "feast_assets.infra.")
@@ -231,7 +238,6 @@ OFFLINE_STORES = Backends(
             "spark",
             "trino",
             "athena",
-            "postgres",
             "mssql",
             "clickhouse",
             "couchbase.offline",

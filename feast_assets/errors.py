@@ -5,6 +5,7 @@ The tree; a caller catches as high as its decision goes::
     FeastAssetsError
     ├── DefinitionError (ValueError)           what was declared cannot be right
     ├── ConfigError (ValueError)               feature_store.yaml
+    │   └── StoredFormatError                  data that another version of this package wrote
     ├── FeastObjectNotFoundException (LookupError)
     │   ├── EntityNotFoundException, FeatureViewNotFoundException, ...
     ├── SourceError (ValueError)               data that cannot be read as declared
@@ -117,6 +118,10 @@ class ConfigError(FeastAssetsError, ValueError):
     """``feature_store.yaml`` (or a ``RepoConfig``) is wrong."""
 
 
+class StoredFormatError(ConfigError):
+    """A store has a format that this version of the package does not read: a newer version wrote it."""
+
+
 class RepositoryError(FeastAssetsError, ImportError):
     """A definition file of the feature repository does not import."""
 
@@ -129,6 +134,10 @@ class SourceWithoutFilesError(SourceError):
     """A data source has no files yet, so nothing is known of it but what is declared."""
 
 
+class SourceAbsentError(SourceWithoutFilesError):
+    """The file or table that a data source names is not there, or not yet."""
+
+
 class SourceChangedError(SourceError):
     """Files of a data source were replaced, changed or removed while they were read; reading again may succeed."""
 
@@ -139,6 +148,10 @@ class InputError(FeastAssetsError, ValueError):
 
 class StoreUnavailableError(FeastAssetsError, ConnectionError):
     """A store cannot be reached, or refuses to write (down, read-only, disk full)."""
+
+
+class SourceHeldError(StoreUnavailableError):
+    """A data source cannot be opened, because somebody who writes to it has it open."""
 
 
 class UnfinishedPushError(StoreUnavailableError):

@@ -359,7 +359,7 @@ def test_what_is_left_out_is_as_in_feast(tmp_path: Path) -> None:
 @pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg", "postgresql+psycopg2"])
 def test_every_name_of_postgres_is_read_by_one_driver(scheme: str) -> None:
     config = RepoConfig(project="shop", registry=f"{scheme}://ann:pw@h/d")
-    assert config.registry.postgres_url() == "postgresql+psycopg://ann:pw@h/d"
+    assert config.registry.server_url() == "postgresql+psycopg://ann:pw@h/d"
     assert config.registry.display_path == f"{scheme}://ann:***@h/d"
 
 
@@ -505,4 +505,4 @@ def test_passwords_are_not_dumped(tmp_path: Path) -> None:
     for dumped in (repr(config), config.model_dump_json(), str(config.model_dump()), str(config.registry.model_dump())):
         assert "hunter" not in dumped
     assert config.model_dump()["registry_section"]["path"] == "postgresql://ann:***@host/features"
-    assert config.registry.postgres_url() == "postgresql+psycopg://ann:hunter2@host/features"
+    assert config.registry.server_url() == "postgresql+psycopg://ann:hunter2@host/features"

@@ -6,6 +6,8 @@ entries of the ledger that leaves. So just the windows since are run again.
 
 A snapshot that was made while a run puts its rows has the number that the run began with, and may be loaded before the
 run's last rows are put. That is noticed by the store's incarnation, which must be the same before and after.
+
+With a registry that keeps no marks (see `feast_assets.registry.marks.KeepsMarks`) the mark says nothing.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from feast_assets.online_stores.abilities import CanEvict, CanReplace, CanTellRe
 from feast_assets.online_stores.base import NEVER_ADVANCED
 from feast_assets.registry.base import Claim, DrawnMark, LedgerEntry, MarkDoubt, OnlineTable
 from feast_assets.registry.ledger import doubted
-from feast_assets.registry.marks import doubt_of, is_on_path, moment_of
+from feast_assets.registry.marks import KeepsMarks, doubt_of, is_on_path, moment_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,6 +72,7 @@ class TableMark:
         self._view = view
         self._table = table
         self._registry = registry
+        self._marks = registry if isinstance(registry, KeepsMarks) else None
         self._store = store
         if sets_up:
             store.setup([table])
@@ -113,7 +116,9 @@ class TableMark:
         """Returns the view's entries, what the mark says against them, and the numbers that the registry knows."""
         for _ in range(_MOST_TRIES):
             entries = self._registry.ledger(self._view.name)
-            known = self._registry.known_marks(self._view.name, self.identity)
+            if self._marks is None:
+                return entries, None, []
+            known = self._marks.known_marks(self._view.name, self.identity)
             doubt = doubt_of(self._seen.number, entries, self.definition_hash, known, NEVER_ADVANCED)
             if doubt is None:
                 return entries, None, known
@@ -128,18 +133,17 @@ class TableMark:
 
     def _act_on(self, doubt: MarkDoubt, entries: Sequence[LedgerEntry], known: Collection[DrawnMark]) -> None:
         """Unsettles what a doubt concerns, unless it has become outdated meanwhile."""
+        assert self._marks is not None
         if doubt.kind == "missing":
             self._warn_of_missing()
         if doubt.kind != "missing" or not self._is_only_reported(known):
             gaps, above = self._gaps(doubt, entries)
             newest = max((m.number for m in known), default=0)
-            if not self._registry.distrust(
-                self._view.name, self.identity, doubt, newest=newest, gaps=gaps, above=above
-            ):
+            if not self._marks.distrust(self._view.name, self.identity, doubt, newest=newest, gaps=gaps, above=above):
                 return
             self._warn_of(doubt, entries, len(gaps))
         if doubt.kind == "missing":
-            number, _ = self._registry.draw_marks(self._view.name, self.online_table)
+            number, _ = self._marks.draw_marks(self._view.name, self.online_table)
             self._seen = self._store.advance(self._table, 0, number)
 
     def _is_only_reported(self, known: Collection[DrawnMark]) -> bool:
@@ -202,6 +206,8 @@ class TableMark:
         Returns:
             whether the ledger still says what it said when they were claimed. If not, they are to be claimed again.
         """
+        if self._marks is None:
+            return True
         number, self._settles = claim.begins, claim.settles
         for _ in range(_MOST_TRIES):
             now = self._store.advance(self._table, self._seen.number, number)
@@ -215,7 +221,7 @@ class TableMark:
             if doubt is not None:
                 self._act_on(doubt, entries, known)
                 return False
-            number, self._settles = self._registry.draw_marks(self._view.name, self.online_table)
+            number, self._settles = self._marks.draw_marks(self._view.name, self.online_table)
         else:
             raise self._too_contended()
         if self._incarnation is None:
@@ -229,17 +235,19 @@ class TableMark:
             the number under which they may be settled; 0 where the store may have lost some of the rows, as it was put
             back to an earlier state meanwhile.
         """
+        if self._marks is None:
+            return NEVER_ADVANCED
         number, self._settles = self._settles, 0
         for _ in range(_MOST_TRIES):
             if not number:
-                number, _ = self._registry.draw_marks(self._view.name, self.online_table)
+                number, _ = self._marks.draw_marks(self._view.name, self.online_table)
             now = self._store.advance(self._table, self._seen.number, number)
             if now.identity != self.identity:
                 return 0
             if now.number == number:
                 self._seen = now
                 break
-            known = self._registry.known_marks(self._view.name, self.identity)
+            known = self._marks.known_marks(self._view.name, self.identity)
             follows = is_on_path(self._seen.number, now.number, known)
             self._seen, number = now, 0
             if not follows:

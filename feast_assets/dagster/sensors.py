@@ -21,8 +21,9 @@ from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.kept_results import with_readers
 from feast_assets.definitions.spec import content_hash, from_micros, to_micros
 from feast_assets.definitions.window import Window
-from feast_assets.errors import FeastAssetsError, NotAppliedError, StoreUnavailableError
+from feast_assets.errors import FeastAssetsError, NotAppliedError, SourceHeldError, StoreUnavailableError
 from feast_assets.feature_store import FeatureStore
+from feast_assets.offline_stores.patience import waiting_at_most
 
 _Why = Literal["lost", "changed", "new"]
 """Why the windows of a view may have to be run: its online table was lost, or its definition is another."""
@@ -30,6 +31,8 @@ _WHYS: tuple[_Why, ...] = get_args(_Why)
 """Of two reasons the later one counts."""
 
 _MOST_RUNS = 25
+_SHORT_WAIT = 2.0
+"""Seconds that a tick waits for a source that somebody has open for writing; an instance gives ticks a minute."""
 _LOOK_AGAIN = timedelta(minutes=10)
 """How often the source of a view is looked through where the offline store cannot tell whether it has changed."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -264,7 +267,11 @@ def _read_stale(
 ) -> list[StaleWindow] | None:
     """Returns a view's stale windows; None where they cannot be told, which keeps nobody from the other views."""
     try:
-        return store.stale_windows(view, end)
+        with waiting_at_most(_SHORT_WAIT):
+            return store.stale_windows(view, end)
+    except SourceHeldError as error:
+        context.log.info(f"{view}: {error} The next tick looks again.")
+        return None
     except StoreUnavailableError:
         raise
     except FeastAssetsError as error:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from feast_assets.testing.online_store import CanSampleConformance as CanSampleConformance
     from feast_assets.testing.online_store import CanTellRestartsConformance as CanTellRestartsConformance
     from feast_assets.testing.online_store import OnlineStoreConformance as OnlineStoreConformance
+    from feast_assets.testing.registry import KeepsMarksConformance as KeepsMarksConformance
     from feast_assets.testing.registry import NotesPushesConformance as NotesPushesConformance
     from feast_assets.testing.registry import RegistryConformance as RegistryConformance
 
@@ -32,6 +33,7 @@ _MODULES = {
     "CanSampleConformance": "feast_assets.testing.online_store",
     "CanTellRestartsConformance": "feast_assets.testing.online_store",
     "ComputeEngineConformance": "feast_assets.testing.compute_engine",
+    "KeepsMarksConformance": "feast_assets.testing.registry",
     "NotesPushesConformance": "feast_assets.testing.registry",
     "CanProfileConformance": "feast_assets.testing.offline_store",
     "CanReplaceWindowsConformance": "feast_assets.testing.offline_store",

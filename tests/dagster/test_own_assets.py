@@ -319,6 +319,24 @@ def test_an_eager_view_follows_the_asset_that_makes_its_source(
     assert amounts(root) == [5.0, 50.0]
 
 
+def test_a_view_on_cron_waits_for_the_asset_that_makes_its_source(
+    shop: Callable[..., Path], instance: dg.DagsterInstance
+) -> None:
+    root = shop('Automation.on_cron("0 * * * *")')
+    asset = ingest(root)
+    automated = Automated(definitions(root, asset, source_assets={"orders": asset}), instance)
+    automated.run(asset.key, partition="2024-01-05")
+    # Until the hour has struck, an update asks for nothing.
+    automated.now = automated.now.replace(minute=0)
+    assert automated.tick() == automated.tick() == {}
+    automated.now += timedelta(hours=1)
+    # It has struck, and the asset was not updated since.
+    assert automated.tick() == automated.tick() == {}
+    automated.run(asset.key, partition="2024-01-05")
+    assert automated.tick() == {"shop/last_order": ["2024-01-05"]}
+    assert automated.tick() == {}
+
+
 def test_an_eager_view_of_an_asset_without_partitions_is_left_to_its_rows(
     shop: Callable[..., Path], instance: dg.DagsterInstance
 ) -> None:
