@@ -96,7 +96,7 @@ class PostgresConnections:
             connection = adbc.connect(config.uri(), autocommit=True)
         except adbc_driver_manager.Error as error:
             raise StoreUnavailableError(
-                f"The Postgres server {config.host}:{config.port} cannot be used: {_text(error)}"
+                f"The Postgres server {config.display_name} cannot be used: {_text(error)}"
             ) from error
         settings = {**_SETTINGS, "search_path": _quoted(config.db_schema)}
         calls = ", ".join(f"set_config('{name}', {_literal(value)}, false)" for name, value in settings.items())
