@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from feast_assets.definitions.feature_view import FeatureView as FeatureView
     from feast_assets.definitions.field import Field as Field
     from feast_assets.definitions.field_checks import Checks as Checks
+    from feast_assets.definitions.freshness import Freshness as Freshness
     from feast_assets.definitions.label_view import ConflictPolicy as ConflictPolicy
     from feast_assets.definitions.label_view import LabelView as LabelView
     from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView as OnDemandFeatureView
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from feast_assets.definitions.saved_dataset import SavedDataset as SavedDataset
     from feast_assets.definitions.saved_dataset import SavedDatasetFileStorage as SavedDatasetFileStorage
     from feast_assets.definitions.sources.data_source import DataSource as DataSource
+    from feast_assets.definitions.sources.duckdb_source import DuckDBSource as DuckDBSource
     from feast_assets.definitions.sources.file_format import CsvFormat as CsvFormat
     from feast_assets.definitions.sources.file_format import DeltaFormat as DeltaFormat
     from feast_assets.definitions.sources.file_format import ParquetFormat as ParquetFormat
@@ -76,6 +78,7 @@ _PUBLIC = {
     "feast_assets.definitions.feature_view": ["FeatureView"],
     "feast_assets.definitions.field": ["Field"],
     "feast_assets.definitions.field_checks": ["Checks"],
+    "feast_assets.definitions.freshness": ["Freshness"],
     "feast_assets.definitions.label_view": ["ConflictPolicy", "LabelView"],
     "feast_assets.definitions.on_demand_feature_view": ["OnDemandFeatureView", "on_demand_feature_view"],
     "feast_assets.definitions.partitions": ["Partitions"],
@@ -84,6 +87,7 @@ _PUBLIC = {
     "feast_assets.definitions.saved_dataset": ["SavedDataset", "SavedDatasetFileStorage"],
     "feast_assets.definitions.sources.data_source": ["DataSource"],
     "feast_assets.definitions.sources.file_format": ["CsvFormat", "DeltaFormat", "ParquetFormat"],
+    "feast_assets.definitions.sources.duckdb_source": ["DuckDBSource"],
     "feast_assets.definitions.sources.file_source": ["FileSource"],
     "feast_assets.definitions.sources.postgres_source": ["PostgreSQLSource"],
     "feast_assets.definitions.sources.push_source": ["PushMode", "PushSource"],

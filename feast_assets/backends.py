@@ -1,9 +1,11 @@
-"""Finding the class of a store by its type, among what installed packages offer as entry points."""
+"""Finding the class of a store by its type: an entry point of an installed package, or the path of a class."""
 
 from __future__ import annotations
 
+import importlib
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -12,6 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from feast_assets.class_paths import ClassPathError, load_class
 from feast_assets.errors import ConfigError, suggest
 from feast_assets.settings.redaction import shown_if_near
 
@@ -25,7 +28,8 @@ _EXTRAS = {
 }
 """Top-level package of a driver -> the extra of this package that installs it."""
 
-_CLASS_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*\.[A-Z]\w*(Store|Registry)", re.ASCII)
+_PATHS_OF_FEAST = ("feast.", "feast_assets.infra.")
+_CLASS_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*\.(?=[A-Z])\w*(Store|Registry|Engine)", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -36,14 +40,18 @@ class Backends:
         group: its entry-point group.
         section: its key in ``feature_store.yaml``.
         key: the key in the section that says which backend.
+        base: the class that all its backends derive from, as ``module:class``.
         aliases: Feast's names -> ours.
+        feast_classes: names of Feast's own classes -> their types.
         feast_types: what Feast has and this package does not.
     """
 
     group: str
     section: str
+    base: str
     key: str = "type"
     aliases: Mapping[str, str] = field(default_factory=dict)
+    feast_classes: Mapping[str, str] = field(default_factory=dict)
     feast_types: frozenset[str] = frozenset()
 
     def types(self) -> list[str]:
@@ -51,39 +59,57 @@ class Backends:
         return sorted(_entry_points(self.group))
 
     def type_of(self, written: str, origin: str) -> str:
-        """Returns the type that a written one means.
+        """Returns the type that a written one means: an entry point's name, or the path of a class.
 
         Raises:
-            ConfigError: there is none.
+            ConfigError: there is no such type. Of a path of a class, it is only looked at whether it is one.
         """
-        kind = self.aliases.get(written, written)
         known = self.types()
+        kind = self.aliases.get(written, written)
         if kind in known:
             return kind
         where = f"{origin}: {self.section}.{self.key}"
-        if written in self.feast_types:
-            raise ConfigError(
-                f"{where} {written!r} is not supported. Known: {', '.join(map(repr, known))}. Name one of these as "
-                f"{self.section}."
-            )
+        listed = f"Known: {', '.join(map(repr, known))}"
         if _CLASS_PATH.fullmatch(written):
-            raise ConfigError(
-                f"{where} {written!r}: a class path is not supported; a package offers its store by an entry point in "
-                f"the group {self.group!r}. Known: {', '.join(map(repr, known))}."
-            )
+            if not written.startswith(_PATHS_OF_FEAST):
+                # One that is offered by an entry point too goes by that, as its settings know it by that name.
+                return next((kind for kind in known if written in _paths(self.group, kind)), written)
+            of_feast = self.feast_classes.get(written.rpartition(".")[2])
+            if of_feast is None:
+                raise ConfigError(
+                    f"{where} {written!r} is a class of Feast's, which has other methods than stores have here. "
+                    f"{listed}; or write the path of a class of your own."
+                )
+            return self.type_of(of_feast, origin)
+        if written in self.feast_types:
+            raise ConfigError(f"{where} {written!r} is not supported. {listed}. Name one of these as {self.section}.")
         # What is like no type may be a secret that was put here by mistake.
         raise ConfigError(f"{where}{shown_if_near(written, known)} is not known. {suggest(written, known)}")
 
+    def is_only_in_feast(self, written: str) -> bool:
+        """Whether a written type means a backend that Feast has, and neither this package nor another that is
+        installed."""
+        in_feast = written.startswith(_PATHS_OF_FEAST)
+        kind = self.feast_classes.get(written.rpartition(".")[2], written) if in_feast else written
+        return kind in self.feast_types and kind not in self.types()
+
     def written(self, written: str, kind: str) -> str:
         """Returns what the backend's settings are told: the type as written, unless it is only Feast's name."""
-        return written if self.key == "registry_type" else kind
+        return written if self.key == "registry_type" and written in self.aliases else kind
 
-    def load(self, kind: str, origin: str) -> Any:
+    def load(self, kind: str, origin: str, root: Path | None = None) -> Any:
         """Returns the class of a type.
 
+        Args:
+            kind: as `type_of` returns it.
+            root: the feature repository's folder, where a class may be.
+
         Raises:
-            ConfigError: two packages offer the type, or a package that it needs is not installed.
+            ConfigError: two packages offer the type, a package that it needs is not installed, or a path leads to no
+                class of a store.
         """
+        if is_class_path(kind):
+            return self._class_at(kind, origin, root)
         offered = _entry_points(self.group)[kind]
         if len(offered) > 1:
             packages = " and ".join(sorted(_package(e) for e in offered))
@@ -95,28 +121,64 @@ class Backends:
         except ModuleNotFoundError as error:
             raise self._missing(kind, error, origin) from error
 
+    def config_class(self, kind: str, origin: str, root: Path | None = None) -> type[BaseModel]:
+        """Returns the class of a type's settings: its ``config_class``; of a path, also as in Feast ``<Class>Config``.
+
+        Raises:
+            ConfigError: as `load` does, or there is none.
+        """
+        loaded = self.load(kind, origin, root)
+        config_class = getattr(loaded, "config_class", None)
+        if config_class is None and is_class_path(kind):
+            with suppress(ClassPathError):
+                config_class = load_class(f"{kind}Config", root)
+        if not (isinstance(config_class, type) and issubclass(config_class, BaseModel)):
+            raise ConfigError(
+                f"{origin}: {self.section}.{self.key} {kind!r}: {loaded.__module__}.{loaded.__qualname__} does not say "
+                "which settings it has. Give it a config_class that derives from feast_assets.settings.model.Settings."
+            )
+        return config_class
+
     def make(self, settings: BaseModel, origin: str, root: Path, *more: Any) -> Any:
         """Returns a store with these settings."""
         kind = self.type_of(str(getattr(settings, self.key)), origin)
-        made = self.load(kind, origin)
+        made = self.load(kind, origin, root)
         if lacking := sorted(getattr(made, "__abstractmethods__", ())):
+            remedy = "Write them"
+            if not is_class_path(kind):
+                package = _package(_entry_points(self.group)[kind][0])
+                remedy = f"Use a version of {package} that is made for this version of feast-assets"
             raise ConfigError(
                 f"{origin}: {self.section}.{self.key} {kind!r} is {made.__module__}.{made.__qualname__}, which lacks "
-                f"{', '.join(lacking)}. Use a version of {_package(_entry_points(self.group)[kind][0])} that is made "
-                "for this version of feast-assets; docs/architecture.md says under 'Backends' what a backend must have."
+                f"{', '.join(lacking)}. {remedy}; docs/write-a-backend.md says what a backend must have."
             )
         try:
             return made(settings, Path(root), *more)
         except ModuleNotFoundError as error:
             raise self._missing(kind, error, origin) from error
 
+    def _class_at(self, path: str, origin: str, root: Path | None) -> Any:
+        try:
+            loaded = load_class(path, root)
+        except ClassPathError as error:
+            raise ConfigError(f"{origin}: {self.section}.{self.key} {path!r}: {error}") from error
+        module, _, name = self.base.partition(":")
+        if not issubclass(loaded, getattr(importlib.import_module(module), name)):
+            of_feast = any(base.__module__.startswith("feast.") for base in loaded.__mro__)
+            hint = " It derives from Feast's class, which has other methods." if of_feast else ""
+            raise ConfigError(
+                f"{origin}: {self.section}.{self.key} {path!r} cannot be used, as it does not derive from "
+                f"{module}.{name}.{hint} docs/write-a-backend.md says what a backend must have."
+            )
+        return loaded
+
     def _missing(self, kind: str, error: ModuleNotFoundError, origin: str) -> Exception:
         module = (error.name or "").partition(".")[0]
         if module == "feast_assets":
             return error
         extra = _EXTRAS.get(module)
-        offered = _entry_points(self.group)[kind][0]
-        how = f"pip install 'feast-assets[{extra}]'" if extra else f"see what {_package(offered)} needs"
+        package = kind if is_class_path(kind) else _package(_entry_points(self.group)[kind][0])
+        how = f"pip install 'feast-assets[{extra}]'" if extra else f"see what {package} needs"
         return ConfigError(
             f"{origin}: {self.section}.{self.key} {kind!r} needs the package {module!r}, which is not installed: {how}."
         )
@@ -125,6 +187,12 @@ class Backends:
 ONLINE_STORES = Backends(
     "feast_assets.online_stores",
     "online_store",
+    "feast_assets.online_stores.base:OnlineStore",
+    feast_classes={
+        "SqliteOnlineStore": "sqlite",
+        "RedisOnlineStore": "redis",
+        "PostgreSQLOnlineStore": "postgres",
+    },
     feast_types=frozenset(
         [
             "dynamodb",
@@ -154,7 +222,14 @@ ONLINE_STORES = Backends(
 OFFLINE_STORES = Backends(
     "feast_assets.offline_stores",
     "offline_store",
+    "feast_assets.offline_stores.base:OfflineStore",
     aliases={"file": "duckdb", "dask": "duckdb"},
+    feast_classes={
+        "DaskOfflineStore": "dask",
+        "FileOfflineStore": "file",
+        "DuckDBOfflineStore": "duckdb",
+        "PostgreSQLOfflineStore": "postgres",
+    },
     feast_types=frozenset(
         [
             "bigquery",
@@ -174,13 +249,53 @@ OFFLINE_STORES = Backends(
         ]
     ),
 )
+COMPUTE_ENGINES = Backends(
+    "feast_assets.compute_engines",
+    "batch_engine",
+    "feast_assets.compute.engines.base:ComputeEngine",
+    feast_classes={
+        "FlinkComputeEngine": "flink.engine",
+        "KubernetesComputeEngine": "k8s",
+        "LambdaComputeEngine": "lambda",
+        "LocalComputeEngine": "local",
+        "RayComputeEngine": "ray.engine",
+        "SnowflakeComputeEngine": "snowflake.engine",
+        "SparkComputeEngine": "spark.engine",
+        "TrinoComputeEngine": "trino.engine",
+    },
+    feast_types=frozenset(
+        [
+            "bytewax",
+            "flink.engine",
+            "k8s",
+            "lambda",
+            "ray.engine",
+            "snowflake.engine",
+            "spark.engine",
+            "spark_application",
+            "trino",
+            "trino.engine",
+        ]
+    ),
+)
 REGISTRIES = Backends(
     "feast_assets.registries",
     "registry",
+    "feast_assets.registry.base:Registry",
     key="registry_type",
     aliases={"file": "sql"},
+    feast_classes={"Registry": "file", "SqlRegistry": "sql"},
     feast_types=frozenset(["snowflake.registry", "remote"]),
 )
+
+
+def is_class_path(kind: str) -> bool:
+    """Says whether a type is the path of a class, rather than a name."""
+    return bool(_CLASS_PATH.fullmatch(kind))
+
+
+def _paths(group: str, kind: str) -> list[str]:
+    return [entry.value.replace(":", ".") for entry in _entry_points(group)[kind]]
 
 
 @cache

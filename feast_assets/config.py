@@ -1,12 +1,13 @@
 """``feature_store.yaml``: which project this is, and where its registry and stores are.
 
-A store is found by its ``type`` among the entry points ``feast_assets.online_stores``, ``.offline_stores`` and
-``.registries``; its class is imported when it is first needed.
+A backend is found by its ``type``: among the entry points ``feast_assets.online_stores``, ``.offline_stores``,
+``.registries`` and ``.compute_engines``, or by the path of its class. The class is imported when it is first needed.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -25,14 +26,29 @@ from pydantic import (
 )
 from pydantic_core import from_json
 
-from feast_assets.backends import OFFLINE_STORES, ONLINE_STORES, REGISTRIES, Backends
+from feast_assets.backends import (
+    COMPUTE_ENGINES,
+    OFFLINE_STORES,
+    ONLINE_STORES,
+    REGISTRIES,
+    Backends,
+    is_class_path,
+)
 from feast_assets.definitions.branches import namespace
 from feast_assets.definitions.project import check_project_name
 from feast_assets.errors import ConfigError, suggest
 from feast_assets.settings.feast_keys import CLOUD_PROVIDERS, OLD_KEYS, OTHER_PROVIDERS, SECTIONS, without_feast_keys
 from feast_assets.settings.model import Settings
 from feast_assets.settings.postgres import POSTGRES_SCHEMES
-from feast_assets.settings.redaction import HIDDEN, is_type_name, masked, secrets_in, shown_key, without_secrets
+from feast_assets.settings.redaction import (
+    HIDDEN,
+    is_type_name,
+    masked,
+    secrets_in,
+    shown_if_near,
+    shown_key,
+    without_secrets,
+)
 from feast_assets.settings.section import Section
 from feast_assets.settings.warn_once import warn_once
 from feast_assets.settings.yaml_file import read_yaml_file
@@ -47,11 +63,12 @@ FILE_VARIABLE = "FEAST_FS_YAML_FILE_PATH"
 
 DEFAULT_REGISTRY = "data/registry.db"
 
+_PROVIDER_CLASS = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*\.(?=[A-Z])\w*Provider", re.ASCII)
 _NO_STORE = ("none", "null")
-_SECTION_NAMES = ("registry", "online_store", "offline_store")
+_SECTION_NAMES = ("registry", "online_store", "offline_store", "batch_engine")
 _TYPES_OF_URLS = {"redis": "redis", "rediss": "redis", **dict.fromkeys(POSTGRES_SCHEMES, "postgres")}
 """Scheme of a URL that stands for a whole ``online_store`` section -> the section's type."""
-_TYPES_LEFT_OUT = {"registry": "file", "online_store": "sqlite", "offline_store": "duckdb"}
+_TYPES_LEFT_OUT = {"registry": "file", "online_store": "sqlite", "offline_store": "duckdb", "batch_engine": "local"}
 
 
 class RepoConfig(BaseModel):
@@ -67,6 +84,8 @@ class RepoConfig(BaseModel):
         online_store: a type, a ``redis://`` or ``postgresql://`` URL, or a mapping; "none" or None for no online store.
             ``sqlite`` when it, or its ``type``, is left out.
         offline_store: likewise; ``duckdb`` when left out. Feast's ``file`` and ``dask`` mean the same.
+        batch_engine: what runs materialization: a type, or a mapping with type; ``local``, in the process that asks for
+            it, when left out.
         auth: only "no_auth".
         entity_key_serialization_version: Feast's; has no effect, because keys are stored in a form of our own.
         coerce_tz_aware: only true: naive times are UTC.
@@ -90,6 +109,7 @@ class RepoConfig(BaseModel):
     registry_section: Any = Field(default=DEFAULT_REGISTRY, alias="registry")
     online_store_section: Any = Field(default="sqlite", alias="online_store")
     offline_store_section: Any = Field(default="duckdb", alias="offline_store")
+    batch_engine_section: Any = Field(default="local", alias="batch_engine")
     auth: Any = "no_auth"
     entity_key_serialization_version: int = 3
     coerce_tz_aware: bool = True
@@ -98,10 +118,15 @@ class RepoConfig(BaseModel):
     repo_path: Path | None = None
 
     _origin: str = PrivateAttr("RepoConfig")
+    _file: Path | None = PrivateAttr(None)
+    # The folder where classes of stores are looked for before the installed packages.
+    _root: Path | None = PrivateAttr(None)
 
     def __init__(self, **values: Any):
         origin = values.pop("_origin", "RepoConfig")
-        given = {"registry": DEFAULT_REGISTRY, **without_feast_keys(values, origin)}
+        file = values.pop("_file", None)
+        root = values.pop("_root", values.get("repo_path"))
+        given = {"registry": DEFAULT_REGISTRY, **_with_known_engine(without_feast_keys(values, origin), origin)}
         known = {name: _held(name, value) for name, value in given.items()}
         problem = ""
         try:
@@ -111,6 +136,8 @@ class RepoConfig(BaseModel):
         if problem:  # outside of the handler, since a validation error holds the values, secrets too
             raise ConfigError(problem)
         self._origin = origin
+        self._file = file
+        self._root = None if root is None else Path(root)
         if self.provider != "local" and "online_store" not in known:
             warn_once(
                 origin,
@@ -138,11 +165,15 @@ class RepoConfig(BaseModel):
     def _known_provider(cls, value: str) -> str:
         known = ("local", *CLOUD_PROVIDERS)
         if value not in known:
-            shown = f"{value!r} is not supported" if value in OTHER_PROVIDERS else "is not known"
-            raise ValueError(f"{shown}. {suggest(value, known)} Stores are chosen by online_store and offline_store")
+            is_feasts = value in OTHER_PROVIDERS or _PROVIDER_CLASS.fullmatch(value)
+            shown = f"{value!r} is not supported" if is_feasts else "is not known"
+            raise ValueError(
+                f"{shown}. {suggest(value, known)} Stores are chosen by online_store and offline_store, whose type may "
+                "be the path of a class; nothing else asks a provider here"
+            )
         return value
 
-    @field_validator("registry_section", "online_store_section", "offline_store_section")
+    @field_validator("registry_section", "online_store_section", "offline_store_section", "batch_engine_section")
     @classmethod
     def _a_section(cls, value: Any, info: ValidationInfo) -> Any:
         name = str(info.field_name).removesuffix("_section")
@@ -205,6 +236,21 @@ class RepoConfig(BaseModel):
         """The offline store's typed settings."""
         return self._settings(OFFLINE_STORES, self.offline_store_section or "duckdb")
 
+    @property
+    def batch_engine(self) -> Any:
+        """The compute engine's typed settings."""
+        return self._settings(COMPUTE_ENGINES, self.batch_engine_section or "local")
+
+    @property
+    def origin(self) -> str:
+        """Where the settings come from, for messages."""
+        return self._origin
+
+    @property
+    def file(self) -> Path | None:
+        """The file that all settings were read from, for another process to read; None if any was given in Python."""
+        return self._file
+
     def store_type(self, section: str) -> str | None:
         """Returns the type of ``"online_store"`` or ``"offline_store"`` without loading it; None where there is none.
 
@@ -222,16 +268,27 @@ class RepoConfig(BaseModel):
         """Returns the same configuration with other sections.
 
         Args:
-            sections: ``registry``, ``online_store`` or ``offline_store``, as in ``feature_store.yaml``.
+            sections: ``registry``, ``online_store``, ``offline_store`` or ``batch_engine``, as in
+                ``feature_store.yaml``.
         """
-        return self.model_copy(update={f"{name}_section": _held(name, value) for name, value in sections.items()})
+        changed = self.model_copy(update={f"{name}_section": _held(name, value) for name, value in sections.items()})
+        changed._file = None
+        return changed
+
+    def of_repository(self, root: Path) -> RepoConfig:
+        """Returns the same configuration, in which class paths also lead to the modules of a folder."""
+        if self._root == root:
+            return self
+        copy = self.model_copy()
+        copy._root = root
+        return copy
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         # Sections may hold passwords; their typed settings know which.
         for name, value in super().__repr_args__():
             yield name, "..." if str(name).endswith("_section") and not isinstance(value, Settings) else value
 
-    @field_serializer("registry_section", "online_store_section", "offline_store_section")
+    @field_serializer("registry_section", "online_store_section", "offline_store_section", "batch_engine_section")
     def _without_secrets(self, value: Any, info: FieldSerializationInfo) -> Any:
         # As for what is shown: a section may hold passwords, and only its typed settings know where.
         try:
@@ -249,12 +306,15 @@ class RepoConfig(BaseModel):
         left_out = backends.key not in values
         values.setdefault(backends.key, _TYPES_LEFT_OUT[backends.section])
         kind = backends.type_of(str(values[backends.key]), self._origin)
-        model: type[BaseModel] = backends.load(kind, self._origin).config_class
+        model = backends.config_class(kind, self._origin, self._root)
         values[backends.key] = backends.written(str(values[backends.key]), kind)
         try:
             return model.model_validate(values, context={"origin": self._origin, "section": backends.section})
         except ValidationError as error:
             problem = _explained(error, model, self._origin, backends.section)
+            refuses_type = error.errors(include_url=False, include_input=False)[0]["loc"] == (backends.key,)
+        if refuses_type and is_class_path(kind):
+            problem += f". {model.__module__}.{model.__name__} must take {kind!r} as its {backends.key}, as a str does."
         if left_out and backends.section != REGISTRIES.section:
             problem += f" ({backends.section}.{backends.key} is left out, which means {kind}.)"
         raise ConfigError(without_secrets(problem, secrets_in(values)))
@@ -283,7 +343,8 @@ def load_repo_config(path: Path, fs_yaml_file: Path | None = None) -> RepoConfig
     values = read_yaml_file(file)
     if not isinstance(values, dict):
         raise ConfigError(f"{file} must hold settings such as 'project: my_project', but it holds {_kind(values)}.")
-    return RepoConfig(**{str(k): v for k, v in values.items()}, _origin=str(file))
+    root = path.parent if path.is_file() else path
+    return RepoConfig(**{str(k): v for k, v in values.items()}, _origin=str(file), _file=file.resolve(), _root=root)
 
 
 def make_online_store(config: RepoConfig, root: Path) -> OnlineStore | None:
@@ -292,20 +353,53 @@ def make_online_store(config: RepoConfig, root: Path) -> OnlineStore | None:
     Args:
         root: the directory that relative paths start from.
     """
-    settings = config.online_store
+    settings = config.of_repository(root).online_store
     return None if settings is None else ONLINE_STORES.make(settings, config._origin, root)
 
 
 def make_offline_store(config: RepoConfig, root: Path) -> OfflineStore:
     """Returns the offline store that the settings name."""
-    store: OfflineStore = OFFLINE_STORES.make(config.offline_store, config._origin, root)
+    store: OfflineStore = OFFLINE_STORES.make(config.of_repository(root).offline_store, config._origin, root)
     return store
 
 
 def make_registry(config: RepoConfig, root: Path) -> Registry:
     """Returns the project's registry."""
-    registry: Registry = REGISTRIES.make(config.registry, config._origin, root, config.namespace)
+    registry: Registry = REGISTRIES.make(config.of_repository(root).registry, config._origin, root, config.namespace)
     return registry
+
+
+def _with_known_engine(values: dict[str, Any], origin: str) -> dict[str, Any]:
+    """Returns settings without a compute engine of Feast's that is not here, which is warned of.
+
+    Raises:
+        ConfigError: ``batch_engine`` has no type, or one that is not known; the message holds no values.
+    """
+    section = values.get("batch_engine")
+    if section is None or section == "":
+        return {name: value for name, value in values.items() if name != "batch_engine"}
+    if isinstance(section, BaseModel):
+        return values
+    revealed = section.revealed() if isinstance(section, Section) else section
+    kind = revealed.get("type") if isinstance(revealed, Mapping) else revealed
+    known = COMPUTE_ENGINES.types()
+    if kind is None:
+        raise ConfigError(f"{origin}: batch_engine has no 'type'. {suggest('', known)}")
+    if not isinstance(kind, str):
+        raise ConfigError(f"{origin}: batch_engine.type must be a text. {suggest('', known)}")
+    if COMPUTE_ENGINES.is_only_in_feast(kind):
+        warn_once(
+            origin,
+            f"batch_engine {kind!r} is not supported yet, so its settings have no effect: materialization runs in the "
+            "process that asks for it (local).",
+        )
+        return {name: value for name, value in values.items() if name != "batch_engine"}
+    if not is_class_path(kind) and kind not in known:
+        named = [*known, *COMPUTE_ENGINES.feast_types]
+        raise ConfigError(
+            f"{origin}: batch_engine.type{shown_if_near(kind, named)} is not known. {suggest(kind, named)}"
+        )
+    return values
 
 
 def _held(name: str, value: Any) -> Any:

@@ -5,11 +5,13 @@ The tree; a caller catches as high as its decision goes::
     FeastAssetsError
     ├── DefinitionError (ValueError)           what was declared cannot be right
     ├── ConfigError (ValueError)               feature_store.yaml
+    │   └── StoredFormatError                  data that another version of this package wrote
     ├── FeastObjectNotFoundException (LookupError)
     │   ├── EntityNotFoundException, FeatureViewNotFoundException, ...
     ├── SourceError (ValueError)               data that cannot be read as declared
     │   ├── SourceChangedError, ...
     ├── InputError (ValueError)                rows or arguments of a call
+    ├── ComputeEngineError (RuntimeError)      a worker that ended without an answer
     ├── StoreUnavailableError (ConnectionError)
     │   └── UnfinishedPushError                a push that broke off, and will be completed
     └── NotSupportedError (NotImplementedError)
@@ -116,6 +118,10 @@ class ConfigError(FeastAssetsError, ValueError):
     """``feature_store.yaml`` (or a ``RepoConfig``) is wrong."""
 
 
+class StoredFormatError(ConfigError):
+    """A store has a format that this version of the package does not read: a newer version wrote it."""
+
+
 class RepositoryError(FeastAssetsError, ImportError):
     """A definition file of the feature repository does not import."""
 
@@ -128,6 +134,10 @@ class SourceWithoutFilesError(SourceError):
     """A data source has no files yet, so nothing is known of it but what is declared."""
 
 
+class SourceAbsentError(SourceWithoutFilesError):
+    """The file or table that a data source names is not there, or not yet."""
+
+
 class SourceChangedError(SourceError):
     """Files of a data source were replaced, changed or removed while they were read; reading again may succeed."""
 
@@ -138,6 +148,10 @@ class InputError(FeastAssetsError, ValueError):
 
 class StoreUnavailableError(FeastAssetsError, ConnectionError):
     """A store cannot be reached, or refuses to write (down, read-only, disk full)."""
+
+
+class SourceHeldError(StoreUnavailableError):
+    """A data source cannot be opened, because somebody who writes to it has it open."""
 
 
 class UnfinishedPushError(StoreUnavailableError):
@@ -202,6 +216,13 @@ class MaterializationError(FeastAssetsError, RuntimeError):
         self.failed = dict(failed)
         told = " ".join(f"[{name}] {error}" for name, error in self.failed.items())
         super().__init__(f"{len(self.failed)} feature views could not be materialized: {told}")
+
+
+class ComputeEngineError(FeastAssetsError, RuntimeError):
+    """A compute engine did not do what it was asked: a worker ended without an answer, or an unexpected error met it.
+
+    Windows of which nobody knows whether they were written stay unsettled, so the next run writes them again.
+    """
 
 
 class BrokenChecksError(FeastAssetsError, ValueError):

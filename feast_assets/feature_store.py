@@ -5,14 +5,20 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from feast_assets.arguments import definitions_of, name_of, view_names, windows_of
 from feast_assets.catalog import Catalog
 from feast_assets.compute.results import MaterializationResult, Progress
-from feast_assets.config import RepoConfig, load_repo_config, make_offline_store, make_online_store, make_registry
+from feast_assets.config import (
+    RepoConfig,
+    load_repo_config,
+    make_offline_store,
+    make_online_store,
+    make_registry,
+)
 from feast_assets.definitions.base import Definition
 from feast_assets.definitions.branches import deployed
 from feast_assets.definitions.feature_service import FeatureService
@@ -42,8 +48,10 @@ if TYPE_CHECKING:
     from feast_assets.apply.diff import RegistryDiff
     from feast_assets.apply.plan import InfraDiff, Plan
     from feast_assets.audit.report import AuditReport
-    from feast_assets.compute.materialization import Materialization, Planned
+    from feast_assets.compute.engines.base import ComputeEngine, RepositoryReference, WindowDone, WindowTask
+    from feast_assets.compute.materialization import Materialization
     from feast_assets.compute.staleness import StaleWindow
+    from feast_assets.compute.view_stores import ViewStores
     from feast_assets.compute.writes import Stores, Write
     from feast_assets.offline_stores.base import OfflineStore
     from feast_assets.online_stores.base import OnlineStore
@@ -121,11 +129,12 @@ class FeatureStore(Catalog):
         self.repo_path = Path(repo_path) if repo_path is not None else Path.cwd()
         if config is None:
             config = load_repo_config(self.repo_path, None if fs_yaml_file is None else Path(fs_yaml_file))
-        self.config = config
+        self.config = config = config.of_repository(self.repo_path)
         self.project = config.namespace
         self.registry: Registry = make_registry(config, self.repo_path)
         self._offline_store: OfflineStore | None = None
         self._online_store: OnlineStore | None = None
+        self._compute_engine: ComputeEngine | None = None
         self._opening = threading.Lock()
         self._cache = SnapshotCache(
             self.registry,
@@ -149,6 +158,17 @@ class FeatureStore(Catalog):
                 if self._offline_store is None:
                     self._offline_store = make_offline_store(self.config, self.repo_path)
         return self._offline_store
+
+    @property
+    def compute_engine(self) -> ComputeEngine:
+        """What runs materialization: ``batch_engine`` in the configuration."""
+        if self._compute_engine is None:
+            with self._opening:
+                if self._compute_engine is None:
+                    from feast_assets.compute.engines.chosen import make_compute_engine
+
+                    self._compute_engine = make_compute_engine(self.config, self.repo_path)
+        return self._compute_engine
 
     @property
     def online_store(self) -> OnlineStore:
@@ -182,6 +202,8 @@ class FeatureStore(Catalog):
         """
         if self._online_store is not None:
             self._online_store.close()
+        if self._compute_engine is not None:
+            self._compute_engine.close()
         self.registry.close()
         return _Closing(self._online_store)
 
@@ -491,7 +513,7 @@ class FeatureStore(Catalog):
             start, end = _EPOCH, datetime.now(UTC)
         if start > end:
             raise InputError(f"start_date {start.isoformat()} is after end_date {end.isoformat()}; exchange them.")
-        return self._run_views(feature_views, progress, run_id, lambda this: this.plan_between(start, end))
+        return self._run_views(feature_views, progress, run_id, lambda this: this.run_between(start, end))
 
     def materialize_incremental(
         self,
@@ -516,7 +538,7 @@ class FeatureStore(Catalog):
         _refuse_async(run_async)
         _refuse_version(version)
         end = _moment("end_date", end_date)
-        return self._run_views(feature_views, progress, run_id, lambda this: this.plan_stale(end))
+        return self._run_views(feature_views, progress, run_id, lambda this: this.run_stale(end))
 
     def materialize_windows(
         self,
@@ -546,6 +568,22 @@ class FeatureStore(Catalog):
         materialization = self._materialization(view, progress, run_id, validate=validate, profile=profile)
         return materialization.run_windows([ALWAYS] if windows is None else windows_of(windows))
 
+    def run_window_task(self, task: WindowTask) -> WindowDone:
+        """Runs a task of a compute engine in this process; what went wrong is in the answer.
+
+        For the workers of engines that run elsewhere, see `feast_assets.task_worker`. The windows must be claimed, and
+        are settled by the caller of the engine.
+        """
+        from feast_assets.compute.engines.local import run_elsewhere
+
+        return run_elsewhere(task, self._stores_of_task)
+
+    def _stores_of_task(self, task: WindowTask) -> ViewStores:
+        snapshot = self._cache.get()
+        if snapshot.revision != task.revision:
+            snapshot = self.registry.snapshot(task.revision)
+        return self._view_stores(snapshot.feature_view(task.view), task.revision)
+
     def stale_windows(self, feature_view: str, end_date: datetime | None = None) -> list[StaleWindow]:
         """Returns the windows that `materialize_incremental` would run, and why, in order of time.
 
@@ -562,12 +600,12 @@ class FeatureStore(Catalog):
         """Returns an opaque token for each view, which changes whenever a window may have become stale or settled.
 
         Reads no data. If a view's token is unchanged, so is the result of `stale_windows` for the same ``end_date``.
-        A token is ``""`` if the offline store cannot tell whether a source has changed.
+        A token that begins with ``"?"`` says less: the offline store cannot tell whether a source has changed.
 
         Args:
             feature_views: names; all that can be materialized when left out.
         """
-        from feast_assets.compute.staleness import materialization_states
+        from feast_assets.compute.change_tokens import materialization_states
 
         views = self._views_to_materialize(feature_views)
         return materialization_states(self.project, views, self.registry, self.offline_store, self._online_or_none())
@@ -607,7 +645,6 @@ class FeatureStore(Catalog):
             if feature_views is not None and not view.materializable:
                 raise InputError(f"Feature view {view.name!r} is not online (online=False): nothing of it is served.")
         self.refresh_registry()
-        key_ttl = getattr(self.config.online_store, "key_ttl_seconds", None)
         return audit(
             [
                 ViewAuditor(
@@ -619,7 +656,6 @@ class FeatureStore(Catalog):
                     self.online_store,
                     sample,
                     seed,
-                    None if key_ttl is None else timedelta(seconds=key_ttl),
                 )
                 for view in views
                 if view.materializable
@@ -663,12 +699,12 @@ class FeatureStore(Catalog):
         names: Sequence[str] | None,
         progress: Progress | None,
         run_id: str,
-        plan: Callable[[Materialization], Planned],
+        run: Callable[[Materialization], MaterializationResult],
     ) -> list[MaterializationResult]:
         from feast_assets.compute.view_runs import run_views
 
         views = self._views_to_materialize(names)
-        return run_views(views, lambda view: self._materialization(view, progress, run_id), plan)
+        return run_views(views, lambda view: run(self._materialization(view, progress, run_id)))
 
     def _materialization(
         self,
@@ -681,17 +717,26 @@ class FeatureStore(Catalog):
     ) -> Materialization:
         from feast_assets.compute.materialization import Materialization
 
-        return Materialization(
+        stores = self._view_stores(view, self._cache.get().revision)
+        return Materialization(stores, self.compute_engine, self._reference(), run_id, progress, validate, profile)
+
+    def _view_stores(self, view: FeatureView, revision: int) -> ViewStores:
+        from feast_assets.compute.view_stores import ViewStores
+
+        return ViewStores(
             self.project,
             self._functions.attach(view),
             self.registry,
             self.offline_store,
             self._online_or_none(),
-            run_id,
-            progress,
-            validate,
-            profile,
+            revision,
         )
+
+    def _reference(self) -> RepositoryReference:
+        from feast_assets.compute.engines.base import RepositoryReference
+
+        file = self.config.file
+        return RepositoryReference(str(self.repo_path.resolve()), "" if file is None else str(file))
 
     # --- rows that are handed in
 

@@ -11,6 +11,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import hypothesis
@@ -76,20 +77,27 @@ def redis_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[st
         server.wait()
 
 
-def _as_postgres() -> list[str]:
+def _as_user(user: str) -> list[str]:
     """Returns what comes before a command that must not run as root."""
     if os.geteuid() != 0:
         return []
-    return ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
+    return ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"]
+
+
+@contextmanager
+def _directory_of(user: str) -> Iterator[Path]:
+    """A directory for a server that runs as a user of its own."""
+    # Not one of pytest's own, which another user may not enter.
+    with tempfile.TemporaryDirectory(prefix=f"{user}-", ignore_cleanup_errors=True) as name:
+        if os.geteuid() == 0:
+            shutil.chown(name, user, user)
+        yield Path(name)
 
 
 @pytest.fixture(scope="session")
 def _postgres_directory() -> Iterator[Path]:
-    # Not one of pytest's own, which another user may not enter.
-    with tempfile.TemporaryDirectory(prefix="postgres-", ignore_cleanup_errors=True) as name:
-        if os.geteuid() == 0:
-            shutil.chown(name, "postgres", "postgres")
-        yield Path(name)
+    with _directory_of("postgres") as directory:
+        yield directory
 
 
 class PostgresServer:
@@ -115,7 +123,7 @@ class PostgresServer:
             login = ["-A", "scram-sha-256", f"--pwfile={file}"]
         words = ["initdb", "-D", str(directory / "data"), *login, "-U", "postgres", "-E", "UTF8", "--no-sync"]
         done = subprocess.run(
-            [*_as_postgres(), *words], check=False, capture_output=True, env=self._environment, cwd=directory
+            [*_as_user("postgres"), *words], check=False, capture_output=True, env=self._environment, cwd=directory
         )
         if done.returncode:
             raise RuntimeError(f"initdb failed: {done.stderr.decode()}")
@@ -130,7 +138,15 @@ class PostgresServer:
         settings = ["-c", "fsync=off", "-c", "listen_addresses=127.0.0.1", "-k", str(self._directory)]
         with (self._directory / "log").open("ab") as log:
             self._server = subprocess.Popen(
-                [*_as_postgres(), "postgres", "-D", str(self._directory / "data"), "-p", str(self._port), *settings],
+                [
+                    *_as_user("postgres"),
+                    "postgres",
+                    "-D",
+                    str(self._directory / "data"),
+                    "-p",
+                    str(self._port),
+                    *settings,
+                ],
                 stdout=log,
                 stderr=log,
                 env=self._environment,
@@ -169,18 +185,20 @@ def postgres_server(_postgres_directory: Path) -> Iterator[str]:
         server.stop()
 
 
-@pytest.fixture
-def own_postgres_server() -> Iterator[PostgresServer]:
-    """A Postgres server of this test's own, that it may stop and start, with a password."""
+@pytest.fixture(scope="session")
+def _stopped_postgres_server() -> Iterator[PostgresServer]:
     with tempfile.TemporaryDirectory(prefix="postgres-", ignore_cleanup_errors=True) as name:
         if os.geteuid() == 0:
             shutil.chown(name, "postgres", "postgres")
-        server = PostgresServer(Path(name), password="s3cret-word")
-        try:
-            server.start()
-            yield server
-        finally:
-            server.stop()
+        yield PostgresServer(Path(name), password="s3cret-word")
+
+
+@pytest.fixture
+def own_postgres_server(_stopped_postgres_server: PostgresServer) -> Iterator[PostgresServer]:
+    """A Postgres server that only this test uses, with a password; the test may stop and start it."""
+    _stopped_postgres_server.start()
+    yield _stopped_postgres_server
+    _stopped_postgres_server.stop()
 
 
 def _wait_until_ready(server: subprocess.Popen[bytes], url: str, log: Path) -> None:
@@ -209,3 +227,80 @@ def postgres_url(postgres_server: str) -> Iterator[str]:
     yield f"{postgres_server}/{name}"
     with psycopg.connect(f"{postgres_server}/postgres", autocommit=True) as connection:
         connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture(scope="session")
+def mariadb_server() -> Iterator[str]:
+    """A MariaDB server of this test session's own: the URL of its databases, without a database's name."""
+    if shutil.which("mariadbd") is None or shutil.which("mariadb-install-db") is None:
+        pytest.skip("mariadb is not installed")
+    with _directory_of("mysql") as directory:
+        data, port, log_file = directory / "data", _free_port(), directory / "log"
+        done = subprocess.run(
+            [
+                *_as_user("mysql"),
+                "mariadb-install-db",
+                "--no-defaults",
+                f"--datadir={data}",
+                "--auth-root-authentication-method=normal",
+                "--skip-test-db",
+            ],
+            check=False,
+            capture_output=True,
+            cwd=directory,
+        )
+        if done.returncode:
+            raise RuntimeError(f"mariadb-install-db failed: {done.stderr.decode()}")
+        settings = ["--bind-address=127.0.0.1", f"--socket={directory}/s", f"--pid-file={directory}/pid"]
+        settings += ["--innodb-flush-log-at-trx-commit=0", "--sync-binlog=0", "--innodb-buffer-pool-size=32M"]
+        with log_file.open("wb") as log:
+            server = subprocess.Popen(
+                [*_as_user("mysql"), "mariadbd", "--no-defaults", f"--datadir={data}", f"--port={port}", *settings],
+                stdout=log,
+                stderr=log,
+                cwd=directory,
+            )
+        try:
+            _set_up_mariadb(server, port, log_file)
+            yield f"mysql+pymysql://shop:s3cret-word@127.0.0.1:{port}"
+        finally:
+            server.kill()
+            server.wait()
+
+
+def _set_up_mariadb(server: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    import pymysql
+
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            connection = pymysql.connect(host="127.0.0.1", port=port, user="root", connect_timeout=2)
+        except pymysql.OperationalError:
+            if server.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"mariadbd did not start: {log.read_text()}") from None
+            time.sleep(0.02)
+        else:
+            break
+    with connection, connection.cursor() as cursor:
+        cursor.execute("CREATE USER shop@'127.0.0.1' IDENTIFIED BY 's3cret-word'")
+        cursor.execute("GRANT ALL ON *.* TO shop@'127.0.0.1'")
+
+
+@pytest.fixture
+def mariadb_url(mariadb_server: str) -> Iterator[str]:
+    """The URL of an empty database of this test's own, whose default is to compare texts loosely."""
+    import pymysql
+    from sqlalchemy import make_url
+
+    url = make_url(mariadb_server)
+    name = f"t{uuid.uuid4().hex}"
+
+    def run(statement: str) -> None:
+        with pymysql.connect(
+            host=url.host, port=url.port or 0, user=url.username, password=url.password or ""
+        ) as connection:
+            connection.cursor().execute(statement)
+
+    run(f"CREATE DATABASE {name} CHARACTER SET latin1")
+    yield f"{mariadb_server}/{name}"
+    run(f"DROP DATABASE {name}")

@@ -168,7 +168,10 @@ def test_loading_loads_no_store(tmp_path: Path) -> None:
             "project: shop\nprovider: chronon",
             "provider: 'chronon' is not supported. Known: 'aws', 'azure', 'gcp', 'local'",
         ),
-        ("project: shop\nprovider: my.module.Provider", "provider: is not known"),
+        (
+            "project: shop\nprovider: my.module.Provider",
+            "provider: 'my.module.Provider' is not supported.*path of a class",
+        ),
         (
             f"{MINIMAL}batch_engine: spark.engin",
             r"batch_engine\.type 'spark\.engin' is not known\. Did you mean 'spark",
@@ -213,7 +216,7 @@ def test_loading_loads_no_store(tmp_path: Path) -> None:
         ),
         ("project: shop\nregistry: postgresql:u:pw@h/d", r"registry\.path: cannot be read for certain"),
         ("project: shop\nregistry: {registry_type: sql, host: h, user: u}", r"registry: host, port.*of an old plug-in"),
-        (f"{MINIMAL}online_store: my.module.MyOnlineStore", "a class path is not supported.*entry point"),
+        (f"{MINIMAL}online_store: my.module.MyOnlineStore", "'my.module.MyOnlineStore': there is no module 'my'"),
         (
             f"{MINIMAL}online_store:\n  type: sqlite\n  pth: x",
             r"unknown key 'pth' in online_store\. Did you mean 'path'\?",
@@ -280,9 +283,12 @@ def test_messages_and_reprs_hold_no_secrets(tmp_path: Path, section: str) -> Non
         ("go_feature_serving: true", "go_feature_serving has no effect"),
         ("feature_server: {type: local, metrics: {enabled: true}}", "feature_server is not supported yet"),
         ("feature_server: {type: mcp, mcp_enabled: true}", "feature_server is not supported yet"),
-        ("batch_engine: spark.engine", "batch_engine is not supported yet"),
-        ("batch_engine: {type: k8s, namespace: x}", "batch_engine is not supported yet"),
-        ("batch_engine: my.module.MyEngine", "batch_engine is not supported yet"),
+        ("batch_engine: spark.engine", "batch_engine 'spark.engine' is not supported yet"),
+        ("batch_engine: {type: k8s, namespace: x}", "batch_engine 'k8s' is not supported yet"),
+        (
+            "batch_engine: feast.infra.compute_engines.spark.compute.SparkComputeEngine",
+            "SparkComputeEngine' is not supported yet",
+        ),
         ("materialization: {online_write_batch_size: 100}", "materialization is not supported yet"),
         ("openlineage: {enabled: true, transport_url: 'http://h'}", "openlineage is not supported yet"),
         ("mlflow: {enabled: true, tracking_uri: 'http://h'}", "mlflow is not supported yet"),
@@ -353,7 +359,7 @@ def test_what_is_left_out_is_as_in_feast(tmp_path: Path) -> None:
 @pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg", "postgresql+psycopg2"])
 def test_every_name_of_postgres_is_read_by_one_driver(scheme: str) -> None:
     config = RepoConfig(project="shop", registry=f"{scheme}://ann:pw@h/d")
-    assert config.registry.postgres_url() == "postgresql+psycopg://ann:pw@h/d"
+    assert config.registry.server_url() == "postgresql+psycopg://ann:pw@h/d"
     assert config.registry.display_path == f"{scheme}://ann:***@h/d"
 
 
@@ -480,7 +486,7 @@ def test_a_store_that_lacks_a_verb_is_named_with_what_it_lacks(
     monkeypatch.setattr(sys.modules[toy_module], "OldStore", OldStore, raising=False)
     offer(("toy", f"{toy_module}:OldStore"))
     config = load(tmp_path, f"{MINIMAL}online_store: toy\n")
-    with pytest.raises(ConfigError, match="'toy' is .*OldStore, which lacks .*advance, .*marks, .*architecture.md"):
+    with pytest.raises(ConfigError, match="'toy' is .*OldStore, which lacks .*advance, .*marks, .*write-a-backend.md"):
         make_online_store(config, tmp_path)
 
 
@@ -499,4 +505,4 @@ def test_passwords_are_not_dumped(tmp_path: Path) -> None:
     for dumped in (repr(config), config.model_dump_json(), str(config.model_dump()), str(config.registry.model_dump())):
         assert "hunter" not in dumped
     assert config.model_dump()["registry_section"]["path"] == "postgresql://ann:***@host/features"
-    assert config.registry.postgres_url() == "postgresql+psycopg://ann:hunter2@host/features"
+    assert config.registry.server_url() == "postgresql+psycopg://ann:hunter2@host/features"

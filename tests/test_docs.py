@@ -19,6 +19,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")])
 BLOCK = re.compile(r"^(?P<before>[^\n]*)\n+```(?P<language>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 NOT_RUN = "<!-- not run -->"
+OF_A_FILE = re.compile(r"In `([\w.]+)`:")
+"""The line before a block that is a part of a file; the tests of such pages write the files and run them."""
 
 
 def _blocks(language: str) -> Iterator[tuple[str, str, str]]:
@@ -57,7 +59,7 @@ def test_python_blocks_of_a_page_run_one_after_the_other(
     namespace: dict[str, object] = {"__name__": "docs"}
     for where, before, text in _blocks("python"):
         code = compile(text, where, "exec")
-        if where == page and before != NOT_RUN:
+        if where == page and before != NOT_RUN and not OF_A_FILE.fullmatch(before):
             exec(code, namespace)
 
 

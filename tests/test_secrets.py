@@ -41,6 +41,8 @@ def secrets() -> Iterator[str]:
 REGISTRIES: list[Any] = [
     *(f"postgresql://u:{secret}@{NOBODY}/d" for secret in secrets()),
     *(f"{scheme}://u:{FIRST}@{NOBODY}/d" for scheme in ("postgres", "postgresql+psycopg", "postgresql+psycopg2")),
+    f"mysql+pymysql://u:{FIRST}@{NOBODY}/d",
+    f"mysql://u:{FIRST}@{NOBODY}/d?ssl_key={FIRST}",
     f"postgresql:u:{FIRST}@h/d",
     f"postgresql:/u:{FIRST}@h/d",
     f"u:{FIRST}@h/d",
@@ -346,7 +348,7 @@ def test_the_secrets_do_arrive_where_they_are_needed(tmp_path: Path) -> None:
         registry=SecretStr(f"postgresql+psycopg2://u:{FIRST}%2F{SECOND}@db/d"),
         online_store=f"rediss://u:{FIRST}%2F{SECOND}@cache:7000/3?socket_timeout=0.5",
     )
-    assert config.registry.postgres_url() == f"postgresql+psycopg://u:{FIRST}%2F{SECOND}@db/d"
+    assert config.registry.server_url() == f"postgresql+psycopg://u:{FIRST}%2F{SECOND}@db/d"
     arguments = config.online_store.address.client_arguments()
     assert arguments["password"] == f"{FIRST}/{SECOND}"
     assert (arguments["host"], arguments["port"], arguments["db"], arguments["ssl"]) == ("cache", 7000, 3, True)

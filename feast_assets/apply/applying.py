@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,7 +27,7 @@ from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.field import Field
 from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
 from feast_assets.definitions.sources.data_source import DataSource
-from feast_assets.errors import DefinitionError
+from feast_assets.errors import DefinitionError, SourceWithoutFilesError
 from feast_assets.offline_stores.abilities import check_texts
 from feast_assets.offline_stores.base import OfflineStore, whole_source
 from feast_assets.offline_stores.source_changes import history_state
@@ -143,9 +144,19 @@ class Applier:
 
     def _earliest_event(self, view: FeatureView) -> datetime | None:
         from feast_assets.compute.early_rows import warn_of_early_rows
-        from feast_assets.compute.staleness import history_read
+        from feast_assets.compute.view_stores import history_read
 
-        earliest = self.offline_store.oldest_event(history_read(view))
+        try:
+            earliest = self.offline_store.oldest_event(history_read(view))
+        except SourceWithoutFilesError:
+            earliest = None
+        if earliest is None and view.partitions is not None:
+            warnings.warn(
+                f"Feature view {view.name!r}: there are no rows yet that tell where its partitions start. Until then "
+                "Dagster shows none of them. Declare the start: "
+                f'Partitions("{view.partitions.grain}", start=...); or apply again when there are rows.',
+                stacklevel=2,
+            )
         if earliest is not None:
             warn_of_early_rows(view, self.offline_store, earliest)
         return earliest

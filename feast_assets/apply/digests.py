@@ -25,7 +25,7 @@ from feast_assets.registry.snapshot import RegistrySnapshot, StoredObject, copy_
 
 StateOf = Callable[[DataSource], "frozenset[str]"]
 
-_NOT_OF_ROWS = ("description", "tags", "owner", "org", "ttl", "enabled")
+_NOT_OF_ROWS = ("description", "tags", "owner", "org", "ttl", "enabled", "freshness")
 """Attributes of a view that apply neither infers nor compares with its sources."""
 
 _PROJECTIONS = ("feature_view_projections", "source_projections")

@@ -279,7 +279,7 @@ class _Preparation:
             raise RegistryInferenceFailure(f"{what} needs a schema with at least one feature: {why}.")
 
     def _inferred_features(self, view: FeatureView, source: DataSource, what: str) -> list[Field]:
-        schema = self._sources.schema(source)
+        schema = self._sources.schema_for(source, f"{what}: its features", "them in its schema")
         reserved = {source.timestamp_field, source.created_timestamp_column, source.date_partition_column}
         excluded = {source.field_mapping.get(c, c) for c in reserved} | set(view.join_keys)
         fields = [inferred_field(schema, name, what) for name in schema.names if name not in excluded]
@@ -338,7 +338,11 @@ class _Preparation:
             raise RegistryInferenceFailure(
                 f"{what}: the type of join key {key!r} is not known; put Field(name={key!r}, dtype=...) in the schema."
             )
-        schema = self._sources.schema(source)
+        schema = self._sources.schema_for(
+            source,
+            f"{what}: the type of join key {key!r}",
+            f"it: value_type of entity {entity!r}, or Field(name={key!r}, dtype=...) in the view's schema",
+        )
         if schema.get_field_index(key) < 0:
             raise RegistryInferenceFailure(
                 f"{what}: join key {key!r} of entity {entity!r} is not a column of data source {source.name!r}. "

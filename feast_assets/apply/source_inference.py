@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, cast
 
@@ -13,6 +14,7 @@ from feast_assets.errors import (
     DataSourceRepeatNamesException,
     DefinitionError,
     RegistryInferenceFailure,
+    SourceAbsentError,
     SourceError,
     SourceWithoutFilesError,
     suggest,
@@ -48,6 +50,7 @@ class Sources:
         self._prepared: dict[str, DataSource | StoredObject] = {}
         self._schemas: dict[str, pa.Schema] = {}
         self._schemas_by_place: dict[str, pa.Schema] = {}
+        self._warned_of: set[str] = set()
 
     def prepared(self) -> list[DataSource | StoredObject]:
         """Returns a copy of every source that was asked for, with nothing left out; those adopted as they are."""
@@ -80,6 +83,23 @@ class Sources:
         """Sees to it that a source is among the prepared; raises as `prepare` does."""
         if source.name not in self._prepared or self._declared.get(source.name.lower()) is not source:
             self.prepare(source)
+
+    def schema_for(self, source: DataSource, inferred: str, declaration: str) -> pa.Schema:
+        """Returns the columns of a source, after its field mapping, for something that is left out.
+
+        Args:
+            inferred: what is to be inferred, and of which definition, such as "FeatureView 'trips': its features".
+            declaration: what would do in place of it.
+
+        Raises:
+            SourceWithoutFilesError: the source is not there yet.
+        """
+        try:
+            return self.schema(source)
+        except SourceWithoutFilesError as error:
+            raise type(error)(
+                f"{inferred} cannot be inferred. {error} Declare {declaration}, or apply when there are data."
+            ) from error
 
     def schema(self, source: DataSource) -> pa.Schema:
         """Returns the columns of a source, after its field mapping."""
@@ -145,13 +165,19 @@ class Sources:
     def check_columns(self, source: DataSource, fields: Iterable[Field], what: str) -> None:
         """Checks that a source has columns, of types that can be read as declared, and its timestamp columns.
 
-        Of a source without files yet, there is nothing to check; whatever reads it later checks again.
+        Of a source without files yet, there is nothing to check; whatever reads it later checks again. Where a file or
+        a table is not there, which may be a slip of the pen, a warning says so, once.
 
         Raises:
             SourceError: it does not.
         """
         try:
             schema = self.schema(source)
+        except SourceAbsentError as error:
+            if source.name not in self._warned_of:
+                self._warned_of.add(source.name)
+                warnings.warn(f"{error} It is applied as declared, and checked when it is read.", stacklevel=2)
+            return
         except SourceWithoutFilesError:
             return
         mapping = source.field_mapping
@@ -192,7 +218,7 @@ class Sources:
     def _only_timestamp(self, source: DataSource) -> str:
         import pyarrow.types as types
 
-        schema = self.schema(source)
+        schema = self.schema_for(source, f"{type(source).__name__} {source.name!r}: its time column", "timestamp_field")
         original = {new: old for old, new in source.field_mapping.items()}
         candidates: list[str] = [
             original.get(column.name, column.name)

@@ -46,12 +46,15 @@ class ViewAudit:
         entities: how many were compared.
         values: how many values were compared: one for each entity and feature.
         causes: cause -> values that differ for it; only those that occur.
+        online_sampled: whether some entities were taken from the online store. If not, the store cannot sample its
+            keys: all entities come from history, and a row that only the online store has is not seen.
     """
 
     feature_view: str
     entities: int
     values: int
     causes: Mapping[str, int]
+    online_sampled: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +84,22 @@ class AuditReport:
         """How many values differ for no reason that the audit knows."""
         return self.causes.get("unexplained", 0)
 
+    @property
+    def limits(self) -> list[str]:
+        """What the audit could not look at, in sentences; empty where it looked at all that it does."""
+        names = [view.feature_view for view in self.views if not view.online_sampled]
+        if not names:
+            return []
+        return [
+            "The online store cannot sample its keys, so all entities were taken from history; rows that only the "
+            f"online store has are not seen. Feature views: {', '.join(names)}."
+        ]
+
     def to_dict(self) -> dict[str, Any]:
         """Returns the report as JSON-able data; times are ISO 8601, UTC."""
         return {
             "at": self.at.isoformat(),
+            "limits": self.limits,
             "views": [asdict(view) for view in self.views],
             "mismatches": [{k: _readable(v) for k, v in asdict(m).items()} for m in self.mismatches],
         }
@@ -114,9 +129,10 @@ class AuditReport:
         headers, rows = self.table()
         lines = [headers, *([str(cell) for cell in row] for row in rows)]
         widths = [max(len(line[i]) for line in lines) for i in range(len(headers))]
-        return "\n".join(
+        table = [
             "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
-        )
+        ]
+        return "\n".join([*table, *self.limits])
 
 
 def _readable(value: Any) -> Any:

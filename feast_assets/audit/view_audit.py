@@ -11,20 +11,20 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from feast_assets.audit.causes import EntriesByTime, Evidence, Known
 from feast_assets.audit.report import AuditReport, Mismatch, ViewAudit
-from feast_assets.compute.staleness import history_read
 from feast_assets.compute.table_mark import TableMark
-from feast_assets.compute.versions import VERSION_WIDTH
+from feast_assets.compute.view_stores import history_read
 from feast_assets.definitions.entity import DUMMY_FIELD
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.spec import from_micros
 from feast_assets.definitions.window import ALWAYS, Window, until
 from feast_assets.offline_stores.base import EVENT_TIMESTAMP, OfflineStore, history_of
 from feast_assets.offline_stores.spine import PointInTimeJoin, Spine
+from feast_assets.online_stores.abilities import CanEvict, CanExpire, CanHoldForeignValues, CanSample
 from feast_assets.online_stores.base import OnlineRead, OnlineStore
 from feast_assets.online_stores.rows.decoded_keys import decode_keys, readable_keys
 from feast_assets.online_stores.rows.keys import encode_keys
@@ -52,7 +52,15 @@ def audit(views: Sequence[ViewAuditor], at: datetime) -> AuditReport:
         found = auditor.run(at)
         mismatches += found
         values = auditor.entities * len(auditor.view.features)
-        audits.append(ViewAudit(auditor.view.name, auditor.entities, values, dict(Counter(m.cause for m in found))))
+        audits.append(
+            ViewAudit(
+                auditor.view.name,
+                auditor.entities,
+                values,
+                dict(Counter(m.cause for m in found)),
+                online_sampled=isinstance(auditor.online_store, CanSample),
+            )
+        )
     return AuditReport(at, tuple(audits), tuple(mismatches))
 
 
@@ -65,7 +73,6 @@ class ViewAuditor:
         plan: reads all features of the view, in its order.
         sample: at most so many entities are compared.
         seed: which; the same seed takes the same ones of the same history.
-        key_ttl: how long the online store keeps rows; None for ever.
 
     Attributes:
         entities: how many were compared.
@@ -79,14 +86,13 @@ class ViewAuditor:
     online_store: OnlineStore
     sample: int
     seed: int
-    key_ttl: timedelta | None = None
     entities: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
         self._history = history_of(self.view)
         self._keys = self._history.join_keys
-        table = self.view.online_table(self.project)
-        self._mark = TableMark(self.view, table, self.registry, self.online_store, sets_up=False)
+        self._table = self.view.online_table(self.project)
+        self._mark = TableMark(self.view, self._table, self.registry, self.online_store, sets_up=False)
         self._ledger = self._mark.read_ledger()
 
     def run(self, at: datetime) -> list[Mismatch]:
@@ -149,8 +155,9 @@ class ViewAuditor:
         return distinct.select(names).slice(0, self.sample)
 
     def _stored(self, count: int) -> pa.Table:
-        """Returns the join keys of at most so many entities that the online store holds."""
-        keys = self.online_store.sample_keys(self.view.online_table(self.project), count, self.seed)
+        """Returns the join keys of at most so many entities that the online store holds; none if it cannot sample."""
+        store = self.online_store
+        keys = store.sample_keys(self._table, count, self.seed) if isinstance(store, CanSample) else []
         fields = sorted(self._keys)
         names, types = [f.name for f in fields], [f.dtype for f in fields]
         # What somebody else put under the table's prefix is no key of an entity.
@@ -211,20 +218,26 @@ class ViewAuditor:
         types: list[FeastType] = [f.dtype for f in fields]
         columns: list[Any] = [entities.column(f.name) for f in fields] if self._keys else [[""]]
         keys = encode_keys([f.name for f in fields], types, columns)
-        table = self.view.online_table(self.project)
-        (stored,) = self.online_store.get_many([OnlineRead(table, keys)])
-        foreign = self.online_store.foreign(table, keys)
+        store, table = self.online_store, self._table
+        (stored,) = store.get_many([OnlineRead(table, keys)])
+        foreign = store.foreign(table, keys) if isinstance(store, CanHoldForeignValues) else {}
         damaged = {place: reason for place, key in enumerate(keys) if (reason := foreign.get(key))}
         damaged |= self.plan.unreadable(stored)
         for place, reason in damaged.items():
-            self.online_store.foreign_values.warn(table, keys[place], reason)
+            store.foreign_values.warn(table, keys[place], reason)
         stored = stored.without(damaged)
         return [
             Evidence(None, 0, offline_event, damaged=place in damaged)
             if payload is None
-            else Evidence(from_micros(int(event)), _version(payload), offline_event)
-            for place, (event, payload, offline_event) in enumerate(
-                zip(stored.event_timestamps, stored.payloads, self._offline_events(entities, at), strict=True)
+            else Evidence(from_micros(int(event)), version, offline_event)
+            for place, (event, version, payload, offline_event) in enumerate(
+                zip(
+                    stored.event_timestamps,
+                    stored.versions,
+                    stored.payloads,
+                    self._offline_events(entities, at),
+                    strict=True,
+                )
             )
         ]
 
@@ -241,8 +254,8 @@ class ViewAuditor:
             changed={s.window for s in now if s.fingerprint != involved[s.window].fingerprint},
             definition_hash=self._mark.definition_hash,
             ttl=self.view.ttl or None,
-            key_ttl=self.key_ttl,
-            evicts=bool(self.online_store.evicts()),
+            key_ttl=self.online_store.key_ttl if isinstance(self.online_store, CanExpire) else None,
+            evicts=isinstance(self.online_store, CanEvict) and bool(self.online_store.evicts()),
         )
 
 
@@ -264,8 +277,3 @@ def _differing(online: pa.Array, offline: pa.ChunkedArray) -> set[int]:
     pairs = zip(online.to_pylist(), offline.to_pylist(), strict=True)
     # NaN is not equal to itself, and may be anywhere in nested values; its text is.
     return {place for place, (one, other) in enumerate(pairs) if one != other and repr(one) != repr(other)}
-
-
-def _version(payload: bytes) -> int:
-    """Returns the version of a stored row, which its payload begins with; see `row_schema`."""
-    return int.from_bytes(payload[:VERSION_WIDTH], "big")

@@ -80,6 +80,8 @@ def _print(report: AuditReport) -> None:
         return
     headers, rows = report.table()
     print_records(headers, rows, "table")
+    for limit in report.limits:
+        click.echo(limit)
     if not report.mismatches:
         return
     click.echo()

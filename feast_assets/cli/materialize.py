@@ -91,13 +91,18 @@ def materialize_incremental(session: Session, end: datetime, views: tuple[str, .
     _print_results(results)
 
 
+def _known(count: int | None) -> int | str:
+    """Returns a count as it is shown; "-" where it is not known."""
+    return "-" if count is None else count
+
+
 def _print_results(results: list[MaterializationResult]) -> None:
     if not results:
         click.echo("No feature view to materialize: none is online and enabled.")
         return
     print_records(
         ["VIEW", "WINDOWS", "ROWS", "ENTITIES WRITTEN", "SECONDS"],
-        [[r.view, len(r.windows), "-" if r.made is None else r.made, r.written, r.seconds] for r in results],
+        [[r.view, len(r.windows), _known(r.made), _known(r.written), r.seconds] for r in results],
         "table",
     )
     for result in results:

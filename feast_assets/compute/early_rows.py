@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
-from feast_assets.compute.staleness import history_read
+from feast_assets.compute.view_stores import history_read
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.partitions import Partitions
 from feast_assets.definitions.window import ALWAYS

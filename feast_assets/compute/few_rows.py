@@ -15,7 +15,7 @@ from feast_assets.compute.online_rows import newest_per_key
 from feast_assets.definitions.entity import DUMMY_JOIN_KEY
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.errors import InputError
-from feast_assets.online_stores.base import EncodedRows
+from feast_assets.online_stores.base import NO_CREATED_TIME, EncodedRows
 from feast_assets.types.feast_type import Bool, FeastType, Int32, Int64, String
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ MOST_ROWS = 32
 Columns = Mapping[str, Sequence[Any]]
 """Column name -> Python values, None for null; all of one length."""
 
-_NEVER = -(2**63)
 _KEY_TYPES: dict[FeastType, type] = {Int32: int, Int64: int, String: str, Bool: bool}
 _ABSENT = ("NaTType", "NAType")
 
@@ -130,14 +129,14 @@ class FewRows:
                 return None
             keys = self._keys(columns)
             events = [timestamp_micros(value) for value in columns[self._event]]
-            payloads = self._payloads.encode([columns[f.name] for f in self._view.features], version)
+            payloads = self._payloads.encode([columns[f.name] for f in self._view.features])
         except (KeyError, InputError):
             return None
         rows = len(events)
         if keys is None or payloads is None or None in events:
             return None
         if not self._created:
-            created: list[int | None] = [_NEVER] * rows
+            created: list[int | None] = [NO_CREATED_TIME] * rows
         else:
             given = columns.get(self._created, [None] * rows)
             created = [version if value is None else timestamp_micros(value) for value in given]
@@ -148,6 +147,7 @@ class FewRows:
                 keys,
                 np.array(events, np.int64),
                 np.array(created, np.int64),
+                np.full(rows, version, np.int64),
                 payloads,
                 of_codec=True,
             )

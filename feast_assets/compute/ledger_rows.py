@@ -12,9 +12,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from feast_assets.compute.staleness import history_read
 from feast_assets.definitions.window import WindowIndex
-from feast_assets.offline_stores.base import EVENT_TIMESTAMP, OfflineStore, history_of
+from feast_assets.offline_stores.base import EVENT_TIMESTAMP
 from feast_assets.offline_stores.source_changes import HistoryState, history_state
 from feast_assets.online_stores.base import EncodedRows
 from feast_assets.registry.ledger import held
@@ -23,10 +22,9 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from feast_assets.compute.online_rows import OnlineRows
-    from feast_assets.definitions.feature_view import FeatureView
+    from feast_assets.compute.view_stores import ViewStores
     from feast_assets.definitions.window import Window
-    from feast_assets.registry.base import Claim, LedgerEntry, Registry
+    from feast_assets.registry.base import Claim, LedgerEntry
 
 ROWS_AT_ONCE = 200_000
 """How many rows are worked out and put at once."""
@@ -42,22 +40,18 @@ class LedgerRows:
     place of a row that a run would refuse, not even an older one.
 
     Args:
-        rows: encodes the view's rows.
         definition_hash: the view's present one, as in the ledger.
         fingerprints: what is known of the present content of the view's source.
-        broken: returns which of some windows hold rows at present that a run would refuse; None where none does.
+        refused: returns which of some windows hold rows at present that a run would refuse; None where none does.
 
     Attributes:
         used: the windows of which rows were looked at.
     """
 
-    view: FeatureView
-    rows: OnlineRows
+    stores: ViewStores
     definition_hash: str
-    registry: Registry
-    offline_store: OfflineStore
     fingerprints: Mapping[Window, str]
-    broken: Callable[[Sequence[Window]], Collection[Window]] | None = None
+    refused: Callable[[Sequence[Window]], Collection[Window]] | None = None
     used: set[Window] = field(default_factory=set, init=False)
     _refused: dict[Window, bool] = field(default_factory=dict, init=False)
 
@@ -89,7 +83,8 @@ class LedgerRows:
             return concatenated(parts)
 
         windows = [e.window for e in ledger]
-        for batch in self.offline_store.latest(history_of(self.view), windows, self.rows.decode_keys(keys)):
+        rows = self.stores.rows
+        for batch in self.stores.offline_store.latest(self.stores.made, windows, rows.decode_keys(keys)):
             if not batch.num_rows:
                 continue
             place = index.places(_events(batch))
@@ -99,7 +94,7 @@ class LedgerRows:
                 fit = ~np.isin(place, refused)
                 batch, place = batch.take(int64_array(np.flatnonzero(fit))), place[fit]
             if batch.num_rows:
-                parts.append(self.rows.encode(batch, versions[place]))
+                parts.append(rows.encode(batch, versions[place]))
             if sum(map(len, parts)) >= ROWS_AT_ONCE:
                 yield together()
                 parts, places = [], set()
@@ -113,20 +108,20 @@ class LedgerRows:
 
         What was put of a window passed the checks, so only windows with another content by now are looked at.
         """
-        if self.broken is None or self.view.keeps_result:
+        if self.refused is None or self.stores.view.keeps_result:
             return []
         others = [place for place in places if ledger[place].window not in own]
         self._look_at([ledger[place].window for place in others])
         changed = {place: ledger[place].window for place in others if not self.is_current(ledger[place])}
         if unknown := [window for window in changed.values() if window not in self._refused]:
-            broken = self.broken(unknown)
-            self._refused |= {window: window in broken for window in unknown}
+            refused = self.refused(unknown)
+            self._refused |= {window: window in refused for window in unknown}
         return [place for place, window in changed.items() if self._refused[window]]
 
     def _look_at(self, windows: Iterable[Window]) -> None:
         """Has the fingerprints of the present content of some windows known."""
         if unknown := [w for w in windows if w not in self.fingerprints]:
-            seen = self.offline_store.statistics(history_read(self.view), unknown)
+            seen = self.stores.offline_store.statistics(self.stores.read, unknown)
             self.fingerprints = {**self.fingerprints, **{s.window: s.fingerprint for s in seen}}
 
     def is_current(self, entry: LedgerEntry) -> bool:
@@ -141,7 +136,7 @@ class LedgerRows:
         Rows of such a window that are put now would stay if its source went back to that content.
         """
         self.used.update(e.window for e in entries)
-        if self.view.keeps_result:
+        if self.stores.view.keeps_result:
             # Kept results are what was put.
             return
         entries = [e for e in entries if e.settled and not self.is_current(e)]
@@ -155,11 +150,11 @@ class LedgerRows:
     def unsettle(self, entries: Iterable[LedgerEntry], claim: Claim) -> None:
         """Says in the ledger that some windows have to be run again."""
         if unsettled := [replace(e, settled=False) for e in entries if e.settled]:
-            self.registry.settle(claim, unsettled)
+            self.stores.registry.settle(claim, unsettled)
 
     def state(self) -> HistoryState:
         """Returns what the view's sources consist of at present."""
-        return history_state(self.offline_store, history_read(self.view))
+        return history_state(self.stores.offline_store, self.stores.read)
 
     def held(self, after: datetime | None = None) -> list[LedgerEntry]:
         """Returns the ledger's entries that have, or may have, rows in the store, by window.
@@ -167,7 +162,7 @@ class LedgerRows:
         Args:
             after: only those that end later than this.
         """
-        ledger = {e.window: e for e in self.registry.ledger(self.view.name)}
+        ledger = {e.window: e for e in self.stores.registry.ledger(self.stores.view.name)}
         return [ledger[w] for w in sorted(held(ledger)) if after is None or w.end > after]
 
 
@@ -185,6 +180,7 @@ def concatenated(parts: Sequence[EncodedRows]) -> EncodedRows:
         [key for part in parts for key in part.keys],
         np.concatenate([nothing, *(part.event_timestamps for part in parts)]),
         np.concatenate([nothing, *(part.created_timestamps for part in parts)]),
+        np.concatenate([nothing, *(part.versions for part in parts)]),
         [payload for part in parts for payload in part.payloads],
         of_codec=True,
     )

@@ -11,7 +11,7 @@ from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.field import Field
 from feast_assets.errors import SourceError
 from feast_assets.offline_stores.base import CREATED_TIMESTAMP, EVENT_TIMESTAMP
-from feast_assets.online_stores.base import EncodedRows
+from feast_assets.online_stores.base import NO_CREATED_TIME, EncodedRows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from feast_assets.online_stores.rows.codec import RowSchema
-
-
-_NEVER = -(2**63)
 
 
 @dataclass(frozen=True)
@@ -60,11 +57,12 @@ class OnlineRows:
             [f.dtype for f in key_fields],
             [table.column(f.name) if f.name in table.column_names else pa.array([""] * len(table)) for f in key_fields],
         )
-        payloads = encode_rows(self.schema, table.select([f.name for f in self.view.features]), versions)
+        payloads = encode_rows(self.schema, table.select([f.name for f in self.view.features]))
         return EncodedRows(
             keys,
             np.asarray(_micros(table.column(EVENT_TIMESTAMP))),
             np.asarray(_micros(table.column(CREATED_TIMESTAMP))),
+            np.broadcast_to(np.asarray(versions, np.int64), (len(table),)),
             payloads,
             of_codec=True,
         )
@@ -104,24 +102,15 @@ def newest_per_key(rows: EncodedRows) -> EncodedRows:
     """Returns at most one row per key, the one that newest-wins keeps."""
     if len(set(rows.keys)) == len(rows.keys):
         return rows
-    import numpy as np
-
     order = sorted(
         range(len(rows)),
-        key=lambda i: (rows.event_timestamps[i], rows.created_timestamps[i], rows.payloads[i]),
+        key=lambda i: (rows.event_timestamps[i], rows.created_timestamps[i], rows.versions[i], rows.payloads[i]),
     )
-    chosen = np.fromiter({rows.keys[i]: i for i in order}.values(), dtype=np.int64)
-    return EncodedRows(
-        [rows.keys[i] for i in chosen],
-        rows.event_timestamps[chosen],
-        rows.created_timestamps[chosen],
-        [rows.payloads[i] for i in chosen],
-        of_codec=rows.of_codec,
-    )
+    return rows.take(list({rows.keys[i]: i for i in order}.values()))
 
 
 def _micros(column: pa.ChunkedArray) -> npt.NDArray[np.int64]:
-    """Returns timestamps as int64 microseconds, nulls as older than any."""
+    """Returns timestamps as int64 microseconds, nulls as `NO_CREATED_TIME`."""
     import numpy as np
     import pyarrow as pa
 
@@ -129,4 +118,4 @@ def _micros(column: pa.ChunkedArray) -> npt.NDArray[np.int64]:
 
     whole = column.cast(pa.timestamp("us", "UTC")).combine_chunks()
     found: npt.NDArray[np.int64] = fixed_values(whole, "<i8")
-    return np.where(null_flags(whole), _NEVER, found) if whole.null_count else found
+    return np.where(null_flags(whole), NO_CREATED_TIME, found) if whole.null_count else found

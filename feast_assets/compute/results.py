@@ -22,7 +22,8 @@ class WindowResult:
             inputs, lookback included.
         entities: entities whose newest row, in the windows of the same pass, lies in this window.
         written: of these rows, those that were newer than what the online store held; the others were ignored. None
-            where it is not known: only where a profile is asked for, the store is asked for each window.
+            where it is not known: the store does not count, or it wrote some of the rows of several windows that were
+            put together, and counts only all of them.
         newest_event: UTC; None without rows.
         fingerprint: of the source's content.
         version: UTC microseconds at which this content was first seen.
@@ -56,8 +57,8 @@ class MaterializationResult:
     Attributes:
         windows: the windows that were run, in order of time; windows found up to date, or without rows ever, are
             not among them.
-        written: rows that were newer than what the online store held.
-        ignored: rows that were not.
+        written: rows that were newer than what the online store held; None where the store does not count.
+        ignored: rows that were not; None where the store does not count.
         seconds: how long it took.
         withdrawn: rows of the online store that the source does not have any more, and that were replaced by the
             entity's newest remaining row or removed.
@@ -68,8 +69,8 @@ class MaterializationResult:
 
     view: str
     windows: tuple[WindowResult, ...]
-    written: int
-    ignored: int
+    written: int | None
+    ignored: int | None
     seconds: float
     withdrawn: int = 0
     null_keys: int = 0

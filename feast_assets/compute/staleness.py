@@ -1,29 +1,17 @@
-"""What of a view's materialization is out of date, and a text by which a watcher knows when to look again."""
+"""Which windows of a view are missing or stale, and why: the present statistics of its source against the ledger."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from feast_assets.compute.definition_hash import materialization_hash
-from feast_assets.compute.validation import refusal_hash
-from feast_assets.definitions.batch_feature_view import BatchFeatureView
 from feast_assets.definitions.partitions import Partitions
-from feast_assets.definitions.spec import content_hash
 from feast_assets.definitions.window import Window, meeting
-from feast_assets.offline_stores.base import WindowStatistics, computation_of, history_of
-from feast_assets.offline_stores.source_changes import history_state
+from feast_assets.offline_stores.base import WindowStatistics
 from feast_assets.registry.base import LedgerEntry
 from feast_assets.registry.ledger import held
-
-if TYPE_CHECKING:
-    from feast_assets.definitions.feature_view import FeatureView
-    from feast_assets.offline_stores.base import History, OfflineStore
-    from feast_assets.online_stores.base import OnlineStore
-    from feast_assets.registry.base import Registry
-
 
 Staleness = Literal["missing", "unsettled", "changed", "redefined", "restored"]
 """Why a window is stale: it was never run; nobody knows what the store holds of it; its source has changed since; the
@@ -75,15 +63,15 @@ def with_reasons(
     statistics: Sequence[WindowStatistics], ledger: Mapping[Window, LedgerEntry], definition_hash: str
 ) -> list[tuple[WindowStatistics, Staleness]]:
     """Returns the windows that are stale, each with the reason."""
-    found = []
+    stale_windows: list[tuple[WindowStatistics, Staleness]] = []
     in_part = meeting(held(ledger), [s.window for s in statistics if s.window not in ledger])
     for each in statistics:
         reason = staleness(each, ledger.get(each.window), definition_hash)
         if reason is None and each.window in in_part:
             reason = "unsettled"
         if reason is not None:
-            found.append((each, reason))
-    return found
+            stale_windows.append((each, reason))
+    return stale_windows
 
 
 def staleness(now: WindowStatistics, entry: LedgerEntry | None, definition_hash: str) -> Staleness | None:
@@ -95,47 +83,3 @@ def staleness(now: WindowStatistics, entry: LedgerEntry | None, definition_hash:
     if entry.definition_hash != definition_hash and entry.fingerprint and now.rows:
         return "redefined"  # fingerprints cover what the definition reads, so they tell nothing about the source here
     return "changed" if entry.fingerprint != now.fingerprint else None
-
-
-def history_read(view: FeatureView) -> History:
-    """Returns what materialization reads of a view: the inputs, where it computes a result and keeps it."""
-    return computation_of(view) if isinstance(view, BatchFeatureView) and view.keeps_result else history_of(view)
-
-
-def materialization_states(
-    project: str,
-    views: Sequence[FeatureView],
-    registry: Registry,
-    offline_store: OfflineStore,
-    online_store: OnlineStore | None,
-) -> dict[str, str]:
-    """Returns for each view a text that stays while nothing happens that could make a window stale, or settle it.
-
-    No data are read: the text tells of the files of its sources, its definition, the mark of its online table and its
-    ledger. It is ``""`` where the offline store cannot tell whether a source has changed.
-    """
-    ledger = registry.ledger_states([v.name for v in views])
-    tables = {v.name: v.online_table(project) for v in views}
-    online = [v.name for v in views if v.online and online_store is not None]
-    marks = (
-        {}
-        if online_store is None
-        else dict(zip(online, online_store.marks([tables[name] for name in online]), strict=True))
-    )
-    stored: dict[tuple[str, ...], str] = {}
-    states = {}
-    for view in views:
-        history = history_read(view)
-        key = tuple(s.content_hash() for s in history.sources)
-        if key not in stored:
-            stored[key] = history_state(offline_store, history).token
-        mark = marks.get(view.name)
-        table = [tables[view.name], *(() if mark is None else (mark.identity, mark.number))]
-        known = [materialization_hash(view), table, _grid(view), ledger[view.name], stored[key]]
-        known += filter(None, [refusal_hash(view)])
-        states[view.name] = content_hash(known) if stored[key] else ""
-    return states
-
-
-def _grid(view: FeatureView) -> dict[str, object] | None:
-    return None if view.partitions is None else view.partitions.to_spec()

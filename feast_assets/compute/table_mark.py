@@ -6,6 +6,8 @@ entries of the ledger that leaves. So just the windows since are run again.
 
 A snapshot that was made while a run puts its rows has the number that the run began with, and may be loaded before the
 run's last rows are put. That is noticed by the store's incarnation, which must be the same before and after.
+
+With a registry that keeps no marks (see `feast_assets.registry.marks.KeepsMarks`) the mark says nothing.
 """
 
 from __future__ import annotations
@@ -16,14 +18,15 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from feast_assets.compute.definition_hash import ledger_hash
-from feast_assets.compute.versions import VERSION_WIDTH, of_windows
+from feast_assets.compute.versions import of_windows
 from feast_assets.definitions.spec import from_micros, to_micros
 from feast_assets.definitions.window import ALWAYS, Window, WindowIndex
 from feast_assets.errors import StoreUnavailableError
-from feast_assets.online_stores.base import HEAD_WIDTH, NEVER_ADVANCED
+from feast_assets.online_stores.abilities import CanEvict, CanReplace, CanTellRestarts
+from feast_assets.online_stores.base import NEVER_ADVANCED
 from feast_assets.registry.base import Claim, DrawnMark, LedgerEntry, MarkDoubt, OnlineTable
 from feast_assets.registry.ledger import doubted
-from feast_assets.registry.marks import doubt_of, is_on_path, moment_of
+from feast_assets.registry.marks import KeepsMarks, doubt_of, is_on_path, moment_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,7 +41,6 @@ _REFILL_AT_MOST_EVERY = timedelta(days=1)
 _CLOCKS_DIFFER = timedelta(days=1)
 """A row whose version is later than that was not written by a run."""
 _MOST_TRIES = 1000
-_ANY_PAYLOAD = b"\xff" * HEAD_WIDTH
 
 
 def told(entry: LedgerEntry) -> str:
@@ -70,6 +72,7 @@ class TableMark:
         self._view = view
         self._table = table
         self._registry = registry
+        self._marks = registry if isinstance(registry, KeepsMarks) else None
         self._store = store
         if sets_up:
             store.setup([table])
@@ -80,7 +83,7 @@ class TableMark:
         self._incarnation: str | None = None
 
     @property
-    def found(self) -> OnlineTable:
+    def online_table(self) -> OnlineTable:
         """The table, with the number that was last read or set."""
         return OnlineTable(self.identity, self._seen.number)
 
@@ -113,7 +116,9 @@ class TableMark:
         """Returns the view's entries, what the mark says against them, and the numbers that the registry knows."""
         for _ in range(_MOST_TRIES):
             entries = self._registry.ledger(self._view.name)
-            known = self._registry.known_marks(self._view.name, self.identity)
+            if self._marks is None:
+                return entries, None, []
+            known = self._marks.known_marks(self._view.name, self.identity)
             doubt = doubt_of(self._seen.number, entries, self.definition_hash, known, NEVER_ADVANCED)
             if doubt is None:
                 return entries, None, known
@@ -128,23 +133,22 @@ class TableMark:
 
     def _act_on(self, doubt: MarkDoubt, entries: Sequence[LedgerEntry], known: Collection[DrawnMark]) -> None:
         """Unsettles what a doubt concerns, unless it has become outdated meanwhile."""
+        assert self._marks is not None
         if doubt.kind == "missing":
             self._warn_of_missing()
         if doubt.kind != "missing" or not self._is_only_reported(known):
             gaps, above = self._gaps(doubt, entries)
             newest = max((m.number for m in known), default=0)
-            if not self._registry.distrust(
-                self._view.name, self.identity, doubt, newest=newest, gaps=gaps, above=above
-            ):
+            if not self._marks.distrust(self._view.name, self.identity, doubt, newest=newest, gaps=gaps, above=above):
                 return
             self._warn_of(doubt, entries, len(gaps))
         if doubt.kind == "missing":
-            number, _ = self._registry.draw_marks(self._view.name, self.found)
+            number, _ = self._marks.draw_marks(self._view.name, self.online_table)
             self._seen = self._store.advance(self._table, 0, number)
 
     def _is_only_reported(self, known: Collection[DrawnMark]) -> bool:
         """Whether a missing number is no reason to run everything again: it would be again and again."""
-        if self._store.evicts_marks():
+        if isinstance(self._store, CanEvict) and self._store.evicts_marks():
             return True
         last = max((m.number for m in known if m.kind == "missing"), default=0)
         return bool(last) and datetime.now(UTC) - moment_of(last) < _REFILL_AT_MOST_EVERY
@@ -152,21 +156,21 @@ class TableMark:
     def _gaps(self, doubt: MarkDoubt, entries: Sequence[LedgerEntry]) -> tuple[list[Window], int]:
         """Returns the windows that the store has rows of and the ledger has none, and the highest version of its rows.
 
-        A ledger that was put back does not know what was put since. It takes one pass over the table.
+        A ledger that was put back does not know what was put since. It takes one pass over the table. A store without
+        `CanReplace` cannot tell; such windows are missing in the ledger, and run for that reason if they have rows.
         """
-        if doubt.kind == "restored":
+        if doubt.kind == "restored" or not isinstance(self._store, CanReplace):
             return [], 0
         ordered = sorted(e.window for e in entries if e.fingerprint or not e.settled)
         index = WindowIndex(ordered)
         soon = to_micros(datetime.now(UTC) + _CLOCKS_DIFFER)
         outside: set[int] = set()
         highest = 0
-        for rows in self._store.scan(self._table, ALWAYS.start_micros, ALWAYS.end_micros, _ANY_PAYLOAD):
-            versions = _versions(rows.heads)
-            ours = of_windows(versions) & (versions < soon)
+        for rows in self._store.scan(self._table, ALWAYS.start_micros, ALWAYS.end_micros, version_below=soon):
+            ours = of_windows(rows.versions)
             if not ours.any():
                 continue
-            highest = max(highest, int(versions[ours].max()))
+            highest = max(highest, int(rows.versions[ours].max()))
             events = rows.event_timestamps[ours]
             outside |= self._grid_starts(events[index.places(events) < 0])
         return [self._window_from(start) for start in sorted(outside)], highest
@@ -202,6 +206,8 @@ class TableMark:
         Returns:
             whether the ledger still says what it said when they were claimed. If not, they are to be claimed again.
         """
+        if self._marks is None:
+            return True
         number, self._settles = claim.begins, claim.settles
         for _ in range(_MOST_TRIES):
             now = self._store.advance(self._table, self._seen.number, number)
@@ -215,11 +221,11 @@ class TableMark:
             if doubt is not None:
                 self._act_on(doubt, entries, known)
                 return False
-            number, self._settles = self._registry.draw_marks(self._view.name, self.found)
+            number, self._settles = self._marks.draw_marks(self._view.name, self.online_table)
         else:
             raise self._too_contended()
         if self._incarnation is None:
-            self._incarnation = self._store.incarnation()
+            self._incarnation = self._incarnation_now()
         return True
 
     def settles(self) -> int:
@@ -229,17 +235,19 @@ class TableMark:
             the number under which they may be settled; 0 where the store may have lost some of the rows, as it was put
             back to an earlier state meanwhile.
         """
+        if self._marks is None:
+            return NEVER_ADVANCED
         number, self._settles = self._settles, 0
         for _ in range(_MOST_TRIES):
             if not number:
-                number, _ = self._registry.draw_marks(self._view.name, self.found)
+                number, _ = self._marks.draw_marks(self._view.name, self.online_table)
             now = self._store.advance(self._table, self._seen.number, number)
             if now.identity != self.identity:
                 return 0
             if now.number == number:
                 self._seen = now
                 break
-            known = self._registry.known_marks(self._view.name, self.identity)
+            known = self._marks.known_marks(self._view.name, self.identity)
             follows = is_on_path(self._seen.number, now.number, known)
             self._seen, number = now, 0
             if not follows:
@@ -247,7 +255,10 @@ class TableMark:
                 return 0
         else:
             raise self._too_contended()
-        return self._seen.number if self._store.incarnation() == self._incarnation else 0
+        return self._seen.number if self._incarnation_now() == self._incarnation else 0
+
+    def _incarnation_now(self) -> str:
+        return self._store.incarnation() if isinstance(self._store, CanTellRestarts) else ""
 
     # --- what is said
 
@@ -281,13 +292,3 @@ class TableMark:
             f"The mark of online table {self._table!r} was changed by other runs {_MOST_TRIES} times before this one "
             "could advance it. Materialize the view again."
         )
-
-
-def _versions(heads: Sequence[bytes]) -> npt.NDArray[np.int64]:
-    """Returns the versions that payloads begin with; -1, which is no window's, where there is none."""
-    import numpy as np
-
-    if set(map(len, heads)) == {VERSION_WIDTH}:
-        return np.frombuffer(b"".join(heads), ">u8").astype(np.int64)
-    whole = [head if len(head) == VERSION_WIDTH else b"\xff" * VERSION_WIDTH for head in heads]
-    return np.frombuffer(b"".join(whole), ">u8").astype(np.int64)

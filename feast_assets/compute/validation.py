@@ -1,23 +1,24 @@
-"""Validation: which windows hold rows that break what their fields declare, and which columns are not as declared."""
+"""Validation: which windows hold rows that break what their fields declare."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
-from feast_assets.definitions.entity import DUMMY_JOIN_KEY
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.field import Field
 from feast_assets.definitions.field_checks import Checks, Severity
 from feast_assets.definitions.spec import content_hash
-from feast_assets.definitions.window import Window
+from feast_assets.definitions.window import Window, contiguous
+from feast_assets.offline_stores.abilities import CanProfile
+from feast_assets.offline_stores.base import WindowStatistics
 from feast_assets.offline_stores.profile import ColumnProfile, WindowProfile
-from feast_assets.types import FeastType
-from feast_assets.types.compatibility import incompatibility
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    from feast_assets.compute.view_stores import ViewStores
+    from feast_assets.offline_stores.base import History
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +51,8 @@ def validates(view: FeatureView, asked: bool | None = None) -> bool:
     Args:
         asked: what the caller says; None for as the view says.
     """
-    wanted = view.enable_validation if asked is None else asked
-    return wanted and any(f.checks.severity == "error" for f in view.features if f.checks is not None)
+    refuses = view.enable_validation if asked is None else asked
+    return refuses and any(f.checks.severity == "error" for f in view.features if f.checks is not None)
 
 
 def refusal_hash(view: FeatureView) -> str:
@@ -73,58 +74,44 @@ def broken_rules(fields: Iterable[Field], profiles: Sequence[WindowProfile]) -> 
     ]
 
 
-@dataclass(frozen=True, slots=True)
-class SchemaProblem:
-    """A column of a source that is not as a view declares it.
-
-    Attributes:
-        declared: the type that the view declares, or which of the view's time columns it is.
-        found: the type of the source's column, ``"missing"`` where there is none.
-    """
-
-    column: str
-    declared: str
-    found: str
-
-
-def schema_problems(view: FeatureView, schema: pa.Schema) -> list[SchemaProblem]:
-    """Returns what of a source's columns does not fit a view that reads its rows as they are.
+@dataclass(frozen=True)
+class Validation:
+    """Finds the windows of one view whose rows break what its fields declare.
 
     Args:
-        schema: the columns of the view's batch source, as the offline store tells them. Of those that are stored as
-            text, the values decide; see `ReadsTexts.check_texts`.
+        asked: whether such windows are refused; None for as the view says.
     """
-    source = view.batch_source
-    assert source is not None
-    there = {field.name: field.type for field in schema}
-    texts = declared_texts(view, schema)
-    problems = []
-    for role in ("timestamp_field", "created_timestamp_column"):
-        own = getattr(source, role)
-        name = source.field_mapping.get(own, own)
-        if name and name not in there:
-            problems.append(SchemaProblem(name, role, "missing"))
-    for field in view.schema:
-        if field.name == DUMMY_JOIN_KEY:
-            continue
-        if field.name not in there:
-            problems.append(SchemaProblem(field.name, str(field.dtype), "missing"))
-            continue
-        if field.name not in texts and incompatibility(there[field.name], field.dtype):
-            problems.append(SchemaProblem(field.name, str(field.dtype), str(there[field.name])))
-    return problems
 
+    stores: ViewStores
+    asked: bool | None = None
 
-def declared_texts(view: FeatureView, schema: pa.Schema) -> dict[str, FeastType]:
-    """Returns the declared types of a view's columns that are stored as text.
+    @cached_property
+    def refuses(self) -> bool:
+        """Whether any rows can be refused."""
+        return validates(self.stores.view, self.asked)
 
-    Args:
-        schema: the columns of the view's batch source, as the offline store tells them.
-    """
-    from feast_assets.types.arrow import is_stored_as_text
+    def profiles(self, history: History, windows: Sequence[WindowStatistics]) -> dict[Window, WindowProfile]:
+        """Returns what the values of some windows look like, from one pass for each run of windows without gaps."""
+        verb = "Validating" if self.refuses else "Profiling"
+        remedy = "Materialize it without validation, and without profiles."
+        store = CanProfile.of(self.stores.offline_store, f"{verb} feature view {self.stores.view.name!r}", remedy)
+        return {
+            profile.window: profile
+            for group in contiguous(windows)
+            for profile in store.profile(history, [s.window for s in group])
+        }
 
-    texts = {column.name for column in schema if is_stored_as_text(column)}
-    return {field.name: field.dtype for field in view.schema if field.name in texts}
+    def broken(self, profiles: Mapping[Window, WindowProfile]) -> list[BrokenRule]:
+        """Returns what keeps windows from being written; nothing where no rows are refused."""
+        if not self.refuses:
+            return []
+        rules = broken_rules(self.stores.view.features, list(profiles.values()))
+        return [each for each in rules if each.severity == "error"]
+
+    def refused(self, windows: Sequence[Window]) -> set[Window]:
+        """Returns which of some windows hold rows at present that keep them from being written."""
+        unread = [WindowStatistics(w, 0, None, None, None, "") for w in sorted(windows)]
+        return {each.window for each in self.broken(self.profiles(self.stores.read, unread))}
 
 
 def _broken(checks: Checks, column: ColumnProfile, rows: int) -> Iterator[tuple[str, int]]:

@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-VERSION_WIDTH = 8
-"""How many bytes of a payload are its version, from the first on."""
-
 
 def push_version() -> int:
     """Returns the version of rows that are handed in now."""

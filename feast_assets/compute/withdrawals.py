@@ -12,6 +12,7 @@ row. Rows that were pushed carry versions of their own kind, and are never withd
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -20,7 +21,8 @@ from feast_assets.compute.ledger_rows import ROWS_AT_ONCE, LedgerRows, concatena
 from feast_assets.compute.ledger_rows import versions as versions_of
 from feast_assets.compute.versions import of_windows
 from feast_assets.definitions.window import WindowIndex
-from feast_assets.online_stores.base import HEAD_WIDTH, EncodedRows, OnlineStore, RowHeads
+from feast_assets.online_stores.abilities import CanReplace, RowStamps
+from feast_assets.online_stores.base import EncodedRows, OnlineStore
 
 if TYPE_CHECKING:
     from feast_assets.definitions.window import Window
@@ -35,9 +37,11 @@ class Withdrawals:
         ledger_rows: gives what takes their place.
     """
 
-    table: str
     ledger_rows: LedgerRows
     online_store: OnlineStore
+
+    def __post_init__(self) -> None:
+        self._table = self.ledger_rows.stores.table
 
     def may_hold(self, replaced: Iterable[LedgerEntry]) -> bool:
         """Whether the store may hold withdrawn rows of a window, by the entries of the ledger that its claim replaced.
@@ -62,67 +66,63 @@ class Withdrawals:
             claim: under which something was put; to say in the ledger what has become unsure.
             own: the windows that the run settles itself; those of the versions when left out.
         """
-        found = self._found(versions)
-        if not len(found):
+        store = self.online_store
+        if not isinstance(store, CanReplace):
+            self._warn_of_rows_that_stay(len(versions))
+            return 0
+        withdrawn = self._withdrawn(store, versions)
+        if not len(withdrawn):
             return 0
         state = self.ledger_rows.state()
         count = sum(
-            self._replace(_slice(found, at), set(versions if own is None else own), claim)
-            for at in range(0, len(found), ROWS_AT_ONCE)
+            self._replace(store, withdrawn.slice(at, at + ROWS_AT_ONCE), set(versions if own is None else own), claim)
+            for at in range(0, len(withdrawn), ROWS_AT_ONCE)
         )
         if not state.is_kept_in(self.ledger_rows.state()):
             self.ledger_rows.unsettle_used(claim)
         return count
 
-    def _found(self, versions: Mapping[Window, int]) -> RowHeads:
+    def _warn_of_rows_that_stay(self, windows: int) -> None:
+        warnings.warn(
+            f"{windows} windows of online table {self._table!r} may have had rows that the source does not have any "
+            f"more. {self.online_store!r} cannot find such rows (it has no CanReplace), so they stay until newer rows "
+            "take their place. To remove them, delete the feature view and apply, which drops the table; then apply "
+            "the view again and materialize it.",
+            stacklevel=2,
+        )
+
+    def _withdrawn(self, store: CanReplace, versions: Mapping[Window, int]) -> RowStamps:
         """Returns the withdrawn rows that the store holds."""
         import numpy as np
 
         windows = sorted(versions)
         index = WindowIndex(windows)
         present = np.array([versions[w] for w in windows], np.int64)
-        below = int(present.max()).to_bytes(HEAD_WIDTH, "big")
-        rows: dict[bytes, tuple[int, int, bytes]] = {}
-        for some in self.online_store.scan(self.table, windows[0].start_micros, windows[-1].end_micros, below):
-            place = index.places(some.event_timestamps)
-            # A payload that was cut off has no whole version, and counts as of an early one.
-            whole = [head if len(head) == HEAD_WIDTH else head.ljust(HEAD_WIDTH, b"\0") for head in some.heads]
-            version = np.frombuffer(b"".join(whole), ">u8").astype(np.int64)
-            inside = place >= 0
-            for i in np.flatnonzero(inside & of_windows(version) & (version < present[place])).tolist():
-                rows[some.keys[i]] = (some.event_timestamps[i], some.created_timestamps[i], some.heads[i])
+        rows: dict[bytes, tuple[int, int, int]] = {}
+        start, end = windows[0].start_micros, windows[-1].end_micros
+        for some in store.scan(self._table, start, end, version_below=int(present.max())):
+            window = index.places(some.event_timestamps)
+            earlier = of_windows(some.versions) & (some.versions < present[window])
+            for i in np.flatnonzero((window >= 0) & earlier).tolist():
+                rows[some.keys[i]] = (some.event_timestamps[i], some.created_timestamps[i], some.versions[i])
         # What somebody else put under the table's prefix is no row of an entity.
-        for key in set(rows).difference(self.ledger_rows.rows.readable_keys(list(rows))):
+        for key in set(rows).difference(self.ledger_rows.stores.rows.readable_keys(list(rows))):
             del rows[key]
-        return RowHeads(
-            list(rows),
-            np.array([event for event, _, _ in rows.values()], np.int64),
-            np.array([created for _, created, _ in rows.values()], np.int64),
-            [head for _, _, head in rows.values()],
-        )
+        columns = np.array(list(rows.values()), np.int64).reshape(-1, 3).T
+        return RowStamps(list(rows), *columns)
 
-    def _replace(self, withdrawn: RowHeads, own: set[Window], claim: Claim) -> int:
+    def _replace(self, store: CanReplace, withdrawn: RowStamps, own: set[Window], claim: Claim) -> int:
         ledger = self.ledger_rows.held()
         new = self._newest(withdrawn, ledger, own, claim)
-        count = self.online_store.replace_many(self.table, withdrawn, new)
+        count = store.replace_many(self._table, withdrawn, new)
         # What another run put meanwhile may have been older than the withdrawn row, and is lost; and what has just been
         # put may be of a content that this run has replaced. Both can only be where a window was claimed since.
         while versions_of(ledger) != versions_of(now := self.ledger_rows.held()):
             ledger, before = now, new
             new = self._newest(withdrawn, ledger, own, claim)
-            self.online_store.replace_many(self.table, _heads(before), new)
-            self.online_store.put_many(self.table, [new])
+            store.replace_many(self._table, RowStamps.of(before), new)
+            self.online_store.put_many(self._table, [new])
         return count
 
-    def _newest(self, withdrawn: RowHeads, ledger: list[LedgerEntry], own: set[Window], claim: Claim) -> EncodedRows:
+    def _newest(self, withdrawn: RowStamps, ledger: list[LedgerEntry], own: set[Window], claim: Claim) -> EncodedRows:
         return concatenated(list(self.ledger_rows.newest(withdrawn.keys, ledger, own, claim)))
-
-
-def _heads(rows: EncodedRows) -> RowHeads:
-    heads = [payload[:HEAD_WIDTH] for payload in rows.payloads]
-    return RowHeads(rows.keys, rows.event_timestamps, rows.created_timestamps, heads)
-
-
-def _slice(rows: RowHeads, at: int) -> RowHeads:
-    part = slice(at, at + ROWS_AT_ONCE)
-    return RowHeads(rows.keys[part], rows.event_timestamps[part], rows.created_timestamps[part], rows.heads[part])

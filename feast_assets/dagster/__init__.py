@@ -19,6 +19,7 @@ from feast_assets.dagster.component import FeatureRepoComponent
 from feast_assets.dagster.definitions import definitions_for
 from feast_assets.dagster.jobs import apply_job, feature_view_jobs, observe_jobs
 from feast_assets.dagster.partitions import partitions_definition, windows_of
+from feast_assets.dagster.pools import duckdb_pool, online_pool
 from feast_assets.dagster.repository import FeatureRepository
 from feast_assets.dagster.resources import (
     FeatureStoreResource,
@@ -64,6 +65,7 @@ __all__ = [
     "build_source_assets",
     "definition_sensor",
     "definitions_for",
+    "duckdb_pool",
     "feature_view_assets",
     "feature_view_checks",
     "feature_view_jobs",
@@ -71,6 +73,7 @@ __all__ = [
     "late_data_sensor",
     "observation_schedules",
     "observe_jobs",
+    "online_pool",
     "partitions_definition",
     "serving_checks_job",
     "serving_checks_schedules",

@@ -1,7 +1,6 @@
 """Feature views as Dagster assets."""
 
 import math
-import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -14,6 +13,7 @@ from feast_assets.dagster.check_results import Outcome
 from feast_assets.dagster.check_specs import CheckChoice, chosen_checks, run_check_specs
 from feast_assets.dagster.materialization import KEPT, LATEST, PART, VIEW
 from feast_assets.dagster.partitions import partitions_definition
+from feast_assets.dagster.pools import pool_of
 from feast_assets.dagster.repository import FeatureRepository, ViewGroup, awaits_apply
 from feast_assets.dagster.resources import FeatureStoreResource
 from feast_assets.dagster.serving import build_serving_specs, readers_metadata
@@ -51,8 +51,9 @@ def feature_view_assets(
         backfill_policy: how a backfill is cut into runs. Left out, any range of partitions is one run, which reads
             each view's history once; ``BackfillPolicy.multi_run(n)`` bounds what one run does.
         op_tags, retry_policy: as for ``dagster.multi_asset``.
-        pool: the concurrency pool; `online_pool` of the project when left out, ``""`` for none. How many steps of a
-            pool run at a time is set on the Dagster instance; without a limit there, it changes nothing.
+        pool: the concurrency pool, ``""`` for none. Left out, it is `online_pool` of the project; where the views read
+            a DuckDB file or keep results in one, it is `duckdb_pool` of that file. How many steps of a pool run at a
+            time is set on the Dagster instance; without a limit there, it changes nothing.
 
         checks: which asset checks the views have; see `FeatureViewCheck`.
         blocking: whether partitions with rows that break what fields declare are refused, and what is downstream is not
@@ -76,14 +77,9 @@ def feature_view_assets(
         can_subset=True,
         backfill_policy=backfill_policy or (None if group.partitions is None else dg.BackfillPolicy.single_run()),
         op_tags=op_tags,
-        pool=online_pool(repository.project) if pool is None else pool or None,
+        pool=pool_of(repository, group.views) if pool is None else pool or None,
         retry_policy=retry_policy,
     )
-
-
-def online_pool(project: str) -> str:
-    """Returns the concurrency pool in which runs of a project's views are, as they write to one online store."""
-    return "feast_online_" + re.sub(r"\W", "_", project, flags=re.ASCII)
 
 
 def build_feature_view_assets(

@@ -9,7 +9,8 @@ import dagster as dg
 
 from feast_assets.compute.results import MaterializationResult, WindowResult
 from feast_assets.compute.row_counts import ENOUGH, HISTORY, expected_rows, rows_before
-from feast_assets.compute.validation import BrokenRule, broken_rules, declared_texts, schema_problems
+from feast_assets.compute.schema_problems import declared_texts, schema_problems
+from feast_assets.compute.validation import BrokenRule, broken_rules
 from feast_assets.dagster.check_specs import RULES, FeatureViewCheck
 from feast_assets.dagster.partitions import has_partition_key, partition_key
 from feast_assets.dagster.verdicts import Verdict, evaluations, evaluations_of_run

@@ -17,6 +17,7 @@ from feast_assets.dagster.resources import (
     branch_deployment,
 )
 from feast_assets.dagster.scaffolder import FeatureRepoScaffolder
+from feast_assets.dagster.source_assets import MadeBy
 from feast_assets.dagster.translator import FeastTranslator, TranslatorData
 from feast_assets.errors import ConfigError
 
@@ -79,6 +80,7 @@ class FeatureRepoComponent(dg.Component, dg.Resolvable):
         attributes:
           repo_path: "{{ project_root }}/feature_repo"
           online_store: {type: redis, connection_string: {env: FEAST_ASSETS_REDIS}}
+          source_assets: {orders: raw/orders}
           translation:
             group_name: features
             tags: {team: "{{ data.project }}"}
@@ -100,6 +102,13 @@ class FeatureRepoComponent(dg.Component, dg.Resolvable):
     ] = None
     online_store: Annotated[
         Mapping[str, Any] | None, Field(description="The section of feature_store.yaml of this name.")
+    ] = None
+    source_assets: Annotated[
+        Mapping[str, str | Sequence[str]] | None,
+        Field(
+            description="For names of data sources, the keys of the assets of your own that make them: raw/orders, or "
+            "a list of the key's parts."
+        ),
     ] = None
     translation: Annotated[
         Translation | None,
@@ -145,6 +154,7 @@ class FeatureRepoComponent(dg.Component, dg.Resolvable):
         most = self.max_partitions_per_run
         return definitions_for(
             resources,
+            source_assets=None if self.source_assets is None else _keys(self.source_assets),
             translator=_Translated(self),
             backfill_policy=None if most is None else dg.BackfillPolicy.multi_run(most),
             pool=self.pool,
@@ -167,6 +177,10 @@ class FeatureRepoComponent(dg.Component, dg.Resolvable):
             offline_store=None if self.offline_store is None else _resource(OfflineStoreResource, self.offline_store),
             online_store=None if self.online_store is None else _resource(OnlineStoreResource, self.online_store),
         )
+
+
+def _keys(given: Mapping[str, str | Sequence[str]]) -> dict[str, MadeBy]:
+    return {name: key if isinstance(key, str) else list(key) for name, key in given.items()}
 
 
 def _resource(resource: type[Any], section: Mapping[str, Any]) -> Any:

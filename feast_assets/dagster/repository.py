@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -58,6 +59,7 @@ class FeatureRepository:
         label_views, on_demand_feature_views, feature_services: by name.
         offline_store, online_store: types of the stores, such as "duckdb"; None where there is none.
         source_assets: the assets of the user's own that make data sources, by the sources' names.
+        root: the repository's folder.
     """
 
     project: str
@@ -69,6 +71,7 @@ class FeatureRepository:
     on_demand_feature_views: tuple[OnDemandFeatureView, ...] = ()
     feature_services: tuple[FeatureService, ...] = ()
     source_assets: Mapping[str, SourceAsset] = field(default_factory=dict)
+    root: Path | None = None
 
     @classmethod
     def load(
@@ -104,6 +107,7 @@ class FeatureRepository:
             label_views=tuple(sorted(contents.label_views, key=lambda v: v.name)),
             on_demand_feature_views=tuple(sorted(contents.on_demand_feature_views, key=lambda v: v.name)),
             feature_services=tuple(sorted(contents.feature_services, key=lambda s: s.name)),
+            root=Path(feature_store.root),
         )
 
     def view(self, name: str) -> FeatureView:

@@ -12,6 +12,7 @@ from typing import Any
 import dagster as dg
 
 from feast_assets.compute.definition_hash import materialization_hash
+from feast_assets.dagster.freshness import freshness_policy
 from feast_assets.dagster.lineage import (
     ServedColumn,
     lineage_metadata,
@@ -31,6 +32,7 @@ from feast_assets.definitions.kept_results import kept_result, sources_read
 from feast_assets.definitions.label_view import LabelView
 from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
 from feast_assets.definitions.sources.data_source import DataSource
+from feast_assets.definitions.sources.duckdb_source import DuckDBSource
 from feast_assets.definitions.spec import content_hash
 from feast_assets.definitions.transformation import Transformation
 from feast_assets.definitions.view import BaseFeatureView
@@ -174,6 +176,7 @@ class FeastTranslator:
             tags=_tags(view),
             kinds={"label_view" if isinstance(view, LabelView) else "feature_view", *(in_key(s) for s in stores if s)},
             code_version=materialization_hash(view),
+            freshness_policy=freshness_policy(view),
             metadata={
                 **_common_metadata(view, data.project),
                 **_columns(view.schema),
@@ -210,6 +213,7 @@ class FeastTranslator:
                         "feast_assets/made_by": maker.name if maker else "",
                     }
                 ),
+                **_nonempty(_stored_table(source)),
                 **(_columns(maker.schema) | _source_assets(read) if maker else {}),
             },
         )
@@ -278,6 +282,13 @@ def _source(data: FeatureViewTranslatorData | DataSourceTranslatorData, source: 
     return DataSourceTranslatorData(
         source=source, project=data.project, offline_store=data.offline_store, source_keys=data.source_keys
     )
+
+
+def _stored_table(source: DataSource) -> dict[str, str]:
+    """Returns where a source is a table; Dagster shows these two by themselves."""
+    if not isinstance(source, DuckDBSource):
+        return {}
+    return {"feast_assets/database": source.database, "dagster/table_name": source.table}
 
 
 def _as_served(columns: Iterable[ServedColumn]) -> list[Field]:

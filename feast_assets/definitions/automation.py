@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from typing import Literal
 
+from feast_assets.definitions.cron import checked_schedule
 from feast_assets.definitions.spec import Spec
-from feast_assets.errors import DefinitionError, shown
-
-_CRON_FIELD = re.compile(r"[0-9A-Za-z*/,\-#]+")
 
 
 class Automation(Spec):
@@ -33,13 +30,7 @@ class Automation(Spec):
         Raises:
             DefinitionError: these are not five cron fields.
         """
-        fields = schedule.split() if isinstance(schedule, str) else []
-        if len(fields) != 5 or not all(_CRON_FIELD.fullmatch(f) for f in fields):
-            raise DefinitionError(
-                "Automation.on_cron takes five cron fields, such as '0 6 * * *' for six every morning, "
-                f"not {shown(schedule)}."
-            )
-        return cls._of("cron", " ".join(fields))
+        return cls._of("cron", checked_schedule(schedule, "Automation.on_cron", "'0 6 * * *' for six every morning"))
 
     @classmethod
     def eager(cls) -> Automation:

@@ -11,6 +11,7 @@ from feast_assets.definitions.base import refuse_arguments
 from feast_assets.definitions.entity import Entity
 from feast_assets.definitions.feature_view import DAILY, FeatureView
 from feast_assets.definitions.field import Field
+from feast_assets.definitions.freshness import Freshness
 from feast_assets.definitions.partitions import Partitions
 from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.definitions.transformation import Transformation, TransformationMode, transformation_mode
@@ -85,6 +86,7 @@ class BatchFeatureView(FeatureView):
         partitions: Partitions | None = DAILY,
         lookback: timedelta = timedelta(0),
         automation: Automation | None = None,
+        freshness: timedelta | Freshness | None = None,
     ):
         what = f"BatchFeatureView {name!r}"
         self._init_meta(name, description, tags, owner)
@@ -108,7 +110,7 @@ class BatchFeatureView(FeatureView):
         self.lookback = lookback
         self._init_batch_sources(source, sink_source, offline, what)
         self._init_view(schema, entities, ttl, online, offline, org, enable_validation, version, enabled, partitions)
-        self._init_automation(automation, what)
+        self._init_automation(automation, freshness, what)
 
     def _init_batch_sources(self, source: object, sink: DataSource | None, offline: bool, what: str) -> None:
         if isinstance(source, (list, tuple)):
@@ -159,6 +161,7 @@ def batch_feature_view(
     partitions: Partitions | None = DAILY,
     lookback: timedelta = timedelta(0),
     automation: Automation | None = None,
+    freshness: timedelta | Freshness | None = None,
 ) -> Callable[[Callable[..., Any]], BatchFeatureView]:
     """Makes a `BatchFeatureView` of a function; its name is the view's unless ``name`` is given.
 
@@ -187,6 +190,7 @@ def batch_feature_view(
             partitions=partitions,
             lookback=lookback,
             automation=automation,
+            freshness=freshness,
         )
 
     return decorate

@@ -14,6 +14,7 @@ from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.kept_results import kept_result
 from feast_assets.definitions.project import Project
 from feast_assets.definitions.sources.data_source import DataSource
+from feast_assets.definitions.sources.duckdb_source import DuckDBSource, table_path
 from feast_assets.definitions.sources.file_source import FileSource
 from feast_assets.errors import NotSupportedError
 
@@ -59,20 +60,21 @@ class _Own:
     def __init__(self, kept: Sequence[DataSource], deployment: str):
         self._deployment = _name(deployment)
         self._names = {s.name for s in kept}
-        self._paths = {_path(s, self._deployment) for s in kept if isinstance(s, FileSource)}
+        self._places = {_place(s, self._deployment) for s in kept if isinstance(s, (FileSource, DuckDBSource))}
 
     def source(self, source: _Source) -> _Source:
         """Returns the deployment's source in a source's place; the same, where it is shared."""
-        if isinstance(source, FileSource) and (
-            source.name in self._names or _path(source, self._deployment) in self._paths
+        if isinstance(source, (FileSource, DuckDBSource)) and (
+            source.name in self._names or _place(source, self._deployment) in self._places
         ):
             moved = copy(source)
-            moved.path = _path(source, self._deployment)
+            path, _ = _place(source, self._deployment)
+            setattr(moved, "path" if isinstance(moved, FileSource) else "database", path)
             return moved
         if source.name in self._names:
             raise NotSupportedError(
                 f"Data source {source.name!r} holds a kept result, and a {type(source).__name__} cannot be kept apart "
-                f"for deployment {self._deployment!r}; only a FileSource can."
+                f"for deployment {self._deployment!r}; only a FileSource or a DuckDBSource can."
             )
         return source
 
@@ -94,11 +96,19 @@ def _deployed(definition: Definition, own: _Own, project: str, deployment: str) 
     return view
 
 
-def _path(source: FileSource, deployment: str) -> str:
-    """Returns where a deployment has its own of a source: in a hidden folder beside it."""
-    folder, slash, name = source.path.rstrip("/").rpartition("/")
+def _place(source: FileSource | DuckDBSource, deployment: str) -> tuple[str, tuple[str, ...]]:
+    """Returns where a deployment has its own of a source: the path of a file in a hidden folder beside it, and what is
+    read of that file."""
+    if isinstance(source, FileSource):
+        return _path(source.path, deployment), ()
+    table = table_path(source.table.lower(), source.name) if source.table else (source.query,)
+    return _path(source.database, deployment), table
+
+
+def _path(path: str, deployment: str) -> str:
+    folder, slash, name = path.rstrip("/").rpartition("/")
     own = f"{FOLDER}/{deployment}"
-    return source.path if folder.endswith(own) else f"{folder}{slash}{own}/{name}"
+    return path if folder.endswith(own) else f"{folder}{slash}{own}/{name}"
 
 
 def _name(deployment: str) -> str:

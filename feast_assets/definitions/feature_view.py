@@ -10,6 +10,7 @@ from feast_assets.definitions.automation import Automation
 from feast_assets.definitions.base import listed, spec_of
 from feast_assets.definitions.entity import DUMMY_ENTITY_NAME, DUMMY_FIELD, Entity
 from feast_assets.definitions.field import Field
+from feast_assets.definitions.freshness import Freshness
 from feast_assets.definitions.partitions import Partitions
 from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.definitions.sources.push_source import PushSource
@@ -50,6 +51,7 @@ class FeatureView(BaseFeatureView):
         version: only "latest".
         enabled: a disabled view is neither materialized nor served.
         automation: when it is materialized by itself; None for whenever its grain's schedule, or somebody, runs it.
+        freshness: how recently it should have been materialized: a duration, or a `Freshness`; None for no such demand.
     """
 
     object_type = "feature view"
@@ -68,6 +70,7 @@ class FeatureView(BaseFeatureView):
         partitions=DAILY,
         enabled=True,
         automation=None,
+        freshness=None,
         online_generation="",
     )
 
@@ -84,6 +87,7 @@ class FeatureView(BaseFeatureView):
     partitions: Partitions | None
     enabled: bool
     automation: Automation | None
+    freshness: Freshness | None
     online_generation: str = ""
     materialization_intervals: Sequence[tuple[datetime, datetime]] = ()
 
@@ -108,6 +112,7 @@ class FeatureView(BaseFeatureView):
         enabled: bool = True,
         partitions: Partitions | None = DAILY,
         automation: Automation | None = None,
+        freshness: timedelta | Freshness | None = None,
     ):
         what = f"{type(self).__name__} {name!r}"
         self._init_meta(name, description, tags, owner)
@@ -117,7 +122,7 @@ class FeatureView(BaseFeatureView):
             )
         self._init_sources(source, what)
         self._init_view(schema, entities, ttl, online, offline, org, enable_validation, version, enabled, partitions)
-        self._init_automation(automation, what)
+        self._init_automation(automation, freshness, what)
 
     def _init_sources(self, source: object, what: str) -> None:
         self.stream_source = None
@@ -184,13 +189,31 @@ class FeatureView(BaseFeatureView):
         self.enable_validation = declares_checks if enable_validation is None else enable_validation
         self.projection = self._whole()
 
-    def _init_automation(self, automation: object, what: str) -> None:
+    def _init_automation(self, automation: object, freshness: object, what: str) -> None:
         if automation is not None and not isinstance(automation, Automation):
             raise DefinitionError(
                 f"{what}: automation must be Automation.on_cron(...), Automation.eager(), Automation.on_late_data() or "
                 f"None, got {shown(automation)}."
             )
         self.automation = automation
+        if isinstance(freshness, timedelta):
+            try:
+                freshness = Freshness.within(freshness)
+            except DefinitionError:
+                raise DefinitionError(f"{what}: freshness must be a minute or more, got {shown(freshness)}.") from None
+        if freshness is not None and not isinstance(freshness, Freshness):
+            raise DefinitionError(
+                f"{what}: freshness must be a timedelta, Freshness.within(...), Freshness.by(...) or None, got "
+                f"{shown(freshness)}."
+            )
+        self.freshness = freshness
+
+    def to_spec(self) -> dict[str, Any]:
+        spec = super().to_spec()
+        # So that the hashes of views without it are those of before it existed.
+        if self.freshness is None:
+            del spec["freshness"]
+        return spec
 
     def _init_entities(self, fields: list[Field], entities: Sequence[Entity] | None, what: str) -> None:
         given = listed(entities, f"{what}: entities must be a list of Entity objects")

@@ -55,6 +55,7 @@ class History:
             apart by these. Empty: ``features``.
         others: features of the view that are not wanted. Columns that are stored as text are read as they are declared,
             also where they only tell rows apart.
+        kept: whether the source holds the view's own result, and so need not be there before the first run.
         all_columns: whether it stands for a source itself, whatever views read it; see `whole_source`. Only
             `OfflineStore.statistics` and what is derived from it are asked for then. Fingerprints cover every column.
             Where there is no ``timestamp_field``, all rows lie in every window.
@@ -70,6 +71,7 @@ class History:
     lookback: timedelta = timedelta(0)
     declared: tuple[str, ...] = ()
     others: tuple[Field, ...] = ()
+    kept: bool = False
     all_columns: bool = False
 
     def with_features(self, names: Sequence[str]) -> History:
@@ -129,6 +131,7 @@ def _history(
         transformation=transformation,
         lookback=lookback,
         declared=tuple(f.name for f in view.features),
+        kept=transformation is None and view.keeps_result,
     )
 
 

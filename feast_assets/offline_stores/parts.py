@@ -52,8 +52,11 @@ class SourceParts:
             gone as well.
         hold_rows: whether the rows are divided among the parts. Otherwise the parts are entries of a table's log: they
             tell whether anything has changed, but not what.
+        are_shared: whether the parts also hold what other sources read, as the file of a database does. Then a token
+            may change, in another process than the one that saw the part before, though the source has not.
     """
 
     parts: tuple[Part, ...] = ()
     is_gone: bool = False
     hold_rows: bool = True
+    are_shared: bool = False

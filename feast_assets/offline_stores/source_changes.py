@@ -110,8 +110,9 @@ def window_versions(store: OfflineStore, source: DataSource, windows: Sequence[W
     Args:
         windows: that do not overlap, in order of time; `ALWAYS` alone for a source whose times do not matter.
     """
-    if list(windows) == [ALWAYS] and (found := _parts(store, source)) is not None and found.parts:
-        return [_version(part.text for part in found.parts)]
+    known = _parts(store, source) if list(windows) == [ALWAYS] else None
+    if known is not None and known.parts and not known.are_shared:
+        return [_version(part.text for part in known.parts)]
     timed = _timed_parts(store, source)
     if timed is None:
         return _read(store, source, windows)

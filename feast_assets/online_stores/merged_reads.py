@@ -9,11 +9,11 @@ from typing import Generic, TypeVar
 # Enough to make the cost of a round trip small, few enough that no request waits for a large answer of others.
 _KEYS_PER_ROUND_TRIP = 1000
 
-_Values = list[bytes | None]
 _Part = TypeVar("_Part")
+_Value = TypeVar("_Value")
 
 
-class MergedReads(Generic[_Part]):
+class MergedReads(Generic[_Part, _Value]):
     """Merges the reads of one event loop that begin in one turn of it. Not to be shared between event loops.
 
     A request's keys are never split, so that it still sees one state of the store.
@@ -22,7 +22,7 @@ class MergedReads(Generic[_Part]):
         loop: the event loop.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, read: Callable[[list[_Part], int], Awaitable[_Values]]):
+    def __init__(self, loop: asyncio.AbstractEventLoop, read: Callable[[list[_Part], int], Awaitable[list[_Value]]]):
         """Creates it.
 
         Args:
@@ -31,12 +31,12 @@ class MergedReads(Generic[_Part]):
         """
         self.loop = loop
         self._read = read
-        self._waiting: list[tuple[_Part, int, asyncio.Future[_Values]]] = []
+        self._waiting: list[tuple[_Part, int, asyncio.Future[list[_Value]]]] = []
         self._keys = 0
         # An event loop keeps no strong reference to its tasks.
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def get(self, part: _Part, keys: int) -> asyncio.Future[_Values]:
+    def get(self, part: _Part, keys: int) -> asyncio.Future[list[_Value]]:
         """Returns what gives one value per key, in order, or raises what the round trip raised; to be awaited at once.
 
         Args:
@@ -47,7 +47,7 @@ class MergedReads(Generic[_Part]):
             self._send()
         if not self._waiting:
             self.loop.call_soon(self._send)
-        future: asyncio.Future[_Values] = self.loop.create_future()
+        future: asyncio.Future[list[_Value]] = self.loop.create_future()
         self._waiting.append((part, keys, future))
         self._keys += keys
         return future
@@ -61,7 +61,7 @@ class MergedReads(Generic[_Part]):
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _answer(self, waiting: Sequence[tuple[_Part, int, asyncio.Future[_Values]]]) -> None:
+    async def _answer(self, waiting: Sequence[tuple[_Part, int, asyncio.Future[list[_Value]]]]) -> None:
         try:
             values = await self._read([each[0] for each in waiting], sum([each[1] for each in waiting]))
         except BaseException as error:

@@ -97,8 +97,8 @@ class Claim:
     Attributes:
         versions: of the windows, in the order in which they were claimed.
         replaced: for each of them, the entries that it overlapped until then: what the store may hold of it.
-        begins, settles: numbers drawn for the online table's mark, see `Registry.draw_marks`: to be set before the
-            first row is put, and after the last; 0 where no table was named.
+        begins, settles: numbers drawn for the online table's mark, see `KeepsMarks.draw_marks`: to be set before the
+            first row is put, and after the last; 0 where no table was named, or the registry keeps no marks.
     """
 
     view: str
@@ -168,8 +168,12 @@ class WindowContent:
 class Registry(ABC):
     """The definitions of one project, and its ledger.
 
-    Every change is one transaction: it happened, with a revision number, or it did not. Raises
-    `feast_assets.errors.StoreUnavailableError` when the database cannot be reached or written.
+    Every change is one transaction: all of it is there afterwards, or nothing. What only some registries can do is in
+    small base classes beside this one: `feast_assets.registry.marks.KeepsMarks` notices an online store that was
+    restored, and `feast_assets.registry.noted_pushes.NotesPushes` completes a push that broke off. A backend passes
+    `feast_assets.testing.RegistryConformance`, and the suite of each ability that it has.
+
+    All methods raise `feast_assets.errors.StoreUnavailableError` when the database cannot be reached or written.
     """
 
     config_class: ClassVar[type[BaseModel]]
@@ -254,8 +258,8 @@ class Registry(ABC):
             contents: windows that do not overlap; may be none.
             empty: windows that were looked at and have no rows; noted, as settled, where the ledger has nothing that
                 overlaps them.
-            table: that the rows are to be put into. Two numbers of its mark are drawn, the first to follow the number
-                found, the second to follow the first.
+            table: that the rows are to be put into. A registry that is `KeepsMarks` draws two numbers of its mark, the
+                first to follow the number found, the second to follow the first; others ignore it.
         """
 
     @abstractmethod
@@ -265,50 +269,6 @@ class Registry(ABC):
         Where another run has claimed the window since, nobody knows whose rows the store has: unless it wrote the same
         content, the window stays unsettled, and is run again. The same holds of entries that are handed in unsettled,
         by a run that does not know what it wrote.
-        """
-
-    @abstractmethod
-    def draw_marks(self, view: str, table: OnlineTable) -> tuple[int, int]:
-        """Draws two numbers for the mark of a view's online table, in one transaction, before the mark is set to them.
-
-        They are above every number of the view that the registry knows, and no registry draws one twice, not even one
-        that was put back to an earlier state. The first is to follow the number found, the second the first.
-        """
-
-    @abstractmethod
-    def known_marks(self, view: str, identity: str) -> list[DrawnMark]:
-        """Returns the numbers of a table's mark that were drawn or taken over, ascending.
-
-        Of very many, those drawn long ago may be forgotten; a thousand at least are kept.
-        """
-
-    @abstractmethod
-    def distrust(
-        self,
-        view: str,
-        identity: str,
-        doubt: MarkDoubt,
-        *,
-        newest: int,
-        gaps: Sequence[Window] = (),
-        above: int = 0,
-    ) -> bool:
-        """Unsettles, in one transaction, what a table's mark says is not surely in the store any more.
-
-        Those are the entries that the doubt concerns, each with the doubt's kind; and every claim that is not settled
-        yet, as nobody knows which of its rows were put before the store was put back. Windows that were settled without
-        rows stay settled, unless their number is lost. A number that was unknown is known from then on; of a missing
-        one it is remembered that it was missed.
-
-        Args:
-            newest: the newest number in `known_marks`, 0 for none, when the doubt arose. If another was drawn since,
-                nothing is changed.
-            gaps: windows that the store may hold rows of though the ledger has nothing there, or says that there are
-                none; entered as unsettled.
-            above: versions that are given to these windows from now on are higher.
-
-        Returns:
-            whether it was done.
         """
 
     @abstractmethod

@@ -8,11 +8,67 @@ entry of the ledger holds if the number under which it was settled is on the pat
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 
 from feast_assets.definitions.spec import from_micros
-from feast_assets.registry.base import DrawnMark, LedgerEntry, MarkDoubt
+from feast_assets.definitions.window import Window
+from feast_assets.registry.base import DrawnMark, LedgerEntry, MarkDoubt, OnlineTable
+
+
+class KeepsMarks(ABC):
+    """A registry that knows which numbers the marks of online tables had.
+
+    With a registry without this ability nothing is noticed when an online store is restored to an earlier state: the
+    ledger goes on listing windows whose rows the store has lost. A backend passes
+    `feast_assets.testing.KeepsMarksConformance`.
+    """
+
+    @abstractmethod
+    def draw_marks(self, view: str, table: OnlineTable) -> tuple[int, int]:
+        """Draws two numbers for the mark of a view's online table, in one transaction, before the mark is set to them.
+
+        They are above every number of the view that the registry knows, and no registry draws one twice, not even one
+        that was put back to an earlier state. The first is to follow the number found, the second the first.
+        """
+
+    @abstractmethod
+    def known_marks(self, view: str, identity: str) -> list[DrawnMark]:
+        """Returns the numbers of a table's mark that were drawn or taken over, ascending.
+
+        Of very many, those drawn long ago may be forgotten; a thousand at least are kept.
+        """
+
+    @abstractmethod
+    def distrust(
+        self,
+        view: str,
+        identity: str,
+        doubt: MarkDoubt,
+        *,
+        newest: int,
+        gaps: Sequence[Window] = (),
+        above: int = 0,
+    ) -> bool:
+        """Unsettles, in one transaction, what a table's mark says is not surely in the store any more.
+
+        Those are the entries that the doubt concerns, each with the doubt's kind; and every claim that is not settled
+        yet, as nobody knows which of its rows were put before the store was put back. Windows that were settled without
+        rows stay settled, unless their number is lost. A number that was unknown is known from then on; of a missing
+        one it is remembered that it was missed.
+
+        Args:
+            newest: the newest number in `known_marks`, 0 for none, when the doubt arose. If another was drawn since,
+                nothing is changed.
+            gaps: windows that the store may hold rows of though the ledger has nothing there, or says that there are
+                none; entered as unsettled.
+            above: versions that are given to these windows from now on are higher.
+
+        Returns:
+            whether it was done.
+        """
+
 
 NUMBERS_KEPT = 1000
 """How many numbers of a view's table are remembered at least. A run takes two for each stretch of windows."""

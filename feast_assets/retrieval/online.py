@@ -135,7 +135,7 @@ class _Table:
             found = found.without(features.damaged)
             for place, reason in features.damaged.items():
                 online_store.foreign_values.warn(self.name, keys[place], reason)
-        late = found.before(now - self.max_age) if self.max_age else []
+        late = found.older_than(now - self.max_age) if self.max_age else []
         if places is not None:
             features, late_places = features.taken(places), set(late)
             late = [row for row, place in enumerate(places) if place in late_places]
@@ -258,7 +258,7 @@ class OnlinePlan:
         return [results[output.run][output.place] for output in self.request.computed]
 
 
-_NO_ROWS = StoredRows([], [], [])
+_NO_ROWS = StoredRows([], [], [], [])
 
 
 def _distinct(keys: list[bytes], rows: int) -> tuple[list[bytes], list[int] | None]:

@@ -16,19 +16,6 @@ CLOUD_PROVIDERS = ("aws", "azure", "gcp")
 OTHER_PROVIDERS = ("chronon", "unity_catalog")
 """Feast's providers that do what is not here."""
 
-_BATCH_ENGINES = (
-    "bytewax",
-    "flink.engine",
-    "k8s",
-    "lambda",
-    "local",
-    "ray.engine",
-    "snowflake.engine",
-    "spark.engine",
-    "spark_application",
-    "trino",
-    "trino.engine",
-)
 _FEATURE_SERVERS = ("aws_lambda", "gcp_cloudrun", "local", "mcp")
 
 # A key -> the keys below it, where it is a section.
@@ -55,8 +42,6 @@ SECTIONS: Mapping[str, _Keys] = {
         ),
         "audit_logging": _names("enabled sink file_path log_successful_reads"),
     },
-    # Each engine has keys of its own.
-    "batch_engine": {},
     "materialization": _names("pull_latest_features online_write_batch_size"),
     "openlineage": {
         **_names(
@@ -86,7 +71,6 @@ OLD_KEYS = ("flags", "go_feature_retrieval", "go_feature_serving")
 
 _OFF_UNLESS_ENABLED = ("openlineage", "mlflow")
 _OFF: Mapping[str, tuple[Any, ...]] = {
-    "batch_engine": ("local", {"type": "local"}),
     "feature_server": ({"enabled": False}, {"type": "local"}, {"type": "local", "enabled": False}),
     "materialization": ({"pull_latest_features": False},),
     "data_quality_monitoring": ({"auto_baseline": True}, {"auto_baseline": False}),
@@ -124,10 +108,6 @@ def _is_off(name: str, section: Any) -> bool:
 
 
 def _check(name: str, section: Any, keys: _Keys, origin: str) -> None:
-    if name == "batch_engine":
-        kind = section.get("type") if isinstance(section, Mapping) else section
-        _check_type(name, kind, _BATCH_ENGINES, origin)
-        return
     if not isinstance(section, Mapping):
         raise ConfigError(f"{origin}: {name} should be a section of settings.")
     if name == "feature_server":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, get_args
 
 from pydantic import (
     BaseModel,
@@ -82,6 +82,9 @@ class Settings(BaseModel):
             return SecretStr(str(value))
         if isinstance(value, list):
             return [cls._concealed(name, each) for each in value]
+        annotation = cls.model_fields[name].annotation
+        if SecretUrl in (annotation, *get_args(annotation)) and isinstance(text := _revealed(value), str):
+            return SecretUrl(text)
         is_secret = isinstance(value, str) and (is_secret_name(name) or masked_text(value) != value)
         return SecretStr(value) if is_secret else value
 

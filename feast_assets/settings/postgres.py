@@ -58,13 +58,6 @@ class PostgresSettings(Settings):
     conn_type: Literal["singleton", "pool"] = "pool"
     max_conn: int = Field(default=10, gt=0)
 
-    @classmethod
-    def _concealed(cls, name: Any, value: Any) -> Any:
-        if name == "connection_string":
-            text = value.get_secret_value() if isinstance(value, SecretStr) else value
-            return SecretUrl(text) if isinstance(text, str) else value
-        return super()._concealed(name, value)
-
     @model_validator(mode="after")
     def _one_server(self) -> Self:
         if self.connection_string is None:

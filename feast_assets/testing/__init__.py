@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from feast_assets.testing.compute_engine import ComputeEngineConformance as ComputeEngineConformance
     from feast_assets.testing.offline_store import CanProfileConformance as CanProfileConformance
     from feast_assets.testing.offline_store import CanReplaceWindowsConformance as CanReplaceWindowsConformance
     from feast_assets.testing.offline_store import OfflineStoreConformance as OfflineStoreConformance
@@ -13,11 +14,26 @@ if TYPE_CHECKING:
     from feast_assets.testing.offline_store import RunsTransformationsConformance as RunsTransformationsConformance
     from feast_assets.testing.offline_store import TracksPartsConformance as TracksPartsConformance
     from feast_assets.testing.offline_store import WritesOnceConformance as WritesOnceConformance
+    from feast_assets.testing.online_store import CanEvictConformance as CanEvictConformance
+    from feast_assets.testing.online_store import CanExpireConformance as CanExpireConformance
+    from feast_assets.testing.online_store import CanHoldForeignValuesConformance as CanHoldForeignValuesConformance
+    from feast_assets.testing.online_store import CanReplaceConformance as CanReplaceConformance
+    from feast_assets.testing.online_store import CanSampleConformance as CanSampleConformance
+    from feast_assets.testing.online_store import CanTellRestartsConformance as CanTellRestartsConformance
     from feast_assets.testing.online_store import OnlineStoreConformance as OnlineStoreConformance
+    from feast_assets.testing.registry import KeepsMarksConformance as KeepsMarksConformance
     from feast_assets.testing.registry import NotesPushesConformance as NotesPushesConformance
     from feast_assets.testing.registry import RegistryConformance as RegistryConformance
 
 _MODULES = {
+    "CanEvictConformance": "feast_assets.testing.online_store",
+    "CanExpireConformance": "feast_assets.testing.online_store",
+    "CanHoldForeignValuesConformance": "feast_assets.testing.online_store",
+    "CanReplaceConformance": "feast_assets.testing.online_store",
+    "CanSampleConformance": "feast_assets.testing.online_store",
+    "CanTellRestartsConformance": "feast_assets.testing.online_store",
+    "ComputeEngineConformance": "feast_assets.testing.compute_engine",
+    "KeepsMarksConformance": "feast_assets.testing.registry",
     "NotesPushesConformance": "feast_assets.testing.registry",
     "CanProfileConformance": "feast_assets.testing.offline_store",
     "CanReplaceWindowsConformance": "feast_assets.testing.offline_store",

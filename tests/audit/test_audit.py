@@ -32,6 +32,7 @@ from feast_assets.definitions.window import Window
 from feast_assets.errors import FeatureViewNotFoundException, ForeignValueWarning, InputError
 from feast_assets.online_stores.base import EncodedRows
 from feast_assets.registry.base import WindowContent
+from feast_assets.testing.online_store import remove_rows
 
 
 def days(first: int, last: int) -> list[dict]:
@@ -306,7 +307,7 @@ def test_what_nothing_explains_is_unexplained(served):
     """A row is damaged behind everybody's back: same times, same version, another content."""
     view = served.store.get_feature_view("stats")
     encoded = _stored_row(served, 3, hours(49), trips=-1)
-    served.store.online_store.delete(view.online_table("small"), encoded.keys)
+    remove_rows(served.store.online_store, view.online_table("small"), encoded.keys)
     served.store.online_store.put_many(view.online_table("small"), [encoded])
     report = served.store.audit()
     assert (report.causes, report.unexplained) == ({"unexplained": 1}, 1)
@@ -314,7 +315,7 @@ def test_what_nothing_explains_is_unexplained(served):
     assert (found.entity, found.online, found.offline) == ({"driver_id": 3}, -1, 32)
     assert report.to_dict()["mismatches"][0]["online_event_timestamp"] == hours(49).isoformat()
     assert "UNEXPLAINED" in str(report)
-    served.store.online_store.delete(view.online_table("small"), encoded.keys)
+    remove_rows(served.store.online_store, view.online_table("small"), encoded.keys)
     assert causes(served) == {"unexplained": 2}
 
 

@@ -10,13 +10,14 @@ import pyarrow.parquet as pq
 
 from feast_assets import FeatureStore
 from feast_assets.online_stores.rows.keys import encode_keys
+from feast_assets.testing.online_store import remove_rows
 from feast_assets.types import Int64
 
 
 def _lose_a_driver(repo: Path) -> None:
     store = FeatureStore(repo)
     (key,) = encode_keys(["driver_id"], [Int64], [[1001]])
-    store.online_store.delete(store.get_feature_view("driver_stats").online_table(store.project), [key])
+    remove_rows(store.online_store, store.get_feature_view("driver_stats").online_table(store.project), [key])
     store.close()
 
 

@@ -36,9 +36,7 @@ def dying_in_batches(method: Callable[..., Any]) -> Callable[..., Any]:
     def put_many(self: Any, table: str, batches: Iterable[EncodedRows]) -> Any:
         def some() -> Iterable[EncodedRows]:
             for batch in batches:
-                yield EncodedRows(
-                    batch.keys[:1], batch.event_timestamps[:1], batch.created_timestamps[:1], batch.payloads[:1]
-                )
+                yield batch.take([0])
                 die()
 
         return method(self, table, some())

@@ -21,6 +21,7 @@ from feast_assets.definitions.window import Window
 from feast_assets.errors import ForeignValueWarning
 from feast_assets.offline_stores.duckdb.store import DuckDBOfflineStore
 from feast_assets.online_stores.sqlite.store import SqliteOnlineStore
+from feast_assets.testing.online_store import remove_rows
 
 DAY = timedelta(days=1)
 DRIVERS = range(6)
@@ -49,7 +50,7 @@ def lose(project: SmallProject, *drivers: int) -> None:
     keys = {}
     for key in online.sample_keys(table, 1000, 0):
         keys[int.from_bytes(key[-8:], "big", signed=True)] = key
-    online.delete(table, [keys[driver] for driver in drivers if driver in keys])
+    remove_rows(online, table, [keys[driver] for driver in drivers if driver in keys])
 
 
 ROWS = [row(1, 1, 10), row(2, 2, 20), row(1, 30, 11), row(3, 31, 30), row(1, 80, 12), row(4, 81, 40)]
@@ -68,7 +69,7 @@ def filled(project):
 def calls(monkeypatch):
     """How often history is searched for entities, and how many rows are put at each time."""
     told: dict[str, Any] = {"searched": [], "put": []}
-    latest, put_many = DuckDBOfflineStore.latest, SqliteOnlineStore.put_many
+    latest = DuckDBOfflineStore.latest
 
     def counted_latest(self, history, windows, keys=None):
         if keys is None:
@@ -76,13 +77,17 @@ def calls(monkeypatch):
         told["searched"].append((len(windows), sorted(keys.column(0).to_pylist())))
         return latest(self, history, windows, keys)
 
-    def counted_put(self, table, batches):
-        result = put_many(self, table, batches)
-        told["put"].append((result.written, len(result.absent)))
-        return result
+    def counted(put):
+        def counted_put(self, table, batches):
+            result = put(self, table, batches)
+            told["put"].append((result.written, len(result.absent)))
+            return result
+
+        return counted_put
 
     monkeypatch.setattr(DuckDBOfflineStore, "latest", counted_latest)
-    monkeypatch.setattr(SqliteOnlineStore, "put_many", counted_put)
+    for verb in ("put_many", "put_existing"):
+        monkeypatch.setattr(SqliteOnlineStore, verb, counted(getattr(SqliteOnlineStore, verb)))
     return told
 
 
@@ -261,14 +266,17 @@ def test_windows_out_of_order_are_one_search_whatever_their_number(project, call
 def test_a_reader_never_sees_an_older_value_meanwhile(filled, monkeypatch):
     lose(filled, 1)
     seen = []
-    put_many = SqliteOnlineStore.put_many
 
-    def watched(self, table, batches):
-        result = put_many(self, table, batches)
-        seen.append(filled.trips([1])[0])
-        return result
+    def watched(put):
+        def watched_put(self, table, batches):
+            result = put(self, table, batches)
+            seen.append(filled.trips([1])[0])
+            return result
 
-    monkeypatch.setattr(SqliteOnlineStore, "put_many", watched)
+        return watched_put
+
+    for verb in ("put_many", "put_existing"):
+        monkeypatch.setattr(SqliteOnlineStore, verb, watched(getattr(SqliteOnlineStore, verb)))
     filled.store.materialize(START, end_of(1))
     assert seen == [None, 12]
 

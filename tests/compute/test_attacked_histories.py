@@ -25,6 +25,7 @@ from feast_assets.errors import BrokenChecksError, SourceError, UnfinishedPushEr
 from feast_assets.online_stores.redis.store import RedisOnlineStore, _prefix
 from feast_assets.online_stores.rows.keys import encode_keys
 from feast_assets.online_stores.sqlite.store import SqliteOnlineStore, _name
+from feast_assets.testing.online_store import remove_rows
 
 DAYS = 4
 END = hours(24 * DAYS)
@@ -142,7 +143,7 @@ class World:
     def lose(self, driver: int) -> None:
         self._missing(driver)
         online, table, key = self._key(driver)
-        online.delete(table, [key])
+        remove_rows(online, table, [key])
 
     def overtaken(self, driver: int, day: int, what: str) -> None:
         """A row is lost, and then an earlier window is run because of the same driver."""
@@ -160,7 +161,8 @@ class World:
             self._poison_redis(_prefix(table) + key, kind)
             return
         assert isinstance(online, SqliteOnlineStore)
-        values = ("'x'", "0", "x'00'") if kind == 0 else ("0", "0", "'x'") if kind == 1 else ("0", "0", "x'ff'")
+        cells = [("'x'", "0", "0", "x'00'"), ("0", "0", "0", "'x'"), ("0", "0", "'x'", "x'00000000'")]
+        values = cells[kind] if kind < len(cells) else ("0", "0", "0", "x'ff'")
         with online._pool.writing() as connection:
             connection.execute(f'REPLACE INTO "{_name(table)}" VALUES (?, {", ".join(values)})', (key,))
 
@@ -249,6 +251,7 @@ VERBS = [
     "registry.ledger",
     "online.advance",
     "online.put_many",
+    "online.put_existing",
     "online.replace_many",
     "offline.statistics",
     "offline.survey_grid",

@@ -28,7 +28,7 @@ from feast_assets import (
     on_demand_feature_view,
 )
 from feast_assets.compute import materialization
-from feast_assets.compute.materialization import Materialization
+from feast_assets.compute.plan import Planner
 from feast_assets.compute.reading_ahead import ReadAhead
 from feast_assets.definitions.window import Window
 from feast_assets.errors import (
@@ -72,7 +72,7 @@ def test_rows_that_come_between_reading_and_looking_through(project, monkeypatch
         pq.write_table(pa.Table.from_pylist(others, SCHEMA), folder / "1.parquet")
     source = FileSource(name="folder", path=str(folder), timestamp_field="ts")
     project.apply(source=source)
-    survey = Materialization._survey
+    survey = Planner._survey
     begun = []
 
     def late(this, span, ledger):
@@ -90,7 +90,7 @@ def test_rows_that_come_between_reading_and_looking_through(project, monkeypatch
 
     read_ahead: list[ReadAhead] = []
     monkeypatch.setattr(materialization, "ReadAhead", Noted)
-    monkeypatch.setattr(Materialization, "_survey", late)
+    monkeypatch.setattr(Planner, "_survey", late)
     project.store.materialize(START, END)
     project.store.materialize_incremental(END)
     assert project.trips([1, 2]) == [10, 20 if others else None]

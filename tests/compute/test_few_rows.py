@@ -82,7 +82,8 @@ def view_of(key_types, feature_types, *, created="", mapping=None, vector_length
 
 def content(encoded):
     events, created = encoded.event_timestamps.tolist(), encoded.created_timestamps.tolist()
-    return sorted(zip(encoded.keys, events, created, encoded.payloads, strict=True)), encoded.of_codec
+    versions = encoded.versions.tolist()
+    return sorted(zip(encoded.keys, events, created, versions, encoded.payloads, strict=True)), encoded.of_codec
 
 
 def encoded_both_ways(view, rows):

@@ -157,6 +157,7 @@ VERBS = [
     "online.marks",
     "online.advance",
     "online.put_many",
+    "online.put_existing",
     "online.replace_many",
 ]
 EDIT = st.tuples(

@@ -280,7 +280,7 @@ def test_a_registry_from_before_a_run_that_was_killed_is_noticed(world):
     def kill():
         raise Killed
 
-    with at(project, "online.put_many", False, 1, kill), pytest.raises(Killed):
+    with at(project, "online.put_existing", False, 1, kill), pytest.raises(Killed):
         incremental(project)
     registry.restore(before)
     project.write([row(d, 24 * d + 1, d) for d in range(4)])

@@ -81,7 +81,12 @@ def test_what_is_materialized_is_what_a_store_with_all_abilities_has(project):
     assert project.trips() == [None, 10, 21, 30, 40, None]
     assert project.store.materialize_incremental(END)[0].windows == ()
     assert project.store.audit().mismatches == ()
-    assert project.store.materialization_states() == {"stats": ""}
+    states = project.store.materialization_states()
+    assert states["stats"].startswith("?")
+    project.write(ROWS)
+    assert project.store.materialization_states() == states
+    project.store.materialize_incremental(END)
+    assert project.store.materialization_states() != states
 
 
 def test_of_several_views_each_is_looked_through_once(project):

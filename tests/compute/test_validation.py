@@ -10,10 +10,11 @@ from small_project import DRIVER, START, hours, row
 from feast_assets import BatchFeatureView, Checks, Field, FileSource, Int64, Partitions, String
 from feast_assets.apply.diff import property_diffs
 from feast_assets.compute.row_counts import HISTORY, rows_before
-from feast_assets.compute.validation import schema_problems
+from feast_assets.compute.schema_problems import schema_problems
 from feast_assets.definitions.window import Window
 from feast_assets.errors import BrokenChecksError, MaterializationError
 from feast_assets.registry.base import LedgerEntry
+from feast_assets.testing.online_store import remove_rows
 
 DAYS = [Window(hours(24 * day), hours(24 * day + 24)) for day in range(4)]
 
@@ -221,4 +222,4 @@ def test_rows_of_a_changed_window_that_fits_take_the_place_of_a_lost_row(project
 def _lose_all(project) -> None:
     """Removes all online rows behind everybody's back."""
     online, table = project.store.online_store, project.store.get_feature_view("stats").online_table("small")
-    online.delete(table, online.sample_keys(table, 1000, 0))
+    remove_rows(online, table, online.sample_keys(table, 1000, 0))

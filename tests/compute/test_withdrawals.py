@@ -74,9 +74,9 @@ def calls(monkeypatch):
     told = {"scans": 0, "entities": [], "replaced": 0}
     scan, latest, replace_many = SqliteOnlineStore.scan, DuckDBOfflineStore.latest, SqliteOnlineStore.replace_many
 
-    def counted_scan(self, *args):
+    def counted_scan(self, *args, **kwargs):
         told["scans"] += 1
-        return scan(self, *args)
+        return scan(self, *args, **kwargs)
 
     def counted_latest(self, history, windows, keys=None):
         told["entities"] += [] if keys is None else keys.column(0).to_pylist()
@@ -167,10 +167,10 @@ def test_what_takes_a_place_carries_the_version_of_its_window(filled):
     filled.store.materialize_incremental(END)
     versions = {e.window: e.version for e in filled.store.registry.ledger("stats")}
     table = filled.store.get_feature_view("stats").online_table("small")
-    (rows,) = filled.store.online_store.scan(table, -(2**62), 2**62, b"\xff" * 8)
-    for event, head in zip(rows.event_timestamps.tolist(), rows.heads, strict=True):
+    (rows,) = filled.store.online_store.scan(table, -(2**62), 2**62)
+    for event, version in zip(rows.event_timestamps.tolist(), rows.versions.tolist(), strict=True):
         moment = datetime.fromtimestamp(event / 1_000_000, UTC)
-        assert int.from_bytes(head, "big") == next(v for w, v in versions.items() if w.start <= moment < w.end)
+        assert version == next(v for w, v in versions.items() if w.start <= moment < w.end)
     assert sorted(rows.event_timestamps.tolist()) == [int(hours(h).timestamp()) * 1_000_000 for h in (1, 50)]
 
 
@@ -433,14 +433,14 @@ def test_another_run_in_the_middle_of_a_withdrawal(filled, step):
     owner = filled.store.offline_store if step == "latest" else filled.store.online_store
     original = getattr(owner, step)
 
-    def interrupted(*args):
+    def interrupted(*args, **kwargs):
         if step == "latest" and len(args) < 3:
-            return original(*args)  # not of the entities whose rows were withdrawn
+            return original(*args, **kwargs)  # not of the entities whose rows were withdrawn
         setattr(owner, step, original)
         running = threading.Thread(target=other.store.materialize_windows, args=("stats", [day(0), day(2)]))
         running.start()
         running.join(60)
-        return original(*args)
+        return original(*args, **kwargs)
 
     setattr(owner, step, interrupted)
     filled.store.materialize_windows("stats", [day(1), day(3)])
@@ -483,7 +483,7 @@ def test_rows_of_a_run_that_was_overtaken_and_killed_go_when_the_window_is_run(f
 
     store = filled.store
     late = SmallProject(filled.root)
-    put = late.store.online_store.put_many
+    put = late.store.online_store.put_existing
 
     def overtaken(table, batches):
         made = list(batches)
@@ -492,7 +492,7 @@ def test_rows_of_a_run_that_was_overtaken_and_killed_go_when_the_window_is_run(f
         put(table, made)
         raise Killed
 
-    monkeypatch.setattr(late.store.online_store, "put_many", overtaken)
+    monkeypatch.setattr(late.store.online_store, "put_existing", overtaken)
     filled.write([*without(20), row(2, 33, 22)])
     with pytest.raises(Killed):
         late.store.materialize_incremental(END)
@@ -536,7 +536,10 @@ runs = st.one_of(
     st.tuples(st.just("windows"), st.sets(st.integers(0, 3), min_size=1)),
     st.tuples(st.just("between"), quarters, quarters),
     st.tuples(st.just("incremental"), quarters),
-    st.tuples(st.just("break"), st.sampled_from(["put_many", "scan", "latest", "replace_many", "claim", "settle"])),
+    st.tuples(
+        st.just("break"),
+        st.sampled_from(["put_many", "put_existing", "scan", "latest", "replace_many", "claim", "settle"]),
+    ),
 )
 others = st.one_of(st.tuples(st.just("push"), st.integers(0, 4), quarters), st.just(("restart",)))
 steps = st.lists(st.one_of(edits, edits, edits, runs, runs, others), max_size=14)

@@ -16,6 +16,7 @@ from feast_assets import FeatureStore
 from feast_assets.compute.row_counts import expected_rows
 from feast_assets.dagster.check_specs import FEATURE_VIEW_CHECKS
 from feast_assets.errors import DefinitionError
+from feast_assets.testing.online_store import remove_rows
 
 
 @pytest.fixture
@@ -260,7 +261,7 @@ def test_an_inconsistency_that_nobody_can_explain_fails(project: Project) -> Non
     from feast_assets.types import Int64
 
     (key,) = encode_keys(["driver_id"], [Int64], [[2]])
-    store.online_store.delete(store.get_feature_view("ride").online_table("taxi"), [key])
+    remove_rows(store.online_store, store.get_feature_view("ride").online_table("taxi"), [key])
     # Later rides are not materialized, which would be a reason; so the file ends where the runs did.
     rides = pd.read_parquet(project.root / "data" / "rides.parquet")
     rides[rides["finished_at"] < pd.Timestamp(FIRST + timedelta(days=DAYS))].to_parquet(

@@ -151,6 +151,17 @@ def test_runs_are_cut_and_pooled_as_the_attributes_say(repository_root: Path) ->
     assert not list(daily.check_specs)
 
 
+def test_sources_are_made_by_assets_that_the_attributes_name(repository_root: Path) -> None:
+    made = {"rides": "raw/rides", "vehicles": ["raw", "vehicles"]}
+    component, defs = loaded(repository_root, source_assets=made)
+    assert component.source_assets == made
+    found = specs(defs)
+    assert "taxi/sources/rides" not in found
+    assert dg.AssetKey(["raw", "rides"]) in {dep.asset_key for dep in found["taxi/ride"].deps}
+    with pytest.raises(Exception, match="'ridse', which is no data source. Did you mean 'rides'"):
+        loaded(repository_root, source_assets={"ridse": "raw/rides"})
+
+
 def test_a_subclass_decides_how_assets_look(repository_root: Path) -> None:
     @dataclass
     class Ours(FeatureRepoComponent):

@@ -31,7 +31,7 @@ class Server:
 
     def merged(self) -> Callable[[Sequence[bytes]], Coroutine[Any, Any, list[bytes | None]]]:
         """Returns what reads keys together with others."""
-        reads = MergedReads[Sequence[bytes]](asyncio.get_running_loop(), self.read)
+        reads = MergedReads[Sequence[bytes], bytes | None](asyncio.get_running_loop(), self.read)
         self.tasks = reads._tasks
 
         async def get(keys: Sequence[bytes]) -> list[bytes | None]:

@@ -197,6 +197,7 @@ class Project:
             ),
             np.array([to_micros(row["ts"]) for row in rows], np.int64),
             np.zeros(len(rows), np.int64),
+            np.zeros(len(rows), np.int64),
             payloads,
         )
         self.online.put_many(view.online_table(PROJECT), [encoded])

@@ -5,6 +5,7 @@ All kinds are loaded together, so that whatever a registry holds can be decoded.
 
 from feast_assets.definitions.sources import (
     data_source,
+    duckdb_source,
     file_format,
     file_source,
     postgres_source,
@@ -12,4 +13,12 @@ from feast_assets.definitions.sources import (
     request_source,
 )
 
-__all__ = ["data_source", "file_format", "file_source", "postgres_source", "push_source", "request_source"]
+__all__ = [
+    "data_source",
+    "duckdb_source",
+    "file_format",
+    "file_source",
+    "postgres_source",
+    "push_source",
+    "request_source",
+]

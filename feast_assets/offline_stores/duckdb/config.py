@@ -21,6 +21,7 @@ class DuckDBOfflineStoreConfig(Settings):
             files.
         readable_paths: files, and folders with data files, that a caller's query may read beside data files of the
             repository and those of the project's data sources; relative to the repository.
+        database_wait_seconds: how long a `DuckDBSource` is waited for while somebody else has its file open.
     """
 
     feast_keys: ClassVar[Mapping[str, object]] = {"staging_location": None, "staging_location_endpoint_override": None}
@@ -30,6 +31,7 @@ class DuckDBOfflineStoreConfig(Settings):
     threads: int | None = Field(default=None, ge=1)
     temp_directory: PlainPath | None = None
     readable_paths: list[PlainPath] = []
+    database_wait_seconds: float = Field(default=60, ge=0, allow_inf_nan=False)
 
     @field_validator("readable_paths")
     @classmethod

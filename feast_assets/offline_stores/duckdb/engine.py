@@ -7,12 +7,13 @@ from __future__ import annotations
 import errno
 import glob
 import os
+import sys
 import tempfile
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pyarrow as pa
@@ -21,8 +22,65 @@ from feast_assets.errors import FeastAssetsError, InputError, StoreUnavailableEr
 from feast_assets.offline_stores.duckdb.spill_folder import SpillFolder, make_spill_folder
 from feast_assets.offline_stores.duckdb.unfit_text import UnfitText
 
+if TYPE_CHECKING:
+    from feast_assets.offline_stores.duckdb.attached_files import Attachment
+
+    _Connection = duckdb.DuckDBPyConnection
+else:
+    _Connection = object
+
 BATCH_ROWS = 131_072
 """Rows per batch of what a store returns."""
+
+
+class Cursor(_Connection):
+    """A connection that can read DuckDB files, which stay attached until it is closed.
+
+    Args:
+        connection: a cursor of the database.
+        database: the connection that stands for the database.
+    """
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, database: duckdb.DuckDBPyConnection):
+        self._connection = connection
+        self._database = database
+        self._attachments: list[Attachment] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    def __enter__(self) -> Cursor:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        self._detach()
+
+    def attach(self, path: str) -> Attachment:
+        """Attaches a DuckDB file, read-only, until the attachment or the cursor is closed.
+
+        Args:
+            path: absolute.
+
+        Raises:
+            OpenHereError, DatabaseHeldError, duckdb.Error: as `attach` of `attached_files`.
+        """
+        from feast_assets.offline_stores.duckdb.attached_files import attach
+
+        attachment = attach(self._connection, self._database, path)
+        self._attachments.append(attachment)
+        return attachment
+
+    def close(self) -> None:
+        """Closes the cursor, then the files that nobody else reads."""
+        self._connection.close()
+        self._detach()
+
+    def _detach(self) -> None:
+        while self._attachments:
+            self._attachments.pop().close()
 
 
 class Engine:
@@ -59,14 +117,14 @@ class Engine:
         self._database: duckdb.DuckDBPyConnection | None = None
         self._pid = 0
 
-    def cursor(self) -> duckdb.DuckDBPyConnection:
+    def cursor(self) -> Cursor:
         """Returns a connection of its own, in UTC, whose temporary views nobody else sees. The caller closes it."""
         with self._lock:
             # A forked process must not use its parent's threads.
             if self._database is None or self._pid != os.getpid():
                 self._database = self._open()
                 self._pid = os.getpid()
-            return self._database.cursor()
+            return Cursor(self._database.cursor(), self._database)
 
     def _open(self) -> duckdb.DuckDBPyConnection:
         try:
@@ -120,7 +178,11 @@ class Engine:
 
 def _discard(database: duckdb.DuckDBPyConnection, spill: SpillFolder, pid: int) -> None:
     if os.getpid() == pid:
-        database.close()
+        attached_files = sys.modules.get("feast_assets.offline_stores.duckdb.attached_files")
+        if attached_files is None:
+            database.close()
+        else:
+            attached_files.discard(database)
         spill.remove()
 
 

@@ -102,7 +102,7 @@ def _from_rows(
             return None
         sql = f"SELECT {time_expression(cursor, table, table.timestamp)} AS t FROM ({table.sql})"
     else:
-        table = open_source(cursor, source, root, declared_types(history))
+        table = open_source(cursor, source, root, declared_types(history), may_be_absent=history.kept)
         tables.append(table)
         sql = rows_of(cursor, history, table, Bounds()).sql
     oldest: int | None = read_all(cursor, f"SELECT min(t) AS oldest FROM ({sql})").column(0)[0].as_py()

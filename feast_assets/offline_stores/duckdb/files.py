@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from feast_assets.definitions.sources.data_source import DataSource
+from feast_assets.definitions.sources.duckdb_source import DuckDBSource
 from feast_assets.definitions.sources.file_source import FileSource
 from feast_assets.errors import (
     ConfigError,
@@ -26,7 +27,7 @@ from feast_assets.errors import (
     StoreUnavailableError,
     printable,
 )
-from feast_assets.offline_stores.duckdb.engine import failure_of, literal, quote, read_all, read_schema
+from feast_assets.offline_stores.duckdb.engine import Cursor, failure_of, literal, quote, read_all, read_schema
 from feast_assets.offline_stores.duckdb.text_columns import as_declared, is_converted
 from feast_assets.offline_stores.files.changing_files import ReadFiles, changed_error, have_changed
 from feast_assets.offline_stores.files.source_files import SourceFiles, find_files, log_files
@@ -36,6 +37,8 @@ from feast_assets.types.names import repeated_names
 
 if TYPE_CHECKING:
     import duckdb
+
+    from feast_assets.definitions.window import Bounds
 
 # Dates and times stay text, so that no reading of 01/02/2024 is ever guessed.
 _CSV_TYPES = "['BOOLEAN', 'BIGINT', 'DOUBLE', 'VARCHAR']"
@@ -119,6 +122,8 @@ def open_source(
     declared: Mapping[str, FeastType] | None = None,
     *,
     row_ids: bool = False,
+    bounds: Bounds | None = None,
+    may_be_absent: bool = False,
 ) -> SourceTable:
     """Returns a source's rows, columns renamed by its field mapping.
 
@@ -127,12 +132,21 @@ def open_source(
             of the others in CSV files only the text is to be had. Left out, types are inferred from all the values that
             there are.
         row_ids: whether rows should have ids, where their files give them some.
+        bounds: event times of the rows that are needed; others may be among those returned.
+        may_be_absent: whether a table of a database that is not there is one without rows, as a folder is.
 
     Raises:
         SourceError: it does not exist, or cannot be read.
     """
     import duckdb
 
+    if isinstance(source, DuckDBSource):
+        from feast_assets.offline_stores.duckdb.database_tables import open_database_table
+
+        assert isinstance(cursor, Cursor)
+        return open_database_table(
+            cursor, source, root, declared, row_ids=row_ids, bounds=bounds, may_be_absent=may_be_absent
+        )
     files = find_files(source, root)
     mapping = source.field_mapping
     times = [n for n in (source.timestamp_field, source.created_timestamp_column) if n]
@@ -153,7 +167,7 @@ def open_source(
     if has_ids:
         schema = schema.remove(schema.get_field_index(ROW_ID))
     if known and mapping:
-        sql, schema = _renamed(sql, schema, mapping, files.what, has_ids)
+        sql, schema = renamed(sql, schema, mapping, files.what, has_ids)
 
     def named(column: str) -> str:
         return mapping.get(column, column)
@@ -236,13 +250,15 @@ def source_schema(
     """
     import duckdb
 
+    if isinstance(source, DuckDBSource):
+        from feast_assets.offline_stores.duckdb.database_tables import database_schema
+
+        assert isinstance(cursor, Cursor)
+        return database_schema(cursor, source, root)
     table = open_source(cursor, source, root)
     tables.append(table)
     if not table.known:
-        raise SourceWithoutFilesError(
-            f"{table.what}: there are no files yet, so its columns are not known. Declare the join keys' types, the "
-            "features and the timestamp_field."
-        )
+        raise SourceWithoutFilesError(f"{table.what}: there are no files yet.")
     schema = pa.schema([stored_as_text(f) if f.name in table.texts else f for f in table.schema])
     if table.columnar:
         return schema
@@ -282,9 +298,15 @@ def check_texts(
         read_all(cursor, f"SELECT {', '.join(f'count({quote(n)})' for n in converted)} FROM ({table.sql})")
 
 
-def _renamed(
-    sql: str, schema: pa.Schema, mapping: Mapping[str, str], what: str, row_ids: bool
-) -> tuple[str, pa.Schema]:
+def renamed(sql: str, schema: pa.Schema, mapping: Mapping[str, str], what: str, row_ids: bool) -> tuple[str, pa.Schema]:
+    """Returns a query, and its columns, under the names that a field mapping gives them.
+
+    Args:
+        row_ids: whether it has row ids as well.
+
+    Raises:
+        SourceError: two columns get one name.
+    """
     names = [mapping.get(n, n) for n in schema.names]
     twice = repeated_names(names)
     if twice:

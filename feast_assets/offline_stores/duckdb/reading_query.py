@@ -13,7 +13,7 @@ import difflib
 import glob
 import json
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -90,7 +90,7 @@ def reading_query(
     cursor: duckdb.DuckDBPyConnection,
     text: str,
     what: str,
-    files: ReadableFiles,
+    files: ReadableFiles | None,
     tables: Collection[str] = (),
     *,
     is_embedded: bool = False,
@@ -101,8 +101,8 @@ def reading_query(
     Args:
         cursor: parses the text.
         what: names the query, for messages, such as "The entity query".
-        files: what it may read.
-        tables: names of tables and views that it may read beside them.
+        files: what it may read; None for a query over a database, which may read all its tables and no files.
+        tables: names of tables and views that it may read beside files.
         is_embedded: whether it is to be a part of another query, so without a semicolon or a comment at its end.
         error: the class of the error.
 
@@ -161,7 +161,7 @@ class _Check:
     """The check of one query."""
 
     def __init__(
-        self, cursor: duckdb.DuckDBPyConnection, what: str, files: ReadableFiles, tables: Collection[str]
+        self, cursor: duckdb.DuckDBPyConnection, what: str, files: ReadableFiles | None, tables: Collection[str]
     ) -> None:
         self._cursor = cursor
         self._what = what
@@ -261,11 +261,15 @@ class _Check:
         is_recurring = len(path) == 2 and path[0].lower() == "recurring"
         if _folded(path[-1]) in self._tables and (len(path) == 1 or is_recurring):
             return
+        if self._files is None:
+            if any(part.lower().startswith(_OWN_VIEWS) for part in path):
+                raise self._forbidden(f"reads {_short(name)}, which is DuckDB's own")
+            return
         reader = _reader_of(name)
         if not reader:
             raise InputError(
                 f"{self._what} reads {_short(name)}, which is neither a name that it gives by WITH nor a file. Write "
-                f"files as 'data/file.parquet'. {self._files.described}"
+                f"files as 'data/file.parquet'. {self._readable}"
             )
         kept = {key: node[key] for key in ("alias", "sample", "column_name_alias")}
         # DuckDB calls a file by its name up to the first point.
@@ -280,11 +284,11 @@ class _Check:
         if function.get("class") != "FUNCTION":
             raise self._forbidden(f"reads from {_in_words(str(function.get('type')))}")
         name = function["function_name"].lower()
-        if name in READERS:
+        if name in self._readers:
             self._check_reader(name, function)
         elif name not in TABLE_FUNCTIONS:
             raise self._forbidden(
-                f"reads from the function {_short(name)}{_near(name, TABLE_FUNCTIONS | set(READERS))}"
+                f"reads from the function {_short(name)}{_near(name, TABLE_FUNCTIONS | set(self._readers))}"
             )
         parts = [*(v for key, v in node.items() if key != "function"), *function.values()]
         return [value for value in parts if isinstance(value, (dict, list))]
@@ -305,7 +309,17 @@ class _Check:
         found = [path for text in given for path in self._found(text)]
         arguments[0] = self._reading(name, found)["function"]["arguments"][0]
 
+    @property
+    def _readers(self) -> Mapping[str, Collection[str]]:
+        """The functions that it may read files with, and the options of each."""
+        return {} if self._files is None else READERS
+
+    @property
+    def _readable(self) -> str:
+        return "It may read the tables and views of its file." if self._files is None else self._files.described
+
     def _found(self, path: str) -> list[str]:
+        assert self._files is not None
         found = self._files.find(path, self._what)
         self._paths += found
         return found
@@ -320,7 +334,7 @@ class _Check:
     def _forbidden(self, does: str) -> InputError:
         return InputError(
             f"{self._what} {does}, which is not permitted. A query may only read: one SELECT with WITH, joins, "
-            "subqueries and functions that compute from their arguments. " + self._files.described
+            "subqueries and functions that compute from their arguments. " + self._readable
         )
 
 

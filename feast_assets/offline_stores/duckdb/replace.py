@@ -79,7 +79,7 @@ def replace_windows(
     written: dict[Window, Path] = {}
     try:
         with writing(folder):
-            _write_windows(_sorted(cursor, rows, files.what), ordered, _column_names(source, history), folder, written)
+            _write_windows(_sorted(cursor, rows, files.what), ordered, column_names(source, history), folder, written)
         with locked(folder):
             _commit(folder, source, ordered, written)
     finally:
@@ -119,7 +119,7 @@ def _folder(source: DataSource, root: Path) -> SourceFiles:
     return files
 
 
-def _column_names(source: DataSource, history: History) -> dict[str, str]:
+def column_names(source: DataSource, history: History) -> dict[str, str]:
     """Returns the columns that are kept, by the names that `scan` gives them, with the source's own names."""
     own = {mapped: raw for raw, mapped in source.field_mapping.items()}
     names = {f.name: own.get(f.name, f.name) for f in (*history.join_keys, *history.features)}
@@ -129,7 +129,7 @@ def _column_names(source: DataSource, history: History) -> dict[str, str]:
     return names
 
 
-class _Remembering:
+class Remembering:
     """Batches of a reader; DuckDB does not pass on the error of a reader that fails, so it is kept here."""
 
     def __init__(self, rows: pa.RecordBatchReader):
@@ -148,7 +148,7 @@ def _sorted(cursor: duckdb.DuckDBPyConnection, rows: pa.RecordBatchReader, what:
     """Yields rows by event time; where they do not fit in memory, they are sorted on disk."""
     import duckdb
 
-    source = _Remembering(rows)
+    source = Remembering(rows)
     name = f"rows_{uuid.uuid4().hex}"
     cursor.register(name, pa.RecordBatchReader.from_batches(rows.schema, iter(source)))
     try:

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from feast_assets.definitions.partitions import Partitions
 from feast_assets.definitions.sources.data_source import DataSource
+from feast_assets.definitions.sources.duckdb_source import DuckDBSource
 from feast_assets.definitions.transformation import TransformationMode
 from feast_assets.definitions.window import Window
 from feast_assets.errors import (
@@ -20,6 +21,7 @@ from feast_assets.errors import (
     InputError,
     SourceChangedError,
     SourceError,
+    SourceWithoutFilesError,
     TransformationError,
 )
 from feast_assets.offline_stores.abilities import (
@@ -82,6 +84,8 @@ class DuckDBOfflineStore(
         self._root = Path(root).absolute()
         self._opened: Engine | None = None
         self._sealed: Engine | None = None
+        # What is known to be in which state of a DuckDB file.
+        self._held_tables: dict[tuple[str, str, str], str] = {}
 
     @property
     def _engine(self) -> Engine:
@@ -125,7 +129,7 @@ class DuckDBOfflineStore(
         span = spine.span()
 
         def rows_for(join: PointInTimeJoin) -> Rows:
-            rows = self._rows(cursor, join.history, bounds_of(join, span), row_ids=True)
+            rows = self._when_free(lambda: self._rows(cursor, join.history, bounds_of(join, span), row_ids=True))
             tables[id(join)] = rows.table
             return rows
 
@@ -194,41 +198,58 @@ class DuckDBOfflineStore(
         return self._answer(read)
 
     def write(self, source: DataSource, rows: pa.Table) -> None:
-        from feast_assets.offline_stores.duckdb.write import append
-
-        with self._engine.cursor() as cursor:
-            append(cursor, source, self._root, rows)
+        self._append(source, rows)
 
     def check_write(self, source: DataSource, rows: pa.Table) -> None:
+        from feast_assets.offline_stores.duckdb.database_write import check_append_to_table
         from feast_assets.offline_stores.duckdb.write import check_append
 
         with self._engine.cursor() as cursor:
-            check_append(cursor, source, self._root, rows)
+            if isinstance(source, DuckDBSource):
+                self._when_free(lambda: check_append_to_table(cursor, source, self._root, rows))
+            else:
+                check_append(cursor, source, self._root, rows)
 
     def write_once(self, source: DataSource, rows: pa.Table, key: str) -> None:
+        self._append(source, rows, key)
+
+    def _append(self, source: DataSource, rows: pa.Table, key: str | None = None) -> None:
+        from feast_assets.offline_stores.duckdb.database_write import append_to_table
         from feast_assets.offline_stores.duckdb.write import append
 
         with self._engine.cursor() as cursor:
-            append(cursor, source, self._root, rows, key=key)
+            if isinstance(source, DuckDBSource):
+                append_to_table(cursor, source, self._root, rows, self._when_free, key=key)
+            else:
+                append(cursor, source, self._root, rows, key=key)
 
     def has_written(self, source: DataSource, rows: pa.Table, key: str) -> bool:
+        from feast_assets.offline_stores.duckdb.database_write import is_appended_to_table
         from feast_assets.offline_stores.duckdb.write import is_appended
 
         with self._engine.cursor() as cursor:
+            if isinstance(source, DuckDBSource):
+                return self._when_free(lambda: is_appended_to_table(cursor, source, self._root, rows))
             return is_appended(cursor, source, self._root, rows, key)
 
     def replace(
         self, source: DataSource, history: History, windows: Sequence[Window], rows: pa.RecordBatchReader
     ) -> None:
+        from feast_assets.offline_stores.duckdb.database_write import replace_windows_of_table
         from feast_assets.offline_stores.duckdb.replace import replace_windows
 
         with self._engine.cursor() as cursor:
-            replace_windows(cursor, source, self._root, history, windows, rows)
+            if isinstance(source, DuckDBSource):
+                replace_windows_of_table(cursor, source, self._root, history, windows, rows, self._when_free)
+            else:
+                replace_windows(cursor, source, self._root, history, windows, rows)
 
     def parts(self, source: DataSource, *, extents: bool = False) -> SourceParts | None:
         from feast_assets.offline_stores.files.changing_files import again
         from feast_assets.offline_stores.files.file_parts import file_parts
 
+        if isinstance(source, DuckDBSource):
+            return self._database_parts(source)
         return again(lambda is_last: file_parts(source, self._root, extents=extents))
 
     def oldest_event(self, history: History) -> datetime | None:
@@ -239,6 +260,46 @@ class DuckDBOfflineStore(
         if not is_said:
             oldest = self._answer(lambda cursor, tables: oldest_by_rows(cursor, history, self._root, tables))
         return None if oldest is None else from_micros(oldest)
+
+    def _database_parts(self, source: DuckDBSource) -> SourceParts:
+        """Returns a table, view or query of a DuckDB file as one part, which shares its file with other tables."""
+        from feast_assets.offline_stores.duckdb.database_tables import look_at, state_of_table
+        from feast_assets.offline_stores.parts import Part, SourceParts
+
+        def look() -> None:
+            with self._engine.cursor() as cursor:
+                look_at(cursor, source, self._root)
+
+        states = state_of_table(source, self._root, look)
+        if not states or not self._holds(source):
+            return SourceParts(is_gone=True)
+        return SourceParts(tuple(Part(source.table or source.query, state) for state in states), are_shared=True)
+
+    def _holds(self, source: DuckDBSource) -> bool:
+        """Whether a DuckDB file has what a source reads; also where that cannot be told now, as reading it tells."""
+        from feast_assets.offline_stores.duckdb.database_states import identity_of
+        from feast_assets.offline_stores.duckdb.database_tables import database_schema
+        from feast_assets.offline_stores.files.source_files import database_path
+
+        path = database_path(source, self._root)
+        key, identity = (path, source.table, source.query), identity_of(path)
+        if self._held_tables.get(key) == identity:
+            return True
+        try:
+            with self._engine.cursor() as cursor:
+                database_schema(cursor, source, self._root)
+        except SourceWithoutFilesError:
+            return False
+        except FeastAssetsError:
+            return True
+        self._held_tables[key] = identity
+        return True
+
+    def _when_free(self, call: Callable[[], _T]) -> _T:
+        """Returns what a function returns; calls it again while somebody else has a DuckDB file open."""
+        from feast_assets.offline_stores.duckdb.held_files import when_free
+
+        return when_free(call, self._config.database_wait_seconds)
 
     def _readable(self, sources: Sequence[DataSource]) -> ReadableFiles:
         from feast_assets.offline_stores.files.readable_files import ReadableFiles
@@ -256,7 +317,15 @@ class DuckDBOfflineStore(
             table = run_transformation(cursor, history, self._root, bounds, self._readable(history.sources))
         else:
             types = declared_types(history)
-            table = open_source(cursor, history.sources[0], self._root, types, row_ids=row_ids)
+            table = open_source(
+                cursor,
+                history.sources[0],
+                self._root,
+                types,
+                row_ids=row_ids,
+                bounds=bounds,
+                may_be_absent=history.kept,
+            )
         if row_ids:
             from feast_assets.offline_stores.duckdb.gather import with_row_ids
 
@@ -294,7 +363,7 @@ class DuckDBOfflineStore(
                 cursor.close()
 
         # What is wrong with the source is said at once, what is wrong with its rows when they are read.
-        before = [again(opened)]
+        before = [self._when_free(lambda: again(opened))]
 
         def begun(is_last: bool) -> tuple[list[pa.RecordBatch], Iterator[pa.RecordBatch]]:
             cursor, rows = before.pop() if before else opened(is_last)
@@ -304,7 +373,7 @@ class DuckDBOfflineStore(
             return first, batches
 
         def batches() -> Iterator[pa.RecordBatch]:
-            first, rest = again(begun)
+            first, rest = self._when_free(lambda: again(begun))
             yield from first
             yield from rest
 
@@ -329,7 +398,7 @@ class DuckDBOfflineStore(
             _check_unmixed(tables, is_last)
             return answer
 
-        return again(once)
+        return self._when_free(lambda: again(once))
 
 
 def _check_unmixed(tables: Sequence[SourceTable], is_last: bool) -> None:

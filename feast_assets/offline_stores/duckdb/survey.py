@@ -45,7 +45,7 @@ def survey_windows(
         tables: what is opened is added to it, for messages.
     """
     bounds = [Bounds.of(w, history.lookback if history.transformation is not None else timedelta(0)) for w in windows]
-    tables += _opened(cursor, history, root)
+    tables += _opened(cursor, history, root, hull(bounds))
     if _covers_all_columns(history):
         found = [summarize_input(cursor, table, bounds) for table in tables]
     else:
@@ -78,7 +78,7 @@ def survey_grid(
     computed = _covers_all_columns(history)
     lookback = duration_micros(history.lookback) if history.transformation is not None else 0
     bounds = Bounds.of(span, history.lookback if history.transformation is not None else timedelta(0))
-    tables += _opened(cursor, history, root)
+    tables += _opened(cursor, history, root, bounds)
     inputs: list[_Input] = []
     null_times = 0
     for table in tables:
@@ -103,10 +103,11 @@ def _covers_all_columns(history: History) -> bool:
     return history.transformation is not None or history.all_columns
 
 
-def _opened(cursor: duckdb.DuckDBPyConnection, history: History, root: Path) -> list[SourceTable]:
+def _opened(cursor: duckdb.DuckDBPyConnection, history: History, root: Path, bounds: Bounds) -> list[SourceTable]:
     if _covers_all_columns(history):
-        return [open_source(cursor, source, root) for source in history.sources]
-    return [open_source(cursor, history.sources[0], root, declared_types(history))]
+        return [open_source(cursor, source, root, bounds=bounds) for source in history.sources]
+    types = declared_types(history)
+    return [open_source(cursor, history.sources[0], root, types, bounds=bounds, may_be_absent=history.kept)]
 
 
 def _content(

@@ -48,14 +48,15 @@ def run_transformation(
     what = f"The transformation of feature view {history.view!r}"
     assert transformation is not None
     function = function_of(transformation, what)
-    inputs = [open_source(cursor, source, root) for source in history.sources]
+    start = None if bounds.start is None else bounds.start - duration_micros(history.lookback)
+    seen = Bounds(start, bounds.end)
+    inputs = [open_source(cursor, source, root, bounds=seen) for source in history.sources]
     if not any(table.known for table in inputs):
         return _nothing(history, what)
     for table in inputs:
         if not table.known:
             raise SourceError(f"{table.what}: there are no files yet, so {what.lower()} does not know its columns.")
-    start = None if bounds.start is None else bounds.start - duration_micros(history.lookback)
-    queries = [input_query(cursor, table, Bounds(start, bounds.end)) for table in inputs]
+    queries = [input_query(cursor, table, seen) for table in inputs]
     if transformation.mode is TransformationMode.SQL:
         files = tuple(read for table in inputs for read in table.files)
         return replace(_run_sql(cursor, history, queries, function, what, readable), files=files)

@@ -21,7 +21,7 @@ from feast_assets.types.arrow_values import fixed_values, int64_array
 if TYPE_CHECKING:
     import duckdb
 
-_ORDINAL = "ordinal"
+ORDINAL = "ordinal"
 
 
 def rows_not_in(
@@ -45,10 +45,10 @@ def rows_not_in(
     schema = pa.schema([pa.field(place, column.type) for place, column in zip(places, reader.schema, strict=True)])
     renamed = (pa.RecordBatch.from_arrays(batch.columns, schema=schema) for batch in reader)
     cursor.register(old, pa.RecordBatchReader.from_batches(schema, renamed))
-    numbered = rows.rename_columns(places).append_column(_ORDINAL, int64_array(np.arange(rows.num_rows)))
+    numbered = rows.rename_columns(places).append_column(ORDINAL, int64_array(np.arange(rows.num_rows)))
     cursor.register(new, numbered)
     try:
-        return _unmatched(cursor, rows, old, new, places)
+        return unmatched(cursor, rows, old, new, places)
     finally:
         cursor.unregister(old)
         cursor.unregister(new)
@@ -63,24 +63,28 @@ def rows_not_in_csv(cursor: duckdb.DuckDBPyConnection, rows: pa.Table, path: Pat
     if not rows.num_rows:
         return rows
     places = [f"c{i}" for i in range(rows.num_columns)]
-    numbered = rows.rename_columns(places).append_column(_ORDINAL, int64_array(np.arange(rows.num_rows)))
+    numbered = rows.rename_columns(places).append_column(ORDINAL, int64_array(np.arange(rows.num_rows)))
     with tempfile.NamedTemporaryFile(suffix=".csv") as text:
         csv.write_csv(numbered, text)
         text.flush()
-        columns = ", ".join([*places, _ORDINAL])
+        columns = ", ".join([*places, ORDINAL])
         read = "header = true, all_varchar = true"
         new = f"""(SELECT * FROM read_csv({literal(text.name)}, {read}, delim = ',', quote = '"', escape = '"'))"""
         old = f"(SELECT * FROM read_csv({literal(str(path))}, {read})) AS stored({', '.join(places)})"
-        return _unmatched(
-            cursor, rows, f"(SELECT * FROM {old})", f"(SELECT * FROM {new} AS written({columns}))", places
-        )
+        return unmatched(cursor, rows, f"(SELECT * FROM {old})", f"(SELECT * FROM {new} AS written({columns}))", places)
 
 
-def _unmatched(cursor: duckdb.DuckDBPyConnection, rows: pa.Table, old: str, new: str, columns: list[str]) -> pa.Table:
+def unmatched(cursor: duckdb.DuckDBPyConnection, rows: pa.Table, old: str, new: str, columns: list[str]) -> pa.Table:
+    """Returns the rows of which there is none that is equal in all columns.
+
+    Args:
+        old: what the present rows are selected from, by these columns.
+        new: what the rows are selected from, by these columns and `ORDINAL`, their place.
+    """
     equal = " AND ".join(f"o.{column} IS NOT DISTINCT FROM n.{column}" for column in columns)
     # The rows, which are few, come second: DuckDB keeps that side in memory and passes the stored ones by.
     is_new = np.ones(rows.num_rows, bool)
-    for batch in stream(cursor, f"SELECT DISTINCT CAST(n.{_ORDINAL} AS BIGINT) FROM {old} o JOIN {new} n ON {equal}"):
+    for batch in stream(cursor, f"SELECT DISTINCT CAST(n.{ORDINAL} AS BIGINT) FROM {old} o JOIN {new} n ON {equal}"):
         is_new[fixed_values(batch.column(0), "<i8")] = False
     return rows if is_new.all() else rows.take(int64_array(np.flatnonzero(is_new)))
 

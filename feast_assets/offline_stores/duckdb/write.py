@@ -95,7 +95,7 @@ def _fitted(cursor: duckdb.DuckDBPyConnection, files: SourceFiles, source: DataS
     if files.format != "delta" and files.shape != "file":
         return _fitted_to_folder(files, source, rows)
     if not _exists(files):
-        _check_new(rows, source, files.what)
+        check_new(rows, source, files.what)
         return rows
     if files.format == "delta":
         return like(rows, _delta_dataset(files).schema, files.what)
@@ -156,7 +156,7 @@ def _fitted_to_folder(files: SourceFiles, source: DataSource, rows: pa.Table) ->
     _refuse_folder(files)
     if files.paths:
         return like(rows, _parquet_schema(files, files.paths[-1]), files.what)
-    _check_new(rows, source, files.what)
+    check_new(rows, source, files.what)
     return rows
 
 
@@ -293,7 +293,7 @@ def _parquet_schema(files: SourceFiles, path: str) -> pa.Schema:
         raise failure_of(error, files.what, SourceError, (path,)) from error
 
 
-def _check_new(rows: pa.Table, source: DataSource, what: str) -> None:
+def check_new(rows: pa.Table, source: DataSource, what: str) -> None:
     for name in (source.timestamp_field, source.created_timestamp_column):
         if name and name not in rows.column_names:
             raise InputError(f"{what}: the rows have no column {name!r}. {suggest(name, rows.column_names)}")

@@ -10,15 +10,17 @@ from typing import Literal
 from urllib.parse import unquote
 
 from feast_assets.definitions.sources.data_source import DataSource
+from feast_assets.definitions.sources.duckdb_source import DuckDBSource
 from feast_assets.definitions.sources.file_format import CsvFormat, DeltaFormat, ParquetFormat
 from feast_assets.definitions.sources.file_source import FileSource
-from feast_assets.errors import NotSupportedError, SourceError
+from feast_assets.errors import NotSupportedError, SourceAbsentError, SourceError
 
-Format = Literal["parquet", "csv", "delta"]
+Format = Literal["parquet", "csv", "delta", "duckdb"]
 _SUFFIXES: dict[Format, tuple[str, ...]] = {
     "parquet": (".parquet", ".parq", ".pq"),
     "csv": (".csv", ".csv.gz"),
     "delta": (),
+    "duckdb": (),
 }
 
 
@@ -45,6 +47,8 @@ class SourceFiles:
 
 def describe(source: DataSource) -> str:
     """Returns how messages name a source."""
+    if isinstance(source, DuckDBSource):
+        return f"Source {source.name!r} ({source.database}, {f'table {source.table}' if source.table else 'a query'})"
     path = getattr(source, "path", source.name)
     return f"Source {source.name!r}" if path == source.name else f"Source {source.name!r} ({path})"
 
@@ -55,14 +59,21 @@ def find_files(source: DataSource, root: Path) -> SourceFiles:
     Files and folders whose names begin with ``.`` or ``_`` do not count.
 
     Raises:
-        SourceError: a single file does not exist, or a folder holds only files of another format.
-        NotSupportedError: the source is not a file source.
+        SourceAbsentError: a single file does not exist.
+        SourceError: a folder holds only files of another format.
+        NotSupportedError: the source is not one of files.
     """
+    what = describe(source)
+    if isinstance(source, DuckDBSource):
+        database = database_path(source, root)
+        if not os.path.exists(database):
+            raise SourceAbsentError(f"{what}: there is no file {database}.{_nearest(database)}")
+        return SourceFiles(what, database, "duckdb", "file", (database,))
     if not isinstance(source, FileSource):
         raise NotSupportedError(
-            f"The duckdb offline store reads FileSource, not {type(source).__name__} (source {source.name!r})."
+            f"The duckdb offline store reads FileSource and DuckDBSource, not {type(source).__name__} (source "
+            f"{source.name!r})."
         )
-    what = describe(source)
     path = local_path(source.path, root)
     if path is None:
         return SourceFiles(what, source.path, _format(source, source.path), "uri", (source.path,))
@@ -78,8 +89,13 @@ def find_files(source: DataSource, root: Path) -> SourceFiles:
         found = sorted(p for p in glob.glob(path, recursive=True) if os.path.isfile(p) and _counts(p, base))
         return SourceFiles(what, path, file_format, "glob", tuple(found), _hive_keys(found, base))
     if Path(path).suffix and not source.path.endswith("/"):
-        raise SourceError(f"{what}: there is no file {path}.{_nearest(path)}")
+        raise SourceAbsentError(f"{what}: there is no file {path}.{_nearest(path)}")
     return SourceFiles(what, path, file_format, "folder", ())
+
+
+def database_path(source: DuckDBSource, root: Path) -> str:
+    """Returns the absolute path of a source's DuckDB file; links are followed, so that one file has one path."""
+    return os.path.realpath(local_path(source.database, root) or source.database)
 
 
 def local_path(path: str, root: Path) -> str | None:

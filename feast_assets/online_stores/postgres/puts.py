@@ -10,7 +10,8 @@ from typing import Any
 
 from psycopg import Connection
 
-from feast_assets.online_stores.base import EncodedRows, PutResult, counted
+from feast_assets.online_stores.abilities import RowStamps
+from feast_assets.online_stores.base import NOTHING_PUT, EncodedRows, PutResult
 from feast_assets.online_stores.postgres.arrays import ByteArray, IntegerArray
 from feast_assets.online_stores.postgres.statements import TableStatements
 
@@ -18,65 +19,49 @@ from feast_assets.online_stores.postgres.statements import TableStatements
 _MOST_BYTES = 64_000_000
 
 
-def put(connection: Connection[Any], table: TableStatements, batch: EncodedRows) -> tuple[PutResult, list[bytes]]:
+def put(connection: Connection[Any], table: TableStatements, batch: EncodedRows, *, existing: bool) -> PutResult:
     """Puts a batch, whole or not at all.
 
-    Returns:
-        what became of the rows, and keys of rows that were written over values that cannot be rows.
+    Args:
+        existing: whether only keys are written that the table has.
     """
-    result, overwritten = PutResult(0, 0), []
+    result = NOTHING_PUT
     pieces = list(_pieces(_in_order(batch)))
     with connection.transaction() if len(pieces) > 1 else nullcontext():
         for piece in pieces:
-            if piece.only_replaces:
-                result += _replace_older(connection, table, piece)
-            else:
-                done, keys = _upsert(connection, table, piece)
-                result += done
-                overwritten += keys
-    return result, overwritten
+            result += _put_existing(connection, table, piece) if existing else _put(connection, table, piece)
+    return result
 
 
-def arrays_of(rows: EncodedRows) -> list[ByteArray | IntegerArray]:
+def row_arrays(rows: EncodedRows) -> list[ByteArray | IntegerArray]:
     """Returns rows as the parameters of a statement."""
-    return [
-        ByteArray(rows.keys),
-        IntegerArray(rows.event_timestamps),
-        IntegerArray(rows.created_timestamps),
-        ByteArray(rows.payloads),
-    ]
+    return [*stamp_arrays(RowStamps.of(rows)), ByteArray(rows.payloads)]
 
 
-def _upsert(connection: Connection[Any], table: TableStatements, rows: EncodedRows) -> tuple[PutResult, list[bytes]]:
-    sql = table.put(of_codec=rows.of_codec)
-    parameters = [*arrays_of(rows), rows.groups is not None]
-    ((written, keys, noted),) = connection.execute(sql, parameters, binary=True).fetchall()
-    by_group = _by_group(rows, keys or [])
-    overwritten = [bytes.fromhex(key) for key in (noted or "").split()]
-    return PutResult(written, len(rows) - written, by_group), overwritten
+def stamp_arrays(rows: RowStamps) -> list[ByteArray | IntegerArray]:
+    """Returns rows without payloads as the parameters of a statement."""
+    times = (rows.event_timestamps, rows.created_timestamps, rows.versions)
+    return [ByteArray(rows.keys), *map(IntegerArray, times)]
 
 
-def _replace_older(connection: Connection[Any], table: TableStatements, rows: EncodedRows) -> PutResult:
-    sql = table.replace_older(of_codec=rows.of_codec)
-    found = connection.execute(sql, arrays_of(rows), binary=True).fetchall()
-    written = [key for key, is_written in found if is_written]
-    absent = tuple(key for key, is_written in found if not is_written)
-    return PutResult(len(written), len(rows) - len(written), _by_group(rows, written), absent)
+def _put(connection: Connection[Any], table: TableStatements, rows: EncodedRows) -> PutResult:
+    written = connection.execute(table.put, row_arrays(rows)).rowcount
+    return PutResult(written, len(rows) - written)
 
 
-def _by_group(rows: EncodedRows, written: list[bytes]) -> tuple[int, ...]:
-    if rows.groups is None:
-        return ()
-    group_of = dict(zip(rows.keys, rows.groups.tolist(), strict=True))
-    return counted(group_of[key] for key in written)
+def _put_existing(connection: Connection[Any], table: TableStatements, rows: EncodedRows) -> PutResult:
+    answers = connection.execute(table.put_existing, row_arrays(rows), binary=True).fetchall()
+    absent = tuple(key for key, is_written in answers if not is_written)
+    written = len(answers) - len(absent)
+    return PutResult(written, len(rows) - written, absent)
 
 
 def _in_order(rows: EncodedRows) -> EncodedRows:
-    """Returns rows in the order of their keys: those who lock rows in one order never wait for each other in a ring."""
+    """Returns rows in the order of their keys. Writers that lock rows in one order never wait for each other."""
     keys = rows.keys
     if all(map(lt, keys, islice(keys, 1, None))):
         return rows
-    return rows.taken(sorted(range(len(keys)), key=keys.__getitem__))
+    return rows.take(sorted(range(len(keys)), key=keys.__getitem__))
 
 
 def _pieces(rows: EncodedRows) -> Iterator[EncodedRows]:
@@ -85,10 +70,10 @@ def _pieces(rows: EncodedRows) -> Iterator[EncodedRows]:
         return
     piece: list[int] = []
     size = 0
-    for at, payload in enumerate(rows.payloads):
+    for index, payload in enumerate(rows.payloads):
         if piece and size + len(payload) > _MOST_BYTES:
-            yield rows.taken(piece)
+            yield rows.take(piece)
             piece, size = [], 0
-        piece.append(at)
+        piece.append(index)
         size += len(payload)
-    yield rows.taken(piece)
+    yield rows.take(piece)

@@ -6,9 +6,10 @@ Each table of the store is a table of one schema, with the entity key as its pri
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from functools import partial
-from itertools import islice
+from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -18,35 +19,38 @@ from psycopg.conninfo import make_conninfo
 from psycopg.errors import InsufficientPrivilege, ProgramLimitExceeded, UndefinedTable
 
 from feast_assets.errors import ConfigError, FeastAssetsError, InputError, StoreUnavailableError, printable
+from feast_assets.online_stores.abilities import CanReplace, CanSample, CanTellRestarts, RowStamps
 from feast_assets.online_stores.base import (
+    NOTHING_PUT,
     EncodedRows,
     Mark,
     OnlineRead,
     OnlineStore,
     PutResult,
-    RowHeads,
     StoredRows,
     closing_source,
 )
+from feast_assets.online_stores.merged_reads import MergedReads
 from feast_assets.online_stores.postgres import statements
-from feast_assets.online_stores.postgres.arrays import ByteArray, IntegerArray
 from feast_assets.online_stores.postgres.catalog import Catalog
 from feast_assets.online_stores.postgres.config import PostgresOnlineStoreConfig
 from feast_assets.online_stores.postgres.connections import ConnectionPool
-from feast_assets.online_stores.postgres.puts import arrays_of, put
+from feast_assets.online_stores.postgres.puts import put, row_arrays, stamp_arrays
+from feast_assets.online_stores.postgres.reading import ReadStatement, Row, split
 from feast_assets.settings.redaction import clean_error, without_secrets
 
 _ROWS_PER_SCAN = 10_000
 # Of a sample; so a small table is read whole, and a large one gives keys of many places.
-_PAGES_BEYOND_COUNT = 64
+_PAGES_BEYOND_COUNT = 16
 
 _Result = TypeVar("_Result")
-# Number of the read, key, event and created timestamp, payload.
-_Row = tuple[int, bytes, int, int, bytes | None]
-_NO_ROW: _Row = (0, b"", 0, 0, None)
 
 
-class PostgresOnlineStore(OnlineStore):
+class _NoTableError(StoreUnavailableError):
+    """A table was not set up, or has been dropped."""
+
+
+class PostgresOnlineStore(OnlineStore, CanReplace, CanSample, CanTellRestarts):
     """The latest row per key in a schema of a Postgres database.
 
     ``put_many`` is one statement and one transaction for each batch, whatever its size. ``get_many`` is one statement
@@ -73,6 +77,7 @@ class PostgresOnlineStore(OnlineStore):
             raise ConfigError(f"online_store: Postgres cannot be reached by these settings: {problem}.")
         self._catalog = Catalog(self._schema)
         self._connections = ConnectionPool(parameters, config.most_connections)
+        self._reads: dict[asyncio.AbstractEventLoop, MergedReads[Sequence[OnlineRead], Row | None]] = {}
 
     def __repr__(self) -> str:
         return f"PostgresOnlineStore({self._server!r}, schema {self._schema!r})"
@@ -96,119 +101,96 @@ class PostgresOnlineStore(OnlineStore):
         return self._run(self._catalog.incarnation)
 
     def put_many(self, table: str, batches: Iterable[EncodedRows]) -> PutResult:
-        result = PutResult(0, 0)
-        with closing_source(batches) as remaining:
-            for batch in remaining:
-                if len(batch):
-                    result += self._put(table, batch)
-        return result
+        return self._put(table, batches, existing=False)
+
+    def put_existing(self, table: str, batches: Iterable[EncodedRows]) -> PutResult:
+        return self._put(table, batches, existing=True)
 
     def get_many(self, reads: Sequence[OnlineRead]) -> list[StoredRows]:
-        asked = [read for read in reads if read.keys]
+        statement = ReadStatement(self._schema, reads)
         try:
-            rows = self._fetched(asked)
-        except UndefinedTable:
-            asked = self._of_tables_that_exist(asked)
-            rows = self._fetched(asked)
-        return _stored(reads, asked, rows)
+            rows = self._run(statement.run) if statement.tables else []
+        except _NoTableError:
+            existing = self._existing(statement.tables)
+            statement = ReadStatement(self._schema, reads, existing)
+            rows = self._run(statement.run) if existing else [None] * sum([len(read.keys) for read in reads])
+        return split(reads, rows)
 
-    def delete(self, table: str, keys: Sequence[bytes]) -> None:
-        self._execute(self._table(table).delete(), [ByteArray(keys)])
-
-    def scan(self, table: str, start: int, end: int, below: bytes) -> Iterator[RowHeads]:
-        """See `OnlineStore.scan`; in order of keys, a part at a time, so no connection is held in between."""
+    def scan(self, table: str, start: int, end: int, *, version_below: int | None = None) -> Iterator[RowStamps]:
+        """See `CanReplace.scan`; in order of keys, a part at a time, so no connection is held in between."""
         import numpy as np  # Reading needs none.
 
-        last, sql = b"", self._table(table).scan(first=True)
-        while rows := self._execute(sql, [last, start, end, below, _ROWS_PER_SCAN]):
-            keys, events, created, heads = zip(*rows, strict=True)
-            yield RowHeads(keys, np.array(events, np.int64), np.array(created, np.int64), heads)
-            last, sql = keys[-1], self._table(table).scan(first=False)
+        last, sql = b"", self._table(table).first_scan
+        while rows := self._execute(sql, [last, start, end, version_below, _ROWS_PER_SCAN]):
+            keys, *stamps = zip(*rows, strict=True)
+            yield RowStamps(keys, *[np.array(column, np.int64) for column in stamps])
+            last, sql = keys[-1], self._table(table).next_scan
 
     def sample_keys(self, table: str, count: int, seed: int) -> list[bytes]:
-        """See `OnlineStore.sample_keys`; of the rows of some pages, which the seed chooses."""
+        """See `CanSample.sample_keys`; of the rows of some pages, which the seed chooses."""
         pages = count + _PAGES_BEYOND_COUNT
-        return [key for (key,) in self._execute(self._table(table).sample(), [pages, seed, seed, count])]
+        return [key for (key,) in self._execute(self._table(table).sample, [pages, seed, seed, count])]
 
-    def replace_many(self, table: str, held: RowHeads, rows: EncodedRows) -> int:
-        """See `OnlineStore.replace_many`; all in one statement."""
-        told = [
-            ByteArray(held.keys),
-            IntegerArray(held.event_timestamps),
-            IntegerArray(held.created_timestamps),
-            ByteArray(held.heads),
-        ]
-        counts = self._execute(self._table(table).replace_held(), [*arrays_of(rows), *told])
+    def replace_many(self, table: str, held: RowStamps, rows: EncodedRows) -> int:
+        """See `CanReplace.replace_many`; all in one statement."""
+        counts = self._execute(self._table(table).replace_held, [*row_arrays(rows), *stamp_arrays(held)])
         return int(counts[0][0]) if counts else 0
 
     def drop(self, tables: Iterable[str]) -> None:
         named = [self._table(table) for table in tables]
         self._run(lambda connection: self._catalog.drop(connection, named))
 
-    async def put_many_async(self, table: str, batches: Iterable[EncodedRows]) -> PutResult:
-        import asyncio
-
-        return await asyncio.to_thread(self.put_many, table, batches)
-
     async def get_many_async(self, reads: Sequence[OnlineRead]) -> list[StoredRows]:
-        import asyncio
-
-        asked = [read for read in reads if read.keys]
-        try:
-            rows = await self._fetched_async(asked)
-        except UndefinedTable:
-            asked = await asyncio.to_thread(self._of_tables_that_exist, asked)
-            rows = await self._fetched_async(asked)
-        return _stored(reads, asked, rows)
+        """See `OnlineStore.get_many_async`; those that begin in one turn of an event loop are one statement."""
+        return split(reads, await self._merged_reads().get(reads, sum([len(read.keys) for read in reads])))
 
     def close(self) -> None:
         self._connections.close()
 
     async def aclose(self) -> None:
+        self._reads.pop(asyncio.get_running_loop(), None)
         await self._connections.aclose()
 
     def _table(self, table: str) -> statements.TableStatements:
         return statements.of_table(self._schema, table)
 
-    def _put(self, table: str, batch: EncodedRows) -> PutResult:
-        work = partial(put, table=self._table(table), batch=batch)
-        try:
-            result, overwritten = self._run(work)
-        except UndefinedTable:
-            self.setup([table])
-            result, overwritten = self._run(work)
-        for key in overwritten:
-            self.foreign_values.warn(table, key, "its value was damaged or written by others", overwritten=True)
+    def _put(self, table: str, batches: Iterable[EncodedRows], *, existing: bool) -> PutResult:
+        result = NOTHING_PUT
+        with closing_source(batches) as remaining:
+            for batch in remaining:
+                if len(batch):
+                    result += self._put_batch(table, batch, existing=existing)
         return result
 
-    def _of_tables_that_exist(self, reads: Sequence[OnlineRead]) -> list[OnlineRead]:
-        marks = self.marks([read.table for read in reads])
-        return [read for read, mark in zip(reads, marks, strict=True) if mark.identity]
-
-    def _question(self, reads: Sequence[OnlineRead]) -> tuple[str, list[ByteArray]]:
-        relations = tuple([self._table(read.table).relation for read in reads])
-        return statements.read(relations), [ByteArray(read.keys) for read in reads]
-
-    def _fetched(self, reads: Sequence[OnlineRead]) -> list[_Row]:
-        if not reads:
-            return []
-        sql, keys = self._question(reads)
-        return self._run(lambda connection: connection.execute(sql, keys, binary=True).fetchall())
-
-    async def _fetched_async(self, reads: Sequence[OnlineRead]) -> list[_Row]:
-        if not reads:
-            return []
-        sql, keys = self._question(reads)
-
-        async def fetch(connection: AsyncConnection[Any]) -> list[_Row]:
-            return await (await connection.execute(sql, keys, binary=True)).fetchall()
-
+    def _put_batch(self, table: str, batch: EncodedRows, *, existing: bool) -> PutResult:
+        work = partial(put, table=self._table(table), batch=batch, existing=existing)
         try:
-            return await self._connections.run_async(fetch)
-        except UndefinedTable:
-            raise
-        except psycopg.Error as error:
-            raise self._explained(error) from None
+            return self._run(work)
+        except _NoTableError:
+            self.setup([table])
+            return self._run(work)
+
+    def _existing(self, tables: Sequence[str]) -> set[str]:
+        return {table for table, mark in zip(tables, self.marks(tables), strict=True) if mark.identity}
+
+    def _merged_reads(self) -> MergedReads[Sequence[OnlineRead], Row | None]:
+        loop = asyncio.get_running_loop()
+        reads = self._reads.get(loop)
+        if reads is None:
+            for closed in [known for known in self._reads if known.is_closed()]:
+                del self._reads[closed]
+            reads = self._reads[loop] = MergedReads(loop, self._read_async)
+        return reads
+
+    async def _read_async(self, requests: list[Sequence[OnlineRead]], keys: int) -> list[Row | None]:
+        reads = list(chain.from_iterable(requests))
+        statement = ReadStatement(self._schema, reads)
+        try:
+            return await self._run_async(statement.run_async) if keys else []
+        except _NoTableError:
+            existing = await asyncio.to_thread(self._existing, statement.tables)
+            statement = ReadStatement(self._schema, reads, existing)
+            return await self._run_async(statement.run_async) if existing else [None] * keys
 
     def _execute(self, sql: str, parameters: Sequence[object]) -> list[tuple[Any, ...]]:
         """Returns the rows that a statement about one table gives; none where there is no such table."""
@@ -219,14 +201,18 @@ class PostgresOnlineStore(OnlineStore):
 
         try:
             return self._run(execute)
-        except UndefinedTable:
+        except _NoTableError:
             return []
 
     def _run(self, work: Callable[[Connection[Any]], _Result]) -> _Result:
         try:
             return self._connections.run(work)
-        except UndefinedTable:
-            raise
+        except psycopg.Error as error:
+            raise self._explained(error) from None
+
+    async def _run_async(self, work: Callable[[AsyncConnection[Any]], Awaitable[_Result]]) -> _Result:
+        try:
+            return await self._connections.run_async(work)
         except psycopg.Error as error:
             raise self._explained(error) from None
 
@@ -236,6 +222,8 @@ class PostgresOnlineStore(OnlineStore):
         said = without_secrets(printable(error.diag.message_primary or error), self._secrets)
         if isinstance(error, ProgramLimitExceeded):
             return InputError(f"{self!r} cannot store a row: {said}. Entity keys can have about 2,700 bytes.")
+        if isinstance(error, UndefinedTable):
+            return _NoTableError(f"{self!r} lacks a table: {said}.")
         hint = ""
         if isinstance(error, InsufficientPrivilege):
             hint = (
@@ -243,20 +231,3 @@ class PostgresOnlineStore(OnlineStore):
                 "tables; to create tables, also CREATE on the schema. Reading needs USAGE and SELECT only."
             )
         return StoreUnavailableError(f"{self!r} cannot be used: {said}.{hint}")
-
-
-def _stored(reads: Sequence[OnlineRead], asked: Sequence[OnlineRead], rows: Sequence[_Row]) -> list[StoredRows]:
-    """Returns the rows of each read in the order of its keys."""
-    if len(reads) == len(asked) == 1:
-        return [_in_order(reads[0].keys, {row[1]: row for row in rows})]
-    found: list[dict[bytes, _Row]] = [{} for _ in asked]
-    for row in rows:
-        found[row[0]][row[1]] = row
-    by_read = {id(read): of_read for read, of_read in zip(asked, found, strict=True)}
-    return [_in_order(read.keys, by_read.get(id(read), {})) for read in reads]
-
-
-def _in_order(keys: Sequence[bytes], rows: dict[bytes, _Row]) -> StoredRows:
-    if not keys:
-        return StoredRows((), (), ())
-    return StoredRows(*islice(zip(*[rows.get(key, _NO_ROW) for key in keys], strict=True), 2, None))

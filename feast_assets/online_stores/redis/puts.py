@@ -9,40 +9,40 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from redis.exceptions import NoScriptError
 
-from feast_assets.online_stores.base import EncodedRows, PutResult, counted
+from feast_assets.online_stores.base import NOTHING_PUT, EncodedRows, PutResult
 from feast_assets.online_stores.redis.commands import bulk_strings, checked, command, evalsha, msetnx
 from feast_assets.online_stores.redis.values import HEADER, HEADER_WIDTH, SIGN, headers
-from feast_assets.online_stores.rows.foreign_values import FIRST_PAYLOAD_BYTE, LEAST_PAYLOAD, NEWEST_EVENT, OLDEST_EVENT
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+from feast_assets.online_stores.rows.foreign_values import LEAST_PAYLOAD, NEWEST_EVENT, NEWEST_VERSION, OLDEST_EVENT
 
 ROWS_AT_ONCE = 500
 """How many rows one command writes. With more, what it carries leaves the processor's caches, on both sides."""
 _COMMANDS_PER_ROUND_TRIP = 4
-_FIRST_BYTES = [HEADER.pack(event + SIGN, 0)[0] for event in (OLDEST_EVENT, NEWEST_EVENT)]
+# The first bytes of event times from year 1 to 9999, and of the largest version.
+_FIRST_BYTES = [HEADER.pack(event + SIGN, 0, 0)[0] for event in (OLDEST_EVENT, NEWEST_EVENT)]
+_LARGEST_VERSION_BYTE = NEWEST_VERSION >> 56
 
-# Lua compares strings by the server's locale, and its numbers are doubles; so timestamps are compared as four exact
-# 32 bit numbers, and payloads byte by byte, which only happens where both timestamps are equal.
+# Lua's numbers are doubles, and it compares strings by the server's locale. So timestamps and versions are compared as
+# exact numbers of 32 bits, and payloads byte by byte, which only happens where all three are equal.
 #
-# MGET finds nothing under a key of another type than string, and SET and MSET overwrite it; so only to name such keys
-# they are looked for. The first byte of an event time of the years 1 to 9999 is one of five.
+# MGET returns nothing for a key of another type than string, and SET and MSET overwrite it. Such keys are looked for
+# only to name them.
 _SCRIPT = f"""
 local unpack_header, byte = struct.unpack, string.byte
 local function newer(a, b)
   if a == b then return false end
-  local a1, a2, a3, a4 = unpack_header('>I4I4I4I4', a)
-  local b1, b2, b3, b4 = unpack_header('>I4I4I4I4', b)
+  local a1, a2, a3, a4, a5, a6 = unpack_header('>I4I4I4I4I4I4', a)
+  local b1, b2, b3, b4, b5, b6 = unpack_header('>I4I4I4I4I4I4', b)
   if a1 ~= b1 then return a1 > b1 end
   if a2 ~= b2 then return a2 > b2 end
   if a3 ~= b3 then return a3 > b3 end
   if a4 ~= b4 then return a4 > b4 end
-  for i = 17, math.min(#a, #b) do
+  if a5 ~= b5 then return a5 > b5 end
+  if a6 ~= b6 then return a6 > b6 end
+  for i = {HEADER_WIDTH + 1}, math.min(#a, #b) do
     local x, y = byte(a, i), byte(b, i)
     if x ~= y then return x > y end
   end
@@ -50,10 +50,10 @@ local function newer(a, b)
 end
 local stored = redis.call('MGET', unpack(KEYS))
 if not stored[1] then redis.call('SET', KEYS[1], ARGV[1]) end
-local ttl, tells = tonumber(ARGV[#KEYS + 1]), ARGV[#KEYS + 2] == '1'
-local only_replaces, of_codec = ARGV[#KEYS + 3] == '1', ARGV[#KEYS + 4] == '1'
+local ttl = tonumber(ARGV[#KEYS + 1])
+local only_existing, of_codec = ARGV[#KEYS + 2] == '1', ARGV[#KEYS + 3] == '1'
 local least = of_codec and {HEADER_WIDTH + LEAST_PAYLOAD} or {HEADER_WIDTH}
-local changed, places, absent, foreign, n = {{}}, {{}}, {{}}, {{}}, 0
+local changed, absent, foreign, n = {{}}, {{}}, {{}}, 0
 local missing = {{}}
 for i = 2, #KEYS do
   local old = stored[i]
@@ -64,7 +64,7 @@ for i = 2, #KEYS do
     if of_codec and not is_foreign then
       local first = byte(old, 1)
       is_foreign = first < {_FIRST_BYTES[0]} or first > {_FIRST_BYTES[1]}
-        or byte(old, {HEADER_WIDTH + 1}) ~= {FIRST_PAYLOAD_BYTE}
+        or byte(old, 17) > {_LARGEST_VERSION_BYTE}
     end
     if is_foreign then
       stored[i] = false
@@ -83,11 +83,10 @@ if #missing > 0 then
 end
 for i = 2, #KEYS do
   local old, new = stored[i], ARGV[i]
-  if not old and only_replaces then
+  if not old and only_existing then
     absent[#absent + 1] = i - 2
   elseif not old or newer(new, old) then
     n = n + 1
-    if tells then places[n] = i - 2 end
     if ttl > 0 then
       redis.call('SET', KEYS[i], new, 'EX', ttl)
     else
@@ -96,7 +95,7 @@ for i = 2, #KEYS do
   end
 end
 if ttl <= 0 and n > 0 then redis.call('MSET', unpack(changed)) end
-return {{n, places, absent, foreign}}
+return {{n, absent, foreign}}
 """
 # Redis names scripts by this digest; it protects nothing.
 _SHA = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
@@ -130,26 +129,17 @@ class _Part:
     """Rows that are written by one command.
 
     Attributes:
-        groups: int64[rows]; those that they are counted by, if any.
-        only_replaces, of_codec: as `EncodedRows` has them.
+        keys: n entity keys.
+        values: n values, as `feast_assets.online_stores.redis.values` says.
+        of_codec: as `EncodedRows` has it.
     """
 
     keys: Sequence[bytes]
     values: Sequence[bytes]
-    groups: NDArray[np.int64] | None
-    only_replaces: bool
     of_codec: bool
 
     def __len__(self) -> int:
         return len(self.keys)
-
-    def all_written(self) -> PutResult:
-        return PutResult(len(self), 0, () if self.groups is None else counted(self.groups.tolist()))
-
-    def written(self, count: int, places: Sequence[int]) -> PutResult:
-        """Returns what became of the rows, by how many the script wrote and, where they have groups, which."""
-        by_group = () if self.groups is None else counted(self.groups[places].tolist())
-        return PutResult(count, len(self) - count, by_group)
 
 
 @dataclass(slots=True)
@@ -161,15 +151,17 @@ class Put:
         identity_key: under which the table's identity is.
         draw: draws an identity to write there if there is none; anew each time, as one that is gone must not come back.
         ttl: how many seconds a row stays; 0 is for ever.
-        overwritten: is told of the keys of values that could not be rows, once rows have been put in their place.
+        only_existing: whether only keys are written that hold a row; see `CanReplace.put_existing`.
+        overwritten: called with the key of each value that could not be a row and was overwritten.
     """
 
     prefix: bytes
     identity_key: bytes
     draw: Callable[[], bytes]
     ttl: int
+    only_existing: bool
     overwritten: Callable[[bytes], None]
-    _counts: PutResult = field(default_factory=lambda: PutResult(0, 0), init=False)
+    _counts: PutResult = field(default=NOTHING_PUT, init=False)
     _absent: list[bytes] = field(default_factory=list, init=False)
 
     @property
@@ -180,9 +172,9 @@ class Put:
     def round_trips(self, batches: Iterable[EncodedRows]) -> Iterator[RoundTrip]:
         """Yields what to send; each is to be answered before the next is asked for."""
         # There is no MSETNX of rows that expire. For few rows a second trip would cost more than it saves.
-        may_be_new = not self.ttl
+        may_be_new = not self.ttl and not self.only_existing
         for parts in _together(batches):
-            if may_be_new and sum(map(len, parts)) >= ROWS_AT_ONCE and not any(p.only_replaces for p in parts):
+            if may_be_new and sum(map(len, parts)) >= ROWS_AT_ONCE:
                 parts = yield from self._new(parts)
                 may_be_new = not parts
             if parts:
@@ -197,7 +189,7 @@ class Put:
         others = []
         for part, is_new in zip(parts, trip.answers[1:], strict=True):
             if is_new:
-                self._counts += part.all_written()
+                self._counts += PutResult(len(part), 0)
             else:
                 others.append(part)
         return others
@@ -214,23 +206,22 @@ class Put:
             yield (trip := RoundTrip([load, *(commands[i] for i in unknown)], brings_script=True))
             for i, answer in zip(unknown, trip.answers[1:], strict=True):
                 answers[i] = answer
-        for part, (count, places, absent, foreign) in zip(parts, answers, strict=True):
-            self._counts += part.written(count, places)
-            self._absent += [part.keys[place] for place in absent]
-            for place in set(foreign).difference(absent):
-                self.overwritten(part.keys[place])
+        for part, (count, absent, foreign) in zip(parts, answers, strict=True):
+            self._counts += PutResult(count, len(part) - count)
+            self._absent += [part.keys[index] for index in absent]
+            for index in set(foreign).difference(absent):
+                self.overwritten(part.keys[index])
 
     def _script(self, part: _Part) -> bytes:
         """Returns the command that runs the script.
 
-        Its keys are that of the table's identity, then those of the rows; its arguments are an identity, the rows'
-        values, the ttl, and three flags: whether to tell which rows it wrote, and the two of `_Part`.
+        Its keys are that of the table's identity, then those of the rows. Its arguments are an identity, the rows'
+        values, the ttl, and two flags: whether only existing keys are written, and whether the rows are the codec's.
 
-        It returns how many rows it wrote, and three lists of rows by their position. The first has those that it
-        wrote, if that is to be told. The second has those that only replace and had nothing to replace. The third has
-        those under whose keys were values that could not be rows.
+        It returns how many rows it wrote, and two lists of indices of rows: those that were not written because there
+        is no row under their key, and those under whose keys were values that could not be rows.
         """
-        flags = [b"%d" % flag for flag in (part.groups is not None, part.only_replaces, part.of_codec)]
+        flags = [b"%d" % flag for flag in (self.only_existing, part.of_codec)]
         keys = [bulk_strings(b"", [self.identity_key]), bulk_strings(self.prefix, part.keys)]
         arguments = [bulk_strings(b"", values) for values in ([self.draw()], part.values, [b"%d" % self.ttl, *flags])]
         return evalsha(_SHA, keys, len(part) + 1, arguments, len(part) + 2 + len(flags))
@@ -240,12 +231,11 @@ def _together(batches: Iterable[EncodedRows]) -> Iterator[list[_Part]]:
     """Yields the rows that one round trip carries."""
     parts: list[_Part] = []
     for batch in batches:
-        stamps = headers(batch.event_timestamps, batch.created_timestamps)
+        stamps = headers(batch)
         for at in range(0, len(batch), ROWS_AT_ONCE):
             some = slice(at, at + ROWS_AT_ONCE)
             values = list(map(bytes.__add__, stamps[some], batch.payloads[some]))
-            groups = None if batch.groups is None else batch.groups[some]
-            parts.append(_Part(batch.keys[some], values, groups, batch.only_replaces, batch.of_codec))
+            parts.append(_Part(batch.keys[some], values, batch.of_codec))
             if len(parts) == _COMMANDS_PER_ROUND_TRIP:
                 yield parts
                 parts = []

@@ -1,9 +1,8 @@
 """Redis: the online store of many machines.
 
-A row is one string value under ``fa:<length of the table's name>:<table>:<entity key>``: 16 bytes of event and created
-timestamp, then the payload. The timestamps are big-endian with the sign bit flipped, so values compare as their bytes
-do, which is what the server-side script relies on to keep the newest. Marks are under keys of their own, see
-`feast_assets.online_stores.redis.marks`.
+A row is one string value under ``fa:<length of the table's name>:<table>:<entity key>``; see
+`feast_assets.online_stores.redis.values`. A script on the server keeps the newest. Marks are under keys of their own,
+see `feast_assets.online_stores.redis.marks`.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ import asyncio
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from functools import lru_cache, partial
 from itertools import accumulate
 from pathlib import Path
@@ -19,14 +19,22 @@ from random import Random
 from typing import Any, ClassVar
 
 from feast_assets.errors import StoreUnavailableError
+from feast_assets.online_stores.abilities import (
+    CanEvict,
+    CanExpire,
+    CanHoldForeignValues,
+    CanReplace,
+    CanSample,
+    CanTellRestarts,
+    RowStamps,
+)
 from feast_assets.online_stores.base import (
-    HEAD_WIDTH,
+    LARGEST_VERSION,
     EncodedRows,
     Mark,
     OnlineRead,
     OnlineStore,
     PutResult,
-    RowHeads,
     StoredRows,
     closing_source,
 )
@@ -42,7 +50,15 @@ from feast_assets.online_stores.redis.commands import (
     run_async,
 )
 from feast_assets.online_stores.redis.config import RedisOnlineStoreConfig
-from feast_assets.online_stores.redis.values import HEADER, HEADER_WIDTH, SIGN, StampedRows, foreign_value, headers
+from feast_assets.online_stores.redis.values import (
+    HEADER,
+    HEADER_WIDTH,
+    SIGN,
+    StampedRows,
+    foreign_value,
+    headers,
+    stamps_of,
+)
 
 try:
     import redis
@@ -67,28 +83,20 @@ _RETRIES = 2
 _POOL_SECONDS = 10.0
 
 
-# One step of a scan: what it reads stays in the server, but for the rows that are asked for. GETRANGE of a key of
-# another type than string is an error, which pcall returns as a table.
+# One step of a scan, which returns only the rows that are asked for. GETRANGE of a key of another type than string is
+# an error, which pcall returns as a table.
 _SCAN_SCRIPT = f"""
-local unpack_stamp, byte = struct.unpack, string.byte
-local s1, s2 = unpack_stamp('>I4I4', ARGV[4])
-local e1, e2 = unpack_stamp('>I4I4', ARGV[5])
-local below = ARGV[6]
-local function is_below(value)
-  for i = 1, #below do
-    local x, y = byte(value, {HEADER_WIDTH} + i), byte(below, i)
-    if x ~= y then return not x or x < y end
-  end
-  return false
-end
+local unpack_stamps = struct.unpack
+local s1, s2, _, _, _, _ = unpack_stamps('>I4I4I4I4I4I4', ARGV[4])
+local e1, e2, _, _, b1, b2 = unpack_stamps('>I4I4I4I4I4I4', ARGV[5])
 local step = redis.call('SCAN', ARGV[1], 'MATCH', ARGV[2], 'COUNT', ARGV[3])
 local found, n = {{}}, 0
 for _, key in ipairs(step[2]) do
-  local value = redis.pcall('GETRANGE', key, 0, {HEADER_WIDTH + HEAD_WIDTH - 1})
-  if type(value) == 'string' and #value >= {HEADER_WIDTH} then
-    local t1, t2 = unpack_stamp('>I4I4', value)
+  local value = redis.pcall('GETRANGE', key, 0, {HEADER_WIDTH - 1})
+  if type(value) == 'string' and #value == {HEADER_WIDTH} then
+    local t1, t2, _, _, v1, v2 = unpack_stamps('>I4I4I4I4I4I4', value)
     local inside = (t1 > s1 or (t1 == s1 and t2 >= s2)) and (t1 < e1 or (t1 == e1 and t2 < e2))
-    if inside and is_below(value) then
+    if inside and (v1 < b1 or (v1 == b1 and v2 < b2)) then
       found[n + 1], found[n + 2] = key, value
       n = n + 2
     end
@@ -100,7 +108,7 @@ return {{step[1], found}}
 _REPLACE_SCRIPT = f"""
 local n, replaced, ttl = #KEYS, 0, tonumber(ARGV[#ARGV])
 for i = 1, n do
-  if redis.pcall('GETRANGE', KEYS[i], 0, {HEADER_WIDTH + HEAD_WIDTH - 1}) == ARGV[i] then
+  if redis.pcall('GETRANGE', KEYS[i], 0, {HEADER_WIDTH - 1}) == ARGV[i] then
     local new = ARGV[n + i]
     if new == '' then
       redis.call('DEL', KEYS[i])
@@ -116,7 +124,7 @@ return replaced
 """
 
 
-class RedisOnlineStore(OnlineStore):
+class RedisOnlineStore(OnlineStore, CanReplace, CanSample, CanExpire, CanEvict, CanTellRestarts, CanHoldForeignValues):
     """The latest row per key in a Redis server.
 
     ``put_many`` is atomic for each five hundred rows; a put that fails half-way is made whole by putting the same rows
@@ -142,9 +150,9 @@ class RedisOnlineStore(OnlineStore):
             )
         )
         self._async_clients: dict[asyncio.AbstractEventLoop, Any] = {}
-        self._reads: dict[asyncio.AbstractEventLoop, MergedReads[bytes]] = {}
+        self._reads: dict[asyncio.AbstractEventLoop, MergedReads[bytes, bytes | None]] = {}
         # Those of the event loop that asked last, which is nearly always the one that asks next.
-        self._last_reads: MergedReads[bytes] | None = None
+        self._last_reads: MergedReads[bytes, bytes | None] | None = None
         self._told_of_eviction = False
 
     def __repr__(self) -> str:
@@ -163,12 +171,16 @@ class RedisOnlineStore(OnlineStore):
             redis_marks.begin(self._client, named)
 
     def evicts(self) -> str:
-        """See `OnlineStore.evicts`; ``""`` where the server does not let this client ask."""
+        """See `CanEvict.evicts`; ``""`` where the server does not let this client ask."""
         try:
             with self._mapped_errors():
                 return evicting_policy(self._client, rows_expire=self._ttl > 0)
         except StoreUnavailableError:
             return ""
+
+    @property
+    def key_ttl(self) -> timedelta | None:
+        return timedelta(seconds=self._ttl) if self._ttl else None
 
     def _tell_of_eviction(self) -> None:
         if policy := self.evicts():
@@ -196,9 +208,14 @@ class RedisOnlineStore(OnlineStore):
             return bool(evicting_policy(self._client, rows_expire=False))
 
     def put_many(self, table: str, batches: Iterable[EncodedRows]) -> PutResult:
+        return self._run_put(self._put(table), batches)
+
+    def put_existing(self, table: str, batches: Iterable[EncodedRows]) -> PutResult:
+        return self._run_put(self._put(table, only_existing=True), batches)
+
+    def _run_put(self, put: Put, batches: Iterable[EncodedRows]) -> PutResult:
         pool = self._client.connection_pool
         with closing_source(batches) as source:
-            put = self._put(table)
             for trip in put.round_trips(source):
                 with self._mapped_errors():
                     trip.take(run_all(pool, trip.commands))
@@ -227,62 +244,56 @@ class RedisOnlineStore(OnlineStore):
         arguments, counts = _asked(reads)
         return self._split(counts, await self._merged_reads().get(arguments, sum(counts)))
 
-    def delete(self, table: str, keys: Sequence[bytes]) -> None:
-        prefix = _prefix(table)
-        with self._mapped_errors():
-            for at in range(0, len(keys), _KEYS_PER_UNLINK):
-                self._client.unlink(*[prefix + key for key in keys[at : at + _KEYS_PER_UNLINK]])
-
-    def scan(self, table: str, start: int, end: int, below: bytes) -> Iterator[RowHeads]:
+    def scan(self, table: str, start: int, end: int, *, version_below: int | None = None) -> Iterator[RowStamps]:
         prefix = _prefix(table)
         step = self._client.register_script(_SCAN_SCRIPT)
-        bounds = [HEADER.pack(start + SIGN, 0)[:8], HEADER.pack(end + SIGN, 0)[:8]]
+        below = LARGEST_VERSION + 1 if version_below is None else version_below
+        bounds = [HEADER.pack(start + SIGN, 0, 0), HEADER.pack(end + SIGN, 0, below)]
         cursor: Any = b"0"
         while True:
             with self._mapped_errors():
-                cursor, found = step(args=[cursor, _glob(prefix), _KEYS_PER_SCAN, *bounds, below])
-            if found:
-                yield _row_heads([key[len(prefix) :] for key in found[::2]], found[1::2])
+                cursor, pairs = step(args=[cursor, _glob(prefix), _KEYS_PER_SCAN, *bounds])
+            if pairs:
+                yield stamps_of([key[len(prefix) :] for key in pairs[::2]], pairs[1::2])
             if cursor == b"0":
                 return
 
     def sample_keys(self, table: str, count: int, seed: int) -> list[bytes]:
-        """See `OnlineStore.sample_keys`; of the keys that some steps through the database find."""
+        """See `CanSample.sample_keys`; of the keys that a limited number of steps through the server returns."""
         prefix = _prefix(table)
-        found: set[bytes] = set()
+        seen: set[bytes] = set()
         cursor: Any = 0
         keys: Any
         with self._mapped_errors():
             for _ in range(_STEPS_PER_SAMPLE):
                 cursor, keys = self._client.scan(cursor, match=_glob(prefix), count=_KEYS_PER_SCAN)
-                found.update(keys)
+                seen.update(keys)
                 if not cursor:
                     break
-        chosen = Random(seed).sample(sorted(found), min(count, len(found)))  # noqa: S311 - protects nothing
+        chosen = Random(seed).sample(sorted(seen), min(count, len(seen)))  # noqa: S311 - protects nothing
         return [key[len(prefix) :] for key in chosen]
 
-    def replace_many(self, table: str, held: RowHeads, rows: EncodedRows) -> int:
-        """See `OnlineStore.replace_many`; atomic for each five hundred rows."""
+    def replace_many(self, table: str, held: RowStamps, rows: EncodedRows) -> int:
+        """See `CanReplace.replace_many`; atomic for each five hundred rows."""
         prefix = _prefix(table)
-        stamps = headers(rows.event_timestamps, rows.created_timestamps)
-        new = dict(zip(rows.keys, map(bytes.__add__, stamps, rows.payloads), strict=True))
-        told = list(map(bytes.__add__, headers(held.event_timestamps, held.created_timestamps), held.heads))
+        new = dict(zip(rows.keys, map(bytes.__add__, headers(rows), rows.payloads), strict=True))
+        expected = headers(held)
         replace = self._client.register_script(_REPLACE_SCRIPT)
         replaced = 0
         for at in range(0, len(held), ROWS_AT_ONCE):
             keys = held.keys[at : at + ROWS_AT_ONCE]
             values = [new.get(key, b"") for key in keys]
             with self._mapped_errors():
-                found: Any = replace(
-                    keys=[prefix + key for key in keys], args=[*told[at : at + ROWS_AT_ONCE], *values, self._ttl]
+                count: Any = replace(
+                    keys=[prefix + key for key in keys], args=[*expected[at : at + ROWS_AT_ONCE], *values, self._ttl]
                 )
-            replaced += int(found)
+            replaced += int(count)
         return replaced
 
     def foreign(self, table: str, keys: Sequence[bytes]) -> Mapping[bytes, str]:
-        """See `OnlineStore.foreign`; keys of other types than string, and strings without timestamps."""
+        """See `CanHoldForeignValues.foreign`; keys of other types than string, and strings that are too short."""
         prefix = _prefix(table)
-        found: dict[bytes, str] = {}
+        reasons: dict[bytes, str] = {}
         for at in range(0, len(keys), _KEYS_PER_SCAN):
             some = keys[at : at + _KEYS_PER_SCAN]
             with self._mapped_errors():
@@ -290,10 +301,10 @@ class RedisOnlineStore(OnlineStore):
                 values: list[Any] = list(self._client.mget([prefix + key for key in some]))
             for key, kind, value in zip(some, checked(types), values, strict=True):
                 if kind not in (b"string", b"none"):
-                    found[key] = f"it is a Redis {kind.decode()}"
+                    reasons[key] = f"it is a Redis {kind.decode()}"
                 elif value is not None and (reason := foreign_value(value)):
-                    found[key] = reason
-        return found
+                    reasons[key] = reason
+        return reasons
 
     def drop(self, tables: Iterable[str]) -> None:
         with self._mapped_errors():
@@ -319,7 +330,7 @@ class RedisOnlineStore(OnlineStore):
         if client is not None:
             await client.aclose()
 
-    def _merged_reads(self) -> MergedReads[bytes]:
+    def _merged_reads(self) -> MergedReads[bytes, bytes | None]:
         loop = asyncio.get_running_loop()
         last = self._last_reads
         if last is not None and last.loop is loop:
@@ -360,11 +371,18 @@ class RedisOnlineStore(OnlineStore):
             self._async_clients.pop(loop, None)
             self._reads.pop(loop, None)
 
-    def _put(self, table: str) -> Put:
+    def _put(self, table: str, *, only_existing: bool = False) -> Put:
         def overwritten(key: bytes) -> None:
             self.foreign_values.warn(table, key, "its value was damaged or written by others", overwritten=True)
 
-        return Put(_prefix(table), redis_marks.identity_key(table), redis_marks.drawn_identity, self._ttl, overwritten)
+        return Put(
+            _prefix(table),
+            redis_marks.identity_key(table),
+            redis_marks.drawn_identity,
+            self._ttl,
+            only_existing,
+            overwritten,
+        )
 
     def _split(self, counts: Sequence[int], values: Sequence[bytes | None]) -> list[StoredRows]:
         if len(counts) == 1:
@@ -406,12 +424,3 @@ def _prefix(table: str) -> bytes:
 def _glob(prefix: bytes) -> bytes:
     escaped = b"".join(b"\\" + bytes([c]) if bytes([c]) in b"*?[]^-\\" else bytes([c]) for c in prefix)
     return escaped + b"*"
-
-
-def _row_heads(keys: Sequence[bytes], values: Sequence[bytes]) -> RowHeads:
-    """Returns rows by their keys and the beginnings of their values."""
-    import numpy as np  # Reading needs none.
-
-    stamps = np.frombuffer(b"".join([value[:HEADER_WIDTH] for value in values]), ">u8").astype(np.uint64)
-    events, created = (stamps ^ np.uint64(SIGN)).view(np.int64).reshape(-1, 2).T
-    return RowHeads(keys, events, created, [value[HEADER_WIDTH:] for value in values])

@@ -1,37 +1,46 @@
-"""Rows as Redis holds them: their times, then their payloads, in one value that stays as it came until it is needed."""
+"""Rows as Redis holds them: one value for each, of event timestamp, created timestamp, version and payload.
+
+The first three are 8 bytes each, big-endian, the timestamps with the sign bit flipped: so values compare as rows do.
+"""
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
-from feast_assets.online_stores.base import StoredRows
+from feast_assets.online_stores.abilities import RowStamps
+from feast_assets.online_stores.base import EncodedRows, StoredRows
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-HEADER = struct.Struct(">QQ")
+HEADER = struct.Struct(">QQQ")
 HEADER_WIDTH = HEADER.size
 SIGN = 1 << 63
-# Of timestamps that are 0.
-_NO_STAMPS = (SIGN, SIGN)
+# Two timestamps and a version that are 0.
+_NO_STAMPS = (SIGN, SIGN, 0)
 
 
-def headers(event: NDArray[np.int64], created: NDArray[np.int64]) -> list[bytes]:
-    """Returns what the values of n rows begin with; values compare as their times do."""
-    import numpy as np  # Reading needs none.
+def headers(rows: EncodedRows | RowStamps) -> list[bytes]:
+    """Returns the first `HEADER_WIDTH` bytes of the value of each row."""
+    import numpy as np  # Serving, which only reads by key, does not load numpy.
 
-    stamps = np.stack([event, created], axis=1).astype(np.int64).view(np.uint64) ^ np.uint64(SIGN)
+    columns = [rows.event_timestamps, rows.created_timestamps, rows.versions]
+    stamps = np.stack(columns, axis=1).astype(np.int64).view(np.uint64) ^ np.array([SIGN, SIGN, 0], np.uint64)
     values: list[bytes] = stamps.astype(">u8").view(f"V{HEADER_WIDTH}").ravel().tolist()
     return values
 
 
-class StampedRows(StoredRows):
-    """Rows whose stored values begin with their times, which are taken apart only for who asks for a part.
+def stamps_of(keys: Sequence[bytes], values: Sequence[bytes]) -> RowStamps:
+    """Returns rows by their keys, and the first `HEADER_WIDTH` bytes of the value of each."""
+    import numpy as np
 
-    A value too short to have times counts as not there.
+    numbers = np.frombuffer(b"".join(values), ">u8").astype(np.uint64).reshape(-1, 3)
+    events, created, versions = (numbers ^ np.array([SIGN, SIGN, 0], np.uint64)).view(np.int64).T
+    return RowStamps(keys, events, created, versions)
+
+
+class StampedRows(StoredRows):
+    """Rows whose stored values are taken apart only when a part is asked for.
+
+    A value shorter than `HEADER_WIDTH` counts as missing.
 
     Args:
         values: n stored values; None where there is no row.
@@ -43,16 +52,20 @@ class StampedRows(StoredRows):
         self._values = values
 
     @property
-    def values(self) -> tuple[Sequence[bytes | None], int]:
+    def stored_values(self) -> tuple[Sequence[bytes | None], int]:
         return self._values, HEADER_WIDTH
 
     @property
     def event_timestamps(self) -> Sequence[int]:  # type: ignore[override]
-        return [event - SIGN for event, _ in self._stamps()]
+        return [event - SIGN for event, _, _ in self._stamps()]
 
     @property
     def created_timestamps(self) -> Sequence[int]:  # type: ignore[override]
-        return [created - SIGN for _, created in self._stamps()]
+        return [created - SIGN for _, created, _ in self._stamps()]
+
+    @property
+    def versions(self) -> Sequence[int]:  # type: ignore[override]
+        return [version for _, _, version in self._stamps()]
 
     @property
     def payloads(self) -> Sequence[bytes | None]:  # type: ignore[override]
@@ -60,24 +73,24 @@ class StampedRows(StoredRows):
 
     def foreign(self) -> Mapping[int, str]:
         return {
-            place: reason
-            for place, value in enumerate(self._values)
+            index: reason
+            for index, value in enumerate(self._values)
             if value is not None and (reason := foreign_value(value))
         }
 
-    def before(self, oldest: int) -> list[int]:
+    def older_than(self, oldest: int) -> list[int]:
         if oldest <= -SIGN:
             return []
-        # Values compare as their times do, and a longer one comes after what it begins with.
+        # Values compare as their times do, and a longer value is larger than its beginning.
         bound = (oldest + SIGN).to_bytes(8, "big")
         try:
             if min(self._values) >= bound:  # type: ignore[type-var, operator]
                 return []
         except (TypeError, ValueError):
-            pass  # Some are not there, or all.
-        return [place for place, value in enumerate(self._values) if value is not None and value < bound]
+            pass  # Some rows are missing, or all.
+        return [index for index, value in enumerate(self._values) if value is not None and value < bound]
 
-    def _stamps(self) -> list[tuple[int, int]]:
+    def _stamps(self) -> list[tuple[int, int, int]]:
         values = self._values
         try:
             return [_NO_STAMPS if value is None else HEADER.unpack_from(value) for value in values]
@@ -91,5 +104,5 @@ class StampedRows(StoredRows):
 def foreign_value(value: bytes) -> str:
     """Returns why a stored value cannot be a row, whatever its payload; ``""`` where it can."""
     if len(value) < HEADER_WIDTH:
-        return f"it has {len(value)} bytes, fewer than its two timestamps"
+        return f"it has {len(value)} bytes, fewer than the timestamps and the version of a row"
     return ""

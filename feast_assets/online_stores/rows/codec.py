@@ -13,8 +13,6 @@ from feast_assets.online_stores.rows.decoder import RowDecoder, reads_as
 from feast_assets.online_stores.rows.schema import RowSchema
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
     import pyarrow as pa
 
 __all__ = [
@@ -31,10 +29,8 @@ __all__ = [
 ]
 
 
-def encode_rows(
-    schema: RowSchema, columns: pa.RecordBatch | pa.Table, versions: npt.NDArray[np.int64] | int = 0
-) -> list[bytes]:
+def encode_rows(schema: RowSchema, columns: pa.RecordBatch | pa.Table) -> list[bytes]:
     """Returns one payload per row; see `feast_assets.online_stores.rows.encoder.encode_rows`."""
     from feast_assets.online_stores.rows import encoder as row_encoder
 
-    return row_encoder.encode_rows(schema, columns, versions)
+    return row_encoder.encode_rows(schema, columns)

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from feast_assets.errors import UnknownRowSchemaError
 from feast_assets.online_stores.base import StoredRows
 from feast_assets.online_stores.rows.column import DecodedRows
-from feast_assets.online_stores.rows.foreign_values import foreign_payload
+from feast_assets.online_stores.rows.foreign_values import foreign_row
 from feast_assets.online_stores.rows.layout import Block, PayloadError, RowLayout, reads_as
-from feast_assets.online_stores.rows.schema import HEADER_WIDTH, ID_OFFSET, RowSchema
+from feast_assets.online_stores.rows.schema import ID_WIDTH, RowSchema
 from feast_assets.types.feast_type import FeastType
 from feast_assets.types.python import is_mutable
 
@@ -43,14 +43,14 @@ class RowDecoder:
         self._wanted = tuple(wanted)
         self._mutable = frozenset(place for place, (_, kind) in enumerate(self._wanted) if is_mutable(kind))
         self._what = what
-        # By the id's bytes in a payload, and how many bytes come before a payload.
+        # By the schema id as it is in a payload, and the payload's offset.
         self._layouts: dict[tuple[bytes, int], RowLayout] = {}
 
     def decode_stored(self, stored: StoredRows) -> DecodedRows:
         """As `decode`, for what a store holds."""
-        values, lead = stored.values
-        alike = self._alike(values, lead)
-        return self._mixed(stored.payloads, stored.foreign()) if alike is None else alike
+        values, offset = stored.stored_values
+        alike = self._alike(values, offset)
+        return self._mixed(stored.payloads, stored.versions, stored.foreign()) if alike is None else alike
 
     def decode(self, payloads: Sequence[bytes | None]) -> DecodedRows:
         """Returns the wanted features, each with one value and one status per payload.
@@ -63,31 +63,33 @@ class RowDecoder:
             UnknownRowSchemaError: a payload names a schema that this decoder was not given.
         """
         alike = self._alike(payloads, 0)
-        return self._mixed(payloads, {}) if alike is None else alike
+        return self._mixed(payloads, [0] * len(payloads), {}) if alike is None else alike
 
-    def _alike(self, values: Sequence[bytes | None], lead: int) -> DecodedRows | None:
+    def _alike(self, values: Sequence[bytes | None], offset: int) -> DecodedRows | None:
         """Returns the features of rows that are all there and of one schema, as nearly always; else None.
 
         Args:
-            lead: how many bytes come before each payload.
+            offset: of the payload in each value.
         """
         first = values[0] if values else None
         if first is None:
             return None
         try:
-            row_id = first[lead + ID_OFFSET : lead + HEADER_WIDTH]
-            layout = self._layouts.get((row_id, lead))
+            row_id = first[offset : offset + ID_WIDTH]
+            layout = self._layouts.get((row_id, offset))
             if layout is None:
                 schema = self._schemas.get(int.from_bytes(row_id, "little"))
-                if schema is None or len(row_id) < HEADER_WIDTH - ID_OFFSET:
+                if schema is None or len(row_id) < ID_WIDTH:
                     return None
-                layout = self._layouts[row_id, lead] = RowLayout(schema, self._wanted, lead)
+                layout = self._layouts[row_id, offset] = RowLayout(schema, self._wanted, offset)
             block = layout.read(values)  # type: ignore[arg-type]
         except (PayloadError, TypeError):  # One is damaged, of another schema, no bytes, or None.
             return None
         return DecodedRows(self._wanted, self._what, (block,), None, block.rows, mutable=self._mutable)
 
-    def _mixed(self, payloads: Sequence[bytes | None], foreign: Mapping[int, str]) -> DecodedRows:
+    def _mixed(
+        self, payloads: Sequence[bytes | None], versions: Sequence[int], foreign: Mapping[int, str]
+    ) -> DecodedRows:
         """As `decode`, for payloads of any schemas.
 
         Args:
@@ -95,13 +97,13 @@ class RowDecoder:
         """
         damaged = dict(foreign)
         rows_of: dict[bytes, list[int]] = {}
-        for row, payload in enumerate(payloads):
+        for row, (payload, version) in enumerate(zip(payloads, versions, strict=True)):
             if payload is None:
                 continue
-            if reason := foreign_payload(payload):
+            if reason := foreign_row(version, payload):
                 damaged[row] = reason
             else:
-                rows_of.setdefault(payload[ID_OFFSET:HEADER_WIDTH], []).append(row)
+                rows_of.setdefault(payload[:ID_WIDTH], []).append(row)
         self._check_known(rows_of)
         # Where each row is in what is read, one schema after another; -1 where there is none.
         positions = [-1] * len(payloads)

@@ -34,61 +34,57 @@ _CHUNK_ROWS = 16_384
 _MAX_VARIABLE_BYTES = 2**32 - 1
 
 
-def encode_rows(
-    schema: RowSchema, columns: pa.RecordBatch | pa.Table, versions: NDArray[np.int64] | int = 0
-) -> list[bytes]:
+def encode_rows(schema: RowSchema, columns: pa.RecordBatch | pa.Table) -> list[bytes]:
     """Returns one payload per row.
 
     Args:
         schema: the fields to encode.
         columns: holds at least the schema's fields, in any order, each in its canonical Arrow type.
-        versions: of each row (int64[n], not negative), or of all: UTC microseconds at which the content became known.
 
     Raises:
         InputError: a column is missing or of another Arrow type, or a row is larger than 4 GiB.
     """
     table = columns if isinstance(columns, pa.Table) else pa.Table.from_batches([columns])
     for name, feast_type in schema.fields:
-        place = table.schema.get_field_index(name)
-        if place < 0:
+        index = table.schema.get_field_index(name)
+        if index < 0:
             raise InputError(f"Rows to encode have no single column {name!r}. {suggest(name, table.column_names)}")
-        found = table.schema.field(place).type
-        if not is_canonical(found, feast_type):
+        arrow_type = table.schema.field(index).type
+        if not is_canonical(arrow_type, feast_type):
             raise InputError(
-                f"Column {name!r} of rows to encode is {feast_type}: {to_arrow_type(feast_type)} in Arrow, not {found}."
+                f"Column {name!r} of rows to encode is {feast_type}: {to_arrow_type(feast_type)} in Arrow, "
+                f"not {arrow_type}."
             )
-    known = np.broadcast_to(np.asarray(versions, np.int64), (table.num_rows,))
     if not schema.fields:
         records = np.zeros(table.num_rows, schema.dtype)
-        records["version"], records["id"] = known, schema.schema_id
+        records["id"] = schema.schema_id
         return split_records(records)
     payloads: list[bytes] = []
     for batch in table.select([name for name, _ in schema.fields]).to_batches(max_chunksize=_CHUNK_ROWS):
-        payloads += _encode(schema, batch, known[len(payloads) : len(payloads) + batch.num_rows])
+        payloads += _encode(schema, batch)
     return payloads
 
 
-def _encode(schema: RowSchema, batch: pa.RecordBatch, versions: NDArray[np.int64]) -> list[bytes]:
+def _encode(schema: RowSchema, batch: pa.RecordBatch) -> list[bytes]:
     rows = batch.num_rows
     records = np.zeros(rows, schema.dtype)
-    records["version"] = versions
     records["id"] = schema.schema_id
     variable: list[pa.Array] = []
     ends = np.zeros(rows, np.int64)
-    for place, (_, feast_type) in enumerate(schema.fields):
-        column = batch.column(place)
+    for index, (_, feast_type) in enumerate(schema.fields):
+        column = batch.column(index)
         if column.null_count:
-            records["nulls"][:, place // 8] |= null_flags(column).view(np.uint8) << np.uint8(place % 8)
-        kind = schema.kinds[place]
+            records["nulls"][:, index // 8] |= null_flags(column).view(np.uint8) << np.uint8(index % 8)
+        kind = schema.kinds[index]
         if kind is Kind.FIXED:
-            records[str(place)] = _fixed(column, feast_type)
+            records[str(index)] = _fixed(column, feast_type)
             continue
         for part in _variable(column, kind, feast_type):
             variable.append(part)
             ends += binary_lengths(part)
         if rows and ends.max() > _MAX_VARIABLE_BYTES:
             raise InputError("A row to encode is larger than 4 GiB.")
-        records[str(place)] = ends
+        records[str(index)] = ends
     if not variable:
         return split_records(records)
     return joined_rows([binary_of_records(records), *variable])

@@ -45,28 +45,26 @@ class FewRowsEncoder:
         fields = zip(schema.fields, schema.kinds, strict=True)
         self._fields = [(_slot_of(dtype), kind is Kind.FIXED) for (_, dtype), kind in fields]
         codes = "".join(STRUCT_CODES.get(dtype, STRUCT_END_CODE) for _, dtype in schema.fields)
-        self._head = struct.Struct(">Q")
         self._body = struct.Struct(f"<I{schema.bitmap_width}s{codes}")
 
-    def encode(self, columns: Sequence[Values], version: int) -> list[bytes] | None:
+    def encode(self, columns: Sequence[Values]) -> list[bytes] | None:
         """Returns one payload per row; None where a value needs a conversion or is of a wrong type.
 
         Args:
             columns: the values of each field of the schema, in its order, all of one length.
-            version: of all rows.
         """
         rows = len(columns[0]) if columns else 0
         nulls = [0] * rows
         parts: list[list[bytes]] = [[] for _ in range(rows)]
         ends = [0] * rows
         slots: list[list[Any]] = []
-        for place, ((to_slot, is_fixed), values) in enumerate(zip(self._fields, columns, strict=True)):
+        for index, ((to_slot, is_fixed), values) in enumerate(zip(self._fields, columns, strict=True)):
             if to_slot is None:
                 return None
             converted = []
             for row, value in enumerate(values):
                 if value is None:
-                    nulls[row] |= 1 << place
+                    nulls[row] |= 1 << index
                     slot: Any = 0 if is_fixed else _NO_BYTES
                 else:
                     slot = to_slot(value)
@@ -79,11 +77,11 @@ class FewRowsEncoder:
                     ends[row] += len(slot)
                     converted.append(ends[row])
             slots.append(converted)
-        head, pack = self._head.pack(version), self._body.pack
+        pack = self._body.pack
         width, schema_id = self._bitmap_width, self._schema_id
         try:
             return [
-                b"".join([head, pack(schema_id, bits.to_bytes(width, "little"), *row), *variable])
+                b"".join([pack(schema_id, bits.to_bytes(width, "little"), *row), *variable])
                 for bits, row, variable in zip(nulls, zip(*slots, strict=True), parts, strict=True)
             ]
         except (struct.error, OverflowError):

@@ -13,20 +13,22 @@ from feast_assets.errors import ForeignValueWarning
 _KEYS_REMEMBERED = 1000
 _KEY_CHARACTERS = 120
 
-# What each payload of the row codec has, whatever its schema: a version, whose first byte is 0 until the year 4253, and
-# a schema id.
-LEAST_PAYLOAD = 12
-FIRST_PAYLOAD_BYTE = 0
-# Event times from year 1 to 9999, in microseconds; the first byte that Redis keeps of one is among these.
+LEAST_PAYLOAD = 4
+"""Each payload of the row codec begins with a schema id of so many bytes."""
+
+NEWEST_VERSION = 2**56 - 1
+"""Of a row that this package made: microseconds until the year 4253."""
+
+# Event times from year 1 to 9999, in microseconds.
 OLDEST_EVENT, NEWEST_EVENT = -62_135_596_800_000_000, 253_402_300_799_999_999
 
 
-def foreign_payload(payload: bytes) -> str:
-    """Returns why a payload cannot be one of the row codec, of any schema; ``""`` where it can."""
+def foreign_row(version: int, payload: bytes) -> str:
+    """Returns why a row cannot be one of the row codec, of any schema; ``""`` where it can."""
     if len(payload) < LEAST_PAYLOAD:
         return f"its payload has {len(payload)} bytes, fewer than {LEAST_PAYLOAD}"
-    if payload[0] != FIRST_PAYLOAD_BYTE:
-        return "its payload does not begin with a version"
+    if not 0 <= version <= NEWEST_VERSION:
+        return f"its version, {version}, is no time in microseconds"
     return ""
 
 

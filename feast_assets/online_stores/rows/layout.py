@@ -14,8 +14,7 @@ from operator import le
 from typing import Any
 
 from feast_assets.online_stores.rows.schema import (
-    HEADER_WIDTH,
-    ID_OFFSET,
+    ID_WIDTH,
     STRUCT_CODES,
     STRUCT_END_CODE,
     Kind,
@@ -30,8 +29,6 @@ _WIDER: dict[FeastType, frozenset[FeastType]] = {
     Int32: frozenset((Int64, Float64)),
     Float32: frozenset((Float64,)),
 }
-
-_ID_WIDTH = HEADER_WIDTH - ID_OFFSET
 
 _Slots = list[tuple[Any, ...]]
 
@@ -86,12 +83,12 @@ class RowLayout:
         plain: of each, whether it is there and its stored values are the Python values; all_plain: of all.
     """
 
-    def __init__(self, schema: RowSchema, wanted: Sequence[tuple[str, FeastType]], lead: int = 0):
+    def __init__(self, schema: RowSchema, wanted: Sequence[tuple[str, FeastType]], offset: int = 0):
         """Compiles the layout.
 
         Args:
             wanted: names and types of the features to read.
-            lead: how many bytes come before each payload.
+            offset: of each payload in the bytes that `read` is given.
         """
         places = [_place(schema, name, feast_type) for name, feast_type in wanted]
         previous = dict(zip(schema.variable[1:], schema.variable, strict=False))
@@ -101,10 +98,10 @@ class RowLayout:
         needed.update(schema.variable[-1:])
         slots = {place: slot for slot, place in enumerate(sorted(needed))}
 
-        self._struct = struct.Struct(_format(schema, needed, lead))
+        self._struct = struct.Struct(_format(schema, needed, offset))
         self._ends = [slots[place] for place in schema.variable if place in needed]
         # What a row begins with, and one in which nothing is null.
-        self._id = schema.schema_id.to_bytes(_ID_WIDTH, "little")
+        self._id = schema.schema_id.to_bytes(ID_WIDTH, "little")
         self._no_nulls = self._id + bytes(schema.bitmap_width)
         self._slots = [None if place is None else slots[place] for place in places]
         self._in_order = self._slots == list(range(len(slots)))
@@ -164,7 +161,7 @@ class RowLayout:
             if head != no_nulls:
                 if not head.startswith(self._id):
                     raise PayloadError(row, "it names another schema")
-                left = int.from_bytes(head[_ID_WIDTH:], "little") & wanted
+                left = int.from_bytes(head[ID_WIDTH:], "little") & wanted
                 while left:
                     lowest = left & -left
                     found.setdefault(lowest, []).append(row)
@@ -196,12 +193,12 @@ class RowLayout:
 
 
 def _place(schema: RowSchema, name: str, wanted: FeastType) -> int | None:
-    place = schema.positions.get(name)
+    place = schema.indices.get(name)
     return place if place is not None and reads_as(schema.fields[place][1], wanted) else None
 
 
-def _format(schema: RowSchema, needed: set[int], lead: int) -> str:
-    codes = [f"<{lead + ID_OFFSET}x{_ID_WIDTH + schema.bitmap_width}s"]
+def _format(schema: RowSchema, needed: set[int], offset: int) -> str:
+    codes = [f"<{offset}x{ID_WIDTH + schema.bitmap_width}s"]
     for place, (_, feast_type) in enumerate(schema.fields):
         code = STRUCT_CODES.get(feast_type, STRUCT_END_CODE)
         codes.append(code if place in needed else f"{struct.calcsize('<' + code)}x")

@@ -1,8 +1,7 @@
 """The layout of an encoded row.
 
-A payload is, without padding, and little-endian but for the version::
+A payload is little-endian and without padding::
 
-    u64  version, big-endian: UTC microseconds at which this content became known
     u32  schema id
     u8[] null bitmap, one bit per field, bit ``i % 8`` of byte ``i // 8``; 1 is null
     ...  one slot per field, in order: the value where its width is fixed (0 if null),
@@ -14,11 +13,8 @@ part text is UTF-8, bytes are as they are, and an array or set of fixed-width va
 holds nulls, the values, and then (if it does) a byte per value, 1 for null. Other types are JSON text of the value,
 with timestamps as microseconds and bytes as base64.
 
-The version comes first and big-endian so that stores, which break ties of equal timestamps by comparing payloads as
-bytes, keep the content that became known last.
-
 The layout is known from the schema alone, so a reader needs no type tags, and equal values give equal bytes. Any change
-of it must change `_FORMAT`, which gives every schema a new id.
+of the layout must change `_FORMAT`, which gives every schema a new id.
 """
 
 from __future__ import annotations
@@ -58,8 +54,9 @@ from feast_assets.types.feast_type import (
 
 _FORMAT = "feast_assets row 1"
 
-ID_OFFSET = 8
-HEADER_WIDTH = 12
+ID_WIDTH = 4
+"""How many bytes the schema id has, with which a payload begins."""
+
 END_CODE = "<u4"
 
 # numpy type codes of the values that have a slot of their own.
@@ -140,9 +137,9 @@ class RowSchema:
         return cls(tuple(fields.items() if isinstance(fields, Mapping) else fields))
 
     @cached_property
-    def positions(self) -> dict[str, int]:
-        """Field name to its place."""
-        return {name: place for place, (name, _) in enumerate(self.fields)}
+    def indices(self) -> dict[str, int]:
+        """Field name to its index."""
+        return {name: index for index, (name, _) in enumerate(self.fields)}
 
     @cached_property
     def kinds(self) -> tuple[Kind, ...]:
@@ -150,8 +147,8 @@ class RowSchema:
 
     @cached_property
     def variable(self) -> tuple[int, ...]:
-        """Places of the fields with bytes in the variable part."""
-        return tuple(place for place, kind in enumerate(self.kinds) if kind is not Kind.FIXED)
+        """Indices of the fields with bytes in the variable part."""
+        return tuple(index for index, kind in enumerate(self.kinds) if kind is not Kind.FIXED)
 
     @property
     def bitmap_width(self) -> int:
@@ -160,16 +157,16 @@ class RowSchema:
 
     @cached_property
     def dtype(self) -> Any:
-        """The numpy type of what precedes the variable part: ``id``, ``nulls``, and one item per field place."""
+        """The numpy type of what precedes the variable part: ``id``, ``nulls``, an item per field, named by index."""
         import numpy as np
 
-        names = ["version", "id", "nulls"]
-        formats = [">u8", "<u4", ("u1", (self.bitmap_width,))]
-        offsets = [0, ID_OFFSET, HEADER_WIDTH]
-        offset = HEADER_WIDTH + self.bitmap_width
-        for place, (_, feast_type) in enumerate(self.fields):
+        names = ["id", "nulls"]
+        formats: list[str | tuple[str, tuple[int]]] = ["<u4", ("u1", (self.bitmap_width,))]
+        offsets = [0, ID_WIDTH]
+        offset = ID_WIDTH + self.bitmap_width
+        for index, (_, feast_type) in enumerate(self.fields):
             code = FIXED_CODES.get(feast_type, END_CODE)
-            names.append(str(place))
+            names.append(str(index))
             formats.append(code)
             offsets.append(offset)
             offset += int(code[2:])

@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from feast_assets.errors import StoreUnavailableError
+from feast_assets.online_stores.sqlite.file_format import bring_up_to_date
 from feast_assets.private_files import create_private_file
 
 _BUSY_SECONDS = 60.0
@@ -35,9 +36,11 @@ class StoreConnection(sqlite3.Connection):
 
     Attributes:
         overwritten: the keys; whoever runs such statements empties it.
+        may_write: false where the file has an earlier format and cannot be upgraded, as it is read-only.
     """
 
     overwritten: list[bytes]
+    may_write: bool
 
 
 class _FrozenConnection(StoreConnection):
@@ -71,6 +74,11 @@ class SqlitePool:
         """
         prepare = _use_write_ahead if on_disk else _write_lazily
         with self._write_lock, _Block(self, "BEGIN IMMEDIATE", prepare) as connection:
+            if not connection.may_write:
+                raise StoreUnavailableError(
+                    f"Online store {self._path} cannot be written: it is read-only, and has the format of an earlier "
+                    "version."
+                )
             yield connection
 
     def close(self) -> None:
@@ -125,6 +133,11 @@ class SqlitePool:
 
     def _open(self) -> StoreConnection:
         connection = self._connected()
+        try:
+            connection.may_write = bring_up_to_date(connection, self._path)
+        except BaseException:
+            connection.close()
+            raise
         connection.overwritten = overwritten = []
 
         def note(key: bytes) -> bool:

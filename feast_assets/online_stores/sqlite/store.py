@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 import string
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain, islice
 from operator import lt
@@ -19,21 +19,27 @@ from random import Random
 from typing import ClassVar
 
 from feast_assets.errors import StoreUnavailableError
+from feast_assets.online_stores.abilities import (
+    CanHoldForeignValues,
+    CanReplace,
+    CanSample,
+    CanTellRestarts,
+    RowStamps,
+)
 from feast_assets.online_stores.base import (
-    HEAD_WIDTH,
+    NOTHING_PUT,
     EncodedRows,
     Mark,
     OnlineRead,
     OnlineStore,
     PutResult,
-    RowHeads,
     StoredRows,
     closing_source,
-    counted,
 )
-from feast_assets.online_stores.rows.foreign_values import FIRST_PAYLOAD_BYTE, LEAST_PAYLOAD, NEWEST_EVENT, OLDEST_EVENT
+from feast_assets.online_stores.rows.foreign_values import LEAST_PAYLOAD, NEWEST_EVENT, NEWEST_VERSION, OLDEST_EVENT
 from feast_assets.online_stores.sqlite import marks as sqlite_marks
 from feast_assets.online_stores.sqlite.config import SqliteOnlineStoreConfig
+from feast_assets.online_stores.sqlite.file_format import COLUMNS, SET_FORMAT
 from feast_assets.online_stores.sqlite.pool import NOTE_OVERWRITTEN, SqlitePool
 
 _PLAIN_CHARACTERS = frozenset(string.ascii_lowercase + string.digits + "_-.")
@@ -43,24 +49,24 @@ _KEYS_PER_SELECT = 1024
 _ROWS_PER_SCAN = 10_000
 _SAMPLED_RUNS = 16
 
-# Of an empty blob, substr makes null.
-_HEAD = f"coalesce(substr(payload, 1, {HEAD_WIDTH}), x'')"
+# A stored row: key, event and created timestamp, version, content.
+_Row = tuple[bytes, int, int, int, bytes | None]
+_NO_ROW: _Row = (b"", 0, 0, 0, None)
 
-# A stored row: key, event and created timestamp, payload.
-_Row = tuple[bytes, int, int, bytes | None]
-_NO_ROW: _Row = (b"", 0, 0, None)
-
-# Columns take values of any type. Of these a row has none.
-_IS_ROW = "(typeof(event_ts) = 'integer' AND typeof(created_ts) = 'integer' AND typeof(payload) = 'blob')"
+# In SQLite a cell of any column can hold a value of any type.
+_IS_ROW = (
+    "(typeof(event_ts) = 'integer' AND typeof(created_ts) = 'integer' AND typeof(version) = 'integer' "
+    "AND typeof(content) = 'blob')"
+)
 _IS_CODEC_ROW = (
-    f"({_IS_ROW} AND length(payload) >= {LEAST_PAYLOAD} AND substr(payload, 1, 1) = x'{FIRST_PAYLOAD_BYTE:02x}' "
+    f"({_IS_ROW} AND length(content) >= {LEAST_PAYLOAD} AND version BETWEEN 0 AND {NEWEST_VERSION} "
     f"AND event_ts BETWEEN {OLDEST_EVENT} AND {NEWEST_EVENT})"
 )
-# What a put looks for in rows that it would leave as they are, in the fewest comparisons: numbers come before text, and
-# both before blobs. What it does not find, newer rows overwrite.
-_IS_FOREIGN = "old.event_ts >= '' OR old.created_ts >= '' OR old.payload < x''"
+# Which of the rows that a put would leave as they are cannot be rows, in few comparisons: in SQLite's order numbers
+# come before text, and text before blobs. Others that cannot be rows count as older, and are overwritten as such.
+_IS_FOREIGN = "old.event_ts >= '' OR old.created_ts >= '' OR old.version >= '' OR old.content < x''"
 _IS_FOREIGN_TO_CODEC = (
-    f"{_IS_FOREIGN} OR length(old.payload) < {LEAST_PAYLOAD} OR old.payload >= x'{FIRST_PAYLOAD_BYTE + 1:02x}' "
+    f"{_IS_FOREIGN} OR length(old.content) < {LEAST_PAYLOAD} OR old.version > {NEWEST_VERSION} "
     f"OR old.event_ts > {NEWEST_EVENT}"
 )
 
@@ -76,7 +82,7 @@ _SELECT_IDENTITY = (
 )
 
 
-class SqliteOnlineStore(OnlineStore):
+class SqliteOnlineStore(OnlineStore, CanReplace, CanSample, CanTellRestarts, CanHoldForeignValues):
     """The latest row per key in a SQLite file.
 
     ``put_many`` is one transaction whatever its size, and on the disk when it returns: the ledger, which is elsewhere,
@@ -133,7 +139,18 @@ class SqliteOnlineStore(OnlineStore):
         return sqlite_marks.file_of(self._path)
 
     def put_many(self, table: str, batches: Iterable[EncodedRows]) -> PutResult:
-        result = PutResult(0, 0)
+        return self._put(table, batches, _upsert)
+
+    def put_existing(self, table: str, batches: Iterable[EncodedRows]) -> PutResult:
+        return self._put(table, batches, _update)
+
+    def _put(
+        self,
+        table: str,
+        batches: Iterable[EncodedRows],
+        put: Callable[[sqlite3.Connection, str, EncodedRows], PutResult],
+    ) -> PutResult:
+        result = NOTHING_PUT
         with closing_source(batches) as remaining:
             # The first batch is made before the transaction begins: a slow source does not hold off other writers. One
             # that sorts has done nearly all its work by then.
@@ -144,7 +161,7 @@ class SqliteOnlineStore(OnlineStore):
                 _set_up(connection, table)
                 connection.overwritten.clear()
                 for batch in chain([first], remaining):
-                    result += _put(connection, table, batch)
+                    result += put(connection, table, batch)
                 overwritten = tuple(connection.overwritten)
         for key in overwritten:
             self.foreign_values.warn(table, key, "its value was damaged or written by others", overwritten=True)
@@ -156,26 +173,22 @@ class SqliteOnlineStore(OnlineStore):
         with self._pool.reading(in_transaction=not one) as connection:
             return [_select(connection, read) for read in reads]
 
-    def delete(self, table: str, keys: Sequence[bytes]) -> None:
-        with self._pool.writing() as connection:
-            if _exists(connection, table):
-                sql = f"DELETE FROM {_quoted(table)} WHERE key = ?"  # noqa: S608
-                connection.executemany(sql, [(key,) for key in keys])
-
-    def scan(self, table: str, start: int, end: int, below: bytes) -> Iterator[RowHeads]:
+    def scan(self, table: str, start: int, end: int, *, version_below: int | None = None) -> Iterator[RowStamps]:
         sql = (
-            f"SELECT key, event_ts, created_ts, {_HEAD} FROM {_quoted(table)} "  # noqa: S608
-            f"WHERE event_ts >= ? AND event_ts < ? AND payload < ? AND {_IS_ROW}"
+            f"SELECT key, event_ts, created_ts, version FROM {_quoted(table)} "  # noqa: S608
+            f"WHERE event_ts >= ? AND event_ts < ? AND {_IS_ROW}"
         )
+        if version_below is not None:
+            sql += f" AND version < {int(version_below)}"
         with self._pool.reading() as connection:
             if not _exists(connection, table):
                 return
-            found = connection.execute(sql, (start, end, below))
-            while rows := found.fetchmany(_ROWS_PER_SCAN):
-                yield _heads(rows)
+            cursor = connection.execute(sql, (start, end))
+            while rows := cursor.fetchmany(_ROWS_PER_SCAN):
+                yield _stamps(rows)
 
     def sample_keys(self, table: str, count: int, seed: int) -> list[bytes]:
-        """See `OnlineStore.sample_keys`; runs of neighbouring keys, from places between the first key and the last."""
+        """See `CanSample.sample_keys`; runs of neighbouring keys, from random points between the first and the last."""
         chosen = Random(seed)  # noqa: S311 - protects nothing
         sql = f"SELECT key FROM {_quoted(table)} WHERE key >= ? ORDER BY key LIMIT ?"  # noqa: S608
         with self._pool.reading() as connection:
@@ -189,48 +202,46 @@ class SqliteOnlineStore(OnlineStore):
             width = max(len(first), len(last))
             low, high = (int.from_bytes(key.ljust(width, b"\0"), "big") for key in (first, last))
             starts = [chosen.randint(low, high).to_bytes(width, "big") for _ in range(_SAMPLED_RUNS)]
-            found: dict[bytes, None] = {}
-            # From the first key on in the end, so that of a small table nothing is left out.
+            sampled: dict[bytes, None] = {}
+            # The last run begins with the first key, so that nothing of a small table is left out.
             for start, most in [*((start, -(-count // _SAMPLED_RUNS)) for start in starts), (first, count)]:
-                found |= dict.fromkeys(key for (key,) in connection.execute(sql, (start, most)))
-        return list(found)[:count]
+                sampled |= dict.fromkeys(key for (key,) in connection.execute(sql, (start, most)))
+        return list(sampled)[:count]
 
-    def replace_many(self, table: str, held: RowHeads, rows: EncodedRows) -> int:
-        """See `OnlineStore.replace_many`; all in one transaction."""
-        events, created = rows.event_timestamps.tolist(), rows.created_timestamps.tolist()
-        new = dict(zip(rows.keys, zip(events, created, rows.payloads, strict=True), strict=True))
-        conditions = list(
-            zip(held.keys, held.event_timestamps.tolist(), held.created_timestamps.tolist(), held.heads, strict=True)
-        )
-        still = f"WHERE key = ? AND event_ts = ? AND created_ts = ? AND {_HEAD} = ?"
+    def replace_many(self, table: str, held: RowStamps, rows: EncodedRows) -> int:
+        """See `CanReplace.replace_many`; all in one transaction."""
+        new = {key: row for key, *row in _tuples(rows)}
+        columns = (held.event_timestamps, held.created_timestamps, held.versions)
+        conditions = list(zip(held.keys, *(column.tolist() for column in columns), strict=True))
+        unchanged = f"WHERE key = ? AND event_ts = ? AND created_ts = ? AND version = ? AND {_IS_ROW}"
         with self._pool.writing() as connection:
             if not _exists(connection, table):
                 return 0
             before = connection.total_changes
             connection.executemany(
-                f"UPDATE {_quoted(table)} SET event_ts = ?, created_ts = ?, payload = ? {still}",  # noqa: S608
+                f"UPDATE {_quoted(table)} SET event_ts = ?, created_ts = ?, version = ?, content = ? {unchanged}",  # noqa: S608
                 [(*new[c[0]], *c) for c in conditions if c[0] in new],
             )
             connection.executemany(
-                f"DELETE FROM {_quoted(table)} {still}",  # noqa: S608
+                f"DELETE FROM {_quoted(table)} {unchanged}",  # noqa: S608
                 [c for c in conditions if c[0] not in new],
             )
             return connection.total_changes - before
 
     def foreign(self, table: str, keys: Sequence[bytes]) -> Mapping[bytes, str]:
-        """See `OnlineStore.foreign`; rows whose columns are of other types than a row's."""
-        found: dict[bytes, str] = {}
+        """See `CanHoldForeignValues.foreign`; rows with cells of other types than a row's."""
+        reasons: dict[bytes, str] = {}
         with self._pool.reading() as connection:
             if not _exists(connection, table):
-                return found
+                return reasons
             for at in range(0, len(keys), _KEYS_PER_SELECT):
                 some = keys[at : at + _KEYS_PER_SELECT]
-                columns = "key, typeof(event_ts), typeof(created_ts), typeof(payload)"
+                columns = "key, typeof(event_ts), typeof(created_ts), typeof(version), typeof(content)"
                 where = f"key IN ({','.join('?' * len(some))}) AND NOT {_IS_ROW}"
                 sql = f"SELECT {columns} FROM {_quoted(table)} WHERE {where}"  # noqa: S608
                 for key, *types in connection.execute(sql, list(some)):
-                    found[key] = _foreign_types(*types)
-        return found
+                    reasons[key] = _foreign_types(*types)
+        return reasons
 
     def drop(self, tables: Iterable[str]) -> None:
         if not self._path.exists():
@@ -241,16 +252,6 @@ class SqliteOnlineStore(OnlineStore):
                 connection.execute(f"DROP TABLE IF EXISTS {_quoted(table)}")
                 connection.execute(f"DELETE FROM {_IDENTITIES} WHERE name = ?", (_name(table),))  # noqa: S608
                 sqlite_marks.remove(connection, _name(table))
-
-    async def put_many_async(self, table: str, batches: Iterable[EncodedRows]) -> PutResult:
-        import asyncio  # A fresh process that only reads need not load it.
-
-        return await asyncio.to_thread(self.put_many, table, batches)
-
-    async def get_many_async(self, reads: Sequence[OnlineRead]) -> list[StoredRows]:
-        import asyncio
-
-        return await asyncio.to_thread(self.get_many, reads)
 
     def close(self) -> None:
         self._pool.close()
@@ -271,28 +272,26 @@ def _name(table: str) -> str:
 
 @lru_cache(maxsize=1024)
 def _create(table: str) -> str:
-    return (
-        f"CREATE TABLE IF NOT EXISTS {_quoted(table)} (key BLOB NOT NULL PRIMARY KEY, event_ts INTEGER NOT NULL, "
-        "created_ts INTEGER NOT NULL, payload BLOB NOT NULL) WITHOUT ROWID"
-    )
+    return f"CREATE TABLE IF NOT EXISTS {_quoted(table)} {COLUMNS}"
 
 
 @lru_cache(maxsize=1024)
 def _upsert_sql(table: str, rows: int, of_codec: bool) -> str:
     foreign = _IS_FOREIGN_TO_CODEC if of_codec else _IS_FOREIGN
-    values = ",".join(["(?,?,?,?)"] * rows)
+    values = ",".join(["(?,?,?,?,?)"] * rows)
     return (
         f"INSERT INTO {_quoted(table)} AS old VALUES {values} ON CONFLICT (key) DO UPDATE SET "  # noqa: S608
-        "event_ts = excluded.event_ts, created_ts = excluded.created_ts, payload = excluded.payload "
-        "WHERE (excluded.event_ts, excluded.created_ts, excluded.payload) > (old.event_ts, old.created_ts, old.payload)"
-        f" OR (({foreign}) AND {NOTE_OVERWRITTEN}(old.key))"
+        "event_ts = excluded.event_ts, created_ts = excluded.created_ts, version = excluded.version, "
+        "content = excluded.content WHERE (excluded.event_ts, excluded.created_ts, excluded.version, excluded.content) "
+        "> (old.event_ts, old.created_ts, old.version, old.content) "
+        f"OR (({foreign}) AND {NOTE_OVERWRITTEN}(old.key))"
     )
 
 
 @lru_cache(maxsize=1024)
 def _select_sql(table: str, keys: int) -> str:
-    places = ",".join("?" * keys)
-    return f"SELECT key, event_ts, created_ts, payload FROM {_quoted(table)} WHERE key IN ({places})"  # noqa: S608
+    parameters = ",".join("?" * keys)
+    return f"SELECT key, event_ts, created_ts, version, content FROM {_quoted(table)} WHERE key IN ({parameters})"  # noqa: S608
 
 
 def _exists(connection: sqlite3.Connection, table: str) -> bool:
@@ -306,6 +305,7 @@ def _set_up(connection: sqlite3.Connection, table: str) -> None:
     if _identity(connection, table):
         return
     connection.execute(_create(table))
+    connection.execute(SET_FORMAT)
     # Replaces the identity of a table that someone removed by other means.
     sql = f"REPLACE INTO {_IDENTITIES} VALUES (?, ?)"  # noqa: S608
     connection.execute(sql, (_name(table), uuid.uuid4().hex))
@@ -327,62 +327,59 @@ def _identity(connection: sqlite3.Connection, table: str) -> str:
     return "" if found is None else str(found[0])
 
 
-def _put(connection: sqlite3.Connection, table: str, batch: EncodedRows) -> PutResult:
-    if not batch.only_replaces:
-        return _upsert(connection, table, batch)
+def _update(connection: sqlite3.Connection, table: str, batch: EncodedRows) -> PutResult:
+    """Puts the rows whose keys are in the table."""
     absent = _absent(connection, table, batch)
     if absent:
         left_out = set(absent)
-        batch = batch.taken([place for place, key in enumerate(batch.keys) if key not in left_out])
-    return _upsert(connection, table, batch) + PutResult(0, len(absent), (), absent)
+        batch = batch.take([index for index, key in enumerate(batch.keys) if key not in left_out])
+    return _upsert(connection, table, batch) + PutResult(0, len(absent), absent)
 
 
 def _absent(connection: sqlite3.Connection, table: str, batch: EncodedRows) -> tuple[bytes, ...]:
     """Returns those keys of a batch under which the table has no row."""
-    found: list[bytes] = []
+    absent: list[bytes] = []
     is_row = _IS_CODEC_ROW if batch.of_codec else _IS_ROW
     for at in range(0, len(batch), _KEYS_PER_SELECT):
         keys = batch.keys[at : at + _KEYS_PER_SELECT]
         there = f"SELECT 1 FROM {_quoted(table)} WHERE key = column1 AND {is_row}"  # noqa: S608
         given = ",".join(["(?)"] * len(keys))
         sql = f"SELECT column1 FROM (VALUES {given}) WHERE NOT EXISTS ({there})"  # noqa: S608
-        found += [key for (key,) in connection.execute(sql, list(keys))]
-    return tuple(found)
+        absent += [key for (key,) in connection.execute(sql, list(keys))]
+    return tuple(absent)
 
 
 def _upsert(connection: sqlite3.Connection, table: str, batch: EncodedRows) -> PutResult:
-    columns = (batch.keys, batch.event_timestamps.tolist(), batch.created_timestamps.tolist(), batch.payloads)
-    rows: Iterable[tuple[bytes, int, int, bytes]] = zip(*columns, strict=True)
+    rows = _tuples(batch)
     if not _ascends(batch.keys):
         # A tree takes rows in its own order many times faster. Keys differ, so nothing else is compared.
         rows = sorted(rows)
     values = list(chain.from_iterable(rows))
     whole = len(batch) - len(batch) % _ROWS_PER_UPSERT
-    places = [(at, at + _ROWS_PER_UPSERT) for at in range(0, whole, _ROWS_PER_UPSERT)]
-    places += [(at, at + 1) for at in range(whole, len(batch))]
-    if batch.groups is None:
-        before = connection.total_changes
-        for start, end in places:
-            connection.execute(_upsert_sql(table, end - start, batch.of_codec), values[4 * start : 4 * end])
-        written = connection.total_changes - before
-        return PutResult(written, len(batch) - written)
-    keys: list[bytes] = []
-    for start, end in places:
-        sql = _upsert_sql(table, end - start, batch.of_codec) + " RETURNING key"
-        keys += [key for (key,) in connection.execute(sql, values[4 * start : 4 * end]).fetchall()]
-    group_of = dict(zip(batch.keys, batch.groups.tolist(), strict=True))
-    return PutResult(len(keys), len(batch) - len(keys), counted(group_of[key] for key in keys))
+    slices = [(at, at + _ROWS_PER_UPSERT) for at in range(0, whole, _ROWS_PER_UPSERT)]
+    slices += [(at, at + 1) for at in range(whole, len(batch))]
+    before = connection.total_changes
+    for start, end in slices:
+        connection.execute(_upsert_sql(table, end - start, batch.of_codec), values[5 * start : 5 * end])
+    written = connection.total_changes - before
+    return PutResult(written, len(batch) - written)
+
+
+def _tuples(rows: EncodedRows) -> Iterable[tuple[bytes, int, int, int, bytes]]:
+    """Returns rows as tuples of Python values, in the order of the table's columns."""
+    stamps = (rows.event_timestamps, rows.created_timestamps, rows.versions)
+    return zip(rows.keys, *(column.tolist() for column in stamps), rows.payloads, strict=True)
 
 
 def _ascends(keys: Sequence[bytes]) -> bool:
     return all(map(lt, keys, islice(keys, 1, None)))
 
 
-def _heads(rows: Sequence[tuple[bytes, int, int, bytes]]) -> RowHeads:
-    import numpy as np  # Reading needs none.
+def _stamps(rows: Sequence[tuple[bytes, int, int, int]]) -> RowStamps:
+    import numpy as np  # Serving, which only reads by key, does not load numpy.
 
-    keys, events, created, heads = zip(*rows, strict=True)
-    return RowHeads(keys, np.array(events, np.int64), np.array(created, np.int64), heads)
+    keys, *columns = zip(*rows, strict=True)
+    return RowStamps(keys, *(np.array(column, np.int64) for column in columns))
 
 
 def _select(connection: sqlite3.Connection, read: OnlineRead) -> StoredRows:
@@ -391,40 +388,49 @@ def _select(connection: sqlite3.Connection, read: OnlineRead) -> StoredRows:
     for at in range(0, len(keys), _KEYS_PER_SELECT):
         chunk = list(keys[at : at + _KEYS_PER_SELECT])
         # A handful of statement lengths, so that the prepared statements are found again.
-        places = 1 << (len(chunk) - 1).bit_length()
-        chunk += chunk[-1:] * (places - len(chunk))
+        parameters = 1 << (len(chunk) - 1).bit_length()
+        chunk += chunk[-1:] * (parameters - len(chunk))
         try:
-            rows += connection.execute(_select_sql(read.table, places), chunk).fetchall()
+            rows += connection.execute(_select_sql(read.table, parameters), chunk).fetchall()
         except sqlite3.OperationalError as error:
             if "no such table" in str(error):
                 break
             raise
     if len(keys) == 1:
-        _, event, created, payload = rows[0] if rows else _NO_ROW
-        return _UncheckedRows((event,), (created,), (payload,))
+        _, event, created, version, payload = rows[0] if rows else _NO_ROW
+        return _UncheckedRows((event,), (created,), (version,), (payload,))
     if not keys:
-        return _UncheckedRows((), (), ())
-    found = {row[0]: row for row in rows}
-    return _UncheckedRows(*islice(zip(*[found.get(key, _NO_ROW) for key in keys], strict=True), 1, None))
+        return _UncheckedRows((), (), (), ())
+    row_of = {row[0]: row for row in rows}
+    return _UncheckedRows(*islice(zip(*[row_of.get(key, _NO_ROW) for key in keys], strict=True), 1, None))
+
+
+_Columns = tuple[Sequence[int], Sequence[int], Sequence[int], Sequence[bytes | None]]
 
 
 class _UncheckedRows(StoredRows):
-    """Rows as the file has them. Their types are looked at only when times are asked for, or a payload is of no use.
+    """Rows as the file has them; the types of their cells are checked only when a column is asked for.
 
-    A row with values of other types than a row's counts as not there.
+    A row with a cell of another type counts as missing.
     """
 
     __slots__ = ("_checked", "_columns")
 
-    _checked: tuple[Sequence[int], Sequence[int], Sequence[bytes | None]] | None
+    _checked: _Columns | None
 
-    def __init__(self, events: Sequence[int], created: Sequence[int], payloads: Sequence[bytes | None]):
-        self._columns = (events, created, payloads)
+    def __init__(
+        self,
+        events: Sequence[int],
+        created: Sequence[int],
+        versions: Sequence[int],
+        payloads: Sequence[bytes | None],
+    ):
+        self._columns = (events, created, versions, payloads)
         self._checked = None
 
     @property
-    def values(self) -> tuple[Sequence[bytes | None], int]:
-        return self._columns[2], 0
+    def stored_values(self) -> tuple[Sequence[bytes | None], int]:
+        return self._columns[3], 0
 
     @property
     def event_timestamps(self) -> Sequence[int]:  # type: ignore[override]
@@ -435,23 +441,29 @@ class _UncheckedRows(StoredRows):
         return self._check()[1]
 
     @property
-    def payloads(self) -> Sequence[bytes | None]:  # type: ignore[override]
+    def versions(self) -> Sequence[int]:  # type: ignore[override]
         return self._check()[2]
+
+    @property
+    def payloads(self) -> Sequence[bytes | None]:  # type: ignore[override]
+        return self._check()[3]
 
     def foreign(self) -> Mapping[int, str]:
         return {
-            place: _foreign_types(*(_SQL_TYPES.get(type(value), "null") for value in row))
-            for place, row in enumerate(zip(*self._columns, strict=True))
+            index: _foreign_types(*(_SQL_TYPES.get(type(value), "null") for value in row))
+            for index, row in enumerate(zip(*self._columns, strict=True))
             if not _is_row(row)
         }
 
-    def _check(self) -> tuple[Sequence[int], Sequence[int], Sequence[bytes | None]]:
+    def _check(self) -> _Columns:
         if self._checked is None:
-            events, created, payloads = self._columns
-            if not ({*map(type, events), *map(type, created)} <= _INTEGERS and {*map(type, payloads)} <= _PAYLOADS):
-                rows = [row if _is_row(row) else _NO_ROW[1:] for row in zip(events, created, payloads, strict=True)]
-                events, created, payloads = zip(*rows, strict=True)
-            self._checked = events, created, payloads
+            events, created, versions, payloads = self._columns
+            if {*map(type, chain(events, created, versions))} <= _INTEGERS and {*map(type, payloads)} <= _PAYLOADS:
+                self._checked = self._columns
+            else:
+                rows = [row if _is_row(row) else _NO_ROW[1:] for row in zip(*self._columns, strict=True)]
+                events, created, versions, payloads = zip(*rows, strict=True)
+                self._checked = events, created, versions, payloads
         return self._checked
 
 
@@ -460,10 +472,10 @@ _PAYLOADS = frozenset((bytes, type(None)))
 _SQL_TYPES = {int: "integer", float: "real", str: "text", bytes: "blob"}
 
 
-def _is_row(row: tuple[object, object, object]) -> bool:
-    event, created, payload = row
-    return type(event) is int and type(created) is int and (payload is None or type(payload) is bytes)
+def _is_row(row: tuple[object, object, object, object]) -> bool:
+    event, created, version, payload = row
+    return {type(event), type(created), type(version)} == _INTEGERS and type(payload) in _PAYLOADS
 
 
-def _foreign_types(event: str, created: str, payload: str) -> str:
-    return f"its columns are {event}, {created} and {payload}, not integer, integer and blob"
+def _foreign_types(event: str, created: str, version: str, content: str) -> str:
+    return f"its cells are {event}, {created}, {version} and {content}, not three integers and a blob"

@@ -14,9 +14,11 @@ from feast_assets.settings.server_url import ServerUrl, is_plain_path, parse_ser
 
 _SCHEME = re.compile(r"^([A-Za-z][\w+.-]+):(//)?")  # one letter is a Windows drive
 _POSTGRES = ("postgresql", "postgres", "postgresql+psycopg", "postgresql+psycopg2")
-_POSTGRES_URL = (
-    "a Postgres URL is postgresql://user:password@host:5432/database, with a number as port; in user and password "
-    "write / as %2F, @ as %40, : as %3A, # as %23 and ? as %3F"
+_MYSQL = ("mysql", "mariadb", "mysql+pymysql", "mariadb+pymysql")
+_SERVER_URL = (
+    "the URL of a server is postgresql://user:password@host:5432/database or "
+    "mysql+pymysql://user:password@host:3306/database, with a number as port; in user and password write / as %2F, "
+    "@ as %40, : as %3A, # as %23 and ? as %3F"
 )
 # Settings of a Postgres registry of Feast's old plug-in.
 _OF_OLD_PLUG_IN = frozenset(("host", "port", "database", "db_schema", "user", "password"))
@@ -27,8 +29,9 @@ class SqlRegistryConfig(Settings):
 
     Attributes:
         registry_type: "sql", or Feast's "file": with a plain path both mean a SQLite file.
-        path: a file, relative to the repository, or a URL: ``sqlite:///file.db`` or
-            ``postgresql://user:password@host/database``. The URL of a server is kept as a `SecretUrl`.
+        path: a file, relative to the repository, or a URL: ``sqlite:///file.db``,
+            ``postgresql://user:password@host/database`` or ``mysql+pymysql://user:password@host/database``, which may
+            be a MariaDB server too. The URL of a server is kept as a `SecretUrl`.
         cache_ttl_seconds: how long a reader may use what it has read; 0 for until it is told to read again.
         cache_mode: "sync": the request that finds the cache too old waits for the new one; "thread": it is read in the
             background.
@@ -109,9 +112,15 @@ class SqlRegistryConfig(Settings):
         """The path without its password."""
         return str(self.path)
 
-    def postgres_url(self) -> str:
+    @property
+    def is_mysql(self) -> bool:
+        """Whether the registry is on a MySQL or MariaDB server."""
+        return not self.is_file and _scheme(self._url()) in _MYSQL
+
+    def server_url(self) -> str:
         """Returns the database URL for SQLAlchemy, password and all; only where not `is_file`."""
-        return "postgresql+psycopg:" + self._url().partition(":")[2]
+        driver = "mysql+pymysql" if self.is_mysql else "postgresql+psycopg"
+        return f"{driver}:{self._url().partition(':')[2]}"
 
     def secrets(self) -> list[str]:
         """Returns the texts that messages must not show."""
@@ -132,21 +141,22 @@ def _is_file(path: str) -> bool:
 
 
 def _check_url(url: str) -> None:
-    """Refuses what is no URL of Postgres, by a message without its parts.
+    """Refuses what is no URL of Postgres or MySQL, by a message without its parts.
 
     Raises:
         ValueError: it is none.
     """
     scheme = _scheme(url)
-    if scheme is not None and scheme not in _POSTGRES:
+    if scheme is not None and scheme not in (*_POSTGRES, *_MYSQL):
         raise ValueError(
-            f"registries at {scheme}:// are not supported; use a file path, sqlite:///file.db or postgresql://..."
+            f"registries at {scheme}:// are not supported; use a file path, sqlite:///file.db, "
+            "postgresql://... or mysql+pymysql://..."
         )
     parsed = None if scheme is None else parse_server_url(url)
     if parsed is None:
-        raise ValueError(f"cannot be read for certain; it is not shown, as it may contain a password: {_POSTGRES_URL}")
+        raise ValueError(f"cannot be read for certain; it is not shown, as it may contain a password: {_SERVER_URL}")
     if not _names_database(parsed):
-        raise ValueError(_POSTGRES_URL)
+        raise ValueError(_SERVER_URL)
 
 
 def _names_database(url: ServerUrl) -> bool:

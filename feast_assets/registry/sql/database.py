@@ -1,6 +1,6 @@
 """The database of a SQL registry as SQLAlchemy sees it: the tables of any, and all else of one on a server.
 
-SQLite files are in write-ahead mode, and a writing transaction begins by taking the write lock; on Postgres a writer
+SQLite files are in write-ahead mode, and a writing transaction begins by taking the write lock; on a server a writer
 locks its project's row. So writers follow one another, and readers wait for nobody.
 """
 
@@ -9,23 +9,27 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, NullPool, create_engine, event, inspect, text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import Connection, Engine, Insert, NullPool, create_engine, event, inspect, text
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from feast_assets.errors import ConfigError, FeastAssetsError, StoreUnavailableError
 from feast_assets.private_files import create_private_file
 from feast_assets.registry.sql import tables
 from feast_assets.registry.sql.config import SqlRegistryConfig
-from feast_assets.registry.sql.reading import META, SCHEMA_VERSION, Query, check_version
+from feast_assets.registry.sql.reading import is_written
+from feast_assets.registry.sql.schema import META, NUMBER, WRITTEN_BY
+from feast_assets.registry.sql.servers import MySql, Postgres, Server
 from feast_assets.registry.sql.sqlite_file import SqliteFile
+from feast_assets.registry.sql.transaction import Query, Row, Value
 from feast_assets.settings.redaction import clean_error
+from feast_assets.stored_formats import REGISTRY, package_version
 
-_SCHEMA_LOCK = 7_305_811_064_142_273  # any number that nobody else takes for a Postgres advisory lock
 _BEGIN = "feast_assets_begin"
 
 
@@ -40,6 +44,7 @@ class SqlDatabase:
         """
         self._config = config
         self._file = file
+        self._server: Server = MySql() if config.is_mysql else Postgres()
         self.name = str(file.path) if file else config.display_path
         self._lock = threading.Lock()
         self._engine: Engine | None = None
@@ -53,14 +58,16 @@ class SqlDatabase:
         with self._in_words(), self._connected().connect() as connection:
             connection = connection.execution_options(isolation_level="REPEATABLE READ")
             with connection.begin():
-                yield SqlTransaction(connection) if self._ready(connection) else None
+                yield SqlTransaction(connection, self._server) if self._ready(connection) else None
 
     @contextmanager
     def writing(self) -> Iterator[SqlTransaction]:
         """Gives a transaction on a server that is committed in the end, or rolled back on any error."""
         self.create_tables()
-        with self._in_words(), self._connected().begin() as connection:
-            yield SqlTransaction(connection)
+        with self._in_words(), self._connected().connect() as connection:
+            connection = connection.execution_options(isolation_level=self._server.writing_isolation)
+            with connection.begin():
+                yield SqlTransaction(connection, self._server)
 
     def close(self) -> None:
         """Releases all connections; the next use connects again."""
@@ -76,18 +83,24 @@ class SqlDatabase:
                 self._engine.dispose(close=False)
                 self._engine = None
             if self._engine is None:
-                self._engine = self._postgres() if self._file is None else self._sqlite(self._file)
+                self._engine = self._on_server() if self._file is None else self._sqlite(self._file)
                 self._pid = os.getpid()
             return self._engine
 
-    def _postgres(self) -> Engine:
+    def _on_server(self) -> Engine:
         try:
             return create_engine(
-                self._config.postgres_url(), pool_size=2, max_overflow=8, pool_pre_ping=True, hide_parameters=True
+                self._config.server_url(),
+                connect_args=dict(self._server.connect_args),
+                pool_size=2,
+                max_overflow=8,
+                pool_pre_ping=True,
+                hide_parameters=True,
             )
         except ModuleNotFoundError as error:
             raise ConfigError(
-                f"A registry on Postgres needs the package {error.name!r}: pip install 'feast-assets[postgres]'."
+                f"A registry on {self._server.title} needs the package {error.name!r}: "
+                f"pip install 'feast-assets[{self._server.extra}]'."
             ) from error
         except (ValueError, SQLAlchemyError) as error:
             problem = type(error).__name__
@@ -113,7 +126,8 @@ class SqlDatabase:
             if self._file is not None:
                 self._file.check_tables(names)
             return False
-        check_version(SqlTransaction(connection), self.name)
+        if not is_written(SqlTransaction(connection, self._server), self.name):
+            return False
         self._has_schema = True
         self._is_complete = names.issuperset(tables.metadata.tables)
         return True
@@ -137,15 +151,15 @@ class SqlDatabase:
             self._create_file(self._file.path)
         with self._in_words(), self._connected().connect() as connection:
             connection = connection.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
-            with connection.begin():
-                if self._file is None:
-                    connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _SCHEMA_LOCK})
-                found = self._ready(connection)
-                if not (found and self._is_complete):
+            # A file is locked as a whole.
+            with connection.begin() if self._file else self._server.creating_tables(connection):
+                is_registry = self._ready(connection)
+                if not (is_registry and self._is_complete):
                     tables.metadata.create_all(connection)
                     _add_columns(connection)
-                if not found:
-                    connection.execute(tables.meta.insert().values(key="schema_version", value=str(SCHEMA_VERSION)))
+                if not is_registry:
+                    said = {NUMBER: str(REGISTRY.number), WRITTEN_BY: package_version()}
+                    connection.execute(tables.meta.insert(), [{"key": k, "value": v} for k, v in said.items()])
         self._has_schema = self._is_complete = True
 
     def _create_file(self, file: Path) -> None:
@@ -183,24 +197,44 @@ class SqlDatabase:
             return self._file.explained(cause)
         # Drivers may quote what they were given; whoever prints this error prints those that led to it too.
         clean_error(error, self._config.secrets())
-        said = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
+        code_and_text = cause.args if len(cause.args) == 2 and isinstance(cause.args[1], str) else None
+        said = code_and_text[1] if code_and_text else str(cause)
+        said = (said.strip().splitlines() or [type(cause).__name__])[0]
         return StoreUnavailableError(f"Registry {self.name} cannot be used: {said}")
 
 
 class SqlTransaction:
-    """Runs statements on a connection; see `feast_assets.registry.sql.writing.Transaction`."""
+    """Runs statements on a connection; see `feast_assets.registry.sql.transaction.Transaction`."""
 
     lock_rows = " FOR UPDATE"
 
-    def __init__(self, connection: Connection):
+    def __init__(self, connection: Connection, server: Server):
         self._connection = connection
+        self._server = server
 
-    def __call__(self, statement: str, **values: Any) -> Sequence[tuple[Any, ...]]:
+    def __call__(self, statement: str, **values: Value) -> Sequence[tuple[Any, ...]]:
         return [tuple(row) for row in self._connection.execute(text(statement), values)]
 
-    def each(self, statement: str, rows: Iterable[Mapping[str, Any]]) -> None:
+    def each(self, statement: str, rows: Iterable[Row]) -> None:
         if values := list(rows):
             self._connection.execute(text(statement), values)
+
+    def upsert(self, table: str, rows: Iterable[Row]) -> None:
+        if values := list(rows):
+            self._connection.execute(_upsert(self._server, table, tuple(values[0])), values)
+
+    def insert_new(self, table: str, row: Row) -> bool:
+        try:
+            with self._connection.begin_nested():
+                self._connection.execute(tables.metadata.tables[table].insert(), row)
+        except IntegrityError:
+            return False
+        return True
+
+
+@lru_cache(maxsize=64)
+def _upsert(server: Server, table: str, columns: tuple[str, ...]) -> Insert:
+    return server.upsert(tables.metadata.tables[table], columns)
 
 
 def _add_columns(connection: Connection) -> None:

@@ -1,4 +1,4 @@
-"""The statements for noted pushes in a SQL registry, in words that SQLite and Postgres share."""
+"""The statements for noted pushes in a SQL registry; see `feast_assets.registry.sql.transaction`."""
 
 # ruff: noqa: S608 - what is put into statements are names of ours
 
@@ -10,8 +10,8 @@ from typing import Any
 from feast_assets.definitions.spec import from_micros, to_micros
 from feast_assets.errors import reason_of
 from feast_assets.registry.noted_pushes import NotedPush
-from feast_assets.registry.sql.reading import PUSH_ROWS, PUSHES, Query
-from feast_assets.registry.sql.writing import Transaction
+from feast_assets.registry.sql.schema import PUSH_ROWS, PUSHES
+from feast_assets.registry.sql.transaction import Query, Transaction, Value
 
 PIECE_BYTES = 4 << 20
 """How much of a push's rows one row of the database holds; servers and drivers dislike values of hundreds of MB."""
@@ -20,11 +20,6 @@ _COLUMNS = 'id, "call", online_views, offline_view, version, "at", "by"'
 _ALL = f'SELECT {_COLUMNS} FROM {PUSHES} WHERE project = :project ORDER BY "at", id'
 _ONE = f"SELECT {_COLUMNS} FROM {PUSHES} WHERE project = :project AND id = :id"
 _ROWS = f"SELECT content FROM {PUSH_ROWS} WHERE project = :project AND id = :id AND version = :version ORDER BY piece"
-_NOTE = (
-    f"INSERT INTO {PUSHES} (project, {_COLUMNS}) "
-    "VALUES (:project, :id, :call, :online_views, :offline_view, :version, :at, :by) "
-    "ON CONFLICT (project, id) DO NOTHING RETURNING id"
-)
 _NOTE_ROWS = (
     f"INSERT INTO {PUSH_ROWS} (project, id, version, piece, content) VALUES (:project, :id, :version, :piece, :content)"
 )
@@ -47,7 +42,8 @@ def noted_rows(query: Query, project: str, push: NotedPush) -> bytes | None:
 
 def note(transaction: Transaction, project: str, push: NotedPush, rows: bytes) -> NotedPush | None:
     """Notes a push, and returns the one that is noted; None where that was forgotten at this very moment."""
-    values = {
+    row: dict[str, Value] = {
+        "project": project,
         "id": push.id,
         "call": push.call,
         "online_views": json.dumps(push.online_views),
@@ -56,13 +52,13 @@ def note(transaction: Transaction, project: str, push: NotedPush, rows: bytes) -
         "at": to_micros(push.at),
         "by": push.by,
     }
-    if not transaction(_NOTE, project=project, **values):
-        found = transaction(_ONE, project=project, id=push.id)
-        return _push(*found[0]) if found else None
-    key = {"project": project, "id": push.id, "version": push.version}
-    places = range(0, max(len(rows), 1), PIECE_BYTES)
+    if not transaction.insert_new(PUSHES, row):
+        standing = transaction(_ONE, project=project, id=push.id)
+        return _push(*standing[0]) if standing else None
+    key: dict[str, Value] = {"project": project, "id": push.id, "version": push.version}
+    starts = range(0, max(len(rows), 1), PIECE_BYTES)
     transaction.each(
-        _NOTE_ROWS, ({**key, "piece": i, "content": rows[at : at + PIECE_BYTES]} for i, at in enumerate(places))
+        _NOTE_ROWS, ({**key, "piece": i, "content": rows[at : at + PIECE_BYTES]} for i, at in enumerate(starts))
     )
     return push
 

@@ -1,4 +1,4 @@
-"""The statements that read a SQL registry, in words that SQLite and Postgres share.
+"""The statements that read a SQL registry; see `feast_assets.registry.sql.transaction`.
 
 They need no SQLAlchemy: a process that only serves features from a SQLite registry never loads it. What the tables hold
 is said in `feast_assets.registry.sql.tables`.
@@ -9,26 +9,19 @@ is said in `feast_assets.registry.sql.tables`.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 from feast_assets.definitions.field import Field
 from feast_assets.definitions.project import Project
 from feast_assets.definitions.spec import from_micros
 from feast_assets.definitions.window import Window
-from feast_assets.errors import ConfigError
 from feast_assets.registry.base import DoubtKind, DrawnMark, LedgerEntry, Revision
 from feast_assets.registry.snapshot import StoredObject
+from feast_assets.registry.sql.schema import INPUTS, MARKS, META, NUMBER, PUSHES, WRITTEN_BY
+from feast_assets.registry.sql.transaction import Query
+from feast_assets.stored_formats import REGISTRY
 
-SCHEMA_VERSION = 1
-META = "feast_assets_meta"
-INPUTS = "feast_assets_inputs"
-PUSHES = "feast_assets_pushes"
-PUSH_ROWS = "feast_assets_push_rows"
-MARKS = "feast_assets_marks"
-LATER_TABLES = (INPUTS, PUSHES, PUSH_ROWS, MARKS)
-"""Tables that an older registry lacks until it is written; where `MARKS` is, the ledger has all its columns."""
 _DOUBTS: Mapping[str, DoubtKind] = {"restored": "restored", "unknown": "unknown", "missing": "missing"}
 """What the ledger's ``claim`` says of entries that were unsettled because of the online table's mark."""
 
@@ -77,12 +70,6 @@ _LEDGER_STATES = (
     'SELECT "view", count(*), max("at"), max(version), sum(CASE WHEN claim = \'\' THEN 0 ELSE 1 END), '
     f'sum("at" % {_STAMP_MODULUS}) FROM feast_assets_ledger WHERE project = :project GROUP BY "view"'
 )
-
-
-class Query(Protocol):
-    """Runs a statement whose values are named ``:name``, and returns all rows as tuples."""
-
-    def __call__(self, statement: str, **values: Any) -> Sequence[tuple[Any, ...]]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,22 +182,23 @@ class FeatureListTexts(Mapping[str, "tuple[tuple[Field, ...], ...]"]):
         return len(self._texts)
 
 
-def check_version(query: Query, name: str) -> None:
-    """Refuses a database that another version of this package wrote.
+def is_written(query: Query, name: str) -> bool:
+    """Returns whether a database that has the table `META` is a complete registry of a format that can be read.
+
+    MySQL creates each table by itself, so that a registry can be seen when its tables are there and it has no number
+    yet.
 
     Args:
         name: of the registry, for the message.
 
     Raises:
-        ConfigError: it is of another version.
+        StoredFormatError: another version of this package wrote it.
     """
-    found = query(f"SELECT value FROM {META} WHERE \"key\" = 'schema_version'")
-    version = found[0][0] if found else None
-    if version is None or int(version) != SCHEMA_VERSION:
-        raise ConfigError(
-            f"Registry {name} has schema version {version}, but this version of feast-assets reads {SCHEMA_VERSION}. "
-            "Use the version of feast-assets that wrote it, or a newer one."
-        )
+    said = dict(query(f'SELECT "key", value FROM {META}'))
+    if not said:
+        return False
+    REGISTRY.check(said.get(NUMBER), f"Registry {name}", written_by=said.get(WRITTEN_BY, ""))
+    return True
 
 
 def _entry(

@@ -5,15 +5,19 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from feast_assets.errors import ConfigError, FeastAssetsError, StoreUnavailableError
 from feast_assets.registry.foreign_file import is_feast_registry_file
-from feast_assets.registry.sql.reading import META, Query, check_version
+from feast_assets.registry.sql.reading import is_written
+from feast_assets.registry.sql.schema import KEYS, META
+from feast_assets.registry.sql.transaction import Query, Row, Value
 
 BUSY_SECONDS = 30
 _CANNOT_LOCK = (
@@ -31,18 +35,27 @@ _LITTLE_SPACE = 1 << 20  # bytes
 
 
 class SqliteTransaction:
-    """Runs statements on a connection; see `feast_assets.registry.sql.writing.Transaction`."""
+    """Runs statements on a connection; see `feast_assets.registry.sql.transaction.Transaction`."""
 
     lock_rows = ""
 
     def __init__(self, connection: sqlite3.Connection):
         self._connection = connection
 
-    def __call__(self, statement: str, **values: Any) -> Sequence[tuple[Any, ...]]:
+    def __call__(self, statement: str, **values: Value) -> Sequence[tuple[Any, ...]]:
         return self._connection.execute(statement, values).fetchall()
 
-    def each(self, statement: str, rows: Iterable[Mapping[str, Any]]) -> None:
+    def each(self, statement: str, rows: Iterable[Row]) -> None:
         self._connection.executemany(statement, rows)
+
+    def upsert(self, table: str, rows: Iterable[Row]) -> None:
+        remaining = iter(rows)
+        first = next(remaining, None)
+        if first is not None:
+            self._connection.executemany(_upsert(table, tuple(first)), chain([first], remaining))
+
+    def insert_new(self, table: str, row: Row) -> bool:
+        return self._connection.execute(_insert(table, tuple(row)) + " ON CONFLICT DO NOTHING", row).rowcount == 1
 
 
 class SqliteFile:
@@ -186,7 +199,8 @@ class SqliteFile:
             names = frozenset(name for (name,) in query("SELECT name FROM sqlite_master WHERE type = 'table'"))
             if not self.check_tables(names):
                 return False
-            check_version(query, str(self.path))
+            if not is_written(query, str(self.path)):
+                return False
             self._tables = names
         return True
 
@@ -202,6 +216,20 @@ class SqliteFile:
                 "both must be this user's to write."
             )
         return said
+
+
+@lru_cache(maxsize=64)
+def _upsert(table: str, columns: tuple[str, ...]) -> str:
+    keys = ", ".join(f'"{key}"' for key in KEYS[table])
+    changed = ", ".join(f'"{column}" = excluded."{column}"' for column in columns if column not in KEYS[table])
+    return f"{_insert(table, columns)} ON CONFLICT ({keys}) DO UPDATE SET {changed}"
+
+
+@lru_cache(maxsize=64)
+def _insert(table: str, columns: tuple[str, ...]) -> str:
+    names = ", ".join(f'"{column}"' for column in columns)
+    values = ", ".join(f":{column}" for column in columns)
+    return f"INSERT INTO {table} ({names}) VALUES ({values})"  # noqa: S608 - names of ours
 
 
 def _begun(connection: sqlite3.Connection) -> sqlite3.Connection:

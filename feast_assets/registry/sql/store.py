@@ -1,4 +1,4 @@
-"""The registry in a SQL database: a SQLite file, or Postgres."""
+"""The registry in a SQL database: a SQLite file, Postgres or MySQL."""
 
 from __future__ import annotations
 
@@ -28,11 +28,13 @@ from feast_assets.registry.base import (
     WindowContent,
 )
 from feast_assets.registry.ledger import claimed, doubted, settled
+from feast_assets.registry.marks import KeepsMarks
 from feast_assets.registry.noted_pushes import NotedPush, NotesPushes
 from feast_assets.registry.snapshot import RegistrySnapshot
 from feast_assets.registry.sql import pushes as sql_pushes
 from feast_assets.registry.sql.config import SqlRegistryConfig
-from feast_assets.registry.sql.reading import INPUTS, LATER_TABLES, MARKS, PUSHES, ProjectReading, all_projects
+from feast_assets.registry.sql.reading import ProjectReading, all_projects
+from feast_assets.registry.sql.schema import INPUTS, LATER_TABLES, MARKS, PUSHES
 from feast_assets.registry.sql.sqlite_file import SqliteFile
 from feast_assets.registry.sql.writing import ProjectWriting
 
@@ -51,7 +53,7 @@ class RevisionNotFoundError(FeastObjectNotFoundException):
     kind = "revision"
 
 
-class SqlRegistry(Registry, NotesPushes):
+class SqlRegistry(Registry, KeepsMarks, NotesPushes):
     """Definitions by revision, and the ledger, in a SQL database that several projects may share.
 
     The tables are created by the first write; before that there is an empty registry. Safe to share between threads and

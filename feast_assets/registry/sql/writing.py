@@ -1,4 +1,4 @@
-"""The statements that write a SQL registry, in words that SQLite and Postgres share.
+"""The statements that write a SQL registry; see `feast_assets.registry.sql.transaction`.
 
 Each runs within a transaction that somebody else began, and is sent once for all of its rows.
 """
@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
 from feast_assets.definitions.base import Definition
 from feast_assets.definitions.feature_view import FeatureView
@@ -20,15 +20,15 @@ from feast_assets.registry.base import Claim, DrawnMark, LedgerEntry, OnlineTabl
 from feast_assets.registry.ledger import Exchange
 from feast_assets.registry.marks import NUMBERS_KEPT, drawn_numbers
 from feast_assets.registry.snapshot import bare_fields
-from feast_assets.registry.sql.reading import ProjectReading, Query
+from feast_assets.registry.sql.reading import ProjectReading
+from feast_assets.registry.sql.schema import FEATURE_LISTS, INPUTS, LEDGER, MARKS, META, NUMBER, OF_PROJECT, PROJECTS
+from feast_assets.registry.sql.transaction import Row, Transaction
 
 _MATERIALIZED_TYPES = (FeatureView.object_type, LabelView.object_type)
 _SUMMARY_OBJECTS = 50
 
-_NEW_PROJECT = (
-    "INSERT INTO feast_assets_projects (project, revision) VALUES (:project, 0) ON CONFLICT (project) DO NOTHING"
-)
 _LOCK = "SELECT revision FROM feast_assets_projects WHERE project = :project"
+_LOCK_ALL = f"SELECT value FROM {META} WHERE \"key\" = '{NUMBER}'"  # noqa: S608 - names of ours
 _NUMBER = "UPDATE feast_assets_projects SET revision = :number WHERE project = :project"
 _REVISION = (
     'INSERT INTO feast_assets_revisions (project, number, "at", "by", summary) '
@@ -47,73 +47,22 @@ _BEGIN = (
     "(project, object_type, name, valid_from, valid_to, content_hash, spec, created, updated) "
     "VALUES (:project, :object_type, :name, :number, NULL, :content_hash, :spec, :created, :updated)"
 )
-_LIST = (
-    'INSERT INTO feast_assets_feature_lists (project, "view", list_hash, fields, newest_revision) '
-    "VALUES (:project, :view, :list_hash, :fields, :number) "
-    'ON CONFLICT (project, "view", list_hash) DO UPDATE SET newest_revision = excluded.newest_revision'
-)
-_INPUTS = (
-    "INSERT INTO feast_assets_inputs (project, object_type, name, inputs) "
-    "VALUES (:project, :object_type, :name, :inputs) "
-    "ON CONFLICT (project, object_type, name) DO UPDATE SET inputs = excluded.inputs"
-)
 _LEAVE = (
     'DELETE FROM feast_assets_ledger WHERE project = :project AND "view" = :view '
     "AND window_start = :window_start AND window_end = :window_end"
 )
-_ENTER = (
-    'INSERT INTO feast_assets_ledger (project, "view", window_start, window_end, fingerprint, version, '
-    'definition_hash, "rows", written, "at", run_id, mark, claim) VALUES (:project, :view, :window_start, :window_end, '
-    ":fingerprint, :version, :definition_hash, :rows, :written, :at, :run_id, :mark, :claim) "
-    'ON CONFLICT (project, "view", window_start, window_end) DO UPDATE SET fingerprint = excluded.fingerprint, '
-    "version = excluded.version, definition_hash = excluded.definition_hash, "
-    '"rows" = excluded."rows", written = excluded.written, "at" = excluded."at", run_id = excluded.run_id, '
-    "mark = excluded.mark, claim = excluded.claim"
-)
 _FORGET = 'DELETE FROM feast_assets_ledger WHERE project = :project AND "view" = :view'
 _NEWEST_MARK = 'SELECT max(number) FROM feast_assets_marks WHERE project = :project AND "view" = :view'
 _NEWEST_MARK_OF_TABLE = f'{_NEWEST_MARK} AND "identity" = :identity'
-_NOTE_MARK = (
-    'INSERT INTO feast_assets_marks (project, "view", number, "identity", previous, kind) '
-    "VALUES (:project, :view, :number, :identity, :previous, :kind) "
-    'ON CONFLICT (project, "view", number) DO UPDATE SET "identity" = excluded."identity", '
-    "previous = excluded.previous, kind = excluded.kind"
-)
-_DROP_OLD_MARKS = (
-    'DELETE FROM feast_assets_marks WHERE project = :project AND "view" = :view AND number < '
-    '(SELECT number FROM feast_assets_marks WHERE project = :project AND "view" = :view '
-    "ORDER BY number DESC LIMIT 1 OFFSET :newer)"
-)
 _FORGET_MARKS = 'DELETE FROM feast_assets_marks WHERE project = :project AND "view" = :view'
-_REMOVE = tuple(
-    f"DELETE FROM feast_assets_{table} WHERE project = :project"  # noqa: S608 - names of ours
-    for table in (
-        "projects",
-        "revisions",
-        "objects",
-        "feature_lists",
-        "inputs",
-        "pushes",
-        "push_rows",
-        "ledger",
-        "marks",
-    )
+_REMOVE = tuple(f"DELETE FROM {table} WHERE project = :project" for table in OF_PROJECT)  # noqa: S608 - names of ours
+_OLDEST_KEPT_MARK = (
+    'SELECT number FROM feast_assets_marks WHERE project = :project AND "view" = :view '
+    "ORDER BY number DESC LIMIT 1 OFFSET :newer"
 )
+_DROP_OLDER_MARKS = 'DELETE FROM feast_assets_marks WHERE project = :project AND "view" = :view AND number < :number'
 
 _Key = tuple[str, str]
-
-
-class Transaction(Query, Protocol):
-    """Runs statements in one transaction.
-
-    Attributes:
-        lock_rows: what a SELECT ends with to lock its rows; "" where the transaction has locked the whole database.
-    """
-
-    lock_rows: str
-
-    def each(self, statement: str, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Runs a statement that returns nothing, once for each row of values; of those there may be none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +74,19 @@ class ProjectWriting:
 
     def lock(self) -> int:
         """Makes this the only writer of the project, and returns the newest revision."""
-        self._each(_NEW_PROJECT, [{}])
-        ((newest,),) = self.transaction(_LOCK + self.transaction.lock_rows, project=self.project)
-        return int(newest)
+        locked = self._locked_revision()
+        if locked is None:
+            # Two writers that begin a project wait for each other here, as there is no row of the project to lock yet.
+            self.transaction(_LOCK_ALL + self.transaction.lock_rows)
+            locked = self._locked_revision()
+        if locked is None:
+            locked = 0
+            self._upsert(PROJECTS, [{"revision": locked}])
+        return locked
+
+    def _locked_revision(self) -> int | None:
+        rows = self.transaction(_LOCK + self.transaction.lock_rows, project=self.project)
+        return int(rows[0][0]) if rows else None
 
     def commit(
         self,
@@ -145,7 +104,7 @@ class ProjectWriting:
             standing[object_type, name], created[object_type, name] = stored_hash, at
         changed = {key: upserts[key] for key in upserts if standing.get(key) != hashes[key]}
         removed = sorted(set(deletes) & set(standing))
-        self._each(_INPUTS, [{**_named(key), "inputs": text} for key, text in made_from.items()])
+        self._upsert(INPUTS, [{**_named(key), "inputs": text} for key, text in made_from.items()])
         if not changed and not removed:
             return newest
         number, now = newest + 1, to_micros(datetime.now(UTC))
@@ -171,13 +130,13 @@ class ProjectWriting:
         return number
 
     def _remember_feature_lists(self, changed: Iterable[Definition], number: int) -> None:
-        rows = []
+        rows: list[Row] = []
         for definition in changed:
             if isinstance(definition, FeatureView):
                 fields = canonical_text([f.to_spec() for f in bare_fields(definition)])
                 listed = {"list_hash": text_hash(fields), "fields": fields}
-                rows.append({"view": definition.name, "number": number, **listed})
-        self._each(_LIST, rows)
+                rows.append({"view": definition.name, "newest_revision": number, **listed})
+        self._upsert(FEATURE_LISTS, rows)
 
     def entries(self, view: str) -> list[LedgerEntry]:
         """Returns a view's entries of the ledger, by window."""
@@ -195,7 +154,7 @@ class ProjectWriting:
         """Makes the exchange; ``claim`` is what entries that are not settled are marked with."""
         stay = {e.window for e in exchange.added}
         self._each(_LEAVE, ({"view": view, **_window(e)} for e in exchange.removed if e.window not in stay))
-        self._each(_ENTER, ({**_row(e), "claim": "" if e.settled else e.doubt or claim} for e in exchange.added))
+        self._upsert(LEDGER, ({**_row(e), "claim": "" if e.settled else e.doubt or claim} for e in exchange.added))
 
     def draw_marks(self, view: str, table: OnlineTable, now: int) -> tuple[int, int]:
         """Draws two numbers; see `feast_assets.registry.base.Registry.draw_marks`.
@@ -219,11 +178,12 @@ class ProjectWriting:
     def note_marks(self, view: str, identity: str, marks: Sequence[DrawnMark]) -> None:
         """Makes numbers of a table's mark known; the oldest of many are forgotten."""
         of_table = {"view": view, "identity": identity}
-        self._each(
-            _NOTE_MARK,
+        self._upsert(
+            MARKS,
             [{**of_table, "number": m.number, "previous": m.previous, "kind": m.kind} for m in marks],
         )
-        self._each(_DROP_OLD_MARKS, [{"view": view, "newer": NUMBERS_KEPT - 1}])
+        oldest_kept = self.transaction(_OLDEST_KEPT_MARK, project=self.project, view=view, newer=NUMBERS_KEPT - 1)
+        self._each(_DROP_OLDER_MARKS, ({"view": view, "number": number} for (number,) in oldest_kept))
 
     def newest_mark(self, view: str, identity: str) -> int:
         """Returns the newest number of a table's mark that is known; 0 for none."""
@@ -240,9 +200,12 @@ class ProjectWriting:
         for statement in _REMOVE:
             self._each(statement, [{}])
 
-    def _each(self, statement: str, rows: Iterable[Mapping[str, Any]]) -> None:
-        # One by one, as Python's garbage collector comes by the sooner the more objects there are at once.
+    def _each(self, statement: str, rows: Iterable[Row]) -> None:
+        # One by one: the more objects there are at once, the more often Python's garbage collector runs.
         self.transaction.each(statement, ({"project": self.project, **row} for row in rows))
+
+    def _upsert(self, table: str, rows: Iterable[Row]) -> None:
+        self.transaction.upsert(table, ({"project": self.project, **row} for row in rows))
 
 
 def _named(key: _Key) -> dict[str, str]:

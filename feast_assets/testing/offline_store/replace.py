@@ -36,7 +36,7 @@ class CanReplaceWindowsConformance(StoreFixtures):
         days = [Window(DAY + timedelta(days=i), DAY + timedelta(days=i + 1)) for i in range(3)]
         first = history(put(trips([(i, hour(24 * i), 1.0, "") for i in range(3)])))
         second = history(put(trips([(10 + i, hour(24 * i), 2.0, "") for i in range(3)])))
-        kept = history(sink)
+        kept = history(sink, kept=True)
 
         def drivers() -> list[int]:
             return sorted(store.scan(kept, ALWAYS).read_all()["driver"].to_pylist())
@@ -61,10 +61,10 @@ class CanReplaceWindowsConformance(StoreFixtures):
     ) -> None:
         source = history(put(trips([(1, hour(1), 1.5, "a"), (1, hour(1), None, None)])))
         replacing.replace(sink, source, [ALWAYS], store.scan(source, ALWAYS))
-        original, copy = (store.scan(h, ALWAYS).read_all() for h in (source, history(sink)))
+        original, copy = (store.scan(h, ALWAYS).read_all() for h in (source, history(sink, kept=True)))
         assert copy.schema == original.schema
         assert copy.sort_by("fare").equals(original.sort_by("fare"))
-        assert store.statistics(history(sink), [ALWAYS]) == store.statistics(source, [ALWAYS])
+        assert store.statistics(history(sink, kept=True), [ALWAYS]) == store.statistics(source, [ALWAYS])
 
     def test_a_failing_reader_replaces_nothing(
         self, store: OfflineStore, replacing: CanReplaceWindows, put: Put, sink: DataSource
@@ -79,4 +79,4 @@ class CanReplaceWindowsConformance(StoreFixtures):
 
         with pytest.raises(TransformationError, match="half way"):
             replacing.replace(sink, source, [ALWAYS], pa.RecordBatchReader.from_batches(batch.schema, broken()))
-        assert store.scan(history(sink), ALWAYS).read_all().num_rows == 1
+        assert store.scan(history(sink, kept=True), ALWAYS).read_all().num_rows == 1

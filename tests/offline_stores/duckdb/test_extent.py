@@ -75,9 +75,9 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the sources whose rows are queried."""
     found: list[str] = []
 
-    def noting(cursor: Any, source: DataSource, *rest: Any) -> Any:
+    def noting(cursor: Any, source: DataSource, *rest: Any, **options: Any) -> Any:
         found.append(source.name)
-        return open_source(cursor, source, *rest)
+        return open_source(cursor, source, *rest, **options)
 
     monkeypatch.setattr(duckdb_extent, "open_source", noting)
     return found

@@ -8,14 +8,12 @@ import os
 import socket
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import redis
 from pydantic import ValidationError
@@ -23,9 +21,19 @@ from pydantic import ValidationError
 from feast_assets.errors import StoreUnavailableError
 from feast_assets.online_stores.base import OnlineRead, PutResult
 from feast_assets.online_stores.redis import puts as redis_puts
+from feast_assets.online_stores.redis import store as redis_store
 from feast_assets.online_stores.redis.config import RedisOnlineStoreConfig
 from feast_assets.online_stores.redis.store import RedisOnlineStore
-from feast_assets.testing.online_store import OnlineStoreConformance, StoreFactory, encoded, read_rows
+from feast_assets.testing import (
+    CanEvictConformance,
+    CanExpireConformance,
+    CanHoldForeignValuesConformance,
+    CanReplaceConformance,
+    CanSampleConformance,
+    CanTellRestartsConformance,
+    OnlineStoreConformance,
+)
+from feast_assets.testing.online_store import StoreFactory, encoded, read_rows, scanned, stamps
 
 NOWHERE = Path()
 
@@ -49,30 +57,52 @@ def store(redis_server: tuple[str, int], client: redis.Redis) -> Iterator[RedisO
     store.close()
 
 
-class TestRedis(OnlineStoreConformance):
+class TestRedis(
+    OnlineStoreConformance,
+    CanReplaceConformance,
+    CanSampleConformance,
+    CanExpireConformance,
+    CanEvictConformance,
+    CanTellRestartsConformance,
+    CanHoldForeignValuesConformance,
+):
+    @pytest.fixture
+    def rows_examined(self, client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
+        """Counts the keys that SCAN looks at: of a sample at most 500, so that 40,000 rows are a large table."""
+        monkeypatch.setattr(redis_store, "_STEPS_PER_SAMPLE", 5)
+        monkeypatch.setattr(redis_store, "_KEYS_PER_SCAN", 100)
+
+        def examined() -> int:
+            commands = client.info("commandstats")
+            assert "cmdstat_keys" not in commands
+            return 100 * commands.get("cmdstat_scan", {"calls": 0})["calls"]
+
+        return examined
+
     @pytest.fixture
     def store_factory(self, redis_server: tuple[str, int], client: redis.Redis) -> StoreFactory:
         return partial(RedisOnlineStore, config_of(redis_server), NOWHERE)
 
 
-class TestRedisWithExpiry(OnlineStoreConformance):
+class TestRedisWithExpiry(TestRedis):
     @pytest.fixture
     def store_factory(self, redis_server: tuple[str, int], client: redis.Redis) -> StoreFactory:
         return partial(RedisOnlineStore, config_of(redis_server, key_ttl_seconds=1000), NOWHERE)
 
 
 def test_the_bytes_of_keys_and_values_never_change(store: RedisOnlineStore, client: redis.Redis) -> None:
-    store.put_many("p.view", [encoded([(b"i\x00", 1, -1, b"payload")])])
+    store.put_many("p.view", [encoded([(b"i\x00", 1, -1, 0x0102, b"payload")])])
     assert sorted(client.keys()) == [b"fa:6:p.view:i\x00", b"fa:id:p.view"]
-    assert client.get(b"fa:6:p.view:i\x00") == b"\x80\0\0\0\0\0\0\x01" + b"\x7f" + b"\xff" * 7 + b"payload"
+    stamps = b"\x80\0\0\0\0\0\0\x01" + b"\x7f" + b"\xff" * 7 + bytes(6) + b"\x01\x02"
+    assert client.get(b"fa:6:p.view:i\x00") == stamps + b"payload"
 
 
 def test_rows_expire_only_when_that_is_asked_for(
     store: RedisOnlineStore, client: redis.Redis, redis_server: tuple[str, int]
 ) -> None:
     expiring = RedisOnlineStore(config_of(redis_server, key_ttl_seconds=500), NOWHERE)
-    expiring.put_many("t", [encoded([(b"a", 1, 0, b"x")])])
-    store.put_many("t", [encoded([(b"b", 1, 0, b"x")])])
+    expiring.put_many("t", [encoded([(b"a", 1, 0, 0, b"x")])])
+    store.put_many("t", [encoded([(b"b", 1, 0, 0, b"x")])])
     assert 490 < client.ttl(b"fa:1:t:a") <= 500
     assert client.ttl(b"fa:1:t:b") == -1
     expiring.close()
@@ -81,13 +111,13 @@ def test_rows_expire_only_when_that_is_asked_for(
 def test_other_keys_of_the_server_are_left_alone(store: RedisOnlineStore, client: redis.Redis) -> None:
     client.set("fa:1:tx", "not ours")
     client.set("session", "not ours")
-    store.put_many("t", [encoded([(b"a", 1, 0, b"x")])])
+    store.put_many("t", [encoded([(b"a", 1, 0, 0, b"x")])])
     store.drop(["t"])
     assert sorted(client.keys()) == [b"fa:1:tx", b"session"]
 
 
 def test_a_read_of_many_tables_is_one_command(store: RedisOnlineStore, client: redis.Redis) -> None:
-    store.put_many("a", [encoded([(b"k", 1, 0, b"x")])])
+    store.put_many("a", [encoded([(b"k", 1, 0, 0, b"x")])])
     client.config_resetstat()
     store.get_many([OnlineRead("a", [b"k"] * 500), OnlineRead("b", [b"k", b"l"])])
     commands = {name: entry["calls"] for name, entry in client.info("commandstats").items()}
@@ -98,8 +128,8 @@ def test_a_read_of_many_tables_is_one_command(store: RedisOnlineStore, client: r
 def test_reads_that_begin_together_on_an_event_loop_are_one_command(
     store: RedisOnlineStore, client: redis.Redis
 ) -> None:
-    store.put_many("a", [encoded([(b"%d" % i, i, 0, b"a%d" % i) for i in range(64)])])
-    store.put_many("b", [encoded([(b"%d" % i, i, 0, b"b%d" % i) for i in range(0, 64, 2)])])
+    store.put_many("a", [encoded([(b"%d" % i, i, 0, 0, b"a%d" % i) for i in range(64)])])
+    store.put_many("b", [encoded([(b"%d" % i, i, 0, 0, b"b%d" % i) for i in range(0, 64, 2)])])
     client.config_resetstat()
 
     async def read(number: int) -> list[bytes | None]:
@@ -120,7 +150,7 @@ def test_reads_that_begin_together_on_an_event_loop_are_one_command(
 def test_scripts_that_the_server_forgot_are_loaded_again_and_counted_once(
     store: RedisOnlineStore, client: redis.Redis
 ) -> None:
-    rows = [(b"k%d" % i, 1, 0, b"x") for i in range(2500)]
+    rows = [(b"k%d" % i, 1, 0, 0, b"x") for i in range(2500)]
     for _ in range(2):
         client.script_flush()
         client.flushall()
@@ -129,7 +159,7 @@ def test_scripts_that_the_server_forgot_are_loaded_again_and_counted_once(
 
     async def put() -> None:
         client.script_flush()
-        result = await store.put_many_async("t", [encoded(rows), encoded([(b"new", 1, 0, b"x")])])
+        result = await store.put_many_async("t", [encoded(rows), encoded([(b"new", 1, 0, 0, b"x")])])
         assert (result.written, result.ignored) == (1, 2500)
         await store.aclose()
 
@@ -141,32 +171,30 @@ def test_a_server_that_forgets_scripts_at_once_is_unavailable(
 ) -> None:
     monkeypatch.setattr(redis_puts, "_SHA", "0" * 40)
     with pytest.raises(StoreUnavailableError, match="NOSCRIPT|No matching script"):
-        store.put_many("t", [encoded([(b"a", 1, 0, b"x")])])
+        store.put_many("t", [encoded([(b"a", 1, 0, 0, b"x")])])
 
 
 def test_many_rows_that_are_all_new_are_compared_with_nothing(store: RedisOnlineStore, client: redis.Redis) -> None:
-    rows = [(b"k%d" % i, i, 0, b"x") for i in range(4001)]
+    rows = [(b"k%d" % i, i, 0, 0, b"x") for i in range(4001)]
     client.config_resetstat()
-    result = store.put_many("t", [replace(encoded(rows), groups=np.arange(4001) % 3)])
-    assert result == PutResult(4001, 0, (1334, 1334, 1333))
+    assert store.put_many("t", [encoded(rows)]) == PutResult(4001, 0)
     commands = client.info("commandstats")
     assert "cmdstat_evalsha" not in commands or commands["cmdstat_evalsha"]["calls"] == 1  # the last row is alone
     assert store.identity("t")
-    assert read_rows(store, "t", [b"k0", b"k4000"]) == [(0, 0, b"x"), (4000, 0, b"x")]
+    assert read_rows(store, "t", [b"k0", b"k4000"]) == [(0, 0, 0, b"x"), (4000, 0, 0, b"x")]
 
 
 @pytest.mark.parametrize("place", [0, 499, 500, 1999, 2000, 2499])
 def test_among_new_rows_the_newest_of_what_is_stored_is_kept(store: RedisOnlineStore, place: int) -> None:
-    rows = [(b"k%d" % i, 5, 0, b"x") for i in range(2500)]
+    rows = [(b"k%d" % i, 5, 0, 0, b"x") for i in range(2500)]
     for time, written in ((9, 2499), (1, 2500)):
         store.drop(["t"])
-        store.put_many("t", [encoded([(b"k%d" % place, time, 0, b"old")])])
-        result = store.put_many("t", [replace(encoded(rows), groups=np.arange(2500) // 500)])
+        store.put_many("t", [encoded([(b"k%d" % place, time, 0, 0, b"old")])])
+        result = store.put_many("t", [encoded(rows)])
         assert (result.written, result.ignored) == (written, 2500 - written)
-        assert result.by_group == tuple(500 - (time == 9 and place // 500 == group) for group in range(5))
         found = read_rows(store, "t", [key for key, *_ in rows])
-        assert found.pop(place) == ((9, 0, b"old") if time == 9 else (5, 0, b"x"))
-        assert set(found) == {(5, 0, b"x")}
+        assert found.pop(place) == ((9, 0, 0, b"old") if time == 9 else (5, 0, 0, b"x"))
+        assert set(found) == {(5, 0, 0, b"x")}
 
 
 def test_a_server_that_is_down_is_named_without_its_password() -> None:
@@ -178,8 +206,11 @@ def test_a_server_that_is_down_is_named_without_its_password() -> None:
         for work in (
             lambda: store.setup(["t"]),
             lambda: read_rows(store, "t", [b"k"]),
-            lambda: store.put_many("t", [encoded([(b"k", 1, 0, b"x")])]),
-            lambda: store.delete("t", [b"k"]),
+            lambda: store.put_many("t", [encoded([(b"k", 1, 0, 0, b"x")])]),
+            lambda: scanned(store, "t", 0, 1),
+            lambda: store.replace_many("t", stamps([(b"k", 1, 0, 0, b"x")]), encoded([])),
+            lambda: store.put_existing("t", [encoded([(b"k", 1, 0, 0, b"x")])]),
+            lambda: store.sample_keys("t", 1, 0),
             lambda: store.drop(["t"]),
             lambda: asyncio.run(store.get_many_async([OnlineRead("t", [b"k"])])),
         ):
@@ -200,11 +231,11 @@ def test_a_wrong_password_is_an_unavailable_store(redis_server: tuple[str, int])
 
 
 def test_a_full_server_refuses_new_rows_and_still_reads(store: RedisOnlineStore, client: redis.Redis) -> None:
-    store.put_many("t", [encoded([(b"k", 1, 0, b"x")])])
+    store.put_many("t", [encoded([(b"k", 1, 0, 0, b"x")])])
     client.config_set("maxmemory", 1)
     with pytest.raises(StoreUnavailableError, match="maxmemory"):
-        store.put_many("t", [encoded([(b"k", 2, 0, b"y")])])
-    assert read_rows(store, "t", [b"k"]) == [(1, 0, b"x")]
+        store.put_many("t", [encoded([(b"k", 2, 0, 0, b"y")])])
+    assert read_rows(store, "t", [b"k"]) == [(1, 0, 0, b"x")]
 
 
 @pytest.mark.parametrize(
@@ -275,7 +306,7 @@ def test_a_server_that_was_flushed_has_other_identities(store: RedisOnlineStore,
 def test_identities_never_expire(client: redis.Redis, redis_server: tuple[str, int]) -> None:
     expiring = RedisOnlineStore(config_of(redis_server, key_ttl_seconds=500), NOWHERE)
     expiring.setup(["t"])
-    expiring.put_many("put", [encoded([(b"a", 1, 0, b"x")])])
+    expiring.put_many("put", [encoded([(b"a", 1, 0, 0, b"x")])])
     assert [client.ttl(b"fa:id:t"), client.ttl(b"fa:id:put")] == [-1, -1]
     expiring.close()
 
@@ -291,7 +322,7 @@ def test_setting_up_again_works_on_a_full_server(store: RedisOnlineStore, client
 def test_more_reads_at_once_than_there_are_connections_wait_for_one(
     store: RedisOnlineStore, client: redis.Redis
 ) -> None:
-    store.put_many("t", [encoded([(b"k%d" % i, 1, 0, b"%d" % i) for i in range(300)])])
+    store.put_many("t", [encoded([(b"k%d" % i, 1, 0, 0, b"%d" % i) for i in range(300)])])
 
     async def read(number: int) -> list[bytes | None]:
         # Too many keys to share a round trip.
@@ -307,7 +338,7 @@ def test_more_reads_at_once_than_there_are_connections_wait_for_one(
     assert asyncio.run(read_all()) == [[b"%d" % number] for number in range(300)]
     with ThreadPoolExecutor(150) as threads:
         found = list(threads.map(lambda number: read_rows(store, "t", [b"k%d" % number]), range(300)))
-    assert found == [[(1, 0, b"%d" % number)] for number in range(300)]
+    assert found == [[(1, 0, 0, b"%d" % number)] for number in range(300)]
 
 
 def test_a_read_that_gets_no_connection_in_time_says_so(
@@ -325,7 +356,7 @@ def test_a_read_that_gets_no_connection_in_time_says_so(
 
 
 def test_a_connection_that_breaks_is_opened_again(store: RedisOnlineStore, client: redis.Redis) -> None:
-    store.put_many("t", [encoded([(b"k", 1, 0, b"x")])])
+    store.put_many("t", [encoded([(b"k", 1, 0, 0, b"x")])])
     expected = read_rows(store, "t", [b"k"])
     pool = store._client.connection_pool
     take = pool.get_connection
@@ -354,7 +385,7 @@ def test_a_connection_that_breaks_is_opened_again(store: RedisOnlineStore, clien
 
 
 def test_event_loops_do_not_share_connections(store: RedisOnlineStore) -> None:
-    store.put_many("t", [encoded([(b"k", 1, 0, b"x")])])
+    store.put_many("t", [encoded([(b"k", 1, 0, 0, b"x")])])
 
     async def read() -> list[bytes | None]:
         (found,) = await store.get_many_async([OnlineRead("t", [b"k"])])
@@ -461,7 +492,7 @@ def test_a_url_reads_and_writes(redis_server: tuple[str, int], client: redis.Red
     client.config_set("requirepass", "any")
     try:
         store = RedisOnlineStore(RedisOnlineStoreConfig.model_validate({"connection_string": url}), NOWHERE)
-        store.put_many("t", [encoded([(b"k", 1, 0, b"x")])])
+        store.put_many("t", [encoded([(b"k", 1, 0, 0, b"x")])])
         assert read_rows(store, "t", [b"k"])
         store.close()
     finally:
@@ -492,8 +523,8 @@ def test_as_many_rows_as_are_put_whole_are_one_command() -> None:
     most = RedisOnlineStore.rows_put_whole
     assert most is not None
     for rows, expected in ((most, 1), (most + 1, 2)):
-        batch = encoded([(b"%d" % i, i, i, b"payload") for i in range(rows)])
-        trips = redis_puts.Put(b"p:", b"identity", lambda: b"drawn", 0, lambda key: None).round_trips([batch])
+        batch = encoded([(b"%d" % i, i, i, 0, b"payload") for i in range(rows)])
+        trips = redis_puts.Put(b"p:", b"identity", lambda: b"drawn", 0, False, lambda key: None).round_trips([batch])
         new = next(trips)
         assert [command.count(b"MSETNX") for command in new.commands] == [0, *[1] * expected]
         new.take([b"OK", *[0] * expected])  # refused, as a row is there

@@ -5,7 +5,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from feast_assets.errors import UnknownRowSchemaError
@@ -15,22 +15,25 @@ from feast_assets.online_stores.rows.codec import NOT_FOUND, PRESENT, RowDecoder
 from feast_assets.types import Int64, String
 
 times = st.integers(-(2**62), 2**62)
+versions = st.integers(0, 2**63 - 1)
 # A ttl may reach further back than any time.
 bounds = times | st.integers(-(2**65), 2**62)
 
 
-@given(st.lists(st.none() | st.tuples(times, times, st.binary(max_size=9)), max_size=20), bounds)
+@settings(deadline=None)
+@given(st.lists(st.none() | st.tuples(times, times, versions, st.binary(max_size=9)), max_size=20), bounds)
 def test_stored_values_come_apart_into_what_they_were_made_of(
-    rows: list[tuple[int, int, bytes] | None], oldest: int
+    rows: list[tuple[int, int, int, bytes] | None], oldest: int
 ) -> None:
-    stamped = StampedRows([r and HEADER.pack(r[0] + SIGN, r[1] + SIGN) + r[2] for r in rows])
-    plain = StoredRows([r[0] if r else 0 for r in rows], [r[1] if r else 0 for r in rows], [r and r[2] for r in rows])
+    stamped = StampedRows([r and HEADER.pack(r[0] + SIGN, r[1] + SIGN, r[2]) + r[3] for r in rows])
+    plain = StoredRows(*[[r[i] if r else 0 for r in rows] for i in range(3)], [r and r[3] for r in rows])
     assert stamped.event_timestamps == plain.event_timestamps
     assert stamped.created_timestamps == plain.created_timestamps
+    assert stamped.versions == plain.versions
     assert stamped.payloads == plain.payloads
-    there = [place for place in plain.before(oldest) if rows[place] is not None]
-    assert [place for place in stamped.before(oldest) if rows[place] is not None] == there
-    assert there == [place for place, row in enumerate(rows) if row is not None and row[0] < oldest]
+    older = [index for index in plain.older_than(oldest) if rows[index] is not None]
+    assert [index for index in stamped.older_than(oldest) if rows[index] is not None] == older
+    assert older == [index for index, row in enumerate(rows) if row is not None and row[0] < oldest]
 
 
 OLD = RowSchema.of({"i": Int64})
@@ -41,6 +44,7 @@ def payloads_of(schema: RowSchema, rows: Sequence[dict[str, Any]]) -> list[bytes
     return encode_rows(schema, pa.Table.from_pylist(list(rows), pa.schema({"s": pa.string(), "i": pa.int64()})))
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_values_decode_in_place_as_their_payloads_do(data: st.DataObject) -> None:
     values = st.fixed_dictionaries(
@@ -48,7 +52,7 @@ def test_values_decode_in_place_as_their_payloads_do(data: st.DataObject) -> Non
     )
     rows = data.draw(st.lists(st.none() | st.tuples(st.sampled_from([OLD, NEW]), values), max_size=8))
     payloads = [row and payloads_of(row[0], [row[1]])[0] for row in rows]
-    stamped = StampedRows([p and HEADER.pack(SIGN, SIGN) + p for p in payloads])
+    stamped = StampedRows([p and HEADER.pack(SIGN, SIGN, 0) + p for p in payloads])
     decoder = RowDecoder({s.schema_id: s for s in (OLD, NEW)}, [("i", Int64), ("s", String)])
     found, expected = decoder.decode_stored(stamped), decoder.decode(payloads)
     assert found.to_pylists() == expected.to_pylists()
@@ -56,10 +60,10 @@ def test_values_decode_in_place_as_their_payloads_do(data: st.DataObject) -> Non
     assert found.to_pylists()[0] == [row and row[1]["i"] for row in rows]
 
 
-@pytest.mark.parametrize("value", [b"", b"short", bytes(15), bytes(16), bytes(27), b"{" * 40])
+@pytest.mark.parametrize("value", [b"", b"short", bytes(15), bytes(16), bytes(23), bytes(24), bytes(27), b"{" * 40])
 def test_values_that_are_no_rows_are_not_there(value: bytes) -> None:
     decoder = RowDecoder({OLD.schema_id: OLD}, [("i", Int64)])
-    good = HEADER.pack(SIGN + 7, SIGN) + payloads_of(OLD, [{"i": 1}])[0]
+    good = HEADER.pack(SIGN + 7, SIGN, 0) + payloads_of(OLD, [{"i": 1}])[0]
     for values in ([value], [good, value], [value, good], [value, None, good, value]):
         stamped = StampedRows(values)
         found = decoder.decode_stored(stamped)
@@ -74,6 +78,6 @@ def test_values_that_are_no_rows_are_not_there(value: bytes) -> None:
 def test_a_row_of_a_schema_that_nobody_knows_stays_an_error() -> None:
     """A registry that was applied since may know it."""
     decoder = RowDecoder({OLD.schema_id: OLD}, [("i", Int64)])
-    other = HEADER.pack(SIGN, SIGN) + payloads_of(NEW, [{"i": 1, "s": "x"}])[0]
+    other = HEADER.pack(SIGN, SIGN, 0) + payloads_of(NEW, [{"i": 1, "s": "x"}])[0]
     with pytest.raises(UnknownRowSchemaError):
         decoder.decode_stored(StampedRows([other]))

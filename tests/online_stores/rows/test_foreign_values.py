@@ -7,7 +7,6 @@ import sqlite3
 import warnings
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +22,10 @@ from feast_assets.online_stores.rows.codec import RowDecoder, RowSchema, encode_
 from feast_assets.online_stores.rows.foreign_values import ForeignValues
 from feast_assets.online_stores.sqlite.config import SqliteOnlineStoreConfig
 from feast_assets.online_stores.sqlite.store import SqliteOnlineStore
-from feast_assets.testing.online_store import encoded, heads, read_rows, scanned
+from feast_assets.testing.online_store import encoded, read_rows, scanned, stamps
 from feast_assets.types import Int64
 
-ROWS = [(b"key-%d" % i, 5, 0, bytes(30)) for i in range(6)]
+ROWS = [(b"key-%d" % i, 5, 0, 0, bytes(30)) for i in range(6)]
 OTHERS = [ROWS[0], *ROWS[2:]]
 
 
@@ -51,7 +50,7 @@ def store(request: pytest.FixtureRequest, redis_server: tuple[str, int], client:
 PLANTED = {
     "an empty string": lambda client, key: client.set(key, b""),
     "a short string": lambda client, key: client.set(key, b"abc"),
-    "15 bytes": lambda client, key: client.set(key, bytes(15)),
+    "23 bytes": lambda client, key: client.set(key, bytes(23)),
     "a list": lambda client, key: client.lpush(key, "x"),
     "a hash": lambda client, key: client.hset(key, "field", "x"),
     "a set": lambda client, key: client.sadd(key, "x"),
@@ -77,13 +76,13 @@ def test_reads_go_on_without_it(store: RedisOnlineStore, planted: str) -> None:
         await store.aclose()
         return [list(rows.payloads) for (rows,) in found]
 
-    assert asyncio.run(read()) == [[row[3]] if row in OTHERS else [None] for row in ROWS]
+    assert asyncio.run(read()) == [[row[4]] if row in OTHERS else [None] for row in ROWS]
 
 
 def test_scans_samples_and_withdrawals_go_on_without_it(store: RedisOnlineStore, planted: str) -> None:
-    assert {row[0] for row in scanned(store, "t", 0, 10, b"\x01")} == {row[0] for row in OTHERS}
+    assert {row[0] for row in scanned(store, "t", 0, 10)} == {row[0] for row in OTHERS}
     assert set(store.sample_keys("t", 100, 0)) == {row[0] for row in ROWS}
-    assert store.replace_many("t", heads(ROWS), encoded([(b"key-2", 3, 0, bytes(20))])) == len(OTHERS)
+    assert store.replace_many("t", stamps(ROWS), encoded([(b"key-2", 3, 0, 0, bytes(20))])) == len(OTHERS)
     assert [row is not None for row in read_rows(store, "t", [row[0] for row in ROWS])] == [
         row[0] == b"key-2" for row in ROWS
     ]
@@ -91,19 +90,19 @@ def test_scans_samples_and_withdrawals_go_on_without_it(store: RedisOnlineStore,
     assert list(store.foreign("t", [row[0] for row in ROWS])) == [b"key-1"]
 
 
-@pytest.mark.parametrize("only_replaces", [False, True])
+@pytest.mark.parametrize("only_existing", [False, True])
 def test_a_put_overwrites_it_and_names_its_key_once(
-    store: RedisOnlineStore, planted: str, client: redis.Redis, only_replaces: bool
+    store: RedisOnlineStore, planted: str, client: redis.Redis, only_existing: bool
 ) -> None:
-    older = [(key, 2, 0, bytes(20)) for key, *_ in ROWS]
-    if only_replaces:
-        put = store.put_many("t", [replace(encoded(older), only_replaces=True)])
+    older = [(key, 2, 0, 0, bytes(20)) for key, *_ in ROWS]
+    if only_existing:
+        put = store.put_existing("t", [encoded(older)])
         assert (put.written, put.absent) == (0, (b"key-1",))
         assert list(store.foreign("t", [row[0] for row in ROWS])) == [b"key-1"]
     with pytest.warns(ForeignValueWarning, match=r"table 't'.*b'key-1'.*overwritten") as warned:
         assert store.put_many("t", [encoded(older)]).written == 1
     assert len(warned) == 1
-    assert read_rows(store, "t", [b"key-0", b"key-1"]) == [(5, 0, bytes(30)), (2, 0, bytes(20))]
+    assert read_rows(store, "t", [b"key-0", b"key-1"]) == [(5, 0, 0, bytes(30)), (2, 0, 0, bytes(20))]
     assert store.foreign("t", [row[0] for row in ROWS]) == {}
     assert (client.ttl("fa:1:t:key-1") > 0) == (client.ttl("fa:1:t:key-0") > 0)
     client.set(b"fa:1:t:key-1", b"again")
@@ -113,14 +112,14 @@ def test_a_put_overwrites_it_and_names_its_key_once(
 
 
 def test_a_put_of_many_new_rows_overwrites_it(store: RedisOnlineStore, planted: str) -> None:
-    many = [(b"key-%d" % i, 2, 0, bytes(20)) for i in range(2_500)]
+    many = [(b"key-%d" % i, 2, 0, 0, bytes(20)) for i in range(2_500)]
     with pytest.warns(ForeignValueWarning, match="key-1"):
         assert store.put_many("t", [encoded(many)]).written == 2_500 - len(OTHERS)
 
 
 def test_a_put_without_blocking_overwrites_it(store: RedisOnlineStore, planted: str) -> None:
     async def put() -> int:
-        written = (await store.put_many_async("t", [encoded([(b"key-1", 2, 0, bytes(20))])])).written
+        written = (await store.put_many_async("t", [encoded([(b"key-1", 2, 0, 0, bytes(20))])])).written
         await store.aclose()
         return written
 
@@ -149,7 +148,8 @@ def test_an_identity_of_another_type_is_drawn_anew(store: RedisOnlineStore, clie
 CELLS = {
     "event_ts": ["text", b"blob", 1.5],
     "created_ts": ["text", b"blob", 1.5],
-    "payload": ["text", 7, 1.5],
+    "version": ["text", b"blob", 1.5],
+    "content": ["text", 7, 1.5],
 }
 
 
@@ -167,38 +167,38 @@ def test_cells_of_other_types_are_not_there(
 ) -> None:
     with closing(sqlite3.connect(tmp_path / "online.db")) as connection, connection:
         connection.execute(f"UPDATE rows_t SET {column} = ? WHERE key = ?", (value, b"key-1"))
-        connection.execute("INSERT INTO rows_t VALUES ('text', 5, 0, x'00'), (12, 5, 0, x'00')")
+        connection.execute("INSERT INTO rows_t VALUES ('text', 5, 0, 0, x'00'), (12, 5, 0, 0, x'00')")
     keys = [row[0] for row in ROWS]
     assert read_rows(sqlite, "t", keys) == [row[1:] if row in OTHERS else None for row in ROWS]
     assert read_rows(sqlite, "t", [b"key-1"]) == [None]
     assert list(sqlite.foreign("t", keys)) == [b"key-1"]
     (rows,) = sqlite.get_many([OnlineRead("t", keys)])
     assert list(rows.foreign()) == [1] and rows.foreign()[1] == sqlite.foreign("t", keys)[b"key-1"]
-    assert {row[0] for row in scanned(sqlite, "t", 0, 10, b"\x01")} >= {row[0] for row in OTHERS}
-    assert b"key-1" not in {row[0] for row in scanned(sqlite, "t", 0, 10, b"\x01")}
+    assert {row[0] for row in scanned(sqlite, "t", 0, 10)} >= {row[0] for row in OTHERS}
+    assert b"key-1" not in {row[0] for row in scanned(sqlite, "t", 0, 10)}
     assert set(sqlite.sample_keys("t", 100, 0)) == set(keys)
-    assert sqlite.replace_many("t", heads(ROWS[1:2]), encoded([])) == 0
-    put = sqlite.put_many("t", [replace(encoded([(b"key-1", 6, 0, b"x")]), only_replaces=True)])
+    assert sqlite.replace_many("t", stamps(ROWS[1:2]), encoded([])) == 0
+    put = sqlite.put_existing("t", [encoded([(b"key-1", 6, 0, 0, b"x")])])
     assert put.absent == (b"key-1",)
-    newer = encoded([(b"key-1", 6, 0, b"healed"), (b"key-0", 1, 0, b"")])
+    newer = encoded([(b"key-1", 6, 0, 0, b"healed"), (b"key-0", 1, 0, 0, b"")])
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         assert sqlite.put_many("t", [newer]).written == 1
     # Where its event time is a number, the row is simply newer.
     assert [str(w.message).count("b'key-1'") for w in told] == ([1] if column == "event_ts" and value != 1.5 else [])
-    assert read_rows(sqlite, "t", [b"key-1", b"key-0"]) == [(6, 0, b"healed"), ROWS[0][1:]]
+    assert read_rows(sqlite, "t", [b"key-1", b"key-0"]) == [(6, 0, 0, b"healed"), ROWS[0][1:]]
 
 
-@pytest.mark.parametrize("payload", [*CELLS["payload"], "a longer text than any row has bytes", b"", b"short"])
+@pytest.mark.parametrize("payload", [*CELLS["content"], "a longer text than any row has bytes", b"", b"abc"])
 @pytest.mark.parametrize("keys", [[b"a"], [b"a", b"b"], [b"b", b"a"]], ids=["alone", "first", "second"])
 def test_a_payload_that_is_none_is_not_found_wherever_it_is(
     sqlite: SqliteOnlineStore, tmp_path: Path, payload: object, keys: list[bytes]
 ) -> None:
     schema = RowSchema((("n", Int64),))
-    (sound,) = encode_rows(schema, pa.table({"n": [7]}), 2)
-    sqlite.put_many("t", [encoded([(b"a", 5, 0, sound), (b"b", 5, 0, sound)])])
+    (sound,) = encode_rows(schema, pa.table({"n": [7]}))
+    sqlite.put_many("t", [encoded([(b"a", 5, 0, 2, sound), (b"b", 5, 0, 2, sound)])])
     with closing(sqlite3.connect(tmp_path / "online.db")) as connection, connection:
-        connection.execute("UPDATE rows_t SET payload = ? WHERE key = ?", (payload, b"a"))
+        connection.execute("UPDATE rows_t SET content = ? WHERE key = ?", (payload, b"a"))
     decoder = RowDecoder({schema.schema_id: schema}, [("n", Int64)])
     (stored,) = sqlite.get_many([OnlineRead("t", keys)])
     found = decoder.decode_stored(stored)

@@ -8,7 +8,7 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -21,15 +21,47 @@ from feast_assets.online_stores.base import EncodedRows, OnlineRead, OnlineStore
 from feast_assets.online_stores.sqlite import pool as sqlite_pool
 from feast_assets.online_stores.sqlite.config import SqliteOnlineStoreConfig
 from feast_assets.online_stores.sqlite.store import SqliteOnlineStore
-from feast_assets.testing.online_store import OnlineStoreConformance, StoreFactory, encoded, read_rows
+from feast_assets.testing import (
+    CanHoldForeignValuesConformance,
+    CanReplaceConformance,
+    CanSampleConformance,
+    CanTellRestartsConformance,
+    OnlineStoreConformance,
+)
+from feast_assets.testing.online_store import StoreFactory, encoded, read_rows, remove_rows
 
 CONFIG = SqliteOnlineStoreConfig(path="online.db")
 
 
-class TestSqlite(OnlineStoreConformance):
+class TestSqlite(
+    OnlineStoreConformance,
+    CanReplaceConformance,
+    CanSampleConformance,
+    CanTellRestartsConformance,
+    CanHoldForeignValuesConformance,
+):
     @pytest.fixture
     def store_factory(self, tmp_path: Path) -> StoreFactory:
         return partial(SqliteOnlineStore, CONFIG, tmp_path)
+
+    @pytest.fixture
+    def rows_examined(self, monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
+        """Counts instructions of SQLite's interpreter, in tens."""
+        steps = 0
+        open_connection = sqlite_pool.SqlitePool._open
+
+        def count() -> int:
+            nonlocal steps
+            steps += 1
+            return 0
+
+        def counting(pool: sqlite_pool.SqlitePool) -> sqlite3.Connection:
+            connection = open_connection(pool)
+            connection.set_progress_handler(count, 10)
+            return connection
+
+        monkeypatch.setattr(sqlite_pool.SqlitePool, "_open", counting)
+        return lambda: steps
 
 
 @pytest.fixture
@@ -52,7 +84,7 @@ def test_a_new_database_is_its_owners_alone(tmp_path: Path, umask: int) -> None:
     before = os.umask(umask)
     try:
         store = SqliteOnlineStore(SqliteOnlineStoreConfig(path="online.db"), tmp_path)
-        store.put_many("t", [encoded([(b"k", 1, 0, b"x")])])  # without setup
+        store.put_many("t", [encoded([(b"k", 1, 0, 0, b"x")])])  # without setup
         modes = {p.name: stat.S_IMODE(p.stat().st_mode) for p in tmp_path.iterdir()}
         store.close()
     finally:
@@ -69,7 +101,7 @@ def test_feasts_defaults_pass_and_misspelt_settings_are_refused() -> None:
 
 def test_a_read_is_one_transaction_with_one_query_for_each_table(store: SqliteOnlineStore) -> None:
     for table in ("a", "b", "c"):
-        store.put_many(table, [encoded([(b"%d" % i, 1, 0, b"x") for i in range(1000)])])
+        store.put_many(table, [encoded([(b"%d" % i, 1, 0, 0, b"x") for i in range(1000)])])
     ((connection, _),) = store._pool._idle
     statements: list[str] = []
     connection.set_trace_callback(statements.append)
@@ -83,7 +115,7 @@ def test_a_read_is_one_transaction_with_one_query_for_each_table(store: SqliteOn
 
 def test_a_read_of_one_table_is_one_query_unless_it_has_very_many_keys(store: SqliteOnlineStore) -> None:
     keys = [b"%d" % i for i in range(3000)]
-    store.put_many("t", [encoded([(key, 1, 0, b"x") for key in keys])])
+    store.put_many("t", [encoded([(key, 1, 0, 0, b"x") for key in keys])])
     ((connection, _),) = store._pool._idle
     statements: list[str] = []
     connection.set_trace_callback(statements.append)
@@ -97,17 +129,17 @@ def test_a_read_of_one_table_is_one_query_unless_it_has_very_many_keys(store: Sq
 
 def test_a_put_whose_source_fails_leaves_what_was_there(store: SqliteOnlineStore) -> None:
     store.setup(["t"])
-    store.put_many("t", [encoded([(b"a", 1, 0, b"old")])])
+    store.put_many("t", [encoded([(b"a", 1, 0, 0, b"old")])])
 
     def failing() -> Iterator[EncodedRows]:
-        yield encoded([(b"a", 2, 0, b"new"), (b"b", 2, 0, b"new")])
+        yield encoded([(b"a", 2, 0, 0, b"new"), (b"b", 2, 0, 0, b"new")])
         raise RuntimeError("the source broke")
 
     with pytest.raises(RuntimeError, match="the source broke"):
         store.put_many("t", failing())
-    assert read_rows(store, "t", [b"a", b"b"]) == [(1, 0, b"old"), None]
-    store.put_many("t", [encoded([(b"b", 3, 0, b"later")])])
-    assert read_rows(store, "t", [b"b"]) == [(3, 0, b"later")]
+    assert read_rows(store, "t", [b"a", b"b"]) == [(1, 0, 0, b"old"), None]
+    store.put_many("t", [encoded([(b"b", 3, 0, 0, b"later")])])
+    assert read_rows(store, "t", [b"b"]) == [(3, 0, 0, b"later")]
 
 
 def test_a_put_is_not_seen_before_it_is_whole(store: SqliteOnlineStore, tmp_path: Path) -> None:
@@ -116,14 +148,14 @@ def test_a_put_is_not_seen_before_it_is_whole(store: SqliteOnlineStore, tmp_path
     seen = []
 
     def batches() -> Iterator[EncodedRows]:
-        yield encoded([(b"a", 1, 0, b"x")])
+        yield encoded([(b"a", 1, 0, 0, b"x")])
         seen.append(read_rows(other, "t", [b"a"]))
         seen.append(read_rows(store, "t", [b"a"]))
-        yield encoded([(b"b", 1, 0, b"x")])
+        yield encoded([(b"b", 1, 0, 0, b"x")])
 
     store.put_many("t", batches())
     assert seen == [[None], [None]]
-    assert read_rows(other, "t", [b"a", b"b"]) == [(1, 0, b"x"), (1, 0, b"x")]
+    assert read_rows(other, "t", [b"a", b"b"]) == [(1, 0, 0, b"x"), (1, 0, 0, b"x")]
     other.close()
 
 
@@ -134,7 +166,7 @@ def test_a_missing_directory_is_named_and_setup_creates_it(tmp_path: Path) -> No
         read_rows(store, "t", [b"k"])
     assert path in str(caught.value)
     with pytest.raises(StoreUnavailableError, match="directory does not exist"):
-        store.put_many("t", [encoded([(b"k", 1, 0, b"x")])])
+        store.put_many("t", [encoded([(b"k", 1, 0, 0, b"x")])])
     store.drop(["t"])
     store.setup(["t"])
     assert read_rows(store, "t", [b"k"]) == [None]
@@ -153,7 +185,7 @@ def test_a_file_that_is_no_database_is_named(store: SqliteOnlineStore, tmp_path:
     for work in (
         lambda: read_rows(store, "t", [b"k"]),
         lambda: store.setup(["t"]),
-        lambda: store.put_many("t", [encoded([(b"k", 1, 0, b"x")])]),
+        lambda: store.put_many("t", [encoded([(b"k", 1, 0, 0, b"x")])]),
     ):
         with pytest.raises(StoreUnavailableError, match=r"online\.db cannot be used: file is not a database"):
             work()
@@ -163,7 +195,7 @@ def test_a_full_disk_is_an_error_and_leaves_what_was_there(
     store: SqliteOnlineStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.setup(["t"])
-    store.put_many("t", [encoded([(b"a", 1, 0, b"old")])])
+    store.put_many("t", [encoded([(b"a", 1, 0, 0, b"old")])])
     open_connection = sqlite_pool.SqlitePool._open
 
     def small(pool: sqlite_pool.SqlitePool) -> sqlite3.Connection:
@@ -174,11 +206,13 @@ def test_a_full_disk_is_an_error_and_leaves_what_was_there(
     monkeypatch.setattr(sqlite_pool.SqlitePool, "_open", small)
     store.close()
     with pytest.raises(StoreUnavailableError, match=r"online\.db cannot be used: the disk is full"):
-        store.put_many("t", (encoded([(b"a", 2, i, b"x" * 4000), (b"k%d" % i, 1, 0, b"x" * 4000)]) for i in range(99)))
-    assert read_rows(store, "t", [b"a", b"k0"]) == [(1, 0, b"old"), None]
-    store.delete("t", [b"a"])
-    store.put_many("t", [encoded([(b"a", 1, 0, b"fits")])])
-    assert read_rows(store, "t", [b"a"]) == [(1, 0, b"fits")]
+        store.put_many(
+            "t", (encoded([(b"a", 2, i, 0, b"x" * 4000), (b"k%d" % i, 1, 0, 0, b"x" * 4000)]) for i in range(99))
+        )
+    assert read_rows(store, "t", [b"a", b"k0"]) == [(1, 0, 0, b"old"), None]
+    remove_rows(store, "t", [b"a"])
+    store.put_many("t", [encoded([(b"a", 1, 0, 0, b"fits")])])
+    assert read_rows(store, "t", [b"a"]) == [(1, 0, 0, b"fits")]
 
 
 _WRITE_UNDER_A_LIMIT = """
@@ -192,7 +226,7 @@ signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
 store = SqliteOnlineStore(SqliteOnlineStoreConfig(path="online.db"), Path(sys.argv[1]))
 try:
-    store.put_many("t", (encoded([(b"k%d" % i, 9, 0, bytes(50_000))]) for i in range(50)))
+    store.put_many("t", (encoded([(b"k%d" % i, 9, 0, 0, bytes(50_000))]) for i in range(50)))
 except StoreUnavailableError as error:
     assert "online.db" in str(error)
     sys.exit(17)
@@ -201,15 +235,15 @@ except StoreUnavailableError as error:
 
 def test_a_file_that_may_not_grow_leaves_what_was_there(store: SqliteOnlineStore, tmp_path: Path) -> None:
     store.setup(["t"])
-    store.put_many("t", [encoded([(b"k0", 1, 0, b"old")])])
+    store.put_many("t", [encoded([(b"k0", 1, 0, 0, b"old")])])
     result = subprocess.run([sys.executable, "-c", _WRITE_UNDER_A_LIMIT, str(tmp_path)], check=False)
     assert result.returncode == 17
-    assert read_rows(store, "t", [b"k0", b"k1"]) == [(1, 0, b"old"), None]
+    assert read_rows(store, "t", [b"k0", b"k1"]) == [(1, 0, 0, b"old"), None]
 
 
 def test_a_killed_writer_leaves_what_was_there(store: SqliteOnlineStore, tmp_path: Path) -> None:
     store.setup(["t"])
-    store.put_many("t", [encoded([(b"k0", 1, 0, b"old")])])
+    store.put_many("t", [encoded([(b"k0", 1, 0, 0, b"old")])])
     program = """
 import os, sys
 from pathlib import Path
@@ -218,19 +252,19 @@ from feast_assets.online_stores.sqlite.store import SqliteOnlineStore
 from feast_assets.testing.online_store import encoded
 def batches():
     for i in range(2000):
-        yield encoded([(b"k%d" % i, 9, 0, bytes(2000))])
+        yield encoded([(b"k%d" % i, 9, 0, 0, bytes(2000))])
     os.kill(os.getpid(), 9)
 SqliteOnlineStore(SqliteOnlineStoreConfig(path="online.db"), Path(sys.argv[1])).put_many("t", batches())
 """
     result = subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=False)
     assert result.returncode == -9
-    assert read_rows(store, "t", [b"k0", b"k1999"]) == [(1, 0, b"old"), None]
-    store.put_many("t", [encoded([(b"k1", 1, 0, b"x")])])
+    assert read_rows(store, "t", [b"k0", b"k1999"]) == [(1, 0, 0, b"old"), None]
+    store.put_many("t", [encoded([(b"k1", 1, 0, 0, b"x")])])
 
 
 def test_a_file_that_cannot_be_written_can_still_be_read(store: SqliteOnlineStore, tmp_path: Path) -> None:
     store.setup(["t"])
-    store.put_many("t", [encoded([(b"k", 1, 0, b"x")])])
+    store.put_many("t", [encoded([(b"k", 1, 0, 0, b"x")])])
     reader = SqliteOnlineStore(CONFIG, tmp_path)
     # Permissions do not bind every user that runs tests; SQLite's own switch does.
     open_connection = reader._pool._open
@@ -242,8 +276,8 @@ def test_a_file_that_cannot_be_written_can_still_be_read(store: SqliteOnlineStor
 
     reader._pool._open = read_only  # type: ignore[method-assign]
     with pytest.raises(StoreUnavailableError, match=r"online\.db cannot be written: it is read-only"):
-        reader.put_many("t", [encoded([(b"k", 2, 0, b"y")])])
-    assert read_rows(reader, "t", [b"k"]) == [(1, 0, b"x")]
+        reader.put_many("t", [encoded([(b"k", 2, 0, 0, b"y")])])
+    assert read_rows(reader, "t", [b"k"]) == [(1, 0, 0, b"x")]
     reader.close()
 
 
@@ -252,7 +286,7 @@ def test_a_file_beside_which_nothing_can_be_made_can_still_be_read(
     store: SqliteOnlineStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: tuple[str, ...]
 ) -> None:
     store.setup(["t"])
-    store.put_many("t", [encoded([(b"k", 1, 0, b"x")])])
+    store.put_many("t", [encoded([(b"k", 1, 0, 0, b"x")])])
     identity = store.identity("t")
     store.close()
     for name in log:
@@ -260,14 +294,14 @@ def test_a_file_beside_which_nothing_can_be_made_can_still_be_read(
     # Permissions do not bind every user that runs tests.
     with monkeypatch.context() as patch:
         patch.setattr(os, "access", lambda path, mode: False)
-        assert read_rows(store, "t", [b"k", b"l"]) == [(1, 0, b"x"), None]
+        assert read_rows(store, "t", [b"k", b"l"]) == [(1, 0, 0, b"x"), None]
         assert store.identity("t") == identity
         assert sorted(path.name for path in tmp_path.iterdir()) == ["online.db", *log]
         with pytest.raises(StoreUnavailableError, match=r"online\.db cannot be written: it is read-only"):
-            store.put_many("t", [encoded([(b"k", 2, 0, b"y")])])
+            store.put_many("t", [encoded([(b"k", 2, 0, 0, b"y")])])
         assert store._pool._idle == []
-    store.put_many("t", [encoded([(b"k", 2, 0, b"y")])])
-    assert read_rows(store, "t", [b"k"]) == [(2, 0, b"y")]
+    store.put_many("t", [encoded([(b"k", 2, 0, 0, b"y")])])
+    assert read_rows(store, "t", [b"k"]) == [(2, 0, 0, b"y")]
 
 
 @pytest.mark.parametrize("closed", [True, False])
@@ -275,7 +309,7 @@ def test_a_deleted_file_has_no_identity_and_is_not_made_by_asking(
     store: SqliteOnlineStore, tmp_path: Path, closed: bool
 ) -> None:
     store.setup(["t"])
-    store.put_many("t", [encoded([(b"k", 1, 0, b"x")])])
+    store.put_many("t", [encoded([(b"k", 1, 0, 0, b"x")])])
     first = store.identity("t")
     if closed:
         store.close()
@@ -283,10 +317,10 @@ def test_a_deleted_file_has_no_identity_and_is_not_made_by_asking(
     assert store.identity("t") == ""
     assert not (tmp_path / "online.db").exists()
     store.setup(["t"])
-    store.put_many("t", [encoded([(b"l", 1, 0, b"y")])])
+    store.put_many("t", [encoded([(b"l", 1, 0, 0, b"y")])])
     other = SqliteOnlineStore(CONFIG, tmp_path)
     for reader in (store, other):
-        assert read_rows(reader, "t", [b"k", b"l"]) == [None, (1, 0, b"y")]
+        assert read_rows(reader, "t", [b"k", b"l"]) == [None, (1, 0, 0, b"y")]
         assert reader.identity("t") not in ("", first)
     other.close()
 
@@ -294,17 +328,17 @@ def test_a_deleted_file_has_no_identity_and_is_not_made_by_asking(
 def test_a_file_that_is_exchanged_is_noticed(store: SqliteOnlineStore, tmp_path: Path) -> None:
     store.setup(["t"])
     other = SqliteOnlineStore(SqliteOnlineStoreConfig(path="other.db"), tmp_path)
-    other.put_many("t", [encoded([(b"k", 1, 0, b"other")])])
+    other.put_many("t", [encoded([(b"k", 1, 0, 0, b"other")])])
     identity = other.identity("t")
     other.close()
     for beside in ("online.db-wal", "online.db-shm"):
         (tmp_path / beside).unlink()
     os.replace(tmp_path / "other.db", tmp_path / "online.db")
     assert store.identity("t") == identity
-    assert read_rows(store, "t", [b"k"]) == [(1, 0, b"other")]
-    store.put_many("t", [encoded([(b"l", 1, 0, b"new")])])
+    assert read_rows(store, "t", [b"k"]) == [(1, 0, 0, b"other")]
+    store.put_many("t", [encoded([(b"l", 1, 0, 0, b"new")])])
     store.close()
-    assert read_rows(store, "t", [b"k", b"l"]) == [(1, 0, b"other"), (1, 0, b"new")]
+    assert read_rows(store, "t", [b"k", b"l"]) == [(1, 0, 0, b"other"), (1, 0, 0, b"new")]
 
 
 def test_a_table_that_was_removed_by_hand_gets_another_identity(store: SqliteOnlineStore, tmp_path: Path) -> None:
@@ -333,15 +367,15 @@ def test_a_writer_that_waits_too_long_says_so(
     other.execute("BEGIN IMMEDIATE")
     try:
         with pytest.raises(StoreUnavailableError, match=r"database is locked\. Another process has held it"):
-            store.put_many("t", [encoded([(b"k", 1, 0, b"x")])])
+            store.put_many("t", [encoded([(b"k", 1, 0, 0, b"x")])])
         assert read_rows(store, "t", [b"k"]) == [None]
     finally:
         other.close()
-    store.put_many("t", [encoded([(b"k", 1, 0, b"x")])])
+    store.put_many("t", [encoded([(b"k", 1, 0, 0, b"x")])])
 
 
 def _child(store: OnlineStore, results: multiprocessing.queues.Queue[object]) -> None:
-    store.put_many("t", [encoded([(b"child", 1, 0, b"c")])])
+    store.put_many("t", [encoded([(b"child", 1, 0, 0, b"c")])])
     results.put(read_rows(store, "t", [b"parent", b"child"]))
 
 
@@ -349,20 +383,20 @@ def _child(store: OnlineStore, results: multiprocessing.queues.Queue[object]) ->
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_forked_process_opens_its_own_connections(store: SqliteOnlineStore) -> None:
     store.setup(["t"])
-    store.put_many("t", [encoded([(b"parent", 1, 0, b"p")])])
+    store.put_many("t", [encoded([(b"parent", 1, 0, 0, b"p")])])
     context = multiprocessing.get_context("fork")
     results = context.Queue()
     child = context.Process(target=_child, args=(store, results))
     child.start()
-    assert results.get(timeout=60) == [(1, 0, b"p"), (1, 0, b"c")]
+    assert results.get(timeout=60) == [(1, 0, 0, b"p"), (1, 0, 0, b"c")]
     child.join(60)
     assert child.exitcode == 0
-    assert read_rows(store, "t", [b"parent", b"child"]) == [(1, 0, b"p"), (1, 0, b"c")]
+    assert read_rows(store, "t", [b"parent", b"child"]) == [(1, 0, 0, b"p"), (1, 0, 0, b"c")]
 
 
 def test_closing_while_others_read_leaves_no_connection_behind(store: SqliteOnlineStore) -> None:
     store.setup(["t"])
-    store.put_many("t", [encoded([(b"k%d" % i, 1, 0, b"x") for i in range(500)])])
+    store.put_many("t", [encoded([(b"k%d" % i, 1, 0, 0, b"x") for i in range(500)])])
     keys = [b"k%d" % i for i in range(500)]
     failures: list[BaseException] = []
 
@@ -388,7 +422,7 @@ def test_closing_while_others_read_leaves_no_connection_behind(store: SqliteOnli
 
 def test_rows_in_any_order_fill_the_file_as_sorted_ones_do(tmp_path: Path) -> None:
     """Rows that reach a tree out of order split its pages: twice the work, and pages that stay half empty."""
-    rows = [(b"key %06d" % i, 1, 0, b"x" * 100) for i in range(20_000)]
+    rows = [(b"key %06d" % i, 1, 0, 0, b"x" * 100) for i in range(20_000)]
     shuffled = random.Random(1).sample(rows, len(rows))
     pages = []
     for name, given in (("sorted", rows), ("shuffled", shuffled)):
@@ -406,11 +440,11 @@ def test_rows_in_any_order_fill_the_file_as_sorted_ones_do(tmp_path: Path) -> No
 
 
 def test_a_put_is_some_statements_for_a_hundred_rows_each_in_one_transaction(store: SqliteOnlineStore) -> None:
-    store.put_many("t", [encoded([(b"k", 1, 0, b"x")])])
+    store.put_many("t", [encoded([(b"k", 1, 0, 0, b"x")])])
     ((connection, _),) = store._pool._idle
     statements: list[str] = []
     connection.set_trace_callback(statements.append)
-    store.put_many("t", [encoded([(b"%05d" % i, 1, 0, b"x") for i in range(n, n + 1280)]) for n in (0, 1280, 2560)])
+    store.put_many("t", [encoded([(b"%05d" % i, 1, 0, 0, b"x") for i in range(n, n + 1280)]) for n in (0, 1280, 2560)])
     connection.set_trace_callback(None)
     commands = [s.split()[0] for s in statements]
     assert commands.count("INSERT") == 30
@@ -419,7 +453,7 @@ def test_a_put_is_some_statements_for_a_hundred_rows_each_in_one_transaction(sto
 
 
 def test_a_put_is_on_the_disk_when_it_returns(store: SqliteOnlineStore) -> None:
-    store.put_many("t", [encoded([(b"k", 1, 0, b"x")])])
+    store.put_many("t", [encoded([(b"k", 1, 0, 0, b"x")])])
     ((connection, _),) = store._pool._idle
     full = 2
     assert connection.execute("PRAGMA synchronous").fetchone() == (full,)

@@ -1,4 +1,4 @@
-"""The registry's conformance suite on SQLite and on Postgres."""
+"""The registry's conformance suite on SQLite, Postgres and MariaDB."""
 
 from __future__ import annotations
 
@@ -9,16 +9,27 @@ import pytest
 
 from feast_assets.registry.sql.config import SqlRegistryConfig
 from feast_assets.registry.sql.store import SqlRegistry
-from feast_assets.testing.registry import NotesPushesConformance, RegistryConformance, RegistryFactory
+from feast_assets.testing.registry import (
+    KeepsMarksConformance,
+    NotesPushesConformance,
+    RegistryConformance,
+    RegistryFactory,
+)
 
 
-class TestSqlite(RegistryConformance, NotesPushesConformance):
+class TestSqlite(RegistryConformance, KeepsMarksConformance, NotesPushesConformance):
     @pytest.fixture
     def registry_factory(self, tmp_path: Path) -> RegistryFactory:
         return partial(SqlRegistry, SqlRegistryConfig(path="data/registry.db"), tmp_path)
 
 
-class TestPostgres(RegistryConformance, NotesPushesConformance):
+class TestPostgres(RegistryConformance, KeepsMarksConformance, NotesPushesConformance):
     @pytest.fixture
     def registry_factory(self, tmp_path: Path, postgres_url: str) -> RegistryFactory:
         return partial(SqlRegistry, SqlRegistryConfig(path=postgres_url), tmp_path)
+
+
+class TestMariaDb(RegistryConformance, KeepsMarksConformance, NotesPushesConformance):
+    @pytest.fixture
+    def registry_factory(self, tmp_path: Path, mariadb_url: str) -> RegistryFactory:
+        return partial(SqlRegistry, SqlRegistryConfig(path=mariadb_url), tmp_path)

@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,24 +18,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from sqlalchemy import create_engine, text
 
-from feast_assets.errors import ConfigError, StoreUnavailableError
+from feast_assets.definitions.sources.file_source import FileSource
+from feast_assets.errors import ConfigError, StoredFormatError, StoreUnavailableError
 from feast_assets.registry.base import Changes, DrawnMark, LedgerEntry, OnlineTable, WindowContent
 from feast_assets.registry.foreign_file import is_feast_registry_file
 from feast_assets.registry.marks import NUMBERS_KEPT
+from feast_assets.registry.sql import tables
 from feast_assets.registry.sql.config import SqlRegistryConfig
+from feast_assets.registry.sql.schema import KEYS
 from feast_assets.registry.sql.store import SqlRegistry
-from feast_assets.testing.registry import (
-    _DAY,
-    _FIRST,
-    _commit_entities,
-    _in_processes,
-    commit,
-    entity,
-    entry,
-    record,
-    view,
-)
+from feast_assets.testing.registry import DAY, FIRST, commit, entity, entry, record, view
+from feast_assets.testing.registry.processes import commit_entities, in_processes
 
 
 def sqlite(root: Path, path: str = "registry.db") -> SqlRegistry:
@@ -65,13 +61,13 @@ def test_a_path_with_url_characters_is_one_file(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir() if p.suffix == ".db"] == ["a b?mode=memory#%41.db"]
 
 
-@pytest.mark.parametrize("of", ["sqlite", "postgres"])
+@pytest.mark.parametrize("of", ["sqlite", "postgres", "mariadb"])
 def test_two_processes_may_use_a_database_for_the_first_time_at_once(
     tmp_path: Path, of: str, request: pytest.FixtureRequest
 ) -> None:
-    path = "registry.db" if of == "sqlite" else request.getfixturevalue("postgres_url")
+    path = "registry.db" if of == "sqlite" else request.getfixturevalue(f"{of}_url")
     factory = partial(SqlRegistry, SqlRegistryConfig(path=path), tmp_path)
-    _in_processes(_commit_entities, [(factory, worker, 1) for worker in range(4)])
+    in_processes(commit_entities, [(factory, worker, 1) for worker in range(4)])
     registry = factory("shop")
     assert len(registry.snapshot().entities) == 4
     registry.close()
@@ -165,10 +161,23 @@ def test_an_empty_file_is_an_empty_registry(tmp_path: Path) -> None:
 def test_a_registry_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     commit(sqlite(tmp_path), entity("driver"))
     connection = sqlite3.connect(tmp_path / "registry.db")
-    connection.execute("UPDATE feast_assets_meta SET value = '99'")
-    connection.commit()
+    connection.executescript(
+        "UPDATE feast_assets_meta SET value = '99' WHERE key = 'schema_version';"
+        "UPDATE feast_assets_meta SET value = '7.8.9' WHERE key = 'written_by';"
+    )
     connection.close()
-    with pytest.raises(ConfigError, match="schema version 99"):
+    said = r"registry\.db has format 99; .* reads format 1 of registries\. Use feast-assets 7\.8\.9, or a newer one"
+    for use in (sqlite(tmp_path).snapshot, partial(commit, sqlite(tmp_path), entity("rider"))):
+        with pytest.raises(StoredFormatError, match=said):
+            use()
+
+
+def test_a_registry_that_says_no_format_is_refused(tmp_path: Path) -> None:
+    commit(sqlite(tmp_path), entity("driver"))
+    with closing(sqlite3.connect(tmp_path / "registry.db")) as connection:
+        connection.execute("UPDATE feast_assets_meta SET value = 'one' WHERE key = 'schema_version'")
+        connection.commit()
+    with pytest.raises(StoredFormatError, match="says no format .*'one'"):
         sqlite(tmp_path).snapshot()
 
 
@@ -264,9 +273,9 @@ def test_a_server_that_comes_back_is_used_again(tmp_path: Path, postgres_url: st
     registry.close()
 
 
-@pytest.mark.parametrize("of", ["sqlite", "postgres"])
+@pytest.mark.parametrize("of", ["sqlite", "postgres", "mariadb"])
 def test_a_handle_works_on_both_sides_of_a_fork(tmp_path: Path, of: str, request: pytest.FixtureRequest) -> None:
-    path = "registry.db" if of == "sqlite" else request.getfixturevalue("postgres_url")
+    path = "registry.db" if of == "sqlite" else request.getfixturevalue(f"{of}_url")
     registry = SqlRegistry(SqlRegistryConfig(path=path), tmp_path, "shop")
     commit(registry, entity("before"))
     child = os.fork()
@@ -278,6 +287,60 @@ def test_a_handle_works_on_both_sides_of_a_fork(tmp_path: Path, of: str, request
     assert commit(registry, entity("parent")) == 3
     assert [e.name for e in registry.snapshot().entities] == ["before", "child", "parent"]
     registry.close()
+
+
+def test_the_keys_of_the_tables_are_those_that_sqlite_is_written_with() -> None:
+    assert {name: tuple(c.name for c in table.primary_key) for name, table in tables.metadata.tables.items()} == KEYS
+
+
+# --- MySQL
+
+
+def test_names_that_mysql_would_take_for_the_same_are_different_ones(tmp_path: Path, mariadb_url: str) -> None:
+    registry = SqlRegistry(SqlRegistryConfig(path=mariadb_url), tmp_path, "shop")
+    names = ["driver", "Driver", "drïver", "d" * 255]
+    sources = [FileSource(name=name, path="x", timestamp_field="at") for name in ("rows", "rows ")]
+    commit(registry, *(entity(name) for name in names), *sources)
+    assert sorted(e.name for e in registry.snapshot().entities) == sorted(names)
+    assert [source.name for source in registry.snapshot().data_sources] == ["rows", "rows "]
+    long_description = "x" * 100_000
+    commit(registry, entity("driver", long_description))
+    assert registry.snapshot().entity("driver").description == long_description
+    with pytest.raises(StoreUnavailableError, match="too long"):
+        commit(registry, entity("d" * 256))
+    assert registry.revision() == 2
+    registry.close()
+
+
+def test_a_mysql_registry_without_its_number_is_one_that_is_being_created(tmp_path: Path, mariadb_url: str) -> None:
+    registry = SqlRegistry(SqlRegistryConfig(path=mariadb_url), tmp_path, "shop")
+    commit(registry, entity("driver"))
+    engine = create_engine(mariadb_url)
+    with engine.begin() as connection:
+        connection.execute(text("DELETE FROM feast_assets_meta"))
+    engine.dispose()
+    reader = SqlRegistry(SqlRegistryConfig(path=mariadb_url), tmp_path, "shop")
+    assert reader.snapshot().objects() == []
+    assert commit(reader, entity("rider")) == 2
+    registry.close()
+    reader.close()
+
+
+@pytest.mark.parametrize("scheme", ["mysql", "mariadb", "mysql+pymysql", "mariadb+pymysql"])
+def test_every_name_of_mysql_is_read_by_one_driver(scheme: str) -> None:
+    config = SqlRegistryConfig(path=f"{scheme}://ann:s3cret@h:3306/d")
+    assert config.is_mysql
+    assert config.server_url() == "mysql+pymysql://ann:s3cret@h:3306/d"
+    assert str(config.path) == f"{scheme}://ann:***@h:3306/d"
+
+
+def test_a_mysql_server_that_is_not_there_is_unavailable_and_its_password_unsaid(tmp_path: Path) -> None:
+    config = SqlRegistryConfig(path="mysql+pymysql://ann:s3cret-word@127.0.0.1:1/features?connect_timeout=2")
+    registry = SqlRegistry(config, tmp_path, "shop")
+    with pytest.raises(StoreUnavailableError, match=r"mysql\+pymysql://ann:\*\*\*@127\.0\.0\.1:1/features") as failed:
+        registry.snapshot()
+    assert "s3cret" not in str(failed.value)
+    assert "Can't connect" in str(failed.value)
 
 
 # --- a kill in the middle
@@ -309,16 +372,17 @@ def deadly(run):
     return run_and_die
 
 for kind in (SqlTransaction, SqliteTransaction):
-    kind.__call__, kind.each = deadly(kind.__call__), deadly(kind.each)
+    for verb in ("__call__", "each", "upsert", "insert_new"):
+        setattr(kind, verb, deadly(getattr(kind, verb)))
 registry.commit(Changes([entity("driver", "changed"), entity("new")], [("entity", "gone")]))
 """
 
 
-@pytest.mark.parametrize("of", ["sqlite", "postgres"])
+@pytest.mark.parametrize("of", ["sqlite", "postgres", "mariadb"])
 def test_a_kill_in_the_middle_of_a_commit_leaves_the_revision_before(
     tmp_path: Path, of: str, request: pytest.FixtureRequest
 ) -> None:
-    path = "registry.db" if of == "sqlite" else request.getfixturevalue("postgres_url")
+    path = "registry.db" if of == "sqlite" else request.getfixturevalue(f"{of}_url")
     registry = SqlRegistry(SqlRegistryConfig(path=path), tmp_path, "shop")
     commit(registry, entity("driver"), entity("gone"))
     before = registry.snapshot().objects()
@@ -408,7 +472,7 @@ def test_a_port_that_is_no_number_is_wrong_configuration_and_the_password_unsaid
 # --- settings
 
 
-@pytest.mark.parametrize("path", ["s3://bucket/registry.db", "gs://b/r", "hdfs://x/y", "mysql://h/d", "az://c/f"])
+@pytest.mark.parametrize("path", ["s3://bucket/registry.db", "gs://b/r", "hdfs://x/y", "mssql://h/d", "az://c/f"])
 def test_places_that_are_not_supported_are_named(path: str) -> None:
     with pytest.raises(ValidationError, match=f"registries at {path.partition(':')[0]}:// are not supported"):
         SqlRegistryConfig(path=path)
@@ -539,7 +603,7 @@ def _made_by_an_earlier_version(path: str, root: Path) -> list[LedgerEntry]:
     """Makes a registry with entries, and turns it into what was written before there were marks."""
     registry = sqlite(root, path)
     commit(registry, view("trips"))
-    days = [entry("trips", _FIRST + i * _DAY, _FIRST + (i + 1) * _DAY) for i in range(3)]
+    days = [entry("trips", FIRST + i * DAY, FIRST + (i + 1) * DAY) for i in range(3)]
     entries = record(registry, *days)
     with registry._database._connected().begin() as connection:
         connection.exec_driver_sql("DROP TABLE feast_assets_marks")

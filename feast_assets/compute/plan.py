@@ -1,0 +1,209 @@
+"""What a run is going to do: which windows of a view are missing or stale, or lie in a span of time.
+
+A plan is made by reading the source's statistics and the ledger. Nothing is written, and nothing here knows how, or by
+which engine, the windows are run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import cached_property
+from itertools import pairwise
+
+from feast_assets.compute.covering import covering
+from feast_assets.compute.settle import ViewLedger
+from feast_assets.compute.staleness import StaleWindow, stale, whole_if_known, with_reasons
+from feast_assets.compute.table_mark import told
+from feast_assets.compute.validation import refusal_hash
+from feast_assets.compute.view_stores import ViewStores
+from feast_assets.definitions.spec import content_hash
+from feast_assets.definitions.window import ALWAYS, MICROSECOND, Window, contiguous, meeting, outside, until
+from feast_assets.errors import InputError, SourceError
+from feast_assets.offline_stores.base import Survey, WindowStatistics
+from feast_assets.offline_stores.source_changes import HistoryState, history_state
+from feast_assets.registry.base import LedgerEntry
+from feast_assets.registry.ledger import held
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run is going to do.
+
+    Attributes:
+        chosen: the windows to write, as their source was.
+        ledger: the view's entries, by window.
+        covered: all of the time that was looked at, as windows without gaps; where there are no rows, one may stand for
+            many. Empty where only the chosen windows were looked at.
+        state: what the sources consisted of before they were looked at. If they have changed after the windows are
+            written, what was written may not be what their fingerprints say.
+        null_times: rows of the source without an event time.
+        bridges: whether windows without rows close the gap between others, which are then written in one pass. Not so
+            with a transformation, which may make rows of none.
+    """
+
+    chosen: Sequence[WindowStatistics]
+    ledger: Mapping[Window, LedgerEntry]
+    covered: Sequence[WindowStatistics]
+    state: HistoryState
+    null_times: int = 0
+    bridges: bool = True
+
+    @property
+    def null_keys(self) -> int:
+        """How many rows of the windows that were looked at lack a join key."""
+        return sum(s.null_keys for s in self.covered or self.chosen)
+
+    @cached_property
+    def fingerprints(self) -> dict[Window, str]:
+        """The source's content in all windows that were looked at."""
+        return {s.window: s.fingerprint for s in (*self.covered, *self.chosen)}
+
+    @cached_property
+    def held_until(self) -> datetime:
+        """The end of the last window that has, or may have, rows in the online store."""
+        return max((w.end for w in held(self.ledger)), default=ALWAYS.start)
+
+    def without(self, refused: Collection[Window]) -> Plan:
+        """Returns the plan without some of the chosen windows."""
+        return replace(self, chosen=[s for s in self.chosen if s.window not in refused]) if refused else self
+
+    def groups(self) -> list[list[WindowStatistics]]:
+        """Returns the chosen windows as groups that are written in one pass each."""
+        return contiguous(self.chosen, [s.window for s in self.covered if not s.rows] if self.bridges else ())
+
+    def empty(self) -> list[Window]:
+        """Returns what was looked at and has no rows, as few windows, where the ledger does not say so yet."""
+        without_rows = [s.window for s in self.covered if not s.rows]
+        return outside(without_rows, [*self.ledger, *(s.window for s in self.chosen)])
+
+
+@dataclass(frozen=True)
+class Planner:
+    """Plans the runs of one view."""
+
+    stores: ViewStores
+    ledger: ViewLedger
+
+    def of_windows(self, windows: Sequence[Window]) -> Plan:
+        """Chooses these windows, whatever the ledger says.
+
+        Raises:
+            InputError: two of them overlap.
+        """
+        state, ordered = self.state(), sorted(windows)
+        for one, other in pairwise(ordered):
+            if one.overlaps(other):
+                raise InputError(
+                    f"Windows {one} and {other} of feature view {self.stores.view.name!r} overlap; "
+                    "each moment can be in one only."
+                )
+        survey = self.stores.offline_store.survey(self.stores.read, ordered)
+        return self._plan(survey.windows, self.ledger.entries(), Survey([], survey.null_times), state)
+
+    def between(self, start: datetime, end: datetime) -> Plan:
+        """Chooses every window of the grid that has, or had, rows in ``[start, end]``; the first and last are cut."""
+        state, ledger = self.state(), self.ledger.entries()
+        survey = self._survey(self.span(start, end), ledger)
+        had_rows = meeting(held(ledger), [s.window for s in survey.windows])
+        chosen = [s for s in survey.windows if s.rows or s.window in had_rows]
+        return self._plan(chosen, ledger, survey, state)
+
+    def stale(self, end: datetime) -> Plan:
+        """Chooses the windows up to and including ``end`` that are missing, or whose source or definition has
+        changed."""
+        state, ledger = self.state(), self.ledger.entries()
+        survey = self._survey_until(end, ledger)
+        return self._plan(stale(survey.windows, ledger, self.ledger.definition_hash), ledger, survey, state)
+
+    def stale_windows(self, end: datetime) -> list[StaleWindow]:
+        """Returns the windows that `stale` would choose, in order of time; changes nothing of them."""
+        ledger = self.ledger.read()
+        newest = max(ledger, default=None)
+        seen = self._survey_until(end, ledger).windows
+        # Without checks, the text is what it was before there were any.
+        decided_by = [self.ledger.definition_hash, *filter(None, [refusal_hash(self.stores.view)])]
+        reasons = {s.window: reason for s, reason in with_reasons(seen, ledger, self.ledger.definition_hash)}
+        windows: list[StaleWindow] = []
+        last_end = None
+        for s in seen:
+            if s.window in reasons:
+                lost = [ledger[s.window].mark] if reasons[s.window] == "restored" else []
+                windows.append(
+                    StaleWindow(
+                        s.window,
+                        reasons[s.window],
+                        behind=newest is not None and s.window < newest,
+                        after=last_end or s.window.start,
+                        content=content_hash([s.fingerprint, *decided_by, *lost])[:32],
+                        because=told(ledger[s.window]) if lost else "",
+                    )
+                )
+            if s.window in reasons or s.rows or s.window in ledger:
+                last_end = s.window.end
+        return windows
+
+    def span(self, start: datetime, end: datetime) -> Window | None:
+        """Returns what of ``[start, end]`` lies on the view's grid; None for nothing, and `ALWAYS` without a grid."""
+        grid = self.stores.view.partitions
+        if grid is None:
+            return ALWAYS
+        past = until(end)
+        past = past if grid.end is None else min(past, grid.end)
+        return Window(start, past) if start < past else None
+
+    def state(self) -> HistoryState:
+        """Returns what the sources consist of at present, as far as the offline store can tell."""
+        return history_state(self.stores.offline_store, self.stores.read)
+
+    def _plan(
+        self,
+        chosen: Sequence[WindowStatistics],
+        ledger: Mapping[Window, LedgerEntry],
+        survey: Survey,
+        state: HistoryState,
+    ) -> Plan:
+        bridges = self.stores.read.transformation is None
+        return Plan(chosen, ledger, survey.windows, state, survey.null_times, bridges)
+
+    def _survey_until(self, end: datetime, ledger: Mapping[Window, LedgerEntry]) -> Survey:
+        """Returns what the source holds at present up to and including ``end``, in windows that cover it."""
+        grid = self.stores.view.partitions
+        if grid is None:
+            survey = self._survey(ALWAYS, ledger)
+        else:
+            start = grid.start or self.stores.offline_store.oldest_event(self.stores.read)
+            span = self.span(start, end) if start and start <= end else None
+            if span is None:
+                return Survey([])
+            # What is already there beyond the end stays; the last window is compared as it was recorded.
+            last = grid.floor(span.end - MICROSECOND)
+            last_window = whole_if_known(grid, Window(max(last, span.start), span.end), ledger)
+            survey = self._survey(Window(span.start, last_window.end), ledger)
+        self._refuse_vanished(survey.windows, ledger)
+        return survey
+
+    def _refuse_vanished(self, seen: Sequence[WindowStatistics], ledger: Mapping[Window, LedgerEntry]) -> None:
+        """Raises SourceError where a source that had rows is not there any more; one that is empty is."""
+        if any(s.rows for s in seen) or not any(e.rows for e in ledger.values()):
+            return
+        if gone := self.state().gone:
+            names = ", ".join(map(repr, gone))
+            raise SourceError(
+                f"Feature view {self.stores.view.name!r}: its source {names} is gone, though rows of it were "
+                "materialized. Bring it back; if it is meant to be empty, materialize the windows by their dates."
+            )
+
+    def _survey(self, span: Window | None, ledger: Mapping[Window, LedgerEntry]) -> Survey:
+        """Returns what the source holds in a span, in windows that cover it.
+
+        Their number grows with the source's rows and the ledger's entries, but not with the time between them.
+        """
+        grid = self.stores.view.partitions
+        if span is None:
+            return Survey([])
+        if grid is None:
+            return self.stores.offline_store.survey(self.stores.read, [span])
+        survey = self.stores.offline_store.survey_grid(self.stores.read, grid, span)
+        return Survey(covering(grid, span, survey.windows, ledger), survey.null_times)

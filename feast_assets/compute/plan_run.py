@@ -1,0 +1,227 @@
+"""Running a plan: windows are claimed, written by an engine, rid of withdrawn rows, and settled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, TypeVar
+
+from feast_assets.compute.engines.base import ComputeEngine, RepositoryReference, WindowDone, WindowTask
+from feast_assets.compute.engines.context import TaskContext
+from feast_assets.compute.ledger_rows import LedgerRows
+from feast_assets.compute.results import Progress, WindowResult
+from feast_assets.compute.settle import ClaimedGroup, ViewLedger, WrittenGroup
+from feast_assets.compute.withdrawals import Withdrawals
+from feast_assets.definitions.window import Window, meeting
+from feast_assets.errors import ComputeEngineError, FeastAssetsError
+from feast_assets.online_stores.base import NOTHING_PUT, PutResult
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import pyarrow as pa
+
+    from feast_assets.compute.plan import Plan, Planner
+    from feast_assets.compute.validation import Validation
+    from feast_assets.compute.view_stores import ViewStores
+    from feast_assets.offline_stores.base import WindowStatistics
+
+_Item = TypeVar("_Item")
+
+
+@dataclass
+class PlanRun:
+    """Runs one plan of one view.
+
+    Args:
+        plan: its chosen windows are written; those that validation refuses are not among them.
+        reference: where another process finds the view.
+
+    Attributes:
+        results: what was done in each window.
+        put: of all rows that were put.
+        withdrawn: rows that were taken out of the online store.
+    """
+
+    stores: ViewStores
+    ledger: ViewLedger
+    planner: Planner
+    engine: ComputeEngine
+    reference: RepositoryReference
+    plan: Plan
+    validation: Validation
+    run_id: str = ""
+    progress: Progress | None = None
+    results: list[WindowResult] = field(default_factory=list, init=False)
+    put: PutResult = field(default=NOTHING_PUT, init=False)
+    withdrawn: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        self._ledger_rows = self._make_ledger_rows()
+        online = self.stores.online
+        self._withdrawals = None if online is None else Withdrawals(self._ledger_rows, online)
+        self._waiting: list[WrittenGroup] = []
+
+    def write(self, begun: Iterable[pa.RecordBatch] | None = None) -> None:
+        """Writes the plan's windows and settles them.
+
+        Windows that may have withdrawn rows wait for each other, because finding these takes a pass over the store.
+
+        Args:
+            begun: the newest rows of all windows, where they are being read already; the caller closes it.
+        """
+        context = TaskContext(self.stores, self._ledger_rows, begun) if self.engine.uses_context else None
+        groups, empty = self._groups(), self.plan.empty()
+        self._report()
+        if not groups:
+            self.ledger.note_empty(empty)
+        try:
+            for batch in _batches(groups, self.engine.tasks_at_once):
+                self._write_batch(self.ledger.claim(batch, empty), context)
+                empty = []  # once for all
+            self._withdraw()
+        except Exception:
+            for group in self._waiting:
+                self.ledger.unsettle(group.windows, group.claim)
+            raise
+        self._settle(self._waiting)
+
+    def _groups(self) -> list[Sequence[WindowStatistics]]:
+        """Returns the windows of each task."""
+        most = self.engine.windows_per_task
+        return [part for group in self.plan.groups() for part in _batches(group, most)]
+
+    def _write_batch(self, groups: Sequence[ClaimedGroup], context: TaskContext | None) -> None:
+        """Has the engine write some claimed groups; settles each that is done, unless it may have withdrawn rows.
+
+        Raises:
+            FeastAssetsError: what the first task that failed met; the others were written.
+        """
+        tasks = [self._task(group, place, context) for place, group in enumerate(groups)]
+        unanswered = {task.id: group for task, group in zip(tasks, groups, strict=True)}
+        errors: list[FeastAssetsError] = []
+        try:
+            for done in _answers(self.engine, tasks):
+                group = unanswered.get(done.task)
+                if group is None:
+                    raise ComputeEngineError(
+                        f"The compute engine {type(self.engine).__name__} answered for task {done.task!r}, which it "
+                        "was not given, or has answered for before."
+                    )
+                if done.error is not None:
+                    errors.append(done.error)
+                    continue
+                del unanswered[done.task]
+                self._note(group, done)
+            if len(unanswered) > len(errors):
+                raise ComputeEngineError(
+                    f"The compute engine {type(self.engine).__name__} gave no answer for some windows of feature view "
+                    f"{self.stores.view.name!r}; they stay unsettled. Materialize the view again."
+                )
+        finally:
+            for group in unanswered.values():
+                self.ledger.unsettle(group.windows, group.claim)
+        if errors:
+            raise errors[0]
+
+    def _task(self, group: ClaimedGroup, place: int, context: TaskContext | None) -> WindowTask:
+        windows = tuple(s.window for s in group.windows)
+        return WindowTask(
+            id=f"{group.claim.token}.{place}",
+            project=self.stores.project,
+            view=self.stores.view.name,
+            windows=windows,
+            versions=group.claim.versions,
+            definition_hash=self.ledger.definition_hash,
+            revision=self.stores.revision,
+            claim=group.claim.token,
+            run_id=self.run_id,
+            reference=self.reference,
+            only_replaces=self.plan.held_until > windows[-1].end,
+            validates=self.validation.refuses,
+            context=context,
+        )
+
+    def _note(self, group: ClaimedGroup, done: WindowDone) -> None:
+        """Takes in what became of a group that was written."""
+        written = WrittenGroup(_as_written(group.windows, done), group.claim, done.entities, done.is_sure)
+        self.results += _results(written, done)
+        self.put += PutResult(done.written, done.ignored) + PutResult(done.written_of_others, 0)
+        if self._suspects(written):
+            self._waiting.append(written)
+        else:
+            self._settle([written])
+        self._report()
+
+    def _suspects(self, group: WrittenGroup) -> dict[Window, int]:
+        """Returns the windows of which the online store may hold withdrawn rows, with their versions."""
+        if self._withdrawals is None:
+            return {}
+        claimed = zip(group.windows, group.claim.versions, group.claim.replaced, strict=True)
+        return {s.window: version for s, version, replaced in claimed if self._withdrawals.may_hold(replaced)}
+
+    def _withdraw(self) -> None:
+        if self._withdrawals is not None and self._waiting:
+            suspects = {w: version for group in self._waiting for w, version in self._suspects(group).items()}
+            self.withdrawn = self._withdrawals.withdraw(suspects, self._waiting[-1].claim)
+
+    def _settle(self, groups: Sequence[WrittenGroup]) -> None:
+        if groups:
+            self.ledger.settle(groups, self.plan.state, self.planner.state())
+
+    def _make_ledger_rows(self) -> LedgerRows:
+        """Returns what reads the newest rows of the ledger's windows, with what the plan knows of their content."""
+        fingerprints = dict(self.plan.fingerprints)
+        if self.stores.online is not None:
+            # Windows that have grown since: whether what they were is still there.
+            comparable = [
+                w
+                for w, e in self.plan.ledger.items()
+                if e.settled and e.fingerprint and e.definition_hash == self.ledger.definition_hash
+            ]
+            in_part = meeting([s.window for s in self.plan.chosen], comparable) - set(fingerprints)
+            if in_part:
+                seen = self.stores.offline_store.statistics(self.stores.read, sorted(in_part))
+                fingerprints |= {s.window: s.fingerprint for s in seen}
+        refused = self.validation.refused if self.validation.refuses else None
+        return LedgerRows(self.stores, self.ledger.definition_hash, fingerprints, refused)
+
+    def _report(self) -> None:
+        if self.progress is not None:
+            self.progress(self.stores.view.name, len(self.results), len(self.plan.chosen))
+
+
+def _answers(engine: ComputeEngine, tasks: Sequence[WindowTask]) -> Iterator[WindowDone]:
+    """Yields an engine's answers, and closes their iterator when nobody waits for more."""
+    answers = engine.run(tasks)
+    with ExitStack() as stack:
+        if close := getattr(answers, "close", None):
+            stack.callback(close)
+        yield from answers
+
+
+def _as_written(windows: Sequence[WindowStatistics], done: WindowDone) -> Sequence[WindowStatistics]:
+    """Returns the statistics of a kept result, with the fingerprints of its inputs; of others, those of the source."""
+    if not done.kept:
+        return windows
+    return [
+        replace(kept, fingerprint=s.fingerprint, null_keys=s.null_keys)
+        for kept, s in zip(done.kept, windows, strict=True)
+    ]
+
+
+def _results(group: WrittenGroup, done: WindowDone) -> list[WindowResult]:
+    return [
+        WindowResult(s.window, s.rows, entities, written, s.newest_event, s.fingerprint, version, null_keys=s.null_keys)
+        for s, version, entities, written in zip(
+            group.windows, group.claim.versions, done.entities, done.written_by_window(), strict=True
+        )
+    ]
+
+
+def _batches(items: Sequence[_Item], most: int | None) -> Iterator[Sequence[_Item]]:
+    """Yields items in parts of at most so many; all at once with None."""
+    step = most or max(len(items), 1)
+    for first in range(0, len(items), step):
+        yield items[first : first + step]
