@@ -132,7 +132,7 @@ def property_diffs(old: Definition, new: Definition) -> tuple[PropertyDiff, ...]
     return tuple(sorted(diffs, key=lambda d: d.property))
 
 
-def _flat(path: str, data: Any) -> Iterator[tuple[str, Any]]:
+def _flat(path: str, data: object) -> Iterator[tuple[str, Any]]:
     """Yields the leaves of a stored form with their paths; named things in lists go by their names."""
     if isinstance(data, Mapping) and "$map" in data:
         data = data["$map"]
@@ -160,7 +160,7 @@ def _flat(path: str, data: Any) -> Iterator[tuple[str, Any]]:
         yield path, data
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     if value is _MISSING or value is None or value == "":
         return ""
     if isinstance(value, Mapping):

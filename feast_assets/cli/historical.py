@@ -132,7 +132,7 @@ def _column(values: list[Any], name: str, types: dict[str, FeastType]) -> Any:
         raise InputError(f"-d: the values of {name!r} are not of one type ({error}).") from error
 
 
-def _moment(value: Any) -> datetime:
+def _moment(value: object) -> datetime:
     try:
         return parse_moment(value if isinstance(value, str) else str(value))
     except ValueError as error:

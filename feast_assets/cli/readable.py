@@ -35,7 +35,7 @@ def readable_spec(spec: Spec) -> dict[str, Any]:
     return {k: v for k, v in data.items() if v not in (None, "", [], {})}
 
 
-def readable(stored: Any, *, whole: bool = False) -> Any:
+def readable(stored: object, *, whole: bool = False) -> Any:
     """Returns a stored value (see `feast_assets.definitions.spec`) without tags.
 
     Types are their text, durations as in ``1 day, 0:00:00``, times ISO 8601.

@@ -106,7 +106,7 @@ class FeatureView(BaseFeatureView):
         tags: Mapping[str, str] | None = None,
         owner: str = "",
         org: str = "",
-        mode: Any = None,
+        mode: object = None,
         enable_validation: bool | None = None,
         version: str = "latest",
         enabled: bool = True,

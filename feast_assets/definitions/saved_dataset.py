@@ -104,7 +104,7 @@ class SavedDataset(Definition):
         parts = (reference.partition(":") for reference in self.features)
         return frame_of(self.to_arrow(), {f"{view}__{name}" if full else name for view, _, name in parts})
 
-    def as_reference(self, name: str, profiler: Any = None) -> Any:
+    def as_reference(self, name: str, profiler: object = None) -> Any:
         """Raises NotSupportedError: validation references are not supported."""
         raise NotSupportedError(
             f"SavedDataset {self.name!r}: validation references are not supported here yet; declare what values must "

@@ -87,12 +87,12 @@ class Spec:
         return f"{type(self).__name__}({shown})"
 
 
-def content_hash(data: Any) -> str:
+def content_hash(data: object) -> str:
     """Returns the sha256 (hex) of JSON-able data in its canonical text form."""
     return text_hash(canonical_text(data))
 
 
-def canonical_text(data: Any) -> str:
+def canonical_text(data: object) -> str:
     """Returns JSON-able data as the text that its content hash is of."""
     return json.dumps(data, sort_keys=True, separators=(",", ":"))
 
@@ -102,7 +102,7 @@ def text_hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def digest(value: Any) -> str:
+def digest(value: object) -> str:
     """Returns a hash (hex) of definitions, of what they consist of, or of lists of either.
 
     It differs wherever their stored forms do, and takes a quarter of the time; but it is of no stored form, and may be
@@ -166,7 +166,7 @@ def _encode(value: Any) -> Any:
     return _encode_rare(value)
 
 
-def _encode_rare(value: Any) -> Any:
+def _encode_rare(value: object) -> Any:
     if isinstance(value, (int, float, str)):
         return value
     if isinstance(value, timedelta):
@@ -182,7 +182,7 @@ def _encode_rare(value: Any) -> Any:
     raise DefinitionError(f"A {type(value).__name__} ({value!r}) cannot be part of a definition.")
 
 
-def _parts(value: Any) -> Any:
+def _parts(value: object) -> Any:
     if isinstance(value, Spec):
         # Without the attributes' names: their order is the class's. JSON's encoder goes through the values in C.
         return type(value).__name__, type(value)._values(value)
@@ -198,7 +198,7 @@ def _type(text: str) -> FeastType:
     return parse_type(text)
 
 
-def _decode(data: Any) -> Any:
+def _decode(data: object) -> Any:
     if type(data) in PLAIN:
         return data
     if isinstance(data, list):

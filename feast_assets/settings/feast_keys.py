@@ -107,7 +107,7 @@ def _is_off(name: str, section: Any) -> bool:
     return not section or section in _OFF.get(name, ())
 
 
-def _check(name: str, section: Any, keys: _Keys, origin: str) -> None:
+def _check(name: str, section: object, keys: _Keys, origin: str) -> None:
     if not isinstance(section, Mapping):
         raise ConfigError(f"{origin}: {name} should be a section of settings.")
     if name == "feature_server":

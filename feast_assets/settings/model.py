@@ -30,7 +30,7 @@ class SecretUrl(SecretStr):
         return f"SecretUrl({str(self)!r})"
 
 
-def _plain_path(path: Any) -> Any:
+def _plain_path(path: object) -> Any:
     text = _revealed(path)
     if isinstance(text, str) and not is_plain_path(text):
         raise ValueError("must be a path of this machine; its value looks like a URL or a login, so it is not shown")
@@ -55,7 +55,7 @@ class Settings(BaseModel):
     @model_validator(mode="wrap")
     @classmethod
     def _known_and_concealed(
-        cls, values: Any, handler: ModelWrapValidatorHandler[Settings], info: ValidationInfo
+        cls, values: object, handler: ModelWrapValidatorHandler[Settings], info: ValidationInfo
     ) -> Settings:
         if not isinstance(values, Mapping):
             return handler(values)
@@ -89,5 +89,5 @@ class Settings(BaseModel):
         return SecretStr(value) if is_secret else value
 
 
-def _revealed(value: Any) -> Any:
+def _revealed(value: object) -> Any:
     return value.get_secret_value() if isinstance(value, SecretStr) else value

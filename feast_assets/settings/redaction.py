@@ -47,7 +47,7 @@ def shown_if_near(text: object, known: Iterable[str]) -> str:
     return f" {text!r}" if is_type_name(text) and difflib.get_close_matches(str(text), sorted(known), n=1) else ""
 
 
-def masked(value: Any, name: str = "") -> Any:
+def masked(value: object, name: str = "") -> Any:
     """Returns settings with their secrets replaced: values of secret names, and what URLs and options hold.
 
     Args:
@@ -75,7 +75,7 @@ def masked_text(text: str) -> str:
     return _ASSIGNED.sub(rf"\1{MASK}", text)
 
 
-def secrets_in(value: Any, name: str = "") -> Iterator[str]:
+def secrets_in(value: object, name: str = "") -> Iterator[str]:
     """Yields the texts in settings that must not be shown."""
     if isinstance(value, Mapping):
         for key, inner in value.items():

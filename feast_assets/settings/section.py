@@ -41,7 +41,7 @@ class Section:
     __hash__ = None  # type: ignore[assignment]
 
 
-def _shown(name: str, value: Any) -> Any:
+def _shown(name: str, value: object) -> Any:
     if value is None or isinstance(value, bool | int | float):
         return value
     return value if name in _TYPE_KEYS and is_type_name(value) else MASK

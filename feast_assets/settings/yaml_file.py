@@ -88,7 +88,7 @@ class _Variables:
         # Outside of the handler, since the error that led to this one may quote a secret.
         raise ConfigError(f"{file} is not YAML: {self._restored(problem)}")
 
-    def _expanded(self, value: Any, where: str, file: Path) -> Any:
+    def _expanded(self, value: object, where: str, file: Path) -> Any:
         """Returns a value with variables replaced in its texts.
 
         Args:
@@ -121,7 +121,7 @@ class _Variables:
         return re.sub(rf"{self._mark}(\w+){self._mark}{self._mark}", r"${\1}", text)
 
 
-def _named(key: Any) -> str:
+def _named(key: object) -> str:
     return str(key) if is_type_name(str(key)) else "(a key that is no name)"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from sqlalchemy import Connection, Insert, Table, text
 from sqlalchemy.dialects import mysql, postgresql
@@ -30,7 +30,7 @@ class Server(ABC):
 
     title: ClassVar[str]
     extra: ClassVar[str]
-    connect_args: ClassVar[Mapping[str, Any]] = {}
+    connect_args: ClassVar[Mapping[str, str]] = {}
     writing_isolation: ClassVar[str] = "READ COMMITTED"
 
     @abstractmethod

@@ -9,7 +9,6 @@ import secrets
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from feast_assets.definitions.base import Definition
 from feast_assets.definitions.feature_view import FeatureView
@@ -22,7 +21,7 @@ from feast_assets.registry.marks import NUMBERS_KEPT, drawn_numbers
 from feast_assets.registry.snapshot import bare_fields
 from feast_assets.registry.sql.reading import ProjectReading
 from feast_assets.registry.sql.schema import FEATURE_LISTS, INPUTS, LEDGER, MARKS, META, NUMBER, OF_PROJECT, PROJECTS
-from feast_assets.registry.sql.transaction import Row, Transaction
+from feast_assets.registry.sql.transaction import Row, Transaction, Value
 
 _MATERIALIZED_TYPES = (FeatureView.object_type, LabelView.object_type)
 _SUMMARY_OBJECTS = 50
@@ -216,7 +215,7 @@ def _window(entry: LedgerEntry) -> dict[str, int]:
     return {"window_start": to_micros(entry.window.start), "window_end": to_micros(entry.window.end)}
 
 
-def _row(entry: LedgerEntry) -> dict[str, Any]:
+def _row(entry: LedgerEntry) -> dict[str, Value]:
     return {
         "view": entry.view,
         **_window(entry),
@@ -231,7 +230,7 @@ def _row(entry: LedgerEntry) -> dict[str, Any]:
     }
 
 
-def _number(value: Any) -> int:
+def _number(value: object) -> int:
     """Returns a number of the database; 0 for null, and for what SQLite keeps in its place after damage."""
     return value if isinstance(value, int) else 0
 
