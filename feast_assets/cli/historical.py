@@ -160,7 +160,7 @@ def _read_csv(path: Path, types: dict[str, FeastType]) -> pa.Table:
 
     from feast_assets.types.arrow import to_arrow_type
 
-    # Arrow would read a text key such as 007 as a number; the registry knows better.
+    # Arrow would read a text key such as 007 as a number; the registry knows that it is text.
     known = {name: to_arrow_type(feast_type) for name, feast_type in types.items()}
     return csv.read_csv(path, convert_options=csv.ConvertOptions(column_types=known))
 

@@ -6,7 +6,7 @@ import yaml
 
 
 class _Dumper(yaml.SafeDumper):
-    """A dumper of its own, so that the representer below is nobody else's."""
+    """A subclass, so that the representer below does not change PyYAML's own dumper."""
 
 
 def _text(dumper: _Dumper, text: str) -> yaml.ScalarNode:

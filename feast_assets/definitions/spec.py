@@ -26,19 +26,20 @@ _ENUMS: dict[str, type[Enum]] = {"ValueType": ValueType}
 _MICROSECOND = timedelta(microseconds=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 PLAIN = frozenset((type(None), bool, int, float, str))
-"""Types of what JSON has: nearly all that a definition is made of, so they are told first."""
+"""The types of JSON's scalars. Nearly all values in definitions have one of them, so they are checked first."""
 
 
 class Spec:
     """Something with a serialised form.
 
     Class attributes:
-        _spec: attribute name -> the value it has where a stored form lacks it (written before it existed).
+        _spec: attribute name -> its value where a stored form lacks it, because it was written before the attribute
+            existed.
     """
 
     _spec: ClassVar[Mapping[str, Any]] = {}
     _values: ClassVar[Callable[[Spec], Any]]
-    """Gives the values of all these attributes at once; of a class that has none, just that."""
+    """Returns the values of these attributes at once; of a class without any, its empty `_spec`."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -93,7 +94,7 @@ def content_hash(data: object) -> str:
 
 
 def canonical_text(data: object) -> str:
-    """Returns JSON-able data as the text that its content hash is of."""
+    """Returns JSON-able data as canonical text, of which `content_hash` is the hash."""
     return json.dumps(data, sort_keys=True, separators=(",", ":"))
 
 
@@ -103,10 +104,10 @@ def text_hash(text: str) -> str:
 
 
 def digest(value: object) -> str:
-    """Returns a hash (hex) of definitions, of what they consist of, or of lists of either.
+    """Returns a hash (hex) of definitions, of their parts, or of lists of either.
 
-    It differs wherever their stored forms do, and takes a quarter of the time; but it is of no stored form, and may be
-    another one in the next version of this package.
+    It differs whenever their stored forms differ, and takes a quarter of the time of `content_hash`. It is no hash of
+    the stored form, and may change with the next version of this package.
 
     Raises:
         DefinitionError: something in it cannot be part of a definition.
@@ -115,7 +116,7 @@ def digest(value: object) -> str:
 
 
 def register_enum(enum: type[Enum]) -> type[Enum]:
-    """Lets members of an enum be part of a serialised form."""
+    """Allows members of an enum in serialised forms."""
     _ENUMS[enum.__name__] = enum
     return enum
 
@@ -129,7 +130,7 @@ def as_utc(moment: datetime) -> datetime:
     if moment.tzinfo is UTC and type(moment) is datetime:
         return moment
     if hasattr(moment, "to_pydatetime"):
-        # pandas' moments have other bounds, and one of them is no moment.
+        # pandas' timestamps have other bounds, and NaT is not a time.
         if moment != moment:
             raise InputError(f"{shown(moment)} is not a time; pass a datetime.")
         moment = moment.to_pydatetime(warn=False)
@@ -194,7 +195,7 @@ _DIGESTED = json.JSONEncoder(default=_parts, check_circular=False, separators=("
 
 @lru_cache(maxsize=1024)
 def _type(text: str) -> FeastType:
-    """Returns a type, which definitions may share: types never change."""
+    """Returns a type. Definitions share the object, because types are immutable."""
     return parse_type(text)
 
 

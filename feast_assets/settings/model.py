@@ -66,7 +66,7 @@ class Settings(BaseModel):
                 key = f"{context['section']}.{name}" if "section" in context else name
                 origin = context.get("origin", cls.__name__)
                 warn_once(origin, f"{key} is a setting of Feast's that has no effect here; remove it.")
-        # A key that is no name may be a value, after a forgotten blank; the error would show it.
+        # A key that is not a name may be a value after a forgotten blank, and the error would show it.
         return handler(
             {
                 name if is_type_name(name) else MASK: cls._concealed(name, value)
@@ -77,7 +77,7 @@ class Settings(BaseModel):
 
     @classmethod
     def _concealed(cls, name: Any, value: Any) -> Any:
-        """Returns a value as a validation error may hold it: an unknown setting may be a secret, misspelt."""
+        """Returns a value in a form that a validation error may show: a misspelt setting may be a secret."""
         if name not in cls.model_fields:
             return SecretStr(str(value))
         if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""What of settings may be shown: everything but secrets."""
+"""Showing settings without their secrets."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ASSIGNED = re.compile(
 # A login before a host, as of a URL whose slashes were forgotten.
 _LOGIN = re.compile(r"\S*:\S*@")
 _TYPE_NAME = re.compile(r"[A-Za-z_][\w.-]{0,80}", re.ASCII)
-# Shorter texts stand in any message by chance.
+# Shorter texts occur in messages by chance.
 _SHORTEST_SECRET = 3
 
 
@@ -101,7 +101,7 @@ def without_secrets(text: str, secrets: Iterable[str]) -> str:
 
 
 def clean_error(error: BaseException, secrets: Iterable[str]) -> None:
-    """Replaces secrets in the texts of an error and of those that led to it, as tracebacks and reporters print them."""
+    """Replaces secrets in the texts of an error and of its causes, which tracebacks and error reporters print."""
     known = [secret for secret in secrets if len(secret) >= _SHORTEST_SECRET]
     if not known:
         return

@@ -61,8 +61,8 @@ class Postgres(Server):
 class MySql(Server):
     """MySQL 8 or MariaDB 10.3, or newer.
 
-    Transactions that write do so in READ COMMITTED: InnoDB's gap locks, which it takes in others, would let writers of
-    different windows wait for each other in a circle.
+    Transactions that write use READ COMMITTED: with InnoDB's gap locks, which higher isolation levels take, writers of
+    different projects would deadlock.
     """
 
     title = "MySQL"
