@@ -84,10 +84,10 @@ class PostgresOnlineStore(OnlineStore, CanReplace, CanSample, CanTellRestarts):
         return f"PostgresOnlineStore({self._server!r}, schema {self._schema!r})"
 
     def setup(self, tables: Iterable[str]) -> None:
-        """Creates the tables that are missing, and where it is missing, the schema."""
+        """Creates missing tables, and the schema if it is missing."""
         named = [self._table(table) for table in dict.fromkeys(tables)]
         marks = self._run(lambda connection: self._catalog.marks(connection, named))
-        # Where all is there, no rights to create are needed, and nobody is waited for.
+        # A user without the right to create can set up what exists.
         if missing := [table for table, mark in zip(named, marks, strict=True) if not mark.identity]:
             self._run(lambda connection: self._catalog.set_up(connection, missing))
 
@@ -119,7 +119,7 @@ class PostgresOnlineStore(OnlineStore, CanReplace, CanSample, CanTellRestarts):
 
     def scan(self, table: str, start: int, end: int, *, version_below: int | None = None) -> Iterator[RowStamps]:
         """See `CanReplace.scan`; in order of keys, a part at a time, so no connection is held in between."""
-        import numpy as np  # Reading needs none.
+        import numpy as np  # Serving, which only reads, does not load numpy.
 
         last, sql = b"", self._table(table).first_scan
         while rows := self._execute(sql, [last, start, end, version_below, _ROWS_PER_SCAN]):
