@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from feast_assets.definitions.sources.file_format import DeltaFormat as DeltaFormat
     from feast_assets.definitions.sources.file_format import ParquetFormat as ParquetFormat
     from feast_assets.definitions.sources.file_source import FileSource as FileSource
+    from feast_assets.definitions.sources.postgres_source import PostgreSQLSource as PostgreSQLSource
     from feast_assets.definitions.sources.push_source import PushMode as PushMode
     from feast_assets.definitions.sources.push_source import PushSource as PushSource
     from feast_assets.definitions.sources.request_source import RequestSource as RequestSource
@@ -88,6 +89,7 @@ _PUBLIC = {
     "feast_assets.definitions.sources.file_format": ["CsvFormat", "DeltaFormat", "ParquetFormat"],
     "feast_assets.definitions.sources.duckdb_source": ["DuckDBSource"],
     "feast_assets.definitions.sources.file_source": ["FileSource"],
+    "feast_assets.definitions.sources.postgres_source": ["PostgreSQLSource"],
     "feast_assets.definitions.sources.push_source": ["PushMode", "PushSource"],
     "feast_assets.definitions.sources.request_source": ["RequestSource"],
     "feast_assets.definitions.transformation": ["Transformation", "TransformationMode", "transformation"],

@@ -18,7 +18,14 @@ from feast_assets.class_paths import ClassPathError, load_class
 from feast_assets.errors import ConfigError, suggest
 from feast_assets.settings.redaction import shown_if_near
 
-_EXTRAS = {"redis": "redis", "psycopg": "postgres", "deltalake": "delta", "polars": "polars"}
+_EXTRAS = {
+    "redis": "redis",
+    "psycopg": "postgres",
+    "adbc_driver_postgresql": "postgres",
+    "sqlglot": "postgres",
+    "deltalake": "delta",
+    "polars": "polars",
+}
 """Top-level package of a driver -> the extra of this package that installs it."""
 
 _PATHS_OF_FEAST = ("feast.", "feast_assets.infra.")
@@ -78,6 +85,13 @@ class Backends:
             raise ConfigError(f"{where} {written!r} is not supported. {listed}. Name one of these as {self.section}.")
         # What is like no type may be a secret that was put here by mistake.
         raise ConfigError(f"{where}{shown_if_near(written, known)} is not known. {suggest(written, known)}")
+
+    def is_only_in_feast(self, written: str) -> bool:
+        """Whether a written type means a backend that Feast has, and neither this package nor another that is
+        installed."""
+        in_feast = written.startswith(_PATHS_OF_FEAST)
+        kind = self.feast_classes.get(written.rpartition(".")[2], written) if in_feast else written
+        return kind in self.feast_types and kind not in self.types()
 
     def written(self, written: str, kind: str) -> str:
         """Returns what the backend's settings are told: the type as written, unless it is only Feast's name."""
@@ -224,7 +238,6 @@ OFFLINE_STORES = Backends(
             "spark",
             "trino",
             "athena",
-            "postgres",
             "mssql",
             "clickhouse",
             "couchbase.offline",
@@ -240,6 +253,16 @@ COMPUTE_ENGINES = Backends(
     "feast_assets.compute_engines",
     "batch_engine",
     "feast_assets.compute.engines.base:ComputeEngine",
+    feast_classes={
+        "FlinkComputeEngine": "flink.engine",
+        "KubernetesComputeEngine": "k8s",
+        "LambdaComputeEngine": "lambda",
+        "LocalComputeEngine": "local",
+        "RayComputeEngine": "ray.engine",
+        "SnowflakeComputeEngine": "snowflake.engine",
+        "SparkComputeEngine": "spark.engine",
+        "TrinoComputeEngine": "trino.engine",
+    },
     feast_types=frozenset(
         [
             "bytewax",

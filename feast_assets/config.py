@@ -26,7 +26,14 @@ from pydantic import (
 )
 from pydantic_core import from_json
 
-from feast_assets.backends import COMPUTE_ENGINES, OFFLINE_STORES, ONLINE_STORES, REGISTRIES, Backends, is_class_path
+from feast_assets.backends import (
+    COMPUTE_ENGINES,
+    OFFLINE_STORES,
+    ONLINE_STORES,
+    REGISTRIES,
+    Backends,
+    is_class_path,
+)
 from feast_assets.definitions.branches import namespace
 from feast_assets.definitions.project import check_project_name
 from feast_assets.errors import ConfigError, suggest
@@ -111,14 +118,14 @@ class RepoConfig(BaseModel):
     repo_path: Path | None = None
 
     _origin: str = PrivateAttr("RepoConfig")
-    # The folder where classes of backends are looked for before the installed packages.
-    _root: Path | None = PrivateAttr(None)
     _file: Path | None = PrivateAttr(None)
+    # The folder where classes of stores are looked for before the installed packages.
+    _root: Path | None = PrivateAttr(None)
 
     def __init__(self, **values: Any):
         origin = values.pop("_origin", "RepoConfig")
-        root = values.pop("_root", values.get("repo_path"))
         file = values.pop("_file", None)
+        root = values.pop("_root", values.get("repo_path"))
         given = {"registry": DEFAULT_REGISTRY, **_with_known_engine(without_feast_keys(values, origin), origin)}
         known = {name: _held(name, value) for name, value in given.items()}
         problem = ""
@@ -129,8 +136,8 @@ class RepoConfig(BaseModel):
         if problem:  # outside of the handler, since a validation error holds the values, secrets too
             raise ConfigError(problem)
         self._origin = origin
-        self._root = None if root is None else Path(root)
         self._file = file
+        self._root = None if root is None else Path(root)
         if self.provider != "local" and "online_store" not in known:
             warn_once(
                 origin,
@@ -337,7 +344,7 @@ def load_repo_config(path: Path, fs_yaml_file: Path | None = None) -> RepoConfig
     if not isinstance(values, dict):
         raise ConfigError(f"{file} must hold settings such as 'project: my_project', but it holds {_kind(values)}.")
     root = path.parent if path.is_file() else path
-    return RepoConfig(**{str(k): v for k, v in values.items()}, _origin=str(file), _root=root, _file=file.resolve())
+    return RepoConfig(**{str(k): v for k, v in values.items()}, _origin=str(file), _file=file.resolve(), _root=root)
 
 
 def make_online_store(config: RepoConfig, root: Path) -> OnlineStore | None:
@@ -380,19 +387,18 @@ def _with_known_engine(values: dict[str, Any], origin: str) -> dict[str, Any]:
         raise ConfigError(f"{origin}: batch_engine has no 'type'. {suggest('', known)}")
     if not isinstance(kind, str):
         raise ConfigError(f"{origin}: batch_engine.type must be a text. {suggest('', known)}")
-    if kind in COMPUTE_ENGINES.feast_types and kind not in known:
+    if COMPUTE_ENGINES.is_only_in_feast(kind):
         warn_once(
             origin,
             f"batch_engine {kind!r} is not supported yet, so its settings have no effect: materialization runs in the "
             "process that asks for it (local).",
         )
         return {name: value for name, value in values.items() if name != "batch_engine"}
-    near = shown_if_near(kind, COMPUTE_ENGINES.feast_types)
-    if near and kind not in known:
+    if not is_class_path(kind) and kind not in known:
+        named = [*known, *COMPUTE_ENGINES.feast_types]
         raise ConfigError(
-            f"{origin}: batch_engine.type{near} is not known. {suggest(kind, sorted(COMPUTE_ENGINES.feast_types))}"
+            f"{origin}: batch_engine.type{shown_if_near(kind, named)} is not known. {suggest(kind, named)}"
         )
-    COMPUTE_ENGINES.type_of(kind, origin)
     return values
 
 

@@ -59,8 +59,8 @@ _REMEDIES: dict[str, str] = {
     **dict.fromkeys(
         _words("""
         AthenaSource BigQuerySource ChrononSource ClickhouseSource CouchbaseColumnarSource IcebergSource LanceSource
-        MlflowDatasetSource MongoDBSource MsSqlServerSource OracleSource PostgreSQLSource RaySource RedshiftSource
-        SnowflakeSource SparkSource TrinoSource UnityCatalogSource
+        MlflowDatasetSource MongoDBSource MsSqlServerSource OracleSource RaySource RedshiftSource SnowflakeSource
+        SparkSource TrinoSource UnityCatalogSource
         """),
         _USE_FILES,
     ),

@@ -351,11 +351,10 @@ class FeatureStore(Catalog):
         Returns:
             a job that runs when its rows are requested; one row per row of ``entity_df``, in its order.
         """
-        from feast_assets.retrieval.historical import historical_job
+        from feast_assets.retrieval.historical import HistoricalRetrieval
 
-        return historical_job(
-            self._cache.fresh(uses_history=True),
-            self.offline_store,
+        snapshot = self._cache.fresh(uses_history=True)
+        return HistoricalRetrieval(snapshot, self.offline_store, self._functions, self.repo_path).job(
             entity_df,
             [] if features is None else features,
             full_feature_names=full_feature_names,
@@ -363,9 +362,6 @@ class FeatureStore(Catalog):
             end_date=end_date,
             filter_by_created_timestamp=filter_by_created_timestamp,
             with_function_inputs=self.config.historical_on_demand_inputs,
-            udf_of=self._functions.of,
-            attach=self._functions.attach,
-            root=self.repo_path,
         )
 
     def create_saved_dataset(
@@ -604,7 +600,7 @@ class FeatureStore(Catalog):
         """Returns an opaque token for each view, which changes whenever a window may have become stale or settled.
 
         Reads no data. If a view's token is unchanged, so is the result of `stale_windows` for the same ``end_date``.
-        A token is ``""`` if the offline store cannot tell whether a source has changed.
+        A token that begins with ``"?"`` says less: the offline store cannot tell whether a source has changed.
 
         Args:
             feature_views: names; all that can be materialized when left out.

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from feast_assets.apply.diff import Action, RegistryDiff, diff
 from feast_assets.apply.digests import InputDigests
@@ -20,13 +21,16 @@ from feast_assets.apply.infrastructure import (
 )
 from feast_assets.apply.plan import InfraDiff, Plan
 from feast_assets.apply.removal import changes_of
+from feast_assets.apply.store_abilities import check_abilities
 from feast_assets.definitions.base import Definition
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.field import Field
 from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
 from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.errors import DefinitionError, SourceWithoutFilesError
-from feast_assets.offline_stores.base import History, OfflineStore
+from feast_assets.offline_stores.abilities import check_texts
+from feast_assets.offline_stores.base import OfflineStore, whole_source
+from feast_assets.offline_stores.source_changes import history_state
 from feast_assets.online_stores.base import OnlineStore
 from feast_assets.registry.base import Changes, Registry
 from feast_assets.registry.snapshot import RegistrySnapshot, StoredObject
@@ -61,6 +65,9 @@ class Applier:
             try_functions: whether the functions of new and changed on-demand views are called on sample values.
             check_sources: whether declared columns are looked for in the sources.
         """
+        for each in objects:
+            if isinstance(each, FeatureView):
+                check_abilities(each, self.offline_store)
         snapshot = snapshot or self.registry.snapshot()
         digests = InputDigests(snapshot, self.registry.inputs(), self._source_state)
         prepared = prepare(
@@ -70,7 +77,7 @@ class Applier:
             project_description=self.project_description,
             schema_of=self.offline_store.schema,
             earliest_of=self._earliest_event,
-            check_texts=self.offline_store.check_texts,
+            check_texts=partial(check_texts, self.offline_store),
             partial=not whole,
             digests=digests,
             try_function=_tried if try_functions else None,
@@ -133,7 +140,7 @@ class Applier:
         return {table: f"{self.project}.{name}" for name, table in tables.items() if table}
 
     def _source_state(self, source: DataSource) -> frozenset[str]:
-        return self.offline_store.state(History(source.name, (source,), (), (), ""))
+        return history_state(self.offline_store, whole_source(source)).parts or frozenset()
 
     def _earliest_event(self, view: FeatureView) -> datetime | None:
         from feast_assets.compute.early_rows import warn_of_early_rows

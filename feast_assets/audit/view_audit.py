@@ -22,7 +22,8 @@ from feast_assets.definitions.entity import DUMMY_FIELD
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.spec import from_micros
 from feast_assets.definitions.window import ALWAYS, Window, until
-from feast_assets.offline_stores.base import EVENT_TIMESTAMP, OfflineStore, PointInTimeJoin, history_of
+from feast_assets.offline_stores.base import EVENT_TIMESTAMP, OfflineStore, history_of
+from feast_assets.offline_stores.spine import PointInTimeJoin, Spine
 from feast_assets.online_stores.abilities import CanEvict, CanExpire, CanHoldForeignValues, CanSample
 from feast_assets.online_stores.base import OnlineRead, OnlineStore
 from feast_assets.online_stores.rows.decoded_keys import decode_keys, readable_keys
@@ -146,7 +147,7 @@ class ViewAuditor:
         quota = math.ceil((self.sample - len(stored)) / min(len(windows), _WINDOWS_READ))
         bare = self._history.with_features([])
         tables = [
-            _some(self.offline_store.latest(bare, window).read_all().select(names), quota, random)
+            _some(self.offline_store.latest(bare, [window]).read_all().select(names), quota, random)
             for window in windows[:_WINDOWS_READ]
         ]
         tables.insert(0, stored.select(names).cast(tables[0].schema))
@@ -187,11 +188,12 @@ class ViewAuditor:
         import pyarrow as pa
 
         moments = pa.array([at] * self.entities, pa.timestamp("us", "UTC"))
-        spine = pa.table({"at": moments, **{f"k{i}": entities.column(f.name) for i, f in enumerate(self._keys)}})
+        keyed = {f"k{i}": entities.column(f.name) for i, f in enumerate(self._keys)}
+        spine = Spine(pa.table({EVENT_TIMESTAMP: moments, **keyed}))
         columns = {f.name: f"f{i}" for i, f in enumerate(self.view.features)}
         keys = {f.name: f"k{i}" for i, f in enumerate(self._keys)}
         join = PointInTimeJoin(self._history, columns, keys, self.view.ttl)
-        found = self.offline_store.point_in_time_join(spine, [join], timestamp_column="at").read_all()
+        found = self.offline_store.join(spine, [join]).read_all()
         return [found.column(name) for name in columns.values()]
 
     def _offline_events(self, entities: pa.Table, at: datetime) -> list[datetime | None]:
@@ -200,7 +202,7 @@ class ViewAuditor:
 
         start = ALWAYS.start if not self.view.ttl else at - min(self.view.ttl, at - ALWAYS.start)
         history = self._history.with_features([])
-        found = self.offline_store.latest_of(history, [Window(start, until(at))], entities).read_all()
+        found = self.offline_store.latest(history, [Window(start, until(at))], entities).read_all()
         names = [f.name for f in self._keys]
         if not names:
             return found.column(EVENT_TIMESTAMP).to_pylist() or [None]

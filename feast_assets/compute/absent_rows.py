@@ -75,7 +75,7 @@ class AbsentRows:
             if suspects := meeting(replaced, standing):
                 self.withdrawals.withdraw({w: standing[w] for w in suspects}, claim, own=own)
             ledger = now
-        if not state <= self.ledger_rows.state():
+        if not state.is_kept_in(self.ledger_rows.state()):
             self.ledger_rows.unsettle_used(claim)
         return of_own, of_others
 

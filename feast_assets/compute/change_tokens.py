@@ -9,12 +9,17 @@ from feast_assets.compute.definition_hash import materialization_hash
 from feast_assets.compute.validation import refusal_hash
 from feast_assets.compute.view_stores import history_read
 from feast_assets.definitions.spec import content_hash
+from feast_assets.offline_stores.source_changes import history_state
 
 if TYPE_CHECKING:
     from feast_assets.definitions.feature_view import FeatureView
     from feast_assets.offline_stores.base import OfflineStore
     from feast_assets.online_stores.base import OnlineStore
     from feast_assets.registry.base import Registry
+
+
+UNSURE = "?"
+"""How the token of a view begins that stays the same though a source of the view may have changed."""
 
 
 def materialization_states(
@@ -26,8 +31,8 @@ def materialization_states(
 ) -> dict[str, str]:
     """Returns for each view a text that stays while nothing happens that could make a window stale, or settle it.
 
-    No data are read: the text tells of the files of its sources, its definition, the mark of its online table and its
-    ledger. It is ``""`` where the offline store cannot tell whether a source has changed.
+    No data are read: the text tells of the parts of its sources, its definition, the mark of its online table and its
+    ledger. It begins with `UNSURE` where the offline store cannot tell whether a source has changed.
     """
     ledger = registry.ledger_states([v.name for v in views])
     tables = {v.name: v.online_table(project) for v in views}
@@ -43,13 +48,12 @@ def materialization_states(
         history = history_read(view)
         key = tuple(s.content_hash() for s in history.sources)
         if key not in stored:
-            found = offline_store.state(history)
-            stored[key] = content_hash(sorted(found)) if found else ""
+            stored[key] = history_state(offline_store, history).token
         mark = marks.get(view.name)
         table = [tables[view.name], *(() if mark is None else (mark.identity, mark.number))]
         known = [materialization_hash(view), table, _grid(view), ledger[view.name], stored[key]]
         known += filter(None, [refusal_hash(view)])
-        states[view.name] = content_hash(known) if stored[key] else ""
+        states[view.name] = ("" if stored[key] else UNSURE) + content_hash(known)
     return states
 
 

@@ -13,6 +13,7 @@ from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.partitions import Partitions
 from feast_assets.definitions.window import ALWAYS
 from feast_assets.offline_stores.base import History, OfflineStore, WindowStatistics
+from feast_assets.offline_stores.source_changes import extent
 
 _LONG = timedelta(days=365)
 _FEW = 1000
@@ -95,8 +96,8 @@ def warn_of_early_rows(view: FeatureView, store: OfflineStore, earliest: datetim
 
 
 def _found(store: OfflineStore, history: History) -> EarlyRows | None:
-    extent = store.extent(history)
-    if extent is not None and extent[1] - extent[0] < _LONG:
+    ends = extent(store, history)
+    if ends is not None and ends[1] - ends[0] < _LONG:
         return None
     try:
         months = store.survey_grid(history, Partitions("monthly"), ALWAYS).windows

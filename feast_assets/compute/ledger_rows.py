@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from feast_assets.definitions.window import WindowIndex
 from feast_assets.offline_stores.base import EVENT_TIMESTAMP
+from feast_assets.offline_stores.source_changes import HistoryState, history_state
 from feast_assets.online_stores.base import EncodedRows
 from feast_assets.registry.ledger import held
 
@@ -83,7 +84,7 @@ class LedgerRows:
 
         windows = [e.window for e in ledger]
         rows = self.stores.rows
-        for batch in self.stores.offline_store.latest_of(self.stores.made, windows, rows.decode_keys(keys)):
+        for batch in self.stores.offline_store.latest(self.stores.made, windows, rows.decode_keys(keys)):
             if not batch.num_rows:
                 continue
             place = index.places(_events(batch))
@@ -151,9 +152,9 @@ class LedgerRows:
         if unsettled := [replace(e, settled=False) for e in entries if e.settled]:
             self.stores.registry.settle(claim, unsettled)
 
-    def state(self) -> frozenset[str]:
-        """Returns what the view's source is stored in, as `OfflineStore.state` does."""
-        return self.stores.offline_store.state(self.stores.read)
+    def state(self) -> HistoryState:
+        """Returns what the view's sources consist of at present."""
+        return history_state(self.stores.offline_store, self.stores.read)
 
     def held(self, after: datetime | None = None) -> list[LedgerEntry]:
         """Returns the ledger's entries that have, or may have, rows in the store, by window.

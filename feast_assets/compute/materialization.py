@@ -74,12 +74,12 @@ class Materialization:
         with ExitStack() as stack:
             begun = None
             span = self.planner.span(start, end)
-            if span is not None and self._reads_only_newest and self.planner.parts():
+            if span is not None and self._reads_only_newest and self.planner.state().parts is not None:
                 begun = stack.enter_context(closing(ReadAhead(self.stores.newest_rows(span))))
             plan = self.planner.between(start, end)
             # Rows that came after these were read, and before the statistics, would be missing. The reverse is repaired
             # by the next run.
-            if begun is not None and not (plan.chosen and self.planner.is_current(plan)):
+            if begun is not None and not (plan.chosen and plan.state.is_same(self.planner.state())):
                 begun.close()
                 begun = None
             return self._run(plan, begun)

@@ -22,6 +22,7 @@ from feast_assets.definitions.spec import content_hash
 from feast_assets.definitions.window import ALWAYS, MICROSECOND, Window, contiguous, meeting, outside, until
 from feast_assets.errors import InputError, SourceError
 from feast_assets.offline_stores.base import Survey, WindowStatistics
+from feast_assets.offline_stores.source_changes import HistoryState, history_state
 from feast_assets.registry.base import LedgerEntry
 from feast_assets.registry.ledger import held
 
@@ -35,7 +36,7 @@ class Plan:
         ledger: the view's entries, by window.
         covered: all of the time that was looked at, as windows without gaps; where there are no rows, one may stand for
             many. Empty where only the chosen windows were looked at.
-        parts: what the source was stored in before it was looked at. If it is stored in others after the windows are
+        state: what the sources consisted of before they were looked at. If they have changed after the windows are
             written, what was written may not be what their fingerprints say.
         null_times: rows of the source without an event time.
         bridges: whether windows without rows close the gap between others, which are then written in one pass. Not so
@@ -45,7 +46,7 @@ class Plan:
     chosen: Sequence[WindowStatistics]
     ledger: Mapping[Window, LedgerEntry]
     covered: Sequence[WindowStatistics]
-    parts: frozenset[str]
+    state: HistoryState
     null_times: int = 0
     bridges: bool = True
 
@@ -91,7 +92,7 @@ class Planner:
         Raises:
             InputError: two of them overlap.
         """
-        parts, ordered = self.parts(), sorted(windows)
+        state, ordered = self.state(), sorted(windows)
         for one, other in pairwise(ordered):
             if one.overlaps(other):
                 raise InputError(
@@ -99,22 +100,22 @@ class Planner:
                     "each moment can be in one only."
                 )
         survey = self.stores.offline_store.survey(self.stores.read, ordered)
-        return self._plan(survey.windows, self.ledger.entries(), Survey([], survey.null_times), parts)
+        return self._plan(survey.windows, self.ledger.entries(), Survey([], survey.null_times), state)
 
     def between(self, start: datetime, end: datetime) -> Plan:
         """Chooses every window of the grid that has, or had, rows in ``[start, end]``; the first and last are cut."""
-        parts, ledger = self.parts(), self.ledger.entries()
+        state, ledger = self.state(), self.ledger.entries()
         survey = self._survey(self.span(start, end), ledger)
         had_rows = meeting(held(ledger), [s.window for s in survey.windows])
         chosen = [s for s in survey.windows if s.rows or s.window in had_rows]
-        return self._plan(chosen, ledger, survey, parts)
+        return self._plan(chosen, ledger, survey, state)
 
     def stale(self, end: datetime) -> Plan:
         """Chooses the windows up to and including ``end`` that are missing, or whose source or definition has
         changed."""
-        parts, ledger = self.parts(), self.ledger.entries()
+        state, ledger = self.state(), self.ledger.entries()
         survey = self._survey_until(end, ledger)
-        return self._plan(stale(survey.windows, ledger, self.ledger.definition_hash), ledger, survey, parts)
+        return self._plan(stale(survey.windows, ledger, self.ledger.definition_hash), ledger, survey, state)
 
     def stale_windows(self, end: datetime) -> list[StaleWindow]:
         """Returns the windows that `stale` would choose, in order of time; changes nothing of them."""
@@ -152,23 +153,19 @@ class Planner:
         past = past if grid.end is None else min(past, grid.end)
         return Window(start, past) if start < past else None
 
-    def parts(self) -> frozenset[str]:
-        """Returns what the source is stored in at present; empty where nobody can tell."""
-        return self.stores.offline_store.state(self.stores.read)
-
-    def is_current(self, plan: Plan) -> bool:
-        """Whether the source surely is as it was when the plan was begun; not so where nobody can tell."""
-        return bool(plan.parts) and plan.parts == self.parts()
+    def state(self) -> HistoryState:
+        """Returns what the sources consist of at present, as far as the offline store can tell."""
+        return history_state(self.stores.offline_store, self.stores.read)
 
     def _plan(
         self,
         chosen: Sequence[WindowStatistics],
         ledger: Mapping[Window, LedgerEntry],
         survey: Survey,
-        parts: frozenset[str],
+        state: HistoryState,
     ) -> Plan:
         bridges = self.stores.read.transformation is None
-        return Plan(chosen, ledger, survey.windows, parts, survey.null_times, bridges)
+        return Plan(chosen, ledger, survey.windows, state, survey.null_times, bridges)
 
     def _survey_until(self, end: datetime, ledger: Mapping[Window, LedgerEntry]) -> Survey:
         """Returns what the source holds at present up to and including ``end``, in windows that cover it."""
@@ -188,11 +185,11 @@ class Planner:
         return survey
 
     def _refuse_vanished(self, seen: Sequence[WindowStatistics], ledger: Mapping[Window, LedgerEntry]) -> None:
-        """Raises SourceError where a source that had rows has no files any more: more likely lost than emptied."""
+        """Raises SourceError where a source that had rows is not there any more; one that is empty is."""
         if any(s.rows for s in seen) or not any(e.rows for e in ledger.values()):
             return
-        if not self.parts():
-            names = ", ".join(repr(s.name) for s in self.stores.read.sources)
+        if gone := self.state().gone:
+            names = ", ".join(map(repr, gone))
             raise SourceError(
                 f"Feature view {self.stores.view.name!r}: its source {names} is gone, though rows of it were "
                 "materialized. Bring it back; if it is meant to be empty, materialize the windows by their dates."

@@ -168,7 +168,7 @@ class PlanRun:
 
     def _settle(self, groups: Sequence[WrittenGroup]) -> None:
         if groups:
-            self.ledger.settle(groups, self.plan.parts, self.planner.parts())
+            self.ledger.settle(groups, self.plan.state, self.planner.state())
 
     def _make_ledger_rows(self) -> LedgerRows:
         """Returns what reads the newest rows of the ledger's windows, with what the plan knows of their content."""

@@ -33,7 +33,7 @@ def schema_problems(view: FeatureView, schema: pa.Schema) -> list[SchemaProblem]
 
     Args:
         schema: the columns of the view's batch source, as the offline store tells them. Of those that are stored as
-            text, the values decide; see `OfflineStore.check_texts`.
+            text, the values decide; see `ReadsTexts.check_texts`.
     """
     source = view.batch_source
     assert source is not None

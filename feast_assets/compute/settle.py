@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from feast_assets.compute.view_stores import ViewStores
     from feast_assets.definitions.window import Window
     from feast_assets.offline_stores.base import WindowStatistics
+    from feast_assets.offline_stores.source_changes import HistoryState
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,16 +124,16 @@ class ViewLedger:
                 return claim
             noted = []
 
-    def settle(self, groups: Sequence[WrittenGroup], parts: frozenset[str], present: frozenset[str]) -> None:
+    def settle(self, groups: Sequence[WrittenGroup], before: HistoryState, now: HistoryState) -> None:
         """Settles windows, if their source has stayed what it was and the store has kept their rows.
 
         Args:
-            parts: what the source was stored in before it was looked at.
-            present: what it is stored in after the windows were written.
+            before: what the sources consisted of before they were looked at.
+            now: what they consist of after the windows were written.
         """
         if not groups:
             return
-        is_same = parts <= present
+        is_same = before.is_kept_in(now)
         # Whatever becomes of the windows, the mark is advanced once for all of them.
         mark = 0 if self._mark is None else self._mark.settles()
         is_kept = self._mark is None or mark > 0

@@ -12,6 +12,7 @@ from feast_assets.definitions.field import Field
 from feast_assets.definitions.field_checks import Checks, Severity
 from feast_assets.definitions.spec import content_hash
 from feast_assets.definitions.window import Window, contiguous
+from feast_assets.offline_stores.abilities import CanProfile
 from feast_assets.offline_stores.base import WindowStatistics
 from feast_assets.offline_stores.profile import ColumnProfile, WindowProfile
 
@@ -91,10 +92,13 @@ class Validation:
 
     def profiles(self, history: History, windows: Sequence[WindowStatistics]) -> dict[Window, WindowProfile]:
         """Returns what the values of some windows look like, from one pass for each run of windows without gaps."""
+        verb = "Validating" if self.refuses else "Profiling"
+        remedy = "Materialize it without validation, and without profiles."
+        store = CanProfile.of(self.stores.offline_store, f"{verb} feature view {self.stores.view.name!r}", remedy)
         return {
             profile.window: profile
             for group in contiguous(windows)
-            for profile in self.stores.offline_store.profile(history, [s.window for s in group])
+            for profile in store.profile(history, [s.window for s in group])
         }
 
     def broken(self, profiles: Mapping[Window, WindowProfile]) -> list[BrokenRule]:

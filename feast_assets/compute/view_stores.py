@@ -78,4 +78,4 @@ class ViewStores:
 
     def newest_rows(self, window: Window) -> Generator[pa.RecordBatch, None, None]:
         """Yields the newest row of each entity in a window."""
-        yield from self.offline_store.latest(self.made, window)
+        yield from self.offline_store.latest(self.made, [window])

@@ -78,7 +78,7 @@ class Withdrawals:
             self._replace(store, withdrawn.slice(at, at + ROWS_AT_ONCE), set(versions if own is None else own), claim)
             for at in range(0, len(withdrawn), ROWS_AT_ONCE)
         )
-        if not state <= self.ledger_rows.state():
+        if not state.is_kept_in(self.ledger_rows.state()):
             self.ledger_rows.unsettle_used(claim)
         return count
 

@@ -16,8 +16,8 @@ from feast_assets.definitions.entity import DUMMY_JOIN_KEY
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.errors import InputError, SourceWithoutFilesError, suggest
+from feast_assets.offline_stores.abilities import WritesOnce
 from feast_assets.offline_stores.base import OfflineStore
-from feast_assets.offline_stores.writes_once import WritesOnce
 from feast_assets.online_stores.base import EncodedRows, OnlineStore
 from feast_assets.registry.base import Registry
 

@@ -18,6 +18,7 @@ from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.window import MICROSECOND, Window
 from feast_assets.errors import FeastAssetsError
 from feast_assets.feature_store import FeatureStore
+from feast_assets.offline_stores.abilities import check_texts
 
 _SHOWN = 50
 """How many of many findings are shown."""
@@ -46,7 +47,7 @@ def schema_verdict(
         return None
     try:
         schema = store.offline_store.schema(view.batch_source)
-        store.offline_store.check_texts(view.batch_source, declared_texts(view, schema))
+        check_texts(store.offline_store, view.batch_source, declared_texts(view, schema))
     except FeastAssetsError as error:
         return Verdict(False, dg.AssetCheckSeverity.ERROR, str(error))
     problems = schema_problems(view, schema)

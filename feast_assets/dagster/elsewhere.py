@@ -14,8 +14,7 @@ import dagster as dg
 
 from feast_assets.dagster.materialization import LATEST, ChosenView, chosen_views, run_windows, tell_healed
 from feast_assets.dagster.serving import record_readers
-from feast_assets.definitions.partitions import Window
-from feast_assets.definitions.window import ALWAYS
+from feast_assets.definitions.window import ALWAYS, Window
 from feast_assets.feature_store import FeatureStore
 from feast_assets.registry.base import LedgerEntry
 

@@ -16,7 +16,8 @@ from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.definitions.window import Window
 from feast_assets.errors import FeastAssetsError
 from feast_assets.feature_store import FeatureStore
-from feast_assets.offline_stores.files.source_files import written_since
+from feast_assets.offline_stores.abilities import TracksParts
+from feast_assets.offline_stores.parts import Part
 
 REASON_TAG = "feast_assets/reason"
 """The tag of a run that a sensor asked for, and the metadata of the partitions that it makes: why, in words."""
@@ -74,16 +75,41 @@ class Reasons:
         return [f"rows of {', '.join(source.name for source in sources)} were added, corrected or removed"]
 
     def _files(self, sources: Iterable[DataSource], windows: Sequence[Window], since: datetime) -> list[str]:
-        root = Path(self._store.repo_path)
+        """Returns the files of sources that were written after a moment, and may hold rows of some windows."""
+        store, root = self._store.offline_store, Path(self._store.repo_path)
+        if not isinstance(store, TracksParts):
+            return []
         try:
-            found = [path for source in sources for path in written_since(source, root, windows, since)]
+            found = [store.parts(source, extents=True) for source in sources]
         except FeastAssetsError:
             return []
-        return [os.path.relpath(path, root) if Path(path).is_relative_to(root) else path for path in found]
+        # The parts of a log, or of a file of several tables, do not say where rows are.
+        parts = [
+            part for each in found if each is not None and each.hold_rows and not each.are_shared for part in each.parts
+        ]
+        names = sorted(part.name for part in parts if _may_hold(part, windows) and _was_written(part, since))
+        return [os.path.relpath(name, root) if Path(name).is_relative_to(root) else name for name in names]
 
     def _read_recorded(self, view: str) -> dict[Window, datetime]:
         """Returns when each window of a view was last written."""
         return {entry.window: entry.at for entry in self._store.registry.ledger(view)}
+
+
+def _may_hold(part: Part, windows: Sequence[Window]) -> bool:
+    if part.extent is None:
+        return True
+    oldest, newest = part.extent.oldest, part.extent.newest
+    if oldest is None or newest is None:
+        return False
+    return any(window.start_micros <= newest and oldest < window.end_micros for window in windows)
+
+
+def _was_written(part: Part, since: datetime) -> bool:
+    """Whether a part is a file that was written after a moment."""
+    try:
+        return os.stat(part.name).st_mtime > since.timestamp()
+    except OSError:
+        return False
 
 
 def joined(reasons: Iterable[str]) -> str:

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 
 import dagster as dg
 
+from feast_assets.compute.change_tokens import UNSURE
 from feast_assets.compute.definition_hash import materialization_hash
 from feast_assets.compute.staleness import StaleWindow
 from feast_assets.dagster.applied import check_applied
@@ -33,6 +34,9 @@ _WHYS: tuple[_Why, ...] = get_args(_Why)
 _MOST_RUNS = 25
 _SHORT_WAIT = 2.0
 """Seconds that a tick waits for a source that somebody has open for writing; an instance gives ticks a minute."""
+_LOOK_AGAIN = timedelta(minutes=10)
+"""How often the source of a view is looked through where the offline store cannot tell whether it has changed."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _REMEMBERED_WINDOWS = 200
 """Stale windows of a view that the cursor remembers; of more, the next tick reads the source again."""
 
@@ -57,7 +61,8 @@ def late_data_sensor(
     definition makes stale are the `definition_sensor`'s.
 
     A tick looks at file names, sizes and times; only where these or the ledger have changed are data read. Where the
-    ledger says that a refused partition has been written since, by whomever, its checks are told to pass.
+    offline store cannot tell whether a source has changed, the source is read every ten minutes. Where the ledger says
+    that a refused partition has been written since, by whomever, its checks are told to pass.
 
     Args:
         repository: what is declared.
@@ -91,8 +96,8 @@ def late_data_sensor(
         for group in groups:
             end = group.last_moment(now)
             for view in (v for v in ready if v.name in group.keys):
-                state = states[view.name][:16]
-                if state and group.partitions is not None and repository.follows_rows(repository.view(view.name)):
+                state = _told(states[view.name], now)
+                if group.partitions is not None and repository.follows_rows(repository.view(view.name)):
                     # A window that has ended is late from then on only for such a view; others leave it to schedules.
                     state += end.isoformat()
                 known = seen.windows(view.name, state)
@@ -249,6 +254,13 @@ class _Seen:
                     for s in stale
                 ],
             ]
+
+
+def _told(state: str, now: datetime) -> str:
+    """Returns the state of a view in short; another one from time to time where it cannot tell of all changes."""
+    if not state.startswith(UNSURE):
+        return state[:16]
+    return f"{state[:16]}{(now - _EPOCH) // _LOOK_AGAIN:x} "
 
 
 def _named(what: str, repository: FeatureRepository) -> str:

@@ -19,6 +19,7 @@ from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.definitions.window import Window
 from feast_assets.errors import FeastAssetsError, StoreUnavailableError
 from feast_assets.feature_store import FeatureStore
+from feast_assets.offline_stores.source_changes import grid_versions, window_versions
 
 SOURCE = "feast_assets/data_source"
 """Metadata of an observable asset: the data source behind it."""
@@ -146,16 +147,16 @@ def _versions(
     if not isinstance(grid, dg.TimeWindowPartitionsDefinition) or partitions is None or partitions.start is None:
         from feast_assets.definitions.window import ALWAYS
 
-        return dict.fromkeys([None], store.offline_store.source_versions(source, [ALWAYS])[0])
+        return dict.fromkeys([None], window_versions(store.offline_store, source, [ALWAYS])[0])
     if _chosen(context):
         windows = windows_of(grid, context.partition_keys)
-        found = store.offline_store.source_versions(source, list(windows))
+        found = window_versions(store.offline_store, source, list(windows))
         return dict(zip(windows.values(), found, strict=True))
     end = partitions.floor(datetime.now(UTC))
     end = end if partitions.end is None else min(end, partitions.end)
     if end <= partitions.start:
         return {}
-    seen = store.offline_store.grid_versions(source, partitions, Window(partitions.start, end))
+    seen = grid_versions(store.offline_store, source, partitions, Window(partitions.start, end))
     return {partition_key(grid, window): version for window, version in seen.items() if has_partition_key(window)}
 
 

@@ -14,6 +14,7 @@ from feast_assets.dagster.failures import told_first
 from feast_assets.dagster.partitions import partition_key, partitions_definition
 from feast_assets.dagster.training_set_files import FILE, IO_MANAGER_KEY, training_set_io_manager, training_set_path
 from feast_assets.dagster.translator import in_key
+from feast_assets.definitions.batch_feature_view import BatchFeatureView
 from feast_assets.definitions.feature_service import FeatureService
 from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
 from feast_assets.definitions.spec import as_utc
@@ -21,6 +22,7 @@ from feast_assets.errors import DefinitionError, FeastAssetsError, NotAppliedErr
 from feast_assets.feature_store import FeatureStore
 from feast_assets.registry.snapshot import RegistrySnapshot
 from feast_assets.repository.user_functions import UserFunctions
+from feast_assets.retrieval.historical import HistoricalRetrieval
 from feast_assets.retrieval.training_set import (
     TrainingSet,
     TrainingSetPins,
@@ -289,28 +291,22 @@ def _make(
 
 
 def _build(store: FeatureStore, snapshot: RegistrySnapshot, entity_df: Any, asked: _Asked) -> TrainingSet:
-    functions = UserFunctions(store.repo_path)
+    retrieval = HistoricalRetrieval(snapshot, store.offline_store, _AppliedFunctions(store.repo_path), store.repo_path)
     features: FeatureService | list[str]
     features = snapshot.feature_service(asked.features) if isinstance(asked.features, str) else asked.features
-    return build_training_set(
-        snapshot,
-        store.offline_store,
-        entity_df,
-        features,
-        full_feature_names=asked.full_feature_names,
-        udf_of=lambda view: _applied_function(functions, view),
-        attach=functions.attach,
-    )
+    return build_training_set(retrieval, entity_df, features, full_feature_names=asked.full_feature_names)
 
 
-def _applied_function(functions: UserFunctions, view: OnDemandFeatureView) -> Callable[..., Any]:
-    """Returns the function of an on-demand view, if it is the one of the pinned definitions."""
-    with warnings.catch_warnings(record=True) as said:
-        warnings.simplefilter("always")
-        function = functions.of(view)
-    if said:
-        raise NotAppliedError(view.name, "has another function in the feature repository than when it was applied")
-    return function
+class _AppliedFunctions(UserFunctions):
+    """The functions of the pinned definitions; where the repository has another one, that is an error."""
+
+    def of(self, view: OnDemandFeatureView | BatchFeatureView) -> Callable[..., Any]:
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            function = super().of(view)
+        if said:
+            raise NotAppliedError(view.name, "has another function in the feature repository than when it was applied")
+        return function
 
 
 def _last(context: dg.AssetExecutionContext, target: Path, partition: str | None) -> tuple[TrainingSetPins, str]:

@@ -1,5 +1,9 @@
 """What an offline store is: the history of feature views, on Arrow.
 
+A store writes six verbs (`OfflineStore`), and takes the base classes of what else it can do
+(`feast_assets.offline_stores.abilities`). What follows from the verbs has a default here, which a store overrides where
+it knows a cheaper way.
+
 Rows that a store returns carry their times under reserved names: `EVENT_TIMESTAMP` and `CREATED_TIMESTAMP`, both
 ``timestamp[us, UTC]``; feature and join key columns have their definition's names and canonical Arrow types
 (`feast_assets.types.arrow`). A backend passes `feast_assets.testing.OfflineStoreConformance`.
@@ -8,7 +12,7 @@ Rows that a store returns carry their times under reserved names: `EVENT_TIMESTA
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -22,13 +26,13 @@ from feast_assets.definitions.partitions import Partitions
 from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.definitions.transformation import Transformation
 from feast_assets.definitions.window import ALWAYS, Window
-from feast_assets.errors import DefinitionError, NotSupportedError
-from feast_assets.offline_stores.profile import WindowProfile
-from feast_assets.types.feast_type import FeastType
+from feast_assets.errors import DefinitionError
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from pydantic import BaseModel
+
+    from feast_assets.offline_stores.spine import PointInTimeJoin, Spine
 
 EVENT_TIMESTAMP = "__event_timestamp"
 CREATED_TIMESTAMP = "__created_timestamp"
@@ -52,6 +56,9 @@ class History:
         others: features of the view that are not wanted. Columns that are stored as text are read as they are declared,
             also where they only tell rows apart.
         kept: whether the source holds the view's own result, and so need not be there before the first run.
+        all_columns: whether it stands for a source itself, whatever views read it; see `whole_source`. Only
+            `OfflineStore.statistics` and what is derived from it are asked for then. Fingerprints cover every column.
+            Where there is no ``timestamp_field``, all rows lie in every window.
     """
 
     view: str
@@ -65,6 +72,7 @@ class History:
     declared: tuple[str, ...] = ()
     others: tuple[Field, ...] = ()
     kept: bool = False
+    all_columns: bool = False
 
     def with_features(self, names: Sequence[str]) -> History:
         """Returns the same history with only these features, in this order."""
@@ -93,6 +101,19 @@ def computation_of(view: BatchFeatureView) -> History:
     return _history(view, tuple(view.sources), described, view.transformation, view.lookback)
 
 
+def whole_source(source: DataSource) -> History:
+    """Returns the rows of a source, with all their columns, as no view reads them: without keys and features."""
+    return History(
+        view=source.name,
+        sources=(source,),
+        join_keys=(),
+        features=(),
+        timestamp_field=source.timestamp_field,
+        created_timestamp_column=source.created_timestamp_column,
+        all_columns=True,
+    )
+
+
 def _history(
     view: FeatureView,
     sources: tuple[DataSource, ...],
@@ -114,22 +135,14 @@ def _history(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class PointInTimeJoin:
-    """What a point-in-time join adds from one view.
+def rows_schema(history: History) -> pa.Schema:
+    """Returns the columns of a history's rows: join keys, features, EVENT_TIMESTAMP and CREATED_TIMESTAMP."""
+    import pyarrow as pa
 
-    Attributes:
-        history: the view's rows, with only the features wanted.
-        columns: feature name -> output column name.
-        join_keys: the view's join key -> the spine column that holds it.
-        ttl: rows older than this, seen from the spine row, do not count; None or zero for no bound. Both ends are
-            inclusive.
-    """
+    from feast_assets.types.arrow import TIMESTAMP, to_arrow_type
 
-    history: History
-    columns: Mapping[str, str]
-    join_keys: Mapping[str, str]
-    ttl: timedelta | None = None
+    fields = [pa.field(f.name, to_arrow_type(f.dtype)) for f in (*history.join_keys, *history.features)]
+    return pa.schema([*fields, pa.field(EVENT_TIMESTAMP, TIMESTAMP), pa.field(CREATED_TIMESTAMP, TIMESTAMP)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +187,8 @@ class OfflineStore(ABC):
     `feast_assets.errors.SourceError`, which names the source, the column, and what would be right. Rows whose event
     time or join key is null are not part of any result. Naive times are UTC. Relative paths are resolved against
     ``root``.
+
+    Only stores that have the ability `RunsTransformations` are given histories with a transformation.
     """
 
     config_class: ClassVar[type[BaseModel]]
@@ -186,50 +201,39 @@ class OfflineStore(ABC):
         """Returns the columns of a source, after its field mapping."""
 
     @abstractmethod
-    def point_in_time_join(
-        self,
-        spine: pa.Table | str,
-        joins: Sequence[PointInTimeJoin],
-        *,
-        timestamp_column: str | None = None,
-        filter_by_created_timestamp: bool = False,
-        readable: Sequence[DataSource] = (),
+    def join(
+        self, spine: Spine, joins: Sequence[PointInTimeJoin], *, filter_by_created_timestamp: bool = False
     ) -> pa.RecordBatchReader:
-        """Adds to each row of the spine the newest row of each view that was known at the row's time.
+        """Returns for each row of a spine the newest row of each view that was known at the row's time.
 
         Args:
-            spine: a table, or a query in the store's SQL. A query comes from a caller: it must not be able to do more
-                than read, nor to read more than the project's data and what the store's settings permit.
-            timestamp_column: the spine's time column; left out, ``event_timestamp``, else the only timestamp column.
-            filter_by_created_timestamp: a row also counts only if it was created by the spine row's time.
-            readable: data sources that a query may read, beside those of the joins.
+            spine: moments and join keys, which have been checked.
+            joins: what is looked up; at least one.
+            filter_by_created_timestamp: a row also counts only if it was created by the spine row's time; without a
+                created time it does not count. It has no effect on views without a created timestamp column.
 
         Returns:
-            exactly one row per spine row, in the spine's order: the spine's columns, then each join's in order. The
-            time column is ``timestamp[us, UTC]``. Where a view has no row that counts, nulls. Ties of event time go
-            to the newer created time, then to the same row that `latest` would choose.
+            exactly one row per spine row, in the spine's order, with the columns of
+            `feast_assets.offline_stores.spine.joined_schema`. Where a view has no row that counts, nulls. Ties of event
+            time go to the newer created time, then to the same row that `latest` would choose.
         """
 
     @abstractmethod
-    def latest(self, history: History, window: Window) -> pa.RecordBatchReader:
-        """Returns the newest row per entity among those with event times in the window.
+    def latest(self, history: History, windows: Sequence[Window], keys: pa.Table | None = None) -> pa.RecordBatchReader:
+        """Returns the newest row per entity among those with event times in any of some windows.
 
-        Returns:
-            join keys, features, EVENT_TIMESTAMP, CREATED_TIMESTAMP (null where there is no such column). Callers rely
-            on no order, but online stores that keep rows sorted take them many times faster in the order of their keys.
-        """
-
-    @abstractmethod
-    def latest_of(self, history: History, windows: Sequence[Window], keys: pa.Table) -> pa.RecordBatchReader:
-        """Returns the newest row of each of some entities among those with event times in any of the windows.
+        Which of two rows with equal event and created times is the newest, their content decides: all declared
+        features, whichever are wanted.
 
         Args:
-            windows: that do not overlap; at least one.
-            keys: the entities, one per row: the history's join keys in canonical types, none null or repeated. Where
-                the history has no join keys, they do not count.
+            windows: that do not overlap, in any order; at least one.
+            keys: only these entities count, one per row: the history's join keys in canonical types, none null or
+                repeated. None for all entities. Where the history has no join keys, they do not count.
 
         Returns:
-            as `latest` does; nothing of entities that have no rows there.
+            the columns of `rows_schema`: join keys, features, EVENT_TIMESTAMP, CREATED_TIMESTAMP (null where there is
+            no such column). Callers rely on no order, but online stores that keep rows sorted take them many times
+            faster in the order of their keys.
         """
 
     @abstractmethod
@@ -237,23 +241,24 @@ class OfflineStore(ABC):
         """Returns all rows with event times in the window, with the columns of `latest`."""
 
     @abstractmethod
-    def write(self, source: DataSource, rows: pa.Table) -> None:
-        """Appends rows, whose columns are the source's own, whole or not at all."""
-
-    @abstractmethod
-    def replace(
-        self, source: DataSource, history: History, windows: Sequence[Window], rows: pa.RecordBatchReader
-    ) -> None:
-        """Makes the source hold, for each of the windows, just those of the rows that fall in it.
+    def statistics(self, history: History, windows: Sequence[Window]) -> list[WindowStatistics]:
+        """Returns one statistic per window, in order, from one pass over the data.
 
         Args:
-            history: how the rows were computed: names their columns.
-            rows: as `scan` returns them. Other windows of the source stay as they are.
+            windows: may overlap and leave gaps.
         """
 
     @abstractmethod
-    def statistics(self, history: History, windows: Sequence[Window]) -> list[WindowStatistics]:
-        """Returns one statistic per window, in order, from one pass over the data."""
+    def write(self, source: DataSource, rows: pa.Table) -> None:
+        """Appends rows, whole or not at all.
+
+        Args:
+            rows: with the source's own columns (before its field mapping), in any order.
+
+        Raises:
+            InputError: the columns are others, or a value does not fit.
+            NotSupportedError: the source cannot be appended to.
+        """
 
     def survey(self, history: History, windows: Sequence[Window]) -> Survey:
         """Returns the `statistics` of some windows, and how many rows belong to no window.
@@ -280,67 +285,9 @@ class OfflineStore(ABC):
 
         return Survey(occupied_windows(lambda windows: self.statistics(history, windows), grid, span))
 
-    @abstractmethod
-    def profile(self, history: History, windows: Sequence[Window]) -> list[WindowProfile]:
-        """Returns for each window, in order, what the values of its rows look like and how many break a rule.
-
-        The rules are those of the features' `Checks`. A transformation is run, once for all windows.
-
-        Args:
-            windows: none overlapping another.
-        """
-
-    def check_texts(self, source: DataSource, declared: Mapping[str, FeastType]) -> None:  # noqa: B027
-        """Checks that values which are stored as text can be read as declared.
-
-        Of a store that stores no types, such as CSV files and folder names, `schema` marks such columns with
-        `feast_assets.types.arrow.stored_as_text`; stores that mark none need not override this.
-
-        Args:
-            declared: types of columns, by their names after the source's field mapping.
-
-        Raises:
-            SourceError: a value cannot; the message names it, and what would be right.
-        """
-
-    def source_versions(self, source: DataSource, windows: Sequence[Window]) -> list[str]:
-        """Returns a text for each window that changes when rows of the source in it are added, removed or changed.
-
-        As little is read as the store can do with: where it knows which of its files hold which times, none of the
-        rows. So the text may also change when rows are only stored anew. ``""`` where there are no rows.
-
-        Args:
-            windows: that do not overlap, in order of time; `ALWAYS` alone for a source whose times do not matter.
-        """
-        raise NotSupportedError(f"The {type(self).__name__} cannot tell versions of data source {source.name!r}.")
-
-    def grid_versions(self, source: DataSource, grid: Partitions, span: Window) -> dict[Window, str]:
-        """Returns the `source_versions` of those windows of a grid, cut to a span, that have rows, in order of time.
-
-        Stores whose cost need not grow with the windows in between override this.
-        """
-        windows = list(grid.windows_cut_to(span))
-        versions = self.source_versions(source, windows)
-        return {window: version for window, version in zip(windows, versions, strict=True) if version}
-
     def oldest_event(self, history: History) -> datetime | None:
         """Returns the event time of the oldest row, as `statistics` of `ALWAYS` does; None where there are no rows.
 
         Stores that can tell without reading the rows override this.
         """
         return self.statistics(history, [ALWAYS])[0].oldest_event
-
-    def extent(self, history: History) -> tuple[datetime, datetime] | None:
-        """Returns times between which, both included, all events lie, if the store can tell without reading the rows.
-
-        None where it cannot, or there are no rows.
-        """
-        return None
-
-    def state(self, history: History) -> frozenset[str]:
-        """Returns texts that identify what the sources are stored in, such as files with their sizes and times.
-
-        Cheap: no data are read. What is missing later was changed or removed in between; what is new was added. Empty
-        where a store cannot tell, or a source is not there.
-        """
-        return frozenset()

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 from feast_assets.definitions.window import MICROSECOND, Window, until
 from feast_assets.errors import InputError, RequestDataNotFoundInEntityDfException
 from feast_assets.offline_stores.base import History, OfflineStore
-from feast_assets.retrieval.entity_df import EVENT_TIMESTAMP_COLUMN, cast
-from feast_assets.retrieval.point_in_time import check_collisions
 from feast_assets.retrieval.request import FeatureRequest, ViewRead
+from feast_assets.retrieval.spine import EVENT_TIMESTAMP_COLUMN, cast, check_collisions
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -63,8 +62,8 @@ class EntityRange:
         """How old a row may be to be in the range, seen from its end."""
         return max(self.end - self.start, MICROSECOND)
 
-    def spine(self, offline_store: OfflineStore, histories: Sequence[History]) -> pa.Table:
-        """Returns the entities, each once, by key, with the end of the range as their time.
+    def rows(self, offline_store: OfflineStore, histories: Sequence[History]) -> pa.Table:
+        """Returns the entities as entity rows: each once, in order of the keys, with the end of the range as the time.
 
         Args:
             histories: one per read of the request.
@@ -73,12 +72,12 @@ class EntityRange:
 
         window = Window(self.start, until(self.end))
         types = {name: column.dtype for name, column in self.request.join_keys.items()}
-        found: list[pa.Table] = []
+        tables: list[pa.Table] = []
         for read, history in zip(self.request.reads, histories, strict=True):
             if not read.join_keys:
                 continue
-            rows = offline_store.latest(history.with_features([]), window).read_all()
-            found.append(
+            rows = offline_store.latest(history.with_features([]), [window]).read_all()
+            tables.append(
                 pa.table(
                     {
                         name: cast(
@@ -89,8 +88,8 @@ class EntityRange:
                 )
             )
         count, columns = 1, {}
-        if found:
-            entities = pa.concat_tables(found).group_by(list(self.keys)).aggregate([])
+        if tables:
+            entities = pa.concat_tables(tables).group_by(list(self.keys)).aggregate([])
             entities = entities.sort_by([(name, "ascending") for name in self.keys])
             count, columns = entities.num_rows, {name: entities.column(name) for name in self.keys}
         times = pa.array([self.end] * count, pa.timestamp("us", tz="UTC"))

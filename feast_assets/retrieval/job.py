@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
 from feast_assets.definitions.saved_dataset import SavedDatasetStorage
@@ -16,9 +14,8 @@ from feast_assets.errors import (
     InputError,
     NotSupportedError,
     SavedDatasetLocationAlreadyExists,
-    StoreUnavailableError,
-    printable,
 )
+from feast_assets.offline_stores.files.atomic_files import new_file
 from feast_assets.retrieval.saved_dataset import dataset_path
 from feast_assets.types import FeastType, Map, ScalarMap
 
@@ -192,51 +189,20 @@ class RetrievalJob:
             raise InputError(f"{target} is a directory; a saved dataset is a file.")
         if target.exists() and not allow_overwrite:
             raise _exists(target)
+        if_exists: Literal["replace", "refuse"] = "replace" if allow_overwrite else "refuse"
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
-        except OSError as error:
-            raise StoreUnavailableError(f"Cannot write saved dataset {target}: {printable(error)}") from error
-        os.close(handle)
-        temporary = Path(name)
-        try:
-            self._write(temporary)
-            _move(temporary, target, allow_overwrite)
-        except OSError as error:
-            if isinstance(error, StoreUnavailableError):
-                raise
-            raise StoreUnavailableError(f"Cannot write saved dataset {target}: {printable(error)}") from error
-        finally:
-            temporary.unlink(missing_ok=True)
+            with new_file(target, if_exists=if_exists, cannot_write="Cannot write saved dataset") as temporary:
+                self._write(temporary)
+        except FileExistsError:
+            raise _exists(target) from None
 
     def _write(self, path: Path) -> None:
         import pyarrow.parquet as pq
 
         result = self._run()
-        with open(path, "wb") as file:
-            with pq.ParquetWriter(file, result.schema) as writer:
-                for batch in result.batches:
-                    writer.write_batch(batch)
-            file.flush()
-            os.fsync(file.fileno())
-
-
-def _move(temporary: Path, target: Path, allow_overwrite: bool) -> None:
-    # A temporary file is private; what it becomes should be as readable as any other file.
-    umask = os.umask(0)
-    os.umask(umask)
-    temporary.chmod(0o666 & ~umask)
-    if allow_overwrite:
-        temporary.replace(target)
-        return
-    try:
-        # Unlike a rename, a link fails if somebody else was faster.
-        os.link(temporary, target)
-    except FileExistsError:
-        raise _exists(target) from None
-    except OSError:
-        # No links on this file system.
-        temporary.replace(target)
+        with open(path, "wb") as file, pq.ParquetWriter(file, result.schema) as writer:
+            for batch in result.batches:
+                writer.write_batch(batch)
 
 
 def _exists(target: Path) -> SavedDatasetLocationAlreadyExists:

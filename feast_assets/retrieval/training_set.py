@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
@@ -20,22 +20,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from feast_assets.definitions.feature_service import FeatureService
-from feast_assets.definitions.feature_view import FeatureView
-from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
 from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.definitions.spec import as_utc
 from feast_assets.definitions.window import ALWAYS, Window, until
 from feast_assets.errors import InputError, SourceError, printable
 from feast_assets.offline_stores.base import History, OfflineStore, history_of
 from feast_assets.offline_stores.files.atomic_files import new_file
-from feast_assets.retrieval.entity_df import to_table, with_time
-from feast_assets.retrieval.historical import historical_job
+from feast_assets.offline_stores.source_changes import history_state
+from feast_assets.retrieval.entity_df import query_rows, to_table
+from feast_assets.retrieval.historical import HistoricalRetrieval
 from feast_assets.retrieval.references import resolve
+from feast_assets.retrieval.spine import with_time
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from feast_assets.registry.snapshot import RegistrySnapshot
 
 _PINS = b"feast_assets.training_set"
 _ROWS_PER_GROUP = 128 * 1024
@@ -145,7 +144,7 @@ class TrainingSet:
         import pyarrow.parquet as pq
 
         text = json.dumps(self.pins.to_dict(), sort_keys=True)
-        with new_file(path) as temporary:
+        with new_file(path, cannot_write="Cannot write training set") as temporary:
             pq.write_table(
                 self.rows.replace_schema_metadata({_PINS: text.encode()}), temporary, row_group_size=_ROWS_PER_GROUP
             )
@@ -185,33 +184,31 @@ def read_pins(path: Path) -> TrainingSetPins:
 
 
 def build_training_set(
-    snapshot: RegistrySnapshot,
-    offline_store: OfflineStore,
+    retrieval: HistoricalRetrieval,
     entity_df: Any,
     features: Sequence[str] | FeatureService,
     *,
     full_feature_names: bool = False,
-    udf_of: Callable[[OnDemandFeatureView], Callable[..., Any]],
-    attach: Callable[[FeatureView], FeatureView],
 ) -> TrainingSet:
     """Returns the features of entities as they were known at given times, with pins.
 
     Args:
-        snapshot: the definitions, of the revision that is pinned.
+        retrieval: of the project; the revision of its definitions is pinned.
         entity_df: join keys and a time column: a DataFrame, an Arrow table, a dict of lists, or a query in the offline
             store's SQL.
-        features, full_feature_names, udf_of, attach: as for `feast_assets.retrieval.historical.historical_job`.
+        features, full_feature_names: as for `HistoricalRetrieval.job`.
 
     Raises:
         InputError: there are no entity rows.
         SourceError: a source was changed while it was read; nothing can be pinned.
-        As `feast_assets.retrieval.historical.historical_job`.
+        As `HistoricalRetrieval.job`.
     """
+    snapshot, offline_store = retrieval.snapshot, retrieval.offline_store
     entities, time_column = _entity_rows(offline_store, entity_df, snapshot.data_sources)
     request = resolve(snapshot, features, full_feature_names=full_feature_names)
-    views = {read.view.name: attach(read.view) for read in request.reads}
+    views = {read.view.name: retrieval.functions.attach(read.view) for read in request.reads}
     histories = {name: history_of(view) for name, view in sorted(views.items())}
-    before = {name: offline_store.state(history) for name, history in histories.items()}
+    before = {name: history_state(offline_store, history) for name, history in histories.items()}
     first, last = _bounds(entities, time_column)
     pins = TrainingSetPins(
         project=snapshot.project,
@@ -225,18 +222,9 @@ def build_training_set(
         ),
         software={name: version(name) for name in _SOFTWARE},
     )
-    job = historical_job(
-        snapshot,
-        offline_store,
-        entities,
-        features,
-        full_feature_names=full_feature_names,
-        udf_of=udf_of,
-        attach=attach,
-    )
-    rows = job.to_arrow().combine_chunks()
+    rows = retrieval.job(entities, features, full_feature_names=full_feature_names).to_arrow().combine_chunks()
     for name, history in histories.items():
-        if offline_store.state(history) != before[name]:
+        if before[name].may_have_changed(history_state(offline_store, history)):
             raise SourceError(
                 f"The source of feature view {name!r} was changed while the training set was made, so nobody could "
                 "say what is in it. Nothing was written; make it again."
@@ -248,15 +236,14 @@ def _entity_rows(offline_store: OfflineStore, entity_df: Any, readable: Sequence
     """Returns entity rows in an order that their content decides, and their time column.
 
     Args:
-        readable: the data sources whose files a query may read.
+        readable: the data sources that a query may read.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    given = entity_df
-    if isinstance(entity_df, str):
-        given = offline_store.point_in_time_join(entity_df, [], readable=readable)
-    table, time_column = with_time(to_table(given).replace_schema_metadata(None))
+    is_query = isinstance(entity_df, str)
+    table = query_rows(offline_store, entity_df, readable) if is_query else to_table(entity_df)
+    table, time_column = with_time(table.replace_schema_metadata(None))
     if not table.num_rows:
         raise InputError("There are no entity rows, so there is no training set.")
     # Nested and encoded values cannot be sorted by; rows that differ in those alone stay as they were given.

@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from feast_assets.testing.compute_engine import ComputeEngineConformance as ComputeEngineConformance
+    from feast_assets.testing.offline_store import CanProfileConformance as CanProfileConformance
+    from feast_assets.testing.offline_store import CanReplaceWindowsConformance as CanReplaceWindowsConformance
     from feast_assets.testing.offline_store import OfflineStoreConformance as OfflineStoreConformance
+    from feast_assets.testing.offline_store import ReadsQueriesConformance as ReadsQueriesConformance
+    from feast_assets.testing.offline_store import ReadsTextsConformance as ReadsTextsConformance
+    from feast_assets.testing.offline_store import RunsTransformationsConformance as RunsTransformationsConformance
+    from feast_assets.testing.offline_store import TracksPartsConformance as TracksPartsConformance
+    from feast_assets.testing.offline_store import WritesOnceConformance as WritesOnceConformance
     from feast_assets.testing.online_store import CanEvictConformance as CanEvictConformance
     from feast_assets.testing.online_store import CanExpireConformance as CanExpireConformance
     from feast_assets.testing.online_store import CanHoldForeignValuesConformance as CanHoldForeignValuesConformance
@@ -17,7 +24,6 @@ if TYPE_CHECKING:
     from feast_assets.testing.registry import KeepsMarksConformance as KeepsMarksConformance
     from feast_assets.testing.registry import NotesPushesConformance as NotesPushesConformance
     from feast_assets.testing.registry import RegistryConformance as RegistryConformance
-    from feast_assets.testing.writes_once import WritesOnceConformance as WritesOnceConformance
 
 _MODULES = {
     "CanEvictConformance": "feast_assets.testing.online_store",
@@ -29,10 +35,16 @@ _MODULES = {
     "ComputeEngineConformance": "feast_assets.testing.compute_engine",
     "KeepsMarksConformance": "feast_assets.testing.registry",
     "NotesPushesConformance": "feast_assets.testing.registry",
+    "CanProfileConformance": "feast_assets.testing.offline_store",
+    "CanReplaceWindowsConformance": "feast_assets.testing.offline_store",
     "OfflineStoreConformance": "feast_assets.testing.offline_store",
+    "ReadsQueriesConformance": "feast_assets.testing.offline_store",
+    "ReadsTextsConformance": "feast_assets.testing.offline_store",
+    "RunsTransformationsConformance": "feast_assets.testing.offline_store",
+    "TracksPartsConformance": "feast_assets.testing.offline_store",
     "OnlineStoreConformance": "feast_assets.testing.online_store",
     "RegistryConformance": "feast_assets.testing.registry",
-    "WritesOnceConformance": "feast_assets.testing.writes_once",
+    "WritesOnceConformance": "feast_assets.testing.offline_store",
 }
 
 

@@ -128,7 +128,7 @@ def test_a_source_whose_state_nobody_can_tell_is_always_looked_into(
     tmp_path: Path, opened: Counter[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(tmp_path, "v")
-    monkeypatch.setattr(DuckDBOfflineStore, "state", lambda self, history: frozenset())
+    monkeypatch.setattr(DuckDBOfflineStore, "parts", lambda self, source, *, extents=False: None)
     store = store_in(tmp_path)
     for times in (1, 2):
         store.apply([driver(), view("v")])

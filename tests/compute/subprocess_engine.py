@@ -72,9 +72,7 @@ class SubprocessEngine(ComputeEngine):
 
     def close(self) -> None:
         for worker in self._idle:
-            assert worker.stdin is not None
-            worker.stdin.close()
-            worker.wait(60)
+            worker.communicate(timeout=60)
         self._idle.clear()
 
     def _work(self, waiting: queue.SimpleQueue[tuple[WindowTask, str]], answers: queue.SimpleQueue[WindowDone]) -> None:
@@ -108,7 +106,8 @@ class SubprocessEngine(ComputeEngine):
         except BrokenPipeError:
             answer = ""
         if not answer:
-            code = worker.wait(60)
+            worker.communicate(timeout=60)
+            code = worker.returncode
             raise ComputeEngineError(
                 f"The worker of feature view {task.view!r} ended with code {code} before it answered; its windows from "
                 f"{task.windows[0].start.isoformat()} on stay unsettled. Materialize the view again."

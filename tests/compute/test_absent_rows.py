@@ -69,11 +69,13 @@ def filled(project):
 def calls(monkeypatch):
     """How often history is searched for entities, and how many rows are put at each time."""
     told: dict[str, Any] = {"searched": [], "put": []}
-    latest_of = DuckDBOfflineStore.latest_of
+    latest = DuckDBOfflineStore.latest
 
-    def counted_latest_of(self, history, windows, keys):
+    def counted_latest(self, history, windows, keys=None):
+        if keys is None:
+            return latest(self, history, windows)
         told["searched"].append((len(windows), sorted(keys.column(0).to_pylist())))
-        return latest_of(self, history, windows, keys)
+        return latest(self, history, windows, keys)
 
     def counted(put):
         def counted_put(self, table, batches):
@@ -83,7 +85,7 @@ def calls(monkeypatch):
 
         return counted_put
 
-    monkeypatch.setattr(DuckDBOfflineStore, "latest_of", counted_latest_of)
+    monkeypatch.setattr(DuckDBOfflineStore, "latest", counted_latest)
     for verb in ("put_many", "put_existing"):
         monkeypatch.setattr(SqliteOnlineStore, verb, counted(getattr(SqliteOnlineStore, verb)))
     return told

@@ -255,7 +255,7 @@ VERBS = [
     "online.replace_many",
     "offline.statistics",
     "offline.survey_grid",
-    "offline.latest_of",
+    "offline.latest",
     "offline.profile",
 ]
 PUSH_VERBS = ["registry.note_push", "offline.write_once", "online.put_many", "registry.forget_push"]

@@ -429,9 +429,9 @@ def test_a_source_that_changes_while_it_is_read_is_read_again(project):
     project.apply(source=FileSource(name="stats_file", path="parts", timestamp_field="ts"))
     latest = project.store.offline_store.latest
 
-    def while_compacting(history, window):
+    def while_compacting(history, windows):
         (folder / "2.parquet").rename(project.root / "aside")
-        read = latest(history, window).read_all()
+        read = latest(history, windows).read_all()
         (project.root / "aside").rename(folder / "2.parquet")
         os.utime(folder / "2.parquet")
         return read.to_reader()

@@ -299,6 +299,30 @@ def test_the_engine_is_chosen_by_the_settings(tmp_path: Path) -> None:
     assert isinstance(FeatureStore(tmp_path, RepoConfig(project="p")).compute_engine, LocalEngine)
 
 
+def test_an_engine_of_the_repository_is_found_by_the_path_of_its_class(tmp_path: Path) -> None:
+    (tmp_path / "feature_store.yaml").write_text(
+        "project: p\nbatch_engine: {type: my_engines.PatientEngine, patience: 3}\n"
+    )
+    (tmp_path / "my_engines.py").write_text(
+        "from feast_assets.compute.engines.local import LocalEngine\n"
+        "from feast_assets.settings.model import Settings\n\n\n"
+        "class PatientEngineConfig(Settings):\n    type: str\n    patience: int = 1\n\n\n"
+        "class PatientEngine(LocalEngine):\n"
+        "    config_class = PatientEngineConfig\n\n"
+        "    def __init__(self, config, root):\n        self.config, self.root = config, root\n"
+    )
+    engine = FeatureStore(tmp_path).compute_engine
+    assert type(engine).__name__ == "PatientEngine"
+    assert (engine.config.patience, engine.root) == (3, tmp_path)  # type: ignore[attr-defined]
+
+
+def test_a_class_that_is_no_engine_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "feature_store.yaml").write_text("project: p\nbatch_engine: {type: my_engines.NoEngine}\n")
+    (tmp_path / "my_engines.py").write_text("class NoEngine:\n    pass\n")
+    with pytest.raises(ConfigError, match=r"my_engines\.NoEngine"):
+        _ = FeatureStore(tmp_path).compute_engine
+
+
 def test_an_unknown_setting_of_the_engine_is_refused(tmp_path: Path) -> None:
     store = FeatureStore(tmp_path, RepoConfig(project="p", batch_engine={"type": "local", "wrokers": 2}))
     with pytest.raises(ConfigError, match="unknown key 'wrokers' in batch_engine"):

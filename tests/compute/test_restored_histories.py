@@ -133,6 +133,8 @@ def at(project: SmallProject, verb: str, before: bool, call: int, happens: Calla
 
     def calling(*arguments: Any, **named: Any) -> Any:
         nonlocal calls
+        if verb == "offline.latest" and len(arguments) < 3:
+            return real(*arguments, **named)  # it counts where rows of some entities are looked for
         calls += 1
         if calls == call and before:
             happens()

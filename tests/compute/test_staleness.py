@@ -145,12 +145,17 @@ def test_a_description_does_not_change_the_state(materialized):
     assert state(materialized) == before
 
 
-def test_a_source_that_cannot_tell_has_no_state(project):
+def test_a_source_that_is_gone_and_one_that_was_emptied_have_states_of_their_own(project):
     project.write([row(1, 1, 1)])
     project.apply(source=FileSource(name="stats_file", path=f"file://{project.path}", timestamp_field="ts"))
-    assert state(project) != ""
+    states = [state(project)]
     project.path.unlink()
-    assert state(project) == ""
+    states += [state(project), state(project)]
+    project.write([])
+    states.append(state(project))
+    assert states[1] == states[2]
+    assert len(set(states)) == 3
+    assert not any(each.startswith("?") for each in states)
 
 
 hour = st.integers(0, 5 * 24 - 1)

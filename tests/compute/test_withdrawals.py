@@ -72,22 +72,22 @@ def up_to_date(project):
 def calls(monkeypatch):
     """What is asked of the stores: scans of the online store, and entities looked for in history."""
     told = {"scans": 0, "entities": [], "replaced": 0}
-    scan, latest_of, replace_many = SqliteOnlineStore.scan, DuckDBOfflineStore.latest_of, SqliteOnlineStore.replace_many
+    scan, latest, replace_many = SqliteOnlineStore.scan, DuckDBOfflineStore.latest, SqliteOnlineStore.replace_many
 
     def counted_scan(self, *args, **kwargs):
         told["scans"] += 1
         return scan(self, *args, **kwargs)
 
-    def counted_latest_of(self, history, windows, keys):
-        told["entities"] += keys.column(0).to_pylist()
-        return latest_of(self, history, windows, keys)
+    def counted_latest(self, history, windows, keys=None):
+        told["entities"] += [] if keys is None else keys.column(0).to_pylist()
+        return latest(self, history, windows, keys)
 
     def counted_replace(self, table, held, rows):
         told["replaced"] += len(held)
         return replace_many(self, table, held, rows)
 
     monkeypatch.setattr(SqliteOnlineStore, "scan", counted_scan)
-    monkeypatch.setattr(DuckDBOfflineStore, "latest_of", counted_latest_of)
+    monkeypatch.setattr(DuckDBOfflineStore, "latest", counted_latest)
     monkeypatch.setattr(SqliteOnlineStore, "replace_many", counted_replace)
     return told
 
@@ -378,12 +378,14 @@ def test_a_push_that_comes_while_rows_are_withdrawn_wins(pushed):
     assert pushed.trips() == [None, 111, 20, 31, None, None]
 
 
-@pytest.mark.parametrize("point", ["scan", "latest_of", "replace_many", "after", "settle"])
+@pytest.mark.parametrize("point", ["scan", "latest", "replace_many", "after", "settle"])
 def test_a_run_that_breaks_off_is_finished_by_the_next(filled, monkeypatch, point):
     class Break(BaseException):
         pass
 
     def broken(*args, **kwargs):
+        if point == "latest" and len(args) < 3:
+            return latest(*args)
         raise Break
 
     def after(*args):
@@ -391,8 +393,8 @@ def test_a_run_that_breaks_off_is_finished_by_the_next(filled, monkeypatch, poin
         raise Break
 
     store = filled.store
-    replace = store.online_store.replace_many
-    owner = {"latest_of": store.offline_store, "settle": store.registry}.get(point, store.online_store)
+    replace, latest = store.online_store.replace_many, store.offline_store.latest
+    owner = {"latest": store.offline_store, "settle": store.registry}.get(point, store.online_store)
     rows = moved(31, 6)[1:]
     filled.write(rows)
     with monkeypatch.context() as patch:
@@ -418,7 +420,7 @@ def test_a_failing_store_leaves_the_windows_to_be_run_again(filled, monkeypatch)
     assert filled.trips() == newest(without(11))
 
 
-@pytest.mark.parametrize("step", ["scan", "latest_of", "replace_many"])
+@pytest.mark.parametrize("step", ["scan", "latest", "replace_many"])
 def test_another_run_in_the_middle_of_a_withdrawal(filled, step):
     """The other puts rows that the withdrawn ones still hide, in windows that the ledger did not hold."""
     gone = row(5, 76, 52)
@@ -428,10 +430,12 @@ def test_another_run_in_the_middle_of_a_withdrawal(filled, step):
     rows = [*without(11), row(5, 32, 50), row(5, 55, 51)]
     filled.write(rows)
     other = SmallProject(filled.root)
-    owner = filled.store.offline_store if step == "latest_of" else filled.store.online_store
+    owner = filled.store.offline_store if step == "latest" else filled.store.online_store
     original = getattr(owner, step)
 
     def interrupted(*args, **kwargs):
+        if step == "latest" and len(args) < 3:
+            return original(*args, **kwargs)  # not of the entities whose rows were withdrawn
         setattr(owner, step, original)
         running = threading.Thread(target=other.store.materialize_windows, args=("stats", [day(0), day(2)]))
         running.start()
@@ -534,7 +538,7 @@ runs = st.one_of(
     st.tuples(st.just("incremental"), quarters),
     st.tuples(
         st.just("break"),
-        st.sampled_from(["put_many", "put_existing", "scan", "latest_of", "replace_many", "claim", "settle"]),
+        st.sampled_from(["put_many", "put_existing", "scan", "latest", "replace_many", "claim", "settle"]),
     ),
 )
 others = st.one_of(st.tuples(st.just("push"), st.integers(0, 4), quarters), st.just(("restart",)))
@@ -605,11 +609,13 @@ class Story:
 
     def break_off(self, point):
         store = self.project.store
-        owners = {"latest_of": store.offline_store, "claim": store.registry, "settle": store.registry}
+        owners = {"latest": store.offline_store, "claim": store.registry, "settle": store.registry}
         owner = owners.get(point, store.online_store)
         method = getattr(owner, point)
 
         def broken(*args, **kwargs):
+            if point == "latest" and len(args) < 3:
+                return method(*args)  # not of the entities whose rows were withdrawn
             if self.count % 2:
                 method(*args, **kwargs)
             raise Broken

@@ -75,6 +75,35 @@ def test_a_tick_with_nothing_changed_reads_no_data(late: Daemon, monkeypatch: py
     assert late.tick() == []
 
 
+def test_where_nobody_can_tell_of_changes_a_source_is_read_from_time_to_time(
+    late: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    surveyed: list[str] = []
+    survey_grid = DuckDBOfflineStore.survey_grid
+
+    def noted(self, history, *rest):
+        surveyed.append(history.view)
+        return survey_grid(self, history, *rest)
+
+    monkeypatch.setattr(DuckDBOfflineStore, "survey_grid", noted)
+    monkeypatch.setattr(DuckDBOfflineStore, "parts", lambda self, source, *, extents=False: None)
+    monkeypatch.setattr("feast_assets.dagster.sensors._LOOK_AGAIN", timedelta(days=100_000))
+    assert late.tick() == []
+    assert surveyed
+    surveyed.clear()
+    assert late.tick() == []
+    assert surveyed == []
+    # A run shows in the ledger, so that is looked at.
+    materialize(late.root, 21, 21, ("ride",))
+    surveyed.clear()
+    assert late.tick() == []
+    assert set(surveyed) == {"ride"}
+    write(late.root, with_ride(rides(), "2024-01-03T07:00", 7.0))
+    assert late.tick() == []
+    monkeypatch.setattr("feast_assets.dagster.sensors._LOOK_AGAIN", timedelta(microseconds=1))
+    assert spans(late.tick()) == {"2024-01-03": {"ride", "ride_totals", "kept_totals"}}
+
+
 def test_late_rows_are_asked_for_in_contiguous_ranges_of_the_views_that_they_concern(late: Daemon) -> None:
     late.tick()
     frame = rides()

@@ -38,7 +38,7 @@ from feast_assets.online_stores.rows.keys import encode_keys
 from feast_assets.online_stores.sqlite.config import SqliteOnlineStoreConfig
 from feast_assets.online_stores.sqlite.store import SqliteOnlineStore
 from feast_assets.registry.snapshot import RegistrySnapshot
-from feast_assets.retrieval.historical import historical_job
+from feast_assets.retrieval.historical import HistoricalRetrieval
 from feast_assets.retrieval.online import plan_online
 from feast_assets.types.arrow import to_arrow_type
 
@@ -140,6 +140,15 @@ def udf_of(view: OnDemandFeatureView) -> Any:
     return view.feature_transformation.udf
 
 
+class Functions:
+    """The functions that the views hold themselves, as they were declared."""
+
+    of = staticmethod(udf_of)
+
+    def attach(self, view: FeatureView) -> FeatureView:
+        return view
+
+
 def rows_of(view: FeatureView, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     """Rows with the view's columns and ``ts``, in canonical Arrow types."""
     fields = [f for f in [*view.entity_columns, *view.features] if f.name != DUMMY_FIELD.name]
@@ -215,9 +224,10 @@ class Project:
         return self.plan(features, registry, **options).read(self.online, entity_rows, now=NOW)
 
     def job(self, entity_df: Any, features: Any, registry: RegistrySnapshot | None = None, **options: Any) -> Any:
-        return historical_job(
-            registry or snapshot(), self.offline, entity_df, features, udf_of=udf_of, root=self.root, **options
-        )
+        return self.retrieval(registry).job(entity_df, features, **options)
+
+    def retrieval(self, registry: RegistrySnapshot | None = None) -> HistoricalRetrieval:
+        return HistoricalRetrieval(registry or snapshot(), self.offline, Functions(), self.root)
 
     def close(self) -> None:
         self.online.close()

@@ -9,7 +9,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from drivers import DAY, DRIVER, NOW, ORDERS, PROFILE, REQUEST, STATS, WEATHER, service, snapshot, sums
+from drivers import DAY, DRIVER, NOW, ORDERS, PROFILE, REQUEST, STATS, WEATHER, Functions, service, snapshot, sums
 
 from feast_assets import (
     BatchFeatureView,
@@ -34,6 +34,7 @@ from feast_assets.errors import (
     SourceError,
     TransformationError,
 )
+from feast_assets.retrieval.historical import HistoricalRetrieval
 from feast_assets.retrieval.training_set import build_training_set
 
 MONDAY = datetime(2024, 6, 3, tzinfo=UTC)
@@ -154,9 +155,7 @@ def test_a_query_reads_files_of_the_projects_sources_wherever_they_are(project, 
     def made(name):
         sql = f"SELECT * FROM '{elsewhere / name}'"
         yield project.job(sql, ["stats:trips"], registry).to_arrow()
-        yield build_training_set(
-            registry, project.offline, sql, ["stats:trips"], udf_of=lambda view: view.udf, attach=lambda view: view
-        ).rows
+        yield build_training_set(project.retrieval(registry), sql, ["stats:trips"]).rows
 
     assert [table.num_rows for table in made("asked.parquet")] == [1, 1]
     with pytest.raises(InputError, match="may not read.*readable_paths"):
@@ -361,11 +360,13 @@ def test_a_computed_view_gets_its_function(project):
     )
     asked = []
 
-    def attach(found):
-        asked.append(found.name)
-        return view
+    class Noted(Functions):
+        def attach(self, found):
+            asked.append(found.name)
+            return view
 
-    table = project.job(THREE, ["doubled:trips", "stats:rate"], snapshot(view), attach=attach).to_arrow()
+    retrieval = HistoricalRetrieval(snapshot(view), project.offline, Noted())
+    table = retrieval.job(THREE, ["doubled:trips", "stats:rate"]).to_arrow()
     assert table["trips"].to_pylist() == [14, 12, 10]
     assert asked == ["doubled"]
 

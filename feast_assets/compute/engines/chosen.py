@@ -18,5 +18,5 @@ def make_compute_engine(config: RepoConfig, root: Path) -> ComputeEngine:
     Args:
         root: the directory that relative paths start from.
     """
-    engine: ComputeEngine = COMPUTE_ENGINES.make(config.batch_engine, config.origin, root)
+    engine: ComputeEngine = COMPUTE_ENGINES.make(config.of_repository(root).batch_engine, config.origin, root)
     return engine

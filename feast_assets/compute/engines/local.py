@@ -16,6 +16,7 @@ from feast_assets.compute.validation import Validation
 from feast_assets.compute.withdrawals import Withdrawals
 from feast_assets.definitions.window import WindowIndex
 from feast_assets.errors import ComputeEngineError, FeastAssetsError, printable
+from feast_assets.offline_stores.abilities import CanReplaceWindows
 from feast_assets.offline_stores.base import EVENT_TIMESTAMP, WindowStatistics
 from feast_assets.online_stores.base import NOTHING_PUT, EncodedRows, OnlineStore, PutResult
 from feast_assets.settings.model import Settings
@@ -112,8 +113,9 @@ def _keep_result(task: WindowTask, stores: ViewStores) -> tuple[WindowStatistics
     sink = stores.sink
     if sink is None:
         return ()
+    store = CanReplaceWindows.of(stores.offline_store, f"Keeping the result of feature view {task.view!r}")
     rows = stores.offline_store.scan(stores.read, task.span)
-    stores.offline_store.replace(sink, stores.read, task.windows, rows)
+    store.replace(sink, stores.read, task.windows, rows)
     return tuple(stores.offline_store.statistics(stores.made, task.windows))
 
 

@@ -8,8 +8,17 @@ from feast_assets.definitions.sources import (
     duckdb_source,
     file_format,
     file_source,
+    postgres_source,
     push_source,
     request_source,
 )
 
-__all__ = ["data_source", "duckdb_source", "file_format", "file_source", "push_source", "request_source"]
+__all__ = [
+    "data_source",
+    "duckdb_source",
+    "file_format",
+    "file_source",
+    "postgres_source",
+    "push_source",
+    "request_source",
+]

@@ -31,6 +31,7 @@ from feast_assets.errors import (
     StoreUnavailableError,
 )
 from feast_assets.offline_stores.base import EVENT_TIMESTAMP, History
+from feast_assets.offline_stores.declared_columns import like
 from feast_assets.offline_stores.duckdb.attached_files import opened_for_writing
 from feast_assets.offline_stores.duckdb.database_tables import database_schema, open_database_table, stored_kind
 from feast_assets.offline_stores.duckdb.engine import BATCH_ROWS, failure_of, quote, read_schema
@@ -39,7 +40,7 @@ from feast_assets.offline_stores.duckdb.held_files import DatabaseHeldError
 from feast_assets.offline_stores.duckdb.replace import Remembering, column_names
 from feast_assets.offline_stores.duckdb.rows import within
 from feast_assets.offline_stores.duckdb.unwritten import ORDINAL, unmatched
-from feast_assets.offline_stores.duckdb.write import check_new, like
+from feast_assets.offline_stores.duckdb.write import check_new
 from feast_assets.offline_stores.files.source_files import database_path, describe
 from feast_assets.types.arrow_values import int64_array
 

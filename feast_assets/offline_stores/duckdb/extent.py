@@ -40,27 +40,6 @@ def oldest_by_footers(history: History, root: Path) -> tuple[bool, int | None]:
     return True, min(found, default=None)
 
 
-def extent_by_footers(history: History, root: Path) -> tuple[int, int] | None:
-    """Returns times, in UTC microseconds, between which all events lie; None where the files do not say, or have none.
-
-    Rows without a join key are among those that are looked at.
-    """
-    ends: list[int] = []
-    for source in _timed(history):
-        files = find_files(source, root)
-        if files.format != "parquet" or files.shape == "uri":
-            return None
-        for path in files.paths:
-            try:
-                times = footer_of(path).times(source.timestamp_field)
-            except (OSError, pa.ArrowException):
-                return None
-            if times is None:
-                return None
-            ends += [end for end in times if end is not None]
-    return (min(ends), max(ends)) if ends else None
-
-
 def footers_exclude_nulls(history: History, root: Path) -> bool:
     """Whether the files of an untransformed history are few, and say that no row lacks a join key or an event time."""
     (source,) = history.sources

@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     import duckdb
 
 
-def restricted(cursor: duckdb.DuckDBPyConnection, rows: Rows, windows: Sequence[Window], keys: pa.Table) -> Rows:
+def restricted(cursor: duckdb.DuckDBPyConnection, rows: Rows, windows: Sequence[Window], keys: pa.Table | None) -> Rows:
     """Returns those of some rows that are of some entities and lie in some windows.
 
     Args:
         rows: with event times from the beginning of the first window to the end of the last.
-        keys: the view's join keys, an entity each; not looked at where the view has none.
+        keys: the view's join keys, an entity each; not looked at where the view has none. None for all entities.
     """
-    if rows.keys:
+    if keys is not None and rows.keys:
         name = f"keys_{uuid.uuid4().hex}"
         cursor.register(name, keys.select([f.name for f in rows.history.join_keys]).rename_columns(rows.keys))
         rows = of_entities(rows, name, rows.keys)

@@ -18,14 +18,11 @@ from feast_assets.definitions.field import Field
 from feast_assets.definitions.spec import to_micros
 from feast_assets.definitions.window import ALWAYS, Bounds
 from feast_assets.errors import (
-    DefinitionError,
-    FeastAssetsError,
-    FeastJoinKeysDuringMaterialization,
     SourceError,
-    TransformationError,
     suggest,
 )
-from feast_assets.offline_stores.base import CREATED_TIMESTAMP, EVENT_TIMESTAMP, History
+from feast_assets.offline_stores.base import History, rows_schema
+from feast_assets.offline_stores.declared_columns import as_kind, check_declared
 from feast_assets.offline_stores.duckdb.engine import literal, quote, read_all
 from feast_assets.offline_stores.duckdb.files import ISO_TIME, ISO_ZONED, ROW_ID, SourceTable, register
 from feast_assets.offline_stores.duckdb.keys import key_expression
@@ -84,8 +81,7 @@ class Rows:
 
     def schema(self) -> pa.Schema:
         """Returns the columns of what the store returns."""
-        fields = [pa.field(f.name, to_arrow_type(f.dtype)) for f in (*self.history.join_keys, *self.history.features)]
-        return pa.schema([*fields, pa.field(EVENT_TIMESTAMP, TIMESTAMP), pa.field(CREATED_TIMESTAMP, TIMESTAMP)])
+        return rows_schema(self.history)
 
     def finish(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Returns a batch of k0.., f0.., t, c under the users' names, in canonical types."""
@@ -104,7 +100,7 @@ class Rows:
             if wanted.name in self.table.texts:
                 told = f"{str(error).rstrip('.')}. Correct the value in the file, or declare the column String."
                 raise self.table.error(told) from error
-            raise _as(self.table.error, error) from error
+            raise as_kind(error, self.table.error) from error
 
     def _time(self, column: pa.Array, name: str) -> pa.Array:
         return cast_column(column.cast(TIMESTAMP), UnixTimestamp, what=f"{self.table.what}, column {name!r}")
@@ -121,7 +117,9 @@ def rows_of(cursor: duckdb.DuckDBPyConnection, history: History, table: SourceTa
 
     if not table.known:
         return _no_rows(cursor, history, table)
-    _check_columns(history, table)
+    check_declared(
+        history, table.schema, table.what, timestamp=table.timestamp, created=table.created, error=table.error
+    )
     try:
         keys = [key_expression(table.schema.field(f.name), f.dtype) for f in history.join_keys]
         selected = [f"{key} AS k{i}" for i, key in enumerate(keys)]
@@ -155,44 +153,15 @@ def _no_rows(cursor: duckdb.DuckDBPyConnection, history: History, table: SourceT
     return Rows(history, table, sql, f"SELECT *, NULL AS x FROM ({sql})", f"SELECT *, t AS s FROM ({sql})", sql)
 
 
-def _check_columns(history: History, table: SourceTable) -> None:
-    there = table.schema.names
-    view = f"feature view {history.view!r}"
-    if not table.timestamp:
-        raise DefinitionError(f"{table.what}: {view} needs its timestamp_field.")
-    for name, role in ((table.timestamp, "timestamp_field"), (table.created, "created_timestamp_column")):
-        if name and name not in there:
-            raise table.error(f"{table.what} has no column {name!r}, the {role} of {view}. {suggest(name, there)}")
-    for wanted in history.join_keys:
-        if wanted.name not in there:
-            kind = FeastJoinKeysDuringMaterialization if table.error is SourceError else table.error
-            raise kind(
-                f"{table.what} has no column {wanted.name!r}, a join key of {view}. {suggest(wanted.name, there)}"
-            )
-    known = set(there)
-    for wanted in history.features:
-        if wanted.name not in known:
-            raise table.error(
-                f"{table.what} has no column {wanted.name!r}, a feature of {view}. {suggest(wanted.name, there)}"
-            )
-    for wanted in (*history.join_keys, *history.features):
-        nothing = pa.nulls(0, table.schema.field(wanted.name).type)
-        try:
-            cast_column(nothing, wanted.dtype, what=f"{table.what}, column {wanted.name!r} of {view},")
-        except SourceError as error:
-            raise _as(table.error, error) from error
-
-
-def _as(kind: type[FeastAssetsError], error: FeastAssetsError) -> FeastAssetsError:
-    return error if kind is SourceError else TransformationError(str(error))
-
-
 def time_expression(cursor: duckdb.DuckDBPyConnection, table: SourceTable, name: str) -> str:
     """Returns a time column as microseconds since the epoch, naive times as UTC.
 
     Raises:
-        SourceError: it holds no times, or texts that are not all ISO 8601, or naive and zoned ones mixed.
+        SourceError: it is missing, or holds no times, or texts that are not all ISO 8601, or naive and zoned ones
+            mixed.
     """
+    if name not in table.schema.names:
+        raise table.error(f"{table.what} has no column {name!r} of times. {suggest(name, table.schema.names)}")
     kind = table.schema.field(name).type
     if pa.types.is_string(kind):
         _check_time_texts(cursor, table, name)

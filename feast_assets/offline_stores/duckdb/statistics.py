@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -147,9 +148,9 @@ def _hashable(cursor: duckdb.DuckDBPyConnection, sql: str, hashed: Sequence[str]
 def summarize_input(
     cursor: duckdb.DuckDBPyConnection, table: SourceTable, bounds: Sequence[Bounds]
 ) -> tuple[list[Summary], int]:
-    """Returns the summaries of a transformation's input, over all its columns, and how many rows have no time.
+    """Returns the summaries of a source, over all its columns, and how many rows have no time.
 
-    An input without a timestamp field goes whole into every window.
+    A source without a timestamp field goes whole into every window.
     """
     if not table.known:
         return [Summary() for _ in bounds], 0
@@ -160,7 +161,7 @@ def summarize_input(
 
 
 def summarize_untimed(cursor: duckdb.DuckDBPyConnection, table: SourceTable) -> Summary:
-    """Returns the summary of a transformation's input without a timestamp field."""
+    """Returns the summary of a source without a timestamp field."""
     content, names = _columns(table)
     sql = f"SELECT CAST(0 AS BIGINT) AS t, CAST(NULL AS BIGINT) AS c, {content} FROM ({table.sql}) i"
     (whole,), _ = summarize(cursor, Content(sql, names), [Bounds()])
@@ -170,7 +171,7 @@ def summarize_untimed(cursor: duckdb.DuckDBPyConnection, table: SourceTable) -> 
 
 
 def content_of(cursor: duckdb.DuckDBPyConnection, table: SourceTable, bounds: Bounds) -> Content:
-    """Returns the rows of a transformation's input with event times in some bounds, or without."""
+    """Returns the rows of a source with event times in some bounds, or without, and all their columns."""
     time = time_expression(cursor, table, table.timestamp)
     created = time_expression(cursor, table, table.created) if table.created else "CAST(NULL AS BIGINT)"
     content, names = _columns(table)
@@ -187,11 +188,18 @@ def _columns(table: SourceTable) -> tuple[str, list[str]]:
     return ", ".join(f"i.{n} AS h{j}" for j, n in enumerate(every)), [f"h{j}" for j in range(len(every))]
 
 
-def as_statistics(window: Window, parts: Sequence[Summary]) -> WindowStatistics:
-    """Returns a window's statistics over the summaries of everything that goes into it."""
+def as_statistics(window: Window, parts: Sequence[Summary], *, of_source: bool = False) -> WindowStatistics:
+    """Returns a window's statistics over the summaries of everything that goes into it.
+
+    Args:
+        of_source: whether they are of a whole source.
+    """
     whole = whole_of(parts)
     # The inputs count one by one: rows that move from one to another are a change.
     text = "|".join(part.text() for part in parts)
+    if of_source:
+        # Data versions that Dagster has recorded of sources are hashes of the text as JSON.
+        text = json.dumps(text)
     return WindowStatistics(
         window=window,
         rows=whole.rows,

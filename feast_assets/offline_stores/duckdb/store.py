@@ -14,19 +14,30 @@ from pydantic import BaseModel
 from feast_assets.definitions.partitions import Partitions
 from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.definitions.sources.duckdb_source import DuckDBSource
+from feast_assets.definitions.transformation import TransformationMode
 from feast_assets.definitions.window import Window
 from feast_assets.errors import (
-    EntitySQLEmptyResults,
     FeastAssetsError,
     InputError,
     SourceChangedError,
     SourceError,
+    SourceWithoutFilesError,
     TransformationError,
 )
-from feast_assets.offline_stores.base import History, OfflineStore, PointInTimeJoin, Survey, WindowStatistics
+from feast_assets.offline_stores.abilities import (
+    CanProfile,
+    CanReplaceWindows,
+    ReadsQueries,
+    ReadsTexts,
+    RunsTransformations,
+    TracksParts,
+    WritesOnce,
+)
+from feast_assets.offline_stores.base import History, OfflineStore, Survey, WindowStatistics
 from feast_assets.offline_stores.duckdb.config import DuckDBOfflineStoreConfig
+from feast_assets.offline_stores.parts import SourceParts
 from feast_assets.offline_stores.profile import WindowProfile
-from feast_assets.offline_stores.writes_once import WritesOnce
+from feast_assets.offline_stores.spine import PointInTimeJoin, Spine
 
 if TYPE_CHECKING:
     import duckdb
@@ -45,7 +56,16 @@ _OPENING = threading.Lock()
 _T = TypeVar("_T")
 
 
-class DuckDBOfflineStore(OfflineStore, WritesOnce):
+class DuckDBOfflineStore(
+    OfflineStore,
+    CanProfile,
+    CanReplaceWindows,
+    ReadsQueries,
+    ReadsTexts,
+    RunsTransformations,
+    TracksParts,
+    WritesOnce,
+):
     """History in Parquet, CSV and Delta files.
 
     Calls are independent of each other and may come from several threads. A returned reader reads on while it is
@@ -56,6 +76,7 @@ class DuckDBOfflineStore(OfflineStore, WritesOnce):
     """
 
     config_class = DuckDBOfflineStoreConfig
+    modes = frozenset((TransformationMode.SQL, TransformationMode.PANDAS, TransformationMode.PYTHON))
 
     def __init__(self, config: BaseModel, root: Path):
         assert isinstance(config, DuckDBOfflineStoreConfig)
@@ -63,6 +84,8 @@ class DuckDBOfflineStore(OfflineStore, WritesOnce):
         self._root = Path(root).absolute()
         self._opened: Engine | None = None
         self._sealed: Engine | None = None
+        # What is known to be in which state of a DuckDB file.
+        self._held_tables: dict[tuple[str, str, str], str] = {}
 
     @property
     def _engine(self) -> Engine:
@@ -95,44 +118,48 @@ class DuckDBOfflineStore(OfflineStore, WritesOnce):
 
         self._answer(lambda cursor, tables: check_texts(cursor, source, self._root, declared, tables))
 
-    def point_in_time_join(
-        self,
-        spine: pa.Table | str,
-        joins: Sequence[PointInTimeJoin],
-        *,
-        timestamp_column: str | None = None,
-        filter_by_created_timestamp: bool = False,
-        readable: Sequence[DataSource] = (),
+    def join(
+        self, spine: Spine, joins: Sequence[PointInTimeJoin], *, filter_by_created_timestamp: bool = False
     ) -> pa.RecordBatchReader:
         from feast_assets.offline_stores.duckdb.engine import as_reader
-        from feast_assets.offline_stores.duckdb.point_in_time import joined, read_spine
+        from feast_assets.offline_stores.duckdb.point_in_time import bounds_of, joined
 
         cursor = self._engine.cursor()
         tables: dict[int, SourceTable] = {}
+        span = spine.span()
+
+        def rows_for(join: PointInTimeJoin) -> Rows:
+            rows = self._when_free(lambda: self._rows(cursor, join.history, bounds_of(join, span), row_ids=True))
+            tables[id(join)] = rows.table
+            return rows
+
         try:
-            if isinstance(spine, str):
-                sources = [*readable, *(source for join in joins for source in join.history.sources)]
-                spine = self._entity_rows(cursor, spine, sources)
-            rows = read_spine(spine, timestamp_column)
-
-            def rows_for(join: PointInTimeJoin) -> Rows:
-                found = self._when_free(lambda: self._rows(cursor, join.history, rows.bounds(join), row_ids=True))
-                tables[id(join)] = found.table
-                return found
-
-            schema, batches = joined(cursor, rows, joins, rows_for, filter_by_created_timestamp)
+            schema, batches = joined(cursor, spine, joins, rows_for, filter_by_created_timestamp)
         except BaseException as error:
             cursor.close()
             _raise_translated(error, list(tables.values()))
             raise
         return as_reader(schema, batches, cursor, lambda error: _culprit(error, list(tables.values())))
 
-    def latest(self, history: History, window: Window) -> pa.RecordBatchReader:
-        from feast_assets.offline_stores.duckdb.latest import newest_rows
+    def read_query(self, sql: str, readable: Sequence[DataSource]) -> pa.Table:
+        """Returns the rows of a query; see `ReadsQueries`.
 
-        return self._read(history, window, newest_rows)
+        It is run by an engine of its own, which can open just the files that the query may read.
+        """
+        import duckdb
 
-    def latest_of(self, history: History, windows: Sequence[Window], keys: pa.Table) -> pa.RecordBatchReader:
+        from feast_assets.offline_stores.duckdb.reading_query import message_of, read_query, reading_query
+
+        with self._engine.cursor() as cursor:
+            query = reading_query(cursor, sql, "The entity query", self._readable(readable))
+        engine = self._engine_of(query.paths)
+        try:
+            with engine.cursor() as sealed:
+                return read_query(sealed, query)
+        except duckdb.Error as error:
+            raise InputError(f"The entity query fails: {message_of(error)}") from error
+
+    def latest(self, history: History, windows: Sequence[Window], keys: pa.Table | None = None) -> pa.RecordBatchReader:
         from feast_assets.offline_stores.duckdb.latest import newest_rows
         from feast_assets.offline_stores.duckdb.restricted import restricted
 
@@ -217,15 +244,13 @@ class DuckDBOfflineStore(OfflineStore, WritesOnce):
             else:
                 replace_windows(cursor, source, self._root, history, windows, rows)
 
-    def source_versions(self, source: DataSource, windows: Sequence[Window]) -> list[str]:
-        from feast_assets.offline_stores.duckdb.versions import source_versions
+    def parts(self, source: DataSource, *, extents: bool = False) -> SourceParts | None:
+        from feast_assets.offline_stores.files.changing_files import again
+        from feast_assets.offline_stores.files.file_parts import file_parts
 
-        return self._answer(lambda cursor, tables: source_versions(cursor, source, self._root, windows))
-
-    def grid_versions(self, source: DataSource, grid: Partitions, span: Window) -> dict[Window, str]:
-        from feast_assets.offline_stores.duckdb.versions import grid_versions
-
-        return self._answer(lambda cursor, tables: grid_versions(cursor, source, self._root, grid, span))
+        if isinstance(source, DuckDBSource):
+            return self._database_parts(source)
+        return again(lambda is_last: file_parts(source, self._root, extents=extents))
 
     def oldest_event(self, history: History) -> datetime | None:
         from feast_assets.definitions.spec import from_micros
@@ -236,31 +261,39 @@ class DuckDBOfflineStore(OfflineStore, WritesOnce):
             oldest = self._answer(lambda cursor, tables: oldest_by_rows(cursor, history, self._root, tables))
         return None if oldest is None else from_micros(oldest)
 
-    def extent(self, history: History) -> tuple[datetime, datetime] | None:
-        from feast_assets.definitions.spec import from_micros
-        from feast_assets.offline_stores.duckdb.extent import extent_by_footers
-
-        found = extent_by_footers(history, self._root)
-        return None if found is None else (from_micros(found[0]), from_micros(found[1]))
-
-    def state(self, history: History) -> frozenset[str]:
-        from feast_assets.offline_stores.files.source_files import stored_state
-
-        found: set[str] = set()
-        for source in history.sources:
-            found.update(
-                self._database_state(source) if isinstance(source, DuckDBSource) else stored_state(source, self._root)
-            )
-        return frozenset(found)
-
-    def _database_state(self, source: DuckDBSource) -> list[str]:
+    def _database_parts(self, source: DuckDBSource) -> SourceParts:
+        """Returns a table, view or query of a DuckDB file as one part, which shares its file with other tables."""
         from feast_assets.offline_stores.duckdb.database_tables import look_at, state_of_table
+        from feast_assets.offline_stores.parts import Part, SourceParts
 
         def look() -> None:
             with self._engine.cursor() as cursor:
                 look_at(cursor, source, self._root)
 
-        return state_of_table(source, self._root, look)
+        states = state_of_table(source, self._root, look)
+        if not states or not self._holds(source):
+            return SourceParts(is_gone=True)
+        return SourceParts(tuple(Part(source.table or source.query, state) for state in states), are_shared=True)
+
+    def _holds(self, source: DuckDBSource) -> bool:
+        """Whether a DuckDB file has what a source reads; also where that cannot be told now, as reading it tells."""
+        from feast_assets.offline_stores.duckdb.database_states import identity_of
+        from feast_assets.offline_stores.duckdb.database_tables import database_schema
+        from feast_assets.offline_stores.files.source_files import database_path
+
+        path = database_path(source, self._root)
+        key, identity = (path, source.table, source.query), identity_of(path)
+        if self._held_tables.get(key) == identity:
+            return True
+        try:
+            with self._engine.cursor() as cursor:
+                database_schema(cursor, source, self._root)
+        except SourceWithoutFilesError:
+            return False
+        except FeastAssetsError:
+            return True
+        self._held_tables[key] = identity
+        return True
 
     def _when_free(self, call: Callable[[], _T]) -> _T:
         """Returns what a function returns; calls it again while somebody else has a DuckDB file open."""
@@ -272,26 +305,6 @@ class DuckDBOfflineStore(OfflineStore, WritesOnce):
         from feast_assets.offline_stores.files.readable_files import ReadableFiles
 
         return ReadableFiles(self._root, tuple(self._config.readable_paths), tuple(sources))
-
-    def _entity_rows(self, cursor: duckdb.DuckDBPyConnection, sql: str, sources: Sequence[DataSource]) -> pa.Table:
-        """Returns the rows of an entity query.
-
-        It is run by an engine of its own, which can open just the files that the query may read.
-        """
-        import duckdb
-
-        from feast_assets.offline_stores.duckdb.reading_query import message_of, read_query, reading_query
-
-        query = reading_query(cursor, sql, "The entity query", self._readable(sources))
-        engine = self._engine_of(query.paths)
-        try:
-            with engine.cursor() as sealed:
-                table = read_query(sealed, query)
-        except duckdb.Error as error:
-            raise InputError(f"The entity query fails: {message_of(error)}") from error
-        if not table.num_rows:
-            raise EntitySQLEmptyResults("The entity query returned no rows.")
-        return table
 
     def _rows(
         self, cursor: duckdb.DuckDBPyConnection, history: History, bounds: Bounds, *, row_ids: bool = False

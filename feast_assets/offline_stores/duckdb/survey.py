@@ -46,11 +46,14 @@ def survey_windows(
     """
     bounds = [Bounds.of(w, history.lookback if history.transformation is not None else timedelta(0)) for w in windows]
     tables += _opened(cursor, history, root, hull(bounds))
-    if history.transformation is not None:
+    if _covers_all_columns(history):
         found = [summarize_input(cursor, table, bounds) for table in tables]
     else:
         found = [summarize(cursor, _content(cursor, history, root, tables[0], hull(bounds)), bounds)]
-    seen = [as_statistics(window, [parts[i] for parts, _ in found]) for i, window in enumerate(windows)]
+    seen = [
+        as_statistics(window, [parts[i] for parts, _ in found], of_source=history.all_columns)
+        for i, window in enumerate(windows)
+    ]
     return Survey(seen, sum(null_times for _, null_times in found))
 
 
@@ -72,9 +75,9 @@ def survey_grid(
     if span.start >= span.end:
         return Survey([])
     numbers = GridNumbers(grid.grain, span)
-    computed = history.transformation is not None
-    lookback = duration_micros(history.lookback) if computed else 0
-    bounds = Bounds.of(span, history.lookback if computed else timedelta(0))
+    computed = _covers_all_columns(history)
+    lookback = duration_micros(history.lookback) if history.transformation is not None else 0
+    bounds = Bounds.of(span, history.lookback if history.transformation is not None else timedelta(0))
     tables += _opened(cursor, history, root, bounds)
     inputs: list[_Input] = []
     null_times = 0
@@ -89,14 +92,19 @@ def survey_grid(
             inputs.append(_Input(reaching))
             null_times += without
     seen = [
-        as_statistics(numbers.window(first, last), [each.upon(first) for each in inputs])
+        as_statistics(numbers.window(first, last), [each.upon(first) for each in inputs], of_source=history.all_columns)
         for first, last in _occupied(numbers, inputs)
     ]
     return Survey(seen, null_times)
 
 
+def _covers_all_columns(history: History) -> bool:
+    """Says whether statistics are of the sources, with all their columns, and not of a view's rows."""
+    return history.transformation is not None or history.all_columns
+
+
 def _opened(cursor: duckdb.DuckDBPyConnection, history: History, root: Path, bounds: Bounds) -> list[SourceTable]:
-    if history.transformation is not None:
+    if _covers_all_columns(history):
         return [open_source(cursor, source, root, bounds=bounds) for source in history.sources]
     types = declared_types(history)
     return [open_source(cursor, history.sources[0], root, types, bounds=bounds, may_be_absent=history.kept)]

@@ -4,12 +4,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,10 +22,9 @@ from feast_assets.offline_stores.duckdb.files import SourceTable, open_source, r
 from feast_assets.offline_stores.duckdb.reading_query import message_of, reading_query
 from feast_assets.offline_stores.duckdb.rows import time_expression, within
 from feast_assets.offline_stores.files.readable_files import ReadableFiles
-from feast_assets.types.arrow import cast_column
-from feast_assets.types.exact_keys import cast_key_column
+from feast_assets.transformations.calls import called, function_of
+from feast_assets.transformations.results import check_unique, columns_of, result_table
 from feast_assets.types.feast_type import FeastType, UnixTimestamp
-from feast_assets.types.names import repeated_names
 
 if TYPE_CHECKING:
     import duckdb
@@ -50,11 +47,7 @@ def run_transformation(
     transformation = history.transformation
     what = f"The transformation of feature view {history.view!r}"
     assert transformation is not None
-    if transformation.udf is None:
-        raise TransformationError(
-            f"{what} is not loaded; the registry keeps only its text. Its module {transformation.import_path!r} must "
-            "be importable: load the feature repository, and run where it is."
-        )
+    function = function_of(transformation, what)
     start = None if bounds.start is None else bounds.start - duration_micros(history.lookback)
     seen = Bounds(start, bounds.end)
     inputs = [open_source(cursor, source, root, bounds=seen) for source in history.sources]
@@ -66,7 +59,7 @@ def run_transformation(
     queries = [input_query(cursor, table, seen) for table in inputs]
     if transformation.mode is TransformationMode.SQL:
         files = tuple(read for table in inputs for read in table.files)
-        return replace(_run_sql(cursor, history, queries, transformation.udf, what, readable), files=files)
+        return replace(_run_sql(cursor, history, queries, function, what, readable), files=files)
     try:
         if transformation.mode is TransformationMode.PANDAS:
             from feast_assets.types.pandas_columns import exact_frame
@@ -76,8 +69,8 @@ def run_transformation(
             arguments = [read_all(cursor, sql).to_pydict() for sql in queries]
     except Exception as error:
         raise _reading(error, inputs) from error
-    result = _called(transformation.udf, arguments, what)
-    table = _to_table(result, history, transformation.mode, what)
+    columns = columns_of(called(function, arguments, what), transformation.mode, what)
+    table = result_table(columns, _declared(history, list(columns)), {f.name for f in history.join_keys}, what)
     return _described(history, register(cursor, table), table.schema, what)
 
 
@@ -110,18 +103,11 @@ def _reading(error: Exception, inputs: Sequence[SourceTable]) -> FeastAssetsErro
     return named.failure(error)
 
 
-def _called(udf: Any, arguments: Sequence[Any], what: str) -> Any:
-    try:
-        return udf(*arguments)
-    except Exception as error:
-        raise TransformationError(f"{what} failed: {type(error).__name__}: {error}") from error
-
-
 def _run_sql(
     cursor: duckdb.DuckDBPyConnection,
     history: History,
     queries: Sequence[str],
-    udf: Any,
+    function: Callable[..., Any],
     what: str,
     readable: ReadableFiles,
 ) -> SourceTable:
@@ -132,14 +118,14 @@ def _run_sql(
         name = f"{re.sub(r'[^A-Za-z0-9]+', '_', source.name).strip('_')[:40]}_{uuid.uuid4().hex[:8]}"
         names.append(name if name[0].isalpha() else f"s_{name}")
         cursor.execute(f"CREATE TEMP VIEW {names[-1]} AS {sql}")
-    text = _called(udf, names, what)
+    text = called(function, names, what)
     if not isinstance(text, str):
         raise TransformationError(f"{what} must return an SQL query as text, not {type(text).__name__}.")
     query = reading_query(
         cursor, text, f"{what}: its query", readable, names, is_embedded=True, error=TransformationError
     ).sql
     try:
-        _check_unique(cursor.sql(query).columns, what)
+        check_unique(cursor.sql(query).columns, what)
         return _described(history, query, read_schema(cursor, query), what)
     except duckdb.Error as error:
         raise TransformationError(f"{what} returned a query that fails: {message_of(error)}") from error
@@ -157,66 +143,23 @@ def _described(history: History, sql: str, schema: pa.Schema, what: str) -> Sour
     )
 
 
-def _check_unique(names: Sequence[str], what: str) -> None:
-    repeated = repeated_names(names)
-    if repeated:
-        raise TransformationError(f"{what} returns two columns named {repeated[0]!r}.")
-
-
-def _time_name(history: History, name: str, there: Sequence[str]) -> str:
+def _time_name(history: History, name: str, names: Sequence[str]) -> str:
     # The function sees, and may return, the name that the source's field mapping gives.
-    return name if name in there else history.sources[0].field_mapping.get(name, name)
+    return name if name in names else history.sources[0].field_mapping.get(name, name)
 
 
 def _nothing(history: History, what: str) -> SourceTable:
     return SourceTable(what, "", pa.schema([]), history.timestamp_field, "", error=TransformationError, known=False)
 
 
-def _to_table(result: Any, history: History, mode: TransformationMode, what: str) -> pa.Table:
-    columns = _columns(result, mode, what)
+def _declared(history: History, names: Sequence[str]) -> dict[str, FeastType]:
+    """Returns the types of the columns that a result must have.
+
+    Args:
+        names: of the result's columns.
+    """
     declared: dict[str, FeastType] = {f.name: f.dtype for f in (*history.join_keys, *history.features)}
     for name in (history.timestamp_field, history.created_timestamp_column):
         if name:
-            declared[_time_name(history, name, list(columns))] = UnixTimestamp
-    keys = {f.name for f in history.join_keys}
-    arrays = {}
-    for name, values in columns.items():
-        if name in declared:
-            cast = cast_key_column if name in keys else cast_column
-            arrays[name] = _declared_column(values, declared[name], f"{what}: column {name!r}", cast)
-            continue
-        # Columns that nobody asked for may hold anything.
-        with contextlib.suppress(pa.ArrowException, TypeError, ValueError):
-            arrays[name] = pa.array(values)
-    lengths = {name: len(values) for name, values in arrays.items()}
-    if len(set(lengths.values())) > 1:
-        raise TransformationError(f"{what} returned columns of different lengths: {lengths}.")
-    return pa.table(arrays)
-
-
-def _columns(result: Any, mode: TransformationMode, what: str) -> Mapping[str, Any]:
-    if isinstance(result, pa.Table):
-        return dict(zip(result.column_names, result.columns, strict=True))
-    if mode is TransformationMode.PYTHON:
-        if not isinstance(result, Mapping):
-            raise TransformationError(
-                f"{what} must return a dict of column name to list of values, not {type(result).__name__}."
-            )
-        return {str(name): values for name, values in result.items()}
-    import pandas as pd
-
-    if not isinstance(result, pd.DataFrame):
-        raise TransformationError(f"{what} must return a pandas DataFrame, not {type(result).__name__}.")
-    _check_unique([str(name) for name in result.columns], what)
-    return {str(name): result[name] for name in result.columns}
-
-
-def _declared_column(values: Any, dtype: FeastType, what: str, cast: Callable[..., Any]) -> Any:
-    if dtype == UnixTimestamp and (isinstance(values, list) or str(getattr(values, "dtype", "")) == "object"):
-        kinds = {v.tzinfo is None for v in values if isinstance(v, datetime)}
-        if len(kinds) > 1:
-            raise TransformationError(f"{what} mixes times with a zone and without. Give all of them a zone, or none.")
-    try:
-        return cast(values, dtype, what=what)
-    except SourceError as error:
-        raise TransformationError(str(error)) from error
+            declared[_time_name(history, name, names)] = UnixTimestamp
+    return declared

@@ -25,6 +25,7 @@ from feast_assets.errors import (
     printable,
     suggest,
 )
+from feast_assets.offline_stores.declared_columns import check_written, like
 from feast_assets.offline_stores.duckdb.engine import failure_of, literal, read_schema
 from feast_assets.offline_stores.files.atomic_files import locked, new_file, remove_abandoned, writing
 from feast_assets.offline_stores.files.source_files import SourceFiles, writable_files
@@ -100,7 +101,7 @@ def _fitted(cursor: duckdb.DuckDBPyConnection, files: SourceFiles, source: DataS
         return like(rows, _delta_dataset(files).schema, files.what)
     if files.format == "csv":
         names = _csv_names(cursor, files)
-        check_columns(rows, names, files.what)
+        check_written(rows, names, files.what)
         return rows.select(names)
     return like(rows, _parquet_schema(files, files.path), files.what)
 
@@ -146,7 +147,7 @@ def _add_file(files: SourceFiles, source: DataSource, rows: pa.Table, key: str |
         if _holds(path, rows):
             return
     # A file of fewer rows has lost some to a window that was replaced.
-    with new_file(path, replace=path.exists()) as temporary:
+    with new_file(path, if_exists="replace" if path.exists() else "keep") as temporary:
         pq.write_table(rows, temporary)
     remove_abandoned(folder)
 
@@ -296,61 +297,3 @@ def check_new(rows: pa.Table, source: DataSource, what: str) -> None:
     for name in (source.timestamp_field, source.created_timestamp_column):
         if name and name not in rows.column_names:
             raise InputError(f"{what}: the rows have no column {name!r}. {suggest(name, rows.column_names)}")
-
-
-def check_columns(rows: pa.Table, wanted: list[str], what: str) -> None:
-    """Checks that rows have just these columns, in any order.
-
-    Raises:
-        InputError: names those that are missing, and those too many.
-    """
-    there, expected = set(rows.column_names), set(wanted)
-    missing = [n for n in wanted if n not in there]
-    extra = [n for n in rows.column_names if n not in expected]
-    if missing or extra or len(set(rows.column_names)) != rows.num_columns:
-        parts = [f"missing {', '.join(map(repr, missing))}"] if missing else []
-        parts += [f"not in it {', '.join(map(repr, extra))}"] if extra else []
-        raise InputError(
-            f"{what}: the rows must have the source's own columns; {'; '.join(parts) or 'one is there twice'}."
-        )
-
-
-def like(rows: pa.Table, schema: pa.Schema, what: str) -> pa.Table:
-    """Returns rows with the columns and types of a schema.
-
-    Raises:
-        InputError: the columns are others, or a value does not fit.
-    """
-    check_columns(rows, schema.names, what)
-    columns = []
-    for wanted in schema:
-        column = rows.column(wanted.name)
-        try:
-            columns.append(_as_type(column, wanted.type))
-        except (pa.ArrowException, ValueError) as error:
-            raise InputError(
-                f"{what}, column {wanted.name!r} holds {wanted.type}; the rows' {column.type} does not fit: "
-                f"{printable(error)}"
-            ) from error
-    return pa.table(columns, schema=schema)
-
-
-def _as_type(column: pa.ChunkedArray, wanted: pa.DataType) -> pa.ChunkedArray:
-    if column.type == wanted:
-        return column
-    if pa.types.is_timestamp(column.type) and pa.types.is_timestamp(wanted):
-        # A naive time is UTC; Arrow would take it for a time in the wanted zone.
-        if column.type.tz is None and wanted.tz is not None:
-            column = column.cast(pa.timestamp(column.type.unit, tz="UTC"))
-        return column.cast(wanted, safe=column.type.unit != "ns")
-    if pa.types.is_string(column.type) and not pa.types.is_string(wanted) and not pa.types.is_large_string(wanted):
-        raise ValueError("text is not converted.")
-    if pa.types.is_boolean(column.type) != pa.types.is_boolean(wanted) and not pa.types.is_null(column.type):
-        raise ValueError("booleans are not converted from or to anything else.")
-    if pa.types.is_struct(column.type) and pa.types.is_map(wanted):
-        # Dicts come as a struct of all their keys; a key that a row does not have is null there.
-        items = [
-            None if row is None else [(k, v) for k, v in row.items() if v is not None] for row in column.to_pylist()
-        ]
-        return pa.chunked_array([pa.array(items, wanted)])
-    return column.cast(wanted)

@@ -9,31 +9,46 @@ import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 from feast_assets.errors import StoreUnavailableError
 
 _ABANDONED_SECONDS = 24 * 3600
 
 
+_CANNOT_WRITE = "The offline store cannot write"
+
+
 @contextlib.contextmanager
-def new_file(path: Path, *, replace: bool = True) -> Iterator[Path]:
+def new_file(
+    path: Path, *, if_exists: Literal["replace", "keep", "refuse"] = "replace", cannot_write: str = _CANNOT_WRITE
+) -> Iterator[Path]:
     """Gives the path of a temporary file; when the block ends well, it becomes ``path``, and otherwise goes away.
 
     Args:
-        replace: whether it takes the place of a file that is there; if not, that one stays.
+        if_exists: what becomes of a file that is there at the end: the new one takes its place, it stays, or it stays
+            and that is an error.
+        cannot_write: how the message of an error begins; the path follows.
 
     Raises:
+        FileExistsError: there is such a file, and ``if_exists`` is "refuse".
         StoreUnavailableError: the disk is full, or writing is not permitted.
     """
     temporary = temporary_path(path)
+    is_new = True
     try:
-        with writing(path):
+        with writing(path, cannot_write):
             path.parent.mkdir(parents=True, exist_ok=True)
             yield temporary
-            (publish if replace else publish_once)(temporary, path)
+            if if_exists == "replace":
+                publish(temporary, path)
+            else:
+                is_new = publish_once(temporary, path)
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+    if if_exists == "refuse" and not is_new:
+        raise FileExistsError(path)
 
 
 def temporary_path(path: Path) -> Path:
@@ -49,19 +64,20 @@ def publish(temporary: Path, path: Path) -> None:
     sync_folder(path.parent)
 
 
-def publish_once(temporary: Path, path: Path) -> None:
-    """As `publish`, but leaves a file of that path as it is."""
+def publish_once(temporary: Path, path: Path) -> bool:
+    """As `publish`, but leaves a file of that path as it is; says whether there was none."""
     with temporary.open("rb") as handle:
         os.fsync(handle.fileno())
     try:
         # Unlike a rename, a link fails if somebody else was faster.
         os.link(temporary, path)
     except FileExistsError:
-        return
+        return False
     except OSError:
         # No links on this file system.
         os.replace(temporary, path)
     sync_folder(path.parent)
+    return True
 
 
 def sync_folder(folder: Path) -> None:
@@ -76,15 +92,19 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turns errors of the file system into `StoreUnavailableError` that names the path."""
+def writing(path: Path, cannot_write: str = _CANNOT_WRITE) -> Iterator[None]:
+    """Turns errors of the file system into `StoreUnavailableError` that names the path.
+
+    Args:
+        cannot_write: how the message begins.
+    """
     try:
         yield
     except OSError as error:
         if isinstance(error, StoreUnavailableError):
             raise
         reason = error.strerror or str(error)
-        raise StoreUnavailableError(f"The offline store cannot write {path}: {reason}.") from error
+        raise StoreUnavailableError(f"{cannot_write} {path}: {reason}.") from error
 
 
 @contextlib.contextmanager

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote
@@ -15,7 +13,6 @@ from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.definitions.sources.duckdb_source import DuckDBSource
 from feast_assets.definitions.sources.file_format import CsvFormat, DeltaFormat, ParquetFormat
 from feast_assets.definitions.sources.file_source import FileSource
-from feast_assets.definitions.window import Window
 from feast_assets.errors import NotSupportedError, SourceAbsentError, SourceError
 
 Format = Literal["parquet", "csv", "delta", "duckdb"]
@@ -205,72 +202,6 @@ def writable_files(source: DataSource, root: Path) -> SourceFiles:
     return files
 
 
-def stored_state(source: DataSource, root: Path) -> list[str]:
-    """Returns a text for each file of a source, which another file in its place would not have.
-
-    Of a Delta table the files are those of its log, which is only ever added to.
-    """
-    try:
-        files = find_files(source, root)
-        paths = files.paths
-        if files.format == "delta":
-            paths = log_files(files)
-        return state_of(paths)
-    except (SourceError, NotSupportedError):
-        return []
-
-
 def log_files(files: SourceFiles) -> tuple[str, ...]:
     """Returns the log of a Delta table, a file for each change."""
     return tuple(glob.glob(os.path.join(glob.escape(files.path), "_delta_log", "*.json")))
-
-
-def state_of(paths: Iterable[str]) -> list[str]:
-    """Returns a text for each file, which another file in its place would not have; none at all if one is missing."""
-    try:
-        found = [(path, os.stat(path)) for path in paths]
-    except OSError:
-        return []
-    return [f"{path}:{s.st_size}:{s.st_mtime_ns}:{s.st_ino}" for path, s in found]
-
-
-def written_since(source: DataSource, root: Path, windows: Sequence[Window], since: datetime) -> list[str]:
-    """Returns the files of a source that were written after a moment, and may hold rows of some windows; sorted.
-
-    Parquet files say which times they hold. None where the source is not one of files.
-
-    Raises:
-        SourceError: a file is gone, or a folder holds files of another format.
-    """
-    if not isinstance(source, FileSource):
-        return []
-    files = find_files(source, root)
-    if files.format == "delta" or files.shape == "uri":
-        return []
-    return [path for path in files.paths if _is_newer(path, since) and _may_hold(path, files, source, windows)]
-
-
-def _is_newer(path: str, since: datetime) -> bool:
-    try:
-        return os.stat(path).st_mtime > since.timestamp()
-    except OSError:
-        return False
-
-
-def _may_hold(path: str, files: SourceFiles, source: FileSource, windows: Sequence[Window]) -> bool:
-    if files.format != "parquet" or not source.timestamp_field:
-        return True
-    import pyarrow as pa
-
-    from feast_assets.offline_stores.files.parquet_footers import footer_of
-
-    try:
-        times = footer_of(path).times(source.timestamp_field)
-    except (OSError, pa.ArrowException):
-        return True
-    if times is None:
-        return True
-    oldest, newest = times
-    if oldest is None or newest is None:
-        return False
-    return any(window.start_micros <= newest and oldest < window.end_micros for window in windows)

@@ -58,13 +58,13 @@ class FewRowsEncoder:
         parts: list[list[bytes]] = [[] for _ in range(rows)]
         ends = [0] * rows
         slots: list[list[Any]] = []
-        for place, ((to_slot, is_fixed), values) in enumerate(zip(self._fields, columns, strict=True)):
+        for index, ((to_slot, is_fixed), values) in enumerate(zip(self._fields, columns, strict=True)):
             if to_slot is None:
                 return None
             converted = []
             for row, value in enumerate(values):
                 if value is None:
-                    nulls[row] |= 1 << place
+                    nulls[row] |= 1 << index
                     slot: Any = 0 if is_fixed else _NO_BYTES
                 else:
                     slot = to_slot(value)

@@ -39,13 +39,15 @@ _ROWS_OF_FORMAT_0 = (
 )
 
 
-def bring_up_to_date(connection: sqlite3.Connection, path: Path) -> None:
+def bring_up_to_date(connection: sqlite3.Connection, path: Path) -> bool:
     """Upgrades the file of a new connection where it has an earlier format.
 
     The upgrade is one transaction that copies every row; other writers wait for it. Where the file cannot be written,
-    the connection gets temporary views that show its tables in the present format.
+    the connection gets temporary views that show its tables in the present format. After an error the caller closes the
+    connection, which undoes what was begun.
 
-    After an error the caller closes the connection, which undoes what was begun.
+    Returns:
+        whether the file has the present format now.
 
     Raises:
         StoreUnavailableError: the file has a later format.
@@ -57,19 +59,22 @@ def bring_up_to_date(connection: sqlite3.Connection, path: Path) -> None:
             f"version knows formats up to {FORMAT}. Upgrade feast-assets."
         )
     if number == FORMAT or not _old_tables(connection):
-        return
+        return True
     connection.create_function(_VERSION_OF, 1, _version_of, deterministic=True)
     try:
         connection.execute("BEGIN IMMEDIATE")
+        # Another process may have been first.
+        if _number(connection) < FORMAT:
+            _upgrade(connection)
+        connection.execute("COMMIT")
     except sqlite3.OperationalError as error:
         if (error.sqlite_errorcode & 0xFF) != sqlite3.SQLITE_READONLY:
             raise
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
         _show(connection)
-        return
-    # Another process may have been first.
-    if _number(connection) < FORMAT:
-        _upgrade(connection)
-    connection.execute("COMMIT")
+        return False
+    return True
 
 
 def _upgrade(connection: sqlite3.Connection) -> None:

@@ -36,9 +36,11 @@ class StoreConnection(sqlite3.Connection):
 
     Attributes:
         overwritten: the keys; whoever runs such statements empties it.
+        may_write: false where the file has an earlier format and cannot be upgraded, as it is read-only.
     """
 
     overwritten: list[bytes]
+    may_write: bool
 
 
 class _FrozenConnection(StoreConnection):
@@ -72,6 +74,11 @@ class SqlitePool:
         """
         prepare = _use_write_ahead if on_disk else _write_lazily
         with self._write_lock, _Block(self, "BEGIN IMMEDIATE", prepare) as connection:
+            if not connection.may_write:
+                raise StoreUnavailableError(
+                    f"Online store {self._path} cannot be written: it is read-only, and has the format of an earlier "
+                    "version."
+                )
             yield connection
 
     def close(self) -> None:
@@ -127,7 +134,7 @@ class SqlitePool:
     def _open(self) -> StoreConnection:
         connection = self._connected()
         try:
-            bring_up_to_date(connection, self._path)
+            connection.may_write = bring_up_to_date(connection, self._path)
         except BaseException:
             connection.close()
             raise

@@ -26,6 +26,7 @@ from feast_assets.testing.online_store.can_replace import CanReplaceConformance
 from feast_assets.testing.online_store.can_sample import CanSampleConformance
 from feast_assets.testing.online_store.can_tell_restarts import CanTellRestartsConformance
 from feast_assets.testing.online_store.rows import (
+    Content,
     Row,
     StoreFactory,
     encoded,
@@ -44,6 +45,7 @@ __all__ = [
     "CanReplaceConformance",
     "CanSampleConformance",
     "CanTellRestartsConformance",
+    "Content",
     "OnlineStoreConformance",
     "Row",
     "StoreFactory",

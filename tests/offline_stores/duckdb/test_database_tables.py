@@ -13,10 +13,22 @@ from feast_assets import Array, Decimal, DuckDBSource, Field, Int64, Map, String
 from feast_assets.definitions.sources.duckdb_source import table_path
 from feast_assets.definitions.window import ALWAYS, Window
 from feast_assets.errors import DefinitionError, NotSupportedError, SourceError
-from feast_assets.offline_stores.base import History, PointInTimeJoin
+from feast_assets.offline_stores.base import History
 from feast_assets.offline_stores.duckdb.config import DuckDBOfflineStoreConfig
 from feast_assets.offline_stores.duckdb.store import DuckDBOfflineStore
-from feast_assets.testing.offline_store import OfflineStoreConformance, history, hour, spine, trips
+from feast_assets.offline_stores.spine import PointInTimeJoin
+from feast_assets.testing.offline_store import (
+    CanProfileConformance,
+    CanReplaceWindowsConformance,
+    OfflineStoreConformance,
+    RunsTransformationsConformance,
+    TracksPartsConformance,
+    history,
+    hour,
+    joined,
+    spine,
+    trips,
+)
 
 DATABASE = "shop.duckdb"
 
@@ -26,7 +38,13 @@ def source(given: pa.Table, **place: str) -> DuckDBSource:
     return DuckDBSource(database=DATABASE, timestamp_field="event_timestamp", created_timestamp_column=created, **place)
 
 
-class _OnADatabase(OfflineStoreConformance):
+class _OnADatabase(
+    OfflineStoreConformance,
+    CanProfileConformance,
+    CanReplaceWindowsConformance,
+    RunsTransformationsConformance,
+    TracksPartsConformance,
+):
     @pytest.fixture
     def store(self, tmp_path):
         return DuckDBOfflineStore(DuckDBOfflineStoreConfig(threads=2, database_wait_seconds=5), tmp_path)
@@ -174,7 +192,7 @@ def test_values_of_every_kind_are_read_as_ones_that_fields_can_hold(store, tmp_p
         timestamp_field="at",
     )
     kinds.sources[0].timestamp_field = "at"
-    (row,) = store.latest(kinds, ALWAYS).read_all().to_pylist()
+    (row,) = store.latest(kinds, [ALWAYS]).read_all().to_pylist()
     assert (row["huge"], row["enum"], row["id"][:8], row["numbers"]) == (7, "a", "01234567", [1, 2])
 
 
@@ -191,10 +209,8 @@ def test_a_column_called_rowid_is_no_row_id(store, tmp_path):
             "CREATE TABLE orders AS SELECT 1 AS driver, 1 AS rowid, 'a' AS city, range * 1.0 AS fare, "
             "TIMESTAMP '2024-01-01' + to_hours(range::INT) AS event_timestamp FROM range(3)"
         )
-    found = store.point_in_time_join(
-        spine([(1, hour(1.5))]), [PointInTimeJoin(history(orders(table="orders")), {}, {})]
-    )
-    assert found.read_all()["fare"].to_pylist() == [1.0]
+    found = joined(store, spine([(1, hour(1.5))]), [PointInTimeJoin(history(orders(table="orders")), {}, {})])
+    assert found["fare"].to_pylist() == [1.0]
 
 
 # --- what is wrong is said
@@ -229,7 +245,7 @@ def test_what_cannot_be_read_is_an_error_that_says_so(store, database, tmp_path,
         connection.execute(f"CREATE VIEW of_files AS FROM read_csv('{tmp_path}/x.csv')")
     before = sorted(tmp_path.iterdir()), database.read_bytes()
     with pytest.raises(SourceError, match=told) as caught:
-        store.latest(history(orders(**place)), ALWAYS)
+        store.latest(history(orders(**place)), [ALWAYS])
     assert "Source 'orders'" in str(caught.value)
     with pytest.raises(SourceError):
         store.schema(orders(**place))

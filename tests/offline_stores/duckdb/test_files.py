@@ -21,10 +21,11 @@ from feast_assets.errors import (
     NotSupportedError,
     SourceError,
 )
-from feast_assets.offline_stores.base import EVENT_TIMESTAMP, History, PointInTimeJoin
+from feast_assets.offline_stores.base import EVENT_TIMESTAMP, History
 from feast_assets.offline_stores.duckdb.config import DuckDBOfflineStoreConfig
 from feast_assets.offline_stores.duckdb.store import DuckDBOfflineStore
-from feast_assets.testing.offline_store import TIME, history, hour, spine, trips
+from feast_assets.offline_stores.spine import PointInTimeJoin
+from feast_assets.testing.offline_store import TIME, history, hour, joined, spine, trips
 from feast_assets.types import Float64, Int32, Int64, String, UnixTimestamp, Uuid
 
 ROWS = [(1, hour(0), 1.0, "a"), (2, hour(1), 2.0, None)]
@@ -65,9 +66,9 @@ class TestPlaces:
         assert {"zone", "day"} < set(store.schema(src).names)
         assert "run" not in store.schema(src).names
         zoned = history(src, join_keys=(Field(name="driver", dtype=Int64), Field(name="zone", dtype=String)))
-        assert store.latest(zoned, ALWAYS).read_all().num_rows == 4
-        assert store.latest(zoned, Window(hour(0), hour(1))).read_all().num_rows == 2
-        assert store.latest(zoned, Window(hour(-24), hour(0))).read_all().num_rows == 0
+        assert store.latest(zoned, [ALWAYS]).read_all().num_rows == 4
+        assert store.latest(zoned, [Window(hour(0), hour(1))]).read_all().num_rows == 2
+        assert store.latest(zoned, [Window(hour(-24), hour(0))]).read_all().num_rows == 0
 
     def test_file_uris_may_have_escapes(self, store, tmp_path):
         for name in ("a b.parquet", "ü##1.parquet", "c%20d.parquet", "c d.parquet"):
@@ -95,14 +96,14 @@ class TestPlaces:
             assert drivers(store, source(path)) == []
             assert store.statistics(history(source(path)), [ALWAYS])[0].rows == 0
             join = PointInTimeJoin(history(source(path)), {}, {})
-            assert store.point_in_time_join(spine([(1, hour(0))]), [join]).read_all()["city"].to_pylist() == [None]
+            assert joined(store, spine([(1, hour(0))]), [join])["city"].to_pylist() == [None]
             with pytest.raises(SourceError, match="not known"):
                 store.schema(source(path))
 
     def test_a_missing_file_is_an_error_that_names_the_nearest(self, store, tmp_path):
         pq.write_table(trips(ROWS), tmp_path / "trips.parquet")
         with pytest.raises(SourceError, match=r"'mine'.*trip\.parquet.*trips\.parquet"):
-            store.latest(history(source("trip.parquet", name="mine")), ALWAYS)
+            store.latest(history(source("trip.parquet", name="mine")), [ALWAYS])
         with pytest.raises(SourceError, match="does not exist either"):
             store.schema(source("nowhere/trips.parquet"))
 
@@ -129,13 +130,13 @@ class TestPlaces:
             (Field(name="fa're", dtype=Float64), Field(name="k0", dtype=String)),
             "select",
         )
-        assert sorted(store.latest(odd, ALWAYS).read_all()["fa're"].to_pylist()) == [1.0, 2.0]
+        assert sorted(store.latest(odd, [ALWAYS]).read_all()["fa're"].to_pylist()) == [1.0, 2.0]
 
     def test_files_that_gained_a_column_read_as_null_before(self, store, tmp_path):
         (tmp_path / "t").mkdir()
         pq.write_table(trips(ROWS[:1]).drop_columns(["city"]), tmp_path / "t" / "1.parquet")
         pq.write_table(trips([(2, hour(1), 2.0, "b")]), tmp_path / "t" / "2.parquet")
-        found = store.latest(history(source("t")), ALWAYS).read_all().sort_by("driver")
+        found = store.latest(history(source("t")), [ALWAYS]).read_all().sort_by("driver")
         assert found["city"].to_pylist() == [None, "b"]
 
 
@@ -146,7 +147,7 @@ class TestFieldMapping:
         mapping = {"d": "driver", "f": "fare", "ts": "event_time", "cr": "written"}
         src = source("t.parquet", timestamp_field="ts", created_timestamp_column="cr", field_mapping=mapping)
         assert store.schema(src).names == ["driver", "event_time", "fare", "city", "written"]
-        row = store.latest(history(src), ALWAYS).read_all().to_pylist()[0]
+        row = store.latest(history(src), [ALWAYS]).read_all().to_pylist()[0]
         assert (row["driver"], row["fare"], row[EVENT_TIMESTAMP]) == (1, 1.0, hour(0))
         assert store.statistics(history(src), [ALWAYS])[0].newest_created == hour(2)
 
@@ -183,8 +184,8 @@ class TestTimes:
         assert found.schema.field(EVENT_TIMESTAMP).type == TIME
         assert drivers(store, source("t.parquet"), Window(hour(0), hour(1))) == []
         join = PointInTimeJoin(history(source("t.parquet")), {}, {}, timedelta(hours=1))
-        joined = store.point_in_time_join(spine([(1, hour(1)), (1, hour(0.9)), (1, hour(2))]), [join]).read_all()
-        assert joined["fare"].to_pylist() == [1.0, None, 1.0]
+        table = joined(store, spine([(1, hour(1)), (1, hour(0.9)), (1, hour(2))]), [join])
+        assert table["fare"].to_pylist() == [1.0, None, 1.0]
 
     def test_dates_are_midnights(self, store, tmp_path):
         table = trips(ROWS[:1]).set_column(1, "event_timestamp", pa.array([date(2024, 1, 2)]))
@@ -205,7 +206,7 @@ class TestTimes:
         table = trips(ROWS).set_column(1, "event_timestamp", pa.array([1.5, 2.5]))
         pq.write_table(table, tmp_path / "t.parquet")
         with pytest.raises(SourceError, match=r"'event_timestamp'.*double"):
-            store.latest(history(source("t.parquet")), ALWAYS)
+            store.latest(history(source("t.parquet")), [ALWAYS])
 
     @pytest.mark.parametrize(
         ("texts", "message"),
@@ -220,9 +221,9 @@ class TestTimes:
     def test_texts_must_be_iso_and_of_one_kind(self, store, tmp_path, texts, message):
         lines = [f"{i},{t},1.0,x" for i, t in enumerate(texts)]
         (tmp_path / "t.csv").write_text("\n".join(["driver,event_timestamp,fare,city", *lines]) + "\n")
-        for read in (store.latest, store.scan):
+        for read, windows in ((store.latest, [ALWAYS]), (store.scan, ALWAYS)):
             with pytest.raises(SourceError, match=message):
-                read(history(source("t.csv")), ALWAYS).read_all()
+                read(history(source("t.csv")), windows).read_all()
 
     def test_a_column_of_nulls_is_no_rows(self, store, tmp_path):
         pq.write_table(trips(ROWS).set_column(1, "event_timestamp", pa.nulls(2)), tmp_path / "t.parquet")
@@ -259,7 +260,7 @@ class TestCsv:
         with pytest.raises(
             SourceError, match=r"'fare' is declared Float64, but it holds 'cheap' in row 60001 of .*t\.csv"
         ):
-            store.latest(history(source("t.csv")).with_features(["fare"]), ALWAYS).read_all()
+            store.latest(history(source("t.csv")).with_features(["fare"]), [ALWAYS]).read_all()
 
     def test_ragged_lines_are_an_error(self, store, tmp_path):
         (tmp_path / "t.csv").write_text(self.TEXT + "3,2024-01-01,1,x,surplus,more\n")
@@ -269,7 +270,7 @@ class TestCsv:
     def test_timestamps_as_features(self, store, tmp_path):
         (tmp_path / "t.csv").write_text("driver,event_timestamp,seen\n1,2024-01-01,2024-01-01T02:00:00+01:00\n")
         seen = history(source("t.csv"), features=(Field(name="seen", dtype=UnixTimestamp),))
-        assert store.latest(seen, ALWAYS).read_all()["seen"].to_pylist() == [hour(1)]
+        assert store.latest(seen, [ALWAYS]).read_all()["seen"].to_pylist() == [hour(1)]
 
 
 class TestDelta:
@@ -294,7 +295,7 @@ class TestDamage:
         pq.write_table(trips(ROWS), tmp_path / "t" / "a.parquet")
         (tmp_path / "t" / "b.parquet").touch()
         with pytest.raises(SourceError, match=r"b\.parquet is empty"):
-            store.latest(history(source("t")), ALWAYS)
+            store.latest(history(source("t")), [ALWAYS])
 
     def test_a_file_of_something_else_is_an_error(self, store, tmp_path):
         (tmp_path / "t.parquet").write_bytes(b"this is no parquet file at all" * 10)
@@ -321,12 +322,12 @@ class TestDamage:
         path.write_bytes(data)
         broken = history(source("t.parquet"))
         read = {
-            "latest": lambda: store.latest(broken, ALWAYS).read_all(),
+            "latest": lambda: store.latest(broken, [ALWAYS]).read_all(),
             "scan": lambda: store.scan(broken, ALWAYS).read_all(),
             "statistics": lambda: store.statistics(broken, [ALWAYS]),
-            "join": lambda: store.point_in_time_join(
-                spine([(driver, hour(2)) for driver in range(0, n, 1_000)]), [PointInTimeJoin(broken, {}, {})]
-            ).read_all(),
+            "join": lambda: joined(
+                store, spine([(driver, hour(2)) for driver in range(0, n, 1_000)]), [PointInTimeJoin(broken, {}, {})]
+            ),
         }[verb]
         with pytest.raises(SourceError, match=r"t\.parquet"):
             read()
@@ -336,11 +337,11 @@ class TestColumns:
     def test_missing_time_columns_are_named(self, store, tmp_path):
         pq.write_table(trips(ROWS), tmp_path / "t.parquet")
         with pytest.raises(SourceError, match=r"'event_time'.*timestamp_field.*'event_timestamp'"):
-            store.latest(history(source("t.parquet", timestamp_field="event_time")), ALWAYS)
+            store.latest(history(source("t.parquet", timestamp_field="event_time")), [ALWAYS])
         with pytest.raises(SourceError, match="created_timestamp_column"):
-            store.latest(history(source("t.parquet", created_timestamp_column="created")), ALWAYS)
+            store.latest(history(source("t.parquet", created_timestamp_column="created")), [ALWAYS])
         with pytest.raises(DefinitionError, match="timestamp_field"):
-            store.latest(history(source("t.parquet", timestamp_field=None)), ALWAYS)
+            store.latest(history(source("t.parquet", timestamp_field=None)), [ALWAYS])
         with pytest.raises(SourceError, match="date_partition_column"):
             drivers(store, source("t.parquet", date_partition_column="day"), Window(hour(0), hour(1)))
 
@@ -349,11 +350,11 @@ class TestColumns:
             trips(ROWS).rename_columns(["Driver", "event_timestamp", "fare", "city"]), tmp_path / "t.parquet"
         )
         with pytest.raises(FeastJoinKeysDuringMaterialization, match=r"'driver'.*'Driver'"):
-            store.latest(history(source("t.parquet")), ALWAYS)
+            store.latest(history(source("t.parquet")), [ALWAYS])
 
     def test_values_that_do_not_fit_are_an_error_while_reading(self, store, tmp_path):
         pq.write_table(trips([(1, hour(0), 2.5, "a")]), tmp_path / "t.parquet")
-        reader = store.latest(history(source("t.parquet"), features=(Field(name="fare", dtype=Int64),)), ALWAYS)
+        reader = store.latest(history(source("t.parquet"), features=(Field(name="fare", dtype=Int64),)), [ALWAYS])
         with pytest.raises(SourceError, match=r"'fare'.*Int64"):
             reader.read_all()
 
@@ -373,7 +374,7 @@ class TestColumns:
         pq.write_table(trips([(2**40, hour(0), 1.0, "a")]), tmp_path / "t.parquet")
         with pytest.raises(SourceError, match="1099511627776"):
             store.latest(
-                history(source("t.parquet"), join_keys=(Field(name="driver", dtype=Int32),)), ALWAYS
+                history(source("t.parquet"), join_keys=(Field(name="driver", dtype=Int32),)), [ALWAYS]
             ).read_all()
 
     def test_uuid_keys_match_in_any_writing(self, store, tmp_path):
@@ -381,9 +382,9 @@ class TestColumns:
         pq.write_table(trips(ROWS[:1]).set_column(0, "driver", pa.array([text])), tmp_path / "t.parquet")
         keyed = history(source("t.parquet"), join_keys=(Field(name="driver", dtype=Uuid),))
         table = spine([(1, hour(1))]).set_column(0, "driver", pa.array([text.lower()]))
-        found = store.point_in_time_join(table, [PointInTimeJoin(keyed, {}, {})]).read_all()
+        found = joined(store, table, [PointInTimeJoin(keyed, {}, {})])
         assert found["fare"].to_pylist() == [1.0]
-        assert store.latest(keyed, ALWAYS).read_all()["driver"].to_pylist() == [text.lower()]
+        assert store.latest(keyed, [ALWAYS]).read_all()["driver"].to_pylist() == [text.lower()]
 
     def test_timestamp_keys_match_across_zones(self, store, tmp_path):
         paris = timezone(timedelta(hours=1))
@@ -391,8 +392,8 @@ class TestColumns:
         pq.write_table(trips(ROWS[:1]).set_column(0, "driver", times), tmp_path / "t.parquet")
         keyed = history(source("t.parquet"), join_keys=(Field(name="driver", dtype=UnixTimestamp),))
         table = spine([(1, hour(1))]).set_column(0, "driver", pa.array([datetime(2024, 1, 1)], pa.timestamp("us")))
-        found = store.point_in_time_join(table, [PointInTimeJoin(keyed, {}, {})], timestamp_column="event_timestamp")
-        assert found.read_all()["fare"].to_pylist() == [1.0]
+        found = joined(store, table, [PointInTimeJoin(keyed, {}, {})], time_column="event_timestamp")
+        assert found["fare"].to_pylist() == [1.0]
 
 
 def test_a_files_name_is_no_pattern(store, tmp_path):

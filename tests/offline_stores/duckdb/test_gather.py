@@ -17,14 +17,15 @@ from feast_assets.definitions.field import Field
 from feast_assets.definitions.sources.file_format import CsvFormat, DeltaFormat
 from feast_assets.definitions.sources.file_source import FileSource
 from feast_assets.errors import SourceError
-from feast_assets.offline_stores.base import History, PointInTimeJoin
+from feast_assets.offline_stores.base import History
 from feast_assets.offline_stores.duckdb import as_of as duckdb_as_of
 from feast_assets.offline_stores.duckdb import gather as duckdb_gather
 from feast_assets.offline_stores.duckdb import latest as duckdb_latest
 from feast_assets.offline_stores.duckdb import point_in_time as duckdb_point_in_time
 from feast_assets.offline_stores.duckdb.config import DuckDBOfflineStoreConfig
 from feast_assets.offline_stores.duckdb.store import DuckDBOfflineStore
-from feast_assets.testing.offline_store import DAY, TIME, hour
+from feast_assets.offline_stores.spine import PointInTimeJoin
+from feast_assets.testing.offline_store import DAY, TIME, hour, joined
 from feast_assets.types import Array, Float64, Int64, String
 
 DRIVER = Field(name="driver", dtype=Int64)
@@ -48,7 +49,7 @@ def store(tmp_path: Path) -> DuckDBOfflineStore:
 
 def _join(store: DuckDBOfflineStore, source: FileSource, **kwargs: object) -> dict[str, list[object]]:
     history = History("v", (source,), (DRIVER,), FEATURES, "at")
-    read = store.point_in_time_join(SPINE, [PointInTimeJoin(history, {}, {}, **kwargs)]).read_all()  # type: ignore[arg-type]
+    read = joined(store, SPINE, [PointInTimeJoin(history, {}, {}, **kwargs)])  # type: ignore[arg-type]
     return {name: read[name].to_pylist() for name in EXPECTED}
 
 
@@ -204,7 +205,7 @@ def test_no_more_of_repeated_values_is_put_together_than_fits(
     history = History("v", (source,), (DRIVER,), (Field(name="value", dtype=dtype),), "at")
     count = 2_000
     spine = pa.table({"driver": [1, 2] * (count // 2), "event_timestamp": pa.array([hour(2)] * count, TIME)})
-    found = store.point_in_time_join(spine, [PointInTimeJoin(history, {}, {})]).read_all()
+    found = joined(store, spine, [PointInTimeJoin(history, {}, {})])
     assert found["value"].to_pylist() == [value, None] * (count // 2)
     assert max(column.nbytes for column in taken) <= limit
     assert sum(map(len, taken)) == count

@@ -16,10 +16,11 @@ import pytest
 from feast_assets import DuckDBSource, Field, Float64
 from feast_assets.definitions.window import ALWAYS
 from feast_assets.errors import SourceError, StoreUnavailableError
-from feast_assets.offline_stores.base import PointInTimeJoin
 from feast_assets.offline_stores.duckdb.config import DuckDBOfflineStoreConfig
 from feast_assets.offline_stores.duckdb.store import DuckDBOfflineStore
-from feast_assets.testing.offline_store import history, hour, spine, trips
+from feast_assets.offline_stores.source_changes import history_state, window_versions
+from feast_assets.offline_stores.spine import PointInTimeJoin
+from feast_assets.testing.offline_store import history, hour, joined, spine, trips
 
 ORDERS = DuckDBSource(name="orders", database="shop.duckdb", table="orders", timestamp_field="event_timestamp")
 LARGE = DuckDBSource(
@@ -101,8 +102,8 @@ def test_who_holds_a_file_for_too_long_is_named(path, tmp_path):
         lambda: count(impatient),
         lambda: count(impatient, LARGE),
         lambda: impatient.schema(ORDERS),
-        lambda: impatient.latest(made, ALWAYS),
-        lambda: impatient.point_in_time_join(spine([(1, hour(1))]), [PointInTimeJoin(made, {}, {})]).read_all(),
+        lambda: impatient.latest(made, [ALWAYS]),
+        lambda: joined(impatient, spine([(1, hour(1))]), [PointInTimeJoin(made, {}, {})]),
         lambda: impatient.write(ORDERS, rows),
         lambda: impatient.replace(
             ORDERS, made, [ALWAYS], rows.rename_columns(["driver", "__event_timestamp", "fare", "city"]).to_reader()
@@ -117,7 +118,7 @@ def test_who_holds_a_file_for_too_long_is_named(path, tmp_path):
             assert f"process {process.pid} (python" in str(caught.value)
             assert "0.1 seconds (database_wait_seconds" in str(caught.value)
         # What a source is stored in can be told without opening the file.
-        assert impatient.state(made)
+        assert not history_state(impatient, made).gone
     assert count(impatient) == 400000
 
 
@@ -135,7 +136,7 @@ def test_the_file_is_open_no_longer_than_the_read(path, store):
     assert can_be_written_elsewhere(path)
     store.schema(ORDERS)
     count(store, LARGE)
-    store.point_in_time_join(spine([(1, hour(1))]), [PointInTimeJoin(history(ORDERS), {}, {})]).read_all()
+    joined(store, spine([(1, hour(1))]), [PointInTimeJoin(history(ORDERS), {}, {})])
     assert can_be_written_elsewhere(path)
 
 
@@ -149,7 +150,7 @@ def test_a_query_s_rows_are_copied_so_its_file_is_free_at_once(path, store):
 def test_a_failing_read_leaves_the_file_free(path, store):
     unfit = history(ORDERS, features=(Field(name="fair", dtype=Float64),))
     with pytest.raises(SourceError, match="'fair'.*Did you mean 'fare'") as kept:
-        store.latest(unfit, ALWAYS)
+        store.latest(unfit, [ALWAYS])
     assert can_be_written_elsewhere(path)
     assert kept
 
@@ -267,41 +268,41 @@ def change(path, sql):
 @pytest.mark.parametrize("source", [ORDERS, LARGE])
 def test_another_table_s_change_leaves_the_state_of_a_source(path, store, source):
     made = history(source)
-    assert store.state(made) == store.state(made)
+    assert history_state(store, made) == history_state(store, made)
     count(store, source)
-    before, versions = store.state(made), store.source_versions(source, [ALWAYS])
+    before, versions = history_state(store, made), window_versions(store, source, [ALWAYS])
     change(path, "CREATE TABLE other AS SELECT 1 AS a")
-    assert store.state(made) == before
-    assert store.source_versions(source, [ALWAYS]) == versions
+    assert history_state(store, made) == before
+    assert window_versions(store, source, [ALWAYS]) == versions
     change(path, "UPDATE orders SET city = 'y' WHERE driver = 7")
-    after = store.state(made)
+    after = history_state(store, made)
     assert after != before
-    assert store.source_versions(source, [ALWAYS]) != versions
+    assert window_versions(store, source, [ALWAYS]) != versions
     # The same rows again are a new state all the same: somebody may have read the others.
     change(path, "UPDATE orders SET city = 'x' WHERE driver = 7")
-    assert store.state(made) not in (before, after)
-    assert store.source_versions(source, [ALWAYS]) == versions
+    assert history_state(store, made) not in (before, after)
+    assert window_versions(store, source, [ALWAYS]) == versions
 
 
 def test_what_changed_before_it_was_read_is_another_state(path, store):
-    before = store.state(history(ORDERS))
+    before = history_state(store, history(ORDERS))
     change(path, "INSERT INTO orders SELECT * FROM orders LIMIT 1")
     count(store)
-    assert store.state(history(ORDERS)) != before
+    assert history_state(store, history(ORDERS)) != before
 
 
 def test_what_this_process_commits_is_another_state(path, store):
-    before = store.state(history(ORDERS))
+    before = history_state(store, history(ORDERS))
     count(store)
     with duckdb.connect(str(path)) as own:
         own.execute("CREATE TABLE other AS SELECT 1 AS a")
-        assert store.state(history(ORDERS)) == before
+        assert history_state(store, history(ORDERS)) == before
         own.execute("DELETE FROM orders WHERE driver = 7")
-        assert store.state(history(ORDERS)) != before
+        assert history_state(store, history(ORDERS)) != before
 
 
 def test_a_file_that_is_not_there_has_no_state(tmp_path):
-    assert store_at(tmp_path, 1).state(history(ORDERS)) == frozenset()
+    assert history_state(store_at(tmp_path, 1), history(ORDERS)).gone == (ORDERS.name,)
 
 
 def test_rows_are_summarized_only_where_somebody_asks_for_the_state(path, store, monkeypatch):
@@ -315,7 +316,7 @@ def test_rows_are_summarized_only_where_somebody_asks_for_the_state(path, store,
     monkeypatch.setattr(database_tables, "observe", observe)
     store.point_in_time_join(spine([(1, hour(1))]), [PointInTimeJoin(history(ORDERS), {}, {})]).read_all()
     assert summaries == []
-    store.state(history(ORDERS))
+    history_state(store, history(ORDERS))
     for _ in range(2):
         count(store)
     assert summaries == ["orders"]

@@ -19,11 +19,13 @@ from feast_assets.definitions.field import Field
 from feast_assets.definitions.sources.file_source import FileSource
 from feast_assets.definitions.window import ALWAYS
 from feast_assets.errors import FeastAssetsError, SourceError
-from feast_assets.offline_stores.base import History, PointInTimeJoin
+from feast_assets.offline_stores.base import History
 from feast_assets.offline_stores.duckdb.config import DuckDBOfflineStoreConfig
 from feast_assets.offline_stores.duckdb.store import DuckDBOfflineStore
+from feast_assets.offline_stores.spine import PointInTimeJoin
 from feast_assets.online_stores.rows.keys import encode_keys
 from feast_assets.retrieval.columns import python_values
+from feast_assets.testing.offline_store import joined
 from feast_assets.types import Bool, Bytes, Int32, Int64, String, UnixTimestamp, Uuid
 from feast_assets.types.canonical import to_arrow_type
 from feast_assets.types.exact_keys import cast_key_column, check_key_values
@@ -166,12 +168,12 @@ class Source:
         self.history = History("v", (source,), (self.key,), (Field(name="row", dtype=Int64),), "ts")
 
     def materialized(self):
-        return self.store.latest(self.history, ALWAYS).read_all()
+        return self.store.latest(self.history, [ALWAYS]).read_all()
 
     def joined(self, keys):
         spine = pa.table({"k": keys, "event_timestamp": pa.array([NOON] * len(keys), pa.timestamp("us", "UTC"))})
         join = PointInTimeJoin(self.history, {}, {}, None)
-        return self.store.point_in_time_join(spine, [join]).read_all().column("row").to_pylist()
+        return joined(self.store, spine, [join]).column("row").to_pylist()
 
 
 @settings(max_examples=150, deadline=None)

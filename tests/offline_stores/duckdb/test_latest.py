@@ -104,7 +104,7 @@ def test_the_newest_row_of_each_entity_whatever_it_is_read_from(store, tmp_path,
     source, transformation = stored(kind, table, tmp_path)
     names = [k.name for k in keys]
     for window in (ALWAYS, Window(START + timedelta(seconds=2), START + timedelta(seconds=moments // 2))):
-        made = found(store.latest(history(source, keys, transformation), window), names)
+        made = found(store.latest(history(source, keys, transformation), [window]), names)
         assert made == expected(table, names, window)
 
 
@@ -114,7 +114,7 @@ def test_times_that_differ_by_nanoseconds_tie(store, tmp_path):
     for trips in ([7, 3], [3, 7]):
         pq.write_table(pa.table({"driver": [1, 1], "trips": trips, "at": nanos}), tmp_path / "rows.parquet")
         source = FileSource(name="rows", path="rows.parquet", timestamp_field="at")
-        assert found(store.latest(history(source), ALWAYS), ["driver"]) == {(1,): (START, 7)}
+        assert found(store.latest(history(source), [ALWAYS]), ["driver"]) == {(1,): (START, 7)}
 
 
 def test_a_column_of_the_source_may_have_a_name_of_the_query(store, tmp_path):
@@ -122,7 +122,7 @@ def test_a_column_of_the_source_may_have_a_name_of_the_query(store, tmp_path):
     pq.write_table(table.set_column(4, "at", pa.array([START, START + timedelta(1)], TIME)), tmp_path / "rows.parquet")
     source = FileSource(name="rows", path="rows.parquet", timestamp_field="at")
     key = Field(name="r", dtype=Int64)
-    assert found(store.latest(history(source, [key]), ALWAYS), ["r"]) == {(1,): (START + timedelta(1), 2)}
+    assert found(store.latest(history(source, [key]), [ALWAYS]), ["r"]) == {(1,): (START + timedelta(1), 2)}
 
 
 def test_a_transformation_is_run_once(store, tmp_path):
@@ -131,13 +131,13 @@ def test_a_transformation_is_run_once(store, tmp_path):
     sql = 'SELECT * REPLACE ("at" + to_microseconds(CAST(random() * 1e9 AS BIGINT)) AS "at") FROM {}'
     computed = history(source, transformation=Transformation(mode="sql", udf=lambda rows: sql.format(rows)))
     drivers = set(pq.read_table(tmp_path / "rows.parquet")["driver"].to_pylist())
-    assert {k for (k,) in found(store.latest(computed, ALWAYS), ["driver"])} == drivers
+    assert {k for (k,) in found(store.latest(computed, [ALWAYS]), ["driver"])} == drivers
 
 
 def test_rows_come_in_order_of_keys(store, tmp_path):
     table = random_rows(random.Random(1), 100_000, 50_000, 10**8)
     source, _ = stored("parquet", table, tmp_path)
-    rows = store.latest(history(source), ALWAYS).read_all()["driver"].to_pylist()
+    rows = store.latest(history(source), [ALWAYS]).read_all()["driver"].to_pylist()
     assert rows == sorted(rows)
 
 
@@ -158,7 +158,7 @@ def queries(monkeypatch):
 @pytest.mark.parametrize(("moments", "expected_queries"), [(10**9, 1), (3, 2)], ids=["no ties", "ties"])
 def test_one_query_and_one_more_only_for_ties(store, tmp_path, queries, moments, expected_queries):
     source, _ = stored("parquet", random_rows(random.Random(2), 300, 2000, moments), tmp_path)
-    store.latest(history(source), ALWAYS).read_all()
+    store.latest(history(source), [ALWAYS]).read_all()
     assert len(queries) == expected_queries
 
 
@@ -169,14 +169,14 @@ def test_features_are_read_of_the_newest_rows_alone(store, tmp_path):
     table = pa.table({"driver": [i % 10 for i in range(rows)], "trips": range(rows), "at": pa.array(times, TIME)})
     pq.write_table(table, tmp_path / "rows.parquet", row_group_size=2000)
     source = FileSource(name="rows", path="rows.parquet", timestamp_field="at")
-    whole = found(store.latest(history(source), ALWAYS), ["driver"])
+    whole = found(store.latest(history(source), [ALWAYS]), ["driver"])
     damaged = bytearray((tmp_path / "rows.parquet").read_bytes())
     column = pq.ParquetFile(tmp_path / "rows.parquet").metadata.row_group(3).column(1)
     at = min(o for o in (column.dictionary_page_offset, column.data_page_offset) if o)
     damaged[at : at + column.total_compressed_size] = b"\xff" * column.total_compressed_size
     (tmp_path / "rows.parquet").write_bytes(damaged)
     # What is damaged are features of old rows, which nobody needs.
-    assert found(store.latest(history(source), ALWAYS), ["driver"]) == whole
+    assert found(store.latest(history(source), [ALWAYS]), ["driver"]) == whole
 
 
 def test_more_entities_than_memory_are_spilled(tmp_path):
@@ -196,7 +196,7 @@ def test_more_entities_than_memory_are_spilled(tmp_path):
     source = FileSource(name="rows", path="rows.parquet", timestamp_field="at")
     wide = History("stats", (source,), (DRIVER,), (TRIPS, Field(name="name", dtype=String)), "at")
     count = total = 0
-    for batch in store.latest(wide, ALWAYS):
+    for batch in store.latest(wide, [ALWAYS]):
         count += batch.num_rows
         total += sum(batch.column("trips").to_pylist())
         assert batch.num_rows <= duckdb_engine.BATCH_ROWS + 2

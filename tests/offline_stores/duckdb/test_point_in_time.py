@@ -16,14 +16,15 @@ from hypothesis import strategies as st
 from feast_assets.definitions.field import Field
 from feast_assets.definitions.sources.file_source import FileSource
 from feast_assets.definitions.window import ALWAYS, Window
-from feast_assets.errors import EntitySQLEmptyResults, InputError
-from feast_assets.offline_stores.base import CREATED_TIMESTAMP, EVENT_TIMESTAMP, History, PointInTimeJoin
+from feast_assets.errors import InputError
+from feast_assets.offline_stores.base import CREATED_TIMESTAMP, EVENT_TIMESTAMP, History
 from feast_assets.offline_stores.duckdb import as_of as duckdb_as_of
 from feast_assets.offline_stores.duckdb import engine as duckdb_engine
 from feast_assets.offline_stores.duckdb import point_in_time as duckdb_point_in_time
 from feast_assets.offline_stores.duckdb.config import DuckDBOfflineStoreConfig
 from feast_assets.offline_stores.duckdb.store import DuckDBOfflineStore
-from feast_assets.testing.offline_store import DAY, TIME, hour
+from feast_assets.offline_stores.spine import PointInTimeJoin
+from feast_assets.testing.offline_store import DAY, TIME, joined
 from feast_assets.types import Float64, Int64, String
 
 DRIVER = Field(name="driver", dtype=Int64)
@@ -138,9 +139,7 @@ def test_join_is_what_the_oracle_says(store, data, spine, view_ttls, created, kn
             for v in views
         ]
         table = table_of(spine, {"who": pa.int64(), "zone": pa.string(), "at": TIME})
-        found = store.point_in_time_join(
-            table, joins, timestamp_column="at", filter_by_created_timestamp=known_only
-        ).read_all()
+        found = joined(store, table, joins, time_column="at", filter_by_created_timestamp=known_only)
     assert found.select(table.column_names).equals(table)
     for row in found.to_pylist():
         values = {"driver": row["who"], "zone": row["zone"]}
@@ -161,9 +160,7 @@ def test_the_created_filter_is_what_the_oracle_says_at_every_moment(store, rows,
         view = View(folder, "v", rows, (DRIVER,), True, ttl)
         times = [DAY + n * STEP for n in range(10)]
         spine = pa.table({"driver": pa.array([1] * 10), "event_timestamp": pa.array(times, TIME)})
-        found = store.point_in_time_join(
-            spine, [PointInTimeJoin(view.history, {}, {}, ttl)], filter_by_created_timestamp=True
-        ).read_all()
+        found = joined(store, spine, [PointInTimeJoin(view.history, {}, {}, ttl)], filter_by_created_timestamp=True)
     chosen = [view.newest((1,), t, True, ttl) for t in times]
     for f in FEATURES:
         assert found[f.name].to_pylist() == [None if row is None else row[f.name] for row in chosen]
@@ -175,7 +172,7 @@ def test_latest_is_what_the_oracle_says(store, rows, created, bounds):
     start, end = (DAY + n * STEP for n in sorted(bounds))
     with tempfile.TemporaryDirectory() as folder:
         view = View(folder, "v", rows, (DRIVER, ZONE), created, None)
-        found = store.latest(view.history, Window(start, end)).read_all().to_pylist()
+        found = store.latest(view.history, [Window(start, end)]).read_all().to_pylist()
     inside = [r for r in rows if None not in (r["driver"], r["zone"], r["at"]) and start <= r["at"] < end]
     best = {}
     for row in inside:
@@ -207,10 +204,10 @@ def test_what_is_materialized_up_to_a_moment_is_what_a_join_at_that_moment_gives
     moment = DAY + at * STEP
     with tempfile.TemporaryDirectory() as folder:
         view = View(folder, "v", rows, (DRIVER,), created, None)
-        online = store.latest(view.history, Window(ALWAYS.start, moment + timedelta(microseconds=1))).read_all()
+        online = store.latest(view.history, [Window(ALWAYS.start, moment + timedelta(microseconds=1))]).read_all()
         spine = pa.table({"driver": pa.array([1, 2]), "event_timestamp": pa.array([moment] * 2, TIME)})
         join = PointInTimeJoin(view.history.with_features(names), {}, {})
-        offline = store.point_in_time_join(spine, [join]).read_all().to_pylist()
+        offline = joined(store, spine, [join]).to_pylist()
     stored = {row["driver"]: row for row in online.to_pylist()}
     for row in offline:
         assert [row[n] for n in names] == [stored.get(row["driver"], {}).get(n) for n in names]
@@ -259,7 +256,7 @@ def test_large_joins_take_the_same_rows_as_a_search_in_sorted_times(store, tmp_p
     who, when, ttl = rng.integers(0, keys + 5, asked), rng.integers(-10, n * 3, asked), 9_000
     spine = pa.table({"driver": who, "event_timestamp": pa.array(base + when).cast(TIME)})
     join = PointInTimeJoin(history, {}, {}, timedelta(microseconds=ttl))
-    found = store.point_in_time_join(spine, [join]).read_all()
+    found = joined(store, spine, [join])
     expected = np.full(asked, np.nan)
     for key in range(keys):
         times = np.sort(at[driver == key])
@@ -271,51 +268,18 @@ def test_large_joins_take_the_same_rows_as_a_search_in_sorted_times(store, tmp_p
     assert 0 < found["fare"].null_count < asked
 
 
-class TestSpineAsQuery:
-    @pytest.fixture
-    def join(self, tmp_path):
-        view = View(
-            tmp_path,
-            "v",
-            [{"driver": 1, "zone": "a", "at": hour(0), "created": None, "fare": 1.0, "city": "x"}],
-            (DRIVER,),
-            False,
-            None,
-        )
-        return PointInTimeJoin(view.history, {}, {})
-
-    def test_rows_come_in_the_order_of_the_query(self, store, join):
-        sql = (
-            "SELECT i AS n, 1 AS driver, TIMESTAMP '2024-01-02' AS event_timestamp "
-            "FROM range(5000) r(i) ORDER BY n DESC;"
-        )
-        found = store.point_in_time_join(sql, [join]).read_all()
-        assert found["n"].to_pylist() == list(range(4999, -1, -1))
-        assert set(found["fare"].to_pylist()) == {1.0}
-
-    def test_no_rows_are_an_error(self, store, join):
-        with pytest.raises(EntitySQLEmptyResults):
-            store.point_in_time_join("SELECT 1 AS driver, now() AS event_timestamp WHERE false", [join])
-
-    def test_a_query_that_fails_is_an_input_error(self, store, join):
+class TestQueries:
+    def test_a_query_that_fails_is_an_input_error(self, store):
         with pytest.raises(InputError, match="nowhere"):
-            store.point_in_time_join("SELECT * FROM nowhere", [join])
+            store.read_query("SELECT * FROM nowhere", [])
 
-    def test_only_one_select_is_run(self, store, join):
+    def test_only_one_select_is_run(self, store):
         for sql in ("CREATE TABLE t (i INT)", "SELECT 1; SELECT 2", ""):
             with pytest.raises(InputError, match="one SELECT"):
-                store.point_in_time_join(sql, [join])
+                store.read_query(sql, [])
 
-    def test_variables_of_the_program_are_out_of_reach(self, store, join):
+    def test_variables_of_the_program_are_out_of_reach(self, store):
         secret = pa.table({"driver": [1]})
         with pytest.raises(InputError, match="secret"):
-            store.point_in_time_join("SELECT *, now() AS event_timestamp FROM secret", [join])
+            store.read_query("SELECT *, now() AS event_timestamp FROM secret", [])
         assert secret.num_rows == 1
-
-
-def test_joins_of_no_features_give_the_spine(store, tmp_path):
-    view = View(tmp_path, "v", [], (DRIVER,), False, None)
-    spine = pa.table({"driver": [1, 2], "event_timestamp": pa.array([hour(0), None], TIME)})
-    join = PointInTimeJoin(view.history.with_features([]), {}, {})
-    assert store.point_in_time_join(spine, [join]).read_all().equals(spine)
-    assert store.point_in_time_join(spine, []).read_all().equals(spine)

@@ -86,7 +86,7 @@ def contents(root: Path) -> dict[str, str]:
 
 
 def rows_of(store, sql):
-    return store.point_in_time_join(sql, []).read_all()
+    return store.read_query(sql, [])
 
 
 def rows_in_any_order(relation):
@@ -152,7 +152,7 @@ class TestWhatGoesOn:
         sql = f"SELECT *, {AT} FROM '../outside/s.csv'"
         assert "readable_paths" in refusal(store, sql)
         source = FileSource(name="s", path="../outside/s.csv", timestamp_field="a")
-        assert store.point_in_time_join(sql, [], readable=[source]).read_all().num_rows == 1
+        assert store.read_query(sql, [source]).num_rows == 1
         wider = DuckDBOfflineStore(DuckDBOfflineStoreConfig(readable_paths=["../outside"]), repository)
         assert rows_of(wider, sql).num_rows == 1
         assert rows_of(wider, f"SELECT *, {AT} FROM '../outside/s.parquet'").num_rows == 1

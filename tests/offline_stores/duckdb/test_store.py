@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pyarrow as pa
+import pyarrow.csv as csv
 import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
@@ -14,10 +15,28 @@ from feast_assets.definitions.window import ALWAYS
 from feast_assets.errors import InputError
 from feast_assets.offline_stores.duckdb.config import DuckDBOfflineStoreConfig
 from feast_assets.offline_stores.duckdb.store import DuckDBOfflineStore
-from feast_assets.testing.offline_store import OfflineStoreConformance, history, hour
+from feast_assets.testing.offline_store import (
+    CanProfileConformance,
+    CanReplaceWindowsConformance,
+    OfflineStoreConformance,
+    ReadsQueriesConformance,
+    ReadsTextsConformance,
+    RunsTransformationsConformance,
+    TracksPartsConformance,
+    history,
+    hour,
+)
 
 
-class TestDuckDB(OfflineStoreConformance):
+class TestDuckDB(
+    OfflineStoreConformance,
+    CanProfileConformance,
+    CanReplaceWindowsConformance,
+    ReadsQueriesConformance,
+    ReadsTextsConformance,
+    RunsTransformationsConformance,
+    TracksPartsConformance,
+):
     @pytest.fixture
     def store(self, tmp_path):
         return DuckDBOfflineStore(DuckDBOfflineStoreConfig(threads=2), tmp_path)
@@ -36,6 +55,17 @@ class TestDuckDB(OfflineStoreConformance):
     @pytest.fixture
     def sink(self):
         return FileSource(name="sink", path="kept/trips", timestamp_field="event_timestamp")
+
+    @pytest.fixture
+    def put_as_text(self, tmp_path):
+        numbers = itertools.count()
+
+        def put(table: pa.Table) -> FileSource:
+            path = f"trips_{next(numbers)}.csv"
+            csv.write_csv(table, tmp_path / path)
+            return file_source(path, table)
+
+        return put
 
 
 class TestDuckDBOnFolders(TestDuckDB):
@@ -67,7 +97,7 @@ def test_config_refuses_what_it_does_not_know():
 def test_settings_that_duckdb_refuses_are_an_input_error(tmp_path):
     store = DuckDBOfflineStore(DuckDBOfflineStoreConfig(memory_limit="a lot"), tmp_path)
     with pytest.raises(InputError, match="settings"):
-        store.latest(history(FileSource(path="x.parquet", timestamp_field="t")), ALWAYS)
+        store.latest(history(FileSource(path="x.parquet", timestamp_field="t")), [ALWAYS])
 
 
 def test_more_rows_than_memory_spill_to_disk_and_leave_nothing_there(tmp_path):

@@ -21,10 +21,12 @@ from feast_assets.definitions.sources.file_format import CsvFormat
 from feast_assets.definitions.sources.file_source import FileSource
 from feast_assets.definitions.window import ALWAYS
 from feast_assets.errors import SourceError
-from feast_assets.offline_stores.base import History, PointInTimeJoin
+from feast_assets.offline_stores.base import History
 from feast_assets.offline_stores.duckdb import files as duckdb_files
 from feast_assets.offline_stores.duckdb.config import DuckDBOfflineStoreConfig
 from feast_assets.offline_stores.duckdb.store import DuckDBOfflineStore
+from feast_assets.offline_stores.spine import PointInTimeJoin
+from feast_assets.testing.offline_store import joined
 from feast_assets.types import (
     Array,
     Bool,
@@ -66,12 +68,12 @@ def write_folders(path: Path, values: list[str]) -> None:
 
 def values(store: DuckDBOfflineStore, of: History) -> list[Any]:
     found = store.scan(of, ALWAYS).read_all().sort_by("id")["x"].to_pylist()
-    newest = store.latest(of, ALWAYS).read_all().sort_by("id")
+    newest = store.latest(of, [ALWAYS]).read_all().sort_by("id")
     asked = pa.table(
         {"id": newest["id"], "event_timestamp": pa.array([AT] * newest.num_rows, pa.timestamp("us", "UTC"))}
     )
-    joined = store.point_in_time_join(asked, [PointInTimeJoin(of, {}, {})]).read_all()
-    assert found == newest["x"].to_pylist() == joined["x"].to_pylist()
+    table = joined(store, asked, [PointInTimeJoin(of, {}, {})])
+    assert found == newest["x"].to_pylist() == table["x"].to_pylist()
     assert store.statistics(of, [ALWAYS])[0].rows == len(found)
     return found
 
@@ -140,7 +142,7 @@ def test_a_value_that_does_not_fit_is_named_with_its_file_and_row(
     of = history("t.csv", dtype)
     for read in (
         lambda: store.scan(of, ALWAYS).read_all(),
-        lambda: store.latest(of, ALWAYS).read_all(),
+        lambda: store.latest(of, [ALWAYS]).read_all(),
         lambda: store.statistics(of, [ALWAYS]),
         lambda: store.profile(of, [ALWAYS]),
         lambda: store.check_texts(of.sources[0], {"x": dtype}),
@@ -188,7 +190,7 @@ def test_nothing_fits_every_type(store: DuckDBOfflineStore, tmp_path: Path, dtyp
 
 def test_keys_are_read_as_declared(store: DuckDBOfflineStore, tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("id,at,x\n007,2024-01-01,1\n7,2024-01-01,2\n")
-    found = store.latest(history("t.csv", Int64, key=String), ALWAYS).read_all()
+    found = store.latest(history("t.csv", Int64, key=String), [ALWAYS]).read_all()
     assert dict(zip(found["id"].to_pylist(), found["x"].to_pylist(), strict=True)) == {"007": 1, "7": 2}
 
 
@@ -204,8 +206,8 @@ def test_which_rows_win_does_not_depend_on_what_is_asked_for(store: DuckDBOfflin
     both = (Field(name="x", dtype=Int64), Field(name="y", dtype=String))
     of = History("v", (FileSource(path="t.csv", timestamp_field="at"),), (Field(name="id", dtype=Int64),), both, "at")
     # As numbers 10 is the greater, as texts it is 9.
-    assert store.latest(of, ALWAYS).read_all()["y"].to_pylist() == ["b"]
-    assert store.latest(of.with_features(["y"]), ALWAYS).read_all()["y"].to_pylist() == ["b"]
+    assert store.latest(of, [ALWAYS]).read_all()["y"].to_pylist() == ["b"]
+    assert store.latest(of.with_features(["y"]), [ALWAYS]).read_all()["y"].to_pylist() == ["b"]
 
 
 def test_the_schema_says_which_columns_are_text_and_what_they_look_like(

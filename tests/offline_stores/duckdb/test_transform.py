@@ -19,13 +19,13 @@ from feast_assets.errors import SourceError, TransformationError
 from feast_assets.offline_stores.base import (
     CREATED_TIMESTAMP,
     EVENT_TIMESTAMP,
-    PointInTimeJoin,
     computation_of,
     history_of,
 )
 from feast_assets.offline_stores.duckdb.config import DuckDBOfflineStoreConfig
 from feast_assets.offline_stores.duckdb.store import DuckDBOfflineStore
-from feast_assets.testing.offline_store import history, hour, spine, trips
+from feast_assets.offline_stores.spine import PointInTimeJoin
+from feast_assets.testing.offline_store import history, hour, joined, spine, trips
 from feast_assets.types import Array, Float64, Int64, String, ValueType
 
 ROWS = [(1, hour(1), 1.0, "a"), (1, hour(2), 2.0, "b"), (2, hour(3), 5.0, None)]
@@ -54,7 +54,7 @@ class TestSql:
                 f"FROM {trips} GROUP BY driver;"
             )
 
-        found = store.latest(computed(source, "sql", total), ALWAYS).read_all().sort_by("driver").to_pylist()
+        found = store.latest(computed(source, "sql", total), [ALWAYS]).read_all().sort_by("driver").to_pylist()
         assert [(r["driver"], r["fare"], r[EVENT_TIMESTAMP]) for r in found] == [(1, 3.0, hour(2)), (2, 5.0, hour(3))]
 
     def test_several_sources_come_in_their_order(self, store, source, tmp_path):
@@ -86,7 +86,7 @@ class TestSql:
             (lambda r: f"SELECT *, driver FROM {r}", "'driver'"),
         ):
             with pytest.raises(TransformationError, match=message):
-                store.latest(computed(source, "sql", udf), ALWAYS)
+                store.latest(computed(source, "sql", udf), [ALWAYS])
 
     def test_a_query_only_reads_its_sources_and_data_of_the_repository(self, store, source, tmp_path):
         (tmp_path / "names.csv").write_text("city,label\na,A\nb,B\n")
@@ -104,7 +104,7 @@ class TestSql:
             lambda r: f"SELECT * FROM {r} WHERE city = '\ud800'",
         ):
             with pytest.raises(TransformationError, match="feature view 'trips': its query"):
-                store.latest(computed(source, "sql", udf), ALWAYS)
+                store.latest(computed(source, "sql", udf), [ALWAYS])
         assert not new.exists()
 
     def test_errors_while_the_query_runs_name_the_view(self, store, source):
@@ -112,7 +112,7 @@ class TestSql:
             computed(
                 source, "sql", lambda r: f"SELECT * REPLACE (CAST(coalesce(city, 'zero') AS DOUBLE) AS fare) FROM {r}"
             ),
-            ALWAYS,
+            [ALWAYS],
         )
         with pytest.raises(TransformationError, match=r"'trips'.*Could not convert"):
             reader.read_all()
@@ -147,7 +147,7 @@ class TestPandas:
             (lambda f: f[["driver", "driver", "fare", "city", "event_timestamp"]], "two columns named 'driver'"),
         ):
             with pytest.raises(TransformationError, match=message):
-                store.latest(computed(source, "pandas", udf), ALWAYS).read_all()
+                store.latest(computed(source, "pandas", udf), [ALWAYS]).read_all()
 
     def test_the_function_gets_a_copy_of_its_own(self, store, source):
         def spoil(frame: pd.DataFrame) -> pd.DataFrame:
@@ -163,11 +163,11 @@ class TestPandas:
 class TestPython:
     def test_lists_of_different_lengths_are_an_error(self, store, source):
         with pytest.raises(TransformationError, match="different lengths"):
-            store.latest(computed(source, "python", lambda r: {**r, "fare": [1.0]}), ALWAYS)
+            store.latest(computed(source, "python", lambda r: {**r, "fare": [1.0]}), [ALWAYS])
 
     def test_a_result_that_is_no_dict_is_an_error(self, store, source):
         with pytest.raises(TransformationError, match="dict of column name"):
-            store.latest(computed(source, "python", lambda r: [r]), ALWAYS)
+            store.latest(computed(source, "python", lambda r: [r]), [ALWAYS])
 
     def test_naive_times_are_utc_but_not_beside_zoned_ones(self, store, source):
         naive = [datetime(2024, 1, 1, n) for n in (1, 2, 3)]
@@ -185,17 +185,17 @@ def test_a_transformation_over_files_that_are_not_there_yet_has_no_rows(store, s
         raise AssertionError("called")
 
     wanted = computed(absent, "python", never)
-    assert store.latest(wanted, ALWAYS).read_all().num_rows == 0
+    assert store.latest(wanted, [ALWAYS]).read_all().num_rows == 0
     assert store.statistics(wanted, [ALWAYS])[0].rows == 0
     both = computed(source, "python", never, sources=(source, absent))
     with pytest.raises(SourceError, match=r"'absent'.*no files yet"):
-        store.latest(both, ALWAYS)
+        store.latest(both, [ALWAYS])
 
 
 def test_a_damaged_input_is_the_sources_error(store, source, tmp_path):
     (tmp_path / "trips.parquet").write_bytes(b"PAR1 nothing PAR1")
     with pytest.raises(SourceError, match=r"trips\.parquet"):
-        store.latest(computed(source, "pandas", lambda f: f), ALWAYS)
+        store.latest(computed(source, "pandas", lambda f: f), [ALWAYS])
 
 
 def test_a_join_computes_only_the_times_that_can_count(store, source):
@@ -207,9 +207,9 @@ def test_a_join_computes_only_the_times_that_can_count(store, source):
 
     wanted = computed(source, "python", spy, lookback=timedelta(minutes=30))
     table = spine([(1, hour(2.5)), (2, hour(2.75)), (1, None)])
-    joined = store.point_in_time_join(table, [PointInTimeJoin(wanted, {}, {}, timedelta(minutes=20))]).read_all()
+    found = joined(store, table, [PointInTimeJoin(wanted, {}, {}, timedelta(minutes=20))])
     assert seen == [[hour(2)]]
-    assert joined["fare"].to_pylist() == [None, None, None]
+    assert found["fare"].to_pylist() == [None, None, None]
 
 
 def test_kept_results_are_read_from_the_sink(store, source):
@@ -234,7 +234,7 @@ def test_kept_results_are_read_from_the_sink(store, source):
         entities=[Entity(name="driver", value_type=ValueType.INT64)],
         schema=[Field(name="driver", dtype=Int64), Field(name="total", dtype=Float64)],
     )
-    assert store.latest(history_of(view), ALWAYS).read_all().num_rows == 0
+    assert store.latest(history_of(view), [ALWAYS]).read_all().num_rows == 0
     windows = [Window(hour(0), hour(2)), Window(hour(2), hour(24))]
     store.replace(sink, computation_of(view), windows, store.scan(computation_of(view), Window(hour(0), hour(24))))
     kept = store.scan(history_of(view), ALWAYS).read_all().sort_by(EVENT_TIMESTAMP)

@@ -17,8 +17,7 @@ from feast_assets import DeltaFormat, FileSource
 from feast_assets.errors import InputError, NotSupportedError, StoreUnavailableError
 from feast_assets.offline_stores.duckdb.config import DuckDBOfflineStoreConfig
 from feast_assets.offline_stores.duckdb.store import DuckDBOfflineStore
-from feast_assets.testing.offline_store import trips
-from feast_assets.testing.writes_once import WritesOnceConformance
+from feast_assets.testing.offline_store import WritesOnceConformance, trips
 
 T0 = datetime(2024, 1, 1, tzinfo=UTC)
 

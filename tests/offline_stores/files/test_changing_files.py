@@ -16,12 +16,12 @@ import pytest
 from feast_assets.definitions.sources.file_source import FileSource
 from feast_assets.definitions.window import ALWAYS, Window
 from feast_assets.errors import InputError, SourceChangedError, SourceError, printable
-from feast_assets.offline_stores.base import PointInTimeJoin
 from feast_assets.offline_stores.duckdb.config import DuckDBOfflineStoreConfig
 from feast_assets.offline_stores.duckdb.store import DuckDBOfflineStore
 from feast_assets.offline_stores.files import changing_files
 from feast_assets.offline_stores.files.changing_files import ReadFiles, again, changed_error
-from feast_assets.testing.offline_store import history, hour, spine, trips
+from feast_assets.offline_stores.spine import PointInTimeJoin
+from feast_assets.testing.offline_store import history, hour, joined, spine, trips
 
 OLD = trips([(i, hour(i % 48), float(i), "old") for i in range(20_000)])
 NEW = trips([(i, hour(i % 48), -float(i), f"new {i}") for i in range(25_000)])
@@ -47,9 +47,9 @@ def replace_file(path: Path, table: pa.Table) -> None:
     os.replace(temporary, path)
 
 
-def joined(store: DuckDBOfflineStore, src: FileSource) -> pa.Table:
+def features(store: DuckDBOfflineStore, src: FileSource) -> pa.Table:
     asked = spine([(i, hour(100)) for i in range(0, 20_000, 97)])
-    return store.point_in_time_join(asked, [PointInTimeJoin(history(src), {}, {})]).read_all()
+    return joined(store, asked, [PointInTimeJoin(history(src), {}, {})])
 
 
 def scanned(store: DuckDBOfflineStore, src: FileSource) -> pa.Table:
@@ -57,7 +57,7 @@ def scanned(store: DuckDBOfflineStore, src: FileSource) -> pa.Table:
 
 
 def newest(store: DuckDBOfflineStore, src: FileSource) -> pa.Table:
-    return store.latest(history(src), ALWAYS).read_all().sort_by("driver")
+    return store.latest(history(src), [ALWAYS]).read_all().sort_by("driver")
 
 
 READINGS: dict[str, Callable[[DuckDBOfflineStore, FileSource], Any]] = {
@@ -66,7 +66,7 @@ READINGS: dict[str, Callable[[DuckDBOfflineStore, FileSource], Any]] = {
     "profile": lambda store, src: [p.rows for p in store.profile(history(src), WINDOWS)],
     "latest": newest,
     "scan": scanned,
-    "join": joined,
+    "join": features,
     "oldest": lambda store, src: store.oldest_event(history(src)),
 }
 
@@ -193,7 +193,6 @@ def test_an_entity_query_is_run_again_where_it_fails_to_read_a_file(
     from feast_assets.offline_stores.duckdb import engine as duckdb_engine
 
     replace_file(tmp_path / "t.parquet", OLD)
-    join = PointInTimeJoin(history(source("t.parquet")), {}, {})
     query = f"SELECT driver, event_timestamp FROM '{tmp_path}/t.parquet'"
     read, calls = duckdb_engine.read_all, []
 
@@ -204,10 +203,10 @@ def test_an_entity_query_is_run_again_where_it_fails_to_read_a_file(
         return read(cursor, sql)
 
     monkeypatch.setattr(duckdb_engine, "read_all", failing_once)
-    assert store.point_in_time_join(query, [join]).read_all().num_rows == OLD.num_rows
+    assert store.read_query(query, []).num_rows == OLD.num_rows
     calls[:] = ["failed before"]
     with pytest.raises(InputError, match="entity query fails"):
-        store.point_in_time_join("SELECT no_such_column FROM 't.parquet'", [join])
+        store.read_query("SELECT no_such_column FROM 't.parquet'", [])
     assert len(calls) == 2
 
 

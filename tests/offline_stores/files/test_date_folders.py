@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from feast_assets import Entity, FeatureStore, FeatureView, Field, FileSource, Partitions, RepoConfig
 from feast_assets.definitions.window import ALWAYS, Window
 from feast_assets.errors import DefinitionError, SourceError
-from feast_assets.offline_stores.base import PointInTimeJoin
 from feast_assets.offline_stores.duckdb.config import DuckDBOfflineStoreConfig
 from feast_assets.offline_stores.duckdb.store import DuckDBOfflineStore
-from feast_assets.testing.offline_store import history, hour, spine, trips
+from feast_assets.offline_stores.spine import PointInTimeJoin
+from feast_assets.testing.offline_store import history, hour, joined, spine, trips
 from feast_assets.types import Float64, Int64
 
 Calendar = Callable[[datetime, int], str]
@@ -85,7 +85,7 @@ def test_no_row_goes_missing_whatever_the_folders_are_called(
         assert store.statistics(of, [window])[0].rows == len(inside)
         found = store.scan(of, window).read_all()
         assert sorted(zip(found["driver"].to_pylist(), found.column(1).to_pylist(), strict=True)) == sorted(inside)
-        assert sorted(store.latest(of, window).read_all()["driver"].to_pylist()) == sorted({d for d, _ in inside})
+        assert sorted(store.latest(of, [window]).read_all()["driver"].to_pylist()) == sorted({d for d, _ in inside})
 
 
 @pytest.mark.parametrize("calendar", sorted(CALENDARS))
@@ -139,7 +139,7 @@ class TestDeclaredSlack:
             assert store.scan(of, window).read_all()["driver"].to_pylist() == [2]
             assert store.statistics(of, [window])[0].rows == 1
             join = PointInTimeJoin(of, {}, {}, timedelta(hours=1))
-            assert store.point_in_time_join(spine([(2, hour(49))]), [join]).read_all()["fare"].to_pylist() == [0.0]
+            assert joined(store, spine([(2, hour(49))]), [join])["fare"].to_pylist() == [0.0]
         with pytest.raises(SourceError):
             store.scan(history(source(date_partition_slack=timedelta(days=2))), window).read_all()
 

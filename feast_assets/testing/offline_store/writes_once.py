@@ -1,14 +1,7 @@
-"""What an offline store that writes rows at most once must do, as tests.
-
-A backend's test module subclasses the suite beside `OfflineStoreConformance`, and gives its fixtures::
-
-    class TestMyStore(OfflineStoreConformance, WritesOnceConformance):
-        ...
-"""
+"""What an offline store that writes rows at most once does, as tests."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -18,11 +11,9 @@ import pytest
 from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.definitions.window import ALWAYS
 from feast_assets.errors import InputError
+from feast_assets.offline_stores.abilities import WritesOnce
 from feast_assets.offline_stores.base import OfflineStore
-from feast_assets.offline_stores.writes_once import WritesOnce
-from feast_assets.testing.offline_store import history, hour, trips
-
-Put = Callable[[pa.Table], DataSource]
+from feast_assets.testing.offline_store.cases import Put, StoreFixtures, history, hour, trips
 
 _OLD = [(1, hour(0), 1.0, "x"), (2, hour(1), None, None)]
 _NEW = [(3, hour(2), 3.0, "y"), (3, hour(2), 3.0, None), (4, hour(3), float("nan"), "")]
@@ -33,7 +24,7 @@ def _rows(store: OfflineStore, source: DataSource) -> list[Any]:
     return sorted(map(repr, store.scan(history(source), ALWAYS).read_all().to_pylist()))
 
 
-class WritesOnceConformance:
+class WritesOnceConformance(StoreFixtures):
     """The contract of `WritesOnce` as tests."""
 
     @pytest.fixture

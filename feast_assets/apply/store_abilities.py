@@ -1,0 +1,33 @@
+"""Whether the offline store can do what a view asks of it."""
+
+from __future__ import annotations
+
+from feast_assets.compute.validation import validates
+from feast_assets.definitions.batch_feature_view import BatchFeatureView
+from feast_assets.definitions.feature_view import FeatureView
+from feast_assets.errors import NotSupportedError
+from feast_assets.offline_stores.abilities import CanProfile, CanReplaceWindows, RunsTransformations
+from feast_assets.offline_stores.base import OfflineStore
+
+
+def check_abilities(view: FeatureView, store: OfflineStore) -> None:
+    """Checks that an offline store can compute, keep and validate a view, as far as the view asks for it.
+
+    Raises:
+        NotSupportedError: it cannot; the message says which ability is missing.
+    """
+    what = f"Feature view {view.name!r}"
+    if isinstance(view, BatchFeatureView) and view.transformation is not None:
+        mode = view.transformation.mode
+        runs = RunsTransformations.of(store, f"{what}, which has a transformation,")
+        if mode not in runs.modes:
+            known = ", ".join(sorted(each.value for each in runs.modes))
+            raise NotSupportedError(
+                f"{what}: {type(store).__name__} runs transformations of mode {known}, not {mode.value}."
+            )
+        if view.keeps_result:
+            remedy = "With offline=False the view is computed whenever it is read."
+            CanReplaceWindows.of(store, f"{what}, whose result is kept (offline=True),", remedy)
+    if validates(view):
+        remedy = "With enable_validation=False its rows are not checked."
+        CanProfile.of(store, f"{what}, which validates the checks of its fields,", remedy)

@@ -1,0 +1,206 @@
+"""What only some offline stores can do.
+
+An ability is a base class that a store has or has not; it never has a method that raises. Callers ask by `isinstance`,
+or by `Ability.of` where they cannot go on without. Each has its own suite in `feast_assets.testing`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar, Self
+
+from feast_assets.definitions.window import Window
+from feast_assets.errors import NotSupportedError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from feast_assets.definitions.sources.data_source import DataSource
+    from feast_assets.definitions.transformation import TransformationMode
+    from feast_assets.offline_stores.base import History, OfflineStore
+    from feast_assets.offline_stores.parts import SourceParts
+    from feast_assets.offline_stores.profile import WindowProfile
+    from feast_assets.types.feast_type import FeastType
+
+
+class Ability(ABC):
+    """Something that an offline store may be able to do.
+
+    Attributes:
+        in_words: what such a store does, after "an offline store that".
+    """
+
+    in_words: ClassVar[str]
+
+    @classmethod
+    def of(cls, store: object, what: str, remedy: str = "") -> Self:
+        """Returns a store as one that has this ability.
+
+        Args:
+            what: what needs it, as the subject of a sentence.
+            remedy: what to do without it, as a sentence.
+
+        Raises:
+            NotSupportedError: it does not have it.
+        """
+        if isinstance(store, cls):
+            return store
+        told = f"{what} needs an offline store that {cls.in_words} ({cls.__name__}); {type(store).__name__} does not."
+        raise NotSupportedError(f"{told} {remedy}".rstrip())
+
+
+class RunsTransformations(Ability):
+    """A store whose verbs take histories with a transformation, whose rows a function computes from the sources.
+
+    `OfflineStore.join`, `latest` and `scan` run the function over the rows of the sources, the lookback included, and
+    return what counts of its result. `OfflineStore.statistics` does not run it: it describes the rows of the sources.
+    Other stores are never given such a history.
+
+    Attributes:
+        modes: which functions it runs.
+    """
+
+    in_words = "runs transformations"
+    modes: ClassVar[frozenset[TransformationMode]]
+
+
+class CanReplaceWindows(Ability):
+    """A store that can replace some windows of a source; the results of transformed views are kept by it."""
+
+    in_words = "replaces windows of a source"
+
+    @abstractmethod
+    def replace(
+        self, source: DataSource, history: History, windows: Sequence[Window], rows: pa.RecordBatchReader
+    ) -> None:
+        """Makes the source hold, for each of the windows, just those of the rows that fall in it; all or nothing.
+
+        Args:
+            source: need not exist yet.
+            history: how the rows were computed: names their columns.
+            windows: that do not overlap. Other windows of the source stay as they are.
+            rows: as `OfflineStore.scan` returns them.
+        """
+
+
+class CanProfile(Ability):
+    """A store that can describe values, and count those that break a rule; validation needs it."""
+
+    in_words = "profiles values"
+
+    @abstractmethod
+    def profile(self, history: History, windows: Sequence[Window]) -> list[WindowProfile]:
+        """Returns for each window, in order, what the values of its rows look like and how many break a rule.
+
+        The rules are those of the features' `Checks`. A transformation is run, once for all windows.
+
+        Args:
+            windows: none overlapping another.
+        """
+
+
+class TracksParts(Ability):
+    """A store that knows the parts of a source, and can tell by them whether its rows may have changed.
+
+    What follows from the parts is worked out in `feast_assets.offline_stores.source_changes`, for all stores alike.
+    """
+
+    in_words = "knows the parts of a source"
+
+    @abstractmethod
+    def parts(self, source: DataSource, *, extents: bool = False) -> SourceParts | None:
+        """Returns what a source consists of at present, without reading its rows.
+
+        Args:
+            extents: whether event times are wanted too, where finding them takes more than listing the parts.
+
+        Returns:
+            None where the store cannot tell of this source. A source that is there without rows, and one that is not
+            there, are told apart; see `SourceParts`.
+
+        Raises:
+            SourceError: a part is damaged, so that its event times cannot be found.
+        """
+
+
+class ReadsQueries(Ability):
+    """A store that can run a query that a caller gave as ``entity_df``."""
+
+    in_words = "runs queries"
+
+    @abstractmethod
+    def read_query(self, sql: str, readable: Sequence[DataSource]) -> pa.Table:
+        """Returns the rows of a query in the store's SQL.
+
+        The query comes from a caller. It must not be able to do more than read, nor to read more than the project's
+        data and what the store's settings permit.
+
+        Args:
+            readable: the project's data sources.
+
+        Raises:
+            InputError: it is no query, fails, or would do more.
+        """
+
+
+class ReadsTexts(Ability):
+    """A store that reads values which are stored as text, as in CSV files and in names of folders.
+
+    `OfflineStore.schema` marks such columns with `feast_assets.types.arrow.stored_as_text`: what is declared decides
+    their types.
+    """
+
+    in_words = "reads values that are stored as text"
+
+    @abstractmethod
+    def check_texts(self, source: DataSource, declared: Mapping[str, FeastType]) -> None:
+        """Checks that values which are stored as text can be read as declared.
+
+        Args:
+            declared: types of columns, by their names after the source's field mapping.
+
+        Raises:
+            SourceError: a value cannot; the message names it, and what would be right.
+        """
+
+
+def check_texts(store: OfflineStore, source: DataSource, declared: Mapping[str, FeastType]) -> None:
+    """Checks what `ReadsTexts.check_texts` does; in a store without that ability there is nothing to check."""
+    if isinstance(store, ReadsTexts):
+        store.check_texts(source, declared)
+
+
+class WritesOnce(Ability):
+    """A store that recognises rows that it has written before.
+
+    A push that was killed half-way can be completed, and repeated, only in history that does. Of a store without this
+    ability a repeated push appends its rows again.
+    """
+
+    in_words = "writes rows at most once"
+
+    @abstractmethod
+    def check_write(self, source: DataSource, rows: pa.Table) -> None:
+        """Raises the error that `write_once` would raise because of the rows or the source's kind; writes nothing.
+
+        Raises:
+            InputError: the columns are not the source's own, or a value does not fit.
+            NotSupportedError: the source cannot be appended to.
+        """
+
+    @abstractmethod
+    def write_once(self, source: DataSource, rows: pa.Table, key: str) -> None:
+        """Appends rows, whole or not at all, unless they have been written before under the same key.
+
+        Several processes may do so at once; the rows are then there once. A store may go by the key, or by the rows:
+        leaving out those of which the source has one that is equal in all columns.
+
+        Args:
+            rows: with the source's own columns.
+            key: letters and digits that are the same for the same rows, and for these only.
+        """
+
+    @abstractmethod
+    def has_written(self, source: DataSource, rows: pa.Table, key: str) -> bool:
+        """Says whether `write_once` would find nothing to write; false where there is no such source."""

@@ -1,0 +1,62 @@
+"""The parts that a source consists of, such as files, by which a store knows what has changed without reading rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """The event times of a part's rows.
+
+    Attributes:
+        oldest, newest: UTC microseconds, both included; both None where no row of the part has an event time.
+    """
+
+    oldest: int | None = None
+    newest: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some rows of a source that are stored, and replaced, together: a file, or a partition of a table.
+
+    A row is in one part. So what is additive over rows, such as their number or the sum of their hashes, is the sum of
+    what the parts contribute, and of a part whose token is the same it is the same.
+
+    Attributes:
+        name: tells it from the source's other parts, and stays when its content changes; such as a file's path.
+        token: changes whenever the content may have changed, such as a file's size, modification time and inode. Where
+            a part of the same name comes back with the same content, the token may be another one.
+        extent: of the event times; None where they are not known without reading rows. It covers all rows, including
+            those that lack a join key.
+    """
+
+    name: str
+    token: str
+    extent: Extent | None = None
+
+    @property
+    def text(self) -> str:
+        """Name and token in one text."""
+        return f"{self.name}:{self.token}"
+
+
+@dataclass(frozen=True, slots=True)
+class SourceParts:
+    """What a source consists of at one moment.
+
+    Attributes:
+        parts: in no special order; none where the source is there and empty.
+        is_gone: whether nothing is there under the source's name: no table, no file. A source that is not there yet is
+            gone as well.
+        hold_rows: whether the rows are divided among the parts. Otherwise the parts are entries of a table's log: they
+            tell whether anything has changed, but not what.
+        are_shared: whether the parts also hold what other sources read, as the file of a database does. Then a token
+            may change, in another process than the one that saw the part before, though the source has not.
+    """
+
+    parts: tuple[Part, ...] = ()
+    is_gone: bool = False
+    hold_rows: bool = True
+    are_shared: bool = False

@@ -1,0 +1,213 @@
+"""What the parts of a source tell: whether it is as it was, and which of its windows have changed.
+
+Nothing here depends on an engine. Stores that know no parts (`TracksParts`) are served too, by reading statistics where
+something has to be told, and by answering 'cannot tell' where that would not help.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from feast_assets.definitions.partitions import Partitions
+from feast_assets.definitions.spec import content_hash, from_micros
+from feast_assets.definitions.window import ALWAYS, Window, meeting, union
+from feast_assets.errors import SourceError
+from feast_assets.offline_stores.abilities import TracksParts
+from feast_assets.offline_stores.base import History, OfflineStore, whole_source
+from feast_assets.offline_stores.parts import Part, SourceParts
+
+if TYPE_CHECKING:
+    from feast_assets.definitions.sources.data_source import DataSource
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryState:
+    """What the sources of a history consisted of at one moment.
+
+    Attributes:
+        parts: texts that identify the parts of all sources; None where the store cannot tell.
+        gone: the names of the sources that were not there.
+    """
+
+    parts: frozenset[str] | None
+    gone: tuple[str, ...] = ()
+
+    @property
+    def token(self) -> str:
+        """A text that changes whenever a row may have changed; "" where the store cannot tell."""
+        if self.parts is None:
+            return ""
+        parts = sorted(self.parts)
+        return content_hash({"parts": parts, "gone": sorted(self.gone)} if self.gone else parts)
+
+    def is_same(self, now: HistoryState) -> bool:
+        """Whether the sources surely are as they were; false where the store cannot tell."""
+        return self.parts is not None and self == now
+
+    def may_have_changed(self, now: HistoryState) -> bool:
+        """Whether the store noticed a change; false where it cannot tell of any."""
+        return self.parts is not None and self != now
+
+    def is_kept_in(self, now: HistoryState) -> bool:
+        """Whether all parts are still there as they were, perhaps beside others; true where the store cannot tell."""
+        return self.parts is None or (now.parts is not None and self.parts <= now.parts)
+
+
+UNKNOWN = HistoryState(None)
+"""Of a store that cannot tell."""
+
+
+def history_state(store: OfflineStore, history: History) -> HistoryState:
+    """Returns what a history's sources consist of at present. No rows are read."""
+    if not isinstance(store, TracksParts):
+        return UNKNOWN
+    texts: set[str] = set()
+    gone = []
+    for source in history.sources:
+        found = store.parts(source)
+        if found is None:
+            return UNKNOWN
+        if found.is_gone:
+            gone.append(source.name)
+        texts.update(part.text for part in found.parts)
+    return HistoryState(frozenset(texts), tuple(gone))
+
+
+def extent(store: OfflineStore, history: History) -> tuple[datetime, datetime] | None:
+    """Returns times between which, both included, all events lie; None where that is not known, or there are none.
+
+    No rows are read. Of a transformation's sources, those with event times count.
+    """
+    if not isinstance(store, TracksParts):
+        return None
+    ends: list[int] = []
+    for source in history.sources:
+        if history.transformation is not None and not source.timestamp_field:
+            continue
+        try:
+            found = store.parts(source, extents=True)
+        except SourceError:
+            return None
+        if found is None:
+            return None
+        for part in found.parts:
+            if part.extent is None:
+                return None
+            ends += [end for end in (part.extent.oldest, part.extent.newest) if end is not None]
+    return (from_micros(min(ends)), from_micros(max(ends))) if ends else None
+
+
+def window_versions(store: OfflineStore, source: DataSource, windows: Sequence[Window]) -> list[str]:
+    """Returns a text for each window that changes when rows of the source in it are added, removed or changed.
+
+    Rows are read only of windows that share a part with another one, and where the store does not know which parts
+    hold which times. So the text may also change when rows are only stored anew. ``""`` where there are no rows.
+
+    Args:
+        windows: that do not overlap, in order of time; `ALWAYS` alone for a source whose times do not matter.
+    """
+    known = _parts(store, source) if list(windows) == [ALWAYS] else None
+    if known is not None and known.parts and not known.are_shared:
+        return [_version(part.text for part in known.parts)]
+    timed = _timed_parts(store, source)
+    if timed is None:
+        return _read(store, source, windows)
+    starts = [window.start_micros for window in windows]
+    ends = [window.end_micros for window in windows]
+    texts: list[list[str]] = [[] for _ in windows]
+    shared: set[int] = set()
+    for part, oldest, newest in timed:
+        first, last = bisect_right(ends, oldest), bisect_left(starts, newest + 1)
+        if last - first > 1:
+            shared.update(range(first, last))
+        elif last > first:
+            texts[first].append(part.text)
+    versions = [_version(each) if each else "" for each in texts]
+    to_read = sorted(shared)
+    for place, version in zip(to_read, _read(store, source, [windows[i] for i in to_read]), strict=True):
+        versions[place] = version
+    return versions
+
+
+def grid_versions(store: OfflineStore, source: DataSource, grid: Partitions, span: Window) -> dict[Window, str]:
+    """Returns the `window_versions` of those windows of a grid, cut to a span, that have rows, in order of time.
+
+    The cost grows with the parts and the rows that must be read, not with the windows in between.
+    """
+    if grid.end is not None:
+        span = Window(span.start, min(span.end, grid.end))
+    if span.start >= span.end:
+        return {}
+    first, last = span.start_micros, span.end_micros - 1
+    timed = _timed_parts(store, source)
+    texts: dict[Window, list[str]] = {}
+    to_read: list[Window] = [] if timed is not None else [span]
+    for part, oldest, newest in timed or []:
+        if newest < first or oldest > last:
+            continue
+        one = _window(grid, span, max(oldest, first))
+        other = one if newest < one.end_micros else _window(grid, span, min(newest, last))
+        if one == other:
+            texts.setdefault(one, []).append(part.text)
+        else:
+            to_read.append(Window(one.start, other.end))
+    versions = {window: _version(each) for window, each in texts.items()}
+    versions |= _read_grid(store, source, grid, to_read)
+    return {window: versions[window] for window in sorted(versions)}
+
+
+def _parts(store: OfflineStore, source: DataSource, *, extents: bool = False) -> SourceParts | None:
+    return store.parts(source, extents=extents) if isinstance(store, TracksParts) else None
+
+
+def _timed_parts(store: OfflineStore, source: DataSource) -> list[tuple[Part, int, int]] | None:
+    """Returns the parts with event times, and the oldest and the newest of these in UTC microseconds.
+
+    None where some times are not known, or the source is not there, so that reading it tells what is wrong.
+    """
+    found = _parts(store, source, extents=True) if source.timestamp_field else None
+    if found is None or found.is_gone or not found.hold_rows:
+        return None
+    timed = []
+    for part in found.parts:
+        if part.extent is None:
+            return None
+        if part.extent.oldest is not None and part.extent.newest is not None:
+            timed.append((part, part.extent.oldest, part.extent.newest))
+    return timed
+
+
+def _version(texts: Iterable[str]) -> str:
+    return content_hash(sorted(texts))[:32]
+
+
+def _window(grid: Partitions, span: Window, moment: int) -> Window:
+    """Returns the window of a grid that holds a moment of the span, cut to the span.
+
+    Args:
+        moment: UTC microseconds.
+    """
+    start = grid.floor(from_micros(moment))
+    return Window(max(start, span.start), min(grid.next(start), span.end))
+
+
+def _read(store: OfflineStore, source: DataSource, windows: Sequence[Window]) -> list[str]:
+    if not windows:
+        return []
+    return [seen.fingerprint for seen in store.statistics(whole_source(source), windows)]
+
+
+def _read_grid(
+    store: OfflineStore, source: DataSource, grid: Partitions, ranges: Sequence[Window]
+) -> dict[Window, str]:
+    """Returns the versions of the windows with rows in some ranges, which are found by one reading."""
+    if not ranges:
+        return {}
+    to_read = union(ranges)
+    found = store.survey_grid(whole_source(source), grid, Window(to_read[0].start, to_read[-1].end)).windows
+    asked = meeting(to_read, [seen.window for seen in found])
+    return {seen.window: seen.fingerprint for seen in found if seen.rows and seen.window in asked}

@@ -1,0 +1,186 @@
+"""Rows that an engine can query: a table, a query, or what was staged, with a source's field mapping."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+from sqlglot import exp
+
+from feast_assets.definitions.window import Bounds
+from feast_assets.errors import FeastAssetsError, SourceError, suggest
+from feast_assets.offline_stores.sql.dialect import SqlDialect, as_, column, query
+from feast_assets.types.arrow_casts import is_binary, is_list, is_text
+
+FIRST_MICROSECOND = -62_135_596_800_000_000
+LAST_MICROSECOND = 253_402_300_799_999_999
+"""The first and the last microsecond of the years 1 to 9999."""
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """Rows that an engine can query.
+
+    Attributes:
+        dialect: of the engine.
+        what: what the rows are, for messages.
+        table: how statements name them.
+        schema: the columns, by their own names.
+        mapping: a column's own name -> the name that is used everywhere else.
+        timestamp, created: the names of the time columns after the mapping; "" where there is none.
+        texts: the query that stands for the table; see `SqlDialect.render`.
+        error: the error class for data that is not as it should be.
+    """
+
+    dialect: SqlDialect
+    what: str
+    table: exp.Table
+    schema: pa.Schema
+    mapping: Mapping[str, str] = field(default_factory=dict)
+    timestamp: str = ""
+    created: str = ""
+    texts: Mapping[str, str] = field(default_factory=dict)
+    error: type[FeastAssetsError] = SourceError
+
+    def render(self, statement: exp.Expr) -> str:
+        """Returns the text of a statement about these rows."""
+        return self.dialect.render(statement, self.texts)
+
+    @property
+    def columns(self) -> dict[str, pa.Field]:
+        """The columns, in order, by their names after the mapping."""
+        return {self.mapping.get(f.name, f.name): f for f in self.schema}
+
+    def mapped_schema(self) -> pa.Schema:
+        """Returns the columns with their names after the mapping.
+
+        Raises:
+            SourceError: the mapping gives two columns one name.
+        """
+        if len(self.columns) < len(self.schema):
+            names = [self.mapping.get(name, name) for name in self.schema.names]
+            double = next(name for name in names if names.count(name) > 1)
+            raise self.error(f"{self.what}: its field_mapping gives two columns the name {double!r}.")
+        return pa.schema([f.with_name(name) for name, f in self.columns.items()])
+
+    def column(self, name: str, role: str = "") -> pa.Field:
+        """Returns a column by its name after the mapping.
+
+        Args:
+            role: what the column is for, for the message.
+
+        Raises:
+            SourceError: it is not there.
+        """
+        found = self.columns.get(name)
+        if found is None:
+            raise self.error(f"{self.what} has no column {name!r}{role}. {suggest(name, self.columns)}")
+        return found
+
+    def time(self, name: str) -> exp.Expr:
+        """Returns a time column as a moment in UTC; a time without a zone is UTC.
+
+        Raises:
+            SourceError: the column holds no times.
+        """
+        found = self.column(name)
+        kind, stored = found.type, column(found.name)
+        if pa.types.is_timestamp(kind):
+            return stored if kind.tz is not None else self.dialect.naive_in_utc(stored)
+        if pa.types.is_date(kind):
+            return self.dialect.naive_in_utc(exp.cast(stored, "TIMESTAMP"))
+        if pa.types.is_null(kind):
+            return self.dialect.as_moment(exp.null())
+        raise self.error(
+            f"{self.what}: column {name!r} should hold timestamps but holds {kind}. Cast it to a timestamp in the "
+            "source's query."
+        )
+
+    def created_time(self) -> exp.Expr:
+        """Returns the created time as a moment; null where there is no such column."""
+        return self.time(self.created) if self.created else self.dialect.as_moment(exp.null())
+
+    def within(self, bounds: Sequence[Bounds], *, or_null: bool = False) -> list[exp.Expr]:
+        """Returns the conditions under which a row's event time lies in one of some bounds; none where all do.
+
+        The column is compared as it is stored, so that indexes and partitions of the table are used.
+
+        Args:
+            or_null: whether rows without an event time are wanted as well.
+        """
+        found = self.column(self.timestamp)
+        is_zoned = pa.types.is_timestamp(found.type) and found.type.tz is not None
+        stored: exp.Expr = column(found.name)
+        if pa.types.is_date(found.type):
+            stored = exp.cast(stored, "TIMESTAMP")
+        literal = self.dialect.moment_of if is_zoned else self.dialect.naive_of
+        any_of: list[exp.Expr] = []
+        for each in bounds:
+            parts: list[exp.Expr] = []
+            if each.start is not None and each.start > FIRST_MICROSECOND:
+                parts.append(stored.copy() >= literal(each.start) if each.start <= LAST_MICROSECOND else exp.false())
+            if each.end is not None and each.end <= LAST_MICROSECOND:
+                parts.append(stored.copy() < literal(each.end) if each.end >= FIRST_MICROSECOND else exp.false())
+            if not parts:
+                return []
+            any_of.append(exp.and_(*parts))
+        condition = exp.or_(*any_of) if any_of else exp.false()
+        return [exp.or_(condition, column(found.name).is_(exp.null())) if or_null else condition]
+
+    def seen(self, bounds: Bounds) -> exp.Select:
+        """Returns what a transformation sees: all columns, times in UTC, event times in some bounds.
+
+        A relation without a timestamp is seen whole.
+        """
+        times = {name for name in (self.timestamp, self.created) if name}
+        columns = [as_(self.time(n) if n in times else self._as_seen(c), n) for n, c in self.columns.items()]
+        if not self.timestamp:
+            return query(columns, self.table.copy())
+        there = column(self.column(self.timestamp).name).is_(exp.null()).not_()
+        return query(columns, self.table.copy(), *self.within([bounds]), there)
+
+    def _as_seen(self, found: pa.Field) -> exp.Expr:
+        stored = column(found.name)
+        return exp.cast(stored, "TEXT") if is_text(found.type) else stored
+
+    def carried(self, found: pa.Field) -> exp.Expr:
+        """Returns a column in a form that every engine's driver carries to Arrow, that is ordered and hashed by value.
+
+        Numbers, times, booleans, bytes and lists are as they are; decimals, JSON and the engine's own types are text.
+        """
+        stored = column(found.name)
+        return stored if _is_plain(found.type) else exp.cast(stored, "TEXT")
+
+    def hashed(self, values: Sequence[exp.Expr], keys: Sequence[exp.Expr], bounds: Sequence[Bounds]) -> exp.Select:
+        """Returns t, c, ``keyless`` (1 where a join key is null, else 0) and ``h``, a hash, of the rows in some bounds.
+
+        Rows without an event time are among them. A relation without a timestamp counts whole, at no time.
+
+        Args:
+            values: what the hash covers.
+            keys: the join keys.
+        """
+        time = self.time(self.timestamp) if self.timestamp else self.dialect.as_moment(exp.null())
+        lacks = [key.is_(exp.null()) for key in keys]
+        one, zero = exp.Literal.number(1), exp.Literal.number(0)
+        keyless = exp.Case().when(exp.or_(*lacks), one).else_(zero) if lacks else zero
+        columns = [as_(time, "t"), as_(self.created_time(), "c"), as_(keyless, "keyless")]
+        columns.append(as_(self.dialect.row_hash(values), "h"))
+        return query(columns, self.table.copy(), *(self.within(bounds, or_null=True) if self.timestamp else ()))
+
+
+def _is_plain(kind: pa.DataType) -> bool:
+    is_ = pa.types
+    if is_list(kind):
+        return is_text(kind.value_type) or _is_plain(kind.value_type)
+    if isinstance(kind, pa.BaseExtensionType):
+        return False
+    return bool(
+        is_.is_boolean(kind)
+        or is_.is_integer(kind)
+        or is_.is_floating(kind)
+        or is_.is_timestamp(kind)
+        or is_.is_date(kind)
+        or is_binary(kind)
+    )

@@ -1,0 +1,108 @@
+"""Statistics of windows: of given ones, or of those of a grid that have rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import pyarrow as pa
+from sqlglot import exp
+
+from feast_assets.definitions.partitions import Partitions
+from feast_assets.definitions.spec import from_micros
+from feast_assets.definitions.window import Bounds, Window, hull
+from feast_assets.offline_stores.base import History, Survey
+from feast_assets.offline_stores.sql import plan
+from feast_assets.offline_stores.sql.engine import SqlEngine, blaming
+from feast_assets.offline_stores.sql.relation import Relation
+from feast_assets.offline_stores.sql.rows import SqlRows
+from feast_assets.offline_stores.sql.summary import Summary, statistics_of, whole_of
+
+EDGES_AT_ONCE = 2_000
+"""Edges of windows in one statement. Where there are more, each statement reads the rows between its own edges."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surveyed:
+    """Rows that are to be described.
+
+    Attributes:
+        hashed: makes the statement of the rows in some bounds and their hashes; see `Relation.hashed`.
+    """
+
+    relation: Relation
+    hashed: Callable[[Sequence[Bounds]], exp.Select]
+
+    @classmethod
+    def of(cls, history: History, relation: Relation) -> Surveyed:
+        """Returns the rows of a history, or all rows and columns of a relation that a transformation reads."""
+        if history.transformation is None and not history.all_columns:
+            return cls(relation, SqlRows(history, relation).hashed)
+        values = [relation.carried(relation.columns[name]) for name in sorted(relation.columns)]
+        return cls(relation, lambda bounds: relation.hashed([value.copy() for value in values], (), bounds))
+
+
+def survey_windows(
+    engine: SqlEngine, inputs: Sequence[Surveyed], windows: Sequence[Window], lookback: timedelta
+) -> Survey:
+    """Returns the statistics of windows, in order; each begins so much earlier."""
+    bounds = [Bounds.of(window, lookback) for window in windows]
+    found = [_of_bounds(engine, each, bounds) for each in inputs]
+    seen = [statistics_of(window, [parts[i] for parts, _ in found]) for i, window in enumerate(windows)]
+    return Survey(seen, sum(null_times for _, null_times in found))
+
+
+def survey_grid(engine: SqlEngine, rows: Surveyed, grid: Partitions, span: Window) -> Survey:
+    """Returns the statistics of those windows of a grid that have rows, cut to a span."""
+    by_start: dict[datetime, Summary] = {}
+    untimed = Summary()
+    relation = rows.relation
+    statement = plan.grid_statistics(relation.dialect, rows.hashed([Bounds.of(span)]), grid.grain)
+    for cell, summary in _summaries(engine, relation, statement):
+        start = None if cell is None else grid.floor(from_micros(cell))
+        (untimed if start is None else by_start.setdefault(start, Summary())).add(summary)
+    found = []
+    for start in sorted(by_start):
+        window = Window(max(start, span.start), min(grid.next(start), span.end))
+        found.append(statistics_of(window, [by_start[start]]))
+    return Survey(found, untimed.rows + untimed.null_keys)
+
+
+def _of_bounds(engine: SqlEngine, rows: Surveyed, bounds: Sequence[Bounds]) -> tuple[list[Summary], int]:
+    """Returns a summary of the rows in each of some bounds, and how many rows have no time."""
+    edges = sorted({edge for each in bounds for edge in (each.start, each.end) if edge is not None})
+    outer = hull(bounds)
+    # Cell 0 is what lies before all edges, cell i begins with edge i - 1.
+    cells: dict[int, Summary] = {}
+    untimed = Summary()
+    relation = rows.relation
+    for first in range(0, max(len(edges), 1), EDGES_AT_ONCE):
+        some, rest = edges[first : first + EDGES_AT_ONCE], edges[first + EDGES_AT_ONCE :]
+        between = Bounds(some[0] if first else outer.start, rest[0] if rest else outer.end)
+        statement = plan.statistics(relation.dialect, rows.hashed([between]), some)
+        untimed = Summary()
+        for cell, summary in _summaries(engine, relation, statement):
+            (untimed if cell is None else cells.setdefault(first + cell, Summary())).add(summary)
+    if not relation.timestamp:
+        # What has no time at all goes whole into every window.
+        return [untimed] * len(bounds), 0
+    position = {edge: i for i, edge in enumerate(edges, 1)}
+    found = []
+    for each in bounds:
+        start = 0 if each.start is None else position[each.start]
+        end = len(edges) + 1 if each.end is None else position[each.end]
+        found.append(whole_of(cells[cell] for cell in range(start, end) if cell in cells))
+    return found, untimed.rows + untimed.null_keys
+
+
+def _summaries(engine: SqlEngine, relation: Relation, statement: exp.Select) -> Iterator[tuple[int | None, Summary]]:
+    """Yields cells and what is said of their rows; a cell that is a moment is told in microseconds."""
+    with blaming(relation.error, f"{relation.what} cannot be read"):
+        found = engine.query(relation.render(statement)).read_all()
+    for i, column in enumerate(found.schema):
+        if pa.types.is_timestamp(column.type):
+            micros = found.column(i).cast(pa.timestamp("us", column.type.tz)).cast(pa.int64())
+            found = found.set_column(i, column.name, micros)
+    for row in found.to_pylist():
+        yield row["cell"], Summary.of(row)

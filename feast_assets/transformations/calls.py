@@ -1,0 +1,39 @@
+"""Calling the function of a transformation that a user wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from feast_assets.definitions.transformation import Transformation
+from feast_assets.errors import TransformationError
+
+
+def function_of(transformation: Transformation, what: str) -> Callable[..., Any]:
+    """Returns the function of a transformation.
+
+    Args:
+        what: names the transformation, for messages.
+
+    Raises:
+        TransformationError: it is not loaded.
+    """
+    if transformation.udf is None:
+        raise TransformationError(
+            f"{what} is not loaded; the registry keeps only its text. Its module {transformation.import_path!r} must "
+            "be importable: load the feature repository, and run where it is."
+        )
+    function: Callable[..., Any] = transformation.udf
+    return function
+
+
+def called(function: Callable[..., Any], arguments: Sequence[Any], what: str) -> Any:
+    """Returns what a function returns.
+
+    Raises:
+        TransformationError: it raised an error, which is the cause.
+    """
+    try:
+        return function(*arguments)
+    except Exception as error:
+        raise TransformationError(f"{what} failed: {type(error).__name__}: {error}") from error
