@@ -13,6 +13,7 @@ from feast_assets.compute.staleness import StaleWindow
 from feast_assets.compute.view_stores import history_read
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.sources.data_source import DataSource
+from feast_assets.definitions.transformation import TransformationMode
 from feast_assets.definitions.window import Window
 from feast_assets.errors import FeastAssetsError
 from feast_assets.feature_store import FeatureStore
@@ -122,8 +123,9 @@ def changed_definition(before: FeatureView | None, now: FeatureView) -> str:
     """Returns in words what of a view's definition has changed."""
     if before is None:
         return "new view"
+    is_sql = now.transformation is not None and now.transformation.mode is TransformationMode.SQL
     paths = [
-        d.property.removeprefix("feature_transformation.")
+        ("sql" if is_sql else "code") if d.property == "feature_transformation" else d.property
         for d in property_diffs(before, now)
         if d.property.partition(".")[0] not in _NOT_OF_ROWS
     ]

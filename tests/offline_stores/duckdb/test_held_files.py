@@ -314,7 +314,7 @@ def test_rows_are_summarized_only_where_somebody_asks_for_the_state(path, store,
         database_states.observe(source, path, lambda: summaries.append(source.name) or summarize())
 
     monkeypatch.setattr(database_tables, "observe", observe)
-    store.point_in_time_join(spine([(1, hour(1))]), [PointInTimeJoin(history(ORDERS), {}, {})]).read_all()
+    joined(store, spine([(1, hour(1))]), [PointInTimeJoin(history(ORDERS), {}, {})])
     assert summaries == []
     history_state(store, history(ORDERS))
     for _ in range(2):
