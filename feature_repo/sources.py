@@ -1,6 +1,6 @@
-"""Where the data are. `make stage` writes these files; scripts/stage_flights.py says what its times mean."""
+"""Where the data are. `make stage` writes the files; scripts/stage_flights.py says what their times mean."""
 
-from feast_assets import FileSource, PushSource
+from feast_assets import DuckDBSource, FileSource, PushSource
 
 flights = FileSource(
     name="flights",
@@ -26,11 +26,13 @@ live_weather = PushSource(
     owner="weather@example.com",
 )
 
-planes = FileSource(
+planes = DuckDBSource(
     name="planes",
-    path="data/planes.parquet",
+    database="data/fleet.duckdb",
+    table="planes",
     timestamp_field="known_at",
-    description="What is known of each plane. It does not change, so there is one row for each.",
+    description="What is known of each plane: a table that the asset raw/planes loads (own_assets/fleet.py). It does "
+    "not change, so there is one row for each.",
     owner="fleet@example.com",
 )
 

@@ -8,15 +8,17 @@ import dagster as dg
 
 from feast_assets.dagster.repository import FeatureRepository
 from feast_assets.definitions.feature_view import FeatureView
+from feast_assets.definitions.kept_results import sources_read
 
 
 def automation_condition(view: FeatureView, repository: FeatureRepository) -> dg.AutomationCondition[Any] | None:
     """Returns the condition under which a view's assets are materialized by themselves; None where there is none.
 
-    On a cron, the newest partition; eagerly, the newest partition when it has ended and whenever an asset that the
-    view depends on is updated, whether or not all of those were ever observed. A view on late data, and an eager one
-    that reads an asset without partitions, is the `late_data_sensor`'s, which knows from the ledger which of all
-    partitions are missing or stale.
+    On a cron, the newest partition, as soon as the assets of the user's own that make the view's sources have been
+    updated since the tick, as Dagster's own ``on_cron`` does. Eagerly, the newest partition when it has ended and
+    whenever an asset that the view depends on is updated, whether or not all of those were ever observed. A view on
+    late data, and an eager one that reads an asset without partitions, is the `late_data_sensor`'s, which knows from
+    the ledger which of all partitions are missing or stale.
     """
     automation = view.automation
     if automation is None or repository.follows_rows(view):
@@ -25,6 +27,11 @@ def automation_condition(view: FeatureView, repository: FeatureRepository) -> dg
         newest: dg.AutomationCondition[Any] = dg.AutomationCondition.in_latest_time_window()
         tick: dg.AutomationCondition[Any] = dg.AutomationCondition.cron_tick_passed(automation.cron, "UTC")
         running: dg.AutomationCondition[Any] = dg.AutomationCondition.in_progress()
-        return (newest & tick.since_last_handled() & ~running).with_label(str(automation))
+        due = newest & tick.since_last_handled() & ~running
+        own = sorted({repository.source_keys[s.name] for s in sources_read(view) if s.name in repository.source_keys})
+        if own:
+            updated = dg.AutomationCondition.all_deps_updated_since_cron(automation.cron, "UTC")
+            due &= updated.allow(dg.AssetSelection.assets(*own))
+        return due.with_label(str(automation))
     every_source_observed = ~dg.AutomationCondition.any_deps_missing()
     return dg.AutomationCondition.eager().without(every_source_observed).with_label(str(automation))

@@ -322,15 +322,15 @@ def test_an_eager_view_follows_the_asset_that_makes_its_source(
 def test_a_view_on_cron_waits_for_the_asset_that_makes_its_source(
     shop: Callable[..., Path], instance: dg.DagsterInstance
 ) -> None:
-    root = shop('Automation.on_cron("0 * * * *")')
+    # Once a year, half a year from now: no tick of the test meets it by chance.
+    root = shop(f'Automation.on_cron("0 0 1 {(datetime.now(UTC).month + 5) % 12 + 1} *")')
     asset = ingest(root)
     automated = Automated(definitions(root, asset, source_assets={"orders": asset}), instance)
     automated.run(asset.key, partition="2024-01-05")
-    # Until the hour has struck, an update asks for nothing.
-    automated.now = automated.now.replace(minute=0)
+    # Until that day, an update asks for nothing.
     assert automated.tick() == automated.tick() == {}
-    automated.now += timedelta(hours=1)
-    # It has struck, and the asset was not updated since.
+    automated.now += timedelta(days=366)
+    # It has come, and the asset was not updated since.
     assert automated.tick() == automated.tick() == {}
     automated.run(asset.key, partition="2024-01-05")
     assert automated.tick() == {"shop/last_order": ["2024-01-05"]}

@@ -39,7 +39,9 @@ def imported_names(file: Path) -> set[str]:
     return names
 
 
-@pytest.mark.parametrize("file", [*LAYER, ROOT / "definitions.py"], ids=lambda f: f.name)
+@pytest.mark.parametrize(
+    "file", [*LAYER, ROOT / "definitions.py", *sorted((ROOT / "own_assets").glob("*.py"))], ids=lambda f: f.name
+)
 def test_only_public_names_of_dagster_are_used_but_where_there_is_none(file: Path) -> None:
     excepted = PRIVATE.get(file.name, set())
     names = imported_names(file)
@@ -101,7 +103,7 @@ def project(tmp_path: Path) -> Path:
     copy.mkdir()
     for name in ("definitions.py", "workspace.yaml", "pyproject.toml"):
         shutil.copy(ROOT / name, copy)
-    for name in ("resources", "feature_repo"):
+    for name in ("resources", "own_assets", "feature_repo"):
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("data", "__pycache__"))
     return copy
 

@@ -7,16 +7,15 @@ import shutil
 from pathlib import Path
 from types import ModuleType
 
+import duckdb
 import pytest
 from rich.console import Console
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture(scope="session")
-def staging() -> ModuleType:
-    """The module scripts/stage_flights.py."""
-    spec = importlib.util.spec_from_file_location("stage_flights", ROOT / "scripts" / "stage_flights.py")
+def _module(file: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(file.stem, file)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -25,10 +24,18 @@ def staging() -> ModuleType:
 
 
 @pytest.fixture(scope="session")
+def staging() -> ModuleType:
+    """The module scripts/stage_flights.py."""
+    return _module(ROOT / "scripts" / "stage_flights.py")
+
+
+@pytest.fixture(scope="session")
 def staged(staging: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the staged data, which tests only read."""
+    """A folder with the staged data, and the table that the asset raw/planes loads; tests only read it."""
     into: Path = tmp_path_factory.mktemp("staged")
     staging.stage(into, console=Console(quiet=True))
+    with duckdb.connect(into / "fleet.duckdb") as connection:
+        _module(ROOT / "own_assets" / "fleet.py").load_planes(connection, into / "planes.parquet")
     return into
 
 

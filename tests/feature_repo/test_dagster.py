@@ -19,6 +19,23 @@ from feast_assets import FeatureStore
 
 ROOT = Path(__file__).resolve().parents[2]
 JANUARY = [f"2013-01-{day:02}" for day in range(1, 32)]
+WEEKS = ["2013-01-06", "2013-01-13"]
+SCORED = "2013-01-25"
+OWN_ASSETS = f"""
+import dagster as dg
+from definitions import defs
+
+def run(job, first=None, last=None):
+    tags = {{"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}}
+    tags = tags if first else {{}}
+    defs.resolve_job_def(job).execute_in_process(instance=instance, tags=tags)
+
+with dg.DagsterInstance.get() as instance:
+    run("load_planes")
+    run("materialize_nyc_flights_without_partitions")
+    run("train_lateness", {WEEKS[0]!r}, {WEEKS[1]!r})
+    run("score_lateness", {SCORED!r}, {SCORED!r})
+"""
 MONTH_END = pd.Timestamp("2013-02-01", tz="UTC")
 
 
@@ -31,8 +48,12 @@ class Project:
 
     def dagster(self, *arguments: str) -> None:
         """Runs a dagster command in the project."""
+        self.run("-m", "dagster", *arguments)
+
+    def run(self, *arguments: str) -> None:
+        """Runs Python in the project."""
         done = subprocess.run(
-            [sys.executable, "-m", "dagster", *arguments],
+            [sys.executable, *arguments],
             cwd=self.root,
             env={
                 **{k: v for k, v in os.environ.items() if k != "FEAST_ASSETS_DEPLOYMENT"},
@@ -54,9 +75,9 @@ def project(staged: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
     made = Project(tmp_path_factory.mktemp("project"), tmp_path_factory.mktemp("dagster_home"))
     shutil.copy(ROOT / "definitions.py", made.root)
     shutil.copy(ROOT / "scripts" / "dagster.yaml", made.home)
-    for name in ("resources", "feature_repo"):
+    for name in ("resources", "own_assets", "feature_repo"):
         shutil.copytree(ROOT / name, made.root / name, ignore=shutil.ignore_patterns("data", "__pycache__"))
-    shutil.copytree(staged, made.root / "feature_repo" / "data")
+    shutil.copytree(staged, made.root / "feature_repo" / "data", ignore=shutil.ignore_patterns("fleet.duckdb"))
     # What was known in 2013 is past its ttl by now. Materialization does not use the ttl; without it, all can be read.
     for name in ("weather.py", "carrier_delays.py"):
         file = made.root / "feature_repo" / name
@@ -66,7 +87,7 @@ def project(staged: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
     selection = ",".join(f"key:nyc_flights/{name}" for name in partitioned)
     days = f"{JANUARY[0]}...{JANUARY[-1]}"
     made.dagster("asset", "materialize", "-f", "definitions.py", "--select", selection, "--partition-range", days)
-    made.dagster("job", "execute", "-f", "definitions.py", "-j", "materialize_nyc_flights_without_partitions")
+    made.run("-c", OWN_ASSETS)
     return made
 
 
@@ -81,7 +102,7 @@ def test_all_of_january_is_one_run_with_the_rows_of_each_day(project: Project, r
     known = weather.time_hour + pd.Timedelta(hours=1)
     per_day = known.dt.strftime("%Y-%m-%d").value_counts()
     with dg.DagsterInstance.from_config(str(project.home)) as instance:
-        assert len(instance.get_run_records()) == 3
+        assert len(instance.get_run_records()) == 6
         for name in (["origin_weather"], ["carrier_delays"], ["sources", "kept_carrier_delays"]):
             key = dg.AssetKey(["nyc_flights", *name])
             assert instance.get_materialized_partitions(key) == set(JANUARY), name
@@ -157,3 +178,75 @@ def test_the_ledger_names_the_dagster_run(project: Project) -> None:
     assert written < runs
     month = (pd.Timestamp(JANUARY[0], tz="UTC"), MONTH_END)
     assert store.materialization_intervals("origin_weather") == [month]
+
+
+def test_a_week_of_training_is_its_flights_as_they_were_known_an_hour_before(project: Project, raw: Path) -> None:
+    folder = project.root / "feature_repo" / "data" / "training_sets" / "late_departures"
+    assert sorted(file.stem for file in folder.iterdir()) == WEEKS
+    weather = pd.read_csv(raw / "weather.csv", parse_dates=["time_hour"])
+    weather["known"] = weather.time_hour + pd.Timedelta(hours=1)
+    for week in WEEKS:
+        made = pd.read_parquet(folder / f"{week}.parquet")
+        start = pd.Timestamp(week, tz="UTC")
+        flights = _flights(raw)
+        flights = flights[(flights.scheduled >= start) & (flights.scheduled < start + pd.Timedelta(days=7))]
+        assert len(made) == len(flights)
+        assert made.late.sum() == ((flights.dep_delay > 15) | flights.dep_delay.isna()).sum()
+        asked = made.sample(40, random_state=2013)
+        for row in asked.itertuples():
+            known = weather[(weather.origin == row.origin) & (weather.known <= row.event_timestamp)]
+            newest = known.sort_values("known").iloc[-1]
+            fresh = row.event_timestamp - newest.known < pd.Timedelta(hours=3)
+            assert fresh
+            assert row.visibility_miles == newest.visib
+
+
+def test_each_week_pins_the_partitions_that_it_read(project: Project) -> None:
+    with dg.DagsterInstance.from_config(str(project.home)) as instance:
+        for week in WEEKS:
+            only = dg.AssetRecordsFilter(dg.AssetKey("late_departures"), asset_partitions=[week])
+            (record,) = instance.fetch_materializations(only, limit=10).records
+            assert record.asset_materialization is not None
+            told = record.asset_materialization.metadata
+            assert told["feast_assets/registry_revision"].value == 1
+            first, last = told["feast_assets/partitions_read"].value["carrier_delays"]
+            end = pd.Timestamp(week) + pd.Timedelta(days=7)
+            assert first <= week
+            # The last flight leaves after ten in the evening in New York, and is asked about an hour before.
+            assert last == f"{end - pd.Timedelta(days=1):%Y-%m-%d}"
+
+
+def test_the_model_ranks_flights_of_a_later_day_better_than_chance(project: Project, raw: Path) -> None:
+    scores = pd.read_parquet(project.root / "feature_repo" / "data" / "scores" / f"{SCORED}.parquet")
+    flights = _flights(raw)
+    of_day = flights[flights.scheduled.dt.strftime("%Y-%m-%d") == SCORED]
+    assert len(scores) == len(of_day)
+    assert scores.likelihood.between(0, 1).all()
+    # How often a flight that was late was ranked above one that was not.
+    ranks = scores.likelihood.rank()
+    late = int(scores.late.sum())
+    area = (ranks[scores.late].sum() - late * (late + 1) / 2) / (late * (len(scores) - late))
+    assert area > 0.6
+    with dg.DagsterInstance.from_config(str(project.home)) as instance:
+        event = instance.get_latest_materialization_event(dg.AssetKey("lateness_scores"))
+        model = instance.get_latest_materialization_event(dg.AssetKey("lateness_model"))
+    assert event is not None and event.asset_materialization is not None
+    told = event.asset_materialization.metadata
+    assert event.asset_materialization.partition == SCORED
+    assert told["area_under_roc_curve"].value == pytest.approx(area)
+    assert told["trained_before"].value is True
+    assert model is not None and model.asset_materialization is not None
+    assert model.asset_materialization.metadata["flights"].value == sum(
+        len(
+            pd.read_parquet(
+                project.root / "feature_repo" / "data" / "training_sets" / "late_departures" / f"{week}.parquet"
+            )
+        )
+        for week in WEEKS
+    )
+
+
+def _flights(raw: Path) -> pd.DataFrame:
+    with zipfile.ZipFile(raw / "flights.csv.zip") as archive, archive.open("flights.csv") as file:
+        flights = pd.read_csv(file, parse_dates=["time_hour"])
+    return flights.assign(scheduled=flights.time_hour + pd.to_timedelta(flights.minute, unit="min"))

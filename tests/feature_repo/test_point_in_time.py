@@ -177,7 +177,8 @@ def test_nothing_that_happens_later_changes_a_row(
             pq.write_table(
                 rows.filter(pa.compute.less_equal(rows["known_at"], pa.scalar(moment))), data / name / file.name
             )
-    shutil.copy(staged / "planes.parquet", data)
+    for name in ("planes.parquet", "fleet.duckdb"):
+        shutil.copy(staged / name, data)
     ignorant = _materialized(data, tmp_path / "feature_repo")
 
     known = (spine["event_timestamp"] <= moment).to_numpy()
