@@ -69,10 +69,10 @@ class Shop:
         looks = itertools.count()
         parts = DuckDBOfflineStore.parts
 
-        def looking(store, source, **options):
+        def looking(store, source, *, extents=False):
             if next(looks) == 1:
                 self.execute(sql)
-            return parts(store, source, **options)
+            return parts(store, source, extents=extents)
 
         monkeypatch.setattr(DuckDBOfflineStore, "parts", looking)
 
