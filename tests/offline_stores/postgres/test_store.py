@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 
 from feast_assets.definitions.field import Field
+from feast_assets.definitions.partitions import Partitions
 from feast_assets.definitions.sources.file_source import FileSource
 from feast_assets.definitions.sources.postgres_source import PostgreSQLSource
 from feast_assets.definitions.window import ALWAYS
@@ -155,6 +156,18 @@ def test_values_that_lose_something_when_read_fail_and_say_which(store, sql):
         values(store, source, Int64)
     with pytest.raises(SourceError, match=r"a row holds an array of 2 dimensions; make it to_jsonb\("):
         values(store, source, Array(Int64), "y")
+
+
+def test_times_that_are_no_moments_are_named(store, sql):
+    sql("CREATE TABLE t AS SELECT 1::bigint AS k, timestamptz 'infinity' AS at, 'a' AS x")
+    history = history_of(PostgreSQLSource(table="t", timestamp_field="at"), ("x", String))
+    for read in (
+        lambda: store.statistics(history, [ALWAYS]),
+        lambda: store.survey_grid(history, Partitions("daily"), ALWAYS),
+        lambda: store.scan(history, ALWAYS).read_all(),
+    ):
+        with pytest.raises(SourceError, match="'at'.* the years 1 to 9999"):
+            read()
 
 
 def test_the_schema_has_the_types_by_which_apply_infers_fields(store, sql):
