@@ -26,14 +26,7 @@ from pydantic import (
 )
 from pydantic_core import from_json
 
-from feast_assets.backends import (
-    COMPUTE_ENGINES,
-    OFFLINE_STORES,
-    ONLINE_STORES,
-    REGISTRIES,
-    Backends,
-    is_class_path,
-)
+from feast_assets.backends import COMPUTE_ENGINES, OFFLINE_STORES, ONLINE_STORES, REGISTRIES, Backends, is_class_path
 from feast_assets.definitions.branches import namespace
 from feast_assets.definitions.project import check_project_name
 from feast_assets.errors import ConfigError, suggest
@@ -118,14 +111,14 @@ class RepoConfig(BaseModel):
     repo_path: Path | None = None
 
     _origin: str = PrivateAttr("RepoConfig")
-    _file: Path | None = PrivateAttr(None)
-    # The folder where classes of stores are looked for before the installed packages.
+    # The folder where classes of backends are looked for before the installed packages.
     _root: Path | None = PrivateAttr(None)
+    _file: Path | None = PrivateAttr(None)
 
     def __init__(self, **values: Any):
         origin = values.pop("_origin", "RepoConfig")
-        file = values.pop("_file", None)
         root = values.pop("_root", values.get("repo_path"))
+        file = values.pop("_file", None)
         given = {"registry": DEFAULT_REGISTRY, **_with_known_engine(without_feast_keys(values, origin), origin)}
         known = {name: _held(name, value) for name, value in given.items()}
         problem = ""
@@ -136,8 +129,8 @@ class RepoConfig(BaseModel):
         if problem:  # outside of the handler, since a validation error holds the values, secrets too
             raise ConfigError(problem)
         self._origin = origin
-        self._file = file
         self._root = None if root is None else Path(root)
+        self._file = file
         if self.provider != "local" and "online_store" not in known:
             warn_once(
                 origin,
@@ -146,7 +139,7 @@ class RepoConfig(BaseModel):
             )
 
     @classmethod
-    def model_validate(cls, obj: Any, **options: Any) -> Self:
+    def model_validate(cls, obj: object, **options: Any) -> Self:
         """Returns a configuration made of a mapping; raises `ConfigError`, as pydantic's error would show secrets."""
         return cls(**obj) if isinstance(obj, Mapping) else super().model_validate(obj, **options)
 
@@ -175,7 +168,7 @@ class RepoConfig(BaseModel):
 
     @field_validator("registry_section", "online_store_section", "offline_store_section", "batch_engine_section")
     @classmethod
-    def _a_section(cls, value: Any, info: ValidationInfo) -> Any:
+    def _a_section(cls, value: object, info: ValidationInfo) -> Any:
         name = str(info.field_name).removesuffix("_section")
         if name == "registry" and (value is None or value == ""):
             raise ValueError("must say where definitions are kept, for example registry: data/registry.db")
@@ -190,7 +183,7 @@ class RepoConfig(BaseModel):
 
     @field_validator("auth")
     @classmethod
-    def _no_auth(cls, value: Any) -> Any:
+    def _no_auth(cls, value: object) -> Any:
         kind = value.get("type") if isinstance(value, Mapping) else value
         if kind not in (None, "no_auth") or (isinstance(value, Mapping) and set(value) != {"type"}):
             shown = f"type {kind!r}" if kind in ("kubernetes", "oidc") else "of this kind"
@@ -289,7 +282,7 @@ class RepoConfig(BaseModel):
             yield name, "..." if str(name).endswith("_section") and not isinstance(value, Settings) else value
 
     @field_serializer("registry_section", "online_store_section", "offline_store_section", "batch_engine_section")
-    def _without_secrets(self, value: Any, info: FieldSerializationInfo) -> Any:
+    def _without_secrets(self, value: object, info: FieldSerializationInfo) -> Any:
         # As for what is shown: a section may hold passwords, and only its typed settings know where.
         try:
             settings = getattr(self, str(info.field_name).removesuffix("_section"))
@@ -297,7 +290,7 @@ class RepoConfig(BaseModel):
             return value.shown() if isinstance(value, Section) else HIDDEN
         return None if settings is None else masked(settings.model_dump(mode="json"))
 
-    def _settings(self, backends: Backends, section: Any) -> Any:
+    def _settings(self, backends: Backends, section: object) -> Any:
         """Returns a section as the backend's own model."""
         if isinstance(section, BaseModel):
             return section
@@ -344,7 +337,7 @@ def load_repo_config(path: Path, fs_yaml_file: Path | None = None) -> RepoConfig
     if not isinstance(values, dict):
         raise ConfigError(f"{file} must hold settings such as 'project: my_project', but it holds {_kind(values)}.")
     root = path.parent if path.is_file() else path
-    return RepoConfig(**{str(k): v for k, v in values.items()}, _origin=str(file), _file=file.resolve(), _root=root)
+    return RepoConfig(**{str(k): v for k, v in values.items()}, _origin=str(file), _root=root, _file=file.resolve())
 
 
 def make_online_store(config: RepoConfig, root: Path) -> OnlineStore | None:
@@ -402,7 +395,7 @@ def _with_known_engine(values: dict[str, Any], origin: str) -> dict[str, Any]:
     return values
 
 
-def _held(name: str, value: Any) -> Any:
+def _held(name: str, value: object) -> Any:
     """Returns a setting as the configuration keeps it: what may hold a secret is not shown from here on."""
     if name not in _SECTION_NAMES:
         return value
@@ -451,5 +444,5 @@ def _keys(model: type[BaseModel], path: list[str]) -> list[str]:
     return [*keys, *SECTIONS, *OLD_KEYS] if model is RepoConfig else keys
 
 
-def _kind(value: Any) -> str:
+def _kind(value: object) -> str:
     return "nothing" if value is None else f"a {type(value).__name__}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
 import socket
@@ -11,7 +12,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import hypothesis
@@ -40,6 +41,15 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def _lasting_port() -> int:
+    """Returns a port that no system gives to outgoing connections, so it stays free while its server is stopped."""
+    for port in random.SystemRandom().sample(range(20_000, 32_000), 100):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise RuntimeError("no free port from 20000 to 32000")
 
 
 @pytest.fixture
@@ -105,16 +115,17 @@ class PostgresServer:
 
     Args:
         directory: an empty one of its own, which the system's user postgres may enter.
+        port: where it listens.
         password: what the user logs in with; without one, whoever asks is let in.
     """
 
-    def __init__(self, directory: Path, password: str = ""):
+    def __init__(self, directory: Path, port: int, password: str = ""):
         if shutil.which("initdb") is None or shutil.which("postgres") is None:
             pytest.skip("postgres is not installed")
         self._directory = directory
         self._environment = {**os.environ, "HOME": str(directory)}
         self._server: subprocess.Popen[bytes] | None = None
-        self._port = _free_port()
+        self._port = port
         self.password = password
         login = ["-A", "trust"]
         if password:
@@ -136,17 +147,10 @@ class PostgresServer:
     def start(self) -> None:
         """Returns when it answers."""
         settings = ["-c", "fsync=off", "-c", "listen_addresses=127.0.0.1", "-k", str(self._directory)]
+        words = ["postgres", "-D", str(self._directory / "data"), "-p", str(self._port), *settings]
         with (self._directory / "log").open("ab") as log:
             self._server = subprocess.Popen(
-                [
-                    *_as_user("postgres"),
-                    "postgres",
-                    "-D",
-                    str(self._directory / "data"),
-                    "-p",
-                    str(self._port),
-                    *settings,
-                ],
+                [*_as_user("postgres"), *words],
                 stdout=log,
                 stderr=log,
                 env=self._environment,
@@ -177,7 +181,7 @@ class PostgresServer:
 @pytest.fixture(scope="session")
 def postgres_server(_postgres_directory: Path) -> Iterator[str]:
     """A Postgres server of this test session's own: the URL of its first database, without the database's name."""
-    server = PostgresServer(_postgres_directory)
+    server = PostgresServer(_postgres_directory, _free_port())
     try:
         server.start()
         yield server.url.rpartition("/")[0]
@@ -187,10 +191,8 @@ def postgres_server(_postgres_directory: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def _stopped_postgres_server() -> Iterator[PostgresServer]:
-    with tempfile.TemporaryDirectory(prefix="postgres-", ignore_cleanup_errors=True) as name:
-        if os.geteuid() == 0:
-            shutil.chown(name, "postgres", "postgres")
-        yield PostgresServer(Path(name), password="s3cret-word")
+    with _directory_of("postgres") as directory:
+        yield PostgresServer(directory, _lasting_port(), password="s3cret-word")
 
 
 @pytest.fixture

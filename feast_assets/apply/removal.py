@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import cast
 
 from feast_assets.apply.digests import sources_of
-from feast_assets.apply.inference import Prepared
+from feast_assets.apply.inference import PreparedObjects
 from feast_assets.apply.projections import chosen_features
 from feast_assets.definitions.base import Definition
 from feast_assets.definitions.entity import DUMMY_ENTITY_NAME, Entity
@@ -22,13 +22,13 @@ from feast_assets.registry.base import Changes
 from feast_assets.registry.snapshot import NOT_FOUND, RegistrySnapshot
 
 _KEPT = (Project.object_type, SavedDataset.object_type)
-"""Types of objects that a repository does not declare, so that their absence says nothing."""
+"""Types of objects that are not removed when the repository does not declare them."""
 
 _Key = tuple[str, str]
 
 
 def changes_of(
-    prepared: Prepared,
+    prepared: PreparedObjects,
     snapshot: RegistrySnapshot,
     *,
     partial: bool = True,
@@ -55,7 +55,7 @@ def changes_of(
             for key in snapshot.known()
             if key not in declared and key[0] not in _KEPT and key != (Entity.object_type, DUMMY_ENTITY_NAME)
         }
-    # What is declared was checked when it was prepared; of the rest, only what lacks something now need be read.
+    # Declared objects were checked when they were prepared. The rest is read only if something it may use goes.
     if deletes or any(_takes_away(d, snapshot) for d in prepared.made):
         remaining = {_key(d): d for d in snapshot.shared() if _key(d) not in deletes} | upserts
         _check_references(remaining, snapshot, deletes)
@@ -79,7 +79,7 @@ def _asked(
 
 
 def _takes_away(definition: Definition, snapshot: RegistrySnapshot) -> bool:
-    """Whether a definition lacks what others may use of the one that is registered by its name."""
+    """Whether a definition lacks something of the registered one of its name that others may use."""
     stored = snapshot.stored(*_key(definition))
     if stored is None:
         return False
@@ -100,42 +100,45 @@ def _check_references(remaining: Mapping[_Key, Definition], snapshot: RegistrySn
     sources = {n: v for n, v in views.items() if isinstance(v, FeatureView)}
     entities = {d.name: d for d in remaining.values() if isinstance(d, Entity)}
     for definition in remaining.values():
-        what = f"{type(definition).__name__} {definition.name!r}"
+        subject = f"{type(definition).__name__} {definition.name!r}"
         if isinstance(definition, FeatureView):
             for name, join_key in zip(definition.entities, definition.join_keys, strict=True):
-                _check_entity(name, join_key, entities, what)
+                _check_entity(name, join_key, entities, subject)
             for source in sources_of(definition):
                 if (DataSource.object_type, source.name) in deletes:
                     raise DefinitionError(
-                        f"Data source {source.name!r} cannot be deleted: {what} reads it. Change or delete that first."
+                        f"Data source {source.name!r} cannot be deleted: {subject} reads it. Change or delete that "
+                        "first."
                     )
         elif isinstance(definition, OnDemandFeatureView):
             for name in definition.entities:
-                _check_entity(name, None, entities, what)
+                _check_entity(name, None, entities, subject)
             for projection in definition.source_projections:
-                _check_projection(projection.name, sources, what, snapshot)
-                chosen_features(projection, sources, what, snapshot.project)
+                _check_projection(projection.name, sources, subject, snapshot)
+                chosen_features(projection, sources, subject, snapshot.project)
         elif isinstance(definition, FeatureService):
             for projection in definition.feature_view_projections:
-                _check_projection(projection.name, views, what, snapshot)
-                chosen_features(projection, views, what, snapshot.project)
+                _check_projection(projection.name, views, subject, snapshot)
+                chosen_features(projection, views, subject, snapshot.project)
 
 
-def _check_entity(name: str, join_key: str | None, entities: Mapping[str, Entity], what: str) -> None:
+def _check_entity(name: str, join_key: str | None, entities: Mapping[str, Entity], subject: str) -> None:
     if name == DUMMY_ENTITY_NAME:
         return
     if name not in entities:
-        raise DefinitionError(f"Entity {name!r} cannot be deleted: {what} uses it. Change or delete that first.")
+        raise DefinitionError(f"Entity {name!r} cannot be deleted: {subject} uses it. Change or delete that first.")
     if join_key is not None and entities[name].join_key != join_key:
         raise DefinitionError(
-            f"Entity {name!r} changes its join key to {entities[name].join_key!r}, but {what} uses {join_key!r}; "
+            f"Entity {name!r} changes its join key to {entities[name].join_key!r}, but {subject} uses {join_key!r}; "
             "apply both together."
         )
 
 
-def _check_projection(name: str, views: Mapping[str, BaseFeatureView], what: str, snapshot: RegistrySnapshot) -> None:
+def _check_projection(
+    name: str, views: Mapping[str, BaseFeatureView], subject: str, snapshot: RegistrySnapshot
+) -> None:
     if name not in views and name in snapshot.names(*[t for t, n in snapshot.known() if n == name]):
-        raise DefinitionError(f"View {name!r} cannot be deleted: {what} uses it. Change or delete that first.")
+        raise DefinitionError(f"View {name!r} cannot be deleted: {subject} uses it. Change or delete that first.")
 
 
 def _key(definition: Definition) -> _Key:

@@ -71,10 +71,10 @@ def get_historical_features(
     if [dataframe is not None, entity_df is not None, bool(start_date or end_date)].count(True) != 1:
         raise click.UsageError("Give entity rows by -d or by --entity-df, or else --start-date and/or --end-date.")
     store = session.store()
-    wanted = store.get_feature_service(service) if service else list(features)
+    chosen = store.get_feature_service(service) if service else list(features)
     from feast_assets.retrieval.references import resolve
 
-    request = resolve(store.snapshot(), wanted, full_feature_names=full_feature_names)
+    request = resolve(store.snapshot(), chosen, full_feature_names=full_feature_names)
     types = row_types(request)
     rows = None
     if dataframe is not None:
@@ -83,7 +83,7 @@ def get_historical_features(
         rows = _rows_of_file(entity_df, types)
     job = store.get_historical_features(
         entity_df=rows,
-        features=wanted,
+        features=chosen,
         full_feature_names=full_feature_names,
         start_date=start_date,
         end_date=end_date,
@@ -132,7 +132,7 @@ def _column(values: list[Any], name: str, types: dict[str, FeastType]) -> Any:
         raise InputError(f"-d: the values of {name!r} are not of one type ({error}).") from error
 
 
-def _moment(value: Any) -> datetime:
+def _moment(value: object) -> datetime:
     try:
         return parse_moment(value if isinstance(value, str) else str(value))
     except ValueError as error:
@@ -160,7 +160,7 @@ def _read_csv(path: Path, types: dict[str, FeastType]) -> pa.Table:
 
     from feast_assets.types.arrow import to_arrow_type
 
-    # Arrow would read a text key such as 007 as a number; the registry knows better.
+    # Arrow would read a text key such as 007 as a number; the registry knows that it is text.
     known = {name: to_arrow_type(feast_type) for name, feast_type in types.items()}
     return csv.read_csv(path, convert_options=csv.ConvertOptions(column_types=known))
 

@@ -13,6 +13,10 @@ from feast_assets.cli.session import Session, pass_session
 
 if TYPE_CHECKING:
     from feast_assets.definitions.base import Definition
+    from feast_assets.definitions.entity import Entity
+    from feast_assets.definitions.feature_service import FeatureService
+    from feast_assets.definitions.feature_view import FeatureView
+    from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
     from feast_assets.definitions.view import BaseFeatureView
     from feast_assets.feature_store import FeatureStore
 
@@ -20,7 +24,7 @@ Columns = dict[str, Callable[[Any], Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class ListedKind:
     """One kind of object on the command line.
 
     Attributes:
@@ -62,7 +66,7 @@ tags_option = click.option(
 )
 
 
-def kind_group(kind: Kind) -> click.Group:
+def kind_group(kind: ListedKind) -> click.Group:
     """Returns the group of a kind, with ``list`` and ``describe``."""
     command, plural = kind.command, kind.command.replace("-", " ").replace("on demand", "on-demand")
     group = click.Group(command, help=f"Shows registered {plural}.\n\n{_example(f'{command} list')}")
@@ -72,8 +76,8 @@ def kind_group(kind: Kind) -> click.Group:
     @output_option
     @pass_session
     def list_objects(session: Session, tags: dict[str, str] | None, output: str) -> None:
-        found = kind.find(session.store(), tags)
-        print_records(list(kind.columns), [[show(o) for show in kind.columns.values()] for o in found], output)
+        objects = kind.find(session.store(), tags)
+        print_records(list(kind.columns), [[show(o) for show in kind.columns.values()] for o in objects], output)
 
     @group.command(
         "describe",
@@ -126,8 +130,8 @@ def _views_with_on_demand(store: FeatureStore, tags: dict[str, str] | None) -> l
 def _find_view(store: FeatureStore, name: str) -> Definition:
     from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
 
-    found = store.snapshot().view(name)
-    return found if isinstance(found, OnDemandFeatureView) else store.get_feature_view(name)
+    view = store.snapshot().view(name)
+    return view if isinstance(view, OnDemandFeatureView) else store.get_feature_view(name)
 
 
 def _view_details(store: FeatureStore, name: str) -> dict[str, Any]:
@@ -136,20 +140,20 @@ def _view_details(store: FeatureStore, name: str) -> dict[str, Any]:
     return _materialized(store, name) if isinstance(store.snapshot().view(name), FeatureView) else {}
 
 
-def _value_type(entity: Any) -> str:
+def _value_type(entity: Entity) -> str:
     return str(entity.value_type.name)
 
 
-def _entities_of(view: Any) -> list[str]:
+def _entities_of(view: FeatureView | OnDemandFeatureView) -> list[str]:
     return list(view.entities)
 
 
-def _ttl(view: Any) -> str | None:
+def _ttl(view: object) -> str | None:
     ttl = getattr(view, "ttl", None)
     return str(ttl) if ttl else None
 
 
-def _feature_names(service: Any) -> list[str]:
+def _feature_names(service: FeatureService) -> list[str]:
     return [f"{p.name_to_use()}:{f.name}" for p in service.feature_view_projections for f in p.features]
 
 
@@ -159,28 +163,28 @@ def _location(source: Any) -> str | None:
     )
 
 
-def _name(definition: Any) -> str:
+def _name(definition: Definition) -> str:
     return str(definition.name)
 
 
-def _description(definition: Any) -> str:
+def _description(definition: Definition) -> str:
     return str(definition.description)
 
 
-def _tags(definition: Any) -> dict[str, str]:
+def _tags(definition: Definition) -> dict[str, str]:
     return dict(definition.tags)
 
 
-def _class(definition: Any) -> str:
+def _class(definition: object) -> str:
     return type(definition).__name__
 
 
-def _features(view: Any) -> list[str]:
+def _features(view: BaseFeatureView) -> list[str]:
     return [f.name for f in view.features]
 
 
 KINDS = (
-    Kind(
+    ListedKind(
         "entities",
         "entity",
         "driver",
@@ -194,7 +198,7 @@ KINDS = (
             "TAGS": _tags,
         },
     ),
-    Kind(
+    ListedKind(
         "data-sources",
         "data source",
         "driver_stats_source",
@@ -208,7 +212,7 @@ KINDS = (
             "TAGS": _tags,
         },
     ),
-    Kind(
+    ListedKind(
         "feature-views",
         "feature view",
         "driver_stats",
@@ -224,7 +228,7 @@ KINDS = (
         },
         _view_details,
     ),
-    Kind(
+    ListedKind(
         "on-demand-feature-views",
         "on-demand feature view",
         "fare_estimate",
@@ -237,7 +241,7 @@ KINDS = (
             "FEATURES": _features,
         },
     ),
-    Kind(
+    ListedKind(
         "label-views",
         "label view",
         "driver_reviews",
@@ -250,7 +254,7 @@ KINDS = (
             "CONFLICT POLICY": lambda v: v.conflict_policy.value,
         },
     ),
-    Kind(
+    ListedKind(
         "feature-services",
         "feature service",
         "trip_pricing_v1",
@@ -258,7 +262,7 @@ KINDS = (
         lambda store, name: store.get_feature_service(name),
         {"NAME": _name, "FEATURES": _feature_names},
     ),
-    Kind(
+    ListedKind(
         "saved-datasets",
         "saved dataset",
         "training_2026_01",
@@ -271,7 +275,7 @@ KINDS = (
             "TAGS": _tags,
         },
     ),
-    Kind(
+    ListedKind(
         "projects",
         "project",
         "my_project",
@@ -309,15 +313,15 @@ def describe_feature(session: Session, name: str, output: str) -> None:
     from feast_assets.errors import FeastObjectNotFoundException
 
     views = session.store().list_all_feature_views()
-    found = [{"feature_view": v.name, **readable_spec(f)} for v in views for f in v.features if f.name == name]
-    if not found:
+    described = [{"feature_view": v.name, **readable_spec(f)} for v in views for f in v.features if f.name == name]
+    if not described:
         raise FeastObjectNotFoundException(name, known=[f.name for v in views for f in v.features])
     if output == "json":
-        print_json(found)
+        print_json(described)
     else:
         from feast_assets.cli.yaml_text import yaml_text
 
-        click.echo(yaml_text(found))
+        click.echo(yaml_text(described))
 
 
 GROUPS: tuple[click.Group, ...] = (*(kind_group(kind) for kind in KINDS), features)

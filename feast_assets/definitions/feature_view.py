@@ -31,8 +31,8 @@ class FeatureView(BaseFeatureView):
 
     Attributes:
         online_generation: which of its online tables is in use; apply sets it.
-        materialization_intervals: what of time was materialized when `FeatureStore.get_feature_view` returned the view,
-            as ``[start, end)`` in order.
+        materialization_intervals: the times that were materialized when `FeatureStore.get_feature_view` returned the
+            view, as ``[start, end)`` in order.
 
     Args:
         name: unique among all views of the project, letter case aside.
@@ -40,7 +40,7 @@ class FeatureView(BaseFeatureView):
         schema: fields; those named like a join key are the view's entity columns, the rest its features. Left out,
             apply infers it.
         entities: whose features they are; none means one row for all.
-        ttl: how long a value stands after its event time, in reads; ``timedelta(0)`` or None for ever.
+        ttl: how long a value is valid after its event time, in reads; ``timedelta(0)`` or None for ever.
         online: whether the latest values are kept in the online store.
         offline: whether pushed rows, or a transformation's result, are kept in the offline store.
         enable_validation: whether materialization refuses windows with rows that break their fields' `Checks`, so that
@@ -50,7 +50,7 @@ class FeatureView(BaseFeatureView):
             lookup table), which is materialized whole.
         version: only "latest".
         enabled: a disabled view is neither materialized nor served.
-        automation: when it is materialized by itself; None for whenever its grain's schedule, or somebody, runs it.
+        automation: when it is materialized automatically; None if its grain's schedule or a user runs it.
         freshness: how recently it should have been materialized: a duration, or a `Freshness`; None for no such demand.
     """
 
@@ -106,7 +106,7 @@ class FeatureView(BaseFeatureView):
         tags: Mapping[str, str] | None = None,
         owner: str = "",
         org: str = "",
-        mode: Any = None,
+        mode: object = None,
         enable_validation: bool | None = None,
         version: str = "latest",
         enabled: bool = True,
@@ -114,33 +114,33 @@ class FeatureView(BaseFeatureView):
         automation: Automation | None = None,
         freshness: timedelta | Freshness | None = None,
     ):
-        what = f"{type(self).__name__} {name!r}"
+        subject = f"{type(self).__name__} {name!r}"
         self._init_meta(name, description, tags, owner)
         if mode is not None or sink_source is not None:
             raise NotSupportedError(
-                f"{what}: mode and sink_source are for views with a transformation; use BatchFeatureView."
+                f"{subject}: mode and sink_source are for views with a transformation; use BatchFeatureView."
             )
-        self._init_sources(source, what)
+        self._init_sources(source, subject)
         self._init_view(schema, entities, ttl, online, offline, org, enable_validation, version, enabled, partitions)
-        self._init_automation(automation, freshness, what)
+        self._init_automation(automation, freshness, subject)
 
-    def _init_sources(self, source: object, what: str) -> None:
+    def _init_sources(self, source: object, subject: str) -> None:
         self.stream_source = None
         self.batch_source = None
         if source is None:
             return
         if isinstance(source, (FeatureView, list, tuple)):
             raise NotSupportedError(
-                f"{what}: a source that is itself a feature view is not supported; use its data source."
+                f"{subject}: a source that is itself a feature view is not supported; use its data source."
             )
         if isinstance(source, RequestSource) or not isinstance(source, DataSource):
             raise DefinitionError(
-                f"{what}: source must be a data source with history, or a push source, not {shown(source)}."
+                f"{subject}: source must be a data source with history, or a push source, not {shown(source)}."
             )
         if isinstance(source, PushSource):
             if source.batch_source is None:
                 raise DefinitionError(
-                    f"{what}: its push source {source.name!r} needs a batch_source, which holds the history."
+                    f"{subject}: its push source {source.name!r} needs a batch_source, which holds the history."
                 )
             self.stream_source = source
             self.batch_source = source.batch_source
@@ -160,66 +160,70 @@ class FeatureView(BaseFeatureView):
         enabled: bool,
         partitions: Partitions | None,
     ) -> None:
-        what = f"{type(self).__name__} {self.name!r}"
+        subject = f"{type(self).__name__} {self.name!r}"
         if ttl is not None and (not isinstance(ttl, timedelta) or ttl < timedelta(0)):
-            raise DefinitionError(f"{what}: ttl must be a timedelta of zero or more, got {shown(ttl)}.")
+            raise DefinitionError(f"{subject}: ttl must be a timedelta of zero or more, got {shown(ttl)}.")
         if partitions is not None and not isinstance(partitions, Partitions):
             raise DefinitionError(
-                f"{what}: partitions must be Partitions(grain, start) or None, got {shown(partitions)}."
+                f"{subject}: partitions must be Partitions(grain, start) or None, got {shown(partitions)}."
             )
         if version != "latest":
-            raise NotSupportedError(f"{what}: pinning a version ({version!r}) is not supported; leave it out.")
+            raise NotSupportedError(f"{subject}: pinning a version ({version!r}) is not supported; leave it out.")
         self.ttl = ttl
         self.online = online
         self.offline = offline
         self.org = org
         self.enabled = enabled
         self.partitions = partitions
-        self._init_entities(check_fields(schema, what), entities, what)
-        check_features(self.features, what)
+        self._init_entities(check_fields(schema, subject), entities, subject)
+        check_features(self.features, subject)
         mapped = {s: f for s, f in (self.batch_source.field_mapping if self.batch_source else {}).items() if s != f}
         for field in (*self.features, *self.entity_columns):
             if field.name in mapped:
                 raise DefinitionError(
-                    f"{what}: field {field.name!r} is renamed to {mapped[field.name]!r} by its source's field_mapping; "
-                    f"call it {mapped[field.name]!r}."
+                    f"{subject}: field {field.name!r} is renamed to {mapped[field.name]!r} by its source's "
+                    f"field_mapping; call it {mapped[field.name]!r}."
                 )
-        refuse_checks(self.entity_columns, what, "rows whose join key is null are no rows, and checks are for features")
+        refuse_checks(
+            self.entity_columns, subject, "rows whose join key is null are no rows, and checks are for features"
+        )
         declares_checks = any(f.checks is not None for f in self.features)
         self.enable_validation = declares_checks if enable_validation is None else enable_validation
         self.projection = self._whole()
 
-    def _init_automation(self, automation: object, freshness: object, what: str) -> None:
+    def _init_automation(self, automation: object, freshness: object, subject: str) -> None:
         if automation is not None and not isinstance(automation, Automation):
             raise DefinitionError(
-                f"{what}: automation must be Automation.on_cron(...), Automation.eager(), Automation.on_late_data() or "
-                f"None, got {shown(automation)}."
+                f"{subject}: automation must be Automation.on_cron(...), Automation.eager(), Automation.on_late_data() "
+                f"or None, got {shown(automation)}."
             )
         self.automation = automation
         if isinstance(freshness, timedelta):
             try:
                 freshness = Freshness.within(freshness)
             except DefinitionError:
-                raise DefinitionError(f"{what}: freshness must be a minute or more, got {shown(freshness)}.") from None
+                raise DefinitionError(
+                    f"{subject}: freshness must be a minute or more, got {shown(freshness)}."
+                ) from None
         if freshness is not None and not isinstance(freshness, Freshness):
             raise DefinitionError(
-                f"{what}: freshness must be a timedelta, Freshness.within(...), Freshness.by(...) or None, got "
+                f"{subject}: freshness must be a timedelta, Freshness.within(...), Freshness.by(...) or None, got "
                 f"{shown(freshness)}."
             )
         self.freshness = freshness
 
     def to_spec(self) -> dict[str, Any]:
         spec = super().to_spec()
-        # So that the hashes of views without it are those of before it existed.
+        # A view without it keeps the hash that it had before the attribute existed.
         if self.freshness is None:
             del spec["freshness"]
         return spec
 
-    def _init_entities(self, fields: list[Field], entities: Sequence[Entity] | None, what: str) -> None:
-        given = listed(entities, f"{what}: entities must be a list of Entity objects")
+    def _init_entities(self, fields: list[Field], entities: Sequence[Entity] | None, subject: str) -> None:
+        given = listed(entities, f"{subject}: entities must be a list of Entity objects")
         for entity in given:
             if not isinstance(entity, Entity):
-                raise DefinitionError(f"{what}: entities must be a list of Entity objects, found {shown(entity)}.")
+                raise DefinitionError(f"{subject}: entities must be a list of Entity objects, found {shown(entity)}.")
         if not given:
             self.entities = [DUMMY_ENTITY_NAME]
             self.join_keys = [DUMMY_FIELD.name]
@@ -230,7 +234,7 @@ class FeatureView(BaseFeatureView):
         self.join_keys = [e.join_key for e in given]
         repeated = repeated_names(self.join_keys)
         if repeated:
-            raise DefinitionError(f"{what}: two of its entities have the join key {repeated[0]!r}.")
+            raise DefinitionError(f"{subject}: two of its entities have the join key {repeated[0]!r}.")
         self.entity_columns = [f for f in fields if f.name in self.join_keys]
         self.features = [f for f in fields if f.name not in self.join_keys]
         for entity in given:
@@ -241,7 +245,7 @@ class FeatureView(BaseFeatureView):
                     and field.dtype.to_value_type() is not entity.value_type
                 ):
                     raise DefinitionError(
-                        f"{what}: field {field.name!r} is {field.dtype}, but entity {entity.name!r} says "
+                        f"{subject}: field {field.name!r} is {field.dtype}, but entity {entity.name!r} says "
                         f"{entity.value_type.name}."
                     )
 
@@ -273,8 +277,8 @@ class FeatureView(BaseFeatureView):
     def online_table(self, project: str) -> str:
         """Returns the name of its table in the online store.
 
-        A view that starts anew (it was removed, or its keys or times mean something else) starts with another table, so
-        rows of before are never taken for its own, whatever is interrupted; apply gives it another generation.
+        A view that starts again (it was removed before, or its keys or time columns changed) gets a new table, so that
+        earlier rows are never taken for its own, even if an apply is interrupted; apply gives it a new generation.
         """
         return f"{project}:{self.name}:{self.online_generation}"
 
@@ -295,5 +299,5 @@ class FeatureView(BaseFeatureView):
 
     @property
     def makes_something(self) -> bool:
-        """Whether materialization writes anything of it: online, or a result that is kept."""
+        """Whether materialization writes anything for it: online rows, or a kept result."""
         return self.enabled and (self.materializable or self.keeps_result)

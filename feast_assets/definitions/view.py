@@ -18,8 +18,8 @@ class BaseFeatureView(Definition):
 
     Attributes:
         features: the features, without join key columns.
-        projection: which of them, and under what name, this object stands for. Projecting makes a copy; it never
-            changes the view.
+        projection: the features that this object represents, and its name in references. Projecting makes a copy and
+            never changes the view.
     """
 
     features: list[Field]
@@ -43,7 +43,7 @@ class BaseFeatureView(Definition):
         raise FeatureNotFoundError(name, self.name, [f.name for f in self.features])
 
     def __getitem__(self, names: Sequence[str]) -> Self:
-        """Returns a copy that stands for some of the features, in this order."""
+        """Returns a copy that represents some of the features, in this order."""
         if isinstance(names, str) or not all(isinstance(n, str) for n in names):
             raise DefinitionError(f"Choose features of {self.name!r} by a list of names, such as view[['a', 'b']].")
         projection = copy(self.projection)
@@ -57,7 +57,7 @@ class BaseFeatureView(Definition):
         return self.with_projection(projection)
 
     def with_name(self, name: str) -> Self:
-        """Returns a copy that goes by another name in references and column names."""
+        """Returns a copy that has another name in references and column names."""
         projection = copy(self.projection)
         projection.name_alias = name
         return self.with_projection(projection)
@@ -69,7 +69,7 @@ class BaseFeatureView(Definition):
         return self.with_projection(projection)
 
     def with_projection(self, projection: FeatureViewProjection) -> Self:
-        """Returns a copy that stands for what the projection says."""
+        """Returns a copy with a projection."""
         if projection.name != self.name:
             raise DefinitionError(f"A projection of {projection.name!r} cannot be put on view {self.name!r}.")
         view = copy(self)
@@ -77,35 +77,35 @@ class BaseFeatureView(Definition):
         return view
 
 
-def check_fields(schema: Sequence[Field] | None, what: str) -> list[Field]:
+def check_fields(schema: Sequence[Field] | None, subject: str) -> list[Field]:
     """Returns the fields as a list.
 
     Raises:
         DefinitionError: some are no fields, or two have one name.
     """
-    fields = listed(schema, f"{what}: schema must be a list of Field objects")
+    fields = listed(schema, f"{subject}: schema must be a list of Field objects")
     for field in fields:
         if not isinstance(field, Field):
-            raise DefinitionError(f"{what}: schema must be a list of Field objects, found {shown(field)}.")
+            raise DefinitionError(f"{subject}: schema must be a list of Field objects, found {shown(field)}.")
     names = [f.name for f in fields]
     repeated = repeated_names(names)
     if repeated:
-        raise DefinitionError(f"{what}: schema has two fields named {repeated[0]!r}.")
+        raise DefinitionError(f"{subject}: schema has two fields named {repeated[0]!r}.")
     return fields
 
 
-def check_features(features: Sequence[Field], what: str) -> None:
+def check_features(features: Sequence[Field], subject: str) -> None:
     """Raises DefinitionError for a feature whose name contains ``:``, as references are ``view:feature``."""
     for field in features:
         if ":" in field.name:
             raise DefinitionError(
-                f"{what}: feature name {shown(field.name)} may not contain ':', which references use; rename the "
+                f"{subject}: feature name {shown(field.name)} may not contain ':', which references use; rename the "
                 "column with the source's field_mapping, or in the function that makes it."
             )
 
 
-def refuse_checks(fields: Sequence[Field], what: str, why: str) -> None:
-    """Raises DefinitionError where a field declares checks that nobody would look at."""
+def refuse_checks(fields: Sequence[Field], subject: str, why: str) -> None:
+    """Raises DefinitionError if a field declares checks that would never be applied."""
     for field in fields:
         if field.checks is not None:
-            raise DefinitionError(f"{what}: field {field.name!r} declares checks, but {why}; leave them out.")
+            raise DefinitionError(f"{subject}: field {field.name!r} declares checks, but {why}; leave them out.")

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from feast_assets.errors import SourceError, reason_of, suggest
-from feast_assets.types.arrow_casts import Mismatch, cast_array, is_binary, is_list, is_text
+from feast_assets.types.arrow_casts import CastRefused, cast_array, is_binary, is_list, is_text
 from feast_assets.types.canonical import TIMESTAMP, is_canonical, to_arrow_type
 from feast_assets.types.feast_type import (
     Array,
@@ -36,8 +36,8 @@ _STORED_AS = b"feast_assets.stored_as"
 
 
 def stored_as_text(column: pa.Field) -> pa.Field:
-    """Returns a column marked as one that is stored as text: its type is what its values look like at the moment, and
-    it is read as whatever is declared."""
+    """Returns a column marked as stored as text: its type is guessed from its values, and it is read as the
+    type that is declared."""
     return column.with_metadata({**(column.metadata or {}), _STORED_AS: b"text"})
 
 
@@ -110,7 +110,7 @@ def cast_table(table: pa.Table, types: Mapping[str, FeastType], *, what: str) ->
 
 
 def whole_column(column: Any) -> Any:
-    """Returns a ``pa.ChunkedArray`` as one ``pa.Array``; one that is whole already is not copied."""
+    """Returns a ``pa.ChunkedArray`` as one ``pa.Array``; a single chunk is not copied."""
     if column.num_chunks == 1:
         return column.chunk(0)
     return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
@@ -143,7 +143,7 @@ def cast_column(column: Any, feast_type: FeastType, *, what: str) -> Any:
         if isinstance(column, pa.ChunkedArray):
             return pa.chunked_array([cast_array(chunk, feast_type) for chunk in column.chunks], type=wanted)
         return cast_array(column, feast_type)
-    except (Mismatch, pa.ArrowException, ValueError, TypeError, OverflowError, RecursionError) as error:
+    except (CastRefused, pa.ArrowException, ValueError, TypeError, OverflowError, RecursionError) as error:
         found = str(column.type)[:_LONGEST_TYPE]
         raise SourceError(
             f"{what} should hold {feast_type} ({wanted}) but holds {found}: {reason_of(error)}"

@@ -74,7 +74,7 @@ class PostgresConnections:
             connection = adbc.connect(config.uri(), autocommit=True)
         except adbc_driver_manager.Error as error:
             raise StoreUnavailableError(
-                f"The Postgres server {config.host}:{config.port} cannot be used: {text_of(error)}"
+                f"The Postgres server {config.display_name} cannot be used: {text_of(error)}"
             ) from error
         settings = {**_SETTINGS, "search_path": quoted(config.db_schema)}
         calls = ", ".join(f"set_config('{name}', {literal(value)}, false)" for name, value in settings.items())
@@ -84,7 +84,7 @@ class PostgresConnections:
         if version < OLDEST_VERSION:
             close(connection)
             raise StoreUnavailableError(
-                f"The Postgres server {config.host}:{config.port} is of version {version // 10_000}; the offline store "
+                f"The Postgres server {config.display_name} is of version {version // 10_000}; the offline store "
                 f"needs {OLDEST_VERSION // 10_000} or newer."
             )
         return connection

@@ -49,7 +49,7 @@ class IntegerArray:
     __slots__ = ("data",)
 
     def __init__(self, values: npt.NDArray[np.int64]):
-        import numpy as np  # Reading needs none.
+        import numpy as np  # Serving, which only reads, does not load numpy.
 
         elements = np.empty(len(values), np.dtype([("length", ">i4"), ("value", ">i8")]))
         elements["length"] = 8

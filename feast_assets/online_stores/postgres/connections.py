@@ -7,6 +7,7 @@ import os
 import threading
 import weakref
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from psycopg import AsyncConnection, AsyncRawCursor, BaseConnection, Connection, OperationalError, RawCursor
@@ -225,10 +226,12 @@ def _may_pass(error: BaseException, *, is_lost: bool, is_fresh: bool) -> bool:
 
 
 def _finish(connections: list[Connection[Any]] | list[AsyncConnection[Any]] | set[AsyncConnection[Any]]) -> None:
-    while connections:
-        connection = connections.pop()
-        # Not by its method, which is a coroutine in one of the classes; this waits for nobody.
-        connection.pgconn.finish()
+    # Other threads may take from the list meanwhile.
+    with suppress(IndexError, KeyError):
+        while True:
+            connection = connections.pop()
+            # Not by its method, which is a coroutine in one of the classes; this waits for nobody.
+            connection.pgconn.finish()
 
 
 def _after_fork() -> None:

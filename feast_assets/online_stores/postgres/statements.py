@@ -13,7 +13,7 @@ import string
 from functools import lru_cache
 
 _LONGEST_NAME = 63  # bytes; Postgres cuts longer ones
-_PLAIN_CHARACTERS = frozenset(string.ascii_lowercase + string.digits + "_-.")
+_PLAIN_CHARACTERS = frozenset(string.ascii_lowercase + string.digits + "_-.:")
 _ROW = "key, event_ts, created_ts, version, payload"
 _NEW_ROWS = "unnest($1::bytea[], $2::int8[], $3::int8[], $4::int8[], $5::bytea[])"
 _SET_NEW = "event_ts = {0}.event_ts, created_ts = {0}.created_ts, version = {0}.version, payload = {0}.payload"

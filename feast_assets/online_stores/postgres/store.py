@@ -76,6 +76,7 @@ class PostgresOnlineStore(OnlineStore, CanReplace, CanSample, CanTellRestarts):
         if problem:
             raise ConfigError(f"online_store: Postgres cannot be reached by these settings: {problem}.")
         self._catalog = Catalog(self._schema)
+        self._is_format_known = False
         self._connections = ConnectionPool(parameters, config.most_connections)
         self._reads: dict[asyncio.AbstractEventLoop, MergedReads[Sequence[OnlineRead], Row | None]] = {}
 
@@ -83,10 +84,10 @@ class PostgresOnlineStore(OnlineStore, CanReplace, CanSample, CanTellRestarts):
         return f"PostgresOnlineStore({self._server!r}, schema {self._schema!r})"
 
     def setup(self, tables: Iterable[str]) -> None:
-        """Creates the tables that are missing, and where it is missing, the schema."""
+        """Creates missing tables, and the schema if it is missing."""
         named = [self._table(table) for table in dict.fromkeys(tables)]
         marks = self._run(lambda connection: self._catalog.marks(connection, named))
-        # Where all is there, no rights to create are needed, and nobody is waited for.
+        # A user without the right to create can set up what exists.
         if missing := [table for table, mark in zip(named, marks, strict=True) if not mark.identity]:
             self._run(lambda connection: self._catalog.set_up(connection, missing))
 
@@ -118,7 +119,7 @@ class PostgresOnlineStore(OnlineStore, CanReplace, CanSample, CanTellRestarts):
 
     def scan(self, table: str, start: int, end: int, *, version_below: int | None = None) -> Iterator[RowStamps]:
         """See `CanReplace.scan`; in order of keys, a part at a time, so no connection is held in between."""
-        import numpy as np  # Reading needs none.
+        import numpy as np  # Serving, which only reads, does not load numpy.
 
         last, sql = b"", self._table(table).first_scan
         while rows := self._execute(sql, [last, start, end, version_below, _ROWS_PER_SCAN]):
@@ -206,15 +207,30 @@ class PostgresOnlineStore(OnlineStore, CanReplace, CanSample, CanTellRestarts):
 
     def _run(self, work: Callable[[Connection[Any]], _Result]) -> _Result:
         try:
+            if not self._is_format_known:
+                self._connections.run(self._check_format)
             return self._connections.run(work)
         except psycopg.Error as error:
             raise self._explained(error) from None
 
     async def _run_async(self, work: Callable[[AsyncConnection[Any]], Awaitable[_Result]]) -> _Result:
         try:
+            if not self._is_format_known:
+                await self._connections.run_async(self._check_format_async)
             return await self._connections.run_async(work)
         except psycopg.Error as error:
             raise self._explained(error) from None
+
+    def _check_format(self, connection: Connection[Any]) -> None:
+        """Asks once what format the rows have; raises StoredFormatError where a newer version wrote them."""
+        row = connection.execute(self._catalog.format_query).fetchone()
+        self._catalog.check_format(None if row is None else row[0], self._server)
+        self._is_format_known = True
+
+    async def _check_format_async(self, connection: AsyncConnection[Any]) -> None:
+        row = await (await connection.execute(self._catalog.format_query)).fetchone()
+        self._catalog.check_format(None if row is None else row[0], self._server)
+        self._is_format_known = True
 
     def _explained(self, error: psycopg.Error) -> FeastAssetsError:
         # Whoever prints the error that is raised may print this one too, and what it knows of its connection.

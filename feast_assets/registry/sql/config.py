@@ -57,7 +57,7 @@ class SqlRegistryConfig(Settings):
 
     @model_validator(mode="before")
     @classmethod
-    def _not_of_an_old_plug_in(cls, values: Any) -> Any:
+    def _not_of_an_old_plug_in(cls, values: object) -> Any:
         if isinstance(values, Mapping) and "host" in values and not _OF_OLD_PLUG_IN.isdisjoint(values):
             raise ValueError(
                 "host, port, database, user and password are settings of an old plug-in of Feast's; write them as "
@@ -73,7 +73,7 @@ class SqlRegistryConfig(Settings):
         return value
 
     @classmethod
-    def _concealed(cls, name: Any, value: Any) -> Any:
+    def _concealed(cls, name: object, value: object) -> Any:
         if name == "path" and isinstance(value, SecretStr):
             value = value.get_secret_value()
         if name == "path" and isinstance(value, str):
@@ -164,5 +164,5 @@ def _names_database(url: ServerUrl) -> bool:
 
 
 def _scheme(path: str) -> str | None:
-    found = _SCHEME.match(path)
-    return found[1].lower() if found and found[2] else None
+    match = _SCHEME.match(path)
+    return match[1].lower() if match and match[2] else None

@@ -1,0 +1,1 @@
+"""Backends for feast_assets, as another package brings them."""
