@@ -26,14 +26,7 @@ from pydantic import (
 )
 from pydantic_core import from_json
 
-from feast_assets.backends import (
-    COMPUTE_ENGINES,
-    OFFLINE_STORES,
-    ONLINE_STORES,
-    REGISTRIES,
-    Backends,
-    is_class_path,
-)
+from feast_assets.backends import COMPUTE_ENGINES, OFFLINE_STORES, ONLINE_STORES, REGISTRIES, Backends, is_class_path
 from feast_assets.definitions.branches import namespace
 from feast_assets.definitions.project import check_project_name
 from feast_assets.errors import ConfigError, suggest
@@ -118,14 +111,14 @@ class RepoConfig(BaseModel):
     repo_path: Path | None = None
 
     _origin: str = PrivateAttr("RepoConfig")
-    _file: Path | None = PrivateAttr(None)
-    # The folder where classes of stores are looked for before the installed packages.
+    # The folder where classes of backends are looked for before the installed packages.
     _root: Path | None = PrivateAttr(None)
+    _file: Path | None = PrivateAttr(None)
 
     def __init__(self, **values: Any):
         origin = values.pop("_origin", "RepoConfig")
-        file = values.pop("_file", None)
         root = values.pop("_root", values.get("repo_path"))
+        file = values.pop("_file", None)
         given = {"registry": DEFAULT_REGISTRY, **_with_known_engine(without_feast_keys(values, origin), origin)}
         known = {name: _held(name, value) for name, value in given.items()}
         problem = ""
@@ -136,8 +129,8 @@ class RepoConfig(BaseModel):
         if problem:  # outside of the handler, since a validation error holds the values, secrets too
             raise ConfigError(problem)
         self._origin = origin
-        self._file = file
         self._root = None if root is None else Path(root)
+        self._file = file
         if self.provider != "local" and "online_store" not in known:
             warn_once(
                 origin,
@@ -344,7 +337,7 @@ def load_repo_config(path: Path, fs_yaml_file: Path | None = None) -> RepoConfig
     if not isinstance(values, dict):
         raise ConfigError(f"{file} must hold settings such as 'project: my_project', but it holds {_kind(values)}.")
     root = path.parent if path.is_file() else path
-    return RepoConfig(**{str(k): v for k, v in values.items()}, _origin=str(file), _file=file.resolve(), _root=root)
+    return RepoConfig(**{str(k): v for k, v in values.items()}, _origin=str(file), _root=root, _file=file.resolve())
 
 
 def make_online_store(config: RepoConfig, root: Path) -> OnlineStore | None:

@@ -60,8 +60,9 @@ def package_version() -> str:
 
 
 REGISTRY = StoredFormat("registries", 1)
-SQLITE_ROWS = StoredFormat("SQLite files of online rows", 0, oldest=0)
+SQLITE_ROWS = StoredFormat("SQLite files of online rows", 1, oldest=0)
 REDIS_ROWS = StoredFormat("online rows in Redis", 1)
+POSTGRES_ROWS = StoredFormat("online rows in Postgres", 1)
 KEPT_RESULTS = StoredFormat("kept results", 1)
 TRAINING_SETS = StoredFormat("training sets", 1)
 NOTED_PUSHES = StoredFormat("noted pushes", 1)

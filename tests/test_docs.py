@@ -58,9 +58,22 @@ def test_python_blocks_of_a_page_run_one_after_the_other(
     monkeypatch.chdir(project)
     namespace: dict[str, object] = {"__name__": "docs"}
     for where, before, text in _blocks("python"):
-        code = compile(text, where, "exec")
+        # Without the annotations import of this file, which Dagster cannot see through.
+        code = compile(text, where, "exec", dont_inherit=True)
         if where == page and before != NOT_RUN and not OF_A_FILE.fullmatch(before):
             exec(code, namespace)
+
+
+def test_the_code_of_the_page_of_own_assets_is_that_of_the_project_that_init_makes(tmp_path: Path) -> None:
+    """That project is run as a whole in its own test; what is not of it here, the test of such views runs."""
+    target = tmp_path / "my_project"
+    done = CliRunner().invoke(_cli(), ["init", "my_project", "-t", "dagster", "--repo-path", str(target)])
+    assert done.exit_code == 0, done.output
+    written = [file.read_text(encoding="utf-8") for file in target.rglob("*.py")]
+    shown = [text for page, before, text in _blocks("python") if (page, before) == ("own-assets.md", NOT_RUN)]
+    others = [text for text in shown if not any(text in whole for whole in written)]
+    assert len(shown) == 7
+    assert ["open_dagster_pipes" in text for text in others] == [True]
 
 
 def _commands() -> list[tuple[str, str]]:

@@ -94,14 +94,14 @@ def diff(before: RegistrySnapshot, changes: Changes, standing: Iterable[StoredOb
     Args:
         standing: what was declared and stays as it is, besides what turns out to.
     """
-    found = {(o.object_type, o.name): ObjectDiff(Action.UNCHANGED, o.object_type, o.name) for o in standing}
+    diffs = {(o.object_type, o.name): ObjectDiff(Action.UNCHANGED, o.object_type, o.name) for o in standing}
     for object_type, name in changes.deletes:
         if before.stored(object_type, name) is not None:
-            found[object_type, name] = ObjectDiff(Action.DELETE, object_type, name)
+            diffs[object_type, name] = ObjectDiff(Action.DELETE, object_type, name)
     for definition in changes.upserts:
         key = type(definition).object_type, definition.name
-        found[key] = _upsert(before, definition)
-    return RegistryDiff(tuple(found[key] for key in sorted(found)))
+        diffs[key] = _upsert(before, definition)
+    return RegistryDiff(tuple(diffs[key] for key in sorted(diffs)))
 
 
 def _upsert(before: RegistrySnapshot, definition: Definition) -> ObjectDiff:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 from feast_assets.apply.digests import InputDigests, sources_of
 from feast_assets.apply.names import check_names, check_source_names
-from feast_assets.apply.projections import Views, resolve_projection
+from feast_assets.apply.projections import ViewsByName, resolve_projection
 from feast_assets.apply.source_inference import CheckTexts, SchemaOf, Sources, inferred_field
 from feast_assets.definitions.base import Definition
 from feast_assets.definitions.batch_feature_view import BatchFeatureView
@@ -51,7 +51,7 @@ _APPLICABLE = (Project, Entity, DataSource, BaseFeatureView, FeatureService, Sav
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class PreparedObjects:
     """What is declared, validated and complete.
 
     Attributes:
@@ -76,7 +76,7 @@ def prepare(
     digests: InputDigests | None = None,
     try_function: Try | None = None,
     check_texts: CheckTexts | None = None,
-) -> Prepared:
+) -> PreparedObjects:
     """Returns validated copies of what is applied, with nothing left out.
 
     Data sources inside views, the project, and the entity of views without entities are added. The objects given stay
@@ -143,11 +143,11 @@ class _Preparation:
         self._digests = digests
         self._staying = snapshot if partial else RegistrySnapshot(snapshot.project, snapshot.revision, ())
         self._entities: dict[str, Entity] = {e.name: e for e in self._staying.entities}
-        self._views = Views({o.name: o for o in self._staying.all_stored(*VIEW_TYPES)})
+        self._views = ViewsByName({o.name: o for o in self._staying.all_stored(*VIEW_TYPES)})
         self._with_rows = self._views
         self._prepared: dict[str, FeatureView | StoredObject] = {}
 
-    def run(self, project_description: str) -> Prepared:
+    def run(self, project_description: str) -> PreparedObjects:
         for given in self._objects:
             if not isinstance(given, _APPLICABLE):
                 raise DefinitionError(
@@ -175,7 +175,7 @@ class _Preparation:
             entities.append(dummy_entity())
         datasets = [copy_definition(d) for d in self._of(SavedDataset)]
         result = [project, *entities, *self._sources.prepared(), *views, *on_demand, *services, *datasets]
-        return Prepared(
+        return PreparedObjects(
             [o for o in result if isinstance(o, Definition)], [o for o in result if isinstance(o, StoredObject)]
         )
 
@@ -204,8 +204,8 @@ class _Preparation:
     # --- views
 
     def _view(self, given: FeatureView) -> FeatureView | StoredObject:
-        what = f"{type(given).__name__} {given.name!r}"
-        self._check_entities(given, what)
+        subject = f"{type(given).__name__} {given.name!r}"
+        self._check_entities(given, subject)
         entities = [self._entities[name] for name in given.entities if name != DUMMY_ENTITY_NAME]
         known = self._digests.unchanged_view(given, entities)
         if known is not None:
@@ -214,34 +214,34 @@ class _Preparation:
             return known
         view = copy_definition(given)
         self._prepare_sources(view)
-        _leave_out_time(view, what)
+        _leave_out_time(view, subject)
         if view.transformation is not None:
-            self._complete_transformed(view, what)
+            self._complete_transformed(view, subject)
         elif view.batch_source is not None:
-            self._complete_from_source(view, view.batch_source, what)
+            self._complete_from_source(view, view.batch_source, subject)
         else:
-            self._require_features(view, what, "it has no source to infer them from")
-            view.entity_columns = self._entity_columns(view, what, None)
+            self._require_features(view, subject, "it has no source to infer them from")
+            view.entity_columns = self._entity_columns(view, subject, None)
         view._after_decode()
         if view.partitions is not None and view.partitions.start is None and view.batch_source is not None:
             view.partitions = self._fixed(view, view.partitions)
         return view
 
-    def _check_entities(self, view: FeatureView, what: str) -> None:
+    def _check_entities(self, view: FeatureView, subject: str) -> None:
         for name, join_key in zip(view.entities, view.join_keys, strict=True):
             if name == DUMMY_ENTITY_NAME:
                 continue
-            entity = self._entity(name, what)
+            entity = self._entity(name, subject)
             if entity.join_key != join_key:
                 raise DefinitionError(
-                    f"{what} was declared with an entity {name!r} whose join key is {join_key!r}, but the entity of "
+                    f"{subject} was declared with an entity {name!r} whose join key is {join_key!r}, but the entity of "
                     f"that name has {entity.join_key!r}; declare the view with the Entity object that is applied."
                 )
 
-    def _entity(self, name: str, what: str) -> Entity:
+    def _entity(self, name: str, subject: str) -> Entity:
         if name not in self._entities:
             error = EntityNotFoundException(name, self._project, self._entities)
-            error.args = (f"{what}: {error} Apply the entity together with the view.",)
+            error.args = (f"{subject}: {error} Apply the entity together with the view.",)
             raise error
         return self._entities[name]
 
@@ -258,37 +258,37 @@ class _Preparation:
         if view.batch_source is not None:
             view.batch_source = self._sources.prepare(view.batch_source)
 
-    def _complete_transformed(self, view: FeatureView, what: str) -> None:
+    def _complete_transformed(self, view: FeatureView, subject: str) -> None:
         assert isinstance(view, BatchFeatureView)
-        self._require_features(view, what, "what a transformation returns is not inferred")
+        self._require_features(view, subject, "what a transformation returns is not inferred")
         if self._check_sources:
             for source in view.sources:
-                self._sources.check_columns(source, (), what)
-        view.entity_columns = self._entity_columns(view, what, view.sources[0])
+                self._sources.check_columns(source, (), subject)
+        view.entity_columns = self._entity_columns(view, subject, view.sources[0])
 
-    def _complete_from_source(self, view: FeatureView, source: DataSource, what: str) -> None:
+    def _complete_from_source(self, view: FeatureView, source: DataSource, subject: str) -> None:
         if not view.features:
-            view.features = self._inferred_features(view, source, what)
-        view.entity_columns = self._entity_columns(view, what, source)
+            view.features = self._inferred_features(view, source, subject)
+        view.entity_columns = self._entity_columns(view, subject, source)
         if self._check_sources:
             keys = [f for f in view.entity_columns if not view.entityless]
-            self._sources.check_columns(source, [*keys, *view.features], what)
+            self._sources.check_columns(source, [*keys, *view.features], subject)
 
-    def _require_features(self, view: FeatureView, what: str, why: str) -> None:
+    def _require_features(self, view: FeatureView, subject: str, why: str) -> None:
         if not view.features:
-            raise RegistryInferenceFailure(f"{what} needs a schema with at least one feature: {why}.")
+            raise RegistryInferenceFailure(f"{subject} needs a schema with at least one feature: {why}.")
 
-    def _inferred_features(self, view: FeatureView, source: DataSource, what: str) -> list[Field]:
-        schema = self._sources.schema_for(source, f"{what}: its features", "them in its schema")
+    def _inferred_features(self, view: FeatureView, source: DataSource, subject: str) -> list[Field]:
+        schema = self._sources.schema_for(source, f"{subject}: its features", "them in its schema")
         reserved = {source.timestamp_field, source.created_timestamp_column, source.date_partition_column}
         excluded = {source.field_mapping.get(c, c) for c in reserved} | set(view.join_keys)
-        fields = [inferred_field(schema, name, what) for name in schema.names if name not in excluded]
+        fields = [inferred_field(schema, name, subject) for name in schema.names if name not in excluded]
         if not fields:
             raise RegistryInferenceFailure(
-                f"{what}: data source {source.name!r} has no columns but join keys and timestamps "
+                f"{subject}: data source {source.name!r} has no columns but join keys and timestamps "
                 f"({', '.join(map(repr, schema.names))}), so there are no features to infer."
             )
-        check_features(fields, what)
+        check_features(fields, subject)
         return fields
 
     def _result_schema(self, source: DataSource) -> pa.Schema | None:
@@ -323,32 +323,33 @@ class _Preparation:
             return pa.schema(columns | {f.name: to_arrow_type(f.dtype) for f in (*keys, *view.features)})
         return None
 
-    def _entity_columns(self, view: FeatureView, what: str, source: DataSource | None) -> list[Field]:
+    def _entity_columns(self, view: FeatureView, subject: str, source: DataSource | None) -> list[Field]:
         declared = {f.name: f for f in view.entity_columns}
         return [
-            declared.get(key) or self._entity_column(name, key, what, source)
+            declared.get(key) or self._entity_column(name, key, subject, source)
             for name, key in zip(view.entities, view.join_keys, strict=True)
         ]
 
-    def _entity_column(self, entity: str, key: str, what: str, source: DataSource | None) -> Field:
+    def _entity_column(self, entity: str, key: str, subject: str, source: DataSource | None) -> Field:
         value_type = self._entities[entity].value_type
         if value_type is not ValueType.UNKNOWN:
             return Field(name=key, dtype=from_value_type(value_type))
         if source is None:
             raise RegistryInferenceFailure(
-                f"{what}: the type of join key {key!r} is not known; put Field(name={key!r}, dtype=...) in the schema."
+                f"{subject}: the type of join key {key!r} is not known; put Field(name={key!r}, dtype=...) in the "
+                "schema."
             )
         schema = self._sources.schema_for(
             source,
-            f"{what}: the type of join key {key!r}",
+            f"{subject}: the type of join key {key!r}",
             f"it: value_type of entity {entity!r}, or Field(name={key!r}, dtype=...) in the view's schema",
         )
         if schema.get_field_index(key) < 0:
             raise RegistryInferenceFailure(
-                f"{what}: join key {key!r} of entity {entity!r} is not a column of data source {source.name!r}. "
+                f"{subject}: join key {key!r} of entity {entity!r} is not a column of data source {source.name!r}. "
                 f"{suggest(key, schema.names)}"
             )
-        return inferred_field(schema, key, what)
+        return inferred_field(schema, key, subject)
 
     def _fixed(self, view: FeatureView, partitions: Partitions) -> Partitions:
         """Returns the grid with its start: the registry's if the grain is the same, else the first event's window."""
@@ -365,9 +366,9 @@ class _Preparation:
     # --- what refers to views
 
     def _on_demand(self, given: OnDemandFeatureView) -> OnDemandFeatureView | StoredObject:
-        what = f"OnDemandFeatureView {given.name!r}"
+        subject = f"OnDemandFeatureView {given.name!r}"
         for name in given.entities:
-            self._entity(name, what)
+            self._entity(name, subject)
         for source in given.request_sources:
             self._sources.prepare(source)
         views = self._with_rows
@@ -375,12 +376,14 @@ class _Preparation:
         if known is not None:
             return known
         view = copy_definition(given)
-        view.source_projections = [resolve_projection(p, views, what, self._project) for p in view.source_projections]
-        self._complete_on_demand(view, what)
+        view.source_projections = [
+            resolve_projection(p, views, subject, self._project) for p in view.source_projections
+        ]
+        self._complete_on_demand(view, subject)
         view._after_decode()
         return view
 
-    def _complete_on_demand(self, view: OnDemandFeatureView, what: str) -> None:
+    def _complete_on_demand(self, view: OnDemandFeatureView, subject: str) -> None:
         """Tries the view's function, and infers features that were left out."""
         if self._try_function is not None and view.udf is not None:
             read = [self._with_rows[projection.name] for projection in view.source_projections]
@@ -390,7 +393,7 @@ class _Preparation:
                 view.features = self._try_function(view, sources)
         if not view.features:
             raise RegistryInferenceFailure(
-                f"{what} needs a schema with the features that its function returns: the function was not tried, so "
+                f"{subject} needs a schema with the features that its function returns: the function was not tried, so "
                 "they cannot be inferred."
             )
 
@@ -399,9 +402,9 @@ class _Preparation:
         if known is not None:
             return known
         service = copy_definition(given)
-        what = f"FeatureService {service.name!r}"
+        subject = f"FeatureService {service.name!r}"
         service.feature_view_projections = [
-            resolve_projection(p, self._views, what, self._project) for p in service.feature_view_projections
+            resolve_projection(p, self._views, subject, self._project) for p in service.feature_view_projections
         ]
         return service
 
@@ -411,7 +414,7 @@ def _once(objects: Iterable[Definition]) -> list[Definition]:
     return list(kept.values())
 
 
-def _leave_out_time(view: FeatureView, what: str) -> None:
+def _leave_out_time(view: FeatureView, subject: str) -> None:
     """Leaves the time column out of a view's features where the schema lists it, as Feast's users may.
 
     Raises:
@@ -424,11 +427,11 @@ def _leave_out_time(view: FeatureView, what: str) -> None:
     if time != _ENTITY_TIME:
         how = "in the transformation" if view.transformation is not None else "with the source's field_mapping"
         raise DefinitionError(
-            f"{what}: a feature cannot be named {_ENTITY_TIME!r}, which is the time column of entity dataframes; leave "
-            f"it out of the schema, or give it another name {how}."
+            f"{subject}: a feature cannot be named {_ENTITY_TIME!r}, which is the time column of entity dataframes; "
+            f"leave it out of the schema, or give it another name {how}."
         )
     warnings.warn(
-        f"{what}: its schema lists {_ENTITY_TIME!r}, the time of its rows, which is not a feature; it is left out.",
+        f"{subject}: its schema lists {_ENTITY_TIME!r}, the time of its rows, which is not a feature; it is left out.",
         stacklevel=2,
     )
     view.features = [f for f in view.features if f.name != _ENTITY_TIME]

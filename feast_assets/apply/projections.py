@@ -14,7 +14,7 @@ from feast_assets.errors import DefinitionError, FeatureViewNotFoundException, s
 from feast_assets.registry.snapshot import StoredObject, copy_definition
 
 
-class Views(Mapping[str, BaseFeatureView]):
+class ViewsByName(Mapping[str, BaseFeatureView]):
     """Views by name, as they are to be; those that stand are read when they are asked for.
 
     Attributes:
@@ -28,10 +28,10 @@ class Views(Mapping[str, BaseFeatureView]):
         """Puts views in the place of those with the same names."""
         self.unread |= {v.name: v for v in views}
 
-    def with_rows(self) -> Views:
+    def with_rows(self) -> ViewsByName:
         """Returns those that are not on-demand."""
         on_demand = OnDemandFeatureView.object_type
-        return Views({n: v for n, v in self.unread.items() if v.object_type != on_demand})
+        return ViewsByName({n: v for n, v in self.unread.items() if v.object_type != on_demand})
 
     def __getitem__(self, name: str) -> BaseFeatureView:
         view = self.unread[name]
@@ -50,7 +50,7 @@ def chosen_names(projection: FeatureViewProjection) -> list[str]:
 
 
 def chosen_features(
-    projection: FeatureViewProjection, views: Mapping[str, BaseFeatureView], what: str, project: str
+    projection: FeatureViewProjection, views: Mapping[str, BaseFeatureView], subject: str, project: str
 ) -> list[Field]:
     """Returns the features of its view that a projection stands for, which are the view's own: those chosen, or all.
 
@@ -61,29 +61,30 @@ def chosen_features(
     view = views.get(projection.name)
     if view is None:
         error = FeatureViewNotFoundException(projection.name, project, views)
-        error.args = (f"{what}: {error}",)
+        error.args = (f"{subject}: {error}",)
         raise error
     by_name = {f.name: f for f in view.features}
-    wanted = chosen_names(projection)
-    for name in wanted:
+    chosen = chosen_names(projection)
+    for name in chosen:
         if name not in by_name:
-            raise DefinitionError(f"{what}: view {view.name!r} has no feature {name!r}. {suggest(name, by_name)}")
+            raise DefinitionError(f"{subject}: view {view.name!r} has no feature {name!r}. {suggest(name, by_name)}")
     keys = view.join_keys if isinstance(view, FeatureView) else []
     for key in projection.join_key_map:
         if key not in keys:
             raise DefinitionError(
-                f"{what}: join_key_map names {key!r}, which is no join key of view {view.name!r}. {suggest(key, keys)}"
+                f"{subject}: join_key_map names {key!r}, which is no join key of view {view.name!r}. "
+                f"{suggest(key, keys)}"
             )
-    return [by_name[n] for n in (wanted or by_name)]
+    return [by_name[n] for n in (chosen or by_name)]
 
 
 def resolve_projection(
-    projection: FeatureViewProjection, views: Mapping[str, BaseFeatureView], what: str, project: str
+    projection: FeatureViewProjection, views: Mapping[str, BaseFeatureView], subject: str, project: str
 ) -> FeatureViewProjection:
     """Returns a projection with copies of its features; raises as `chosen_features` does."""
     return FeatureViewProjection(
         name=projection.name,
         name_alias=projection.name_alias,
-        features=[copy_definition(f) for f in chosen_features(projection, views, what, project)],
+        features=[copy_definition(f) for f in chosen_features(projection, views, subject, project)],
         join_key_map=projection.join_key_map,
     )

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import cast
 
 from feast_assets.apply.digests import sources_of
-from feast_assets.apply.inference import Prepared
+from feast_assets.apply.inference import PreparedObjects
 from feast_assets.apply.projections import chosen_features
 from feast_assets.definitions.base import Definition
 from feast_assets.definitions.entity import DUMMY_ENTITY_NAME, Entity
@@ -28,7 +28,7 @@ _Key = tuple[str, str]
 
 
 def changes_of(
-    prepared: Prepared,
+    prepared: PreparedObjects,
     snapshot: RegistrySnapshot,
     *,
     partial: bool = True,
@@ -100,42 +100,45 @@ def _check_references(remaining: Mapping[_Key, Definition], snapshot: RegistrySn
     sources = {n: v for n, v in views.items() if isinstance(v, FeatureView)}
     entities = {d.name: d for d in remaining.values() if isinstance(d, Entity)}
     for definition in remaining.values():
-        what = f"{type(definition).__name__} {definition.name!r}"
+        subject = f"{type(definition).__name__} {definition.name!r}"
         if isinstance(definition, FeatureView):
             for name, join_key in zip(definition.entities, definition.join_keys, strict=True):
-                _check_entity(name, join_key, entities, what)
+                _check_entity(name, join_key, entities, subject)
             for source in sources_of(definition):
                 if (DataSource.object_type, source.name) in deletes:
                     raise DefinitionError(
-                        f"Data source {source.name!r} cannot be deleted: {what} reads it. Change or delete that first."
+                        f"Data source {source.name!r} cannot be deleted: {subject} reads it. Change or delete that "
+                        "first."
                     )
         elif isinstance(definition, OnDemandFeatureView):
             for name in definition.entities:
-                _check_entity(name, None, entities, what)
+                _check_entity(name, None, entities, subject)
             for projection in definition.source_projections:
-                _check_projection(projection.name, sources, what, snapshot)
-                chosen_features(projection, sources, what, snapshot.project)
+                _check_projection(projection.name, sources, subject, snapshot)
+                chosen_features(projection, sources, subject, snapshot.project)
         elif isinstance(definition, FeatureService):
             for projection in definition.feature_view_projections:
-                _check_projection(projection.name, views, what, snapshot)
-                chosen_features(projection, views, what, snapshot.project)
+                _check_projection(projection.name, views, subject, snapshot)
+                chosen_features(projection, views, subject, snapshot.project)
 
 
-def _check_entity(name: str, join_key: str | None, entities: Mapping[str, Entity], what: str) -> None:
+def _check_entity(name: str, join_key: str | None, entities: Mapping[str, Entity], subject: str) -> None:
     if name == DUMMY_ENTITY_NAME:
         return
     if name not in entities:
-        raise DefinitionError(f"Entity {name!r} cannot be deleted: {what} uses it. Change or delete that first.")
+        raise DefinitionError(f"Entity {name!r} cannot be deleted: {subject} uses it. Change or delete that first.")
     if join_key is not None and entities[name].join_key != join_key:
         raise DefinitionError(
-            f"Entity {name!r} changes its join key to {entities[name].join_key!r}, but {what} uses {join_key!r}; "
+            f"Entity {name!r} changes its join key to {entities[name].join_key!r}, but {subject} uses {join_key!r}; "
             "apply both together."
         )
 
 
-def _check_projection(name: str, views: Mapping[str, BaseFeatureView], what: str, snapshot: RegistrySnapshot) -> None:
+def _check_projection(
+    name: str, views: Mapping[str, BaseFeatureView], subject: str, snapshot: RegistrySnapshot
+) -> None:
     if name not in views and name in snapshot.names(*[t for t, n in snapshot.known() if n == name]):
-        raise DefinitionError(f"View {name!r} cannot be deleted: {what} uses it. Change or delete that first.")
+        raise DefinitionError(f"View {name!r} cannot be deleted: {subject} uses it. Change or delete that first.")
 
 
 def _key(definition: Definition) -> _Key:

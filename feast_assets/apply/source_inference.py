@@ -104,10 +104,10 @@ class Sources:
     def schema(self, source: DataSource) -> pa.Schema:
         """Returns the columns of a source, after its field mapping."""
         if source.name not in self._schemas:
-            place = _place(source)
-            if place not in self._schemas_by_place:
-                self._schemas_by_place[place] = self._read_schema(source)
-            self._schemas[source.name] = self._schemas_by_place[place]
+            stored_in = _place(source)
+            if stored_in not in self._schemas_by_place:
+                self._schemas_by_place[stored_in] = self._read_schema(source)
+            self._schemas[source.name] = self._schemas_by_place[stored_in]
         return self._schemas[source.name]
 
     def _read_schema(self, source: DataSource) -> pa.Schema:
@@ -162,7 +162,7 @@ class Sources:
                 "in more than letter case)."
             )
 
-    def check_columns(self, source: DataSource, fields: Iterable[Field], what: str) -> None:
+    def check_columns(self, source: DataSource, fields: Iterable[Field], subject: str) -> None:
         """Checks that a source has columns, of types that can be read as declared, and its timestamp columns.
 
         Of a source without files yet, there is nothing to check; whatever reads it later checks again. Where a file or
@@ -190,27 +190,29 @@ class Sources:
                 self._check(source, schema, name, UnixTimestamp, f"{type(source).__name__} {source.name!r}", label)
         texts: dict[str, FeastType] = {}
         for field in fields:
-            if self._check(source, schema, field.name, field.dtype, what, "field"):
+            if self._check(source, schema, field.name, field.dtype, subject, "field"):
                 texts[field.name] = field.dtype
         if texts and self._check_texts is not None:
             self._check_texts(source, texts)
 
-    def _check(self, source: DataSource, schema: pa.Schema, name: str, dtype: FeastType, what: str, label: str) -> bool:
+    def _check(
+        self, source: DataSource, schema: pa.Schema, name: str, dtype: FeastType, subject: str, label: str
+    ) -> bool:
         """Checks a column by its type; returns whether that is not decisive, because it is stored as text."""
         from feast_assets.types.arrow import is_stored_as_text
 
         if schema.get_field_index(name) < 0:
             raise SourceError(
-                f"{what}: {label} {name!r} is not a column of data source {source.name!r}. "
+                f"{subject}: {label} {name!r} is not a column of data source {source.name!r}. "
                 f"{suggest(name, schema.names)}"
             )
-        found = schema.field(name).type
+        column_type = schema.field(name).type
         if is_stored_as_text(schema.field(name)):
             return True
-        reason = incompatibility(found, dtype)
+        reason = incompatibility(column_type, dtype)
         if reason:
             raise SourceError(
-                f"{what}: {label} {name!r} is declared {dtype}, but data source {source.name!r} has {found}: "
+                f"{subject}: {label} {name!r} is declared {dtype}, but data source {source.name!r} has {column_type}: "
                 f"{reason.rstrip('.')}. Or declare the dtype that it has."
             )
         return False
@@ -227,13 +229,13 @@ class Sources:
         ]
         if len(candidates) == 1:
             return candidates[0]
-        found = (
+        reason = (
             f"its timestamp columns are {', '.join(map(repr, candidates))}"
             if candidates
             else (f"it has no timestamp column (its columns are {', '.join(map(repr, schema.names))})")
         )
         raise RegistryInferenceFailure(
-            f"{type(source).__name__} {source.name!r} needs a timestamp_field, and {found}; name one."
+            f"{type(source).__name__} {source.name!r} needs a timestamp_field, and {reason}; name one."
         )
 
 
@@ -246,7 +248,7 @@ def _names(one: DataSource, other: DataSource) -> str:
     return repr(one.name) if one.name == other.name else f"{one.name!r} and {other.name!r}"
 
 
-def inferred_field(schema: pa.Schema, name: str, what: str) -> Field:
+def inferred_field(schema: pa.Schema, name: str, subject: str) -> Field:
     """Returns the field that a column is.
 
     Raises:
@@ -257,8 +259,8 @@ def inferred_field(schema: pa.Schema, name: str, what: str) -> Field:
     try:
         return Field(name=name, dtype=from_arrow_type(schema.field(name).type))
     except DefinitionError as error:
-        raise RegistryInferenceFailure(f"{what}: a column cannot become a field: {error}") from error
+        raise RegistryInferenceFailure(f"{subject}: a column cannot become a field: {error}") from error
     except ValueError as error:
         raise RegistryInferenceFailure(
-            f"{what}: the type of column {name!r} cannot be inferred: {error} Declare the schema."
+            f"{subject}: the type of column {name!r} cannot be inferred: {error} Declare the schema."
         ) from error

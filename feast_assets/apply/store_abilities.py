@@ -16,18 +16,18 @@ def check_abilities(view: FeatureView, store: OfflineStore) -> None:
     Raises:
         NotSupportedError: it cannot; the message says which ability is missing.
     """
-    what = f"Feature view {view.name!r}"
+    subject = f"Feature view {view.name!r}"
     if isinstance(view, BatchFeatureView) and view.transformation is not None:
         mode = view.transformation.mode
-        runs = RunsTransformations.of(store, f"{what}, which has a transformation,")
+        runs = RunsTransformations.of(store, f"{subject}, which has a transformation,")
         if mode not in runs.modes:
             known = ", ".join(sorted(each.value for each in runs.modes))
             raise NotSupportedError(
-                f"{what}: {type(store).__name__} runs transformations of mode {known}, not {mode.value}."
+                f"{subject}: {type(store).__name__} runs transformations of mode {known}, not {mode.value}."
             )
         if view.keeps_result:
             remedy = "With offline=False the view is computed whenever it is read."
-            CanReplaceWindows.of(store, f"{what}, whose result is kept (offline=True),", remedy)
+            CanReplaceWindows.of(store, f"{subject}, whose result is kept (offline=True),", remedy)
     if validates(view):
         remedy = "With enable_validation=False its rows are not checked."
-        CanProfile.of(store, f"{what}, which validates the checks of its fields,", remedy)
+        CanProfile.of(store, f"{subject}, which validates the checks of its fields,", remedy)

@@ -50,10 +50,12 @@ class EntriesByTime:
 
     def at(self, event: datetime | None) -> LedgerEntry | None:
         """Returns the entry whose window holds an event time; None where there is none."""
-        place = -1 if event is None else bisect_right(self._starts, event) - 1
-        if event is None or place < 0 or event >= self._entries[place].window.end:
+        if event is None:
             return None
-        return self._entries[place]
+        index = bisect_right(self._starts, event) - 1
+        if index < 0 or event >= self._entries[index].window.end:
+            return None
+        return self._entries[index]
 
 
 @dataclass(frozen=True, slots=True)

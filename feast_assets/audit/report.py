@@ -112,15 +112,15 @@ class AuditReport:
 
     def table(self) -> tuple[list[str], list[list[str | int]]]:
         """Returns headers, and a row for each view: what was compared, what is equal, and what differs by cause."""
-        found = list(self.causes)
-        headers = ["VIEW", "ENTITIES", "VALUES", "EQUAL", *(cause.upper().replace("_", " ") for cause in found)]
+        causes = list(self.causes)
+        headers = ["VIEW", "ENTITIES", "VALUES", "EQUAL", *(cause.upper().replace("_", " ") for cause in causes)]
         return headers, [
             [
                 view.feature_view,
                 view.entities,
                 view.values,
                 view.values - sum(view.causes.values()),
-                *(view.causes.get(cause, 0) for cause in found),
+                *(view.causes.get(cause, 0) for cause in causes),
             ]
             for view in self.views
         ]

@@ -21,7 +21,7 @@ from feast_assets.compute.view_stores import history_read
 from feast_assets.definitions.entity import DUMMY_FIELD
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.spec import from_micros
-from feast_assets.definitions.window import ALWAYS, Window, until
+from feast_assets.definitions.window import ALWAYS, Window, outside, until
 from feast_assets.offline_stores.base import EVENT_TIMESTAMP, OfflineStore, history_of
 from feast_assets.offline_stores.spine import PointInTimeJoin, Spine
 from feast_assets.online_stores.abilities import CanEvict, CanExpire, CanHoldForeignValues, CanSample
@@ -41,23 +41,25 @@ if TYPE_CHECKING:
 
 _WINDOWS_READ = 8
 """Windows of a view that entities are taken from."""
+_ROW_NUMBER = "__row"
 _ONLINE_SHARE = 4
 """One entity of so many is taken from the online store, which may serve what history does not know any more."""
 
 
 def audit(views: Sequence[ViewAuditor], at: datetime) -> AuditReport:
-    """Returns what auditing some views finds at a moment."""
-    audits, mismatches = [], []
+    """Returns the report of auditing some views as of one moment."""
+    audits: list[ViewAudit] = []
+    mismatches: list[Mismatch] = []
     for auditor in sorted(views, key=lambda a: a.view.name):
-        found = auditor.run(at)
-        mismatches += found
+        of_view = auditor.run(at)
+        mismatches += of_view
         values = auditor.entities * len(auditor.view.features)
         audits.append(
             ViewAudit(
                 auditor.view.name,
                 auditor.entities,
                 values,
-                dict(Counter(m.cause for m in found)),
+                dict(Counter(m.cause for m in of_view)),
                 online_sampled=isinstance(auditor.online_store, CanSample),
             )
         )
@@ -106,29 +108,29 @@ class ViewAuditor:
         response = self.plan.read(self.online_store, rows, now=at)
         columns = [column for column in response.columns if column.event_timestamps is not None]
         online = [column.values.to_arrow() for column in columns]
-        differing = [_differing(served, known) for served, known in zip(online, offline, strict=True)]
-        places = sorted({place for column in differing for place in column})
-        if not places:
+        differing = [differing_rows(served, known) for served, known in zip(online, offline, strict=True)]
+        indices = sorted({index for column in differing for index in column})
+        if not indices:
             return []
-        taken = entities.take(places) if self._keys else entities
-        evidence = dict(zip(places, self._evidence(taken, at), strict=True))
+        taken = entities.take(indices) if self._keys else entities
+        evidence = dict(zip(indices, self._evidence(taken, at), strict=True))
         known = self._known(list(evidence.values()), at)
         keys = {f.name: to_json_values(entities.column(f.name).to_pylist()) for f in self._keys}
         return [
             Mismatch(
                 feature_view=self.view.name,
-                entity={name: column[place] for name, column in keys.items()},
+                entity={name: column[index] for name, column in keys.items()},
                 feature=feature.name,
-                online=to_json_value(online[n][place].as_py()),
-                offline=to_json_value(offline[n][place].as_py()),
-                status=STATUS_NAMES[columns[n].statuses[place]],
-                online_event_timestamp=evidence[place].online_event,
-                offline_event_timestamp=evidence[place].offline_event,
-                cause=evidence[place].cause(known),
+                online=to_json_value(online[n][index].as_py()),
+                offline=to_json_value(offline[n][index].as_py()),
+                status=STATUS_NAMES[columns[n].statuses[index]],
+                online_event_timestamp=evidence[index].online_event,
+                offline_event_timestamp=evidence[index].offline_event,
+                cause=evidence[index].cause(known),
             )
-            for place in places
+            for index in indices
             for n, feature in enumerate(self.view.features)
-            if place in differing[n]
+            if index in differing[n]
         ]
 
     # --- which entities
@@ -142,12 +144,12 @@ class ViewAuditor:
         if not names:
             return pa.table({})
         random = np.random.default_rng(self.seed)
-        windows = self._windows(at, random)
+        windows = windows_to_sample(self._ledger, at, random)
         stored = self._stored(self.sample // _ONLINE_SHARE)
         quota = math.ceil((self.sample - len(stored)) / min(len(windows), _WINDOWS_READ))
         bare = self._history.with_features([])
         tables = [
-            _some(self.offline_store.latest(bare, [window]).read_all().select(names), quota, random)
+            some_rows(self.offline_store.latest(bare, [window]).read_all().select(names), quota, random)
             for window in windows[:_WINDOWS_READ]
         ]
         tables.insert(0, stored.select(names).cast(tables[0].schema))
@@ -163,24 +165,6 @@ class ViewAuditor:
         # What somebody else put under the table's prefix is no key of an entity.
         return decode_keys(names, types, readable_keys(names, types, keys))
 
-    def _windows(self, at: datetime, random: np.random.Generator) -> list[Window]:
-        """Returns windows of the ledger and the gaps between them, up to a moment, in random order.
-
-        First are the newest window that holds rows, and what comes after the last.
-        """
-        known = sorted((e for e in self._ledger if e.window.start <= at), key=lambda e: e.window)
-        end = until(at)
-        edges = [ALWAYS.start]
-        for entry in known:
-            edges += [entry.window.start, min(entry.window.end, end)]
-        edges.append(end)
-        gaps = [Window(a, b) for a, b in zip(edges[::2], edges[1::2], strict=True) if a < b]
-        held = [Window(e.window.start, min(e.window.end, end)) for e in known]
-        newest = [window for window, entry in zip(held, known, strict=True) if entry.rows][-1:]
-        first = [*newest, *(gap for gap in gaps[-1:] if gap.end == end)]
-        others = [window for window in (*held, *gaps) if window not in first]
-        return [*first, *(others[i] for i in random.permutation(len(others)))]
-
     # --- what history says
 
     def _offline(self, entities: pa.Table, at: datetime) -> list[pa.ChunkedArray]:
@@ -193,8 +177,8 @@ class ViewAuditor:
         columns = {f.name: f"f{i}" for i, f in enumerate(self.view.features)}
         keys = {f.name: f"k{i}" for i, f in enumerate(self._keys)}
         join = PointInTimeJoin(self._history, columns, keys, self.view.ttl)
-        found = self.offline_store.join(spine, [join]).read_all()
-        return [found.column(name) for name in columns.values()]
+        joined = self.offline_store.join(spine, [join]).read_all()
+        return [joined.column(name) for name in columns.values()]
 
     def _offline_events(self, entities: pa.Table, at: datetime) -> list[datetime | None]:
         """Returns the event times of the rows that count in history at a moment; None where there is none."""
@@ -202,12 +186,12 @@ class ViewAuditor:
 
         start = ALWAYS.start if not self.view.ttl else at - min(self.view.ttl, at - ALWAYS.start)
         history = self._history.with_features([])
-        found = self.offline_store.latest(history, [Window(start, until(at))], entities).read_all()
+        newest = self.offline_store.latest(history, [Window(start, until(at))], entities).read_all()
         names = [f.name for f in self._keys]
         if not names:
-            return found.column(EVENT_TIMESTAMP).to_pylist() or [None]
-        places = entities.append_column("place", pa.array(range(len(entities))))
-        joined = places.join(found, names, join_type="left outer").sort_by("place")
+            return newest.column(EVENT_TIMESTAMP).to_pylist() or [None]
+        numbered = entities.append_column(_ROW_NUMBER, pa.array(range(len(entities))))
+        joined = numbered.join(newest, names, join_type="left outer").sort_by(_ROW_NUMBER)
         events: list[datetime | None] = joined.column(EVENT_TIMESTAMP).to_pylist()
         return events
 
@@ -221,16 +205,16 @@ class ViewAuditor:
         store, table = self.online_store, self._table
         (stored,) = store.get_many([OnlineRead(table, keys)])
         foreign = store.foreign(table, keys) if isinstance(store, CanHoldForeignValues) else {}
-        damaged = {place: reason for place, key in enumerate(keys) if (reason := foreign.get(key))}
+        damaged = {index: reason for index, key in enumerate(keys) if (reason := foreign.get(key))}
         damaged |= self.plan.unreadable(stored)
-        for place, reason in damaged.items():
-            store.foreign_values.warn(table, keys[place], reason)
+        for index, reason in damaged.items():
+            store.foreign_values.warn(table, keys[index], reason)
         stored = stored.without(damaged)
         return [
-            Evidence(None, 0, offline_event, damaged=place in damaged)
+            Evidence(None, 0, offline_event, damaged=index in damaged)
             if payload is None
             else Evidence(from_micros(int(event)), version, offline_event)
-            for place, (event, version, payload, offline_event) in enumerate(
+            for index, (event, version, payload, offline_event) in enumerate(
                 zip(
                     stored.event_timestamps,
                     stored.versions,
@@ -243,7 +227,7 @@ class ViewAuditor:
 
     def _known(self, evidence: Sequence[Evidence], at: datetime) -> Known:
         entries = EntriesByTime(self._ledger)
-        events = {e for each in evidence for e in (each.online_event, each.offline_event)}
+        events = {event for each in evidence for event in (each.online_event, each.offline_event)}
         involved: dict[Window, LedgerEntry] = {
             entry.window: entry for entry in map(entries.at, events) if entry is not None
         }
@@ -259,7 +243,22 @@ class ViewAuditor:
         )
 
 
-def _some(rows: pa.Table, count: int, random: np.random.Generator) -> pa.Table:
+def windows_to_sample(ledger: Sequence[LedgerEntry], at: datetime, random: np.random.Generator) -> list[Window]:
+    """Returns windows of a ledger and the gaps between them, which together cover all time up to a moment.
+
+    They are in random order, but for the newest window that holds rows, and what comes after the last window: these are
+    the first.
+    """
+    span = Window(ALWAYS.start, until(at))
+    held = sorted((cut, entry.rows) for entry in ledger if (cut := entry.window.cut_to(span)) is not None)
+    gaps = outside([span], [window for window, _ in held])
+    newest = [window for window, rows in held if rows][-1:]
+    first = [*newest, *(gap for gap in gaps[-1:] if gap.end == span.end)]
+    others = [window for window in (*(window for window, _ in held), *gaps) if window not in first]
+    return [*first, *(others[i] for i in random.permutation(len(others)))]
+
+
+def some_rows(rows: pa.Table, count: int, random: np.random.Generator) -> pa.Table:
     """Returns at most so many rows, chosen at random."""
     if len(rows) <= count:
         return rows
@@ -268,12 +267,12 @@ def _some(rows: pa.Table, count: int, random: np.random.Generator) -> pa.Table:
     return ordered.take(random.choice(len(ordered), count, replace=False))
 
 
-def _differing(online: pa.Array, offline: pa.ChunkedArray) -> set[int]:
-    """Returns the places where two columns differ; NaN is NaN."""
+def differing_rows(online: pa.Array, offline: pa.ChunkedArray) -> set[int]:
+    """Returns the rows, counted from 0, in which two columns differ. NaN equals NaN, and null equals null."""
     import pyarrow as pa
 
     if pa.chunked_array([online]).equals(offline):
         return set()
     pairs = zip(online.to_pylist(), offline.to_pylist(), strict=True)
     # NaN is not equal to itself, and may be anywhere in nested values; its text is.
-    return {place for place, (one, other) in enumerate(pairs) if one != other and repr(one) != repr(other)}
+    return {index for index, (one, other) in enumerate(pairs) if one != other and repr(one) != repr(other)}

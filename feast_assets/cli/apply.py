@@ -94,11 +94,11 @@ def teardown(session: Session) -> None:
 
 
 @contextmanager
-def _working(what: str, quiet: bool) -> Iterator[None]:
+def _working(activity: str, quiet: bool) -> Iterator[None]:
     if quiet or not sys.stderr.isatty():
         yield
         return
     from rich.console import Console
 
-    with Console(stderr=True).status(what):
+    with Console(stderr=True).status(activity):
         yield

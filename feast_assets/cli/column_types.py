@@ -43,10 +43,10 @@ def value_from_text(text: str, feast_type: FeastType | None, name: str) -> Any:
 
 
 def _bool(text: str) -> bool:
-    found = {"true": True, "1": True, "false": False, "0": False}.get(text.strip().lower())
-    if found is None:
+    value = {"true": True, "1": True, "false": False, "0": False}.get(text.strip().lower())
+    if value is None:
         raise ValueError(text)
-    return found
+    return value
 
 
 def _json_text(text: str) -> str:

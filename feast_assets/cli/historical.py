@@ -71,10 +71,10 @@ def get_historical_features(
     if [dataframe is not None, entity_df is not None, bool(start_date or end_date)].count(True) != 1:
         raise click.UsageError("Give entity rows by -d or by --entity-df, or else --start-date and/or --end-date.")
     store = session.store()
-    wanted = store.get_feature_service(service) if service else list(features)
+    chosen = store.get_feature_service(service) if service else list(features)
     from feast_assets.retrieval.references import resolve
 
-    request = resolve(store.snapshot(), wanted, full_feature_names=full_feature_names)
+    request = resolve(store.snapshot(), chosen, full_feature_names=full_feature_names)
     types = row_types(request)
     rows = None
     if dataframe is not None:
@@ -83,7 +83,7 @@ def get_historical_features(
         rows = _rows_of_file(entity_df, types)
     job = store.get_historical_features(
         entity_df=rows,
-        features=wanted,
+        features=chosen,
         full_feature_names=full_feature_names,
         start_date=start_date,
         end_date=end_date,

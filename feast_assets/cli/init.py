@@ -39,12 +39,12 @@ def init(directory: str | None, template: str, minimal: bool, repo_path: Path | 
     from feast_assets.definitions.project import check_project_name
     from feast_assets.errors import DefinitionError
 
-    wanted = Path(directory or random_project_name())
+    directory_path = Path(directory or random_project_name())
     try:
-        project = check_project_name(wanted.name)
+        project = check_project_name(directory_path.name)
     except DefinitionError as error:
         raise click.BadParameter(str(error), param_hint="'DIR'") from error
-    target = repo_path if repo_path is not None else wanted
+    target = repo_path if repo_path is not None else directory_path
     template = "minimal" if minimal else template
     scaffold(template, target, project)
     click.echo(f"Created {template} project {click.style(project, bold=True)} in {target.resolve()}")

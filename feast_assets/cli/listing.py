@@ -20,7 +20,7 @@ Columns = dict[str, Callable[[Any], Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class ListedKind:
     """One kind of object on the command line.
 
     Attributes:
@@ -62,7 +62,7 @@ tags_option = click.option(
 )
 
 
-def kind_group(kind: Kind) -> click.Group:
+def kind_group(kind: ListedKind) -> click.Group:
     """Returns the group of a kind, with ``list`` and ``describe``."""
     command, plural = kind.command, kind.command.replace("-", " ").replace("on demand", "on-demand")
     group = click.Group(command, help=f"Shows registered {plural}.\n\n{_example(f'{command} list')}")
@@ -72,8 +72,8 @@ def kind_group(kind: Kind) -> click.Group:
     @output_option
     @pass_session
     def list_objects(session: Session, tags: dict[str, str] | None, output: str) -> None:
-        found = kind.find(session.store(), tags)
-        print_records(list(kind.columns), [[show(o) for show in kind.columns.values()] for o in found], output)
+        objects = kind.find(session.store(), tags)
+        print_records(list(kind.columns), [[show(o) for show in kind.columns.values()] for o in objects], output)
 
     @group.command(
         "describe",
@@ -126,8 +126,8 @@ def _views_with_on_demand(store: FeatureStore, tags: dict[str, str] | None) -> l
 def _find_view(store: FeatureStore, name: str) -> Definition:
     from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
 
-    found = store.snapshot().view(name)
-    return found if isinstance(found, OnDemandFeatureView) else store.get_feature_view(name)
+    view = store.snapshot().view(name)
+    return view if isinstance(view, OnDemandFeatureView) else store.get_feature_view(name)
 
 
 def _view_details(store: FeatureStore, name: str) -> dict[str, Any]:
@@ -180,7 +180,7 @@ def _features(view: Any) -> list[str]:
 
 
 KINDS = (
-    Kind(
+    ListedKind(
         "entities",
         "entity",
         "driver",
@@ -194,7 +194,7 @@ KINDS = (
             "TAGS": _tags,
         },
     ),
-    Kind(
+    ListedKind(
         "data-sources",
         "data source",
         "driver_stats_source",
@@ -208,7 +208,7 @@ KINDS = (
             "TAGS": _tags,
         },
     ),
-    Kind(
+    ListedKind(
         "feature-views",
         "feature view",
         "driver_stats",
@@ -224,7 +224,7 @@ KINDS = (
         },
         _view_details,
     ),
-    Kind(
+    ListedKind(
         "on-demand-feature-views",
         "on-demand feature view",
         "fare_estimate",
@@ -237,7 +237,7 @@ KINDS = (
             "FEATURES": _features,
         },
     ),
-    Kind(
+    ListedKind(
         "label-views",
         "label view",
         "driver_reviews",
@@ -250,7 +250,7 @@ KINDS = (
             "CONFLICT POLICY": lambda v: v.conflict_policy.value,
         },
     ),
-    Kind(
+    ListedKind(
         "feature-services",
         "feature service",
         "trip_pricing_v1",
@@ -258,7 +258,7 @@ KINDS = (
         lambda store, name: store.get_feature_service(name),
         {"NAME": _name, "FEATURES": _feature_names},
     ),
-    Kind(
+    ListedKind(
         "saved-datasets",
         "saved dataset",
         "training_2026_01",
@@ -271,7 +271,7 @@ KINDS = (
             "TAGS": _tags,
         },
     ),
-    Kind(
+    ListedKind(
         "projects",
         "project",
         "my_project",
@@ -309,15 +309,15 @@ def describe_feature(session: Session, name: str, output: str) -> None:
     from feast_assets.errors import FeastObjectNotFoundException
 
     views = session.store().list_all_feature_views()
-    found = [{"feature_view": v.name, **readable_spec(f)} for v in views for f in v.features if f.name == name]
-    if not found:
+    described = [{"feature_view": v.name, **readable_spec(f)} for v in views for f in v.features if f.name == name]
+    if not described:
         raise FeastObjectNotFoundException(name, known=[f.name for v in views for f in v.features])
     if output == "json":
-        print_json(found)
+        print_json(described)
     else:
         from feast_assets.cli.yaml_text import yaml_text
 
-        click.echo(yaml_text(found))
+        click.echo(yaml_text(described))
 
 
 GROUPS: tuple[click.Group, ...] = (*(kind_group(kind) for kind in KINDS), features)

@@ -60,12 +60,12 @@ def get_online_features(
     check_choice(features, service)
     pairs = [_split(pair) for pair in entities]
     store = session.store()
-    wanted = store.get_feature_service(service) if service else list(features)
+    chosen = store.get_feature_service(service) if service else list(features)
     from feast_assets.retrieval.references import resolve
 
-    types = row_types(resolve(store.snapshot(), wanted))
+    types = row_types(resolve(store.snapshot(), chosen))
     response = store.get_online_features(
-        features=wanted, entity_rows=_columns(pairs, types), full_feature_names=full_feature_names
+        features=chosen, entity_rows=_columns(pairs, types), full_feature_names=full_feature_names
     )
     from feast_assets.types.json import to_json_values
 

@@ -24,7 +24,7 @@ def scaffold(template: str, target: Path, project: str) -> None:
         template: a folder of ``feast_assets/cli/templates``.
         target: a folder that does not exist yet, or is empty.
         project: takes the place of ``@PROJECT@`` in the template's files. ``@START@`` becomes the day of the example
-            data's first row, as the arguments of ``datetime``.
+            data's first row, as the arguments of ``datetime``, and ``@FIRST_DAY@`` that day as ``2024-01-31``.
 
     Raises:
         InputError: the folder holds something, or cannot be written.
@@ -40,6 +40,7 @@ def scaffold(template: str, target: Path, project: str) -> None:
             now = datetime.now(UTC)
             first = first_hour(now)
             words = {"@PROJECT@": project, "@START@": f"{first.year}, {first.month}, {first.day}"}
+            words["@FIRST_DAY@"] = f"{first:%Y-%m-%d}"
             _copy(files("feast_assets.cli") / "templates" / template, made, words)
             if template in _DATA:
                 _DATA[template](made / "feature_repo" / "data", now)

@@ -66,12 +66,12 @@ class AbsentRows:
                 of_own += self._put(rows, np.flatnonzero(is_own))
                 of_others += self._put(rows, np.flatnonzero(~is_own))
             now = self.ledger_rows.held(after=own[0].start)
-            known, standing = versions(ledger), versions(now)
-            if known == standing:
+            before, standing = versions(ledger), versions(now)
+            if before == standing:
                 break
             # Another run has claimed windows meanwhile. It may have put a newer row that is gone again, or have looked
             # for rows of their earlier versions before these were put here.
-            replaced = [w for w, version in known.items() if standing.get(w) != version]
+            replaced = [w for w, version in before.items() if standing.get(w) != version]
             if suspects := meeting(replaced, standing):
                 self.withdrawals.withdraw({w: standing[w] for w in suspects}, claim, own=own)
             ledger = now
@@ -98,8 +98,8 @@ def put_existing(store: OnlineStore, table: str, batches: Iterable[EncodedRows])
     with closing_source(batches) as source:
         for rows in source:
             (stored,) = store.get_many([OnlineRead(table, rows.keys)])
-            there = [index for index, payload in enumerate(stored.payloads) if payload is not None]
+            present = [index for index, payload in enumerate(stored.payloads) if payload is not None]
             absent = [key for key, payload in zip(rows.keys, stored.payloads, strict=True) if payload is None]
-            put = store.put_many(table, [rows.take(there)]) if there else NOTHING_PUT
+            put = store.put_many(table, [rows.take(present)]) if present else NOTHING_PUT
             result += put + PutResult(0, len(absent), tuple(absent))
     return result

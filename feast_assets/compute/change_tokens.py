@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from feast_assets.compute.definition_hash import materialization_hash
 from feast_assets.compute.validation import refusal_hash
 from feast_assets.compute.view_stores import history_read
+from feast_assets.definitions.definition_hash import definition_hash
 from feast_assets.definitions.spec import content_hash
 from feast_assets.offline_stores.source_changes import history_state
 
@@ -51,9 +51,9 @@ def materialization_states(
             stored[key] = history_state(offline_store, history).token
         mark = marks.get(view.name)
         table = [tables[view.name], *(() if mark is None else (mark.identity, mark.number))]
-        known = [materialization_hash(view), table, _grid(view), ledger[view.name], stored[key]]
-        known += filter(None, [refusal_hash(view)])
-        states[view.name] = ("" if stored[key] else UNSURE) + content_hash(known)
+        decided_by = [definition_hash(view), table, _grid(view), ledger[view.name], stored[key]]
+        decided_by += filter(None, [refusal_hash(view)])
+        states[view.name] = ("" if stored[key] else UNSURE) + content_hash(decided_by)
     return states
 
 

@@ -25,18 +25,18 @@ def covering(
         span: up to the grid's end at most.
         seen: the statistics of all windows that have rows, cut to the span, in order.
     """
-    found = {s.window: s for s in seen}
-    others = [entry for window, entry in ledger.items() if window not in found]
-    beside = {window for window in _of_ledger(grid, span, others) if window not in found}
+    by_window = {s.window: s for s in seen}
+    others = [entry for window, entry in ledger.items() if window not in by_window]
+    beside = {window for window in _of_ledger(grid, span, others) if window not in by_window}
     if beside:
-        beside -= meeting(found, beside)
-        found |= {window: _without_rows(window) for window in beside}
+        beside -= meeting(by_window, beside)
+        by_window |= {window: _without_rows(window) for window in beside}
     covered: list[WindowStatistics] = []
     end = span.start
-    for window in sorted(found):
+    for window in sorted(by_window):
         if end < window.start:
             covered.append(_without_rows(Window(end, window.start)))
-        covered.append(found[window])
+        covered.append(by_window[window])
         end = window.end
     if end < span.end:
         covered.append(_without_rows(Window(end, span.end)))

@@ -44,7 +44,7 @@ def early_rows(months: Sequence[WindowStatistics]) -> EarlyRows | None:
         months: those with rows, in order of time.
     """
     total = sum(m.rows for m in months)
-    found = None
+    early = None
     before = 0
     for month, following in pairwise(months):
         before += month.rows
@@ -55,8 +55,8 @@ def early_rows(months: Sequence[WindowStatistics]) -> EarlyRows | None:
         assert last is not None
         assert others_begin is not None
         if others_begin - last >= _LONG:
-            found = EarlyRows(before, first, total - before, others_begin)
-    return found
+            early = EarlyRows(before, first, total - before, others_begin)
+    return early
 
 
 def warn_of_early_rows(view: FeatureView, store: OfflineStore, earliest: datetime) -> None:
@@ -72,30 +72,30 @@ def warn_of_early_rows(view: FeatureView, store: OfflineStore, earliest: datetim
     assert grid is not None
     if grid.end is not None and earliest >= grid.end:
         return
-    what = f"Feature view {view.name!r}"
+    named = f"Feature view {view.name!r}"
     if earliest > datetime.now(UTC):
         warnings.warn(
-            f"{what}: its earliest event is at {earliest.isoformat()}, in the future. Its {grid.grain} grid begins "
+            f"{named}: its earliest event is at {earliest.isoformat()}, in the future. Its {grid.grain} grid begins "
             f"there, and nothing before is materialized. {_remedy(grid, None)}",
             stacklevel=2,
         )
         return
-    found = max(
-        (each for history in _single(history_read(view)) if (each := _found(store, history)) is not None),
+    early = max(
+        (each for history in _single(history_read(view)) if (each := _early_rows_of(store, history)) is not None),
         key=lambda each: each.others,
         default=None,
     )
-    if found is not None and found.first == earliest:
-        are = "row lies" if found.rows == 1 else "rows lie"
+    if early is not None and early.first == earliest:
+        are = "row lies" if early.rows == 1 else "rows lie"
         warnings.warn(
-            f"{what}: {found.rows:,} {are} long before the other {found.others:,}, at {found.first.isoformat()}, and "
-            f"its {grid.grain} grid begins there; the others begin at {found.others_begin.isoformat()}. "
-            f"{_remedy(grid, found.others_begin)}",
+            f"{named}: {early.rows:,} {are} long before the other {early.others:,}, at {early.first.isoformat()}, and "
+            f"its {grid.grain} grid begins there; the others begin at {early.others_begin.isoformat()}. "
+            f"{_remedy(grid, early.others_begin)}",
             stacklevel=2,
         )
 
 
-def _found(store: OfflineStore, history: History) -> EarlyRows | None:
+def _early_rows_of(store: OfflineStore, history: History) -> EarlyRows | None:
     ends = extent(store, history)
     if ends is not None and ends[1] - ends[0] < _LONG:
         return None

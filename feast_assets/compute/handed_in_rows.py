@@ -45,13 +45,13 @@ class HandedInRows:
         return self.table.num_rows if few is None else len(next(iter(few.values())))
 
 
-def to_table(rows: Any, what: str) -> pa.Table:
+def to_table(rows: Any, call: str) -> pa.Table:
     """Returns rows as an Arrow table.
 
     Args:
         rows: a pandas or Polars DataFrame, an Arrow table or record batch, a dict of lists, or a list of dicts. A key
             that some of the dicts lack is null in their rows.
-        what: names the call in errors.
+        call: names the call in errors.
 
     Raises:
         DataFrameSerializationError: they are none of these, columns are of unequal length, of mixed types or of the
@@ -60,18 +60,18 @@ def to_table(rows: Any, what: str) -> pa.Table:
     try:
         table = _converted(rows)
     except Exception as error:
-        raise DataFrameSerializationError(f"{what}: the rows cannot be read as a table: {reason_of(error)}") from error
+        raise DataFrameSerializationError(f"{call}: the rows cannot be read as a table: {reason_of(error)}") from error
     names = table.column_names
     if len(set(names)) < len(names):
         twice = next(name for name, count in Counter(names).items() if count > 1)
         raise DataFrameSerializationError(
-            f"{what}: the rows cannot be read as a table: there are columns of the same name: {shown(twice)}. Rename "
+            f"{call}: the rows cannot be read as a table: there are columns of the same name: {shown(twice)}. Rename "
             "or remove one."
         )
     return table
 
 
-def refuse_nulls(column: pa.ChunkedArray, name: str, what: str) -> None:
+def refuse_nulls(column: pa.ChunkedArray, name: str, call: str) -> None:
     """Refuses a column of join keys or event times that has nulls.
 
     Raises:
@@ -83,7 +83,7 @@ def refuse_nulls(column: pa.ChunkedArray, name: str, what: str) -> None:
         first = pc.index(column.is_null(), True).as_py()
         count = f"{column.null_count} null{'s' if column.null_count > 1 else ''}"
         raise InputError(
-            f"{what}: column {name!r} holds nulls ({count} in {len(column)} rows, the first in row {first}, counted "
+            f"{call}: column {name!r} holds nulls ({count} in {len(column)} rows, the first in row {first}, counted "
             "from 0). Join keys and event times must be given: remove these rows, or fill in the values."
         )
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def encode_ingested(view: FeatureView, rows: pa.Table, version: int, what: str) -> EncodedRows:
+def encode_ingested(view: FeatureView, rows: pa.Table, version: int, call: str) -> EncodedRows:
     """Returns handed-in rows as a view's online table takes them, one per entity: the newest.
 
     Args:
@@ -38,22 +38,22 @@ def encode_ingested(view: FeatureView, rows: pa.Table, version: int, what: str) 
 
     source = view.batch_source
     if source is None:
-        raise InputError(f"{what}: feature view {view.name!r} has no source that says which column is the event time.")
+        raise InputError(f"{call}: feature view {view.name!r} has no source that says which column is the event time.")
     table = _mapped(rows, source)
     event = source.field_mapping.get(source.timestamp_field, source.timestamp_field)
     created = source.field_mapping.get(source.created_timestamp_column, source.created_timestamp_column)
     columns: dict[str, pa.ChunkedArray | pa.Array] = {}
-    there = set(table.column_names)
+    columns_given = set(table.column_names)
 
     def take(name: str, dtype: FeastType, output: str, required: bool) -> None:
-        if name not in there:
+        if name not in columns_given:
             raise InputError(
-                f"{what}: column {name!r} of feature view {view.name!r} is missing. {suggest(name, table.column_names)}"
+                f"{call}: column {name!r} of feature view {view.name!r} is missing. {suggest(name, table.column_names)}"
             )
         cast = cast_key_column if name in view.join_keys else cast_column
-        column = cast(table.column(name), dtype, what=f"{what}: column {name!r}")
+        column = cast(table.column(name), dtype, what=f"{call}: column {name!r}")
         if required:
-            refuse_nulls(column, name, what)
+            refuse_nulls(column, name, call)
         columns[output] = column
 
     for field in view.entity_columns:
@@ -78,7 +78,7 @@ def source_rows(source: DataSource, rows: pa.Table) -> pa.Table:
     return rows.rename_columns([names.get(n, n) for n in rows.column_names])
 
 
-def check_keys(view: FeatureView, source: DataSource, rows: pa.Table, what: str) -> None:
+def check_keys(view: FeatureView, source: DataSource, rows: pa.Table, call: str) -> None:
     """Checks that rows in the columns of a source hold join keys as their view declares them.
 
     Raises:
@@ -91,7 +91,7 @@ def check_keys(view: FeatureView, source: DataSource, rows: pa.Table, what: str)
         name = own.get(field.name, field.name)
         if rows.schema.get_field_index(name) >= 0:
             try:
-                cast_key_column(rows.column(name), field.dtype, what=f"{what}: column {name!r}")
+                cast_key_column(rows.column(name), field.dtype, what=f"{call}: column {name!r}")
             except SourceError as error:
                 raise InputError(str(error)) from error
 

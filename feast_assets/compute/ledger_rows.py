@@ -76,10 +76,10 @@ class LedgerRows:
         index = WindowIndex([e.window for e in ledger])
         versions = np.array([e.version for e in ledger], np.int64)
         parts: list[EncodedRows] = []
-        places: set[int] = set()
+        used: set[int] = set()
 
         def together() -> EncodedRows:
-            self._doubt([ledger[place] for place in sorted(places) if ledger[place].window not in own], claim)
+            self._doubt([ledger[i] for i in sorted(used) if ledger[i].window not in own], claim)
             return concatenated(parts)
 
         windows = [e.window for e in ledger]
@@ -87,42 +87,42 @@ class LedgerRows:
         for batch in self.stores.offline_store.latest(self.stores.made, windows, rows.decode_keys(keys)):
             if not batch.num_rows:
                 continue
-            place = index.places(_events(batch))
-            of_batch = np.unique(place).tolist()
-            places.update(of_batch)
-            if refused := self._refused_places(ledger, of_batch, own):
-                fit = ~np.isin(place, refused)
-                batch, place = batch.take(int64_array(np.flatnonzero(fit))), place[fit]
+            entry = index.places(_events(batch))
+            of_batch = np.unique(entry).tolist()
+            used.update(of_batch)
+            if refused := self._refused_entries(ledger, of_batch, own):
+                fit = ~np.isin(entry, refused)
+                batch, entry = batch.take(int64_array(np.flatnonzero(fit))), entry[fit]
             if batch.num_rows:
-                parts.append(rows.encode(batch, versions[place]))
+                parts.append(rows.encode(batch, versions[entry]))
             if sum(map(len, parts)) >= ROWS_AT_ONCE:
                 yield together()
-                parts, places = [], set()
-        if places and len(rest := together()):
+                parts, used = [], set()
+        if used and len(rest := together()):
             yield rest
 
-    def _refused_places(
-        self, ledger: Sequence[LedgerEntry], places: Iterable[int], own: Collection[Window]
+    def _refused_entries(
+        self, ledger: Sequence[LedgerEntry], indices: Iterable[int], own: Collection[Window]
     ) -> list[int]:
-        """Returns the places of entries whose windows hold rows at present that a run would refuse.
+        """Returns which of some entries have windows that hold rows at present that a run would refuse.
 
         What was put of a window passed the checks, so only windows with another content by now are looked at.
         """
         if self.refused is None or self.stores.view.keeps_result:
             return []
-        others = [place for place in places if ledger[place].window not in own]
-        self._look_at([ledger[place].window for place in others])
-        changed = {place: ledger[place].window for place in others if not self.is_current(ledger[place])}
+        others = [i for i in indices if ledger[i].window not in own]
+        self._look_at([ledger[i].window for i in others])
+        changed = {i: ledger[i].window for i in others if not self.is_current(ledger[i])}
         if unknown := [window for window in changed.values() if window not in self._refused]:
             refused = self.refused(unknown)
             self._refused |= {window: window in refused for window in unknown}
-        return [place for place, window in changed.items() if self._refused[window]]
+        return [i for i, window in changed.items() if self._refused[window]]
 
     def _look_at(self, windows: Iterable[Window]) -> None:
         """Has the fingerprints of the present content of some windows known."""
         if unknown := [w for w in windows if w not in self.fingerprints]:
-            seen = self.stores.offline_store.statistics(self.stores.read, unknown)
-            self.fingerprints = {**self.fingerprints, **{s.window: s.fingerprint for s in seen}}
+            statistics = self.stores.offline_store.statistics(self.stores.read, unknown)
+            self.fingerprints = {**self.fingerprints, **{s.window: s.fingerprint for s in statistics}}
 
     def is_current(self, entry: LedgerEntry) -> bool:
         """Whether a window's source and the view's definition surely are what the ledger tells."""

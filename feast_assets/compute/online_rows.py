@@ -117,5 +117,5 @@ def _micros(column: pa.ChunkedArray) -> npt.NDArray[np.int64]:
     from feast_assets.types.arrow_values import fixed_values, null_flags
 
     whole = column.cast(pa.timestamp("us", "UTC")).combine_chunks()
-    found: npt.NDArray[np.int64] = fixed_values(whole, "<i8")
-    return np.where(null_flags(whole), NO_CREATED_TIME, found) if whole.null_count else found
+    micros: npt.NDArray[np.int64] = fixed_values(whole, "<i8")
+    return np.where(null_flags(whole), NO_CREATED_TIME, micros) if whole.null_count else micros

@@ -15,7 +15,7 @@ from itertools import pairwise
 from feast_assets.compute.covering import covering
 from feast_assets.compute.settle import ViewLedger
 from feast_assets.compute.staleness import StaleWindow, stale, whole_if_known, with_reasons
-from feast_assets.compute.table_mark import told
+from feast_assets.compute.table_mark import reason_of_doubt
 from feast_assets.compute.validation import refusal_hash
 from feast_assets.compute.view_stores import ViewStores
 from feast_assets.definitions.spec import content_hash
@@ -121,13 +121,13 @@ class Planner:
         """Returns the windows that `stale` would choose, in order of time; changes nothing of them."""
         ledger = self.ledger.read()
         newest = max(ledger, default=None)
-        seen = self._survey_until(end, ledger).windows
+        surveyed = self._survey_until(end, ledger).windows
         # Without checks, the text is what it was before there were any.
         decided_by = [self.ledger.definition_hash, *filter(None, [refusal_hash(self.stores.view)])]
-        reasons = {s.window: reason for s, reason in with_reasons(seen, ledger, self.ledger.definition_hash)}
+        reasons = {s.window: reason for s, reason in with_reasons(surveyed, ledger, self.ledger.definition_hash)}
         windows: list[StaleWindow] = []
         last_end = None
-        for s in seen:
+        for s in surveyed:
             if s.window in reasons:
                 lost = [ledger[s.window].mark] if reasons[s.window] == "restored" else []
                 windows.append(
@@ -137,7 +137,7 @@ class Planner:
                         behind=newest is not None and s.window < newest,
                         after=last_end or s.window.start,
                         content=content_hash([s.fingerprint, *decided_by, *lost])[:32],
-                        because=told(ledger[s.window]) if lost else "",
+                        because=reason_of_doubt(ledger[s.window]) if lost else "",
                     )
                 )
             if s.window in reasons or s.rows or s.window in ledger:
@@ -184,9 +184,9 @@ class Planner:
         self._refuse_vanished(survey.windows, ledger)
         return survey
 
-    def _refuse_vanished(self, seen: Sequence[WindowStatistics], ledger: Mapping[Window, LedgerEntry]) -> None:
+    def _refuse_vanished(self, surveyed: Sequence[WindowStatistics], ledger: Mapping[Window, LedgerEntry]) -> None:
         """Raises SourceError where a source that had rows is not there any more; one that is empty is."""
-        if any(s.rows for s in seen) or not any(e.rows for e in ledger.values()):
+        if any(s.rows for s in surveyed) or not any(e.rows for e in ledger.values()):
             return
         if gone := self.state().gone:
             names = ", ".join(map(repr, gone))

@@ -98,7 +98,7 @@ class PlanRun:
         Raises:
             FeastAssetsError: what the first task that failed met; the others were written.
         """
-        tasks = [self._task(group, place, context) for place, group in enumerate(groups)]
+        tasks = [self._task(group, number, context) for number, group in enumerate(groups)]
         unanswered = {task.id: group for task, group in zip(tasks, groups, strict=True)}
         errors: list[FeastAssetsError] = []
         try:
@@ -125,10 +125,10 @@ class PlanRun:
         if errors:
             raise errors[0]
 
-    def _task(self, group: ClaimedGroup, place: int, context: TaskContext | None) -> WindowTask:
+    def _task(self, group: ClaimedGroup, number: int, context: TaskContext | None) -> WindowTask:
         windows = tuple(s.window for s in group.windows)
         return WindowTask(
-            id=f"{group.claim.token}.{place}",
+            id=f"{group.claim.token}.{number}",
             project=self.stores.project,
             view=self.stores.view.name,
             windows=windows,
@@ -174,7 +174,7 @@ class PlanRun:
         """Returns what reads the newest rows of the ledger's windows, with what the plan knows of their content."""
         fingerprints = dict(self.plan.fingerprints)
         if self.stores.online is not None:
-            # Windows that have grown since: whether what they were is still there.
+            # Windows that the run only covers a part of: whether they still hold what was written of them.
             comparable = [
                 w
                 for w, e in self.plan.ledger.items()
@@ -182,8 +182,8 @@ class PlanRun:
             ]
             in_part = meeting([s.window for s in self.plan.chosen], comparable) - set(fingerprints)
             if in_part:
-                seen = self.stores.offline_store.statistics(self.stores.read, sorted(in_part))
-                fingerprints |= {s.window: s.fingerprint for s in seen}
+                statistics = self.stores.offline_store.statistics(self.stores.read, sorted(in_part))
+                fingerprints |= {s.window: s.fingerprint for s in statistics}
         refused = self.validation.refused if self.validation.refuses else None
         return LedgerRows(self.stores, self.ledger.definition_hash, fingerprints, refused)
 

@@ -29,6 +29,7 @@ from feast_assets.errors import (
     printable,
 )
 from feast_assets.registry.noted_pushes import NotedPush, NotesPushes
+from feast_assets.stored_formats import NOTED_PUSHES
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -37,6 +38,8 @@ MOST_BYTES = 512 << 20
 """How large the rows of a noted push may be, compressed."""
 
 _DIGEST_BYTES = 16
+_FORMAT = b"feast_assets.noted_push"
+"""Key of the schema's metadata: the number of the format."""
 
 
 @dataclass
@@ -92,10 +95,11 @@ def rows_to_bytes(rows: pa.Table) -> bytes:
     """Returns rows as a compressed Arrow IPC stream, with a digest before it by which damage is noticed."""
     import pyarrow as pa
 
+    schema = rows.schema.with_metadata({**(rows.schema.metadata or {}), _FORMAT: b"%d" % NOTED_PUSHES.number})
     sink = pa.BufferOutputStream()
     codec = "zstd" if pa.Codec.is_available("zstd") else None
-    with pa.ipc.new_stream(sink, rows.schema, options=pa.ipc.IpcWriteOptions(compression=codec)) as writer:
-        writer.write_table(rows)
+    with pa.ipc.new_stream(sink, schema, options=pa.ipc.IpcWriteOptions(compression=codec)) as writer:
+        writer.write_table(rows.replace_schema_metadata(schema.metadata))
     content = memoryview(sink.getvalue())
     return _digest(content) + content
 
@@ -105,6 +109,7 @@ def rows_from_bytes(content: bytes) -> pa.Table:
 
     Raises:
         DataFrameSerializationError: the bytes are damaged.
+        StoredFormatError: a newer version of this package wrote them.
     """
     import pyarrow as pa
 
@@ -118,7 +123,10 @@ def rows_from_bytes(content: bytes) -> pa.Table:
         rows.validate(full=True)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise DataFrameSerializationError(f"The registry's copy of the rows is damaged: {printable(error)}") from error
-    return rows
+    metadata = dict(rows.schema.metadata or {})
+    # The first versions that noted pushes wrote no number.
+    NOTED_PUSHES.check(metadata.pop(_FORMAT, b"1").decode(), "The registry's copy of the rows")
+    return rows.replace_schema_metadata(metadata or None)
 
 
 def _digest(content: Any) -> bytes:

@@ -80,7 +80,7 @@ class MaterializationResult:
     def left_out(self) -> str:
         """Says how many rows were left out and why; "" where none were."""
         counts = {"a join key": self.null_keys, "an event time": self.null_times}
-        parts = [f"{_rows(count)} without {what}" for what, count in counts.items() if count]
+        parts = [f"{_rows(count)} without {lacking}" for lacking, count in counts.items() if count]
         return f"left out {' and '.join(parts)}" if parts else ""
 
     @property

@@ -20,12 +20,12 @@ class SchemaProblem:
 
     Attributes:
         declared: the type that the view declares, or which of the view's time columns it is.
-        found: the type of the source's column, ``"missing"`` where there is none.
+        actual: the type of the source's column, ``"missing"`` where there is none.
     """
 
     column: str
     declared: str
-    found: str
+    actual: str
 
 
 def schema_problems(view: FeatureView, schema: pa.Schema) -> list[SchemaProblem]:
@@ -37,22 +37,22 @@ def schema_problems(view: FeatureView, schema: pa.Schema) -> list[SchemaProblem]
     """
     source = view.batch_source
     assert source is not None
-    there = {field.name: field.type for field in schema}
+    columns = {field.name: field.type for field in schema}
     texts = declared_texts(view, schema)
     problems = []
     for role in ("timestamp_field", "created_timestamp_column"):
         own = getattr(source, role)
         name = source.field_mapping.get(own, own)
-        if name and name not in there:
+        if name and name not in columns:
             problems.append(SchemaProblem(name, role, "missing"))
     for field in view.schema:
         if field.name == DUMMY_JOIN_KEY:
             continue
-        if field.name not in there:
+        if field.name not in columns:
             problems.append(SchemaProblem(field.name, str(field.dtype), "missing"))
             continue
-        if field.name not in texts and incompatibility(there[field.name], field.dtype):
-            problems.append(SchemaProblem(field.name, str(field.dtype), str(there[field.name])))
+        if field.name not in texts and incompatibility(columns[field.name], field.dtype):
+            problems.append(SchemaProblem(field.name, str(field.dtype), str(columns[field.name])))
     return problems
 
 

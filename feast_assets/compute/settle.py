@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from feast_assets.compute.definition_hash import ledger_hash
 from feast_assets.compute.table_mark import TableMark
+from feast_assets.compute.view_stores import ledger_hash
 from feast_assets.registry.base import Claim, LedgerEntry, WindowContent
 
 if TYPE_CHECKING:

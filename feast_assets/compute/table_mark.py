@@ -17,8 +17,8 @@ from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from feast_assets.compute.definition_hash import ledger_hash
 from feast_assets.compute.versions import of_windows
+from feast_assets.compute.view_stores import ledger_hash
 from feast_assets.definitions.spec import from_micros, to_micros
 from feast_assets.definitions.window import ALWAYS, Window, WindowIndex
 from feast_assets.errors import StoreUnavailableError
@@ -43,7 +43,7 @@ _CLOCKS_DIFFER = timedelta(days=1)
 _MOST_TRIES = 1000
 
 
-def told(entry: LedgerEntry) -> str:
+def reason_of_doubt(entry: LedgerEntry) -> str:
     """Returns in words why an entry was unsettled because of a mark; "" where it was not."""
     if entry.doubt == "restored":
         since = moment_of(entry.mark) if entry.mark else entry.at

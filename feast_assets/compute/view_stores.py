@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 from feast_assets.compute.online_rows import OnlineRows
 from feast_assets.definitions.batch_feature_view import BatchFeatureView
+from feast_assets.definitions.definition_hash import definition_hash
 from feast_assets.definitions.kept_results import kept_result
+from feast_assets.definitions.spec import content_hash
 from feast_assets.offline_stores.base import computation_of, history_of
 
 if TYPE_CHECKING:
@@ -26,6 +28,17 @@ if TYPE_CHECKING:
 def history_read(view: FeatureView) -> History:
     """Returns what materialization reads of a view: the inputs, where it computes a result and keeps it."""
     return computation_of(view) if isinstance(view, BatchFeatureView) and view.keeps_result else history_of(view)
+
+
+def ledger_hash(view: FeatureView, table: str, identity: str) -> str:
+    """Returns the hash (hex) that the ledger keeps: of what decides the rows, and of the table that they went to.
+
+    Args:
+        table: the view's online table.
+        identity: which table of that name it is, see `OnlineStore.identity`; "" where rows do not go online. What the
+            ledger says of a table that was lost or exchanged does not count.
+    """
+    return content_hash([definition_hash(view), table, identity])
 
 
 @dataclass(frozen=True)

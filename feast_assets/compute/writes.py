@@ -178,20 +178,20 @@ class Write:
         own = source_rows(source, mapped.empty_table()).column_names
         missing, extra = sorted(set(own) - set(rows.column_names)), sorted(set(rows.column_names) - set(own))
         if missing or extra or (not reorder_columns and rows.column_names != own):
-            told = f"missing {missing}" if missing else f"not among them {extra}" if extra else "in another order"
+            difference = f"missing {missing}" if missing else f"not among them {extra}" if extra else "in another order"
             near = f" {suggest(missing[0], extra)}" if missing and extra else ""
             raise InputError(
                 f"{self.call}: the rows must have just the columns of data source {source.name!r} "
-                f"({', '.join(own)}); {told}.{near}"
+                f"({', '.join(own)}); {difference}.{near}"
             )
         return rows.select(own)
 
     def _check_first(self, view: FeatureView, source: DataSource, rows: pa.Table) -> None:
         original = {new: old for old, new in source.field_mapping.items()}
         declared = [f.name for f in view.schema if f.name != DUMMY_JOIN_KEY]
-        wanted = [original.get(name, name) for name in declared]
-        wanted += [n for n in (source.timestamp_field, source.created_timestamp_column) if n]
-        missing = sorted(set(wanted) - set(rows.column_names))
+        needed = [original.get(name, name) for name in declared]
+        needed += [n for n in (source.timestamp_field, source.created_timestamp_column) if n]
+        missing = sorted(set(needed) - set(rows.column_names))
         if missing:
             raise InputError(
                 f"{self.call}: the rows would be the first of data source {source.name!r}, and lack "

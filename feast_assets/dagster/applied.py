@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from copy import copy
 
-from feast_assets.compute.definition_hash import materialization_hash
 from feast_assets.definitions.batch_feature_view import BatchFeatureView
+from feast_assets.definitions.definition_hash import definition_hash
 from feast_assets.definitions.entity import Entity
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.field import Field
@@ -64,7 +64,7 @@ def check_applied(declared: FeatureView, registered: FeatureView | None) -> str:
     """Refuses a view that is declared otherwise than it was applied, as far as that decides its rows or its windows.
 
     Returns:
-        its `materialization_hash`.
+        its `definition_hash`.
 
     Raises:
         NotAppliedError: it was never applied, or has been changed since.
@@ -72,8 +72,8 @@ def check_applied(declared: FeatureView, registered: FeatureView | None) -> str:
     if registered is None:
         raise NotAppliedError(declared.name, "has not been applied")
     view = filled(declared, registered)
-    applied_hash = materialization_hash(registered)
-    if materialization_hash(view) != applied_hash:
+    applied_hash = definition_hash(registered)
+    if definition_hash(view) != applied_hash:
         raise NotAppliedError(declared.name, "has been changed since it was applied")
     if view.partitions != registered.partitions:
         raise NotAppliedError(declared.name, "has other partitions than when it was applied")

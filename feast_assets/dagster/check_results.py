@@ -52,11 +52,11 @@ def schema_verdict(
         return Verdict(False, dg.AssetCheckSeverity.ERROR, str(error))
     problems = schema_problems(view, schema)
     extra = sorted(set(schema.names) - _used(view))
-    records = [dg.TableRecord({"column": p.column, "declared": p.declared, "found": p.found}) for p in problems]
+    records = [dg.TableRecord({"column": p.column, "declared": p.declared, "found": p.actual}) for p in problems]
     return Verdict(
         not problems,
         dg.AssetCheckSeverity.ERROR,
-        "; ".join(f"{p.column}: declared {p.declared}, found {p.found}" for p in problems) or None,
+        "; ".join(f"{p.column}: declared {p.declared}, found {p.actual}" for p in problems) or None,
         {
             "feast_assets/columns": len(schema.names),
             **({"feast_assets/columns_not_used": ", ".join(extra)} if extra else {}),

@@ -10,13 +10,13 @@ from typing import Any, Literal, get_args
 import dagster as dg
 
 from feast_assets.compute.change_tokens import UNSURE
-from feast_assets.compute.definition_hash import materialization_hash
 from feast_assets.compute.staleness import StaleWindow
 from feast_assets.dagster.applied import check_applied
 from feast_assets.dagster.repository import FeatureRepository
 from feast_assets.dagster.resources import FeatureStoreResource
 from feast_assets.dagster.run_requests import RETRY_AFTER, RequestedRuns, WatchedGroup, run_requests
 from feast_assets.dagster.verdicts import blocking_checks, healed
+from feast_assets.definitions.definition_hash import definition_hash
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.kept_results import with_readers
 from feast_assets.definitions.spec import content_hash, from_micros, to_micros
@@ -340,7 +340,7 @@ def _deciding(view: FeatureView) -> str:
     """Returns a hash of what in a definition decides what must be online."""
     grid = None if view.partitions is None else view.partitions.to_spec()
     ttl = view.ttl.total_seconds() if view.ttl else 0
-    return content_hash([materialization_hash(view), view.online_generation, view.online, grid, ttl])[:16]
+    return content_hash([definition_hash(view), view.online_generation, view.online, grid, ttl])[:16]
 
 
 def _healed(

@@ -11,7 +11,6 @@ from typing import Any
 
 import dagster as dg
 
-from feast_assets.compute.definition_hash import materialization_hash
 from feast_assets.dagster.freshness import freshness_policy
 from feast_assets.dagster.lineage import (
     ServedColumn,
@@ -23,6 +22,7 @@ from feast_assets.dagster.lineage import (
 )
 from feast_assets.definitions.base import Definition
 from feast_assets.definitions.batch_feature_view import BatchFeatureView
+from feast_assets.definitions.definition_hash import definition_hash
 from feast_assets.definitions.entity import DUMMY_JOIN_KEY
 from feast_assets.definitions.feature_service import FeatureService
 from feast_assets.definitions.feature_view import FeatureView
@@ -175,7 +175,7 @@ class FeastTranslator:
             owners=_owners(view),
             tags=_tags(view),
             kinds={"label_view" if isinstance(view, LabelView) else "feature_view", *(in_key(s) for s in stores if s)},
-            code_version=materialization_hash(view),
+            code_version=definition_hash(view),
             freshness_policy=freshness_policy(view),
             metadata={
                 **_common_metadata(view, data.project),
@@ -202,7 +202,7 @@ class FeastTranslator:
             owners=_owners(source),
             tags=_tags(source),
             kinds={"data_source"} | ({in_key(data.offline_store)} if data.offline_store else set()),
-            code_version=None if maker is None else materialization_hash(maker),
+            code_version=None if maker is None else definition_hash(maker),
             metadata={
                 **_common_metadata(source, data.project),
                 "feast_assets/type": type(source).__name__,

@@ -38,13 +38,13 @@ class Definition(Spec):
     defined_at: tuple[str, int] | None = None
 
     def _init_meta(self, name: str, description: str, tags: Mapping[str, str] | None, owner: str) -> None:
-        what = type(self).__name__
-        check_name(name, what)
+        subject = type(self).__name__
+        check_name(name, subject)
         if not isinstance(description, str) or not isinstance(owner, str):
-            raise DefinitionError(f"{what} {name!r}: description and owner must be text.")
+            raise DefinitionError(f"{subject} {name!r}: description and owner must be text.")
         self.name = name
         self.description = description
-        self.tags = check_tags(tags, f"{what} {name!r}")
+        self.tags = check_tags(tags, f"{subject} {name!r}")
         self.owner = owner
         self.defined_at = _caller()
 
@@ -65,7 +65,7 @@ def _caller() -> tuple[str, int]:
     return frame.f_code.co_filename, frame.f_lineno
 
 
-def check_name(name: object, what: str) -> None:
+def check_name(name: object, kind: str) -> None:
     """Checks a name.
 
     A name is non-empty text without halves of surrogate pairs. It contains no line breaks, tabs or white space other
@@ -73,30 +73,31 @@ def check_name(name: object, what: str) -> None:
     sources may begin or end with a space. Names of views contain no ``@`` and ``:``, which references use.
 
     Args:
-        what: the kind of the object, such as ``"FeatureView"``.
+        kind: the kind of the object, such as ``"FeatureView"``.
     """
     if not isinstance(name, str) or not name:
-        raise DefinitionError(f"{what} needs a name, a non-empty text; got {shown(name)}.")
+        raise DefinitionError(f"{kind} needs a name, a non-empty text; got {shown(name)}.")
     if _SURROGATE.search(name):
-        raise DefinitionError(f"{what} name {shown(name)} is not valid Unicode: it contains half of a surrogate pair.")
-    if what.endswith("Source"):
+        raise DefinitionError(f"{kind} name {shown(name)} is not valid Unicode: it contains half of a surrogate pair.")
+    if kind.endswith("Source"):
         return
     if _ODD_SPACE.search(name):
         raise DefinitionError(
-            f"{what} name {shown(name)} contains a line break, a tab or an unusual space character; use plain spaces "
+            f"{kind} name {shown(name)} contains a line break, a tab or an unusual space character; use plain spaces "
             "(a column of a source can be renamed by the source's field_mapping)."
         )
-    if what != "Field" and name != name.strip():
-        raise DefinitionError(f"{what} name {shown(name)} begins or ends with a space; remove it.")
-    if what.endswith("View") and _IN_REFERENCES.search(name):
-        raise DefinitionError(f"{what} name {shown(name)} may not contain '@' or ':'; references use them.")
+    if kind != "Field" and name != name.strip():
+        raise DefinitionError(f"{kind} name {shown(name)} begins or ends with a space; remove it.")
+    if kind.endswith("View") and _IN_REFERENCES.search(name):
+        raise DefinitionError(f"{kind} name {shown(name)} may not contain '@' or ':'; references use them.")
 
 
-def listed(values: Any, what: str) -> list[Any]:
+def listed(values: Any, subject: str) -> list[Any]:
     """Returns the values of an argument as a list; none for None.
 
     Args:
-        what: what the argument must be, for the message, such as ``"FeatureView 'v': schema must be a list of Field"``.
+        subject: what the argument must be, for the message, such as
+            ``"FeatureView 'v': schema must be a list of Field"``.
 
     Raises:
         DefinitionError: they are text or a mapping, or cannot be iterated.
@@ -107,23 +108,23 @@ def listed(values: Any, what: str) -> list[Any]:
         if not isinstance(values, (str, bytes, Mapping)):
             return list(values)
     except Exception as error:
-        raise DefinitionError(f"{what}, got {shown(values)}.") from error
-    raise DefinitionError(f"{what}, got {shown(values)}.")
+        raise DefinitionError(f"{subject}, got {shown(values)}.") from error
+    raise DefinitionError(f"{subject}, got {shown(values)}.")
 
 
-def check_tags(tags: Mapping[str, str] | None, what: str) -> dict[str, str]:
+def check_tags(tags: Mapping[str, str] | None, subject: str) -> dict[str, str]:
     if tags is None:
         return {}
     if not isinstance(tags, Mapping) or not all(isinstance(k, str) and isinstance(v, str) for k, v in tags.items()):
-        raise DefinitionError(f"{what}: tags must map text to text, got {shown(tags)}.")
+        raise DefinitionError(f"{subject}: tags must map text to text, got {shown(tags)}.")
     return dict(tags)
 
 
-def refuse_arguments(what: str, **given: Any) -> None:
+def refuse_arguments(subject: str, **given: Any) -> None:
     """Raises NotSupportedError that names the arguments that were given, of those that Feast has and this lacks."""
     used = [name for name, value in given.items() if value]
     if used:
         raise NotSupportedError(
-            f"{what}: {' and '.join(used)} {'are' if len(used) > 1 else 'is'} not supported yet; leave "
+            f"{subject}: {' and '.join(used)} {'are' if len(used) > 1 else 'is'} not supported yet; leave "
             f"{'them' if len(used) > 1 else 'it'} out."
         )

@@ -88,50 +88,53 @@ class BatchFeatureView(FeatureView):
         automation: Automation | None = None,
         freshness: timedelta | Freshness | None = None,
     ):
-        what = f"BatchFeatureView {name!r}"
+        subject = f"BatchFeatureView {name!r}"
         self._init_meta(name, description, tags, owner)
-        refuse_arguments(what, batch_engine=batch_engine, aggregations=aggregations)
+        refuse_arguments(subject, batch_engine=batch_engine, aggregations=aggregations)
         if udf is not None and feature_transformation is not None:
-            raise DefinitionError(f"{what}: give udf or feature_transformation, not both.")
+            raise DefinitionError(f"{subject}: give udf or feature_transformation, not both.")
         if feature_transformation is not None and mode not in (TransformationMode.PYTHON, feature_transformation.mode):
             raise DefinitionError(
-                f"{what}: mode is {mode!r}, but its feature_transformation has mode "
+                f"{subject}: mode is {mode!r}, but its feature_transformation has mode "
                 f"{feature_transformation.mode.value!r}; leave out mode."
             )
         if udf is not None:
             feature_transformation = Transformation(mode, udf, udf_string, name)
         self.feature_transformation = feature_transformation
-        if feature_transformation is not None and transformation_mode(feature_transformation.mode, what) not in MODES:
+        if (
+            feature_transformation is not None
+            and transformation_mode(feature_transformation.mode, subject) not in MODES
+        ):
             raise NotSupportedError(
-                f"{what}: mode {feature_transformation.mode.value!r} is not supported; use sql, pandas or python."
+                f"{subject}: mode {feature_transformation.mode.value!r} is not supported; use sql, pandas or python."
             )
         if not isinstance(lookback, timedelta) or lookback < timedelta(0):
-            raise DefinitionError(f"{what}: lookback must be a timedelta of zero or more, got {shown(lookback)}.")
+            raise DefinitionError(f"{subject}: lookback must be a timedelta of zero or more, got {shown(lookback)}.")
         self.lookback = lookback
-        self._init_batch_sources(source, sink_source, offline, what)
+        self._init_batch_sources(source, sink_source, offline, subject)
         self._init_view(schema, entities, ttl, online, offline, org, enable_validation, version, enabled, partitions)
-        self._init_automation(automation, freshness, what)
+        self._init_automation(automation, freshness, subject)
 
-    def _init_batch_sources(self, source: object, sink: DataSource | None, offline: bool, what: str) -> None:
+    def _init_batch_sources(self, source: object, sink: DataSource | None, offline: bool, subject: str) -> None:
         if isinstance(source, (list, tuple)):
             if not source or not all(isinstance(s, DataSource) and s.holds_history for s in source):
                 raise DefinitionError(
-                    f"{what}: source must be a data source with history, or a list of them, not {shown(source)}."
+                    f"{subject}: source must be a data source with history, or a list of them, not {shown(source)}."
                 )
             self.sources = list(source)
             self.stream_source = None
             self.batch_source = self.sources[0]
         else:
-            self._init_sources(source, what)
+            self._init_sources(source, subject)
             self.sources = [self.batch_source] if self.batch_source else []
         if self.feature_transformation is None and (len(self.sources) > 1 or sink is not None):
-            raise DefinitionError(f"{what}: several sources, or a sink_source, need a transformation.")
+            raise DefinitionError(f"{subject}: several sources, or a sink_source, need a transformation.")
         if self.feature_transformation is not None and not self.sources:
-            raise DefinitionError(f"{what}: a transformation needs a source.")
+            raise DefinitionError(f"{subject}: a transformation needs a source.")
         if sink is not None and not (isinstance(sink, DataSource) and sink.holds_history):
-            raise DefinitionError(f"{what}: sink_source must be a source that holds history, not {shown(sink)}.")
+            raise DefinitionError(f"{subject}: sink_source must be a source that holds history, not {shown(sink)}.")
         if self.feature_transformation is not None and offline and sink is None:
-            raise DefinitionError(f"{what}: offline=True keeps the result, which needs a sink_source to say where.")
+            raise DefinitionError(f"{subject}: offline=True keeps the result, which needs a sink_source to say where.")
         self.sink_source = sink
         if sink is not None and offline:
             self.batch_source = sink

@@ -9,11 +9,11 @@ from feast_assets.errors import DefinitionError, shown
 _FIELD = re.compile(r"[0-9A-Za-z*/,\-#]+")
 
 
-def checked_schedule(schedule: object, what: str, example: str) -> str:
+def checked_schedule(schedule: object, subject: str, example: str) -> str:
     """Returns a schedule with single spaces between its fields.
 
     Args:
-        what: names what takes it, for messages.
+        subject: names what takes it, for messages.
         example: of a schedule, for messages.
 
     Raises:
@@ -21,5 +21,5 @@ def checked_schedule(schedule: object, what: str, example: str) -> str:
     """
     fields = schedule.split() if isinstance(schedule, str) else []
     if len(fields) != 5 or not all(_FIELD.fullmatch(f) for f in fields):
-        raise DefinitionError(f"{what} takes five cron fields, such as {example}, not {shown(schedule)}.")
+        raise DefinitionError(f"{subject} takes five cron fields, such as {example}, not {shown(schedule)}.")
     return " ".join(fields)

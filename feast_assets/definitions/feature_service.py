@@ -37,15 +37,15 @@ class FeatureService(Definition):
         logging_config: LoggingConfig | None = None,
         precompute_online: bool = False,
     ):
-        what = f"FeatureService {name!r}"
+        subject = f"FeatureService {name!r}"
         self._init_meta(name, description, tags, owner)
         if precompute_online:
-            raise NotSupportedError(f"{what}: precompute_online is not supported.")
+            raise NotSupportedError(f"{subject}: precompute_online is not supported.")
         self.logging_config = logging_config
         self.feature_view_projections = []
         if features is None or isinstance(features, (str, BaseFeatureView)):
-            raise DefinitionError(f"{what}: features must be a list of views or references.")
-        for feature in listed(features, f"{what}: features must be a list of views or references"):
+            raise DefinitionError(f"{subject}: features must be a list of views or references.")
+        for feature in listed(features, f"{subject}: features must be a list of views or references"):
             if isinstance(feature, BaseFeatureView):
                 self.feature_view_projections.append(feature.projection)
             elif isinstance(feature, str) and feature:
@@ -54,5 +54,5 @@ class FeatureService(Definition):
                 self.feature_view_projections.append(FeatureViewProjection(name=view, desired_features=desired))
             else:
                 raise DefinitionError(
-                    f"{what}: features must be views or references such as 'view:feature', found {shown(feature)}."
+                    f"{subject}: features must be views or references such as 'view:feature', found {shown(feature)}."
                 )

@@ -114,33 +114,33 @@ class FeatureView(BaseFeatureView):
         automation: Automation | None = None,
         freshness: timedelta | Freshness | None = None,
     ):
-        what = f"{type(self).__name__} {name!r}"
+        subject = f"{type(self).__name__} {name!r}"
         self._init_meta(name, description, tags, owner)
         if mode is not None or sink_source is not None:
             raise NotSupportedError(
-                f"{what}: mode and sink_source are for views with a transformation; use BatchFeatureView."
+                f"{subject}: mode and sink_source are for views with a transformation; use BatchFeatureView."
             )
-        self._init_sources(source, what)
+        self._init_sources(source, subject)
         self._init_view(schema, entities, ttl, online, offline, org, enable_validation, version, enabled, partitions)
-        self._init_automation(automation, freshness, what)
+        self._init_automation(automation, freshness, subject)
 
-    def _init_sources(self, source: object, what: str) -> None:
+    def _init_sources(self, source: object, subject: str) -> None:
         self.stream_source = None
         self.batch_source = None
         if source is None:
             return
         if isinstance(source, (FeatureView, list, tuple)):
             raise NotSupportedError(
-                f"{what}: a source that is itself a feature view is not supported; use its data source."
+                f"{subject}: a source that is itself a feature view is not supported; use its data source."
             )
         if isinstance(source, RequestSource) or not isinstance(source, DataSource):
             raise DefinitionError(
-                f"{what}: source must be a data source with history, or a push source, not {shown(source)}."
+                f"{subject}: source must be a data source with history, or a push source, not {shown(source)}."
             )
         if isinstance(source, PushSource):
             if source.batch_source is None:
                 raise DefinitionError(
-                    f"{what}: its push source {source.name!r} needs a batch_source, which holds the history."
+                    f"{subject}: its push source {source.name!r} needs a batch_source, which holds the history."
                 )
             self.stream_source = source
             self.batch_source = source.batch_source
@@ -160,50 +160,54 @@ class FeatureView(BaseFeatureView):
         enabled: bool,
         partitions: Partitions | None,
     ) -> None:
-        what = f"{type(self).__name__} {self.name!r}"
+        subject = f"{type(self).__name__} {self.name!r}"
         if ttl is not None and (not isinstance(ttl, timedelta) or ttl < timedelta(0)):
-            raise DefinitionError(f"{what}: ttl must be a timedelta of zero or more, got {shown(ttl)}.")
+            raise DefinitionError(f"{subject}: ttl must be a timedelta of zero or more, got {shown(ttl)}.")
         if partitions is not None and not isinstance(partitions, Partitions):
             raise DefinitionError(
-                f"{what}: partitions must be Partitions(grain, start) or None, got {shown(partitions)}."
+                f"{subject}: partitions must be Partitions(grain, start) or None, got {shown(partitions)}."
             )
         if version != "latest":
-            raise NotSupportedError(f"{what}: pinning a version ({version!r}) is not supported; leave it out.")
+            raise NotSupportedError(f"{subject}: pinning a version ({version!r}) is not supported; leave it out.")
         self.ttl = ttl
         self.online = online
         self.offline = offline
         self.org = org
         self.enabled = enabled
         self.partitions = partitions
-        self._init_entities(check_fields(schema, what), entities, what)
-        check_features(self.features, what)
+        self._init_entities(check_fields(schema, subject), entities, subject)
+        check_features(self.features, subject)
         mapped = {s: f for s, f in (self.batch_source.field_mapping if self.batch_source else {}).items() if s != f}
         for field in (*self.features, *self.entity_columns):
             if field.name in mapped:
                 raise DefinitionError(
-                    f"{what}: field {field.name!r} is renamed to {mapped[field.name]!r} by its source's field_mapping; "
-                    f"call it {mapped[field.name]!r}."
+                    f"{subject}: field {field.name!r} is renamed to {mapped[field.name]!r} by its source's "
+                    f"field_mapping; call it {mapped[field.name]!r}."
                 )
-        refuse_checks(self.entity_columns, what, "rows whose join key is null are no rows, and checks are for features")
+        refuse_checks(
+            self.entity_columns, subject, "rows whose join key is null are no rows, and checks are for features"
+        )
         declares_checks = any(f.checks is not None for f in self.features)
         self.enable_validation = declares_checks if enable_validation is None else enable_validation
         self.projection = self._whole()
 
-    def _init_automation(self, automation: object, freshness: object, what: str) -> None:
+    def _init_automation(self, automation: object, freshness: object, subject: str) -> None:
         if automation is not None and not isinstance(automation, Automation):
             raise DefinitionError(
-                f"{what}: automation must be Automation.on_cron(...), Automation.eager(), Automation.on_late_data() or "
-                f"None, got {shown(automation)}."
+                f"{subject}: automation must be Automation.on_cron(...), Automation.eager(), Automation.on_late_data() "
+                f"or None, got {shown(automation)}."
             )
         self.automation = automation
         if isinstance(freshness, timedelta):
             try:
                 freshness = Freshness.within(freshness)
             except DefinitionError:
-                raise DefinitionError(f"{what}: freshness must be a minute or more, got {shown(freshness)}.") from None
+                raise DefinitionError(
+                    f"{subject}: freshness must be a minute or more, got {shown(freshness)}."
+                ) from None
         if freshness is not None and not isinstance(freshness, Freshness):
             raise DefinitionError(
-                f"{what}: freshness must be a timedelta, Freshness.within(...), Freshness.by(...) or None, got "
+                f"{subject}: freshness must be a timedelta, Freshness.within(...), Freshness.by(...) or None, got "
                 f"{shown(freshness)}."
             )
         self.freshness = freshness
@@ -215,11 +219,11 @@ class FeatureView(BaseFeatureView):
             del spec["freshness"]
         return spec
 
-    def _init_entities(self, fields: list[Field], entities: Sequence[Entity] | None, what: str) -> None:
-        given = listed(entities, f"{what}: entities must be a list of Entity objects")
+    def _init_entities(self, fields: list[Field], entities: Sequence[Entity] | None, subject: str) -> None:
+        given = listed(entities, f"{subject}: entities must be a list of Entity objects")
         for entity in given:
             if not isinstance(entity, Entity):
-                raise DefinitionError(f"{what}: entities must be a list of Entity objects, found {shown(entity)}.")
+                raise DefinitionError(f"{subject}: entities must be a list of Entity objects, found {shown(entity)}.")
         if not given:
             self.entities = [DUMMY_ENTITY_NAME]
             self.join_keys = [DUMMY_FIELD.name]
@@ -230,7 +234,7 @@ class FeatureView(BaseFeatureView):
         self.join_keys = [e.join_key for e in given]
         repeated = repeated_names(self.join_keys)
         if repeated:
-            raise DefinitionError(f"{what}: two of its entities have the join key {repeated[0]!r}.")
+            raise DefinitionError(f"{subject}: two of its entities have the join key {repeated[0]!r}.")
         self.entity_columns = [f for f in fields if f.name in self.join_keys]
         self.features = [f for f in fields if f.name not in self.join_keys]
         for entity in given:
@@ -241,7 +245,7 @@ class FeatureView(BaseFeatureView):
                     and field.dtype.to_value_type() is not entity.value_type
                 ):
                     raise DefinitionError(
-                        f"{what}: field {field.name!r} is {field.dtype}, but entity {entity.name!r} says "
+                        f"{subject}: field {field.name!r} is {field.dtype}, but entity {entity.name!r} says "
                         f"{entity.value_type.name}."
                     )
 

@@ -109,11 +109,11 @@ class Checks(Spec):
         }
         return [name for name, is_declared in declared.items() if is_declared]
 
-    def check_type(self, dtype: FeastType, what: str) -> None:
+    def check_type(self, dtype: FeastType, subject: str) -> None:
         """Refuses rules that values of a type cannot meet or break.
 
         Args:
-            what: names the field, for the message.
+            subject: names the field, for the message.
 
         Raises:
             DefinitionError: such as a minimum for texts.
@@ -122,22 +122,24 @@ class Checks(Spec):
             limit = getattr(self, name)
             if limit is None:
                 continue
-            wanted = "a datetime" if dtype == UnixTimestamp else "a number" if dtype in _NUMBERS else ""
-            if not wanted:
-                raise DefinitionError(f"{what}: {name} is for numbers and timestamps; its dtype is {dtype}.")
+            expected = "a datetime" if dtype == UnixTimestamp else "a number" if dtype in _NUMBERS else ""
+            if not expected:
+                raise DefinitionError(f"{subject}: {name} is for numbers and timestamps; its dtype is {dtype}.")
             if isinstance(limit, datetime) != (dtype == UnixTimestamp):
-                raise DefinitionError(f"{what}: {name} must be {wanted}, as its dtype is {dtype}; got {shown(limit)}.")
+                raise DefinitionError(
+                    f"{subject}: {name} must be {expected}, as its dtype is {dtype}; got {shown(limit)}."
+                )
         if self.allowed:
             kind = str if dtype == String else bool if dtype == Bool else int if dtype in _WHOLE else None
             if kind is None:
                 raise DefinitionError(
-                    f"{what}: allowed is for texts, whole numbers and truth values; its dtype is {dtype}."
+                    f"{subject}: allowed is for texts, whole numbers and truth values; its dtype is {dtype}."
                 )
             for value in self.allowed:
                 if type(value) is not kind:
-                    raise DefinitionError(f"{what}: allowed must hold values of {dtype}; got {shown(value)}.")
+                    raise DefinitionError(f"{subject}: allowed must hold values of {dtype}; got {shown(value)}.")
         if self.unique and dtype not in (*_NUMBERS, String, UnixTimestamp):
-            raise DefinitionError(f"{what}: unique is for numbers, texts and timestamps; its dtype is {dtype}.")
+            raise DefinitionError(f"{subject}: unique is for numbers, texts and timestamps; its dtype is {dtype}.")
 
 
 def _limit(name: str, value: object) -> Limit | None:

@@ -51,21 +51,21 @@ def in_order(views: Sequence[FeatureView]) -> list[FeatureView]:
             f"Feature views read each other's kept results in a circle: {circle}. None could be computed first."
         ) from None
     places = {name: place for place, name in enumerate(given)}
-    found: list[FeatureView] = []
+    ordered: list[FeatureView] = []
     while order.is_active():
         ready = sorted(order.get_ready(), key=places.__getitem__)
-        found += [given[name] for name in ready]
+        ordered += [given[name] for name in ready]
         order.done(*ready)
-    return found
+    return ordered
 
 
 def with_readers(names: Iterable[str], views: Iterable[FeatureView]) -> set[str]:
     """Returns the names of some views and of those that read, directly or not, a result that they keep."""
-    found = set(names)
+    reached = set(names)
     known = list(views)
     while True:
-        kept = {sink.name for v in known if v.name in found and (sink := kept_result(v)) is not None}
-        more = {v.name for v in known if any(s.name in kept for s in sources_read(v))} - found
+        kept = {sink.name for v in known if v.name in reached and (sink := kept_result(v)) is not None}
+        more = {v.name for v in known if any(s.name in kept for s in sources_read(v))} - reached
         if not more:
-            return found
-        found |= more
+            return reached
+        reached |= more

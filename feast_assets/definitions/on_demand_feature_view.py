@@ -75,43 +75,43 @@ class OnDemandFeatureView(BaseFeatureView):
         version: str = "latest",
         enabled: bool = True,
     ):
-        what = f"OnDemandFeatureView {name!r}"
+        subject = f"OnDemandFeatureView {name!r}"
         self._init_meta(name, description, tags, owner)
         refuse_arguments(
-            what,
+            subject,
             write_to_online_store=write_to_online_store,
             aggregations=aggregations,
             input_schema=input_schema,
             version=version != "latest",
         )
         if (udf is None) == (feature_transformation is None):
-            raise DefinitionError(f"{what}: give one of udf and feature_transformation.")
+            raise DefinitionError(f"{subject}: give one of udf and feature_transformation.")
         if feature_transformation is not None and mode not in ("pandas", feature_transformation.mode):
             raise DefinitionError(
-                f"{what}: mode is {mode!r}, but its feature_transformation has mode "
+                f"{subject}: mode is {mode!r}, but its feature_transformation has mode "
                 f"{feature_transformation.mode.value!r}; leave out mode."
             )
         self.feature_transformation = feature_transformation or Transformation(mode, udf, udf_string, name)  # type: ignore[arg-type]
-        if transformation_mode(self.feature_transformation.mode, what) not in MODES:
+        if transformation_mode(self.feature_transformation.mode, subject) not in MODES:
             raise NotSupportedError(
-                f"{what}: mode {self.feature_transformation.mode.value!r} is not supported; use pandas or python."
+                f"{subject}: mode {self.feature_transformation.mode.value!r} is not supported; use pandas or python."
             )
         if singleton and self.mode is not TransformationMode.PYTHON:
-            raise DefinitionError(f"{what}: singleton is for mode 'python' only.")
-        self.features = check_fields(schema, what)
-        check_features(self.features, what)
-        refuse_checks(self.features, what, "what is computed when it is asked for is not checked")
+            raise DefinitionError(f"{subject}: singleton is for mode 'python' only.")
+        self.features = check_fields(schema, subject)
+        check_features(self.features, subject)
+        refuse_checks(self.features, subject, "what is computed when it is asked for is not checked")
         self.entities = [e.name for e in entities or []]
         self.org = org
         self.singleton = singleton
         self.track_metrics = track_metrics
         self.enabled = enabled
-        self._init_sources(list(sources.values()) if isinstance(sources, Mapping) else list(sources or []), what)
+        self._init_sources(list(sources.values()) if isinstance(sources, Mapping) else list(sources or []), subject)
         self.projection = self._whole()
 
-    def _init_sources(self, sources: list[Any], what: str) -> None:
+    def _init_sources(self, sources: list[Any], subject: str) -> None:
         if not sources:
-            raise DefinitionError(f"{what}: sources must name feature views or request sources.")
+            raise DefinitionError(f"{subject}: sources must name feature views or request sources.")
         self.source_projections = []
         self.request_sources = []
         for source in sources:
@@ -123,7 +123,7 @@ class OnDemandFeatureView(BaseFeatureView):
                 self.source_projections.append(source.projection)
             else:
                 raise DefinitionError(
-                    f"{what}: a source must be a feature view or a request source, not {shown(source)}."
+                    f"{subject}: a source must be a feature view or a request source, not {shown(source)}."
                 )
 
     @property

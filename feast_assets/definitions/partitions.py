@@ -45,14 +45,14 @@ class Partitions(Spec):
                 f"Partition start {self.start.isoformat()} must be before the end {self.end.isoformat()}."
             )
 
-    def _on_grid(self, what: str, moment: datetime | None) -> datetime | None:
+    def _on_grid(self, subject: str, moment: datetime | None) -> datetime | None:
         if moment is None:
             return None
         if not isinstance(moment, datetime):
-            raise DefinitionError(f"Partition {what} must be a datetime, got {shown(moment)}.")
+            raise DefinitionError(f"Partition {subject} must be a datetime, got {shown(moment)}.")
         if self.floor(moment) != as_utc(moment):
             raise DefinitionError(
-                f"Partition {what} {as_utc(moment).isoformat()} is not the beginning of a {self.grain} window; "
+                f"Partition {subject} {as_utc(moment).isoformat()} is not the beginning of a {self.grain} window; "
                 f"use {self.floor(moment).isoformat()}."
             )
         return as_utc(moment)

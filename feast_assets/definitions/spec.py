@@ -60,10 +60,10 @@ class Spec:
         Raises:
             DefinitionError: the data is of another class, or was written by a newer version of this package.
         """
-        found = _decode(spec)
-        if not isinstance(found, cls):
-            raise DefinitionError(f"Stored data describes a {type(found).__name__}, not a {cls.__name__}.")
-        return found
+        decoded = _decode(spec)
+        if not isinstance(decoded, cls):
+            raise DefinitionError(f"Stored data describes a {type(decoded).__name__}, not a {cls.__name__}.")
+        return decoded
 
     def _after_decode(self) -> None:
         """Sets the attributes that are not stored."""
@@ -232,12 +232,12 @@ def _decode_object(data: Mapping[str, Any]) -> Spec:
         raise DefinitionError(
             f"Stored {data['kind']} has unknown attributes {sorted(unknown)}; was it written by a newer version?"
         )
-    found = cls.__new__(cls)
+    decoded = cls.__new__(cls)
     for name, default in cls._spec.items():
         if name in data:
             value = data[name]
-            setattr(found, name, value if type(value) in PLAIN else _decode(value))
+            setattr(decoded, name, value if type(value) in PLAIN else _decode(value))
         else:
-            setattr(found, name, copy(default))
-    found._after_decode()
-    return found
+            setattr(decoded, name, copy(default))
+    decoded._after_decode()
+    return decoded

@@ -33,7 +33,7 @@ class TransformationMode(enum.Enum):
     SUBSTRAIT = "substrait"
 
 
-def transformation_mode(mode: TransformationMode | str, what: str) -> TransformationMode:
+def transformation_mode(mode: TransformationMode | str, subject: str) -> TransformationMode:
     """Returns the mode of this name.
 
     Raises:
@@ -43,7 +43,7 @@ def transformation_mode(mode: TransformationMode | str, what: str) -> Transforma
         return TransformationMode(mode)
     except ValueError:
         known = ", ".join(m.value for m in TransformationMode)
-        raise DefinitionError(f"{what}: mode {mode!r} is not one of {known}.") from None
+        raise DefinitionError(f"{subject}: mode {mode!r} is not one of {known}.") from None
 
 
 class Transformation(Spec):
@@ -77,15 +77,15 @@ class Transformation(Spec):
         description: str = "",
         owner: str = "",
     ):
-        what = f"Transformation {name or getattr(udf, '__name__', '')!r}"
+        subject = f"Transformation {name or getattr(udf, '__name__', '')!r}"
         if not callable(udf):
-            raise DefinitionError(f"{what}: udf must be a function, not {shown(udf)}.")
-        self.mode = transformation_mode(mode, what)
+            raise DefinitionError(f"{subject}: udf must be a function, not {shown(udf)}.")
+        self.mode = transformation_mode(mode, subject)
         self.udf = udf
         self.udf_string = udf_string or source_text(udf)
         self.import_path = f"{getattr(udf, '__module__', '')}:{getattr(udf, '__qualname__', '')}"
         self.name = name
-        self.tags = check_tags(tags, what)
+        self.tags = check_tags(tags, subject)
         self.description = description
         self.owner = owner
 

@@ -77,35 +77,35 @@ class BaseFeatureView(Definition):
         return view
 
 
-def check_fields(schema: Sequence[Field] | None, what: str) -> list[Field]:
+def check_fields(schema: Sequence[Field] | None, subject: str) -> list[Field]:
     """Returns the fields as a list.
 
     Raises:
         DefinitionError: some are no fields, or two have one name.
     """
-    fields = listed(schema, f"{what}: schema must be a list of Field objects")
+    fields = listed(schema, f"{subject}: schema must be a list of Field objects")
     for field in fields:
         if not isinstance(field, Field):
-            raise DefinitionError(f"{what}: schema must be a list of Field objects, found {shown(field)}.")
+            raise DefinitionError(f"{subject}: schema must be a list of Field objects, found {shown(field)}.")
     names = [f.name for f in fields]
     repeated = repeated_names(names)
     if repeated:
-        raise DefinitionError(f"{what}: schema has two fields named {repeated[0]!r}.")
+        raise DefinitionError(f"{subject}: schema has two fields named {repeated[0]!r}.")
     return fields
 
 
-def check_features(features: Sequence[Field], what: str) -> None:
+def check_features(features: Sequence[Field], subject: str) -> None:
     """Raises DefinitionError for a feature whose name contains ``:``, as references are ``view:feature``."""
     for field in features:
         if ":" in field.name:
             raise DefinitionError(
-                f"{what}: feature name {shown(field.name)} may not contain ':', which references use; rename the "
+                f"{subject}: feature name {shown(field.name)} may not contain ':', which references use; rename the "
                 "column with the source's field_mapping, or in the function that makes it."
             )
 
 
-def refuse_checks(fields: Sequence[Field], what: str, why: str) -> None:
+def refuse_checks(fields: Sequence[Field], subject: str, why: str) -> None:
     """Raises DefinitionError where a field declares checks that nobody would look at."""
     for field in fields:
         if field.checks is not None:
-            raise DefinitionError(f"{what}: field {field.name!r} declares checks, but {why}; leave them out.")
+            raise DefinitionError(f"{subject}: field {field.name!r} declares checks, but {why}; leave them out.")

@@ -179,10 +179,10 @@ class WindowIndex:
 
         if not len(self.starts):
             return np.full(len(events), -1, np.int64)
-        place = np.searchsorted(self.starts, events, side="right") - 1
+        index = np.searchsorted(self.starts, events, side="right") - 1
         # Before the first window, the place is -1, which is the last end here: too late for such an event or not, it
         # stays -1.
-        return np.where(events < self.ends[place], place, -1)
+        return np.where(events < self.ends[index], index, -1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,11 +34,11 @@ class Ability(ABC):
     in_words: ClassVar[str]
 
     @classmethod
-    def of(cls, store: object, what: str, remedy: str = "") -> Self:
+    def of(cls, store: object, needed_by: str, remedy: str = "") -> Self:
         """Returns a store as one that has this ability.
 
         Args:
-            what: what needs it, as the subject of a sentence.
+            needed_by: what needs the ability, as the subject of a sentence.
             remedy: what to do without it, as a sentence.
 
         Raises:
@@ -46,7 +46,9 @@ class Ability(ABC):
         """
         if isinstance(store, cls):
             return store
-        told = f"{what} needs an offline store that {cls.in_words} ({cls.__name__}); {type(store).__name__} does not."
+        told = (
+            f"{needed_by} needs an offline store that {cls.in_words} ({cls.__name__}); {type(store).__name__} does not."
+        )
         raise NotSupportedError(f"{told} {remedy}".rstrip())
 
 

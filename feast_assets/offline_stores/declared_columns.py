@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def check_declared(
     history: History,
     schema: pa.Schema,
-    what: str,
+    label: str,
     *,
     timestamp: str,
     created: str = "",
@@ -36,7 +36,7 @@ def check_declared(
 
     Args:
         schema: the source's columns after its field mapping.
-        what: names the source, for messages.
+        label: names the source in messages.
         timestamp, created: the time columns after the field mapping; "" where there is no created time.
         error: the class of the error.
 
@@ -52,7 +52,7 @@ def check_declared(
     names = schema.names
     view = f"feature view {history.view!r}"
     if not timestamp:
-        raise DefinitionError(f"{what}: {view} needs its timestamp_field.")
+        raise DefinitionError(f"{label}: {view} needs its timestamp_field.")
     roles = [(timestamp, error, "the timestamp_field of"), (created, error, "the created_timestamp_column of")]
     of_keys = FeastJoinKeysDuringMaterialization if error is SourceError else error
     roles += [(key.name, of_keys, "a join key of") for key in history.join_keys]
@@ -60,11 +60,11 @@ def check_declared(
     known = set(names)
     for name, kind, role in roles:
         if name and name not in known:
-            raise kind(f"{what} has no column {name!r}, {role} {view}. {suggest(name, names)}")
+            raise kind(f"{label} has no column {name!r}, {role} {view}. {suggest(name, names)}")
     for field in (*history.join_keys, *history.features):
         nothing = pa.nulls(0, schema.field(field.name).type)
         try:
-            cast_column(nothing, field.dtype, what=f"{what}, column {field.name!r} of {view},")
+            cast_column(nothing, field.dtype, what=f"{label}, column {field.name!r} of {view},")
         except SourceError as refused:
             raise as_kind(refused, error) from refused
 
@@ -74,7 +74,7 @@ def as_kind(refused: FeastAssetsError, error: type[FeastAssetsError]) -> FeastAs
     return refused if error is SourceError else TransformationError(str(refused))
 
 
-def check_written(rows: pa.Table, names: Sequence[str], what: str) -> None:
+def check_written(rows: pa.Table, names: Sequence[str], label: str) -> None:
     """Checks that rows have just the columns of a source, in any order.
 
     Raises:
@@ -87,23 +87,23 @@ def check_written(rows: pa.Table, names: Sequence[str], what: str) -> None:
         parts = [f"missing {', '.join(map(repr, missing))}"] if missing else []
         parts += [f"not in it {', '.join(map(repr, extra))}"] if extra else []
         raise InputError(
-            f"{what}: the rows must have the source's own columns; {'; '.join(parts) or 'one is there twice'}."
+            f"{label}: the rows must have the source's own columns; {'; '.join(parts) or 'one is there twice'}."
         )
 
 
-def like(rows: pa.Table, schema: pa.Schema, what: str) -> pa.Table:
+def like(rows: pa.Table, schema: pa.Schema, label: str) -> pa.Table:
     """Returns rows with the columns of a source, in its order and types.
 
     Args:
         schema: the source's own columns.
-        what: names the source, for messages.
+        label: names the source in messages.
 
     Raises:
         InputError: the columns are others, or a value does not fit.
     """
     import pyarrow as pa
 
-    check_written(rows, schema.names, what)
+    check_written(rows, schema.names, label)
     columns = []
     for field in schema:
         column = rows.column(field.name)
@@ -111,7 +111,7 @@ def like(rows: pa.Table, schema: pa.Schema, what: str) -> pa.Table:
             columns.append(_as_type(column, field.type))
         except (pa.ArrowException, ValueError) as error:
             raise InputError(
-                f"{what}, column {field.name!r} holds {field.type}; the rows' {column.type} does not fit: "
+                f"{label}, column {field.name!r} holds {field.type}; the rows' {column.type} does not fit: "
                 f"{printable(error)}"
             ) from error
     return pa.table(columns, schema=schema)

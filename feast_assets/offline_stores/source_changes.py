@@ -128,8 +128,8 @@ def window_versions(store: OfflineStore, source: DataSource, windows: Sequence[W
             texts[first].append(part.text)
     versions = [_version(each) if each else "" for each in texts]
     to_read = sorted(shared)
-    for place, version in zip(to_read, _read(store, source, [windows[i] for i in to_read]), strict=True):
-        versions[place] = version
+    for number, version in zip(to_read, _read(store, source, [windows[i] for i in to_read]), strict=True):
+        versions[number] = version
     return versions
 
 

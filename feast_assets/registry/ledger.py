@@ -129,10 +129,10 @@ def doubted(
             changed[entry.window] = replace(entry, version=version, mark=0, doubt=doubt.kind, at=at)
         elif entry.settled and (everything or entry.mark in doubt.lost):
             changed[entry.window] = replace(entry, version=version, settled=False, doubt=doubt.kind)
-    wanted = [
+    unknown = [
         replace(_noted(view, WindowContent(w, "", ""), above, now, "", settled=False), doubt=doubt.kind) for w in gaps
     ]
-    opened = _without(wanted, [e.window for e in others])
+    opened = _without(unknown, [e.window for e in others])
     cut = [e for e in empty if any(e.window.overlaps(o.window) for o in opened)]
     removed = [*(e for e in others if e.window in changed), *cut]
     added = [*changed.values(), *opened, *_without(cut, [o.window for o in opened])]

@@ -109,13 +109,13 @@ def path_of(number: int, known: Collection[DrawnMark]) -> tuple[set[int], int]:
     return path, lowest
 
 
-def is_on_path(number: int, found: int, known: Collection[DrawnMark]) -> bool:
+def is_on_path(number: int, current: int, known: Collection[DrawnMark]) -> bool:
     """Whether a mark that is found with one number had another before."""
-    return number in path_of(found, known)[0]
+    return number in path_of(current, known)[0]
 
 
 def doubt_of(
-    found: int,
+    current: int,
     entries: Iterable[LedgerEntry],
     definition_hash: str,
     known: Collection[DrawnMark],
@@ -124,21 +124,21 @@ def doubt_of(
     """Returns what the number of a table's mark says against the entries of its view's ledger; None for nothing.
 
     Args:
-        found: in the store; 0 for none.
+        current: in the store; 0 for none.
         definition_hash: that the ledger would keep now. Entries with another one may be of another table, and are run
             again anyway; so they are not doubted unless their number is known to be this table's.
         known: of this table. If there are none, no run has used it since there are marks, and the store is taken as it
             is, unless its mark was advanced.
         never_advanced: the number after the set-up.
     """
-    if not found:
+    if not current:
         return MarkDoubt("missing", 0) if known else None
     numbers = {m.number for m in known}
     settled_under = {
         e.mark for e in entries if e.settled and e.mark and (e.mark in numbers or e.definition_hash == definition_hash)
     }
-    if found != never_advanced and found not in numbers and found not in settled_under:
-        return MarkDoubt("unknown", found)
-    path, lowest = path_of(found, known)
+    if current != never_advanced and current not in numbers and current not in settled_under:
+        return MarkDoubt("unknown", current)
+    path, lowest = path_of(current, known)
     lost = frozenset(mark for mark in settled_under if mark > lowest and mark not in path)
-    return MarkDoubt("restored", found, lost) if lost else None
+    return MarkDoubt("restored", current, lost) if lost else None

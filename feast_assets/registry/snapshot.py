@@ -193,8 +193,8 @@ class RegistrySnapshot:
         Raises:
             FeatureViewNotFoundException: there is none.
         """
-        found = self.get(FeatureView.object_type, name) or self.get(LabelView.object_type, name)
-        if found is None:
+        view = self.get(FeatureView.object_type, name) or self.get(LabelView.object_type, name)
+        if view is None:
             error = self._not_found(FeatureView.object_type, name, FeatureView.object_type, LabelView.object_type)
             if self.stored(OnDemandFeatureView.object_type, name) is not None:
                 error.args = (
@@ -202,7 +202,7 @@ class RegistrySnapshot:
                     "materialize, write or count.",
                 )
             raise error
-        return cast(FeatureView, found)
+        return cast(FeatureView, view)
 
     def on_demand_feature_view(self, name: str) -> OnDemandFeatureView:
         """Returns an on-demand feature view.
@@ -219,9 +219,9 @@ class RegistrySnapshot:
             FeatureViewNotFoundException: there is none.
         """
         for object_type in VIEW_TYPES:
-            found = self.get(object_type, name)
-            if found is not None:
-                return cast(BaseFeatureView, found)
+            view = self.get(object_type, name)
+            if view is not None:
+                return cast(BaseFeatureView, view)
         raise self._not_found(FeatureView.object_type, name, *VIEW_TYPES)
 
     def entity(self, name: str) -> Entity:
@@ -329,10 +329,10 @@ class RegistrySnapshot:
         return [name for object_type, name in self._stored if object_type in object_types]
 
     def _required(self, object_type: str, name: str) -> Definition:
-        found = self.get(object_type, name)
-        if found is None:
+        definition = self.get(object_type, name)
+        if definition is None:
             raise self._not_found(object_type, name, object_type)
-        return found
+        return definition
 
     def _not_found(self, object_type: str, name: str, *suggested: str) -> FeastObjectNotFoundException:
         """Returns the error for a name; ``suggested`` are the object types that near names are taken from."""

@@ -68,12 +68,12 @@ def load_repository(repo_path: Path) -> RepoContents:
     """
     root = _root(repo_path)
     files = repository_files(root)
-    found: dict[int, Definition] = {}
+    by_identity: dict[int, Definition] = {}
     with RepositoryModules(root, files, effects=ImportEffects(root, files)) as modules:
         for file in files:
             for definition in _definitions(_imported(modules, root, file)):
-                found.setdefault(id(definition), definition)
-    declared = list(found.values())
+                by_identity.setdefault(id(definition), definition)
+    declared = list(by_identity.values())
     labels = [d for d in declared if isinstance(d, LabelView)]
     return RepoContents(
         projects=[d for d in declared if isinstance(d, Project)],
@@ -86,7 +86,7 @@ def load_repository(repo_path: Path) -> RepoContents:
     )
 
 
-def load_until(repo_path: Path, module: str, wanted: Callable[[Definition], bool]) -> list[Definition]:
+def load_until(repo_path: Path, module: str, is_wanted: Callable[[Definition], bool]) -> list[Definition]:
     """Imports the files of a feature repository one by one until one declares what is wanted.
 
     The file of the module that is named comes first, by whatever name it was imported: usually no other is imported.
@@ -104,11 +104,11 @@ def load_until(repo_path: Path, module: str, wanted: Callable[[Definition], bool
     """
     root = _root(repo_path)
     broken: RepositoryError | None = None
-    found: list[Definition] = []
+    definitions: list[Definition] = []
     if module == "__main__":
-        found.extend(_definitions(sys.modules[module]))
-        if any(map(wanted, found)):
-            return found
+        definitions.extend(_definitions(sys.modules[module]))
+        if any(map(is_wanted, definitions)):
+            return definitions
     files = repository_files(root)
     with RepositoryModules(root, files, running=running_file()) as modules:
         first = modules.file_of(module)
@@ -120,12 +120,12 @@ def load_until(repo_path: Path, module: str, wanted: Callable[[Definition], bool
                     raise
                 broken = broken or error
                 continue
-            found.extend(declared)
-            if any(map(wanted, declared)):
-                return found
+            definitions.extend(declared)
+            if any(map(is_wanted, declared)):
+                return definitions
     if broken is not None:
         raise broken
-    return found
+    return definitions
 
 
 def repository_files(root: Path) -> list[Path]:

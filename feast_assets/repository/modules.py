@@ -171,12 +171,12 @@ class RepositoryModules(MetaPathFinder):
             parts = parts[1:]
         elif not self._may_take(parts[0]):
             return None
-        place = self._root.joinpath(*parts)
-        for file in (place / "__init__.py", place.with_name(place.name + ".py")):
+        path = self._root.joinpath(*parts)
+        for file in (path / "__init__.py", path.with_name(path.name + ".py")):
             if file.is_file():
                 return file
         prefix = Path(*parts)
-        return place if any(f.is_relative_to(prefix) for f in self._files) else None
+        return path if any(f.is_relative_to(prefix) for f in self._files) else None
 
     def _may_take(self, top: str) -> bool:
         """Says whether a name may stand for the repository's module rather than somebody else's."""

@@ -87,8 +87,8 @@ class UserFunctions:
             return registered.udf, True
         if view.name not in self._known:
             self._load(view.name, _module(registered))
-        found = self._known.get(view.name)
-        if found is None or found.udf is None:
+        known = self._known.get(view.name)
+        if known is None or known.udf is None:
             where = (
                 f"the feature repository {self._repo_path}"
                 if self._repo_path
@@ -98,7 +98,7 @@ class UserFunctions:
                 f"The function of view {view.name!r} ({registered.import_path}) is not declared in {where}. "
                 "Functions are loaded from the repository, never from the registry: put the view in a module there."
             )
-        return found.udf, found.code() == registered.code()
+        return known.udf, known.code() == registered.code()
 
     def _load(self, name: str, module: str) -> None:
         """Loads the function of a view, and those of the other views that are met on the way."""
@@ -113,9 +113,9 @@ class UserFunctions:
             if name in self._known or name in self._absent:
                 return
             declared = load_until(self._repo_path, module, lambda d: _has_function(d) and d.name == name)
-            found = {d.name: _transformation(d) for d in declared if _has_function(d)}
-            self._known = found | self._known
-            if name not in found:
+            loaded = {d.name: _transformation(d) for d in declared if _has_function(d)}
+            self._known = loaded | self._known
+            if name not in loaded:
                 self._absent.add(name)
 
     def _is_running_file_of_repository(self) -> bool:

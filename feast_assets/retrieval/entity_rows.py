@@ -39,10 +39,10 @@ class EntityRowReader:
         self._request = request
         self._needed = [*request.join_keys, *(n for n in request.request_fields if n not in request.join_keys)]
         self._columns = [
-            _Column(name, key.dtype, f"Join key {name!r} of feature view {key.reader}", is_key=True)
+            _GivenColumn(name, key.dtype, f"Join key {name!r} of feature view {key.reader}", is_key=True)
             for name, key in request.join_keys.items()
         ] + [
-            _Column(name, field.dtype, f"Request field {name!r} of on-demand view {field.needed_by!r}")
+            _GivenColumn(name, field.dtype, f"Request field {name!r} of on-demand view {field.needed_by!r}")
             for name, field in request.request_fields.items()
         ]
 
@@ -158,7 +158,7 @@ def _listed(name: Any, values: Any) -> list[Any]:
     raise InputError(f"{_FORM}; {shown(name)} is {type(values).__name__} {shown(values)}, not a list.")
 
 
-class _Column:
+class _GivenColumn:
     """A column that a request takes out of entity rows.
 
     Attributes:
@@ -187,7 +187,7 @@ class _Column:
         return limit is None or (-limit <= min(values) and max(values) < limit)
 
 
-def _typed(values: list[Any], column: _Column) -> list[Any]:
+def _typed(values: list[Any], column: _GivenColumn) -> list[Any]:
     """Returns values as their type has them; the text of a whole number is one, as in Feast."""
     if str in map(type, values) and column.dtype in (Int32, Int64):
         values = [_number(value, column.dtype, column.what, row) for row, value in enumerate(values)]

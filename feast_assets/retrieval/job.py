@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal, NoReturn
 
 from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
 from feast_assets.definitions.saved_dataset import SavedDatasetStorage
@@ -102,7 +102,7 @@ class RetrievalJob:
     def on_demand_feature_views(self) -> list[OnDemandFeatureView]:
         return list(self._on_demand_feature_views)
 
-    def to_arrow(self, validation_reference: Any = None, timeout: int | None = None) -> pa.Table:
+    def to_arrow(self, validation_reference: object = None, timeout: int | None = None) -> pa.Table:
         """Returns the rows as an Arrow table; features have their types' canonical Arrow types.
 
         Raises:
@@ -117,7 +117,7 @@ class RetrievalJob:
         result = self._run()
         return pa.Table.from_batches(list(result.batches), result.schema)
 
-    def to_df(self, validation_reference: Any = None, timeout: int | None = None) -> pd.DataFrame:
+    def to_df(self, validation_reference: object = None, timeout: int | None = None) -> pd.DataFrame:
         """Returns the rows as a pandas DataFrame. Raises as `to_arrow`.
 
         Features that are integers or booleans have pandas' nullable types (``Int64``, ``boolean``), whether or not one
@@ -137,11 +137,11 @@ class RetrievalJob:
                 frame[name] = pd.Series(values, index=frame.index, dtype=object)
         return frame
 
-    def to_feast_df(self, validation_reference: Any = None, timeout: int | None = None) -> Any:
+    def to_feast_df(self, validation_reference: object = None, timeout: int | None = None) -> NoReturn:
         """Raises NotSupportedError: there is no FeastDataFrame here."""
         raise NotSupportedError("to_feast_df: FeastDataFrame is not supported here yet; use to_df or to_arrow.")
 
-    def to_tensor(self, kind: str = "torch", default_value: Any = None, timeout: int | None = None) -> Any:
+    def to_tensor(self, kind: str = "torch", default_value: object = None, timeout: int | None = None) -> NoReturn:
         """Raises NotSupportedError: tensors are made of `to_df` or `to_arrow`."""
         raise NotSupportedError(
             "to_tensor is not supported here yet; make tensors of the columns, such as "
@@ -152,7 +152,7 @@ class RetrievalJob:
         """Returns False: results are written with `persist`, to a local file."""
         return False
 
-    def to_remote_storage(self) -> list[str]:
+    def to_remote_storage(self) -> NoReturn:
         """Raises NotSupportedError; see `supports_remote_storage_export`."""
         raise NotSupportedError("to_remote_storage is not supported here; write the rows with persist.")
 
@@ -166,7 +166,7 @@ class RetrievalJob:
         result = self._run()
         return pa.RecordBatchReader.from_batches(result.schema, result.batches)
 
-    def to_sql(self) -> str:
+    def to_sql(self) -> NoReturn:
         """Raises NotSupportedError: on-demand functions and the checks of the result are no SQL."""
         raise NotSupportedError("A retrieval is not one SQL query; use to_arrow, to_df or to_reader.")
 

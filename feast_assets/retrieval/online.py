@@ -145,7 +145,7 @@ class _Table:
 
 
 @dataclass(slots=True)
-class _Prepared:
+class _PreparedRequest:
     """One request on its way to the store.
 
     Attributes:
@@ -214,19 +214,21 @@ class OnlinePlan:
         """Returns which rows of the first table that is read cannot be decoded, with the reasons."""
         return self._tables[0].decoder.decode_stored(stored).unreadable()
 
-    def _prepare(self, entity_rows: EntityRows) -> _Prepared:
+    def _prepare(self, entity_rows: EntityRows) -> _PreparedRequest:
         rows, columns = self._rows.read(entity_rows)
         if rows == 0:
-            return _Prepared(0, columns, [], [])
+            return _PreparedRequest(0, columns, [], [])
         if rows == 1:
             all_keys = [encode(columns) for encode in self._encoders]
-            return _Prepared(1, columns, [OnlineRead(t, all_keys[n]) for t, n in self._keys_of], self._row_by_row)
+            return _PreparedRequest(
+                1, columns, [OnlineRead(t, all_keys[n]) for t, n in self._keys_of], self._row_by_row
+            )
         encoded = [_distinct(encode(columns), rows) for encode in self._encoders]
         reads = [OnlineRead(table, encoded[number][0]) for table, number in self._keys_of]
-        return _Prepared(rows, columns, reads, [encoded[number][1] for _, number in self._keys_of])
+        return _PreparedRequest(rows, columns, reads, [encoded[number][1] for _, number in self._keys_of])
 
     def _respond(
-        self, prepared: _Prepared, online_store: OnlineStore, stored: Sequence[StoredRows], now: datetime | None
+        self, prepared: _PreparedRequest, online_store: OnlineStore, stored: Sequence[StoredRows], now: datetime | None
     ) -> OnlineResponse:
         moment = to_micros(now) if now is not None else time_ns() // 1000
         if prepared.rows:
@@ -239,7 +241,7 @@ class OnlinePlan:
         computed = self._computed(prepared, reads) if self._functions else ()
         return OnlineResponse(self._shape, prepared.rows, prepared.columns, reads, computed)
 
-    def _computed(self, prepared: _Prepared, reads: Sequence[ReadFeatures]) -> list[Values]:
+    def _computed(self, prepared: _PreparedRequest, reads: Sequence[ReadFeatures]) -> list[Values]:
         results: list[list[Values]] = []
         for function, run in zip(self._functions, self.request.runs, strict=True):
             inputs: list[Values] = [

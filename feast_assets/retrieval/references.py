@@ -81,14 +81,14 @@ def resolve(
         FeatureViewNotFoundException, FeatureNotFoundError, FeatureServiceNotFoundException: the registry lacks it.
         FeatureNameCollisionError: two columns would have one name.
     """
-    views = _Views(snapshot)
+    views = _SnapshotViews(snapshot)
     projections = _project(views, features)
     for projection in projections:
         _check_enabled(projection.view)
     return _Builder(views, projections, full_feature_names).build()
 
 
-class _Views:
+class _SnapshotViews:
     """A snapshot's views, each looked up once.
 
     Args:
@@ -109,7 +109,7 @@ class _Views:
         return found
 
 
-def _project(views: _Views, features: Sequence[str] | FeatureService) -> list[Projection]:
+def _project(views: _SnapshotViews, features: Sequence[str] | FeatureService) -> list[Projection]:
     """Returns the projections that references or a feature service stand for, in order."""
     if isinstance(features, FeatureService):
         registered = views.snapshot.feature_service(features.name)
@@ -141,7 +141,7 @@ def function_inputs(view: OnDemandFeatureView, sources: Mapping[str, FeatureView
     """
     from feast_assets.registry.snapshot import RegistrySnapshot
 
-    views = _Views(RegistrySnapshot(view.name, 0, ()), sources)
+    views = _SnapshotViews(RegistrySnapshot(view.name, 0, ()), sources)
     return _Builder(views, [], full_feature_names=False)._inputs(view)
 
 
@@ -169,13 +169,13 @@ def split_reference(reference: object) -> tuple[str, str]:
     return view, feature
 
 
-def _of_reference(reference: object, views: _Views) -> Projection:
+def _of_reference(reference: object, views: _SnapshotViews) -> Projection:
     view_name, feature = split_reference(reference)
     view = views[view_name]
     return Projection(view, view_name, (view.feature(feature),), {})
 
 
-def _of_service(projection: FeatureViewProjection, views: _Views) -> Projection:
+def _of_service(projection: FeatureViewProjection, views: _SnapshotViews) -> Projection:
     view = views[projection.name]
     join_key_map: dict[str, str] = {}
     if isinstance(view, FeatureView):
@@ -204,7 +204,7 @@ def _check_enabled(view: FeatureView | OnDemandFeatureView) -> None:
         raise InputError(f"View {view.name!r} is disabled; enable it, or leave it out of the features.")
 
 
-def _differs(passed: FeatureService, registered: FeatureService, views: _Views) -> bool:
+def _differs(passed: FeatureService, registered: FeatureService, views: _SnapshotViews) -> bool:
     def content(service: FeatureService) -> list[tuple[str, str, tuple[str, ...], _JoinKeyMap]]:
         projections = [_of_service(p, views) for p in service.feature_view_projections]
         return [
@@ -222,7 +222,7 @@ def _differs(passed: FeatureService, registered: FeatureService, views: _Views) 
 class _Builder:
     """Collects reads and runs, so that what is needed twice is read and computed once."""
 
-    def __init__(self, views: _Views, projections: Sequence[Projection], full_feature_names: bool):
+    def __init__(self, views: _SnapshotViews, projections: Sequence[Projection], full_feature_names: bool):
         self._views = views
         self._projections = projections
         self._full = full_feature_names

@@ -31,12 +31,15 @@ from feast_assets.retrieval.entity_df import query_rows, to_table
 from feast_assets.retrieval.historical import HistoricalRetrieval
 from feast_assets.retrieval.references import resolve
 from feast_assets.retrieval.spine import with_time
+from feast_assets.stored_formats import TRAINING_SETS
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 
 _PINS = b"feast_assets.training_set"
+_FORMAT = "format"
+"""Key of the pins in stored form: the number of the format; left out, it is 1."""
 _ROWS_PER_GROUP = 128 * 1024
 _SOFTWARE = ("feast-assets", "duckdb", "pyarrow")
 
@@ -94,11 +97,15 @@ class TrainingSetPins:
 
         Raises:
             InputError: the data is nothing of the kind.
+            StoredFormatError: a newer version of this package wrote it.
         """
         try:
+            # Of format 1 the number is not written: the same pins must give the same bytes as ever.
+            TRAINING_SETS.check(data.get(_FORMAT, 1), "The training set")
+            data = {key: value for key, value in data.items() if key != _FORMAT}
             sources = tuple(SourcePin(**{**s, "sources": tuple(s["sources"])}) for s in data["sources"])
             return cls(**{**data, "features": tuple(data["features"]), "sources": sources})
-        except (KeyError, TypeError) as error:
+        except (AttributeError, KeyError, TypeError) as error:
             raise InputError(f"These are no pins of a training set: {error}.") from error
 
     def differences(self, now: TrainingSetPins) -> list[str]:

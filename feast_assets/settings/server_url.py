@@ -101,25 +101,25 @@ def parse_server_url(text: str) -> ServerUrl | None:
 
     In user and password the characters ``/ ? # @``, and ``:`` in the user, must be written as percent escapes.
     """
-    found = _URL.fullmatch(text)
-    if found is None:
+    match = _URL.fullmatch(text)
+    if match is None:
         return None
-    username, password, port = found["username"], found["password"], found["port"]
+    username, password, port = match["username"], match["password"], match["port"]
     if port is not None and not 0 < int(port) < 65536:
         return None
-    options = tuple(parse_qsl(found["query"] or "", keep_blank_values=True))
-    login = "" if username is None else f"{username}{':' + MASK if found['colon'] else ''}@"
-    at = f"{found['host']}{':' + port if port else ''}"
+    options = tuple(parse_qsl(match["query"] or "", keep_blank_values=True))
+    login = "" if username is None else f"{username}{':' + MASK if match['colon'] else ''}@"
+    at = f"{match['host']}{':' + port if port else ''}"
     query = "&".join(f"{name}={value if _is_shown(name) else MASK}" for name, value in options)
     return ServerUrl(
-        scheme=found["scheme"].lower(),
+        scheme=match["scheme"].lower(),
         username=None if username is None else unquote(username),
         password=None if password is None else unquote(password),
-        host=found["host"].strip("[]"),
+        host=match["host"].strip("[]"),
         port=None if port is None else int(port),
-        path=found["path"] or "",
+        path=match["path"] or "",
         options=options,
-        _shown=f"{found['scheme']}://{login}{at}{found['path'] or ''}{'?' + query if query else ''}",
+        _shown=f"{match['scheme']}://{login}{at}{match['path'] or ''}{'?' + query if query else ''}",
         _raw_password=password or "",
     )
 
@@ -128,8 +128,8 @@ def is_plain_path(text: str) -> bool:
     """Says whether a text is certain to name a file, and not a URL or a login, which may hold a password."""
     if "://" in text or _LOGIN.search(text):
         return False
-    found = _SCHEME.match(text)
-    return not (found and _DATABASES.match(found[1]))
+    match = _SCHEME.match(text)
+    return not (match and _DATABASES.match(match[1]))
 
 
 def masked_url(text: str) -> str:

@@ -105,15 +105,15 @@ class _Variables:
         if not isinstance(value, str):
             return value
 
-        def replaced(found: re.Match[str]) -> str:
-            name = found["braced"] or found[2]
+        def replaced(match: re.Match[str]) -> str:
+            name = match["braced"] or match[2]
             if name in os.environ:
                 return os.environ[name]
-            if found["braced"]:
+            if match["braced"]:
                 raise ConfigError(
                     f"{file}: {where} uses ${{{name}}}, but there is no such environment variable; set it."
                 )
-            return found[0]
+            return match[0]
 
         return self._variable.sub(replaced, value)
 
@@ -134,8 +134,8 @@ def _problem(error: yaml.YAMLError) -> str:
     return f"line {mark.line + 1}, column {mark.column + 1}: {problem}" if mark else str(problem)
 
 
-def _unquoted(found: re.Match[str]) -> str:
-    return found[0] if _TOKEN.fullmatch(found[1] or found[2] or "") else "that is not shown"
+def _unquoted(match: re.Match[str]) -> str:
+    return match[0] if _TOKEN.fullmatch(match[1] or match[2] or "") else "that is not shown"
 
 
 class _RefusedError(yaml.MarkedYAMLError):

@@ -9,25 +9,25 @@ from feast_assets.definitions.transformation import Transformation
 from feast_assets.errors import TransformationError
 
 
-def function_of(transformation: Transformation, what: str) -> Callable[..., Any]:
+def function_of(transformation: Transformation, label: str) -> Callable[..., Any]:
     """Returns the function of a transformation.
 
     Args:
-        what: names the transformation, for messages.
+        label: names the transformation in messages.
 
     Raises:
         TransformationError: it is not loaded.
     """
     if transformation.udf is None:
         raise TransformationError(
-            f"{what} is not loaded; the registry keeps only its text. Its module {transformation.import_path!r} must "
+            f"{label} is not loaded; the registry keeps only its text. Its module {transformation.import_path!r} must "
             "be importable: load the feature repository, and run where it is."
         )
     function: Callable[..., Any] = transformation.udf
     return function
 
 
-def called(function: Callable[..., Any], arguments: Sequence[Any], what: str) -> Any:
+def called(function: Callable[..., Any], arguments: Sequence[Any], label: str) -> Any:
     """Returns what a function returns.
 
     Raises:
@@ -36,4 +36,4 @@ def called(function: Callable[..., Any], arguments: Sequence[Any], what: str) ->
     try:
         return function(*arguments)
     except Exception as error:
-        raise TransformationError(f"{what} failed: {type(error).__name__}: {error}") from error
+        raise TransformationError(f"{label} failed: {type(error).__name__}: {error}") from error

@@ -17,34 +17,34 @@ from feast_assets.types.feast_type import FeastType, UnixTimestamp
 from feast_assets.types.names import repeated_names
 
 
-def columns_of(result: Any, mode: TransformationMode, what: str) -> Mapping[str, Any]:
+def columns_of(result: Any, mode: TransformationMode, label: str) -> Mapping[str, Any]:
     """Returns the columns of what a function of a mode returned.
 
     Args:
-        what: names the transformation, for messages.
+        label: names the transformation in messages.
 
     Raises:
         TransformationError: it is nothing that such a function may return, or has two columns of one name.
     """
     if isinstance(result, pa.Table):
-        check_unique(result.column_names, what)
+        check_unique(result.column_names, label)
         return dict(zip(result.column_names, result.columns, strict=True))
     if mode is TransformationMode.PYTHON:
         if not isinstance(result, Mapping):
             raise TransformationError(
-                f"{what} must return a dict of column name to list of values, not {type(result).__name__}."
+                f"{label} must return a dict of column name to list of values, not {type(result).__name__}."
             )
         return {str(name): values for name, values in result.items()}
     import pandas as pd
 
     if not isinstance(result, pd.DataFrame):
-        raise TransformationError(f"{what} must return a pandas DataFrame, not {type(result).__name__}.")
-    check_unique([str(name) for name in result.columns], what)
+        raise TransformationError(f"{label} must return a pandas DataFrame, not {type(result).__name__}.")
+    check_unique([str(name) for name in result.columns], label)
     return {str(name): result[name] for name in result.columns}
 
 
 def result_table(
-    columns: Mapping[str, Any], declared: Mapping[str, FeastType], keys: Collection[str], what: str
+    columns: Mapping[str, Any], declared: Mapping[str, FeastType], keys: Collection[str], label: str
 ) -> pa.Table:
     """Returns columns as a table; those that are declared in their canonical types.
 
@@ -54,7 +54,7 @@ def result_table(
         columns: by name.
         declared: types by name, of join keys, features and times.
         keys: the names of the join keys, which are read without loss or not at all.
-        what: names the transformation, for messages.
+        label: names the transformation in messages.
 
     Raises:
         TransformationError: a value is not of the declared type, or columns have different lengths.
@@ -63,29 +63,29 @@ def result_table(
     for name, values in columns.items():
         if name in declared:
             cast = cast_key_column if name in keys else cast_column
-            arrays[name] = _declared_column(values, declared[name], f"{what}: column {name!r}", cast)
+            arrays[name] = _declared_column(values, declared[name], f"{label}: column {name!r}", cast)
             continue
         with contextlib.suppress(pa.ArrowException, TypeError, ValueError):
             arrays[name] = pa.array(values)
     lengths = {name: len(values) for name, values in arrays.items()}
     if len(set(lengths.values())) > 1:
-        raise TransformationError(f"{what} returned columns of different lengths: {lengths}.")
+        raise TransformationError(f"{label} returned columns of different lengths: {lengths}.")
     return pa.table(arrays)
 
 
-def check_unique(names: Sequence[str], what: str) -> None:
+def check_unique(names: Sequence[str], label: str) -> None:
     """Raises TransformationError where a result has two columns of one name."""
     repeated = repeated_names(names)
     if repeated:
-        raise TransformationError(f"{what} returns two columns named {repeated[0]!r}.")
+        raise TransformationError(f"{label} returns two columns named {repeated[0]!r}.")
 
 
-def _declared_column(values: Any, dtype: FeastType, what: str, cast: Callable[..., Any]) -> Any:
+def _declared_column(values: Any, dtype: FeastType, label: str, cast: Callable[..., Any]) -> Any:
     if dtype == UnixTimestamp and (isinstance(values, list) or str(getattr(values, "dtype", "")) == "object"):
         kinds = {v.tzinfo is None for v in values if isinstance(v, datetime)}
         if len(kinds) > 1:
-            raise TransformationError(f"{what} mixes times with a zone and without. Give all of them a zone, or none.")
+            raise TransformationError(f"{label} mixes times with a zone and without. Give all of them a zone, or none.")
     try:
-        return cast(values, dtype, what=what)
+        return cast(values, dtype, what=label)
     except SourceError as error:
         raise TransformationError(str(error)) from error

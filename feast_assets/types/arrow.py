@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from feast_assets.errors import SourceError, reason_of, suggest
-from feast_assets.types.arrow_casts import Mismatch, cast_array, is_binary, is_list, is_text
+from feast_assets.types.arrow_casts import CastRefused, cast_array, is_binary, is_list, is_text
 from feast_assets.types.canonical import TIMESTAMP, is_canonical, to_arrow_type
 from feast_assets.types.feast_type import (
     Array,
@@ -143,7 +143,7 @@ def cast_column(column: Any, feast_type: FeastType, *, what: str) -> Any:
         if isinstance(column, pa.ChunkedArray):
             return pa.chunked_array([cast_array(chunk, feast_type) for chunk in column.chunks], type=wanted)
         return cast_array(column, feast_type)
-    except (Mismatch, pa.ArrowException, ValueError, TypeError, OverflowError, RecursionError) as error:
+    except (CastRefused, pa.ArrowException, ValueError, TypeError, OverflowError, RecursionError) as error:
         found = str(column.type)[:_LONGEST_TYPE]
         raise SourceError(
             f"{what} should hold {feast_type} ({wanted}) but holds {found}: {reason_of(error)}"

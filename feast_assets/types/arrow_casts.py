@@ -46,7 +46,7 @@ _FIRST_MICROSECOND = -62_135_596_800_000_000
 _LAST_MICROSECOND = 253_402_300_799_999_999
 
 
-class Mismatch(Exception):
+class CastRefused(Exception):
     """A column that cannot be the wanted type; the message says why."""
 
 
@@ -91,8 +91,8 @@ def cast_array(array: pa.Array, feast_type: FeastType) -> pa.Array:
     return _PRIMITIVES[feast_type](array, wanted)
 
 
-def _refuse(hint: str = "") -> Mismatch:
-    return Mismatch(hint or "these are different kinds of values; convert the column.")
+def _refuse(hint: str = "") -> CastRefused:
+    return CastRefused(hint or "these are different kinds of values; convert the column.")
 
 
 def _cast_number(array: pa.Array, wanted: pa.DataType) -> pa.Array:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from applied_trips import driver, run, trips, trips_source
 
-from feast_assets.apply.projections import Views, chosen_names, resolve_projection
+from feast_assets.apply.projections import ViewsByName, chosen_names, resolve_projection
 from feast_assets.definitions.feature_service import FeatureService
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.field import Field
@@ -75,7 +75,7 @@ def test_on_demand_sources_are_resolved() -> None:
 def test_views_that_stand_are_read_only_when_they_are_asked_for() -> None:
     made = run(driver(), trips())["rides"]
     unread = StoredObject("feature view", "broken", "hash", "this is no JSON", 0, 0)
-    views = Views({"rides": StoredObject.of(made), "broken": unread})
+    views = ViewsByName({"rides": StoredObject.of(made), "broken": unread})
     assert (set(views), len(views), "broken" in views.unread) == ({"rides", "broken"}, 2, True)
     assert views["rides"] == made
     with pytest.raises(ValueError, match="Expecting value"):
@@ -84,7 +84,7 @@ def test_views_that_stand_are_read_only_when_they_are_asked_for() -> None:
 
 def test_on_demand_views_are_told_apart_without_being_read() -> None:
     on_demand = StoredObject(OnDemandFeatureView.object_type, "more", "hash", "this is no JSON", 0, 0)
-    views = Views({"more": on_demand})
+    views = ViewsByName({"more": on_demand})
     views.add([run(driver(), trips())["rides"]])
     assert set(views.with_rows()) == {"rides"}
     assert set(views) == {"more", "rides"}

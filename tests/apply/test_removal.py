@@ -10,7 +10,7 @@ from applied_trips import EMPTY, driver, run, trips, trips_source
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feast_assets.apply.inference import Prepared
+from feast_assets.apply.inference import PreparedObjects
 from feast_assets.apply.removal import changes_of
 from feast_assets.definitions.base import Definition
 from feast_assets.definitions.entity import DUMMY_ENTITY_NAME, Entity
@@ -39,7 +39,7 @@ def _everything() -> dict[str, Any]:
 
 def test_a_full_apply_deletes_what_is_not_declared_but_the_project() -> None:
     snapshot = RegistrySnapshot.of("shop", _everything().values())
-    found = changes_of(Prepared([]), snapshot, partial=False)
+    found = changes_of(PreparedObjects([]), snapshot, partial=False)
     assert set(found.deletes) == {
         ("data source", "trips"),
         ("entity", "driver"),
@@ -47,7 +47,7 @@ def test_a_full_apply_deletes_what_is_not_declared_but_the_project() -> None:
         ("feature view", "rides"),
         ("on-demand feature view", "more"),
     }
-    assert changes_of(Prepared([]), snapshot, partial=True).deletes == ()
+    assert changes_of(PreparedObjects([]), snapshot, partial=True).deletes == ()
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,9 @@ def test_what_is_still_used_cannot_be_deleted(deleted: str, said: str) -> None:
     everything = _everything()
     with pytest.raises(DefinitionError, match=said):
         changes_of(
-            Prepared([]), RegistrySnapshot.of("shop", everything.values()), objects_to_delete=[everything[deleted]]
+            PreparedObjects([]),
+            RegistrySnapshot.of("shop", everything.values()),
+            objects_to_delete=[everything[deleted]],
         )
 
 
@@ -71,50 +73,52 @@ def test_a_feature_that_a_service_uses_cannot_go() -> None:
     snapshot = RegistrySnapshot.of("shop", _everything().values())
     prepared = run(trips(schema=[Field(name="fare", dtype=Float64)]), snapshot=snapshot)
     with pytest.raises(DefinitionError, match=r"'model'.*no feature 'kind'"):
-        changes_of(Prepared(list(prepared.values())), snapshot)
+        changes_of(PreparedObjects(list(prepared.values())), snapshot)
 
 
 def test_a_join_key_that_a_view_uses_cannot_change() -> None:
     snapshot = RegistrySnapshot.of("shop", _everything().values())
     prepared = run(driver(join_keys=["other_id"]), snapshot=snapshot)
     with pytest.raises(DefinitionError, match=r"'driver'.*'other_id'.*'rides'"):
-        changes_of(Prepared(list(prepared.values())), snapshot)
+        changes_of(PreparedObjects(list(prepared.values())), snapshot)
 
 
 def test_what_is_not_there_cannot_be_deleted() -> None:
     with pytest.raises(EntityNotFoundException, match="'driver'"):
-        changes_of(Prepared([]), EMPTY, objects_to_delete=[driver()])
+        changes_of(PreparedObjects([]), EMPTY, objects_to_delete=[driver()])
 
 
 def test_an_object_cannot_be_applied_and_deleted() -> None:
     snapshot = RegistrySnapshot.of("shop", [driver()])
     with pytest.raises(DefinitionError, match="both applied and deleted"):
-        changes_of(Prepared([driver()]), snapshot, objects_to_delete=[driver()])
+        changes_of(PreparedObjects([driver()]), snapshot, objects_to_delete=[driver()])
 
 
 def test_the_entity_that_stands_in_survives_a_full_apply() -> None:
     snapshot = RegistrySnapshot.of("shop", run(FeatureView(name="rides", source=trips_source())).values())
     prepared = run(driver(), trips("other", ttl=timedelta(days=1)), snapshot=snapshot, partial=False)
-    found = changes_of(Prepared(list(prepared.values())), snapshot, partial=False)
+    found = changes_of(PreparedObjects(list(prepared.values())), snapshot, partial=False)
     assert ("entity", DUMMY_ENTITY_NAME) not in found.deletes
 
 
 def test_a_full_apply_may_rename_by_letter_case() -> None:
     before = RegistrySnapshot.of("shop", run(driver(), trips("rides")).values())
     prepared = run(driver(), trips("Rides"), snapshot=before, partial=False)
-    assert changes_of(Prepared(list(prepared.values())), before, partial=False).deletes == (("feature view", "rides"),)
+    assert changes_of(PreparedObjects(list(prepared.values())), before, partial=False).deletes == (
+        ("feature view", "rides"),
+    )
 
 
 def test_projects_and_saved_datasets_survive_a_full_apply() -> None:
     saved = SavedDataset("june", ["rides:fare"], ["driver_id"], SavedDatasetFileStorage("june.parquet"))
     snapshot = RegistrySnapshot.of("shop", [Project(name="shop"), saved, driver()])
-    assert changes_of(Prepared([]), snapshot, partial=False).deletes == (("entity", "driver"),)
+    assert changes_of(PreparedObjects([]), snapshot, partial=False).deletes == (("entity", "driver"),)
 
 
 def test_what_stays_as_it_is_registered_is_neither_changed_nor_deleted() -> None:
     snapshot = RegistrySnapshot.of("shop", _everything().values())
     standing = snapshot.all_stored()
-    changes = changes_of(Prepared([], standing), snapshot, partial=False)
+    changes = changes_of(PreparedObjects([], standing), snapshot, partial=False)
     assert (changes.upserts, changes.deletes) == ((), ())
 
 
@@ -167,10 +171,10 @@ def test_objects_can_be_deleted_exactly_when_nothing_that_stays_refers_to_them(
     missed = {used for key, o in by_key.items() if key not in gone for used in _used_by(o)} & gone
     if missed:
         with pytest.raises(DefinitionError, match="|".join(repr(name) for _, name in missed)):
-            changes_of(Prepared([]), snapshot, objects_to_delete=[by_key[key] for key in gone])
+            changes_of(PreparedObjects([]), snapshot, objects_to_delete=[by_key[key] for key in gone])
     else:
-        changes = changes_of(Prepared([]), snapshot, objects_to_delete=[by_key[key] for key in gone])
+        changes = changes_of(PreparedObjects([]), snapshot, objects_to_delete=[by_key[key] for key in gone])
         assert set(changes.deletes) == gone
-    declared = Prepared([o for key, o in by_key.items() if key not in gone])
+    declared = PreparedObjects([o for key, o in by_key.items() if key not in gone])
     if not missed:
         assert set(changes_of(declared, snapshot, partial=False).deletes) == gone

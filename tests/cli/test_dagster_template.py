@@ -9,6 +9,7 @@ import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from feast_assets.cli.scaffold import scaffold
@@ -23,10 +24,17 @@ from definitions import defs
 first, last = sys.argv[1:]
 keys = [k for k in defs.resolve_asset_graph().materializable_asset_keys]
 job = defs.resolve_implicit_global_asset_job_def()
-tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
-result = job.execute_in_process(instance=dg.DagsterInstance.ephemeral(), tags=tags, asset_selection=keys)
-made = {e.asset_key.to_user_string() for e in result.get_asset_materialization_events()}
-print(json.dumps({"success": result.success, "made": sorted(made)}))
+with dg.DagsterInstance.ephemeral() as instance:
+    tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
+    scores = dg.AssetKey("busy_scores")
+    job.execute_in_process(instance=instance, tags=tags, asset_selection=[k for k in keys if k != scores])
+    job.execute_in_process(instance=instance, partition_key=last, asset_selection=[scores])
+    made = {
+        key.to_user_string(): len(instance.get_materialized_partitions(key))
+        or len(instance.fetch_materializations(key, limit=9).records)
+        for key in defs.resolve_asset_graph().get_all_asset_keys()
+    }
+print(json.dumps(made))
 """
 
 
@@ -59,16 +67,27 @@ def test_dagsters_own_check_passes(project: Path, command: str) -> None:
     assert "success" in _run(project, *command.split())
 
 
-def test_a_range_of_days_can_be_materialized_and_served(project: Path) -> None:
+def test_ingest_features_training_set_model_and_scores_are_made_and_served(project: Path) -> None:
     feast_assets = (sys.executable, "-m", "feast_assets.cli", "-c", "feature_repo")
     _run(project, *feast_assets, "apply")
     first, last = (f"{datetime.now(UTC) - timedelta(days=back):%Y-%m-%d}" for back in (2, 1))
     output = _run(project, sys.executable, "-c", MATERIALIZE, first, last)
-    assert json.loads(output[output.index('{"success"') :].splitlines()[0]) == {
-        "success": True,
-        # An on-demand view and a service have what their views have.
-        "made": ["rides/driver_day", "rides/driver_stats", "rides/fare_estimate", "rides/services/trip_pricing_v1"],
+    assert json.loads(output[output.index('{"') :].splitlines()[0]) == {
+        # Without partitions, how often; an on-demand view and a service have what their views have.
+        "raw/driver_hours": 2,
+        "rides/driver_day": 2,
+        "rides/driver_stats": 2,
+        "rides/fare_estimate": 1,
+        "rides/services/trip_pricing_v1": 1,
+        "busy_days": 2,
+        "busy_model": 1,
+        "busy_scores": 1,
     }
+    data = project / "feature_repo" / "data"
+    assert sorted(file.stem for file in (data / "training_sets" / "busy_days").iterdir()) == [first, last]
+    scores = pq.read_table(data / "busy_scores" / f"{last}.parquet")
+    assert scores["driver_id"].to_pylist() == [1001, 1002, 1003, 1004, 1005]
+    assert scores["score"].null_count == 0
     request = ("-e", "driver_id=1001", "-e", "distance_km=2", "-e", "surge=1", "-s", "trip_pricing_v1")
     served = _run(project, *feast_assets, "get-online-features", *request)
     values = json.loads(served[served.index("{") : served.rindex("}") + 1])

@@ -160,7 +160,7 @@ def test_schemas_are_compared_by_what_fits(project):
     assert schema_problems(view, pq.read_schema(project.path)) == []
     other = pa.schema([("driver_id", pa.int8()), ("trips", pa.string()), ("more", pa.int64())])
     problems = schema_problems(view, other)
-    assert {(p.column, p.declared, p.found) for p in problems} == {
+    assert {(p.column, p.declared, p.actual) for p in problems} == {
         ("ts", "timestamp_field", "missing"),
         ("trips", "Int64", "string"),
         ("city", "String", "missing"),

@@ -10,7 +10,6 @@ import dagster as dg
 import pytest
 
 from feast_assets import FeatureStore
-from feast_assets.compute.definition_hash import materialization_hash
 from feast_assets.dagster import (
     FeastTranslator,
     FeatureRepository,
@@ -21,6 +20,7 @@ from feast_assets.dagster import (
     definitions_for,
     feature_view_assets,
 )
+from feast_assets.definitions.definition_hash import definition_hash
 from feast_assets.errors import ConfigError, DefinitionError, FeatureViewNotFoundException, StoreUnavailableError
 
 UNDATED = """
@@ -252,7 +252,7 @@ def test_a_registry_is_not_needed_where_everything_is_declared(repository_root: 
 def test_what_is_shown_before_apply_is_what_apply_registers(repository_root: Path) -> None:
     before = {name: s.code_version for name, s in specs(repository_root).items()}
     FeatureStore(repository_root).apply_repository()
-    registered = {f"taxi/{v.name}": materialization_hash(v) for v in FeatureStore(repository_root).list_feature_views()}
+    registered = {f"taxi/{v.name}": definition_hash(v) for v in FeatureStore(repository_root).list_feature_views()}
     assert registered.items() <= before.items()
     assert len(registered) == 5
 

@@ -1,7 +1,7 @@
 """A view that another process computes, launched through Dagster Pipes; that process knows the library alone."""
 
+import re
 import sys
-import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,38 +16,24 @@ from feast_assets.dagster import FeatureRepository, FeatureStoreResource, defini
 from feast_assets.errors import DefinitionError
 
 KEY, KEPT = dg.AssetKey(["taxi", "ride_totals"]), dg.AssetKey(["taxi", "sources", "kept_totals"])
-# What docs/own-assets.md shows.
-WORKER = """
-    import sys
-    from datetime import datetime
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "own-assets.md"
 
-    from dagster_pipes import open_dagster_pipes
 
-    from feast_assets import FeatureStore
-
-    with open_dagster_pipes() as run:
-        asked = run.extras
-        store = FeatureStore("@REPOSITORY@")
-        done = store.materialize(
-            datetime.fromisoformat(asked["start_date"]),
-            datetime.fromisoformat(asked["end_date"]),
-            asked["feature_views"],
-            run_id=asked["run_id"],
-        )
-        run.report_asset_materialization({"seconds": done[0].seconds}, asset_key="taxi/ride_totals")
-        store.close()
-
-    assert "dagster" not in sys.modules
-"""
+def worker(root: Path) -> str:
+    """Returns the program that the documentation shows, for a repository."""
+    blocks = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    (shown,) = (block for block in blocks if "open_dagster_pipes() as run" in block)
+    shown = shown.replace('"feature_repo"', repr(str(root))).replace("my_project/driver_stats", "taxi/ride_totals")
+    return str(shown) + '\nimport sys\n\nassert "dagster" not in sys.modules\n'
 
 
 class Elsewhere:
     """The small repository; the view ride_totals is computed, kept and put online by a process of its own."""
 
-    def __init__(self, root: Path, instance: dg.DagsterInstance, worker: Path):
-        self.root, self.instance, self.worker = root, instance, worker
+    def __init__(self, root: Path, instance: dg.DagsterInstance, program: Path):
+        self.root, self.instance, self.worker = root, instance, program
         self.resource = FeatureStoreResource(repo_path=str(root))
-        command = [sys.executable, str(worker)]
+        command = [sys.executable, str(program)]
 
         @feature_view_assets(
             repository=FeatureRepository.load(self.resource), views=["ride_totals"], name="elsewhere", checks="none"
@@ -75,9 +61,9 @@ class Elsewhere:
 
 @pytest.fixture
 def elsewhere(applied_root: Path, instance: dg.DagsterInstance, tmp_path: Path) -> Elsewhere:
-    worker = tmp_path / "worker.py"
-    worker.write_text(textwrap.dedent(WORKER).replace("@REPOSITORY@", str(applied_root)))
-    return Elsewhere(applied_root, instance, worker)
+    program = tmp_path / "worker.py"
+    program.write_text(worker(applied_root))
+    return Elsewhere(applied_root, instance, program)
 
 
 def test_a_run_launches_the_process_and_records_its_partitions(elsewhere: Elsewhere) -> None:

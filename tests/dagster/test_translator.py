@@ -22,8 +22,8 @@ from feast_assets import (
     String,
     ValueType,
 )
-from feast_assets.compute.definition_hash import materialization_hash
 from feast_assets.dagster import DataSourceTranslatorData, FeastTranslator, FeatureViewTranslatorData
+from feast_assets.definitions.definition_hash import definition_hash
 
 DRIVER = Entity(name="driver", join_keys=["driver_id"], value_type=ValueType.INT64)
 RIDES = FileSource(name="rides", path="rides.parquet", timestamp_field="at", owner="ops@example.com")
@@ -101,7 +101,7 @@ def test_a_view_that_stays_offline_is_not_of_the_online_stores_kind() -> None:
 
 def test_the_code_version_changes_with_what_decides_the_rows_and_with_nothing_else() -> None:
     before = spec(ride()).code_version
-    assert before == materialization_hash(ride())
+    assert before == definition_hash(ride())
     assert spec(ride(description="other", ttl=timedelta(days=9), tags={"a": "b"})).code_version == before
     moved = FileSource(name="rides", path="elsewhere.parquet", timestamp_field="at")
     assert spec(ride(source=moved)).code_version != before

@@ -26,7 +26,7 @@ from feast_assets import (
     UnixTimestamp,
     on_demand_feature_view,
 )
-from feast_assets.compute.definition_hash import materialization_hash
+from feast_assets.definitions.definition_hash import definition_hash
 from feast_assets.errors import DefinitionError
 
 NOON = datetime(2024, 1, 1, 12)
@@ -121,7 +121,7 @@ def test_fields_of_before_have_no_checks():
 
 
 def test_checks_make_nothing_stale():
-    assert materialization_hash(view()) == materialization_hash(view(Checks(minimum=0)))
+    assert definition_hash(view()) == definition_hash(view(Checks(minimum=0)))
 
 
 def test_a_view_validates_where_checks_are_declared_unless_told_otherwise():

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from feast_assets import BatchFeatureView, Entity, FeatureView, Field, FileSource, Freshness, Int64
-from feast_assets.compute.definition_hash import materialization_hash
+from feast_assets.definitions.definition_hash import definition_hash
 from feast_assets.definitions.spec import Spec
 from feast_assets.errors import DefinitionError
 
@@ -59,4 +59,4 @@ def test_a_view_keeps_its_freshness_and_has_none_unless_told(kind: type[FeatureV
     # As views were stored before there was any.
     assert "freshness" not in plain.to_spec()
     assert Spec.from_spec(plain.to_spec()) == plain
-    assert materialization_hash(watched) == materialization_hash(plain)
+    assert definition_hash(watched) == definition_hash(plain)

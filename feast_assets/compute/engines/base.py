@@ -265,10 +265,10 @@ def error_named(name: str, message: str) -> FeastAssetsError:
 
     A class that takes more than a message gives its nearest base that does not; an unknown one `ComputeEngineError`.
     """
-    found = getattr(errors, name, None)
-    if not isinstance(found, type) or not issubclass(found, FeastAssetsError):
+    named = getattr(errors, name, None)
+    if not isinstance(named, type) or not issubclass(named, FeastAssetsError):
         return ComputeEngineError(f"{name}: {message}")
-    plain = next(c for c in found.__mro__ if issubclass(c, FeastAssetsError) and _takes_a_message(c))
+    plain = next(c for c in named.__mro__ if issubclass(c, FeastAssetsError) and _takes_a_message(c))
     return plain(message)
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from feast_assets.compute.absent_rows import AbsentRows, put_existing
-from feast_assets.compute.definition_hash import ledger_hash
 from feast_assets.compute.engines.base import ComputeEngine, WindowDone, WindowTask
 from feast_assets.compute.engines.context import TaskContext
 from feast_assets.compute.ledger_rows import LedgerRows
 from feast_assets.compute.validation import Validation
+from feast_assets.compute.view_stores import ledger_hash
 from feast_assets.compute.withdrawals import Withdrawals
 from feast_assets.definitions.window import WindowIndex
 from feast_assets.errors import ComputeEngineError, FeastAssetsError, printable

@@ -50,22 +50,22 @@ class DuckDBSource(DataSource):
         tags: Mapping[str, str] | None = None,
         owner: str | None = "",
     ):
-        what = f"DuckDBSource {name or table or ''!r}"
+        subject = f"DuckDBSource {name or table or ''!r}"
         if not isinstance(database, str) or not database.strip():
-            raise DefinitionError(f"{what}: database must be the path of a DuckDB file, got {shown(database)}.")
+            raise DefinitionError(f"{subject}: database must be the path of a DuckDB file, got {shown(database)}.")
         if "://" in database or database.startswith((":", "md:")):
             raise DefinitionError(
-                f"{what}: database must be the path of a local DuckDB file, not {shown(database)}: other processes "
+                f"{subject}: database must be the path of a local DuckDB file, not {shown(database)}: other processes "
                 "read it too."
             )
         if (table is None) == (query is None):
-            raise DefinitionError(f"{what}: give either table or query.")
+            raise DefinitionError(f"{subject}: give either table or query.")
         if query is not None and (not isinstance(query, str) or not query.strip()):
-            raise DefinitionError(f"{what}: query must be a SELECT statement as text, got {shown(query)}.")
+            raise DefinitionError(f"{subject}: query must be a SELECT statement as text, got {shown(query)}.")
         if query is not None and not name:
-            raise DefinitionError(f"{what}: a source with a query needs a name.")
+            raise DefinitionError(f"{subject}: a source with a query needs a name.")
         if table is not None:
-            table_path(table, what)
+            table_path(table, subject)
         self._init_source(
             name or table or "",
             timestamp_field,
@@ -81,11 +81,11 @@ class DuckDBSource(DataSource):
         self.query = query or ""
 
 
-def table_path(table: str, what: str) -> tuple[str, str]:
+def table_path(table: str, subject: str) -> tuple[str, str]:
     """Returns the schema and the name of a table that is written as in SQL; the schema is ``main`` if none is given.
 
     Args:
-        what: names the source, for messages.
+        subject: names the source, for messages.
 
     Raises:
         DefinitionError: it is not one name, or two with a dot between them.
@@ -93,8 +93,8 @@ def table_path(table: str, what: str) -> tuple[str, str]:
     found = _TABLE.fullmatch(table) if isinstance(table, str) else None
     if found is None:
         raise DefinitionError(
-            f"{what}: table must be a name such as 'orders', or 'shop.orders' with its schema, got {shown(table)}. Put "
-            "names with dots, spaces or quotes in double quotes; leave out the name of the database."
+            f"{subject}: table must be a name such as 'orders', or 'shop.orders' with its schema, got {shown(table)}. "
+            "Put names with dots, spaces or quotes in double quotes; leave out the name of the database."
         )
     schema = _plain(found[1], found[2]) if found[1] or found[2] else "main"
     return schema, _plain(found[3], found[4])

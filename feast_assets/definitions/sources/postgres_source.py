@@ -35,9 +35,9 @@ class PostgreSQLSource(DataSource):
         tags: Mapping[str, str] | None = None,
         owner: str | None = "",
     ):
-        for what, value in (("query", query), ("table", table)):
+        for subject, value in (("query", query), ("table", table)):
             if value is not None and not isinstance(value, str):
-                raise DefinitionError(f"PostgreSQLSource {name!r}: {what} must be a text, not {shown(value)}.")
+                raise DefinitionError(f"PostgreSQLSource {name!r}: {subject} must be a text, not {shown(value)}.")
         self.table = (table or "").strip()
         self.query = (query or "").strip()
         if bool(self.table) == bool(self.query):

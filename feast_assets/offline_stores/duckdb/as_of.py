@@ -139,13 +139,13 @@ def matches(
     tied = np.flatnonzero(found.tied & (ids != NONE))
     if len(tied):
         ids[tied] = _best_of_tied(cursor, rows, entities, moments.entities[tied], found.times[tied])
-    there = ids != NONE
-    ids = ids[there]
+    is_matched = ids != NONE
+    ids = ids[is_matched]
     # Moments are in order, so those for which the same row counts are side by side.
     first = np.ones(len(ids), np.bool_)
     first[1:] = ids[1:] != ids[:-1]
     places = np.full(entities.rows, NONE, np.int64)
-    places[moments.places[there]] = np.cumsum(first) - 1
+    places[moments.places[is_matched]] = np.cumsum(first) - 1
     return Matches(ids[first], places)
 
 

@@ -30,14 +30,14 @@ _FEW_FILES = 100
 def oldest_by_footers(history: History, root: Path) -> tuple[bool, int | None]:
     """Returns whether the files say by themselves which event is the oldest, and its time in UTC microseconds; None
     where there are no rows."""
-    found = []
+    oldest_events = []
     for source in _timed(history):
         is_said, oldest = _from_footers(source, root, [] if history.transformation else history.join_keys)
         if not is_said:
             return False, None
         if oldest is not None:
-            found.append(oldest)
-    return True, min(found, default=None)
+            oldest_events.append(oldest)
+    return True, min(oldest_events, default=None)
 
 
 def footers_exclude_nulls(history: History, root: Path) -> bool:
@@ -47,12 +47,12 @@ def footers_exclude_nulls(history: History, root: Path) -> bool:
     if files.format != "parquet" or files.shape == "uri" or not 0 < len(files.paths) <= _FEW_FILES:
         return False
     columns = {new: raw for raw, new in source.field_mapping.items()}
-    wanted = [source.timestamp_field, *(columns.get(key.name, key.name) for key in history.join_keys)]
+    needed = [source.timestamp_field, *(columns.get(key.name, key.name) for key in history.join_keys)]
     try:
         footers = [footer_of(path) for path in files.paths]
     except (OSError, pa.ArrowException):
         return False
-    return all(footer.has_no_nulls(column) for footer in footers for column in wanted)
+    return all(footer.has_no_nulls(column) for footer in footers for column in needed)
 
 
 def oldest_by_rows(
@@ -63,8 +63,8 @@ def oldest_by_rows(
     Args:
         tables: what is opened is added to it, for messages.
     """
-    found = [_from_rows(cursor, history, source, root, tables) for source in _timed(history)]
-    return min((oldest for oldest in found if oldest is not None), default=None)
+    oldest_events = [_from_rows(cursor, history, source, root, tables) for source in _timed(history)]
+    return min((oldest for oldest in oldest_events if oldest is not None), default=None)
 
 
 def _timed(history: History) -> list[DataSource]:

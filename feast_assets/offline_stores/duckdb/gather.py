@@ -1,7 +1,7 @@
-"""Values by row id: what a join has found, read afterwards.
+"""Values by row id: the features of the rows that a join has matched, read afterwards.
 
 A join that carries every feature through its sorts pays for each of them; one that carries a row id pays for one. So
-the point-in-time join finds row ids, and the features are read once for the rows that were found: late materialization,
+the point-in-time join finds row ids, and the features are read once for the rows that count: late materialization,
 after Abadi et al., "Materialization Strategies in a Column-Oriented DBMS" (ICDE 2007).
 """
 
@@ -59,8 +59,8 @@ def with_row_ids(
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """Features of rows that a join has found, in canonical types.
+class Gathered:
+    """Features of rows that a join has matched, in canonical types.
 
     Attributes:
         columns: the features, one value per distinct row.
@@ -81,7 +81,7 @@ class Found:
         return sum(map(_widest, self.columns))
 
 
-def gather(cursor: duckdb.DuckDBPyConnection, rows: Rows, ids: Integers, places: Integers) -> Found:
+def gather(cursor: duckdb.DuckDBPyConnection, rows: Rows, ids: Integers, places: Integers) -> Gathered:
     """Reads the features of rows.
 
     Args:
@@ -92,21 +92,21 @@ def gather(cursor: duckdb.DuckDBPyConnection, rows: Rows, ids: Integers, places:
     Raises:
         SourceChangedError: some of the rows are not there any more.
     """
-    there = places != NONE
+    is_matched = places != NONE
     used = np.zeros(len(ids), np.bool_)
-    used[places[there]] = True
-    wanted = ids[used]
-    if not len(wanted):
+    used[places[is_matched]] = True
+    asked = ids[used]
+    if not len(asked):
         empty = [pa.nulls(1, to_arrow_type(f.dtype)) for f in rows.history.features]
-        return Found(empty, pa.nulls(len(places), pa.int64()))
+        return Gathered(empty, pa.nulls(len(places), pa.int64()))
     name = f"wanted_{uuid.uuid4().hex}"
-    cursor.register(name, pa.table({"id": wanted}))
+    cursor.register(name, pa.table({"id": asked}))
     try:
         selected = ", ".join(["r.row_id", *(f"r.{f}" for f in rows.features)])
         read = read_all(cursor, f"SELECT {selected} FROM ({rows.sql}) r JOIN {name} w ON r.row_id = w.id")
     finally:
         cursor.unregister(name)
-    read_places = _places(read.column("row_id").to_numpy(), wanted)
+    read_places = _places(read.column("row_id").to_numpy(), asked)
     if read_places is None:
         raise changed_error(rows.table.what)
     # Half as wide as the ids, because there is one for each row of the join.
@@ -115,25 +115,25 @@ def gather(cursor: duckdb.DuckDBPyConnection, rows: Rows, ids: Integers, places:
     values = [
         rows.cast(whole_column(read.column(n)), f) for n, f in zip(rows.features, rows.history.features, strict=True)
     ]
-    return Found(values, pa.array(at[places], mask=None if there.all() else ~there))
+    return Gathered(values, pa.array(at[places], mask=None if is_matched.all() else ~is_matched))
 
 
-def _places(found: Integers, wanted: Integers) -> Integers | None:
-    """Returns where each wanted id is among those found, which are distinct; None if one is not."""
-    if not len(found):
+def _places(read: Integers, asked: Integers) -> Integers | None:
+    """Returns where each asked id is among those that were read, which are distinct; None if one is not."""
+    if not len(read):
         return None
-    base, span = int(found.min()), int(found.max() - found.min()) + 1
-    if int(wanted.min()) < base or int(wanted.max()) >= base + span:
+    base, span = int(read.min()), int(read.max() - read.min()) + 1
+    if int(asked.min()) < base or int(asked.max()) >= base + span:
         return None
-    if span <= _SPARSE * (len(found) + len(wanted)):
+    if span <= _SPARSE * (len(read) + len(asked)):
         # Ids of one file are close together, so a table finds them faster than a search.
         places = np.full(span, -1, dtype=np.int64)
-        places[found - base] = np.arange(len(found))
-        at = places[wanted - base]
+        places[read - base] = np.arange(len(read))
+        at = places[asked - base]
         return None if (at < 0).any() else at
-    order = np.argsort(found)
-    at = order[np.searchsorted(found, wanted, sorter=order)]
-    return at if np.array_equal(found[at], wanted) else None
+    order = np.argsort(read)
+    at = order[np.searchsorted(read, asked, sorter=order)]
+    return at if np.array_equal(read[at], asked) else None
 
 
 def _widest(column: pa.Array) -> float:

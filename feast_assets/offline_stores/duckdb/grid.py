@@ -88,8 +88,8 @@ class GridNumbers:
             by["last"] = self._number_sql(f"({reached})")
         columns = ", ".join(f"{expression} AS {name}_window" for name, expression in by.items())
         names = [f"{name}_window" for name in by]
-        found, without = group(cursor, content, lambda sql: f"SELECT *, {columns} FROM ({sql})", names)
-        reaching = [Reaching(max(key[0], self.first), key[-1], rows) for key, rows in found.items()]
+        summaries, without = group(cursor, content, lambda sql: f"SELECT *, {columns} FROM ({sql})", names)
+        reaching = [Reaching(max(key[0], self.first), key[-1], rows) for key, rows in summaries.items()]
         return sorted(reaching, key=lambda each: each.first), without
 
 

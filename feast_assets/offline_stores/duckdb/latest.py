@@ -75,13 +75,13 @@ def _whole_entities(batches: Iterator[pa.RecordBatch], keys: Sequence[str]) -> I
 
 def _starts(batch: pa.RecordBatch, keys: Sequence[str]) -> NDArray[np.bool_]:
     """Returns for each row whether it is the first of its entity."""
-    found = np.zeros(batch.num_rows, np.bool_)
-    found[:1] = True
+    is_start = np.zeros(batch.num_rows, np.bool_)
+    is_start[:1] = True
     for name in keys:
         column = batch.column(name)
         differ = pc.not_equal(column.slice(1), column.slice(0, len(column) - 1))
-        found[1:] |= flags(differ)
-    return found
+        is_start[1:] |= flags(differ)
+    return is_start
 
 
 def _newest_of_tied(cursor: duckdb.DuckDBPyConnection, rows: Rows, tied: pa.Table) -> Iterator[pa.RecordBatch]:
@@ -89,12 +89,12 @@ def _newest_of_tied(cursor: duckdb.DuckDBPyConnection, rows: Rows, tied: pa.Tabl
     cursor.register(name, tied)
     keys = rows.keys
     same = " AND ".join(f"r.{n} = n.{n}" for n in [*keys, "t"])
-    found = 0
+    returned = 0
     sql = f"SELECT r.* FROM ({rows.with_content}) r JOIN {name} n ON {same}"
     for batch in stream(cursor, best_of_ties(sql, [*keys, "t"], rows.features)):
-        found += batch.num_rows
+        returned += batch.num_rows
         yield batch
-    if found != tied.num_rows:
+    if returned != tied.num_rows:
         raise changed_error(rows.table.what)
 
 

@@ -18,7 +18,7 @@ from feast_assets.errors import SourceChangedError, SourceError
 from feast_assets.offline_stores.as_of import NONE
 from feast_assets.offline_stores.duckdb.as_of import Entities, Matches, entities_of, matches
 from feast_assets.offline_stores.duckdb.engine import BATCH_ROWS
-from feast_assets.offline_stores.duckdb.gather import Found, bytes_per_row, gather
+from feast_assets.offline_stores.duckdb.gather import Gathered, bytes_per_row, gather
 from feast_assets.offline_stores.duckdb.rows import Rows
 from feast_assets.offline_stores.files.changing_files import again, changed_error
 from feast_assets.offline_stores.files.file_parts import texts_of
@@ -153,16 +153,16 @@ def _features(
 
 
 def _piece(
-    count: int, schema: pa.Schema, gathered: Sequence[Found], start: int, pool: Executor
+    count: int, schema: pa.Schema, gathered: Sequence[Gathered], start: int, pool: Executor
 ) -> Iterator[pa.RecordBatch]:
     """Yields the features of some of the spine's rows, which are in memory all at once."""
     columns = [column for each in gathered for column in each.take(start, count, pool)]
-    for place in range(0, count, BATCH_ROWS):
-        size = min(BATCH_ROWS, count - place)
-        yield pa.record_batch([column.slice(place, size) for column in columns], schema=schema)
+    for first in range(0, count, BATCH_ROWS):
+        size = min(BATCH_ROWS, count - first)
+        yield pa.record_batch([column.slice(first, size) for column in columns], schema=schema)
 
 
-def _gathered(cursor: duckdb.DuckDBPyConnection, matched: _Matched, start: int, size: int) -> Found:
+def _gathered(cursor: duckdb.DuckDBPyConnection, matched: _Matched, start: int, size: int) -> Gathered:
     gathered = gather(cursor, matched.rows, matched.matches.ids, matched.matches.places[start : start + size])
     if texts_of(matched.rows.table.paths) != matched.state:
         # What the files hold now is better; but what was read is right as well, if it is of one state.

@@ -46,7 +46,7 @@ def profile_windows(cursor: duckdb.DuckDBPyConnection, rows: Rows, windows: Sequ
     if not windows:
         return []
     columns = [
-        _Column(i, field, kind)
+        _ProfiledColumn(i, field, kind)
         for i, (field, kind) in enumerate(zip(rows.history.features, _kinds(cursor, rows), strict=True))
     ]
     table = _with_windows(cursor, rows, windows, columns)
@@ -59,14 +59,14 @@ def profile_windows(cursor: duckdb.DuckDBPyConnection, rows: Rows, windows: Sequ
 
 
 def _profile(
-    window: Window, columns: Sequence[_Column], counted: Mapping[str, Any], shaped: Mapping[str, Any]
+    window: Window, columns: Sequence[_ProfiledColumn], counted: Mapping[str, Any], shaped: Mapping[str, Any]
 ) -> WindowProfile:
     profiles = {c.field.name: c.profile(counted, shaped) for c in columns}
     return WindowProfile(window, counted.get("n", 0), counted.get("entities", 0), profiles)
 
 
 @dataclass(frozen=True, slots=True)
-class _Column:
+class _ProfiledColumn:
     """One feature on its way through the queries: its value is column ``v`` and its number.
 
     Attributes:
@@ -206,7 +206,7 @@ def _kinds(cursor: duckdb.DuckDBPyConnection, rows: Rows) -> list[str]:
 
 
 def _with_windows(
-    cursor: duckdb.DuckDBPyConnection, rows: Rows, windows: Sequence[Window], columns: Sequence[_Column]
+    cursor: duckdb.DuckDBPyConnection, rows: Rows, windows: Sequence[Window], columns: Sequence[_ProfiledColumn]
 ) -> str:
     """Returns a query of the rows: ``w``, the window's place; ``k``, a hash of the keys; ``v...``, the values."""
     bounds = [Bounds.of(window) for window in windows]
@@ -228,14 +228,14 @@ def _with_windows(
     return f"SELECT * FROM {table}"
 
 
-def _counts(table: str, rows: Rows, columns: Sequence[_Column]) -> str:
+def _counts(table: str, rows: Rows, columns: Sequence[_ProfiledColumn]) -> str:
     entities = "approx_count_distinct(k)" if rows.keys else "1"
     parts = ["w", "count(*) AS n", f"{entities} AS entities", *(part for c in columns for part in c.counts())]
     return f"SELECT {', '.join(parts)} FROM ({table}) GROUP BY w"
 
 
 def _shapes(
-    cursor: duckdb.DuckDBPyConnection, table: str, columns: Sequence[_Column], found: pa.Table
+    cursor: duckdb.DuckDBPyConnection, table: str, columns: Sequence[_ProfiledColumn], found: pa.Table
 ) -> list[dict[str, Any]]:
     """Returns the rows of the second pass, which takes the extremes and the frequent values from the first."""
     parts = [shape for shape in (c.shape() for c in columns) if shape]

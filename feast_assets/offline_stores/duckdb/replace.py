@@ -38,6 +38,7 @@ from feast_assets.offline_stores.files.atomic_files import (
     temporary_path,
     writing,
 )
+from feast_assets.offline_stores.files.kept_results import check_format
 from feast_assets.offline_stores.files.source_files import SourceFiles, writable_files
 from feast_assets.types.arrow import cast_column
 from feast_assets.types.arrow_values import fixed_values
@@ -67,6 +68,7 @@ def replace_windows(
         NotSupportedError: the source is not a folder of Parquet files.
         InputError: windows overlap.
         StoreUnavailableError: the disk is full, or writing is not permitted; nothing was changed.
+        StoredFormatError: a newer version of this package wrote the folder.
     """
     files = _folder(source, root)
     folder = Path(files.path)
@@ -81,6 +83,7 @@ def replace_windows(
         with writing(folder):
             _write_windows(_sorted(cursor, rows, files.what), ordered, column_names(source, history), folder, written)
         with locked(folder):
+            check_format(folder)
             _commit(folder, source, ordered, written)
     finally:
         for temporary in written.values():

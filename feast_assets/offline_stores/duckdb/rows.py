@@ -92,12 +92,12 @@ class Rows:
         columns += [self._time(batch.column("c"), self.table.created)]
         return pa.record_batch(columns, schema=self.schema())
 
-    def cast(self, column: pa.Array, wanted: Field) -> pa.Array:
+    def cast(self, column: pa.Array, field: Field) -> pa.Array:
         """Returns a column in the canonical type of its field."""
         try:
-            return cast_column(column, wanted.dtype, what=f"{self.table.what}, column {wanted.name!r}")
+            return cast_column(column, field.dtype, what=f"{self.table.what}, column {field.name!r}")
         except SourceError as error:
-            if wanted.name in self.table.texts:
+            if field.name in self.table.texts:
                 told = f"{str(error).rstrip('.')}. Correct the value in the file, or declare the column String."
                 raise self.table.error(told) from error
             raise as_kind(error, self.table.error) from error
@@ -209,28 +209,28 @@ def _is_exact(kind: pa.DataType) -> bool:
 
 
 def _is_all_null(cursor: duckdb.DuckDBPyConnection, table: SourceTable, name: str) -> bool:
-    found = read_all(cursor, f"SELECT count({quote(name)}) FROM ({table.sql})")
-    return bool(found.column(0)[0].as_py() == 0)
+    seen = read_all(cursor, f"SELECT count({quote(name)}) FROM ({table.sql})")
+    return bool(seen.column(0)[0].as_py() == 0)
 
 
 def _check_time_texts(cursor: duckdb.DuckDBPyConnection, table: SourceTable, name: str) -> None:
     column = quote(name)
     zoned = f"regexp_matches({column}, {literal(ISO_ZONED)})"
-    found = read_all(
+    seen = read_all(
         cursor,
         f"SELECT any_value({column}) FILTER (NOT regexp_matches({column}, {literal(ISO_TIME)})) AS other, "
         f"any_value({column}) FILTER ({zoned}) AS zoned, any_value({column}) FILTER (NOT {zoned}) AS naive "
         f"FROM ({table.sql})",
     ).to_pylist()[0]
-    if found["other"] is not None:
+    if seen["other"] is not None:
         raise table.error(
-            f"{table.what}: column {name!r} should hold timestamps but holds {found['other']!r}, which is not "
+            f"{table.what}: column {name!r} should hold timestamps but holds {seen['other']!r}, which is not "
             "ISO 8601 such as 2024-07-01T12:00:00Z."
         )
-    if found["zoned"] is not None and found["naive"] is not None:
+    if seen["zoned"] is not None and seen["naive"] is not None:
         raise table.error(
-            f"{table.what}: column {name!r} mixes times with a zone ({found['zoned']!r}) and without "
-            f"({found['naive']!r}). Write all of them with a zone, or none."
+            f"{table.what}: column {name!r} mixes times with a zone ({seen['zoned']!r}) and without "
+            f"({seen['naive']!r}). Write all of them with a zone, or none."
         )
 
 

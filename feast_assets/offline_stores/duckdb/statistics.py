@@ -77,14 +77,14 @@ def summarize(
     # All bounds together cut time into cells; each row lies in one cell, each window is a run of cells.
     edges = sorted({edge for b in bounds for edge in (b.start, b.end) if edge is not None})
     grouped, null_times = group(cursor, content, lambda sql: with_cells(cursor, sql, edges), ["cell"])
-    found = {cell: summary for (cell,), summary in grouped.items()}
+    summaries_by_key = {cell: summary for (cell,), summary in grouped.items()}
     summaries = []
     # Cell 0 is what lies before all edges, cell i begins with edge i - 1.
     position = {edge: i for i, edge in enumerate(edges, 1)}
     for b in bounds:
         first = 0 if b.start is None else position[b.start]
         last = len(edges) + 1 if b.end is None else position[b.end]
-        summaries.append(whole_of([found[cell] for cell in range(first, last) if cell in found]))
+        summaries.append(whole_of([summaries_by_key[cell] for cell in range(first, last) if cell in summaries_by_key]))
     return summaries, null_times
 
 
@@ -105,19 +105,19 @@ def group(
         f"SELECT {names}, count(*) AS n, min(t) AS oldest, max(t) AS newest, max(c) AS created, "
         f"CAST(sum(h) AS VARCHAR) AS total, bit_xor(h) AS mix FROM ({numbered(hashes)}) GROUP BY {names}",
     ).to_pylist()
-    found: dict[tuple[int, ...], Summary] = {}
+    summaries_by_key: dict[tuple[int, ...], Summary] = {}
     null_times = 0
     for row in rows:
         key = tuple(row[name] for name in by)
         if key[0] is None:
             null_times += row["n"]
         elif row["keyless"]:
-            found.setdefault(key, Summary()).null_keys = row["n"]
+            summaries_by_key.setdefault(key, Summary()).null_keys = row["n"]
         else:
             sums = (int(row["total"]), int(row["mix"]))
-            without_key = found[key].null_keys if key in found else 0
-            found[key] = Summary(row["n"], row["oldest"], row["newest"], row["created"], sums, without_key)
-    return found, null_times
+            without_key = summaries_by_key[key].null_keys if key in summaries_by_key else 0
+            summaries_by_key[key] = Summary(row["n"], row["oldest"], row["newest"], row["created"], sums, without_key)
+    return summaries_by_key, null_times
 
 
 def whole_of(parts: Sequence[Summary]) -> Summary:

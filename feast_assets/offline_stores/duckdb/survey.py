@@ -47,14 +47,14 @@ def survey_windows(
     bounds = [Bounds.of(w, history.lookback if history.transformation is not None else timedelta(0)) for w in windows]
     tables += _opened(cursor, history, root, hull(bounds))
     if _covers_all_columns(history):
-        found = [summarize_input(cursor, table, bounds) for table in tables]
+        summaries = [summarize_input(cursor, table, bounds) for table in tables]
     else:
-        found = [summarize(cursor, _content(cursor, history, root, tables[0], hull(bounds)), bounds)]
+        summaries = [summarize(cursor, _content(cursor, history, root, tables[0], hull(bounds)), bounds)]
     seen = [
-        as_statistics(window, [parts[i] for parts, _ in found], of_source=history.all_columns)
+        as_statistics(window, [parts[i] for parts, _ in summaries], of_source=history.all_columns)
         for i, window in enumerate(windows)
     ]
-    return Survey(seen, sum(null_times for _, null_times in found))
+    return Survey(seen, sum(null_times for _, null_times in summaries))
 
 
 def survey_grid(

@@ -76,7 +76,7 @@ class ReadFiles:
     def in_words(self, text: str) -> str:
         """Returns a message with the paths of files in place of the names by which they were read."""
         by_name = dict(zip(self._descriptors, self.paths, strict=False))
-        return _IN_TEXT.sub(lambda found: by_name.get(int(found[1]), found[0]), text) if by_name else text
+        return _IN_TEXT.sub(lambda name: by_name.get(int(name[1]), name[0]), text) if by_name else text
 
     def _current(self) -> list[_Stamp | None]:
         return [_stamp(file) for file in self._descriptors or self._watched]
@@ -85,10 +85,10 @@ class ReadFiles:
 def _stamp(file: str | int) -> _Stamp | None:
     """Returns what another file in its place would not have; None where there is none."""
     try:
-        found = os.stat(file)
+        status = os.stat(file)
     except OSError:
         return None
-    return found.st_size, found.st_mtime_ns, found.st_ino
+    return status.st_size, status.st_mtime_ns, status.st_ino
 
 
 _LOCK = threading.RLock()  # a finalizer may run in the thread that holds it

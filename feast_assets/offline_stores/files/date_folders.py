@@ -35,13 +35,13 @@ def conditions(
     """
     day = f"TRY_CAST(CAST({partition} AS VARCHAR) AS DATE)"
     micros = slack // timedelta(microseconds=1)
-    found = []
+    terms = []
     if start is not None and _FIRST <= (first := start - micros - _DAY) <= _LAST:
-        found.append(f"coalesce(CAST({day} AS TIMESTAMP) > make_timestamp({first}), true)")
+        terms.append(f"coalesce(CAST({day} AS TIMESTAMP) > make_timestamp({first}), true)")
     if end is not None and _FIRST <= (last := end + micros) <= _LAST:
-        found.append(f"coalesce(CAST({day} AS TIMESTAMP) < make_timestamp({last}), true)")
+        terms.append(f"coalesce(CAST({day} AS TIMESTAMP) < make_timestamp({last}), true)")
     begins = f"epoch_us(CAST({day} AS TIMESTAMP))"
     inside = f"{event_time} BETWEEN {begins} - {micros} AND {begins} + {_DAY + micros - 1}"
     told = f"{what} || {partition} || ' holds a row of ' || make_timestamp({event_time})"
-    found.append(f"CASE WHEN coalesce({inside}, true) THEN true ELSE error({told}) END")
-    return found
+    terms.append(f"CASE WHEN coalesce({inside}, true) THEN true ELSE error({told}) END")
+    return terms

@@ -28,13 +28,13 @@ class Footer:
         Returns:
             both None where it holds no times; None instead of both where the footer does not say.
         """
-        place = self._place(column)
-        scale = None if place is None else _scale(self._metadata.schema.column(place))
+        position = self._position(column)
+        scale = None if position is None else _scale(self._metadata.schema.column(position))
         if scale is None:
             return None
         ends: list[int] = []
         for i in range(self._metadata.num_row_groups):
-            group = self._metadata.row_group(i).column(place)
+            group = self._metadata.row_group(i).column(position)
             statistics = group.statistics
             if statistics is None or not statistics.has_min_max:
                 nulls = statistics.null_count if statistics is not None and statistics.has_null_count else 0
@@ -47,17 +47,19 @@ class Footer:
 
     def has_no_nulls(self, column: str) -> bool:
         """Says whether a column is known to hold neither nulls nor NaN."""
-        place = self._place(column)
-        if place is None or self._metadata.schema.column(place).physical_type in _FLOATING:
+        position = self._position(column)
+        if position is None or self._metadata.schema.column(position).physical_type in _FLOATING:
             return False
-        found = (self._metadata.row_group(i).column(place).statistics for i in range(self._metadata.num_row_groups))
-        return all(s is not None and s.has_null_count and s.null_count == 0 for s in found)
+        statistics = (
+            self._metadata.row_group(i).column(position).statistics for i in range(self._metadata.num_row_groups)
+        )
+        return all(s is not None and s.has_null_count and s.null_count == 0 for s in statistics)
 
-    def _place(self, column: str) -> int | None:
+    def _position(self, column: str) -> int | None:
         schema = self._metadata.schema
         # Columns inside a struct may have the same name, but not the same path.
-        places = (i for i, name in enumerate(schema.names) if name == column and schema.column(i).path == name)
-        return next(places, None)
+        positions = (i for i, name in enumerate(schema.names) if name == column and schema.column(i).path == name)
+        return next(positions, None)
 
 
 def footer_of(path: str) -> Footer:

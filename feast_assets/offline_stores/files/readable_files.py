@@ -95,7 +95,7 @@ class ReadableFiles:
         What other places mean may change at any time, as with ``/proc/self/fd/3`` or ``/proc/self/cwd/file.csv``. And
         DuckDB takes the ``..`` out of a path without asking where links lead.
         """
-        is_below = any(_parts_below(path, place) is not None for place in (str(self.root), self._root))
+        is_below = any(_parts_below(path, base) is not None for base in (str(self.root), self._root))
         return path if is_below and os.pardir not in Path(path).parts else os.path.realpath(path)
 
     def _matches(self, pattern: str, what: str) -> list[str]:
@@ -104,8 +104,8 @@ class ReadableFiles:
         base = os.path.realpath(os.path.join(self.root, *parts[:first]))
         if os.pardir in parts[first:] or not self._may_look_in(base):
             raise self._refused(pattern, what, "is in a folder that may not be read")
-        found = glob.glob(os.path.join(*parts), root_dir=self.root, recursive=True)
-        files = sorted(path for name in found if not os.path.isdir(path := os.path.join(self.root, name)))
+        names = glob.glob(os.path.join(*parts), root_dir=self.root, recursive=True)
+        files = sorted(path for name in names if not os.path.isdir(path := os.path.join(self.root, name)))
         if not files:
             raise InputError(f"{what} reads {_shown(pattern)}, but no file matches it.")
         return files
@@ -124,8 +124,8 @@ class ReadableFiles:
         return "" if self._is_listed(file) or file in self._of_sources else reason
 
     def _is_listed(self, file: str) -> bool:
-        for place in self._further:
-            below = _parts_below(file, place)
+        for base in self._further:
+            below = _parts_below(file, base)
             if below is None:
                 continue
             # A file that is listed itself may have any name.
@@ -139,8 +139,8 @@ class ReadableFiles:
         return not self._reason(os.path.realpath(path)) and os.path.isfile(path)
 
     def _may_look_in(self, folder: str) -> bool:
-        places = [self._root, *self._further, *map(os.path.dirname, self._of_sources)]
-        return any(_parts_below(folder, place) is not None for place in places)
+        bases = [self._root, *self._further, *map(os.path.dirname, self._of_sources)]
+        return any(_parts_below(folder, base) is not None for base in bases)
 
     @cached_property
     def _root(self) -> str:
@@ -152,15 +152,15 @@ class ReadableFiles:
 
     @cached_property
     def _of_sources(self) -> frozenset[str]:
-        found: set[str] = set()
+        paths: set[str] = set()
         for source in self.sources:
             # Found when it is needed: in most queries, no file lies elsewhere.
             if isinstance(source, FileSource) and "://" not in source.path.removeprefix("file://"):
                 try:
-                    found.update(map(os.path.realpath, find_files(source, self.root).paths))
+                    paths.update(map(os.path.realpath, find_files(source, self.root).paths))
                 except (SourceError, NotSupportedError, OSError, ValueError):
                     continue  # A source that cannot be read lets nothing be read.
-        return frozenset(found)
+        return frozenset(paths)
 
     def _refused(self, path: str, what: str, reason: str, file: str = "") -> InputError:
         subject = "it"
@@ -171,11 +171,11 @@ class ReadableFiles:
         return InputError(f"{what} may not read {_shown(path)}: {subject} {reason}. {self.described}")
 
 
-def _parts_below(path: str, place: str) -> tuple[str, ...] | None:
-    """Returns the parts of a path below a place, none for the place itself; None where it lies elsewhere."""
-    if path == place:
+def _parts_below(path: str, base: str) -> tuple[str, ...] | None:
+    """Returns the parts of a path below a base, none for the base itself; None where it lies elsewhere."""
+    if path == base:
         return ()
-    prefix = place if place.endswith(os.sep) else place + os.sep
+    prefix = base if base.endswith(os.sep) else base + os.sep
     return tuple(path[len(prefix) :].split(os.sep)) if path.startswith(prefix) else None
 
 

@@ -86,8 +86,8 @@ def find_files(source: DataSource, root: Path) -> SourceFiles:
         return SourceFiles(what, path, file_format, "file", (path,))
     if glob.has_magic(path):
         base = _fixed_part(path)
-        found = sorted(p for p in glob.glob(path, recursive=True) if os.path.isfile(p) and _counts(p, base))
-        return SourceFiles(what, path, file_format, "glob", tuple(found), _hive_keys(found, base))
+        matching = sorted(p for p in glob.glob(path, recursive=True) if os.path.isfile(p) and _counts(p, base))
+        return SourceFiles(what, path, file_format, "glob", tuple(matching), _hive_keys(matching, base))
     if Path(path).suffix and not source.path.endswith("/"):
         raise SourceAbsentError(f"{what}: there is no file {path}.{_nearest(path)}")
     return SourceFiles(what, path, file_format, "folder", ())
@@ -136,21 +136,21 @@ def _format(source: FileSource, path: str) -> Format:
 
 
 def _in_folder(what: str, path: str, file_format: Format) -> SourceFiles:
-    found: list[str] = []
+    matching: list[str] = []
     others: list[str] = []
     for folder, folders, names in os.walk(path):
         folders[:] = sorted(f for f in folders if _is_visible(f))
         for name in names:
             if _is_visible(name):
                 right = name.lower().endswith(_SUFFIXES[file_format])
-                (found if right else others).append(os.path.join(folder, name))
-    if others and not found:
+                (matching if right else others).append(os.path.join(folder, name))
+    if others and not matching:
         raise SourceError(
             f"{what}: folder {path} holds no {file_format} files ({', '.join(_SUFFIXES[file_format])}), but for "
             f"instance {sorted(others)[0]}. Rename the files, or set file_format."
         )
-    found.sort()
-    return SourceFiles(what, path, file_format, "folder", tuple(found), _hive_keys(found, path))
+    matching.sort()
+    return SourceFiles(what, path, file_format, "folder", tuple(matching), _hive_keys(matching, path))
 
 
 def _is_visible(name: str) -> bool:

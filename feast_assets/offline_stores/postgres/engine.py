@@ -9,7 +9,7 @@ import os
 import threading
 import uuid
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -179,7 +179,20 @@ class PostgresEngine(SqlEngine):
         # After an error the transaction is rolled back, and the table with it.
         self._execute(f"DROP TABLE {_quoted(name)}")
 
-    def append(self, table: exp.Table, rows: pa.RecordBatchReader, *, instead_of: exp.Expr | None = None) -> None:
+    def append(
+        self,
+        table: exp.Table,
+        rows: pa.RecordBatchReader,
+        *,
+        instead_of: exp.Expr | None = None,
+        once_by: str | None = None,
+    ) -> None:
+        """Appends rows, as in `SqlEngine`.
+
+        Args:
+            once_by: a time column without nulls; rows of which the table has one that is equal in all columns are then
+                left out.
+        """
         self._execute("ROLLBACK")
         self._execute("BEGIN")
         target = table.sql(dialect="postgres")
@@ -188,19 +201,36 @@ class PostgresEngine(SqlEngine):
             types = {column.name: _sql_type(column.type) for column in rows.schema}
             columns = ", ".join(f"{_quoted(name)} {kind}" for name, kind in types.items())
             self._execute(f"CREATE TABLE {target} ({columns})")
-        if instead_of is not None:
-            # Two runs of a window at once would both insert.
+        if instead_of is not None or once_by is not None:
+            # Two that replace, or look for, the same rows at once would both insert.
             self._execute(f"LOCK TABLE {target} IN SHARE ROW EXCLUSIVE MODE")
+        if instead_of is not None:
             self._execute(f"DELETE FROM {target} WHERE {instead_of.sql(dialect='postgres')}")
-        # By way of a table of the rows' own types, as binary COPY converts nothing.
-        staged = f"feast_assets_{uuid.uuid4().hex}"
-        self._ingest(staged, rows)
-        names = ", ".join(map(_quoted, rows.schema.names))
-        values = ", ".join(f"CAST({_quoted(name)} AS {types[name]})" for name in rows.schema.names)
-        self._execute(f"INSERT INTO {target} ({names}) SELECT {values} FROM {_quoted(staged)}")
-        self._execute(f"DROP TABLE {_quoted(staged)}")
+        with self._typed(rows, types) as query:
+            new = query if once_by is None else _not_in(query, target, rows.schema.names, types, once_by)
+            names = ", ".join(map(_quoted, rows.schema.names))
+            self._execute(f"INSERT INTO {target} ({names}) {new}")
         self._execute("COMMIT")
         self._begin()
+
+    def holds(self, table: exp.Table, rows: pa.RecordBatchReader, by: str) -> bool:
+        """Says whether `append` with ``once_by`` would leave out all rows; false where the table is not there."""
+        target = table.sql(dialect="postgres")
+        types = self._types(target)
+        if not types:
+            return False
+        with self._typed(rows, types) as query:
+            new = _not_in(query, target, rows.schema.names, types, by)
+            return bool(self.query(f"{new} LIMIT 1").read_all().num_rows == 0)
+
+    @contextmanager
+    def _typed(self, rows: pa.RecordBatchReader, types: Mapping[str, str]) -> Iterator[str]:
+        """Copies rows to a temporary table, and gives the query of them in some types; binary COPY converts nothing."""
+        staged = f"feast_assets_{uuid.uuid4().hex}"
+        self._ingest(staged, rows)
+        values = ", ".join(f"CAST({_quoted(n)} AS {types[n]}) AS {_quoted(n)}" for n in rows.schema.names)
+        yield f"SELECT {values} FROM {_quoted(staged)}"
+        self._execute(f"DROP TABLE {_quoted(staged)}")
 
     def close(self) -> None:
         connection, self._connection = self._connection, None
@@ -246,6 +276,23 @@ class PostgresEngine(SqlEngine):
                 cursor.adbc_ingest(name, _carried(rows, errors), mode="create", temporary=True)
             except BaseException as error:
                 raise (errors[0] if errors else _translated(error)) from error
+
+
+def _not_in(query: str, target: str, names: Sequence[str], types: Mapping[str, str], by: str) -> str:
+    """Returns the query of those rows of another of which a table has none that is equal in all columns."""
+
+    def same(name: str) -> str:
+        column = _quoted(name)
+        if name == by:
+            # Nulls aside, so that the two sides can be joined by it.
+            return f"t.{column} = s.{column}"
+        # Values of JSON have no equality.
+        as_text = "::text" if types[name].startswith("json") else ""
+        return f"t.{column}{as_text} IS NOT DISTINCT FROM s.{column}{as_text}"
+
+    listed = ", ".join(map(_quoted, names))
+    condition = " AND ".join(map(same, names))
+    return f"SELECT {listed} FROM ({query}) AS s WHERE NOT EXISTS (SELECT 1 FROM {target} AS t WHERE {condition})"
 
 
 def _run(connection: adbc.Connection, sql: str) -> None:

@@ -19,9 +19,9 @@ from feast_assets.errors import (
     SourceWithoutFilesError,
     suggest,
 )
-from feast_assets.offline_stores.abilities import ReadsQueries
+from feast_assets.offline_stores.abilities import ReadsQueries, WritesOnce
 from feast_assets.offline_stores.postgres.config import PostgresOfflineStoreConfig
-from feast_assets.offline_stores.sql.engine import SqlEngineError
+from feast_assets.offline_stores.sql.engine import SqlEngineError, blaming
 from feast_assets.offline_stores.sql.store import SqlOfflineStore
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ _TABLES = (
 )
 
 
-class PostgresOfflineStore(SqlOfflineStore, ReadsQueries):
+class PostgresOfflineStore(SqlOfflineStore, ReadsQueries, WritesOnce):
     """History in tables and views of a Postgres database, version 14 or newer, and in the results of queries.
 
     Reading never changes anything: queries run in transactions that only read. The rows of a spine are copied to a
@@ -105,6 +105,22 @@ class PostgresOfflineStore(SqlOfflineStore, ReadsQueries):
             )
         return quoted_table(source.table)
 
+    def check_write(self, source: DataSource, rows: pa.Table) -> None:
+        self.target(source)
+        with self.connect() as engine:
+            self.fitted(engine, source, rows)
+
+    def write_once(self, source: DataSource, rows: pa.Table, key: str) -> None:
+        target = self.target(source)
+        with closing(self.connect()) as engine, blaming(InputError, f"{_described(source)}: rows cannot be written"):
+            fitted = self.fitted(engine, source, rows)
+            engine.append(target, fitted.to_reader(), once_by=source.timestamp_field)
+
+    def has_written(self, source: DataSource, rows: pa.Table, key: str) -> bool:
+        target = self.target(source)
+        with closing(self.connect()) as engine, blaming(SourceError, f"{_described(source)} cannot be read"):
+            return engine.holds(target, self.fitted(engine, source, rows).to_reader(), source.timestamp_field)
+
     def read_query(self, sql: str, readable: Sequence[DataSource]) -> pa.Table:
         from feast_assets.offline_stores.postgres.engine import plain_values
         from feast_assets.offline_stores.postgres.functions import FUNCTIONS, ReadingPostgres
@@ -148,7 +164,6 @@ class PostgresOfflineStore(SqlOfflineStore, ReadsQueries):
         return suggest(written(table.db or usual, table.name, usual), names)
 
 
-def _described(source: PostgreSQLSource) -> str:
-    return (
-        f"Source {source.name!r}" if source.table in ("", source.name) else f"Source {source.name!r} ({source.table})"
-    )
+def _described(source: DataSource) -> str:
+    table = source.table if isinstance(source, PostgreSQLSource) else ""
+    return f"Source {source.name!r}" if table in ("", source.name) else f"Source {source.name!r} ({table})"

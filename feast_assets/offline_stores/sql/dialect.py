@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 
 from sqlglot import exp, tokenize
 from sqlglot.errors import TokenError
@@ -79,9 +80,22 @@ class SqlDialect:
         """Returns the literal of a time without a zone."""
         return exp.cast(exp.Literal.string(_written(micros)), "TIMESTAMP" if self.name != "trino" else "TIMESTAMP(6)")
 
+    def cell_of(self, time: exp.Expr, edges: Sequence[int]) -> exp.Expr:
+        """Returns how many of some ascending moments are not after a time; null where the time is.
+
+        Args:
+            edges: in microseconds since the epoch, of the years 1 to 9999.
+        """
+        moments = [self.moment_of(edge) for edge in edges]
+        if moments and self.cell is not None:
+            cell = self.cell(time.copy(), moments)
+        else:
+            cell = _searched(time, moments, 0)
+        return exp.Case(ifs=[exp.If(this=time.copy().is_(exp.null()).not_(), true=cell)])
+
     def as_moment(self, value: exp.Expr) -> exp.Expr:
         """Returns a value as a moment; one without a zone must go through ``naive_in_utc`` first."""
-        return exp.cast(value, exp.DataType.build(self.moment, dialect=self.name))
+        return exp.Cast(this=value, to=_type(self.moment, self.name).copy())
 
 
 def _written(micros: int) -> str:
@@ -115,6 +129,22 @@ def as_(value: exp.Expr, name: str) -> exp.Alias:
 def call(name: str, *arguments: exp.Expr) -> exp.Expr:
     """Returns a call of a function that sqlglot is not to translate."""
     return exp.Anonymous(this=name, expressions=list(arguments))
+
+
+@cache
+def _type(text: str, dialect: str) -> exp.DataType:
+    return exp.DataType.build(text, dialect=dialect)
+
+
+def _searched(time: exp.Expr, moments: Sequence[exp.Expr], before: int) -> exp.Expr:
+    """Returns how many of some moments are not after a time, as comparisons that halve them each time."""
+    if not moments:
+        return exp.Literal.number(before)
+    half = len(moments) // 2
+    earlier = exp.If(
+        this=exp.LT(this=time.copy(), expression=moments[half]), true=_searched(time, moments[:half], before)
+    )
+    return exp.Case(ifs=[earlier], default=_searched(time, moments[half + 1 :], before + half + 1))
 
 
 def _postgres_list(items: exp.Expr) -> exp.Expr:

@@ -138,15 +138,7 @@ def statistics(dialect: SqlDialect, hashed: exp.Select, edges: Sequence[int]) ->
     Returns:
         cell (null where a row has no event time), keyless, n, oldest, newest, created, total, mix.
     """
-    moments = [dialect.moment_of(edge) for edge in edges]
-    has_time = column("t").is_(exp.null()).not_()
-    if not moments:
-        cell: exp.Expr = exp.Literal.number(0)
-    elif dialect.cell is not None:
-        cell = dialect.cell(column("t"), moments)
-    else:
-        cell = _searched(moments, 0)
-    return _summed(dialect, hashed, exp.Case().when(has_time, cell))
+    return _summed(dialect, hashed, dialect.cell_of(column("t"), edges))
 
 
 def grid_statistics(dialect: SqlDialect, hashed: exp.Select, grain: Grain) -> exp.Select:
@@ -172,18 +164,6 @@ def _summed(dialect: SqlDialect, hashed: exp.Select, cell: exp.Expr) -> exp.Sele
     ]
     placed = query(columns, named(hashed, "r"))
     return query(summed, named(placed, "p")).group_by(*(each.copy() for each in groups), copy=False)
-
-
-def _searched(moments: Sequence[exp.Expr], before: int) -> exp.Expr:
-    """Returns how many of some moments are not after t, as comparisons that halve them each time."""
-    if not moments:
-        return exp.Literal.number(before)
-    half = len(moments) // 2
-    return (
-        exp.Case()
-        .when(column("t") < moments[half], _searched(moments[:half], before))
-        .else_(_searched(moments[half + 1 :], before + half + 1))
-    )
 
 
 def _of_entities(rows: exp.Select, names: Sequence[str], entities: str, keys: Sequence[str]) -> exp.Select:

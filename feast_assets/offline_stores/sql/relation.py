@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 from sqlglot import exp
 
-from feast_assets.definitions.window import Bounds
+from feast_assets.definitions.window import Bounds, hull
 from feast_assets.errors import FeastAssetsError, SourceError, suggest
 from feast_assets.offline_stores.sql.dialect import SqlDialect, as_, column, query
 from feast_assets.types.arrow_casts import is_binary, is_list, is_text
@@ -16,6 +16,10 @@ from feast_assets.types.arrow_casts import is_binary, is_list, is_text
 FIRST_MICROSECOND = -62_135_596_800_000_000
 LAST_MICROSECOND = 253_402_300_799_999_999
 """The first and the last microsecond of the years 1 to 9999."""
+
+
+_FEW = 8
+"""Up to so many stretches of time are compared one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +111,24 @@ class Relation:
         The column is compared as it is stored, so that indexes and partitions of the table are used.
 
         Args:
+            bounds: may overlap.
             or_null: whether rows without an event time are wanted as well.
         """
+        joined = _union(bounds)
+        if len(joined) <= _FEW:
+            return self._in_any_of(joined, or_null)
+        # The edges of many cut time into cells, of which every second one is inside.
+        edges = [edge for each in joined for edge in (each.start, each.end) if edge is not None]
+        cell = self.dialect.cell_of(self.time(self.timestamp), edges)
+        parity = exp.Literal.number(0 if joined[0].start is None else 1)
+        inside: exp.Expr = exp.EQ(
+            this=exp.Mod(this=exp.Paren(this=cell), expression=exp.Literal.number(2)), expression=parity
+        )
+        if or_null:
+            inside = exp.or_(inside, column(self.column(self.timestamp).name).is_(exp.null()))
+        return [*self._in_any_of([hull(joined)], or_null), inside]
+
+    def _in_any_of(self, bounds: Sequence[Bounds], or_null: bool) -> list[exp.Expr]:
         found = self.column(self.timestamp)
         is_zoned = pa.types.is_timestamp(found.type) and found.type.tz is not None
         stored: exp.Expr = column(found.name)
@@ -118,10 +138,10 @@ class Relation:
         any_of: list[exp.Expr] = []
         for each in bounds:
             parts: list[exp.Expr] = []
-            if each.start is not None and each.start > FIRST_MICROSECOND:
-                parts.append(stored.copy() >= literal(each.start) if each.start <= LAST_MICROSECOND else exp.false())
-            if each.end is not None and each.end <= LAST_MICROSECOND:
-                parts.append(stored.copy() < literal(each.end) if each.end >= FIRST_MICROSECOND else exp.false())
+            if each.start is not None:
+                parts.append(stored.copy() >= literal(each.start))
+            if each.end is not None:
+                parts.append(stored.copy() < literal(each.end))
             if not parts:
                 return []
             any_of.append(exp.and_(*parts))
@@ -168,6 +188,28 @@ class Relation:
         columns = [as_(time, "t"), as_(self.created_time(), "c"), as_(keyless, "keyless")]
         columns.append(as_(self.dialect.row_hash(values), "h"))
         return query(columns, self.table.copy(), *(self.within(bounds, or_null=True) if self.timestamp else ()))
+
+
+def in_years(bounds: Bounds) -> Bounds:
+    """Returns bounds whose edges are moments of the years 1 to 9999, or none."""
+    if (bounds.start or 0) > LAST_MICROSECOND or (bounds.end or 0) < FIRST_MICROSECOND:
+        return Bounds(0, 0)
+    start = None if bounds.start is None or bounds.start <= FIRST_MICROSECOND else bounds.start
+    return Bounds(start, None if bounds.end is None or bounds.end > LAST_MICROSECOND else bounds.end)
+
+
+def _union(bounds: Sequence[Bounds]) -> list[Bounds]:
+    """Returns what some bounds cover as the fewest bounds, in order; their edges are in the years 1 to 9999."""
+    inside = [each for each in map(in_years, bounds) if each.start is None or each.end is None or each.start < each.end]
+    joined: list[Bounds] = []
+    for each in sorted(inside, key=lambda b: FIRST_MICROSECOND if b.start is None else b.start):
+        last = joined[-1] if joined else None
+        if last is not None and (last.end is None or each.start is None or each.start <= last.end):
+            end = None if last.end is None or each.end is None else max(last.end, each.end)
+            joined[-1] = Bounds(last.start, end)
+        else:
+            joined.append(each)
+    return joined
 
 
 def _is_plain(kind: pa.DataType) -> bool:

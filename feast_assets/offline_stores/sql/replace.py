@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pyarrow as pa
 
-from feast_assets.definitions.partitions import Window
 from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.definitions.spec import to_micros
+from feast_assets.definitions.window import Window
 from feast_assets.offline_stores.base import CREATED_TIMESTAMP, EVENT_TIMESTAMP, History
 from feast_assets.types.arrow_values import fixed_values
 

@@ -142,14 +142,20 @@ class SqlOfflineStore(OfflineStore, RunsTransformations, CanReplaceWindows):
 
     def write(self, source: DataSource, rows: pa.Table) -> None:
         target = self.target(source)
-        with self.connect() as engine:
-            found = self._existing(engine, source)
-            if found is not None:
-                rows = like(rows, _as_written(found.schema, rows.schema), found.what)
-            else:
-                _check_times(source, rows.column_names)
-            with blaming(InputError, f"Source {source.name!r}: these rows cannot be written"):
-                engine.append(target, rows.to_reader(BATCH_ROWS))
+        with self.connect() as engine, blaming(InputError, f"Source {source.name!r}: these rows cannot be written"):
+            engine.append(target, self.fitted(engine, source, rows).to_reader(BATCH_ROWS))
+
+    def fitted(self, engine: SqlEngine, source: DataSource, rows: pa.Table) -> pa.Table:
+        """Returns rows as they are written to a source: with its columns, in their types.
+
+        Raises:
+            InputError: the columns are others, or a value does not fit.
+        """
+        found = self._existing(engine, source)
+        if found is None:
+            _check_times(source, rows.column_names)
+            return rows
+        return like(rows, _as_written(found.schema, rows.schema), found.what)
 
     def replace(
         self, source: DataSource, history: History, windows: Sequence[Window], rows: pa.RecordBatchReader

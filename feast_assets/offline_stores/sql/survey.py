@@ -15,7 +15,7 @@ from feast_assets.definitions.window import Bounds, Window, hull
 from feast_assets.offline_stores.base import History, Survey
 from feast_assets.offline_stores.sql import plan
 from feast_assets.offline_stores.sql.engine import SqlEngine, blaming
-from feast_assets.offline_stores.sql.relation import Relation
+from feast_assets.offline_stores.sql.relation import Relation, in_years
 from feast_assets.offline_stores.sql.rows import SqlRows
 from feast_assets.offline_stores.sql.summary import Summary, statistics_of, whole_of
 
@@ -47,7 +47,7 @@ def survey_windows(
     engine: SqlEngine, inputs: Sequence[Surveyed], windows: Sequence[Window], lookback: timedelta
 ) -> Survey:
     """Returns the statistics of windows, in order; each begins so much earlier."""
-    bounds = [Bounds.of(window, lookback) for window in windows]
+    bounds = [in_years(Bounds.of(window, lookback)) for window in windows]
     found = [_of_bounds(engine, each, bounds) for each in inputs]
     seen = [statistics_of(window, [parts[i] for parts, _ in found]) for i, window in enumerate(windows)]
     return Survey(seen, sum(null_times for _, null_times in found))

@@ -1,12 +1,14 @@
 """Which tables a schema has: a table ``feast_assets_tables`` with the identity of each, and the number of its mark.
 
-It is in the schema of the rows, so a backup that brings back earlier rows brings back their numbers too.
+It is in the schema of the rows, so a backup that brings back earlier rows brings back their numbers too. Where the
+format of the rows is not 1, the table's comment says so: ``feast-assets format 2``.
 """
 
 # ruff: noqa: S608 - what is put into statements are quoted names
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Sequence
 from typing import Any
@@ -16,8 +18,10 @@ from psycopg.errors import UndefinedTable
 
 from feast_assets.online_stores.base import LARGEST_NUMBER, NEVER_ADVANCED, Mark
 from feast_assets.online_stores.postgres.statements import TableStatements, literal, quoted
+from feast_assets.stored_formats import POSTGRES_ROWS
 
 _NO_MARK = Mark("", 0)
+_FORMAT = re.compile(r"feast-assets format (\d+)")
 # Postgres does not create or drop a name twice at the same time; any number that nobody else takes for such a lock.
 _LOCK = 7_305_811_064_142_274
 
@@ -27,13 +31,26 @@ class Catalog:
 
     Args:
         schema: its name.
+
+    Attributes:
+        format_query: asks for the text that `check_format` takes.
     """
 
     def __init__(self, schema: str):
         self._schema = schema
         self._relation = f"{quoted(schema)}.feast_assets_tables"
+        self.format_query = f"SELECT obj_description(to_regclass({literal(self._relation)}), 'pg_class')"
         # A table that others have dropped is not there, whatever the catalog says.
         self._exists = f"to_regclass({literal(quoted(schema) + '.')} || quote_ident(name)) IS NOT NULL"
+
+    def check_format(self, comment: str | None, server: str) -> None:
+        """Checks that this version reads the rows of the schema.
+
+        Raises:
+            StoredFormatError: a newer version of this package wrote them.
+        """
+        said = _FORMAT.fullmatch(comment or "")
+        POSTGRES_ROWS.check(said[1] if said else 1, f"The online store in Postgres at {server}")
 
     def marks(self, connection: Connection[Any], tables: Sequence[TableStatements]) -> list[Mark]:
         """Returns the marks of tables, in order."""

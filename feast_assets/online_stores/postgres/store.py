@@ -76,6 +76,7 @@ class PostgresOnlineStore(OnlineStore, CanReplace, CanSample, CanTellRestarts):
         if problem:
             raise ConfigError(f"online_store: Postgres cannot be reached by these settings: {problem}.")
         self._catalog = Catalog(self._schema)
+        self._is_format_known = False
         self._connections = ConnectionPool(parameters, config.most_connections)
         self._reads: dict[asyncio.AbstractEventLoop, MergedReads[Sequence[OnlineRead], Row | None]] = {}
 
@@ -206,15 +207,30 @@ class PostgresOnlineStore(OnlineStore, CanReplace, CanSample, CanTellRestarts):
 
     def _run(self, work: Callable[[Connection[Any]], _Result]) -> _Result:
         try:
+            if not self._is_format_known:
+                self._connections.run(self._check_format)
             return self._connections.run(work)
         except psycopg.Error as error:
             raise self._explained(error) from None
 
     async def _run_async(self, work: Callable[[AsyncConnection[Any]], Awaitable[_Result]]) -> _Result:
         try:
+            if not self._is_format_known:
+                await self._connections.run_async(self._check_format_async)
             return await self._connections.run_async(work)
         except psycopg.Error as error:
             raise self._explained(error) from None
+
+    def _check_format(self, connection: Connection[Any]) -> None:
+        """Asks once what format the rows have; raises StoredFormatError where a newer version wrote them."""
+        row = connection.execute(self._catalog.format_query).fetchone()
+        self._catalog.check_format(None if row is None else row[0], self._server)
+        self._is_format_known = True
+
+    async def _check_format_async(self, connection: AsyncConnection[Any]) -> None:
+        row = await (await connection.execute(self._catalog.format_query)).fetchone()
+        self._catalog.check_format(None if row is None else row[0], self._server)
+        self._is_format_known = True
 
     def _explained(self, error: psycopg.Error) -> FeastAssetsError:
         # Whoever prints the error that is raised may print this one too, and what it knows of its connection.

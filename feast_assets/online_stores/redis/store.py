@@ -68,6 +68,7 @@ try:
     from redis.backoff import ExponentialBackoff
     from redis.exceptions import RedisError
 
+    from feast_assets.online_stores.redis import format as redis_format
     from feast_assets.online_stores.redis import marks as redis_marks
     from feast_assets.online_stores.redis.eviction import evicting_policy
     from feast_assets.online_stores.redis.puts import ROWS_AT_ONCE, Put
@@ -154,6 +155,7 @@ class RedisOnlineStore(OnlineStore, CanReplace, CanSample, CanExpire, CanEvict, 
         # Those of the event loop that asked last, which is nearly always the one that asks next.
         self._last_reads: MergedReads[bytes, bytes | None] | None = None
         self._told_of_eviction = False
+        self._is_format_known = False
 
     def __repr__(self) -> str:
         return f"RedisOnlineStore({self._address.host_port!r})"
@@ -161,6 +163,7 @@ class RedisOnlineStore(OnlineStore, CanReplace, CanSample, CanExpire, CanEvict, 
     def setup(self, tables: Iterable[str]) -> None:
         """Draws the identities of tables that have none, and checks that the server answers."""
         named = list(tables)
+        self._check_format()
         with self._mapped_errors():
             if not self._told_of_eviction:
                 self._told_of_eviction = True
@@ -191,6 +194,7 @@ class RedisOnlineStore(OnlineStore, CanReplace, CanSample, CanExpire, CanEvict, 
             )
 
     def marks(self, tables: Sequence[str]) -> list[Mark]:
+        self._check_format()
         with self._mapped_errors():
             return redis_marks.marks(self._client, tables)
 
@@ -215,6 +219,7 @@ class RedisOnlineStore(OnlineStore, CanReplace, CanSample, CanExpire, CanEvict, 
 
     def _run_put(self, put: Put, batches: Iterable[EncodedRows]) -> PutResult:
         pool = self._client.connection_pool
+        self._check_format()
         with closing_source(batches) as source:
             for trip in put.round_trips(source):
                 with self._mapped_errors():
@@ -223,6 +228,7 @@ class RedisOnlineStore(OnlineStore, CanReplace, CanSample, CanExpire, CanEvict, 
 
     async def put_many_async(self, table: str, batches: Iterable[EncodedRows]) -> PutResult:
         pool = self._async_client().connection_pool
+        await self._check_format_async(pool)
         with closing_source(batches) as source:
             put = self._put(table)
             for trip in put.round_trips(source):
@@ -234,6 +240,7 @@ class RedisOnlineStore(OnlineStore, CanReplace, CanSample, CanExpire, CanEvict, 
         arguments, counts = _asked(reads)
         values: list[bytes | None] = []
         if keys := sum(counts):
+            self._check_format()
             try:
                 values = run(self._client.connection_pool, mget((arguments,), keys))
             except (RedisError, OSError) as error:
@@ -343,11 +350,27 @@ class RedisOnlineStore(OnlineStore, CanReplace, CanSample, CanExpire, CanEvict, 
         return reads
 
     async def _run_async(self, pool: Any, arguments: Sequence[bytes], keys: int) -> list[bytes | None]:
+        await self._check_format_async(pool)
         try:
             values: list[bytes | None] = await run_async(pool, mget(arguments, keys)) if keys else []
             return values
         except (RedisError, OSError) as error:
             raise self._unavailable(error) from None
+
+    def _check_format(self) -> None:
+        """Asks once what format the rows have; raises StoredFormatError where a newer version wrote them."""
+        if not self._is_format_known:
+            with self._mapped_errors():
+                answer = run(self._client.connection_pool, redis_format.ASK)
+            redis_format.check(answer, self._server)
+            self._is_format_known = True
+
+    async def _check_format_async(self, pool: Any) -> None:
+        if not self._is_format_known:
+            with self._mapped_errors():
+                answer = await run_async(pool, redis_format.ASK)
+            redis_format.check(answer, self._server)
+            self._is_format_known = True
 
     def _async_client(self) -> Any:
         # A connection belongs to the event loop that opened it.

@@ -13,9 +13,9 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-from feast_assets.errors import StoreUnavailableError
+from feast_assets.stored_formats import SQLITE_ROWS
 
-FORMAT = 1
+FORMAT = SQLITE_ROWS.number
 
 COLUMNS = (
     "(key BLOB NOT NULL PRIMARY KEY, event_ts INTEGER NOT NULL, created_ts INTEGER NOT NULL, "
@@ -50,14 +50,9 @@ def bring_up_to_date(connection: sqlite3.Connection, path: Path) -> bool:
         whether the file has the present format now.
 
     Raises:
-        StoreUnavailableError: the file has a later format.
+        StoredFormatError: a newer version of this package wrote the file.
     """
-    number = _number(connection)
-    if number > FORMAT:
-        raise StoreUnavailableError(
-            f"Online store {path} cannot be used: a newer version of feast-assets wrote it, in format {number}; this "
-            f"version knows formats up to {FORMAT}. Upgrade feast-assets."
-        )
+    number = SQLITE_ROWS.check(_number(connection), f"Online store {path}")
     if number == FORMAT or not _old_tables(connection):
         return True
     connection.create_function(_VERSION_OF, 1, _version_of, deterministic=True)

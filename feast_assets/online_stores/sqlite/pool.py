@@ -62,7 +62,7 @@ class SqlitePool:
 
     def reading(self, *, in_transaction: bool = True) -> AbstractContextManager[StoreConnection]:
         """Returns a block with a connection; in a transaction, all reads of the block see one state of the file."""
-        return _Block(self, "BEGIN" if in_transaction else "")
+        return _ConnectionLease(self, "BEGIN" if in_transaction else "")
 
     @contextmanager
     def writing(self, *, on_disk: bool = True) -> Iterator[StoreConnection]:
@@ -73,7 +73,7 @@ class SqlitePool:
                 without what was written after it.
         """
         prepare = _use_write_ahead if on_disk else _write_lazily
-        with self._write_lock, _Block(self, "BEGIN IMMEDIATE", prepare) as connection:
+        with self._write_lock, _ConnectionLease(self, "BEGIN IMMEDIATE", prepare) as connection:
             if not connection.may_write:
                 raise StoreUnavailableError(
                     f"Online store {self._path} cannot be written: it is read-only, and has the format of an earlier "
@@ -188,7 +188,7 @@ class SqlitePool:
         self._write_lock = threading.Lock()
 
 
-class _Block:
+class _ConnectionLease:
     """A block with a connection of a pool, and a transaction around it where one is begun.
 
     Not a generator with ``contextmanager``, which would be a tenth of the time of a small read.

@@ -164,5 +164,5 @@ def _names_database(url: ServerUrl) -> bool:
 
 
 def _scheme(path: str) -> str | None:
-    found = _SCHEME.match(path)
-    return found[1].lower() if found and found[2] else None
+    match = _SCHEME.match(path)
+    return match[1].lower() if match and match[2] else None

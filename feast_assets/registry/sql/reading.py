@@ -81,18 +81,18 @@ class ProjectReading:
 
     def newest(self) -> tuple[int, int]:
         """Returns the number of the newest revision and when it was committed (UTC microseconds); zeros without one."""
-        found = self.query(_NEWEST, project=self.project)
-        return (int(found[0][0]), int(found[0][1] or 0)) if found else (0, 0)
+        rows = self.query(_NEWEST, project=self.project)
+        return (int(rows[0][0]), int(rows[0][1] or 0)) if rows else (0, 0)
 
     def state(self) -> tuple[int, int, bool]:
         """Returns as `newest`, and whether pushes are noted; the tables of these must be there."""
-        found = self.query(_STATE, project=self.project)
-        return (int(found[0][0]), int(found[0][1] or 0), bool(found[0][2])) if found else (0, 0, False)
+        rows = self.query(_STATE, project=self.project)
+        return (int(rows[0][0]), int(rows[0][1] or 0), bool(rows[0][2])) if rows else (0, 0, False)
 
     def committed(self, revision: int) -> int:
         """Returns when a revision was committed, in UTC microseconds; 0 where there is no such revision."""
-        found = self.query(_COMMITTED, project=self.project, revision=revision)
-        return int(found[0][0]) if found else 0
+        rows = self.query(_COMMITTED, project=self.project, revision=revision)
+        return int(rows[0][0]) if rows else 0
 
     def standing(self) -> list[StoredObject]:
         """Returns the objects of the newest revision."""

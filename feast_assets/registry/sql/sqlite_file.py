@@ -106,11 +106,11 @@ class SqliteFile:
     def _forget_exchanged(self) -> None:
         """Forgets which tables there are where the file is another one: a copy of before may lack some."""
         try:
-            found = os.stat(self.path)
+            about = os.stat(self.path)
         except OSError:
             now = None
         else:
-            now = found.st_dev, found.st_ino
+            now = about.st_dev, about.st_ino
         if now != self._tables_of:
             self._tables, self._tables_of = frozenset(), now
 

@@ -90,17 +90,17 @@ class SqlRegistry(Registry, KeepsMarks, NotesPushes):
     def snapshot(self, revision: int | None = None) -> RegistrySnapshot:
         with self._reading() as reading:
             newest, committed, noted = self._state(reading)
-            wanted = newest if revision is None else revision
-            if not 0 <= wanted <= newest:
-                raise RevisionNotFoundError(str(wanted), self.project, map(str, range(newest, max(0, newest - 10), -1)))
-            if reading is None or wanted == 0:
-                return RegistrySnapshot(self.project, wanted, (), has_noted_pushes=noted)
-            if wanted < newest:
-                stored, committed = reading.as_of(wanted), reading.committed(wanted)
+            number = newest if revision is None else revision
+            if not 0 <= number <= newest:
+                raise RevisionNotFoundError(str(number), self.project, map(str, range(newest, max(0, newest - 10), -1)))
+            if reading is None or number == 0:
+                return RegistrySnapshot(self.project, number, (), has_noted_pushes=noted)
+            if number < newest:
+                stored, committed = reading.as_of(number), reading.committed(number)
             else:
                 stored = reading.standing()
             return RegistrySnapshot(
-                self.project, wanted, stored, reading.feature_lists(), committed=committed, has_noted_pushes=noted
+                self.project, number, stored, reading.feature_lists(), committed=committed, has_noted_pushes=noted
             )
 
     def refreshed(self, snapshot: RegistrySnapshot) -> RegistrySnapshot:
@@ -312,13 +312,13 @@ class SqlRegistry(Registry, KeepsMarks, NotesPushes):
 
 
 def _distinct(upserts: Sequence[Definition]) -> dict[_Key, Definition]:
-    found: dict[_Key, Definition] = {}
+    by_key: dict[_Key, Definition] = {}
     for definition in upserts:
         key = type(definition).object_type, definition.name
-        if key in found and found[key] != definition:
+        if key in by_key and by_key[key] != definition:
             raise DefinitionError(f"One apply has two different versions of {key[0]} {key[1]!r}.")
-        found[key] = definition
-    return found
+        by_key[key] = definition
+    return by_key
 
 
 def _now() -> int:

@@ -189,14 +189,14 @@ def test_no_more_of_repeated_values_is_put_together_than_fits(
     limit = 200_000
     monkeypatch.setattr(duckdb_point_in_time, "_BYTES_AT_ONCE", limit)
     taken: list[pa.Array] = []
-    take = duckdb_gather.Found.take
+    take = duckdb_gather.Gathered.take
 
-    def noted(self: duckdb_gather.Found, *arguments: Any) -> list[pa.Array]:
+    def noted(self: duckdb_gather.Gathered, *arguments: Any) -> list[pa.Array]:
         columns = take(self, *arguments)
         taken.extend(columns)
         return columns
 
-    monkeypatch.setattr(duckdb_gather.Found, "take", noted)
+    monkeypatch.setattr(duckdb_gather.Gathered, "take", noted)
     pq.write_table(
         pa.table({"driver": [1, 2], "at": pa.array([hour(1)] * 2, TIME), "value": [value, None]}),
         tmp_path / "v.parquet",

@@ -146,7 +146,8 @@ def test_pushed_rows_are_history_too(store, sql):
     push = PushSource(name="push", batch_source=TRIPS)
     store.apply([DRIVER, view(source=push)])
     rows = pd.DataFrame({"driver_id": [7], "at": [day(3.5)], "created": [day(3.5)], "fare": [7.5], "city": ["x"]})
-    store.push("push", rows, to=PushMode.ONLINE_AND_OFFLINE)
+    for _ in range(2):
+        store.push("push", rows, to=PushMode.ONLINE_AND_OFFLINE)
     assert sql("SELECT fare, city FROM trips WHERE driver_id = 7").fetchall() == [(7.5, "x")]
     assert store.get_online_features(["stats:fare"], [{"driver_id": 7}]).to_dict()["fare"] == [7.5]
 

@@ -28,7 +28,7 @@ from feast_assets.offline_stores.postgres.config import PostgresOfflineStoreConf
 from feast_assets.offline_stores.postgres.store import PostgresOfflineStore
 from feast_assets.offline_stores.spine import PointInTimeJoin, Spine
 from feast_assets.settings.server_url import parse_server_url
-from feast_assets.testing.offline_store import TIME, ReadsQueriesConformance, hour
+from feast_assets.testing.offline_store import TIME, ReadsQueriesConformance, WritesOnceConformance, hour
 from feast_assets.types import (
     Array,
     Bool,
@@ -268,6 +268,37 @@ class TestWriting:
         assert sql("SELECT count(*) FROM t").fetchone() == (0,)
         store.write(source, pa.table(fine))
         assert sql("SELECT count(*) FROM t").fetchone() == (2,)
+
+
+class TestWritingOnce(WritesOnceConformance):
+    @pytest.fixture
+    def store(self, postgres_store):
+        return postgres_store
+
+    @pytest.fixture
+    def put(self, store):
+        def put(rows):
+            source = PostgreSQLSource(table=f"t_{uuid.uuid4().hex}", timestamp_field="event_timestamp")
+            store.write(source, rows)
+            return source
+
+        return put
+
+    def test_rows_that_hold_nulls_and_json_are_told_apart(self, make_store, sql):
+        sql("CREATE TABLE t (at timestamptz, j json, x double precision, tags text[])")
+        store, source = make_store(), PostgreSQLSource(table="t", timestamp_field="at")
+        rows = [
+            {"at": hour(1), "j": '{"a": 1}', "x": math.nan, "tags": ["a", None]},
+            {"at": hour(1), "j": None, "x": None, "tags": None},
+            {"at": hour(1), "j": '{"a": 2}', "x": None, "tags": []},
+        ]
+        for count in (1, 1, 3, 2):
+            store.write_once(source, pa.Table.from_pylist(rows[:count], TYPES_OF_T), "k")
+        assert sql("SELECT count(*) FROM t").fetchone() == (3,)
+        assert store.has_written(source, pa.Table.from_pylist(rows, TYPES_OF_T), "k")
+
+
+TYPES_OF_T = pa.schema({"at": TIME, "j": pa.string(), "x": pa.float64(), "tags": pa.list_(pa.string())})
 
 
 def connections(sql):

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from feast_assets.definitions.sources.postgres_source import PostgreSQLSource
+from feast_assets.definitions.transformation import Transformation
 from feast_assets.definitions.window import ALWAYS, Window
 from feast_assets.errors import InputError, SourceError, SourceWithoutFilesError
 from feast_assets.offline_stores.spine import PointInTimeJoin
@@ -19,6 +20,7 @@ from feast_assets.testing.offline_store import (
     CanReplaceWindowsConformance,
     OfflineStoreConformance,
     RunsTransformationsConformance,
+    by_driver,
     history,
     hour,
     joined,
@@ -75,6 +77,24 @@ class TestStoresOnThePlan(OfflineStoreConformance, CanReplaceWindowsConformance,
         assert [w.rows + w.null_keys for w in at_once.windows][-3:] == [51, 7, 44]
         monkeypatch.setattr(survey, "EDGES_AT_ONCE", 5)
         assert store.survey(source, windows) == at_once
+
+    def test_rows_of_many_stretches_of_time_are_found(self, store, put):
+        source = history(put(trips([(n, hour(n), float(n), "x") for n in range(200)])))
+        every_third = [Window(hour(n), hour(n + 1)) for n in range(0, 600, 3)]
+        inside = {n for n in range(200) if n % 3 == 0}
+        assert set(by_driver(store.latest(source, every_third))) == inside
+        open_ended = [Window(ALWAYS.start, hour(-5)), *every_third, Window(hour(601), ALWAYS.end)]
+        assert set(by_driver(store.latest(source, open_ended))) == inside
+        overlapping = [*every_third, Window(hour(10), hour(20)), Window(hour(12), hour(13))]
+        assert set(by_driver(store.latest(source, overlapping))) == inside | set(range(10, 20))
+        assert by_driver(store.latest(source, [Window(hour(3), hour(3)), Window(hour(300), hour(301))])) == {}
+
+    def test_a_lookback_may_reach_before_all_of_time(self, store, put):
+        source = put(trips([(1, hour(1), 1.0, "a")]))
+        computed = history(source, transformation=Transformation("python", lambda rows: rows), lookback=timedelta.max)
+        for window in (Window(ALWAYS.start, hour(2)), Window(hour(0), hour(2))):
+            assert store.scan(computed, window).read_all().num_rows == 1
+            assert [w.rows for w in store.statistics(computed, [window, ALWAYS])] == [1, 1]
 
     def test_columns_that_two_names_are_mapped_to_are_refused(self, store, put):
         source = put(trips([(1, hour(0), 1.0, "a")]))

@@ -9,10 +9,10 @@ from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.definitions.spec import content_hash
 
-_ONLY_FOR_PEOPLE = ("name", "description", "tags", "owner")
+_WITHOUT_EFFECT_ON_ROWS = ("name", "description", "tags", "owner")
 
 
-def materialization_hash(view: FeatureView) -> str:
+def definition_hash(view: FeatureView) -> str:
     """Returns a hash (hex) that changes when, and only when, materialized rows may differ.
 
     Descriptions, tags, owners, ttl and the grid are not part of it; of a transformation, comments and layout are not.
@@ -33,18 +33,7 @@ def materialization_hash(view: FeatureView) -> str:
     return content_hash(described)
 
 
-def ledger_hash(view: FeatureView, table: str, identity: str) -> str:
-    """Returns the hash (hex) that the ledger keeps: of what decides the rows, and of the table that they went to.
-
-    Args:
-        table: the view's online table.
-        identity: which table of that name it is, see `OnlineStore.identity`; "" where rows do not go online. What the
-            ledger says of a table that was lost or exchanged does not count.
-    """
-    return content_hash([materialization_hash(view), table, identity])
-
-
 def _source(source: DataSource | None) -> dict[str, Any] | None:
     if source is None:
         return None
-    return {k: v for k, v in source.to_spec().items() if k not in _ONLY_FOR_PEOPLE}
+    return {k: v for k, v in source.to_spec().items() if k not in _WITHOUT_EFFECT_ON_ROWS}
