@@ -18,10 +18,10 @@ from feast_assets.settings.model import PlainPath, Settings
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from feast_assets.definitions.window import Window
-    from feast_assets.offline_stores.spine import PointInTimeJoin, Spine
 
     from feast_assets.definitions.sources.data_source import DataSource
+    from feast_assets.definitions.window import Window
+    from feast_assets.offline_stores.spine import PointInTimeJoin, Spine
 
 
 class LoggedOfflineStoreConfig(Settings):
