@@ -4,6 +4,8 @@
 
 Tasks come as JSON objects, one a line, and so do the answers, each as soon as its task is done. A task names the
 repository and the file of settings, which are loaded here; environment variables that the settings name must be set.
+Tasks must come from a trusted process, since the repository's Python files are run. Definitions are read once: start a
+new worker after they have been changed and applied.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Rows that the online store has lost: by expiry, by eviction, or since somebody deleted them.
+"""Rows that the online store has lost: they have expired, were evicted, or were deleted by hand.
 
 A put takes the place of a missing row, however new that was. So where the ledger holds windows later than those that
 are written, a run only writes keys that exist (`put_existing`). For the keys that the store lacks, the entity's newest
-row is put: of the windows that are written and of the later ones, read from history. So nobody is ever served a row
+row is put: of the windows that are written and of the later ones, read from history. So no row is served
 that is older than what was materialized.
 """
 

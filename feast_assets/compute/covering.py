@@ -1,4 +1,4 @@
-"""All of a span of time as few windows: those of a grid that have rows or are in the ledger, and what lies between."""
+"""Covers a span of time with few windows: those with rows or an entry in the ledger, and one for each gap between."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def covering(
 ) -> list[WindowStatistics]:
     """Returns windows that cover a span without gaps or overlaps, in order.
 
-    They are the grid's windows, cut to the span, that have rows, that the ledger has, or in which an entry of the
-    ledger begins or ends that has, or may have, rows in the store. What lies between these has no rows and counts as
-    one window, however long it is: so the number of windows grows with rows and entries, and not with time.
+    A window of the grid, cut to the span, is one of them if it has rows, if the ledger has it, or if an entry that may
+    have rows in the store begins or ends in it. The time between two of these has no rows and is one window, however
+    long it is. So the number of windows grows with rows and entries, and not with time.
 
     Args:
         span: up to the grid's end at most.
@@ -44,9 +44,9 @@ def covering(
 
 
 def _of_ledger(grid: Partitions, span: Window, entries: Iterable[LedgerEntry]) -> Iterator[Window]:
-    """Yields the grid's windows, cut to a span, that are some entries', or in which these may have rows in the store.
+    """Yields the windows of a grid, cut to a span, that some entries have, or in which they may have rows in the store.
 
-    Of an entry that overlaps several windows, only the first and the last are of these.
+    Of an entry that overlaps several windows, only the first and the last are yielded.
     """
     for entry in entries:
         part = entry.window.cut_to(span)

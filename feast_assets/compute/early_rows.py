@@ -102,7 +102,9 @@ def _early_rows_of(store: OfflineStore, history: History) -> EarlyRows | None:
     try:
         months = store.survey_grid(history, Partitions("monthly"), ALWAYS).windows
     except OverflowError:
-        return None  # there are times that no datetime can hold, which materialization tells of
+        return (
+            None  # some times are outside of what a datetime can hold; materialization raises an error that names them
+        )
     return early_rows([m for m in months if m.rows])
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from feast_assets.registry.base import Claim, LedgerEntry
 
 ROWS_AT_ONCE = 200_000
-"""How many rows are worked out and put at once."""
+"""How many rows are held in memory and put at once."""
 
 
 @dataclass
@@ -125,13 +125,13 @@ class LedgerRows:
             self.fingerprints = {**self.fingerprints, **{s.window: s.fingerprint for s in statistics}}
 
     def is_current(self, entry: LedgerEntry) -> bool:
-        """Whether a window's source and the view's definition surely are what the ledger tells."""
+        """Whether a window's source and the view's definition are known to be those in the ledger."""
         return (
             entry.definition_hash == self.definition_hash and self.fingerprints.get(entry.window) == entry.fingerprint
         )
 
     def _doubt(self, entries: Sequence[LedgerEntry], claim: Claim) -> None:
-        """Says in the ledger that windows have to be run again where their rows may not be of the content it tells.
+        """Unsettles windows whose rows in the source may not be the content that the ledger has.
 
         Rows of such a window that are put now would stay if its source went back to that content.
         """

@@ -145,7 +145,7 @@ class Planner:
         return windows
 
     def span(self, start: datetime, end: datetime) -> Window | None:
-        """Returns what of ``[start, end]`` lies on the view's grid; None for nothing, and `ALWAYS` without a grid."""
+        """Returns the part of ``[start, end]`` on the view's grid; None for nothing, `ALWAYS` without a grid."""
         grid = self.stores.view.partitions
         if grid is None:
             return ALWAYS

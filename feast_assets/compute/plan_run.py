@@ -105,25 +105,31 @@ class PlanRun:
             for done in _answers(self.engine, tasks):
                 group = unanswered.get(done.task)
                 if group is None:
-                    raise ComputeEngineError(
-                        f"The compute engine {type(self.engine).__name__} answered for task {done.task!r}, which it "
-                        "was not given, or has answered for before."
-                    )
+                    raise self._unfit(f"for task {done.task!r}, which it was not given, or has answered for before")
                 if done.error is not None:
+                    del unanswered[done.task]
+                    self.ledger.unsettle(group.windows, group.claim)
                     errors.append(done.error)
                     continue
+                count = len(group.windows)
+                if len(done.entities) != count or len(done.kept) not in (0, count):
+                    raise self._unfit(f"for {len(done.entities)} windows of a task that has {count}")
                 del unanswered[done.task]
                 self._note(group, done)
-            if len(unanswered) > len(errors):
+            if unanswered and not errors:
                 raise ComputeEngineError(
                     f"The compute engine {type(self.engine).__name__} gave no answer for some windows of feature view "
                     f"{self.stores.view.name!r}; they stay unsettled. Materialize the view again."
                 )
-        finally:
+        except Exception:
             for group in unanswered.values():
                 self.ledger.unsettle(group.windows, group.claim)
+            raise
         if errors:
             raise errors[0]
+
+    def _unfit(self, answered: str) -> ComputeEngineError:
+        return ComputeEngineError(f"The compute engine {type(self.engine).__name__} answered {answered}.")
 
     def _task(self, group: ClaimedGroup, number: int, context: TaskContext | None) -> WindowTask:
         windows = tuple(s.window for s in group.windows)

@@ -1,10 +1,10 @@
-"""Storing handed-in rows as one unit: all of a push, or nothing of it, is there after the next use of the store.
+"""Storing handed-in rows as one unit: after the next use of the store, all of a push is stored, or nothing of it.
 
-What a store takes whole is simply stored. A push of more parts (history and online, several views, more rows than the
-online store puts at once) is first noted in the registry, with its rows and the version that orders them. Then come
-history, the online tables, and the end of the note. Each of these may be done again, by anybody, without a further
-effect: history recognises rows that it has, and the newest-wins put recognises the version. So whoever finds the note
-completes the push; `feast_assets.compute.unfinished_pushes` does.
+A push that one store writes atomically is simply stored. One of several parts (history and online, several views, more
+rows than the online store puts at once) is first noted in the registry, with its rows and the version that orders
+them. Then the rows are appended to history and put into the online tables, and the note is removed. Each step can be
+repeated by any process without a further effect: history recognises rows that it has, and a put recognises the version.
+So any process that finds the note can complete the push (`feast_assets.compute.unfinished_pushes`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Reading that has begun before somebody waits for it."""
+"""Reading in a thread, before the rows are needed."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _T = TypeVar("_T")
 
 
 class ReadAhead(Generic[_T]):
-    """What yields the same items as a generator, of which the first is being made in a thread from now on.
+    """Yields the items of a generator, whose first item a thread begins to make at once.
 
-    A query that sorts has done nearly all its work when it gives its first rows, and holds no lock of Python meanwhile.
-    An error is raised where the items are asked for; without that, nowhere.
+    A query that sorts has done nearly all its work when it gives its first rows, and does not hold Python's lock
+    meanwhile. An error of the generator is raised when the items are iterated over.
     """
 
     def __init__(self, items: Generator[_T, None, None]):
@@ -27,6 +27,6 @@ class ReadAhead(Generic[_T]):
         yield from self._items
 
     def close(self) -> None:
-        """Closes the generator once it has made its first item, for which nobody waits."""
+        """Closes the generator as soon as its first item is made; does not wait for that."""
         self._thread.shutdown(wait=False)
         self._first.add_done_callback(lambda _: self._items.close())

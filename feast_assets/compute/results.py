@@ -27,10 +27,10 @@ class WindowResult:
         newest_event: UTC; None without rows.
         fingerprint: of the source's content.
         version: UTC microseconds at which this content was first seen.
-        profile: what its values look like; None where nobody asked for it, and nothing had to be validated.
+        profile: what its values look like; None unless it was asked for, or values had to be validated.
         null_keys: rows of the source in the window that lack a join key, and were left out.
-        made: rows that the window has, whatever was read to make them; None where they were not counted: those of a
-            transformation whose result is not kept, without a profile.
+        made: rows of the view in the window. None if they were not counted, which a transformation whose result is not
+            kept needs a profile for.
     """
 
     window: Window

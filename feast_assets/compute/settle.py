@@ -1,7 +1,7 @@
 """The ledger of one view as a run uses it: read, claim windows, settle them.
 
 The order is what makes a killed run harmless. Windows are claimed before anything is written of them, and settled after
-their rows are in the stores. In between they are unsettled: whoever comes next runs them again.
+their rows are in the stores. In between they are unsettled, so the next run writes them again.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ class ViewLedger:
                 self._warn(group, "online store", "put back to an earlier state while it was written")
 
     def unsettle(self, windows: Sequence[WindowStatistics], claim: Claim) -> None:
-        """Says of claimed windows that nobody knows what the stores hold of them, as the run broke off."""
+        """Leaves claimed windows unsettled, as the run broke off and it is not known what the stores hold of them."""
         self._enter(windows, claim, [0] * len(windows), None)
 
     def _enter(

@@ -1,11 +1,11 @@
-"""The mark of a view's online table, by which a store that came back with older rows is noticed.
+"""The mark of a view's online table, by which a store that was restored to an earlier state is noticed.
 
-A run advances the mark before its first row is put and after its last, and the ledger keeps under which number a window
-was settled. A store that was put back brings back the number that it had then; `feast_assets.registry.marks` says which
-entries of the ledger that leaves. So just the windows since are run again.
+A run advances the mark before its first row is put and after its last, and the ledger keeps the number under which each
+window was settled. A restored store has the number that it had when it was saved. From that,
+`feast_assets.registry.marks` works out which entries of the ledger still hold, so only the later windows are run again.
 
-A snapshot that was made while a run puts its rows has the number that the run began with, and may be loaded before the
-run's last rows are put. That is noticed by the store's incarnation, which must be the same before and after.
+A snapshot that is saved while a run puts its rows has the number that the run began with, and may be loaded before the
+run's last rows are put. The store's incarnation shows that: it must be the same before and after the run.
 
 With a registry that keeps no marks (see `feast_assets.registry.marks.KeepsMarks`) the mark says nothing.
 """
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from feast_assets.registry.base import Registry
 
 _REFILL_AT_MOST_EVERY = timedelta(days=1)
-"""A mark that goes missing more often than that says nothing of the rows: somebody or something removes it."""
+"""If a mark goes missing more often than that, something removes it, and that says nothing about the rows."""
 _CLOCKS_DIFFER = timedelta(days=1)
 """A row whose version is later than that was not written by a run."""
 _MOST_TRIES = 1000

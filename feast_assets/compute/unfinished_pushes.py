@@ -66,7 +66,7 @@ def _complete(
         raise DataFrameSerializationError(push.damage)
     content = registry.rows_of_push(push)
     if content is None:
-        return  # somebody else has completed it
+        return  # another process has completed it
     write = Write(stores, push.call, HandedInRows(rows_from_bytes(content), push.call), push.version)
     write.key = key_of(push)
     refused: list[str] = []

@@ -1,13 +1,13 @@
-"""Rows that go away: what an earlier content of a window put into the online store and the present one does not have.
+"""Withdrawn rows: rows in the online store that were in an earlier content of a window and are not in the present one.
 
-Put keeps the newer, so it cannot take back a row that was deleted from the source or moved to an earlier time. But each
-row says by its version which content of which window it is of, and all that the present content still has was put
-under the present version. So once a window has been put, the rows of it that still carry an earlier version of a window
-are just those that were withdrawn, whoever wrote them and however that run ended.
+A put keeps the newer row, so it cannot take back a row that was deleted from the source or moved to an earlier time.
+But each row has the version of its window's content, and a run puts all rows of the present content under the present
+version. So after a window has been put, its rows with an earlier version are the withdrawn ones, whichever run wrote
+them and however that run ended.
 
-In the place of each comes what a full recompute of the windows that the ledger holds would leave: the entity's newest
-row in them, under the version of its window, or none. It is replaced only where the store still holds the withdrawn
-row. Rows that were pushed carry versions of their own kind, and are never withdrawn.
+Each is replaced by what a full recompute of the windows in the ledger would leave: the entity's newest row in them,
+under the version of its window. If there is none, it is removed. That happens only if the store still holds the
+withdrawn row. Rows that were pushed have odd versions, and are never withdrawn.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class Withdrawals:
             earlier = of_windows(some.versions) & (some.versions < present[window])
             for i in np.flatnonzero((window >= 0) & earlier).tolist():
                 rows[some.keys[i]] = (some.event_timestamps[i], some.created_timestamps[i], some.versions[i])
-        # What somebody else put under the table's prefix is no row of an entity.
+        # Another program may have written values under the table's prefix; they are no rows of entities.
         for key in set(rows).difference(self.ledger_rows.stores.rows.readable_keys(list(rows))):
             del rows[key]
         columns = np.array(list(rows.values()), np.int64).reshape(-1, 3).T

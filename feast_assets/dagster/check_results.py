@@ -8,17 +8,17 @@ from typing import Any
 import dagster as dg
 
 from feast_assets.compute.results import MaterializationResult, WindowResult
-from feast_assets.compute.row_counts import ENOUGH, HISTORY, expected_rows, rows_before
 from feast_assets.compute.schema_problems import declared_texts, schema_problems
 from feast_assets.compute.validation import BrokenRule, broken_rules
 from feast_assets.dagster.check_specs import RULES, FeatureViewCheck
 from feast_assets.dagster.partitions import has_partition_key, partition_key
+from feast_assets.dagster.row_counts import ENOUGH, HISTORY, expected_rows, rows_before
 from feast_assets.dagster.verdicts import Verdict, evaluations, evaluations_of_run
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.window import MICROSECOND, Window
 from feast_assets.errors import FeastAssetsError
 from feast_assets.feature_store import FeatureStore
-from feast_assets.offline_stores.abilities import check_texts
+from feast_assets.offline_stores.abilities import CanProfile, check_texts
 
 _SHOWN = 50
 """How many of many findings are shown."""
@@ -27,6 +27,9 @@ Partitions = Mapping[Window, str] | None
 """The partition of each window; None for views without partitions."""
 
 _NOTHING = Verdict(True, dg.AssetCheckSeverity.WARN, "There was nothing to check.")
+_NOT_CHECKED = Verdict(
+    False, dg.AssetCheckSeverity.WARN, "Not checked: the project's offline store does not profile values (CanProfile)."
+)
 
 Outcome = dg.AssetCheckResult | dg.AssetCheckEvaluation | dg.Output[None]
 """What a step yields for a check."""
@@ -125,6 +128,9 @@ def window_verdicts(
     found: dict[FeatureViewCheck, dict[Window, Verdict]] = {}
     for name, rules in RULES.items():
         if _is_selected(context, key, name):
+            if not isinstance(store.offline_store, CanProfile):
+                found[name] = {each.window: _NOT_CHECKED for each in result.windows}
+                continue
             severity = _severity(view, rules)
             found[name] = {}
             for window, count in rows.items():

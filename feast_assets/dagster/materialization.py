@@ -33,6 +33,7 @@ from feast_assets.errors import (
     StoreUnavailableError,
 )
 from feast_assets.feature_store import FeatureStore
+from feast_assets.offline_stores.abilities import CanProfile
 from feast_assets.registry.snapshot import RegistrySnapshot
 from feast_assets.repository.loading import load_repository
 
@@ -69,7 +70,8 @@ def materialize_views(
     and recorded. An unreachable store ends it at once.
 
     Args:
-        profile: whether each partition shows what its values look like, which costs two more passes over the rows.
+        profile: whether each partition shows what its values look like, which costs two more passes over the rows. It
+            has no effect with an offline store that cannot profile.
         blocking: whether partitions with rows that break what fields declare are refused; None for as each view's
             ``enable_validation`` says.
 
@@ -80,6 +82,7 @@ def materialize_views(
     """
     windows = run_windows(context)
     chosen = chosen_views(context, store)
+    profiles = isinstance(store.offline_store, CanProfile)
     failed: dict[str, FeastAssetsError | None] = {}
     made: dict[dg.AssetKey, str] = {}
     for each in chosen:
@@ -96,7 +99,7 @@ def materialize_views(
                 each.view.name,
                 None if windows is None else list(windows),
                 run_id=context.run.run_id,
-                profile=profile or looks_at_values(context, latest, applied),
+                profile=profiles and (profile or looks_at_values(context, latest, applied)),
                 validate=blocking,
                 progress=lambda view, done, total: context.log.info(f"{view}: {done} of {total} windows"),
             )

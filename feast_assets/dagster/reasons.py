@@ -42,7 +42,6 @@ class Reasons:
     def __init__(self, store: FeatureStore, changes: Mapping[str, str] | None = None):
         self._store = store
         self._changes = dict(changes or {})
-        self._views = {view.name: view for view in store.snapshot().feature_views}
         self._recorded = cache(self._read_recorded)
 
     def of(self, view: str, windows: Sequence[StaleWindow]) -> str:
@@ -67,7 +66,7 @@ class Reasons:
         return self._changed_rows(view, [window.window for window in windows])
 
     def _changed_rows(self, view: str, windows: Sequence[Window]) -> list[str]:
-        sources = history_read(self._views[view]).sources
+        sources = history_read(self._store.snapshot().feature_view(view)).sources
         written = [self._recorded(view)[window] for window in windows if window in self._recorded(view)]
         files = self._files(sources, windows, min(written)) if written else []
         if files:

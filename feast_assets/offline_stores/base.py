@@ -189,9 +189,15 @@ class OfflineStore(ABC):
     ``root``.
 
     Only stores that have the ability `RunsTransformations` are given histories with a transformation.
+
+    Attributes:
+        config_class: the settings.
+        packages: installed packages whose version decides what the store returns, such as that of an engine that runs
+            in this process; training sets are pinned to them.
     """
 
     config_class: ClassVar[type[BaseModel]]
+    packages: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def __init__(self, config: BaseModel, root: Path): ...

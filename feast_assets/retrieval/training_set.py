@@ -41,7 +41,7 @@ _PINS = b"feast_assets.training_set"
 _FORMAT = "format"
 """Key of the pins in stored form: the number of the format; left out, it is 1."""
 _ROWS_PER_GROUP = 128 * 1024
-_SOFTWARE = ("feast-assets", "duckdb", "pyarrow")
+_PACKAGES = ("feast-assets", "pyarrow")
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +227,7 @@ def build_training_set(
         sources=tuple(
             _pin(offline_store, history, _reach(views[name].ttl, first, last)) for name, history in histories.items()
         ),
-        software={name: version(name) for name in _SOFTWARE},
+        software={name: version(name) for name in sorted({*_PACKAGES, *offline_store.packages})},
     )
     rows = retrieval.job(entities, features, full_feature_names=full_feature_names).to_arrow().combine_chunks()
     for name, history in histories.items():

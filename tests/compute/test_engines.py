@@ -181,6 +181,18 @@ def test_an_engine_that_answers_for_a_task_that_it_was_not_given_is_refused(proj
     assert project.stale("plain")
 
 
+def test_an_answer_for_another_number_of_windows_is_refused(project: EngineProject) -> None:
+    class Short(LocalEngine):
+        def run(self, tasks):
+            for done in super().run(tasks):
+                yield replace(done, entities=done.entities[1:])
+
+    project.use(Short())
+    with pytest.raises(ComputeEngineError, match="answered for 5 windows of a task that has 6"):
+        project.store.materialize(START, END, ["plain"])
+    assert len(project.stale("plain")) == 6
+
+
 # --- the JSON form
 
 
@@ -209,6 +221,15 @@ def test_what_is_no_task_is_refused(text: str) -> None:
     for kind in (WindowTask, WindowDone):
         with pytest.raises(InputError, match="JSON form"):
             kind.from_json(text)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"windows": []}, {"versions": [2]}, {"windows": [[0]]}, {"versions": ["x", "y"]}, {"windows": None}]
+)
+def test_a_damaged_task_is_refused(changes: dict[str, object]) -> None:
+    damaged = json.dumps({**json.loads(TASK.to_json()), **changes})
+    with pytest.raises(InputError, match="The JSON form of a window task is damaged"):
+        WindowTask.from_json(damaged)
 
 
 def test_a_newer_format_is_refused_with_a_remedy() -> None:

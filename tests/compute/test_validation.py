@@ -9,11 +9,9 @@ from small_project import DRIVER, START, hours, row
 
 from feast_assets import BatchFeatureView, Checks, Field, FileSource, Int64, Partitions, String
 from feast_assets.apply.diff import property_diffs
-from feast_assets.compute.row_counts import HISTORY, rows_before
 from feast_assets.compute.schema_problems import schema_problems
 from feast_assets.definitions.window import Window
 from feast_assets.errors import BrokenChecksError, MaterializationError
-from feast_assets.registry.base import LedgerEntry
 from feast_assets.testing.online_store import remove_rows
 
 DAYS = [Window(hours(24 * day), hours(24 * day + 24)) for day in range(4)]
@@ -165,19 +163,6 @@ def test_schemas_are_compared_by_what_fits(project):
         ("trips", "Int64", "string"),
         ("city", "String", "missing"),
     }
-
-
-def test_rows_before_are_those_of_windows_like_it():
-    def entry(first: float, last: float, count: int, settled: bool = True) -> LedgerEntry:
-        return LedgerEntry("v", Window(hours(first), hours(last)), "f", 1, "h", count, count, START, settled=settled)
-
-    ledger = [entry(24 * day, 24 * day + 24, day + 1) for day in range(40)]
-    ledger[3] = entry(72, 96, 4, settled=False)
-    ledger[20] = entry(24 * 20, 24 * 20 + 5, 999)
-    ledger[21] = entry(24 * 21, 24 * 22, 0)
-    found = rows_before(Window(hours(24 * 35), hours(24 * 36)), ledger)
-    assert found == [n + 1 for n in range(35) if n not in (3, 20, 21)][-HISTORY:]
-    assert rows_before(DAYS[0], ledger) == []
 
 
 def test_rows_that_are_refused_do_not_take_the_place_of_a_lost_row(project):

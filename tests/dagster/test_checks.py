@@ -13,7 +13,6 @@ import pytest
 from checked_visits import DAYS, FIRST, KEY, OF_RUNS, RIDE, Project, checked_project, evaluations, failed, table, visits
 
 from feast_assets import FeatureStore
-from feast_assets.compute.row_counts import expected_rows
 from feast_assets.dagster.check_specs import FEATURE_VIEW_CHECKS
 from feast_assets.errors import DefinitionError
 from feast_assets.testing.online_store import remove_rows
@@ -209,15 +208,6 @@ def test_a_partition_with_few_or_many_rows_is_told(project: Project) -> None:
     assert evaluation.severity == dg.AssetCheckSeverity.WARN
     assert table(evaluation, "outside") == [{"partition": "2024-01-12", "rows": 2, "minimum": 8, "maximum": 12}]
     assert evaluation.metadata["feast_assets/partitions_compared"].value == DAYS - 7
-
-
-def test_row_counts_are_expected_from_those_before() -> None:
-    assert expected_rows([10] * 6) is None
-    assert expected_rows([10] * 7) == (7.5, 12.5)
-    low, high = expected_rows([90, 100, 110, 95, 105, 100, 100, 20]) or (0, 0)
-    assert 0 <= low < 90
-    assert 110 < high < 200
-    assert expected_rows([0] * 20) == (0, 0)
 
 
 # --- what is served

@@ -11,12 +11,13 @@ from typing import Any
 import dagster as dg
 import duckdb
 import polars as pl
+import pytest
 from dagster_duckdb import DuckDBResource
 from dagster_duckdb_polars import DuckDBPolarsIOManager
 from ticks import Daemon
 
 from feast_assets import FeatureStore
-from feast_assets.dagster import FeatureStoreResource, definitions_for, duckdb_pool, online_pool
+from feast_assets.dagster import FeatureStoreResource, definitions_for, duckdb_pool, online_pool, training_set_asset
 
 CONFIG = "project: shop\nregistry: registry.db\nonline_store: {type: sqlite, path: online.db}\n"
 FEATURES = """
@@ -155,6 +156,32 @@ def test_a_connection_that_a_failed_asset_left_open_is_no_obstacle(tmp_path):
     run = job.execute_in_process(asset_selection=[VIEW], partition_key="2024-01-01")
     assert run.success, kept
     assert amounts(root) == [7.0, None]
+
+
+def test_a_training_set_pins_the_table_and_not_the_file(tmp_path):
+    root = repository(tmp_path)
+    orders = ingest(root)
+    rows = training_set_asset(
+        name="rows",
+        features=["last_order:amount"],
+        entity_df=lambda context: pl.DataFrame(
+            {"customer_id": [1], "event_timestamp": [datetime(2024, 1, 5)]}
+        ).to_arrow(),
+        project="shop",
+    )
+    defs = definitions(root, orders, rows, source_assets={"orders": orders})
+    job = defs.resolve_implicit_global_asset_job_def()
+    with dg.instance_for_test() as instance:
+        run = job.execute_in_process(asset_selection=[ORDERS], partition_key="2024-01-02", instance=instance)
+        assert run.success
+        assert job.execute_in_process(asset_selection=[rows.key], instance=instance).success
+        change(root, "CREATE TABLE other AS SELECT 1 AS a")
+        rebuild = {"ops": {rows.op.name: {"config": {"rebuild": True}}}}
+        again = job.execute_in_process(asset_selection=[rows.key], instance=instance, run_config=rebuild)
+        assert again.success
+        change(root, "UPDATE public.orders SET amount = 9")
+        with pytest.raises(dg.Failure, match="orders|last_order"):
+            job.execute_in_process(asset_selection=[rows.key], instance=instance, run_config=rebuild)
 
 
 def test_assets_of_one_file_share_a_pool(tmp_path):

@@ -162,6 +162,17 @@ def test_a_query_reads_files_of_the_projects_sources_wherever_they_are(project, 
         list(made("other.parquet"))
 
 
+def test_a_training_set_is_pinned_to_the_packages_that_decide_its_values(project, monkeypatch):
+    retrieval = project.retrieval()
+    assert set(build_training_set(retrieval, THREE, ["stats:trips"]).pins.software) == {
+        "duckdb",
+        "feast-assets",
+        "pyarrow",
+    }
+    monkeypatch.setattr(type(project.offline), "packages", ())
+    assert set(build_training_set(retrieval, THREE, ["stats:trips"]).pins.software) == {"feast-assets", "pyarrow"}
+
+
 def test_a_query_is_checked_when_it_runs(project):
     with pytest.raises(EntitySQLEmptyResults):
         project.job("SELECT 1 AS driver_id, now() AS event_timestamp WHERE false", ["stats:trips"]).to_arrow()

@@ -131,7 +131,7 @@ class WindowTask:
         """
         form = _read(text, "task")
         try:
-            return cls(
+            task = cls(
                 id=str(form["id"]),
                 project=str(form["project"]),
                 view=str(form["view"]),
@@ -145,8 +145,14 @@ class WindowTask:
                 only_replaces=bool(form["only_replaces"]),
                 validates=bool(form["validates"]),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise InputError(f"The JSON form of a window task is damaged: {error!r}.") from error
+        if not task.windows or len(task.windows) != len(task.versions):
+            raise InputError(
+                f"The JSON form of a window task is damaged: it has {len(task.windows)} windows and "
+                f"{len(task.versions)} versions."
+            )
+        return task
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +229,7 @@ class WindowDone:
                 is_sure=bool(form["is_sure"]),
                 error=None if form["error"] is None else error_named(*form["error"]),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise InputError(f"The JSON form of a compute engine's answer is damaged: {error!r}.") from error
 
 

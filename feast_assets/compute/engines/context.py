@@ -34,7 +34,7 @@ class TaskContext:
         """Gives the newest row of each entity in a task's windows, and closes what it has opened for them."""
         begun, self.begun = self.begun, None
         if begun is not None:
-            yield begun  # closed by who began it
+            yield begun  # closed by the caller that began it
             return
         rows = self.stores.newest_rows(span)
         try:

@@ -70,7 +70,7 @@ def run_elsewhere(task: WindowTask, stores_of: Callable[[WindowTask], ViewStores
         return run_task(task, TaskContext(stores, LedgerRows(stores, task.definition_hash, {}, refused)))
     except FeastAssetsError as error:
         return WindowDone(task.id, error=error)
-    except Exception as error:  # noqa: BLE001 - whoever waits in another process has to hear of it
+    except Exception as error:  # noqa: BLE001 - the process that waits for the answer has to learn of it
         reason = printable(str(error) or "no message")
         return WindowDone(task.id, error=ComputeEngineError(f"{_named(task)} failed: {type(error).__name__}: {reason}"))
 

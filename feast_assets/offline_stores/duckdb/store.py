@@ -76,6 +76,7 @@ class DuckDBOfflineStore(
     """
 
     config_class = DuckDBOfflineStoreConfig
+    packages = ("duckdb",)
     modes = frozenset((TransformationMode.SQL, TransformationMode.PANDAS, TransformationMode.PYTHON))
 
     def __init__(self, config: BaseModel, root: Path):

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from sqlglot import exp
 
     from feast_assets.definitions.sources.data_source import DataSource
-    from feast_assets.offline_stores.postgres.engine import PostgresConnections, PostgresEngine
+    from feast_assets.offline_stores.postgres.connections import PostgresConnections
+    from feast_assets.offline_stores.postgres.engine import PostgresEngine
     from feast_assets.offline_stores.sql.engine import SqlEngine
     from feast_assets.offline_stores.sql.relation import Relation
 
@@ -122,9 +123,9 @@ class PostgresOfflineStore(SqlOfflineStore, ReadsQueries, WritesOnce):
             return engine.holds(target, self.fitted(engine, source, rows).to_reader(), source.timestamp_field)
 
     def read_query(self, sql: str, readable: Sequence[DataSource]) -> pa.Table:
-        from feast_assets.offline_stores.postgres.engine import plain_values
         from feast_assets.offline_stores.postgres.functions import FUNCTIONS, ReadingPostgres
         from feast_assets.offline_stores.postgres.names import quoted_table
+        from feast_assets.offline_stores.postgres.values import plain_values
         from feast_assets.offline_stores.sql.reading_query import ReadingRules, reading_query
 
         config = self._config
@@ -150,7 +151,7 @@ class PostgresOfflineStore(SqlOfflineStore, ReadsQueries, WritesOnce):
 
     @cached_property
     def _connections(self) -> PostgresConnections:
-        from feast_assets.offline_stores.postgres.engine import PostgresConnections
+        from feast_assets.offline_stores.postgres.connections import PostgresConnections
 
         return PostgresConnections(self._config)
 

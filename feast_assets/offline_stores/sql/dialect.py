@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 
 from sqlglot import exp, tokenize
@@ -28,6 +28,7 @@ class SqlDialect:
     Attributes:
         name: sqlglot's name of the dialect.
         moment: the type of a moment in UTC to the microsecond.
+        naive: the type of a time without a zone to the microsecond.
         row_hash: makes a 64-bit integer of several values; other values, or the same in another order, give another.
         fail: makes an expression of a type, whose evaluation fails with a message; the message is an expression.
         text_order: makes text compare byte by byte, in UTF-8.
@@ -42,6 +43,7 @@ class SqlDialect:
     row_hash: Callable[[Sequence[exp.Expr]], exp.Expr]
     fail: Callable[[exp.Expr, str], exp.Expr]
     moment: str = "TIMESTAMPTZ"
+    naive: str = "TIMESTAMP"
     text_order: Callable[[exp.Expr], exp.Expr] = field(default=lambda text: text)
     total: Callable[[exp.Expr], exp.Expr] = field(
         default=lambda number: exp.cast(exp.Sum(this=exp.cast(number, "DECIMAL(38, 0)")), "TEXT")
@@ -78,7 +80,7 @@ class SqlDialect:
 
     def naive_of(self, micros: int) -> exp.Expr:
         """Returns the literal of a time without a zone."""
-        return exp.cast(exp.Literal.string(_written(micros)), "TIMESTAMP" if self.name != "trino" else "TIMESTAMP(6)")
+        return exp.Cast(this=exp.Literal.string(_written(micros)), to=_type(self.naive, self.name).copy())
 
     def cell_of(self, time: exp.Expr, edges: Sequence[int]) -> exp.Expr:
         """Returns how many of some ascending moments are not after a time; null where the time is.
@@ -99,8 +101,6 @@ class SqlDialect:
 
 
 def _written(micros: int) -> str:
-    from datetime import timedelta
-
     moment = (_EPOCH + timedelta(microseconds=micros)).replace(tzinfo=None)
     return moment.isoformat(sep=" ", timespec="microseconds")
 
@@ -198,6 +198,7 @@ BIGQUERY = SqlDialect(
     row_hash=lambda values: call("FARM_FINGERPRINT", call("TO_JSON_STRING", call("STRUCT", *values))),
     fail=lambda message, kind: exp.cast(call("ERROR", message), kind),
     moment="TIMESTAMP",
+    naive="DATETIME",
 )
 SPARK = SqlDialect(
     name="spark",
@@ -213,6 +214,7 @@ TRINO = SqlDialect(
     ),
     fail=lambda message, kind: exp.cast(call("FAIL", message), kind),
     moment="TIMESTAMP(6) WITH TIME ZONE",
+    naive="TIMESTAMP(6)",
     naive_in_utc=lambda time: call("WITH_TIMEZONE", time, exp.Literal.string("UTC")),
 )
 

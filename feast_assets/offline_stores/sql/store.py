@@ -13,7 +13,7 @@ from feast_assets.definitions.partitions import Partitions
 from feast_assets.definitions.transformation import TransformationMode
 from feast_assets.definitions.window import Bounds, Window, hull
 from feast_assets.errors import DefinitionError, InputError, SourceError, SourceWithoutFilesError, suggest
-from feast_assets.offline_stores.abilities import CanReplaceWindows, RunsTransformations
+from feast_assets.offline_stores.abilities import CanProfile, CanReplaceWindows, RunsTransformations
 from feast_assets.offline_stores.base import History, OfflineStore, Survey, WindowStatistics
 from feast_assets.offline_stores.declared_columns import like
 from feast_assets.offline_stores.spine import PointInTimeJoin, Spine, joined_schema
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sqlglot import exp
 
     from feast_assets.definitions.sources.data_source import DataSource
+    from feast_assets.offline_stores.profile import WindowProfile
     from feast_assets.offline_stores.sql.relation import Relation
     from feast_assets.offline_stores.sql.rows import SqlRows
 
@@ -34,14 +35,14 @@ _SPINE_ROWS_AT_ONCE = 1_000_000
 """Rows of a spine that are joined at once: their features are in memory together."""
 
 
-class SqlOfflineStore(OfflineStore, RunsTransformations, CanReplaceWindows):
+class SqlOfflineStore(OfflineStore, RunsTransformations, CanReplaceWindows, CanProfile):
     """History in the tables of a SQL engine, read by one plan: `feast_assets.offline_stores.sql.plan`.
 
     Calls are independent of each other and may come from several threads; each has a session of its own. A returned
     reader reads on while it is consumed.
 
     Functions of transformations run in this process. A query that a function returns is in the engine's SQL, and runs
-    there as it is, as the query of a source does.
+    there as it is, as the query of a source does. Profiles are made of rows that are read into this process.
     """
 
     modes = frozenset((TransformationMode.PYTHON, TransformationMode.PANDAS, TransformationMode.SQL))
@@ -139,6 +140,16 @@ class SqlOfflineStore(OfflineStore, RunsTransformations, CanReplaceWindows):
             return super().survey_grid(history, grid, span)
         with self.connect() as engine:
             return survey_grid(engine, Surveyed.of(history, self.relation(engine, history.sources[0])), grid, span)
+
+    def profile(self, history: History, windows: Sequence[Window]) -> list[WindowProfile]:
+        from feast_assets.offline_stores.sql import plan
+        from feast_assets.offline_stores.sql.profile import profiled
+
+        if not windows:
+            return []
+        bounds = [Bounds.of(window) for window in windows]
+        rows = self._read(history, hull(bounds), lambda rows, engine, stack: plan.scan(rows, bounds))
+        return profiled(rows, history, windows)
 
     def write(self, source: DataSource, rows: pa.Table) -> None:
         target = self.target(source)

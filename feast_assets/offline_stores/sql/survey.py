@@ -15,7 +15,7 @@ from feast_assets.definitions.window import Bounds, Window, hull
 from feast_assets.offline_stores.base import History, Survey
 from feast_assets.offline_stores.sql import plan
 from feast_assets.offline_stores.sql.engine import SqlEngine, blaming
-from feast_assets.offline_stores.sql.relation import Relation, in_years
+from feast_assets.offline_stores.sql.relation import FIRST_MICROSECOND, LAST_MICROSECOND, Relation, in_years
 from feast_assets.offline_stores.sql.rows import SqlRows
 from feast_assets.offline_stores.sql.summary import Summary, statistics_of, whole_of
 
@@ -105,4 +105,10 @@ def _summaries(engine: SqlEngine, relation: Relation, statement: exp.Select) -> 
             micros = found.column(i).cast(pa.timestamp("us", column.type.tz)).cast(pa.int64())
             found = found.set_column(i, column.name, micros)
     for row in found.to_pylist():
+        for name, ends in ((relation.timestamp, (row["oldest"], row["newest"])), (relation.created, (row["created"],))):
+            if any(end is not None and not FIRST_MICROSECOND <= end <= LAST_MICROSECOND for end in ends):
+                raise relation.error(
+                    f"{relation.what}: column {name!r} holds a time outside of the years 1 to 9999, such as infinity. "
+                    "Correct the rows, or leave them out by a query."
+                )
         yield row["cell"], Summary.of(row)

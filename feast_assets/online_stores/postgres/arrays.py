@@ -29,7 +29,7 @@ class ByteArray:
     """A ``bytea[]``, encoded.
 
     Args:
-        values: n texts of bytes, none of them None.
+        values: n byte strings, none of them None.
     """
 
     __slots__ = ("data",)

@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from psycopg import AsyncConnection, AsyncRawCursor, BaseConnection, Connection, OperationalError, RawCursor
-from psycopg.errors import DeadlockDetected, SerializationFailure
+from psycopg.errors import AdminShutdown, CrashShutdown, DeadlockDetected, SerializationFailure
 from psycopg.pq import TransactionStatus
 
 from feast_assets.online_stores.postgres import arrays
@@ -85,7 +85,7 @@ class ConnectionPool:
             try:
                 result = work(connection)
             except BaseException as error:
-                is_lost = _is_lost(connection)
+                is_lost = _is_lost(connection, error)
                 self._give_back(connection, generation)
                 if not _may_pass(error, is_lost=is_lost, is_fresh=is_fresh) or tries == _TRIES:
                     raise
@@ -173,7 +173,7 @@ class _LoopConnections:
             try:
                 result = await work(connection)
             except BaseException as error:
-                is_lost = _is_lost(connection)
+                is_lost = _is_lost(connection, error)
                 self._give_back(connection)
                 if not _may_pass(error, is_lost=is_lost, is_fresh=is_fresh) or tries == _TRIES:
                     raise
@@ -210,7 +210,11 @@ class _LoopConnections:
         _finish(self._idle)
 
 
-def _is_lost(connection: BaseConnection[Any]) -> bool:
+def _is_lost(connection: BaseConnection[Any], error: BaseException) -> bool:
+    """Says whether a connection is of no more use, and finishes it if so."""
+    if isinstance(error, AdminShutdown | CrashShutdown):
+        # The server says so before the end of the connection is seen.
+        connection.pgconn.finish()
     return connection.closed
 
 

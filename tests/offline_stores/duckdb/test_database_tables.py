@@ -38,13 +38,7 @@ def source(given: pa.Table, **place: str) -> DuckDBSource:
     return DuckDBSource(database=DATABASE, timestamp_field="event_timestamp", created_timestamp_column=created, **place)
 
 
-class _OnADatabase(
-    OfflineStoreConformance,
-    CanProfileConformance,
-    CanReplaceWindowsConformance,
-    RunsTransformationsConformance,
-    TracksPartsConformance,
-):
+class _OnADatabase:
     @pytest.fixture
     def store(self, tmp_path):
         return DuckDBOfflineStore(DuckDBOfflineStoreConfig(threads=2, database_wait_seconds=5), tmp_path)
@@ -72,12 +66,27 @@ class _OnADatabase(
         return DuckDBSource(name="sink", database=DATABASE, table="features.trips", timestamp_field="event_timestamp")
 
 
-class TestTables(_OnADatabase):
+class TestTables(
+    _OnADatabase,
+    OfflineStoreConformance,
+    CanProfileConformance,
+    CanReplaceWindowsConformance,
+    RunsTransformationsConformance,
+    TracksPartsConformance,
+):
     pass
 
 
-class TestTablesThatThisProcessHasOpen(_OnADatabase):
+class TestTablesThatThisProcessHasOpen(_OnADatabase, CanReplaceWindowsConformance, TracksPartsConformance):
     """Rows are then read through a connection that shares the file with the other one."""
+
+    test_join = OfflineStoreConformance.test_join_never_looks_ahead_and_includes_its_own_moment
+    test_latest = OfflineStoreConformance.test_latest_is_the_newest_row_of_each_entity
+    test_missing = OfflineStoreConformance.test_missing_columns_are_named_with_the_nearest
+    test_nulls = OfflineStoreConformance.test_rows_without_key_or_time_are_no_rows
+    test_schema = OfflineStoreConformance.test_schema_names_the_columns_and_their_types
+    test_threads = OfflineStoreConformance.test_calls_from_many_threads_do_not_meet
+    test_write = OfflineStoreConformance.test_written_rows_are_added
 
     @pytest.fixture(autouse=True)
     def holder(self, tmp_path):

@@ -97,7 +97,7 @@ class TestPlaces:
             assert store.statistics(history(source(path)), [ALWAYS])[0].rows == 0
             join = PointInTimeJoin(history(source(path)), {}, {})
             assert joined(store, spine([(1, hour(0))]), [join])["city"].to_pylist() == [None]
-            with pytest.raises(SourceError, match="not known"):
+            with pytest.raises(SourceError, match="no files yet"):
                 store.schema(source(path))
 
     def test_a_missing_file_is_an_error_that_names_the_nearest(self, store, tmp_path):

@@ -25,8 +25,8 @@ from feast_assets import (
     String,
 )
 from feast_assets.errors import (
+    BrokenChecksError,
     InputError,
-    NotSupportedError,
     RegistryInferenceFailure,
     SourceError,
 )
@@ -227,10 +227,15 @@ def test_results_of_transformations_are_kept_in_tables(store, sql, mode, functio
     assert store.get_online_features(["daily:total"], [{"driver_id": 1}]).to_dict()["total"] == [12.5]
 
 
-def test_checks_of_fields_need_an_ability_that_the_store_lacks(store):
+def test_windows_that_break_checks_of_their_fields_are_not_served(store, sql):
     checked = view(schema=[Field(name="fare", dtype=Float64, checks=Checks(minimum=0))])
-    with pytest.raises(NotSupportedError, match="CanProfile"):
-        store.apply([DRIVER, checked])
+    store.apply([DRIVER, checked])
+    store.materialize_incremental(END)
+    sql("UPDATE trips SET fare = -1 WHERE driver_id = 2 AND at = %s", day(2.5))
+    sql("UPDATE trips SET fare = 50 WHERE driver_id = 1 AND at = %s", day(1.5))
+    with pytest.raises(BrokenChecksError, match="1 window breaks.*fare"):
+        store.materialize_incremental(END)
+    assert store.get_online_features(["stats:fare"], [{"driver_id": 2}]).to_dict()["fare"] == [22.5]
 
 
 def test_queries_of_callers_only_read_the_projects_tables(store, sql):

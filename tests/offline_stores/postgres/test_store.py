@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 
 from feast_assets.definitions.field import Field
+from feast_assets.definitions.partitions import Partitions
 from feast_assets.definitions.sources.file_source import FileSource
 from feast_assets.definitions.sources.postgres_source import PostgreSQLSource
 from feast_assets.definitions.window import ALWAYS
@@ -24,7 +25,7 @@ from feast_assets.errors import (
     StoreUnavailableError,
 )
 from feast_assets.offline_stores.base import EVENT_TIMESTAMP, History
-from feast_assets.offline_stores.postgres import engine
+from feast_assets.offline_stores.postgres import connections as connections_module
 from feast_assets.offline_stores.postgres.config import PostgresOfflineStoreConfig
 from feast_assets.offline_stores.postgres.store import PostgresOfflineStore
 from feast_assets.offline_stores.spine import PointInTimeJoin, Spine
@@ -155,6 +156,18 @@ def test_values_that_lose_something_when_read_fail_and_say_which(store, sql):
         values(store, source, Int64)
     with pytest.raises(SourceError, match=r"a row holds an array of 2 dimensions; make it to_jsonb\("):
         values(store, source, Array(Int64), "y")
+
+
+def test_times_that_are_no_moments_are_named(store, sql):
+    sql("CREATE TABLE t AS SELECT 1::bigint AS k, timestamptz 'infinity' AS at, 'a' AS x")
+    history = history_of(PostgreSQLSource(table="t", timestamp_field="at"), ("x", String))
+    for read in (
+        lambda: store.statistics(history, [ALWAYS]),
+        lambda: store.survey_grid(history, Partitions("daily"), ALWAYS),
+        lambda: store.scan(history, ALWAYS).read_all(),
+    ):
+        with pytest.raises(SourceError, match="'at'.* the years 1 to 9999"):
+            read()
 
 
 def test_the_schema_has_the_types_by_which_apply_infers_fields(store, sql):
@@ -348,6 +361,21 @@ class TestSessions:
         assert connections(sql) == (0, 0)
         assert store.schema(source).names == ["a"]
 
+    def test_one_that_is_closed_while_rows_are_read_is_no_fault_of_the_rows(self, store, sql):
+        sql(
+            f"CREATE TABLE t AS SELECT k, {AT} AS at, repeat('x', 100) AS x FROM generate_series(1, 400000::bigint) k(k)"
+        )
+        history = history_of(PostgreSQLSource(table="t", timestamp_field="at"), ("x", String))
+        reader = store.scan(history, ALWAYS)
+        reader.read_next_batch()
+        sql(
+            "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE application_name = 'feast-assets' "
+            "AND datname = current_database()"
+        )
+        with pytest.raises(StoreUnavailableError, match="cannot be used"):
+            reader.read_all()
+        assert store.scan(history, ALWAYS).read_all().num_rows == 400_000
+
     def test_one_that_cannot_be_reached_says_so_without_the_password(self, make_store):
         refused = make_store(port=1, password="hush-hush")
         with pytest.raises(StoreUnavailableError, match=r"127\.0\.0\.1:1/.* cannot be used") as caught:
@@ -359,7 +387,7 @@ class TestSessions:
         assert "hush" not in repr(refused._config) + str(refused._config)
 
     def test_a_server_that_is_too_old_says_so(self, store, monkeypatch):
-        monkeypatch.setattr(engine, "OLDEST_VERSION", 990_000)
+        monkeypatch.setattr(connections_module, "OLDEST_VERSION", 990_000)
         with pytest.raises(StoreUnavailableError, match=r"is of version \d+; the offline store needs 99 or newer"):
             store.schema(PostgreSQLSource(table="t"))
 

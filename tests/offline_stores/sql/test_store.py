@@ -19,6 +19,7 @@ from feast_assets.offline_stores.sql import store as store_module
 from feast_assets.offline_stores.sql import survey
 from feast_assets.testing.offline_store import (
     DAY,
+    CanProfileConformance,
     CanReplaceWindowsConformance,
     OfflineStoreConformance,
     RunsTransformationsConformance,
@@ -31,7 +32,9 @@ from feast_assets.testing.offline_store import (
 )
 
 
-class TestStoresOnThePlan(OfflineStoreConformance, CanReplaceWindowsConformance, RunsTransformationsConformance):
+class TestStoresOnThePlan(
+    OfflineStoreConformance, CanReplaceWindowsConformance, CanProfileConformance, RunsTransformationsConformance
+):
     @pytest.fixture
     def store(self, sql_store):
         return sql_store
