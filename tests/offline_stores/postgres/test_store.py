@@ -363,7 +363,8 @@ class TestSessions:
 
     def test_one_that_is_closed_while_rows_are_read_is_no_fault_of_the_rows(self, store, sql):
         sql(
-            f"CREATE TABLE t AS SELECT k, {AT} AS at, repeat('x', 100) AS x FROM generate_series(1, 400000::bigint) k(k)"
+            f"CREATE TABLE t AS SELECT k, {AT} AS at, repeat('x', 100) AS x "
+            "FROM generate_series(1, 400000::bigint) k(k)"
         )
         history = history_of(PostgreSQLSource(table="t", timestamp_field="at"), ("x", String))
         reader = store.scan(history, ALWAYS)
