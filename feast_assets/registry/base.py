@@ -219,8 +219,18 @@ class Registry(ABC):
         return {}
 
     def refreshed(self, snapshot: RegistrySnapshot) -> RegistrySnapshot:
-        """Returns the newest snapshot, which is the given one if nothing was committed since."""
-        return snapshot if self.revision() == snapshot.revision else self.snapshot()
+        """Returns the newest snapshot, which is the given one if nothing was committed since.
+
+        Backends that can tell without reading all definitions override this. The number of the revision alone does not
+        tell: a project that was removed and applied again counts from 1.
+        """
+        newest = self.snapshot()
+        is_same = (
+            newest.revision == snapshot.revision
+            and newest.committed == snapshot.committed
+            and newest.has_noted_pushes == snapshot.has_noted_pushes
+        )
+        return snapshot if is_same else newest
 
     @abstractmethod
     def revisions(self) -> list[Revision]:
