@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, PrivateAttr, SecretStr, field_validator, model_validator
 
@@ -39,7 +39,7 @@ class RedisOnlineStoreConfig(Settings):
 
     @model_validator(mode="before")
     @classmethod
-    def _one_server(cls, values: Any) -> Any:
+    def _one_server(cls, values: object) -> object:
         if isinstance(values, Mapping) and (kind := values.get("redis_type")) in ("redis_cluster", "redis_sentinel"):
             raise ValueError(f"redis_type {kind!r} is not supported yet; use 'redis', a single server.")
         return values
@@ -50,7 +50,7 @@ class RedisOnlineStoreConfig(Settings):
         parse_connection_string(value.get_secret_value())
         return value
 
-    def model_post_init(self, context: Any, /) -> None:
+    def model_post_init(self, context: object, /) -> None:
         self._address = parse_connection_string(self.connection_string.get_secret_value())
 
     @property

@@ -150,7 +150,7 @@ class RedisOnlineStore(OnlineStore, CanReplace, CanSample, CanExpire, CanEvict, 
                 **self._address.pool_arguments(),
             )
         )
-        self._async_clients: dict[asyncio.AbstractEventLoop, Any] = {}
+        self._async_clients: dict[asyncio.AbstractEventLoop, redis.asyncio.Redis] = {}
         self._reads: dict[asyncio.AbstractEventLoop, MergedReads[bytes, bytes | None]] = {}
         # Those of the event loop that read last, which nearly always reads next.
         self._last_reads: MergedReads[bytes, bytes | None] | None = None
@@ -349,7 +349,9 @@ class RedisOnlineStore(OnlineStore, CanReplace, CanSample, CanExpire, CanEvict, 
         self._last_reads = reads
         return reads
 
-    async def _run_async(self, pool: Any, arguments: Sequence[bytes], keys: int) -> list[bytes | None]:
+    async def _run_async(
+        self, pool: redis.asyncio.ConnectionPool, arguments: Sequence[bytes], keys: int
+    ) -> list[bytes | None]:
         await self._check_format_async(pool)
         try:
             values: list[bytes | None] = await run_async(pool, mget(arguments, keys)) if keys else []
@@ -365,14 +367,14 @@ class RedisOnlineStore(OnlineStore, CanReplace, CanSample, CanExpire, CanEvict, 
             redis_format.check(answer, self._server)
             self._is_format_known = True
 
-    async def _check_format_async(self, pool: Any) -> None:
+    async def _check_format_async(self, pool: redis.asyncio.ConnectionPool) -> None:
         if not self._is_format_known:
             with self._mapped_errors():
                 answer = await run_async(pool, redis_format.ASK)
             redis_format.check(answer, self._server)
             self._is_format_known = True
 
-    def _async_client(self) -> Any:
+    def _async_client(self) -> redis.asyncio.Redis:
         # A connection belongs to the event loop that opened it.
         loop = asyncio.get_running_loop()
         client = self._async_clients.get(loop)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from feast_assets.errors import StoreUnavailableError
+from feast_assets.errors import StoredFormatError, StoreUnavailableError
 from feast_assets.online_stores.base import Mark, OnlineRead
 from feast_assets.online_stores.rows.codec import RowDecoder, RowSchema
 from feast_assets.online_stores.rows.keys import encode_keys
@@ -228,7 +228,7 @@ def test_a_file_of_a_newer_format_is_refused_and_left_alone(store: SqliteOnlineS
         lambda: store.setup(["t"]),
         lambda: store.drop([TABLE]),
     ):
-        with pytest.raises(StoreUnavailableError, match=r"online\.db .*newer version of feast-assets.*Upgrade"):
+        with pytest.raises(StoredFormatError, match=r"online\.db has format 2.* or a newer one"):
             work()
     assert _dump(file) == before
 
