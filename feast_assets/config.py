@@ -139,7 +139,7 @@ class RepoConfig(BaseModel):
             )
 
     @classmethod
-    def model_validate(cls, obj: Any, **options: Any) -> Self:
+    def model_validate(cls, obj: object, **options: Any) -> Self:
         """Returns a configuration made of a mapping; raises `ConfigError`, as pydantic's error would show secrets."""
         return cls(**obj) if isinstance(obj, Mapping) else super().model_validate(obj, **options)
 
@@ -168,7 +168,7 @@ class RepoConfig(BaseModel):
 
     @field_validator("registry_section", "online_store_section", "offline_store_section", "batch_engine_section")
     @classmethod
-    def _a_section(cls, value: Any, info: ValidationInfo) -> Any:
+    def _a_section(cls, value: object, info: ValidationInfo) -> Any:
         name = str(info.field_name).removesuffix("_section")
         if name == "registry" and (value is None or value == ""):
             raise ValueError("must say where definitions are kept, for example registry: data/registry.db")
@@ -183,7 +183,7 @@ class RepoConfig(BaseModel):
 
     @field_validator("auth")
     @classmethod
-    def _no_auth(cls, value: Any) -> Any:
+    def _no_auth(cls, value: object) -> Any:
         kind = value.get("type") if isinstance(value, Mapping) else value
         if kind not in (None, "no_auth") or (isinstance(value, Mapping) and set(value) != {"type"}):
             shown = f"type {kind!r}" if kind in ("kubernetes", "oidc") else "of this kind"
@@ -282,7 +282,7 @@ class RepoConfig(BaseModel):
             yield name, "..." if str(name).endswith("_section") and not isinstance(value, Settings) else value
 
     @field_serializer("registry_section", "online_store_section", "offline_store_section", "batch_engine_section")
-    def _without_secrets(self, value: Any, info: FieldSerializationInfo) -> Any:
+    def _without_secrets(self, value: object, info: FieldSerializationInfo) -> Any:
         # As for what is shown: a section may hold passwords, and only its typed settings know where.
         try:
             settings = getattr(self, str(info.field_name).removesuffix("_section"))
@@ -290,7 +290,7 @@ class RepoConfig(BaseModel):
             return value.shown() if isinstance(value, Section) else HIDDEN
         return None if settings is None else masked(settings.model_dump(mode="json"))
 
-    def _settings(self, backends: Backends, section: Any) -> Any:
+    def _settings(self, backends: Backends, section: object) -> Any:
         """Returns a section as the backend's own model."""
         if isinstance(section, BaseModel):
             return section
@@ -395,7 +395,7 @@ def _with_known_engine(values: dict[str, Any], origin: str) -> dict[str, Any]:
     return values
 
 
-def _held(name: str, value: Any) -> Any:
+def _held(name: str, value: object) -> Any:
     """Returns a setting as the configuration keeps it: what may hold a secret is not shown from here on."""
     if name not in _SECTION_NAMES:
         return value
@@ -444,5 +444,5 @@ def _keys(model: type[BaseModel], path: list[str]) -> list[str]:
     return [*keys, *SECTIONS, *OLD_KEYS] if model is RepoConfig else keys
 
 
-def _kind(value: Any) -> str:
+def _kind(value: object) -> str:
     return "nothing" if value is None else f"a {type(value).__name__}"

@@ -260,7 +260,7 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "section",
     [
-        "{registry_type: sql, path: 'mysql://ann:s3cret-word@h/d'}",
+        "{registry_type: sql, path: 'oracle://ann:s3cret-word@h/d'}",
         "{path: 'postgresql://ann:s3cret-word@h/d', no: s3cret-word}",
     ],
 )

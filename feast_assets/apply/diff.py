@@ -1,4 +1,4 @@
-"""What an apply changes, in words."""
+"""The differences that an apply makes, as objects and as text."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class RegistryDiff:
     """What an apply changes in the registry.
 
     Attributes:
-        objects: every object that was declared or is removed, by type and name; also those that stay as they are.
+        objects: every object that is declared or removed, by type and name, unchanged ones included.
     """
 
     objects: tuple[ObjectDiff, ...] = ()
@@ -81,7 +81,7 @@ class RegistryDiff:
 
     @property
     def changed(self) -> tuple[ObjectDiff, ...]:
-        """The objects that do not stay as they are, without the stand-in of views that have no entities."""
+        """The objects that change, without the placeholder entity of views that have no entities."""
         return tuple(o for o in self.objects if o.action is not Action.UNCHANGED and o.name != DUMMY_ENTITY_NAME)
 
     def __str__(self) -> str:
@@ -89,10 +89,10 @@ class RegistryDiff:
 
 
 def diff(before: RegistrySnapshot, changes: Changes, standing: Iterable[StoredObject] = ()) -> RegistryDiff:
-    """Returns what changes do to the definitions of a revision.
+    """Returns how changes affect the definitions of a revision.
 
     Args:
-        standing: what was declared and stays as it is, besides what turns out to.
+        standing: declared objects that are known to be unchanged.
     """
     diffs = {(o.object_type, o.name): ObjectDiff(Action.UNCHANGED, o.object_type, o.name) for o in standing}
     for object_type, name in changes.deletes:
@@ -132,15 +132,15 @@ def property_diffs(old: Definition, new: Definition) -> tuple[PropertyDiff, ...]
     return tuple(sorted(diffs, key=lambda d: d.property))
 
 
-def _flat(path: str, data: Any) -> Iterator[tuple[str, Any]]:
-    """Yields the leaves of a stored form with their paths; named things in lists go by their names."""
+def _flat(path: str, data: object) -> Iterator[tuple[str, Any]]:
+    """Yields the leaves of a stored form with their paths; an item of a list goes by its name if it has one."""
     if isinstance(data, Mapping) and "$map" in data:
         data = data["$map"]
     elif isinstance(data, Mapping) and next(iter(data), "").startswith("$"):
         yield path, data
         return
     if isinstance(data, Mapping) and data.get("kind") == "Field":
-        # A field that is added or removed is one line, its type; of the rest, what was said.
+        # A field that is added or removed is one line with its type; other attributes only if they are set.
         yield path, data["dtype"]
         data = {k: v for k, v in data.items() if v and k not in ("kind", "name", "dtype")}
     elif isinstance(data, Mapping) and data.get("kind") == "Checks":
@@ -160,7 +160,7 @@ def _flat(path: str, data: Any) -> Iterator[tuple[str, Any]]:
         yield path, data
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     if value is _MISSING or value is None or value == "":
         return ""
     if isinstance(value, Mapping):

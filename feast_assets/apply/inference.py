@@ -292,7 +292,7 @@ class _Preparation:
         return fields
 
     def _result_schema(self, source: DataSource) -> pa.Schema | None:
-        """Returns the columns of what a view is going to keep in a source; None where none keeps its result there."""
+        """Returns the columns of the result that a view will keep in a source; None if no view keeps one there."""
         import pyarrow as pa
 
         from feast_assets.types.arrow import TIMESTAMP, to_arrow_type
@@ -318,7 +318,7 @@ class _Preparation:
                 )
             times = [c for c in (sink.timestamp_field, sink.created_timestamp_column) if c]
             columns = {sink.field_mapping.get(c, c): TIMESTAMP for c in times}
-            # As the files will have them.
+            # In the order in which the files will have them.
             keys = [] if view.entityless else sorted(view.entity_columns)
             return pa.schema(columns | {f.name: to_arrow_type(f.dtype) for f in (*keys, *view.features)})
         return None

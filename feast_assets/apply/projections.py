@@ -15,17 +15,17 @@ from feast_assets.registry.snapshot import StoredObject, copy_definition
 
 
 class ViewsByName(Mapping[str, BaseFeatureView]):
-    """Views by name, as they are to be; those that stand are read when they are asked for.
+    """Views by name, as they are after the apply. Unchanged ones are decoded when they are asked for.
 
     Attributes:
-        unread: the same views as they are at hand.
+        unread: the same views, of which unchanged ones are not decoded.
     """
 
     def __init__(self, views: dict[str, StoredObject | BaseFeatureView]):
         self.unread = views
 
     def add(self, views: Iterable[StoredObject | BaseFeatureView]) -> None:
-        """Puts views in the place of those with the same names."""
+        """Adds views, which replace those with the same names."""
         self.unread |= {v.name: v for v in views}
 
     def with_rows(self) -> ViewsByName:
@@ -52,7 +52,7 @@ def chosen_names(projection: FeatureViewProjection) -> list[str]:
 def chosen_features(
     projection: FeatureViewProjection, views: Mapping[str, BaseFeatureView], subject: str, project: str
 ) -> list[Field]:
-    """Returns the features of its view that a projection stands for, which are the view's own: those chosen, or all.
+    """Returns the view's own features that a projection chooses, or all of them if it chooses none.
 
     Raises:
         FeatureViewNotFoundException: there is no such view.

@@ -22,7 +22,7 @@ from feast_assets.registry.base import Changes
 from feast_assets.registry.snapshot import NOT_FOUND, RegistrySnapshot
 
 _KEPT = (Project.object_type, SavedDataset.object_type)
-"""Types of objects that a repository does not declare, so that their absence says nothing."""
+"""Types of objects that are not removed when the repository does not declare them."""
 
 _Key = tuple[str, str]
 
@@ -55,7 +55,7 @@ def changes_of(
             for key in snapshot.known()
             if key not in declared and key[0] not in _KEPT and key != (Entity.object_type, DUMMY_ENTITY_NAME)
         }
-    # What is declared was checked when it was prepared; of the rest, only what lacks something now need be read.
+    # Declared objects were checked when they were prepared. The rest is read only if something it may use goes.
     if deletes or any(_takes_away(d, snapshot) for d in prepared.made):
         remaining = {_key(d): d for d in snapshot.shared() if _key(d) not in deletes} | upserts
         _check_references(remaining, snapshot, deletes)
@@ -79,7 +79,7 @@ def _asked(
 
 
 def _takes_away(definition: Definition, snapshot: RegistrySnapshot) -> bool:
-    """Whether a definition lacks what others may use of the one that is registered by its name."""
+    """Whether a definition lacks something of the registered one of its name that others may use."""
     stored = snapshot.stored(*_key(definition))
     if stored is None:
         return False

@@ -1,4 +1,4 @@
-"""Checking data sources against what they hold, and inferring what was left out."""
+"""Checking data sources against their columns, and inferring what the declaration leaves out."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Sources:
         self._warned_of: set[str] = set()
 
     def prepared(self) -> list[DataSource | StoredObject]:
-        """Returns a copy of every source that was asked for, with nothing left out; those adopted as they are."""
+        """Returns a complete copy of every source that was prepared, and the adopted ones as they are registered."""
         return list(self._prepared.values())
 
     def declare(self, source: DataSource) -> None:
@@ -71,7 +71,7 @@ class Sources:
         self._declared[source.name.lower()] = source
 
     def adopt(self, source: DataSource, registered: StoredObject) -> None:
-        """Notes a source that is registered as it is to be.
+        """Notes a source whose registered form is unchanged.
 
         Raises:
             DataSourceRepeatNamesException: a different source has the name.
@@ -80,7 +80,7 @@ class Sources:
         self._prepared.setdefault(source.name, registered)
 
     def include(self, source: DataSource) -> None:
-        """Sees to it that a source is among the prepared; raises as `prepare` does."""
+        """Prepares a source if that was not done; raises as `prepare` does."""
         if source.name not in self._prepared or self._declared.get(source.name.lower()) is not source:
             self.prepare(source)
 
@@ -166,10 +166,10 @@ class Sources:
         """Checks that a source has columns, of types that can be read as declared, and its timestamp columns.
 
         Of a source without files yet, there is nothing to check; whatever reads it later checks again. Where a file or
-        a table is not there, which may be a slip of the pen, a warning says so, once.
+        a table is missing, which may be a misspelt name, a warning says so once.
 
         Raises:
-            SourceError: it does not.
+            SourceError: a column is missing, or has another type.
         """
         try:
             schema = self.schema(source)
@@ -240,7 +240,7 @@ class Sources:
 
 
 def _place(source: DataSource) -> str:
-    """Returns what decides a source's columns: sources that differ only in what people know them by share it."""
+    """Returns a text of what decides a source's columns; sources that differ only in name or tags have the same."""
     return json.dumps({k: v for k, v in source.to_spec().items() if k not in _KNOWN_BY}, sort_keys=True)
 
 

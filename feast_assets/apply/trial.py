@@ -1,6 +1,6 @@
-"""Trying an on-demand function on sample values, as apply does before the view is registered.
+"""Calling an on-demand function with sample values, as apply does before it registers the view.
 
-A wrong type, a missing feature or a misspelt input shows here, and not when features are served. The samples are those
+So a wrong type, a missing feature or a misspelt input is noticed before features are served. The samples are those
 that Feast's inference uses: 1, 1.0, True, "hello world" and the like, one row of them.
 """
 
@@ -83,7 +83,7 @@ def tried(view: OnDemandFeatureView, sources: Mapping[str, FeatureView], functio
 
     Raises:
         SpecifiedFeaturesNotPresentError: the function does not return a declared feature, or one of another type.
-        TransformationError: it fails on the sample values, or returns no such thing as its mode says.
+        TransformationError: it fails on the sample values, or returns something else than its mode demands.
     """
     inputs = function_inputs(view, sources)
     trial = OnDemandFunction(OnDemandRun(view, inputs, tuple(view.features)), function)

@@ -85,7 +85,7 @@ def _print(report: AuditReport) -> None:
     if not report.mismatches:
         return
     click.echo()
-    # What nobody can explain is what somebody has to look at.
+    # An unexplained difference needs a person's attention.
     told = sorted(report.mismatches, key=lambda m: m.cause != "unexplained")
     print_records(
         ["VIEW", "ENTITY", "FEATURE", "ONLINE", "OFFLINE", "STATUS", "CAUSE"],

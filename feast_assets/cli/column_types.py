@@ -1,4 +1,4 @@
-"""The types of the columns that a request must bring, and values of these types from text."""
+"""The types of the columns that a request needs, and values of these types from text."""
 
 from __future__ import annotations
 

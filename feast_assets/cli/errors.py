@@ -1,4 +1,4 @@
-"""How failures reach the terminal: one line, and an exit code."""
+"""Errors at the terminal: one line, and an exit code."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _FEAST_COMMANDS = frozenset(
 
 
 class CommandFailed(click.ClickException):
-    """What a `FeastAssetsError` becomes at the terminal: a line on standard error, exit code 1.
+    """A `FeastAssetsError` as the terminal shows it: a line on standard error, exit code 1.
 
     Where several views failed, it is a line for each.
     """

@@ -132,7 +132,7 @@ def _column(values: list[Any], name: str, types: dict[str, FeastType]) -> Any:
         raise InputError(f"-d: the values of {name!r} are not of one type ({error}).") from error
 
 
-def _moment(value: Any) -> datetime:
+def _moment(value: object) -> datetime:
     try:
         return parse_moment(value if isinstance(value, str) else str(value))
     except ValueError as error:
@@ -160,7 +160,7 @@ def _read_csv(path: Path, types: dict[str, FeastType]) -> pa.Table:
 
     from feast_assets.types.arrow import to_arrow_type
 
-    # Arrow would read a text key such as 007 as a number; the registry knows better.
+    # Arrow would read a text key such as 007 as a number; the registry knows that it is text.
     known = {name: to_arrow_type(feast_type) for name, feast_type in types.items()}
     return csv.read_csv(path, convert_options=csv.ConvertOptions(column_types=known))
 

@@ -13,6 +13,10 @@ from feast_assets.cli.session import Session, pass_session
 
 if TYPE_CHECKING:
     from feast_assets.definitions.base import Definition
+    from feast_assets.definitions.entity import Entity
+    from feast_assets.definitions.feature_service import FeatureService
+    from feast_assets.definitions.feature_view import FeatureView
+    from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
     from feast_assets.definitions.view import BaseFeatureView
     from feast_assets.feature_store import FeatureStore
 
@@ -136,20 +140,20 @@ def _view_details(store: FeatureStore, name: str) -> dict[str, Any]:
     return _materialized(store, name) if isinstance(store.snapshot().view(name), FeatureView) else {}
 
 
-def _value_type(entity: Any) -> str:
+def _value_type(entity: Entity) -> str:
     return str(entity.value_type.name)
 
 
-def _entities_of(view: Any) -> list[str]:
+def _entities_of(view: FeatureView | OnDemandFeatureView) -> list[str]:
     return list(view.entities)
 
 
-def _ttl(view: Any) -> str | None:
+def _ttl(view: object) -> str | None:
     ttl = getattr(view, "ttl", None)
     return str(ttl) if ttl else None
 
 
-def _feature_names(service: Any) -> list[str]:
+def _feature_names(service: FeatureService) -> list[str]:
     return [f"{p.name_to_use()}:{f.name}" for p in service.feature_view_projections for f in p.features]
 
 
@@ -159,23 +163,23 @@ def _location(source: Any) -> str | None:
     )
 
 
-def _name(definition: Any) -> str:
+def _name(definition: Definition) -> str:
     return str(definition.name)
 
 
-def _description(definition: Any) -> str:
+def _description(definition: Definition) -> str:
     return str(definition.description)
 
 
-def _tags(definition: Any) -> dict[str, str]:
+def _tags(definition: Definition) -> dict[str, str]:
     return dict(definition.tags)
 
 
-def _class(definition: Any) -> str:
+def _class(definition: object) -> str:
     return type(definition).__name__
 
 
-def _features(view: Any) -> list[str]:
+def _features(view: BaseFeatureView) -> list[str]:
     return [f.name for f in view.features]
 
 

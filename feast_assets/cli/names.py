@@ -1,4 +1,4 @@
-"""Names for projects that were given none."""
+"""Invented names for projects."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ def get_online_features(
 
 
 def check_choice(features: tuple[str, ...], service: str | None) -> None:
-    """Refuses neither and both of features and a service."""
+    """Refuses a call that gives both features and a service, or neither."""
     if bool(features) == bool(service):
         raise click.UsageError("Say what to read: either -f VIEW:FEATURE (may be repeated), or --service NAME.")
 

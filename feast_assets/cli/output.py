@@ -24,7 +24,7 @@ def is_terminal() -> bool:
     return sys.stdout.isatty()
 
 
-def print_json(data: Any) -> None:
+def print_json(data: object) -> None:
     """Prints JSON-able data, indented; text stays readable in any alphabet."""
     click.echo(json.dumps(data, indent=2, ensure_ascii=False))
 
@@ -70,7 +70,7 @@ def _key(header: str) -> str:
     return header.lower().replace(" ", "_")
 
 
-def _cell(value: Any) -> str:
+def _cell(value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, bool):

@@ -14,7 +14,7 @@ _LINE_EVERY_SECONDS = 5.0
 
 @contextmanager
 def view_progress() -> Iterator[Callable[[str, int, int], None]]:
-    """Gives a callback of (view, windows done, windows in all), and shows what it is told until the end."""
+    """Gives a callback of (view, windows done, windows in all) that shows the progress until the block ends."""
     if not sys.stderr.isatty():
         yield _Lines().report
         return

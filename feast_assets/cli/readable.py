@@ -18,7 +18,7 @@ def readable_definition(definition: Definition) -> dict[str, Any]:
 
     data: dict[str, Any] = readable_spec(definition)
     if data.get("join_keys") == [DUMMY_JOIN_KEY]:
-        # How a view without entities is kept is nobody's business.
+        # The placeholder entity of views without entities is internal.
         for name in ("entities", "join_keys", "entity_columns"):
             data.pop(name, None)
     for name in ("created_timestamp", "last_updated_timestamp"):
@@ -35,7 +35,7 @@ def readable_spec(spec: Spec) -> dict[str, Any]:
     return {k: v for k, v in data.items() if v not in (None, "", [], {})}
 
 
-def readable(stored: Any, *, whole: bool = False) -> Any:
+def readable(stored: object, *, whole: bool = False) -> Any:
     """Returns a stored value (see `feast_assets.definitions.spec`) without tags.
 
     Types are their text, durations as in ``1 day, 0:00:00``, times ISO 8601.
@@ -65,7 +65,7 @@ def readable(stored: Any, *, whole: bool = False) -> Any:
     if whole:
         return {k: readable(v, whole=True) for k, v in stored.items()}
     if stored.get("kind") == "Field":
-        # Fields are many; each says only what was said of it.
+        # There are many fields, so only the attributes that are set are shown.
         stored = {k: v for k, v in stored.items() if v and k != "kind"}
     elif stored.get("kind") == "Checks":
         stored = {k: v for k, v in stored.items() if k != "kind"}

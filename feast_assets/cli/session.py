@@ -1,4 +1,4 @@
-"""What the global options say, and the store that they lead to."""
+"""The global options, and the feature store that they choose."""
 
 from __future__ import annotations
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import yaml
 
 
 class _Dumper(yaml.SafeDumper):
-    """A dumper of its own, so that the representer below is nobody else's."""
+    """A subclass, so that the representer below does not change PyYAML's own dumper."""
 
 
 def _text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
@@ -18,7 +16,7 @@ def _text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
 _Dumper.add_representer(str, _text)
 
 
-def yaml_text(data: Any) -> str:
+def yaml_text(data: object) -> str:
     """Returns JSON-able data as YAML, without a line break at the end."""
     # A subclass of SafeDumper writes plain data only.
     return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110).rstrip()

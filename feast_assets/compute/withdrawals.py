@@ -84,10 +84,10 @@ class Withdrawals:
 
     def _warn_of_rows_that_stay(self, windows: int) -> None:
         warnings.warn(
-            f"{windows} windows of online table {self._table!r} may have had rows that the source does not have any "
-            f"more. {self.online_store!r} cannot find such rows (it has no CanReplace), so they stay until newer rows "
-            "take their place. To remove them, delete the feature view and apply, which drops the table; then apply "
-            "the view again and materialize it.",
+            f"Online table {self._table!r}: {windows} window{'' if windows == 1 else 's'} may have had rows that the "
+            f"source does not have any more. {self.online_store!r} cannot find such rows, as it lacks the ability "
+            "CanReplace; so they stay until newer rows take their place. To remove them, delete the feature view and "
+            "apply, which drops the table; then apply the view again and materialize it.",
             stacklevel=2,
         )
 

@@ -14,6 +14,7 @@ from feast_assets.dagster.check_results import Outcome, looks_at_values, outcome
 from feast_assets.dagster.lineage import lineage_metadata, of_computation
 from feast_assets.dagster.metadata import profile_metadata
 from feast_assets.dagster.partitions import described, is_partition, windows_of
+from feast_assets.dagster.reasons import REASON_TAG
 from feast_assets.dagster.serving import record_readers
 from feast_assets.dagster.translator import SOURCE_ASSETS
 from feast_assets.dagster.verdicts import blocking_checks, healed
@@ -201,7 +202,7 @@ def _events(
     Args:
         lineage: of what the transformation makes, if there is one; told once, with the newest partition.
     """
-    of_run = _figures_of_run(result)
+    of_run = _figures_of_run(context, result)
     for part in sorted(chosen.keys):
         key = chosen.keys[part]
         asked_for = key in context.selected_asset_keys
@@ -234,7 +235,7 @@ def _record(
 
     A result of the step would stand for all partitions of the run.
     """
-    of_run = _figures_of_run(result)
+    of_run = _figures_of_run(context, result)
     for part, key in sorted(chosen.keys.items()):
         for window in result.windows:
             figures = _figures(chosen.view, window, part, partitioned=windows is not None, profile=profile)
@@ -242,13 +243,15 @@ def _record(
             context.log_event(dg.AssetMaterialization(key, partition=partition, metadata={**of_run, **figures}))
 
 
-def _figures_of_run(result: MaterializationResult) -> dict[str, Any]:
-    figures = {
+def _figures_of_run(context: dg.AssetExecutionContext, result: MaterializationResult) -> dict[str, Any]:
+    reason = context.run.tags.get(REASON_TAG)
+    figures: dict[str, Any] = {
+        REASON_TAG: reason,
         "feast_assets/run_rows_withdrawn": result.withdrawn,
         "feast_assets/run_rows_without_key": result.null_keys,
         "feast_assets/run_rows_without_time": result.null_times,
     }
-    return {name: count for name, count in figures.items() if count}
+    return {name: value for name, value in figures.items() if value}
 
 
 def _computed_part(view: FeatureView) -> str | None:

@@ -12,6 +12,7 @@ import dagster as dg
 from feast_assets.compute.staleness import StaleWindow
 from feast_assets.dagster.materialization import REFUSED_TAG, VIEW
 from feast_assets.dagster.partitions import has_partition_key
+from feast_assets.dagster.reasons import REASON_TAG, ReasonOf, joined
 from feast_assets.definitions.partitions import Partitions
 from feast_assets.definitions.spec import content_hash
 from feast_assets.definitions.window import Window
@@ -19,10 +20,8 @@ from feast_assets.definitions.window import Window
 CONTENT_TAG = "feast_assets/content"
 """Tag of a run that a sensor asked for: what it was to write, as a hash. Runs of one content are attempts at it."""
 
-REASON_TAG = "feast_assets/reason"
-"""Tag of a run that a sensor asked for because a store was put back to an earlier state: what was, and to which."""
-
-_RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
+RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
+"""The tags of a run of a range of partitions: the first and the last key."""
 _PARTITION = "dagster/partition"
 _UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
@@ -103,12 +102,15 @@ class WatchedGroup:
 
 @dataclass(frozen=True)
 class _Range:
-    """Windows of some views with nothing to run between them, the hash of what is to be written, and why in words."""
+    """Windows with nothing to run between them, by the views whose they are, and the hash of what is to be written."""
 
-    windows: tuple[StaleWindow, ...]
-    views: tuple[str, ...]
+    by_view: Mapping[str, tuple[StaleWindow, ...]]
     content: str
-    because: str
+
+    @property
+    def windows(self) -> tuple[StaleWindow, ...]:
+        """The windows of the first view, which cover what those of the others do."""
+        return next(iter(self.by_view.values()))
 
 
 @dataclass(frozen=True)
@@ -133,6 +135,7 @@ def run_requests(
     now: datetime,
     at_most: int,
     retry_after: timedelta = RETRY_AFTER,
+    reason_of: ReasonOf | None = None,
 ) -> RequestedRuns:
     """Returns the runs to ask for so that the wanted windows are run.
 
@@ -145,6 +148,7 @@ def run_requests(
         wanted: view -> its stale windows; views that are in none of the groups are ignored.
         at_most: how many runs; the others are asked for later.
         retry_after: how long to wait after a first failure; after each further one, twice as long, up to an hour.
+        reason_of: says why windows are run, which each request then tells.
     """
     others = [s for g in groups for v in g.keys for s in wanted.get(v, ()) if not g.is_partitions(s.window)]
     made = RequestedRuns([], no_partitions=len(others))
@@ -157,9 +161,9 @@ def run_requests(
                 return made
             tried = _Attempts.of(instance, each.content)
             if tried.refused:
-                made = replace(made, refused=made.refused + len(each.windows) * len(each.views))
+                made = replace(made, refused=made.refused + sum(map(len, each.by_view.values())))
             elif tried.may_be_asked_for(now, retry_after):
-                made.requests.append(_request(group, each, tried.ended))
+                made.requests.append(_request(group, each, tried.ended, reason_of))
     return made
 
 
@@ -191,9 +195,7 @@ def _ranges(
     for each in sorted(found):
         members = found[each]
         content = content_hash([[view, [s.content for s in windows]] for view, windows in members])
-        because = "; ".join(sorted({s.because for _, windows in members for s in windows if s.because}))
-        views = tuple(view for view, _ in members)
-        yield _Range(members[0][1], views, content_hash([group.job, content])[:32], because)
+        yield _Range(dict(members), content_hash([group.job, content])[:32])
 
 
 def _contiguous(group: WatchedGroup, stale: Sequence[StaleWindow]) -> list[tuple[StaleWindow, ...]]:
@@ -214,7 +216,7 @@ def _written_by(group: WatchedGroup, view: str, run: dg.DagsterRun) -> Window | 
         return None
     if group.partitions is None:
         return Window(datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
-    first, last = (run.tags.get(tag, run.tags.get(_PARTITION)) for tag in _RANGE)
+    first, last = (run.tags.get(tag, run.tags.get(_PARTITION)) for tag in RANGE)
     if first is None or last is None:
         return None
     return Window(group.start_of(first), group.partitions.next(group.start_of(last)))
@@ -252,8 +254,11 @@ class _Attempts:
         return bool(now >= self.last + min(retry_after * 2 ** min(self.failed - 1, 10), _LONGEST_WAIT))
 
 
-def _request(group: WatchedGroup, each: _Range, attempt: int) -> dg.RunRequest:
-    tags = {CONTENT_TAG: each.content} | ({REASON_TAG: each.because} if each.because else {})
+def _request(group: WatchedGroup, each: _Range, attempt: int, reason_of: ReasonOf | None) -> dg.RunRequest:
+    tags = {CONTENT_TAG: each.content}
+    if reason_of is not None:
+        reason = joined(dict.fromkeys(reason_of(view, windows) for view, windows in each.by_view.items()))
+        tags |= {REASON_TAG: reason} if reason else {}
     partition_key = None
     span = "whole"
     if group.partitions is not None:
@@ -262,8 +267,8 @@ def _request(group: WatchedGroup, each: _Range, attempt: int) -> dg.RunRequest:
         if first == last:
             partition_key = first
         else:
-            tags |= dict(zip(_RANGE, (first, last), strict=True))
-    selected = {key for view in each.views for key in group.keys[view]}
+            tags |= dict(zip(RANGE, (first, last), strict=True))
+    selected = {key for view in each.by_view for key in group.keys[view]}
     return dg.RunRequest(
         run_key=f"{group.job}:{span}:{each.content}:{attempt}",
         job_name=group.job,

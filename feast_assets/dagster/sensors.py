@@ -12,9 +12,10 @@ import dagster as dg
 from feast_assets.compute.change_tokens import UNSURE
 from feast_assets.compute.staleness import StaleWindow
 from feast_assets.dagster.applied import check_applied
+from feast_assets.dagster.reasons import REASON_TAG, Reasons, changed_definition
 from feast_assets.dagster.repository import FeatureRepository
 from feast_assets.dagster.resources import FeatureStoreResource
-from feast_assets.dagster.run_requests import RETRY_AFTER, RequestedRuns, WatchedGroup, run_requests
+from feast_assets.dagster.run_requests import RANGE, RETRY_AFTER, RequestedRuns, WatchedGroup, run_requests
 from feast_assets.dagster.verdicts import blocking_checks, healed
 from feast_assets.definitions.definition_hash import definition_hash
 from feast_assets.definitions.feature_view import FeatureView
@@ -109,7 +110,15 @@ def late_data_sensor(
                 kept.remember(view.name, state, known)
                 stale[view.name] = known
         wanted = _runnable(context, repository, ready, stale)
-        runs = run_requests(context.instance, groups, wanted, now=now, at_most=max_runs, retry_after=retry_after)
+        runs = run_requests(
+            context.instance,
+            groups,
+            wanted,
+            now=now,
+            at_most=max_runs,
+            retry_after=retry_after,
+            reason_of=Reasons(store).of,
+        )
         return _result(context, runs, stale, kept.text(), passing)
 
     return late_data
@@ -185,10 +194,22 @@ def definition_sensor(
                 else:
                     stale[view.name] = [s for s in found if _is_to_be_rerun(view, s, now, pending[view.name])]
         wanted = _runnable(context, repository, ready, stale)
-        runs = run_requests(context.instance, groups, wanted, now=now, at_most=max_runs, retry_after=retry_after)
+        told: dict[str, str] = {} if cursor is None else cursor.get("told", {})
+        told |= _changes(store, 0 if cursor is None else cursor["revision"], [n for n in pending if n not in told])
+        told |= {n: "the online table was lost" for n, why in pending.items() if why == "lost"}
+        runs = run_requests(
+            context.instance,
+            groups,
+            wanted,
+            now=now,
+            at_most=max_runs,
+            retry_after=retry_after,
+            reason_of=Reasons(store, told).of,
+        )
         unfinished = {n for n, windows in stale.items() if windows} | unread
         left = {n: pending[n] for n in sorted(with_readers(unfinished, ready)) if n in pending}
-        text = json.dumps({"revision": revision, "loaded": loaded, "hashes": hashes, "tables": tables, "pending": left})
+        known = {"revision": revision, "loaded": loaded, "hashes": hashes, "tables": tables, "pending": left}
+        text = json.dumps(known | {"told": {n: told[n] for n in left if n in told}})
         return _result(context, runs, stale, text)
 
     return changed_definitions
@@ -376,6 +397,8 @@ def _result(
             "and only whole ones. Run feast-assets materialize-incremental, or declare Partitions(..., start=...)."
         )
     if runs.requests:
+        for request in runs.requests:
+            context.log.info(_told_of(request))
         for line in notes:
             context.log.info(line)
         return dg.SensorResult(run_requests=runs.requests, cursor=cursor, asset_events=passing)
@@ -385,6 +408,26 @@ def _result(
         notes.append(f"{len(passing)} checks of refused partitions pass: the partitions have been written since.")
     told_why = " ".join([*waiting, *notes, *told]) or "Nothing is stale."
     return dg.SensorResult(skip_reason=told_why, cursor=cursor, asset_events=passing)
+
+
+def _told_of(request: dg.RunRequest) -> str:
+    first, last = (request.tags.get(tag) for tag in RANGE)
+    span = request.partition_key or (f"{first} to {last}" if first and last else "everything")
+    names = ", ".join(key.path[-1] for key in request.asset_selection or ())
+    return f"{names}, {span}: {request.tags.get(REASON_TAG, 'stale')}"
+
+
+def _changes(store: FeatureStore, revision: int, views: Iterable[str]) -> dict[str, str]:
+    """Returns what of views has changed since a revision, in words."""
+    names = list(views)
+    if not names:
+        return {}
+    try:
+        before = {v.name: v for v in store.registry.snapshot(revision).feature_views} if revision else {}
+    except LookupError:
+        before = {}
+    now = {v.name: v for v in store.snapshot().feature_views}
+    return {n: changed_definition(before.get(n), now[n]) for n in names if n in now}
 
 
 def _put_back(stale: Mapping[str, Sequence[StaleWindow]]) -> list[str]:

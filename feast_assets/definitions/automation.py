@@ -9,10 +9,10 @@ from feast_assets.definitions.spec import Spec
 
 
 class Automation(Spec):
-    """When a feature view is materialized without being asked; made by one of the three class methods.
+    """When a feature view is materialized automatically; made by one of the three class methods.
 
-    It decides when, never what: changing it makes nothing stale. A view that has one is left out of its grain's
-    schedule.
+    It decides when rows are written, not which: changing it makes nothing stale. A view that has one is left out of
+    its grain's schedule.
     """
 
     _spec = {"when": "eager", "cron": ""}

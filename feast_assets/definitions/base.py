@@ -18,7 +18,7 @@ _PACKAGE = __name__.partition(".")[0]
 
 
 class Definition(Spec):
-    """An object of the registry, known by its class's ``object_type`` and its name.
+    """An object of the registry, identified by its class's ``object_type`` and its name.
 
     Attributes:
         created_timestamp: when it was first applied, UTC; None before that. Not part of the definition.
@@ -121,7 +121,7 @@ def check_tags(tags: Mapping[str, str] | None, subject: str) -> dict[str, str]:
 
 
 def refuse_arguments(subject: str, **given: Any) -> None:
-    """Raises NotSupportedError that names the arguments that were given, of those that Feast has and this lacks."""
+    """Raises NotSupportedError if arguments are given that Feast has and this package does not support yet."""
     used = [name for name, value in given.items() if value]
     if used:
         raise NotSupportedError(

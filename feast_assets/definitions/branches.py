@@ -1,4 +1,4 @@
-"""One project in several deployments: what each has of its own, so that a branch leaves production as it is."""
+"""One project in several deployments: a branch has its own registry entries, tables and results beside production's."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from feast_assets.definitions.sources.file_source import FileSource
 from feast_assets.errors import NotSupportedError
 
 FOLDER = ".deployments"
-"""Where kept results of deployments are, beside production's; hidden, so that no source that holds a whole folder sees
-them."""
+"""The folder of deployments' kept results, beside production's. It is hidden, so that a source that reads the whole
+folder does not read them."""
 
 _Source = TypeVar("_Source", bound=DataSource)
 
@@ -29,7 +29,7 @@ def namespace(project: str, deployment: str) -> str:
     """Returns the name under which a deployment's definitions, ledger and online rows are kept.
 
     Args:
-        deployment: such as the name of a branch; ``""`` is production, which is called as the project.
+        deployment: such as the name of a branch; ``""`` is production, whose name is the project's.
     """
     return f"{project}__{_name(deployment)}" if deployment else project
 
@@ -37,12 +37,12 @@ def namespace(project: str, deployment: str) -> str:
 def deployed(
     objects: Sequence[Definition], project: str, deployment: str, registered: Iterable[FeatureView] = ()
 ) -> list[Definition]:
-    """Returns the definitions as a deployment has them: it reads the sources, and keeps results at places of its own.
+    """Returns the definitions of a deployment: it reads the same sources, and keeps results in paths of its own.
 
-    What reads a kept result reads the deployment's. Given objects stay as they are.
+    A view that reads a kept result reads the deployment's. The given objects are not changed.
 
     Args:
-        registered: views that were applied before; what they keep counts too.
+        registered: views that were applied before; the results that they keep count too.
 
     Raises:
         NotSupportedError: a result is kept in a source of which there is no telling where another one would be.
@@ -63,7 +63,7 @@ class _Own:
         self._places = {_place(s, self._deployment) for s in kept if isinstance(s, (FileSource, DuckDBSource))}
 
     def source(self, source: _Source) -> _Source:
-        """Returns the deployment's source in a source's place; the same, where it is shared."""
+        """Returns the deployment's own source for a source; the same one where it is shared."""
         if isinstance(source, (FileSource, DuckDBSource)) and (
             source.name in self._names or _place(source, self._deployment) in self._places
         ):
@@ -112,7 +112,7 @@ def _path(path: str, deployment: str) -> str:
 
 
 def _name(deployment: str) -> str:
-    """Returns a deployment's name as registries, stores and folders can carry it; no two are called the same."""
+    """Returns a deployment's name in characters that are safe everywhere; different names stay different."""
     plain = re.sub(r"[^A-Za-z0-9_-]", "_", deployment)
     if plain == deployment:
         return plain

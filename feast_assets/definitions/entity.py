@@ -1,4 +1,4 @@
-"""An entity: what features describe, known by its join key."""
+"""An entity: what features describe, identified by its join key."""
 
 from __future__ import annotations
 
@@ -56,5 +56,5 @@ class Entity(Definition):
 
 
 def dummy_entity() -> Entity:
-    """Returns the entity of views that have none: one row for all."""
+    """Returns the placeholder entity of views without entities, which have one row for all."""
     return Entity(name=DUMMY_ENTITY_NAME, join_keys=[DUMMY_JOIN_KEY], value_type=ValueType.STRING)

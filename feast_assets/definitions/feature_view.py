@@ -31,8 +31,8 @@ class FeatureView(BaseFeatureView):
 
     Attributes:
         online_generation: which of its online tables is in use; apply sets it.
-        materialization_intervals: what of time was materialized when `FeatureStore.get_feature_view` returned the view,
-            as ``[start, end)`` in order.
+        materialization_intervals: the times that were materialized when `FeatureStore.get_feature_view` returned the
+            view, as ``[start, end)`` in order.
 
     Args:
         name: unique among all views of the project, letter case aside.
@@ -40,7 +40,7 @@ class FeatureView(BaseFeatureView):
         schema: fields; those named like a join key are the view's entity columns, the rest its features. Left out,
             apply infers it.
         entities: whose features they are; none means one row for all.
-        ttl: how long a value stands after its event time, in reads; ``timedelta(0)`` or None for ever.
+        ttl: how long a value is valid after its event time, in reads; ``timedelta(0)`` or None for ever.
         online: whether the latest values are kept in the online store.
         offline: whether pushed rows, or a transformation's result, are kept in the offline store.
         enable_validation: whether materialization refuses windows with rows that break their fields' `Checks`, so that
@@ -50,7 +50,7 @@ class FeatureView(BaseFeatureView):
             lookup table), which is materialized whole.
         version: only "latest".
         enabled: a disabled view is neither materialized nor served.
-        automation: when it is materialized by itself; None for whenever its grain's schedule, or somebody, runs it.
+        automation: when it is materialized automatically; None if its grain's schedule or a user runs it.
         freshness: how recently it should have been materialized: a duration, or a `Freshness`; None for no such demand.
     """
 
@@ -106,7 +106,7 @@ class FeatureView(BaseFeatureView):
         tags: Mapping[str, str] | None = None,
         owner: str = "",
         org: str = "",
-        mode: Any = None,
+        mode: object = None,
         enable_validation: bool | None = None,
         version: str = "latest",
         enabled: bool = True,
@@ -214,7 +214,7 @@ class FeatureView(BaseFeatureView):
 
     def to_spec(self) -> dict[str, Any]:
         spec = super().to_spec()
-        # So that the hashes of views without it are those of before it existed.
+        # A view without it keeps the hash that it had before the attribute existed.
         if self.freshness is None:
             del spec["freshness"]
         return spec
@@ -277,8 +277,8 @@ class FeatureView(BaseFeatureView):
     def online_table(self, project: str) -> str:
         """Returns the name of its table in the online store.
 
-        A view that starts anew (it was removed, or its keys or times mean something else) starts with another table, so
-        rows of before are never taken for its own, whatever is interrupted; apply gives it another generation.
+        A view that starts again (it was removed before, or its keys or time columns changed) gets a new table, so that
+        earlier rows are never taken for its own, even if an apply is interrupted; apply gives it a new generation.
         """
         return f"{project}:{self.name}:{self.online_generation}"
 
@@ -299,5 +299,5 @@ class FeatureView(BaseFeatureView):
 
     @property
     def makes_something(self) -> bool:
-        """Whether materialization writes anything of it: online, or a result that is kept."""
+        """Whether materialization writes anything for it: online rows, or a kept result."""
         return self.enabled and (self.materializable or self.keeps_result)

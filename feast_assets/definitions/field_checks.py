@@ -1,4 +1,4 @@
-"""What a feature's values must be: checks that are declared on a field."""
+"""Checks of a feature's values, declared on a field."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Checks(Spec):
         allowed: the values that may occur, nulls aside; of texts, whole numbers and truth values.
         unique: whether no value may occur twice in one window, nulls aside.
         severity: "error" or "warn". Where a view validates (see `FeatureView.enable_validation`), a window that breaks
-            an "error" is not written; "warn" is only told.
+            an "error" is not written; "warn" is only reported.
 
     Raises:
         DefinitionError: a rule contradicts itself or another one, or nothing is declared.

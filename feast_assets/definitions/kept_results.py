@@ -1,4 +1,4 @@
-"""Views that read what another view computes and keeps, and the order in which they have to be materialized."""
+"""Views that read the kept result of another view, and the order in which such views are materialized."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def sources_read(view: FeatureView) -> list[DataSource]:
 
 
 def reads_result(view: FeatureView, maker: FeatureView) -> bool:
-    """Whether a view reads what another keeps."""
+    """Whether a view reads the kept result of another."""
     sink = kept_result(maker)
     return sink is not None and any(source.name == sink.name for source in sources_read(view))
 

@@ -17,7 +17,7 @@ from feast_assets.errors import NotSupportedError
 
 @register_enum
 class ConflictPolicy(enum.Enum):
-    """Which label stands when several people gave one."""
+    """Which label counts when several people gave one."""
 
     LAST_WRITE_WINS = "last_write_wins"
     LABELER_PRIORITY = "labeler_priority"

@@ -19,7 +19,7 @@ MODES = (TransformationMode.PANDAS, TransformationMode.PYTHON)
 
 
 class OnDemandFeatureView(BaseFeatureView):
-    """Features computed when they are asked for, the same way for training and serving.
+    """Features that are computed when they are read, in the same way for training and serving.
 
     The function's input holds the features of the source views (by bare name), the request fields, and the join keys.
 

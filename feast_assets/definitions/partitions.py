@@ -23,8 +23,8 @@ class Partitions(Spec):
     Args:
         grain: "hourly", "daily", "weekly" or "monthly".
         start: the beginning of the first window, which must lie on the grid. Left out, the first apply fixes it from
-            the source's earliest event, and the registry keeps it, so that partition keys stay what they are.
-        end: the end of the last window, on the grid as well, for sources that have come to an end. Left out, there is
+            the source's earliest event, and the registry keeps it, so that partition keys never change.
+        end: the end of the last window, on the grid as well, for sources that get no more rows. Left out, there is
             none.
     """
 

@@ -11,7 +11,7 @@ from feast_assets.errors import DefinitionError
 
 
 def check_project_name(name: object) -> str:
-    """Returns the name if it is one that registries and stores can carry.
+    """Returns the name if registries and stores can use it.
 
     Raises:
         DefinitionError: it holds other than letters, digits, underscores and hyphens, or starts with one of the

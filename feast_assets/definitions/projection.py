@@ -9,7 +9,7 @@ from feast_assets.definitions.spec import Spec
 
 
 class FeatureViewProjection(Spec):
-    """Features of one view as somebody uses them.
+    """Some features of one view, as a service or a request uses them.
 
     Attributes:
         name: the view.

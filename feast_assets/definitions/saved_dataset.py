@@ -1,4 +1,4 @@
-"""Saved datasets: training sets that were written down."""
+"""Saved datasets: training sets that were written to a file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class SavedDatasetStorage(Spec):
-    """Base of places where saved datasets are."""
+    """Base of the kinds of storage for saved datasets."""
 
 
 class SavedDatasetFileStorage(SavedDatasetStorage):
@@ -40,7 +40,7 @@ class SavedDatasetFileStorage(SavedDatasetStorage):
 
 
 class SavedDataset(Definition):
-    """A training set that was written down.
+    """A training set that was written to a file.
 
     Attributes:
         min_event_timestamp, max_event_timestamp: the range of its rows' times, UTC.
@@ -86,7 +86,7 @@ class SavedDataset(Definition):
         self.registry_revision = registry_revision
 
     def attach(self, reader: Callable[[], pa.Table]) -> SavedDataset:
-        """Gives the dataset the means to read its rows."""
+        """Sets the function that reads the dataset's rows."""
         self._reader = reader
         return self
 
@@ -104,7 +104,7 @@ class SavedDataset(Definition):
         parts = (reference.partition(":") for reference in self.features)
         return frame_of(self.to_arrow(), {f"{view}__{name}" if full else name for view, _, name in parts})
 
-    def as_reference(self, name: str, profiler: Any = None) -> Any:
+    def as_reference(self, name: str, profiler: object = None) -> Any:
         """Raises NotSupportedError: validation references are not supported."""
         raise NotSupportedError(
             f"SavedDataset {self.name!r}: validation references are not supported here yet; declare what values must "

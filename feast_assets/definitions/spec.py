@@ -26,19 +26,20 @@ _ENUMS: dict[str, type[Enum]] = {"ValueType": ValueType}
 _MICROSECOND = timedelta(microseconds=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 PLAIN = frozenset((type(None), bool, int, float, str))
-"""Types of what JSON has: nearly all that a definition is made of, so they are told first."""
+"""The types of JSON's scalars. Nearly all values in definitions have one of them, so they are checked first."""
 
 
 class Spec:
     """Something with a serialised form.
 
     Class attributes:
-        _spec: attribute name -> the value it has where a stored form lacks it (written before it existed).
+        _spec: attribute name -> its value where a stored form lacks it, because it was written before the attribute
+            existed.
     """
 
     _spec: ClassVar[Mapping[str, Any]] = {}
     _values: ClassVar[Callable[[Spec], Any]]
-    """Gives the values of all these attributes at once; of a class that has none, just that."""
+    """Returns the values of these attributes at once; of a class without any, its empty `_spec`."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -87,13 +88,13 @@ class Spec:
         return f"{type(self).__name__}({shown})"
 
 
-def content_hash(data: Any) -> str:
+def content_hash(data: object) -> str:
     """Returns the sha256 (hex) of JSON-able data in its canonical text form."""
     return text_hash(canonical_text(data))
 
 
-def canonical_text(data: Any) -> str:
-    """Returns JSON-able data as the text that its content hash is of."""
+def canonical_text(data: object) -> str:
+    """Returns JSON-able data as canonical text, of which `content_hash` is the hash."""
     return json.dumps(data, sort_keys=True, separators=(",", ":"))
 
 
@@ -102,11 +103,11 @@ def text_hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def digest(value: Any) -> str:
-    """Returns a hash (hex) of definitions, of what they consist of, or of lists of either.
+def digest(value: object) -> str:
+    """Returns a hash (hex) of definitions, of their parts, or of lists of either.
 
-    It differs wherever their stored forms do, and takes a quarter of the time; but it is of no stored form, and may be
-    another one in the next version of this package.
+    It differs whenever their stored forms differ, and takes a quarter of the time of `content_hash`. It is no hash of
+    the stored form, and may change with the next version of this package.
 
     Raises:
         DefinitionError: something in it cannot be part of a definition.
@@ -115,7 +116,7 @@ def digest(value: Any) -> str:
 
 
 def register_enum(enum: type[Enum]) -> type[Enum]:
-    """Lets members of an enum be part of a serialised form."""
+    """Allows members of an enum in serialised forms."""
     _ENUMS[enum.__name__] = enum
     return enum
 
@@ -129,7 +130,7 @@ def as_utc(moment: datetime) -> datetime:
     if moment.tzinfo is UTC and type(moment) is datetime:
         return moment
     if hasattr(moment, "to_pydatetime"):
-        # pandas' moments have other bounds, and one of them is no moment.
+        # pandas' timestamps have other bounds, and NaT is not a time.
         if moment != moment:
             raise InputError(f"{shown(moment)} is not a time; pass a datetime.")
         moment = moment.to_pydatetime(warn=False)
@@ -166,7 +167,7 @@ def _encode(value: Any) -> Any:
     return _encode_rare(value)
 
 
-def _encode_rare(value: Any) -> Any:
+def _encode_rare(value: object) -> Any:
     if isinstance(value, (int, float, str)):
         return value
     if isinstance(value, timedelta):
@@ -182,7 +183,7 @@ def _encode_rare(value: Any) -> Any:
     raise DefinitionError(f"A {type(value).__name__} ({value!r}) cannot be part of a definition.")
 
 
-def _parts(value: Any) -> Any:
+def _parts(value: object) -> Any:
     if isinstance(value, Spec):
         # Without the attributes' names: their order is the class's. JSON's encoder goes through the values in C.
         return type(value).__name__, type(value)._values(value)
@@ -194,11 +195,11 @@ _DIGESTED = json.JSONEncoder(default=_parts, check_circular=False, separators=("
 
 @lru_cache(maxsize=1024)
 def _type(text: str) -> FeastType:
-    """Returns a type, which definitions may share: types never change."""
+    """Returns a type. Definitions share the object, because types are immutable."""
     return parse_type(text)
 
 
-def _decode(data: Any) -> Any:
+def _decode(data: object) -> Any:
     if type(data) in PLAIN:
         return data
     if isinstance(data, list):

@@ -1,4 +1,4 @@
-"""A user's function over feature data, kept as its source text, never as bytes.
+"""A user's function over feature data, stored as its source text, never as bytes.
 
 The registry keeps text and import path so that a change can be seen and shown. The function itself is loaded only
 by importing the feature repository.
@@ -90,7 +90,7 @@ class Transformation(Spec):
         self.owner = owner
 
     def code(self) -> str:
-        """Returns what decides whether two functions do the same; see `code_of`."""
+        """Returns the code of the function, which is the same for functions that do the same; see `code_of`."""
         return code_of(self.udf_string)
 
 

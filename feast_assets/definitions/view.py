@@ -18,8 +18,8 @@ class BaseFeatureView(Definition):
 
     Attributes:
         features: the features, without join key columns.
-        projection: which of them, and under what name, this object stands for. Projecting makes a copy; it never
-            changes the view.
+        projection: the features that this object represents, and its name in references. Projecting makes a copy and
+            never changes the view.
     """
 
     features: list[Field]
@@ -43,7 +43,7 @@ class BaseFeatureView(Definition):
         raise FeatureNotFoundError(name, self.name, [f.name for f in self.features])
 
     def __getitem__(self, names: Sequence[str]) -> Self:
-        """Returns a copy that stands for some of the features, in this order."""
+        """Returns a copy that represents some of the features, in this order."""
         if isinstance(names, str) or not all(isinstance(n, str) for n in names):
             raise DefinitionError(f"Choose features of {self.name!r} by a list of names, such as view[['a', 'b']].")
         projection = copy(self.projection)
@@ -57,7 +57,7 @@ class BaseFeatureView(Definition):
         return self.with_projection(projection)
 
     def with_name(self, name: str) -> Self:
-        """Returns a copy that goes by another name in references and column names."""
+        """Returns a copy that has another name in references and column names."""
         projection = copy(self.projection)
         projection.name_alias = name
         return self.with_projection(projection)
@@ -69,7 +69,7 @@ class BaseFeatureView(Definition):
         return self.with_projection(projection)
 
     def with_projection(self, projection: FeatureViewProjection) -> Self:
-        """Returns a copy that stands for what the projection says."""
+        """Returns a copy with a projection."""
         if projection.name != self.name:
             raise DefinitionError(f"A projection of {projection.name!r} cannot be put on view {self.name!r}.")
         view = copy(self)
@@ -105,7 +105,7 @@ def check_features(features: Sequence[Field], subject: str) -> None:
 
 
 def refuse_checks(fields: Sequence[Field], subject: str, why: str) -> None:
-    """Raises DefinitionError where a field declares checks that nobody would look at."""
+    """Raises DefinitionError if a field declares checks that would never be applied."""
     for field in fields:
         if field.checks is not None:
             raise DefinitionError(f"{subject}: field {field.name!r} declares checks, but {why}; leave them out.")

@@ -1,4 +1,4 @@
-"""Reads that are asked for at the same time, in one round trip: many small requests on one event loop become fast."""
+"""Reads that begin at the same time on one event loop share a round trip, so that many small requests are fast."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class MergedReads(Generic[_Part, _Value]):
         """Creates it.
 
         Args:
-            read: makes the round trip: takes what was given for each request, and the number of keys of all; gives one
-                value per key, in order.
+            read: makes the round trip: takes the parts of all requests, and the number of their keys; returns one value
+                per key, in order.
         """
         self.loop = loop
         self._read = read
@@ -37,7 +37,7 @@ class MergedReads(Generic[_Part, _Value]):
         self._tasks: set[asyncio.Task[None]] = set()
 
     def get(self, part: _Part, keys: int) -> asyncio.Future[list[_Value]]:
-        """Returns what gives one value per key, in order, or raises what the round trip raised; to be awaited at once.
+        """Returns a future of one value per key, in order, or of the error of the round trip; to be awaited at once.
 
         Args:
             part: the request's keys, in the form that the round trip takes.
@@ -53,7 +53,7 @@ class MergedReads(Generic[_Part, _Value]):
         return future
 
     def _send(self) -> None:
-        # Given up meanwhile, or sent already since there were enough.
+        # Requests may have been cancelled meanwhile, or sent already because there were many.
         waiting = [each for each in self._waiting if not each[2].done()]
         self._waiting, self._keys = [], 0
         if waiting:

@@ -25,9 +25,9 @@ class Changes:
     """What one apply changes.
 
     Attributes:
-        upserts: objects to create or to replace by type and name; those that equal what is stored change nothing.
+        upserts: objects to create, or to replace by type and name. One that equals the stored object changes nothing.
         deletes: (object type, name) of objects to remove.
-        inputs: (object type, name) -> what `Registry.inputs` is to say of it from now on. It makes no revision.
+        inputs: (object type, name) -> what `Registry.inputs` returns for it from now on. It makes no revision.
     """
 
     upserts: Sequence[Definition] = ()
@@ -37,12 +37,12 @@ class Changes:
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """One apply, as the registry remembers it.
+    """One apply, as the registry records it.
 
     Attributes:
         number: 1 for the first.
         at: UTC.
-        by: who, as far as is known.
+        by: who applied; "" if that is not known.
         summary: what changed, such as "created feature view a; updated entity b".
     """
 
@@ -53,12 +53,12 @@ class Revision:
 
 
 DoubtKind = Literal["", "restored", "unknown", "missing"]
-"""Why the registry does not trust the store to hold what was settled: see `MarkDoubt`."""
+"""Why an entry was unsettled though a run had settled it; "" where it was not. See `MarkDoubt`."""
 
 
 @dataclass(frozen=True, slots=True)
 class LedgerEntry:
-    """One window of one view that is in the online store, or that somebody has set out to put there.
+    """One window of one view that is in the online store, or that a run has begun to put there.
 
     Attributes:
         fingerprint: of the source's content in the window when it was read; "" where it had no rows.
@@ -68,9 +68,9 @@ class LedgerEntry:
         rows: rows read from the window's history.
         written: rows that were newer than what the online store held.
         at: when it was recorded, UTC.
-        run_id: who ran it, "" if nobody said.
-        settled: whether the store holds it. If not, a run is under way, was killed, or met another; what the store
-            holds of the window is not known, and it has to be run again.
+        run_id: the run that recorded it; "" if it gave no id.
+        settled: whether the store holds it. If not, a run is under way, was killed, or wrote the window at the same
+            time as another; it is not known what the store holds of the window, and it has to be run again.
         mark: the number of the online table's mark under which it was settled; 0 where the rows do not go online, and
             in entries of versions without marks.
         doubt: why it was unsettled, where that was because of the mark of the online table.
@@ -92,7 +92,7 @@ class LedgerEntry:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Windows that a run has set out to write.
+    """Windows that a run has begun to write.
 
     Attributes:
         versions: of the windows, in the order in which they were claimed.
@@ -114,7 +114,7 @@ class OnlineTable:
     """An online table as a run found it.
 
     Attributes:
-        identity: which table it is; what the registry remembers of another is of no use for it.
+        identity: which table it is; what the registry knows of a table with another identity does not apply to it.
         number: of its mark.
     """
 
@@ -158,7 +158,7 @@ class MarkDoubt:
 
 @dataclass(frozen=True, slots=True)
 class WindowContent:
-    """What a run is about to write of a window: see `LedgerEntry`."""
+    """The content of a window that a run is about to write; the attributes are those of `LedgerEntry`."""
 
     window: Window
     fingerprint: str
@@ -198,7 +198,7 @@ class Registry(ABC):
         """Makes the changes in one transaction and returns the revision; the present one if nothing changes.
 
         Args:
-            based_on: the revision that the changes were worked out from; if another apply came between,
+            based_on: the revision that the changes were made from; if another apply was committed since,
                 `feast_assets.errors.ConcurrentApplyError` is raised and nothing changes. None for no such check.
         """
 
@@ -211,15 +211,15 @@ class Registry(ABC):
         return [snapshot.project_object() or Project(name=snapshot.project)] if snapshot.revision else []
 
     def inputs(self) -> Mapping[tuple[str, str], str]:
-        """Returns (object type, name) -> the text that the last commit with one gave, for what is made from the same
-        inputs to be left as it is.
+        """Returns (object type, name) -> the text that the last commit gave in `Changes.inputs`.
 
-        A registry that forgets them stays right: what it does not know is made again.
+        Apply uses it to skip objects whose inputs have not changed. A registry need not keep the texts: where one is
+        missing, apply makes the object again.
         """
         return {}
 
     def refreshed(self, snapshot: RegistrySnapshot) -> RegistrySnapshot:
-        """Returns the newest snapshot; the given one if it is that."""
+        """Returns the newest snapshot, which is the given one if nothing was committed since."""
         return snapshot if self.revision() == snapshot.revision else self.snapshot()
 
     @abstractmethod
@@ -228,7 +228,7 @@ class Registry(ABC):
 
     @abstractmethod
     def ledger(self, view: str) -> list[LedgerEntry]:
-        """Returns what of a view is materialized, by window start then end."""
+        """Returns a view's entries, in order of window start, then end."""
 
     def ledger_states(self, views: Sequence[str]) -> dict[str, str]:
         """Returns for each view a text that changes whenever its entries in the ledger do.
@@ -247,28 +247,28 @@ class Registry(ABC):
         run_id: str = "",
         table: OnlineTable | None = None,
     ) -> Claim:
-        """Says, in one transaction, that windows are about to be written; done before anything is.
+        """Records, in one transaction, that windows are about to be written. A run calls it before it writes.
 
-        A window's version stays what it was if the ledger has just this window with this content; else it is the
-        present, and in any case higher than that of every entry that it overlaps. Entries that it overlaps go,
-        because what they say may no longer hold; what of them lies outside stays, unsettled if it may have rows. So
-        entries never overlap, and what the store may hold is never forgotten. Versions are even.
+        A window keeps its version if the ledger has an entry for exactly this window with this content. Otherwise its
+        version is the current time, or higher, so that it is above the versions of all entries that it overlaps.
+        Overlapped entries are removed, because they may no longer be true. The parts of them outside the window stay,
+        unsettled if they may have rows. So entries never overlap, and the ledger never forgets a time for which the
+        store may hold rows. Versions are even.
 
         Args:
             contents: windows that do not overlap; may be none.
-            empty: windows that were looked at and have no rows; noted, as settled, where the ledger has nothing that
-                overlaps them.
-            table: that the rows are to be put into. A registry that is `KeepsMarks` draws two numbers of its mark, the
-                first to follow the number found, the second to follow the first; others ignore it.
+            empty: windows whose source has no rows; entered as settled where no entry overlaps them.
+            table: the online table that gets the rows. A registry that is `KeepsMarks` draws two numbers for its mark:
+                the first follows the table's current number, the second follows the first. Others ignore it.
         """
 
     @abstractmethod
     def settle(self, claim: Claim, entries: Sequence[LedgerEntry]) -> None:
-        """Says, in one transaction, that claimed windows are in the store.
+        """Records, in one transaction, that claimed windows are in the store.
 
-        Where another run has claimed the window since, nobody knows whose rows the store has: unless it wrote the same
-        content, the window stays unsettled, and is run again. The same holds of entries that are handed in unsettled,
-        by a run that does not know what it wrote.
+        If another run has claimed a window since, it is not known whose rows the store has: the window stays
+        unsettled and is run again, unless that run wrote the same content. The same applies to entries that are given
+        as unsettled, by a run that does not know what it wrote.
         """
 
     @abstractmethod

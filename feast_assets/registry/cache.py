@@ -1,4 +1,4 @@
-"""A registry's definitions kept in memory, refreshed off the path of requests."""
+"""A registry's definitions in memory, refreshed without delaying requests."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _LOOK_AGAIN_SECONDS = 10.0
 
 
 class SnapshotCache:
-    """The newest snapshot as far as is known.
+    """The newest snapshot that this process has read.
 
     Args:
         ttl_seconds: how old a snapshot may be before `get` has it read anew; 0 for no limit.
         wait: whether `get` waits for that; if not, it is read in a thread, and `get` answers with the old one
             meanwhile. Where it cannot be read, `get` warns and answers with the old one.
-        complete_pushes: called with each snapshot that was just read and that says of unfinished pushes, and with
-            whether the caller uses history; returns whether it need not be called again soon.
+        complete_pushes: called with each snapshot that was just read and has noted pushes, and with whether the caller
+            uses history; returns whether all pushes were completed. If not, it is called again soon.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class SnapshotCache:
         return snapshot
 
     def look_again(self) -> None:
-        """Has the next `get` read the registry: a push has just broken off."""
+        """Makes the next `get` read the registry, because a push has just broken off."""
         self._look_again_at = 0.0
 
     def _look_after_pushes(self, snapshot: RegistrySnapshot, uses_history: bool) -> None:

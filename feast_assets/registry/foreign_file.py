@@ -1,4 +1,4 @@
-"""Telling what a file at the registry's path is, where it is no registry of ours."""
+"""Recognising a file at the registry's path that another program wrote."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _LENGTH_DELIMITED = 2
 
 
 def is_feast_registry_file(file: Path) -> bool:
-    """Says whether a file is what Feast's file registry writes: one protobuf message. Decodes nothing of it."""
+    """Returns whether a file is one that Feast's file registry wrote: one protobuf message, which is not decoded."""
     with file.open("rb") as opened:
         data = opened.read(_MOST_BYTES)
     whole = len(data) < _MOST_BYTES

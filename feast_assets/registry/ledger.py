@@ -1,4 +1,4 @@
-"""The rules of the ledger, whatever it is kept in: entries never overlap, and say only what is sure."""
+"""The rules of the ledger, for every backend: entries never overlap, and an entry is settled only if it is true."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from feast_assets.registry.base import LedgerEntry, MarkDoubt, WindowContent
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """Entries that go, and those that come in their place.
+    """Entries to remove, and those to add in their place.
 
     Attributes:
         versions: of the windows that were claimed.
@@ -37,7 +37,7 @@ def held(ledger: Mapping[Window, LedgerEntry]) -> set[Window]:
 
 
 def intervals(ledger: Iterable[LedgerEntry]) -> list[tuple[datetime, datetime]]:
-    """Returns what of time is materialized as the fewest ``[start, end)`` intervals, in order."""
+    """Returns the times that are materialized, as the fewest ``[start, end)`` intervals, in order."""
     return [(window.start, window.end) for window in union(e.window for e in ledger if e.settled)]
 
 
@@ -58,7 +58,7 @@ def claimed(
     now: int,
     run_id: str,
 ) -> Exchange:
-    """Returns what a claim makes of the ledger; see `Registry.claim`.
+    """Returns how a claim changes the ledger; see `Registry.claim`.
 
     Args:
         standing: the view's entries, by window.
@@ -77,7 +77,7 @@ def claimed(
         removed |= {e.window: e for e in under}
         added.append(_noted(view, content, versions[i], now, run_id, settled=False))
     kept = _without(removed.values(), [c.window for c in contents])
-    # Rows of a window that is run in part stay in the store; of what remains of it nothing is known but that.
+    # The store keeps the rows of the parts that are not run again, so these parts are not forgotten.
     added += [e if _empty(e) else replace(e, settled=False) for e in kept]
     if empty:
         there = sorted([*(e.window for e in standing if e.window not in removed), *(e.window for e in added)])
@@ -89,7 +89,7 @@ def claimed(
 
 
 def settled(standing: Sequence[LedgerEntry], entries: Sequence[LedgerEntry], own: Collection[Window]) -> Exchange:
-    """Returns what settling makes of the ledger; see `Registry.settle`.
+    """Returns how settling changes the ledger; see `Registry.settle`.
 
     Args:
         own: windows whose claim still stands.
@@ -111,14 +111,14 @@ def settled(standing: Sequence[LedgerEntry], entries: Sequence[LedgerEntry], own
 def doubted(
     standing: Sequence[LedgerEntry], view: str, doubt: MarkDoubt, gaps: Sequence[Window], above: int, now: int
 ) -> Exchange:
-    """Returns what a doubt about the online table makes of the ledger; see `Registry.distrust`.
+    """Returns how a doubt about the online table changes the ledger; see `KeepsMarks.distrust`.
 
     Args:
         now: UTC microseconds.
     """
     everything = doubt.kind != "restored"
     changed: dict[Window, LedgerEntry] = {}
-    # Of windows without rows nothing can be lost. What the store holds of them all the same is among the gaps.
+    # A window without rows can lose none. If the store holds rows of it all the same, it is among the gaps.
     empty = [e for e in standing if everything and _empty(e)]
     others = [e for e in standing if not (everything and _empty(e))]
     for entry in others:
@@ -155,7 +155,7 @@ def _noted(view: str, content: WindowContent, version: int, now: int, run_id: st
 
 
 def _same(entry: LedgerEntry, content: WindowContent | LedgerEntry) -> bool:
-    """Whether an entry says the same of the same window; if so, it does not matter whose rows the store has."""
+    """Whether an entry is of the same window and content; if so, it does not matter which run's rows the store has."""
     return (
         entry.window == content.window
         and entry.fingerprint == content.fingerprint
@@ -174,7 +174,7 @@ def _under(standing: Sequence[LedgerEntry], windows: Sequence[Window]) -> Iterat
 
 
 def _without(entries: Iterable[LedgerEntry], windows: Sequence[Window]) -> list[LedgerEntry]:
-    """Returns what of some entries lies outside all windows."""
+    """Returns the parts of some entries that lie outside all windows."""
     entries, windows = sorted(entries, key=lambda e: e.window), sorted(windows)
     kept = []
     for entry, (first, last) in zip(entries, overlapped(windows, [e.window for e in entries]), strict=True):

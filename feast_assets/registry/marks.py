@@ -1,9 +1,9 @@
-"""The numbers of online tables' marks: how they are drawn, and what a number that is found says of the ledger.
+"""The numbers of online tables' marks: how they are drawn, and what the number in a store tells about the ledger.
 
-A run advances the mark of its table twice: before its first row is put, and after its last. Each number is noted in
-the registry, with the number that it is to follow, before the store is asked to advance; and the store advances by
-compare and set. So the numbers that a store had are a path, which is known from any of its numbers on backwards. An
-entry of the ledger holds if the number under which it was settled is on the path of the number found in the store.
+A run advances the mark of its table twice: before its first row is put, and after its last. The registry records each
+number, with the number that it follows, before the store advances to it by compare-and-set. So the registry knows, for
+every number, which numbers the mark had before: its path. An entry of the ledger holds if the number under which it was
+settled is on the path of the number that the store has now.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from feast_assets.registry.base import DrawnMark, LedgerEntry, MarkDoubt, Online
 class KeepsMarks(ABC):
     """A registry that knows which numbers the marks of online tables had.
 
-    With a registry without this ability nothing is noticed when an online store is restored to an earlier state: the
-    ledger goes on listing windows whose rows the store has lost. A backend passes
+    Without this ability, nobody notices when an online store is restored to an earlier state: the ledger goes on
+    listing windows whose rows the store has lost. A backend passes
     `feast_assets.testing.KeepsMarksConformance`.
     """
 
@@ -37,7 +37,7 @@ class KeepsMarks(ABC):
     def known_marks(self, view: str, identity: str) -> list[DrawnMark]:
         """Returns the numbers of a table's mark that were drawn or taken over, ascending.
 
-        Of very many, those drawn long ago may be forgotten; a thousand at least are kept.
+        The oldest may be forgotten; at least a thousand are kept.
         """
 
     @abstractmethod
@@ -51,12 +51,12 @@ class KeepsMarks(ABC):
         gaps: Sequence[Window] = (),
         above: int = 0,
     ) -> bool:
-        """Unsettles, in one transaction, what a table's mark says is not surely in the store any more.
+        """Unsettles, in one transaction, the entries whose rows may be missing from the store, as a table's mark shows.
 
-        Those are the entries that the doubt concerns, each with the doubt's kind; and every claim that is not settled
-        yet, as nobody knows which of its rows were put before the store was put back. Windows that were settled without
-        rows stay settled, unless their number is lost. A number that was unknown is known from then on; of a missing
-        one it is remembered that it was missed.
+        These are the entries that the doubt concerns, each with the doubt's kind, and every claim that is not settled
+        yet, because it is not known which of its rows were put before the store was restored. Windows that were settled
+        without rows stay settled, unless their number is lost. A number that was unknown is known from then on; for a
+        missing one the registry records that it was missing.
 
         Args:
             newest: the newest number in `known_marks`, 0 for none, when the doubt arose. If another was drawn since,
@@ -74,14 +74,14 @@ NUMBERS_KEPT = 1000
 """How many numbers of a view's table are remembered at least. A run takes two for each stretch of windows."""
 
 _RANDOM_BITS = 10
-"""Two registries of one origin may draw at one moment, if their clocks differ."""
+"""Random bits, because two registries that were one may draw in the same microsecond."""
 
 
 def drawn_numbers(now: int, above: Iterable[int], random: Sequence[int]) -> tuple[int, ...]:
     """Returns ascending numbers that are above some others, one for each random number.
 
     Args:
-        now: UTC microseconds, which the numbers tell unless others were drawn at later ones.
+        now: UTC microseconds; the numbers contain this time, or a later one if higher numbers were drawn before.
         random: each below 2**31.
     """
     last = max(above, default=0) >> _RANDOM_BITS
@@ -97,8 +97,8 @@ def moment_of(number: int) -> datetime:
 def path_of(number: int, known: Collection[DrawnMark]) -> tuple[set[int], int]:
     """Returns the numbers that a mark had before it had a number, this included, and the lowest of them.
 
-    Where the path begins with a number whose predecessor is not known, what was settled under lower ones counts as on
-    it: their numbers are no longer remembered, or a doubt about them was dealt with when the path began.
+    If the predecessor of the lowest number is not known, entries that were settled under lower numbers count as on the
+    path: these numbers are no longer recorded, or a doubt about them was resolved when the path began.
     """
     previous = {mark.number: mark.previous for mark in known}
     path = {number}
@@ -110,7 +110,7 @@ def path_of(number: int, known: Collection[DrawnMark]) -> tuple[set[int], int]:
 
 
 def is_on_path(number: int, current: int, known: Collection[DrawnMark]) -> bool:
-    """Whether a mark that is found with one number had another before."""
+    """Whether a mark had a number before it got its current one."""
     return number in path_of(current, known)[0]
 
 
@@ -121,7 +121,7 @@ def doubt_of(
     known: Collection[DrawnMark],
     never_advanced: int,
 ) -> MarkDoubt | None:
-    """Returns what the number of a table's mark says against the entries of its view's ledger; None for nothing.
+    """Returns which entries of a view's ledger the current number of the mark contradicts; None if it contradicts none.
 
     Args:
         current: in the store; 0 for none.

@@ -359,7 +359,7 @@ def bare_fields(view: BaseFeatureView) -> tuple[Field, ...]:
     return tuple(Field(name=f.name, dtype=f.dtype) for f in view.features)
 
 
-def _copied(value: Any) -> Any:
+def _copied(value: object) -> Any:
     if isinstance(value, Spec):
         copied = object.__new__(type(value))
         attributes = copied.__dict__ = vars(value).copy()

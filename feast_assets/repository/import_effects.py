@@ -1,7 +1,7 @@
-"""What the files of a feature repository do while they are imported, besides declaring.
+"""Noticing files of a feature repository that do more than declare definitions when they are imported.
 
-Every apply imports every file, so a script that lies in the repository runs each time. One that takes long, or makes or
-removes files, is told by its name.
+Every apply imports every file, so a script that lies in the repository runs each time. A warning names
+one that takes long, or makes or removes files.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ REMEDY = "put what it runs below `if __name__ == '__main__':`, or name the file 
 
 @dataclass
 class _Running:
-    """A file that is being imported, and what is put down to it."""
+    """A file that is being imported, and what it has done so far."""
 
     file: Path
     seconds: float = 0.0
@@ -62,7 +62,7 @@ class ImportEffects:
         self._warn(running)
 
     def _account(self) -> None:
-        """Puts down what happened since the last call to the file that was running."""
+        """Attributes what happened since the last call to the file that was running."""
         now, times = time.perf_counter(), self._modification_times()
         if self._running:
             innermost = self._running[-1]

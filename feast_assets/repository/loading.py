@@ -89,7 +89,7 @@ def load_repository(repo_path: Path) -> RepoContents:
 def load_until(repo_path: Path, module: str, is_wanted: Callable[[Definition], bool]) -> list[Definition]:
     """Imports the files of a feature repository one by one until one declares what is wanted.
 
-    The file of the module that is named comes first, by whatever name it was imported: usually no other is imported.
+    The file of the named module comes first, whatever name it was imported by; usually no other file is imported.
     The script that runs this process is never imported; it counts with what it has declared so far.
 
     Args:
@@ -162,7 +162,7 @@ def _imported(modules: RepositoryModules, root: Path, file: Path) -> ModuleType:
         said = str(error) or "no message"
         if isinstance(error, SyntaxError):
             said = error.msg
-        # A definition that is wrong is no script; all else may come of one that only lies in the repository.
+        # A wrong definition is an error of the repository; other errors may come from a script that lies there.
         script = "" if isinstance(error, FeastAssetsError) else f" If {file.name} is a script, {REMEDY}."
         ended = "" if said.endswith((".", "!", "?")) or not script else "."
         raise RepositoryError(
@@ -191,7 +191,7 @@ def _definitions(module: ModuleType) -> Iterator[Definition]:
 
 
 def _is_projected(view: BaseFeatureView) -> bool:
-    """Says whether a view stands for less than the whole of it, or for it under another name."""
+    """Returns whether a view object is a projection: some of the features, or another name."""
     projection = view.projection
     if projection.features is view.features and not (
         projection.name_alias or projection.join_key_map or projection.desired_features

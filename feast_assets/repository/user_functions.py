@@ -67,8 +67,8 @@ class UserFunctions:
 
         Raises:
             TransformationError: as `of`.
-            NotAppliedError: the function is not the one that was applied; rows it made would pass for those of the
-                other.
+            NotAppliedError: the function is not the one that was applied; its rows would be mistaken for those of the
+                applied one.
         """
         if not isinstance(view, BatchFeatureView) or view.feature_transformation is None:
             return view
@@ -101,7 +101,7 @@ class UserFunctions:
         return known.udf, known.code() == registered.code()
 
     def _load(self, name: str, module: str) -> None:
-        """Loads the function of a view, and those of the other views that are met on the way."""
+        """Loads the function of a view, and those of other views in the same files."""
         from feast_assets.repository.loading import load_until
         from feast_assets.repository.modules import refuse_reentry
 

@@ -111,7 +111,7 @@ class _Table:
         decoder = RowDecoder(
             {schema.schema_id: schema for schema in schemas},
             [(f.name, f.dtype) for f in read.features],
-            what=f"Feature view {view.name!r}",
+            subject=f"Feature view {view.name!r}",
         )
         ttl = (read.ttl if enforce_ttl else None) or timedelta(0)
         return cls(view.online_table(project), _Keys.of(read), decoder, ttl // _MICROSECOND)

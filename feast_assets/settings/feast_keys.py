@@ -1,5 +1,5 @@
-"""Keys of ``feature_store.yaml`` that Feast knows and that have no effect here: warned of, so that nothing is ignored
-in silence, while a misspelt key is refused."""
+"""Feast's keys of ``feature_store.yaml`` that have no effect here. They cause a warning, so that nothing is ignored in
+silence; a misspelt key is refused."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CLOUD_PROVIDERS = ("aws", "azure", "gcp")
 """Feast's providers that choose nothing: stores are named by ``online_store`` and ``offline_store``."""
 
 OTHER_PROVIDERS = ("chronon", "unity_catalog")
-"""Feast's providers that do what is not here."""
+"""Feast's providers that are not supported here."""
 
 _FEATURE_SERVERS = ("aws_lambda", "gcp_cloudrun", "local", "mcp")
 
@@ -64,7 +64,7 @@ SECTIONS: Mapping[str, _Keys] = {
     "embedding_model": _names("provider model"),
     "data_quality_monitoring": _names("auto_baseline"),
 }
-"""Feast's sections for what is not here -> their keys."""
+"""Feast's sections that are not supported here -> their keys."""
 
 OLD_KEYS = ("flags", "go_feature_retrieval", "go_feature_serving")
 """Top-level keys of older versions of Feast and its plug-ins."""
@@ -107,7 +107,7 @@ def _is_off(name: str, section: Any) -> bool:
     return not section or section in _OFF.get(name, ())
 
 
-def _check(name: str, section: Any, keys: _Keys, origin: str) -> None:
+def _check(name: str, section: object, keys: _Keys, origin: str) -> None:
     if not isinstance(section, Mapping):
         raise ConfigError(f"{origin}: {name} should be a section of settings.")
     if name == "feature_server":

@@ -30,7 +30,7 @@ class SecretUrl(SecretStr):
         return f"SecretUrl({str(self)!r})"
 
 
-def _plain_path(path: Any) -> Any:
+def _plain_path(path: object) -> Any:
     text = _revealed(path)
     if isinstance(text, str) and not is_plain_path(text):
         raise ValueError("must be a path of this machine; its value looks like a URL or a login, so it is not shown")
@@ -55,7 +55,7 @@ class Settings(BaseModel):
     @model_validator(mode="wrap")
     @classmethod
     def _known_and_concealed(
-        cls, values: Any, handler: ModelWrapValidatorHandler[Settings], info: ValidationInfo
+        cls, values: object, handler: ModelWrapValidatorHandler[Settings], info: ValidationInfo
     ) -> Settings:
         if not isinstance(values, Mapping):
             return handler(values)
@@ -66,7 +66,7 @@ class Settings(BaseModel):
                 key = f"{context['section']}.{name}" if "section" in context else name
                 origin = context.get("origin", cls.__name__)
                 warn_once(origin, f"{key} is a setting of Feast's that has no effect here; remove it.")
-        # A key that is no name may be a value, after a forgotten blank; the error would show it.
+        # A key that is not a name may be a value after a forgotten blank, and the error would show it.
         return handler(
             {
                 name if is_type_name(name) else MASK: cls._concealed(name, value)
@@ -77,7 +77,7 @@ class Settings(BaseModel):
 
     @classmethod
     def _concealed(cls, name: Any, value: Any) -> Any:
-        """Returns a value as a validation error may hold it: an unknown setting may be a secret, misspelt."""
+        """Returns a value in a form that a validation error may show: a misspelt setting may be a secret."""
         if name not in cls.model_fields:
             return SecretStr(str(value))
         if isinstance(value, list):
@@ -89,5 +89,5 @@ class Settings(BaseModel):
         return SecretStr(value) if is_secret else value
 
 
-def _revealed(value: Any) -> Any:
+def _revealed(value: object) -> Any:
     return value.get_secret_value() if isinstance(value, SecretStr) else value

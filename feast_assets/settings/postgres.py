@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 from pydantic import Field, SecretStr, model_validator
 
-from feast_assets.settings.model import SecretUrl, Settings
+from feast_assets.settings.model import PlainPath, SecretUrl, Settings
 from feast_assets.settings.server_url import ServerUrl, parse_server_url
 
 POSTGRES_SCHEMES = ("postgresql", "postgres", "postgresql+psycopg", "postgresql+psycopg2")
@@ -37,8 +37,6 @@ class PostgresSettings(Settings):
         sslmode: as in Feast ``require``, unless there is a URL; None for libpq's default, ``prefer``.
         sslkey_path, sslcert_path, sslrootcert_path: files of a client's key and certificate, and of the authority.
         keepalives_idle: seconds without traffic before the system asks whether the server is still there.
-        conn_type: ``singleton`` is a pool of one connection.
-        max_conn: the most connections that a process keeps to the server. They are opened when they are needed.
     """
 
     feast_keys: ClassVar[Mapping[str, object]] = {"min_conn": 1}
@@ -51,12 +49,10 @@ class PostgresSettings(Settings):
     user: _Name | None = None
     password: SecretStr | None = None
     sslmode: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] | None = "require"
-    sslkey_path: _Name | None = None
-    sslcert_path: _Name | None = None
-    sslrootcert_path: _Name | None = None
+    sslkey_path: PlainPath | None = None
+    sslcert_path: PlainPath | None = None
+    sslrootcert_path: PlainPath | None = None
     keepalives_idle: int | None = Field(default=None, gt=0)
-    conn_type: Literal["singleton", "pool"] = "pool"
-    max_conn: int = Field(default=10, gt=0)
 
     @model_validator(mode="after")
     def _one_server(self) -> Self:
@@ -76,11 +72,6 @@ class PostgresSettings(Settings):
         if url.scheme not in POSTGRES_SCHEMES or not url.path.strip("/"):
             raise ValueError(f"connection_string: {POSTGRES_URL_RULES}")
         return self
-
-    @property
-    def most_connections(self) -> int:
-        """How many connections a process may have to the server at once."""
-        return 1 if self.conn_type == "singleton" else self.max_conn
 
     @property
     def display_name(self) -> str:
@@ -113,9 +104,12 @@ class PostgresSettings(Settings):
                 "password": url.password or None,
                 **dict(url.options),
             }
-        defaults = {"connect_timeout": _CONNECT_SECONDS, "application_name": "feast_assets"}
-        keepalives = {"keepalives_idle": self.keepalives_idle}
-        return {name: value for name, value in {**defaults, **keepalives, **parameters}.items() if value is not None}
+        given = {name: value for name, value in parameters.items() if value is not None}
+        if self.keepalives_idle is not None:
+            given.setdefault("keepalives_idle", self.keepalives_idle)
+        given.setdefault("connect_timeout", _CONNECT_SECONDS)
+        given.setdefault("application_name", "feast-assets")
+        return given
 
     def secrets(self) -> list[str]:
         """Returns the texts that messages must not show."""

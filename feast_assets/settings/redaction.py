@@ -1,4 +1,4 @@
-"""What of settings may be shown: everything but secrets."""
+"""Showing settings without their secrets."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ASSIGNED = re.compile(
 # A login before a host, as of a URL whose slashes were forgotten.
 _LOGIN = re.compile(r"\S*:\S*@")
 _TYPE_NAME = re.compile(r"[A-Za-z_][\w.-]{0,80}", re.ASCII)
-# Shorter texts stand in any message by chance.
+# Shorter texts occur in messages by chance.
 _SHORTEST_SECRET = 3
 
 
@@ -47,7 +47,7 @@ def shown_if_near(text: object, known: Iterable[str]) -> str:
     return f" {text!r}" if is_type_name(text) and difflib.get_close_matches(str(text), sorted(known), n=1) else ""
 
 
-def masked(value: Any, name: str = "") -> Any:
+def masked(value: object, name: str = "") -> Any:
     """Returns settings with their secrets replaced: values of secret names, and what URLs and options hold.
 
     Args:
@@ -75,7 +75,7 @@ def masked_text(text: str) -> str:
     return _ASSIGNED.sub(rf"\1{MASK}", text)
 
 
-def secrets_in(value: Any, name: str = "") -> Iterator[str]:
+def secrets_in(value: object, name: str = "") -> Iterator[str]:
     """Yields the texts in settings that must not be shown."""
     if isinstance(value, Mapping):
         for key, inner in value.items():
@@ -101,7 +101,7 @@ def without_secrets(text: str, secrets: Iterable[str]) -> str:
 
 
 def clean_error(error: BaseException, secrets: Iterable[str]) -> None:
-    """Replaces secrets in the texts of an error and of those that led to it, as tracebacks and reporters print them."""
+    """Replaces secrets in the texts of an error and of its causes, which tracebacks and error reporters print."""
     known = [secret for secret in secrets if len(secret) >= _SHORTEST_SECRET]
     if not known:
         return

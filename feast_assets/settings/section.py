@@ -1,4 +1,4 @@
-"""A section of ``feature_store.yaml`` between reading the file and reading the section as its store's settings."""
+"""A section of ``feature_store.yaml`` that was read but not yet validated as a store's settings."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Section:
         return copy.copy(self._values)
 
     def shown(self) -> dict[str, Any]:
-        """Returns the settings with every text masked but the type, and so is what is no name of a setting."""
+        """Returns the settings with all texts masked but the type; keys that are not names are masked too."""
         return {name if is_type_name(name) else MASK: _shown(name, value) for name, value in self._values.items()}
 
     def __repr__(self) -> str:
@@ -41,7 +41,7 @@ class Section:
     __hash__ = None  # type: ignore[assignment]
 
 
-def _shown(name: str, value: Any) -> Any:
+def _shown(name: str, value: object) -> Any:
     if value is None or isinstance(value, bool | int | float):
         return value
     return value if name in _TYPE_KEYS and is_type_name(value) else MASK

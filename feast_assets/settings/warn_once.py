@@ -1,4 +1,4 @@
-"""Warnings about settings, each once in a process: settings are read again wherever a store is asked for."""
+"""Warnings about settings, each once in a process, because settings are read again whenever a store is opened."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Reading a YAML file of settings: within limits, with environment variables put into its texts.
 
 Variables are replaced after the YAML is read, so a value comes through whole, whatever characters it holds, and cannot
-add settings. What YAML says of an error may quote a value, which may be a secret; messages here quote keys only.
+add settings. The YAML library's messages may quote a value, which may be a secret; messages here quote keys only.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from feast_assets.errors import ConfigError
 from feast_assets.settings.redaction import is_type_name, shown_key
 
 _MOST_BYTES = 256 * 1024
-# Aliases count as often as they stand for something.
+# Each use of an alias counts.
 _MOST_VALUES = 10_000
 _DEEPEST = 50
 # A number or date beyond this is a mistake, and may take minutes to work out.
@@ -88,7 +88,7 @@ class _Variables:
         # Outside of the handler, since the error that led to this one may quote a secret.
         raise ConfigError(f"{file} is not YAML: {self._restored(problem)}")
 
-    def _expanded(self, value: Any, where: str, file: Path) -> Any:
+    def _expanded(self, value: object, where: str, file: Path) -> Any:
         """Returns a value with variables replaced in its texts.
 
         Args:
@@ -121,7 +121,7 @@ class _Variables:
         return re.sub(rf"{self._mark}(\w+){self._mark}{self._mark}", r"${\1}", text)
 
 
-def _named(key: Any) -> str:
+def _named(key: object) -> str:
     return str(key) if is_type_name(str(key)) else "(a key that is no name)"
 
 
@@ -139,7 +139,7 @@ def _unquoted(match: re.Match[str]) -> str:
 
 
 class _RefusedError(yaml.MarkedYAMLError):
-    """Something that YAML allows, but settings do not; its message holds no value."""
+    """Valid YAML that settings must not contain; the message holds no value."""
 
     def __init__(self, problem: str, mark: yaml.Mark):
         super().__init__(problem=problem, problem_mark=mark)

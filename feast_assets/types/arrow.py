@@ -36,8 +36,8 @@ _STORED_AS = b"feast_assets.stored_as"
 
 
 def stored_as_text(column: pa.Field) -> pa.Field:
-    """Returns a column marked as one that is stored as text: its type is what its values look like at the moment, and
-    it is read as whatever is declared."""
+    """Returns a column marked as stored as text: its type is guessed from its values, and it is read as the
+    type that is declared."""
     return column.with_metadata({**(column.metadata or {}), _STORED_AS: b"text"})
 
 
@@ -110,7 +110,7 @@ def cast_table(table: pa.Table, types: Mapping[str, FeastType], *, what: str) ->
 
 
 def whole_column(column: Any) -> Any:
-    """Returns a ``pa.ChunkedArray`` as one ``pa.Array``; one that is whole already is not copied."""
+    """Returns a ``pa.ChunkedArray`` as one ``pa.Array``; a single chunk is not copied."""
     if column.num_chunks == 1:
         return column.chunk(0)
     return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)

@@ -1,4 +1,4 @@
-"""Join keys in canonical form, never at the price of a digit: a rounded key is another entity's.
+"""Join keys in canonical form, without loss: a rounded key would be the key of another entity.
 
 `feast_assets.types.arrow.cast_column` takes some values that mean nearly the same: it cuts off nanoseconds, and
 rounds epoch seconds with a fraction. For a join key, nearly the same is another entity, so such values are refused

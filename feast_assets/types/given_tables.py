@@ -1,4 +1,4 @@
-"""Tables out of columns and rows of Python values that somebody handed in, with errors that name the column."""
+"""Tables made of a caller's columns or rows of Python values, with errors that name the column."""
 
 from __future__ import annotations
 

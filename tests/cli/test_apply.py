@@ -92,7 +92,6 @@ def test_a_flag_for_versions_of_views_is_refused(run, repo: Path) -> None:
         ('join_keys=["driver_id"]', 'join_keys=["driver_id", "x"]', "a list of one column name"),
         ('name="trip_pricing_v2"', 'name="trip_pricing_v1"', "trip_pricing_v1"),
         ('name="driver_reviews",', 'name="Driver_Stats",', "Driver_Stats"),
-        ('"data/driver_stats.parquet"', '"data/nowhere.parquet"', "nowhere.parquet"),
         ("from datetime import timedelta", "from datetime import timedelta\nimport no_such_module", "no_such_module"),
     ],
 )

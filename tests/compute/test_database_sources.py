@@ -67,14 +67,14 @@ class Shop:
     def before_the_last_look(self, monkeypatch, sql: str) -> None:
         """Has something changed after a view's rows are read, and before its source is looked at for the last time."""
         looks = itertools.count()
-        state = DuckDBOfflineStore.state
+        parts = DuckDBOfflineStore.parts
 
-        def looking(store, history):
+        def looking(store, source, *, extents=False):
             if next(looks) == 1:
                 self.execute(sql)
-            return state(store, history)
+            return parts(store, source, extents=extents)
 
-        monkeypatch.setattr(DuckDBOfflineStore, "state", looking)
+        monkeypatch.setattr(DuckDBOfflineStore, "parts", looking)
 
     def stale(self, view: str) -> list[tuple[int, str]]:
         return [((s.window.start - START).days, s.reason) for s in self.store.stale_windows(view, END)]

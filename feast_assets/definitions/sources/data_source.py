@@ -1,4 +1,4 @@
-"""What every source of feature data has."""
+"""The base class of all sources of feature data."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ class FileSource(DataSource):
 
     def to_spec(self) -> dict[str, Any]:
         spec = super().to_spec()
-        # So that the hashes of sources without it are those of before it existed.
+        # A source without it keeps the hash that it had before the attribute existed.
         if self.date_partition_slack is None:
             del spec["date_partition_slack"]
         return spec

@@ -74,14 +74,16 @@ _LOCK = threading.RLock()  # a cursor may be collected in the thread that holds 
 _attached: dict[_Inode, _Attached] = {}
 
 
-_inherited: list[_Attached] = []
+_inherited: dict[_Inode, list[_Attached]] = {}
 
 
 def _after_fork() -> None:
     global _LOCK
     _LOCK = threading.RLock()
-    # What the parent has attached is the parent's. It must not be closed here, where the parent's threads are missing.
-    _inherited.extend(_attached.values())
+    # What the parent has attached is the parent's, and so are its locks. It must not be closed here, where the parent's
+    # threads are missing.
+    for inode, attached in _attached.items():
+        _inherited.setdefault(inode, []).append(attached)
     _attached.clear()
 
 
@@ -193,8 +195,9 @@ def _is_open_elsewhere(inode: _Inode, attached: _Attached) -> bool:
 
 
 def _open_count(inode: _Inode) -> int:
-    """Returns how many descriptors of a file this process has; 0 where the system does not tell."""
-    count = 0
+    """Returns how many descriptors of a file this process has, without those of its parent; 0 where the system does not
+    tell."""
+    count = -sum(len(attached.databases) for attached in _inherited.get(inode, ()))
     try:
         descriptors = os.listdir(_DESCRIPTORS)
     except OSError:

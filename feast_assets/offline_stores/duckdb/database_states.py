@@ -22,7 +22,7 @@ class _Seen:
     Attributes:
         identity: of the file.
         state: of the source.
-        content: a summary of its rows; None as long as nobody has read them.
+        content: a summary of its rows; None as long as nobody has read them since the state was asked for.
     """
 
     identity: str
@@ -52,6 +52,8 @@ def identity_of(path: str) -> str:
 def observe(source: DuckDBSource, path: str, summarize: Callable[[], str]) -> None:
     """Notes what a source holds; called while the file is open, so that it does not change.
 
+    Nothing is read as long as nobody has asked for the source's state.
+
     Args:
         path: of the file, absolute.
         summarize: reads the rows, and returns a text that differs if they do. It is called only where they may be
@@ -59,16 +61,14 @@ def observe(source: DuckDBSource, path: str, summarize: Callable[[], str]) -> No
     """
     identity, key = identity_of(path), _key(source, path)
     known = _seen.get(key)
-    if known is not None and known.content is not None and known.identity == identity:
+    if known is None or (known.content is not None and known.identity == identity):
         return
     content = summarize()
     with _LOCK:
-        known = _seen.get(key)
+        known = _seen[key]
         # Content that comes back after another one was seen is a new state: somebody may have read the other one.
-        stays = known is not None and (
-            known.content == content if known.content is not None else known.identity == identity
-        )
-        _seen[key] = _Seen(identity, known.state if known is not None and stays else identity, content)
+        stays = known.identity == identity if known.content is None else known.content == content
+        _seen[key] = _Seen(identity, known.state if stays else identity, content)
 
 
 def state_of(source: DuckDBSource, path: str, look: Callable[[], None]) -> str:

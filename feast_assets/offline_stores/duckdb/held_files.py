@@ -13,6 +13,8 @@ from feast_assets.offline_stores.patience import longest_wait
 _T = TypeVar("_T")
 _FIRST_PAUSE = 0.02
 _LONGEST_PAUSE = 0.5
+_SHORT_WAIT = 1.0
+"""Seconds after which somebody may wonder what is waited for."""
 
 _log = logging.getLogger(__name__)
 
@@ -44,22 +46,24 @@ def when_free(call: Callable[[], _T], seconds: float) -> _T:
         SourceHeldError: the file was held all the time.
     """
     seconds = min(seconds, longest_wait())
-    deadline: float | None = None
+    begun: float | None = None
+    is_told = False
     pause = _FIRST_PAUSE
     while True:
         try:
             return call()
         except DatabaseHeldError as held:
             now = time.monotonic()
-            if deadline is None:
-                deadline = now + seconds
-                _log.info("%s Waiting for it.", held)
-            if now >= deadline:
+            begun = now if begun is None else begun
+            if now - begun >= _SHORT_WAIT and not is_told:
+                is_told = True
+                _log.warning("%s It is waited for, %g seconds at most.", held, seconds)
+            if now - begun >= seconds:
                 raise SourceHeldError(
                     f"{str(held).removesuffix('.')}, and still is after {seconds:g} seconds "
                     "(database_wait_seconds in the offline_store section of feature_store.yaml). DuckDB lets one "
                     "process write to a file, and nobody else read it meanwhile. Close that connection, or let assets "
                     "of one file run in one concurrency pool."
                 ) from held
-        time.sleep(min(pause, max(deadline - now, 0)))
+        time.sleep(min(pause, max(begun + seconds - now, 0)))
         pause = min(pause * 1.5, _LONGEST_PAUSE)

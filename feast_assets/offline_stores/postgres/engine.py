@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 _SETTINGS = {"timezone": "UTC", "datestyle": "ISO", "standard_conforming_strings": "on", "extra_float_digits": "1"}
 
+OLDEST_VERSION = 140_000
+"""The first version that can hash whole rows."""
+
 _UNREACHABLE = ("08", "57P", "53")
 """How SQLSTATEs begin of a server that is not to be reached, shuts down, or lacks memory or space."""
 
@@ -96,11 +99,19 @@ class PostgresConnections:
             connection = adbc.connect(config.uri(), autocommit=True)
         except adbc_driver_manager.Error as error:
             raise StoreUnavailableError(
-                f"The Postgres server {config.host}:{config.port} cannot be used: {_text(error)}"
+                f"The Postgres server {config.display_name} cannot be used: {_text(error)}"
             ) from error
         settings = {**_SETTINGS, "search_path": _quoted(config.db_schema)}
         calls = ", ".join(f"set_config('{name}', {_literal(value)}, false)" for name, value in settings.items())
-        _run(connection, f"SELECT {calls}")
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT current_setting('server_version_num')::int, {calls}")
+            (version, *_) = cursor.fetchone()
+        if version < OLDEST_VERSION:
+            _close(connection)
+            raise StoreUnavailableError(
+                f"The Postgres server {config.host}:{config.port} is of version {version // 10_000}; the offline store "
+                f"needs {OLDEST_VERSION // 10_000} or newer."
+            )
         return connection
 
 
@@ -200,7 +211,7 @@ class PostgresEngine(SqlEngine):
         if not types:
             types = {column.name: _sql_type(column.type) for column in rows.schema}
             columns = ", ".join(f"{_quoted(name)} {kind}" for name, kind in types.items())
-            self._execute(f"CREATE TABLE {target} ({columns})")
+            self._execute(f"CREATE TABLE IF NOT EXISTS {target} ({columns})")
         if instead_of is not None or once_by is not None:
             # Two that replace, or look for, the same rows at once would both insert.
             self._execute(f"LOCK TABLE {target} IN SHARE ROW EXCLUSIVE MODE")

@@ -1,8 +1,7 @@
 """Commands of Redis as they are sent, and their answers, on redis-py's own connections.
 
-redis-py looks at every argument of a command several times. Here arguments of one width, which the keys of numbers and
-the rows of most views are, become a command by one join. What a connection is, how it is opened, shared and tried again
-stays redis-py's.
+redis-py looks at every argument of a command several times. Here arguments of one width, such as keys of numbers and
+the rows of most views, become a command by one join. Opening, sharing and retrying connections is left to redis-py.
 
 The protocol is at https://redis.io/docs/latest/develop/reference/protocol-spec/.
 """
@@ -44,7 +43,7 @@ def msetnx(prefix: bytes, keys: Sequence[bytes], values: Sequence[bytes]) -> byt
     """Returns an ``MSETNX`` as it is sent.
 
     Args:
-        keys: without what all of them begin with.
+        keys: without the prefix that all of them share.
         values: as many.
     """
     pairs = zip(_beginnings(prefix, keys), keys, _beginnings(b"", values), values, strict=True)
@@ -57,7 +56,7 @@ def command(words: Sequence[bytes]) -> bytes:
 
 
 def _beginnings(prefix: bytes, values: Sequence[bytes]) -> Iterable[bytes]:
-    """Returns what is sent between one value and the next."""
+    """Returns the bytes that are sent between one value and the next."""
     widths = list(map(len, values))
     if len(set(widths)) == 1:
         return repeat(b"\r\n" + _beginning(prefix, widths[0]), len(values))
@@ -65,7 +64,7 @@ def _beginnings(prefix: bytes, values: Sequence[bytes]) -> Iterable[bytes]:
 
 
 def bulk_strings(prefix: bytes, values: Sequence[bytes]) -> bytes:
-    """Returns values as arguments of a command, each with what all of them begin with."""
+    """Returns values as arguments of a command, each after a prefix that all of them share."""
     widths = set(map(len, values))
     if len(widths) == 1:
         begin = _beginning(prefix, widths.pop())

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 def evicting_policy(client: redis.Redis, *, rows_expire: bool) -> str:
     """Returns the server's ``maxmemory-policy`` where it may remove rows.
 
-    ``""`` where it has no limit of memory, or where the policy spares rows; also where the server tells neither by
-    ``INFO`` nor by ``CONFIG``, which managed services and access lists may forbid.
+    ``""`` where it has no limit of memory, or where the policy spares rows; also where the client may call neither
+    ``INFO`` nor ``CONFIG``, which managed services and access lists may forbid.
 
     Args:
         rows_expire: whether rows have a time to live; without one, the ``volatile`` policies spare them.
@@ -22,23 +22,22 @@ def evicting_policy(client: redis.Redis, *, rows_expire: bool) -> str:
     Raises:
         RedisError, OSError: the server cannot be reached.
     """
-    found = _from_info(client) or _from_config(client)
-    limit, policy = found or (0, "")
+    limit, policy = _from_info(client) or _from_config(client) or (0, "")
     evicts = policy.startswith("allkeys") or (policy.startswith("volatile") and rows_expire)
     return policy if limit and evicts else ""
 
 
 def _from_info(client: redis.Redis) -> tuple[int, str] | None:
     try:
-        told: Any = client.info("memory")
-        return int(told["maxmemory"]), str(told["maxmemory_policy"])
+        memory: Any = client.info("memory")
+        return int(memory["maxmemory"]), str(memory["maxmemory_policy"])
     except (ResponseError, KeyError, ValueError):
         return None
 
 
 def _from_config(client: redis.Redis) -> tuple[int, str] | None:
     try:
-        told: Any = client.config_get("maxmemory*")
-        return int(told["maxmemory"]), str(told["maxmemory-policy"])
+        settings: Any = client.config_get("maxmemory*")
+        return int(settings["maxmemory"]), str(settings["maxmemory-policy"])
     except (ResponseError, KeyError, ValueError):
         return None

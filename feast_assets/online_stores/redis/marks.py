@@ -56,15 +56,15 @@ def drawn_identity() -> bytes:
 
 def begin(client: redis.Redis, tables: Sequence[str]) -> None:
     """Draws the identities of tables that have none, and sets the numbers of their marks."""
-    found: Any = client.mget([identity_key(table) for table in tables])
-    for table, identity in zip(tables, found, strict=True):
+    identities: Any = client.mget([identity_key(table) for table in tables])
+    for table, identity in zip(tables, identities, strict=True):
         if identity:
             continue
         # Both or neither, and another process may be first.
         pair = {identity_key(table): drawn_identity(), mark_key(table): b"%d" % NEVER_ADVANCED}
         if client.msetnx(pair) or client.set(identity_key(table), drawn_identity(), nx=True):
             continue
-        # What is there and cannot be an identity, somebody else wrote.
+        # Another program wrote a value there that cannot be an identity.
         if not marks(client, [table])[0].identity:
             client.mset(pair)
 
@@ -73,15 +73,15 @@ def marks(client: redis.Redis, tables: Sequence[str]) -> list[Mark]:
     """Returns the marks of tables, in order, by one ``MGET``."""
     if not tables:
         return []
-    found: Any = client.mget([key for table in tables for key in (identity_key(table), mark_key(table))])
-    return [_mark(identity, number) for identity, number in zip(found[::2], found[1::2], strict=True)]
+    values: Any = client.mget([key for table in tables for key in (identity_key(table), mark_key(table))])
+    return [_mark(identity, number) for identity, number in zip(values[::2], values[1::2], strict=True)]
 
 
 def advance(client: redis.Redis, table: str, expected: int, new: int) -> Mark:
-    """See `OnlineStore.advance`. Sent twice, after a connection broke, it does what it does sent once."""
+    """See `OnlineStore.advance`. It may be sent twice, after a connection broke: the effect is that of once."""
     script = client.register_script(_ADVANCE_SCRIPT)
-    found: Any = script(keys=[identity_key(table), mark_key(table)], args=[expected, new])
-    return _mark(*found)
+    identity_and_number: Any = script(keys=[identity_key(table), mark_key(table)], args=[expected, new])
+    return _mark(*identity_and_number)
 
 
 def remove(client: redis.Redis, tables: Iterable[str]) -> None:
@@ -97,8 +97,8 @@ def incarnation(pool: redis.ConnectionPool) -> str:
     server became a replica, took another's rows, and was promoted again. ``""`` for a user without the right to ask.
     """
     asked = [command([b"INFO", b"server"]), command([b"INFO", b"replication"])]
-    told = b"".join(text for text in run_all(pool, asked) if isinstance(text, bytes))
-    return ":".join(text.decode() for text in _RUN.findall(told))
+    answers = b"".join(text for text in run_all(pool, asked) if isinstance(text, bytes))
+    return ":".join(text.decode() for text in _RUN.findall(answers))
 
 
 def _mark(identity: bytes | None, number: bytes | None) -> Mark:

@@ -1,7 +1,7 @@
-"""Putting rows into Redis: what each round trip carries, whoever sends it.
+"""Putting rows into Redis: the commands of each round trip, for the blocking and the asynchronous put alike.
 
-A script keeps the newest of what is stored and what is put. Rows of which the server has none yet need no script:
-``MSETNX`` takes them in half the time. So a put of many rows begins with that, until one is refused.
+A script keeps the newest of the stored rows and the rows that are put. Keys that the server does not have yet need no
+script: ``MSETNX`` writes them in half the time. So a put of many rows begins with that, until a key exists.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from feast_assets.online_stores.redis.values import HEADER, HEADER_WIDTH, SIGN, 
 from feast_assets.online_stores.rows.foreign_values import LEAST_PAYLOAD, NEWEST_EVENT, NEWEST_VERSION, OLDEST_EVENT
 
 ROWS_AT_ONCE = 500
-"""How many rows one command writes. With more, what it carries leaves the processor's caches, on both sides."""
+"""How many rows one command writes. The data of larger ones does not fit the processor's caches, on both sides."""
 _COMMANDS_PER_ROUND_TRIP = 4
 # The first bytes of event times from year 1 to 9999, and of the largest version.
 _FIRST_BYTES = [HEADER.pack(event + SIGN, 0, 0)[0] for event in (OLDEST_EVENT, NEWEST_EVENT)]
@@ -147,7 +147,7 @@ class Put:
     """One put into a table.
 
     Attributes:
-        prefix: what the keys of the table's rows begin with.
+        prefix: of the keys of the table's rows.
         identity_key: under which the table's identity is.
         draw: draws an identity to write there if there is none; anew each time, as one that is gone must not come back.
         ttl: how many seconds a row stays; 0 is for ever.
@@ -170,7 +170,7 @@ class Put:
         return replace(self._counts, absent=tuple(self._absent)) if self._absent else self._counts
 
     def round_trips(self, batches: Iterable[EncodedRows]) -> Iterator[RoundTrip]:
-        """Yields what to send; each is to be answered before the next is asked for."""
+        """Yields round trips; the caller gives each its answers before it asks for the next."""
         # There is no MSETNX of rows that expire. For few rows a second trip would cost more than it saves.
         may_be_new = not self.ttl and not self.only_existing
         for parts in _together(batches):
@@ -195,7 +195,7 @@ class Put:
         return others
 
     def _compared(self, parts: list[_Part]) -> Iterator[RoundTrip]:
-        """Puts the rows that are newer than what is stored."""
+        """Puts the rows that are newer than the stored ones."""
         commands = [self._script(part) for part in parts]
         yield (trip := RoundTrip(commands))
         answers = list(trip.answers)

@@ -91,19 +91,19 @@ local unpack_stamps = struct.unpack
 local s1, s2, _, _, _, _ = unpack_stamps('>I4I4I4I4I4I4', ARGV[4])
 local e1, e2, _, _, b1, b2 = unpack_stamps('>I4I4I4I4I4I4', ARGV[5])
 local step = redis.call('SCAN', ARGV[1], 'MATCH', ARGV[2], 'COUNT', ARGV[3])
-local found, n = {{}}, 0
+local rows, n = {{}}, 0
 for _, key in ipairs(step[2]) do
   local value = redis.pcall('GETRANGE', key, 0, {HEADER_WIDTH - 1})
   if type(value) == 'string' and #value == {HEADER_WIDTH} then
     local t1, t2, _, _, v1, v2 = unpack_stamps('>I4I4I4I4I4I4', value)
     local inside = (t1 > s1 or (t1 == s1 and t2 >= s2)) and (t1 < e1 or (t1 == e1 and t2 < e2))
     if inside and (v1 < b1 or (v1 == b1 and v2 < b2)) then
-      found[n + 1], found[n + 2] = key, value
+      rows[n + 1], rows[n + 2] = key, value
       n = n + 2
     end
   end
 end
-return {{step[1], found}}
+return {{step[1], rows}}
 """
 
 _REPLACE_SCRIPT = f"""
@@ -152,9 +152,9 @@ class RedisOnlineStore(OnlineStore, CanReplace, CanSample, CanExpire, CanEvict, 
         )
         self._async_clients: dict[asyncio.AbstractEventLoop, Any] = {}
         self._reads: dict[asyncio.AbstractEventLoop, MergedReads[bytes, bytes | None]] = {}
-        # Those of the event loop that asked last, which is nearly always the one that asks next.
+        # Those of the event loop that read last, which nearly always reads next.
         self._last_reads: MergedReads[bytes, bytes | None] | None = None
-        self._told_of_eviction = False
+        self._warned_of_eviction = False
         self._is_format_known = False
 
     def __repr__(self) -> str:
@@ -165,9 +165,9 @@ class RedisOnlineStore(OnlineStore, CanReplace, CanSample, CanExpire, CanEvict, 
         named = list(tables)
         self._check_format()
         with self._mapped_errors():
-            if not self._told_of_eviction:
-                self._told_of_eviction = True
-                self._tell_of_eviction()
+            if not self._warned_of_eviction:
+                self._warned_of_eviction = True
+                self._warn_of_eviction()
             if not named:
                 self._client.ping()
                 return
@@ -185,7 +185,7 @@ class RedisOnlineStore(OnlineStore, CanReplace, CanSample, CanExpire, CanEvict, 
     def key_ttl(self) -> timedelta | None:
         return timedelta(seconds=self._ttl) if self._ttl else None
 
-    def _tell_of_eviction(self) -> None:
+    def _warn_of_eviction(self) -> None:
         if policy := self.evicts():
             warnings.warn(
                 f"Redis at {self._server} removes rows when its memory is full (maxmemory-policy {policy}); their "

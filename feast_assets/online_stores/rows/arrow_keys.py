@@ -34,11 +34,11 @@ def encode_arrow_keys(names: Sequence[str], types: Sequence[FeastType], columns:
             row = pc.index(column.is_null(), True).as_py()
             raise InputError(f"Join key {name!r} is null in row {row}; every row needs a value.")
     keys: list[bytes] = []
-    table = pa.table(list(columns), names=[str(place) for place in range(len(columns))])
+    table = pa.table(list(columns), names=[str(index) for index in range(len(columns))])
     for batch in table.to_batches(max_chunksize=_CHUNK_ROWS):
         parts: list[pa.Array] = []
-        for place, feast_type in enumerate(types):
-            parts += _parts(batch.column(place), feast_type, prefixed=place < len(types) - 1)
+        for index, feast_type in enumerate(types):
+            parts += _parts(batch.column(index), feast_type, prefixed=index < len(types) - 1)
         keys += joined_rows(parts)
     return keys
 

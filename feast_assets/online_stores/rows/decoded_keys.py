@@ -35,12 +35,12 @@ def decode_keys(names: Sequence[str], types: Sequence[FeastType], keys: Sequence
     at = np.concatenate([[0], ends[:-1]]).astype(np.int64) if keys else ends
     columns = {}
     try:
-        for place, (name, feast_type) in enumerate(zip(names, types, strict=True)):
+        for index, (name, feast_type) in enumerate(zip(names, types, strict=True)):
             if (data[at] != TAGS[feast_type][0]).any():
                 raise OnlineRowError(f"A stored entity key does not have a {feast_type} where join key {name!r} is.")
             at = at + 1
             if feast_type in VARIABLE_WIDTH:
-                if place < len(types) - 1:
+                if index < len(types) - 1:
                     lengths = _integers(data, at, _LENGTH_WIDTH, ">u4")
                     at = at + _LENGTH_WIDTH
                 else:

@@ -22,41 +22,41 @@ __all__ = ["RowDecoder", "reads_as"]
 class RowDecoder:
     """Reads features out of payloads of any of several schemas. Safe to share between threads.
 
-    The layout of a schema is compiled when its first payload is met.
+    The layout of a schema is compiled when its first payload is read.
     """
 
     def __init__(
         self,
         schemas: Mapping[int, RowSchema],
-        wanted: Sequence[tuple[str, FeastType]],
+        fields: Sequence[tuple[str, FeastType]],
         *,
-        what: str = "Online rows",
+        subject: str = "Online rows",
     ):
         """Creates a decoder.
 
         Args:
             schemas: schema id to schema, all that payloads may name.
-            wanted: the features to read, with the types to read them as.
-            what: what the rows are, for messages, such as ``"Feature view 'driver_stats'"``.
+            fields: the features to read, with the types to read them as.
+            subject: names the rows in messages, such as ``"Feature view 'driver_stats'"``.
         """
         self._schemas = dict(schemas)
-        self._wanted = tuple(wanted)
-        self._mutable = frozenset(place for place, (_, kind) in enumerate(self._wanted) if is_mutable(kind))
-        self._what = what
+        self._fields = tuple(fields)
+        self._mutable = frozenset(index for index, (_, kind) in enumerate(self._fields) if is_mutable(kind))
+        self._subject = subject
         # By the schema id as it is in a payload, and the payload's offset.
         self._layouts: dict[tuple[bytes, int], RowLayout] = {}
 
     def decode_stored(self, stored: StoredRows) -> DecodedRows:
-        """As `decode`, for what a store holds."""
+        """As `decode`, for the rows that a store returned."""
         values, offset = stored.stored_values
         alike = self._alike(values, offset)
         return self._mixed(stored.payloads, stored.versions, stored.foreign()) if alike is None else alike
 
     def decode(self, payloads: Sequence[bytes | None]) -> DecodedRows:
-        """Returns the wanted features, each with one value and one status per payload.
+        """Returns the features, each with one value and one status per payload.
 
         NOT_FOUND where there is no payload, or it is damaged, or its schema lacks the feature or has it in a type that
-        cannot be read as the wanted one; NULL_VALUE where null was stored; else PRESENT. `DecodedRows.damaged` says
+        cannot be read as the type asked for; NULL_VALUE where null was stored; else PRESENT. `DecodedRows.damaged` says
         which payloads are damaged.
 
         Raises:
@@ -81,11 +81,11 @@ class RowDecoder:
                 schema = self._schemas.get(int.from_bytes(row_id, "little"))
                 if schema is None or len(row_id) < ID_WIDTH:
                     return None
-                layout = self._layouts[row_id, offset] = RowLayout(schema, self._wanted, offset)
+                layout = self._layouts[row_id, offset] = RowLayout(schema, self._fields, offset)
             block = layout.read(values)  # type: ignore[arg-type]
         except (PayloadError, TypeError):  # One is damaged, of another schema, no bytes, or None.
             return None
-        return DecodedRows(self._wanted, self._what, (block,), None, block.rows, mutable=self._mutable)
+        return DecodedRows(self._fields, self._subject, (block,), None, block.rows, mutable=self._mutable)
 
     def _mixed(
         self, payloads: Sequence[bytes | None], versions: Sequence[int], foreign: Mapping[int, str]
@@ -105,7 +105,7 @@ class RowDecoder:
             else:
                 rows_of.setdefault(payload[:ID_WIDTH], []).append(row)
         self._check_known(rows_of)
-        # Where each row is in what is read, one schema after another; -1 where there is none.
+        # The position of each row in the blocks, which come one schema after another; -1 where it is missing.
         positions = [-1] * len(payloads)
         blocks: list[Block] = []
         filled = 0
@@ -118,7 +118,7 @@ class RowDecoder:
                 positions[row] = position
             filled += len(read)
         return DecodedRows(
-            self._wanted, self._what, blocks, positions, len(payloads), damaged=damaged, mutable=self._mutable
+            self._fields, self._subject, blocks, positions, len(payloads), damaged=damaged, mutable=self._mutable
         )
 
     def _block(
@@ -128,7 +128,7 @@ class RowDecoder:
         layout = self._layouts.get((row_id, 0))
         if layout is None:
             schema = self._schemas[int.from_bytes(row_id, "little")]
-            layout = self._layouts[row_id, 0] = RowLayout(schema, self._wanted)
+            layout = self._layouts[row_id, 0] = RowLayout(schema, self._fields)
         try:
             return layout.read([payloads[row] for row in rows]), rows  # type: ignore[misc]
         except PayloadError:
@@ -146,4 +146,4 @@ class RowDecoder:
     def _check_known(self, row_ids: Iterable[bytes]) -> None:
         ids = [int.from_bytes(row_id, "little") for row_id in row_ids]
         if unknown := [schema_id for schema_id in ids if schema_id not in self._schemas]:
-            raise UnknownRowSchemaError(unknown, self._what)
+            raise UnknownRowSchemaError(unknown, self._subject)

@@ -1,7 +1,7 @@
-"""Foreign values: what is stored under the key of a row and cannot be a row.
+"""Foreign values: values that are stored under the key of a row and cannot be rows.
 
-Somebody else wrote them, or they were damaged. They count as not there, so that one of them blocks no read and no run;
-their keys are named, so that somebody can look where they come from.
+Another program wrote them, or they are damaged. They count as missing, so that reads and runs go on. Warnings name
+their keys, so that their origin can be looked for.
 """
 
 from __future__ import annotations
@@ -55,18 +55,18 @@ class ForeignValues:
         After a thousand keys it says that there are more, and then nothing: a hot path may meet millions.
 
         Args:
-            reason: what the value is, such as ``"it has 3 bytes"``.
-            overwritten: whether a row has taken its place.
+            reason: why it cannot be a row, such as ``"it has 3 bytes"``.
+            overwritten: whether a row has overwritten it.
         """
         at = (table, key)
         if at in self._warned or len(self._warned) > _KEYS_REMEMBERED:
             return
         self._warned.add(at)
         if len(self._warned) > _KEYS_REMEMBERED:
-            told = f"{self._store}: more than {_KEYS_REMEMBERED} foreign values were found; further ones are not named."
+            message = f"{self._store}: more than {_KEYS_REMEMBERED} foreign values; further ones are not named."
         else:
             done = "a row has overwritten it" if overwritten else "it counts as missing until a row overwrites it"
-            told = (
+            message = (
                 f"{self._store}, table {table!r}: the value under key {shown_key(key)} is not a row ({reason}); {done}."
             )
-        warnings.warn(told, ForeignValueWarning, stacklevel=2)
+        warnings.warn(message, ForeignValueWarning, stacklevel=2)

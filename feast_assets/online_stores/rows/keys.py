@@ -93,8 +93,8 @@ class KeyEncoder:
             check_key_type(name, feast_type)
         last = len(names) - 1
         self._parts = [
-            _part_encoder(name, feast_type, prefixed=place < last)
-            for place, (name, feast_type) in enumerate(zip(names, types, strict=True))
+            _part_encoder(name, feast_type, prefixed=index < last)
+            for index, (name, feast_type) in enumerate(zip(names, types, strict=True))
         ]
 
     def encode(self, columns: Sequence[list[Any]]) -> list[bytes]:

@@ -1,6 +1,6 @@
-"""How payloads of one schema are read: compiled once for the features that are wanted, then run for each request.
+"""How payloads of one schema are read: compiled once for the features of a request, then run for each of its kind.
 
-A compiled `struct.Struct` skips what is not wanted and unpacks a row in one call, and ``zip`` turns rows into columns.
+A compiled `struct.Struct` skips the other features and unpacks a row in one call, and ``zip`` turns rows into columns.
 For the few rows of a request that is as fast as numpy can be, for thousands half as fast, and serving need not load it.
 """
 
@@ -45,18 +45,18 @@ class PayloadError(ValueError):
         self.at = at
 
 
-def reads_as(stored: FeastType, wanted: FeastType) -> bool:
+def reads_as(stored: FeastType, target: FeastType) -> bool:
     """Says whether values stored as one type can be read as another: the same, wider, or other kinds of bytes."""
-    if stored == wanted or wanted in _WIDER.get(stored, ()):
+    if stored == target or target in _WIDER.get(stored, ()):
         return True
-    if isinstance(stored, (Array, Set)) and isinstance(wanted, (Array, Set)) and type(stored) is type(wanted):
-        return kind_of(stored) is Kind.VECTOR and wanted.base_type in _WIDER.get(stored.base_type, ())
-    return kind_of(stored) is Kind.BYTES and kind_of(wanted) is Kind.BYTES
+    if isinstance(stored, (Array, Set)) and isinstance(target, (Array, Set)) and type(stored) is type(target):
+        return kind_of(stored) is Kind.VECTOR and target.base_type in _WIDER.get(stored.base_type, ())
+    return kind_of(stored) is Kind.BYTES and kind_of(target) is Kind.BYTES
 
 
 @dataclass(slots=True)
 class Block:
-    """The wanted features of payloads of one schema.
+    """The features that were read of payloads of one schema.
 
     Attributes:
         layout: how they were read.
@@ -73,58 +73,58 @@ class Block:
 
 
 class RowLayout:
-    """Reads the wanted features of payloads of one schema. Holds no state between calls.
+    """Reads some features of payloads of one schema. Holds no state between calls.
 
     Attributes:
-        bits: of each wanted feature, its bit in the null bitmap as a little-endian number; None where the schema lacks
-            it, or has it in a type that cannot be read as the wanted one.
+        bits: of each feature, its bit in the null bitmap as a little-endian number; None where the schema lacks
+            it, or has it in a type that cannot be read as the type asked for.
         readers: of each, the function from a stored value to the Python value; None where they are the same.
         stored_readers: the same, to what `feast_assets.types.storage` holds.
         plain: of each, whether it is there and its stored values are the Python values; all_plain: of all.
     """
 
-    def __init__(self, schema: RowSchema, wanted: Sequence[tuple[str, FeastType]], offset: int = 0):
+    def __init__(self, schema: RowSchema, fields: Sequence[tuple[str, FeastType]], offset: int = 0):
         """Compiles the layout.
 
         Args:
-            wanted: names and types of the features to read.
+            fields: names and types of the features to read.
             offset: of each payload in the bytes that `read` is given.
         """
-        places = [_place(schema, name, feast_type) for name, feast_type in wanted]
+        indices = [_index_of(schema, name, feast_type) for name, feast_type in fields]
         previous = dict(zip(schema.variable[1:], schema.variable, strict=False))
-        needed = {place for place in places if place is not None}
-        needed |= {previous[place] for place in needed if place in previous}
+        needed = {index for index in indices if index is not None}
+        needed |= {previous[index] for index in needed if index in previous}
         # Where the last one ends says how long a payload is.
         needed.update(schema.variable[-1:])
-        slots = {place: slot for slot, place in enumerate(sorted(needed))}
+        slots = {index: slot for slot, index in enumerate(sorted(needed))}
 
         self._struct = struct.Struct(_format(schema, needed, offset))
-        self._ends = [slots[place] for place in schema.variable if place in needed]
+        self._ends = [slots[index] for index in schema.variable if index in needed]
         # What a row begins with, and one in which nothing is null.
         self._id = schema.schema_id.to_bytes(ID_WIDTH, "little")
         self._no_nulls = self._id + bytes(schema.bitmap_width)
-        self._slots = [None if place is None else slots[place] for place in places]
+        self._slots = [None if index is None else slots[index] for index in indices]
         self._in_order = self._slots == list(range(len(slots)))
-        # The wanted features with bytes in the variable part, and the slots with their starts (None: the very first)
+        # The features with bytes in the variable part, and the slots with their starts (None: the very first)
         # and their ends.
         self._variable = [
-            (number, slots[previous[place]] if place in previous else None, slots[place])
-            for number, place in enumerate(places)
-            if place is not None and schema.kinds[place] is not Kind.FIXED
+            (number, slots[previous[index]] if index in previous else None, slots[index])
+            for number, index in enumerate(indices)
+            if index is not None and schema.kinds[index] is not Kind.FIXED
         ]
-        self.bits = [None if place is None else 1 << place for place in places]
-        self._wanted_bits = sum({bit for bit in self.bits if bit is not None})
+        self.bits = [None if index is None else 1 << index for index in indices]
+        self._field_bits = sum({bit for bit in self.bits if bit is not None})
         self.readers: list[Reader | None] = []
         self.stored_readers: list[Reader | None] = []
-        for place, (_, feast_type) in zip(places, wanted, strict=True):
-            stored = None if place is None else schema.fields[place][1]
+        for index, (_, feast_type) in zip(indices, fields, strict=True):
+            stored = None if index is None else schema.fields[index][1]
             self.readers.append(None if stored is None else reader(stored, feast_type))
             self.stored_readers.append(None if stored is None else stored_reader(stored))
-        self.plain = [place is not None and read is None for place, read in zip(places, self.readers, strict=True)]
+        self.plain = [index is not None and read is None for index, read in zip(indices, self.readers, strict=True)]
         self.all_plain = all(self.plain)
 
     def read(self, payloads: Sequence[bytes]) -> Block:
-        """Returns the wanted features of one or more payloads.
+        """Returns the features of one or more payloads.
 
         Raises:
             PayloadError: a payload is damaged, or of another schema.
@@ -154,19 +154,19 @@ class RowLayout:
         return [payload[base + a : base + b] for payload, a, b in zip(payloads, starts, ends, strict=False)]
 
     def _null_rows(self, heads: Sequence[bytes]) -> dict[int, list[int]]:
-        """Returns the rows where each wanted feature is null, with as much work as there are nulls."""
-        found: dict[int, list[int]] = {}
-        no_nulls, wanted = self._no_nulls, self._wanted_bits
+        """Returns the rows where each feature is null; the work grows with the number of nulls."""
+        null_rows: dict[int, list[int]] = {}
+        no_nulls, field_bits = self._no_nulls, self._field_bits
         for row, head in enumerate(heads):
             if head != no_nulls:
                 if not head.startswith(self._id):
                     raise PayloadError(row, "it names another schema")
-                left = int.from_bytes(head[ID_WIDTH:], "little") & wanted
+                left = int.from_bytes(head[ID_WIDTH:], "little") & field_bits
                 while left:
                     lowest = left & -left
-                    found.setdefault(lowest, []).append(row)
+                    null_rows.setdefault(lowest, []).append(row)
                     left ^= lowest
-        return found
+        return null_rows
 
     def _check_ends(self, payloads: Sequence[bytes], slots: _Slots) -> None:
         base = self._struct.size
@@ -192,14 +192,14 @@ class RowLayout:
         return PayloadError(at, f"it has {len(payloads[at])} bytes where its content needs {width}")
 
 
-def _place(schema: RowSchema, name: str, wanted: FeastType) -> int | None:
-    place = schema.indices.get(name)
-    return place if place is not None and reads_as(schema.fields[place][1], wanted) else None
+def _index_of(schema: RowSchema, name: str, target: FeastType) -> int | None:
+    index = schema.indices.get(name)
+    return index if index is not None and reads_as(schema.fields[index][1], target) else None
 
 
 def _format(schema: RowSchema, needed: set[int], offset: int) -> str:
     codes = [f"<{offset}x{ID_WIDTH + schema.bitmap_width}s"]
-    for place, (_, feast_type) in enumerate(schema.fields):
+    for index, (_, feast_type) in enumerate(schema.fields):
         code = STRUCT_CODES.get(feast_type, STRUCT_END_CODE)
-        codes.append(code if place in needed else f"{struct.calcsize('<' + code)}x")
+        codes.append(code if index in needed else f"{struct.calcsize('<' + code)}x")
     return "".join(codes)

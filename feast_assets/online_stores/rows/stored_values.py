@@ -16,14 +16,14 @@ from feast_assets.types.python import converter
 Reader = Callable[[Any], Any]
 
 
-def reader(stored: FeastType, wanted: FeastType) -> Reader | None:
-    """Returns the function from a field stored as one type to the Python value of the wanted type.
+def reader(stored: FeastType, target: FeastType) -> Reader | None:
+    """Returns the function from a field stored as one type to the Python value of the target type.
 
     None where they are the same. The function is not called with None.
     """
     kind = kind_of(stored)
     if kind is Kind.FIXED:
-        return float if stored == Int32 and wanted == Float64 else converter(wanted)
+        return float if stored == Int32 and target == Float64 else converter(target)
     if kind is Kind.BYTES:
         return None
     if kind is Kind.TEXT:
@@ -36,8 +36,8 @@ def reader(stored: FeastType, wanted: FeastType) -> Reader | None:
         return lambda data: convert_text(data.decode())
     if kind is Kind.VECTOR:
         assert isinstance(stored, (Array, Set))
-        assert isinstance(wanted, (Array, Set))
-        return _vector_reader(stored, wanted)
+        assert isinstance(target, (Array, Set))
+        return _vector_reader(stored, target)
     convert = converter(stored)
     revive = _reviver(stored)
     if convert is None:
@@ -80,16 +80,16 @@ def _items_reader(item_type: FeastType) -> Reader:
     return read
 
 
-def _vector_reader(stored: Array | Set, wanted: Array | Set) -> Reader:
+def _vector_reader(stored: Array | Set, target: Array | Set) -> Reader:
     read = _items_reader(stored.base_type)
-    if stored.base_type != wanted.base_type:
-        cast = float if wanted.base_type in (Float32, Float64) else int
+    if stored.base_type != target.base_type:
+        cast = float if target.base_type in (Float32, Float64) else int
         widened = read
 
         def read(data: bytes) -> list[Any]:
             return [None if value is None else cast(value) for value in widened(data)]
 
-    convert = converter(wanted)
+    convert = converter(target)
     if convert is None:
         return read
     collect = convert

@@ -44,7 +44,7 @@ def bring_up_to_date(connection: sqlite3.Connection, path: Path) -> bool:
 
     The upgrade is one transaction that copies every row; other writers wait for it. Where the file cannot be written,
     the connection gets temporary views that show its tables in the present format. After an error the caller closes the
-    connection, which undoes what was begun.
+    connection, which undoes the transaction.
 
     Returns:
         whether the file has the present format now.

@@ -1,6 +1,6 @@
 """The numbers of tables' marks in a SQLite file: a table of their own, so they come back with the rows of a backup."""
 
-# ruff: noqa: S608 - what is put into statements are names of ours
+# ruff: noqa: S608 - statements are made of constants
 
 from __future__ import annotations
 
@@ -24,18 +24,21 @@ def begin(connection: sqlite3.Connection, name: str) -> None:
 def number(connection: sqlite3.Connection, name: str) -> int:
     """Returns the number of a table's mark; 0 for none, as in a file that a version without marks wrote."""
     try:
-        found = connection.execute(f"SELECT number FROM {_MARKS} WHERE name = ?", (name,)).fetchone()
+        row = connection.execute(f"SELECT number FROM {_MARKS} WHERE name = ?", (name,)).fetchone()
     except sqlite3.OperationalError as error:
         if "no such table" in str(error):
             return 0
         raise
-    if found is None or not isinstance(found[0], int) or not 0 < found[0] <= LARGEST_NUMBER:
+    if row is None or not isinstance(row[0], int) or not 0 < row[0] <= LARGEST_NUMBER:
         return 0
-    return found[0]
+    return row[0]
 
 
 def advance(connection: sqlite3.Connection, name: str, expected: int, new: int) -> int:
-    """Sets the number if it is the expected one; returns what it is then. Within a transaction that locks the file."""
+    """Sets the number if it is the expected one; returns the number that is there then.
+
+    The caller has begun a transaction that locks the file.
+    """
     standing = number(connection, name)
     if standing != expected:
         return standing
@@ -51,9 +54,9 @@ def remove(connection: sqlite3.Connection, name: str) -> None:
 
 
 def file_of(path: Path) -> str:
-    """Returns which file lies at a path: it is another one when the file was replaced."""
+    """Returns device and inode of a file, which change when the file is replaced; ``""`` where there is none."""
     try:
-        found = os.stat(path)
+        status = os.stat(path)
     except OSError:
         return ""
-    return f"{found.st_dev}:{found.st_ino}"
+    return f"{status.st_dev}:{status.st_ino}"

@@ -27,15 +27,15 @@ _POOLS: weakref.WeakSet[SqlitePool] = weakref.WeakSet()
 _FileId = tuple[int, int]
 
 
-# The SQL function by which a statement tells that it writes over a value that cannot be a row. It is always true.
+# The SQL function by which a statement notes that it overwrites a value that cannot be a row. It is always true.
 NOTE_OVERWRITTEN = "feast_assets_note_overwritten"
 
 
 class StoreConnection(sqlite3.Connection):
-    """A connection that remembers what its statements have told by `NOTE_OVERWRITTEN`.
+    """A connection that remembers the keys that its statements have passed to `NOTE_OVERWRITTEN`.
 
     Attributes:
-        overwritten: the keys; whoever runs such statements empties it.
+        overwritten: the keys; the caller empties it before such statements.
         may_write: false where the file has an earlier format and cannot be upgraded, as it is read-only.
     """
 
@@ -70,7 +70,7 @@ class SqlitePool:
 
         Args:
             on_disk: whether it is on the disk when the block ends. If not, a power cut may undo it, though never
-                without what was written after it.
+                without the writes after it.
         """
         prepare = _use_write_ahead if on_disk else _write_lazily
         with self._write_lock, _ConnectionLease(self, "BEGIN IMMEDIATE", prepare) as connection:
@@ -98,7 +98,7 @@ class SqlitePool:
             if self._idle:
                 connection, opened = self._idle.pop()
         if connection is not None and opened != file_id:
-            # The file was deleted or exchanged: what is written to the old one would be lost.
+            # The file was deleted or exchanged: rows that are written to the old one would be lost.
             connection.close()
             connection = None
         if connection is None:
@@ -118,10 +118,10 @@ class SqlitePool:
 
     def _file_id(self) -> _FileId | None:
         try:
-            found = os.stat(self._file)
+            status = os.stat(self._file)
         except OSError:
             return None
-        return found.st_dev, found.st_ino
+        return status.st_dev, status.st_ino
 
     def _is_frozen(self) -> bool:
         """Tells whether the file lies where SQLite cannot make what it needs beside it, and nobody has it open."""
@@ -163,7 +163,7 @@ class SqlitePool:
             cached_statements=_STATEMENTS_KEPT,
             factory=StoreConnection,
         )
-        # The ledger says what was written, so a commit must outlive a power cut as well.
+        # The ledger says that rows were written, so a commit must outlive a power cut as well.
         connection.execute(_ON_DISK)
         return connection
 

@@ -48,6 +48,7 @@ _ROWS_PER_UPSERT = 128
 _KEYS_PER_SELECT = 1024
 _ROWS_PER_SCAN = 10_000
 _SAMPLED_RUNS = 16
+_COLUMNS = 5
 
 # A stored row: key, event and created timestamp, version, content.
 _Row = tuple[bytes, int, int, int, bytes | None]
@@ -319,12 +320,12 @@ def _mark(connection: sqlite3.Connection, table: str) -> Mark:
 
 def _identity(connection: sqlite3.Connection, table: str) -> str:
     try:
-        found = connection.execute(_SELECT_IDENTITY, (_name(table),)).fetchone()
+        row = connection.execute(_SELECT_IDENTITY, (_name(table),)).fetchone()
     except sqlite3.OperationalError as error:
         if "no such table" in str(error):
             return ""
         raise
-    return "" if found is None else str(found[0])
+    return "" if row is None else str(row[0])
 
 
 def _update(connection: sqlite3.Connection, table: str, batch: EncodedRows) -> PutResult:
@@ -354,13 +355,11 @@ def _upsert(connection: sqlite3.Connection, table: str, batch: EncodedRows) -> P
     if not _ascends(batch.keys):
         # A tree takes rows in its own order many times faster. Keys differ, so nothing else is compared.
         rows = sorted(rows)
-    values = list(chain.from_iterable(rows))
-    whole = len(batch) - len(batch) % _ROWS_PER_UPSERT
-    slices = [(at, at + _ROWS_PER_UPSERT) for at in range(0, whole, _ROWS_PER_UPSERT)]
-    slices += [(at, at + 1) for at in range(whole, len(batch))]
+    values = chain.from_iterable(rows)
+    whole, rest = divmod(len(batch), _ROWS_PER_UPSERT)
     before = connection.total_changes
-    for start, end in slices:
-        connection.execute(_upsert_sql(table, end - start, batch.of_codec), values[5 * start : 5 * end])
+    for count in [_ROWS_PER_UPSERT] * whole + [1] * rest:
+        connection.execute(_upsert_sql(table, count, batch.of_codec), list(islice(values, _COLUMNS * count)))
     written = connection.total_changes - before
     return PutResult(written, len(batch) - written)
 
@@ -387,7 +386,7 @@ def _select(connection: sqlite3.Connection, read: OnlineRead) -> StoredRows:
     rows: list[_Row] = []
     for at in range(0, len(keys), _KEYS_PER_SELECT):
         chunk = list(keys[at : at + _KEYS_PER_SELECT])
-        # A handful of statement lengths, so that the prepared statements are found again.
+        # A handful of statement lengths, so that prepared statements are used again.
         parameters = 1 << (len(chunk) - 1).bit_length()
         chunk += chunk[-1:] * (parameters - len(chunk))
         try:

@@ -6,10 +6,9 @@ On SQLite and Postgres all texts are TEXT. MySQL wants a length for the columns 
 
 from __future__ import annotations
 
-from typing import Any
-
 from sqlalchemy import LargeBinary, Text
 from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import TypeCompiler
 
 KEY_CHARACTERS = 255
 """How long a name can be on MySQL. The longest primary key has three, just under the 3,072 bytes that InnoDB takes."""
@@ -28,21 +27,21 @@ class Blob(LargeBinary):
 
 
 @compiles(Key, "mysql")
-def _key(column_type: Key, compiler: Any, **options: Any) -> str:
+def _key(column_type: Key, compiler: TypeCompiler, **options: object) -> str:
     return f"VARCHAR({KEY_CHARACTERS}) {_exact(compiler)}"
 
 
 @compiles(LongText, "mysql")
-def _long_text(column_type: LongText, compiler: Any, **options: Any) -> str:
+def _long_text(column_type: LongText, compiler: TypeCompiler, **options: object) -> str:
     return f"LONGTEXT {_exact(compiler)}"
 
 
 @compiles(Blob, "mysql")
-def _blob(column_type: Blob, compiler: Any, **options: Any) -> str:
+def _blob(column_type: Blob, compiler: TypeCompiler, **options: object) -> str:
     return "LONGBLOB"
 
 
-def _exact(compiler: Any) -> str:
+def _exact(compiler: TypeCompiler) -> str:
     """Returns the character set and a collation in which only equal texts are equal."""
-    collation = "utf8mb4_nopad_bin" if compiler.dialect.is_mariadb else "utf8mb4_0900_bin"
+    collation = "utf8mb4_nopad_bin" if getattr(compiler.dialect, "is_mariadb", False) else "utf8mb4_0900_bin"
     return f"CHARACTER SET utf8mb4 COLLATE {collation}"

@@ -57,7 +57,7 @@ class SqlRegistryConfig(Settings):
 
     @model_validator(mode="before")
     @classmethod
-    def _not_of_an_old_plug_in(cls, values: Any) -> Any:
+    def _not_of_an_old_plug_in(cls, values: object) -> Any:
         if isinstance(values, Mapping) and "host" in values and not _OF_OLD_PLUG_IN.isdisjoint(values):
             raise ValueError(
                 "host, port, database, user and password are settings of an old plug-in of Feast's; write them as "
@@ -73,7 +73,7 @@ class SqlRegistryConfig(Settings):
         return value
 
     @classmethod
-    def _concealed(cls, name: Any, value: Any) -> Any:
+    def _concealed(cls, name: object, value: object) -> Any:
         if name == "path" and isinstance(value, SecretStr):
             value = value.get_secret_value()
         if name == "path" and isinstance(value, str):

@@ -1,7 +1,7 @@
-"""The database of a SQL registry as SQLAlchemy sees it: the tables of any, and all else of one on a server.
+"""A SQL registry's database through SQLAlchemy: creating the tables of any, and all access to one on a server.
 
 SQLite files are in write-ahead mode, and a writing transaction begins by taking the write lock; on a server a writer
-locks its project's row. So writers follow one another, and readers wait for nobody.
+locks its project's row. So writers wait for each other, and readers never wait.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class SqlDatabase:
     def _connected(self) -> Engine:
         with self._lock:
             if self._engine is not None and self._pid != os.getpid():
-                # Connections of before a fork belong to the parent.
+                # Connections from before a fork belong to the parent process.
                 self._engine.dispose(close=False)
                 self._engine = None
             if self._engine is None:
@@ -108,7 +108,7 @@ class SqlDatabase:
 
     @staticmethod
     def _sqlite(file: SqliteFile) -> Engine:
-        # A connection costs little, and none that stays open can outlive a fork or hold a lock.
+        # Connecting is cheap, and a connection that is closed cannot be inherited by a fork or hold a lock.
         engine = create_engine("sqlite://", creator=file.connect, poolclass=NullPool, hide_parameters=True)
         event.listen(engine, "begin", _begin)
         return engine
@@ -142,7 +142,7 @@ class SqlDatabase:
     def create_tables(self) -> None:
         """Creates the tables that are not there, and the file.
 
-        Of a file it is asked only where some were missing; one that was complete may have been put back since.
+        For a file this is called only when tables were missing, and looks again: the file may have been restored.
         """
         if self._has_schema and self._is_complete and self._file is None:
             return

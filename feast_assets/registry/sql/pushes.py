@@ -36,12 +36,12 @@ def noted(query: Query, project: str) -> list[NotedPush]:
 def noted_rows(query: Query, project: str, push: NotedPush) -> bytes | None:
     """Returns the rows of a push; None where it is not noted."""
     pieces = query(_ROWS, project=project, id=push.id, version=push.version)
-    # What is no bytes was damaged; the rows are then not taken for whole.
+    # A piece that is not bytes is damaged; without it, the digest of the rows does not match.
     return b"".join(bytes(p) for (p,) in pieces if isinstance(p, (bytes, memoryview))) if pieces else None
 
 
 def note(transaction: Transaction, project: str, push: NotedPush, rows: bytes) -> NotedPush | None:
-    """Notes a push, and returns the one that is noted; None where that was forgotten at this very moment."""
+    """Notes a push, and returns the one that is noted; None if another process removed that at the same time."""
     row: dict[str, Value] = {
         "project": project,
         "id": push.id,
@@ -70,7 +70,7 @@ def forget(transaction: Transaction, project: str, push: NotedPush) -> None:
 
 
 def _push(push_id: Any, call: Any, online_views: Any, offline_view: Any, version: Any, at: Any, by: Any) -> NotedPush:
-    """Returns a push of a row of the database; what of it is damaged, others must not suffer from."""
+    """Returns the push of a database row. A damaged one says so in `NotedPush.damage`, so that others can be read."""
     views: Any = ()
     begun = from_micros(0)
     damage = ""

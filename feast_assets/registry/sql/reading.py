@@ -23,13 +23,13 @@ from feast_assets.registry.sql.transaction import Query
 from feast_assets.stored_formats import REGISTRY
 
 _DOUBTS: Mapping[str, DoubtKind] = {"restored": "restored", "unknown": "unknown", "missing": "missing"}
-"""What the ledger's ``claim`` says of entries that were unsettled because of the online table's mark."""
+"""Values of the ledger's column ``claim`` for entries that were unsettled because of the online table's mark."""
 
 _NEWEST = (
     'SELECT p.revision, r."at" FROM feast_assets_projects p LEFT JOIN feast_assets_revisions r '
     "ON r.project = p.project AND r.number = p.revision WHERE p.project = :project"
 )
-# One statement tells it all, as a refresh that finds nothing new sends no other.
+# All in one statement, because a refresh that finds nothing new sends only this one.
 _STATE = _NEWEST.replace(
     " FROM feast_assets_projects",
     f", EXISTS (SELECT 1 FROM {PUSHES} n WHERE n.project = p.project) FROM feast_assets_projects",
@@ -139,7 +139,7 @@ class ProjectReading:
     def known_marks(self, view: str, identity: str) -> list[DrawnMark]:
         """Returns the numbers of a table's mark, ascending."""
         rows = self.query(_MARKS, project=self.project, view=view, identity=identity)
-        # A number that is none was not drawn; a table that is found with it is then not known.
+        # Damaged numbers are left out: the table that has one is then unknown, and run again.
         return [DrawnMark(*row) for row in rows if isinstance(row[0], int) and isinstance(row[1], int)]
 
     def ledger_states(self) -> dict[str, str]:
@@ -160,7 +160,7 @@ def all_projects(query: Query) -> list[Project]:
 
 
 class FeatureListTexts(Mapping[str, "tuple[tuple[Field, ...], ...]"]):
-    """The lists of features by view, read when they are asked for: few of many are."""
+    """The lists of features by view. Each is decoded when it is asked for, because few are."""
 
     def __init__(self, rows: Iterable[tuple[str, str]]):
         self._texts: dict[str, list[str]] = {}
@@ -226,7 +226,7 @@ def _entry(
         written=written,
         at=from_micros(at),
         run_id=run_id,
-        # What cannot be compared with the store's mark is run again.
+        # An entry whose mark is damaged is run again.
         settled=not claim and has_mark,
         mark=mark if has_mark else 0,
         doubt=_DOUBTS.get(claim, ""),

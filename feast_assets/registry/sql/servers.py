@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from sqlalchemy import Connection, Insert, Table, text
 from sqlalchemy.dialects import mysql, postgresql
@@ -30,7 +30,7 @@ class Server(ABC):
 
     title: ClassVar[str]
     extra: ClassVar[str]
-    connect_args: ClassVar[Mapping[str, Any]] = {}
+    connect_args: ClassVar[Mapping[str, str]] = {}
     writing_isolation: ClassVar[str] = "READ COMMITTED"
 
     @abstractmethod
@@ -61,8 +61,8 @@ class Postgres(Server):
 class MySql(Server):
     """MySQL 8 or MariaDB 10.3, or newer.
 
-    Transactions that write do so in READ COMMITTED: InnoDB's gap locks, which it takes in others, would let writers of
-    different windows wait for each other in a circle.
+    Transactions that write use READ COMMITTED: with InnoDB's gap locks, which higher isolation levels take, writers of
+    different projects would deadlock.
     """
 
     title = "MySQL"

@@ -1,4 +1,4 @@
-"""The SQLite file of a registry: reading it in one state, and its errors in words."""
+"""The SQLite file of a registry: transactions that see one state of it, and clear errors."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ class SqliteFile:
         return name in self._tables
 
     def _forget_exchanged(self) -> None:
-        """Forgets which tables there are where the file is another one: a copy of before may lack some."""
+        """Forgets which tables there are if the file was exchanged: an older copy may lack some."""
         try:
             about = os.stat(self.path)
         except OSError:
@@ -125,7 +125,7 @@ class SqliteFile:
         """Says whether the tables in the file are a registry's; not so in an empty file.
 
         Raises:
-            ConfigError: they are something else's.
+            ConfigError: they are those of another program.
         """
         if META in names:
             return True
@@ -137,7 +137,7 @@ class SqliteFile:
 
     @contextmanager
     def in_words(self) -> Iterator[None]:
-        """Raises errors of SQLite and of the file system in the user's words."""
+        """Turns errors of SQLite and of the file system into errors of this package."""
         try:
             yield
         except sqlite3.Error as error:
@@ -159,7 +159,7 @@ class SqliteFile:
         return StoreUnavailableError(f"Registry {self.path} cannot be used: {self._plainly(said)}")
 
     def _check_is_database(self) -> None:
-        """Refuses a file of a few bytes, which SQLite would take for an empty database and write over."""
+        """Refuses a file of a few bytes, which SQLite would take for an empty database and overwrite."""
         with self.in_words(), self.path.open("rb") as opened:
             if opened.read(len(_MAGIC)) not in (b"", _MAGIC):
                 raise ConfigError(self._is_foreign())
@@ -205,7 +205,7 @@ class SqliteFile:
         return True
 
     def _plainly(self, said: str) -> str:
-        """Returns SQLite's word for a file that it cannot use in plainer ones, where there are any."""
+        """Returns a clearer reason than SQLite's for a file that it cannot use, where there is one."""
         if "disk is full" in said or ("disk I/O error" in said and _is_full(self.path.parent)):
             return "the disk is full."
         if "readonly" in said or ("unable to open" in said and _is_read_only(self.path.parent)):

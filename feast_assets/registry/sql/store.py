@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from feast_assets.registry.sql.database import SqlDatabase
 
 _CONFLICT = "conflict"
-"""Marks windows that two runs wrote at once; no run's token."""
+"""The claim of windows that two runs wrote at the same time; no run has it as its token."""
 
 _Key = tuple[str, str]
 
@@ -57,8 +57,8 @@ class SqlRegistry(Registry, KeepsMarks, NotesPushes):
     """Definitions by revision, and the ledger, in a SQL database that several projects may share.
 
     The tables are created by the first write; before that there is an empty registry. Safe to share between threads and
-    processes. Only the tables of a SQLite file are made by SQLAlchemy, which takes longer to import than a registry to
-    read or a revision to write; a server is reached through it.
+    processes. SQLAlchemy connects to servers and creates tables. A SQLite file is read and written without it, because
+    importing it takes longer than reading the registry.
     """
 
     config_class: ClassVar[type[SqlRegistryConfig]] = SqlRegistryConfig

@@ -33,7 +33,7 @@ projects = Table(
     Column("project", Key, primary_key=True),
     Column("revision", BigInteger, nullable=False),
 )
-"""One row per project, with its newest revision. Writers lock it, so they follow one another."""
+"""One row per project, with its newest revision. Writers lock it, so they wait for each other."""
 
 revisions = Table(
     REVISIONS,

@@ -1,6 +1,6 @@
 """The statements that write a SQL registry; see `feast_assets.registry.sql.transaction`.
 
-Each runs within a transaction that somebody else began, and is sent once for all of its rows.
+Each runs within the caller's transaction, and is sent once for all of its rows.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ import secrets
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from feast_assets.definitions.base import Definition
 from feast_assets.definitions.feature_view import FeatureView
@@ -22,7 +21,7 @@ from feast_assets.registry.marks import NUMBERS_KEPT, drawn_numbers
 from feast_assets.registry.snapshot import bare_fields
 from feast_assets.registry.sql.reading import ProjectReading
 from feast_assets.registry.sql.schema import FEATURE_LISTS, INPUTS, LEDGER, MARKS, META, NUMBER, OF_PROJECT, PROJECTS
-from feast_assets.registry.sql.transaction import Row, Transaction
+from feast_assets.registry.sql.transaction import Row, Transaction, Value
 
 _MATERIALIZED_TYPES = (FeatureView.object_type, LabelView.object_type)
 _SUMMARY_OBJECTS = 50
@@ -96,7 +95,7 @@ class ProjectWriting:
         made_from: Mapping[_Key, str],
         by: str,
     ) -> int:
-        """Makes what differs from the newest revision another one, and returns the revision that is then the newest."""
+        """Commits the objects that differ from the newest revision as a new one; returns the newest revision then."""
         specs = {key: canonical_text(definition.to_spec()) for key, definition in upserts.items()}
         hashes = {key: text_hash(spec) for key, spec in specs.items()}
         standing, created = {}, {}
@@ -151,13 +150,13 @@ class ProjectWriting:
         return ProjectReading(self.transaction, self.project).claimed_ledger(view)
 
     def exchange(self, view: str, exchange: Exchange, claim: str) -> None:
-        """Makes the exchange; ``claim`` is what entries that are not settled are marked with."""
+        """Removes and adds entries; unsettled ones get ``claim`` in their column of that name."""
         stay = {e.window for e in exchange.added}
         self._each(_LEAVE, ({"view": view, **_window(e)} for e in exchange.removed if e.window not in stay))
         self._upsert(LEDGER, ({**_row(e), "claim": "" if e.settled else e.doubt or claim} for e in exchange.added))
 
     def draw_marks(self, view: str, table: OnlineTable, now: int) -> tuple[int, int]:
-        """Draws two numbers; see `feast_assets.registry.base.Registry.draw_marks`.
+        """Draws two numbers; see `feast_assets.registry.marks.KeepsMarks.draw_marks`.
 
         Args:
             now: UTC microseconds.
@@ -216,7 +215,7 @@ def _window(entry: LedgerEntry) -> dict[str, int]:
     return {"window_start": to_micros(entry.window.start), "window_end": to_micros(entry.window.end)}
 
 
-def _row(entry: LedgerEntry) -> dict[str, Any]:
+def _row(entry: LedgerEntry) -> dict[str, Value]:
     return {
         "view": entry.view,
         **_window(entry),
@@ -231,7 +230,7 @@ def _row(entry: LedgerEntry) -> dict[str, Any]:
     }
 
 
-def _number(value: Any) -> int:
+def _number(value: object) -> int:
     """Returns a number of the database; 0 for null, and for what SQLite keeps in its place after damage."""
     return value if isinstance(value, int) else 0
 

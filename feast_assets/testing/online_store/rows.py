@@ -96,12 +96,14 @@ def newest(rows: Sequence[Row]) -> dict[bytes, Content]:
 def random_rows(seed: int, count: int, keys: int) -> list[Row]:
     """Returns rows with many equal keys, timestamps and versions, some of them equal altogether."""
     rng = random.Random(seed)
+    # Few of them, so that rows often differ in their payloads alone.
+    events, created, versions = rng.sample(TIMES, 4), rng.sample(TIMES, 3), rng.sample(VERSIONS, 3)
     return [
         (
             b"key-%d" % rng.randrange(keys),
-            rng.choice(TIMES),
-            rng.choice(TIMES),
-            rng.choice(VERSIONS),
+            rng.choice(events),
+            rng.choice(created),
+            rng.choice(versions),
             bytes(rng.choices([0, 1, 127, 128, 255], k=rng.randrange(4))),
         )
         for _ in range(count)

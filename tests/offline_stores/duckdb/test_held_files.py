@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
 import duckdb
 import pytest
@@ -290,8 +292,8 @@ def test_what_changed_before_it_was_read_is_another_state(path, store):
 
 
 def test_what_this_process_commits_is_another_state(path, store):
-    count(store)
     before = history_state(store, history(ORDERS))
+    count(store)
     with duckdb.connect(str(path)) as own:
         own.execute("CREATE TABLE other AS SELECT 1 AS a")
         assert history_state(store, history(ORDERS)) == before
@@ -301,3 +303,71 @@ def test_what_this_process_commits_is_another_state(path, store):
 
 def test_a_file_that_is_not_there_has_no_state(tmp_path):
     assert history_state(store_at(tmp_path, 1), history(ORDERS)).gone == (ORDERS.name,)
+
+
+def test_rows_are_summarized_only_where_somebody_asks_for_the_state(path, store, monkeypatch):
+    from feast_assets.offline_stores.duckdb import database_states, database_tables
+
+    summaries: list[str] = []
+
+    def observe(source, path, summarize):
+        database_states.observe(source, path, lambda: summaries.append(source.name) or summarize())
+
+    monkeypatch.setattr(database_tables, "observe", observe)
+    joined(store, spine([(1, hour(1))]), [PointInTimeJoin(history(ORDERS), {}, {})])
+    assert summaries == []
+    history_state(store, history(ORDERS))
+    for _ in range(2):
+        count(store)
+    assert summaries == ["orders"]
+
+
+# --- processes that end
+
+
+def test_a_forked_process_reads_what_its_parent_is_reading(path):
+    code = """
+        import os, sys
+        sys.path.insert(0, sys.argv[2])
+        from pathlib import Path
+        from test_held_files import ALWAYS, ORDERS, can_be_written_elsewhere, count, history, store_at
+
+        store = store_at(Path(sys.argv[1]), 1)
+        batches = iter(store.scan(history(ORDERS), ALWAYS))
+        next(batches)
+        child = os.fork()
+        if not child:
+            # It has no lock of its own yet, and takes one.
+            os._exit(0 if count(store) == 400000 else 1)
+        _, status = os.waitpid(child, 0)
+        assert status == 0, status
+        assert not can_be_written_elsewhere(sys.argv[1] + "/shop.duckdb")
+        for _ in batches:
+            pass
+        assert can_be_written_elsewhere(sys.argv[1] + "/shop.duckdb")
+    """
+    words = [sys.executable, "-W", "ignore", "-c", textwrap.dedent(code), str(path.parent), str(Path(__file__).parent)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_killed_process_replaces_all_of_a_window_or_nothing(path):
+    code = """
+        import sys
+        sys.path.insert(0, sys.argv[2])
+        from pathlib import Path
+        from test_held_files import ALWAYS, ORDERS, LARGE, history, store_at
+
+        store = store_at(Path(sys.argv[1]), 5)
+        for _ in range(1000):
+            store.replace(ORDERS, history(LARGE), [ALWAYS], store.scan(history(LARGE), ALWAYS))
+            print("done", flush=True)
+    """
+    # Each replacement leaves out the row of fare 0, which only the first can find.
+    words = [sys.executable, "-W", "ignore", "-c", textwrap.dedent(code), str(path.parent), str(Path(__file__).parent)]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    assert process.stdout.readline() == "done\n"
+    process.kill()
+    process.wait(30)
+    process.stdout.close()
+    assert count(store_at(path.parent, 5)) == 399999

@@ -24,10 +24,7 @@ from feast_assets import (
     SavedDatasetFileStorage,
     String,
 )
-from feast_assets.config import load_repo_config
 from feast_assets.errors import (
-    ConfigError,
-    DefinitionError,
     InputError,
     NotSupportedError,
     RegistryInferenceFailure,
@@ -243,62 +240,3 @@ def test_queries_of_callers_only_read_the_projects_tables(store, sql):
         with pytest.raises(InputError, match="The entity query"):
             store.get_historical_features(text, ["stats:fare"]).to_df()
     assert sql("SELECT count(*) FROM trips").fetchone() == (9,)
-
-
-class TestPostgreSQLSource:
-    @pytest.mark.parametrize(
-        ("arguments", "why"),
-        [
-            ({}, "either table=... or query=..., and has neither"),
-            ({"name": "s", "table": "t", "query": "SELECT 1"}, "and has both"),
-            ({"query": "SELECT 1"}, "a source with a query needs a name"),
-            ({"table": 7}, "table must be a text"),
-            ({"name": "s", "query": "  "}, "has neither"),
-        ],
-    )
-    def test_it_is_a_table_or_a_query(self, arguments, why):
-        with pytest.raises(DefinitionError, match=why):
-            PostgreSQLSource(**arguments)
-
-    def test_it_takes_feasts_arguments_and_is_found_under_feasts_path(self):
-        from feast_assets.infra.offline_stores.contrib.postgres_offline_store.postgres_source import (
-            PostgreSQLSource as FeastPath,
-        )
-
-        made = FeastPath("s", "SELECT 1", None, "at", "created", {"a": "b"}, "words", {"k": "v"}, "me")
-        assert made == PostgreSQLSource.from_spec(made.to_spec())
-        assert (made.query, made.field_mapping, made.owner) == ("SELECT 1", {"a": "b"}, "me")
-        assert PostgreSQLSource(table="raw.t").name == "raw.t"
-
-
-@pytest.mark.parametrize(
-    ("wrong", "why"),
-    [
-        ("sslmode: maybe", r"offline_store\.sslmode"),
-        ("hostname: x", "unknown key 'hostname' in offline_store"),
-        ("conn_type: singleton\n  port: 0", r"offline_store\.port"),
-        ("sslkey_path: 'x://ann:hush-hush@y'", r"offline_store\.sslkey_path: must be a path"),
-    ],
-)
-def test_settings_that_are_wrong_are_named_without_the_password(tmp_path, wrong, why):
-    text = "project: rides\nregistry: registry.db\nprovider: local\noffline_store:\n  type: postgres\n  host: h\n"
-    file = tmp_path / "feature_store.yaml"
-    file.write_text(f"{text}  database: d\n  user: u\n  password: hush-hush\n  {wrong}\n")
-    with pytest.raises(ConfigError, match=why) as caught:
-        _ = load_repo_config(file).offline_store
-    assert "hush" not in str(caught.value)
-
-
-def test_settings_show_no_password_and_reach_the_driver_as_they_are(tmp_path):
-    file = tmp_path / "feature_store.yaml"
-    file.write_text(
-        "project: rides\nregistry: registry.db\nprovider: local\noffline_store:\n  type: postgres\n  host: /run/pg\n"
-        "  database: my db\n  user: ann\n  password: 'hush&hush=?'\n  sslcert_path: /keys/c.pem\n"
-    )
-    config = load_repo_config(file)
-    assert "hush" not in repr(config) + str(config.offline_store) + str(config.model_dump())
-    # Feast's default: a connection that is not encrypted is refused.
-    assert config.offline_store.uri() == (
-        "postgresql:///?host=%2Frun%2Fpg&port=5432&dbname=my%20db&user=ann&password=hush%26hush%3D%3F&sslmode=require"
-        "&sslcert=%2Fkeys%2Fc.pem&connect_timeout=10&application_name=feast-assets"
-    )

@@ -24,6 +24,7 @@ from feast_assets.errors import (
     StoreUnavailableError,
 )
 from feast_assets.offline_stores.base import EVENT_TIMESTAMP, History
+from feast_assets.offline_stores.postgres import engine
 from feast_assets.offline_stores.postgres.config import PostgresOfflineStoreConfig
 from feast_assets.offline_stores.postgres.store import PostgresOfflineStore
 from feast_assets.offline_stores.spine import PointInTimeJoin, Spine
@@ -339,21 +340,28 @@ class TestSessions:
         sql("CREATE TABLE t (a int)")
         source = PostgreSQLSource(table="t")
         assert store.schema(source).names == ["a"]
+        # The timeout is for how long to wait until it is closed.
         sql(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'feast-assets' "
+            "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE application_name = 'feast-assets' "
             "AND datname = current_database()"
         )
+        assert connections(sql) == (0, 0)
         assert store.schema(source).names == ["a"]
 
     def test_one_that_cannot_be_reached_says_so_without_the_password(self, make_store):
         refused = make_store(port=1, password="hush-hush")
-        with pytest.raises(StoreUnavailableError, match=r"127\.0\.0\.1:1 cannot be used") as caught:
+        with pytest.raises(StoreUnavailableError, match=r"127\.0\.0\.1:1/.* cannot be used") as caught:
             refused.schema(PostgreSQLSource(table="t"))
         assert "hush" not in str(caught.value)
         missing = make_store(database="no_such_database")
         with pytest.raises(StoreUnavailableError, match="no_such_database"):
             missing.schema(PostgreSQLSource(table="t"))
         assert "hush" not in repr(refused._config) + str(refused._config)
+
+    def test_a_server_that_is_too_old_says_so(self, store, monkeypatch):
+        monkeypatch.setattr(engine, "OLDEST_VERSION", 990_000)
+        with pytest.raises(StoreUnavailableError, match=r"is of version \d+; the offline store needs 99 or newer"):
+            store.schema(PostgreSQLSource(table="t"))
 
     def test_a_join_sees_all_tables_as_of_one_moment(self, store, sql):
         sql(f"CREATE TABLE t AS SELECT 1::bigint AS k, {AT} AS at, 'before' AS x")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pyarrow as pa
@@ -12,6 +13,7 @@ from feast_assets.definitions.sources.postgres_source import PostgreSQLSource
 from feast_assets.definitions.transformation import Transformation
 from feast_assets.definitions.window import ALWAYS, Window
 from feast_assets.errors import InputError, SourceError, SourceWithoutFilesError
+from feast_assets.offline_stores.postgres.store import PostgresOfflineStore
 from feast_assets.offline_stores.spine import PointInTimeJoin
 from feast_assets.offline_stores.sql import store as store_module
 from feast_assets.offline_stores.sql import survey
@@ -57,6 +59,15 @@ class TestStoresOnThePlan(OfflineStoreConformance, CanReplaceWindowsConformance,
         rows = history(put(trips([(1, hour(1), 1.0, "a")])))
         with pytest.raises(InputError, match="overlap"):
             store.replace(sink, rows, [Window(hour(0), hour(2)), Window(hour(1), hour(3))], store.scan(rows, ALWAYS))
+
+    def test_a_window_that_several_replace_at_once_holds_the_rows_of_one(self, store, put, sink):
+        if not isinstance(store, PostgresOfflineStore):
+            pytest.skip("Only one connection at a time writes to the database in memory.")
+        days = Window(DAY, DAY + timedelta(days=1))
+        sources = [history(put(trips([(n, hour(n), float(n), "x")]))) for n in range(4)]
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda h: store.replace(sink, h, [days], store.scan(h, ALWAYS)), sources * 3))
+        assert store.scan(history(sink), ALWAYS).read_all().num_rows == 1
 
     def test_a_spine_is_joined_some_rows_at_a_time(self, store, put, monkeypatch):
         monkeypatch.setattr(store_module, "_SPINE_ROWS_AT_ONCE", 7)

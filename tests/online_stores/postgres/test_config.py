@@ -56,7 +56,7 @@ def test_the_section_of_a_feast_repository_is_read_as_feast_does(tmp_path: Path)
         "sslrootcert": "ca.crt",
         "keepalives_idle": 30,
         "connect_timeout": 10,
-        "application_name": "feast_assets",
+        "application_name": "feast-assets",
     }
     assert (config.db_schema, config.most_connections) == ("online", 20)
 

@@ -71,6 +71,7 @@ class TestRedis(
         """Counts the keys that SCAN looks at: of a sample at most 500, so that 40,000 rows are a large table."""
         monkeypatch.setattr(redis_store, "_STEPS_PER_SAMPLE", 5)
         monkeypatch.setattr(redis_store, "_KEYS_PER_SCAN", 100)
+        client.config_resetstat()
 
         def examined() -> int:
             commands = client.info("commandstats")

@@ -65,7 +65,7 @@ def encoded(fields: Fields) -> tuple[RowSchema, list[bytes]]:
 
 
 def decoder(*schemas: RowSchema, wanted: dict[str, FeastType]) -> RowDecoder:
-    return RowDecoder({schema.schema_id: schema for schema in schemas}, list(wanted.items()), what="View 'v'")
+    return RowDecoder({schema.schema_id: schema for schema in schemas}, list(wanted.items()), subject="View 'v'")
 
 
 EVERY_KIND: Fields = {
