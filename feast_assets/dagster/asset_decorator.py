@@ -221,13 +221,13 @@ def _looking_back_alike(specs: Sequence[dg.AssetSpec]) -> list[dg.AssetSpec]:
 def _check_specs(
     repository: FeatureRepository, specs: Sequence[dg.AssetSpec], checks: CheckChoice, blocking: bool | None
 ) -> list[dg.AssetCheckSpec]:
-    wanted = chosen_checks(checks)
+    chosen = chosen_checks(checks)
     return [
         check
         for spec in specs
         if spec.metadata[PART] == LATEST
         for check in run_check_specs(
-            repository.view(spec.metadata[VIEW]), spec.key, wanted, blocking, spec.partitions_def
+            repository.view(spec.metadata[VIEW]), spec.key, chosen, blocking, spec.partitions_def
         )
     ]
 

@@ -92,11 +92,11 @@ def outcomes(
         return
     of_run = {} if schema is None else {"schema": schema}
     of_partitions: dict[str, dict[str, Verdict]] = {}
-    for name, found in of_windows.items():
+    for name, verdicts in of_windows.items():
         if name in RULES:
-            of_partitions[name] = {partition: found.get(w, _NOTHING) for w, partition in partitions.items()}
+            of_partitions[name] = {partition: verdicts.get(w, _NOTHING) for w, partition in partitions.items()}
         else:
-            of_run[name] = _together(list(found.values()))
+            of_run[name] = _together(list(verdicts.values()))
     made = [partitions[w] for w in written]
     yield from evaluations_of_run(context, key, of_run, list(partitions.values()), made)
     yield from evaluations(context, key, of_partitions, made)
@@ -125,23 +125,23 @@ def window_verdicts(
     for each in [*refused, *broken_rules(view.features, list(profiles.values()))]:
         broken.setdefault(each.window, []).append(each)
     kept_out = {each.window for each in refused}
-    found: dict[FeatureViewCheck, dict[Window, Verdict]] = {}
+    verdicts: dict[FeatureViewCheck, dict[Window, Verdict]] = {}
     for name, rules in RULES.items():
         if _is_selected(context, key, name):
             if not isinstance(store.offline_store, CanProfile):
-                found[name] = {each.window: _NOT_CHECKED for each in result.windows}
+                verdicts[name] = {each.window: _NOT_CHECKED for each in result.windows}
                 continue
             severity = _severity(view, rules)
-            found[name] = {}
+            verdicts[name] = {}
             for window, count in rows.items():
                 breaking = [b for b in broken.get(window, ()) if b.rule in rules]
-                found[name][window] = _of_rules(breaking, count, severity, window in kept_out, partitions)
+                verdicts[name][window] = _of_rules(breaking, count, severity, window in kept_out, partitions)
     if _is_selected(context, key, "row_count"):
         counted = _row_counts(context, key, view, result.windows, partitions, store)
         none = Verdict(True, dg.AssetCheckSeverity.WARN, "Refused, so not compared.", compared=False)
         left = dict.fromkeys(kept_out, none)
-        found["row_count"] = counted | left
-    return found
+        verdicts["row_count"] = counted | left
+    return verdicts
 
 
 def _severity(view: FeatureView, rules: Sequence[str]) -> dg.AssetCheckSeverity:
@@ -185,7 +185,7 @@ def _row_counts(
     """Returns for each window whether it has about as many rows as those before it."""
     ledger = [] if partitions is None or view.is_computed_when_read else store.registry.ledger(view.name)
     made = {} if partitions is None or not view.is_computed_when_read else _rows_made(context, key, view, windows)
-    found = {}
+    verdicts = {}
     for window in windows:
         if partitions is None:
             before = _rows_of_runs(context, key)
@@ -193,8 +193,8 @@ def _row_counts(
             before = [rows for w, rows in made.items() if w < window.window and rows][-HISTORY:]
         else:
             before = rows_before(window.window, ledger)
-        found[window.window] = _of_count(window.made, expected_rows(before), partitions, window.window)
-    return found
+        verdicts[window.window] = _of_count(window.made, expected_rows(before), partitions, window.window)
+    return verdicts
 
 
 def _of_count(
@@ -259,8 +259,8 @@ def _rows_made(
 def _rows_of_runs(context: dg.AssetExecutionContext, key: dg.AssetKey) -> list[int]:
     """Returns the row counts of earlier materializations; the ledger remembers only the last one of the whole."""
     records = context.instance.fetch_materializations(key, limit=HISTORY).records
-    found = [r.asset_materialization.metadata.get("dagster/row_count") for r in records if r.asset_materialization]
-    return [value.value for value in found if value is not None and isinstance(value.value, int)]
+    counts = [r.asset_materialization.metadata.get("dagster/row_count") for r in records if r.asset_materialization]
+    return [value.value for value in counts if value is not None and isinstance(value.value, int)]
 
 
 def _used(view: FeatureView) -> set[str]:
@@ -295,11 +295,11 @@ def _table(name: str, records: Sequence[dg.TableRecord]) -> dict[str, Any]:
     return {name: dg.MetadataValue.table(list(records[:_SHOWN]))} if records else {}
 
 
-def _summary(found: Sequence[str]) -> str | None:
-    if not found:
+def _summary(problems: Sequence[str]) -> str | None:
+    if not problems:
         return None
-    more = f"; and {len(found) - 3} more" if len(found) > 3 else ""
-    return "; ".join(found[:3]) + more
+    more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
+    return "; ".join(problems[:3]) + more
 
 
 def _result(key: dg.AssetKey, name: str, verdict: Verdict) -> dg.AssetCheckResult:

@@ -37,14 +37,14 @@ def feature_view_checks(
         checks: which kinds; "all" and "none" as they say.
         sample: how many entities of each view ``consistency`` compares at most; see `FeatureStore.audit`.
     """
-    wanted = chosen_checks(checks)
+    chosen = chosen_checks(checks)
     views = {
         key: repository.view(metadata[VIEW])
         for each in assets
         for key, metadata in each.metadata_by_key.items()
         if metadata.get(PART) == LATEST
     }
-    specs = [spec for key, view in views.items() for spec in serving_check_specs(view, key, wanted)]
+    specs = [spec for key, view in views.items() for spec in serving_check_specs(view, key, chosen)]
     if not specs:
         return []
 
@@ -128,9 +128,9 @@ def _newest_event(store: FeatureStore, view: FeatureView) -> datetime | None:
     windows = sorted(window for window in held(entries) if entries[window].rows)
     # The last may have lost its rows since.
     for window in reversed(windows):
-        found = store.offline_store.statistics(history_of(view), [window])[0].newest_event
-        if found is not None:
-            return found
+        newest = store.offline_store.statistics(history_of(view), [window])[0].newest_event
+        if newest is not None:
+            return newest
     return None
 
 

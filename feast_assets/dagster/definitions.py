@@ -110,11 +110,11 @@ def _views_of(own: Sequence[dg.AssetsDefinition]) -> set[str]:
     """Returns the names of the feature views that the user's assets stand for."""
     names: set[str] = set()
     for each in own:
-        found = {metadata[VIEW] for metadata in each.metadata_by_key.values() if VIEW in metadata}
-        if not found:
+        view_names = {metadata[VIEW] for metadata in each.metadata_by_key.values() if VIEW in metadata}
+        if not view_names:
             listed = ", ".join(sorted(key.to_user_string() for key in each.keys))
             raise DefinitionError(f"view_assets holds {listed}, which feature_view_assets has not made.")
-        names |= found
+        names |= view_names
     return names
 
 

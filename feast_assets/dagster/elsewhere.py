@@ -84,11 +84,11 @@ def _entries(
     context: dg.AssetExecutionContext, store: FeatureStore, chosen: ChosenView, windows: list[Window]
 ) -> dict[Window, LedgerEntry]:
     """Returns the ledger's entries of the windows that this run has materialized, or that have no rows."""
-    found = {entry.window: entry for entry in store.registry.ledger(chosen.view.name) if entry.settled}
+    settled = {entry.window: entry for entry in store.registry.ledger(chosen.view.name) if entry.settled}
     return {
-        window: found[window]
+        window: settled[window]
         for window in windows
-        if window in found and (found[window].run_id == context.run.run_id or not found[window].rows)
+        if window in settled and (settled[window].run_id == context.run.run_id or not settled[window].rows)
     }
 
 

@@ -35,14 +35,17 @@ _WORD = re.compile(r"\w+")
 
 def lineage_metadata(origins: Origins) -> dict[str, dg.MetadataValue]:
     """Returns where columns come from, as Dagster reads it and as a person does; nothing for columns without origin."""
-    known = {column: found for column, found in origins.items() if found}
+    known = {column: upstream for column, upstream in origins.items() if upstream}
     if not known:
         return {}
-    lines = [f"| `{column}` | {_told(found)} |" for column, found in known.items()]
+    lines = [f"| `{column}` | {_told(upstream)} |" for column, upstream in known.items()]
     return {
         COLUMN_LINEAGE: dg.MetadataValue.column_lineage(
             dg.TableColumnLineage(
-                {c: [dg.TableColumnDep(asset_key=k, column_name=n) for k, n in found] for c, found in known.items()}
+                {
+                    c: [dg.TableColumnDep(asset_key=k, column_name=n) for k, n in upstream]
+                    for c, upstream in known.items()
+                }
             )
         ),
         SHOWN_LINEAGE: dg.MetadataValue.md("\n".join(["| column | from |", "|---|---|", *lines])),

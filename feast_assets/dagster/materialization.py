@@ -110,14 +110,16 @@ def materialize_views(
             failed[each.view.name] = error
             if isinstance(error, BrokenChecksError):
                 _record(context, each, error.result, windows, profile=profile)
-                found = window_verdicts(context, latest, applied, error.result, windows, store, error.broken)
-                yield from outcomes(context, latest, schema, found, windows, [w.window for w in error.result.windows])
+                verdicts = window_verdicts(context, latest, applied, error.result, windows, store, error.broken)
+                yield from outcomes(
+                    context, latest, schema, verdicts, windows, [w.window for w in error.result.windows]
+                )
             else:
                 yield from outcomes(context, latest, schema, {}, windows)
             continue
         yield from _events(context, each, result, windows, _lineage(context, each, store), profile=profile)
-        found = window_verdicts(context, latest, applied, result, windows, store)
-        yield from outcomes(context, latest, schema, found, windows, [w.window for w in result.windows])
+        verdicts = window_verdicts(context, latest, applied, result, windows, store)
+        yield from outcomes(context, latest, schema, verdicts, windows, [w.window for w in result.windows])
         if schema is not None and not schema.passed:
             failed[each.view.name] = SourceError(f"Its source is not as declared: {schema.description}")
         tell_healed(context, latest, applied, store)
@@ -173,8 +175,8 @@ def chosen_views(context: dg.AssetExecutionContext, store: FeatureStore) -> list
         if key in context.selected_asset_keys:
             selected.add(metadata[VIEW])
     config = store.config
-    found = deployed(load_repository(store.repo_path).feature_views, config.project, config.deployment)
-    declared = {v.name: v for v in found if isinstance(v, FeatureView)}
+    deployed_views = deployed(load_repository(store.repo_path).feature_views, config.project, config.deployment)
+    declared = {v.name: v for v in deployed_views if isinstance(v, FeatureView)}
     if gone := sorted(selected - set(declared)):
         raise NotAppliedError(gone[0], "is no longer declared in the feature repository")
     store.refresh_registry()
@@ -185,8 +187,8 @@ def chosen_views(context: dg.AssetExecutionContext, store: FeatureStore) -> list
 
 def _applied(declared: FeatureView, keys: Mapping[str, dg.AssetKey], snapshot: RegistrySnapshot) -> ChosenView:
     """Returns a view that was applied as it is declared, with what apply has filled in."""
-    found = snapshot.get(FeatureView.object_type, declared.name)
-    registered = found if isinstance(found, FeatureView) else None
+    registry_object = snapshot.get(FeatureView.object_type, declared.name)
+    registered = registry_object if isinstance(registry_object, FeatureView) else None
     definition_hash = check_applied(declared, registered)
     return ChosenView(filled(declared, registered), keys, definition_hash)
 
@@ -210,9 +212,9 @@ def _events(
         key = chosen.keys[part]
         asked_for = key in context.selected_asset_keys
         metadata: dict[str, Any] = dict(of_run)
-        for place, window in enumerate(result.windows, 1):
+        for position, window in enumerate(result.windows, 1):
             figures = _figures(chosen.view, window, part, partitioned=windows is not None, profile=profile)
-            if place == len(result.windows) and part == _computed_part(chosen.view):
+            if position == len(result.windows) and part == _computed_part(chosen.view):
                 figures |= lineage
             partition = None if windows is None else windows[window.window]
             if not asked_for:

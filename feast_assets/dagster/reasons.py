@@ -80,12 +80,15 @@ class Reasons:
         if not isinstance(store, TracksParts):
             return []
         try:
-            found = [store.parts(source, extents=True) for source in sources]
+            source_parts = [store.parts(source, extents=True) for source in sources]
         except FeastAssetsError:
             return []
         # The parts of a log, or of a file of several tables, do not say where rows are.
         parts = [
-            part for each in found if each is not None and each.hold_rows and not each.are_shared for part in each.parts
+            part
+            for each in source_parts
+            if each is not None and each.hold_rows and not each.are_shared
+            for part in each.parts
         ]
         names = sorted(part.name for part in parts if _may_hold(part, windows) and _was_written(part, since))
         return [os.path.relpath(name, root) if Path(name).is_relative_to(root) else name for name in names]

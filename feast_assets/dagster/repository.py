@@ -170,21 +170,21 @@ class FeatureRepository:
     @cached_property
     def _grids(self) -> dict[str, set[_Bounds]]:
         """The starts and ends of the grids of each grain."""
-        found: dict[str, set[_Bounds]] = {}
+        bounds_by_grain: dict[str, set[_Bounds]] = {}
         for view in self.materializable():
             if view.partitions is not None:
-                found.setdefault(view.partitions.grain, set()).add(_bounds(view.partitions))
-        return found
+                bounds_by_grain.setdefault(view.partitions.grain, set()).add(_bounds(view.partitions))
+        return bounds_by_grain
 
     @cached_property
     def grids_by_source(self) -> dict[str, list[Partitions]]:
         """The grids of the views that read a source, by the source's name."""
-        found: dict[str, list[Partitions]] = {}
+        grids: dict[str, list[Partitions]] = {}
         for view in self.materializable():
             for source in sources_read(view):
                 if view.partitions is not None:
-                    found.setdefault(source.name, []).append(view.partitions)
-        return found
+                    grids.setdefault(source.name, []).append(view.partitions)
+        return grids
 
 
 def awaits_apply(view: FeatureView) -> bool:
@@ -201,8 +201,8 @@ def _stamp(start: datetime) -> str:
 
 
 def _sources(views: Iterable[FeatureView], declared: Iterable[DataSource]) -> tuple[DataSource, ...]:
-    found = {s.name: s for s in declared if s.holds_history}
+    sources_by_name = {s.name: s for s in declared if s.holds_history}
     for view in views:
         used = [*view.sources, view.sink_source] if isinstance(view, BatchFeatureView) else [view.batch_source]
-        found |= {s.name: s for s in used if s is not None and s.name not in found}
-    return tuple(found[name] for name in sorted(found))
+        sources_by_name |= {s.name: s for s in used if s is not None and s.name not in sources_by_name}
+    return tuple(sources_by_name[name] for name in sorted(sources_by_name))

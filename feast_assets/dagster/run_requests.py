@@ -65,7 +65,7 @@ class WatchedGroup:
             keys.setdefault(metadata[VIEW], set()).add(key)
         grid = assets.partitions_def
         fmt = grid.fmt if isinstance(grid, dg.TimeWindowPartitionsDefinition) else ""
-        of_views = {view: frozenset(found) for view, found in keys.items()}
+        of_views = {view: frozenset(view_keys) for view, view_keys in keys.items()}
         return cls(job, partitions, fmt, of_views, frozenset(assets.check_keys), assets)
 
     def last_moment(self, now: datetime) -> datetime:
@@ -130,14 +130,14 @@ class RequestedRuns:
 def run_requests(
     instance: dg.DagsterInstance,
     groups: Sequence[WatchedGroup],
-    wanted: Mapping[str, Sequence[StaleWindow]],
+    stale: Mapping[str, Sequence[StaleWindow]],
     *,
     now: datetime,
     at_most: int,
     retry_after: timedelta = RETRY_AFTER,
     reason_of: ReasonOf | None = None,
 ) -> RequestedRuns:
-    """Returns the runs to ask for so that the wanted windows are run.
+    """Returns the runs to ask for so that the stale windows are run.
 
     Windows that an unfinished run will write are left out, whoever asked for it; what is then still stale is found
     again later. A run key says what is to be written and which attempt it is: the same request is never launched
@@ -145,18 +145,18 @@ def run_requests(
     rows or its checks are others. After a success nothing is waited for: the same content may come back.
 
     Args:
-        wanted: view -> its stale windows; views that are in none of the groups are ignored.
+        stale: view -> its stale windows; views that are in none of the groups are ignored.
         at_most: how many runs; the others are asked for later.
         retry_after: how long to wait after a first failure; after each further one, twice as long, up to an hour.
         reason_of: says why windows are run, which each request then tells.
     """
-    others = [s for g in groups for v in g.keys for s in wanted.get(v, ()) if not g.is_partitions(s.window)]
+    others = [s for g in groups for v in g.keys for s in stale.get(v, ()) if not g.is_partitions(s.window)]
     made = RequestedRuns([], no_partitions=len(others))
-    if not any(wanted.values()):
+    if not any(stale.values()):
         return made
     running = _unfinished(instance)
     for group in groups:
-        for each in _ranges(group, wanted, running):
+        for each in _ranges(group, stale, running):
             if len(made.requests) == at_most:
                 return made
             tried = _Attempts.of(instance, each.content)
@@ -177,23 +177,23 @@ def _unfinished(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
 
 
 def _ranges(
-    group: WatchedGroup, wanted: Mapping[str, Sequence[StaleWindow]], running: Iterable[dg.DagsterRun]
+    group: WatchedGroup, stale: Mapping[str, Sequence[StaleWindow]], running: Iterable[dg.DagsterRun]
 ) -> Iterator[_Range]:
     """Yields the ranges to run, with all views that want the same, in order of time."""
-    found: dict[Window, list[tuple[str, tuple[StaleWindow, ...]]]] = {}
+    members_by_span: dict[Window, list[tuple[str, tuple[StaleWindow, ...]]]] = {}
     for view in sorted(group.keys):
         taken = [w for run in running if (w := _written_by(group, view, run)) is not None]
         free = [
             s
-            for s in wanted.get(view, ())
+            for s in stale.get(view, ())
             if group.is_partitions(s.window)
             and not any(t.start < s.window.end and s.window.start < t.end for t in taken)
         ]
         for windows in _contiguous(group, free):
             span = Window(windows[0].window.start, windows[-1].window.end)
-            found.setdefault(span, []).append((view, windows))
-    for each in sorted(found):
-        members = found[each]
+            members_by_span.setdefault(span, []).append((view, windows))
+    for each in sorted(members_by_span):
+        members = members_by_span[each]
         content = content_hash([[view, [s.content for s in windows]] for view, windows in members])
         yield _Range(dict(members), content_hash([group.job, content])[:32])
 

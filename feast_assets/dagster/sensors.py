@@ -109,11 +109,11 @@ def late_data_sensor(
                     passing += _healed(context, store, group, view)
                 kept.remember(view.name, state, known)
                 stale[view.name] = known
-        wanted = _runnable(context, repository, ready, stale)
+        runnable = _runnable(context, repository, ready, stale)
         runs = run_requests(
             context.instance,
             groups,
-            wanted,
+            runnable,
             now=now,
             at_most=max_runs,
             retry_after=retry_after,
@@ -177,7 +177,7 @@ def definition_sensor(
         hashes = {v.name: _deciding(v) for v in ready}
         pending: dict[str, _Why] = {}
         if cursor is not None:
-            changed = {n for n, found in hashes.items() if cursor["hashes"].get(n) != found}
+            changed = {n for n, digest in hashes.items() if cursor["hashes"].get(n) != digest}
             causes: list[dict[str, _Why]] = [
                 dict.fromkeys(lost, "lost"),
                 {n: "changed" if n in cursor["hashes"] else "new" for n in with_readers(changed, ready)},
@@ -188,19 +188,19 @@ def definition_sensor(
         unread: set[str] = set()
         for group in groups:
             for view in (v for v in ready if v.name in pending and v.name in group.keys):
-                found = _read_stale(context, store, view.name, group.last_moment(now))
-                if found is None:
+                stale_windows = _read_stale(context, store, view.name, group.last_moment(now))
+                if stale_windows is None:
                     unread.add(view.name)
                 else:
-                    stale[view.name] = [s for s in found if _is_to_be_rerun(view, s, now, pending[view.name])]
-        wanted = _runnable(context, repository, ready, stale)
+                    stale[view.name] = [s for s in stale_windows if _is_to_be_rerun(view, s, now, pending[view.name])]
+        runnable = _runnable(context, repository, ready, stale)
         told: dict[str, str] = {} if cursor is None else cursor.get("told", {})
         told |= _changes(store, 0 if cursor is None else cursor["revision"], [n for n in pending if n not in told])
         told |= {n: "the online table was lost" for n, why in pending.items() if why == "lost"}
         runs = run_requests(
             context.instance,
             groups,
-            wanted,
+            runnable,
             now=now,
             at_most=max_runs,
             retry_after=retry_after,
@@ -326,7 +326,7 @@ def _runnable(
     stale: Mapping[str, list[StaleWindow]],
 ) -> dict[str, list[StaleWindow]]:
     """Leaves out views that were applied otherwise than this code location shows them: their runs would be refused."""
-    wanted = {}
+    runnable = {}
     for view in views:
         if not stale.get(view.name):
             continue
@@ -335,8 +335,8 @@ def _runnable(
         except NotAppliedError as error:
             context.log.warning(f"{error} Apply, or reload the code location.")
         else:
-            wanted[view.name] = stale[view.name]
-    return wanted
+            runnable[view.name] = stale[view.name]
+    return runnable
 
 
 def _online_tables(store: FeatureStore, views: Iterable[FeatureView]) -> dict[str, list[str]]:

@@ -150,8 +150,8 @@ def _versions(
         return dict.fromkeys([None], window_versions(store.offline_store, source, [ALWAYS])[0])
     if _chosen(context):
         windows = windows_of(grid, context.partition_keys)
-        found = window_versions(store.offline_store, source, list(windows))
-        return dict(zip(windows.values(), found, strict=True))
+        versions = window_versions(store.offline_store, source, list(windows))
+        return dict(zip(windows.values(), versions, strict=True))
     end = partitions.floor(datetime.now(UTC))
     end = end if partitions.end is None else min(end, partitions.end)
     if end <= partitions.start:
@@ -166,17 +166,17 @@ def _chosen(context: dg.AssetExecutionContext) -> bool:
 
 def _recorded(instance: dg.DagsterInstance, key: dg.AssetKey) -> dict[str | None, str]:
     """Returns the versions that were last observed, by partition; "" where there were no rows."""
-    found: dict[str | None, str] = {}
+    versions: dict[str | None, str] = {}
     cursor = None
     while True:
         page = instance.fetch_observations(key, limit=_PAGE, cursor=cursor)
         for record in page.records:
             observation = record.asset_observation
-            if observation is not None and observation.partition not in found:
+            if observation is not None and observation.partition not in versions:
                 version = (observation.tags or {}).get(_VERSION_TAG, "")
-                found[observation.partition] = "" if version == "no rows" else version
+                versions[observation.partition] = "" if version == "no rows" else version
         if not page.has_more:
-            return found
+            return versions
         cursor = page.cursor
 
 

@@ -304,9 +304,9 @@ def _join_keys(service: FeatureService, views: Mapping[str, BaseFeatureView]) ->
         view = views.get(projection.name)
         read = view.source_projections if isinstance(view, OnDemandFeatureView) else [projection]
         for each in read:
-            found = views.get(each.name)
-            if isinstance(found, FeatureView) and not found.entityless:
-                keys |= dict.fromkeys(each.join_key_map.get(k, k) for k in found.join_keys)
+            source_view = views.get(each.name)
+            if isinstance(source_view, FeatureView) and not source_view.entityless:
+                keys |= dict.fromkeys(each.join_key_map.get(k, k) for k in source_view.join_keys)
     return list(keys)
 
 

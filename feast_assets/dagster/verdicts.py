@@ -110,15 +110,15 @@ def healed(
     entries = {entry.window: entry for entry in ledger() if entry.settled}
     keys = sorted({k for since in refused.values() for k in since if partitions_def.has_partition_key(k)})
     written = {key: entries[w] for w, key in windows_of(partitions_def, keys).items() if w in entries}
-    found = []
+    passing = []
     for check, since in refused.items():
         good = {k: e for k, e in written.items() if k in since and e.at.timestamp() > since[k]}
         newest = _newest(instance, check.asset_key, good) if good else {}
         for key, entry in good.items():
             told = f"Refused before; written since, at {entry.at:%Y-%m-%d %H:%M:%S} UTC."
             verdict = Verdict(True, dg.AssetCheckSeverity.ERROR, told)
-            found.append(_evaluation(check, key, verdict, True, newest.get(key)))
-    return found
+            passing.append(_evaluation(check, key, verdict, True, newest.get(key)))
+    return passing
 
 
 def blocking_checks(assets: dg.AssetsDefinition, key: dg.AssetKey) -> list[dg.AssetCheckKey]:
@@ -132,7 +132,7 @@ def standing(
 ) -> dict[dg.AssetCheckKey, dict[str, float]]:
     """Returns for each check the partitions whose last verdict is that they failed, and its time (Unix seconds)."""
     storage = instance.event_log_storage
-    found: dict[dg.AssetCheckKey, dict[str, float]] = {check: {} for check in checks}
+    failed_since: dict[dg.AssetCheckKey, dict[str, float]] = {check: {} for check in checks}
     for info in storage.get_asset_check_partition_info(list(checks)):
         partition = info.partition_key
         if partition is None or info.latest_execution_status.value != "FAILED":
@@ -141,8 +141,8 @@ def standing(
             info.check_key, limit=1, partition_filter=PartitionKeyFilter(key=partition)
         )
         if last and last[0].event is not None:
-            found[info.check_key][partition] = last[0].event.timestamp
-    return found
+            failed_since[info.check_key][partition] = last[0].event.timestamp
+    return failed_since
 
 
 def _newest(
@@ -160,15 +160,15 @@ def _newest(
     asked = set(partitions) if len(partitions) <= _MANY_PARTITIONS else None
     newest = instance.get_latest_storage_id_by_partition(key, dg.DagsterEventType.ASSET_MATERIALIZATION, asked)
     now, own = time.time(), set(made)
-    found = {k: _Target(storage_id=i, run_id=run_id, timestamp=now) for k, i in newest.items() if k in own}
+    targets = {k: _Target(storage_id=i, run_id=run_id, timestamp=now) for k, i in newest.items() if k in own}
     older = [i for k, i in newest.items() if k in partitions and k not in own]
     if older:
         records = instance.fetch_materializations(dg.AssetRecordsFilter(key, storage_ids=older), limit=len(older))
         for each in records.records:
             if each.partition_key is not None:
                 target = _Target(storage_id=each.storage_id, run_id=each.run_id, timestamp=each.timestamp)
-                found[each.partition_key] = target
-    return found
+                targets[each.partition_key] = target
+    return targets
 
 
 def _of_check(

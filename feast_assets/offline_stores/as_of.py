@@ -45,11 +45,11 @@ class Moments:
     """Entities and the moments to look for their rows at, in order of both.
 
     Attributes:
-        places: int64[n]; where each was before it was sorted.
+        indices: int64[n]; where each was before it was sorted.
         entities, times: int64[n].
     """
 
-    places: Integers
+    indices: Integers
     entities: Integers
     times: Integers
 
@@ -62,21 +62,21 @@ class Moments:
             times: int64[m].
             count: of entities.
         """
-        places = None
+        indices = None
         if not (there := entities != NONE).all():
-            places = np.flatnonzero(there)
-            entities, times = entities[places], times[places]
+            indices = np.flatnonzero(there)
+            entities, times = entities[indices], times[indices]
         if not len(entities):
             return cls(np.zeros(0, np.int64), entities, times)
         scale = _Scale(times, count)
         packed = scale.packed(entities, times)
         order = np.argsort(packed)
-        return cls(order if places is None else places[order], *scale.unpacked(_sorted(packed)))
+        return cls(order if indices is None else indices[order], *scale.unpacked(_sorted(packed)))
 
     def parts(self) -> list[Moments]:
         """Returns the same, one after the other, in parts for as many threads as work at once."""
-        ends = np.linspace(0, len(self.places), _PARTS + 1, dtype=int)
-        return [Moments(self.places[a:b], self.entities[a:b], self.times[a:b]) for a, b in pairwise(ends)]
+        ends = np.linspace(0, len(self.indices), _PARTS + 1, dtype=int)
+        return [Moments(self.indices[a:b], self.entities[a:b], self.times[a:b]) for a, b in pairwise(ends)]
 
 
 class Newest(NamedTuple):
@@ -105,10 +105,10 @@ def newest(moments: Callable[[], Moments], count: int, chunks: Iterable[Candidat
     best: Newest | None = None
     for rows in chunks:
         if len(rows.ids):
-            found = _joined(list(pool.map(_Sorted(rows, count).newest, moments().parts())))
-            best = found if best is None else _newer(best, found)
+            chunk_best = _joined(list(pool.map(_Sorted(rows, count).newest, moments().parts())))
+            best = chunk_best if best is None else _newer(best, chunk_best)
     if best is None:
-        size = len(moments().places)
+        size = len(moments().indices)
         times = np.zeros(size, np.int64)
         best = Newest(np.full(size, NONE, np.int64), times, times, np.zeros(size, np.bool_))
     return best
@@ -220,6 +220,6 @@ class _Scale:
 def _searched(ordered: Integers, values: Integers, side: Literal["left", "right"]) -> Integers:
     """Returns ``np.searchsorted``, which is many times faster for values in order, even with the sorting."""
     order = np.argsort(values)
-    places = np.empty(len(values), np.int64)
-    places[order] = np.searchsorted(ordered, values[order], side)
-    return places
+    positions = np.empty(len(values), np.int64)
+    positions[order] = np.searchsorted(ordered, values[order], side)
+    return positions

@@ -68,12 +68,12 @@ def history_state(store: OfflineStore, history: History) -> HistoryState:
     texts: set[str] = set()
     gone = []
     for source in history.sources:
-        found = store.parts(source)
-        if found is None:
+        source_parts = store.parts(source)
+        if source_parts is None:
             return UNKNOWN
-        if found.is_gone:
+        if source_parts.is_gone:
             gone.append(source.name)
-        texts.update(part.text for part in found.parts)
+        texts.update(part.text for part in source_parts.parts)
     return HistoryState(frozenset(texts), tuple(gone))
 
 
@@ -89,12 +89,12 @@ def extent(store: OfflineStore, history: History) -> tuple[datetime, datetime] |
         if history.transformation is not None and not source.timestamp_field:
             continue
         try:
-            found = store.parts(source, extents=True)
+            source_parts = store.parts(source, extents=True)
         except SourceError:
             return None
-        if found is None:
+        if source_parts is None:
             return None
-        for part in found.parts:
+        for part in source_parts.parts:
             if part.extent is None:
                 return None
             ends += [end for end in (part.extent.oldest, part.extent.newest) if end is not None]
@@ -169,11 +169,11 @@ def _timed_parts(store: OfflineStore, source: DataSource) -> list[tuple[Part, in
 
     None where some times are not known, or the source is not there, so that reading it tells what is wrong.
     """
-    found = _parts(store, source, extents=True) if source.timestamp_field else None
-    if found is None or found.is_gone or not found.hold_rows:
+    source_parts = _parts(store, source, extents=True) if source.timestamp_field else None
+    if source_parts is None or source_parts.is_gone or not source_parts.hold_rows:
         return None
     timed = []
-    for part in found.parts:
+    for part in source_parts.parts:
         if part.extent is None:
             return None
         if part.extent.oldest is not None and part.extent.newest is not None:
@@ -208,6 +208,6 @@ def _read_grid(
     if not ranges:
         return {}
     to_read = union(ranges)
-    found = store.survey_grid(whole_source(source), grid, Window(to_read[0].start, to_read[-1].end)).windows
-    asked = meeting(to_read, [seen.window for seen in found])
-    return {seen.window: seen.fingerprint for seen in found if seen.rows and seen.window in asked}
+    windows = store.survey_grid(whole_source(source), grid, Window(to_read[0].start, to_read[-1].end)).windows
+    asked = meeting(to_read, [seen.window for seen in windows])
+    return {seen.window: seen.fingerprint for seen in windows if seen.rows and seen.window in asked}

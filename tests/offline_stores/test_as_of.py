@@ -34,8 +34,8 @@ def test_is_what_a_search_finds(rows, asked, chunk):
         for at in range(0, len(rows), chunk)
     ]
     found = newest(lambda: sorted_moments, COUNT, chunks, POOL)
-    assert sorted(sorted_moments.places) == [i for i, (entity, _) in enumerate(asked) if entity != NONE]
-    for i, place in enumerate(sorted_moments.places):
+    assert sorted(sorted_moments.indices) == [i for i, (entity, _) in enumerate(asked) if entity != NONE]
+    for i, place in enumerate(sorted_moments.indices):
         entity, moment = asked[place]
         assert (sorted_moments.entities[i], sorted_moments.times[i]) == (entity, moment)
         counting = [(time, number) for number, (its, time) in enumerate(rows) if its == entity and time <= moment]

@@ -53,11 +53,11 @@ class Matches:
 
     Attributes:
         ids: int64[m]; of these rows, once each.
-        places: int64[n]; which of them counts for each row of the spine, `NONE` where none does.
+        indices: int64[n]; which of them counts for each row of the spine, `NONE` where none does.
     """
 
     ids: Integers
-    places: Integers
+    indices: Integers
 
 
 def entities_of(
@@ -92,8 +92,8 @@ def _numbered(keys: Sequence[pa.ChunkedArray], count: int) -> tuple[Integers, li
         if distinct:
             missing = (numbers == NONE) | (of_key == NONE)
             pairs = pa.array(numbers * len(values) + of_key, mask=missing)
-            numbers, found = _encoded(pa.chunked_array([pairs]))
-            before, own = np.divmod(found.to_numpy(), max(len(values), 1))
+            numbers, distinct_pairs = _encoded(pa.chunked_array([pairs]))
+            before, own = np.divmod(distinct_pairs.to_numpy(), max(len(values), 1))
             distinct = [column.take(pa.array(before)) for column in distinct]
             values = values.take(pa.array(own))
         else:
@@ -132,21 +132,21 @@ def matches(
         SourceChangedError: the rows changed while they were read.
     """
     filtered = filter_by_created and rows.has_created
-    found = newest(entities.moments.result, entities.count, _chunks(cursor, rows, entities, filtered), pool)
-    moments, ids = entities.moments.result(), found.ids
+    newest_rows = newest(entities.moments.result, entities.count, _chunks(cursor, rows, entities, filtered), pool)
+    moments, ids = entities.moments.result(), newest_rows.ids
     if ttl is not None:
-        ids[moments.times - found.times > ttl] = NONE
-    tied = np.flatnonzero(found.tied & (ids != NONE))
+        ids[moments.times - newest_rows.times > ttl] = NONE
+    tied = np.flatnonzero(newest_rows.tied & (ids != NONE))
     if len(tied):
-        ids[tied] = _best_of_tied(cursor, rows, entities, moments.entities[tied], found.times[tied])
+        ids[tied] = _best_of_tied(cursor, rows, entities, moments.entities[tied], newest_rows.times[tied])
     is_matched = ids != NONE
     ids = ids[is_matched]
     # Moments are in order, so those for which the same row counts are side by side.
     first = np.ones(len(ids), np.bool_)
     first[1:] = ids[1:] != ids[:-1]
-    places = np.full(entities.rows, NONE, np.int64)
-    places[moments.places[is_matched]] = np.cumsum(first) - 1
-    return Matches(ids[first], places)
+    indices = np.full(entities.rows, NONE, np.int64)
+    indices[moments.indices[is_matched]] = np.cumsum(first) - 1
+    return Matches(ids[first], indices)
 
 
 def _chunks(cursor: duckdb.DuckDBPyConnection, rows: Rows, entities: Entities, filtered: bool) -> Iterator[Candidates]:
@@ -204,11 +204,11 @@ def _best_of_tied(
     same = " AND ".join(f"r.{n} = w.{n}" for n in group)
     best = best_of_ties(f"SELECT r.* FROM ({rows.with_content}) r SEMI JOIN {name} w ON {same}", group, [rows.row_id])
     try:
-        found = read_all(cursor, f"SELECT w.place, r.{rows.row_id} FROM {name} w JOIN ({best}) r ON {same}")
+        best_ids = read_all(cursor, f"SELECT w.place, r.{rows.row_id} FROM {name} w JOIN ({best}) r ON {same}")
     finally:
         cursor.unregister(name)
     ids = np.full(len(times), NONE, np.int64)
-    ids[found.column(0).to_numpy()] = found.column(1).to_numpy()
+    ids[best_ids.column(0).to_numpy()] = best_ids.column(1).to_numpy()
     if (ids == NONE).any():
         raise changed_error(rows.table.what)
     return ids

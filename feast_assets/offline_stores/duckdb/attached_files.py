@@ -134,8 +134,8 @@ def attach(cursor: duckdb.DuckDBPyConnection, database: duckdb.DuckDBPyConnectio
         duckdb.Error: it is no database, or cannot be read.
     """
     with _LOCK:
-        found = os.stat(path)
-        inode = found.st_dev, found.st_ino
+        status = os.stat(path)
+        inode = status.st_dev, status.st_ino
         attached = _attached.get(inode)
         if attached is not None and not attached.readers:
             # Somebody else had it open when the last read ended. If that is closed now, the lock is lost.
@@ -204,10 +204,10 @@ def _open_count(inode: _Inode) -> int:
         return 0
     for descriptor in descriptors:
         try:
-            found = os.stat(f"{_DESCRIPTORS}/{descriptor}")
+            status = os.stat(f"{_DESCRIPTORS}/{descriptor}")
         except OSError:
             continue
-        count += (found.st_dev, found.st_ino) == inode
+        count += (status.st_dev, status.st_ino) == inode
     return count
 
 
@@ -251,8 +251,8 @@ def opened_for_writing(path: str) -> Iterator[duckdb.DuckDBPyConnection]:
 def _writing(path: str) -> duckdb.DuckDBPyConnection:
     with _LOCK:
         if os.path.exists(path):
-            found = os.stat(path)
-            inode = found.st_dev, found.st_ino
+            status = os.stat(path)
+            inode = status.st_dev, status.st_ino
             attached = _attached.get(inode)
             if attached is not None and attached.readers:
                 raise DatabaseHeldError(path, "reads of this process")
@@ -282,8 +282,8 @@ def join(path: str, *, read_only: Sequence[bool]) -> duckdb.DuckDBPyConnection:
     Raises:
         DatabaseHeldError: the other connection has other settings, or was just closed.
     """
-    found = os.stat(path)
-    inode = found.st_dev, found.st_ino
+    status = os.stat(path)
+    inode = status.st_dev, status.st_ino
     with _LOCK:
         for configuration in _CONFIGURATIONS:
             for only_reads in read_only:
@@ -306,8 +306,8 @@ def join(path: str, *, read_only: Sequence[bool]) -> duckdb.DuckDBPyConnection:
 
 def _holder(error: Exception) -> str:
     """Returns who holds the lock that an error tells of, in words; "" where it tells of none."""
-    found = _HOLDER.search(str(error))
-    if found is None:
+    match = _HOLDER.search(str(error))
+    if match is None:
         return "another process" if "set lock on file" in str(error) else ""
-    program = os.path.basename(found[1])
-    return f"process {found[2]}{f' ({printable(program)})' if program else ''}"
+    program = os.path.basename(match[1])
+    return f"process {match[2]}{f' ({printable(program)})' if program else ''}"

@@ -42,10 +42,10 @@ def identity_of(path: str) -> str:
     parts = []
     for each in (path, f"{path}.wal"):
         try:
-            found = os.stat(each)
+            status = os.stat(each)
         except OSError:
             continue
-        parts.append(f"{each}:{found.st_size}:{found.st_mtime_ns}:{found.st_ino}")
+        parts.append(f"{each}:{status.st_size}:{status.st_mtime_ns}:{status.st_ino}")
     return "|".join(parts) if parts and parts[0].startswith(f"{path}:") else ""
 
 

@@ -240,11 +240,11 @@ class _Opening:
 
     def _named(self, connection: duckdb.DuckDBPyConnection, catalog: str | None) -> tuple[str, bool]:
         """Returns a table's or view's full name, and whether it is a table."""
-        found = _relations(connection, catalog)
-        known = _same_name(found, self.source, self.what)
+        relations = _relations(connection, catalog)
+        known = _same_name(relations, self.source, self.what)
         if known is not None:
             return ".".join(map(quote, known[:3])), known[3]
-        there = [name if schema == "main" else f"{schema}.{name}" for _, schema, name, _ in found]
+        there = [name if schema == "main" else f"{schema}.{name}" for _, schema, name, _ in relations]
         raise SourceAbsentError(
             f"{self.what}: {self.path} has no table or view {self.source.table!r}. {suggest(self.source.table, there)}"
         )
@@ -379,10 +379,10 @@ def _relations(connection: duckdb.DuckDBPyConnection, catalog: str | None) -> li
     ).fetchall()
 
 
-def _same_name(found: Sequence[_Named], source: DuckDBSource, what: str) -> _Named | None:
+def _same_name(relations: Sequence[_Named], source: DuckDBSource, what: str) -> _Named | None:
     """Returns the table or view that a source names; letter case does not count."""
     schema, name = table_path(source.table, what)
-    same = (f for f in found if (f[1].lower(), f[2].lower()) == (schema.lower(), name.lower()))
+    same = (f for f in relations if (f[1].lower(), f[2].lower()) == (schema.lower(), name.lower()))
     return next(same, None)
 
 

@@ -232,11 +232,11 @@ def _unwritten(connection: duckdb.DuckDBPyConnection, stored: str, rows: pa.Tabl
     if not rows.num_rows:
         return rows
     # By place, as DuckDB does not tell letter case apart in names.
-    places = [f"c{i}" for i in range(rows.num_columns)]
-    numbered = rows.rename_columns(places).append_column(ORDINAL, int64_array(np.arange(rows.num_rows)))
+    aliases = [f"c{i}" for i in range(rows.num_columns)]
+    numbered = rows.rename_columns(aliases).append_column(ORDINAL, int64_array(np.arange(rows.num_rows)))
     name = _registered(connection, numbered)
-    selected = ", ".join(f"{quote(n)} AS {place}" for n, place in zip(rows.column_names, places, strict=True))
-    return unmatched(connection, rows, f"(SELECT {selected} FROM ({stored}))", name, places)
+    selected = ", ".join(f"{quote(n)} AS {alias}" for n, alias in zip(rows.column_names, aliases, strict=True))
+    return unmatched(connection, rows, f"(SELECT {selected} FROM ({stored}))", name, aliases)
 
 
 def _registered(connection: duckdb.DuckDBPyConnection, rows: pa.Table | pa.RecordBatchReader) -> str:

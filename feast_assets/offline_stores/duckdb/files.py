@@ -271,8 +271,8 @@ def source_schema(
     except duckdb.Error as error:
         raise table.failure(error) from error
     kinds = {None: pa.null(), True: pa.timestamp("us", tz="UTC"), False: pa.string()}
-    found = {name: kinds[only_times] for name, (only_times,) in zip(texts, row, strict=True)}
-    return pa.schema([f.with_type(found.get(f.name, f.type)) for f in schema])
+    text_types = {name: kinds[only_times] for name, (only_times,) in zip(texts, row, strict=True)}
+    return pa.schema([f.with_type(text_types.get(f.name, f.type)) for f in schema])
 
 
 def check_texts(
@@ -364,12 +364,12 @@ def _csv_query(cursor: duckdb.DuckDBPyConnection, files: SourceFiles, options: s
     options += f", auto_type_candidates = {_CSV_TYPES}"
     whole = f"SELECT * FROM read_csv({options}, sample_size = -1)"
     # Looking through the whole file for types is done once; the query itself is told what was found.
-    found = {
+    column_types = {
         str(name): "VARCHAR" if name in types.times else str(kind)
         for name, kind, *_ in cursor.execute(f"DESCRIBE {whole}").fetchall()
         if name not in files.hive_keys
     }
-    return f"SELECT * FROM read_csv({options}, types = {_listed_types(found)})"
+    return f"SELECT * FROM read_csv({options}, types = {_listed_types(column_types)})"
 
 
 def _listed_types(types: Mapping[str, str]) -> str:
@@ -441,8 +441,8 @@ def _uri_query(
     name = f"source_{uuid.uuid4().hex}"
     cursor.register(name, data)
     is_csv = files.format == "csv"
-    wanted = types.of(data.schema.names) if is_csv else declared_keys
-    return as_declared(name, wanted, folders=keys, lenient=is_csv), None if is_csv else keys, True
+    declared_columns = types.of(data.schema.names) if is_csv else declared_keys
+    return as_declared(name, declared_columns, folders=keys, lenient=is_csv), None if is_csv else keys, True
 
 
 def _file_system(files: SourceFiles, source: DataSource) -> tuple[Any, str]:

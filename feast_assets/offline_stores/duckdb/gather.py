@@ -64,16 +64,16 @@ class Gathered:
 
     Attributes:
         columns: the features, one value per distinct row.
-        places: integers[n]; which of them each row of the join has, null where it has none.
+        indices: integers[n]; which of them each row of the join has, null where it has none.
     """
 
     columns: list[pa.Array]
-    places: pa.Array
+    indices: pa.Array
 
     def take(self, start: int, size: int, pool: Executor) -> list[pa.Array]:
         """Returns the features of some rows of the join, columns side by side in the pool's threads."""
-        places = self.places.slice(start, size)
-        return list(pool.map(lambda column: column.take(places), self.columns))
+        indices = self.indices.slice(start, size)
+        return list(pool.map(lambda column: column.take(indices), self.columns))
 
     @property
     def widest(self) -> float:
@@ -81,24 +81,24 @@ class Gathered:
         return sum(map(_widest, self.columns))
 
 
-def gather(cursor: duckdb.DuckDBPyConnection, rows: Rows, ids: Integers, places: Integers) -> Gathered:
+def gather(cursor: duckdb.DuckDBPyConnection, rows: Rows, ids: Integers, indices: Integers) -> Gathered:
     """Reads the features of rows.
 
     Args:
         rows: what the ids are of; with `Rows.row_id`.
         ids: int64[m], distinct.
-        places: int64[n]; which of them each row of the join has, `NONE` where it has none. Others are not read.
+        indices: int64[n]; which of them each row of the join has, `NONE` where it has none. Others are not read.
 
     Raises:
         SourceChangedError: some of the rows are not there any more.
     """
-    is_matched = places != NONE
+    is_matched = indices != NONE
     used = np.zeros(len(ids), np.bool_)
-    used[places[is_matched]] = True
+    used[indices[is_matched]] = True
     asked = ids[used]
     if not len(asked):
         empty = [pa.nulls(1, to_arrow_type(f.dtype)) for f in rows.history.features]
-        return Gathered(empty, pa.nulls(len(places), pa.int64()))
+        return Gathered(empty, pa.nulls(len(indices), pa.int64()))
     name = f"wanted_{uuid.uuid4().hex}"
     cursor.register(name, pa.table({"id": asked}))
     try:
@@ -106,7 +106,7 @@ def gather(cursor: duckdb.DuckDBPyConnection, rows: Rows, ids: Integers, places:
         read = read_all(cursor, f"SELECT {selected} FROM ({rows.sql}) r JOIN {name} w ON r.row_id = w.id")
     finally:
         cursor.unregister(name)
-    read_places = _places(read.column("row_id").to_numpy(), asked)
+    read_places = _positions_among(read.column("row_id").to_numpy(), asked)
     if read_places is None:
         raise changed_error(rows.table.what)
     # Half as wide as the ids, because there is one for each row of the join.
@@ -115,10 +115,10 @@ def gather(cursor: duckdb.DuckDBPyConnection, rows: Rows, ids: Integers, places:
     values = [
         rows.cast(whole_column(read.column(n)), f) for n, f in zip(rows.features, rows.history.features, strict=True)
     ]
-    return Gathered(values, pa.array(at[places], mask=None if is_matched.all() else ~is_matched))
+    return Gathered(values, pa.array(at[indices], mask=None if is_matched.all() else ~is_matched))
 
 
-def _places(read: Integers, asked: Integers) -> Integers | None:
+def _positions_among(read: Integers, asked: Integers) -> Integers | None:
     """Returns where each asked id is among those that were read, which are distinct; None if one is not."""
     if not len(read):
         return None
@@ -127,9 +127,9 @@ def _places(read: Integers, asked: Integers) -> Integers | None:
         return None
     if span <= _SPARSE * (len(read) + len(asked)):
         # Ids of one file are close together, so a table finds them faster than a search.
-        places = np.full(span, -1, dtype=np.int64)
-        places[read - base] = np.arange(len(read))
-        at = places[asked - base]
+        positions = np.full(span, -1, dtype=np.int64)
+        positions[read - base] = np.arange(len(read))
+        at = positions[asked - base]
         return None if (at < 0).any() else at
     order = np.argsort(read)
     at = order[np.searchsorted(read, asked, sorter=order)]

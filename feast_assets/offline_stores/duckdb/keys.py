@@ -29,20 +29,20 @@ def key_expression(column: pa.Field, dtype: FeastType) -> str:
         column: name and Arrow type of the column, as DuckDB has it; of a kind that the type can be read from.
     """
     name = quote(column.name)
-    found = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    arrow_type = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
     problem = f"join key '{column.name}' is declared {dtype} but holds "
     if dtype in _RANGES:
-        return _integer(name, found, dtype, problem)
+        return _integer(name, arrow_type, dtype, problem)
     if dtype == UnixTimestamp:
-        return _moment(name, found, problem)
+        return _moment(name, arrow_type, problem)
     if dtype == Bool:
-        return _bool(name, found, problem)
+        return _bool(name, arrow_type, problem)
     if dtype == String:
-        return f"decode({name})" if _is_binary(found) else f"CAST({name} AS VARCHAR)"
+        return f"decode({name})" if _is_binary(arrow_type) else f"CAST({name} AS VARCHAR)"
     if dtype == Bytes:
-        return f"CAST({name} AS BLOB)" if _is_binary(found) else f"encode(CAST({name} AS VARCHAR))"
+        return f"CAST({name} AS BLOB)" if _is_binary(arrow_type) else f"encode(CAST({name} AS VARCHAR))"
     if dtype in (Uuid, TimeUuid):
-        return _uuid(name, found, problem)
+        return _uuid(name, arrow_type, problem)
     return name
 
 
@@ -60,59 +60,59 @@ def _checked(name: str, condition: str, value: str, problem: str, remedy: str, n
 _CONVERT = ", which it cannot be without loss. Correct the rows, or declare the type that they have."
 
 
-def _integer(name: str, found: pa.DataType, dtype: FeastType, problem: str) -> str:
-    wanted, limit = _RANGES[dtype]
+def _integer(name: str, arrow_type: pa.DataType, dtype: FeastType, problem: str) -> str:
+    sql_type, limit = _RANGES[dtype]
     is_ = pa.types
-    if is_.is_floating(found):
-        exact = min(exact_integers_of(found), limit)
+    if is_.is_floating(arrow_type):
+        exact = min(exact_integers_of(arrow_type), limit)
         condition = f"{name} = trunc({name}) AND abs({name}) < {exact}"
-        return _checked(name, condition, f"CAST({name} AS {wanted})", problem, _CONVERT, is_nan(name))
-    if is_.is_decimal(found):
-        whole = f"regexp_matches(CAST({name} AS VARCHAR), '^-?[0-9]+(\\.0*)?$') AND " if found.scale > 0 else ""
-        condition = f"{whole}TRY_CAST({name} AS {wanted}) IS NOT NULL"
-        return _checked(name, condition, f"CAST({name} AS {wanted})", problem, _CONVERT)
-    if is_.is_integer(found) and not _fits(found, limit):
+        return _checked(name, condition, f"CAST({name} AS {sql_type})", problem, _CONVERT, is_nan(name))
+    if is_.is_decimal(arrow_type):
+        whole = f"regexp_matches(CAST({name} AS VARCHAR), '^-?[0-9]+(\\.0*)?$') AND " if arrow_type.scale > 0 else ""
+        condition = f"{whole}TRY_CAST({name} AS {sql_type}) IS NOT NULL"
+        return _checked(name, condition, f"CAST({name} AS {sql_type})", problem, _CONVERT)
+    if is_.is_integer(arrow_type) and not _fits(arrow_type, limit):
         return _checked(
-            name, f"TRY_CAST({name} AS {wanted}) IS NOT NULL", f"CAST({name} AS {wanted})", problem, _CONVERT
+            name, f"TRY_CAST({name} AS {sql_type}) IS NOT NULL", f"CAST({name} AS {sql_type})", problem, _CONVERT
         )
-    return f"CAST({name} AS {wanted})"
+    return f"CAST({name} AS {sql_type})"
 
 
-def _fits(found: pa.DataType, limit: int) -> bool:
-    bits: int = found.bit_width - 1 if pa.types.is_signed_integer(found) else found.bit_width
+def _fits(arrow_type: pa.DataType, limit: int) -> bool:
+    bits: int = arrow_type.bit_width - 1 if pa.types.is_signed_integer(arrow_type) else arrow_type.bit_width
     return bool(2**bits <= limit)
 
 
-def _bool(name: str, found: pa.DataType, problem: str) -> str:
-    if pa.types.is_boolean(found):
+def _bool(name: str, arrow_type: pa.DataType, problem: str) -> str:
+    if pa.types.is_boolean(arrow_type):
         return name
-    nan = is_nan(name) if pa.types.is_floating(found) else ""
+    nan = is_nan(name) if pa.types.is_floating(arrow_type) else ""
     remedy = "; only the numbers 0 and 1 can be read as Bool."
     return _checked(name, f"{name} IN (0, 1)", f"CAST({name} AS BOOLEAN)", problem, remedy, nan)
 
 
-def _uuid(name: str, found: pa.DataType, problem: str) -> str:
-    if not _is_binary(found):
+def _uuid(name: str, arrow_type: pa.DataType, problem: str) -> str:
+    if not _is_binary(arrow_type):
         return f"CAST(CAST({name} AS UUID) AS VARCHAR)"
     text = f"CAST(CAST(hex({name}) AS UUID) AS VARCHAR)"
     return _checked(name, f"octet_length({name}) = 16", text, problem, "; a UUID has 16 bytes.")
 
 
-def _moment(name: str, found: pa.DataType, problem: str) -> str:
+def _moment(name: str, arrow_type: pa.DataType, problem: str) -> str:
     is_ = pa.types
-    if is_.is_timestamp(found):
+    if is_.is_timestamp(arrow_type):
         value = f"CAST({name} AS TIMESTAMPTZ)"
-        finer = f"epoch_ns({name}) % 1000 = 0 AND " if found.unit == "ns" else ""
+        finer = f"epoch_ns({name}) % 1000 = 0 AND " if arrow_type.unit == "ns" else ""
         return _checked(name, f"{finer}{_in_years(value)}", value, problem, _CONVERT)
-    if is_.is_date(found):
+    if is_.is_date(arrow_type):
         value = f"CAST({name} AS TIMESTAMPTZ)"
         return _checked(name, _in_years(value), value, problem, _CONVERT)
-    if is_.is_integer(found) or is_.is_floating(found):
+    if is_.is_integer(arrow_type) or is_.is_floating(arrow_type):
         value = f"make_timestamptz(CAST({name} AS BIGINT) * 1000000)"
-        whole = f"{name} = trunc({name}) AND " if is_.is_floating(found) else ""
+        whole = f"{name} = trunc({name}) AND " if is_.is_floating(arrow_type) else ""
         condition = f"{whole}{name} BETWEEN {_FIRST_SECOND} AND {_LAST_SECOND}"
         remedy = ", which is not a whole number of seconds in the years 1 to 9999."
-        return _checked(name, condition, value, problem, remedy, is_nan(name) if is_.is_floating(found) else "")
+        return _checked(name, condition, value, problem, remedy, is_nan(name) if is_.is_floating(arrow_type) else "")
     text = f"CAST({name} AS VARCHAR)"
     value = f"CAST({text} AS TIMESTAMPTZ)"
     remedy = ", which is not an ISO 8601 time such as 2024-07-01T12:00:00Z, to the microsecond."
@@ -125,6 +125,6 @@ def _in_years(moment: str) -> str:
     return f"{moment} BETWEEN TIMESTAMPTZ '0001-01-01 00:00:00+00' AND TIMESTAMPTZ '9999-12-31 23:59:59.999999+00'"
 
 
-def _is_binary(found: pa.DataType) -> bool:
+def _is_binary(arrow_type: pa.DataType) -> bool:
     is_ = pa.types
-    return bool(is_.is_binary(found) or is_.is_large_binary(found) or is_.is_fixed_size_binary(found))
+    return bool(is_.is_binary(arrow_type) or is_.is_large_binary(arrow_type) or is_.is_fixed_size_binary(arrow_type))

@@ -163,7 +163,7 @@ def _piece(
 
 
 def _gathered(cursor: duckdb.DuckDBPyConnection, matched: _Matched, start: int, size: int) -> Gathered:
-    gathered = gather(cursor, matched.rows, matched.matches.ids, matched.matches.places[start : start + size])
+    gathered = gather(cursor, matched.rows, matched.matches.ids, matched.matches.indices[start : start + size])
     if texts_of(matched.rows.table.paths) != matched.state:
         # What the files hold now is better; but what was read is right as well, if it is of one state.
         is_fixed = matched.is_last or start > 0

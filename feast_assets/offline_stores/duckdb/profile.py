@@ -50,9 +50,9 @@ def profile_windows(cursor: duckdb.DuckDBPyConnection, rows: Rows, windows: Sequ
         for i, (field, kind) in enumerate(zip(rows.history.features, _kinds(cursor, rows), strict=True))
     ]
     table = _with_windows(cursor, rows, windows, columns)
-    found = read_all(cursor, _counts(table, rows, columns))
-    shapes = {row["w"]: row for row in _shapes(cursor, table, columns, found)}
-    counts = {row["w"]: row for row in _rows(found)}
+    counts_table = read_all(cursor, _counts(table, rows, columns))
+    shapes = {row["w"]: row for row in _shapes(cursor, table, columns, counts_table)}
+    counts = {row["w"]: row for row in _rows(counts_table)}
     return [
         _profile(window, columns, counts.get(i, _NOTHING), shapes.get(i, _NOTHING)) for i, window in enumerate(windows)
     ]
@@ -73,13 +73,13 @@ class _ProfiledColumn:
         kind: the id of its type in DuckDB, such as "double".
     """
 
-    place: int
+    index: int
     field: Field
     kind: str
 
     @property
     def name(self) -> str:
-        return f"v{self.place}"
+        return f"v{self.index}"
 
     @property
     def is_number(self) -> bool:
@@ -99,7 +99,7 @@ class _ProfiledColumn:
 
     def value(self) -> str:
         """Returns the expression, of ``r.f...``, of the value as the online store would have it."""
-        raw = f"r.f{self.place}"
+        raw = f"r.f{self.index}"
         dtype = self.field.dtype
         if dtype in _WHOLE:
             # NaN is how pandas writes a missing integer; as an integer it is out of range, so null.
@@ -235,14 +235,14 @@ def _counts(table: str, rows: Rows, columns: Sequence[_ProfiledColumn]) -> str:
 
 
 def _shapes(
-    cursor: duckdb.DuckDBPyConnection, table: str, columns: Sequence[_ProfiledColumn], found: pa.Table
+    cursor: duckdb.DuckDBPyConnection, table: str, columns: Sequence[_ProfiledColumn], counts_table: pa.Table
 ) -> list[dict[str, Any]]:
     """Returns the rows of the second pass, which takes the extremes and the frequent values from the first."""
     parts = [shape for shape in (c.shape() for c in columns) if shape]
-    if not parts or not found.num_rows:
+    if not parts or not counts_table.num_rows:
         return []
     name = f"counted_{uuid.uuid4().hex}"
-    cursor.register(name, found)
+    cursor.register(name, counts_table)
     frames = f"SELECT {', '.join(['w', *(part for c in columns for part in c.frame())])} FROM {name}"
     sql = f"SELECT w, {', '.join(parts)} FROM ({table}) JOIN ({frames}) USING (w) GROUP BY w"
     return _rows(read_all(cursor, sql))

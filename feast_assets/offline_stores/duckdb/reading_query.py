@@ -274,7 +274,7 @@ class _Check:
         kept = {key: node[key] for key in ("alias", "sample", "column_name_alias")}
         # DuckDB calls a file by its name up to the first point.
         kept["alias"] = kept["alias"] or os.path.basename(name).split(".")[0]
-        read = self._reading(reader, self._found(name))
+        read = self._reading(reader, self._paths_of(name))
         node.clear()
         node.update({**read, **kept})
 
@@ -306,8 +306,8 @@ class _Check:
             if option not in READERS[name]:
                 called = f"the option {_short(option)}" if option else "a second argument without a name"
                 raise self._forbidden(f"gives {name} {called}")
-        found = [path for text in given for path in self._found(text)]
-        arguments[0] = self._reading(name, found)["function"]["arguments"][0]
+        paths = [path for text in given for path in self._paths_of(text)]
+        arguments[0] = self._reading(name, paths)["function"]["arguments"][0]
 
     @property
     def _readers(self) -> Mapping[str, Collection[str]]:
@@ -318,11 +318,11 @@ class _Check:
     def _readable(self) -> str:
         return "It may read the tables and views of its file." if self._files is None else self._files.described
 
-    def _found(self, path: str) -> list[str]:
+    def _paths_of(self, path: str) -> list[str]:
         assert self._files is not None
-        found = self._files.find(path, self._what)
-        self._paths += found
-        return found
+        paths = self._files.find(path, self._what)
+        self._paths += paths
+        return paths
 
     def _reading(self, reader: str, paths: Sequence[str]) -> Any:
         """Returns DuckDB's own node of a function that reads files."""

@@ -226,14 +226,14 @@ def _commit(folder: Path, source: DataSource, windows: Sequence[Window], written
 
 def _others(folder: Path, windows: Sequence[Window]) -> list[Path]:
     """Returns the files that may hold rows of the windows; names of windows tell without opening them."""
-    found = []
+    files = []
     for path in sorted(folder.rglob("*.parquet")):
         if any(part.startswith((".", "_")) for part in path.relative_to(folder).parts):
             continue
         held = _window_of(path.name)
         if held is None or any(w.start < held.end and held.start < w.end for w in windows):
-            found.append(path)
-    return found
+            files.append(path)
+    return files
 
 
 def _without(path: Path, timestamp_field: str, windows: Sequence[Window]) -> Path | None:

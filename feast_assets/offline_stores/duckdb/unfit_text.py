@@ -58,14 +58,14 @@ class UnfitText:
             held = f"there is a folder {self.column}={printable(self.value, _SHOWN_CHARACTERS)}"
             remedy = "Rename the folder"
         else:
-            held = f"it holds {shown}{self._place()}"
+            held = f"it holds {shown}{self._location()}"
             remedy = "Correct the value in the file"
         return (
             f"{what}: column {self.column!r} is declared {self.declared}, but {held}. {remedy}, or declare the column "
             "String."
         )
 
-    def _place(self) -> str:
+    def _location(self) -> str:
         if not self.file:
             return ""
         row = self._row()
@@ -81,11 +81,11 @@ class UnfitText:
                 return None
             with duckdb.connect(config={"autoinstall_known_extensions": "false", "threads": 1}) as connection:
                 column = '"' + self.column.replace('"', '""') + '"'
-                found = connection.execute(
+                row = connection.execute(
                     f"SELECT min(place) FROM (SELECT row_number() OVER () AS place, {column} AS value "  # noqa: S608
                     "FROM read_csv(?, header = true, all_varchar = true)) WHERE value = ?",
                     [self.file, self.value],
                 ).fetchone()
         except (duckdb.Error, OSError):
             return None
-        return found[0] if found else None
+        return row[0] if row else None

@@ -41,14 +41,14 @@ def rows_not_in(
     reader = stored.scanner(columns=names, filter=_between(rows, timestamp_field)).to_reader()
     old, new = f"stored_{uuid.uuid4().hex}", f"rows_{uuid.uuid4().hex}"
     # By place, as DuckDB does not tell letter case apart in names.
-    places = [f"c{i}" for i in range(len(names))]
-    schema = pa.schema([pa.field(place, column.type) for place, column in zip(places, reader.schema, strict=True)])
+    aliases = [f"c{i}" for i in range(len(names))]
+    schema = pa.schema([pa.field(alias, column.type) for alias, column in zip(aliases, reader.schema, strict=True)])
     renamed = (pa.RecordBatch.from_arrays(batch.columns, schema=schema) for batch in reader)
     cursor.register(old, pa.RecordBatchReader.from_batches(schema, renamed))
-    numbered = rows.rename_columns(places).append_column(ORDINAL, int64_array(np.arange(rows.num_rows)))
+    numbered = rows.rename_columns(aliases).append_column(ORDINAL, int64_array(np.arange(rows.num_rows)))
     cursor.register(new, numbered)
     try:
-        return unmatched(cursor, rows, old, new, places)
+        return unmatched(cursor, rows, old, new, aliases)
     finally:
         cursor.unregister(old)
         cursor.unregister(new)
@@ -62,16 +62,18 @@ def rows_not_in_csv(cursor: duckdb.DuckDBPyConnection, rows: pa.Table, path: Pat
     """
     if not rows.num_rows:
         return rows
-    places = [f"c{i}" for i in range(rows.num_columns)]
-    numbered = rows.rename_columns(places).append_column(ORDINAL, int64_array(np.arange(rows.num_rows)))
+    aliases = [f"c{i}" for i in range(rows.num_columns)]
+    numbered = rows.rename_columns(aliases).append_column(ORDINAL, int64_array(np.arange(rows.num_rows)))
     with tempfile.NamedTemporaryFile(suffix=".csv") as text:
         csv.write_csv(numbered, text)
         text.flush()
-        columns = ", ".join([*places, ORDINAL])
+        columns = ", ".join([*aliases, ORDINAL])
         read = "header = true, all_varchar = true"
         new = f"""(SELECT * FROM read_csv({literal(text.name)}, {read}, delim = ',', quote = '"', escape = '"'))"""
-        old = f"(SELECT * FROM read_csv({literal(str(path))}, {read})) AS stored({', '.join(places)})"
-        return unmatched(cursor, rows, f"(SELECT * FROM {old})", f"(SELECT * FROM {new} AS written({columns}))", places)
+        old = f"(SELECT * FROM read_csv({literal(str(path))}, {read})) AS stored({', '.join(aliases)})"
+        return unmatched(
+            cursor, rows, f"(SELECT * FROM {old})", f"(SELECT * FROM {new} AS written({columns}))", aliases
+        )
 
 
 def unmatched(cursor: duckdb.DuckDBPyConnection, rows: pa.Table, old: str, new: str, columns: list[str]) -> pa.Table:

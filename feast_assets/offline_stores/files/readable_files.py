@@ -52,12 +52,12 @@ class ReadableFiles:
                 even whether it exists.
         """
         try:
-            return self._found(path, what)
+            return self._checked_files(path, what)
         except OSError as error:  # of links in /proc that belong to somebody else
             reason = f"cannot be looked at ({error.strerror})"
         raise self._refused(path, what, reason)
 
-    def _found(self, path: str, what: str) -> list[str]:
+    def _checked_files(self, path: str, what: str) -> list[str]:
         if not 0 < len(path) <= _LONGEST_PATH or "\0" in path or "://" in path or path.lower().startswith("file:"):
             raise self._refused(path, what, "is not a path of a local file")
         given = os.path.join(self.root, os.path.expanduser(path))

@@ -182,11 +182,11 @@ class PostgresEngine(SqlEngine):
 
     def _types(self, target: str) -> dict[str, str]:
         """Returns the SQL types of a table's columns; none where it is not there."""
-        found = self.query(
+        columns = self.query(
             "SELECT attname, format_type(atttypid, atttypmod) AS type FROM pg_attribute "
             f"WHERE attrelid = to_regclass({literal(target)}) AND attnum > 0 AND NOT attisdropped"
         ).read_all()
-        return dict(zip(found["attname"].to_pylist(), found["type"].to_pylist(), strict=True))
+        return dict(zip(columns["attname"].to_pylist(), columns["type"].to_pylist(), strict=True))
 
     def _ingest(self, name: str, rows: pa.RecordBatchReader) -> None:
         """Copies rows to a new temporary table."""

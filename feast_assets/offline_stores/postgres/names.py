@@ -17,10 +17,10 @@ def quoted_table(text: str) -> exp.Table:
     """
     parts: list[str] = []
     at = 0
-    while (found := _PART.match(text, at)) is not None:
-        part = found[0]
+    while (match := _PART.match(text, at)) is not None:
+        part = match[0]
         parts.append(part[1:-1].replace('""', '"') if part.startswith('"') else part.lower())
-        at = found.end()
+        at = match.end()
         if at == len(text) and len(parts) <= 2:
             names = [exp.to_identifier(name, quoted=True) for name in parts]
             return exp.Table(this=names[-1], db=names[0] if len(names) == 2 else None)

@@ -45,8 +45,8 @@ def joined(
                 known_only=filter_by_created_timestamp and bool(rows.relation.created),
             )
             with blaming(rows.relation.error, f"{rows.relation.what} cannot be read"):
-                found = engine.query(rows.relation.render(statement)).read_all()
-            columns += _in_order(found, rows, spine.num_rows)
+                matched = engine.query(rows.relation.render(statement)).read_all()
+            columns += _in_order(matched, rows, spine.num_rows)
     return pa.record_batch(columns, schema=schema)
 
 
@@ -83,15 +83,15 @@ def _oldest(ttl: int) -> str:
     return f"oldest_{ttl}"
 
 
-def _in_order(found: pa.Table, rows: SqlRows, count: int) -> list[pa.Array]:
+def _in_order(matched: pa.Table, rows: SqlRows, count: int) -> list[pa.Array]:
     """Returns the features that were found in the order of the spine, null where nothing was."""
-    places = np.full(count, -1, np.int64)
-    places[found.column("n").to_numpy()] = np.arange(found.num_rows)
-    indices = pa.array(places, mask=places < 0)
+    positions = np.full(count, -1, np.int64)
+    positions[matched.column("n").to_numpy()] = np.arange(matched.num_rows)
+    indices = pa.array(positions, mask=positions < 0)
     taken = []
     for name, feature in zip(rows.features, rows.history.features, strict=True):
-        if not found.num_rows:
+        if not matched.num_rows:
             taken.append(pa.nulls(count, to_arrow_type(feature.dtype)))
             continue
-        taken.append(whole_column(rows.cast(found.column(name), feature).take(indices)))
+        taken.append(whole_column(rows.cast(matched.column(name), feature).take(indices)))
     return taken

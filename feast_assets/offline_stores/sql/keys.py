@@ -20,19 +20,19 @@ _RANGES: dict[FeastType, tuple[str, int]] = {Int32: ("INT", 2**31), Int64: ("BIG
 _CONVERT = ", which it cannot be without loss. Correct the rows, or declare the type that they have."
 
 
-def key_expression(dialect: SqlDialect, found: pa.Field, dtype: FeastType, moment: exp.Expr | None) -> exp.Expr:
+def key_expression(dialect: SqlDialect, arrow_field: pa.Field, dtype: FeastType, moment: exp.Expr | None) -> exp.Expr:
     """Returns a column in the canonical type of a join key; null where the column is null.
 
     Args:
-        found: name and Arrow type of the column.
+        arrow_field: name and Arrow type of the column.
         moment: the column as a moment, where it holds times.
 
     Raises:
         NotSupportedError: a conversion that a source's query must do.
     """
-    stored, kind = column(found.name), found.type
+    stored, kind = column(arrow_field.name), arrow_field.type
     if dtype in _RANGES:
-        return exact_integer(dialect, found, dtype, "join key")
+        return exact_integer(dialect, arrow_field, dtype, "join key")
     if dtype == UnixTimestamp and moment is not None:
         return moment
     if dtype == Bool:
@@ -40,7 +40,9 @@ def key_expression(dialect: SqlDialect, found: pa.Field, dtype: FeastType, momen
             return stored
         is_bool = exp.In(this=stored, expressions=[exp.Literal.number(0), exp.Literal.number(1)])
         told = "; only the numbers 0 and 1 can be read as Bool."
-        return _checked(dialect, stored, is_bool, exp.cast(stored, "BOOLEAN"), _problem(found, dtype), told, "BOOLEAN")
+        return _checked(
+            dialect, stored, is_bool, exp.cast(stored, "BOOLEAN"), _problem(arrow_field, dtype), told, "BOOLEAN"
+        )
     if dtype in (Uuid, TimeUuid) and is_text(kind):
         return exp.cast(exp.cast(stored, "UUID"), "TEXT")
     if dtype == Bytes and is_binary(kind):
@@ -48,19 +50,20 @@ def key_expression(dialect: SqlDialect, found: pa.Field, dtype: FeastType, momen
     if (dtype in (String, Uuid, TimeUuid) and not is_binary(kind)) or dtype not in (String, Bytes, Bool, UnixTimestamp):
         return exp.cast(stored, "TEXT")
     raise NotSupportedError(
-        f"Join key {found.name!r} is declared {dtype}, but the column holds {kind}. Convert it in the source's query."
+        f"Join key {arrow_field.name!r} is declared {dtype}, but the column holds {kind}. Convert it in the source's "
+        "query."
     )
 
 
-def exact_integer(dialect: SqlDialect, found: pa.Field, dtype: FeastType, role: str) -> exp.Expr:
+def exact_integer(dialect: SqlDialect, arrow_field: pa.Field, dtype: FeastType, role: str) -> exp.Expr:
     """Returns a column of numbers as integers; the statement fails where one has a fraction or is out of range.
 
     Args:
         role: what the column is, for the message.
     """
-    wanted, limit = _RANGES[dtype]
-    stored, kind = column(found.name), found.type
-    value = exp.cast(stored, wanted)
+    sql_type, limit = _RANGES[dtype]
+    stored, kind = column(arrow_field.name), arrow_field.type
+    value = exp.cast(stored, sql_type)
     is_ = pa.types
     if is_.is_integer(kind) and _bits(kind) < limit.bit_length():
         return value
@@ -72,7 +75,7 @@ def exact_integer(dialect: SqlDialect, found: pa.Field, dtype: FeastType, role: 
         low = -high
         missing = stored.copy().eq(exp.cast(exp.Literal.string("NaN"), "DOUBLE"))
     fits = exp.and_(whole, exp.Between(this=stored.copy(), low=_number(low), high=_number(high)))
-    return _checked(dialect, stored, fits, value, _problem(found, dtype, role), _CONVERT, wanted, missing)
+    return _checked(dialect, stored, fits, value, _problem(arrow_field, dtype, role), _CONVERT, sql_type, missing)
 
 
 def _bits(kind: pa.DataType) -> int:
@@ -84,8 +87,8 @@ def _number(value: int) -> exp.Expr:
     return exp.Neg(this=number) if value < 0 else number
 
 
-def _problem(found: pa.Field, dtype: FeastType, role: str = "join key") -> str:
-    return f"{role} '{found.name}' is declared {dtype} but holds "
+def _problem(arrow_field: pa.Field, dtype: FeastType, role: str = "join key") -> str:
+    return f"{role} '{arrow_field.name}' is declared {dtype} but holds "
 
 
 def _checked(

@@ -114,11 +114,11 @@ def point_in_time(
     )
     sequence = exp.union(happened, asked, distinct=False, copy=False)
     columns = [column(name) for name in (*rows.keys, "n", "at", "asked", "oldest")]
-    found = query([*columns, as_(running, "t")], named(sequence, "e"))
+    with_newest = query([*columns, as_(running, "t")], named(sequence, "e"))
     counts: list[exp.Expr] = [column("asked").eq(exp.Literal.number(1))]
     if oldest:
         counts.append(column("t") >= column("oldest"))
-    matched = query([column(name) for name in (*rows.keys, "n", "at", "t")], named(found, "s"), *counts)
+    matched = query([column(name) for name in (*rows.keys, "n", "at", "t")], named(with_newest, "s"), *counts)
     condition = _same(["t", *rows.keys])
     if known_only:
         condition = exp.and_(condition, column("c", "r") <= column("at", "q"))

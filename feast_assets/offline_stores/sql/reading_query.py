@@ -215,9 +215,9 @@ def _names_by_with(table: exp.Table) -> Iterator[str]:
             yield from (_folded(each.args["alias"].this) for each in seen)
             node = parent.parent or parent
             continue
-        found = parent.args.get("with_")
-        if found is not None and clause is None:
-            yield from (_folded(each.args["alias"].this) for each in found.expressions)
+        with_clause = parent.args.get("with_")
+        if with_clause is not None and clause is None:
+            yield from (_folded(each.args["alias"].this) for each in with_clause.expressions)
         node = parent
 
 

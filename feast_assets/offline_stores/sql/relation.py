@@ -77,10 +77,10 @@ class Relation:
         Raises:
             SourceError: it is not there.
         """
-        found = self.columns.get(name)
-        if found is None:
+        arrow_field = self.columns.get(name)
+        if arrow_field is None:
             raise self.error(f"{self.what} has no column {name!r}{role}. {suggest(name, self.columns)}")
-        return found
+        return arrow_field
 
     def time(self, name: str) -> exp.Expr:
         """Returns a time column as a moment in UTC; a time without a zone is UTC.
@@ -88,8 +88,8 @@ class Relation:
         Raises:
             SourceError: the column holds no times.
         """
-        found = self.column(name)
-        kind, stored = found.type, column(found.name)
+        arrow_field = self.column(name)
+        kind, stored = arrow_field.type, column(arrow_field.name)
         if pa.types.is_timestamp(kind):
             return stored if kind.tz is not None else self.dialect.naive_in_utc(stored)
         if pa.types.is_date(kind):
@@ -129,10 +129,10 @@ class Relation:
         return [*self._in_any_of([hull(joined)], or_null), inside]
 
     def _in_any_of(self, bounds: Sequence[Bounds], or_null: bool) -> list[exp.Expr]:
-        found = self.column(self.timestamp)
-        is_zoned = pa.types.is_timestamp(found.type) and found.type.tz is not None
-        stored: exp.Expr = column(found.name)
-        if pa.types.is_date(found.type):
+        arrow_field = self.column(self.timestamp)
+        is_zoned = pa.types.is_timestamp(arrow_field.type) and arrow_field.type.tz is not None
+        stored: exp.Expr = column(arrow_field.name)
+        if pa.types.is_date(arrow_field.type):
             stored = exp.cast(stored, "TIMESTAMP")
         literal = self.dialect.moment_of if is_zoned else self.dialect.naive_of
         any_of: list[exp.Expr] = []
@@ -146,7 +146,7 @@ class Relation:
                 return []
             any_of.append(exp.and_(*parts))
         condition = exp.or_(*any_of) if any_of else exp.false()
-        return [exp.or_(condition, column(found.name).is_(exp.null())) if or_null else condition]
+        return [exp.or_(condition, column(arrow_field.name).is_(exp.null())) if or_null else condition]
 
     def seen(self, bounds: Bounds) -> exp.Select:
         """Returns what a transformation sees: all columns, times in UTC, event times in some bounds.
@@ -160,17 +160,17 @@ class Relation:
         there = column(self.column(self.timestamp).name).is_(exp.null()).not_()
         return query(columns, self.table.copy(), *self.within([bounds]), there)
 
-    def _as_seen(self, found: pa.Field) -> exp.Expr:
-        stored = column(found.name)
-        return exp.cast(stored, "TEXT") if is_text(found.type) else stored
+    def _as_seen(self, arrow_field: pa.Field) -> exp.Expr:
+        stored = column(arrow_field.name)
+        return exp.cast(stored, "TEXT") if is_text(arrow_field.type) else stored
 
-    def carried(self, found: pa.Field) -> exp.Expr:
+    def carried(self, arrow_field: pa.Field) -> exp.Expr:
         """Returns a column in a form that every engine's driver carries to Arrow, that is ordered and hashed by value.
 
         Numbers, times, booleans, bytes and lists are as they are; decimals, JSON and the engine's own types are text.
         """
-        stored = column(found.name)
-        return stored if _is_plain(found.type) else exp.cast(stored, "TEXT")
+        stored = column(arrow_field.name)
+        return stored if _is_plain(arrow_field.type) else exp.cast(stored, "TEXT")
 
     def hashed(self, values: Sequence[exp.Expr], keys: Sequence[exp.Expr], bounds: Sequence[Bounds]) -> exp.Select:
         """Returns t, c, ``keyless`` (1 where a join key is null, else 0) and ``h``, a hash, of the rows in some bounds.

@@ -91,13 +91,13 @@ class SqlRows:
         return relation.hashed(values, self.key_expressions(), bounds)
 
     def key_expressions(self) -> list[exp.Expr]:
-        found = []
+        expressions = []
         for key in self.history.join_keys:
             stored = self.relation.column(key.name)
             is_time = pa.types.is_timestamp(stored.type) or pa.types.is_date(stored.type)
             moment = self.relation.time(key.name) if is_time else None
-            found.append(key_expression(self.relation.dialect, stored, key.dtype, moment))
-        return found
+            expressions.append(key_expression(self.relation.dialect, stored, key.dtype, moment))
+        return expressions
 
     def schema(self) -> pa.Schema:
         """Returns the columns of what the store returns."""
@@ -112,32 +112,32 @@ class SqlRows:
         columns.append(self._time(batch.column("c"), self.relation.created))
         return pa.record_batch(columns, schema=self.schema())
 
-    def cast(self, values: Any, wanted: Field) -> Any:
+    def cast(self, values: Any, field: Field) -> Any:
         """Returns a column in the canonical type of its field."""
         try:
-            return cast_column(values, wanted.dtype, what=f"{self.relation.what}, column {wanted.name!r}")
+            return cast_column(values, field.dtype, what=f"{self.relation.what}, column {field.name!r}")
         except SourceError as error:
             raise as_kind(error, self.relation.error) from error
 
     def _time(self, values: pa.Array, name: str) -> pa.Array:
         return cast_column(values, UnixTimestamp, what=f"{self.relation.what}, column {name!r}")
 
-    def _carried(self, wanted: Field) -> exp.Expr:
-        found = self.relation.column(wanted.name)
-        kind, dialect = found.type, self.relation.dialect
+    def _carried(self, field: Field) -> exp.Expr:
+        stored = self.relation.column(field.name)
+        kind, dialect = stored.type, self.relation.dialect
         if is_list(kind):
-            return dialect.flat_list(column(found.name))
-        if pa.types.is_decimal(kind) and wanted.dtype in (Int32, Int64):
-            return exact_integer(dialect, found, wanted.dtype, "feature")
-        if pa.types.is_decimal(kind) and wanted.dtype in (Float32, Float64):
-            return exp.cast(column(found.name), "DOUBLE")
-        return self.relation.carried(found)
+            return dialect.flat_list(column(stored.name))
+        if pa.types.is_decimal(kind) and field.dtype in (Int32, Int64):
+            return exact_integer(dialect, stored, field.dtype, "feature")
+        if pa.types.is_decimal(kind) and field.dtype in (Float32, Float64):
+            return exp.cast(column(stored.name), "DOUBLE")
+        return self.relation.carried(stored)
 
-    def _ordered(self, found: pa.Field) -> exp.Expr:
+    def _ordered(self, stored: pa.Field) -> exp.Expr:
         """Returns a column as rows are ordered by it: by value, text byte by byte."""
-        kind = found.type
+        kind = stored.type
         if pa.types.is_decimal(kind):
-            return column(found.name)
-        value = self.relation.carried(found)
+            return column(stored.name)
+        value = self.relation.carried(stored)
         is_textual = is_text(kind) or isinstance(value, exp.Cast) or (is_list(kind) and is_text(kind.value_type))
         return self.relation.dialect.text_order(value) if is_textual else value

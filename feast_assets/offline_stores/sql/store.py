@@ -101,12 +101,12 @@ class SqlOfflineStore(OfflineStore, RunsTransformations, CanReplaceWindows, CanP
         from feast_assets.offline_stores.sql import plan
 
         bounds = [Bounds.of(window) for window in windows]
-        wanted = None if keys is None else keys.select([key.name for key in history.join_keys])
+        key_columns = None if keys is None else keys.select([key.name for key in history.join_keys])
 
         def statement(rows: SqlRows, engine: SqlEngine, stack: ExitStack) -> exp.Select:
-            if wanted is None or not rows.keys:
+            if key_columns is None or not rows.keys:
                 return plan.latest(rows, bounds)
-            return plan.latest(rows, bounds, stack.enter_context(engine.stage(wanted.rename_columns(rows.keys))))
+            return plan.latest(rows, bounds, stack.enter_context(engine.stage(key_columns.rename_columns(rows.keys))))
 
         return self._read(history, hull(bounds), statement)
 
@@ -162,11 +162,11 @@ class SqlOfflineStore(OfflineStore, RunsTransformations, CanReplaceWindows, CanP
         Raises:
             InputError: the columns are others, or a value does not fit.
         """
-        found = self._existing(engine, source)
-        if found is None:
+        existing = self._existing(engine, source)
+        if existing is None:
             _check_times(source, rows.column_names)
             return rows
-        return like(rows, _as_written(found.schema, rows.schema), found.what)
+        return like(rows, _as_written(existing.schema, rows.schema), existing.what)
 
     def replace(
         self, source: DataSource, history: History, windows: Sequence[Window], rows: pa.RecordBatchReader
@@ -183,11 +183,11 @@ class SqlOfflineStore(OfflineStore, RunsTransformations, CanReplaceWindows, CanP
             raise DefinitionError(f"Source {source.name!r}: a source that keeps results needs a timestamp_field.")
         target = self.target(source)
         with self.connect() as engine:
-            found = self._existing(engine, source)
+            existing = self._existing(engine, source)
             old = (
                 None
-                if found is None
-                else exp.and_(*found.within([Bounds.of(window) for window in ordered]), exp.true())
+                if existing is None
+                else exp.and_(*existing.within([Bounds.of(window) for window in ordered]), exp.true())
             )
             with blaming(SourceError, f"Source {source.name!r}: these rows cannot be written"):
                 engine.append(target, stored_rows(source, history, ordered, rows), instead_of=old)

@@ -48,9 +48,9 @@ def survey_windows(
 ) -> Survey:
     """Returns the statistics of windows, in order; each begins so much earlier."""
     bounds = [in_years(Bounds.of(window, lookback)) for window in windows]
-    found = [_of_bounds(engine, each, bounds) for each in inputs]
-    seen = [statistics_of(window, [parts[i] for parts, _ in found]) for i, window in enumerate(windows)]
-    return Survey(seen, sum(null_times for _, null_times in found))
+    summaries = [_of_bounds(engine, each, bounds) for each in inputs]
+    seen = [statistics_of(window, [parts[i] for parts, _ in summaries]) for i, window in enumerate(windows)]
+    return Survey(seen, sum(null_times for _, null_times in summaries))
 
 
 def survey_grid(engine: SqlEngine, rows: Surveyed, grid: Partitions, span: Window) -> Survey:
@@ -62,11 +62,11 @@ def survey_grid(engine: SqlEngine, rows: Surveyed, grid: Partitions, span: Windo
     for cell, summary in _summaries(engine, relation, statement):
         start = None if cell is None else grid.floor(from_micros(cell))
         (untimed if start is None else by_start.setdefault(start, Summary())).add(summary)
-    found = []
+    statistics = []
     for start in sorted(by_start):
         window = Window(max(start, span.start), min(grid.next(start), span.end))
-        found.append(statistics_of(window, [by_start[start]]))
-    return Survey(found, untimed.rows + untimed.null_keys)
+        statistics.append(statistics_of(window, [by_start[start]]))
+    return Survey(statistics, untimed.rows + untimed.null_keys)
 
 
 def _of_bounds(engine: SqlEngine, rows: Surveyed, bounds: Sequence[Bounds]) -> tuple[list[Summary], int]:
@@ -88,23 +88,23 @@ def _of_bounds(engine: SqlEngine, rows: Surveyed, bounds: Sequence[Bounds]) -> t
         # What has no time at all goes whole into every window.
         return [untimed] * len(bounds), 0
     position = {edge: i for i, edge in enumerate(edges, 1)}
-    found = []
+    summaries = []
     for each in bounds:
         start = 0 if each.start is None else position[each.start]
         end = len(edges) + 1 if each.end is None else position[each.end]
-        found.append(whole_of(cells[cell] for cell in range(start, end) if cell in cells))
-    return found, untimed.rows + untimed.null_keys
+        summaries.append(whole_of(cells[cell] for cell in range(start, end) if cell in cells))
+    return summaries, untimed.rows + untimed.null_keys
 
 
 def _summaries(engine: SqlEngine, relation: Relation, statement: exp.Select) -> Iterator[tuple[int | None, Summary]]:
     """Yields cells and what is said of their rows; a cell that is a moment is told in microseconds."""
     with blaming(relation.error, f"{relation.what} cannot be read"):
-        found = engine.query(relation.render(statement)).read_all()
-    for i, column in enumerate(found.schema):
+        cell_rows = engine.query(relation.render(statement)).read_all()
+    for i, column in enumerate(cell_rows.schema):
         if pa.types.is_timestamp(column.type):
-            micros = found.column(i).cast(pa.timestamp("us", column.type.tz)).cast(pa.int64())
-            found = found.set_column(i, column.name, micros)
-    for row in found.to_pylist():
+            micros = cell_rows.column(i).cast(pa.timestamp("us", column.type.tz)).cast(pa.int64())
+            cell_rows = cell_rows.set_column(i, column.name, micros)
+    for row in cell_rows.to_pylist():
         for name, ends in ((relation.timestamp, (row["oldest"], row["newest"])), (relation.created, (row["created"],))):
             if any(end is not None and not FIRST_MICROSECOND <= end <= LAST_MICROSECOND for end in ends):
                 raise relation.error(

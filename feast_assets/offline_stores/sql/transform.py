@@ -59,13 +59,13 @@ def computed(
         else:
             arguments.append(rows.to_pydict())
     columns = columns_of(called(function, arguments, what), transformation.mode, what)
-    found = result_table(columns, _declared(history, list(columns)), {f.name for f in history.join_keys}, what)
-    result = _described(history, exp.Table(), found.schema, engine, what)
-    check_declared(history, found.schema, result.what, timestamp=result.timestamp, error=TransformationError)
+    computed_table = result_table(columns, _declared(history, list(columns)), {f.name for f in history.join_keys}, what)
+    result = _described(history, exp.Table(), computed_table.schema, engine, what)
+    check_declared(history, computed_table.schema, result.what, timestamp=result.timestamp, error=TransformationError)
     # Other columns may hold what the engine has no type for.
-    needed = {*_declared(history, found.column_names), *history.declared}
-    found = found.select([name for name in found.column_names if name in needed])
-    name = stack.enter_context(engine.stage(found))
+    needed = {*_declared(history, computed_table.column_names), *history.declared}
+    computed_table = computed_table.select([name for name in computed_table.column_names if name in needed])
+    name = stack.enter_context(engine.stage(computed_table))
     schema = engine.columns(exp.select("*").from_(table(name)).sql(dialect=engine.dialect.name))
     return _described(history, table(name), schema, engine, what)
 
