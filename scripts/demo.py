@@ -104,17 +104,27 @@ class Runs:
 
     def run(self, job: str, partitions: Sequence[str] | None = None) -> None:
         """Runs a job, of a range of partitions or of assets without any, and shows what it made."""
+        run = self._execute(job, partitions)
+        self.again = True
+        self._show(job, run)
+
+    def _execute(self, job: str, partitions: Sequence[str] | None) -> dg.ExecuteInProcessResult:
         tags = {}
         if partitions is not None:
             first, last = min(partitions), max(partitions)
             tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
         with console.status(f"Running {job}"):
-            run = self._defs.resolve_job_def(job).execute_in_process(
+            return self._defs.resolve_job_def(job).execute_in_process(
                 instance=self._instance,
                 tags=tags,
                 run_config={"loggers": {"console": {"config": {"log_level": "ERROR"}}}},
             )
-        self.again = True
+
+    def observe(self, job: str, partitions: Sequence[str]) -> None:
+        """Notes which versions of its sources Dagster should know of a range of partitions."""
+        self._execute(job, partitions)
+
+    def _show(self, job: str, run: dg.ExecuteInProcessResult) -> None:
         made: dict[str, list[int]] = {}
         partitioned = set()
         for event in run.get_asset_materialization_events():
@@ -144,6 +154,8 @@ def materialize(store: FeatureStore, runs: Runs) -> None:
         stale |= set(runs.lacking(f"nyc_flights/{view}", DAYS))
     if days := sorted(stale & set(DAYS)):
         runs.run("materialize_nyc_flights_daily", days)
+        # What Dagster is told of the sources is what these days were made of.
+        runs.observe("observe_nyc_flights_sources_daily", DAYS)
     if not runs.again:
         console.print("Everything is materialized, and nothing has changed since.")
 

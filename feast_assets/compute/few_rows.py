@@ -86,6 +86,8 @@ def _of_pandas(frame: Any) -> Columns | None:
         for row, value in enumerate(values):
             if (type(value) is float and value != value) or type(value).__name__ in _ABSENT:
                 values[row] = None
+            elif type(value) is list and any(item != item for item in value):
+                return None  # In a DataFrame, NaN is null in a vector, too.
     return columns
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dagster as dg
-from dagster_shared.check import CheckError
 
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.errors import DefinitionError
@@ -23,5 +22,5 @@ def freshness_policy(view: FeatureView) -> dg.FreshnessPolicy | None:
             return dg.FreshnessPolicy.cron(freshness.deadline, freshness.earliest)
         assert freshness.fail_after is not None
         return dg.FreshnessPolicy.time_window(freshness.fail_after, freshness.warn_after)
-    except CheckError as error:
+    except Exception as error:  # noqa: BLE001 - what Dagster raises here has no public name
         raise DefinitionError(f"Feature view {view.name!r}: freshness {freshness}: {error.args[0]}") from error

@@ -2,7 +2,7 @@
 
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -43,7 +43,7 @@ def build_source_assets(
     The assets need a `FeatureStoreResource` under the key ``feature_store``.
     """
     translator = translator or FeastTranslator()
-    by_grid: dict[str, tuple[Partitions | None, list[dg.AssetSpec]]] = {}
+    by_grid: dict[Partitions | None, list[dg.AssetSpec]] = {}
     made = {sink.name for v in repository.materializable() if (sink := kept_result(v)) is not None}
     for source in repository.data_sources:
         if source.name in made or source.name in repository.source_assets:
@@ -53,11 +53,11 @@ def build_source_assets(
             source=source, project=repository.project, offline_store=repository.offline_store
         )
         spec = translator.get_asset_spec(data).merge_attributes(metadata={SOURCE: source.name})
-        name = _group_name(repository, grid)
-        by_grid.setdefault(name, (grid, []))[1].append(
+        by_grid.setdefault(grid, []).append(
             spec.replace_attributes(partitions_def=None if grid is None else partitions_definition(grid))
         )
-    return [_observable(repository, name, specs) for name, (_, specs) in sorted(by_grid.items())]
+    named = {_group_name(repository, grid, by_grid): specs for grid, specs in by_grid.items()}
+    return [_observable(repository, name, specs) for name, specs in sorted(named.items())]
 
 
 def source_grid(repository: FeatureRepository, source: DataSource) -> Partitions | None:
@@ -180,9 +180,13 @@ def _recorded(instance: dg.DagsterInstance, key: dg.AssetKey) -> dict[str | None
         cursor = page.cursor
 
 
-def _group_name(repository: FeatureRepository, grid: Partitions | None) -> str:
+def _group_name(repository: FeatureRepository, grid: Partitions | None, grids: Collection[Partitions | None]) -> str:
+    """Returns what the sources of a grid are called together; bounds are told only where they tell grids apart."""
     project = re.sub(r"\W", "_", repository.project, flags=re.ASCII)
     if grid is None or grid.start is None:
         return f"{project}_sources_without_partitions"
+    name = f"{project}_sources_{grid.grain}"
+    if sum(other is not None and other.grain == grid.grain for other in grids) == 1:
+        return name
     until = f"_until_{grid.end:%Y_%m_%d_%H}" if grid.end else ""
-    return f"{project}_sources_{grid.grain}_from_{grid.start:%Y_%m_%d_%H}{until}"
+    return f"{name}_from_{grid.start:%Y_%m_%d_%H}{until}"

@@ -171,7 +171,7 @@ def test_a_schedule_runs_each_window_when_it_has_ended(repository_root: Path) ->
         "audit_taxi_schedule",
         "materialize_taxi_daily_schedule",
         "materialize_taxi_hourly_schedule",
-        "observe_taxi_sources_hourly_from_2024_01_01_00_schedule",
+        "observe_taxi_sources_hourly_schedule",
         "observe_taxi_sources_without_partitions_schedule",
     }
 
