@@ -22,5 +22,5 @@ def freshness_policy(view: FeatureView) -> dg.FreshnessPolicy | None:
             return dg.FreshnessPolicy.cron(freshness.deadline, freshness.earliest)
         assert freshness.fail_after is not None
         return dg.FreshnessPolicy.time_window(freshness.fail_after, freshness.warn_after)
-    except Exception as error:  # noqa: BLE001 - what Dagster raises here has no public name
+    except Exception as error:
         raise DefinitionError(f"Feature view {view.name!r}: freshness {freshness}: {error.args[0]}") from error
