@@ -108,8 +108,8 @@ def _is_feast(module: str | None) -> bool:
 
 
 def _names_module(value: object) -> TypeGuard[str]:
-    found = _MODULE_TEXT.match(value) if isinstance(value, str) else None
-    return found is not None and is_feast_module(found[1])
+    match = _MODULE_TEXT.match(value) if isinstance(value, str) else None
+    return match is not None and is_feast_module(match[1])
 
 
 def _is_command(words: list[ast.expr]) -> bool:
@@ -126,14 +126,14 @@ def _from_edit(node: ast.ImportFrom, lines: list[bytes]) -> _Edit | None:
     None where the name is not written as it is meant: Python takes letters of other widths for the same.
     """
     statement = b"".join(lines[node.lineno - 1 : node.end_lineno])[node.col_offset :]
-    found = _FROM.match(statement)
-    if found is None:
+    match = _FROM.match(statement)
+    if match is None:
         return None
     path = (node.module or "").removeprefix(_OLD)
     if path and all(_is_public(alias.name) for alias in node.names):
         path = ""
     # The name may stand on a continuation line; the statement is then written on one line, up to the name.
-    return _Edit(node.lineno - 1, node.col_offset, found[0], f"from {_NEW}{path}".encode())
+    return _Edit(node.lineno - 1, node.col_offset, match[0], f"from {_NEW}{path}".encode())
 
 
 def _uses(tree: ast.AST) -> Iterator[_Edit]:

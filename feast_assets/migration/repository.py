@@ -110,13 +110,13 @@ def configuration_findings(path: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _files(root: Path) -> list[Path]:
-    found: list[Path] = []
+    convertible: list[Path] = []
     for folder, folders, names in os.walk(root):
         folders[:] = sorted(f for f in folders if f not in _SKIPPED and not f.startswith("."))
         files = (Path(folder, name) for name in sorted(names) if name.endswith((".py", ".ipynb")))
         # A pipe of such a name would be waited for.
-        found += [file for file in files if not file.is_symlink() and file.is_file()]
-    return found
+        convertible += [file for file in files if not file.is_symlink() and file.is_file()]
+    return convertible
 
 
 def _migrated(file: Path) -> MigratedFile:

@@ -89,7 +89,7 @@ def secrets_in(value: object, name: str = "") -> Iterator[str]:
             yield from url.secrets()
         elif _SECRET_NAME.search(name) or masked_text(value) != value:
             yield value
-        yield from (found.split("=", 1)[1] for found in re.findall(r"\w*pass\w*=[^,&;\s]+", value))
+        yield from (assignment.split("=", 1)[1] for assignment in re.findall(r"\w*pass\w*=[^,&;\s]+", value))
 
 
 def without_secrets(text: str, secrets: Iterable[str]) -> str:
