@@ -300,12 +300,12 @@ def _paths(group: str, kind: str) -> list[str]:
 
 @cache
 def _entry_points(group: str) -> Mapping[str, tuple[EntryPoint, ...]]:
-    found: dict[str, tuple[EntryPoint, ...]] = {}
+    by_name: dict[str, tuple[EntryPoint, ...]] = {}
     for entry in entry_points(group=group):
         # One package may be seen twice, when it is both installed and on the path.
-        if not any(e.value == entry.value and _package(e) == _package(entry) for e in found.get(entry.name, ())):
-            found[entry.name] = (*found.get(entry.name, ()), entry)
-    return found
+        if not any(e.value == entry.value and _package(e) == _package(entry) for e in by_name.get(entry.name, ())):
+            by_name[entry.name] = (*by_name.get(entry.name, ()), entry)
+    return by_name
 
 
 def _package(entry: EntryPoint) -> str:

@@ -34,12 +34,12 @@ def load_class(path: str, root: Path | None) -> type:
     module_name, _, class_name = path.rpartition(".")
     module = _module(module_name, root)
     named = getattr(module, class_name, None)
-    place = getattr(module, "__file__", None) or module_name
+    location = getattr(module, "__file__", None) or module_name
     if named is None:
         classes = [name for name, value in vars(module).items() if isinstance(value, type)]
-        raise ClassPathError(f"there is no {class_name} in {place}. {suggest(class_name, classes)}")
+        raise ClassPathError(f"there is no {class_name} in {location}. {suggest(class_name, classes)}")
     if not isinstance(named, type):
-        raise ClassPathError(f"{class_name} in {place} is not a class, but of type {type(named).__name__}.")
+        raise ClassPathError(f"{class_name} in {location} is not a class, but of type {type(named).__name__}.")
     return named
 
 
@@ -97,5 +97,5 @@ def _others_of_that_name(top: str, root: Path | None) -> dict[str, ModuleType]:
 
 def _is_below(module: ModuleType, root: Path) -> bool:
     file = getattr(module, "__file__", None)
-    places = [file] if file else list(getattr(module, "__path__", ()))
-    return any(Path(place).resolve().is_relative_to(root) for place in places)
+    locations = [file] if file else list(getattr(module, "__path__", ()))
+    return any(Path(location).resolve().is_relative_to(root) for location in locations)

@@ -107,7 +107,7 @@ def presentable(message: str) -> str:
         half = _LONGEST_MESSAGE // 2
         left_out = len(message) - 2 * half
         message = f"{message[:half]}... ({left_out} characters left out) ...{message[-half:]}"
-    return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), message)
+    return _UNPRINTABLE.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), message)
 
 
 class DefinitionError(FeastAssetsError, ValueError):

@@ -104,7 +104,7 @@ class Sources:
     def schema(self, source: DataSource) -> pa.Schema:
         """Returns the columns of a source, after its field mapping."""
         if source.name not in self._schemas:
-            stored_in = _place(source)
+            stored_in = _columns_key(source)
             if stored_in not in self._schemas_by_place:
                 self._schemas_by_place[stored_in] = self._read_schema(source)
             self._schemas[source.name] = self._schemas_by_place[stored_in]
@@ -239,7 +239,7 @@ class Sources:
         )
 
 
-def _place(source: DataSource) -> str:
+def _columns_key(source: DataSource) -> str:
     """Returns a text of what decides a source's columns; sources that differ only in name or tags have the same."""
     return json.dumps({k: v for k, v in source.to_spec().items() if k not in _KNOWN_BY}, sort_keys=True)
 

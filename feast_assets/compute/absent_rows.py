@@ -62,7 +62,7 @@ class AbsentRows:
         ledger = self.ledger_rows.held(after=own[0].start)
         while True:
             for rows in self.ledger_rows.newest(keys, ledger, set(own), claim):
-                is_own = index.places(rows.event_timestamps) >= 0
+                is_own = index.positions(rows.event_timestamps) >= 0
                 of_own += self._put(rows, np.flatnonzero(is_own))
                 of_others += self._put(rows, np.flatnonzero(~is_own))
             now = self.ledger_rows.held(after=own[0].start)

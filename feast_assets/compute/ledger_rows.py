@@ -87,7 +87,7 @@ class LedgerRows:
         for batch in self.stores.offline_store.latest(self.stores.made, windows, rows.decode_keys(keys)):
             if not batch.num_rows:
                 continue
-            entry = index.places(_events(batch))
+            entry = index.positions(_events(batch))
             of_batch = np.unique(entry).tolist()
             used.update(of_batch)
             if refused := self._refused_entries(ledger, of_batch, own):

@@ -172,7 +172,7 @@ class TableMark:
                 continue
             highest = max(highest, int(rows.versions[ours].max()))
             events = rows.event_timestamps[ours]
-            outside |= self._grid_starts(events[index.places(events) < 0])
+            outside |= self._grid_starts(events[index.positions(events) < 0])
         return [self._window_from(start) for start in sorted(outside)], highest
 
     def _grid_starts(self, events: npt.NDArray[np.int64]) -> set[int]:

@@ -101,7 +101,7 @@ class Withdrawals:
         rows: dict[bytes, tuple[int, int, int]] = {}
         start, end = windows[0].start_micros, windows[-1].end_micros
         for some in store.scan(self._table, start, end, version_below=int(present.max())):
-            window = index.places(some.event_timestamps)
+            window = index.positions(some.event_timestamps)
             earlier = of_windows(some.versions) & (some.versions < present[window])
             for i in np.flatnonzero((window >= 0) & earlier).tolist():
                 rows[some.keys[i]] = (some.event_timestamps[i], some.created_timestamps[i], some.versions[i])

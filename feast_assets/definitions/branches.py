@@ -60,15 +60,15 @@ class _Own:
     def __init__(self, kept: Sequence[DataSource], deployment: str):
         self._deployment = _name(deployment)
         self._names = {s.name for s in kept}
-        self._places = {_place(s, self._deployment) for s in kept if isinstance(s, (FileSource, DuckDBSource))}
+        self._locations = {_location(s, self._deployment) for s in kept if isinstance(s, (FileSource, DuckDBSource))}
 
     def source(self, source: _Source) -> _Source:
         """Returns the deployment's own source for a source; the same one where it is shared."""
         if isinstance(source, (FileSource, DuckDBSource)) and (
-            source.name in self._names or _place(source, self._deployment) in self._places
+            source.name in self._names or _location(source, self._deployment) in self._locations
         ):
             moved = copy(source)
-            path, _ = _place(source, self._deployment)
+            path, _ = _location(source, self._deployment)
             setattr(moved, "path" if isinstance(moved, FileSource) else "database", path)
             return moved
         if source.name in self._names:
@@ -96,7 +96,7 @@ def _deployed(definition: Definition, own: _Own, project: str, deployment: str) 
     return view
 
 
-def _place(source: FileSource | DuckDBSource, deployment: str) -> tuple[str, tuple[str, ...]]:
+def _location(source: FileSource | DuckDBSource, deployment: str) -> tuple[str, tuple[str, ...]]:
     """Returns where a deployment has its own of a source: the path of a file in a hidden folder beside it, and what is
     read of that file."""
     if isinstance(source, FileSource):

@@ -50,10 +50,10 @@ def in_order(views: Sequence[FeatureView]) -> list[FeatureView]:
         raise DefinitionError(
             f"Feature views read each other's kept results in a circle: {circle}. None could be computed first."
         ) from None
-    places = {name: place for place, name in enumerate(given)}
+    positions = {name: position for position, name in enumerate(given)}
     ordered: list[FeatureView] = []
     while order.is_active():
-        ready = sorted(order.get_ready(), key=places.__getitem__)
+        ready = sorted(order.get_ready(), key=positions.__getitem__)
         ordered += [given[name] for name in ready]
         order.done(*ready)
     return ordered

@@ -173,14 +173,14 @@ class WindowIndex:
         self.starts: npt.NDArray[np.int64] = np.array([w.start_micros for w in windows], np.int64)
         self.ends: npt.NDArray[np.int64] = np.array([w.end_micros for w in windows], np.int64)
 
-    def places(self, events: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    def positions(self, events: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Returns, for each event time in UTC microseconds, which window it lies in; -1 where it lies in none."""
         import numpy as np
 
         if not len(self.starts):
             return np.full(len(events), -1, np.int64)
         index = np.searchsorted(self.starts, events, side="right") - 1
-        # Before the first window, the place is -1, which is the last end here: too late for such an event or not, it
+        # Before the first window, the position is -1, which is the last end here: too late for such an event or not, it
         # stays -1.
         return np.where(events < self.ends[index], index, -1)
 

@@ -158,7 +158,7 @@ def _imported(modules: RepositoryModules, root: Path, file: Path) -> ModuleType:
     except ReentryError:
         raise
     except (Exception, SystemExit) as error:
-        place = _place(error, root, file)
+        location = _innermost_line(error, root, file)
         said = str(error) or "no message"
         if isinstance(error, SyntaxError):
             said = error.msg
@@ -166,11 +166,11 @@ def _imported(modules: RepositoryModules, root: Path, file: Path) -> ModuleType:
         script = "" if isinstance(error, FeastAssetsError) else f" If {file.name} is a script, {REMEDY}."
         ended = "" if said.endswith((".", "!", "?")) or not script else "."
         raise RepositoryError(
-            f"{place} does not import: {type(error).__name__}: {said}{ended}{script}", name=file.stem, path=str(file)
+            f"{location} does not import: {type(error).__name__}: {said}{ended}{script}", name=file.stem, path=str(file)
         ) from error
 
 
-def _place(error: BaseException, root: Path, file: Path) -> str:
+def _innermost_line(error: BaseException, root: Path, file: Path) -> str:
     """Returns file and line of the innermost line of the repository that led to an error."""
     if isinstance(error, SyntaxError) and error.filename and Path(error.filename).is_relative_to(root):
         return f"{Path(error.filename).relative_to(root)}:{error.lineno}"

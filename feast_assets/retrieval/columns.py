@@ -109,9 +109,9 @@ def python_values(values: Sequence[Any], feast_type: FeastType, what: str) -> li
     kinds = set(map(type, values))
     has_null = type(None) in kinds
     kinds.discard(type(None))
-    found = _simple(values, kinds, has_null, feast_type)
-    if found is not None:
-        return found
+    plain_values = _simple(values, kinds, has_null, feast_type)
+    if plain_values is not None:
+        return plain_values
     from feast_assets.types.python import to_arrow_column, to_python_values
 
     return to_python_values(to_arrow_column(values, feast_type, what), feast_type)

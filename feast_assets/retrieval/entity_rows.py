@@ -83,14 +83,14 @@ class EntityRowReader:
         except Exception:  # noqa: BLE001, S110 - the slower way knows why
             pass
         columns = {name: [] for name in self._needed}
-        for place, row in enumerate(rows):
+        for index, row in enumerate(rows):
             if not isinstance(row, Mapping):
-                raise InputError(f"{_FORM}; row {place} is {type(row).__name__} {shown(row)}.")
+                raise InputError(f"{_FORM}; row {index} is {type(row).__name__} {shown(row)}.")
             for name, values in columns.items():
-                found = self._name_in(row, name)
-                if found is None:
-                    self._missing(name, row, f" in row {place}" if place else "")
-                values.append(row[found])
+                given_name = self._name_in(row, name)
+                if given_name is None:
+                    self._missing(name, row, f" in row {index}" if index else "")
+                values.append(row[given_name])
         return len(rows), columns
 
     def _of_lists(self, given: Mapping[str, Sequence[Any]]) -> tuple[int, dict[str, list[Any]]]:
@@ -99,10 +99,10 @@ class EntityRowReader:
             lists[name] = values if isinstance(values, list) else _listed(name, values)
         columns: dict[str, list[Any]] = {}
         for name in self._needed:
-            found = self._name_in(lists, name)
-            if found is None:
+            given_name = self._name_in(lists, name)
+            if given_name is None:
                 self._missing(name, given, "")
-            columns[name] = list(lists[found])
+            columns[name] = list(lists[given_name])
         lengths = {name: len(values) for name, values in lists.items()}
         if len(set(lengths.values())) > 1:
             told = ", ".join(f"{shown(name)} has {length}" for name, length in lengths.items())
@@ -150,11 +150,11 @@ def _listed(name: Any, values: Any) -> list[Any]:
     is_column = hasattr(values, "__len__") and not hasattr(values, "columns")
     if is_column and not isinstance(values, (str, bytes, Mapping, set, frozenset)):
         try:
-            found = values.tolist() if hasattr(values, "tolist") else list(values)
+            items = values.tolist() if hasattr(values, "tolist") else list(values)
         except Exception:  # noqa: BLE001 - what is no list may raise anything
-            found = None
-        if isinstance(found, list):
-            return found
+            items = None
+        if isinstance(items, list):
+            return items
     raise InputError(f"{_FORM}; {shown(name)} is {type(values).__name__} {shown(values)}, not a list.")
 
 

@@ -152,15 +152,17 @@ class OnDemandFunction:
 
     def _call_rows(self, inputs: Sequence[Values], rows: int) -> list[Values]:
         names, columns = self._row_values(inputs)
-        found: list[list[Any]] = [[] for _ in self._run.features]
+        result_columns: list[list[Any]] = [[] for _ in self._run.features]
         given_rows = zip(*columns, strict=True) if columns else iter([()] * rows)
         for row, given in enumerate(given_rows):
             results = self._called(dict(zip(names, given, strict=True)), row)
             if not isinstance(results, Mapping):
                 raise self._error(f"should return a dict of values, not {type(results).__name__} (row {row}).")
-            for values, field in zip(found, self._run.features, strict=True):
+            for values, field in zip(result_columns, self._run.features, strict=True):
                 values.append(self._result(results, field))
-        return [ComputedColumn(v, field, self._what) for v, field in zip(found, self._run.features, strict=True)]
+        return [
+            ComputedColumn(v, field, self._what) for v, field in zip(result_columns, self._run.features, strict=True)
+        ]
 
     def _call_pandas(self, inputs: Sequence[Values], rows: int) -> list[Values]:
         import pandas as pd

@@ -118,30 +118,30 @@ class _Table:
 
     def features(
         self,
-        found: StoredRows,
-        places: Sequence[int] | None,
+        stored: StoredRows,
+        positions: Sequence[int] | None,
         now: int,
         online_store: OnlineStore,
         keys: Sequence[bytes],
     ) -> ReadFeatures:
-        """Returns what was found at some places (None: as it is), without the values that are older than the ttl.
+        """Returns what was found at some positions (None: as it is), without the values that are older than the ttl.
 
         Args:
             online_store: where they were found; warns of values that are no rows.
             keys: what was asked for.
         """
-        features = self.decoder.decode_stored(found)
+        features = self.decoder.decode_stored(stored)
         if features.damaged:
-            found = found.without(features.damaged)
-            for place, reason in features.damaged.items():
-                online_store.foreign_values.warn(self.name, keys[place], reason)
-        late = found.older_than(now - self.max_age) if self.max_age else []
-        if places is not None:
-            features, late_places = features.taken(places), set(late)
-            late = [row for row, place in enumerate(places) if place in late_places]
+            stored = stored.without(features.damaged)
+            for position, reason in features.damaged.items():
+                online_store.foreign_values.warn(self.name, keys[position], reason)
+        late = stored.older_than(now - self.max_age) if self.max_age else []
+        if positions is not None:
+            features, late_positions = features.taken(positions), set(late)
+            late = [row for row, position in enumerate(positions) if position in late_positions]
         if late:
             features = features.without(late)
-        return ReadFeatures(features, found, places)
+        return ReadFeatures(features, stored, positions)
 
 
 @dataclass(slots=True)
@@ -152,13 +152,13 @@ class _PreparedRequest:
         rows: how many entity rows there are.
         columns: their columns that count.
         reads: what is asked of the store; with repeated keys only where they are fewer than the others.
-        places: for each read, which of its keys each row has; None where that is row by row.
+        positions: for each read, which of its keys each row has; None where that is row by row.
     """
 
     rows: int
     columns: dict[str, list[Any]]
     reads: Sequence[OnlineRead]
-    places: Sequence[list[int] | None]
+    positions: Sequence[list[int] | None]
 
 
 class OnlinePlan:
@@ -232,9 +232,10 @@ class OnlinePlan:
     ) -> OnlineResponse:
         moment = to_micros(now) if now is not None else time_ns() // 1000
         if prepared.rows:
-            found = zip(self._tables, stored, prepared.places, prepared.reads, strict=True)
+            answers = zip(self._tables, stored, prepared.positions, prepared.reads, strict=True)
             reads = [
-                table.features(rows, places, moment, online_store, read.keys) for table, rows, places, read in found
+                table.features(rows, positions, moment, online_store, read.keys)
+                for table, rows, positions, read in answers
             ]
         else:
             reads = [table.features(_NO_ROWS, None, moment, online_store, ()) for table in self._tables]
@@ -245,7 +246,7 @@ class OnlinePlan:
         results: list[list[Values]] = []
         for function, run in zip(self._functions, self.request.runs, strict=True):
             inputs: list[Values] = [
-                reads[i.origin.read].features.column(i.origin.place)
+                reads[i.origin.read].features.column(i.origin.position)
                 if isinstance(i.origin, FeatureInput)
                 else GivenColumn(prepared.columns[i.origin.column], i.dtype, f"Column {i.origin.column!r}")
                 for i in run.inputs
@@ -257,7 +258,7 @@ class OnlinePlan:
                     for result in function(inputs, prepared.rows)
                 ]
             )
-        return [results[output.run][output.place] for output in self.request.computed]
+        return [results[output.run][output.position] for output in self.request.computed]
 
 
 _NO_ROWS = StoredRows([], [], [], [])
@@ -271,5 +272,5 @@ def _distinct(keys: list[bytes], rows: int) -> tuple[list[bytes], list[int] | No
     if 2 * len(set(keys)) > rows:
         return keys, None
     distinct = list(dict.fromkeys(keys))
-    place_of = {key: place for place, key in enumerate(distinct)}
-    return distinct, [place_of[key] for key in keys]
+    position_of = {key: position for position, key in enumerate(distinct)}
+    return distinct, [position_of[key] for key in keys]

@@ -80,7 +80,7 @@ class PointInTime:
             joins.append(
                 PointInTimeJoin(
                     history=history.with_features(names),
-                    columns={name: _internal_name(number, place) for place, name in enumerate(names)},
+                    columns={name: _internal_name(number, position) for position, name in enumerate(names)},
                     join_keys={key.field.name: keys[key.column, key.field.dtype] for key in read.join_keys},
                     ttl=min((age for age in (read.ttl, self.longest) if age is not None), default=None),
                 )
@@ -101,19 +101,19 @@ class PointInTime:
 
         def values(given: FunctionInput) -> pa.Array:
             if isinstance(given.origin, FeatureInput):
-                return features.column(_internal_name(given.origin.read, given.origin.place))
+                return features.column(_internal_name(given.origin.read, given.origin.position))
             return whole_column(rows.inputs[given.origin.column, given.dtype].slice(start, count))
 
         columns = [whole_column(column) for column in rows.table.slice(start, count).columns]
-        columns += [features.column(_internal_name(stored.read, stored.place)) for stored in self.request.stored]
+        columns += [features.column(_internal_name(stored.read, stored.position)) for stored in self.request.stored]
         results: list[list[Values]] = [
             function([ArrowColumn(values(given), given.dtype) for given in run.inputs], count)
             for run, function in zip(self.request.runs, self.functions, strict=True)
         ]
-        columns += [results[computed.run][computed.place].to_arrow() for computed in self.request.computed]
+        columns += [results[computed.run][computed.position].to_arrow() for computed in self.request.computed]
         typed = [c if c.type.equals(f.type) else c.cast(f.type) for c, f in zip(columns, schema, strict=True)]
         return pa.RecordBatch.from_arrays(typed, schema=schema)
 
 
-def _internal_name(read: int, place: int) -> str:
-    return f"feature_{read}_{place}"
+def _internal_name(read: int, position: int) -> str:
+    return f"feature_{read}_{position}"

@@ -97,16 +97,16 @@ class _SnapshotViews:
 
     def __init__(self, snapshot: RegistrySnapshot, known: Mapping[str, FeatureView] | None = None):
         self.snapshot = snapshot
-        self._found: dict[str, FeatureView | OnDemandFeatureView] = dict(known or {})
+        self._known_views: dict[str, FeatureView | OnDemandFeatureView] = dict(known or {})
 
     def __getitem__(self, name: str) -> FeatureView | OnDemandFeatureView:
-        found = self._found.get(name)
-        if found is None:
+        known_view = self._known_views.get(name)
+        if known_view is None:
             view = self.snapshot.view(name)
             if not isinstance(view, (FeatureView, OnDemandFeatureView)):
                 raise FeatureViewNotFoundException(name, self.snapshot.project)
-            found = self._found[name] = view
-        return found
+            known_view = self._known_views[name] = view
+        return known_view
 
 
 def _project(views: _SnapshotViews, features: Sequence[str] | FeatureService) -> list[Projection]:
@@ -119,10 +119,10 @@ def _project(views: _SnapshotViews, features: Sequence[str] | FeatureService) ->
                 UserWarning,
                 stacklevel=4,
             )
-        found = [_of_service(p, views) for p in registered.feature_view_projections]
-        if not found:
+        projections = [_of_service(p, views) for p in registered.feature_view_projections]
+        if not projections:
             raise InputError(f"Feature service {features.name!r} has no features.")
-        return found
+        return projections
     if isinstance(features, str) or not isinstance(features, Sequence):
         raise InvalidFeaturesParameterType(
             f"features must be a list of references such as ['view:feature'], or a FeatureService, "
@@ -240,10 +240,10 @@ class _Builder:
                 reference = f"{projection.alias}:{field.name}"
                 if isinstance(projection.view, FeatureView):
                     at = self._feature(projection.view, projection.join_key_map, field, projection.alias)
-                    stored.append(StoredOutput(name, reference, field, at.read, at.place))
+                    stored.append(StoredOutput(name, reference, field, at.read, at.position))
                 else:
-                    run, place = self._run(projection.view, field)
-                    computed.append(ComputedOutput(name, reference, field, run, place))
+                    run, position = self._run(projection.view, field)
+                    computed.append(ComputedOutput(name, reference, field, run, position))
         request = FeatureRequest(
             reads=tuple(
                 ViewRead(view, tuple(_join_keys(view, keys)), tuple(fields.values()))

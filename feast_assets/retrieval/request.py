@@ -53,33 +53,33 @@ class StoredOutput:
         name: the column's name.
         reference: ``view:feature`` as it was asked for.
         field: the feature.
-        read, place: which feature of which read it is.
+        read, position: which feature of which read it is.
     """
 
     name: str
     reference: str
     field: Field
     read: int
-    place: int
+    position: int
 
 
 @dataclass(frozen=True, slots=True)
 class ComputedOutput:
-    """An output column that an on-demand view computes: feature ``place`` of run ``run``."""
+    """An output column that an on-demand view computes: feature ``position`` of run ``run``."""
 
     name: str
     reference: str
     field: Field
     run: int
-    place: int
+    position: int
 
 
 @dataclass(frozen=True, slots=True)
 class FeatureInput:
-    """An input of a function that is feature ``place`` of read ``read``."""
+    """An input of a function that is feature ``position`` of read ``read``."""
 
     read: int
-    place: int
+    position: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,19 +166,19 @@ class FeatureRequest:
 
         Those that were not asked for come after those that were, in the order in which the functions take them.
         """
-        given_back = {(output.read, output.place) for output in self.stored}
+        given_back = {(output.read, output.position) for output in self.stored}
         added: list[StoredOutput] = []
         for run in self.runs:
             for each in run.inputs:
                 origin = each.origin
-                if not isinstance(origin, FeatureInput) or (origin.read, origin.place) in given_back:
+                if not isinstance(origin, FeatureInput) or (origin.read, origin.position) in given_back:
                     continue
-                given_back.add((origin.read, origin.place))
-                field = self.reads[origin.read].features[origin.place]
+                given_back.add((origin.read, origin.position))
+                field = self.reads[origin.read].features[origin.position]
                 full_name = each.names[-1]
                 name = full_name if self.full_feature_names else each.names[0]
                 reference = f"{full_name.removesuffix(f'__{field.name}')}:{field.name}"
-                added.append(StoredOutput(name, reference, field, origin.read, origin.place))
+                added.append(StoredOutput(name, reference, field, origin.read, origin.position))
         return replace(self, stored=(*self.stored, *added))
 
     @property

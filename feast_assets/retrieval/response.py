@@ -93,17 +93,17 @@ class ReadFeatures:
         features: of each row.
     """
 
-    __slots__ = ("_places", "_stored", "_times", "features")
+    __slots__ = ("_positions", "_stored", "_times", "features")
 
-    def __init__(self, features: DecodedRows, stored: StoredRows, places: Sequence[int] | None):
+    def __init__(self, features: DecodedRows, stored: StoredRows, positions: Sequence[int] | None):
         """Takes what was read.
 
         Args:
-            places: which of the stored rows each row is; None where that is row by row.
+            positions: which of the stored rows each row is; None where that is row by row.
         """
         self.features = features
         self._stored = stored
-        self._places = places
+        self._positions = positions
         self._times: Sequence[int] | None = None
 
     @property
@@ -111,7 +111,7 @@ class ReadFeatures:
         """Of each row, UTC microseconds; 0 where there is none."""
         if self._times is None:
             times = self._stored.event_timestamps
-            self._times = times if self._places is None else [times[place] for place in self._places]
+            self._times = times if self._positions is None else [times[position] for position in self._positions]
         return self._times
 
 
@@ -143,7 +143,7 @@ class ResponseShape:
         stored: the columns that are read.
         computed: the names of those that are computed.
         names: of all columns but request data, in order.
-        of_reads: per read, the names of its columns and the places of their features; None for all in their order.
+        of_reads: per read, the names of its columns and the positions of their features; None for all in their order.
         read_by_read: whether the columns that are read come one read after another.
     """
 
@@ -167,9 +167,9 @@ class ResponseShape:
 
 
 def _of_read(outputs: Sequence[StoredOutput], read: ViewRead) -> tuple[list[str], list[int] | None]:
-    places = [output.place for output in outputs]
-    whole = places == list(range(len(read.features)))
-    return [output.name for output in outputs], None if whole else places
+    positions = [output.position for output in outputs]
+    whole = positions == list(range(len(read.features)))
+    return [output.name for output in outputs], None if whole else positions
 
 
 class OnlineResponse:
@@ -228,7 +228,7 @@ class OnlineResponse:
         ]
         for output in shape.stored:
             read = self._reads[output.read]
-            column = read.features.column(output.place)
+            column = read.features.column(output.position)
             columns.append(ResponseColumn(output.name, column, None, read.event_timestamps))
         columns += [ResponseColumn(n, values) for n, values in zip(shape.computed, self._computed, strict=True)]
         return tuple(columns)
@@ -260,8 +260,8 @@ class OnlineResponse:
         values: dict[str, Any] = {} if shape.read_by_read else dict.fromkeys(shape.names)  # in their order
         for name in shape.given_back:
             values[name] = list(self._given[name])
-        for (names, places), read in zip(shape.of_reads, self._reads, strict=True):
-            values.update(zip(names, read.features.to_pylists(places), strict=True))
+        for (names, positions), read in zip(shape.of_reads, self._reads, strict=True):
+            values.update(zip(names, read.features.to_pylists(positions), strict=True))
         if self._computed:
             values.update((n, computed.to_pylist()) for n, computed in zip(shape.computed, self._computed, strict=True))
         return values

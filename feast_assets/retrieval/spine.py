@@ -112,7 +112,7 @@ def with_time(table: pa.Table) -> tuple[pa.Table, str]:
     column = table.column(name)
     if not (pa.types.is_timestamp(column.type) or pa.types.is_date(column.type) or pa.types.is_null(column.type)):
         raise not_datetime(name, f"type {column.type}")
-    place = table.column_names.index(name)
+    position = table.column_names.index(name)
     times = cast(column, UnixTimestamp, f"Column {name!r} of the entity dataframe")
     if times.null_count:
         row = times.is_null().to_pylist().index(True)
@@ -120,7 +120,7 @@ def with_time(table: pa.Table) -> tuple[pa.Table, str]:
             f"Column {name!r} of the entity dataframe has no time in {times.null_count} of {len(times)} rows, "
             f"first in row {row}; drop those rows or give them a time."
         )
-    return table.set_column(place, pa.field(name, times.type), times), name
+    return table.set_column(position, pa.field(name, times.type), times), name
 
 
 def _time_column(schema: pa.Schema) -> str:

@@ -266,8 +266,8 @@ def _entity_rows(offline_store: OfflineStore, entity_df: Any, readable: Sequence
 def _bounds(table: pa.Table, time_column: str) -> tuple[datetime, datetime]:
     import pyarrow.compute as pc
 
-    found = pc.min_max(table.column(time_column)).as_py()
-    return as_utc(found["min"]), as_utc(found["max"])
+    bounds = pc.min_max(table.column(time_column)).as_py()
+    return as_utc(bounds["min"]), as_utc(bounds["max"])
 
 
 def _reach(ttl: timedelta | None, first: datetime, last: datetime) -> Window:

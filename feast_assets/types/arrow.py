@@ -138,13 +138,13 @@ def cast_column(column: Any, feast_type: FeastType, *, what: str) -> Any:
         from feast_assets.types.python import to_arrow_column
 
         return to_arrow_column(column, feast_type, what)
-    wanted = to_arrow_type(feast_type)
+    expected_type = to_arrow_type(feast_type)
     try:
         if isinstance(column, pa.ChunkedArray):
-            return pa.chunked_array([cast_array(chunk, feast_type) for chunk in column.chunks], type=wanted)
+            return pa.chunked_array([cast_array(chunk, feast_type) for chunk in column.chunks], type=expected_type)
         return cast_array(column, feast_type)
     except (CastRefused, pa.ArrowException, ValueError, TypeError, OverflowError, RecursionError) as error:
-        found = str(column.type)[:_LONGEST_TYPE]
+        held_type = str(column.type)[:_LONGEST_TYPE]
         raise SourceError(
-            f"{what} should hold {feast_type} ({wanted}) but holds {found}: {reason_of(error)}"
+            f"{what} should hold {feast_type} ({expected_type}) but holds {held_type}: {reason_of(error)}"
         ) from error

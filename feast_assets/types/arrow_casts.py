@@ -71,82 +71,82 @@ def is_list(t: pa.DataType) -> bool:
 
 
 def cast_array(array: pa.Array, feast_type: FeastType) -> pa.Array:
-    wanted = to_arrow_type(feast_type)
-    found = array.type
-    if pa.types.is_null(found):
-        return pa.nulls(len(array), wanted)
-    if pa.types.is_dictionary(found):
+    target_type = to_arrow_type(feast_type)
+    given_type = array.type
+    if pa.types.is_null(given_type):
+        return pa.nulls(len(array), target_type)
+    if pa.types.is_dictionary(given_type):
         return cast_array(array.dictionary_decode(), feast_type)
-    if isinstance(found, pa.BaseExtensionType):
-        if found.extension_name == "arrow.uuid" and feast_type in (Uuid, TimeUuid, String):
+    if isinstance(given_type, pa.BaseExtensionType):
+        if given_type.extension_name == "arrow.uuid" and feast_type in (Uuid, TimeUuid, String):
             return pa.array([None if v is None else str(v) for v in array.to_pylist()], pa.string())
         return cast_array(array.storage, feast_type)
     if isinstance(feast_type, (Array, Set)):
         return _cast_list(array, feast_type)
     if isinstance(feast_type, Struct):
         return _cast_struct(array, feast_type)
-    if pa.types.is_floating(found) and not pa.types.is_floating(wanted):
-        array = pc.if_else(pc.is_nan(array), pa.scalar(None, found), array)
+    if pa.types.is_floating(given_type) and not pa.types.is_floating(target_type):
+        array = pc.if_else(pc.is_nan(array), pa.scalar(None, given_type), array)
     assert isinstance(feast_type, PrimitiveFeastType)
-    return _PRIMITIVES[feast_type](array, wanted)
+    return _PRIMITIVES[feast_type](array, target_type)
 
 
 def _refuse(hint: str = "") -> CastRefused:
     return CastRefused(hint or "these are different kinds of values; convert the column.")
 
 
-def _cast_number(array: pa.Array, wanted: pa.DataType) -> pa.Array:
-    found = array.type
+def _cast_number(array: pa.Array, target_type: pa.DataType) -> pa.Array:
+    given_type = array.type
     is_ = pa.types
-    if is_.is_floating(found) and is_.is_floating(wanted):
-        result = array.cast(wanted)
+    if is_.is_floating(given_type) and is_.is_floating(target_type):
+        result = array.cast(target_type)
         # Rounding is what a narrower float means; turning a number into infinity is not.
         if (
-            wanted.bit_width < found.bit_width
+            target_type.bit_width < given_type.bit_width
             and pc.any(pc.and_(pc.is_inf(result), pc.invert(pc.is_inf(array)))).as_py()
         ):
             raise _refuse("a value is beyond the range of 32 bit floats.")
         return result
-    if is_.is_integer(found) or is_.is_floating(found):
-        return array.cast(wanted)
-    if is_.is_decimal(found) and (is_.is_floating(wanted) or found.scale <= 0):
-        return array.cast(wanted)
-    if is_.is_decimal(found):
-        return array.cast(pa.decimal256(76, found.scale)).cast(pa.decimal256(76, 0)).cast(wanted)
+    if is_.is_integer(given_type) or is_.is_floating(given_type):
+        return array.cast(target_type)
+    if is_.is_decimal(given_type) and (is_.is_floating(target_type) or given_type.scale <= 0):
+        return array.cast(target_type)
+    if is_.is_decimal(given_type):
+        return array.cast(pa.decimal256(76, given_type.scale)).cast(pa.decimal256(76, 0)).cast(target_type)
     raise _refuse()
 
 
-def _cast_bool(array: pa.Array, wanted: pa.DataType) -> pa.Array:
+def _cast_bool(array: pa.Array, target_type: pa.DataType) -> pa.Array:
     if pa.types.is_boolean(array.type):
         return array
     if pa.types.is_integer(array.type) or pa.types.is_floating(array.type):
         if pc.all(pc.or_(pc.equal(array, 0), pc.equal(array, 1))).as_py() is False:
             raise _refuse("only the numbers 0 and 1 can be read as Bool.")
-        return array.cast(wanted)
+        return array.cast(target_type)
     raise _refuse()
 
 
-def _cast_text(array: pa.Array, wanted: pa.DataType) -> pa.Array:
+def _cast_text(array: pa.Array, target_type: pa.DataType) -> pa.Array:
     if is_text(array.type) or is_binary(array.type):
         if pa.types.is_fixed_size_binary(array.type):
             array = array.cast(pa.binary())
-        return array.cast(wanted)
+        return array.cast(target_type)
     raise _refuse()
 
 
-def _cast_timestamp(array: pa.Array, wanted: pa.DataType) -> pa.Array:
-    found = array.type
+def _cast_timestamp(array: pa.Array, target_type: pa.DataType) -> pa.Array:
+    given_type = array.type
     is_ = pa.types
-    if is_.is_timestamp(found):
-        result = array.cast(wanted, safe=found.unit != "ns")
-    elif is_.is_date(found):
-        result = array.cast(pa.timestamp("ms")).cast(wanted)
-    elif is_.is_integer(found):
-        result = array.cast(pa.int64()).cast(pa.timestamp("s", tz="UTC")).cast(wanted)
-    elif is_.is_floating(found):
+    if is_.is_timestamp(given_type):
+        result = array.cast(target_type, safe=given_type.unit != "ns")
+    elif is_.is_date(given_type):
+        result = array.cast(pa.timestamp("ms")).cast(target_type)
+    elif is_.is_integer(given_type):
+        result = array.cast(pa.int64()).cast(pa.timestamp("s", tz="UTC")).cast(target_type)
+    elif is_.is_floating(given_type):
         micros = pc.round(pc.multiply(array.cast(pa.float64()), 1_000_000.0))
-        result = micros.cast(pa.int64()).cast(wanted)
-    elif is_text(found):
+        result = micros.cast(pa.int64()).cast(target_type)
+    elif is_text(given_type):
         result = _timestamps_of_text(array.cast(pa.string()))
     else:
         raise _refuse()
@@ -167,70 +167,70 @@ def _timestamps_of_text(array: pa.Array) -> pa.Array:
     return _per_value(array, to_microseconds, pa.int64()).cast(TIMESTAMP)
 
 
-def _cast_uuid(array: pa.Array, wanted: pa.DataType) -> pa.Array:
+def _cast_uuid(array: pa.Array, target_type: pa.DataType) -> pa.Array:
     from feast_assets.types.scalars import to_uuid_text
 
     if is_text(array.type):
-        array = array.cast(wanted)
+        array = array.cast(target_type)
         if pc.all(pc.match_substring_regex(array, _UUID_TEXT)).as_py() is not False:
             return array
     elif not is_binary(array.type):
         raise _refuse()
-    return _per_value(array, to_uuid_text, wanted)
+    return _per_value(array, to_uuid_text, target_type)
 
 
-def _cast_decimal(array: pa.Array, wanted: pa.DataType) -> pa.Array:
-    found = array.type
-    if pa.types.is_decimal(found) or pa.types.is_integer(found):
-        return array.cast(wanted)
-    if is_text(found):
-        array = array.cast(wanted)
+def _cast_decimal(array: pa.Array, target_type: pa.DataType) -> pa.Array:
+    given_type = array.type
+    if pa.types.is_decimal(given_type) or pa.types.is_integer(given_type):
+        return array.cast(target_type)
+    if is_text(given_type):
+        array = array.cast(target_type)
         if pc.all(pc.match_substring_regex(array, _DECIMAL_TEXT)).as_py() is False:
             raise _refuse("a text is not a decimal number.")
         return array
-    if pa.types.is_floating(found):
+    if pa.types.is_floating(given_type):
         raise _refuse("binary floats are not exact decimals; cast to a decimal in the source's query.")
     raise _refuse()
 
 
-def _cast_zoned(array: pa.Array, wanted: pa.DataType) -> pa.Array:
+def _cast_zoned(array: pa.Array, target_type: pa.DataType) -> pa.Array:
     from feast_assets.types.scalars import to_zoned_text
 
     if is_text(array.type):
-        array = array.cast(wanted)
+        array = array.cast(target_type)
     elif pa.types.is_timestamp(array.type):
         # Beyond microseconds a Python datetime cannot follow.
         array = array.cast(pa.timestamp("us", tz=array.type.tz or "UTC"), safe=False)
     else:
         raise _refuse()
-    return _per_value(array, to_zoned_text, wanted)
+    return _per_value(array, to_zoned_text, target_type)
 
 
-def _cast_json(array: pa.Array, wanted: pa.DataType) -> pa.Array:
+def _cast_json(array: pa.Array, target_type: pa.DataType) -> pa.Array:
     from feast_assets.types.scalars import checked_json_text, to_json_text
 
     if is_text(array.type) or is_binary(array.type):
-        return _per_value(_cast_text(array, wanted), checked_json_text, wanted)
-    return _per_value(_pairs_as_dicts(array), to_json_text, wanted)
+        return _per_value(_cast_text(array, target_type), checked_json_text, target_type)
+    return _per_value(_pairs_as_dicts(array), to_json_text, target_type)
 
 
-def _cast_map(array: pa.Array, wanted: pa.DataType) -> pa.Array:
+def _cast_map(array: pa.Array, target_type: pa.DataType) -> pa.Array:
     from feast_assets.types.scalars import to_map_text
 
     if is_text(array.type):
-        return _per_value(array, to_map_text, wanted)
+        return _per_value(array, to_map_text, target_type)
     if pa.types.is_map(array.type) or pa.types.is_struct(array.type):
-        return _per_value(_pairs_as_dicts(array), to_map_text, wanted)
+        return _per_value(_pairs_as_dicts(array), to_map_text, target_type)
     raise _refuse()
 
 
-def _cast_scalar_map(array: pa.Array, wanted: pa.DataType) -> pa.Array:
+def _cast_scalar_map(array: pa.Array, target_type: pa.DataType) -> pa.Array:
     from feast_assets.types.scalars import to_scalar_map_text
 
     if is_text(array.type):
-        return _per_value(array, to_scalar_map_text, wanted)
+        return _per_value(array, to_scalar_map_text, target_type)
     if pa.types.is_map(array.type) or pa.types.is_struct(array.type):
-        return _per_value(_pairs_as_dicts(array), to_scalar_map_text, wanted)
+        return _per_value(_pairs_as_dicts(array), to_scalar_map_text, target_type)
     raise _refuse()
 
 
@@ -242,13 +242,13 @@ def _pairs_as_dicts(array: pa.Array) -> list[Any]:
     return values
 
 
-def _per_value(values: Any, convert: Callable[[Any], Any], wanted: pa.DataType) -> pa.Array:
+def _per_value(values: Any, convert: Callable[[Any], Any], target_type: pa.DataType) -> pa.Array:
     items: Sequence[Any] = values if isinstance(values, list) else values.to_pylist()
-    return pa.array([None if v is None else convert(v) for v in items], wanted)
+    return pa.array([None if v is None else convert(v) for v in items], target_type)
 
 
 def _cast_list(array: pa.Array, feast_type: Array | Set) -> pa.Array:
-    wanted = to_arrow_type(feast_type)
+    target_type = to_arrow_type(feast_type)
     if is_text(array.type):
         from feast_assets.types.python import to_arrow_column
         from feast_assets.types.scalars import json_value
@@ -260,14 +260,14 @@ def _cast_list(array: pa.Array, feast_type: Array | Set) -> pa.Array:
         raise _refuse()
     lengths = pc.fill_null(pc.list_value_length(array).cast(pa.int64()), 0)
     items = cast_array(array.flatten(), feast_type.base_type)
-    result = _list_array(lengths.to_numpy(zero_copy_only=False), items, array, wanted)
+    result = _list_array(lengths.to_numpy(zero_copy_only=False), items, array, target_type)
     if isinstance(feast_type, Set) and _has_repeats(result, feast_type):
         distinct = [None if v is None else _distinct(v) for v in result.to_pylist()]
-        return pa.array(distinct, wanted)
+        return pa.array(distinct, target_type)
     return result
 
 
-def _list_array(lengths: NDArray[Any], items: pa.Array, like: pa.Array, wanted: pa.DataType) -> pa.Array:
+def _list_array(lengths: NDArray[Any], items: pa.Array, like: pa.Array, target_type: pa.DataType) -> pa.Array:
     import numpy as np
 
     offsets = np.zeros(len(lengths) + 1, np.int64)
@@ -275,7 +275,7 @@ def _list_array(lengths: NDArray[Any], items: pa.Array, like: pa.Array, wanted: 
     if offsets[-1] > np.iinfo(np.int32).max:
         raise _refuse("one chunk holds more than 2^31 items; read it in smaller batches.")
     return pa.ListArray.from_arrays(
-        pa.array(offsets, pa.int32()), items, type=wanted, mask=like.is_null() if like.null_count else None
+        pa.array(offsets, pa.int32()), items, type=target_type, mask=like.is_null() if like.null_count else None
     )
 
 
@@ -298,7 +298,7 @@ def _distinct(items: list[Any]) -> list[Any]:
 
 
 def _cast_struct(array: pa.Array, feast_type: Struct) -> pa.Array:
-    wanted = to_arrow_type(feast_type)
+    target_type = to_arrow_type(feast_type)
     if is_text(array.type) or pa.types.is_map(array.type):
         from feast_assets.types.python import to_arrow_column
         from feast_assets.types.scalars import json_value
@@ -310,16 +310,20 @@ def _cast_struct(array: pa.Array, feast_type: Struct) -> pa.Array:
         )
     if not pa.types.is_struct(array.type):
         raise _refuse()
-    found = [field.name for field in array.type]
-    for name in found:
+    given_fields = [field.name for field in array.type]
+    for name in given_fields:
         if name not in feast_type.fields:
             raise _refuse(f"the struct's field {name!r} is not declared. {suggest(name, feast_type.fields)}")
     children = array.flatten()
     columns = [
-        cast_array(children[found.index(name)], item) if name in found else pa.nulls(len(array), to_arrow_type(item))
+        cast_array(children[given_fields.index(name)], item)
+        if name in given_fields
+        else pa.nulls(len(array), to_arrow_type(item))
         for name, item in feast_type.items
     ]
-    return pa.StructArray.from_arrays(columns, fields=list(wanted), mask=array.is_null() if array.null_count else None)
+    return pa.StructArray.from_arrays(
+        columns, fields=list(target_type), mask=array.is_null() if array.null_count else None
+    )
 
 
 _PRIMITIVES: dict[FeastType, Callable[[pa.Array, pa.DataType], pa.Array]] = {

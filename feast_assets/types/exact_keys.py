@@ -122,31 +122,31 @@ def _array_loss(array: pa.Array, feast_type: FeastType) -> str:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    found = array.type
+    given_type = array.type
     is_ = pa.types
-    if is_.is_dictionary(found):
+    if is_.is_dictionary(given_type):
         return _array_loss(array.dictionary_decode(), feast_type)
-    if isinstance(found, pa.BaseExtensionType):
-        if feast_type == Bytes and found.extension_name == "arrow.uuid":
+    if isinstance(given_type, pa.BaseExtensionType):
+        if feast_type == Bytes and given_type.extension_name == "arrow.uuid":
             return "a UUID can be written as text or as 16 bytes, and it is not clear which is meant."
         return _array_loss(array.storage, feast_type)
-    if is_.is_float16(found):
+    if is_.is_float16(given_type):
         return _array_loss(array.cast(pa.float32()), feast_type)
     if feast_type in (Int32, Int64):
-        if is_.is_floating(found):
+        if is_.is_floating(given_type):
             largest = pc.max(pc.abs(array)).as_py()
-            return _ROUNDED if largest is not None and largest >= exact_integers_of(found) else ""
+            return _ROUNDED if largest is not None and largest >= exact_integers_of(given_type) else ""
         return ""
     if feast_type != UnixTimestamp:
         return ""
-    if is_.is_timestamp(found) and found.unit == "ns":
+    if is_.is_timestamp(given_type) and given_type.unit == "ns":
         nanos = array.cast(pa.int64())
         differs = pc.any(pc.not_equal(pc.multiply(pc.divide(nanos, 1000), 1000), nanos)).as_py()
         return _FINER if differs else ""
-    if is_.is_floating(found):
+    if is_.is_floating(given_type):
         numbers = array.filter(pc.is_finite(array))
         return _FRACTION if pc.any(pc.not_equal(pc.floor(numbers), numbers)).as_py() else ""
-    if is_.is_string(found) or is_.is_large_string(found) or is_.is_string_view(found):
+    if is_.is_string(given_type) or is_.is_large_string(given_type) or is_.is_string_view(given_type):
         matched = pc.match_substring_regex(array.cast(pa.string()), ISO_MOMENT)
         return _NOT_ISO if pc.all(matched).as_py() is False else ""
     return ""

@@ -107,9 +107,9 @@ def table_of_rows(rows: Iterable[Any]) -> pa.Table:
                 return table_of_columns({name: [row[name] for row in listed] for name in names})
             except KeyError:
                 pass  # Rows of other columns.
-    for place, row in enumerate(listed):
+    for index, row in enumerate(listed):
         if not isinstance(row, Mapping):
-            raise ValueError(f"row {place} is {type(row).__name__} {shown(row)}, not a dict of column name to value.")
+            raise ValueError(f"row {index} is {type(row).__name__} {shown(row)}, not a dict of column name to value.")
     names = list(dict.fromkeys(name for row in listed for name in row))
     return table_of_columns({name: [row.get(name) for row in listed] for name in names})
 

@@ -90,7 +90,7 @@ def frame_of(table: pa.Table, features: Collection[str]) -> pd.DataFrame:
     import pandas as pd
 
     given = table.select([name for name in table.column_names if name not in features])
-    found = table.select([name for name in table.column_names if name in features])
+    read_features = table.select([name for name in table.column_names if name in features])
     frame: pd.DataFrame = given.to_pandas()
     for name, column in zip(given.column_names, given.columns, strict=True):
         missing = column.null_count and pa.types.is_integer(column.type)
@@ -98,9 +98,9 @@ def frame_of(table: pa.Table, features: Collection[str]) -> pd.DataFrame:
             frame[name] = _masked(column)
         elif (cells := _cells(column)) is not None:
             frame[name] = pd.Series(cells, index=frame.index, dtype=object)
-    if not found.num_columns:
+    if not read_features.num_columns:
         return frame
-    added = exact_frame(found).set_axis(frame.index)
+    added = exact_frame(read_features).set_axis(frame.index)
     columns = {name: added[name] if name in features else frame[name] for name in table.column_names}
     return pd.DataFrame(columns, index=frame.index, copy=False)
 

@@ -23,5 +23,5 @@ def storage_type(feast_type: FeastType) -> pa.DataType:
 
 def to_storage(column: Any, feast_type: FeastType) -> Any:
     """Returns a canonical column (array or chunked array) with int64 microseconds where it has timestamps."""
-    wanted = storage_type(feast_type)
-    return column if column.type == wanted else column.cast(wanted)
+    stored_type = storage_type(feast_type)
+    return column if column.type == stored_type else column.cast(stored_type)

@@ -139,18 +139,18 @@ def test_windows_that_follow_each_other_are_one_run() -> None:
 @given(windows=apart(), moments=st.lists(st.integers(-1, 2 * HOURS + 1), max_size=12))
 def test_an_event_lies_in_the_window_that_holds_its_moment(windows: list[Window], moments: list[int]) -> None:
     times = [BEGIN + timedelta(minutes=30 * m) for m in moments]
-    places = WindowIndex(windows).places(np.array([to_micros(t) for t in times], np.int64))
+    positions = WindowIndex(windows).positions(np.array([to_micros(t) for t in times], np.int64))
     expected = [next((i for i, w in enumerate(windows) if w.start <= t < w.end), -1) for t in times]
-    assert places.dtype == np.int64
-    assert places.tolist() == expected
+    assert positions.dtype == np.int64
+    assert positions.tolist() == expected
 
 
 def test_the_last_microsecond_of_all_lies_in_the_last_window() -> None:
     last = to_micros(datetime.max.replace(tzinfo=UTC))
     events = np.array([to_micros(ALWAYS.start), last - 1, last], np.int64)
-    assert WindowIndex([ALWAYS]).places(events).tolist() == [0, 0, 0]
+    assert WindowIndex([ALWAYS]).positions(events).tolist() == [0, 0, 0]
     ending = Window(from_micros(last - 1), ALWAYS.end)
-    assert WindowIndex([Window(ALWAYS.start, ending.start), ending]).places(events).tolist() == [0, 1, 1]
+    assert WindowIndex([Window(ALWAYS.start, ending.start), ending]).positions(events).tolist() == [0, 1, 1]
     assert ALWAYS.end_micros == last + 1
     assert window(0, 1).end_micros - window(0, 1).start_micros == 3_600_000_000
 

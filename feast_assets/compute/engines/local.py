@@ -139,7 +139,7 @@ def _fill_online(
 
         nonlocal is_sure
         for batch in batches:
-            window = index.places(fixed_values(batch.column(EVENT_TIMESTAMP), "<i8"))
+            window = index.positions(fixed_values(batch.column(EVENT_TIMESTAMP), "<i8"))
             inside = window >= 0
             if not inside.all():
                 is_sure = False

@@ -90,14 +90,14 @@ def table_path(table: str, subject: str) -> tuple[str, str]:
     Raises:
         DefinitionError: it is not one name, or two with a dot between them.
     """
-    found = _TABLE.fullmatch(table) if isinstance(table, str) else None
-    if found is None:
+    match = _TABLE.fullmatch(table) if isinstance(table, str) else None
+    if match is None:
         raise DefinitionError(
             f"{subject}: table must be a name such as 'orders', or 'shop.orders' with its schema, got {shown(table)}. "
             "Put names with dots, spaces or quotes in double quotes; leave out the name of the database."
         )
-    schema = _plain(found[1], found[2]) if found[1] or found[2] else "main"
-    return schema, _plain(found[3], found[4])
+    schema = _plain(match[1], match[2]) if match[1] or match[2] else "main"
+    return schema, _plain(match[3], match[4])
 
 
 def _plain(quoted: str | None, plain: str) -> str:

@@ -61,9 +61,9 @@ def spine(rows: Sequence[tuple[Any, ...]]) -> pa.Table:
 def by_driver(reader: pa.RecordBatchReader) -> dict[Any, dict[str, Any]]:
     """Returns rows by driver; fails where one has two."""
     rows = reader.read_all().to_pylist()
-    found = {row["driver"]: row for row in rows}
-    assert len(found) == len(rows)
-    return found
+    rows_by_driver = {row["driver"]: row for row in rows}
+    assert len(rows_by_driver) == len(rows)
+    return rows_by_driver
 
 
 def joined(

@@ -51,10 +51,10 @@ class TracksPartsConformance(StoreFixtures):
 
     def test_extents_cover_all_rows_where_they_are_known(self, tracking: TracksParts, put: Put) -> None:
         source = put(trips([(1, hour(1), 1.0, "a"), (None, hour(5), 2.0, "b"), (1, None, 1.0, "c")]))
-        found = tracking.parts(source, extents=True)
-        assert found is not None
-        extents = [part.extent for part in found.parts]
-        if found.hold_rows and None not in extents:
+        source_parts = tracking.parts(source, extents=True)
+        assert source_parts is not None
+        extents = [part.extent for part in source_parts.parts]
+        if source_parts.hold_rows and None not in extents:
             ends = [end for e in extents if e is not None for end in (e.oldest, e.newest) if end is not None]
             assert min(ends) <= to_micros(hour(1))
             assert to_micros(hour(5)) <= max(ends)
@@ -72,6 +72,6 @@ class TracksPartsConformance(StoreFixtures):
 
 
 def _parts(store: TracksParts, source: DataSource) -> SourceParts:
-    found = store.parts(source)
-    assert found is not None
-    return found
+    source_parts = store.parts(source)
+    assert source_parts is not None
+    return source_parts

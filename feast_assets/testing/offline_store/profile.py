@@ -43,7 +43,7 @@ class CanProfileConformance(StoreFixtures):
         rows.append((9, hour(9), float("nan"), "c"))
         fare = Field(name="fare", dtype=Float64, checks=Checks(minimum=1, maximum=2, unique=True))
         city = Field(name="city", dtype=String, checks=Checks(allowed=["a", "c'"]))
-        (found,) = profiling.profile(history(put(trips(rows)), features=(fare, city)), [ALWAYS])
-        assert found.columns["fare"].broken == {"minimum": 2, "maximum": 1, "unique": 1}
-        assert found.columns["city"].broken == {"allowed": 3}
-        assert (found.columns["fare"].minimum, found.columns["fare"].maximum) == (0.5, 2.0)
+        (profile,) = profiling.profile(history(put(trips(rows)), features=(fare, city)), [ALWAYS])
+        assert profile.columns["fare"].broken == {"minimum": 2, "maximum": 1, "unique": 1}
+        assert profile.columns["city"].broken == {"allowed": 3}
+        assert (profile.columns["fare"].minimum, profile.columns["fare"].maximum) == (0.5, 2.0)

@@ -21,13 +21,13 @@ class ReadsQueriesConformance(StoreFixtures):
 
     def test_rows_come_in_the_order_of_the_query(self, reading: ReadsQueries) -> None:
         rows = " UNION ALL ".join(f"SELECT {n} AS n, {n * 37 % 100} AS driver" for n in range(100))
-        found = reading.read_query(f"SELECT * FROM ({rows}) AS t ORDER BY driver DESC", [])
-        assert found.column_names == ["n", "driver"]
-        assert found["driver"].to_pylist() == list(range(99, -1, -1))
+        table = reading.read_query(f"SELECT * FROM ({rows}) AS t ORDER BY driver DESC", [])
+        assert table.column_names == ["n", "driver"]
+        assert table["driver"].to_pylist() == list(range(99, -1, -1))
 
     def test_a_query_without_rows_has_its_columns(self, reading: ReadsQueries) -> None:
-        found = reading.read_query("SELECT 1 AS driver WHERE 1 = 0", [])
-        assert (found.column_names, found.num_rows) == (["driver"], 0)
+        table = reading.read_query("SELECT 1 AS driver WHERE 1 = 0", [])
+        assert (table.column_names, table.num_rows) == (["driver"], 0)
 
     @pytest.mark.parametrize(
         "sql",

@@ -52,8 +52,8 @@ class OfflineStoreConformance(StoreFixtures):
     # --- schema
 
     def test_schema_names_the_columns_and_their_types(self, store: OfflineStore, put: Put) -> None:
-        found = store.schema(put(trips([(1, hour(0), 1.0, "x")])))
-        assert {f.name: f.type for f in found} == {
+        schema = store.schema(put(trips([(1, hour(0), 1.0, "x")])))
+        assert {f.name: f.type for f in schema} == {
             "driver": pa.int64(),
             "event_timestamp": TIME,
             "fare": pa.float64(),
@@ -64,15 +64,15 @@ class OfflineStoreConformance(StoreFixtures):
 
     def test_latest_is_the_newest_row_of_each_entity(self, store: OfflineStore, put: Put) -> None:
         source = put(trips([(1, hour(0), 1.0, "a"), (1, hour(2), 2.0, "b"), (2, hour(1), 3.0, None)]))
-        found = by_driver(store.latest(history(source), [ALWAYS]))
-        assert found[1] == {
+        latest_rows = by_driver(store.latest(history(source), [ALWAYS]))
+        assert latest_rows[1] == {
             "driver": 1,
             "fare": 2.0,
             "city": "b",
             EVENT_TIMESTAMP: hour(2),
             CREATED_TIMESTAMP: None,
         }
-        assert (found[2]["fare"], found[2]["city"]) == (3.0, None)
+        assert (latest_rows[2]["fare"], latest_rows[2]["city"]) == (3.0, None)
 
     def test_results_have_the_canonical_schema_also_without_rows(self, store: OfflineStore, put: Put) -> None:
         source = put(trips([]))
@@ -121,8 +121,8 @@ class OfflineStoreConformance(StoreFixtures):
         whole = by_driver(store.latest(history(source), [ALWAYS]))[1]
         only_city = history(source).with_features(["city"])
         assert by_driver(store.latest(only_city, [ALWAYS]))[1]["city"] == whole["city"]
-        for wanted in (history(source), only_city):
-            table = joined(store, spine([(1, hour(1))]), [PointInTimeJoin(wanted, {}, {})])
+        for view_history in (history(source), only_city):
+            table = joined(store, spine([(1, hour(1))]), [PointInTimeJoin(view_history, {}, {})])
             assert table["city"].to_pylist() == [whole["city"]]
 
     def test_latest_may_be_of_some_entities_in_some_windows(self, store: OfflineStore, put: Put) -> None:
@@ -130,8 +130,8 @@ class OfflineStoreConformance(StoreFixtures):
         source = put(trips([*rows, (4, hour(3), 3.0, "gap"), (2, hour(4), 9.0, "y")]))
 
         def newest(keys: Sequence[int], *windows: Window) -> dict[int, float]:
-            wanted = pa.table({"driver": pa.array(keys, pa.int64())})
-            return {k: r["fare"] for k, r in by_driver(store.latest(history(source), windows, wanted)).items()}
+            entities = pa.table({"driver": pa.array(keys, pa.int64())})
+            return {k: r["fare"] for k, r in by_driver(store.latest(history(source), windows, entities)).items()}
 
         assert newest([1, 3, 7], ALWAYS) == {1: 5.0, 3: 5.0}
         assert newest([], ALWAYS) == {}
@@ -180,8 +180,8 @@ class OfflineStoreConformance(StoreFixtures):
         drivers = [None if n % 7 == 0 else (n * 37) % 60 for n in range(200)]
         moments = [None if n % 11 == 0 else hour(n % 3) for n in range(200)]
         asked = spine(list(zip(drivers, moments, strict=True)))
-        found = joined(store, asked, [PointInTimeJoin(history(source), {}, {})])
-        assert found["fare"].to_pylist() == [
+        table = joined(store, asked, [PointInTimeJoin(history(source), {}, {})])
+        assert table["fare"].to_pylist() == [
             None if driver is None or moment is None or driver >= 50 else float(driver)
             for driver, moment in zip(drivers, moments, strict=True)
         ]
@@ -205,15 +205,15 @@ class OfflineStoreConformance(StoreFixtures):
 
     def test_join_of_no_rows_has_the_columns(self, store: OfflineStore, put: Put) -> None:
         join = PointInTimeJoin(history(put(trips([(1, hour(0), 1.0, "a")]))), {"fare": "trips__fare"}, {})
-        found = joined(store, spine([]), [join])
-        assert found.column_names == ["driver", "event_timestamp", "trips__fare", "city"]
-        assert found.num_rows == 0
+        table = joined(store, spine([]), [join])
+        assert table.column_names == ["driver", "event_timestamp", "trips__fare", "city"]
+        assert table.num_rows == 0
 
     def test_join_with_an_empty_source_gives_nulls(self, store: OfflineStore, put: Put) -> None:
         join = PointInTimeJoin(history(put(trips([]))), {}, {})
-        found = joined(store, spine([(1, hour(1))]), [join])
-        assert found["fare"].to_pylist() == [None]
-        assert found["fare"].type == pa.float64()
+        table = joined(store, spine([(1, hour(1))]), [join])
+        assert table["fare"].to_pylist() == [None]
+        assert table["fare"].type == pa.float64()
 
     def test_one_view_can_be_joined_by_several_columns(self, store: OfflineStore, put: Put) -> None:
         source = put(trips([(1, hour(0), 1.0, "a"), (2, hour(0), 2.0, "b")]))
@@ -224,9 +224,9 @@ class OfflineStoreConformance(StoreFixtures):
             )
             for c in ("origin", "target")
         ]
-        found = joined(store, table, joins)
-        assert found["origin_fare"].to_pylist() == [1.0, 2.0]
-        assert found["target_fare"].to_pylist() == [2.0, 1.0]
+        result = joined(store, table, joins)
+        assert result["origin_fare"].to_pylist() == [1.0, 2.0]
+        assert result["target_fare"].to_pylist() == [2.0, 1.0]
 
     def test_created_filter_hides_rows_that_were_not_yet_known(self, store: OfflineStore, put: Put) -> None:
         rows = [
@@ -274,16 +274,16 @@ class OfflineStoreConformance(StoreFixtures):
         self, store: OfflineStore, put: Put
     ) -> None:
         rows = [(1, hour(0.5), 1.0, "a"), (2, hour(2.5), 1.0, "a"), (1, hour(-400_000), 1.0, "a"), (1, None, 1.0, "a")]
-        wanted = history(put(trips(rows)))
+        view_history = history(put(trips(rows)))
         grid, span = Partitions("hourly"), Window(hour(-500_000), hour(2.75))
-        found = store.survey_grid(wanted, grid, span).windows
-        assert [s.window for s in found if s.rows] == [
+        surveyed = store.survey_grid(view_history, grid, span).windows
+        assert [s.window for s in surveyed if s.rows] == [
             Window(hour(-400_000), hour(-399_999)),
             Window(hour(0), hour(1)),
             Window(hour(2), hour(2.75)),
         ]
-        assert [s for s in found if s.rows] == store.statistics(wanted, [s.window for s in found if s.rows])
-        assert store.survey(wanted, [s.window for s in found]).windows == found
+        assert [s for s in surveyed if s.rows] == store.statistics(view_history, [s.window for s in surveyed if s.rows])
+        assert store.survey(view_history, [s.window for s in surveyed]).windows == surveyed
 
     def test_fingerprints_tell_content_and_not_order(self, store: OfflineStore, put: Put) -> None:
         rows = [(1, hour(1), 1.0, "a"), (2, hour(2), None, "b"), (3, hour(3), 3.0, None)]
@@ -337,9 +337,9 @@ class OfflineStoreConformance(StoreFixtures):
         naive = pa.array([hour(1).replace(tzinfo=None)], pa.timestamp("ns"))
         added = trips([(2, hour(1), 2.0, "b")]).select(["fare", "driver", "city"])
         store.write(source, added.append_column("event_timestamp", naive))
-        found = by_driver(store.latest(history(source), [ALWAYS]))
-        assert sorted(found) == [1, 2]
-        assert found[2][EVENT_TIMESTAMP] == hour(1)
+        latest_rows = by_driver(store.latest(history(source), [ALWAYS]))
+        assert sorted(latest_rows) == [1, 2]
+        assert latest_rows[2][EVENT_TIMESTAMP] == hour(1)
 
     def test_written_rows_must_have_the_columns_of_the_source(self, store: OfflineStore, put: Put) -> None:
         source = put(trips([(1, hour(0), 1.0, "a")]))

@@ -47,9 +47,9 @@ class RunsTransformationsConformance(StoreFixtures):
             return rows
 
         computed = history(source, transformation=Transformation("python", spy), lookback=timedelta(hours=2))
-        found = store.scan(computed, Window(hour(3), hour(5))).read_all()
+        table = store.scan(computed, Window(hour(3), hour(5))).read_all()
         assert seen == [[1, 2, 3, 4]]
-        assert sorted(found["driver"].to_pylist()) == [3, 4]
+        assert sorted(table["driver"].to_pylist()) == [3, 4]
 
     def test_statistics_of_a_transformation_are_of_its_inputs(self, store: OfflineStore, put: Put) -> None:
         rows = [(i, hour(i), float(i), "") for i in range(6)]

@@ -35,8 +35,8 @@ class ReadingCases(StoreFixtures):
     def test_results_follow_the_keys_with_repeats_and_gaps(self, store: OnlineStore) -> None:
         store.setup(["t"])
         store.put_many("t", [encoded([(b"a", 1, 0, 0, b"A"), (b"b", 2, 0, 0, b"B")])])
-        found = read_rows(store, "t", [b"b", b"x", b"a", b"b", b"y"])
-        assert found == [(2, 0, 0, b"B"), None, (1, 0, 0, b"A"), (2, 0, 0, b"B"), None]
+        stored_rows = read_rows(store, "t", [b"b", b"x", b"a", b"b", b"y"])
+        assert stored_rows == [(2, 0, 0, b"B"), None, (1, 0, 0, b"A"), (2, 0, 0, b"B"), None]
 
     def test_no_keys_and_no_reads_give_empty_results(self, store: OnlineStore) -> None:
         store.setup(["t"])
@@ -53,8 +53,8 @@ class ReadingCases(StoreFixtures):
             OnlineRead("two", []),
             OnlineRead("one", [b"k"]),
         ]
-        found = [contents(stored) for stored in store.get_many(reads)]
-        assert found == [[(3, 0, 0, b"3"), (2, 0, 0, b"2")], [(1, 0, 0, b"1"), None], [], [(1, 0, 0, b"1")]]
+        results = [contents(stored) for stored in store.get_many(reads)]
+        assert results == [[(3, 0, 0, b"3"), (2, 0, 0, b"2")], [(1, 0, 0, b"1"), None], [], [(1, 0, 0, b"1")]]
 
     def test_nothing_put_changes_nothing(self, store: OnlineStore) -> None:
         store.setup(["t"])

@@ -17,9 +17,9 @@ def _advance_often(factory: StoreFactory, table: str, parity: int, times: int) -
         seen = store.mark(table).number
         while times:
             number = seen + 2 + (seen + parity) % 2  # of one parity
-            found = store.advance(table, seen, number)
-            times -= found.number == number
-            seen = found.number
+            mark = store.advance(table, seen, number)
+            times -= mark.number == number
+            seen = mark.number
     finally:
         store.close()
 
@@ -29,15 +29,15 @@ def _set_up_and_tell(
 ) -> None:
     """Sets up tables one by one, each at the same time as the other processes do."""
     store = factory()
-    found = []
+    own_identities = []
     try:
         for number in range(20):
             start.wait(60)
             store.setup([f"t{number}"])
-            found.append(store.identity(f"t{number}"))
+            own_identities.append(store.identity(f"t{number}"))
     finally:
         store.close()
-        identities.put(found)
+        identities.put(own_identities)
 
 
 class TableCases(StoreFixtures):
@@ -186,10 +186,10 @@ class TableCases(StoreFixtures):
 
     def test_a_table_that_a_put_set_up_has_a_mark_that_can_be_advanced(self, store: OnlineStore) -> None:
         store.put_many("t", [encoded([(b"k", 1, 0, 0, b"x")])])
-        found = store.mark("t")
-        assert found.identity
-        assert found.number in (0, NEVER_ADVANCED)
-        assert store.advance("t", found.number, 9) == store.mark("t") == Mark(found.identity, 9)
+        mark = store.mark("t")
+        assert mark.identity
+        assert mark.number in (0, NEVER_ADVANCED)
+        assert store.advance("t", mark.number, 9) == store.mark("t") == Mark(mark.identity, 9)
 
     def test_a_mark_is_no_row_and_rows_leave_it_alone(self, store: OnlineStore) -> None:
         names = ["t", "", "mark", "mark:t", "id:t", "ä", "rows_t", "feast_assets_marks"]

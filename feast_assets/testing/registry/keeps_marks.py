@@ -80,8 +80,10 @@ class KeepsMarksConformance:
         assert registry.ledger("trips") == entries
         assert registry.ledger_states(["trips", "rides"]) == states
         assert registry.distrust("trips", "t", doubt, newest=settles)
-        found = registry.ledger("trips")
-        assert found == [replace(e, settled=False, doubt="restored") if e.mark in doubt.lost else e for e in entries]
+        ledger_entries = registry.ledger("trips")
+        assert ledger_entries == [
+            replace(e, settled=False, doubt="restored") if e.mark in doubt.lost else e for e in entries
+        ]
         assert registry.ledger("rides") == other
         after = registry.ledger_states(["trips", "rides"])
         assert after["trips"] != states["trips"]
@@ -91,12 +93,12 @@ class KeepsMarksConformance:
         assert again.doubt == ""
 
     def test_a_claim_of_before_a_doubt_settles_nothing(self, registry: MarkingRegistry) -> None:
-        wanted = replace(entry("trips", FIRST, FIRST + DAY), mark=7)
-        claim = registry.claim("trips", [WindowContent(wanted.window, "f", "d")], table=OnlineTable("t", 1))
+        claimed = replace(entry("trips", FIRST, FIRST + DAY), mark=7)
+        claim = registry.claim("trips", [WindowContent(claimed.window, "f", "d")], table=OnlineTable("t", 1))
         states = registry.ledger_states(["trips"])
         assert registry.distrust("trips", "t", MarkDoubt("restored", 1), newest=claim.settles)
         assert registry.ledger_states(["trips"]) != states
-        registry.settle(claim, [replace(wanted, version=claim.versions[0])])
+        registry.settle(claim, [replace(claimed, version=claim.versions[0])])
         (left,) = registry.ledger("trips")
         assert (left.settled, left.doubt) == (False, "restored")
 
@@ -109,8 +111,8 @@ class KeepsMarksConformance:
         (settled,) = record(registry, entry("trips", FIRST + DAY, FIRST + 2 * DAY))
         gaps = [Window(FIRST + 1.5 * DAY, FIRST + 2.5 * DAY), Window(FIRST + 5 * DAY, FIRST + 6 * DAY)]
         high = settled.version + 10**12
-        found = 2**60 if kind == "unknown" else 0
-        assert registry.distrust("trips", "t", MarkDoubt(kind, found), newest=0, gaps=gaps, above=high)
+        number = 2**60 if kind == "unknown" else 0
+        assert registry.distrust("trips", "t", MarkDoubt(kind, number), newest=0, gaps=gaps, above=high)
         left = registry.ledger("trips")
         assert [(e.window, e.settled, e.doubt) for e in left] == [
             (Window(FIRST, FIRST + DAY), True, ""),
@@ -124,10 +126,10 @@ class KeepsMarksConformance:
         assert min(claim.versions) > high
         (known,) = registry.known_marks("trips", "t")
         if kind == "unknown":
-            assert known == DrawnMark(found, 0, "found")
+            assert known == DrawnMark(number, 0, "found")
         else:
             assert (known.previous, known.kind) == (0, "missing")
-        assert registry.draw_marks("trips", OnlineTable("t", found))[0] > known.number
+        assert registry.draw_marks("trips", OnlineTable("t", number))[0] > known.number
 
     def test_a_number_that_is_found_in_another_table_becomes_that_tables(self, registry: MarkingRegistry) -> None:
         _, settles = registry.draw_marks("trips", OnlineTable("t", 1))

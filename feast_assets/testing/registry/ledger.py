@@ -105,12 +105,12 @@ class Ledger:
         ]
 
     def test_a_claim_is_not_settled_until_it_is(self, registry: Registry) -> None:
-        wanted = entry("trips", FIRST, FIRST + DAY)
-        claim = registry.claim("trips", [WindowContent(wanted.window, "f", "d")], run_id="run")
+        claimed = entry("trips", FIRST, FIRST + DAY)
+        claim = registry.claim("trips", [WindowContent(claimed.window, "f", "d")], run_id="run")
         (open_,) = registry.ledger("trips")
         assert not open_.settled
         assert (open_.version, open_.run_id) == (claim.versions[0], "run")
-        settled = replace(wanted, version=claim.versions[0])
+        settled = replace(claimed, version=claim.versions[0])
         registry.settle(claim, [settled])
         assert registry.ledger("trips") == [settled]
 
@@ -135,18 +135,18 @@ class Ledger:
 
     @pytest.mark.parametrize("first_settles_first", [True, False])
     def test_two_runs_of_the_same_content_agree(self, registry: Registry, first_settles_first: bool) -> None:
-        wanted = entry("trips", FIRST, FIRST + DAY)
-        claims = [registry.claim("trips", [WindowContent(wanted.window, "f", "d")]) for _ in range(2)]
-        runs = [(c, replace(wanted, version=c.versions[0])) for c in claims]
+        claimed = entry("trips", FIRST, FIRST + DAY)
+        claims = [registry.claim("trips", [WindowContent(claimed.window, "f", "d")]) for _ in range(2)]
+        runs = [(c, replace(claimed, version=c.versions[0])) for c in claims]
         for claim, settled in runs if first_settles_first else reversed(runs):
             registry.settle(claim, [settled])
         assert registry.ledger("trips") == [runs[1][1]]
 
     def test_what_was_forgotten_is_not_settled(self, registry: Registry) -> None:
-        wanted = entry("trips", FIRST, FIRST + DAY)
-        claim = registry.claim("trips", [WindowContent(wanted.window, "f", "d")])
+        claimed = entry("trips", FIRST, FIRST + DAY)
+        claim = registry.claim("trips", [WindowContent(claimed.window, "f", "d")])
         registry.forget("trips")
-        registry.settle(claim, [wanted])
+        registry.settle(claim, [claimed])
         assert registry.ledger("trips") == []
 
     def test_an_apply_keeps_the_ledger_and_a_delete_removes_it(self, registry: Registry) -> None:
@@ -169,9 +169,9 @@ class Ledger:
 
     def test_the_state_of_a_views_ledger_changes_when_the_ledger_does(self, registry: Registry) -> None:
         def states() -> tuple[str, str]:
-            found = registry.ledger_states(["trips", "rides", "unknown"])
-            assert list(found) == ["trips", "rides", "unknown"]
-            return found["trips"], found["rides"]
+            by_view = registry.ledger_states(["trips", "rides", "unknown"])
+            assert list(by_view) == ["trips", "rides", "unknown"]
+            return by_view["trips"], by_view["rides"]
 
         seen = [states()]
         day, next_day = entry("trips", FIRST, FIRST + DAY), Window(FIRST + DAY, FIRST + 2 * DAY)

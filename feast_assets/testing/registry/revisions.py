@@ -212,8 +212,8 @@ class Revisions:
         for features in lists:
             commit(registry, view("trips", features))
         commit(registry, view("trips", lists[0]))
-        found = registry.snapshot().feature_lists("trips")
-        assert [[(f.name, f.dtype) for f in fields] for fields in found] == [lists[0], lists[2], lists[1]]
+        feature_lists = registry.snapshot().feature_lists("trips")
+        assert [[(f.name, f.dtype) for f in fields] for fields in feature_lists] == [lists[0], lists[2], lists[1]]
 
     def test_a_change_that_is_no_change_of_features_adds_no_list(self, registry: Registry) -> None:
         commit(registry, view("trips"))
