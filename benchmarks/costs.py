@@ -15,21 +15,21 @@ class Cost:
     """One row of the document's table of costs.
 
     Attributes:
-        what: there are a million of.
+        subject: there are a million of.
         seconds: side -> of processors.
     """
 
-    what: str
+    subject: str
     seconds: dict[str, float]
 
 
 def costs(results: Results) -> Iterator[Cost]:
     """Yields the costs whose figures are among the results."""
-    for what, path, about, per in _COSTED:
+    for subject, path, about, per in _COSTED:
         known = {side: _seconds(results, path, side, about, per) for side in SIDES}
         seconds = {side: of_side for side, of_side in known.items() if of_side is not None}
         if seconds:
-            yield Cost(what, seconds)
+            yield Cost(subject, seconds)
 
 
 def redis_told(results: Results, *paths: str) -> str:

@@ -51,7 +51,7 @@ class Goal:
     """
 
     group: str
-    what: str
+    subject: str
     unit: str
     ours: Figure
     feast: Figure | None = None
@@ -183,8 +183,8 @@ def _materialization(results: Results) -> Iterator[Goal]:
                     yield Goal(MATERIALIZATION, f"{told}, {shape}, bare in {TWO_STEPS}", "s", ours, bare=by_hand)
 
 
-def _with_setting(what: str) -> str:
-    return f"{what}, Feast with {PULL_LATEST}"
+def _with_setting(subject: str) -> str:
+    return f"{subject}, Feast with {PULL_LATEST}"
 
 
 def _pushes(results: Results) -> Iterator[Goal]:
@@ -244,10 +244,10 @@ def _memory_of_materialization(results: Results, store: str, shape: str, aim: fl
     about: dict[str, Any] = {"store": store, "shape": shape}
     if ours := results.figure("materialization", OURS, "peak_mib", **about):
         feast, bare = (results.figure("materialization", side, "peak_mib", **about) for side in (FEAST, BARE))
-        what = f"materialize, {_STORES[store]}, {shape}"
-        yield Goal(MEMORY, what, "MiB", ours, feast, aim, bare)
+        subject = f"materialize, {_STORES[store]}, {shape}"
+        yield Goal(MEMORY, subject, "MiB", ours, feast, aim, bare)
         if other := results.figure("materialization", FEAST, "peak_mib", setting=PULL_LATEST, **about):
-            yield Goal(MEMORY, _with_setting(what), "MiB", ours, other)
+            yield Goal(MEMORY, _with_setting(subject), "MiB", ours, other)
 
 
 def _registry(results: Results) -> Iterator[Goal]:
@@ -271,21 +271,21 @@ def _dagster(results: Results) -> Iterator[Goal]:
         if ours and library and empty:
             both = Figure(library.value + empty.value)
             (first, *_) = results.found("dagster_runs", OURS, verb=verb)
-            what = f"{first['partitions']} daily partitions in one run{told}"
-            yield Goal(DAGSTER, what, "s", ours, bare=both, bare_goal=_DAGSTER_RUN)
+            subject = f"{first['partitions']} daily partitions in one run{told}"
+            yield Goal(DAGSTER, subject, "s", ours, bare=both, bare_goal=_DAGSTER_RUN)
 
 
 def _dagster_loading(results: Results) -> Iterator[Goal]:
     size = SIZES[results.size]
     if ours := results.figure("dagster_runs", OURS, "seconds", verb="load"):
-        what = f"definitions of {size.dagster_views} views load, beyond importing dagster"
-        yield Goal(DAGSTER_LOADING, what, "s", ours, most=_DAGSTER_LOAD_SECONDS)
+        subject = f"definitions of {size.dagster_views} views load, beyond importing dagster"
+        yield Goal(DAGSTER_LOADING, subject, "s", ours, most=_DAGSTER_LOAD_SECONDS)
     ticks = [r for verb in ("first tick", "tick") for r in results.found("dagster_runs", OURS, verb=verb)]
     for record in sorted(ticks, key=lambda r: str(r["sensor"])):
         of = f"of {record['sensor']}: {size.dagster_views} views of {record['partitions']} partitions, no change"
         first = record["verb"] == "first tick"
-        what = f"first tick {of}" if first else f"later tick {of}"
-        yield Goal(DAGSTER_LOADING, what, "s", Figure(record["seconds"]), most=None if first else _TICK_SECONDS)
+        subject = f"first tick {of}" if first else f"later tick {of}"
+        yield Goal(DAGSTER_LOADING, subject, "s", Figure(record["seconds"]), most=None if first else _TICK_SECONDS)
 
 
 _STORES = {"sqlite": "SQLite", "redis": "Redis"}

@@ -131,8 +131,8 @@ def _samples(results: Results) -> str:
     pushes = [r["samples"] for r in results.records if r["path"] == "pushes" and "samples" in r]
     one, several = ([r["samples"] for r in reads if (r["entities"] == 1) is alone] for alone in (True, False))
     told = [
-        f"{what} {span(samples)} samples{why}"
-        for what, samples, why in (
+        f"{subject} {span(samples)} samples{why}"
+        for subject, samples, why in (
             ("a read of one entity has", one, ""),
             ("a read of several", several, f", as many as fit in {SIZES[results.size].read_seconds:g} s"),
             ("a push", pushes, ""),
@@ -154,7 +154,7 @@ def _attempts(results: Results) -> str:
         ]
         by_what = [(r.get("store"), r.get("shape"), r.get("setting")) for r in records]
         if by_what:
-            known[side] = span([by_what.count(what) for what in by_what])
+            known[side] = span([by_what.count(subject) for subject in by_what])
     if OURS not in known:
         return ""
     text = f": the fastest, and the least memory, of {known[OURS]} counts"
@@ -201,7 +201,7 @@ def _origin(results: Results, path: str) -> str:
 
 def _verdict(found: list[Goal], failures: int) -> str:
     judged = [goal for goal in found if goal.met is not None]
-    missed = [f"{goal.group}: {goal.what}" for goal in judged if not goal.met]
+    missed = [f"{goal.group}: {goal.subject}" for goal in judged if not goal.met]
     text = f"## Goals\n\n{len(judged) - len(missed)} of {len(judged)} goals are met"
     by_table = [
         f"{group} {sum(goal.met is True for goal in rows)} of {len(rows)}"
@@ -243,7 +243,7 @@ def _table(group: str, rows: list[Goal]) -> str:
         ("Feast", FEAST, [row.feast for row in rows]),
         ("bare", BARE, [row.bare for row in rows]),
     ]
-    columns: list[tuple[str, list[str]]] = [("", [row.what for row in rows])]
+    columns: list[tuple[str, list[str]]] = [("", [row.subject for row in rows])]
     for name, side, figures in sides:
         columns.append((name, [told(figure, row.unit) for figure, row in zip(figures, rows, strict=True)]))
         seconds = [_second(row, side) if figure else "" for figure, row in zip(figures, rows, strict=True)]
@@ -291,7 +291,7 @@ def _costs(results: Results, found: Sequence[Cost]) -> str:
         return ""
     sides = (OURS, BARE, FEAST)
     lines = [
-        _row([cost.what, *(_cost(cost.seconds[side]) if side in cost.seconds else "" for side in sides)])
+        _row([cost.subject, *(_cost(cost.seconds[side]) if side in cost.seconds else "" for side in sides)])
         for cost in found
     ]
     head = [_row(["per million", "ours", "bare", "Feast"]), _row(["---", "---:", "---:", "---:"])]

@@ -21,19 +21,19 @@ class Lead:
     Attributes:
         where: the table or the picture that it is in.
         line: of the picture; "" in a table.
-        what: the row of the table, or how many of what.
+        subject: the row of the table, or how many of what.
         ours, feast: the figures, as they are written.
     """
 
     where: str
     line: str
-    what: str
+    subject: str
     ours: str
     feast: str
 
     @property
     def told(self) -> str:
-        return f"{self.feast} beside our {self.ours} ({self.what})"
+        return f"{self.feast} beside our {self.ours} ({self.subject})"
 
 
 _WHY = {
@@ -53,11 +53,13 @@ def leads(goals: Iterable[Goal], drawn: Iterable[Curve], costs: Iterable[Cost]) 
         ahead = goal.beside_feast is not None and goal.beside_feast < 1
         # What was stopped at a limit is worse than what is known of it.
         if goal.feast and ahead and not goal.feast.stopped:
-            yield Lead(goal.group, "", goal.what, value(goal.ours.value, goal.unit), value(goal.feast.value, goal.unit))
+            yield Lead(
+                goal.group, "", goal.subject, value(goal.ours.value, goal.unit), value(goal.feast.value, goal.unit)
+            )
     for cost in costs:
         if OURS in cost.seconds and FEAST in cost.seconds and cost.seconds[FEAST] < cost.seconds[OURS]:
             ours, feast = (f"{plain(cost.seconds[side])} s" for side in (OURS, FEAST))
-            yield Lead("Cost", "", f"a million {cost.what}", ours, feast)
+            yield Lead("Cost", "", f"a million {cost.subject}", ours, feast)
     for curve in drawn:
         yield from _leads_of(curve)
 
@@ -100,14 +102,14 @@ def summary(results: Results, goals: Iterable[Goal], found: Sequence[Lead]) -> s
 
 def _ranges(rows: Sequence[Goal]) -> Iterator[str]:
     memory = rows[0].unit == "MiB"
-    feast = [(row.beside_feast, row.what) for row in rows if row.beside_feast is not None]
+    feast = [(row.beside_feast, row.subject) for row in rows if row.beside_feast is not None]
     if feast:
         (least, worst), (most, _) = min(feast), max(feast)
         bounds = any(row.feast is not None and row.feast.stopped for row in rows if row.beside_feast is not None)
         between = _between(least, most) + (" or more" if bounds else "")
         worst_told = f" (least: *{worst}*)" if len(feast) > 1 else ""
         yield (f"Feast takes {between} our memory" if memory else f"{between} as fast as Feast") + worst_told
-    bare = [(row.beside_bare, row.what) for row in rows if row.beside_bare is not None]
+    bare = [(row.beside_bare, row.subject) for row in rows if row.beside_bare is not None]
     if bare:
         (least, _), (most, worst) = min(bare), max(bare)
         worst_told = f" (most: *{worst}*)" if len(bare) > 1 else ""

@@ -10,14 +10,14 @@ from feast_assets.definitions.window import Window
 from feast_assets.errors import InputError, reason_of, shown
 
 
-def name_of(value: Any, what: str) -> str:
+def name_of(value: Any, subject: str) -> str:
     """Returns a name. Raises InputError where it is no text.
 
     Args:
-        what: whose name, such as ``"feature view"``.
+        subject: whose name, such as ``"feature view"``.
     """
     if not isinstance(value, str):
-        raise InputError(f"The name of a {what} must be text, not {type(value).__name__} {shown(value)}.")
+        raise InputError(f"The name of a {subject} must be text, not {type(value).__name__} {shown(value)}.")
     return value
 
 

@@ -188,11 +188,11 @@ class UnknownRowSchemaError(OnlineRowError):
         schema_ids: the ids that are not known.
     """
 
-    def __init__(self, schema_ids: Iterable[int], what: str):
+    def __init__(self, schema_ids: Iterable[int], subject: str):
         self.schema_ids = frozenset(schema_ids)
         shown = ", ".join(f"{schema_id:#010x}" for schema_id in sorted(self.schema_ids))
         super().__init__(
-            f"{what}: the online store holds rows of unknown schema {shown}. Refresh the registry; "
+            f"{subject}: the online store holds rows of unknown schema {shown}. Refresh the registry; "
             "if that does not help, the rows were written under another registry."
         )
 
@@ -259,10 +259,10 @@ class NotAppliedError(FeastAssetsError, RuntimeError):
         name: the view's.
     """
 
-    def __init__(self, name: str, what: str):
+    def __init__(self, name: str, subject: str):
         self.name = name
         super().__init__(
-            f"Feature view {name!r} {what}. Apply the repository first: run its apply job, or `feast-assets apply`."
+            f"Feature view {name!r} {subject}. Apply the repository first: run its apply job, or `feast-assets apply`."
         )
 
 

@@ -883,11 +883,11 @@ class FeatureStore(Catalog):
             write.add_history(views[0], readers=views[1:])
         return write
 
-    def _refuse_shared(self, what: str, instead: str) -> None:
+    def _refuse_shared(self, subject: str, instead: str) -> None:
         if self.config.deployment:
             raise InputError(
-                f"{what}: deployment {self.config.deployment!r} reads the sources of project {self.config.project!r} "
-                f"and writes none of them; {instead}."
+                f"{subject}: deployment {self.config.deployment!r} reads the sources of project "
+                f"{self.config.project!r} and writes none of them; {instead}."
             )
 
     def _written(self, name: str, df: Any, inputs: Any, allow_registry_cache: bool, transform_on_write: bool) -> Write:

@@ -51,7 +51,7 @@ def encode_ingested(view: FeatureView, rows: pa.Table, version: int, call: str) 
                 f"{call}: column {name!r} of feature view {view.name!r} is missing. {suggest(name, table.column_names)}"
             )
         cast = cast_key_column if name in view.join_keys else cast_column
-        column = cast(table.column(name), dtype, what=f"{call}: column {name!r}")
+        column = cast(table.column(name), dtype, subject=f"{call}: column {name!r}")
         if required:
             refuse_nulls(column, name, call)
         columns[output] = column
@@ -91,7 +91,7 @@ def check_keys(view: FeatureView, source: DataSource, rows: pa.Table, call: str)
         name = own.get(field.name, field.name)
         if rows.schema.get_field_index(name) >= 0:
             try:
-                cast_key_column(rows.column(name), field.dtype, what=f"{call}: column {name!r}")
+                cast_key_column(rows.column(name), field.dtype, subject=f"{call}: column {name!r}")
             except SourceError as error:
                 raise InputError(str(error)) from error
 

@@ -178,10 +178,10 @@ def _specs(repository: FeatureRepository, group: ViewGroup, translator: FeastTra
             _with_lookback(parts[computed], repository, view, translator), repository, view
         )
         for part, spec in parts.items():
-            what = f"feature view {view.name!r}" if part == LATEST else f"the kept result of {view.name!r}"
+            subject = f"feature view {view.name!r}" if part == LATEST else f"the kept result of {view.name!r}"
             if spec.key in specs:
                 raise DefinitionError(
-                    f"Asset key {spec.key.to_user_string()!r} stands both for {specs[spec.key][1]} and for {what}; "
+                    f"Asset key {spec.key.to_user_string()!r} stands both for {specs[spec.key][1]} and for {subject}; "
                     "give them different keys in a translator."
                 )
             made = spec.replace_attributes(
@@ -189,7 +189,7 @@ def _specs(repository: FeatureRepository, group: ViewGroup, translator: FeastTra
                 automation_condition=spec.automation_condition or automation_condition(view, repository),
             )
             readers = readers_metadata(serving, spec.key) if part == LATEST else {}
-            specs[spec.key] = (made.merge_attributes(metadata={VIEW: view.name, PART: part, **readers}), what)
+            specs[spec.key] = (made.merge_attributes(metadata={VIEW: view.name, PART: part, **readers}), subject)
     return _looking_back_alike([spec for spec, _ in specs.values()])
 
 

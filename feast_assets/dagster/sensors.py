@@ -263,8 +263,8 @@ def _told(state: str, now: datetime) -> str:
     return f"{state[:16]}{(now - _EPOCH) // _LOOK_AGAIN:x} "
 
 
-def _named(what: str, repository: FeatureRepository) -> str:
-    return f"{what}_" + re.sub(r"\W", "_", repository.project, flags=re.ASCII)
+def _named(subject: str, repository: FeatureRepository) -> str:
+    return f"{subject}_" + re.sub(r"\W", "_", repository.project, flags=re.ASCII)
 
 
 def _groups(

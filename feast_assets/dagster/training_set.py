@@ -108,19 +108,19 @@ def training_set_asset(
             project="nyc_flights",
         )
     """
-    what = f"Training set {name!r}"
+    subject = f"Training set {name!r}"
     if (feature_service is None) == (features is None):
-        raise DefinitionError(f"{what}: give one of feature_service and features.")
+        raise DefinitionError(f"{subject}: give one of feature_service and features.")
     if isinstance(features, str):
-        raise DefinitionError(f"{what}: features must be a list of references, such as [{features!r}].")
+        raise DefinitionError(f"{subject}: features must be a list of references, such as [{features!r}].")
     if partitions_def is not None and not callable(entity_df):
         raise DefinitionError(
-            f"{what}: with partitions, entity_df must be a function of the context, such as lambda context: "
+            f"{subject}: with partitions, entity_df must be a function of the context, such as lambda context: "
             "my_rows(context.partition_time_window); otherwise each partition would hold the same rows."
         )
     file = path or f"{_FOLDER}/{name}{_SUFFIX}"
     asked = _Asked(
-        title=what,
+        title=subject,
         entity_df=entity_df,
         features=feature_service or list(features or []),
         full_feature_names=full_feature_names,

@@ -396,7 +396,7 @@ def _constraints(checks: Checks) -> dg.TableColumnConstraints:
     return dg.TableColumnConstraints(
         nullable=checks.nullable,
         unique=checks.unique,
-        other=[f"{what} {value}" for what, value in told.items() if value is not None],
+        other=[f"{subject} {value}" for subject, value in told.items() if value is not None],
     )
 
 

@@ -64,7 +64,7 @@ def check_declared(
     for field in (*history.join_keys, *history.features):
         nothing = pa.nulls(0, schema.field(field.name).type)
         try:
-            cast_column(nothing, field.dtype, what=f"{label}, column {field.name!r} of {view},")
+            cast_column(nothing, field.dtype, subject=f"{label}, column {field.name!r} of {view},")
         except SourceError as refused:
             raise as_kind(refused, error) from refused
 

@@ -45,25 +45,25 @@ class PythonColumn:
     Args:
         values: what somebody handed in, or a function returned.
         feast_type: what they should be.
-        what: what they are, for messages.
+        subject: what they are, for messages.
     """
 
-    __slots__ = ("_values", "_what", "type")
+    __slots__ = ("_subject", "_values", "type")
 
-    def __init__(self, values: Sequence[Any], feast_type: FeastType, what: str):
+    def __init__(self, values: Sequence[Any], feast_type: FeastType, subject: str):
         self._values = values
         self.type = feast_type
-        self._what = what
+        self._subject = subject
 
     def to_pylist(self) -> list[Any]:
         """Returns the values as the type has them. Raises SourceError where one is not of the type."""
-        return python_values(self._values, self.type, self._what)
+        return python_values(self._values, self.type, self._subject)
 
     def to_arrow(self) -> pa.Array:
         """Returns the values in Arrow. Raises SourceError where one is not of the type."""
         from feast_assets.types.python import to_arrow_column
 
-        return to_arrow_column(self._values, self.type, self._what)
+        return to_arrow_column(self._values, self.type, self._subject)
 
 
 class ArrowColumn:
@@ -96,7 +96,7 @@ def exact_python_type(feast_type: FeastType) -> tuple[type, int | None] | None:
     return None if exact is None else (exact, None)
 
 
-def python_values(values: Sequence[Any], feast_type: FeastType, what: str) -> list[Any]:
+def python_values(values: Sequence[Any], feast_type: FeastType, subject: str) -> list[Any]:
     """Returns values as the type has them, the same as their way through Arrow would.
 
     Numbers, text and booleans that are what they should be, which is nearly always, take no such way.
@@ -114,7 +114,7 @@ def python_values(values: Sequence[Any], feast_type: FeastType, what: str) -> li
         return plain_values
     from feast_assets.types.python import to_arrow_column, to_python_values
 
-    return to_python_values(to_arrow_column(values, feast_type, what), feast_type)
+    return to_python_values(to_arrow_column(values, feast_type, subject), feast_type)
 
 
 def _simple(values: Sequence[Any], kinds: set[type], has_null: bool, feast_type: FeastType) -> list[Any] | None:

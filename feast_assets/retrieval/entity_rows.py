@@ -164,16 +164,16 @@ class _GivenColumn:
     Attributes:
         name: its name.
         dtype: its type.
-        what: what it is, for messages.
+        subject: what it is, for messages.
         is_key: whether it is a join key, of which nothing may be rounded.
     """
 
-    __slots__ = ("_kinds", "_limit", "dtype", "is_key", "name", "what")
+    __slots__ = ("_kinds", "_limit", "dtype", "is_key", "name", "subject")
 
-    def __init__(self, name: str, dtype: FeastType, what: str, *, is_key: bool = False):
+    def __init__(self, name: str, dtype: FeastType, subject: str, *, is_key: bool = False):
         self.name = name
         self.dtype = dtype
-        self.what = what
+        self.subject = subject
         self.is_key = is_key
         exact = exact_python_type(dtype)
         self._kinds = None if exact is None else {exact[0]}
@@ -190,19 +190,19 @@ class _GivenColumn:
 def _typed(values: list[Any], column: _GivenColumn) -> list[Any]:
     """Returns values as their type has them; the text of a whole number is one, as in Feast."""
     if str in map(type, values) and column.dtype in (Int32, Int64):
-        values = [_number(value, column.dtype, column.what, row) for row, value in enumerate(values)]
+        values = [_number(value, column.dtype, column.subject, row) for row, value in enumerate(values)]
     if column.is_key:
         from feast_assets.types.exact_keys import check_key_values
 
-        check_key_values(values, column.dtype, column.what)
-    return python_values(values, column.dtype, column.what)
+        check_key_values(values, column.dtype, column.subject)
+    return python_values(values, column.dtype, column.subject)
 
 
-def _number(value: Any, feast_type: FeastType, what: str, row: int) -> Any:
+def _number(value: Any, feast_type: FeastType, subject: str, row: int) -> Any:
     if not isinstance(value, str):
         return value
     if not _WHOLE_NUMBER.fullmatch(value):
         raise InputError(
-            f"{what} should hold {feast_type} but row {row} holds the text {value[:80]!r}; give a whole number."
+            f"{subject} should hold {feast_type} but row {row} holds the text {value[:80]!r}; give a whole number."
         )
     return int(value)

@@ -54,7 +54,7 @@ class OnDemandFunction:
         self._run = run
         self._function = function
         self._view = run.view
-        self._what = f"On-demand view {run.view.name!r}"
+        self._subject = f"On-demand view {run.view.name!r}"
 
     def __call__(self, inputs: Sequence[Values], rows: int) -> list[Values]:
         """Returns one column per wanted feature.
@@ -67,7 +67,7 @@ class OnDemandFunction:
                 also when values are asked of a result that are not of the declared type.
         """
         if rows == 0:
-            return [PythonColumn([], field.dtype, self._what) for field in self._run.features]
+            return [PythonColumn([], field.dtype, self._subject) for field in self._run.features]
         if self._view.mode is TransformationMode.PANDAS:
             return self._call_pandas(inputs, rows)
         if self._view.singleton:
@@ -127,7 +127,7 @@ class OnDemandFunction:
                 raise self._error(f"should return a list for feature {field.name!r}, not {type(values).__name__}.")
             if len(values) != rows:
                 raise self._error(f"returned {len(values)} values of feature {field.name!r} for {rows} rows.")
-            columns.append(ComputedColumn(values, field, self._what))
+            columns.append(ComputedColumn(values, field, self._subject))
         return columns
 
     def _lists(self, inputs: Sequence[Values]) -> dict[str, list[Any]]:
@@ -161,7 +161,7 @@ class OnDemandFunction:
             for values, field in zip(result_columns, self._run.features, strict=True):
                 values.append(self._result(results, field))
         return [
-            ComputedColumn(v, field, self._what) for v, field in zip(result_columns, self._run.features, strict=True)
+            ComputedColumn(v, field, self._subject) for v, field in zip(result_columns, self._run.features, strict=True)
         ]
 
     def _call_pandas(self, inputs: Sequence[Values], rows: int) -> list[Values]:
@@ -183,7 +183,7 @@ class OnDemandFunction:
             values = self._result(results, field)
             if isinstance(values, pd.DataFrame):
                 raise self._error(f"returned several columns named {field.name!r}.")
-            columns.append(ArrowColumn(ComputedColumn(values, field, self._what).to_arrow(), field.dtype))
+            columns.append(ArrowColumn(ComputedColumn(values, field, self._subject).to_arrow(), field.dtype))
         return columns
 
     def _frame(self, inputs: Sequence[Values], rows: int) -> pd.DataFrame:
@@ -229,7 +229,7 @@ class OnDemandFunction:
         raise self._error(f"did not return feature {field.name!r}. {suggest(field.name, names)}")
 
     def _error(self, message: str) -> TransformationError:
-        return TransformationError(f"{self._what}: the function {message}")
+        return TransformationError(f"{self._subject}: the function {message}")
 
 
 class ComputedColumn:
@@ -237,9 +237,9 @@ class ComputedColumn:
 
     __slots__ = ("_column", "type")
 
-    def __init__(self, values: Sequence[Any], field: Field, what: str):
+    def __init__(self, values: Sequence[Any], field: Field, subject: str):
         self.type: FeastType = field.dtype
-        self._column = PythonColumn(values, field.dtype, f"{what}, feature {field.name!r}")
+        self._column = PythonColumn(values, field.dtype, f"{subject}, feature {field.name!r}")
 
     def to_pylist(self) -> list[Any]:
         try:

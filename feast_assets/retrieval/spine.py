@@ -183,11 +183,11 @@ def check_collisions(request: FeatureRequest, columns: Sequence[str]) -> None:
             )
 
 
-def cast(column: pa.ChunkedArray, feast_type: FeastType, what: str) -> pa.ChunkedArray:
+def cast(column: pa.ChunkedArray, feast_type: FeastType, subject: str) -> pa.ChunkedArray:
     """Returns a column in a type's canonical Arrow type.
 
     Args:
-        what: names the column, for messages.
+        subject: names the column, for messages.
 
     Raises:
         InputError: it does not hold such values.
@@ -195,12 +195,12 @@ def cast(column: pa.ChunkedArray, feast_type: FeastType, what: str) -> pa.Chunke
     from feast_assets.types.arrow import cast_column
 
     try:
-        return cast_column(column, feast_type, what=what)
+        return cast_column(column, feast_type, subject=subject)
     except SourceError as error:
         raise InputError(str(error)) from error
 
 
-def cast_key(column: pa.ChunkedArray, feast_type: FeastType, what: str) -> pa.ChunkedArray:
+def cast_key(column: pa.ChunkedArray, feast_type: FeastType, subject: str) -> pa.ChunkedArray:
     """Returns a column of join keys in a type's canonical Arrow type.
 
     Raises:
@@ -209,7 +209,7 @@ def cast_key(column: pa.ChunkedArray, feast_type: FeastType, what: str) -> pa.Ch
     from feast_assets.types.exact_keys import cast_key_column
 
     try:
-        return cast_key_column(column, feast_type, what=what)
+        return cast_key_column(column, feast_type, subject=subject)
     except SourceError as error:
         raise InputError(str(error)) from error
 

@@ -86,6 +86,6 @@ def _declared_column(values: Any, dtype: FeastType, label: str, cast: Callable[.
         if len(kinds) > 1:
             raise TransformationError(f"{label} mixes times with a zone and without. Give all of them a zone, or none.")
     try:
-        return cast(values, dtype, what=label)
+        return cast(values, dtype, subject=label)
     except SourceError as error:
         raise TransformationError(str(error)) from error

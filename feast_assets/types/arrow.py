@@ -90,13 +90,13 @@ def from_arrow_type(arrow_type: pa.DataType) -> FeastType:
     raise ValueError(f"There is no value type for Arrow type {arrow_type}. Declare the field's dtype.")
 
 
-def cast_table(table: pa.Table, types: Mapping[str, FeastType], *, what: str) -> pa.Table:
+def cast_table(table: pa.Table, types: Mapping[str, FeastType], *, subject: str) -> pa.Table:
     """Returns the named columns, in the order of ``types``, each in its canonical Arrow type.
 
     Args:
         table: holds at least the named columns; others are left out.
         types: column name to value type.
-        what: what the table is, for messages, such as ``"Source 'trips'"``.
+        subject: what the table is, for messages, such as ``"Source 'trips'"``.
 
     Raises:
         SourceError: a column is missing, or does not hold such values.
@@ -104,8 +104,8 @@ def cast_table(table: pa.Table, types: Mapping[str, FeastType], *, what: str) ->
     columns = []
     for name, feast_type in types.items():
         if table.schema.get_field_index(name) < 0:
-            raise SourceError(f"{what} has no single column {name!r}. {suggest(name, table.column_names)}")
-        columns.append(cast_column(table.column(name), feast_type, what=f"{what}, column {name!r}"))
+            raise SourceError(f"{subject} has no single column {name!r}. {suggest(name, table.column_names)}")
+        columns.append(cast_column(table.column(name), feast_type, subject=f"{subject}, column {name!r}"))
     return pa.table(columns, names=list(types)) if types else table.select([])
 
 
@@ -116,7 +116,7 @@ def whole_column(column: Any) -> Any:
     return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
 
 
-def cast_column(column: Any, feast_type: FeastType, *, what: str) -> Any:
+def cast_column(column: Any, feast_type: FeastType, *, subject: str) -> Any:
     """Returns a column in the canonical Arrow type of a value type; nulls stay null.
 
     Takes what means the same: integers of any width that fit, integers as floats where exact, doubles as Float32
@@ -129,7 +129,7 @@ def cast_column(column: Any, feast_type: FeastType, *, what: str) -> Any:
         column: ``pa.Array`` or ``pa.ChunkedArray``, returned as the same kind; or any sequence of Python values,
             numpy array or pandas series, returned as ``pa.Array``.
         feast_type: the wanted type.
-        what: what the column is, for messages, such as ``"Source 'trips', column 'fare'"``.
+        subject: what the column is, for messages, such as ``"Source 'trips', column 'fare'"``.
 
     Raises:
         SourceError: the column does not hold such values, or not without loss.
@@ -137,7 +137,7 @@ def cast_column(column: Any, feast_type: FeastType, *, what: str) -> Any:
     if not isinstance(column, (pa.Array, pa.ChunkedArray)):
         from feast_assets.types.python import to_arrow_column
 
-        return to_arrow_column(column, feast_type, what)
+        return to_arrow_column(column, feast_type, subject)
     expected_type = to_arrow_type(feast_type)
     try:
         if isinstance(column, pa.ChunkedArray):
@@ -146,5 +146,5 @@ def cast_column(column: Any, feast_type: FeastType, *, what: str) -> Any:
     except (CastRefused, pa.ArrowException, ValueError, TypeError, OverflowError, RecursionError) as error:
         held_type = str(column.type)[:_LONGEST_TYPE]
         raise SourceError(
-            f"{what} should hold {feast_type} ({expected_type}) but holds {held_type}: {reason_of(error)}"
+            f"{subject} should hold {feast_type} ({expected_type}) but holds {held_type}: {reason_of(error)}"
         ) from error

@@ -23,7 +23,7 @@ def incompatibility(column: pa.DataType, dtype: FeastType) -> str:
         return ""
     try:
         # Kinds are decided by types alone, so a column without rows tells.
-        cast_column(pa.nulls(0, column), dtype, what="column")
+        cast_column(pa.nulls(0, column), dtype, subject="column")
     except SourceError as error:
         cause = error.__cause__
         return str(cause) if cause is not None else str(error)

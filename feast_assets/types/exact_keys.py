@@ -34,7 +34,7 @@ def exact_integers_of(floating: pa.DataType) -> int:
     return _EXACT_INTEGERS_OF_FLOATS[floating.bit_width]
 
 
-def cast_key_column(column: Any, feast_type: FeastType, *, what: str) -> Any:
+def cast_key_column(column: Any, feast_type: FeastType, *, subject: str) -> Any:
     """Returns a column of join keys in the canonical Arrow type; nulls stay null.
 
     Takes what `feast_assets.types.arrow.cast_column` takes, but for values that it would round or cut off, and for
@@ -43,7 +43,7 @@ def cast_key_column(column: Any, feast_type: FeastType, *, what: str) -> Any:
     Args:
         column: ``pa.Array`` or ``pa.ChunkedArray``, returned as the same kind; or any sequence of Python values,
             returned as ``pa.Array``.
-        what: what the column is, for messages.
+        subject: what the column is, for messages.
 
     Raises:
         SourceError: the column does not hold such values, or not without loss.
@@ -53,20 +53,20 @@ def cast_key_column(column: Any, feast_type: FeastType, *, what: str) -> Any:
     from feast_assets.types.arrow import cast_column
 
     if isinstance(column, pa.Array):
-        _check_array(column, feast_type, what)
+        _check_array(column, feast_type, subject)
     elif isinstance(column, pa.ChunkedArray):
         for chunk in column.chunks:
-            _check_array(chunk, feast_type, what)
+            _check_array(chunk, feast_type, subject)
     elif getattr(getattr(column, "dtype", None), "kind", "O") in "biufM":
         column = pa.array(column, from_pandas=True)
-        return cast_key_column(column, feast_type, what=what)
+        return cast_key_column(column, feast_type, subject=subject)
     else:
         column = column.tolist() if hasattr(column, "tolist") else list(column)
-        check_key_values(column, feast_type, what)
-    return cast_column(column, feast_type, what=what)
+        check_key_values(column, feast_type, subject)
+    return cast_column(column, feast_type, subject=subject)
 
 
-def check_key_values(values: Iterable[Any], feast_type: FeastType, what: str) -> None:
+def check_key_values(values: Iterable[Any], feast_type: FeastType, subject: str) -> None:
     """Raises SourceError for the first Python value that would be rounded or cut off as a join key of this type."""
     reason_of = _integer_loss if feast_type in (Int32, Int64) else _moment_loss if feast_type == UnixTimestamp else None
     if reason_of is None:
@@ -75,7 +75,7 @@ def check_key_values(values: Iterable[Any], feast_type: FeastType, what: str) ->
         reason = reason_of(value)
         if reason:
             raise SourceError(
-                f"{what} should hold {feast_type} but row {row} holds {type(value).__name__} {shown(value)}: "
+                f"{subject} should hold {feast_type} but row {row} holds {type(value).__name__} {shown(value)}: "
                 f"{reason} {_CORRECT}"
             )
 
@@ -112,10 +112,10 @@ def _moment_loss(value: Any) -> str:
     return _FINER if getattr(value, "nanosecond", 0) not in (0, None) and value == value else ""
 
 
-def _check_array(array: pa.Array, feast_type: FeastType, what: str) -> None:
+def _check_array(array: pa.Array, feast_type: FeastType, subject: str) -> None:
     reason = _array_loss(array, feast_type)
     if reason:
-        raise SourceError(f"{what} should hold {feast_type} but holds {array.type}: {reason} {_CORRECT}")
+        raise SourceError(f"{subject} should hold {feast_type} but holds {array.type}: {reason} {_CORRECT}")
 
 
 def _array_loss(array: pa.Array, feast_type: FeastType) -> str:

@@ -113,7 +113,7 @@ def to_python_values(array: pa.Array, feast_type: FeastType) -> list[Any]:
     return [None if value is None else convert(value) for value in values]
 
 
-def to_arrow_column(values: Sequence[Any], feast_type: FeastType, what: str) -> pa.Array:
+def to_arrow_column(values: Sequence[Any], feast_type: FeastType, subject: str) -> pa.Array:
     """Returns Python values as a canonical Arrow column.
 
     None, pandas' ``NA`` and ``NaT``, and NaN where the type is not a float, are null. Text is read as JSON for Map,
@@ -122,7 +122,7 @@ def to_arrow_column(values: Sequence[Any], feast_type: FeastType, what: str) -> 
     Args:
         values: a list, tuple, numpy array or pandas series.
         feast_type: the type of every value.
-        what: what the values are, for messages, such as ``"Push source 'trips', column 'fare'"``.
+        subject: what the values are, for messages, such as ``"Push source 'trips', column 'fare'"``.
 
     Raises:
         SourceError: a value is not of this type.
@@ -135,9 +135,9 @@ def to_arrow_column(values: Sequence[Any], feast_type: FeastType, what: str) -> 
     try:
         arrow_type = to_arrow_type(feast_type)
     except ValueError as error:
-        raise SourceError(f"{what}: {error}") from error
+        raise SourceError(f"{subject}: {error}") from error
     if (dtype := getattr(values, "dtype", None)) is not None and getattr(dtype, "kind", "O") in "biufM":
-        return _combined(cast_column(pa.array(values, from_pandas=True), feast_type, what=what))
+        return _combined(cast_column(pa.array(values, from_pandas=True), feast_type, subject=subject))
     if hasattr(values, "tolist"):
         values = values.tolist()
     items = list(values)
@@ -148,13 +148,13 @@ def to_arrow_column(values: Sequence[Any], feast_type: FeastType, what: str) -> 
             stored.append(None if is_missing(value) and not _is_nan_of(value, feast_type) else read(value))
         except Exception as error:
             raise SourceError(
-                f"{what} should hold {feast_type} but row {position} holds {type(value).__name__} "
+                f"{subject} should hold {feast_type} but row {position} holds {type(value).__name__} "
                 f"{shown(value)}: {reason_of(error)}"
             ) from error
     try:
         return pa.array(stored, storage_type(feast_type)).cast(arrow_type)
     except (pa.ArrowException, ValueError, TypeError, OverflowError, RecursionError) as error:
-        raise SourceError(f"{what} should hold {feast_type} but does not: {reason_of(error)}") from error
+        raise SourceError(f"{subject} should hold {feast_type} but does not: {reason_of(error)}") from error
 
 
 def is_missing(value: Any) -> bool:

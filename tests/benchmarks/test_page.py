@@ -150,7 +150,7 @@ def test_feasts_other_setting_is_a_row_without_goals() -> None:
     ]
     default, other = (g for g in goals(Results("tiny", {}, records)) if g.group == MATERIALIZATION)
     assert (default.beside_feast, default.met) == (20.0, True)
-    assert other.what == "SQLite, narrow, Feast with pull_latest_features"
+    assert other.subject == "SQLite, narrow, Feast with pull_latest_features"
     assert (other.beside_feast, other.met) == (4.0, None)
     assert other.second == {OURS: 1000.0, FEAST: 250.0}
     assert [g.beside_feast for g in goals(Results("tiny", {}, records)) if g.group == MEMORY] == [3.0, 2.0]
@@ -200,7 +200,7 @@ def test_first_ticks_are_shown_and_only_later_ones_are_goals() -> None:
         for verb, seconds in (("first tick", 8.0), ("tick", 0.1))
     ]
     found = list(goals(Results("tiny", {}, ticks)))
-    assert [(g.group, g.what.split(" of ")[0], g.met) for g in found] == [
+    assert [(g.group, g.subject.split(" of ")[0], g.met) for g in found] == [
         (DAGSTER_LOADING, "first tick", None),
         (DAGSTER_LOADING, "later tick", True),
     ]
@@ -250,7 +250,7 @@ def test_a_lead_is_of_more_rows_per_second_and_not_of_what_was_stopped() -> None
     assert [(lead.ours, lead.feast) for lead in leads([], [rates], [])] == [("5 rows/s", "9 rows/s")]
     stopped = Goal(READS, "what", "s", Figure(100.0), Figure(90.0, "time"))
     assert list(leads([stopped], [], [])) == []
-    assert [lead.what for lead in leads([], [], [Cost("reads", {OURS: 2.0, FEAST: 1.0})])] == ["a million reads"]
+    assert [lead.subject for lead in leads([], [], [Cost("reads", {OURS: 2.0, FEAST: 1.0})])] == ["a million reads"]
     assert "Nowhere" in where_feast_is_faster([])
 
 

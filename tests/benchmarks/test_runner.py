@@ -50,7 +50,7 @@ def test_measurements_become_figures_goals_and_a_page(tmp_path: Path) -> None:
     assert imported is not None
     assert imported.value < served.value
 
-    assert {goal.what for goal in goals(results)} >= {"SQLite, push of one row", "import of the package"}
+    assert {goal.subject for goal in goals(results)} >= {"SQLite, push of one row", "import of the package"}
     page = document(results, "pictures", curves(results))
     assert "| SQLite, push of one row |" in page
     assert "no more than a look" in page

@@ -329,29 +329,29 @@ def check_random_losses(project: SmallProject, seed: int, steps: list[tuple[str,
         for driver, (served, said) in enumerate(zip(project.trips(), known, strict=True)):
             assert served == said or (served is None and driver in lost), (driver, served, said)
 
-    for trips, (step, what) in enumerate(steps, start=1000):
+    for trips, (step, subject) in enumerate(steps, start=1000):
         if step == "lose":
-            take_away(what)
-            lost |= what
-        elif step == "late" and what[1] not in hours_used:
-            hours_used.append(what[1])
-            rows.append(row(what[0], what[1], trips))
-            changed.add(what[1] // 24)
+            take_away(subject)
+            lost |= subject
+        elif step == "late" and subject[1] not in hours_used:
+            hours_used.append(subject[1])
+            rows.append(row(subject[0], subject[1], trips))
+            changed.add(subject[1] // 24)
         elif step in ("correct", "delete") and len(rows) > 3:
-            at = what % len(rows)
+            at = subject % len(rows)
             changed.add((rows[at]["ts"] - START) // DAY)
             rows[at : at + 1] = [{**rows[at], "trips": trips}] if step == "correct" else []
         if step in ("late", "correct", "delete"):
             project.write(rows)
             continue
         if step == "run":
-            project.store.materialize_windows("stats", [window(day) for day in what])
-            changed -= what
+            project.store.materialize_windows("stats", [window(day) for day in subject])
+            changed -= subject
         elif step == "range":
-            project.store.materialize(hours(min(what)), hours(max(what)))
+            project.store.materialize(hours(min(subject)), hours(max(subject)))
         elif step == "incremental":
-            project.store.materialize_incremental(end_of(what))
-            changed -= set(range(what))
+            project.store.materialize_incremental(end_of(subject))
+            changed -= set(range(subject))
         ledger = project.store.registry.ledger("stats")
         if not changed and all(e.settled for e in ledger):
             check(newest([r for r in rows if any(e.window.start <= r["ts"] < e.window.end for e in ledger)]))

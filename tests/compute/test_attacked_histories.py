@@ -108,12 +108,12 @@ class World:
 
     # --- steps
 
-    def edit(self, driver: int, day: int, half: int, what: str) -> None:
+    def edit(self, driver: int, day: int, half: int, subject: str) -> None:
         """Puts, corrects, breaks or deletes a row."""
         rows, place = self.rows(), (driver, 24 * day + 12 * half)
         rows.pop(place, None)
-        if what != "delete":
-            rows[place] = self.value(driver) * (-1 if what == "break" else 1)
+        if subject != "delete":
+            rows[place] = self.value(driver) * (-1 if subject == "break" else 1)
         self.write(rows)
 
     def revert(self, number: int) -> None:
@@ -145,10 +145,10 @@ class World:
         online, table, key = self._key(driver)
         remove_rows(online, table, [key])
 
-    def overtaken(self, driver: int, day: int, what: str) -> None:
+    def overtaken(self, driver: int, day: int, subject: str) -> None:
         """A row is lost, and then an earlier window is run because of the same driver."""
         self.lose(driver)
-        if what == "break":
+        if subject == "break":
             self.edit(driver, DAYS - 2, 1, "break")
         self.edit(driver, day, 1, "put")
         self.incremental()
@@ -194,13 +194,13 @@ class World:
         known = self.snapshots[which]
         self.stores[which].restore(known[number % len(known)])
 
-    def interrupted(self, what: str, verb: str, before: bool, call: int, happens: Callable[[], None]) -> None:
+    def interrupted(self, subject: str, verb: str, before: bool, call: int, happens: Callable[[], None]) -> None:
         """Something happens before or after a verb is called for the so manyth time in a run, or in a push."""
         project = self.project()
         self.nested = []
         # A source that is exchanged while it is read may fail the run, which then settles nothing.
         with at(project, verb, before, call, happens), suppress(Killed, SourceError, BrokenChecksError):
-            if what == "push":
+            if subject == "push":
                 with suppress(UnfinishedPushError):
                     trips = self.value(2)
                     rows = {"driver_id": [2], "trips": [trips], "city": ["x"], "ts": [hours(25 + trips / 1000)]}
@@ -209,7 +209,7 @@ class World:
                     project.store.push("live", rows, to=PushMode.ONLINE_AND_OFFLINE)
             else:
                 project.store.materialize_incremental(END)
-        if what == "run" and "run" in self.nested:
+        if subject == "run" and "run" in self.nested:
             # What another run has put, and the store has lost, while both were under way.
             self.unsure.update(driver for driver in DRIVERS if f"lost {driver}" in self.nested)
 
@@ -292,8 +292,8 @@ def do(world: World, steps: list[Any]) -> None:
         if verb == "kill":
             raise Killed
         if verb == "interrupted":
-            what, name, before, call, then = arguments
-            world.interrupted(what, name, before, call, lambda then=then: do(world, then))
+            subject, name, before, call, then = arguments
+            world.interrupted(subject, name, before, call, lambda then=then: do(world, then))
         else:
             getattr(world, verb)(*arguments)
 

@@ -22,11 +22,11 @@ def counted(monkeypatch):
     """Counts passes over the source, and what is asked of the registry: a transaction each."""
     counts: Counter[str] = Counter()
 
-    def count(where, name, what):
+    def count(where, name, subject):
         real = getattr(where, name)
 
         def counting(*args, **kwargs):
-            counts[what] += 1
+            counts[subject] += 1
             return real(*args, **kwargs)
 
         monkeypatch.setattr(where, name, counting)

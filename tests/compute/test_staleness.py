@@ -170,15 +170,15 @@ def test_running_what_is_stale_leaves_nothing_stale_and_the_newest_online(tmp_pa
         rows: dict[int, int] = {0: 0}
         project.write([row(1, h, t) for h, t in rows.items()])
         project.apply()
-        for what, h, trips in steps:
-            if what == "put":
+        for subject, h, trips in steps:
+            if subject == "put":
                 rows[h] = trips
-            elif what == "drop" and len(rows) > 1:
+            elif subject == "drop" and len(rows) > 1:
                 rows.pop(h, None)
-            elif what == "claim":
+            elif subject == "claim":
                 project.store.registry.claim("stats", [WindowContent(day(h // 24), str(trips), "d")])
             project.write([row(1, h, t) for h, t in rows.items()])
-            if what == "run":
+            if subject == "run":
                 project.store.materialize_windows("stats", [day(h // 24)])
         known = {e.window for e in project.store.registry.ledger("stats")}
         found = project.store.stale_windows("stats", END)

@@ -579,30 +579,30 @@ class Story:
         self.count += 1
         return self.count
 
-    def edit(self, what, *how):
-        if what == "add":
+    def edit(self, subject, *how):
+        if subject == "add":
             driver, quarter, made = how
             self.rows.append(row(driver, quarter / 4, self.value(), created=hours(made)))
-        elif what == "clear":
+        elif subject == "clear":
             self.rows = [r for r in self.rows if not day(how[0]).start <= r["ts"] < day(how[0]).end]
         elif self.rows:
             place = how[0] % len(self.rows)
             old = self.rows.pop(place)
-            if what == "correct":
+            if subject == "correct":
                 made = old["created"] + timedelta(hours=1) if how[1] else old["created"]
                 self.rows.insert(place, {**old, "trips": self.value(), "created": made})
-            elif what == "move":
+            elif subject == "move":
                 self.rows.insert(place, {**old, "ts": hours(how[1] / 4)})
         self.write()
 
-    def run(self, what, *how):
+    def run(self, subject, *how):
         store = self.project.store
-        if what == "windows":
+        if subject == "windows":
             windows = [ALWAYS] if self.kind == "whole" else [day(d) for d in sorted(how[0])]
             store.materialize_windows(self.view, windows)
-        elif what == "between":
+        elif subject == "between":
             store.materialize(hours(min(how) / 4), hours(max(how) / 4))
-        elif what == "incremental":
+        elif subject == "incremental":
             store.materialize_incremental(hours(how[0] / 4))
         else:
             self.break_off(how[0])
@@ -673,19 +673,19 @@ class Story:
 def test_whatever_happens_both_stores_end_as_a_full_recompute(kind, happened, after):
     with tempfile.TemporaryDirectory() as folder:
         story = Story(Path(folder), kind)
-        for what, *how in happened:
-            method = {"push": story.push, "restart": story.restart}.get(what)
+        for subject, *how in happened:
+            method = {"push": story.push, "restart": story.restart}.get(subject)
             if method is not None:
                 method(*how)
-            elif what in ("windows", "between", "incremental", "break"):
-                story.run(what, *how)
+            elif subject in ("windows", "between", "incremental", "break"):
+                story.run(subject, *how)
             else:
-                story.edit(what, *how)
+                story.edit(subject, *how)
         story.check()
         assert story.check() == []
         before = [story.order()(r) for r in story.rows]
-        for what, *how in after:
-            story.edit(what, *how)
+        for subject, *how in after:
+            story.edit(subject, *how)
         ran = story.check()
         if kind != "whole":
             now = [story.order()(r) for r in story.rows]

@@ -79,14 +79,14 @@ _FAILURES = """
 DONE = ("SUCCESS", "FAILURE", "CANCELED")
 
 
-def wait_for(what: str, found: Callable[[], Any], seconds: float = 180) -> Any:
+def wait_for(subject: str, found: Callable[[], Any], seconds: float = 180) -> Any:
     """Returns what is found when it is; something true."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if result := found():
             return result
         time.sleep(0.2)
-    raise AssertionError(f"no {what} within {seconds} seconds")
+    raise AssertionError(f"no {subject} within {seconds} seconds")
 
 
 @dataclass

@@ -90,12 +90,12 @@ class Taxi:
         frame.to_parquet(self.root / "data" / "writing", index=False)
         os.replace(self.root / "data" / "writing", self.root / "data" / "rides.parquet")
 
-    def edit(self, what: str, driver: int, hour: int, other: int) -> set[int]:
+    def edit(self, subject: str, driver: int, hour: int, other: int) -> set[int]:
         """Changes the rides; returns the days whose rows are others now."""
         key, before = (driver, hour), dict(self.rides)
-        if what == "put":
+        if subject == "put":
             self.rides[key] = Ride(driver, hour, other, self.edits)
-        elif what == "delete":
+        elif subject == "delete":
             self.rides.pop(key, None)
         elif key in self.rides:
             self.rides[driver, other] = replace(self.rides.pop(key), hour=other)
@@ -161,8 +161,8 @@ def test_the_end_is_that_of_a_full_recompute_and_the_work_that_of_what_changed(
     store.close()
     sensor = Daemon(taxi.root, instances, "late_data_taxi", reloads=False)
     affected = work = 0
-    for what, driver, hour, other, ticks in steps:
-        affected += 2 * len(taxi.edit(what, driver, hour, other))
+    for subject, driver, hour, other, ticks in steps:
+        affected += 2 * len(taxi.edit(subject, driver, hour, other))
         if ticks:
             work += taxi.run(sensor.tick())
     work += taxi.run(sensor.tick())

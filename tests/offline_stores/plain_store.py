@@ -141,7 +141,7 @@ class PlainOfflineStore(OfflineStore):
                 created=history.created_timestamp_column,
             )
         fields = [*history.join_keys, *history.features]
-        columns = {f.name: cast_column(table.column(f.name), f.dtype, what=f"Column {f.name!r}") for f in fields}
+        columns = {f.name: cast_column(table.column(f.name), f.dtype, subject=f"Column {f.name!r}") for f in fields}
         moments = table.column(history.timestamp_field)
         columns[EVENT_TIMESTAMP] = moments.cast(pa.timestamp("us", "UTC"))
         created = history.created_timestamp_column

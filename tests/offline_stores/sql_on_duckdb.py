@@ -75,7 +75,7 @@ class DuckDBSqlStore(SqlOfflineStore):
         mapping = source.field_mapping
         return Relation(
             dialect=DUCKDB,
-            what=f"Source {source.name!r}",
+            subject=f"Source {source.name!r}",
             table=self.target(source),
             schema=schema,
             mapping=mapping,

@@ -42,8 +42,8 @@ UTC = pa.timestamp("us", tz="UTC")
 @settings(max_examples=80, deadline=None)
 def test_every_type_has_a_canonical_arrow_type_that_casts_to_itself(feast_type: FeastType) -> None:
     column = pa.nulls(3, to_arrow_type(feast_type))
-    assert cast_column(column, feast_type, what="it").equals(column)
-    assert cast_column(pa.nulls(3), feast_type, what="it").type == to_arrow_type(feast_type)
+    assert cast_column(column, feast_type, subject="it").equals(column)
+    assert cast_column(pa.nulls(3), feast_type, subject="it").type == to_arrow_type(feast_type)
 
 
 @pytest.mark.parametrize(
@@ -154,13 +154,13 @@ AN_ID = uuid.UUID("8c2fa4b9-e791-4d7a-83d4-48db0135ea8e")
 )
 def test_columns_that_mean_the_same_are_cast(column: pa.Array, feast_type: FeastType, expected: list[object]) -> None:
     for given_column in (column, pa.concat_arrays([column, column]).slice(len(column))):
-        result = cast_column(given_column, feast_type, what="it")
+        result = cast_column(given_column, feast_type, subject="it")
         assert result.type == to_arrow_type(feast_type)
         shown = ["nan" if isinstance(v, float) and v != v else v for v in result.to_pylist()]
         assert shown == expected
         # Casting what is canonical already changes nothing.
-        assert cast_column(result, feast_type, what="it").equals(result) or "nan" in shown
-    chunked = cast_column(pa.chunked_array([column, column]), feast_type, what="it")
+        assert cast_column(result, feast_type, subject="it").equals(result) or "nan" in shown
+    chunked = cast_column(pa.chunked_array([column, column]), feast_type, subject="it")
     assert isinstance(chunked, pa.ChunkedArray)
     assert len(chunked) == 2 * len(column)
     assert chunked.type == to_arrow_type(feast_type)
@@ -204,7 +204,7 @@ def test_columns_that_mean_the_same_are_cast(column: pa.Array, feast_type: Feast
 )
 def test_what_would_lose_or_guess_is_refused_by_name(column: pa.Array, feast_type: FeastType) -> None:
     with pytest.raises(SourceError) as caught:
-        cast_column(column, feast_type, what="Source 'trips', column 'fare'")
+        cast_column(column, feast_type, subject="Source 'trips', column 'fare'")
     message = str(caught.value)
     assert message.startswith(f"Source 'trips', column 'fare' should hold {feast_type}")
     assert str(column.type) in message
@@ -212,29 +212,29 @@ def test_what_would_lose_or_guess_is_refused_by_name(column: pa.Array, feast_typ
 
 def test_python_values_and_pandas_columns_are_cast_too() -> None:
     maps = pd.Series([{"a": 1}, None, {"b": [2]}])
-    assert cast_column(maps, Map, what="it").to_pylist() == ['{"a":1}', None, '{"b":[2]}']
+    assert cast_column(maps, Map, subject="it").to_pylist() == ['{"a":1}', None, '{"b":[2]}']
     integers = pd.Series([1, None, 3])
-    assert cast_column(integers, Int64, what="it").to_pylist() == [1, None, 3]
+    assert cast_column(integers, Int64, subject="it").to_pylist() == [1, None, 3]
     times = pd.Series(pd.to_datetime(["2024-07-01T12:00:00", None], utc=True))
-    assert cast_column(times, UnixTimestamp, what="it").to_pylist() == [NOON, None]
+    assert cast_column(times, UnixTimestamp, subject="it").to_pylist() == [NOON, None]
 
 
 def test_a_table_is_cast_column_by_column_in_the_order_asked_for() -> None:
     table = pa.table({"b": pa.array([1], pa.int32()), "extra": [0], "a": ["x"]})
-    result = cast_table(table, {"a": String, "b": Float64}, what="Source 'trips'")
+    result = cast_table(table, {"a": String, "b": Float64}, subject="Source 'trips'")
     assert result.schema.equals(pa.schema({"a": pa.string(), "b": pa.float64()}))
     assert result.to_pylist() == [{"a": "x", "b": 1.0}]
-    assert cast_table(table, {}, what="it").num_columns == 0
+    assert cast_table(table, {}, subject="it").num_columns == 0
 
 
 def test_a_missing_column_is_named_with_the_nearest_one() -> None:
     with pytest.raises(SourceError, match=r"Source 'trips' has no single column 'fares'. Did you mean 'fare'\?"):
-        cast_table(pa.table({"fare": [1]}), {"fares": Int64}, what="Source 'trips'")
+        cast_table(pa.table({"fare": [1]}), {"fares": Int64}, subject="Source 'trips'")
     with pytest.raises(SourceError, match="Source 'trips', column 'fare' should hold String"):
-        cast_table(pa.table({"fare": [1]}), {"fare": String}, what="Source 'trips'")
+        cast_table(pa.table({"fare": [1]}), {"fare": String}, subject="Source 'trips'")
 
 
 def test_an_empty_column_is_cast() -> None:
-    assert cast_column(pa.chunked_array([], pa.int32()), Int64, what="it").type == pa.int64()
-    assert len(cast_column(pa.array([], pa.string()), Map, what="it")) == 0
-    assert cast_column(pa.array([], pa.list_(pa.int8())), Set(Int64), what="it").type == pa.list_(pa.int64())
+    assert cast_column(pa.chunked_array([], pa.int32()), Int64, subject="it").type == pa.int64()
+    assert len(cast_column(pa.array([], pa.string()), Map, subject="it")) == 0
+    assert cast_column(pa.array([], pa.list_(pa.int8())), Set(Int64), subject="it").type == pa.list_(pa.int64())

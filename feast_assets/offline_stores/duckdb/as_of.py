@@ -210,5 +210,5 @@ def _best_of_tied(
     ids = np.full(len(times), NONE, np.int64)
     ids[best_ids.column(0).to_numpy()] = best_ids.column(1).to_numpy()
     if (ids == NONE).any():
-        raise changed_error(rows.table.what)
+        raise changed_error(rows.table.subject)
     return ids

@@ -81,15 +81,15 @@ def open_database_table(
         SourceError: it is no DuckDB database, or the query is no SELECT, fails, or reads something else.
         DatabaseHeldError: somebody has the file open for writing.
     """
-    what = describe(source)
+    subject = describe(source)
     try:
-        with _in_words(what):
+        with _in_words(subject):
             path = find_files(source, root).path
-            return _Opening(cursor, source, path, what, declared, bounds or Bounds(), row_ids).table()
+            return _Opening(cursor, source, path, subject, declared, bounds or Bounds(), row_ids).table()
     except SourceAbsentError:
         if not may_be_absent:
             raise
-        return SourceTable(what, "", pa.schema([]), source.timestamp_field, "", known=False)
+        return SourceTable(subject, "", pa.schema([]), source.timestamp_field, "", known=False)
 
 
 def database_schema(cursor: Cursor, source: DuckDBSource, root: Path, *, only_tables: bool = False) -> pa.Schema:
@@ -98,10 +98,10 @@ def database_schema(cursor: Cursor, source: DuckDBSource, root: Path, *, only_ta
     Args:
         only_tables: whether to raise `NotSupportedError` where it is a view, which cannot be written to.
     """
-    what = describe(source)
-    with _in_words(what):
+    subject = describe(source)
+    with _in_words(subject):
         path = find_files(source, root).path
-        return _Opening(cursor, source, path, what, None, Bounds(), False, only_tables).schema()
+        return _Opening(cursor, source, path, subject, None, Bounds(), False, only_tables).schema()
 
 
 def state_of_table(source: DuckDBSource, root: Path, look: Callable[[], None]) -> list[str]:
@@ -117,20 +117,20 @@ def look_at(cursor: Cursor, source: DuckDBSource, root: Path) -> None:
 
 
 @contextmanager
-def _in_words(what: str) -> Iterator[None]:
+def _in_words(subject: str) -> Iterator[None]:
     """Raises what goes wrong in the user's words.
 
     Args:
-        what: the source.
+        subject: the source.
     """
     try:
         yield
     except DatabaseHeldError as error:
-        raise DatabaseHeldError(error.path, error.holder, what) from error
+        raise DatabaseHeldError(error.path, error.holder, subject) from error
     except FeastAssetsError:
         raise
     except (duckdb.Error, OSError, pa.ArrowException) as error:
-        raise failure_of(error, what, SourceError) from error
+        raise failure_of(error, subject, SourceError) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +165,7 @@ class _Opening:
     cursor: Cursor
     source: DuckDBSource
     path: str
-    what: str
+    subject: str
     declared: Mapping[str, FeastType] | None
     bounds: Bounds
     row_ids: bool
@@ -225,13 +225,13 @@ class _Opening:
         """
         sql, is_table = self._named(connection, catalog) if self.source.table else (self._query(connection), False)
         if self.only_tables and not is_table:
-            raise _no_table(self.what)
+            raise _no_table(self.subject)
         if not is_table:
             self._refuse_other_data(connection, sql)
         try:
             described = connection.sql(f"SELECT * FROM {sql} LIMIT 0")
         except duckdb.CatalogException as error:
-            raise SourceAbsentError(f"{self.what}: its query fails: {message_of(error)}") from error
+            raise SourceAbsentError(f"{self.subject}: its query fails: {message_of(error)}") from error
         columns = {
             str(name): _readable(str(name), str(kind.id))
             for name, kind in zip(described.columns, described.types, strict=True)
@@ -241,17 +241,18 @@ class _Opening:
     def _named(self, connection: duckdb.DuckDBPyConnection, catalog: str | None) -> tuple[str, bool]:
         """Returns a table's or view's full name, and whether it is a table."""
         relations = _relations(connection, catalog)
-        known = _same_name(relations, self.source, self.what)
+        known = _same_name(relations, self.source, self.subject)
         if known is not None:
             return ".".join(map(quote, known[:3])), known[3]
         there = [name if schema == "main" else f"{schema}.{name}" for _, schema, name, _ in relations]
         raise SourceAbsentError(
-            f"{self.what}: {self.path} has no table or view {self.source.table!r}. {suggest(self.source.table, there)}"
+            f"{self.subject}: {self.path} has no table or view {self.source.table!r}. "
+            f"{suggest(self.source.table, there)}"
         )
 
     def _query(self, connection: duckdb.DuckDBPyConnection) -> str:
         checked = reading_query(
-            connection, self.source.query, f"{self.what}: its query", None, is_embedded=True, error=SourceError
+            connection, self.source.query, f"{self.subject}: its query", None, is_embedded=True, error=SourceError
         )
         return f"({checked.sql}) AS source"
 
@@ -260,11 +261,11 @@ class _Opening:
         try:
             ((_, plan),) = connection.execute(f"EXPLAIN (FORMAT json) SELECT * FROM {sql}").fetchall()
         except duckdb.CatalogException as error:
-            raise SourceAbsentError(f"{self.what} cannot be read: {message_of(error)}") from error
+            raise SourceAbsentError(f"{self.subject} cannot be read: {message_of(error)}") from error
         for step in _steps(json.loads(plan)):
             if step.startswith(_FOREIGN_SCANS):
                 raise SourceError(
-                    f"{self.what} reads more than tables of its file ({step}), so that changes would go unnoticed. "
+                    f"{self.subject} reads more than tables of its file ({step}), so that changes would go unnoticed. "
                     "Declare the files as a FileSource, and compute from both in a BatchFeatureView."
                 )
 
@@ -272,7 +273,7 @@ class _Opening:
         from feast_assets.offline_stores.duckdb.statistics import summarize_untimed
 
         schema = pa.schema([pa.field(name, pa.null()) for name in relation.columns])
-        return summarize_untimed(connection, SourceTable(self.what, relation.select(), schema, "", "")).text()
+        return summarize_untimed(connection, SourceTable(self.subject, relation.select(), schema, "", "")).text()
 
     def _in_place(self, relation: _Relation) -> SourceTable:
         sql = relation.select()
@@ -319,7 +320,7 @@ class _Opening:
     def _base(self, sql: str, schema: pa.Schema, row_ids: bool = False) -> SourceTable:
         timestamp, created = _times(self.source)
         return SourceTable(
-            what=self.what,
+            subject=self.subject,
             sql=sql,
             schema=schema,
             timestamp=timestamp,
@@ -335,7 +336,7 @@ class _Opening:
         mapping = self.source.field_mapping
         if not mapping:
             return self._base(sql, schema, row_ids)
-        base = self._base(*renamed(sql, schema, mapping, self.what, row_ids), row_ids)
+        base = self._base(*renamed(sql, schema, mapping, self.subject, row_ids), row_ids)
         return replace(
             base,
             timestamp=mapping.get(base.timestamp, base.timestamp),
@@ -344,20 +345,20 @@ class _Opening:
         )
 
 
-def stored_kind(connection: duckdb.DuckDBPyConnection, source: DuckDBSource, what: str) -> str | None:
+def stored_kind(connection: duckdb.DuckDBPyConnection, source: DuckDBSource, subject: str) -> str | None:
     """Returns "table" where a connection's database has the table of a source; None where it has nothing of that name.
 
     Raises:
         NotSupportedError: it is a view.
     """
-    known = _same_name(_relations(connection, None), source, what)
+    known = _same_name(_relations(connection, None), source, subject)
     if known is not None and not known[3]:
-        raise _no_table(what)
+        raise _no_table(subject)
     return None if known is None else "table"
 
 
-def _no_table(what: str) -> NotSupportedError:
-    return NotSupportedError(f"{what}: rows can be written to a table, not to a view.")
+def _no_table(subject: str) -> NotSupportedError:
+    return NotSupportedError(f"{subject}: rows can be written to a table, not to a view.")
 
 
 _Named = tuple[str, str, str, bool]
@@ -379,9 +380,9 @@ def _relations(connection: duckdb.DuckDBPyConnection, catalog: str | None) -> li
     ).fetchall()
 
 
-def _same_name(relations: Sequence[_Named], source: DuckDBSource, what: str) -> _Named | None:
+def _same_name(relations: Sequence[_Named], source: DuckDBSource, subject: str) -> _Named | None:
     """Returns the table or view that a source names; letter case does not count."""
-    schema, name = table_path(source.table, what)
+    schema, name = table_path(source.table, subject)
     same = (f for f in relations if (f[1].lower(), f[2].lower()) == (schema.lower(), name.lower()))
     return next(same, None)
 

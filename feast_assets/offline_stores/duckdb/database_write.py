@@ -65,17 +65,17 @@ def append_to_table(
         DatabaseHeldError: somebody has the file open.
         StoreUnavailableError: the disk is full, or writing is not permitted.
     """
-    what = describe(source)
+    subject = describe(source)
     waiting(lambda: check_append_to_table(cursor, source, root, rows))
 
     def write() -> None:
         with _transaction(source, root) as connection:
             target = _target(connection, source)
-            if stored_kind(connection, source, what) is None:
+            if stored_kind(connection, source, subject) is None:
                 new, name = rows, _registered(connection, rows)
                 _create(connection, source, name)
             else:
-                new = like(rows, read_schema(connection, f"SELECT * FROM {target}"), what)
+                new = like(rows, read_schema(connection, f"SELECT * FROM {target}"), subject)
                 new = new if key is None else _unwritten(connection, f"SELECT * FROM {target}", new)
                 name = _registered(connection, new)
             if new.num_rows:
@@ -127,22 +127,22 @@ def replace_windows_of_table(
         DatabaseHeldError: somebody has the file open.
         StoreUnavailableError: the disk is full, or writing is not permitted; nothing was changed.
     """
-    what = describe(source)
+    subject = describe(source)
     _refuse_query(source)
     if not source.timestamp_field:
-        raise DefinitionError(f"{what}: a sink needs a timestamp_field.")
+        raise DefinitionError(f"{subject}: a sink needs a timestamp_field.")
     ordered = sorted(set(windows))
     for before, after in pairwise(ordered):
         if after.start < before.end:
-            raise InputError(f"{what}: windows {before} and {after} overlap.")
+            raise InputError(f"{subject}: windows {before} and {after} overlap.")
     bounds = [Bounds.of(window) for window in union(ordered)]
-    spooled = _spooled(cursor, source, history, rows, bounds, what)
+    spooled = _spooled(cursor, source, history, rows, bounds, subject)
 
     def write() -> None:
         reader = cursor.sql(f"SELECT * FROM {spooled}").to_arrow_reader(BATCH_ROWS)
         with _transaction(source, root) as connection:
             name = _registered(connection, reader)
-            _replace(connection, source, name, reader.schema, bounds, what)
+            _replace(connection, source, name, reader.schema, bounds, subject)
 
     waiting(write)
 
@@ -153,13 +153,13 @@ def _replace(
     name: str,
     schema: pa.Schema,
     bounds: Sequence[Bounds],
-    what: str,
+    subject: str,
 ) -> None:
-    if stored_kind(connection, source, what) is None:
+    if stored_kind(connection, source, subject) is None:
         _create(connection, source, _registered(connection, schema.empty_table()))
     else:
-        _alter(connection, source, schema, what)
-        _delete(connection, source, bounds, what)
+        _alter(connection, source, schema, subject)
+        _delete(connection, source, bounds, subject)
     connection.execute(f"INSERT INTO {_target(connection, source)} BY NAME SELECT * FROM {name}")
 
 
@@ -169,7 +169,7 @@ def _spooled(
     history: History,
     rows: pa.RecordBatchReader,
     bounds: Sequence[Bounds],
-    what: str,
+    subject: str,
 ) -> str:
     """Returns the name of a table of the cursor's own with those rows that fall in some bounds."""
     names = column_names(source, history)
@@ -177,13 +177,13 @@ def _spooled(
     given, spooled = f"given_{uuid.uuid4().hex}", f"spooled_{uuid.uuid4().hex}"
     cursor.register(given, pa.RecordBatchReader.from_batches(rows.schema, iter(remembering)))
     columns = ", ".join(f"{quote(name)} AS {quote(own)}" for name, own in names.items())
-    base = SourceTable(what, given, rows.schema, EVENT_TIMESTAMP, "")
+    base = SourceTable(subject, given, rows.schema, EVENT_TIMESTAMP, "")
     try:
         cursor.execute(f"CREATE TEMP TABLE {spooled} AS SELECT {columns} FROM {given} WHERE {_within(base, bounds)}")
     except (duckdb.Error, pa.ArrowException) as error:
         if remembering.error is not None:
             raise remembering.error from None
-        raise failure_of(error, f"{what}: keeping the rows", StoreUnavailableError) from error
+        raise failure_of(error, f"{subject}: keeping the rows", StoreUnavailableError) from error
     finally:
         cursor.unregister(given)
     return spooled
@@ -193,7 +193,7 @@ def _within(table: SourceTable, bounds: Sequence[Bounds]) -> str:
     return " OR ".join(f"({within(table, each)})" for each in bounds) or "false"
 
 
-def _alter(connection: duckdb.DuckDBPyConnection, source: DuckDBSource, schema: pa.Schema, what: str) -> None:
+def _alter(connection: duckdb.DuckDBPyConnection, source: DuckDBSource, schema: pa.Schema, subject: str) -> None:
     """Gives a table the columns of rows that are to be written; those that these lack stay."""
     target = _target(connection, source)
     there = connection.sql(f"SELECT * FROM {target} LIMIT 0")
@@ -209,15 +209,22 @@ def _alter(connection: duckdb.DuckDBPyConnection, source: DuckDBSource, schema: 
                 connection.execute(f"ALTER TABLE {target} ALTER COLUMN {quote(column)} SET DATA TYPE {kind}")
             except duckdb.Error as error:
                 raise SourceError(
-                    f"{what}: its column {column!r} holds {known}, and the feature view makes {kind}, which it cannot "
-                    "be turned into. Drop the table, or keep the result in another one."
+                    f"{subject}: its column {column!r} holds {known}, and the feature view makes {kind}, which it "
+                    "cannot be turned into. Drop the table, or keep the result in another one."
                 ) from error
 
 
-def _delete(connection: duckdb.DuckDBPyConnection, source: DuckDBSource, bounds: Sequence[Bounds], what: str) -> None:
+def _delete(
+    connection: duckdb.DuckDBPyConnection, source: DuckDBSource, bounds: Sequence[Bounds], subject: str
+) -> None:
     target = _target(connection, source)
     table = SourceTable(
-        what, target, read_schema(connection, f"SELECT * FROM {target}"), source.timestamp_field, "", error=SourceError
+        subject,
+        target,
+        read_schema(connection, f"SELECT * FROM {target}"),
+        source.timestamp_field,
+        "",
+        error=SourceError,
     )
     connection.execute(f"DELETE FROM {target} WHERE {_within(table, bounds)}")
 
@@ -270,15 +277,15 @@ def _unmapped(source: DuckDBSource) -> DuckDBSource:
 
 @contextmanager
 def _transaction(source: DuckDBSource, root: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    what = describe(source)
+    subject = describe(source)
     path = database_path(source, root)
     try:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         with opened_for_writing(path) as connection:
             yield connection
     except DatabaseHeldError as error:
-        raise DatabaseHeldError(error.path, error.holder, what) from error
+        raise DatabaseHeldError(error.path, error.holder, subject) from error
     except FeastAssetsError:
         raise
     except (duckdb.Error, OSError, pa.ArrowException) as error:
-        raise failure_of(error, f"{what}: writing", StoreUnavailableError) from error
+        raise failure_of(error, f"{subject}: writing", StoreUnavailableError) from error

@@ -225,29 +225,31 @@ def as_reader(
 
 
 def failure_of(
-    error: Exception, what: str, kind: type[FeastAssetsError], paths: tuple[str, ...] = ()
+    error: Exception, subject: str, kind: type[FeastAssetsError], paths: tuple[str, ...] = ()
 ) -> FeastAssetsError:
     """Returns the error that says in the user's words what went wrong.
 
     Args:
-        what: what was read, for the message.
+        subject: what was read, for the message.
         kind: the error for data that is at fault; where the machine is, it is `StoreUnavailableError`.
         paths: the files that were read, to look for ones that are empty.
     """
     unfit = UnfitText.of(str(error))
     if unfit is not None:
-        return kind(unfit.message(what))
+        return kind(unfit.message(subject))
     text = _text(error)
     if isinstance(error, duckdb.OutOfMemoryException):
-        return StoreUnavailableError(f"{what}: DuckDB ran out of memory; raise memory_limit or free disk space. {text}")
+        return StoreUnavailableError(
+            f"{subject}: DuckDB ran out of memory; raise memory_limit or free disk space. {text}"
+        )
     if "No space left" in text or (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)):
-        return StoreUnavailableError(f"{what}: the disk is full. {text}")
+        return StoreUnavailableError(f"{subject}: the disk is full. {text}")
     if isinstance(error, PermissionError) or "Permission denied" in text:
-        return StoreUnavailableError(f"{what}: no permission to read. {text}")
+        return StoreUnavailableError(f"{subject}: no permission to read. {text}")
     empty = next((p for p in paths if _is_empty(p)), None)
     if empty is not None:
-        return kind(f"{what}: file {empty} is empty (0 bytes). Write it again, or remove it.")
-    return kind(f"{what} cannot be read: {text}")
+        return kind(f"{subject}: file {empty} is empty (0 bytes). Write it again, or remove it.")
+    return kind(f"{subject} cannot be read: {text}")
 
 
 def _is_empty(path: str) -> bool:

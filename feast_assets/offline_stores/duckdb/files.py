@@ -61,7 +61,7 @@ class SourceTable:
     """Rows that DuckDB can query.
 
     Attributes:
-        what: what they are, for messages.
+        subject: what they are, for messages.
         sql: a query.
         schema: its columns.
         timestamp, created: the names of the time columns in it; "" where there is none.
@@ -77,7 +77,7 @@ class SourceTable:
             tell whether it changes.
     """
 
-    what: str
+    subject: str
     sql: str
     schema: pa.Schema
     timestamp: str
@@ -94,7 +94,7 @@ class SourceTable:
 
     def failure(self, error: Exception) -> FeastAssetsError:
         """Returns the error to raise of one of DuckDB, Arrow or the file system."""
-        return _failure(error, self.what, self.error, self.files, self.paths)
+        return _failure(error, self.subject, self.error, self.files, self.paths)
 
     def is_named_in(self, message: str) -> bool:
         """Says whether an error's message names one of the files."""
@@ -159,7 +159,7 @@ def open_source(
         sql, texts, known = _raw_query(cursor, files, read, source, as_text, row_ids)
         schema = read_schema(cursor, sql) if known else pa.schema([])
     except (duckdb.Error, OSError, pa.ArrowException) as error:
-        raise _failure(error, files.what, SourceError, (read,), files.paths) from error
+        raise _failure(error, files.subject, SourceError, (read,), files.paths) from error
     has_ids = ROW_ID in schema.names
     if has_ids and _PLACES.intersection(schema.names):
         # The files have columns of these names, which are no ids.
@@ -167,13 +167,13 @@ def open_source(
     if has_ids:
         schema = schema.remove(schema.get_field_index(ROW_ID))
     if known and mapping:
-        sql, schema = renamed(sql, schema, mapping, files.what, has_ids)
+        sql, schema = renamed(sql, schema, mapping, files.subject, has_ids)
 
     def named(column: str) -> str:
         return mapping.get(column, column)
 
     return SourceTable(
-        what=files.what,
+        subject=files.subject,
         sql=sql,
         schema=schema,
         timestamp=named(source.timestamp_field),
@@ -219,16 +219,16 @@ def _read_files(files: SourceFiles) -> ReadFiles:
 
 def _failure(
     error: Exception,
-    what: str,
+    subject: str,
     kind: type[FeastAssetsError],
     files: Sequence[ReadFiles],
     paths: tuple[str, ...],
 ) -> FeastAssetsError:
-    failure = failure_of(error, what, kind, paths)
+    failure = failure_of(error, subject, kind, paths)
     if isinstance(failure, StoreUnavailableError):
         return failure
     if have_changed(files):
-        return changed_error(what)
+        return changed_error(subject)
     text = str(failure)
     for each in files:
         text = each.in_words(text)
@@ -258,7 +258,7 @@ def source_schema(
     table = open_source(cursor, source, root)
     tables.append(table)
     if not table.known:
-        raise SourceWithoutFilesError(f"{table.what}: there are no files yet.")
+        raise SourceWithoutFilesError(f"{table.subject}: there are no files yet.")
     schema = pa.schema([stored_as_text(f) if f.name in table.texts else f for f in table.schema])
     if table.columnar:
         return schema
@@ -298,7 +298,9 @@ def check_texts(
         read_all(cursor, f"SELECT {', '.join(f'count({quote(n)})' for n in converted)} FROM ({table.sql})")
 
 
-def renamed(sql: str, schema: pa.Schema, mapping: Mapping[str, str], what: str, row_ids: bool) -> tuple[str, pa.Schema]:
+def renamed(
+    sql: str, schema: pa.Schema, mapping: Mapping[str, str], subject: str, row_ids: bool
+) -> tuple[str, pa.Schema]:
     """Returns a query, and its columns, under the names that a field mapping gives them.
 
     Args:
@@ -311,7 +313,7 @@ def renamed(sql: str, schema: pa.Schema, mapping: Mapping[str, str], what: str, 
     twice = repeated_names(names)
     if twice:
         raise SourceError(
-            f"{what}: field_mapping gives two columns the name {twice[0]!r}; the source has a column of that name."
+            f"{subject}: field_mapping gives two columns the name {twice[0]!r}; the source has a column of that name."
         )
     columns = ", ".join(f"{quote(raw)} AS {quote(n)}" for raw, n in zip(schema.names, names, strict=True))
     if row_ids:
@@ -399,13 +401,15 @@ def _delta_dataset(files: SourceFiles) -> Any:
     try:
         import deltalake
     except ImportError as error:
-        raise ConfigError(f"{files.what}: Delta tables need the extra: pip install 'feast-assets[delta]'.") from error
+        raise ConfigError(
+            f"{files.subject}: Delta tables need the extra: pip install 'feast-assets[delta]'."
+        ) from error
     try:
         return deltalake.DeltaTable(files.path).to_pyarrow_dataset()
     except deltalake.exceptions.TableNotFoundError as error:
-        raise SourceError(f"{files.what}: there is no Delta table at {files.path}.") from error
+        raise SourceError(f"{files.subject}: there is no Delta table at {files.path}.") from error
     except deltalake.exceptions.DeltaError as error:
-        raise SourceError(f"{files.what}: the Delta table cannot be read: {printable(error)}") from error
+        raise SourceError(f"{files.subject}: the Delta table cannot be read: {printable(error)}") from error
 
 
 def _uri_query(
@@ -457,7 +461,7 @@ def _file_system(files: SourceFiles, source: DataSource) -> tuple[Any, str]:
         system, path = fs.FileSystem.from_uri(files.path)
         return system, path
     except pa.ArrowInvalid as error:
-        raise NotSupportedError(f"{files.what}: this kind of URI is not supported: {printable(error)}") from error
+        raise NotSupportedError(f"{files.subject}: this kind of URI is not supported: {printable(error)}") from error
 
 
 def _flag(value: bool) -> str:

@@ -108,7 +108,7 @@ def gather(cursor: duckdb.DuckDBPyConnection, rows: Rows, ids: Integers, indices
         cursor.unregister(name)
     read_places = _positions_among(read.column("row_id").to_numpy(), asked)
     if read_places is None:
-        raise changed_error(rows.table.what)
+        raise changed_error(rows.table.subject)
     # Half as wide as the ids, because there is one for each row of the join.
     at = np.zeros(len(ids), np.int32 if read.num_rows < 2**31 else np.int64)
     at[used] = read_places

@@ -25,15 +25,15 @@ class DatabaseHeldError(SourceHeldError):
     Attributes:
         path: the file.
         holder: who, in words; "" if that is not known.
-        what: the source, for messages; "" where it is not known yet.
+        subject: the source, for messages; "" where it is not known yet.
     """
 
-    def __init__(self, path: str, holder: str = "", what: str = ""):
+    def __init__(self, path: str, holder: str = "", subject: str = ""):
         by = f" by {holder}" if holder else ""
-        super().__init__(f"{f'{what}: ' if what else ''}the DuckDB file {path} is held open{by}.")
+        super().__init__(f"{f'{subject}: ' if subject else ''}the DuckDB file {path} is held open{by}.")
         self.path = path
         self.holder = holder
-        self.what = what
+        self.subject = subject
 
 
 def when_free(call: Callable[[], _T], seconds: float) -> _T:

@@ -95,7 +95,7 @@ def _newest_of_tied(cursor: duckdb.DuckDBPyConnection, rows: Rows, tied: pa.Tabl
         returned += batch.num_rows
         yield batch
     if returned != tied.num_rows:
-        raise changed_error(rows.table.what)
+        raise changed_error(rows.table.subject)
 
 
 def best_of_ties(sql: str, group: Sequence[str], features: Sequence[str]) -> str:

@@ -75,7 +75,7 @@ def joined(
             if changed is None or isinstance(error, SourceChangedError):
                 raise
             # A writer has exchanged files between the listing and the reading.
-            raise changed_error(changed.what) from error
+            raise changed_error(changed.subject) from error
 
     def batches() -> Iterator[pa.RecordBatch]:
         first, rest = again(begun)
@@ -168,5 +168,5 @@ def _gathered(cursor: duckdb.DuckDBPyConnection, matched: _Matched, start: int, 
         # What the files hold now is better; but what was read is right as well, if it is of one state.
         is_fixed = matched.is_last or start > 0
         if not (is_fixed and matched.rows.table.is_one_state()):
-            raise changed_error(matched.rows.table.what)
+            raise changed_error(matched.rows.table.subject)
     return gathered

@@ -23,13 +23,13 @@ _CLOSES = {ord(")"): ord("("), ord("]"): ord("["), ord("}"): ord("{")}
 _OPENS = frozenset(_CLOSES.values())
 
 
-def check_tokens(text: str, what: str) -> None:
+def check_tokens(text: str, subject: str) -> None:
     """Checks that DuckDB can parse a query within seconds and a bounded memory, be it right or wrong.
 
     Each bracket is to be closed by its own kind. They are not nested too deep, and there are not too many tokens.
 
     Args:
-        what: names the query, for messages.
+        subject: names the query, for messages.
 
     Raises:
         InputError: that is not so.
@@ -43,11 +43,11 @@ def check_tokens(text: str, what: str) -> None:
             continue
         counted += each
         if counted > MOST_TOKENS:
-            raise _too_long(what)
+            raise _too_long(subject)
         first = data[start]
         in_a_row = in_a_row + 1 if kind == duckdb.token_type.operator and first not in _SEPARATORS else 0
         if in_a_row > _MOST_OPERATORS:
-            raise InputError(f"{what} has more than {_MOST_OPERATORS} operators in a row.")
+            raise InputError(f"{subject} has more than {_MOST_OPERATORS} operators in a row.")
         if is_begun and data[start : start + 4].lower() == b"with":
             each *= _WITH_FACTOR
         is_begun = first in _OPENS
@@ -55,20 +55,20 @@ def check_tokens(text: str, what: str) -> None:
             opened.append((first, each))
             if len(opened) > DEEPEST:
                 raise InputError(
-                    f"{what} nests brackets more than {DEEPEST} deep. Give parts of it names by WITH, one after the "
+                    f"{subject} nests brackets more than {DEEPEST} deep. Give parts of it names by WITH, one after the "
                     "other, or write intermediate results to a Parquet file that the query reads."
                 )
         elif first in _CLOSES:
             bracket, each = opened.pop() if opened else (0, 1)
             if bracket != _CLOSES[first]:
-                raise InputError(f"{what} closes a bracket, {chr(first)!r}, that it has not opened.")
+                raise InputError(f"{subject} closes a bracket, {chr(first)!r}, that it has not opened.")
     if opened:
-        raise InputError(f"{what} does not close a bracket that it opens, {chr(opened[-1][0])!r}.")
+        raise InputError(f"{subject} does not close a bracket that it opens, {chr(opened[-1][0])!r}.")
 
 
-def _too_long(what: str) -> InputError:
+def _too_long(subject: str) -> InputError:
     return InputError(
-        f"{what} has more than {MOST_TOKENS:,} words, numbers and signs, of which those within a WITH that begins "
+        f"{subject} has more than {MOST_TOKENS:,} words, numbers and signs, of which those within a WITH that begins "
         f"another WITH count {_WITH_FACTOR} times for each. Give the rows as a DataFrame or a table, or write them to "
         "a Parquet file that the query reads; write WITH once, with several names."
     )

@@ -89,7 +89,7 @@ class ReadingQuery:
 def reading_query(
     cursor: duckdb.DuckDBPyConnection,
     text: str,
-    what: str,
+    subject: str,
     files: ReadableFiles | None,
     tables: Collection[str] = (),
     *,
@@ -100,7 +100,7 @@ def reading_query(
 
     Args:
         cursor: parses the text.
-        what: names the query, for messages, such as "The entity query".
+        subject: names the query, for messages, such as "The entity query".
         files: what it may read; None for a query over a database, which may read all its tables and no files.
         tables: names of tables and views that it may read beside files.
         is_embedded: whether it is to be a part of another query, so without a semicolon or a comment at its end.
@@ -110,9 +110,9 @@ def reading_query(
         InputError (or ``error``): it is not one SELECT, would do more than read, or reads what it may not.
     """
     try:
-        _check_text(text, what)
-        check_tokens(text, what)
-        return _Check(cursor, what, files, tables).query(text, is_embedded)
+        _check_text(text, subject)
+        check_tokens(text, subject)
+        return _Check(cursor, subject, files, tables).query(text, is_embedded)
     except InputError as refused:
         if error is InputError:
             raise
@@ -140,19 +140,19 @@ def message_of(error: object) -> str:
     return printable(text, _LONGEST_MESSAGE)
 
 
-def _check_text(text: str, what: str) -> None:
+def _check_text(text: str, subject: str) -> None:
     if "\0" in text:
-        raise InputError(f"{what} holds a NUL character at position {text.index(chr(0)) + 1}; remove it.")
+        raise InputError(f"{subject} holds a NUL character at position {text.index(chr(0)) + 1}; remove it.")
     try:
         size = len(text.encode())
     except UnicodeEncodeError as error:
         raise InputError(
-            f"{what} holds U+{ord(text[error.start]):04X} at position {error.start + 1}, half of a surrogate pair, "
+            f"{subject} holds U+{ord(text[error.start]):04X} at position {error.start + 1}, half of a surrogate pair, "
             "which is not a character. Remove it, or decode the text that it came from with the right encoding."
         ) from None
     if size > LONGEST:
         raise InputError(
-            f"{what} has {size:,} bytes; at most {LONGEST:,} are taken. Give the rows as a DataFrame or a table, or "
+            f"{subject} has {size:,} bytes; at most {LONGEST:,} are taken. Give the rows as a DataFrame or a table, or "
             "write them to a Parquet file that the query reads."
         )
 
@@ -161,10 +161,10 @@ class _Check:
     """The check of one query."""
 
     def __init__(
-        self, cursor: duckdb.DuckDBPyConnection, what: str, files: ReadableFiles | None, tables: Collection[str]
+        self, cursor: duckdb.DuckDBPyConnection, subject: str, files: ReadableFiles | None, tables: Collection[str]
     ) -> None:
         self._cursor = cursor
-        self._what = what
+        self._subject = subject
         self._files = files
         self._tables = set(map(_folded, tables))
         self._paths: list[str] = []
@@ -187,21 +187,23 @@ class _Check:
             parsed = json.loads(tree)
         except RecursionError:
             raise InputError(
-                f"{self._what} is nested too deeply, as some hundred operators in a row are. Give parts of it names by "
-                "WITH, or put parentheses around them."
+                f"{self._subject} is nested too deeply, as some hundred operators in a row are. Give parts of it names "
+                "by WITH, or put parentheses around them."
             ) from None
         except duckdb.Error as error:
-            raise InputError(f"{self._what} cannot be read: {message_of(error)}") from error
+            raise InputError(f"{self._subject} cannot be read: {message_of(error)}") from error
         if parsed["error"]:
             if parsed["error_type"] == "not implemented":
                 raise InputError(
-                    f"{self._what} must be one SELECT statement; other statements, also PIVOT without a list of its "
+                    f"{self._subject} must be one SELECT statement; other statements, also PIVOT without a list of its "
                     "values, are not run."
                 )
-            raise InputError(f"{self._what} is no SQL that DuckDB understands: {message_of(parsed['error_message'])}")
+            raise InputError(
+                f"{self._subject} is no SQL that DuckDB understands: {message_of(parsed['error_message'])}"
+            )
         statements: list[dict[str, Any]] = parsed["statements"]
         if len(statements) != 1:
-            raise InputError(f"{self._what} must be one SELECT statement, not {len(statements)} statements.")
+            raise InputError(f"{self._subject} must be one SELECT statement, not {len(statements)} statements.")
         return statements
 
     def _check(self, tree: Any) -> None:
@@ -218,7 +220,8 @@ class _Check:
             if group is not None:
                 if group == "PARAMETER":
                     raise InputError(
-                        f"{self._what} has a parameter, such as $1, for which no value can be given; write the value."
+                        f"{self._subject} has a parameter, such as $1, for which no value can be given; write "
+                        "the value."
                     )
                 if group not in _CLASSES:
                     raise self._forbidden(f"uses {_in_words(str(kind))}")
@@ -244,7 +247,8 @@ class _Check:
         # Names hold in the whole query here, for DuckDB only in a part of it; in the rest they must mean nothing else.
         if name.lower().startswith(_OWN_VIEWS) or any(c in name for c in "./\\:"):
             raise InputError(
-                f"{self._what}: WITH {_short(name)} has the name of a file or a view of DuckDB; give it another name."
+                f"{self._subject}: WITH {_short(name)} has the name of a file or a view of DuckDB; give it "
+                "another name."
             )
         return _folded(name)
 
@@ -268,8 +272,8 @@ class _Check:
         reader = _reader_of(name)
         if not reader:
             raise InputError(
-                f"{self._what} reads {_short(name)}, which is neither a name that it gives by WITH nor a file. Write "
-                f"files as 'data/file.parquet'. {self._readable}"
+                f"{self._subject} reads {_short(name)}, which is neither a name that it gives by WITH nor a file. "
+                f"Write files as 'data/file.parquet'. {self._readable}"
             )
         kept = {key: node[key] for key in ("alias", "sample", "column_name_alias")}
         # DuckDB calls a file by its name up to the first point.
@@ -320,7 +324,7 @@ class _Check:
 
     def _paths_of(self, path: str) -> list[str]:
         assert self._files is not None
-        paths = self._files.find(path, self._what)
+        paths = self._files.find(path, self._subject)
         self._paths += paths
         return paths
 
@@ -333,7 +337,7 @@ class _Check:
 
     def _forbidden(self, does: str) -> InputError:
         return InputError(
-            f"{self._what} {does}, which is not permitted. A query may only read: one SELECT with WITH, joins, "
+            f"{self._subject} {does}, which is not permitted. A query may only read: one SELECT with WITH, joins, "
             "subqueries and functions that compute from their arguments. " + self._readable
         )
 

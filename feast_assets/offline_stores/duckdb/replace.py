@@ -75,13 +75,15 @@ def replace_windows(
     ordered = sorted(set(windows))
     for before, after in pairwise(ordered):
         if after.start < before.end:
-            raise InputError(f"{files.what}: windows {before} and {after} overlap.")
+            raise InputError(f"{files.subject}: windows {before} and {after} overlap.")
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     written: dict[Window, Path] = {}
     try:
         with writing(folder):
-            _write_windows(_sorted(cursor, rows, files.what), ordered, column_names(source, history), folder, written)
+            _write_windows(
+                _sorted(cursor, rows, files.subject), ordered, column_names(source, history), folder, written
+            )
         with locked(folder):
             check_format(folder)
             _commit(folder, source, ordered, written)
@@ -114,11 +116,11 @@ def _folder(source: DataSource, root: Path) -> SourceFiles:
     files = writable_files(source, root)
     if files.shape != "folder" or files.format != "parquet" or files.hive_keys:
         raise NotSupportedError(
-            f"{files.what}: keeping a transformation's result needs a FileSource whose path is a folder of Parquet "
+            f"{files.subject}: keeping a transformation's result needs a FileSource whose path is a folder of Parquet "
             "files without key=value subfolders, such as path='data/my_view'."
         )
     if not source.timestamp_field:
-        raise DefinitionError(f"{files.what}: a sink needs a timestamp_field.")
+        raise DefinitionError(f"{files.subject}: a sink needs a timestamp_field.")
     return files
 
 
@@ -147,7 +149,7 @@ class Remembering:
             raise
 
 
-def _sorted(cursor: duckdb.DuckDBPyConnection, rows: pa.RecordBatchReader, what: str) -> Iterator[pa.RecordBatch]:
+def _sorted(cursor: duckdb.DuckDBPyConnection, rows: pa.RecordBatchReader, subject: str) -> Iterator[pa.RecordBatch]:
     """Yields rows by event time; where they do not fit in memory, they are sorted on disk."""
     import duckdb
 
@@ -160,7 +162,7 @@ def _sorted(cursor: duckdb.DuckDBPyConnection, rows: pa.RecordBatchReader, what:
     except (duckdb.Error, pa.ArrowException) as error:
         if source.error is not None:
             raise source.error from None
-        raise failure_of(error, f"{what}: sorting the rows", StoreUnavailableError) from error
+        raise failure_of(error, f"{subject}: sorting the rows", StoreUnavailableError) from error
 
 
 def _write_windows(
@@ -249,7 +251,9 @@ def _without(path: Path, timestamp_field: str, windows: Sequence[Window]) -> Pat
         raise SourceError(
             f"File {path} has no column {timestamp_field!r}. {suggest(timestamp_field, table.column_names)}"
         )
-    times = cast_column(table.column(timestamp_field), UnixTimestamp, what=f"File {path}, column {timestamp_field!r}")
+    times = cast_column(
+        table.column(timestamp_field), UnixTimestamp, subject=f"File {path}, column {timestamp_field!r}"
+    )
     inside = pc.is_in(times, pa.array([], times.type))
     for window in windows:
         first, end = (pa.scalar(moment, times.type) for moment in (window.start, window.end))

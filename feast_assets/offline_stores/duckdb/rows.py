@@ -95,7 +95,7 @@ class Rows:
     def cast(self, column: pa.Array, field: Field) -> pa.Array:
         """Returns a column in the canonical type of its field."""
         try:
-            return cast_column(column, field.dtype, what=f"{self.table.what}, column {field.name!r}")
+            return cast_column(column, field.dtype, subject=f"{self.table.subject}, column {field.name!r}")
         except SourceError as error:
             if field.name in self.table.texts:
                 told = f"{str(error).rstrip('.')}. Correct the value in the file, or declare the column String."
@@ -103,7 +103,7 @@ class Rows:
             raise as_kind(error, self.table.error) from error
 
     def _time(self, column: pa.Array, name: str) -> pa.Array:
-        return cast_column(column.cast(TIMESTAMP), UnixTimestamp, what=f"{self.table.what}, column {name!r}")
+        return cast_column(column.cast(TIMESTAMP), UnixTimestamp, subject=f"{self.table.subject}, column {name!r}")
 
 
 def rows_of(cursor: duckdb.DuckDBPyConnection, history: History, table: SourceTable, bounds: Bounds) -> Rows:
@@ -118,7 +118,7 @@ def rows_of(cursor: duckdb.DuckDBPyConnection, history: History, table: SourceTa
     if not table.known:
         return _no_rows(cursor, history, table)
     check_declared(
-        history, table.schema, table.what, timestamp=table.timestamp, created=table.created, error=table.error
+        history, table.schema, table.subject, timestamp=table.timestamp, created=table.created, error=table.error
     )
     try:
         keys = [key_expression(table.schema.field(f.name), f.dtype) for f in history.join_keys]
@@ -161,7 +161,7 @@ def time_expression(cursor: duckdb.DuckDBPyConnection, table: SourceTable, name:
             mixed.
     """
     if name not in table.schema.names:
-        raise table.error(f"{table.what} has no column {name!r} of times. {suggest(name, table.schema.names)}")
+        raise table.error(f"{table.subject} has no column {name!r} of times. {suggest(name, table.schema.names)}")
     kind = table.schema.field(name).type
     if pa.types.is_string(kind):
         _check_time_texts(cursor, table, name)
@@ -189,7 +189,7 @@ def stored_time(table: SourceTable, name: str) -> str:
     if pa.types.is_string(kind):
         return f"epoch_us({_moment_of_text(column)})"
     raise table.error(
-        f"{table.what}: column {name!r} should hold timestamps but holds {kind}. "
+        f"{table.subject}: column {name!r} should hold timestamps but holds {kind}. "
         "Use timestamps, dates or ISO 8601 text."
     )
 
@@ -224,12 +224,12 @@ def _check_time_texts(cursor: duckdb.DuckDBPyConnection, table: SourceTable, nam
     ).to_pylist()[0]
     if seen["other"] is not None:
         raise table.error(
-            f"{table.what}: column {name!r} should hold timestamps but holds {seen['other']!r}, which is not "
+            f"{table.subject}: column {name!r} should hold timestamps but holds {seen['other']!r}, which is not "
             "ISO 8601 such as 2024-07-01T12:00:00Z."
         )
     if seen["zoned"] is not None and seen["naive"] is not None:
         raise table.error(
-            f"{table.what}: column {name!r} mixes times with a zone ({seen['zoned']!r}) and without "
+            f"{table.subject}: column {name!r} mixes times with a zone ({seen['zoned']!r}) and without "
             f"({seen['naive']!r}). Write all of them with a zone, or none."
         )
 
@@ -273,7 +273,7 @@ def _by_date(table: SourceTable, bounds: Bounds) -> list[str]:
         return []
     if table.date_partition not in table.schema.names:
         raise table.error(
-            f"{table.what} has no column {table.date_partition!r}, its date_partition_column. "
+            f"{table.subject} has no column {table.date_partition!r}, its date_partition_column. "
             f"{suggest(table.date_partition, table.schema.names)}"
         )
     kind = table.schema.field(table.timestamp).type

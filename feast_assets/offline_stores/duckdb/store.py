@@ -412,7 +412,7 @@ def _check_unmixed(tables: Sequence[SourceTable], is_last: bool) -> None:
 
     for table in tables:
         if not is_last and table.may_be_mixed():
-            raise changed_error(table.what)
+            raise changed_error(table.subject)
 
 
 def _raise_translated(error: BaseException, tables: Sequence[SourceTable]) -> None:
@@ -428,7 +428,7 @@ def _raise_translated(error: BaseException, tables: Sequence[SourceTable]) -> No
     if isinstance(error, (SourceError, TransformationError)) and not isinstance(error, SourceChangedError):
         for table in tables:
             if table.has_changed():
-                raise changed_error(table.what) from error
+                raise changed_error(table.subject) from error
     if isinstance(error, (duckdb.Error, pa.ArrowException, OSError)) and not isinstance(error, FeastAssetsError):
         raise _culprit(error, tables) from error
 
@@ -440,4 +440,4 @@ def _culprit(error: Exception, tables: Sequence[SourceTable]) -> FeastAssetsErro
     for table in tables:
         if len(tables) == 1 or table.is_named_in(str(error)) or table.has_changed():
             return table.failure(error)
-    return failure_of(error, ", ".join(t.what for t in tables) or "The offline store's query", SourceError)
+    return failure_of(error, ", ".join(t.subject for t in tables) or "The offline store's query", SourceError)

@@ -45,21 +45,23 @@ def run_transformation(
         TransformationError: the function is not loaded, fails, or returns something else than the view declares.
     """
     transformation = history.transformation
-    what = f"The transformation of feature view {history.view!r}"
+    subject = f"The transformation of feature view {history.view!r}"
     assert transformation is not None
-    function = function_of(transformation, what)
+    function = function_of(transformation, subject)
     start = None if bounds.start is None else bounds.start - duration_micros(history.lookback)
     seen = Bounds(start, bounds.end)
     inputs = [open_source(cursor, source, root, bounds=seen) for source in history.sources]
     if not any(table.known for table in inputs):
-        return _nothing(history, what)
+        return _nothing(history, subject)
     for table in inputs:
         if not table.known:
-            raise SourceError(f"{table.what}: there are no files yet, so {what.lower()} does not know its columns.")
+            raise SourceError(
+                f"{table.subject}: there are no files yet, so {subject.lower()} does not know its columns."
+            )
     queries = [input_query(cursor, table, seen) for table in inputs]
     if transformation.mode is TransformationMode.SQL:
         files = tuple(read for table in inputs for read in table.files)
-        return replace(_run_sql(cursor, history, queries, function, what, readable), files=files)
+        return replace(_run_sql(cursor, history, queries, function, subject, readable), files=files)
     try:
         if transformation.mode is TransformationMode.PANDAS:
             from feast_assets.types.pandas_columns import exact_frame
@@ -69,9 +71,9 @@ def run_transformation(
             arguments = [read_all(cursor, sql).to_pydict() for sql in queries]
     except Exception as error:
         raise _reading(error, inputs) from error
-    columns = columns_of(called(function, arguments, what), transformation.mode, what)
-    table = result_table(columns, _declared(history, list(columns)), {f.name for f in history.join_keys}, what)
-    return _described(history, register(cursor, table), table.schema, what)
+    columns = columns_of(called(function, arguments, subject), transformation.mode, subject)
+    table = result_table(columns, _declared(history, list(columns)), {f.name for f in history.join_keys}, subject)
+    return _described(history, register(cursor, table), table.schema, subject)
 
 
 def input_query(cursor: duckdb.DuckDBPyConnection, table: SourceTable, bounds: Bounds) -> str:
@@ -88,7 +90,7 @@ def input_query(cursor: duckdb.DuckDBPyConnection, table: SourceTable, bounds: B
         for name, role in ((table.timestamp, "timestamp_field"), (table.created, "created_timestamp_column")):
             if name and name not in table.schema.names:
                 raise SourceError(
-                    f"{table.what} has no column {name!r}, its {role}. {suggest(name, table.schema.names)}"
+                    f"{table.subject} has no column {name!r}, its {role}. {suggest(name, table.schema.names)}"
                 )
             if name:
                 times[name] = f"make_timestamptz({time_expression(cursor, table, name)}) AS {quote(name)}"
@@ -108,7 +110,7 @@ def _run_sql(
     history: History,
     queries: Sequence[str],
     function: Callable[..., Any],
-    what: str,
+    subject: str,
     readable: ReadableFiles,
 ) -> SourceTable:
     import duckdb
@@ -118,23 +120,23 @@ def _run_sql(
         name = f"{re.sub(r'[^A-Za-z0-9]+', '_', source.name).strip('_')[:40]}_{uuid.uuid4().hex[:8]}"
         names.append(name if name[0].isalpha() else f"s_{name}")
         cursor.execute(f"CREATE TEMP VIEW {names[-1]} AS {sql}")
-    text = called(function, names, what)
+    text = called(function, names, subject)
     if not isinstance(text, str):
-        raise TransformationError(f"{what} must return an SQL query as text, not {type(text).__name__}.")
+        raise TransformationError(f"{subject} must return an SQL query as text, not {type(text).__name__}.")
     query = reading_query(
-        cursor, text, f"{what}: its query", readable, names, is_embedded=True, error=TransformationError
+        cursor, text, f"{subject}: its query", readable, names, is_embedded=True, error=TransformationError
     ).sql
     try:
-        check_unique(cursor.sql(query).columns, what)
-        return _described(history, query, read_schema(cursor, query), what)
+        check_unique(cursor.sql(query).columns, subject)
+        return _described(history, query, read_schema(cursor, query), subject)
     except duckdb.Error as error:
-        raise TransformationError(f"{what} returned a query that fails: {message_of(error)}") from error
+        raise TransformationError(f"{subject} returned a query that fails: {message_of(error)}") from error
 
 
-def _described(history: History, sql: str, schema: pa.Schema, what: str) -> SourceTable:
+def _described(history: History, sql: str, schema: pa.Schema, subject: str) -> SourceTable:
     names = schema.names
     return SourceTable(
-        what=f"{what}: its result",
+        subject=f"{subject}: its result",
         sql=sql,
         schema=schema,
         timestamp=_time_name(history, history.timestamp_field, names),
@@ -148,8 +150,8 @@ def _time_name(history: History, name: str, names: Sequence[str]) -> str:
     return name if name in names else history.sources[0].field_mapping.get(name, name)
 
 
-def _nothing(history: History, what: str) -> SourceTable:
-    return SourceTable(what, "", pa.schema([]), history.timestamp_field, "", error=TransformationError, known=False)
+def _nothing(history: History, subject: str) -> SourceTable:
+    return SourceTable(subject, "", pa.schema([]), history.timestamp_field, "", error=TransformationError, known=False)
 
 
 def _declared(history: History, names: Sequence[str]) -> dict[str, FeastType]:

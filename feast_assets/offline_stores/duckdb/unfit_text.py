@@ -47,11 +47,11 @@ class UnfitText:
             return None
         return cls(told["column"], told["value"], told["declared"], str(told["file"] or ""), told["folder"])
 
-    def message(self, what: str) -> str:
+    def message(self, subject: str) -> str:
         """Returns the message for the user.
 
         Args:
-            what: the source.
+            subject: the source.
         """
         shown = printable(repr(self.value), _SHOWN_CHARACTERS)
         if self.from_folder:
@@ -61,8 +61,8 @@ class UnfitText:
             held = f"it holds {shown}{self._location()}"
             remedy = "Correct the value in the file"
         return (
-            f"{what}: column {self.column!r} is declared {self.declared}, but {held}. {remedy}, or declare the column "
-            "String."
+            f"{subject}: column {self.column!r} is declared {self.declared}, but {held}. {remedy}, or declare the "
+            "column String."
         )
 
     def _location(self) -> str:

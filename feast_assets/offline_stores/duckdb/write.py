@@ -77,7 +77,7 @@ def check_append(cursor: duckdb.DuckDBPyConnection, source: DataSource, root: Pa
     files = writable_files(source, root)
     rows = _fitted(cursor, files, source, rows)
     if files.format == "csv":
-        _write_csv(rows.slice(0, 0), pa.BufferOutputStream(), files.what, include_header=False)
+        _write_csv(rows.slice(0, 0), pa.BufferOutputStream(), files.subject, include_header=False)
 
 
 def is_appended(cursor: duckdb.DuckDBPyConnection, source: DataSource, root: Path, rows: pa.Table, key: str) -> bool:
@@ -95,15 +95,15 @@ def _fitted(cursor: duckdb.DuckDBPyConnection, files: SourceFiles, source: DataS
     if files.format != "delta" and files.shape != "file":
         return _fitted_to_folder(files, source, rows)
     if not _exists(files):
-        check_new(rows, source, files.what)
+        check_new(rows, source, files.subject)
         return rows
     if files.format == "delta":
-        return like(rows, _delta_dataset(files).schema, files.what)
+        return like(rows, _delta_dataset(files).schema, files.subject)
     if files.format == "csv":
         names = _csv_names(cursor, files)
-        check_written(rows, names, files.what)
+        check_written(rows, names, files.subject)
         return rows.select(names)
-    return like(rows, _parquet_schema(files, files.path), files.what)
+    return like(rows, _parquet_schema(files, files.path), files.subject)
 
 
 def _unwritten(cursor: duckdb.DuckDBPyConnection, files: SourceFiles, source: DataSource, rows: pa.Table) -> pa.Table:
@@ -126,7 +126,7 @@ def _unwritten(cursor: duckdb.DuckDBPyConnection, files: SourceFiles, source: Da
     except (duckdb.Error, pa.ArrowException, OSError) as error:
         if isinstance(error, FeastAssetsError):
             raise
-        raise failure_of(error, files.what, SourceError, (files.path,)) from error
+        raise failure_of(error, files.subject, SourceError, (files.path,)) from error
 
 
 def _exists(files: SourceFiles) -> bool:
@@ -155,17 +155,19 @@ def _add_file(files: SourceFiles, source: DataSource, rows: pa.Table, key: str |
 def _fitted_to_folder(files: SourceFiles, source: DataSource, rows: pa.Table) -> pa.Table:
     _refuse_folder(files)
     if files.paths:
-        return like(rows, _parquet_schema(files, files.paths[-1]), files.what)
-    check_new(rows, source, files.what)
+        return like(rows, _parquet_schema(files, files.paths[-1]), files.subject)
+    check_new(rows, source, files.subject)
     return rows
 
 
 def _refuse_folder(files: SourceFiles) -> None:
     if files.format != "parquet":
-        raise NotSupportedError(f"{files.what}: rows can be added to a folder of Parquet files, not of {files.format}.")
+        raise NotSupportedError(
+            f"{files.subject}: rows can be added to a folder of Parquet files, not of {files.format}."
+        )
     if files.hive_keys:
         raise NotSupportedError(
-            f"{files.what}: adding rows to a folder with {files.hive_keys[0]}=... subfolders is not supported."
+            f"{files.subject}: adding rows to a folder with {files.hive_keys[0]}=... subfolders is not supported."
         )
     _folder_of(files)
 
@@ -189,11 +191,11 @@ def _folder_of(files: SourceFiles) -> tuple[Path, str]:
     pattern = Path(files.path)
     if any(c in str(pattern.parent) for c in "*?[") or not pattern.name.startswith("*"):
         raise NotSupportedError(
-            f"{files.what}: rows can be added to a glob of one folder such as data/*.parquet, not to {files.path}."
+            f"{files.subject}: rows can be added to a glob of one folder such as data/*.parquet, not to {files.path}."
         )
     suffix = pattern.name.lstrip("*")
     if any(c in suffix for c in "*?["):
-        raise NotSupportedError(f"{files.what}: {pattern.name} does not say how a new file would be named.")
+        raise NotSupportedError(f"{files.subject}: {pattern.name} does not say how a new file would be named.")
     return pattern.parent, suffix
 
 
@@ -224,9 +226,9 @@ def _csv_names(cursor: duckdb.DuckDBPyConnection, files: SourceFiles) -> list[st
             cursor, f"SELECT * FROM read_csv({path}, header = true, all_varchar = true)"
         ).names
     except duckdb.Error as error:
-        raise failure_of(error, files.what, SourceError, files.paths) from error
+        raise failure_of(error, files.subject, SourceError, files.paths) from error
     if len(names) > 1 and sniffed[0][0] != ",":
-        raise NotSupportedError(f"{files.what}: rows can be added to comma-separated files only.")
+        raise NotSupportedError(f"{files.subject}: rows can be added to comma-separated files only.")
     return names
 
 
@@ -243,13 +245,13 @@ def _append_csv(path: Path, rows: pa.Table) -> None:
             _write_csv(rows, out, f"File {path}", include_header=not exists)
 
 
-def _write_csv(rows: pa.Table, out: Any, what: str, *, include_header: bool) -> None:
+def _write_csv(rows: pa.Table, out: Any, subject: str, *, include_header: bool) -> None:
     import pyarrow.csv as csv
 
     try:
         csv.write_csv(rows, out, csv.WriteOptions(include_header=include_header))
     except pa.ArrowException as error:
-        raise InputError(f"{what}: these rows cannot be written as CSV: {printable(error)}") from error
+        raise InputError(f"{subject}: these rows cannot be written as CSV: {printable(error)}") from error
 
 
 def _ends_with_newline(path: Path, opener: Any) -> bool:
@@ -265,7 +267,7 @@ def _deltalake(files: SourceFiles) -> Any:
         import deltalake
     except ImportError as error:
         raise NotSupportedError(
-            f"{files.what}: Delta tables need the extra: pip install 'feast-assets[delta]'."
+            f"{files.subject}: Delta tables need the extra: pip install 'feast-assets[delta]'."
         ) from error
     return deltalake
 
@@ -275,7 +277,7 @@ def _delta_dataset(files: SourceFiles) -> ds.Dataset:
     try:
         return deltalake.DeltaTable(files.path).to_pyarrow_dataset()
     except (deltalake.exceptions.DeltaError, OSError) as error:
-        raise StoreUnavailableError(f"{files.what}: the Delta table cannot be read: {printable(error)}") from error
+        raise StoreUnavailableError(f"{files.subject}: the Delta table cannot be read: {printable(error)}") from error
 
 
 def _append_delta(files: SourceFiles, rows: pa.Table) -> None:
@@ -283,17 +285,19 @@ def _append_delta(files: SourceFiles, rows: pa.Table) -> None:
     try:
         deltalake.write_deltalake(files.path, rows, mode="append")
     except (deltalake.exceptions.DeltaError, OSError) as error:
-        raise StoreUnavailableError(f"{files.what}: the Delta table cannot be written: {printable(error)}") from error
+        raise StoreUnavailableError(
+            f"{files.subject}: the Delta table cannot be written: {printable(error)}"
+        ) from error
 
 
 def _parquet_schema(files: SourceFiles, path: str) -> pa.Schema:
     try:
         return pq.read_schema(path)
     except (pa.ArrowException, OSError) as error:
-        raise failure_of(error, files.what, SourceError, (path,)) from error
+        raise failure_of(error, files.subject, SourceError, (path,)) from error
 
 
-def check_new(rows: pa.Table, source: DataSource, what: str) -> None:
+def check_new(rows: pa.Table, source: DataSource, subject: str) -> None:
     for name in (source.timestamp_field, source.created_timestamp_column):
         if name and name not in rows.column_names:
-            raise InputError(f"{what}: the rows have no column {name!r}. {suggest(name, rows.column_names)}")
+            raise InputError(f"{subject}: the rows have no column {name!r}. {suggest(name, rows.column_names)}")

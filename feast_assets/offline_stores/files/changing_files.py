@@ -159,9 +159,9 @@ def again(read: Callable[[bool], _T]) -> _T:
     raise AssertionError  # the loop only ends by returning or raising
 
 
-def changed_error(what: str) -> SourceChangedError:
+def changed_error(subject: str) -> SourceChangedError:
     """Returns the error for files that changed while they were read, and that nobody is to blame for."""
-    return SourceChangedError(f"{what} was changed while it was read. Try again.")
+    return SourceChangedError(f"{subject} was changed while it was read. Try again.")
 
 
 def have_changed(files: Iterable[ReadFiles]) -> bool:

@@ -18,7 +18,7 @@ _DAY = 86_400_000_000
 
 
 def conditions(
-    partition: str, event_time: str, slack: timedelta, start: int | None, end: int | None, what: str
+    partition: str, event_time: str, slack: timedelta, start: int | None, end: int | None, subject: str
 ) -> list[str]:
     """Returns SQL conditions: on the folder's day alone, by which files are left out; and that rows are where they are
     declared to be.
@@ -28,7 +28,7 @@ def conditions(
         event_time: SQL expression of the event time, in UTC microseconds.
         slack: how far an event time may lie before the day's start, or after its end, in UTC.
         start, end: event times that are wanted, in UTC microseconds, the end not included; None for no bound.
-        what: SQL text literal; names the column in the error.
+        subject: SQL text literal; names the column in the error.
 
     Raises (when the query runs):
         duckdb.InvalidInputException: an event time lies further off.
@@ -42,6 +42,6 @@ def conditions(
         terms.append(f"coalesce(CAST({day} AS TIMESTAMP) < make_timestamp({last}), true)")
     begins = f"epoch_us(CAST({day} AS TIMESTAMP))"
     inside = f"{event_time} BETWEEN {begins} - {micros} AND {begins} + {_DAY + micros - 1}"
-    told = f"{what} || {partition} || ' holds a row of ' || make_timestamp({event_time})"
+    told = f"{subject} || {partition} || ' holds a row of ' || make_timestamp({event_time})"
     terms.append(f"CASE WHEN coalesce({inside}, true) THEN true ELSE error({told}) END")
     return terms

@@ -78,6 +78,6 @@ def _extent(files: SourceFiles, part: Part, column: str) -> Extent | None:
         times = footer_of(part.name).times(column)
     except (OSError, pa.ArrowException) as error:
         if _has_changed(part):
-            raise changed_error(files.what) from error
-        raise SourceError(f"{files.what}: cannot read {part.name}: {printable(error)}") from error
+            raise changed_error(files.subject) from error
+        raise SourceError(f"{files.subject}: cannot read {part.name}: {printable(error)}") from error
     return None if times is None else Extent(*times)

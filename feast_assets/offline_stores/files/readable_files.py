@@ -41,42 +41,42 @@ class ReadableFiles:
     further: tuple[str, ...] = ()
     sources: tuple[DataSource, ...] = ()
 
-    def find(self, path: str, what: str) -> list[str]:
+    def find(self, path: str, subject: str) -> list[str]:
         """Returns the files that a path or glob of a query stands for: absolute, existing and readable; sorted.
 
         Args:
-            what: names the query, for messages.
+            subject: names the query, for messages.
 
         Raises:
             InputError: one of them may not be read, or there is none. Of what may not be read, nothing is told, not
                 even whether it exists.
         """
         try:
-            return self._checked_files(path, what)
+            return self._checked_files(path, subject)
         except OSError as error:  # of links in /proc that belong to somebody else
             reason = f"cannot be looked at ({error.strerror})"
-        raise self._refused(path, what, reason)
+        raise self._refused(path, subject, reason)
 
-    def _checked_files(self, path: str, what: str) -> list[str]:
+    def _checked_files(self, path: str, subject: str) -> list[str]:
         if not 0 < len(path) <= _LONGEST_PATH or "\0" in path or "://" in path or path.lower().startswith("file:"):
-            raise self._refused(path, what, "is not a path of a local file")
+            raise self._refused(path, subject, "is not a path of a local file")
         given = os.path.join(self.root, os.path.expanduser(path))
         if not glob.has_magic(path) or self._is_file(given):
             files = [self._lasting(given)]
         else:
-            files = [self._lasting(file) for file in self._matches(path, what)]
+            files = [self._lasting(file) for file in self._matches(path, subject)]
         for file in files:
             reason = self._reason(os.path.realpath(file))
             if reason:
-                raise self._refused(path, what, reason, file)
+                raise self._refused(path, subject, reason, file)
             if not os.path.isfile(file):
-                raise InputError(f"{what} reads {_shown(path)}, but there is no regular file {_shown(file)}.")
+                raise InputError(f"{subject} reads {_shown(path)}, but there is no regular file {_shown(file)}.")
             try:
                 is_database = _is_database(file)
             except OSError as error:
-                raise InputError(f"{what} reads {_shown(file)}, which cannot be read: {error.strerror}.") from error
+                raise InputError(f"{subject} reads {_shown(file)}, which cannot be read: {error.strerror}.") from error
             if is_database:
-                raise self._refused(path, what, "is a database", file)
+                raise self._refused(path, subject, "is a database", file)
         return files
 
     @property
@@ -98,16 +98,16 @@ class ReadableFiles:
         is_below = any(_parts_below(path, base) is not None for base in (str(self.root), self._root))
         return path if is_below and os.pardir not in Path(path).parts else os.path.realpath(path)
 
-    def _matches(self, pattern: str, what: str) -> list[str]:
+    def _matches(self, pattern: str, subject: str) -> list[str]:
         parts = Path(os.path.expanduser(pattern)).parts
         first = next(i for i, part in enumerate(parts) if glob.has_magic(part))
         base = os.path.realpath(os.path.join(self.root, *parts[:first]))
         if os.pardir in parts[first:] or not self._may_look_in(base):
-            raise self._refused(pattern, what, "is in a folder that may not be read")
+            raise self._refused(pattern, subject, "is in a folder that may not be read")
         names = glob.glob(os.path.join(*parts), root_dir=self.root, recursive=True)
         files = sorted(path for name in names if not os.path.isdir(path := os.path.join(self.root, name)))
         if not files:
-            raise InputError(f"{what} reads {_shown(pattern)}, but no file matches it.")
+            raise InputError(f"{subject} reads {_shown(pattern)}, but no file matches it.")
         return files
 
     def _reason(self, file: str) -> str:
@@ -162,13 +162,13 @@ class ReadableFiles:
                     continue  # A source that cannot be read lets nothing be read.
         return frozenset(paths)
 
-    def _refused(self, path: str, what: str, reason: str, file: str = "") -> InputError:
-        subject = "it"
+    def _refused(self, path: str, subject: str, reason: str, file: str = "") -> InputError:
+        named = "it"
         if glob.has_magic(path):
             # Names are told only of files in the repository.
             is_inside = _parts_below(file, str(self.root)) is not None
-            subject = f"it matches {_shown(file) if is_inside else 'a file'}, which" if file else "it"
-        return InputError(f"{what} may not read {_shown(path)}: {subject} {reason}. {self.described}")
+            named = f"it matches {_shown(file) if is_inside else 'a file'}, which" if file else "it"
+        return InputError(f"{subject} may not read {_shown(path)}: {named} {reason}. {self.described}")
 
 
 def _parts_below(path: str, base: str) -> tuple[str, ...] | None:

@@ -29,7 +29,7 @@ class SourceFiles:
     """What a source's path stands for at the moment.
 
     Attributes:
-        what: the source, for messages.
+        subject: the source, for messages.
         path: absolute, or a URI.
         format: how the files are to be read.
         shape: one file, the matches of a glob, or all files below a folder.
@@ -37,7 +37,7 @@ class SourceFiles:
         hive_keys: columns that are written as ``key=value`` folders.
     """
 
-    what: str
+    subject: str
     path: str
     format: Format
     shape: Literal["file", "glob", "folder", "uri"]
@@ -63,12 +63,12 @@ def find_files(source: DataSource, root: Path) -> SourceFiles:
         SourceError: a folder holds only files of another format.
         NotSupportedError: the source is not one of files.
     """
-    what = describe(source)
+    subject = describe(source)
     if isinstance(source, DuckDBSource):
         database = database_path(source, root)
         if not os.path.exists(database):
-            raise SourceAbsentError(f"{what}: there is no file {database}.{_nearest(database)}")
-        return SourceFiles(what, database, "duckdb", "file", (database,))
+            raise SourceAbsentError(f"{subject}: there is no file {database}.{_nearest(database)}")
+        return SourceFiles(subject, database, "duckdb", "file", (database,))
     if not isinstance(source, FileSource):
         raise NotSupportedError(
             f"The duckdb offline store reads FileSource and DuckDBSource, not {type(source).__name__} (source "
@@ -76,21 +76,21 @@ def find_files(source: DataSource, root: Path) -> SourceFiles:
         )
     path = local_path(source.path, root)
     if path is None:
-        return SourceFiles(what, source.path, _format(source, source.path), "uri", (source.path,))
+        return SourceFiles(subject, source.path, _format(source, source.path), "uri", (source.path,))
     file_format = _format(source, path)
     if file_format == "delta":
-        return SourceFiles(what, path, "delta", "folder", ())
+        return SourceFiles(subject, path, "delta", "folder", ())
     if os.path.isdir(path):
-        return _in_folder(what, path, file_format)
+        return _in_folder(subject, path, file_format)
     if os.path.exists(path):
-        return SourceFiles(what, path, file_format, "file", (path,))
+        return SourceFiles(subject, path, file_format, "file", (path,))
     if glob.has_magic(path):
         base = _fixed_part(path)
         matching = sorted(p for p in glob.glob(path, recursive=True) if os.path.isfile(p) and _counts(p, base))
-        return SourceFiles(what, path, file_format, "glob", tuple(matching), _hive_keys(matching, base))
+        return SourceFiles(subject, path, file_format, "glob", tuple(matching), _hive_keys(matching, base))
     if Path(path).suffix and not source.path.endswith("/"):
-        raise SourceAbsentError(f"{what}: there is no file {path}.{_nearest(path)}")
-    return SourceFiles(what, path, file_format, "folder", ())
+        raise SourceAbsentError(f"{subject}: there is no file {path}.{_nearest(path)}")
+    return SourceFiles(subject, path, file_format, "folder", ())
 
 
 def database_path(source: DuckDBSource, root: Path) -> str:
@@ -135,7 +135,7 @@ def _format(source: FileSource, path: str) -> Format:
     return "delta" if os.path.isdir(os.path.join(path, "_delta_log")) else "parquet"
 
 
-def _in_folder(what: str, path: str, file_format: Format) -> SourceFiles:
+def _in_folder(subject: str, path: str, file_format: Format) -> SourceFiles:
     matching: list[str] = []
     others: list[str] = []
     for folder, folders, names in os.walk(path):
@@ -146,11 +146,11 @@ def _in_folder(what: str, path: str, file_format: Format) -> SourceFiles:
                 (matching if right else others).append(os.path.join(folder, name))
     if others and not matching:
         raise SourceError(
-            f"{what}: folder {path} holds no {file_format} files ({', '.join(_SUFFIXES[file_format])}), but for "
+            f"{subject}: folder {path} holds no {file_format} files ({', '.join(_SUFFIXES[file_format])}), but for "
             f"instance {sorted(others)[0]}. Rename the files, or set file_format."
         )
     matching.sort()
-    return SourceFiles(what, path, file_format, "folder", tuple(matching), _hive_keys(matching, path))
+    return SourceFiles(subject, path, file_format, "folder", tuple(matching), _hive_keys(matching, path))
 
 
 def _is_visible(name: str) -> bool:
@@ -198,7 +198,7 @@ def writable_files(source: DataSource, root: Path) -> SourceFiles:
             raise
         return SourceFiles(describe(source), path, _format(source, path), "file", ())
     if files.shape == "uri":
-        raise NotSupportedError(f"{files.what}: writing is supported to local files only.")
+        raise NotSupportedError(f"{files.subject}: writing is supported to local files only.")
     return files
 
 

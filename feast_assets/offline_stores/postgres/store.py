@@ -72,7 +72,7 @@ class PostgresOfflineStore(SqlOfflineStore, ReadsQueries, WritesOnce):
                 f"{source.name!r})."
             )
         texts = {_QUERY: engine.dialect.without_end(source.query)} if source.query else {}
-        what = _described(source)
+        subject = _described(source)
         table = quoted_table(source.table or f'"{_QUERY}"')
         if source.query:
             table.set("alias", exp.TableAlias(this=exp.to_identifier("q", quoted=True)))
@@ -82,12 +82,12 @@ class PostgresOfflineStore(SqlOfflineStore, ReadsQueries, WritesOnce):
         except SqlEngineError as error:
             if error.is_missing and source.table:
                 raise SourceWithoutFilesError(
-                    f"{what}: there is no such table. {self._nearest(engine, table)}"
+                    f"{subject}: there is no such table. {self._nearest(engine, table)}"
                 ) from error
-            raise SourceError(f"{what} cannot be read: {error}") from error
+            raise SourceError(f"{subject} cannot be read: {error}") from error
         return Relation(
             dialect=engine.dialect,
-            what=what,
+            subject=subject,
             table=table,
             schema=schema,
             mapping=mapping,

@@ -41,7 +41,7 @@ def carried(rows: pa.RecordBatchReader, errors: list[BaseException]) -> pa.Recor
             for batch in rows:
                 columns = list(batch.columns)
                 for i in nested:
-                    columns[i] = cast_column(columns[i], Json, what=f"Column {schema.field(i).name!r}")
+                    columns[i] = cast_column(columns[i], Json, subject=f"Column {schema.field(i).name!r}")
                 for i in decimals:
                     columns[i] = columns[i].cast(pa.string())
                 yield pa.record_batch(columns, schema=schema)
@@ -116,7 +116,9 @@ def plain_values(table: pa.Table) -> pa.Table:
                 f'CAST("{name_of_column}" AS TEXT).'
             )
         if name == "arrow.uuid":
-            column = pa.chunked_array([cast_column(chunk, Uuid, what="A UUID") for chunk in column.chunks], pa.string())
+            column = pa.chunked_array(
+                [cast_column(chunk, Uuid, subject="A UUID") for chunk in column.chunks], pa.string()
+            )
         elif name:
             column = pa.chunked_array([chunk.storage for chunk in column.chunks], kind.storage_type)
         columns.append(_decimals(column) if getattr(kind, "type_name", "") == "numeric" else column)

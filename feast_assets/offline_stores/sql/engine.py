@@ -45,17 +45,17 @@ class SqlEngineError(Exception):
 
 
 @contextmanager
-def blaming(kind: type[FeastAssetsError], what: str) -> Iterator[None]:
+def blaming(kind: type[FeastAssetsError], subject: str) -> Iterator[None]:
     """Raises an engine's errors in the user's words.
 
     Args:
         kind: the class of the error.
-        what: what failed, for the message.
+        subject: what failed, for the message.
     """
     try:
         yield
     except SqlEngineError as error:
-        raise kind(error.told or f"{what}: {error}") from error
+        raise kind(error.told or f"{subject}: {error}") from error
 
 
 ANY_SCALE = {b"feast_assets.decimal": b"any scale"}

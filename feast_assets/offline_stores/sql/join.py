@@ -44,7 +44,7 @@ def joined(
                 [bounds_of(spine, join)],
                 known_only=filter_by_created_timestamp and bool(rows.relation.created),
             )
-            with blaming(rows.relation.error, f"{rows.relation.what} cannot be read"):
+            with blaming(rows.relation.error, f"{rows.relation.subject} cannot be read"):
                 matched = engine.query(rows.relation.render(statement)).read_all()
             columns += _in_order(matched, rows, spine.num_rows)
     return pa.record_batch(columns, schema=schema)

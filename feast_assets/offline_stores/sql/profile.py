@@ -36,7 +36,7 @@ def profiled(rows: pa.RecordBatchReader, history: History, windows: Sequence[Win
             raise (errors[0] if errors else error) from error
         query = "SELECT * FROM described"
         table = SourceTable(
-            what=f"Feature view {history.view!r}",
+            subject=f"Feature view {history.view!r}",
             sql=query,
             schema=read_schema(cursor, query),
             timestamp=EVENT_TIMESTAMP,

@@ -96,45 +96,45 @@ class ReadingRules:
     how_to_permit: str
 
 
-def reading_query(text: str, what: str, rules: ReadingRules) -> str:
+def reading_query(text: str, subject: str, rules: ReadingRules) -> str:
     """Returns the text of a query that a caller gave, checked and written anew; nothing of it is run.
 
     Args:
-        what: names the query, for messages, such as "The entity query".
+        subject: names the query, for messages, such as "The entity query".
 
     Raises:
         InputError: it is not one SELECT, would do more than read, or reads what it may not.
     """
     try:
-        _check_tokens(text, what, rules)
+        _check_tokens(text, subject, rules)
         parsed = [each for each in sqlglot.parse(text, read=rules.dialect) if each is not None]
         if len(parsed) != 1:
-            raise InputError(f"{what} must be one SELECT statement, not {len(parsed)} statements.")
+            raise InputError(f"{subject} must be one SELECT statement, not {len(parsed)} statements.")
         tree = parsed[0]
         if not isinstance(tree, (exp.Query, exp.Values)):
-            raise InputError(f"{what} must be one SELECT statement; other statements are not run.")
+            raise InputError(f"{subject} must be one SELECT statement; other statements are not run.")
         for node in list(tree.walk()):
-            _check_node(node, what, rules)
+            _check_node(node, subject, rules)
         for table in list(tree.find_all(exp.Table)):
-            _check_table(table, what, rules)
+            _check_table(table, subject, rules)
         for name in tree.find_all(exp.Identifier):
             _quote(name)
         return tree.sql(dialect=rules.dialect, comments=False, unsupported_level=sqlglot.ErrorLevel.RAISE)
     except RecursionError:
         raise InputError(
-            f"{what} is nested too deeply, as some hundred operators in a row are. Give parts of it names by WITH, or "
-            "put parentheses around them."
+            f"{subject} is nested too deeply, as some hundred operators in a row are. Give parts of it names by WITH, "
+            "or put parentheses around them."
         ) from None
     except SqlglotError as error:
-        raise InputError(f"{what} is no SQL that is understood here: {printable(error, 300)}") from error
+        raise InputError(f"{subject} is no SQL that is understood here: {printable(error, 300)}") from error
 
 
-def _check_tokens(text: str, what: str, rules: ReadingRules) -> None:
+def _check_tokens(text: str, subject: str, rules: ReadingRules) -> None:
     """Checks the size of a query, and that it begins as a SELECT does, before it is parsed."""
     size = len(text.encode(errors="replace"))
     if size > LONGEST or "\0" in text:
         problem = "holds a NUL character" if "\0" in text else f"has {size:,} bytes; at most {LONGEST:,} are taken"
-        raise InputError(f"{what} {problem}. Give the rows as a DataFrame, or read them from a table.")
+        raise InputError(f"{subject} {problem}. Give the rows as a DataFrame, or read them from a table.")
     tokens = sqlglot.tokenize(text, read=rules.dialect)
     depth = deepest = 0
     for token in tokens:
@@ -142,31 +142,31 @@ def _check_tokens(text: str, what: str, rules: ReadingRules) -> None:
         deepest = max(deepest, depth)
     if len(tokens) > MOST_TOKENS or deepest > DEEPEST:
         raise InputError(
-            f"{what} is too long: at most {MOST_TOKENS:,} words and signs, nested at most {DEEPEST} deep, are taken. "
-            "Give the rows as a DataFrame, or read them from a table."
+            f"{subject} is too long: at most {MOST_TOKENS:,} words and signs, nested at most {DEEPEST} deep, are "
+            "taken. Give the rows as a DataFrame, or read them from a table."
         )
     begin = next((t.token_type for t in tokens if t.token_type != TokenType.L_PAREN), None)
     if begin not in (TokenType.SELECT, TokenType.WITH, TokenType.VALUES):
-        raise InputError(f"{what} must be one SELECT statement; other statements are not run.")
+        raise InputError(f"{subject} must be one SELECT statement; other statements are not run.")
 
 
 _OPENING = (TokenType.L_PAREN, TokenType.L_BRACKET)
 _CLOSING = (TokenType.R_PAREN, TokenType.R_BRACKET)
 
 
-def _check_node(node: exp.Expr, what: str, rules: ReadingRules) -> None:
+def _check_node(node: exp.Expr, subject: str, rules: ReadingRules) -> None:
     kind = type(node)
     if kind not in _NODES:
-        raise InputError(f"{what} uses {_in_words(node)}{_FORBIDDEN}")
+        raise InputError(f"{subject} uses {_in_words(node)}{_FORBIDDEN}")
     if kind is exp.Anonymous:
         name = node.name
         if not isinstance(node.this, str) or name.lower() not in rules.functions:
             near = difflib.get_close_matches(name.lower(), rules.functions, n=1, cutoff=0.8)
             raise InputError(
-                f"{what} calls the function {shown(name)}{_FORBIDDEN}{f' Did you mean {near[0]}?' if near else ''}"
+                f"{subject} calls the function {shown(name)}{_FORBIDDEN}{f' Did you mean {near[0]}?' if near else ''}"
             )
     if kind is exp.DataType and node.this not in _TYPES:
-        raise InputError(f"{what} uses the type {shown(node.sql(dialect=rules.dialect))}{_FORBIDDEN}")
+        raise InputError(f"{subject} uses the type {shown(node.sql(dialect=rules.dialect))}{_FORBIDDEN}")
 
 
 def _in_words(node: exp.Expr) -> str:
@@ -174,12 +174,12 @@ def _in_words(node: exp.Expr) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(node).__name__).lower()
 
 
-def _check_table(table: exp.Table, what: str, rules: ReadingRules) -> None:
+def _check_table(table: exp.Table, subject: str, rules: ReadingRules) -> None:
     """Checks a table that is read by its name, and puts its full name in."""
     if not isinstance(table.this, exp.Identifier):
         return  # A function, which is looked at as a node.
     if table.args.get("catalog") is not None:
-        raise InputError(f"{what} reads {shown(table.name)} of another database{_FORBIDDEN}")
+        raise InputError(f"{subject} reads {shown(table.name)} of another database{_FORBIDDEN}")
     name = _folded(table.this)
     schema = _folded(table.args["db"]) if table.args.get("db") is not None else ""
     if not schema and name in _names_by_with(table):
@@ -188,8 +188,8 @@ def _check_table(table: exp.Table, what: str, rules: ReadingRules) -> None:
     if full not in rules.tables:
         named = f"{schema}.{name}" if schema else name
         raise InputError(
-            f"{what} reads {shown(named)}, which is neither a name that it gives by WITH nor a table that it may read. "
-            f"{suggest(named, _short_names(rules))} {rules.how_to_permit}"
+            f"{subject} reads {shown(named)}, which is neither a name that it gives by WITH nor a table that it may "
+            f"read. {suggest(named, _short_names(rules))} {rules.how_to_permit}"
         )
     if not table.alias:
         table.set("alias", exp.TableAlias(this=exp.to_identifier(name, quoted=True)))

@@ -28,7 +28,7 @@ class Relation:
 
     Attributes:
         dialect: of the engine.
-        what: what the rows are, for messages.
+        subject: what the rows are, for messages.
         table: how statements name them.
         schema: the columns, by their own names.
         mapping: a column's own name -> the name that is used everywhere else.
@@ -38,7 +38,7 @@ class Relation:
     """
 
     dialect: SqlDialect
-    what: str
+    subject: str
     table: exp.Table
     schema: pa.Schema
     mapping: Mapping[str, str] = field(default_factory=dict)
@@ -65,7 +65,7 @@ class Relation:
         if len(self.columns) < len(self.schema):
             names = [self.mapping.get(name, name) for name in self.schema.names]
             double = next(name for name in names if names.count(name) > 1)
-            raise self.error(f"{self.what}: its field_mapping gives two columns the name {double!r}.")
+            raise self.error(f"{self.subject}: its field_mapping gives two columns the name {double!r}.")
         return pa.schema([f.with_name(name) for name, f in self.columns.items()])
 
     def column(self, name: str, role: str = "") -> pa.Field:
@@ -79,7 +79,7 @@ class Relation:
         """
         arrow_field = self.columns.get(name)
         if arrow_field is None:
-            raise self.error(f"{self.what} has no column {name!r}{role}. {suggest(name, self.columns)}")
+            raise self.error(f"{self.subject} has no column {name!r}{role}. {suggest(name, self.columns)}")
         return arrow_field
 
     def time(self, name: str) -> exp.Expr:
@@ -97,7 +97,7 @@ class Relation:
         if pa.types.is_null(kind):
             return self.dialect.as_moment(exp.null())
         raise self.error(
-            f"{self.what}: column {name!r} should hold timestamps but holds {kind}. Cast it to a timestamp in the "
+            f"{self.subject}: column {name!r} should hold timestamps but holds {kind}. Cast it to a timestamp in the "
             "source's query."
         )
 

@@ -40,7 +40,7 @@ class SqlRows:
         check_declared(
             history,
             relation.mapped_schema(),
-            relation.what,
+            relation.subject,
             timestamp=relation.timestamp,
             created=relation.created,
             error=relation.error,
@@ -115,12 +115,12 @@ class SqlRows:
     def cast(self, values: Any, field: Field) -> Any:
         """Returns a column in the canonical type of its field."""
         try:
-            return cast_column(values, field.dtype, what=f"{self.relation.what}, column {field.name!r}")
+            return cast_column(values, field.dtype, subject=f"{self.relation.subject}, column {field.name!r}")
         except SourceError as error:
             raise as_kind(error, self.relation.error) from error
 
     def _time(self, values: pa.Array, name: str) -> pa.Array:
-        return cast_column(values, UnixTimestamp, what=f"{self.relation.what}, column {name!r}")
+        return cast_column(values, UnixTimestamp, subject=f"{self.relation.subject}, column {name!r}")
 
     def _carried(self, field: Field) -> exp.Expr:
         stored = self.relation.column(field.name)

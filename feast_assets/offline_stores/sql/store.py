@@ -166,7 +166,7 @@ class SqlOfflineStore(OfflineStore, RunsTransformations, CanReplaceWindows, CanP
         if existing is None:
             _check_times(source, rows.column_names)
             return rows
-        return like(rows, _as_written(existing.schema, rows.schema), existing.what)
+        return like(rows, _as_written(existing.schema, rows.schema), existing.subject)
 
     def replace(
         self, source: DataSource, history: History, windows: Sequence[Window], rows: pa.RecordBatchReader
@@ -213,7 +213,7 @@ class SqlOfflineStore(OfflineStore, RunsTransformations, CanReplaceWindows, CanP
             raise
 
         def batches() -> Iterator[pa.RecordBatch]:
-            with stack, blaming(rows.relation.error, f"{rows.relation.what} cannot be read"):
+            with stack, blaming(rows.relation.error, f"{rows.relation.subject} cannot be read"):
                 sql = rows.relation.render(statement(rows, engine, stack))
                 for batch in engine.query(sql):
                     yield from map(rows.finish, _sliced(batch))

@@ -98,7 +98,7 @@ def _of_bounds(engine: SqlEngine, rows: Surveyed, bounds: Sequence[Bounds]) -> t
 
 def _summaries(engine: SqlEngine, relation: Relation, statement: exp.Select) -> Iterator[tuple[int | None, Summary]]:
     """Yields cells and what is said of their rows; a cell that is a moment is told in microseconds."""
-    with blaming(relation.error, f"{relation.what} cannot be read"):
+    with blaming(relation.error, f"{relation.subject} cannot be read"):
         cell_rows = engine.query(relation.render(statement)).read_all()
     for i, column in enumerate(cell_rows.schema):
         if pa.types.is_timestamp(column.type):
@@ -108,7 +108,7 @@ def _summaries(engine: SqlEngine, relation: Relation, statement: exp.Select) -> 
         for name, ends in ((relation.timestamp, (row["oldest"], row["newest"])), (relation.created, (row["created"],))):
             if any(end is not None and not FIRST_MICROSECOND <= end <= LAST_MICROSECOND for end in ends):
                 raise relation.error(
-                    f"{relation.what}: column {name!r} holds a time outside of the years 1 to 9999, such as infinity. "
-                    "Correct the rows, or leave them out by a query."
+                    f"{relation.subject}: column {name!r} holds a time outside of the years 1 to 9999, such as "
+                    "infinity. Correct the rows, or leave them out by a query."
                 )
         yield row["cell"], Summary.of(row)

@@ -42,15 +42,15 @@ def computed(
     """
     transformation = history.transformation
     assert transformation is not None
-    what = f"The transformation of feature view {history.view!r}"
-    function = function_of(transformation, what)
+    subject = f"The transformation of feature view {history.view!r}"
+    function = function_of(transformation, subject)
     start = None if bounds.start is None else bounds.start - duration_micros(history.lookback)
     queries = [relation.render(relation.seen(Bounds(start, bounds.end))) for relation in inputs]
     if transformation.mode is TransformationMode.SQL:
-        return _of_query(engine, history, inputs, queries, function, what)
+        return _of_query(engine, history, inputs, queries, function, subject)
     arguments: list[Any] = []
     for relation, query in zip(inputs, queries, strict=True):
-        with blaming(relation.error, f"{relation.what} cannot be read"):
+        with blaming(relation.error, f"{relation.subject} cannot be read"):
             rows = engine.read(query)
         if transformation.mode is TransformationMode.PANDAS:
             from feast_assets.types.pandas_columns import exact_frame
@@ -58,16 +58,20 @@ def computed(
             arguments.append(exact_frame(rows))
         else:
             arguments.append(rows.to_pydict())
-    columns = columns_of(called(function, arguments, what), transformation.mode, what)
-    computed_table = result_table(columns, _declared(history, list(columns)), {f.name for f in history.join_keys}, what)
-    result = _described(history, exp.Table(), computed_table.schema, engine, what)
-    check_declared(history, computed_table.schema, result.what, timestamp=result.timestamp, error=TransformationError)
+    columns = columns_of(called(function, arguments, subject), transformation.mode, subject)
+    computed_table = result_table(
+        columns, _declared(history, list(columns)), {f.name for f in history.join_keys}, subject
+    )
+    result = _described(history, exp.Table(), computed_table.schema, engine, subject)
+    check_declared(
+        history, computed_table.schema, result.subject, timestamp=result.timestamp, error=TransformationError
+    )
     # Other columns may hold what the engine has no type for.
     needed = {*_declared(history, computed_table.column_names), *history.declared}
     computed_table = computed_table.select([name for name in computed_table.column_names if name in needed])
     name = stack.enter_context(engine.stage(computed_table))
     schema = engine.columns(exp.select("*").from_(table(name)).sql(dialect=engine.dialect.name))
-    return _described(history, table(name), schema, engine, what)
+    return _described(history, table(name), schema, engine, subject)
 
 
 def _of_query(
@@ -76,20 +80,20 @@ def _of_query(
     inputs: Sequence[Relation],
     queries: Sequence[str],
     function: Callable[..., Any],
-    what: str,
+    subject: str,
 ) -> Relation:
     plain = [re.sub(r"[^a-z0-9]+", "_", source.name.lower()).strip("_")[:40] for source in history.sources]
     names = [f"input_{i}_{name}" for i, name in enumerate(plain)]
-    query = called(function, names, what)
+    query = called(function, names, subject)
     if not isinstance(query, str):
-        raise TransformationError(f"{what} must return an SQL query as text, not {type(query).__name__}.")
+        raise TransformationError(f"{subject} must return an SQL query as text, not {type(query).__name__}.")
     given = ", ".join(f"{name} AS (\n{text}\n)" for name, text in zip(names, queries, strict=True))
     text = f"WITH {given} SELECT * FROM (\n{engine.dialect.without_end(query)}\n) AS result"  # noqa: S608
     try:
         schema = engine.columns(text)
     except SqlEngineError as error:
-        raise TransformationError(f"{what} returned a query that fails: {error}") from error
-    return _described(history, table(_RESULT, "q"), schema, engine, what, {_RESULT: text})
+        raise TransformationError(f"{subject} returned a query that fails: {error}") from error
+    return _described(history, table(_RESULT, "q"), schema, engine, subject, {_RESULT: text})
 
 
 def _described(
@@ -97,12 +101,12 @@ def _described(
     result: exp.Table,
     schema: pa.Schema,
     engine: SqlEngine,
-    what: str,
+    subject: str,
     texts: dict[str, str] | None = None,
 ) -> Relation:
     return Relation(
         dialect=engine.dialect,
-        what=f"{what}: its result",
+        subject=f"{subject}: its result",
         table=result,
         schema=schema,
         timestamp=_time_name(history, history.timestamp_field, schema.names),

@@ -132,8 +132,10 @@ class SqliteFile:
         if not names:
             self._check_is_database()
             return False
-        what = "a registry that Feast wrote" if {"feast_metadata", "managed_infra"} & names else "another database"
-        raise ConfigError(f"The registry file {self.path} is {what} (it has the table {min(names)!r}). {_ANOTHER_PATH}")
+        subject = "a registry that Feast wrote" if {"feast_metadata", "managed_infra"} & names else "another database"
+        raise ConfigError(
+            f"The registry file {self.path} is {subject} (it has the table {min(names)!r}). {_ANOTHER_PATH}"
+        )
 
     @contextmanager
     def in_words(self) -> Iterator[None]:
@@ -170,8 +172,8 @@ class SqliteFile:
             is_feast = is_feast_registry_file(self.path)
         except OSError:
             is_feast = False
-        what = "a registry file that Feast wrote, which is not read here" if is_feast else "not a registry"
-        return f"The file {self.path} is {what}: a registry of feast-assets is a SQLite file. {_ANOTHER_PATH}"
+        subject = "a registry file that Feast wrote, which is not read here" if is_feast else "not a registry"
+        return f"The file {self.path} is {subject}: a registry of feast-assets is a SQLite file. {_ANOTHER_PATH}"
 
     def _begun(self) -> sqlite3.Connection:
         """Returns a connection in a transaction, which sees one state of the file."""

@@ -81,7 +81,7 @@ def joined(
         keys = {}
         for key, column in zip(join.history.join_keys, join.key_columns, strict=True):
             keys[key.name] = f"key_{len(columns)}"
-            columns[keys[key.name]] = cast_key_column(rows.column(column), key.dtype, what=f"Column {column!r}")
+            columns[keys[key.name]] = cast_key_column(rows.column(column), key.dtype, subject=f"Column {column!r}")
         named.append(replace(join, join_keys=keys))
     reader = store.join(Spine(pa.table(columns)), named, filter_by_created_timestamp=filter_by_created_timestamp)
     features = reader.read_all()

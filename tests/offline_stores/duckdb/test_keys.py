@@ -189,7 +189,7 @@ def test_materialized_rows_joins_and_handed_in_keys_agree_on_the_entity_or_all_a
     with tempfile.TemporaryDirectory() as folder:
         source = Source(folder, column, dtype)
         rows = attempt(source.materialized)
-        handed_in = attempt(lambda: cast_key_column(column, dtype, what="keys"))
+        handed_in = attempt(lambda: cast_key_column(column, dtype, subject="keys"))
         if REFUSED in wanted:
             assert rows is REFUSED
             assert handed_in is REFUSED

@@ -138,7 +138,7 @@ def test_a_file_that_is_no_database_is_named_with_the_way_out(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("table", "what"), [("feast_metadata", "a registry that Feast wrote"), ("t", "another database")]
 )
-def test_a_database_of_something_else_is_refused_and_left_alone(tmp_path: Path, table: str, what: str) -> None:
+def test_a_database_of_something_else_is_refused_and_left_alone(tmp_path: Path, table: str, subject: str) -> None:
     connection = sqlite3.connect(tmp_path / "registry.db")
     connection.execute(f"CREATE TABLE {table} (a)")
     connection.commit()
@@ -146,7 +146,7 @@ def test_a_database_of_something_else_is_refused_and_left_alone(tmp_path: Path, 
     before = (tmp_path / "registry.db").read_bytes()
     registry = sqlite(tmp_path)
     for use in (registry.revision, partial(commit, registry, entity("driver"))):
-        with pytest.raises(ConfigError, match=what):
+        with pytest.raises(ConfigError, match=subject):
             use()
     assert (tmp_path / "registry.db").read_bytes() == before
 
