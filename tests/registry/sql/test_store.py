@@ -136,7 +136,7 @@ def test_a_file_that_is_no_database_is_named_with_the_way_out(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("table", "what"), [("feast_metadata", "a registry that Feast wrote"), ("t", "another database")]
+    ("table", "subject"), [("feast_metadata", "a registry that Feast wrote"), ("t", "another database")]
 )
 def test_a_database_of_something_else_is_refused_and_left_alone(tmp_path: Path, table: str, subject: str) -> None:
     connection = sqlite3.connect(tmp_path / "registry.db")
