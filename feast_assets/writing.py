@@ -1,0 +1,265 @@
+"""Rows that callers hand in: the verbs that push and write them."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from typing import TYPE_CHECKING, Any
+
+from feast_assets.arguments import name_of
+from feast_assets.catalog import Catalog
+from feast_assets.config import RepoConfig
+from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
+from feast_assets.definitions.sources.push_source import PushMode
+from feast_assets.errors import InputError, NotSupportedError, UnfinishedPushError, shown, suggest
+
+if TYPE_CHECKING:
+    from feast_assets.compute.writes import Stores, Write
+    from feast_assets.offline_stores.base import OfflineStore
+    from feast_assets.online_stores.base import OnlineStore
+    from feast_assets.registry.noted_pushes import NotedPush
+    from feast_assets.registry.snapshot import RegistrySnapshot
+
+
+class Writing(Catalog):
+    """Pushes and direct writes into a project's stores.
+
+    Attributes:
+        config: of the project.
+        _completing: held while unfinished pushes are completed.
+        _completed_by: the snapshot whose unfinished pushes were completed last.
+    """
+
+    config: RepoConfig
+    _completing: threading.Lock
+    _completed_by: RegistrySnapshot | None
+
+    if TYPE_CHECKING:
+
+        @property
+        def offline_store(self) -> OfflineStore: ...
+
+        @property
+        def online_store(self) -> OnlineStore: ...
+
+    def push(
+        self,
+        push_source_name: str,
+        df: Any,
+        allow_registry_cache: bool = True,
+        to: PushMode = PushMode.ONLINE,
+        transform_on_write: bool = True,
+    ) -> None:
+        """Writes rows to every view of a push source.
+
+        All rows are checked before any is written. Then history is written, and after it the online tables, as one
+        unit: a push that is killed or fails half-way is completed by the next use of the feature store. The same push
+        may be repeated at any time; each row is stored once.
+
+        Args:
+            df: a DataFrame (pandas or Polars), an Arrow table, a dict of lists, or a list of dicts. Online needs
+                join keys, features and event time; offline needs just the columns of the batch source. Without any
+                rows, it warns and writes nothing.
+            to: online, offline, or both.
+            transform_on_write: has no effect: as in Feast, it concerns on-demand views only, and none has a push
+                source.
+
+        Raises:
+            PushSourceNotFoundException: there is no such push source, or no view uses it.
+            InputError: the rows do not fit; nothing was written.
+            UnfinishedPushError: a store failed half-way; the rows are kept in the registry, and the push will be
+                completed.
+        """
+        self._run(self._pushed(push_source_name, df, allow_registry_cache, to, transform_on_write))
+
+    async def push_async(
+        self,
+        push_source_name: str,
+        df: Any,
+        allow_registry_cache: bool = True,
+        to: PushMode = PushMode.ONLINE,
+        transform_on_write: bool = True,
+    ) -> None:
+        """As `push`; the online write does not block the event loop, the rest runs in a thread."""
+        import asyncio
+
+        await self._run_async(
+            await asyncio.to_thread(self._pushed, push_source_name, df, allow_registry_cache, to, transform_on_write)
+        )
+
+    def write_to_online_store(
+        self,
+        feature_view_name: str,
+        df: Any = None,
+        inputs: Any = None,
+        allow_registry_cache: bool = True,
+        transform_on_write: bool = True,
+    ) -> None:
+        """Puts rows of one view into the online store, where newer rows stay. It is one unit, like `push`.
+
+        Args:
+            df: rows as `push` takes them.
+            inputs: the same under Feast's other name; not both.
+            transform_on_write: has no effect: as in Feast, it concerns on-demand views only, whose rows cannot be
+                written here.
+        """
+        self._run(self._written(feature_view_name, df, inputs, allow_registry_cache, transform_on_write))
+
+    async def write_to_online_store_async(
+        self, feature_view_name: str, df: Any = None, inputs: Any = None, allow_registry_cache: bool = True
+    ) -> None:
+        """As `write_to_online_store`, without blocking the event loop."""
+        await self._run_async(self._written(feature_view_name, df, inputs, allow_registry_cache, True))
+
+    def write_to_offline_store(
+        self, feature_view_name: str, df: Any, allow_registry_cache: bool = True, reorder_columns: bool = True
+    ) -> None:
+        """Appends rows to a view's batch source, whose columns they must have.
+
+        The same rows may be written again after a failure; each is stored once.
+
+        Args:
+            df: rows as `push` takes them; join keys and event times must not be null.
+            reorder_columns: whether the columns may come in another order than the source's.
+        """
+        call = f"write_to_offline_store to {name_of(feature_view_name, 'feature view')!r}"
+        self._refuse_shared(call, "do so in production")
+        snapshot = self._registered(allow_registry_cache)
+        view = snapshot.feature_view(feature_view_name)
+        write = self._write(call, df)
+        self._complete_pushes_once(snapshot)
+        write.add_history(view, reorder_columns=reorder_columns)
+        self._run(write)
+
+    def list_unfinished_pushes(self) -> list[NotedPush]:
+        """Returns the pushes that failed half-way and are not complete yet, oldest first.
+
+        This does not complete them; the next materialization, historical retrieval or audit does.
+        """
+        from feast_assets.registry.noted_pushes import NotesPushes
+
+        return self.registry.noted_pushes() if isinstance(self.registry, NotesPushes) else []
+
+    def drop_unfinished_push(self, push_id: str) -> None:
+        """Discards a push that failed half-way: the rows that are stored stay, and the others are lost.
+
+        Args:
+            push_id: as `list_unfinished_pushes` shows it.
+
+        Raises:
+            InputError: there is no such push.
+        """
+        from feast_assets.registry.noted_pushes import NotesPushes
+
+        pushes = self.list_unfinished_pushes()
+        for push in pushes:
+            if push.id == push_id and isinstance(self.registry, NotesPushes):
+                self.registry.forget_push(push)
+                return
+        known = [push.id for push in pushes if isinstance(push.id, str)]
+        raise InputError(f"There is no unfinished push {shown(push_id)}. {suggest(str(push_id), known)}")
+
+    def _pushed(self, name: str, df: Any, allow_registry_cache: bool, to: PushMode, transform_on_write: bool) -> Write:
+        from feast_assets.compute.write_plans import write_plan
+
+        call = f"push to {shown(name)}"
+        if not isinstance(to, PushMode):
+            raise InputError(f"{call}: to={shown(to)} is not PushMode.ONLINE, OFFLINE or ONLINE_AND_OFFLINE.")
+        _check_flag(call, "transform_on_write", transform_on_write)
+        if to is not PushMode.ONLINE:
+            self._refuse_shared(call, "use to=PushMode.ONLINE")
+        snapshot = self._registered(allow_registry_cache)
+        plan = write_plan(snapshot)
+        views = plan.views_of_push_source(name)
+        online = [view for view in views if view.online and to is not PushMode.OFFLINE]
+        if to is PushMode.ONLINE and not online:
+            raise InputError(
+                f"{call}: none of its feature views is online (online=False): {', '.join(v.name for v in views)}. "
+                "Use to=PushMode.OFFLINE, or declare one online."
+            )
+        write = self._write(call, df)
+        for view in online:
+            write.add_online(view, plan.few_rows(view))
+        if to is not PushMode.ONLINE:
+            self._complete_pushes_once(snapshot)
+            write.add_history(views[0], readers=views[1:])
+        return write
+
+    def _refuse_shared(self, subject: str, instead: str) -> None:
+        if self.config.deployment:
+            raise InputError(
+                f"{subject}: deployment {self.config.deployment!r} reads the sources of project "
+                f"{self.config.project!r} and writes none of them; {instead}."
+            )
+
+    def _written(self, name: str, df: Any, inputs: Any, allow_registry_cache: bool, transform_on_write: bool) -> Write:
+        from feast_assets.compute.write_plans import write_plan
+
+        call = f"write_to_online_store to {name_of(name, 'feature view')!r}"
+        if (df is None) == (inputs is None):
+            raise InputError(f"{call}: give one of df and inputs.")
+        _check_flag(call, "transform_on_write", transform_on_write)
+        snapshot = self._registered(allow_registry_cache)
+        if name in snapshot.names(OnDemandFeatureView.object_type):
+            raise NotSupportedError(
+                f"{call}: {name!r} is an on-demand feature view, which is computed when it is read; its rows are not "
+                "stored. Write to the feature views that it reads."
+            )
+        write = self._write(call, inputs if df is None else df)
+        plan = write_plan(snapshot)
+        view = plan.view(name) or snapshot.feature_view(name)
+        write.add_online(view, plan.few_rows(view))
+        return write
+
+    def _write(self, call: str, rows: Any) -> Write:
+        from feast_assets.compute.handed_in_rows import HandedInRows
+        from feast_assets.compute.writes import Write
+
+        given = HandedInRows(rows, call)
+        if not len(given):
+            warnings.warn(f"{call}: there are no rows, so nothing is written.", stacklevel=4)
+        return Write(self._stores(), call, given)
+
+    def _stores(self) -> Stores:
+        from feast_assets.compute.writes import Stores
+
+        return Stores(self.project, self.registry, lambda: self.offline_store, lambda: self.online_store)
+
+    def _run(self, write: Write) -> None:
+        from feast_assets.compute.push_runs import run
+
+        try:
+            run(write)
+        except UnfinishedPushError:
+            self._cache.look_again()
+            raise
+
+    async def _run_async(self, write: Write) -> None:
+        from feast_assets.compute.push_runs import run_async
+
+        try:
+            await run_async(write)
+        except UnfinishedPushError:
+            self._cache.look_again()
+            raise
+
+    def _complete_pushes_once(self, snapshot: RegistrySnapshot) -> None:
+        """Completes unfinished pushes in history too; once only with a cached snapshot, as other writers note pushes
+        all the time."""
+        if snapshot.has_noted_pushes and snapshot is not self._completed_by:
+            self._complete_pushes(snapshot, True)
+
+    def _complete_pushes(self, snapshot: RegistrySnapshot, uses_history: bool) -> bool:
+        from feast_assets.compute.unfinished_pushes import complete_pushes
+
+        # In a deployment of its own history is another's, which it only reads.
+        may_append = uses_history and not self.config.deployment
+        with self._completing:
+            if uses_history:
+                self._completed_by = snapshot
+            return complete_pushes(self._stores(), snapshot, may_append=may_append)
+
+
+def _check_flag(call: str, name: str, value: Any) -> None:
+    if not isinstance(value, bool):
+        raise InputError(f"{call}: {name} must be True or False, not {shown(value)}.")
