@@ -18,6 +18,9 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+# A package of its own, with tests that run where it is installed.
+collect_ignore = ["plugin_package"]
+
 # A busy machine makes examples slow, which is no fault of what they test.
 hypothesis.settings.register_profile(
     "any_machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]

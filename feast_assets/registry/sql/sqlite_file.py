@@ -26,7 +26,8 @@ _CANNOT_LOCK = (
     "disk I/O error",
     "disk is full",
 )
-_MAGIC = b"SQLite format 3\0"
+_SMALLEST_DATABASE = 512
+"""Bytes. What SQLite writes is a page at least, and its pages have no fewer."""
 _ANOTHER_PATH = (
     "It is left as it is. Name another path, such as registry: data/feast_assets_registry.db, and run apply, which "
     "fills a new registry from the definition files."
@@ -161,9 +162,13 @@ class SqliteFile:
         return StoreUnavailableError(f"Registry {self.path} cannot be used: {self._plainly(said)}")
 
     def _check_is_database(self) -> None:
-        """Refuses a file of a few bytes, which SQLite would take for an empty database and overwrite."""
-        with self.in_words(), self.path.open("rb") as opened:
-            if opened.read(len(_MAGIC)) not in (b"", _MAGIC):
+        """Refuses a file of a few bytes, which SQLite would take for an empty database and overwrite.
+
+        The file is not opened: POSIX takes all locks on a file from a process that closes it, also those of a SQLite
+        connection, and another process would then overwrite what this one commits.
+        """
+        with self.in_words():
+            if 0 < self.path.stat().st_size < _SMALLEST_DATABASE:
                 raise ConfigError(self._is_foreign())
 
     def _is_foreign(self) -> str:

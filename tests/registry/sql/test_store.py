@@ -28,6 +28,7 @@ from feast_assets.registry.marks import NUMBERS_KEPT
 from feast_assets.registry.sql import tables
 from feast_assets.registry.sql.config import SqlRegistryConfig
 from feast_assets.registry.sql.schema import KEYS
+from feast_assets.registry.sql.sqlite_file import SqliteFile
 from feast_assets.registry.sql.store import SqlRegistry
 from feast_assets.testing.registry import DAY, FIRST, commit, entity, entry, record, view
 from feast_assets.testing.registry.processes import commit_entities, in_processes
@@ -350,6 +351,7 @@ import os, signal, sys
 from pathlib import Path
 from feast_assets.registry.base import Changes
 from feast_assets.registry.foreign_file import is_feast_registry_file
+from feast_assets.registry.sql.sqlite_file import SqliteFile
 from feast_assets.registry.sql.store import SqlRegistry
 from feast_assets.registry.sql.config import SqlRegistryConfig
 from feast_assets.registry.sql.database import SqlTransaction
@@ -662,3 +664,15 @@ def test_a_server_that_is_put_back_to_before_marks_is_looked_at_again(tmp_path: 
     assert len(registry.known_marks("trips", "t")) == 2
     registry.close()
     other.close()
+
+
+def test_looking_at_a_new_file_leaves_its_locks(tmp_path: Path) -> None:
+    """POSIX takes all locks on a file from a process that closes it: another would write over what this one commits."""
+    file = SqliteFile(tmp_path / "registry.db")
+    with file.writing():
+        assert not file.check_tables(frozenset())
+        begin = "import sqlite3, sys; sqlite3.connect(sys.argv[1], timeout=0).execute('BEGIN IMMEDIATE')"
+        other = subprocess.run(
+            [sys.executable, "-c", begin, str(file.path)], capture_output=True, text=True, check=False
+        )
+    assert "database is locked" in other.stderr
