@@ -267,13 +267,21 @@ def test_the_demo_runs_only_what_is_not_as_it_has_to_be(project: Project, tmp_pa
     assert "The training sets, the model and its answers are of what is materialized." in told
     assert jobs() == [*before, "train_lateness", "score_lateness"]
     assert scores.read_bytes() == first
-    # Rows of one day change: that day is run, and what is made of it.
+    # Rows of one day change: that day is run, its sources are observed, and what is made of it is run.
     weather = copy.root / "feature_repo" / "data" / "weather" / "2013-01-10.parquet"
     frame = pd.read_parquet(weather)
     frame.assign(visibility_miles=1.0).to_parquet(weather, index=False)
     copy.run("scripts/demo.py")
-    assert jobs()[-3:] == ["materialize_nyc_flights_daily", "train_lateness", "score_lateness"]
-    assert len(jobs()) == len(before) + 5
+    assert jobs()[-4:] == [
+        "materialize_nyc_flights_daily",
+        "observe_nyc_flights_sources_daily",
+        "train_lateness",
+        "score_lateness",
+    ]
+    assert len(jobs()) == len(before) + 6
+    with dg.DagsterInstance.from_config(str(copy.home)) as instance:
+        seen = instance.fetch_observations(dg.AssetKey(["nyc_flights", "sources", "weather"]), limit=100).records
+        assert "2013-01-10" in {record.partition_key for record in seen}
     assert scores.read_bytes() != first
 
 
