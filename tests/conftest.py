@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import gc
 import os
 import random
 import shutil
@@ -14,9 +16,30 @@ import uuid
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
+
+_parse = ast.parse
+
+
+def _parse_without_collecting(*args: Any, **kwargs: Any) -> ast.AST:
+    """Parses with the garbage collector off.
+
+    A collection in the middle of it may end in a traceback that is formatted, which parses too. Python 3.11 then raises
+    "AST constructor recursion depth mismatch" (github.com/python/cpython/issues/106905).
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        return _parse(*args, **kwargs)
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+ast.parse = _parse_without_collecting  # type: ignore[assignment]
 
 # A package of its own, with tests that run where it is installed.
 collect_ignore = ["plugin_package"]
