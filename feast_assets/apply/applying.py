@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -33,6 +32,7 @@ from feast_assets.offline_stores.base import OfflineStore, whole_source
 from feast_assets.offline_stores.source_changes import history_state
 from feast_assets.online_stores.base import OnlineStore
 from feast_assets.registry.base import Changes, Registry
+from feast_assets.registry.current_user import current_user
 from feast_assets.registry.snapshot import RegistrySnapshot, StoredObject
 
 
@@ -112,7 +112,7 @@ class Applier:
             ConcurrentApplyError: the registry has changed since the plan was made; nothing was changed.
         """
         set_up_tables(self.online_store, plan.tables)
-        revision = self.registry.commit(plan.changes, based_on=plan.based_on, by=_user())
+        revision = self.registry.commit(plan.changes, based_on=plan.based_on, by=current_user())
         drop_tables(self.online_store, plan.obsolete)
         return revision
 
@@ -179,10 +179,3 @@ def _only_differences(
     hashes = {(o.object_type, o.name): o.content_hash for o in snapshot.all_stored()}
     hashes |= {key: definition.content_hash() for key, definition in changed.items()}
     return Changes(tuple(changed.values()), changes.deletes, digests.to_remember(upserts, hashes))
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import threading
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,6 +26,7 @@ from feast_assets.registry.base import (
     Revision,
     WindowContent,
 )
+from feast_assets.registry.current_user import current_user
 from feast_assets.registry.ledger import claimed, doubted, settled
 from feast_assets.registry.marks import KeepsMarks
 from feast_assets.registry.noted_pushes import NotedPush, NotesPushes
@@ -130,7 +130,7 @@ class SqlRegistry(Registry, KeepsMarks, NotesPushes):
         with self._writing() as writing:
             newest = writing.lock()
             self._refuse_other_base(based_on, newest)
-            return writing.commit(newest, upserts, deletes, changes.inputs, by or _user())
+            return writing.commit(newest, upserts, deletes, changes.inputs, by or current_user())
 
     def projects(self) -> list[Project]:
         with (self._file or self._database).reading() as query:
@@ -323,10 +323,3 @@ def _distinct(upserts: Sequence[Definition]) -> dict[_Key, Definition]:
 
 def _now() -> int:
     return to_micros(datetime.now(UTC))
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return ""
