@@ -10,10 +10,10 @@ from typing import Any, ClassVar, Literal
 from pydantic import SecretStr, field_serializer, field_validator, model_validator
 
 from feast_assets.settings.model import SecretUrl, Settings
+from feast_assets.settings.postgres import POSTGRES_SCHEMES
 from feast_assets.settings.server_url import ServerUrl, is_plain_path, parse_server_url
 
 _SCHEME = re.compile(r"^([A-Za-z][\w+.-]+):(//)?")  # one letter is a Windows drive
-_POSTGRES = ("postgresql", "postgres", "postgresql+psycopg", "postgresql+psycopg2")
 _MYSQL = ("mysql", "mariadb", "mysql+pymysql", "mariadb+pymysql")
 _SERVER_URL = (
     "the URL of a server is postgresql://user:password@host:5432/database or "
@@ -147,7 +147,7 @@ def _check_url(url: str) -> None:
         ValueError: it is none.
     """
     scheme = _scheme(url)
-    if scheme is not None and scheme not in (*_POSTGRES, *_MYSQL):
+    if scheme is not None and scheme not in (*POSTGRES_SCHEMES, *_MYSQL):
         raise ValueError(
             f"registries at {scheme}:// are not supported; use a file path, sqlite:///file.db, "
             "postgresql://... or mysql+pymysql://..."
