@@ -1,4 +1,4 @@
-"""Whether the columns of a source are those that a view declares, and rows to write are those of a source."""
+"""Which columns a source or a result must have, and whether it has them; rows to write in a source's columns."""
 
 from __future__ import annotations
 
@@ -14,12 +14,15 @@ from feast_assets.errors import (
     printable,
     suggest,
 )
+from feast_assets.offline_stores.base import CREATED_TIMESTAMP, EVENT_TIMESTAMP
+from feast_assets.types.feast_type import FeastType, UnixTimestamp
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import pyarrow as pa
 
+    from feast_assets.definitions.sources.data_source import DataSource
     from feast_assets.offline_stores.base import History
 
 
@@ -89,6 +92,35 @@ def check_written(rows: pa.Table, names: Sequence[str], label: str) -> None:
         raise InputError(
             f"{label}: the rows must have the source's own columns; {'; '.join(parts) or 'one is there twice'}."
         )
+
+
+def kept_columns(source: DataSource, history: History) -> dict[str, str]:
+    """Returns the columns that a source keeps of a result, by the names that `scan` gives them, with its own names."""
+    own = {mapped: raw for raw, mapped in source.field_mapping.items()}
+    names = {f.name: own.get(f.name, f.name) for f in (*history.join_keys, *history.features)}
+    names[EVENT_TIMESTAMP] = own.get(source.timestamp_field, source.timestamp_field)
+    if source.created_timestamp_column:
+        names[CREATED_TIMESTAMP] = own.get(source.created_timestamp_column, source.created_timestamp_column)
+    return names
+
+
+def result_types(history: History, names: Sequence[str]) -> dict[str, FeastType]:
+    """Returns the types of the columns that a transformation's result must have.
+
+    Args:
+        names: of the result's columns.
+    """
+    declared: dict[str, FeastType] = {f.name: f.dtype for f in (*history.join_keys, *history.features)}
+    for name in (history.timestamp_field, history.created_timestamp_column):
+        if name:
+            declared[result_time_name(history, name, names)] = UnixTimestamp
+    return declared
+
+
+def result_time_name(history: History, name: str, names: Sequence[str]) -> str:
+    """Returns what a time column is called in a transformation's result, whose columns are given."""
+    # The function sees, and may return, the name that the source's field mapping gives.
+    return name if name in names else history.sources[0].field_mapping.get(name, name)
 
 
 def like(rows: pa.Table, schema: pa.Schema, label: str) -> pa.Table:

@@ -1,11 +1,11 @@
-"""What a statement of `plan.statistics` says of some rows; sums of parts are summaries of the whole."""
+"""What stores say of some rows without showing them; sums of parts are summaries of the whole."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from feast_assets.definitions.spec import from_micros
 from feast_assets.definitions.window import Window
@@ -30,13 +30,6 @@ class Summary:
     mix: int = 0
     null_keys: int = 0
 
-    @classmethod
-    def of(cls, row: dict[str, Any]) -> Summary:
-        """Returns the summary that a row of `plan.statistics` is, its times in microseconds."""
-        if row["keyless"]:
-            return cls(null_keys=row["n"])
-        return cls(row["n"], row["oldest"], row["newest"], row["created"], int(row["total"]), int(row["mix"]))
-
     def add(self, other: Summary) -> None:
         """Takes in other rows."""
         self.rows += other.rows
@@ -53,21 +46,29 @@ class Summary:
         return f"{self.rows}:{self.total:x}:{self.mix:x}"
 
 
-def whole_of(parts: Iterable[Summary]) -> Summary:
-    """Returns the summary of all parts, which stay as they are."""
+def whole_of(parts: Sequence[Summary]) -> Summary:
+    """Returns the summary of all parts, which stay as they are; mostly there is one."""
+    if len(parts) == 1:
+        return parts[0]
     whole = Summary()
     for part in parts:
         whole.add(part)
     return whole
 
 
-def statistics_of(window: Window, inputs: Sequence[Summary]) -> WindowStatistics:
+def statistics_of(window: Window, inputs: Sequence[Summary], *, of_source: bool = False) -> WindowStatistics:
     """Returns a window's statistics over the summaries of everything that goes into it.
 
     The inputs count one by one: rows that move from one to another are a change.
+
+    Args:
+        of_source: whether they are of a whole source, and the fingerprint is that of DuckDB's data versions.
     """
     whole = whole_of(inputs)
     text = "|".join(each.text for each in inputs)
+    if of_source:
+        # Data versions that Dagster has recorded of sources are hashes of the text as JSON.
+        text = json.dumps(text)
     return WindowStatistics(
         window=window,
         rows=whole.rows,

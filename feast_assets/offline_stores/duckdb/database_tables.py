@@ -273,7 +273,7 @@ class _Opening:
         from feast_assets.offline_stores.duckdb.statistics import summarize_untimed
 
         schema = pa.schema([pa.field(name, pa.null()) for name in relation.columns])
-        return summarize_untimed(connection, SourceTable(self.subject, relation.select(), schema, "", "")).text()
+        return summarize_untimed(connection, SourceTable(self.subject, relation.select(), schema, "", "")).text
 
     def _in_place(self, relation: _Relation) -> SourceTable:
         sql = relation.select()

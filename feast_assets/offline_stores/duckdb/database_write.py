@@ -31,13 +31,13 @@ from feast_assets.errors import (
     StoreUnavailableError,
 )
 from feast_assets.offline_stores.base import EVENT_TIMESTAMP, History
-from feast_assets.offline_stores.declared_columns import like
+from feast_assets.offline_stores.declared_columns import kept_columns, like
 from feast_assets.offline_stores.duckdb.attached_files import opened_for_writing
 from feast_assets.offline_stores.duckdb.database_tables import database_schema, open_database_table, stored_kind
 from feast_assets.offline_stores.duckdb.engine import BATCH_ROWS, failure_of, quote, read_schema
 from feast_assets.offline_stores.duckdb.files import SourceTable
 from feast_assets.offline_stores.duckdb.held_files import DatabaseHeldError
-from feast_assets.offline_stores.duckdb.replace import Remembering, column_names
+from feast_assets.offline_stores.duckdb.replace import Remembering
 from feast_assets.offline_stores.duckdb.rows import within
 from feast_assets.offline_stores.duckdb.unwritten import ORDINAL, unmatched
 from feast_assets.offline_stores.duckdb.write import check_new
@@ -172,7 +172,7 @@ def _spooled(
     subject: str,
 ) -> str:
     """Returns the name of a table of the cursor's own with those rows that fall in some bounds."""
-    names = column_names(source, history)
+    names = kept_columns(source, history)
     remembering = Remembering(rows)
     given, spooled = f"given_{uuid.uuid4().hex}", f"spooled_{uuid.uuid4().hex}"
     cursor.register(given, pa.RecordBatchReader.from_batches(rows.schema, iter(remembering)))

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from feast_assets.definitions.partitions import Grain
 from feast_assets.definitions.spec import from_micros, to_micros
 from feast_assets.definitions.window import ALWAYS, Window
-from feast_assets.offline_stores.duckdb.statistics import Content, Summary, group
+from feast_assets.offline_stores.duckdb.statistics import Content, group
+from feast_assets.offline_stores.summary import Summary
 
 if TYPE_CHECKING:
     import duckdb

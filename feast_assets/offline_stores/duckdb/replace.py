@@ -28,7 +28,8 @@ from feast_assets.errors import (
     StoreUnavailableError,
     suggest,
 )
-from feast_assets.offline_stores.base import CREATED_TIMESTAMP, EVENT_TIMESTAMP, History
+from feast_assets.offline_stores.base import EVENT_TIMESTAMP, History
+from feast_assets.offline_stores.declared_columns import kept_columns
 from feast_assets.offline_stores.duckdb.engine import failure_of, quote, stream
 from feast_assets.offline_stores.files.atomic_files import (
     locked,
@@ -82,7 +83,7 @@ def replace_windows(
     try:
         with writing(folder):
             _write_windows(
-                _sorted(cursor, rows, files.subject), ordered, column_names(source, history), folder, written
+                _sorted(cursor, rows, files.subject), ordered, kept_columns(source, history), folder, written
             )
         with locked(folder):
             check_format(folder)
@@ -122,16 +123,6 @@ def _folder(source: DataSource, root: Path) -> SourceFiles:
     if not source.timestamp_field:
         raise DefinitionError(f"{files.subject}: a sink needs a timestamp_field.")
     return files
-
-
-def column_names(source: DataSource, history: History) -> dict[str, str]:
-    """Returns the columns that are kept, by the names that `scan` gives them, with the source's own names."""
-    own = {mapped: raw for raw, mapped in source.field_mapping.items()}
-    names = {f.name: own.get(f.name, f.name) for f in (*history.join_keys, *history.features)}
-    names[EVENT_TIMESTAMP] = own.get(source.timestamp_field, source.timestamp_field)
-    if source.created_timestamp_column:
-        names[CREATED_TIMESTAMP] = own.get(source.created_timestamp_column, source.created_timestamp_column)
-    return names
 
 
 class Remembering:

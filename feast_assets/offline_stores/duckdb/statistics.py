@@ -4,52 +4,21 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from feast_assets.definitions.spec import from_micros
-from feast_assets.definitions.window import Bounds, Window, hull
-from feast_assets.offline_stores.base import WindowStatistics
+from feast_assets.definitions.window import Bounds, hull
 from feast_assets.offline_stores.duckdb.cells import with_cells
 from feast_assets.offline_stores.duckdb.engine import quote, read_all
 from feast_assets.offline_stores.duckdb.files import SourceTable
 from feast_assets.offline_stores.duckdb.rows import time_expression, within
+from feast_assets.offline_stores.summary import Summary, whole_of
 
 if TYPE_CHECKING:
     import duckdb
 
 _NESTED = frozenset(("list", "array", "struct", "map", "union", "variant"))
-
-
-@dataclass(slots=True)
-class Summary:
-    """What is said of some rows; sums of parts are summaries of the whole.
-
-    Attributes:
-        null_keys: rows that lack a key; nothing else is said of them.
-    """
-
-    rows: int = 0
-    oldest: int | None = None
-    newest: int | None = None
-    created: int | None = None
-    sums: tuple[int, int] = field(default=(0, 0))
-    null_keys: int = 0
-
-    def add(self, other: Summary) -> None:
-        """Takes in other rows."""
-        self.rows += other.rows
-        self.oldest = min((v for v in (self.oldest, other.oldest) if v is not None), default=None)
-        self.newest = max((v for v in (self.newest, other.newest) if v is not None), default=None)
-        self.created = max((v for v in (self.created, other.created) if v is not None), default=None)
-        self.sums = (self.sums[0] + other.sums[0], self.sums[1] ^ other.sums[1])
-        self.null_keys += other.null_keys
-
-    def text(self) -> str:
-        return f"{self.rows}:{self.sums[0]:x}:{self.sums[1]:x}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,20 +83,12 @@ def group(
         elif row["keyless"]:
             summaries_by_key.setdefault(key, Summary()).null_keys = row["n"]
         else:
-            sums = (int(row["total"]), int(row["mix"]))
+            total, mix = int(row["total"]), int(row["mix"])
             without_key = summaries_by_key[key].null_keys if key in summaries_by_key else 0
-            summaries_by_key[key] = Summary(row["n"], row["oldest"], row["newest"], row["created"], sums, without_key)
+            summaries_by_key[key] = Summary(
+                row["n"], row["oldest"], row["newest"], row["created"], total, mix, without_key
+            )
     return summaries_by_key, null_times
-
-
-def whole_of(parts: Sequence[Summary]) -> Summary:
-    """Returns the summary of all parts, which stay as they are; mostly there is one."""
-    if len(parts) == 1:
-        return parts[0]
-    whole = Summary()
-    for part in parts:
-        whole.add(part)
-    return whole
 
 
 def _hashable(cursor: duckdb.DuckDBPyConnection, sql: str, hashed: Sequence[str]) -> list[str]:
@@ -186,26 +147,3 @@ def _columns(table: SourceTable) -> tuple[str, list[str]]:
     """Returns what selects all columns of a table under names of ours, and those names."""
     every = sorted(quote(n) for n in table.schema.names)
     return ", ".join(f"i.{n} AS h{j}" for j, n in enumerate(every)), [f"h{j}" for j in range(len(every))]
-
-
-def as_statistics(window: Window, parts: Sequence[Summary], *, of_source: bool = False) -> WindowStatistics:
-    """Returns a window's statistics over the summaries of everything that goes into it.
-
-    Args:
-        of_source: whether they are of a whole source.
-    """
-    whole = whole_of(parts)
-    # The inputs count one by one: rows that move from one to another are a change.
-    text = "|".join(part.text() for part in parts)
-    if of_source:
-        # Data versions that Dagster has recorded of sources are hashes of the text as JSON.
-        text = json.dumps(text)
-    return WindowStatistics(
-        window=window,
-        rows=whole.rows,
-        oldest_event=None if whole.oldest is None else from_micros(whole.oldest),
-        newest_event=None if whole.newest is None else from_micros(whole.newest),
-        newest_created=None if whole.created is None else from_micros(whole.created),
-        fingerprint=hashlib.sha256(text.encode()).hexdigest()[:32] if whole.rows else "",
-        null_keys=whole.null_keys,
-    )

@@ -16,14 +16,12 @@ from feast_assets.offline_stores.duckdb.grid import GridNumbers, Reaching, joine
 from feast_assets.offline_stores.duckdb.rows import declared_types, rows_of
 from feast_assets.offline_stores.duckdb.statistics import (
     Content,
-    Summary,
-    as_statistics,
     content_of,
     summarize,
     summarize_input,
     summarize_untimed,
-    whole_of,
 )
+from feast_assets.offline_stores.summary import Summary, statistics_of, whole_of
 
 if TYPE_CHECKING:
     import duckdb
@@ -51,7 +49,7 @@ def survey_windows(
     else:
         summaries = [summarize(cursor, _content(cursor, history, root, tables[0], hull(bounds)), bounds)]
     seen = [
-        as_statistics(window, [parts[i] for parts, _ in summaries], of_source=history.all_columns)
+        statistics_of(window, [parts[i] for parts, _ in summaries], of_source=history.all_columns)
         for i, window in enumerate(windows)
     ]
     return Survey(seen, sum(null_times for _, null_times in summaries))
@@ -92,7 +90,7 @@ def survey_grid(
             inputs.append(_Input(reaching))
             null_times += without
     seen = [
-        as_statistics(numbers.window(first, last), [each.upon(first) for each in inputs], of_source=history.all_columns)
+        statistics_of(numbers.window(first, last), [each.upon(first) for each in inputs], of_source=history.all_columns)
         for first, last in _occupied(numbers, inputs)
     ]
     return Survey(seen, null_times)

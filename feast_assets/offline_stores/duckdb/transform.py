@@ -17,6 +17,7 @@ from feast_assets.definitions.transformation import TransformationMode
 from feast_assets.definitions.window import Bounds, duration_micros
 from feast_assets.errors import FeastAssetsError, SourceError, TransformationError, suggest
 from feast_assets.offline_stores.base import History
+from feast_assets.offline_stores.declared_columns import result_time_name, result_types
 from feast_assets.offline_stores.duckdb.engine import quote, read_all, read_schema
 from feast_assets.offline_stores.duckdb.files import SourceTable, open_source, register
 from feast_assets.offline_stores.duckdb.reading_query import message_of, reading_query
@@ -24,7 +25,6 @@ from feast_assets.offline_stores.duckdb.rows import time_expression, within
 from feast_assets.offline_stores.files.readable_files import ReadableFiles
 from feast_assets.transformations.calls import called, function_of
 from feast_assets.transformations.results import check_unique, columns_of, result_table
-from feast_assets.types.feast_type import FeastType, UnixTimestamp
 
 if TYPE_CHECKING:
     import duckdb
@@ -72,7 +72,7 @@ def run_transformation(
     except Exception as error:
         raise _reading(error, inputs) from error
     columns = columns_of(called(function, arguments, subject), transformation.mode, subject)
-    table = result_table(columns, _declared(history, list(columns)), {f.name for f in history.join_keys}, subject)
+    table = result_table(columns, result_types(history, list(columns)), {f.name for f in history.join_keys}, subject)
     return _described(history, register(cursor, table), table.schema, subject)
 
 
@@ -139,29 +139,11 @@ def _described(history: History, sql: str, schema: pa.Schema, subject: str) -> S
         subject=f"{subject}: its result",
         sql=sql,
         schema=schema,
-        timestamp=_time_name(history, history.timestamp_field, names),
-        created=_time_name(history, history.created_timestamp_column, names),
+        timestamp=result_time_name(history, history.timestamp_field, names),
+        created=result_time_name(history, history.created_timestamp_column, names),
         error=TransformationError,
     )
 
 
-def _time_name(history: History, name: str, names: Sequence[str]) -> str:
-    # The function sees, and may return, the name that the source's field mapping gives.
-    return name if name in names else history.sources[0].field_mapping.get(name, name)
-
-
 def _nothing(history: History, subject: str) -> SourceTable:
     return SourceTable(subject, "", pa.schema([]), history.timestamp_field, "", error=TransformationError, known=False)
-
-
-def _declared(history: History, names: Sequence[str]) -> dict[str, FeastType]:
-    """Returns the types of the columns that a result must have.
-
-    Args:
-        names: of the result's columns.
-    """
-    declared: dict[str, FeastType] = {f.name: f.dtype for f in (*history.join_keys, *history.features)}
-    for name in (history.timestamp_field, history.created_timestamp_column):
-        if name:
-            declared[_time_name(history, name, names)] = UnixTimestamp
-    return declared

@@ -10,7 +10,8 @@ import pyarrow as pa
 from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.definitions.spec import to_micros
 from feast_assets.definitions.window import Window
-from feast_assets.offline_stores.base import CREATED_TIMESTAMP, EVENT_TIMESTAMP, History
+from feast_assets.offline_stores.base import EVENT_TIMESTAMP, History
+from feast_assets.offline_stores.declared_columns import kept_columns
 from feast_assets.types.arrow_values import fixed_values
 
 
@@ -23,7 +24,7 @@ def stored_rows(
         windows: in order, none overlapping another.
         rows: as `OfflineStore.scan` returns them.
     """
-    names = _own_names(source, history)
+    names = kept_columns(source, history)
     schema = pa.schema([rows.schema.field(name).with_name(own) for name, own in names.items()])
     starts = np.array([to_micros(window.start) for window in windows])
     ends = np.array([to_micros(window.end) for window in windows])
@@ -37,13 +38,3 @@ def stored_rows(
             yield pa.record_batch([chosen.column(name) for name in names], schema=schema)
 
     return pa.RecordBatchReader.from_batches(schema, kept())
-
-
-def _own_names(source: DataSource, history: History) -> dict[str, str]:
-    """Returns the columns that are kept, by the names that `scan` gives them, with the source's own names."""
-    own = {mapped: raw for raw, mapped in source.field_mapping.items()}
-    names = {f.name: own.get(f.name, f.name) for f in (*history.join_keys, *history.features)}
-    names[EVENT_TIMESTAMP] = own.get(source.timestamp_field, source.timestamp_field)
-    if source.created_timestamp_column:
-        names[CREATED_TIMESTAMP] = own.get(source.created_timestamp_column, source.created_timestamp_column)
-    return names

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import pyarrow as pa
 from sqlglot import exp
@@ -17,7 +18,7 @@ from feast_assets.offline_stores.sql import plan
 from feast_assets.offline_stores.sql.engine import SqlEngine, blaming
 from feast_assets.offline_stores.sql.relation import FIRST_MICROSECOND, LAST_MICROSECOND, Relation, in_years
 from feast_assets.offline_stores.sql.rows import SqlRows
-from feast_assets.offline_stores.sql.summary import Summary, statistics_of, whole_of
+from feast_assets.offline_stores.summary import Summary, statistics_of, whole_of
 
 EDGES_AT_ONCE = 2_000
 """Edges of windows in one statement. Where there are more, each statement reads the rows between its own edges."""
@@ -92,8 +93,15 @@ def _of_bounds(engine: SqlEngine, rows: Surveyed, bounds: Sequence[Bounds]) -> t
     for each in bounds:
         start = 0 if each.start is None else position[each.start]
         end = len(edges) + 1 if each.end is None else position[each.end]
-        summaries.append(whole_of(cells[cell] for cell in range(start, end) if cell in cells))
+        summaries.append(whole_of([cells[cell] for cell in range(start, end) if cell in cells]))
     return summaries, untimed.rows + untimed.null_keys
+
+
+def _summary(row: dict[str, Any]) -> Summary:
+    """Returns the summary that a row of `plan.statistics` is, its times in microseconds."""
+    if row["keyless"]:
+        return Summary(null_keys=row["n"])
+    return Summary(row["n"], row["oldest"], row["newest"], row["created"], int(row["total"]), int(row["mix"]))
 
 
 def _summaries(engine: SqlEngine, relation: Relation, statement: exp.Select) -> Iterator[tuple[int | None, Summary]]:
@@ -111,4 +119,4 @@ def _summaries(engine: SqlEngine, relation: Relation, statement: exp.Select) -> 
                     f"{relation.subject}: column {name!r} holds a time outside of the years 1 to 9999, such as "
                     "infinity. Correct the rows, or leave them out by a query."
                 )
-        yield row["cell"], Summary.of(row)
+        yield row["cell"], _summary(row)

@@ -14,13 +14,12 @@ from feast_assets.definitions.transformation import TransformationMode
 from feast_assets.definitions.window import Bounds, duration_micros
 from feast_assets.errors import TransformationError
 from feast_assets.offline_stores.base import History
-from feast_assets.offline_stores.declared_columns import check_declared
+from feast_assets.offline_stores.declared_columns import check_declared, result_time_name, result_types
 from feast_assets.offline_stores.sql.engine import SqlEngine, SqlEngineError, blaming
 from feast_assets.offline_stores.sql.plan import table
 from feast_assets.offline_stores.sql.relation import Relation
 from feast_assets.transformations.calls import called, function_of
 from feast_assets.transformations.results import columns_of, result_table
-from feast_assets.types.feast_type import FeastType, UnixTimestamp
 
 _RESULT = "feast_assets transformation"
 
@@ -60,14 +59,14 @@ def computed(
             arguments.append(rows.to_pydict())
     columns = columns_of(called(function, arguments, subject), transformation.mode, subject)
     computed_table = result_table(
-        columns, _declared(history, list(columns)), {f.name for f in history.join_keys}, subject
+        columns, result_types(history, list(columns)), {f.name for f in history.join_keys}, subject
     )
     result = _described(history, exp.Table(), computed_table.schema, engine, subject)
     check_declared(
         history, computed_table.schema, result.subject, timestamp=result.timestamp, error=TransformationError
     )
     # Other columns may hold what the engine has no type for.
-    needed = {*_declared(history, computed_table.column_names), *history.declared}
+    needed = {*result_types(history, computed_table.column_names), *history.declared}
     computed_table = computed_table.select([name for name in computed_table.column_names if name in needed])
     name = stack.enter_context(engine.stage(computed_table))
     schema = engine.columns(exp.select("*").from_(table(name)).sql(dialect=engine.dialect.name))
@@ -109,22 +108,8 @@ def _described(
         subject=f"{subject}: its result",
         table=result,
         schema=schema,
-        timestamp=_time_name(history, history.timestamp_field, schema.names),
-        created=_time_name(history, history.created_timestamp_column, schema.names),
+        timestamp=result_time_name(history, history.timestamp_field, schema.names),
+        created=result_time_name(history, history.created_timestamp_column, schema.names),
         texts=texts or {},
         error=TransformationError,
     )
-
-
-def _time_name(history: History, name: str, names: Sequence[str]) -> str:
-    # The function sees, and may return, the name that the source's field mapping gives.
-    return name if name in names else history.sources[0].field_mapping.get(name, name)
-
-
-def _declared(history: History, names: Sequence[str]) -> dict[str, FeastType]:
-    """Returns the types of the columns that a result must have."""
-    declared: dict[str, FeastType] = {f.name: f.dtype for f in (*history.join_keys, *history.features)}
-    for name in (history.timestamp_field, history.created_timestamp_column):
-        if name:
-            declared[_time_name(history, name, names)] = UnixTimestamp
-    return declared
