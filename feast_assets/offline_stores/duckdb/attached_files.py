@@ -1,9 +1,9 @@
 """DuckDB database files, attached read-only to an in-process DuckDB for as long as something reads them.
 
 DuckDB locks a file that it has open: many processes may read it, or one may write. The lock belongs to the process, and
-closing any descriptor of the file gives it up. So within one process a file must not be closed while anything else has
-it open: files are detached when nothing in this process reads them any more, and a file that somebody else in this
-process has open is not opened a second time (see `joined`).
+closing any descriptor of the file gives it up. So a file must not be closed while anything else in the process has it
+open. Files are detached when nothing in this process reads them any more. A file that another user in this process has
+open is not opened a second time (see `joined`).
 """
 
 from __future__ import annotations
