@@ -1,8 +1,8 @@
 """Which state a table of a DuckDB file is in: told by the file's identity first, then by one scan of that table.
 
 All tables of a database are in one file, which changes when any of them does. Another table's change must not count as
-a change of the source. So the source's content is summarized when it is read, and again when the file has changed. While
-the summary is the same, so is the state.
+a change of the source. So the source's content is summarized when it is read, and again when the file has changed.
+While the summary is the same, so is the state.
 """
 
 from __future__ import annotations
