@@ -145,9 +145,8 @@ class PlainStore(OnlineStore):
         with self._lock:
             if self._connection is None:
                 connection = sqlite3.connect(self._path, timeout=60, isolation_level=None, check_same_thread=False)
+                # Not WAL: of two processes that switch a new file to it at once, one may be refused without waiting.
                 connection.execute("PRAGMA synchronous = OFF")
-                if connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
-                    connection.execute("PRAGMA journal_mode = WAL")
                 connection.executescript(_CREATE)
                 connection.set_progress_handler(self._count, 10)
                 self._connection = connection
