@@ -14,6 +14,7 @@ from itertools import pairwise
 
 from feast_assets.compute.covering import covering
 from feast_assets.compute.settle import ViewLedger
+from feast_assets.compute.source_statistics import SourceStatistics, Statistics
 from feast_assets.compute.staleness import StaleWindow, stale, whole_if_known, with_reasons
 from feast_assets.compute.table_mark import reason_of_doubt
 from feast_assets.compute.validation import refusal_hash
@@ -81,10 +82,23 @@ class Plan:
 
 @dataclass(frozen=True)
 class Planner:
-    """Plans the runs of one view."""
+    """Plans the runs of one view.
+
+    Args:
+        reread: whether a plan for stale windows reads all parts of the sources, also those that seem to be the same.
+    """
 
     stores: ViewStores
     ledger: ViewLedger
+    reread: bool = False
+
+    @cached_property
+    def sources(self) -> SourceStatistics:
+        """The statistics of what the view is read from."""
+        stores = self.stores
+        return SourceStatistics(
+            stores.offline_store, stores.registry, stores.read, stores.view.partitions, reread=self.reread
+        )
 
     def of_windows(self, windows: Sequence[Window]) -> Plan:
         """Chooses these windows, whatever the ledger says.
@@ -99,13 +113,13 @@ class Planner:
                     f"Windows {one} and {other} of feature view {self.stores.view.name!r} overlap; "
                     "each moment can be in one only."
                 )
-        survey = self.stores.offline_store.survey(self.stores.read, ordered)
+        survey = self.sources.known().survey(ordered)
         return self._plan(survey.windows, self.ledger.entries(), Survey([], survey.null_times), state)
 
     def between(self, start: datetime, end: datetime) -> Plan:
         """Chooses every window of the grid that has, or had, rows in ``[start, end]``; the first and last are cut."""
         state, ledger = self.state(), self.ledger.entries()
-        survey = self._survey(self.span(start, end), ledger)
+        survey = self._survey(self.sources.known(), self.span(start, end), ledger)
         had_rows = meeting(held(ledger), [s.window for s in survey.windows])
         chosen = [s for s in survey.windows if s.rows or s.window in had_rows]
         return self._plan(chosen, ledger, survey, state)
@@ -170,17 +184,18 @@ class Planner:
     def _survey_until(self, end: datetime, ledger: Mapping[Window, LedgerEntry]) -> Survey:
         """Returns what the source holds at present up to and including ``end``, in windows that cover it."""
         grid = self.stores.view.partitions
+        statistics = self.sources.all_rows()
         if grid is None:
-            survey = self._survey(ALWAYS, ledger)
+            survey = self._survey(statistics, ALWAYS, ledger)
         else:
-            start = grid.start or self.stores.offline_store.oldest_event(self.stores.read)
+            start = grid.start or statistics.oldest_event()
             span = self.span(start, end) if start and start <= end else None
             if span is None:
                 return Survey([])
             # What is already there beyond the end stays; the last window is compared as it was recorded.
             last = grid.floor(span.end - MICROSECOND)
             last_window = whole_if_known(grid, Window(max(last, span.start), span.end), ledger)
-            survey = self._survey(Window(span.start, last_window.end), ledger)
+            survey = self._survey(statistics, Window(span.start, last_window.end), ledger)
         self._refuse_vanished(survey.windows, ledger)
         return survey
 
@@ -195,7 +210,7 @@ class Planner:
                 "materialized. Bring it back; if it is meant to be empty, materialize the windows by their dates."
             )
 
-    def _survey(self, span: Window | None, ledger: Mapping[Window, LedgerEntry]) -> Survey:
+    def _survey(self, statistics: Statistics, span: Window | None, ledger: Mapping[Window, LedgerEntry]) -> Survey:
         """Returns what the source holds in a span, in windows that cover it.
 
         Their number grows with the source's rows and the ledger's entries, but not with the time between them.
@@ -204,6 +219,6 @@ class Planner:
         if span is None:
             return Survey([])
         if grid is None:
-            return self.stores.offline_store.survey(self.stores.read, [span])
-        survey = self.stores.offline_store.survey_grid(self.stores.read, grid, span)
+            return statistics.survey([span])
+        survey = statistics.survey_grid(span)
         return Survey(covering(grid, span, survey.windows, ledger), survey.null_times)

@@ -30,16 +30,26 @@ class Part:
             a part of the same name comes back with the same content, the token may be another one.
         extent: of the event times; None where they are not known without reading rows. It covers all rows, including
             those that lack a join key.
+        changed: when the system that stores it last noted a change of it, in UTC nanoseconds, whatever its modification
+            time says; 0 for what is never changed under its name.
+        size: bytes; 0 where that is not known.
     """
 
     name: str
     token: str
     extent: Extent | None = None
+    changed: int = 0
+    size: int = 0
 
     @property
     def text(self) -> str:
         """Name and token in one text."""
         return f"{self.name}:{self.token}"
+
+    @property
+    def identity(self) -> str:
+        """A text that is another one where the content may be another, also if its modification time was put back."""
+        return f"{self.text}:{self.changed}" if self.changed else self.text
 
 
 @dataclass(frozen=True, slots=True)

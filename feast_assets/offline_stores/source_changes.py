@@ -73,7 +73,7 @@ def history_state(store: OfflineStore, history: History) -> HistoryState:
             return UNKNOWN
         if source_parts.is_gone:
             gone.append(source.name)
-        texts.update(part.text for part in source_parts.parts)
+        texts.update(part.identity for part in source_parts.parts)
     return HistoryState(frozenset(texts), tuple(gone))
 
 

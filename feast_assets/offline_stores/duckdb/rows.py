@@ -24,7 +24,7 @@ from feast_assets.errors import (
 from feast_assets.offline_stores.base import History, rows_schema
 from feast_assets.offline_stores.declared_columns import as_kind, check_declared
 from feast_assets.offline_stores.duckdb.engine import literal, quote, read_all
-from feast_assets.offline_stores.duckdb.files import ISO_TIME, ISO_ZONED, ROW_ID, SourceTable, register
+from feast_assets.offline_stores.duckdb.files import ISO_TIME, ISO_ZONED, PART, ROW_ID, SourceTable, register
 from feast_assets.offline_stores.duckdb.keys import key_expression
 from feast_assets.offline_stores.files.date_folders import conditions
 from feast_assets.types.arrow import TIMESTAMP, cast_column, to_arrow_type
@@ -46,7 +46,8 @@ class Rows:
     Attributes:
         history: whose rows.
         table: where they are read from.
-        sql: columns k0.., f0.., t, c, and `row_id` if there is one; without rows whose key or event time is null.
+        sql: columns k0.., f0.., t, c, and `row_id` and ``part`` where there are; without rows whose key or event time
+            is null.
         with_content: the same and ``x``, a struct of all features of the view. It decides between rows that tie in
             everything else, by what the rows are and not by which of their columns somebody asked for. Columns that the
             view does not have do not count: fingerprints do not cover them.
@@ -129,6 +130,7 @@ def rows_of(cursor: duckdb.DuckDBPyConnection, history: History, table: SourceTa
         created = time_expression(cursor, table, table.created) if table.created else "CAST(NULL AS BIGINT)"
         selected += [f"{created} AS c"]
         selected += [f"{quote(ROW_ID)} AS row_id"] if table.row_ids else []
+        selected += [f"{quote(PART)} AS part"] if table.part_numbers else []
     except duckdb.Error as error:
         raise table.failure(error) from error
     declared = set(history.declared or [f.name for f in history.features])

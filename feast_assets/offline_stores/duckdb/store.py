@@ -30,12 +30,12 @@ from feast_assets.offline_stores.abilities import (
     ReadsQueries,
     ReadsTexts,
     RunsTransformations,
-    TracksParts,
+    SummarizesParts,
     WritesOnce,
 )
 from feast_assets.offline_stores.base import History, OfflineStore, Survey, WindowStatistics
 from feast_assets.offline_stores.duckdb.config import DuckDBOfflineStoreConfig
-from feast_assets.offline_stores.parts import SourceParts
+from feast_assets.offline_stores.parts import Part, SourceParts
 from feast_assets.offline_stores.profile import WindowProfile
 from feast_assets.offline_stores.spine import PointInTimeJoin, Spine
 
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from feast_assets.offline_stores.duckdb.files import SourceTable
     from feast_assets.offline_stores.duckdb.rows import Rows
     from feast_assets.offline_stores.files.readable_files import ReadableFiles
+    from feast_assets.offline_stores.part_summaries import PartSummaries
     from feast_assets.types.feast_type import FeastType
 
 
@@ -63,7 +64,7 @@ class DuckDBOfflineStore(
     ReadsQueries,
     ReadsTexts,
     RunsTransformations,
-    TracksParts,
+    SummarizesParts,
     WritesOnce,
 ):
     """History in Parquet, CSV and Delta files.
@@ -253,6 +254,35 @@ class DuckDBOfflineStore(
             return self._database_parts(source)
         return again(lambda is_last: file_parts(source, self._root, extents=extents))
 
+    def row_parts(self, source: DataSource) -> list[Part] | None:
+        from feast_assets.offline_stores.duckdb.row_parts import row_parts
+
+        return row_parts(source, self._root)
+
+    def read_alone(self, history: History, source: DataSource, parts: Sequence[Part]) -> list[str]:
+        from feast_assets.offline_stores.duckdb.row_parts import read_alone
+
+        return self._answer(lambda cursor, tables: read_alone(cursor, history, source, self._root, parts, tables))
+
+    def read_together(self, history: History, source: DataSource, parts: Sequence[Part]) -> str:
+        from feast_assets.offline_stores.duckdb.row_parts import read_together
+
+        return self._answer(lambda cursor, tables: read_together(cursor, history, source, self._root, parts, tables))
+
+    def summarize_parts(
+        self,
+        history: History,
+        source: DataSource,
+        parts: Sequence[Part],
+        beside: Sequence[Part],
+        grid: Partitions | None,
+    ) -> PartSummaries | None:
+        from feast_assets.offline_stores.duckdb.row_parts import summarize_parts
+
+        return self._answer(
+            lambda cursor, tables: summarize_parts(cursor, history, source, self._root, parts, beside, grid, tables)
+        )
+
     def oldest_event(self, history: History) -> datetime | None:
         from feast_assets.definitions.spec import from_micros
         from feast_assets.offline_stores.duckdb.extent import oldest_by_footers, oldest_by_rows
@@ -265,7 +295,6 @@ class DuckDBOfflineStore(
     def _database_parts(self, source: DuckDBSource) -> SourceParts:
         """Returns a table, view or query of a DuckDB file as one part, which shares its file with other tables."""
         from feast_assets.offline_stores.duckdb.database_tables import look_at, state_of_table
-        from feast_assets.offline_stores.parts import Part, SourceParts
 
         def look() -> None:
             with self._engine.cursor() as cursor:
