@@ -14,7 +14,7 @@ from itertools import pairwise
 
 from feast_assets.compute.covering import covering
 from feast_assets.compute.settle import ViewLedger
-from feast_assets.compute.source_statistics import SourceStatistics, Statistics
+from feast_assets.compute.source_statistics import Statistics
 from feast_assets.compute.staleness import StaleWindow, stale, whole_if_known, with_reasons
 from feast_assets.compute.table_mark import reason_of_doubt
 from feast_assets.compute.validation import refusal_hash
@@ -92,14 +92,6 @@ class Planner:
     ledger: ViewLedger
     reread: bool = False
 
-    @cached_property
-    def sources(self) -> SourceStatistics:
-        """The statistics of what the view is read from."""
-        stores = self.stores
-        return SourceStatistics(
-            stores.offline_store, stores.registry, stores.read, stores.view.partitions, reread=self.reread
-        )
-
     def of_windows(self, windows: Sequence[Window]) -> Plan:
         """Chooses these windows, whatever the ledger says.
 
@@ -113,13 +105,13 @@ class Planner:
                     f"Windows {one} and {other} of feature view {self.stores.view.name!r} overlap; "
                     "each moment can be in one only."
                 )
-        survey = self.sources.known().survey(ordered)
+        survey = self.stores.statistics.for_windows().survey(ordered)
         return self._plan(survey.windows, self.ledger.entries(), Survey([], survey.null_times), state)
 
     def between(self, start: datetime, end: datetime) -> Plan:
         """Chooses every window of the grid that has, or had, rows in ``[start, end]``; the first and last are cut."""
         state, ledger = self.state(), self.ledger.entries()
-        survey = self._survey(self.sources.known(), self.span(start, end), ledger)
+        survey = self._survey(self.stores.statistics.for_windows(), self.span(start, end), ledger)
         had_rows = meeting(held(ledger), [s.window for s in survey.windows])
         chosen = [s for s in survey.windows if s.rows or s.window in had_rows]
         return self._plan(chosen, ledger, survey, state)
@@ -184,7 +176,7 @@ class Planner:
     def _survey_until(self, end: datetime, ledger: Mapping[Window, LedgerEntry]) -> Survey:
         """Returns what the source holds at present up to and including ``end``, in windows that cover it."""
         grid = self.stores.view.partitions
-        statistics = self.sources.all_rows()
+        statistics = self.stores.statistics.all_rows(reread=self.reread)
         if grid is None:
             survey = self._survey(statistics, ALWAYS, ledger)
         else:

@@ -188,7 +188,7 @@ class PlanRun:
             ]
             in_part = meeting([s.window for s in self.plan.chosen], comparable) - set(fingerprints)
             if in_part:
-                statistics = self.stores.offline_store.statistics(self.stores.read, sorted(in_part))
+                statistics = self.stores.statistics.for_windows().survey(sorted(in_part)).windows
                 fingerprints |= {s.window: s.fingerprint for s in statistics}
         refused = self.validation.refused if self.validation.refuses else None
         return LedgerRows(self.stores, self.ledger.definition_hash, fingerprints, refused)

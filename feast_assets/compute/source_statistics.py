@@ -20,6 +20,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Protocol
 
 from feast_assets.compute.kept_parts import KeptPart, KeptParts
+from feast_assets.compute.results import PartCounts
 from feast_assets.definitions.spec import content_hash, from_micros
 from feast_assets.definitions.window import ALWAYS, Bounds, Window, duration_micros
 from feast_assets.errors import SourceChangedError, SourceError, StoreUnavailableError
@@ -51,37 +52,13 @@ if TYPE_CHECKING:
 SETTLED_NANOS = 2_000_000_000
 """How long before it is listed a part must have been changed last, so that what is read of it is kept."""
 
+_SMALL_BYTES = 16 << 20
+"""How much is read of new and changed parts to answer a question about few windows."""
+
 _MOST_KEPT = 2_000_000
 """Contributions of one source beyond which none are kept."""
 
 _WITHOUT_EFFECT_ON_ROWS = ("name", "description", "tags", "owner")
-
-
-@dataclass(frozen=True, slots=True)
-class PartCounts:
-    """What a run found of the parts of its sources.
-
-    Attributes:
-        listed: how many there are.
-        new, changed: how many of these were not kept at all, or in another state, and were read.
-        gone: how many were kept and are not there any more.
-        bytes_read: the sizes of the parts that were read for statistics.
-    """
-
-    listed: int = 0
-    new: int = 0
-    changed: int = 0
-    gone: int = 0
-    bytes_read: int = 0
-
-    def __add__(self, other: PartCounts) -> PartCounts:
-        return PartCounts(
-            self.listed + other.listed,
-            self.new + other.new,
-            self.changed + other.changed,
-            self.gone + other.gone,
-            self.bytes_read + other.bytes_read,
-        )
 
 
 class Statistics(Protocol):
@@ -254,7 +231,6 @@ class SourceStatistics:
 
     Args:
         grid: of the view; None for one window.
-        reread: whether all parts are read, as if none were kept.
 
     Attributes:
         counts: what was found of the parts when all were last looked at; None where nobody could tell.
@@ -264,46 +240,55 @@ class SourceStatistics:
     registry: Registry
     history: History
     grid: Partitions | None
-    reread: bool = False
     counts: PartCounts | None = field(default=None, init=False)
 
-    def all_rows(self) -> Statistics:
-        """Returns the statistics of the present rows, after new and changed parts were read and recorded."""
-        return self._by_parts(reads=True) or self._by_store
+    def all_rows(self, *, reread: bool = False) -> Statistics:
+        """Returns the statistics of the present rows, after new and changed parts were read and recorded.
 
-    def known(self) -> Statistics:
-        """Returns the statistics of the present rows; where parts would have to be read, rows are when asked for.
-
-        So a question about few windows reads no more than these.
+        Args:
+            reread: whether all parts are read, as if none were kept.
         """
-        return self._by_parts(reads=False) or self._by_store
+        return self._by_parts(None, reread=reread) or self._by_store
+
+    def for_windows(self) -> Statistics:
+        """Returns the statistics of the present rows, for questions about few windows.
+
+        New and changed parts are read and recorded where they are small or few beside the others. Otherwise the rows of
+        the windows are read when they are asked for.
+        """
+        return self._by_parts(_SMALL_BYTES, reread=False) or self._by_store
 
     @property
     def _by_store(self) -> StoreStatistics:
         return StoreStatistics(self.store, self.history, self.grid)
 
-    def _by_parts(self, *, reads: bool) -> PartStatistics | None:
+    def _by_parts(self, most_bytes: int | None, *, reread: bool) -> PartStatistics | None:
+        """Returns what the parts contribute; None where that cannot be told.
+
+        Args:
+            most_bytes: how much is read even if it is more than half of all; no limit with None.
+        """
+        self.counts = None
         store, registry = self.store, self.registry
         if not isinstance(store, SummarizesParts) or not isinstance(registry, KeepsPartStatistics):
             return None
-        sources = []
+        sources: list[_Source | None] = []
         counts = PartCounts()
         for source in self.history.sources:
-            reading = _PartReading(store, registry, self.history, source, self.grid, self.reread)
+            reading = _PartReading(store, registry, self.history, source, self.grid, reread)
             try:
-                contributed = reading.read(reads=reads)
+                contributed = reading.read(most_bytes)
             except SourceChangedError:
                 raise
             except SourceError:
                 return None  # reading the whole source tells what is wrong
-            if contributed is None:
-                return None
             sources.append(contributed)
+            if reading.counts is None:
+                return None
             counts += reading.counts
-        if reads:
-            self.counts = counts
-            self.reread = False
-        return PartStatistics(self._by_store, sources)
+        self.counts = counts
+        known = [source for source in sources if source is not None]
+        return PartStatistics(self._by_store, known) if len(known) == len(sources) else None
 
 
 @dataclass
@@ -316,13 +301,13 @@ class _PartReading:
     source: DataSource
     grid: Partitions | None
     reread: bool
-    counts: PartCounts = field(default_factory=PartCounts, init=False)
+    counts: PartCounts | None = field(default=None, init=False)
 
-    def read(self, *, reads: bool) -> _Source | None:
+    def read(self, most_bytes: int | None) -> _Source | None:
         """Returns what the present parts contribute; None where that cannot be told.
 
         Args:
-            reads: whether parts that are not kept are read and recorded; otherwise they cannot be told.
+            most_bytes: how much is read even if it is more than half of all; no limit with None.
         """
         listed_at = time.time_ns()
         listed = self.store.row_parts(self.source)
@@ -332,7 +317,8 @@ class _PartReading:
         kept = KeptParts(self.registry.part_statistics(digest))
         found = {} if self.reread else {p.name: known for p in listed if (known := kept.find(p)) is not None}
         unknown = [p for p in listed if p.name not in found]
-        if unknown and not reads:
+        self._count(kept, listed, unknown, None if self._is_too_much(unknown, listed, most_bytes) else 0)
+        if self._is_too_much(unknown, listed, most_bytes):
             return None
         alone = {name: known.alone for name, known in found.items()}
         if unknown:
@@ -344,7 +330,8 @@ class _PartReading:
             read_as = self.store.read_together(self.history, self.source, examples)
         stay = {name: known for name, known in found.items() if known.read_as == read_as}
         to_read = [p for p in listed if p.name not in stay]
-        if to_read and not reads:
+        if self._is_too_much(to_read, listed, most_bytes):
+            self._count(kept, listed, to_read, None)
             return None
         contributions = kept.contributions(list(stay.values()))
         null_times = sum(known.null_times for known in stay.values())
@@ -353,28 +340,35 @@ class _PartReading:
             beside = [p for p in examples if p.name in stay] if len(examples) > 1 else []
             summaries = self.store.summarize_parts(self.history, self.source, to_read, beside, self.grid)
             if summaries is None:
+                self.counts = None
                 return None
             null_times += sum(summaries.null_times)
+        self._count(kept, listed, to_read, sum(p.size for p in to_read))
         gone = kept.without(listed)
-        if reads:
-            new = sum(not kept.has_name(p) for p in to_read)
-            read_bytes = sum(p.size for p in to_read)
-            self.counts = PartCounts(len(listed), new, len(to_read) - new, len(gone), read_bytes)
-            recorded = self._to_record(to_read, listed_at) if to_read else []
-            parts = [
-                KeptPart.of(part, alone[part.name], read_as, summaries.null_times[number])
-                for number, part in recorded
-                if summaries is not None
-            ]
-            read = no_contributions() if summaries is None else summaries.contributions
-            of_parts = read.of_parts({number: i for i, (number, _) in enumerate(recorded)})
-            if (parts or gone) and len(contributions) + len(of_parts) <= _MOST_KEPT:
-                self._record(digest, *kept.added(parts, of_parts, gone))
+        recorded = self._to_record(to_read, listed_at) if to_read else []
+        parts = [
+            KeptPart.of(part, alone[part.name], read_as, summaries.null_times[number])
+            for number, part in recorded
+            if summaries is not None
+        ]
+        read = no_contributions() if summaries is None else summaries.contributions
+        of_parts = read.of_parts({number: i for i, (number, _) in enumerate(recorded)})
+        if (parts or gone) and len(contributions) + len(of_parts) <= _MOST_KEPT:
+            self._record(digest, *kept.added(parts, of_parts, gone))
         if summaries is not None:
             contributions = concatenated([contributions, summaries.contributions.with_parts_from(len(stay))])
         if int(contributions.rows.sum()) >= MOST_ROWS:
             return None
         return _Source(bool(self.source.timestamp_field), contributions, null_times)
+
+    def _is_too_much(self, to_read: Sequence[Part], listed: Sequence[Part], most_bytes: int | None) -> bool:
+        """Whether so many parts should not be read for a question about few windows."""
+        size, whole = (sum(part.size for part in parts) for parts in (to_read, listed))
+        return most_bytes is not None and size > most_bytes and 2 * size > whole
+
+    def _count(self, kept: KeptParts, listed: Sequence[Part], to_read: Sequence[Part], size: int | None) -> None:
+        new = sum(not kept.has_name(part) for part in to_read)
+        self.counts = PartCounts(len(listed), new, len(to_read) - new, len(kept.without(listed)), size)
 
     def _to_record(self, read: Sequence[Part], listed_at: int) -> list[tuple[int, Part]]:
         """Returns which of the parts that were read are known to be what they were when they were listed."""

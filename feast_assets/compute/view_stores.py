@@ -17,6 +17,7 @@ from feast_assets.offline_stores.base import computation_of, history_of
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from feast_assets.compute.source_statistics import SourceStatistics
     from feast_assets.definitions.feature_view import FeatureView
     from feast_assets.definitions.sources.data_source import DataSource
     from feast_assets.definitions.window import Window
@@ -78,6 +79,13 @@ class ViewStores:
     def rows(self) -> OnlineRows:
         """Encodes the view's rows for the online store."""
         return OnlineRows(self.view)
+
+    @cached_property
+    def statistics(self) -> SourceStatistics:
+        """The statistics of what is read to materialize, of which parts of sources are read once."""
+        from feast_assets.compute.source_statistics import SourceStatistics
+
+        return SourceStatistics(self.offline_store, self.registry, self.read, self.view.partitions)
 
     @property
     def online(self) -> OnlineStore | None:
