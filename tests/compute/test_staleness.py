@@ -116,7 +116,8 @@ def test_content_is_the_same_text_for_the_same_rows_and_definition_only(material
 
 def test_the_state_stays_while_nothing_happens_and_costs_no_reading(materialized, monkeypatch):
     before = state(materialized)
-    monkeypatch.setattr(materialized.store.offline_store, "survey_grid", None)
+    for verb in ("survey_grid", "summarize_parts"):
+        monkeypatch.setattr(materialized.store.offline_store, verb, None)
     monkeypatch.setattr(materialized.store.registry, "ledger", None)
     assert state(materialized) == before != ""
 

@@ -46,6 +46,8 @@ from feast_assets.offline_stores.window_numbers import FIRST_MOMENT, LAST_MOMENT
 
 if TYPE_CHECKING:
     import duckdb
+    import numpy as np
+    import numpy.typing as npt
 
 _NUMBER = re.compile(r"^[0-9]{1,18}$")
 _DAY = re.compile(r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])$")
@@ -206,21 +208,22 @@ def summarize_parts(
 def _summaries(result: pa.Table, parts: int) -> PartSummaries | None:
     import numpy as np
 
-    if sum(result["n"].to_pylist()) >= MOST_ROWS:
+    from feast_assets.types.arrow_values import flags, null_flags
+
+    part, rows = _integers(result["part"]), _integers(result["n"])
+    if rows.sum() >= MOST_ROWS:
         return None
-    part = _integers(result["part"])
     here = part < parts
-    undated = result["oldest"].combine_chunks().is_null().to_numpy(zero_copy_only=False)
+    undated = null_flags(result["oldest"].combine_chunks())
     null_times = np.zeros(parts, np.int64)
-    rows = _integers(result["n"])
     np.add.at(null_times, part[undated & here], rows[undated & here])
     chosen = here & ~undated
     first, oldest, newest = (_integers(result[name]) for name in ("first_window", "oldest", "newest"))
     if ((oldest < FIRST_MOMENT) | (newest > LAST_MOMENT))[chosen].any():
         return None
-    keyless = result["keyless"].combine_chunks().to_numpy(zero_copy_only=False).astype(bool)
+    keyless = flags(result["keyless"].combine_chunks())
 
-    def of_keyed(name: str, otherwise: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+    def of_keyed(name: str, otherwise: int) -> npt.NDArray[np.int64]:
         return np.where(keyless, otherwise, _integers(result[name], otherwise))
 
     last = _integers(result["last_window"]) if "last_window" in result.column_names else first
@@ -241,16 +244,16 @@ def _summaries(result: pa.Table, parts: int) -> PartSummaries | None:
     return PartSummaries(Contributions(*(column[order] for column in columns)), null_times.tolist())
 
 
-def _integers(column: pa.ChunkedArray, null: int = 0) -> Any:
+def _integers(column: pa.ChunkedArray, null: int = 0) -> npt.NDArray[np.int64]:
     """Returns a column as int64; unsigned numbers keep their bits."""
     import numpy as np
-    import pyarrow.compute as pc
 
-    if pa.types.is_decimal(column.type):
-        column = column.cast(pa.int64())
+    from feast_assets.types.arrow_values import fixed_values, null_flags
+
+    whole = column.combine_chunks()
     if pa.types.is_unsigned_integer(column.type):
-        return pc.fill_null(column.cast(pa.uint64()), 0).to_numpy().view(np.int64)
-    return pc.fill_null(column.cast(pa.int64()), null).to_numpy()
+        return np.array(fixed_values(whole, "<u8")).view(np.int64)
+    return np.where(null_flags(whole), null, fixed_values(whole.cast(pa.int64()), "<i8"))
 
 
 def _open(
