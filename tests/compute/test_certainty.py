@@ -448,18 +448,18 @@ def test_a_source_that_changes_while_it_is_read_is_read_again(project):
 def test_a_source_that_changes_between_looking_and_writing_is_read_again(project):
     project.write([row(1, 11, 10)])
     project.apply()
-    survey_grid = project.store.offline_store.survey_grid
+    summarize_parts = project.store.offline_store.summarize_parts
 
     def then_changed(*arguments):
-        found = survey_grid(*arguments)
+        found = summarize_parts(*arguments)
         project.write([row(1, 11, 99)])
         return found
 
-    project.store.offline_store.survey_grid = then_changed
+    project.store.offline_store.summarize_parts = then_changed
     with pytest.warns(UserWarning, match="was changed while it was read"):
         project.store.materialize_incremental(END)
     assert project.trips([1]) == [99]
-    project.store.offline_store.survey_grid = survey_grid
+    project.store.offline_store.summarize_parts = summarize_parts
     # What the fingerprint tells is not what was put; so it goes even where the source is again as it was looked at.
     project.write([row(1, 11, 10)])
     project.store.materialize_incremental(END)
