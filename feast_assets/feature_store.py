@@ -589,8 +589,8 @@ class FeatureStore(Writing):
         end = datetime.now(UTC) if end_date is None else _moment("end_date", end_date)
         return self._materialization(view, None, "").stale_windows(end)
 
-    def materialization_states(self, feature_views: Sequence[str] | None = None) -> dict[str, str]:
-        """Returns an opaque token for each view, which changes whenever a window may have become stale or settled.
+    def change_tokens(self, feature_views: Sequence[str] | None = None) -> dict[str, str]:
+        """Returns a change token for each view: another one whenever a window may have become stale or settled.
 
         Reads no data. If a view's token is unchanged, so is the result of `stale_windows` for the same ``end_date``.
         A token that begins with ``"?"`` says less: the offline store cannot tell whether a source has changed.
@@ -598,10 +598,10 @@ class FeatureStore(Writing):
         Args:
             feature_views: names; all that can be materialized when left out.
         """
-        from feast_assets.compute.change_tokens import materialization_states
+        from feast_assets.compute.change_tokens import change_tokens
 
         views = self._views_to_materialize(feature_views)
-        return materialization_states(self.project, views, self.registry, self.offline_store, self._online_or_none())
+        return change_tokens(self.project, views, self.registry, self.offline_store, self._online_or_none())
 
     def audit(
         self,

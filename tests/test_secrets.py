@@ -376,7 +376,7 @@ def test_servers_that_refuse_do_not_get_the_secret_into_errors(
             told.of(lambda online=online: online.marks(["t"]))
             told.of(lambda online=online: online.advance("t", 0, 5))
             told.of(lambda online=online: online.foreign("t", [b"k"]))
-            for ask in (online.incarnation, online.evicts_marks, online.evicts):
+            for ask in (online.restart_token, online.evicts_marks, online.evicts):
                 told.of(ask)
             online.close()
     told.texts.append(caplog.text)

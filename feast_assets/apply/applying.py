@@ -69,7 +69,7 @@ class Applier:
             if isinstance(each, FeatureView):
                 check_abilities(each, self.offline_store)
         snapshot = snapshot or self.registry.snapshot()
-        digests = InputDigests(snapshot, self.registry.inputs(), self._source_state)
+        digests = InputDigests(snapshot, self.registry.inputs(), self._source_change_tokens)
         prepared = prepare(
             objects,
             snapshot,
@@ -139,7 +139,7 @@ class Applier:
         tables = {name: digests.table(view) for name, view in views.items()}
         return {table: f"{self.project}.{name}" for name, table in tables.items() if table}
 
-    def _source_state(self, source: DataSource) -> frozenset[str]:
+    def _source_change_tokens(self, source: DataSource) -> frozenset[str]:
         return history_state(self.offline_store, whole_source(source)).parts or frozenset()
 
     def _earliest_event(self, view: FeatureView) -> datetime | None:

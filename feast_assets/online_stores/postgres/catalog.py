@@ -105,8 +105,8 @@ class Catalog:
                 names = [table.name for table in tables]
                 connection.execute(f"DELETE FROM {self._relation} WHERE name = ANY($1)", [names])
 
-    def incarnation(self, connection: Connection[Any]) -> str:
-        """Returns a text that changes when the server is started again, or the database or the catalog is another."""
+    def restart_token(self, connection: Connection[Any]) -> str:
+        """Returns a change token: another one after the server restarts, or the database or catalog is replaced."""
         database = "(SELECT oid FROM pg_database WHERE datname = current_database())"
         started = "extract(epoch FROM pg_postmaster_start_time())"
         sql = f"SELECT concat_ws('/', {started}, {database}, to_regclass($1)::oid)"

@@ -98,8 +98,8 @@ class PostgresOnlineStore(OnlineStore, CanReplace, CanSample, CanTellRestarts):
     def advance(self, table: str, expected: int, new: int) -> Mark:
         return self._run(lambda connection: self._catalog.advance(connection, self._table(table), expected, new))
 
-    def incarnation(self) -> str:
-        return self._run(self._catalog.incarnation)
+    def restart_token(self) -> str:
+        return self._run(self._catalog.restart_token)
 
     def put_many(self, table: str, batches: Iterable[EncodedRows]) -> PutResult:
         return self._put(table, batches, existing=False)

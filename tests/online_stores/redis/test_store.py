@@ -534,16 +534,16 @@ def test_as_many_rows_as_are_put_whole_are_one_command() -> None:
         trips.close()
 
 
-def test_an_incarnation_is_the_run_and_the_history_of_the_server(
+def test_a_restart_token_is_the_run_and_the_history_of_the_server(
     store: RedisOnlineStore, client: redis.Redis, redis_server: tuple[str, int]
 ) -> None:
     run, history = client.info("server")["run_id"], client.info("replication")["master_replid"]
-    assert store.incarnation() == f"{run}:{history}"
+    assert store.restart_token() == f"{run}:{history}"
     client.acl_setuser("plain", enabled=True, passwords=["+word"], keys=["*"], commands=["+@all", "-info"])
     plain = RedisOnlineStore(
         config_of(redis_server, connection_string="{}:{},username=plain,password=word".format(*redis_server)), NOWHERE
     )
-    assert plain.incarnation() == ""
+    assert plain.restart_token() == ""
     assert not plain.evicts_marks()
     plain.close()
     client.acl_deluser("plain")

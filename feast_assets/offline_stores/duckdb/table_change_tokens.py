@@ -1,8 +1,8 @@
-"""Which state a table of a DuckDB file is in: told by the file's identity first, then by one scan of that table.
+"""The change token of one table of a DuckDB file.
 
 All tables of a database are in one file, which changes when any of them does. Another table's change must not count as
 a change of the source. So the source's content is summarized when it is read, and again when the file has changed.
-While the summary is the same, so is the state.
+While the summary is the same, so is the table's change token.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ class _Seen:
     """What was last seen of a source.
 
     Attributes:
-        identity: of the file.
-        state: of the source.
-        content: a summary of its rows; None as long as nobody has read them since the state was asked for.
+        file: the change token of the file.
+        table: the change token of the source.
+        content: a summary of its rows; None as long as nobody has read them since the token was asked for.
     """
 
-    identity: str
-    state: str
+    file: str
+    table: str
     content: str | None = None
 
 
@@ -34,8 +34,8 @@ _LOCK = threading.Lock()
 _seen: dict[tuple[str, str, str], _Seen] = {}
 
 
-def identity_of(path: str) -> str:
-    """Returns a text that another file in the place of a DuckDB file would not have; "" where there is none.
+def file_change_token(path: str) -> str:
+    """Returns the change token of a DuckDB file; "" where there is none.
 
     What was committed and is not yet in the file itself is in a file beside it, which counts as well.
     """
@@ -52,44 +52,44 @@ def identity_of(path: str) -> str:
 def observe(source: DuckDBSource, path: str, summarize: Callable[[], str]) -> None:
     """Notes what a source holds; called while the file is open, so that it does not change.
 
-    Nothing is read as long as nobody has asked for the source's state.
+    Nothing is read as long as nobody has asked for the source's change token.
 
     Args:
         path: of the file, absolute.
-        summarize: reads the rows, and returns a text that differs if they do. It is called only where they may be
-            others than when this was last called.
+        summarize: reads the rows, and returns their fingerprint. It is called only where they may have changed since
+            this was last called.
     """
-    identity, key = identity_of(path), _key(source, path)
+    file, key = file_change_token(path), _key(source, path)
     known = _seen.get(key)
-    if known is None or (known.content is not None and known.identity == identity):
+    if known is None or (known.content is not None and known.file == file):
         return
     content = summarize()
     with _LOCK:
         known = _seen[key]
-        # Content that comes back after another one was seen is a new state: somebody may have read the other one.
-        stays = known.identity == identity if known.content is None else known.content == content
-        _seen[key] = _Seen(identity, known.state if stays else identity, content)
+        # Content that comes back after another one was seen gets a new token: somebody may have read the other one.
+        stays = known.file == file if known.content is None else known.content == content
+        _seen[key] = _Seen(file, known.table if stays else file, content)
 
 
-def state_of(source: DuckDBSource, path: str, look: Callable[[], None]) -> str:
-    """Returns the state of a source, as a text; "" where there is no file.
+def change_token_of(source: DuckDBSource, path: str, look: Callable[[], None]) -> str:
+    """Returns the change token of a source; "" where there is no file.
 
-    It is the file's identity, or that of an earlier state of the file in which the source had the same rows.
+    It is that of the file, or the one that the file had earlier, when the source had the same rows.
 
     Args:
         look: opens the source so that `observe` is called; does nothing where the source cannot be opened now.
     """
-    identity, key = identity_of(path), _key(source, path)
-    if not identity:
+    file, key = file_change_token(path), _key(source, path)
+    if not file:
         return ""
     with _LOCK:
         known = _seen.get(key)
-        if known is None or (known.content is None and known.identity != identity):
-            known = _seen[key] = _Seen(identity, identity)
-    if known.identity != identity:
+        if known is None or (known.content is None and known.file != file):
+            known = _seen[key] = _Seen(file, file)
+    if known.file != file:
         look()
         known = _seen[key]
-    return known.state if known.identity == identity_of(path) else identity
+    return known.table if known.file == file_change_token(path) else file
 
 
 def _key(source: DuckDBSource, path: str) -> tuple[str, str, str]:
