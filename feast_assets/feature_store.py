@@ -41,7 +41,7 @@ from feast_assets.writing import Writing
 if TYPE_CHECKING:
     from feast_assets.apply.applying import Applier
     from feast_assets.apply.diff import RegistryDiff
-    from feast_assets.apply.plan import InfraDiff, Plan
+    from feast_assets.apply.plan import ApplyPlan, InfraDiff
     from feast_assets.audit.report import AuditReport
     from feast_assets.compute.engines.base import ComputeEngine, RepositoryReference, WindowDone, WindowTask
     from feast_assets.compute.materialization import Materialization
@@ -247,7 +247,7 @@ class FeatureStore(Writing):
 
     def plan_repository(
         self, *, skip_source_validation: bool = False, skip_feature_view_validation: bool = False
-    ) -> Plan:
+    ) -> ApplyPlan:
         """Returns what `apply_repository` would change, which `apply_plan` carries out.
 
         Args:
@@ -273,7 +273,7 @@ class FeatureStore(Writing):
         plan = self._plan(objects, [], whole=True, try_functions=not skip_feature_view_validation)
         return plan.registry_diff, plan.infra_diff, plan.tables
 
-    def apply_plan(self, plan: Plan) -> int:
+    def apply_plan(self, plan: ApplyPlan) -> int:
         """Carries out a plan and returns the registry's revision."""
         revision = self._applier().apply(plan)
         self._functions.remember(plan.declared)
@@ -293,7 +293,7 @@ class FeatureStore(Writing):
         whole: bool,
         try_functions: bool = True,
         check_sources: bool = True,
-    ) -> Plan:
+    ) -> ApplyPlan:
         snapshot = self._cache.fresh()
         if self.config.deployment:
             objects = deployed(objects, self.config.project, self.config.deployment, snapshot.feature_views)

@@ -16,7 +16,7 @@ from feast_assets.definitions.sources.duckdb_source import DuckDBSource
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
+class _SeenTable:
     """What was last seen of a source.
 
     Attributes:
@@ -31,7 +31,7 @@ class _Seen:
 
 
 _LOCK = threading.Lock()
-_seen: dict[tuple[str, str, str], _Seen] = {}
+_seen: dict[tuple[str, str, str], _SeenTable] = {}
 
 
 def file_change_token(path: str) -> str:
@@ -68,7 +68,7 @@ def observe(source: DuckDBSource, path: str, summarize: Callable[[], str]) -> No
         known = _seen[key]
         # Content that comes back after another one was seen gets a new token: somebody may have read the other one.
         stays = known.file == file if known.content is None else known.content == content
-        _seen[key] = _Seen(file, known.table if stays else file, content)
+        _seen[key] = _SeenTable(file, known.table if stays else file, content)
 
 
 def change_token_of(source: DuckDBSource, path: str, look: Callable[[], None]) -> str:
@@ -85,7 +85,7 @@ def change_token_of(source: DuckDBSource, path: str, look: Callable[[], None]) -
     with _LOCK:
         known = _seen.get(key)
         if known is None or (known.content is None and known.file != file):
-            known = _seen[key] = _Seen(file, file)
+            known = _seen[key] = _SeenTable(file, file)
     if known.file != file:
         look()
         known = _seen[key]

@@ -26,7 +26,7 @@ _FORMAT = re.compile(r"feast-assets format (\d+)")
 _LOCK = 7_305_811_064_142_274
 
 
-class Catalog:
+class TableCatalog:
     """The catalog of one schema. Its methods run on a connection that is in autocommit mode.
 
     Args:

@@ -32,7 +32,7 @@ from feast_assets.online_stores.base import (
 )
 from feast_assets.online_stores.merged_reads import MergedReads
 from feast_assets.online_stores.postgres import statements
-from feast_assets.online_stores.postgres.catalog import Catalog
+from feast_assets.online_stores.postgres.catalog import TableCatalog
 from feast_assets.online_stores.postgres.config import PostgresOnlineStoreConfig
 from feast_assets.online_stores.postgres.connections import ConnectionPool
 from feast_assets.online_stores.postgres.puts import put, row_arrays, stamp_arrays
@@ -75,7 +75,7 @@ class PostgresOnlineStore(OnlineStore, CanReplace, CanSample, CanTellRestarts):
             problem = ""
         if problem:
             raise ConfigError(f"online_store: Postgres cannot be reached by these settings: {problem}.")
-        self._catalog = Catalog(self._schema)
+        self._catalog = TableCatalog(self._schema)
         self._is_format_known = False
         self._connections = ConnectionPool(parameters, config.most_connections)
         self._reads: dict[asyncio.AbstractEventLoop, MergedReads[Sequence[OnlineRead], Row | None]] = {}
