@@ -1,4 +1,4 @@
-"""The feature store: every verb, in a few lines that hand over to the room that does it."""
+"""The feature store: every verb, in a few lines that call the module which does the work."""
 
 from __future__ import annotations
 
@@ -334,9 +334,9 @@ class FeatureStore(Writing):
         """Returns the features of entities as they were known at given times.
 
         Args:
-            entity_df: join keys and a time column, one row per wanted row: a pandas or Polars DataFrame, an Arrow
-                table, or a query in the offline store's SQL. Left out, every entity with rows between the dates, as
-                of the end.
+            entity_df: join keys and a time column, one row for each row of the result: a pandas or Polars DataFrame,
+                an Arrow table, or a query in the offline store's SQL. If left out, every entity with rows between the
+                dates, as of the end.
             features: references such as ``"view:feature"``, or a feature service.
             full_feature_names: whether features are called ``view__feature``.
             filter_by_created_timestamp: whether rows must also have been written by the time of the entity row.
@@ -505,7 +505,7 @@ class FeatureStore(Writing):
         if disable_event_timestamp:
             start, end = _EPOCH, datetime.now(UTC)
         if start > end:
-            raise InputError(f"start_date {start.isoformat()} is after end_date {end.isoformat()}; exchange them.")
+            raise InputError(f"start_date {start.isoformat()} is after end_date {end.isoformat()}; swap them.")
         return self._run_views(feature_views, progress, run_id, lambda this: this.run_between(start, end))
 
     def materialize_incremental(
@@ -562,7 +562,7 @@ class FeatureStore(Writing):
         return materialization.run_windows([ALWAYS] if windows is None else windows_of(windows))
 
     def run_window_task(self, task: WindowTask) -> WindowDone:
-        """Runs a task of a compute engine in this process; what went wrong is in the answer.
+        """Runs a task of a compute engine in this process; errors are part of the answer.
 
         For the workers of engines that run elsewhere, see `feast_assets.task_worker`. The windows must be claimed, and
         are settled by the caller of the engine.
@@ -593,7 +593,7 @@ class FeatureStore(Writing):
         """Returns a change token for each view: another one whenever a window may have become stale or settled.
 
         Reads no data. If a view's token is unchanged, so is the result of `stale_windows` for the same ``end_date``.
-        A token that begins with ``"?"`` says less: the offline store cannot tell whether a source has changed.
+        A token that begins with ``"?"`` may stay the same though a source has changed: the offline store cannot tell.
 
         Args:
             feature_views: names; all that can be materialized when left out.
@@ -657,11 +657,11 @@ class FeatureStore(Writing):
         )
 
     def materialization_intervals(self, feature_view: str) -> list[tuple[datetime, datetime]]:
-        """Returns what of time is materialized, as ``[start, end)`` intervals in order, from the ledger."""
+        """Returns the materialized intervals of event time, ``[start, end)``, in order, from the ledger."""
         return intervals(self.registry.ledger(self._cache.fresh().feature_view(feature_view).name))
 
     def _views_to_materialize(self, names: Sequence[str] | None) -> list[FeatureView]:
-        """Returns the named views, or all that there are, those that keep a result before those that read it."""
+        """Returns the named views, or all; views that keep a result come before those that read it."""
         snapshot = self._cache.fresh(uses_history=True)
         if snapshot.revision == 0:
             raise InputError(f"Project {self.project!r} has not been applied yet; run `feast-assets apply` first.")

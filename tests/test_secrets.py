@@ -336,7 +336,7 @@ def test_a_key_that_swallowed_a_value_is_not_shown(tmp_path: Path) -> None:
 
 def test_a_malformed_url_makes_no_folder(tmp_path: Path) -> None:
     for registry in (f"postgresql:u:{FIRST}@h/d", f"postgres:{FIRST}/d", "mysql:u@h/d", "redis:h/0"):
-        with pytest.raises(ConfigError, match=r"registry\.path: cannot be read for certain"):
+        with pytest.raises(ConfigError, match=r"registry\.path: cannot be parsed unambiguously"):
             FeatureStore(tmp_path, RepoConfig(project="shop", registry=registry)).apply([])
     assert list(tmp_path.iterdir()) == []
 

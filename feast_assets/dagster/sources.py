@@ -181,7 +181,7 @@ def _recorded(instance: dg.DagsterInstance, key: dg.AssetKey) -> dict[str | None
 
 
 def _group_name(repository: FeatureRepository, grid: Partitions | None, grids: Collection[Partitions | None]) -> str:
-    """Returns what the sources of a grid are called together; bounds are told only where they tell grids apart."""
+    """Returns the common name of a grid's sources; it has dates only if two grids have the same grain."""
     project = re.sub(r"\W", "_", repository.project, flags=re.ASCII)
     if grid is None or grid.start is None:
         return f"{project}_sources_without_partitions"

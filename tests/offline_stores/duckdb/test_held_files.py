@@ -278,7 +278,7 @@ def test_another_table_s_change_leaves_the_state_of_a_source(path, store, source
     after = history_state(store, made)
     assert after != before
     assert window_change_tokens(store, source, [ALWAYS]) != versions
-    # The same rows again are a new state all the same: somebody may have read the others.
+    # The same rows again are a new state anyway: somebody may have read the others.
     change(path, "UPDATE orders SET city = 'x' WHERE driver = 7")
     assert history_state(store, made) not in (before, after)
     assert window_change_tokens(store, source, [ALWAYS]) == versions

@@ -506,7 +506,7 @@ def test_settings_of_feast_that_are_off_are_accepted() -> None:
     ],
 )
 def test_what_may_be_read_in_two_ways_is_refused_and_masked_whole(path: str) -> None:
-    with pytest.raises(ValidationError, match="cannot be read for certain") as failed:
+    with pytest.raises(ValidationError, match="cannot be parsed unambiguously") as failed:
         SqlRegistryConfig(path=path)
     assert path not in str(failed.value.errors())
     assert not {"h/d", "pw"} & set(str(failed.value.errors()).split())
