@@ -668,8 +668,7 @@ class FeatureStore(Writing):
         if snapshot.revision == 0:
             raise InputError(f"Project {self.project!r} has not been applied yet; run `feast-assets apply` first.")
         if names is None:
-            views = [*snapshot.feature_views, *snapshot.stored_on_demand_views]
-            return in_order([v for v in views if v.makes_something])
+            return in_order([v for v in snapshot.views_with_history if v.makes_something])
         names = view_names(names)
         on_demand = set(snapshot.names(OnDemandFeatureView.object_type))
         chosen = [materializable_view(snapshot, n) if n in on_demand else snapshot.feature_view(n) for n in names]

@@ -113,6 +113,10 @@ class StoredOnDemandView(BatchFeatureView):
         return ""
 
     @property
+    def declared_transformation(self) -> Transformation:
+        return self.on_demand.feature_transformation
+
+    @property
     def event_time(self) -> str:
         """The column of handed-in rows that holds their event time."""
         source = self.sources[0]

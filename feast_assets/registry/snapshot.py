@@ -300,6 +300,11 @@ class RegistrySnapshot:
         return self._all(StoredOnDemandView.object_type, StoredOnDemandView)
 
     @property
+    def views_with_history(self) -> list[FeatureView]:
+        """Views that materialization may make rows of: `feature_views` and `stored_on_demand_views`."""
+        return [*self.feature_views, *self.stored_on_demand_views]
+
+    @property
     def label_views(self) -> list[LabelView]:
         return self._all(LabelView.object_type, LabelView)
 

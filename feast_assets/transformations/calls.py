@@ -49,5 +49,7 @@ def called(function: Callable[..., Any], arguments: Sequence[Any], label: str) -
     """
     try:
         return function(*arguments)
+    except TransformationError:
+        raise  # of a function within it, which it names
     except Exception as error:
         raise TransformationError(f"{label} failed: {type(error).__name__}: {error}") from error
