@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
@@ -64,7 +65,7 @@ def test_a_run_fills_its_partitions(root):
     store = FeatureStore(root)
     found = store.get_online_features(["pace:per_minute"], {"driver_id": [1, 2, 3]})
     assert all(value is not None for value in found.to_dict()["per_minute"])
-    assert store.audit(["pace"]).causes == {}
+    assert store.audit(["pace"], at=datetime(2024, 1, 11, tzinfo=UTC)).causes == {}
 
 
 def test_its_metadata_shows_the_function_and_where_features_come_from(root):

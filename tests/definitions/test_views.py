@@ -197,8 +197,8 @@ def test_what_is_not_supported_says_so(make):
 
 
 def test_only_the_arguments_that_were_given_are_said_not_to_be_supported():
-    with pytest.raises(NotSupportedError, match=r"'o': aggregations is not supported yet; leave it out\.$"):
-        OnDemandFeatureView(name="o", sources=[view()], schema=[A], udf=len, aggregations=[1])
+    with pytest.raises(NotSupportedError, match=r"'b': aggregations is not supported yet; leave it out\.$"):
+        BatchFeatureView(name="b", source=SOURCE, udf=len, mode="sql", aggregations=[1])
     with pytest.raises(NotSupportedError, match=r"'b': batch_engine and aggregations are not supported yet"):
         BatchFeatureView(name="b", source=SOURCE, udf=len, mode="sql", batch_engine={"a": 1}, aggregations=[1])
 
