@@ -31,7 +31,8 @@ def test_the_commands_of_the_public_surface_are_there() -> None:
     registry-dump configuration audit migrate version
     """
     kinds = """
-    entities feature-views on-demand-feature-views stream-feature-views label-views feature-services data-sources saved-datasets projects
+    entities feature-views on-demand-feature-views stream-feature-views label-views feature-services data-sources
+    saved-datasets projects
     features
     """
     assert set(cli.commands) == {*plain.split(), *kinds.split()}
