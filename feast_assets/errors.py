@@ -164,8 +164,8 @@ class UnfinishedPushError(StoreUnavailableError):
     def __init__(self, push_id: str, call: str, error: Exception):
         self.push_id = push_id
         super().__init__(
-            f"{call} broke off: {str(error).rstrip('.')}. Its rows are noted in the registry, and the next use of the "
-            "feature store that can reach the stores completes it. The same push may also be repeated; each row is "
+            f"{call} was interrupted: {str(error).rstrip('.')}. Its rows are noted in the registry, and the next use of "
+            "the feature store that can reach the stores completes it. The same push may also be repeated; each row is "
             "stored once."
         )
 

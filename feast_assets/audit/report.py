@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:
-    """One feature of one entity that is served otherwise than history says.
+    """One feature of one entity whose served value differs from history.
 
     Attributes:
         entity: join key -> value, JSON-able.

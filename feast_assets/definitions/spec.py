@@ -106,8 +106,8 @@ def text_hash(text: str) -> str:
 def digest(value: object) -> str:
     """Returns a hash (hex) of definitions, of their parts, or of lists of either.
 
-    It differs whenever their stored forms differ, and takes a quarter of the time of `content_hash`. It is no hash of
-    the stored form, and may change with the next version of this package.
+    It differs whenever their stored forms differ, and takes a quarter of the time of `content_hash`. It is not a hash
+    of the stored form, and may change with the next version of this package.
 
     Raises:
         DefinitionError: something in it cannot be part of a definition.

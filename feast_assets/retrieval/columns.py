@@ -1,6 +1,6 @@
 """Columns on their way through a retrieval: as Python values or as Arrow, whichever the next step needs.
 
-What a column was made of stays as it is until somebody asks, so that serving without pandas never loads Arrow.
+The values of a column are converted only when they are needed, so that serving without pandas never loads Arrow.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class PythonColumn:
     """A column of Python values, checked against its type when they are asked for.
 
     Args:
-        values: what somebody handed in, or a function returned.
+        values: handed in by a caller, or returned by a function.
         feast_type: what they should be.
         subject: what they are, for messages.
     """
