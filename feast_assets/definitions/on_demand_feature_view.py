@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from feast_assets.definitions.base import refuse_arguments, spec_of
 from feast_assets.definitions.entity import Entity
@@ -58,9 +57,9 @@ class OnDemandFeatureView(BaseFeatureView):
         name: str,
         entities: Sequence[Entity] | None = None,
         schema: Sequence[Field] | None = None,
-        sources: Sequence[FeatureView | FeatureViewProjection | RequestSource] | Mapping[str, Any] | None = None,
+        sources: Sequence[FeatureView | FeatureViewProjection | RequestSource] | Mapping[str, object] | None = None,
         input_schema: Sequence[Field] | None = None,
-        udf: Callable[..., Any] | None = None,
+        udf: Callable[..., object] | None = None,
         udf_string: str = "",
         feature_transformation: Transformation | None = None,
         mode: TransformationMode | str = "pandas",
@@ -71,7 +70,7 @@ class OnDemandFeatureView(BaseFeatureView):
         write_to_online_store: bool = False,
         singleton: bool = False,
         track_metrics: bool = False,
-        aggregations: Sequence[Any] | None = None,
+        aggregations: Sequence[object] | None = None,
         version: str = "latest",
         enabled: bool = True,
     ):
@@ -109,7 +108,7 @@ class OnDemandFeatureView(BaseFeatureView):
         self._init_sources(list(sources.values()) if isinstance(sources, Mapping) else list(sources or []), subject)
         self.projection = self._whole()
 
-    def _init_sources(self, sources: list[Any], subject: str) -> None:
+    def _init_sources(self, sources: list[object], subject: str) -> None:
         if not sources:
             raise DefinitionError(f"{subject}: sources must name feature views or request sources.")
         self.source_projections = []
@@ -142,7 +141,7 @@ class OnDemandFeatureView(BaseFeatureView):
         return self.features
 
     @property
-    def udf(self) -> Callable[..., Any] | None:
+    def udf(self) -> Callable[..., object] | None:
         """The function; None after reading from a registry."""
         return self.feature_transformation.udf
 
@@ -161,9 +160,9 @@ def on_demand_feature_view(
     name: str | None = None,
     entities: Sequence[Entity] | None = None,
     schema: Sequence[Field] | None = None,
-    sources: Sequence[FeatureView | FeatureViewProjection | RequestSource] | Mapping[str, Any] | None = None,
+    sources: Sequence[FeatureView | FeatureViewProjection | RequestSource] | Mapping[str, object] | None = None,
     input_schema: Sequence[Field] | None = None,
-    aggregations: Sequence[Any] | None = None,
+    aggregations: Sequence[object] | None = None,
     mode: TransformationMode | str = "pandas",
     description: str = "",
     tags: Mapping[str, str] | None = None,
@@ -174,10 +173,10 @@ def on_demand_feature_view(
     track_metrics: bool = False,
     explode: bool = False,
     version: str = "latest",
-) -> Callable[[Callable[..., Any]], OnDemandFeatureView]:
+) -> Callable[[Callable[..., object]], OnDemandFeatureView]:
     """Makes an `OnDemandFeatureView` of a function; its name is the view's unless ``name`` is given."""
 
-    def decorate(function: Callable[..., Any]) -> OnDemandFeatureView:
+    def decorate(function: Callable[..., object]) -> OnDemandFeatureView:
         if explode:
             raise NotSupportedError(f"OnDemandFeatureView {name or function.__name__!r}: explode is not supported.")
         return OnDemandFeatureView(

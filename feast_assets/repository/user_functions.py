@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Iterable
 from copy import copy
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import TypeGuard
 
 from feast_assets.definitions.base import Definition
 from feast_assets.definitions.batch_feature_view import BatchFeatureView
@@ -47,7 +47,7 @@ class UserFunctions:
                     stacklevel=4,
                 )
 
-    def of(self, view: OnDemandFeatureView | BatchFeatureView) -> Callable[..., Any]:
+    def of(self, view: OnDemandFeatureView | BatchFeatureView) -> Callable[..., object]:
         """Returns the function of a view; warns where it is not the one that was applied.
 
         Raises:
@@ -79,7 +79,7 @@ class UserFunctions:
         attached.feature_transformation = transformation
         return attached
 
-    def _find(self, view: OnDemandFeatureView | BatchFeatureView) -> tuple[Callable[..., Any], bool]:
+    def _find(self, view: OnDemandFeatureView | BatchFeatureView) -> tuple[Callable[..., object], bool]:
         """Returns the function of a view, and whether it is the one that was applied."""
         registered = view.feature_transformation
         assert registered is not None

@@ -649,7 +649,7 @@ def test_a_registry_that_keeps_no_notes_says_so(pushing, monkeypatch):
 
     assert not isinstance(Plain(pushing.store.registry), Registry)
     pushing.store.registry = Plain(pushing.store.registry)
-    with pytest.warns(UserWarning, match="A Plain keeps no notes of pushes: if push to 'live' breaks off"):
+    with pytest.warns(UserWarning, match="A Plain keeps no notes of pushes: if push to 'live' is interrupted"):
         pushing.store.push("live", pushing.batch(1), to=BOTH)
     assert pushing.history() == {1: ROWS} and pushing.online(1) == WHOLE
     assert pushing.store.list_unfinished_pushes() == []

@@ -310,7 +310,7 @@ def _window(form: Sequence[int]) -> Window:
     return Window(from_micros(start), from_micros(end))
 
 
-def _statistics_form(s: WindowStatistics) -> dict[str, Any]:
+def _statistics_form(s: WindowStatistics) -> dict[str, object]:
     times = {"oldest_event": s.oldest_event, "newest_event": s.newest_event, "newest_created": s.newest_created}
     return {
         "window": _window_form(s.window),

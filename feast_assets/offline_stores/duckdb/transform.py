@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
@@ -66,7 +66,7 @@ def run_transformation(
         if transformation.mode is TransformationMode.PANDAS:
             from feast_assets.types.pandas_columns import exact_frame
 
-            arguments: list[Any] = [exact_frame(read_all(cursor, sql)) for sql in queries]
+            arguments: list[object] = [exact_frame(read_all(cursor, sql)) for sql in queries]
         else:
             arguments = [read_all(cursor, sql).to_pydict() for sql in queries]
     except Exception as error:
@@ -109,7 +109,7 @@ def _run_sql(
     cursor: duckdb.DuckDBPyConnection,
     history: History,
     queries: Sequence[str],
-    function: Callable[..., Any],
+    function: Callable[..., object],
     subject: str,
     readable: ReadableFiles,
 ) -> SourceTable:
