@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from feast_assets.definitions.transformation import Transformation
 from feast_assets.errors import TransformationError
 
 
-def function_of(transformation: Transformation, label: str) -> Callable[..., Any]:
+def function_of(transformation: Transformation, label: str) -> Callable[..., object]:
     """Returns the function of a transformation.
 
     Args:
@@ -23,11 +22,11 @@ def function_of(transformation: Transformation, label: str) -> Callable[..., Any
             f"{label} is not loaded; the registry keeps only its text. Its module {transformation.import_path!r} must "
             "be importable: load the feature repository, and run where it is."
         )
-    function: Callable[..., Any] = transformation.udf
+    function: Callable[..., object] = transformation.udf
     return function
 
 
-def called(function: Callable[..., Any], arguments: Sequence[Any], label: str) -> Any:
+def called(function: Callable[..., object], arguments: Sequence[object], label: str) -> object:
     """Returns what a function returns.
 
     Raises:
