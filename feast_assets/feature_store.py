@@ -138,7 +138,7 @@ class FeatureStore(Writing):
         self._completing = threading.Lock()
         self._completed_by: RegistrySnapshot | None = None
         self._functions = UserFunctions(self.repo_path)
-        self._plans: dict[Any, OnlinePlan] = {}
+        self._plans: dict[object, OnlinePlan] = {}
 
     def __repr__(self) -> str:
         return f"FeatureStore(project={self.project!r}, repo_path={str(self.repo_path)!r})"
@@ -265,7 +265,10 @@ class FeatureStore(Writing):
         )
 
     def plan(
-        self, desired_repo_contents: RepoContents, skip_feature_view_validation: bool = False, progress_ctx: Any = None
+        self,
+        desired_repo_contents: RepoContents,
+        skip_feature_view_validation: bool = False,
+        progress_ctx: object = None,
     ) -> tuple[RegistryDiff, InfraDiff, tuple[str, ...]]:
         """Returns what would change if the registry were made equal to the desired contents: definitions, online
         tables, and all tables afterwards."""
@@ -324,7 +327,7 @@ class FeatureStore(Writing):
 
     def get_historical_features(
         self,
-        entity_df: Any = None,
+        entity_df: object = None,
         features: Features | None = None,
         full_feature_names: bool = False,
         start_date: datetime | None = None,
@@ -406,7 +409,7 @@ class FeatureStore(Writing):
     def get_online_features(
         self,
         features: Features,
-        entity_rows: Sequence[Mapping[str, Any]] | Mapping[str, Sequence[Any]],
+        entity_rows: Sequence[Mapping[str, object]] | Mapping[str, Sequence[object]],
         full_feature_names: bool = False,
         include_feature_view_version_metadata: bool = False,
     ) -> OnlineResponse:
@@ -431,7 +434,7 @@ class FeatureStore(Writing):
     async def get_online_features_async(
         self,
         features: Features,
-        entity_rows: Sequence[Mapping[str, Any]] | Mapping[str, Sequence[Any]],
+        entity_rows: Sequence[Mapping[str, object]] | Mapping[str, Sequence[object]],
         full_feature_names: bool = False,
         include_feature_view_version_metadata: bool = False,
     ) -> OnlineResponse:
@@ -737,7 +740,7 @@ class _Closing:
             yield from self._online_store.aclose().__await__()
 
 
-def _moment(name: str, value: Any) -> datetime:
+def _moment(name: str, value: object) -> datetime:
     if not isinstance(value, datetime):
         raise InputError(f"{name} must be a datetime, not {type(value).__name__} {shown(value)}.")
     return as_utc(value)
@@ -760,7 +763,7 @@ def _refuse_versions(asked_for: bool) -> None:
         )
 
 
-def _hashable(features: Any) -> Any:
+def _hashable(features: object) -> object:
     if not isinstance(features, (list, tuple)) or set(map(type, features)) != {str}:
         return None
     return tuple(features)
