@@ -1,4 +1,4 @@
-"""Rows that callers hand in: the verbs that push and write them."""
+"""The verbs that push and write rows that a caller hands in."""
 
 from __future__ import annotations
 

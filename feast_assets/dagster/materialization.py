@@ -1,4 +1,4 @@
-"""One run of a group of feature views: the library does the work, Dagster is told what was done, per partition."""
+"""One run of a group of feature views: the library does the work, Dagster records it by partition."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def materialize_views(
             ``enable_validation`` says.
 
     Raises:
-        NotAppliedError: a selected view is declared otherwise than it was applied; nothing has been run.
+        NotAppliedError: a selected view is not declared as it was applied; nothing has been run.
         dagster.Failure: no partitions were chosen for views that have some, so nothing has been run; or some views
             failed.
     """

@@ -1,6 +1,6 @@
 """The feature store and its parts as Dagster resources.
 
-A part that is left out is what ``feature_store.yaml`` says it is. Give secrets as ``dagster.EnvVar``: Dagster's pages
+A part that is left out comes from ``feature_store.yaml``. Give secrets as ``dagster.EnvVar``: Dagster's pages
 then show the variable's name, and its value is read when a run starts. Dagster shows a setting that is given as it is,
 so a password among those is warned of.
 """
@@ -212,7 +212,7 @@ class FeatureStoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]
                 ``enable_validation`` says.
 
         Raises:
-            dagster.Failure: a view is declared otherwise than it was applied, and nothing has been run; or some views
+            dagster.Failure: a view is not declared as it was applied, and nothing has been run; or some views
                 failed, and the others have been materialized. The error of the library is its first line and its cause.
         """
         from feast_assets.dagster.failures import told_first
@@ -228,7 +228,7 @@ class FeatureStoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         8601 in UTC, both inclusive; ``feature_views`` are names; ``run_id`` tells the ledger who ran it.
 
         Raises:
-            dagster.Failure: a view is declared otherwise than it was applied, or has partitions and none were chosen.
+            dagster.Failure: a view is not declared as it was applied, or has partitions and none were chosen.
         """
         from feast_assets.dagster.elsewhere import materialization_request
         from feast_assets.dagster.failures import told_first

@@ -1,6 +1,6 @@
 """The functions of transformations, loaded from where the user wrote them.
 
-A registry holds only a function's text. The function is the one applied in this process, or else the one that the
+A registry holds only a function's text. The function is the one applied in this process, or the one that the
 feature repository declares for the view of the same name. Only the module that the function was applied from is
 imported, if it still declares the view.
 """

@@ -50,7 +50,7 @@ class Projection:
 
     Attributes:
         view: the registry's view.
-        alias: the name it goes by here; the view's own unless a feature service says otherwise.
+        alias: the view's name in the request; its own unless a feature service has another one.
         features: the features asked for, in order.
         join_key_map: the view's join key -> the column of the entity rows; only what differs.
     """
@@ -149,7 +149,7 @@ def split_reference(reference: object) -> tuple[str, str]:
     """Returns the view and the feature of a reference.
 
     Raises:
-        InvalidFeaturesParameterType: it is no text.
+        InvalidFeaturesParameterType: it is not text.
         InputError: it does not have the form ``view:feature``.
         NotSupportedError: it names a version of the view.
     """

@@ -27,7 +27,7 @@ def stale(project: SmallProject) -> dict[Window, str]:
 
 
 def state(project: SmallProject) -> str:
-    return project.store.materialization_states()["stats"]
+    return project.store.change_tokens()["stats"]
 
 
 @pytest.fixture

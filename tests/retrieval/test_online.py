@@ -401,9 +401,8 @@ def test_request_data_takes_its_declared_type(project):
     registry = snapshot(sums(mode="python"))
     row = {"driver_id": 1, "bonus": 2.0, "asked": "2024-01-01T00:00:00Z"}
     response = project.read(["sums:total"], [row], registry)
-    given = {column.name: column.values.to_pylist() for column in response._all_columns}
-    assert given["bonus"] == [2]
-    assert given["asked"] == [datetime(2024, 1, 1, tzinfo=UTC)]
+    assert response.given("bonus") == [2]
+    assert response.given("asked") == [datetime(2024, 1, 1, tzinfo=UTC)]
     with pytest.raises(InputError, match="'bonus' of on-demand view 'sums'.*Int64"):
         project.read(["sums:total"], [{**row, "bonus": "two"}], registry)
 

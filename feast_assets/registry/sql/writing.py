@@ -144,7 +144,7 @@ class ProjectWriting:
     def entries_of(self, claim: Claim) -> tuple[list[LedgerEntry], set[Window]]:
         """Returns the entries of a claim's view, and the windows that the claim still stands for."""
         entries = self._claimed(claim.view)
-        return [entry for entry, _ in entries], {entry.window for entry, token in entries if token == claim.token}
+        return [entry for entry, _ in entries], {entry.window for entry, claim_id in entries if claim_id == claim.id}
 
     def _claimed(self, view: str) -> list[tuple[LedgerEntry, str]]:
         return ProjectReading(self.transaction, self.project).claimed_ledger(view)
