@@ -2,21 +2,46 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from feast_assets.online_stores.rows.codec import NULL_VALUE, PRESENT
-from feast_assets.types.feast_json import timestamp_text, to_feast_json_values
+from feast_assets.types.feast_json import feast_json_converter, timestamp_text
 
 if TYPE_CHECKING:
     from feast_assets.retrieval.response import OnlineResponse, ReadFeatures
-    from feast_assets.types import FeastType
 
 _STATUS_TEXTS = tuple(f'"{name}"' for name in ("INVALID", "PRESENT", "NULL_VALUE", "NOT_FOUND", "OUTSIDE_MAX_AGE"))
 _SIZES_REMEMBERED = 256
 
 Encode = Callable[[Any], bytes]
+Convert = Callable[[list[Any]], list[Any]]
+
+
+class JsonLayout:
+    """What the bodies of all answers to one request for features have in common.
+
+    Attributes:
+        given: names of the join keys, with the converters of their values.
+        of_reads: per read, the converters of its columns, with the positions of their features.
+        end: how a body ends: the names of all columns.
+    """
+
+    def __init__(self, response: OnlineResponse):
+        """Takes it from any of the answers."""
+        shape = response.shape
+        self.given = [(g.name, feast_json_converter(g.dtype)) for g in shape.given if not g.request_data]
+        self.of_reads: list[list[tuple[Convert | None, int]]] = []
+        for (names, positions), read in zip(shape.of_reads, response.reads, strict=True):
+            indices = range(len(names)) if positions is None else positions
+            fields = read.features.fields
+            self.of_reads.append([(feast_json_converter(fields[index][1]), index) for index in indices])
+        names = [*shape.given_back, *(stored.name for stored in shape.stored), *shape.computed]
+        self.end = b'],"metadata":{"feature_names":%b}}' % json.dumps(
+            names, ensure_ascii=False, separators=(",", ":")
+        ).encode("utf-8", "surrogatepass")
 
 
 def json_body(response: OnlineResponse, encode: Encode) -> bytes:
@@ -29,46 +54,46 @@ def json_body(response: OnlineResponse, encode: Encode) -> bytes:
     Args:
         encode: makes JSON of lists, numbers, texts, booleans, None and dicts.
     """
-    rows = len(response)
     shape = response.shape
-    no_time = _no_times(rows)
+    layout = shape.json_layout
+    if layout is None:
+        layout = shape.json_layout = JsonLayout(response)
+    no_time = _no_times(len(response))
     columns: list[bytes] = []
-    for given in shape.given:
-        if not given.request_data:
-            values = response.given(given.name)
-            columns.append(_column(encode, values, given.dtype, _of_nulls(values), no_time))
-    read_columns = [_read_columns(response, number, encode) for number in range(len(shape.of_reads))]
-    columns += [read_columns[read][number] for read, number in shape.places_of_stored]
+    for name, convert in layout.given:
+        values = response.given(name)
+        columns.append(_column(encode, values, convert, _of_nulls(values), no_time))
+    read_columns = [_read_columns(response, number, layout, encode) for number in range(len(layout.of_reads))]
+    if len(read_columns) == 1:
+        columns += read_columns[0]
+    else:
+        columns += [read_columns[read][number] for read, number in shape.places_of_stored]
     for computed in response.computed:
         values = computed.to_pylist()
-        columns.append(_column(encode, values, computed.type, _of_nulls(values), no_time))
-    names = [*shape.given_back, *(stored.name for stored in shape.stored), *shape.computed]
-    return b'{"results":[%b],"metadata":{"feature_names":%b}}' % (b",".join(columns), encode(names))
+        columns.append(_column(encode, values, feast_json_converter(computed.type), _of_nulls(values), no_time))
+    return b'{"results":[' + b",".join(columns) + layout.end
 
 
-def _read_columns(response: OnlineResponse, number: int, encode: Encode) -> list[bytes]:
-    names, positions = response.shape.of_reads[number]
+def _read_columns(response: OnlineResponse, number: int, layout: JsonLayout, encode: Encode) -> list[bytes]:
     read = response.reads[number]
     features = read.features
-    values_of = features.to_pylists(positions)
-    indices = range(len(names)) if positions is None else positions
+    values_of = features.to_pylists(response.shape.of_reads[number][1])
     times = _times(read)
-    fields = features.fields
-    if features.all_present:
-        statuses = _all_present(len(response))
+    if not features.all_present:
         return [
-            _column(encode, values, fields[index][1], statuses, times)
-            for values, index in zip(values_of, indices, strict=True)
+            _column(encode, values, convert, _statuses(features.statuses(index)), times)
+            for values, (convert, index) in zip(values_of, layout.of_reads[number], strict=True)
         ]
+    end = b',"statuses":[%b],"event_timestamps":[%b]}' % (_all_present(len(response)), times)
     return [
-        _column(encode, values, fields[index][1], _statuses(features.statuses(index)), times)
-        for values, index in zip(values_of, indices, strict=True)
+        b'{"values":%b%b' % (encode(values if convert is None else convert(values)), end)
+        for values, (convert, _) in zip(values_of, layout.of_reads[number], strict=True)
     ]
 
 
-def _column(encode: Encode, values: list[Any], feast_type: FeastType, statuses: bytes, times: bytes) -> bytes:
+def _column(encode: Encode, values: list[Any], convert: Convert | None, statuses: bytes, times: bytes) -> bytes:
     return b'{"values":%b,"statuses":[%b],"event_timestamps":[%b]}' % (
-        encode(to_feast_json_values(values, feast_type)),
+        encode(values if convert is None else convert(values)),
         statuses,
         times,
     )

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from feast_assets.online_stores.base import StoredRows
     from feast_assets.online_stores.rows.codec import DecodedRows
+    from feast_assets.retrieval.json_body import JsonLayout
     from feast_assets.retrieval.request import FeatureRequest, StoredOutput, ViewRead
 
 STATUS_NAMES = ("INVALID", "PRESENT", "NULL_VALUE", "NOT_FOUND", "OUTSIDE_MAX_AGE")
@@ -137,6 +138,7 @@ class ResponseShape:
         of_reads: per read, the names of its columns and the positions of their features; None for all in their order.
         places_of_stored: of each column that is read, which read it is of, and its index among that read's columns.
         views: per read, the name of its view.
+        json_layout: what JSON bodies have in common, once one was made.
         read_by_read: whether the columns that are read come one read after another.
     """
 
@@ -159,6 +161,7 @@ class ResponseShape:
         seen = [count() for _ in outputs]
         self.places_of_stored = [(output.read, next(seen[output.read])) for output in self.stored]
         self.views = [read.view.name for read in request.reads]
+        self.json_layout: JsonLayout | None = None
         self.read_by_read = all(a.read <= b.read for a, b in pairwise(self.stored))
 
 

@@ -37,22 +37,30 @@ _SECOND = dt.timedelta(seconds=1)
 _TIMES_REMEMBERED = 65_536
 
 
-def to_feast_json_values(values: list[Any], feast_type: FeastType) -> list[Any]:
-    """Returns values that a JSON encoder takes; the list itself where its values are what JSON has.
+def feast_json_converter(feast_type: FeastType) -> Callable[[list[Any]], list[Any]] | None:
+    """Returns the function from values of a type to values that a JSON encoder takes; None where they are that already.
 
-    Args:
-        values: as `feast_assets.types.python` gives them; None for null.
-        feast_type: their type.
+    Values are as `feast_assets.types.python` gives them, None for null.
     """
-    if feast_type in _AS_THEY_ARE or (feast_type in _FLOATS and _all_finite(values)):
-        return values
+    if feast_type in _AS_THEY_ARE:
+        return None
+    if feast_type in _FLOATS:
+        return _floats
     if isinstance(feast_type, Array):
         if feast_type.base_type in _AS_THEY_ARE:
-            return values
-        if feast_type.base_type in _FLOATS and all(map(math.isfinite, _items(values))):
-            return values
+            return None
+        if feast_type.base_type in _FLOATS:
+            return _lists_of_floats
     convert = _converter(feast_type)
-    return [None if value is None else convert(value) for value in values]
+    return lambda values: [None if value is None else convert(value) for value in values]
+
+
+def _floats(values: list[Any]) -> list[Any]:
+    return values if _all_finite(values) else list(map(to_json_value, values))
+
+
+def _lists_of_floats(values: list[Any]) -> list[Any]:
+    return values if all(map(math.isfinite, _items(values))) else list(map(to_json_value, values))
 
 
 def _all_finite(values: Sequence[float | None]) -> bool:
