@@ -11,10 +11,11 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from feast_assets.compute.write_plans import write_plan
 from feast_assets.definitions.feature_service import FeatureService
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.label_view import LabelView
@@ -27,6 +28,7 @@ from feast_assets.serving.requests import (
     PushRequest,
     WriteRequest,
 )
+from feast_assets.types import UnixTimestamp
 
 if TYPE_CHECKING:
     from feast_assets.compute.results import MaterializationResult
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("feast_assets.serving")
 
 WORKERS_VARIABLE = "FEAST_MATERIALIZE_MAX_WORKERS"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _RUNS_WAITING = 16
 _PUSH_MODES = {
     "online": PushMode.ONLINE,
@@ -116,8 +119,12 @@ class ServingApi:
                 f"to={shown(request.to)} is not a supported push format. Please specify one of these {[*_PUSH_MODES]}."
             )
         rows = _columns(request.df)
+        views = write_plan(await self._snapshot(request.allow_registry_cache)).views_of_push_source(
+            request.push_source_name
+        )
+        rows = _with_moments(rows, views)
         await self.store.push_async(
-            request.push_source_name, rows, request.allow_registry_cache, mode, request.transform_on_write
+            request.push_source_name, rows, to=mode, transform_on_write=request.transform_on_write
         )
 
     async def write_to_online_store(self, request: WriteRequest) -> None:
@@ -127,9 +134,10 @@ class ServingApi:
         them; these names are understood, unless the view has such columns.
         """
         rows = _columns(request.df)
-        if not request.allow_registry_cache:
-            await asyncio.to_thread(self.store.refresh_registry)
-        rows = _with_view_names(rows, request.feature_view_name, self.store.snapshot())
+        snapshot = await self._snapshot(request.allow_registry_cache)
+        if request.feature_view_name in snapshot.names(FeatureView.object_type, LabelView.object_type):
+            view = snapshot.feature_view(request.feature_view_name)
+            rows = _with_moments(_with_view_names(rows, view), [view])
         # transform_on_write has no effect in the library either: it concerns on-demand views, which are not written.
         await self.store.write_to_online_store_async(request.feature_view_name, rows, allow_registry_cache=True)
 
@@ -146,7 +154,7 @@ class ServingApi:
             AlreadyMaterializingError: one of the views is being written by a run of this process.
         """
         if request.disable_event_timestamp:
-            start, end = datetime(1970, 1, 1, tzinfo=UTC), datetime.now(UTC)
+            start, end = _EPOCH, datetime.now(UTC)
         else:
             if not request.start_ts or not request.end_ts:
                 raise InputError("start_ts and end_ts are required when disable_event_timestamp is False")
@@ -169,6 +177,11 @@ class ServingApi:
             return self.store.materialize_incremental(end, [view], version=request.version)
 
         return await self._run(request.feature_views, run, in_background, force)
+
+    async def _snapshot(self, allow_cache: bool) -> RegistrySnapshot:
+        if not allow_cache:
+            await asyncio.to_thread(self.store.refresh_registry)
+        return self.store.snapshot()
 
     async def _run(
         self,
@@ -269,11 +282,37 @@ def _columns(df: Mapping[str, Any]) -> dict[str, list[Any]]:
     return columns
 
 
-def _with_view_names(rows: dict[str, list[Any]], view_name: str, snapshot: RegistrySnapshot) -> dict[str, list[Any]]:
+def _with_moments(rows: dict[str, list[Any]], views: Iterable[FeatureView]) -> dict[str, list[Any]]:
+    """Returns rows in which texts and epoch seconds became moments, where JSON has no other way to tell moments."""
+    names: set[str] = set()
+    seconds: set[str] = set()
+    for view in views:
+        source = view.batch_source
+        if source is not None:
+            names.update((source.timestamp_field, source.created_timestamp_column))
+        seconds.update(field.name for field in view.schema if field.dtype == UnixTimestamp)
+    converted = dict(rows)
+    for name in names | seconds:
+        if name in rows:
+            converted[name] = [_as_moment(value, name in seconds) for value in rows[name]]
+    return converted
+
+
+def _as_moment(value: Any, may_be_seconds: bool) -> Any:
+    """Returns what JSON says of a moment as a datetime; what says nothing of one stays, for the library to refuse."""
+    try:
+        if isinstance(value, str):
+            moment = datetime.fromisoformat(value)
+            return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+        if may_be_seconds and isinstance(value, int | float) and not isinstance(value, bool):
+            return _EPOCH + timedelta(seconds=value)
+    except (ValueError, OverflowError):
+        pass
+    return value
+
+
+def _with_view_names(rows: dict[str, list[Any]], view: FeatureView) -> dict[str, list[Any]]:
     """Returns rows as Feast's remote online store sends them, with the names that the view has for their times."""
-    if view_name not in snapshot.names(FeatureView.object_type, LabelView.object_type):
-        return rows
-    view = snapshot.feature_view(view_name)
     source = view.batch_source
     if source is None:
         return rows

@@ -233,7 +233,7 @@ class FeatureServer:
             self._log.add(client[0] if client else "", method, path, answer.status, seconds, len(answer.body))
 
     async def _answer(self, route: Route, request: Request, receive: Receive) -> Answer:
-        self._in_hand += 1
+        self._in_hand += route.is_bounded
         task = None
         try:
             request.body = await self._body(request, receive)
@@ -252,7 +252,7 @@ class FeatureServer:
         except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer
             return of_failure(failure_of(error))
         finally:
-            self._in_hand -= 1
+            self._in_hand -= route.is_bounded
             if task is not None:
                 self._began.pop(task, None)
                 self._overdue.discard(task)

@@ -145,6 +145,8 @@ def _bound(options: ServerOptions) -> socket.socket:
             f"Cannot listen on {options.host}, port {options.port}: {error.strerror or error}. Choose another with "
             "--host and --port; port 0 is any free one."
         ) from None
+    # Whoever connects from now on waits until a worker is ready, and is not refused.
+    listener.listen(_BACKLOG)
     listener.set_inheritable(True)
     return listener
 
