@@ -17,7 +17,7 @@ from feast_assets.definitions.project import Project
 from feast_assets.definitions.saved_dataset import SavedDataset
 from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.definitions.view import BaseFeatureView
-from feast_assets.errors import InputError, ProjectObjectNotFoundException, shown
+from feast_assets.errors import FeatureViewNotFoundException, InputError, ProjectObjectNotFoundException, shown
 from feast_assets.registry.base import Registry
 from feast_assets.registry.cache import SnapshotCache
 from feast_assets.registry.ledger import intervals
@@ -74,7 +74,10 @@ class Catalog:
 
     def get_feature_view(self, name: str, allow_registry_cache: bool = False) -> FeatureView:
         """Returns a feature view (batch and label views included) by name, with its materialized intervals."""
-        view = _shown(self._registered(allow_registry_cache).feature_view(name))
+        snapshot = self._registered(allow_registry_cache)
+        if snapshot.stored_on_demand_view(name) is not None:
+            raise FeatureViewNotFoundException(name, self.project, snapshot.names(FeatureView.object_type))
+        view = _shown(snapshot.feature_view(name))
         view.materialization_intervals = intervals(self.registry.ledger(name))
         return view
 

@@ -23,6 +23,7 @@ from feast_assets.definitions.feature_service import FeatureService
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.kept_results import in_order
 from feast_assets.definitions.label_view import LabelView
+from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
 from feast_assets.definitions.saved_dataset import SavedDataset, SavedDatasetStorage
 from feast_assets.definitions.spec import as_utc
 from feast_assets.definitions.window import Window
@@ -36,6 +37,7 @@ from feast_assets.errors import (
 from feast_assets.registry.cache import SnapshotCache
 from feast_assets.registry.ledger import intervals
 from feast_assets.registry.watch import RegistryWatch
+from feast_assets.repository.stored_on_demand import materializable_view
 from feast_assets.repository.user_functions import UserFunctions
 from feast_assets.writing import Writing
 
@@ -751,16 +753,10 @@ class FeatureStore(Writing):
         if snapshot.revision == 0:
             raise InputError(f"Project {self.project!r} has not been applied yet; run `feast-assets apply` first.")
         if names is None:
-            chosen = [v for v in snapshot.feature_views if v.makes_something]
-            return in_order(chosen)
+            return in_order([v for v in snapshot.views_with_history if v.makes_something])
         names = view_names(names)
-        on_demand = {v.name for v in snapshot.on_demand_feature_views}
-        for name in names:
-            if name in on_demand:
-                raise InputError(
-                    f"{name!r} is an on-demand feature view: it is computed when it is read, never materialized."
-                )
-        chosen = [snapshot.feature_view(n) for n in names]
+        on_demand = set(snapshot.names(OnDemandFeatureView.object_type))
+        chosen = [materializable_view(snapshot, n) if n in on_demand else snapshot.feature_view(n) for n in names]
         for view in chosen:
             if isinstance(view, LabelView):
                 raise InputError(f"Label view {view.name!r} cannot be materialized; its rows come by push.")

@@ -11,13 +11,7 @@ from functools import partial
 from feast_assets.apply.diff import Action, RegistryDiff, diff
 from feast_assets.apply.digests import InputDigests
 from feast_assets.apply.inference import prepare
-from feast_assets.apply.infrastructure import (
-    TYPES_WITH_ROWS,
-    OnlineTables,
-    drop_tables,
-    set_generations,
-    set_up_tables,
-)
+from feast_assets.apply.infrastructure import OnlineTables, drop_tables, set_generations, set_up_tables
 from feast_assets.apply.plan import ApplyPlan, InfraDiff
 from feast_assets.apply.removal import changes_of
 from feast_assets.apply.store_abilities import check_abilities
@@ -33,7 +27,7 @@ from feast_assets.offline_stores.source_changes import history_state
 from feast_assets.online_stores.base import OnlineStore
 from feast_assets.registry.base import Changes, Registry
 from feast_assets.registry.current_user import current_user
-from feast_assets.registry.snapshot import RegistrySnapshot, StoredObject
+from feast_assets.registry.snapshot import TYPES_WITH_ROWS, RegistrySnapshot, StoredObject
 
 
 @dataclass

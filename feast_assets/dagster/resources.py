@@ -171,7 +171,9 @@ class FeatureStoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         )
 
     def registered_views(self) -> list[FeatureView]:
-        """Returns the feature views that have been applied. Creates nothing, and needs no secrets but the registry's.
+        """Returns the feature views that have been applied, and what is stored of on-demand views.
+
+        It creates nothing, and needs no secrets but the registry's.
 
         Raises:
             StoreUnavailableError: the registry cannot be reached.
@@ -277,7 +279,7 @@ def branch_deployment() -> str:
 
 def _views_in(registry: "Registry") -> list[FeatureView]:
     try:
-        return registry.snapshot().feature_views
+        return registry.snapshot().views_with_history
     finally:
         registry.close()
 

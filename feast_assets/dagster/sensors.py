@@ -280,7 +280,7 @@ def _groups(
 def _applied_views(store: FeatureStore, groups: Iterable[WatchedGroup]) -> list[FeatureView]:
     """Returns the views of the groups that have been applied and can be materialized."""
     names = {name for group in groups for name in group.keys}
-    return [v for v in store.snapshot().feature_views if v.name in names and v.makes_something]
+    return [v for v in store.snapshot().views_with_history if v.name in names and v.makes_something]
 
 
 def _read_stale(
@@ -423,10 +423,10 @@ def _changes(store: FeatureStore, revision: int, views: Iterable[str]) -> dict[s
     if not names:
         return {}
     try:
-        before = {v.name: v for v in store.registry.snapshot(revision).feature_views} if revision else {}
+        before = {v.name: v for v in store.registry.snapshot(revision).views_with_history} if revision else {}
     except LookupError:
         before = {}
-    now = {v.name: v for v in store.snapshot().feature_views}
+    now = {v.name: v for v in store.snapshot().views_with_history}
     return {n: changed_definition(before.get(n), now[n]) for n in names if n in now}
 
 
