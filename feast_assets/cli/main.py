@@ -16,6 +16,7 @@ from feast_assets.cli.listing import GROUPS
 from feast_assets.cli.materialize import materialize, materialize_incremental
 from feast_assets.cli.migrate import migrate
 from feast_assets.cli.online import get_online_features
+from feast_assets.cli.serve import serve
 from feast_assets.cli.session import LOG_LEVELS, Session
 
 
@@ -50,7 +51,7 @@ def cli(context: click.Context, chdir: Path | None, feature_store_yaml: Path | N
     """A feature store: define features in Python, keep their history offline and their newest values online.
 
     \b
-    A first round, in a new folder:
+    A first try, in a new folder:
       feast-assets init my_project
       cd my_project/feature_repo
       feast-assets apply
@@ -77,6 +78,7 @@ for _command in (
     audit,
     get_online_features,
     get_historical_features,
+    serve,
     registry_dump,
     configuration,
     migrate,

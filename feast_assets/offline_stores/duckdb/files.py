@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
@@ -37,7 +38,9 @@ from feast_assets.types.feast_type import FeastType
 from feast_assets.types.names import repeated_names
 
 if TYPE_CHECKING:
+    import deltalake
     import duckdb
+    import pyarrow.dataset as ds
 
     from feast_assets.definitions.window import Bounds
 
@@ -417,14 +420,14 @@ def _without_outer_keys(cursor: duckdb.DuckDBPyConnection, sql: str, files: Sour
     return f"SELECT * EXCLUDE ({dropped}) FROM ({sql})" if dropped else sql
 
 
-def register(cursor: duckdb.DuckDBPyConnection, data: Any) -> str:
+def register(cursor: duckdb.DuckDBPyConnection, data: object) -> str:
     """Returns a query over an Arrow table, dataset or reader."""
     name = f"source_{uuid.uuid4().hex}"
     cursor.register(name, data)
     return f"SELECT * FROM {name}"
 
 
-def register_parts(cursor: duckdb.DuckDBPyConnection, data: Any, wanted: _Wanted, subject: str) -> str:
+def register_parts(cursor: duckdb.DuckDBPyConnection, data: ds.FileSystemDataset, wanted: _Wanted, subject: str) -> str:
     """Returns a query over an Arrow dataset, or those of its files that are wanted.
 
     Raises:
@@ -445,7 +448,7 @@ def register_parts(cursor: duckdb.DuckDBPyConnection, data: Any, wanted: _Wanted
     return " UNION ALL ".join(queries) if queries else register(cursor, data.schema.empty_table())
 
 
-def delta_dataset(files: SourceFiles) -> Any:
+def delta_dataset(files: SourceFiles) -> ds.FileSystemDataset:
     """Returns the present rows of a Delta table as an Arrow dataset.
 
     Raises:
@@ -457,19 +460,20 @@ def delta_dataset(files: SourceFiles) -> Any:
         return table.to_pyarrow_dataset()
 
 
-def delta_table(files: SourceFiles) -> Any:
+def delta_table(files: SourceFiles) -> deltalake.DeltaTable:
     """Returns a Delta table as its log is now.
 
     Raises:
         ConfigError: the package deltalake is not installed.
         SourceError: there is no table, or it cannot be read.
     """
-    with _delta_errors(files) as deltalake:
-        return deltalake.DeltaTable(files.path)
+    with _delta_errors(files) as package:
+        table: deltalake.DeltaTable = package.DeltaTable(files.path)
+        return table
 
 
 @contextmanager
-def _delta_errors(files: SourceFiles) -> Iterator[Any]:
+def _delta_errors(files: SourceFiles) -> Iterator[ModuleType]:
     """Gives the package deltalake, and turns its errors into those of this package."""
     try:
         import deltalake
@@ -495,18 +499,20 @@ def _uri_query(
     return as_declared(relation, declared_columns, folders=keys, lenient=is_csv), None if is_csv else keys, True
 
 
-def uri_dataset(files: SourceFiles, source: DataSource) -> Any:
+def uri_dataset(files: SourceFiles, source: DataSource) -> ds.FileSystemDataset:
     """Returns the files of a URI as an Arrow dataset, whose columns are those of the first file."""
     return _uri_dataset(files, source, _TextTypes(None, ()))[0]
 
 
-def _uri_dataset(files: SourceFiles, source: DataSource, types: _TextTypes) -> tuple[Any, tuple[str, ...]]:
+def _uri_dataset(
+    files: SourceFiles, source: DataSource, types: _TextTypes
+) -> tuple[ds.FileSystemDataset, tuple[str, ...]]:
     """Returns the files of a URI as an Arrow dataset, and the columns that are written as ``key=value`` folders."""
     import pyarrow.csv as csv
     import pyarrow.dataset as ds
 
     system, path = _file_system(files, source)
-    kind: Any = files.format
+    kind: object = files.format
     if kind == "csv":
         # As text, each as it is; nothing but an empty one is missing.
         named = {*types.times, *(types.declared or {})}
@@ -532,7 +538,7 @@ def _uri_dataset(files: SourceFiles, source: DataSource, types: _TextTypes) -> t
     return data, keys
 
 
-def _file_system(files: SourceFiles, source: DataSource) -> tuple[Any, str]:
+def _file_system(files: SourceFiles, source: DataSource) -> tuple[object, str]:
     import pyarrow.fs as fs
 
     endpoint = source.s3_endpoint_override if isinstance(source, FileSource) else None

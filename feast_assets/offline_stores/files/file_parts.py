@@ -61,8 +61,8 @@ def part_of(path: str) -> Part:
     return Part(path, token, changed=status.st_ctime_ns, size=status.st_size)
 
 
-def texts_of(paths: Iterable[str]) -> list[str]:
-    """Returns a text for each file, which another file in its place would not have; none at all if one is missing."""
+def file_change_tokens(paths: Iterable[str]) -> list[str]:
+    """Returns a change token for each file, with its path; none at all if one is missing."""
     try:
         return [part_of(path).text for path in paths]
     except OSError:
