@@ -136,7 +136,7 @@ class Materialization:
             run.withdrawn,
             plan.null_keys,
             plan.null_times,
-            self.stores.statistics.counts,
+            plan.parts,
         )
         if result.left_out:
             warnings.warn(

@@ -71,7 +71,11 @@ class PlanRun:
         Args:
             begun: the newest rows of all windows, where they are being read already; the caller closes it.
         """
-        context = TaskContext(self.stores, self._ledger_rows, begun) if self.engine.uses_context else None
+        context = (
+            TaskContext(self.stores, self._ledger_rows, begun, self.plan.statistics)
+            if self.engine.uses_context
+            else None
+        )
         groups, empty = self._groups(), self.plan.empty()
         self._report()
         if not groups:

@@ -70,6 +70,12 @@ class Statistics(Protocol):
 
     def survey_grid(self, span: Window) -> Survey: ...
 
+    def parts_of(self, window: Window) -> tuple[Part, ...] | None:
+        """Returns the parts of the source that hold the rows of a window, and those that decide how these are read.
+
+        None where that is not known, or rows are computed from those of several sources.
+        """
+
 
 @dataclass(frozen=True)
 class StoreStatistics:
@@ -89,14 +95,26 @@ class StoreStatistics:
         assert self.grid is not None
         return self.store.survey_grid(self.history, self.grid, span)
 
+    def parts_of(self, window: Window) -> None:
+        return None
+
 
 @dataclass(frozen=True)
 class _Source:
-    """What all parts of one source contribute."""
+    """What all parts of one source contribute.
+
+    Attributes:
+        parts: by the numbers that they have in the contributions.
+        examples: a part of each way in which parts are read, where there are several ways.
+        rows: keeps what the store has in memory of parts that it has just read.
+    """
 
     is_timed: bool
     contributions: Contributions
     null_times: int
+    parts: Sequence[Part]
+    examples: Sequence[Part]
+    rows: object = None
 
     @property
     def whole(self) -> Summary:
@@ -161,6 +179,17 @@ class PartStatistics:
             seen += [each for each in read if each.rows or each.null_keys]
             seen.sort(key=lambda each: each.window)
         return Survey(seen, self._null_times)
+
+    def parts_of(self, window: Window) -> tuple[Part, ...] | None:
+        """See `Statistics.parts_of`."""
+        if self._history.transformation is not None or self._history.all_columns:
+            return None
+        (source,) = self.sources
+        lower, upper = self._bounds(window)
+        rows = source.contributions
+        numbers = set(rows.part[(rows.newest >= lower) & (rows.oldest < upper)].tolist())
+        parts = {part.name: part for part in (*(source.parts[n] for n in sorted(numbers)), *source.examples)}
+        return tuple(parts.values())
 
     def _inputs(self, numbers: WindowNumbers, span: Window) -> tuple[list[WindowInput], set[int]]:
         """Returns what counts in the windows of a span, and the windows whose ends cut through what is known."""
@@ -359,7 +388,15 @@ class _PartReading:
             contributions = concatenated([contributions, summaries.contributions.with_parts_from(len(stay))])
         if int(contributions.rows.sum()) >= MOST_ROWS:
             return None
-        return _Source(bool(self.source.timestamp_field), contributions, null_times)
+        by_name = {part.name: part for part in listed}
+        return _Source(
+            bool(self.source.timestamp_field),
+            contributions,
+            null_times,
+            [*(by_name[name] for name in stay), *to_read],
+            examples if len(examples) > 1 else (),
+            None if summaries is None else summaries.rows,
+        )
 
     def _is_too_much(self, to_read: Sequence[Part], listed: Sequence[Part], most_bytes: int | None) -> bool:
         """Whether so many parts should not be read for a question about few windows."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from feast_assets.definitions.sources.data_source import DataSource
     from feast_assets.definitions.window import Window
     from feast_assets.offline_stores.base import History, OfflineStore
+    from feast_assets.offline_stores.parts import Part
     from feast_assets.online_stores.base import OnlineStore
     from feast_assets.registry.base import Registry
 
@@ -97,6 +98,13 @@ class ViewStores:
         """The source that keeps the view's result; None where it is not kept."""
         return kept_result(self.view)
 
-    def newest_rows(self, window: Window) -> Generator[pa.RecordBatch, None, None]:
-        """Yields the newest row of each entity in a window."""
-        yield from self.offline_store.latest(self.made, [window])
+    def newest_rows(
+        self, window: Window, parts: tuple[Part, ...] | None = None
+    ) -> Generator[pa.RecordBatch, None, None]:
+        """Yields the newest row of each entity in a window.
+
+        Args:
+            parts: of the source that hold the window's rows; all of them with None. Not for views that compute rows.
+        """
+        made = self.made if parts is None else replace(self.made, only=parts)
+        yield from self.offline_store.latest(made, [window])

@@ -167,7 +167,10 @@ class PartSummaries:
     Attributes:
         contributions: their part numbers are the places of the parts in what was asked for.
         null_times: for each part, its rows without an event time.
+        rows: as long as somebody has it, the store may keep rows of the parts in memory, so that they need not be read
+            twice.
     """
 
     contributions: Contributions
     null_times: Sequence[int]
+    rows: object = None

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -35,6 +36,7 @@ from feast_assets.offline_stores.duckdb.files import (
     uri_dataset,
 )
 from feast_assets.offline_stores.duckdb.grid import number_columns
+from feast_assets.offline_stores.duckdb.read_parts import ReadParts
 from feast_assets.offline_stores.duckdb.rows import declared_types, rows_of
 from feast_assets.offline_stores.duckdb.statistics import Content, content_of, hashable, untimed_content_of
 from feast_assets.offline_stores.files.file_parts import part_of
@@ -181,11 +183,18 @@ def summarize_parts(
     beside: Sequence[Part],
     grid: Partitions | None,
     tables: list[SourceTable],
+    read_parts: ReadParts,
 ) -> PartSummaries | None:
-    """Returns what some parts contribute to the windows of a grid; see `SummarizesParts.summarize_parts`."""
+    """Returns what some parts contribute to the windows of a grid; see `SummarizesParts.summarize_parts`.
+
+    Args:
+        read_parts: keeps the rows of parts that are small.
+    """
     table = _open(cursor, history, source, root, [*parts, *beside], tables, part_numbers=True)
     if not table.part_numbers:
         return None
+    rows = None if _covers_all_columns(history) else read_parts.read(cursor, history, table, [*parts, *beside])
+    table = table if rows is None else rows.table(cursor, [*parts, *beside])
     content = _content(cursor, history, source, root, table, parts)
     windows = {"first_window": "CAST(CASE WHEN t IS NOT NULL THEN 0 END AS BIGINT)"}
     if grid is not None and table.timestamp:
@@ -202,7 +211,8 @@ def summarize_parts(
         "CAST(sum(h & 4294967295) AS HUGEINT) AS low, CAST(sum(h >> 32) AS HUGEINT) AS high, bit_xor(h) AS mix "
         f"FROM (SELECT *, {columns} FROM ({hashes})) GROUP BY {', '.join(by)}",
     )
-    return _summaries(result, len(parts))
+    summaries = _summaries(result, len(parts))
+    return None if summaries is None else replace(summaries, rows=rows)
 
 
 def _summaries(result: pa.Table, parts: int) -> PartSummaries | None:

@@ -35,6 +35,7 @@ from feast_assets.offline_stores.abilities import (
 )
 from feast_assets.offline_stores.base import History, OfflineStore, Survey, WindowStatistics
 from feast_assets.offline_stores.duckdb.config import DuckDBOfflineStoreConfig
+from feast_assets.offline_stores.duckdb.read_parts import ReadParts
 from feast_assets.offline_stores.parts import Part, SourceParts
 from feast_assets.offline_stores.profile import WindowProfile
 from feast_assets.offline_stores.spine import PointInTimeJoin, Spine
@@ -86,6 +87,7 @@ class DuckDBOfflineStore(
         self._root = Path(root).absolute()
         self._opened: Engine | None = None
         self._sealed: Engine | None = None
+        self._read_parts = ReadParts()
         # What is known to be in which state of a DuckDB file.
         self._held_tables: dict[tuple[str, str, str], str] = {}
 
@@ -279,8 +281,11 @@ class DuckDBOfflineStore(
     ) -> PartSummaries | None:
         from feast_assets.offline_stores.duckdb.row_parts import summarize_parts
 
+        read_parts = self._read_parts
         return self._answer(
-            lambda cursor, tables: summarize_parts(cursor, history, source, self._root, parts, beside, grid, tables)
+            lambda cursor, tables: summarize_parts(
+                cursor, history, source, self._root, parts, beside, grid, tables, read_parts
+            )
         )
 
     def oldest_event(self, history: History) -> datetime | None:
@@ -347,7 +352,8 @@ class DuckDBOfflineStore(
             table = run_transformation(cursor, history, self._root, bounds, self._readable(history.sources))
         else:
             types = declared_types(history)
-            table = open_source(
+            read = None if row_ids else self._read_parts.table_of(cursor, history)
+            table = read or open_source(
                 cursor,
                 history.sources[0],
                 self._root,
@@ -355,6 +361,7 @@ class DuckDBOfflineStore(
                 row_ids=row_ids,
                 bounds=bounds,
                 may_be_absent=history.kept,
+                only=None if history.only is None else [part.name for part in history.only],
             )
         if row_ids:
             from feast_assets.offline_stores.duckdb.gather import with_row_ids
