@@ -619,7 +619,7 @@ class FeatureStore(Writing):
         end = _moment("end_date", end_date)
         from feast_assets.compute.view_runs import run_views
 
-        views = self._views_to_materialize(feature_views)
+        views = self.views_to_materialize(feature_views)
 
         def run(view: FeatureView) -> MaterializationResult:
             return self._materialization(view, progress, run_id, reread=reread).run_stale(end)
