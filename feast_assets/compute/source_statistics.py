@@ -49,9 +49,6 @@ if TYPE_CHECKING:
     from feast_assets.offline_stores.parts import Part
     from feast_assets.registry.base import Registry
 
-SETTLED_NANOS = 2_000_000_000
-"""How long before it is listed a part must have been changed last, so that what is read of it is kept."""
-
 _SMALL_BYTES = 16 << 20
 """How much is read of new and changed parts to answer a question about few windows."""
 
@@ -411,9 +408,7 @@ class _PartReading:
         """Returns which of the parts that were read are known to be what they were when they were listed."""
         now = {part.identity for part in self.store.row_parts(self.source) or ()}
         return [
-            (number, part)
-            for number, part in enumerate(read)
-            if part.identity in now and (not part.changed or listed_at - part.changed >= SETTLED_NANOS)
+            (number, part) for number, part in enumerate(read) if part.identity in now and part.is_settled(listed_at)
         ]
 
     def _record(self, digest: str, content: bytes, instead_of: Sequence[int]) -> None:

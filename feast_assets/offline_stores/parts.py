@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+SETTLED_NANOS = 2_000_000_000
+"""How long before it is listed a part must have been changed last, so that another change of it would show.
+
+File systems, and clocks, may give two changes that follow each other the same time.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Extent:
@@ -45,6 +51,10 @@ class Part:
     def text(self) -> str:
         """Name and change token in one text; itself a change token of the source."""
         return f"{self.name}:{self.change_token}"
+
+    def is_settled(self, listed_at: int) -> bool:
+        """Whether a change of the part after it was listed, at a time in UTC nanoseconds, would change its identity."""
+        return not self.changed or listed_at - self.changed >= SETTLED_NANOS
 
     @property
     def identity(self) -> str:

@@ -36,7 +36,6 @@ from feast_assets.errors import (
     InputError,
     MaterializationError,
     NotAppliedError,
-    NotSupportedError,
     SourceError,
 )
 
@@ -393,8 +392,6 @@ def test_calls_that_mean_nothing_are_refused(project):
     assert project.path.read_bytes() == before
     with pytest.raises(InputError, match="start_date must be a datetime, not str '2024-01-01'"):
         project.store.materialize("2024-01-01", END)
-    with pytest.raises(NotSupportedError, match="serve is in Feast"):
-        project.store.serve()
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         project.store.nonsense()
 

@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from small_project import SmallProject
 
 from feast_assets import FileSource, Partitions
-from feast_assets.compute import source_statistics
 from feast_assets.errors import SourceError
 
 END = START + timedelta(days=30)
@@ -70,22 +69,20 @@ def test_online_equals_history_after_any_edits_of_files_and_runs_that_broke_off(
     files = Files(project.root / "rows", ".parquet", as_parquet)
     files.write(files.path(0), rows(0, 20))
     files.write(files.path(1), rows(1, 20))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(source_statistics, "SETTLED_NANOS", -(10**18))
-        project.apply(
-            source=FileSource(name="s", path="rows/*.parquet", timestamp_field="ts"), partitions=Partitions("daily")
-        )
-        for step, (operation, number, in_place) in enumerate(edits):
-            edit(files, operation, number, step + 2, in_place=in_place)
-            if step in crashes:
-                with pytest.MonkeyPatch.context() as breaking, contextlib.suppress(Broken):
-                    call, after = crashes[step]
-                    ends(call, after=after, project=project, patch=breaking)
-                    silently(project)
-            silently(project)
-            expected = newest_trips(files)
-            assert project.trips(range(4)) == [expected.get(driver) for driver in range(4)]
-            assert project.store.stale_windows("stats", END) == []
+    project.apply(
+        source=FileSource(name="s", path="rows/*.parquet", timestamp_field="ts"), partitions=Partitions("daily")
+    )
+    for step, (operation, number, in_place) in enumerate(edits):
+        edit(files, operation, number, step + 2, in_place=in_place)
+        if step in crashes:
+            with pytest.MonkeyPatch.context() as breaking, contextlib.suppress(Broken):
+                call, after = crashes[step]
+                ends(call, after=after, project=project, patch=breaking)
+                silently(project)
+        silently(project)
+        expected = newest_trips(files)
+        assert project.trips(range(4)) == [expected.get(driver) for driver in range(4)]
+        assert project.store.stale_windows("stats", END) == []
     project.close()
 
 

@@ -25,13 +25,13 @@ from datetime import datetime
 from pathlib import Path
 
 from feast_assets import FeatureStore, RepoConfig
-from feast_assets.compute import source_statistics
+from feast_assets.offline_stores import parts
 
 # What is loaded only when it is needed is no reading of the source.
 import duckdb, feast_assets.compute.materialization, numpy, pyarrow.compute, pyarrow.parquet
 import feast_assets.offline_stores.duckdb.row_parts, feast_assets.offline_stores.duckdb.latest
 
-source_statistics.SETTLED_NANOS = -(10**18)
+parts.SETTLED_NANOS = -(10**18)
 root, end, verb = Path(sys.argv[1]), datetime.fromisoformat(sys.argv[2]), sys.argv[3]
 store = FeatureStore(root, RepoConfig(**json.loads(sys.argv[4])))
 store.list_feature_views()

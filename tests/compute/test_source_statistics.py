@@ -31,7 +31,6 @@ from feast_assets import (
     Partitions,
     String,
 )
-from feast_assets.compute import source_statistics
 from feast_assets.compute.results import PartCounts
 from feast_assets.compute.source_statistics import (
     SourceStatistics,
@@ -41,6 +40,7 @@ from feast_assets.compute.source_statistics import (
 from feast_assets.definitions.transformation import Transformation
 from feast_assets.definitions.window import ALWAYS, Window
 from feast_assets.errors import SourceError, StoreUnavailableError
+from feast_assets.offline_stores import parts
 from feast_assets.offline_stores.base import History, whole_source
 from feast_assets.offline_stores.duckdb import files as duckdb_files
 from feast_assets.offline_stores.duckdb.config import DuckDBOfflineStoreConfig
@@ -49,12 +49,6 @@ from feast_assets.registry.sql.config import SqlRegistryConfig
 from feast_assets.registry.sql.store import SqlRegistry
 
 DAILY = Partitions("daily")
-
-
-@pytest.fixture(autouse=True)
-def _kept_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is read is kept, however young the files are; the helpers below leave no change without a trace."""
-    monkeypatch.setattr(source_statistics, "SETTLED_NANOS", -(10**18))
 
 
 def view_of(source: FileSource) -> History:
@@ -293,11 +287,11 @@ def test_views_that_read_the_same_columns_share_what_was_read(made: Project) -> 
 def test_a_young_file_is_read_again_the_next_time(made: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     as_parquet(rows(1, 10), made.root / "a.parquet")
     source = FileSource(name="s", path="a.parquet", timestamp_field="ts")
-    monkeypatch.setattr(source_statistics, "SETTLED_NANOS", 10**18)
+    monkeypatch.setattr(parts, "SETTLED_NANOS", 10**18)
     assert [made.check(view_of(source)).counts for _ in range(2)] == [
         PartCounts(1, 1, 0, 0, (made.root / "a.parquet").stat().st_size)
     ] * 2
-    monkeypatch.setattr(source_statistics, "SETTLED_NANOS", -(10**18))
+    monkeypatch.setattr(parts, "SETTLED_NANOS", -(10**18))
     made.check(view_of(source))
     assert made.check(view_of(source)).counts == PartCounts(1)
 
@@ -316,7 +310,7 @@ def test_a_file_that_changes_while_it_is_read_is_not_kept(made: Project, monkeyp
     monkeypatch.setattr(made.store, "summarize_parts", changed_after)
     made.statistics(view_of(source)).all_rows()
     monkeypatch.undo()
-    monkeypatch.setattr(source_statistics, "SETTLED_NANOS", -(10**18))
+    monkeypatch.setattr(parts, "SETTLED_NANOS", -(10**18))
     counts = made.check(view_of(source)).counts
     assert counts is not None and counts.new == 1
 
