@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import glob
 import os
 import sys
 import tempfile
 import threading
+import uuid
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -199,6 +201,17 @@ def read_schema(cursor: duckdb.DuckDBPyConnection, sql: str) -> pa.Schema:
 def stream(cursor: duckdb.DuckDBPyConnection, sql: str) -> Iterator[pa.RecordBatch]:
     """Yields the result of a query batch by batch, while DuckDB goes on computing it."""
     yield from cursor.sql(sql).to_arrow_reader(BATCH_ROWS)
+
+
+@contextlib.contextmanager
+def registered(cursor: duckdb.DuckDBPyConnection, table: pa.Table) -> Iterator[str]:
+    """Yields the name under which a cursor's queries find an Arrow table."""
+    name = f"given_{uuid.uuid4().hex}"
+    cursor.register(name, table)
+    try:
+        yield name
+    finally:
+        cursor.unregister(name)
 
 
 def as_reader(

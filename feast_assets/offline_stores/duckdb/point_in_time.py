@@ -20,6 +20,7 @@ from feast_assets.offline_stores.duckdb.as_of import Entities, Matches, entities
 from feast_assets.offline_stores.duckdb.engine import BATCH_ROWS
 from feast_assets.offline_stores.duckdb.gather import Gathered, bytes_per_row, gather
 from feast_assets.offline_stores.duckdb.rows import Rows
+from feast_assets.offline_stores.duckdb.sections import sections_of
 from feast_assets.offline_stores.files.changing_files import again, changed_error
 from feast_assets.offline_stores.files.file_parts import texts_of
 from feast_assets.offline_stores.spine import PointInTimeJoin, Spine, joined_schema
@@ -118,14 +119,17 @@ def _matched(
         times: int64; the spine's moments in UTC microseconds.
     """
     entities: dict[tuple[str, ...], Entities] = {}
+    span = spine.span()
     matched: list[_Matched] = []
     for join, rows in zip(joins, opened, strict=True):
         by = tuple(join.key_columns)
         if by not in entities:
-            entities[by] = entities_of(cursor, [spine.table.column(name) for name in by], times, pool)
+            entities[by] = entities_of([spine.table.column(name) for name in by], times, pool)
         state = texts_of(rows.table.paths)
         if rows.row_id:
-            those = matches(cursor, rows, entities[by], join.ttl_micros, filter_by_created, pool)
+            sections = sections_of(rows, bounds_of(join, span))
+            first = 0 if span is None else span[0]
+            those = matches(cursor, sections, entities[by], first, join.ttl_micros, filter_by_created, pool)
         else:
             those = Matches(np.zeros(0, np.int64), np.full(spine.num_rows, NONE, np.int64))
         matched.append(_Matched(rows, those, state, is_last))
