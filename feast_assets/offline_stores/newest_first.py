@@ -80,5 +80,6 @@ def cuts(groups: RowGroups, first: int, least_rows: int) -> list[int]:
 def _rows_from(groups: RowGroups, moments: Integers) -> Integers:
     """Returns how many rows are in row groups that begin at each moment or later."""
     order = np.argsort(groups.oldest, kind="stable")
-    total = np.append(0, np.cumsum(groups.rows[order]))
-    return total[-1] - total[np.searchsorted(groups.oldest[order], moments, side="left")]
+    total: Integers = np.append(0, np.cumsum(groups.rows[order]))
+    from_each: Integers = total[-1] - total[np.searchsorted(groups.oldest[order], moments, side="left")]
+    return from_each

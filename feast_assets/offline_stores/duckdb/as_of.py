@@ -277,7 +277,8 @@ def _best_of_tied(
         ids[best.column("g").to_numpy()] = best.column("id").to_numpy()
     if (ids == NONE).any():
         raise changed_error(rows.table.subject)
-    return ids[group]
+    of_each: Integers = ids[group]
+    return of_each
 
 
 def _latest_created(cursor: duckdb.DuckDBPyConnection, rows: Rows, groups: pa.Table) -> pa.Table:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -33,6 +36,8 @@ FARE = Field(name="fare", dtype=Float64)
 CITY = Field(name="city", dtype=String)
 FEATURES = (FARE, CITY)
 HOUR = timedelta(hours=1)
+_DRIVERS = 1_000
+_SCRIPT = Path(__file__).with_name("bytes_of_a_join.py")
 
 TYPES = {
     "driver": pa.int64(),
@@ -160,15 +165,13 @@ def store() -> DuckDBOfflineStore:
     return DuckDBOfflineStore(DuckDBOfflineStoreConfig(threads=2), Path.cwd())
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _short_sections() -> Iterator[None]:
+@pytest.fixture
+def short_sections(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sections of few rows, which the histories of these tests have enough of."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(duckdb_sections, "LEAST_ROWS", 2)
-        yield
+    monkeypatch.setattr(duckdb_sections, "LEAST_ROWS", 2)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     files=st.tuples(files_of_rows(), files_of_rows()),
     spine=st.lists(
@@ -195,6 +198,7 @@ def test_a_join_newest_first_is_what_the_oracle_says(
     # Mostly moments at the end of the history, as those have sections to be found in.
     spine = [{**r, "at": r["at"] and max(r["at"], DAY + span * HOUR)} for r in spine]
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(duckdb_sections, "LEAST_ROWS", 2)
         if not few_ties:
             patch.setattr(duckdb_as_of, "_FEW_TIES", 0)
         options = {"created": created, "dated": dated}
@@ -215,3 +219,133 @@ def test_a_join_newest_first_is_what_the_oracle_says(
             for feature in FEATURES:
                 expected = None if chosen is None else chosen[feature.name]
                 assert asked[f"{view.history.view}__{feature.name}"] == expected
+
+
+def _read(
+    store: DuckDBOfflineStore, folder: Path, spine: list[Row], ttl: timedelta | None, **options: Any
+) -> list[float | None]:
+    source = FileSource(path=str(folder), timestamp_field="at", **options)
+    history = History("v", (source,), (DRIVER,), (FARE,), "at")
+    table = _table(spine, {"driver": pa.int64(), "at": TIME})
+    join = PointInTimeJoin(history, {}, {}, ttl)
+    values: list[float | None] = joined(store, table, [join], time_column="at")["fare"].to_pylist()
+    return values
+
+
+def _write_days(folder: Path, days: int, name: str = "{day}.parquet", **options: Any) -> None:
+    """Writes a file for each day; on each, driver ``day`` has a row at noon, and driver 0 one at every hour."""
+    for day in range(1, days + 1):
+        start = DAY + timedelta(days=day)
+        drivers = [0] * 24 + [day]
+        at = [start + hour * HOUR for hour in range(24)] + [start + 12 * HOUR]
+        rows = {"driver": drivers, "at": pa.array(at, TIME), "fare": [float(day * 100 + n) for n in range(25)]}
+        path = folder / name.format(day=day, date=start.date())
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.table(rows), path, **options)
+
+
+def test_a_row_just_as_old_as_the_ttl_is_found_in_an_older_section(
+    store: DuckDBOfflineStore, short_sections: None, tmp_path: Path
+) -> None:
+    _write_days(tmp_path, 9)
+    last = DAY + timedelta(days=9, hours=23)
+    for day in range(1, 10):
+        age = timedelta(days=9 - day, hours=11)
+        spine = [{"driver": 0, "at": last}, {"driver": day, "at": last}]
+        assert _read(store, tmp_path, spine, age) == [923.0, day * 100 + 24.0]
+        assert _read(store, tmp_path, spine, age - timedelta(microseconds=1)) == [923.0, None]
+
+
+def test_no_more_is_read_than_until_each_moment_has_its_row(
+    store: DuckDBOfflineStore, short_sections: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _write_days(tmp_path, 9)
+    queries: list[str] = []
+
+    def counted(cursor: Any, sql: str) -> Any:
+        queries.append(sql)
+        return stream(cursor, sql)
+
+    stream = duckdb_as_of.stream
+    monkeypatch.setattr(duckdb_as_of, "stream", counted)
+    last = DAY + timedelta(days=9, hours=23)
+    # The files of the sections: the newest, one, then four, then what is left.
+    for driver, sections in ((0, 1), (9, 1), (8, 2), (7, 3), (4, 3), (3, 4), (77, 4)):
+        queries.clear()
+        _read(store, tmp_path, [{"driver": 0, "at": last}, {"driver": driver, "at": last}], None)
+        assert len(queries) == sections
+
+
+def test_folders_tell_days_where_files_say_nothing(
+    store: DuckDBOfflineStore, short_sections: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _write_days(tmp_path, 9, "day={date}/part.parquet", write_statistics=False)
+    asked: list[str] = []
+
+    def counted(cursor: Any, sql: str) -> Any:
+        asked.append(sql)
+        return stream(cursor, sql)
+
+    stream = duckdb_as_of.stream
+    monkeypatch.setattr(duckdb_as_of, "stream", counted)
+    last = DAY + timedelta(days=9, hours=23)
+    spine = [{"driver": 0, "at": last}, {"driver": 8, "at": last}]
+    options = {"date_partition_column": "day"}
+    assert _read(store, tmp_path, spine, None, **options) == [923.0, 824.0]
+    assert len(asked) == 1
+    asked.clear()
+    options["date_partition_slack"] = timedelta(0)  # type: ignore[assignment]
+    assert _read(store, tmp_path, spine, None, **options) == [923.0, 824.0]
+    assert len(asked) == 2
+
+
+@pytest.fixture(scope="module")
+def long_history(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ten files of 65,536 rows, each of one day and 1,000 drivers."""
+    folder = tmp_path_factory.mktemp("long")
+    random = np.random.default_rng(7)
+    count = duckdb_sections.LEAST_ROWS
+    day = 86_400_000_000
+    for number in range(10):
+        drivers = random.integers(0, _DRIVERS, count)
+        # Driver 500 has rows in the fourth file only, and driver 501 nowhere.
+        drivers[drivers == 501] = 502
+        drivers[drivers == 500] = 499
+        drivers[:3] = 500 if number == 3 else 502
+        times = pa.array(np.sort(random.integers(0, day, count)) + (20_000 + number) * day, TIME)
+        rows = pa.table({"driver": drivers, "at": times, "a": random.random(count), "b": random.random(count)})
+        (folder / "v").mkdir(exist_ok=True)
+        pq.write_table(rows, folder / "v" / f"{number}.parquet")
+    return folder
+
+
+def _bytes(history: Path, drivers: list[int]) -> tuple[int, list[float | None]]:
+    at = pa.array([(20_010 * 86_400_000_000) - 1] * len(drivers), TIME)
+    pq.write_table(pa.table({"driver": drivers, "event_timestamp": at}), history / "spine.parquet")
+    command = [sys.executable, str(_SCRIPT), str(history), "v", "spine.parquet"]
+    said = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return said["bytes"], said["a"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="the system does not count what a process reads")
+def test_bytes_read_follow_what_is_found(long_history: Path) -> None:
+    files = sorted((long_history / "v").glob("*.parquet"))
+    whole = files[-1].stat().st_size
+    footer = pq.read_metadata(files[0])
+    group = footer.row_group(0)
+    keys_and_times = sum(group.column(i).total_compressed_size for i in (0, 1))
+    # Footers of all files, and the pages that DuckDB looks at to open one.
+    around = 20_000 * len(files)
+    everywhere = [n for n in range(_DRIVERS) if n not in (500, 501)]
+    read, values = _bytes(long_history, everywhere)
+    assert None not in values
+    assert read <= whole + around
+    # One driver's row is six files back, and another has none: keys and times are read once, features of two files.
+    read, values = _bytes(long_history, [*everywhere, 500, 501])
+    assert values[-1] is None
+    assert None not in values[:-1]
+    assert read <= 2 * whole + 8 * keys_and_times + around
+    # Of a single driver, only the features of one file are read.
+    read, values = _bytes(long_history, [500])
+    assert None not in values
+    assert read <= whole + 9 * keys_and_times + around
