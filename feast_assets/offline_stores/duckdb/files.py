@@ -84,8 +84,8 @@ class SourceTable:
         columnar: whether reading some of the columns costs only these, and reading again gives the same rows.
         row_ids: whether the query also has `ROW_ID`, which is not in the schema: int64, the same whenever it is read.
         places: whether the query also has `FILE_NUMBER`, `FILE_NAME` and `PLACE`, of which the row ids are made.
-        folders: the columns that are names of ``key=value`` folders. Conditions on them leave out files, and the others are
-            numbered without these.
+        folders: the columns that are names of ``key=value`` folders. Conditions on them leave out files, and the other
+            files are numbered without these.
         texts: the columns that are stored as text, so that what is declared decides what they hold.
         files: what the rows are read from, as it was when reading began; empty where the rows are copied, or nobody can
             tell whether it changes.
