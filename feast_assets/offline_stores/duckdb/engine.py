@@ -217,10 +217,10 @@ def registered(cursor: duckdb.DuckDBPyConnection, table: pa.Table) -> Iterator[s
 def as_reader(
     schema: pa.Schema,
     batches: Iterator[pa.RecordBatch],
-    cursor: duckdb.DuckDBPyConnection,
+    cursors: contextlib.ExitStack,
     failure: Callable[[Exception], FeastAssetsError],
 ) -> pa.RecordBatchReader:
-    """Returns batches as a reader that closes the cursor at the end.
+    """Returns batches as a reader that closes cursors at the end.
 
     Args:
         failure: makes the error to raise of an error of DuckDB or Arrow.
@@ -232,7 +232,7 @@ def as_reader(
         except (duckdb.Error, pa.ArrowException, OSError) as error:
             raise failure(error) from error
         finally:
-            cursor.close()
+            cursors.close()
 
     return pa.RecordBatchReader.from_batches(schema, guarded())
 

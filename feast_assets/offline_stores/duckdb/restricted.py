@@ -24,7 +24,7 @@ from feast_assets.offline_stores.duckdb.rows import Rows
 if TYPE_CHECKING:
     import duckdb
 
-_FEW_IDS = 100_000
+_FEW_IDS = 10_000
 """Ids that are worth a closer look at where they are."""
 _MOST_FILES = 5_000
 _MOST_RANGES = 8
