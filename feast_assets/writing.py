@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from feast_assets.arguments import name_of
 from feast_assets.catalog import Catalog
@@ -48,7 +48,7 @@ class Writing(Catalog):
     def push(
         self,
         push_source_name: str,
-        df: Any,
+        df: object,
         allow_registry_cache: bool = True,
         to: PushMode = PushMode.ONLINE,
         transform_on_write: bool = True,
@@ -78,7 +78,7 @@ class Writing(Catalog):
     async def push_async(
         self,
         push_source_name: str,
-        df: Any,
+        df: object,
         allow_registry_cache: bool = True,
         to: PushMode = PushMode.ONLINE,
         transform_on_write: bool = True,
@@ -93,8 +93,8 @@ class Writing(Catalog):
     def write_to_online_store(
         self,
         feature_view_name: str,
-        df: Any = None,
-        inputs: Any = None,
+        df: object = None,
+        inputs: object = None,
         allow_registry_cache: bool = True,
         transform_on_write: bool = True,
     ) -> None:
@@ -110,13 +110,13 @@ class Writing(Catalog):
         self._run(self._written(feature_view_name, df, inputs, allow_registry_cache, transform_on_write))
 
     async def write_to_online_store_async(
-        self, feature_view_name: str, df: Any = None, inputs: Any = None, allow_registry_cache: bool = True
+        self, feature_view_name: str, df: object = None, inputs: object = None, allow_registry_cache: bool = True
     ) -> None:
         """As `write_to_online_store`, without blocking the event loop."""
         await self._run_async(self._written(feature_view_name, df, inputs, allow_registry_cache, True))
 
     def write_to_offline_store(
-        self, feature_view_name: str, df: Any, allow_registry_cache: bool = True, reorder_columns: bool = True
+        self, feature_view_name: str, df: object, allow_registry_cache: bool = True, reorder_columns: bool = True
     ) -> None:
         """Appends rows to a view's batch source, whose columns they must have.
 
@@ -163,7 +163,9 @@ class Writing(Catalog):
         known = [push.id for push in pushes if isinstance(push.id, str)]
         raise InputError(f"There is no unfinished push {shown(push_id)}. {suggest(str(push_id), known)}")
 
-    def _pushed(self, name: str, df: Any, allow_registry_cache: bool, to: PushMode, transform_on_write: bool) -> Write:
+    def _pushed(
+        self, name: str, df: object, allow_registry_cache: bool, to: PushMode, transform_on_write: bool
+    ) -> Write:
         from feast_assets.compute.write_plans import write_plan
 
         call = f"push to {shown(name)}"
@@ -197,7 +199,9 @@ class Writing(Catalog):
                 f"{self.config.project!r} and writes none of them; {instead}."
             )
 
-    def _written(self, name: str, df: Any, inputs: Any, allow_registry_cache: bool, transform_on_write: bool) -> Write:
+    def _written(
+        self, name: str, df: object, inputs: object, allow_registry_cache: bool, transform_on_write: bool
+    ) -> Write:
         from feast_assets.compute.write_plans import write_plan
 
         call = f"write_to_online_store to {name_of(name, 'feature view')!r}"
@@ -217,7 +221,7 @@ class Writing(Catalog):
         write.add_online(view, plan.few_rows(view))
         return write
 
-    def _write(self, call: str, rows: Any) -> Write:
+    def _write(self, call: str, rows: object) -> Write:
         from feast_assets.compute.handed_in_rows import HandedInRows
         from feast_assets.compute.writes import Write
 
@@ -268,6 +272,6 @@ class Writing(Catalog):
             return complete_pushes(self._stores(), snapshot, may_append=may_append)
 
 
-def _check_flag(call: str, name: str, value: Any) -> None:
+def _check_flag(call: str, name: str, value: object) -> None:
     if not isinstance(value, bool):
         raise InputError(f"{call}: {name} must be True or False, not {shown(value)}.")

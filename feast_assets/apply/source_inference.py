@@ -90,7 +90,7 @@ class Sources:
 
         Args:
             inferred: what is to be inferred, and of which definition, such as "FeatureView 'trips': its features".
-            declaration: what would do in place of it.
+            declaration: what could be declared instead.
 
         Raises:
             SourceWithoutFilesError: the source is not there yet.

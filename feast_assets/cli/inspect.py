@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -81,7 +81,7 @@ def version() -> None:
     click.echo(f"feast-assets {feast_assets.__version__}")
 
 
-def _dumped(definition: Definition) -> dict[str, Any]:
+def _dumped(definition: Definition) -> dict[str, object]:
     from feast_assets.cli.readable import readable
     from feast_assets.types.json import iso_text
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from feast_assets.definitions.view import BaseFeatureView
     from feast_assets.feature_store import FeatureStore
 
-Columns = dict[str, Callable[[Any], Any]]
+Columns = dict[str, Callable[[Any], object]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class ListedKind:
     find: Callable[[FeatureStore, dict[str, str] | None], Sequence[Definition]]
     get: Callable[[FeatureStore, str], Definition]
     columns: Columns
-    details: Callable[[FeatureStore, str], dict[str, Any]] = lambda store, name: {}
+    details: Callable[[FeatureStore, str], dict[str, object]] = lambda store, name: {}
 
 
 def _tags_callback(context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> dict[str, str] | None:
@@ -99,7 +99,7 @@ _describe_output = click.option(
 )
 
 
-def print_description(definition: Definition, details: dict[str, Any], output: str) -> None:
+def print_description(definition: Definition, details: dict[str, object], output: str) -> None:
     """Prints a definition in readable form, and what else is known of it."""
     from feast_assets.cli.readable import readable_definition
 
@@ -116,7 +116,7 @@ def _example(command: str) -> str:
     return f"\b\nExample:\n  feast-assets {command}"
 
 
-def _materialized(store: FeatureStore, name: str) -> dict[str, Any]:
+def _materialized(store: FeatureStore, name: str) -> dict[str, object]:
     from feast_assets.types.json import iso_text
 
     spans = [{"start": iso_text(s), "end": iso_text(e)} for s, e in store.materialization_intervals(name)]
@@ -134,7 +134,7 @@ def _find_view(store: FeatureStore, name: str) -> Definition:
     return view if isinstance(view, OnDemandFeatureView) else store.get_feature_view(name)
 
 
-def _view_details(store: FeatureStore, name: str) -> dict[str, Any]:
+def _view_details(store: FeatureStore, name: str) -> dict[str, object]:
     from feast_assets.definitions.feature_view import FeatureView
 
     return _materialized(store, name) if isinstance(store.snapshot().view(name), FeatureView) else {}

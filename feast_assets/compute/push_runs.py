@@ -118,7 +118,7 @@ def rows_from_bytes(content: bytes) -> pa.Table:
     # Arrow trusts lengths and offsets, and may crash over wrong ones.
     stream = memoryview(content)[_DIGEST_BYTES:]
     if content[:_DIGEST_BYTES] != _digest(stream):
-        raise DataFrameSerializationError("The registry's copy of the rows is damaged: their digest is another one.")
+        raise DataFrameSerializationError("The registry's copy of the rows is damaged: its digest does not match.")
     try:
         with pa.ipc.open_stream(pa.py_buffer(stream)) as reader:
             rows = reader.read_all()
@@ -145,8 +145,8 @@ def _note(write: Write) -> _Note | None:
     registry = write.stores.registry
     if not isinstance(registry, NotesPushes):
         warnings.warn(
-            f"A {type(registry).__name__} keeps no notes of pushes: if {write.call} breaks off, it may stay half done "
-            "until the same rows are pushed again.",
+            f"A {type(registry).__name__} keeps no notes of pushes: if {write.call} is interrupted, it may stay half "
+            "done until the same rows are pushed again.",
             stacklevel=2,
         )
         return None

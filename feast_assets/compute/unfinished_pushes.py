@@ -1,4 +1,4 @@
-"""Completing pushes that broke off: killed, or cut off from a store.
+"""Completes pushes that were interrupted: killed, or separated from a store.
 
 Two processes may complete the same push at once, or one of them be the push itself; see
 `feast_assets.compute.push_runs`.
@@ -24,7 +24,7 @@ from feast_assets.registry.snapshot import RegistrySnapshot
 
 
 def complete_pushes(stores: Stores, snapshot: RegistrySnapshot, *, may_append: bool) -> bool:
-    """Completes the pushes that the registry notes, oldest first. Raises nothing: what hinders one is a warning.
+    """Completes the pushes that the registry notes, oldest first. Raises nothing; a failure is a warning.
 
     What can never be stored, because its view is no longer registered or does not take such rows any more, is left out
     with a warning that names it. A push whose stores cannot be reached is kept for the next use.

@@ -109,7 +109,7 @@ class Write:
             readers: further views that read the source, whose join keys must be given too.
 
         Raises:
-            InputError: the columns are others, a value does not fit, or a join key or event time is null.
+            InputError: the columns differ from the source's, a value does not fit, or a join key or event time is null.
             NotSupportedError: the source cannot be appended to.
         """
         source = _source_of_history(view)

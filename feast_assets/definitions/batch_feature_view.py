@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import Any
 
 from feast_assets.definitions.automation import Automation
 from feast_assets.definitions.base import refuse_arguments
@@ -76,11 +75,11 @@ class BatchFeatureView(FeatureView):
         owner: str = "",
         org: str = "",
         schema: Sequence[Field] | None = None,
-        udf: Callable[..., Any] | None = None,
+        udf: Callable[..., object] | None = None,
         udf_string: str = "",
         feature_transformation: Transformation | None = None,
-        batch_engine: Mapping[str, Any] | None = None,
-        aggregations: Sequence[Any] | None = None,
+        batch_engine: Mapping[str, object] | None = None,
+        aggregations: Sequence[object] | None = None,
         enable_validation: bool | None = None,
         version: str = "latest",
         enabled: bool = True,
@@ -201,14 +200,14 @@ def batch_feature_view(
     lookback: timedelta = timedelta(0),
     automation: Automation | None = None,
     freshness: timedelta | Freshness | None = None,
-) -> Callable[[Callable[..., Any]], BatchFeatureView]:
+) -> Callable[[Callable[..., object]], BatchFeatureView]:
     """Makes a `BatchFeatureView` of a function; its name is the view's unless ``name`` is given.
 
     Feast's decorator defaults to ``offline=True`` without saying where the result goes; here that needs a
     ``sink_source``, so the default is false.
     """
 
-    def decorate(function: Callable[..., Any]) -> BatchFeatureView:
+    def decorate(function: Callable[..., object]) -> BatchFeatureView:
         return BatchFeatureView(
             name=name or function.__name__,
             mode=mode,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from feast_assets.definitions.automation import Automation
 from feast_assets.definitions.base import listed, spec_of
@@ -217,7 +217,7 @@ class FeatureView(BaseFeatureView):
             )
         self.freshness = freshness
 
-    def to_spec(self) -> dict[str, Any]:
+    def to_spec(self) -> dict[str, object]:
         spec = super().to_spec()
         # A view without them keeps the hash that it had before the attributes existed.
         if self.freshness is None:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from copy import copy
 from dataclasses import dataclass, field
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
 from feast_assets.definitions.base import Definition
 from feast_assets.definitions.entity import DUMMY_ENTITY_NAME, Entity
@@ -401,7 +401,7 @@ def bare_fields(view: BaseFeatureView) -> tuple[Field, ...]:
     return tuple(Field(name=f.name, dtype=f.dtype) for f in view.features)
 
 
-def _copied(value: object) -> Any:
+def _copied(value: object) -> object:
     if isinstance(value, Spec):
         copied = object.__new__(type(value))
         attributes = copied.__dict__ = vars(value).copy()
