@@ -36,6 +36,7 @@ from feast_assets.errors import (
 )
 from feast_assets.registry.cache import SnapshotCache
 from feast_assets.registry.ledger import intervals
+from feast_assets.registry.watch import RegistryWatch
 from feast_assets.repository.stored_on_demand import materializable_view
 from feast_assets.repository.user_functions import UserFunctions
 from feast_assets.writing import Writing
@@ -73,18 +74,15 @@ _NOT_YET = frozenset(
         "enable_feature_view",
         "get_feature_server_endpoint",
         "get_permission",
-        "get_stream_feature_view",
         "get_validation_reference",
         "list_feature_view_versions",
         "list_permissions",
-        "list_stream_feature_views",
         "list_validation_references",
         "openai_search",
         "precompute_feature_service",
         "retrieve_dataset_data",
         "retrieve_online_documents",
         "retrieve_online_documents_v2",
-        "serve",
         "serve_offline",
         "serve_registry",
         "serve_transformations",
@@ -141,6 +139,7 @@ class FeatureStore(Writing):
         self._completed_by: RegistrySnapshot | None = None
         self._functions = UserFunctions(self.repo_path)
         self._plans: dict[object, OnlinePlan] = {}
+        self._watch: RegistryWatch | None = None
 
     def __repr__(self) -> str:
         return f"FeatureStore(project={self.project!r}, repo_path={str(self.repo_path)!r})"
@@ -189,12 +188,89 @@ class FeatureStore(Writing):
         await asyncio.to_thread(self.refresh_registry)
         self._online_or_none()
 
+    def keep_registry_fresh(self, seconds: float = 60.0) -> RegistryWatch:
+        """Has a thread read the registry regularly, so that no request waits for it; `close` ends that.
+
+        If the registry cannot be read, the last definitions stay in use. A forked child goes on with a thread of its
+        own.
+
+        Args:
+            seconds: the time between two looks at the registry.
+
+        Returns:
+            what tells how fresh the definitions are.
+        """
+        if not isinstance(seconds, (int, float)) or not seconds > 0:
+            raise InputError(f"seconds must be a positive number, not {shown(seconds)}.")
+        if self._watch is not None:
+            self._watch.stop()
+        self._watch = RegistryWatch(self._cache, seconds)
+        self._watch.start()
+        return self._watch
+
+    def serve(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 6566,
+        type_: str = "http",
+        no_access_log: bool = True,
+        workers: int = 1,
+        worker_connections: int = 1000,
+        max_requests: int = 0,
+        max_requests_jitter: int = 50,
+        metrics: bool = False,
+        keep_alive_timeout: int = 30,
+        tls_key_path: str = "",
+        tls_cert_path: str = "",
+        registry_ttl_sec: int = 60,
+    ) -> None:
+        """Serves features by HTTP until the process is told to end (SIGTERM or SIGINT).
+
+        Args:
+            host: the address to listen on; by default only this machine can connect.
+            port: 0 for any free one, which is printed.
+            type_: only ``"http"``.
+            no_access_log: false: one line of JSON for each request on standard output.
+            workers: processes; -1 for two for each processor and one more. Several need a ``feature_store.yaml``,
+                which each of them reads.
+            worker_connections: how many requests each worker has in hand at most; the next are answered 503.
+            max_requests: after so many requests a worker is replaced; 0 for never.
+            max_requests_jitter: at most so many more, drawn at random.
+            metrics: whether Prometheus metrics are also served on port 8000 of the same address, as Feast does; they
+                are at ``/metrics`` in any case.
+            keep_alive_timeout: seconds after which an idle connection is closed.
+            tls_key_path, tls_cert_path: PEM files, both or none.
+            registry_ttl_sec: seconds between two looks at the registry.
+        """
+        from feast_assets.serving.http.options import ServerOptions
+        from feast_assets.serving.http.server import serve
+
+        options = ServerOptions(
+            host=host,
+            port=port,
+            kind=type_,
+            access_log=not no_access_log,
+            workers=workers,
+            worker_connections=worker_connections,
+            max_requests=max_requests,
+            max_requests_jitter=max_requests_jitter,
+            metrics_listener=metrics,
+            keep_alive_seconds=keep_alive_timeout,
+            tls_key_path=tls_key_path,
+            tls_cert_path=tls_cert_path,
+            registry_seconds=registry_ttl_sec,
+        )
+        serve(self, options)
+
     def close(self) -> Awaitable[None]:
         """Releases connections. The store may be used again; it reconnects.
 
         Returns:
             what may be awaited, to release the connections of the running event loop as well.
         """
+        if self._watch is not None:
+            self._watch.stop()
+            self._watch = None
         if self._online_store is not None:
             self._online_store.close()
         if self._compute_engine is not None:
@@ -445,7 +521,9 @@ class FeatureStore(Writing):
         try:
             return await self._online_plan(features, full_feature_names).read_async(self.online_store, entity_rows)
         except UnknownRowSchemaError:
-            self.refresh_registry()
+            import asyncio
+
+            await asyncio.to_thread(self.refresh_registry)
             return await self._online_plan(features, full_feature_names).read_async(self.online_store, entity_rows)
 
     def _online_plan(self, features: Features, full_feature_names: bool) -> OnlinePlan:
@@ -562,7 +640,7 @@ class FeatureStore(Writing):
         """
         from feast_assets.definitions.window import ALWAYS
 
-        (view,) = self._views_to_materialize([feature_view])
+        (view,) = self.views_to_materialize([feature_view])
         materialization = self._materialization(view, progress, run_id, validate=validate, profile=profile)
         return materialization.run_windows([ALWAYS] if windows is None else windows_of(windows))
 
@@ -590,7 +668,7 @@ class FeatureStore(Writing):
         Args:
             end_date: inclusive; now when left out.
         """
-        (view,) = self._views_to_materialize([feature_view])
+        (view,) = self.views_to_materialize([feature_view])
         end = datetime.now(UTC) if end_date is None else _moment("end_date", end_date)
         return self._materialization(view, None, "").stale_windows(end)
 
@@ -605,7 +683,7 @@ class FeatureStore(Writing):
         """
         from feast_assets.compute.change_tokens import change_tokens
 
-        views = self._views_to_materialize(feature_views)
+        views = self.views_to_materialize(feature_views)
         return change_tokens(self.project, views, self.registry, self.offline_store, self._online_or_none())
 
     def audit(
@@ -638,7 +716,7 @@ class FeatureStore(Writing):
             raise InputError(f"sample must be a whole number of at least 1, not {shown(sample)}.")
         if not isinstance(seed, int) or seed < 0:
             raise InputError(f"seed must be a whole number of at least 0, not {shown(seed)}.")
-        views = self._views_to_materialize(feature_views)
+        views = self.views_to_materialize(feature_views)
         for view in views:
             if feature_views is not None and not view.materializable:
                 raise InputError(f"Feature view {view.name!r} is not online (online=False): nothing of it is served.")
@@ -665,8 +743,13 @@ class FeatureStore(Writing):
         """Returns the materialized intervals of event time, ``[start, end)``, in order, from the ledger."""
         return intervals(self.registry.ledger(self._cache.fresh().feature_view(feature_view).name))
 
-    def _views_to_materialize(self, names: Sequence[str] | None) -> list[FeatureView]:
-        """Returns the named views, or all; views that keep a result come before those that read it."""
+    def views_to_materialize(self, names: Sequence[str] | None) -> list[FeatureView]:
+        """Returns the named views, or all; views that keep a result come before those that read it.
+
+        Raises:
+            FeatureViewNotFoundException: there is no such view.
+            InputError: a view cannot be materialized.
+        """
         snapshot = self._cache.fresh(uses_history=True)
         if snapshot.revision == 0:
             raise InputError(f"Project {self.project!r} has not been applied yet; run `feast-assets apply` first.")
@@ -695,7 +778,7 @@ class FeatureStore(Writing):
     ) -> list[MaterializationResult]:
         from feast_assets.compute.view_runs import run_views
 
-        views = self._views_to_materialize(names)
+        views = self.views_to_materialize(names)
         return run_views(views, lambda view: run(self._materialization(view, progress, run_id)))
 
     def _materialization(

@@ -64,8 +64,8 @@ class Writing(Catalog):
                 join keys, features and event time; offline needs just the columns of the batch source. Without any
                 rows, it warns and writes nothing.
             to: online, offline, or both.
-            transform_on_write: has no effect: as in Feast, it concerns on-demand views only, and none has a push
-                source.
+            transform_on_write: whether the functions of stream feature views run over the rows that go online; if not,
+                they already hold the features. It has no effect on other views.
 
         Raises:
             PushSourceNotFoundException: there is no such push source, or no view uses it.
@@ -103,8 +103,9 @@ class Writing(Catalog):
         Args:
             df: rows as `push` takes them.
             inputs: the same under Feast's other name; not both.
-            transform_on_write: of an on-demand view that is stored online: whether its function makes the rows of
-                those given; if not, they already hold its features. Without effect for other views.
+            transform_on_write: of an on-demand view that is stored online, and of a stream feature view: whether its
+                function makes the rows of those given; if not, they already hold its features. Without effect for other
+                views.
         """
         self._run(self._written(feature_view_name, df, inputs, allow_registry_cache, transform_on_write))
 
@@ -183,6 +184,7 @@ class Writing(Catalog):
                 "Use to=PushMode.OFFLINE, or declare one online."
             )
         write = self._write(call, df)
+        write.transforms = transform_on_write
         for view in online:
             write.add_online(view, plan.few_rows(view))
         if to is not PushMode.ONLINE:
@@ -213,6 +215,7 @@ class Writing(Catalog):
 
             rows = stored_rows(snapshot, name, write.rows, call, self._functions, transform_on_write)
             write = self._write(call, rows)
+        write.transforms = transform_on_write
         plan = write_plan(snapshot)
         view = plan.view(name) or snapshot.feature_view(name)
         write.add_online(view, plan.few_rows(view))
@@ -230,7 +233,9 @@ class Writing(Catalog):
     def _stores(self) -> Stores:
         from feast_assets.compute.writes import Stores
 
-        return Stores(self.project, self.registry, lambda: self.offline_store, lambda: self.online_store)
+        return Stores(
+            self.project, self.registry, lambda: self.offline_store, lambda: self.online_store, self._functions.attach
+        )
 
     def _run(self, write: Write) -> None:
         from feast_assets.compute.push_runs import run

@@ -22,7 +22,6 @@ _FEAST_COMMANDS = frozenset(
         "monitor",
         "permissions",
         "registry",
-        "serve",
         "serve_lineage",
         "serve_offline",
         "serve_registry",

@@ -39,6 +39,7 @@ def registry_dump(session: Session) -> None:
                     "entities",
                     "data_sources",
                     "feature_views",
+                    "stream_feature_views",
                     "on_demand_feature_views",
                     "label_views",
                     "feature_services",

@@ -241,6 +241,22 @@ KINDS = (
         },
     ),
     ListedKind(
+        "stream-feature-views",
+        "stream feature view",
+        "driver_trips_live",
+        lambda store, tags: store.list_stream_feature_views(tags=tags),
+        lambda store, name: store.get_stream_feature_view(name),
+        {
+            "NAME": _name,
+            "ENTITIES": _entities_of,
+            "SOURCE": lambda v: v.source.name,
+            "TTL": _ttl,
+            "ONLINE": lambda v: v.online,
+            "ENABLED": lambda v: v.enabled,
+        },
+        _view_details,
+    ),
+    ListedKind(
         "label-views",
         "label view",
         "driver_reviews",

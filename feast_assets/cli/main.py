@@ -16,6 +16,7 @@ from feast_assets.cli.listing import GROUPS
 from feast_assets.cli.materialize import materialize, materialize_incremental
 from feast_assets.cli.migrate import migrate
 from feast_assets.cli.online import get_online_features
+from feast_assets.cli.serve import serve
 from feast_assets.cli.session import LOG_LEVELS, Session
 
 
@@ -77,6 +78,7 @@ for _command in (
     audit,
     get_online_features,
     get_historical_features,
+    serve,
     registry_dump,
     configuration,
     migrate,

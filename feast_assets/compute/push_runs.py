@@ -40,6 +40,8 @@ MOST_BYTES = 512 << 20
 _DIGEST_BYTES = 16
 _FORMAT = b"feast_assets.noted_push"
 """Key of the schema's metadata: the number of the format."""
+HOLDS_FEATURES = b"feast_assets.holds_features"
+"""Key of the schema's metadata of rows over which no function is to run any more."""
 
 
 @dataclass
@@ -148,7 +150,11 @@ def _note(write: Write) -> _Note | None:
             stacklevel=2,
         )
         return None
-    content = rows_to_bytes(write.rows)
+    rows, other = write.rows, ""
+    if not write.transforms:
+        rows = rows.replace_schema_metadata({**(rows.schema.metadata or {}), HOLDS_FEATURES: b"1"})
+        other = HOLDS_FEATURES.decode()
+    content = rows_to_bytes(rows)
     if len(content) > MOST_BYTES:
         raise InputError(
             f"{write.call}: the rows take {len(content) >> 20} MB compressed, and one push may have "
@@ -157,7 +163,7 @@ def _note(write: Write) -> _Note | None:
     online = tuple(view.name for view, _ in write.online)
     offline = write.history.view.name if write.history is not None else ""
     push = NotedPush(
-        id=f"{write.key}-{digest_of(offline, *online)[:16]}",
+        id=f"{write.key}-{digest_of(offline, *online, *([other] if other else []))[:16]}",
         call=write.call,
         online_views=online,
         offline_view=offline,

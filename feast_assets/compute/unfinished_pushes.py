@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable
 
 from feast_assets.compute.handed_in_rows import HandedInRows
-from feast_assets.compute.push_runs import key_of, rows_from_bytes
+from feast_assets.compute.push_runs import HOLDS_FEATURES, key_of, rows_from_bytes
 from feast_assets.compute.writes import Stores, Write
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.errors import (
@@ -67,7 +67,9 @@ def _complete(
     content = registry.rows_of_push(push)
     if content is None:
         return  # another process has completed it
-    write = Write(stores, push.call, HandedInRows(rows_from_bytes(content), push.call), push.version)
+    rows = rows_from_bytes(content)
+    transforms = HOLDS_FEATURES not in (rows.schema.metadata or {})
+    write = Write(stores, push.call, HandedInRows(rows, push.call), push.version, transforms=transforms)
     write.key = key_of(push)
     refused: list[str] = []
     if push.offline_view:

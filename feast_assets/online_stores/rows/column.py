@@ -235,6 +235,14 @@ class DecodedRows:
         return statuses
 
     @property
+    def all_present(self) -> bool:
+        """Whether every value that was asked for so far is PRESENT, as far as that is known without a look at each."""
+        if not self._in_order or self._not_arrow or self._unreadable or len(self._blocks) != 1:
+            return False
+        (block,) = self._blocks
+        return not block.nulls and None not in block.layout.bits
+
+    @property
     def _in_order(self) -> bool:
         return self._positions is None and not self._withheld
 
