@@ -149,7 +149,7 @@ def _is_arrow(column: object) -> bool:
     return type(column).__module__.startswith("pyarrow")
 
 
-def _as_list(column: Any) -> list[Any]:
+def _as_list(column: Any) -> list[object]:
     if isinstance(column, list):
         return column
     if _is_arrow(column):
