@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from feast_assets.definitions.feature_logging import LoggingConfig as LoggingConfig
     from feast_assets.definitions.feature_service import FeatureService as FeatureService
     from feast_assets.definitions.feature_view import FeatureView as FeatureView
+    from feast_assets.definitions.feature_view_state import FeatureViewState as FeatureViewState
     from feast_assets.definitions.field import Field as Field
     from feast_assets.definitions.field_checks import Checks as Checks
     from feast_assets.definitions.freshness import Freshness as Freshness
@@ -84,6 +85,7 @@ _PUBLIC = {
     "feast_assets.definitions.feature_logging": ["FileLoggingDestination", "LoggingConfig"],
     "feast_assets.definitions.feature_service": ["FeatureService"],
     "feast_assets.definitions.feature_view": ["FeatureView"],
+    "feast_assets.definitions.feature_view_state": ["FeatureViewState"],
     "feast_assets.definitions.field": ["Field"],
     "feast_assets.definitions.field_checks": ["Checks"],
     "feast_assets.definitions.freshness": ["Freshness"],

@@ -109,7 +109,6 @@ _REMEDIES: dict[str, str] = {
         "use Transformation(mode=...)",
     ),
     "ConnectionRef": "write a store's settings in feature_store.yaml, secrets as ${ENVIRONMENT_VARIABLE}",
-    "FeatureViewState": "enable and disable a view by its argument enabled=",
     "RegistryConfig": "give the registry as a path, a URL or a mapping",
     "copy_demo_notebooks": "`feast-assets init` writes an example",
 }

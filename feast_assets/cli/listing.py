@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from feast_assets.cli.lifecycle import delete_project, disable, enable, set_state
 from feast_assets.cli.output import output_option, print_json, print_records
 from feast_assets.cli.session import Session, pass_session
 
@@ -339,4 +340,11 @@ def describe_feature(session: Session, name: str, output: str) -> None:
         click.echo(yaml_text(described))
 
 
-GROUPS: tuple[click.Group, ...] = (*(kind_group(kind) for kind in KINDS), features)
+def _with_verbs(group: click.Group) -> click.Group:
+    verbs = {"feature-views": [enable, disable, set_state], "projects": [delete_project]}
+    for command in verbs.get(str(group.name), []):
+        group.add_command(command)
+    return group
+
+
+GROUPS: tuple[click.Group, ...] = (*(_with_verbs(kind_group(kind)) for kind in KINDS), features)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from feast_assets.definitions.automation import Automation
 from feast_assets.definitions.base import listed, spec_of
 from feast_assets.definitions.entity import DUMMY_ENTITY_NAME, DUMMY_FIELD, Entity
+from feast_assets.definitions.feature_view_state import FeatureViewState
 from feast_assets.definitions.field import Field
 from feast_assets.definitions.freshness import Freshness
 from feast_assets.definitions.partitions import Partitions
@@ -72,6 +73,7 @@ class FeatureView(BaseFeatureView):
         automation=None,
         freshness=None,
         online_generation="",
+        state=FeatureViewState.STATE_UNSPECIFIED,
     )
 
     batch_source: DataSource | None
@@ -217,9 +219,11 @@ class FeatureView(BaseFeatureView):
 
     def to_spec(self) -> dict[str, object]:
         spec = super().to_spec()
-        # A view without it keeps the hash that it had before the attribute existed.
+        # A view without them keeps the hash that it had before the attributes existed.
         if self.freshness is None:
             del spec["freshness"]
+        if not self.state:
+            del spec["state"]
         return spec
 
     def _init_entities(self, fields: list[Field], entities: Sequence[Entity] | None, subject: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from feast_assets.definitions.base import listed, spec_of
 from feast_assets.definitions.entity import Entity
 from feast_assets.definitions.feature_view import FeatureView
+from feast_assets.definitions.feature_view_state import FeatureViewState
 from feast_assets.definitions.field import Field
 from feast_assets.definitions.projection import FeatureViewProjection
 from feast_assets.definitions.sources.request_source import RequestSource
@@ -29,6 +30,7 @@ _LATER: Mapping[str, object] = {
     "entity_columns": [],
     "input_schema": [],
     "write_to_online_store": False,
+    "state": FeatureViewState.STATE_UNSPECIFIED,
 }
 """Attributes that the first versions lacked. A view that does not use them keeps the hash that it had."""
 
