@@ -18,7 +18,7 @@ from feast_assets.definitions.feature_service import FeatureService
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
 from feast_assets.definitions.sources.data_source import DataSource
-from feast_assets.definitions.sources.push_source import PushSource
+from feast_assets.definitions.sources.stream_source import StreamSource
 from feast_assets.definitions.spec import digest
 from feast_assets.definitions.view import BaseFeatureView
 from feast_assets.registry.snapshot import RegistrySnapshot, StoredObject, copy_definition
@@ -185,7 +185,7 @@ def sources_of(view: FeatureView) -> list[DataSource]:
     sources = [view.batch_source, view.stream_source]
     if isinstance(view, BatchFeatureView):
         sources += [*view.sources, view.sink_source]
-    sources += [s.batch_source for s in sources if isinstance(s, PushSource)]
+    sources += [s.batch_source for s in sources if isinstance(s, StreamSource)]
     return [s for s in sources if s is not None]
 
 

@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary
 from feast_assets.compute.few_rows import FewRows
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.label_view import LabelView
+from feast_assets.definitions.sources.stream_source import StreamSource
 from feast_assets.errors import InputError, PushSourceNotFoundException, shown
 from feast_assets.registry.snapshot import RegistrySnapshot
 
@@ -65,6 +66,6 @@ class WritePlan:
     def _pushed(self) -> dict[str, list[FeatureView]]:
         by_source: dict[str, list[FeatureView]] = {}
         for view in self._views.values():
-            if view.stream_source is not None:
+            if isinstance(view.stream_source, StreamSource) and view.stream_source.takes_pushes:
                 by_source.setdefault(view.stream_source.name, []).append(view)
         return by_source

@@ -13,8 +13,8 @@ from feast_assets.definitions.field import Field
 from feast_assets.definitions.freshness import Freshness
 from feast_assets.definitions.partitions import Partitions
 from feast_assets.definitions.sources.data_source import DataSource
-from feast_assets.definitions.sources.push_source import PushSource
 from feast_assets.definitions.sources.request_source import RequestSource
+from feast_assets.definitions.sources.stream_source import StreamSource
 from feast_assets.definitions.view import BaseFeatureView, check_features, check_fields, refuse_checks
 from feast_assets.errors import DefinitionError, NotSupportedError, shown
 from feast_assets.types import ValueType
@@ -36,7 +36,7 @@ class FeatureView(BaseFeatureView):
 
     Args:
         name: unique among all views of the project, letter case aside.
-        source: where rows come from. A `PushSource` needs a ``batch_source``.
+        source: where rows come from. A `PushSource` or another stream needs a ``batch_source``.
         schema: fields; those named like a join key are the view's entity columns, the rest its features. Left out,
             apply infers it.
         entities: whose features they are; none means one row for all.
@@ -137,10 +137,10 @@ class FeatureView(BaseFeatureView):
             raise DefinitionError(
                 f"{subject}: source must be a data source with history, or a push source, not {shown(source)}."
             )
-        if isinstance(source, PushSource):
+        if isinstance(source, StreamSource):
             if source.batch_source is None:
                 raise DefinitionError(
-                    f"{subject}: its push source {source.name!r} needs a batch_source, which holds the history."
+                    f"{subject}: its {_kind_of(source)} {source.name!r} needs a batch_source, which holds the history."
                 )
             self.stream_source = source
             self.batch_source = source.batch_source
@@ -301,3 +301,7 @@ class FeatureView(BaseFeatureView):
     def makes_something(self) -> bool:
         """Whether materialization writes anything for it: online rows, or a kept result."""
         return self.enabled and (self.materializable or self.keeps_result)
+
+
+def _kind_of(source: StreamSource) -> str:
+    return "push source" if source.takes_pushes else "stream source"

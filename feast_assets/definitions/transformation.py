@@ -115,7 +115,6 @@ def source_text(function: Callable[..., Any]) -> str:
 
 
 def transformation(
-    *,
     mode: TransformationMode | str,
     name: str | None = None,
     tags: Mapping[str, str] | None = None,
