@@ -11,7 +11,7 @@ from feast_assets.errors import InputError, reason_of, shown
 
 
 def name_of(value: Any, subject: str) -> str:
-    """Returns a name. Raises InputError where it is no text.
+    """Returns a name. Raises InputError if it is not text.
 
     Args:
         subject: whose name, such as ``"feature view"``.
@@ -22,7 +22,7 @@ def name_of(value: Any, subject: str) -> str:
 
 
 def view_names(values: Any) -> Sequence[str]:
-    """Returns names of feature views. Raises InputError where they are no list of texts."""
+    """Returns names of feature views. Raises InputError if they are not a list of texts."""
     if isinstance(values, str) or not isinstance(values, Sequence):
         example = shown([values]) if isinstance(values, str) else "['driver_stats']"
         raise InputError(
@@ -32,7 +32,7 @@ def view_names(values: Any) -> Sequence[str]:
 
 
 def definitions_of(objects: Any) -> list[Definition]:
-    """Returns one or more definitions as a list. Raises InputError where something else is among them."""
+    """Returns one or more definitions as a list. Raises InputError if anything else is among them."""
     if isinstance(objects, Definition):
         return [objects]
     advice = "apply takes definitions such as Entity and FeatureView, or a list of them"
@@ -49,10 +49,10 @@ def definitions_of(objects: Any) -> list[Definition]:
 
 
 def windows_of(windows: Any) -> Sequence[Window]:
-    """Returns windows. Raises InputError where they are no list of `Window`, each with a start before its end."""
+    """Returns windows. Raises InputError unless they are a list of `Window`, each with a start before its end."""
     if not isinstance(windows, Sequence) or isinstance(windows, (str, bytes)):
         raise InputError(
-            f"windows must be a list of Window(start, end), or None for the whole, not {type(windows).__name__} "
+            f"windows must be a list of Window(start, end), or None for the whole view, not {type(windows).__name__} "
             f"{shown(windows)}."
         )
     for each in windows:

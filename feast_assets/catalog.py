@@ -1,4 +1,4 @@
-"""What is registered in a project: the verbs that get and list definitions."""
+"""The verbs that get and list the definitions of a project."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from feast_assets.definitions.saved_dataset import SavedDataset
 from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.definitions.validation_reference import ValidationReference
 from feast_assets.definitions.view import BaseFeatureView
-from feast_assets.errors import InputError, ProjectObjectNotFoundException, shown
+from feast_assets.errors import FeatureViewNotFoundException, InputError, ProjectObjectNotFoundException, shown
 from feast_assets.registry.base import Registry
 from feast_assets.registry.cache import SnapshotCache
 from feast_assets.registry.ledger import intervals
@@ -30,8 +30,8 @@ _Object = TypeVar("_Object", bound=Definition)
 class Catalog:
     """The definitions of one project, as its registry has them.
 
-    ``allow_cache`` and ``allow_registry_cache`` say whether what this process has read before will do; left out, the
-    registry is asked whether there is something newer. ``tags`` choose the objects that have all of them.
+    ``allow_cache`` and ``allow_registry_cache`` say whether the process may use its copy of the registry; otherwise the
+    registry is asked first whether there is something newer. ``tags`` choose the objects that have all of them.
     """
 
     project: str
@@ -74,8 +74,11 @@ class Catalog:
         return self._cache.fresh().data_source(name)
 
     def get_feature_view(self, name: str, allow_registry_cache: bool = False) -> FeatureView:
-        """Returns a feature view (batch and label views included) by name, with what of it is materialized."""
-        view = _shown(self._registered(allow_registry_cache).feature_view(name))
+        """Returns a feature view (batch and label views included) by name, with its materialized intervals."""
+        snapshot = self._registered(allow_registry_cache)
+        if snapshot.stored_on_demand_view(name) is not None:
+            raise FeatureViewNotFoundException(name, self.project, snapshot.names(FeatureView.object_type))
+        view = _shown(snapshot.feature_view(name))
         view.materialization_intervals = intervals(self.registry.ledger(name))
         return view
 

@@ -1,4 +1,4 @@
-"""The feature store: every verb, in a few lines that hand over to the room that does it."""
+"""The feature store: every verb, in a few lines that call the module which does the work."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from feast_assets.definitions.feature_service import FeatureService
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.kept_results import in_order
 from feast_assets.definitions.label_view import LabelView
+from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
 from feast_assets.definitions.spec import as_utc
 from feast_assets.definitions.window import Window
 from feast_assets.errors import (
@@ -35,12 +36,13 @@ from feast_assets.errors import (
 )
 from feast_assets.registry.cache import SnapshotCache
 from feast_assets.registry.ledger import intervals
+from feast_assets.repository.stored_on_demand import materializable_view
 from feast_assets.repository.user_functions import UserFunctions
 
 if TYPE_CHECKING:
     from feast_assets.apply.applying import Applier
     from feast_assets.apply.diff import RegistryDiff
-    from feast_assets.apply.plan import InfraDiff, Plan
+    from feast_assets.apply.plan import ApplyPlan, InfraDiff
     from feast_assets.audit.report import AuditReport
     from feast_assets.compute.engines.base import ComputeEngine, RepositoryReference, WindowDone, WindowTask
     from feast_assets.compute.materialization import Materialization
@@ -241,7 +243,7 @@ class FeatureStore(Datasets):
 
     def plan_repository(
         self, *, skip_source_validation: bool = False, skip_feature_view_validation: bool = False
-    ) -> Plan:
+    ) -> ApplyPlan:
         """Returns what `apply_repository` would change, which `apply_plan` carries out.
 
         Args:
@@ -267,7 +269,7 @@ class FeatureStore(Datasets):
         plan = self._plan(objects, [], whole=True, try_functions=not skip_feature_view_validation)
         return plan.registry_diff, plan.infra_diff, plan.tables
 
-    def apply_plan(self, plan: Plan) -> int:
+    def apply_plan(self, plan: ApplyPlan) -> int:
         """Carries out a plan and returns the registry's revision."""
         revision = self._applier().apply(plan)
         self._functions.remember(plan.declared)
@@ -333,7 +335,7 @@ class FeatureStore(Datasets):
         whole: bool,
         try_functions: bool = True,
         check_sources: bool = True,
-    ) -> Plan:
+    ) -> ApplyPlan:
         snapshot = self._cache.fresh()
         if self.config.deployment:
             objects = deployed(objects, self.config.project, self.config.deployment, snapshot.feature_views)
@@ -374,9 +376,9 @@ class FeatureStore(Datasets):
         """Returns the features of entities as they were known at given times.
 
         Args:
-            entity_df: join keys and a time column, one row per wanted row: a pandas or Polars DataFrame, an Arrow
-                table, or a query in the offline store's SQL. Left out, every entity with rows between the dates, as
-                of the end.
+            entity_df: join keys and a time column, one row for each row of the result: a pandas or Polars DataFrame,
+                an Arrow table, or a query in the offline store's SQL. If left out, every entity with rows between the
+                dates, as of the end.
             features: references such as ``"view:feature"``, or a feature service.
             full_feature_names: whether features are called ``view__feature``.
             filter_by_created_timestamp: whether rows must also have been written by the time of the entity row.
@@ -501,7 +503,7 @@ class FeatureStore(Datasets):
         if disable_event_timestamp:
             start, end = _EPOCH, datetime.now(UTC)
         if start > end:
-            raise InputError(f"start_date {start.isoformat()} is after end_date {end.isoformat()}; exchange them.")
+            raise InputError(f"start_date {start.isoformat()} is after end_date {end.isoformat()}; swap them.")
         return self._run_views(feature_views, progress, run_id, lambda this: this.run_between(start, end))
 
     def materialize_incremental(
@@ -558,7 +560,7 @@ class FeatureStore(Datasets):
         return materialization.run_windows([ALWAYS] if windows is None else windows_of(windows))
 
     def run_window_task(self, task: WindowTask) -> WindowDone:
-        """Runs a task of a compute engine in this process; what went wrong is in the answer.
+        """Runs a task of a compute engine in this process; errors are part of the answer.
 
         For the workers of engines that run elsewhere, see `feast_assets.task_worker`. The windows must be claimed, and
         are settled by the caller of the engine.
@@ -585,19 +587,19 @@ class FeatureStore(Datasets):
         end = datetime.now(UTC) if end_date is None else _moment("end_date", end_date)
         return self._materialization(view, None, "").stale_windows(end)
 
-    def materialization_states(self, feature_views: Sequence[str] | None = None) -> dict[str, str]:
-        """Returns an opaque token for each view, which changes whenever a window may have become stale or settled.
+    def change_tokens(self, feature_views: Sequence[str] | None = None) -> dict[str, str]:
+        """Returns a change token for each view: another one whenever a window may have become stale or settled.
 
         Reads no data. If a view's token is unchanged, so is the result of `stale_windows` for the same ``end_date``.
-        A token that begins with ``"?"`` says less: the offline store cannot tell whether a source has changed.
+        A token that begins with ``"?"`` may stay the same though a source has changed: the offline store cannot tell.
 
         Args:
             feature_views: names; all that can be materialized when left out.
         """
-        from feast_assets.compute.change_tokens import materialization_states
+        from feast_assets.compute.change_tokens import change_tokens
 
         views = self._views_to_materialize(feature_views)
-        return materialization_states(self.project, views, self.registry, self.offline_store, self._online_or_none())
+        return change_tokens(self.project, views, self.registry, self.offline_store, self._online_or_none())
 
     def audit(
         self,
@@ -653,25 +655,19 @@ class FeatureStore(Datasets):
         )
 
     def materialization_intervals(self, feature_view: str) -> list[tuple[datetime, datetime]]:
-        """Returns what of time is materialized, as ``[start, end)`` intervals in order, from the ledger."""
+        """Returns the materialized intervals of event time, ``[start, end)``, in order, from the ledger."""
         return intervals(self.registry.ledger(self._cache.fresh().feature_view(feature_view).name))
 
     def _views_to_materialize(self, names: Sequence[str] | None) -> list[FeatureView]:
-        """Returns the named views, or all that there are, those that keep a result before those that read it."""
+        """Returns the named views, or all; views that keep a result come before those that read it."""
         snapshot = self._cache.fresh(uses_history=True)
         if snapshot.revision == 0:
             raise InputError(f"Project {self.project!r} has not been applied yet; run `feast-assets apply` first.")
         if names is None:
-            chosen = [v for v in snapshot.feature_views if v.makes_something]
-            return in_order(chosen)
+            return in_order([v for v in snapshot.views_with_history if v.makes_something])
         names = view_names(names)
-        on_demand = {v.name for v in snapshot.on_demand_feature_views}
-        for name in names:
-            if name in on_demand:
-                raise InputError(
-                    f"{name!r} is an on-demand feature view: it is computed when it is read, never materialized."
-                )
-        chosen = [snapshot.feature_view(n) for n in names]
+        on_demand = set(snapshot.names(OnDemandFeatureView.object_type))
+        chosen = [materializable_view(snapshot, n) if n in on_demand else snapshot.feature_view(n) for n in names]
         for view in chosen:
             if isinstance(view, LabelView):
                 raise InputError(f"Label view {view.name!r} cannot be materialized; its rows come by push.")

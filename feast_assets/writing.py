@@ -1,4 +1,4 @@
-"""Rows that callers hand in: the verbs that push and write them."""
+"""The verbs that push and write rows that a caller hands in."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from feast_assets.catalog import Catalog
 from feast_assets.config import RepoConfig
 from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
 from feast_assets.definitions.sources.push_source import PushMode
-from feast_assets.errors import InputError, NotSupportedError, UnfinishedPushError, shown, suggest
+from feast_assets.errors import InputError, UnfinishedPushError, shown, suggest
+from feast_assets.repository.user_functions import UserFunctions
 
 if TYPE_CHECKING:
     from feast_assets.compute.writes import Stores, Write
@@ -28,11 +29,13 @@ class Writing(Catalog):
         config: of the project.
         _completing: held while unfinished pushes are completed.
         _completed_by: the snapshot whose unfinished pushes were completed last.
+        _functions: of the project's views.
     """
 
     config: RepoConfig
     _completing: threading.Lock
     _completed_by: RegistrySnapshot | None
+    _functions: UserFunctions
 
     if TYPE_CHECKING:
 
@@ -100,8 +103,8 @@ class Writing(Catalog):
         Args:
             df: rows as `push` takes them.
             inputs: the same under Feast's other name; not both.
-            transform_on_write: has no effect: as in Feast, it concerns on-demand views only, whose rows cannot be
-                written here.
+            transform_on_write: of an on-demand view that is stored online: whether its function makes the rows of
+                those given; if not, they already hold its features. Without effect for other views.
         """
         self._run(self._written(feature_view_name, df, inputs, allow_registry_cache, transform_on_write))
 
@@ -200,12 +203,12 @@ class Writing(Catalog):
             raise InputError(f"{call}: give one of df and inputs.")
         _check_flag(call, "transform_on_write", transform_on_write)
         snapshot = self._registered(allow_registry_cache)
-        if name in snapshot.names(OnDemandFeatureView.object_type):
-            raise NotSupportedError(
-                f"{call}: {name!r} is an on-demand feature view, which is computed when it is read; its rows are not "
-                "stored. Write to the feature views that it reads."
-            )
         write = self._write(call, inputs if df is None else df)
+        if name in snapshot.names(OnDemandFeatureView.object_type):
+            from feast_assets.repository.stored_on_demand import stored_rows
+
+            rows = stored_rows(snapshot, name, write.rows, call, self._functions, transform_on_write)
+            write = self._write(call, rows)
         plan = write_plan(snapshot)
         view = plan.view(name) or snapshot.feature_view(name)
         write.add_online(view, plan.few_rows(view))

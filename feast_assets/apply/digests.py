@@ -23,7 +23,7 @@ from feast_assets.definitions.spec import digest
 from feast_assets.definitions.view import BaseFeatureView
 from feast_assets.registry.snapshot import RegistrySnapshot, StoredObject, copy_definition
 
-StateOf = Callable[[DataSource], "frozenset[str]"]
+ChangeTokensOf = Callable[[DataSource], "frozenset[str]"]
 
 _NOT_OF_ROWS = ("description", "tags", "owner", "org", "ttl", "enabled", "freshness")
 """Attributes of a view that apply neither infers nor compares with its sources."""
@@ -61,16 +61,16 @@ class InputDigests:
     Args:
         snapshot: the registry that is applied to.
         remembered: what `Registry.inputs` returned.
-        state_of: returns texts that identify what a source is stored in, without reading it; none where that cannot be
-            told.
+        change_tokens_of: returns the change tokens of a source's parts, without reading rows; none where the store
+            cannot tell.
     """
 
-    def __init__(self, snapshot: RegistrySnapshot, remembered: Mapping[_Key, str], state_of: StateOf):
+    def __init__(self, snapshot: RegistrySnapshot, remembered: Mapping[_Key, str], change_tokens_of: ChangeTokensOf):
         self._snapshot = snapshot
         self._remembered = remembered
         self._decoded: dict[_Key, _Digests | None] = {}
-        self._state_of = state_of
-        self._states: dict[int, frozenset[str]] = {}
+        self._change_tokens_of = change_tokens_of
+        self._change_tokens: dict[int, frozenset[str]] = {}
         self._interfaces: dict[str, str] = {}
         self._computed: dict[_Key, tuple[str, str]] = {}
 
@@ -85,11 +85,11 @@ class InputDigests:
             where only those changed; None where the view must be made. In the first two cases its sources are
             unchanged as well.
         """
-        states = [sorted(self._state(source)) for source in _looked_into(view)]
-        if not all(states):
+        tokens = [sorted(self._change_tokens_for(source)) for source in _looked_into(view)]
+        if not all(tokens):
             return None
         key = view.object_type, view.name
-        row_inputs = digest([type(view).__name__, _values(view, _NOT_OF_ROWS), entities, states])
+        row_inputs = digest([type(view).__name__, _values(view, _NOT_OF_ROWS), entities, tokens])
         inputs = digest([row_inputs, [getattr(view, name) for name in _NOT_OF_ROWS]])
         self._computed[key] = inputs, row_inputs
         stored, remembered = self._snapshot.stored(*key), self._of_registered(*key)
@@ -174,10 +174,10 @@ class InputDigests:
             self._decoded[key] = _Digests(*parts) if is_current else None
         return self._decoded[key]
 
-    def _state(self, source: DataSource) -> frozenset[str]:
-        if id(source) not in self._states:
-            self._states[id(source)] = self._state_of(source)
-        return self._states[id(source)]
+    def _change_tokens_for(self, source: DataSource) -> frozenset[str]:
+        if id(source) not in self._change_tokens:
+            self._change_tokens[id(source)] = self._change_tokens_of(source)
+        return self._change_tokens[id(source)]
 
 
 def sources_of(view: FeatureView) -> list[DataSource]:

@@ -28,6 +28,7 @@ from feast_assets.definitions.partitions import Partitions
 from feast_assets.definitions.project import Project
 from feast_assets.definitions.saved_dataset import SavedDataset
 from feast_assets.definitions.sources.data_source import DataSource
+from feast_assets.definitions.stored_on_demand_view import StoredOnDemandView, known_keys, stored_views
 from feast_assets.definitions.view import BaseFeatureView, check_features
 from feast_assets.errors import (
     DefinitionError,
@@ -167,6 +168,7 @@ class _Preparation:
         self._with_rows = self._views.with_rows()
         on_demand = [self._on_demand(v) for v in self._of(OnDemandFeatureView)]
         self._views.add(on_demand)
+        stored = self._stored()
         services = [self._service(s) for s in self._of(FeatureService)]
         for source in self._of(DataSource):
             self._sources.include(source)
@@ -174,7 +176,7 @@ class _Preparation:
         if any(v.entityless for v in declared):
             entities.append(dummy_entity())
         datasets = [copy_definition(d) for d in self._of(SavedDataset)]
-        result = [project, *entities, *self._sources.prepared(), *views, *on_demand, *services, *datasets]
+        result = [project, *entities, *self._sources.prepared(), *views, *on_demand, *stored, *services, *datasets]
         return PreparedObjects(
             [o for o in result if isinstance(o, Definition)], [o for o in result if isinstance(o, StoredObject)]
         )
@@ -396,6 +398,32 @@ class _Preparation:
                 f"{subject} needs a schema with the features that its function returns: the function was not tried, so "
                 "they cannot be inferred."
             )
+
+    def _stored(self) -> list[StoredOnDemandView]:
+        """Returns what is stored of the on-demand views that are, or stay, registered.
+
+        Those that are not given are made again as well, because a view that they read may have changed.
+        """
+        declared = {view.name: view.write_to_online_store for view in self._of(OnDemandFeatureView)}
+        names = [name for name, written in declared.items() if written]
+        names += [n for n in self._staying.names(StoredOnDemandView.object_type) if n not in declared]
+        written = [view for name in names if isinstance(view := self._views[name], OnDemandFeatureView)]
+        views = {}
+        for view in written:
+            for projection in view.source_projections:
+                source = self._with_rows[projection.name]
+                if isinstance(source, FeatureView):
+                    views[projection.name] = source
+        return stored_views(written, views, {view.name: self._stored_keys(view, views) for view in written})
+
+    def _stored_keys(self, view: OnDemandFeatureView, views: Mapping[str, FeatureView]) -> list[Field]:
+        subject = f"OnDemandFeatureView {view.name!r}"
+        read = [views[p.name] for p in view.source_projections if p.name in views]
+        known = {f.name: f for f in known_keys(view, read)}
+        return [
+            known.get(key) or self._entity_column(name, key, subject, None)
+            for name, key in zip(view.entities, view.join_keys, strict=True)
+        ]
 
     def _service(self, given: FeatureService) -> FeatureService | StoredObject:
         known = self._digests.unchanged(given, self._views.unread)

@@ -8,18 +8,14 @@ from typing import cast
 
 from feast_assets.definitions.base import Definition
 from feast_assets.definitions.feature_view import FeatureView
-from feast_assets.definitions.label_view import LabelView
 from feast_assets.definitions.spec import to_micros
 from feast_assets.offline_stores.base import history_of
 from feast_assets.online_stores.base import OnlineStore
 from feast_assets.online_stores.rows.keys import check_key_type
-from feast_assets.registry.snapshot import RegistrySnapshot
+from feast_assets.registry.snapshot import TYPES_WITH_ROWS, RegistrySnapshot
 
 OnlineTables = Mapping[str, str]
 """Online table -> its name for people, ``project.view``."""
-
-TYPES_WITH_ROWS = (FeatureView.object_type, LabelView.object_type)
-"""The object types whose objects have rows, and so may have an online table."""
 
 
 def set_generations(views: Iterable[Definition], snapshot: RegistrySnapshot) -> None:

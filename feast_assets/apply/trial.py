@@ -85,14 +85,14 @@ def tried(view: OnDemandFeatureView, sources: Mapping[str, FeatureView], functio
         SpecifiedFeaturesNotPresentError: the function does not return a declared feature, or one of another type.
         TransformationError: it fails on the sample values, or returns something else than its mode demands.
     """
-    inputs = function_inputs(view, sources)
+    inputs, _ = function_inputs(view, sources)
     trial = OnDemandFunction(OnDemandRun(view, inputs, tuple(view.features)), function)
     sample = {name: sample_value(each.dtype) for each in inputs for name in each.names[:1]}
     columns: list[Values] = [_column(each.dtype) for each in inputs]
     try:
         if not view.features:
             return trial.returned(columns, 1)
-        for result in trial(columns, 1):
+        for result in trial.any_rows(columns, 1) if view.write_to_online_store else trial(columns, 1):
             result.to_arrow()
     except TransformationError as error:
         shown = ", ".join(f"{name}={value!r}" for name, value in list(sample.items())[:8])

@@ -23,7 +23,7 @@ class Mismatch:
         online, offline: the values, JSON-able; None for null.
         status: the online value's status, such as "NOT_FOUND".
         online_event_timestamp, offline_event_timestamp: of the rows that the values come from, UTC; None where there is
-            no row. The online one is told also where the value is withheld.
+            no row. The online one is given also where the value is withheld.
         cause: why; see `feast_assets.audit.causes.CAUSES`.
     """
 
@@ -40,7 +40,7 @@ class Mismatch:
 
 @dataclass(frozen=True, slots=True)
 class ViewAudit:
-    """What was looked at of one view.
+    """What was compared for one view.
 
     Attributes:
         entities: how many were compared.
@@ -86,7 +86,7 @@ class AuditReport:
 
     @property
     def limits(self) -> list[str]:
-        """What the audit could not look at, in sentences; empty where it looked at all that it does."""
+        """What the audit could not compare, in sentences; empty if it compared everything."""
         names = [view.feature_view for view in self.views if not view.online_sampled]
         if not names:
             return []

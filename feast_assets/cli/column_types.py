@@ -25,12 +25,12 @@ def row_types(request: FeatureRequest) -> dict[str, FeastType]:
 
 
 def value_from_text(text: str, feast_type: FeastType | None, name: str) -> Any:
-    """Returns the Python value that a text on the command line stands for; the text itself where no type is known.
+    """Converts a text of the command line to a Python value of its type; without a known type it stays text.
 
     Bytes are base64, timestamps ISO 8601 (UTC without an offset), collections JSON.
 
     Raises:
-        InputError: the text is no value of the type.
+        InputError: the text is not a value of the type.
     """
     if feast_type is None:
         return text

@@ -36,9 +36,9 @@ _FEAST_COMMANDS = frozenset(
 
 
 class CommandFailed(click.ClickException):
-    """A `FeastAssetsError` as the terminal shows it: a line on standard error, exit code 1.
+    """A `FeastAssetsError` as the terminal shows it: one line on standard error, exit code 1.
 
-    Where several views failed, it is a line for each.
+    If several views failed, each gets a line.
     """
 
     exit_code = 1
@@ -49,7 +49,7 @@ class CommandFailed(click.ClickException):
 
 
 class ErrorReportingGroup(click.Group):
-    """A group whose commands may raise `FeastAssetsError`; other exceptions are defects and keep their traceback."""
+    """A group whose commands may raise `FeastAssetsError`; other exceptions are bugs and keep their traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

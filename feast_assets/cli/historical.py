@@ -34,10 +34,10 @@ _TIME = "event_timestamp"
 @click.option(
     "--entity-df",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="The entity rows from a file, .csv (with a header) or .parquet, in place of -d.",
+    help="A file with the entity rows, .csv (with a header) or .parquet, instead of -d.",
 )
 @features_option
-@click.option("--service", metavar="NAME", help="A feature service, in place of -f.")
+@click.option("--service", metavar="NAME", help="A feature service, instead of -f.")
 @click.option(
     "-s",
     "--start-date",
@@ -59,7 +59,7 @@ def get_historical_features(
 ) -> None:
     """Prints features as they were at each row's event_timestamp, as a JSON list of records.
 
-    One record comes out per row that goes in, in the same order; a feature without a value at that time is
+    One record is printed for each given row, in the same order; a feature without a value at that time is
     null. Dates are ISO 8601; without an offset they are UTC.
 
     \b
@@ -150,7 +150,7 @@ def _rows_of_file(path: Path, types: dict[str, FeastType]) -> pa.Table:
         ) from error
     if _TIME in table.column_names and pa.types.is_string(table.schema.field(_TIME).type):
         raise InputError(
-            f"--entity-df {path}: {_TIME} has values that are no ISO 8601 date, such as 2026-01-31T18:30:00."
+            f"--entity-df {path}: {_TIME} has values that are not ISO 8601 dates, such as 2026-01-31T18:30:00."
         )
     return table
 

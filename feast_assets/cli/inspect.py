@@ -1,4 +1,4 @@
-"""Commands that show the whole: registry-dump, configuration, version."""
+"""Commands that show everything at once: registry-dump, configuration, version."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SECTIONS = ("registry", "online_store", "offline_store")
 def registry_dump(session: Session) -> None:
     """Prints everything that is registered as one JSON document.
 
-    Each object has "spec", all that it says (types, durations and times as text), and "meta", when it was created
+    Each object has "spec", its definition (types, durations and times as text), and "meta", when it was created
     and last updated (ISO 8601, UTC).
 
     \b

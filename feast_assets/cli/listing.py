@@ -29,7 +29,7 @@ class ListedKind:
 
     Attributes:
         command: the group's name, ``feature-views``.
-        noun: what one of them is called.
+        noun: the word for one object.
         example: a name for the help text.
         find: (store, tags) -> the objects.
         get: (store, name) -> the object.
@@ -81,8 +81,7 @@ def kind_group(kind: ListedKind) -> click.Group:
 
     @group.command(
         "describe",
-        help=f"Shows all that is registered of one {kind.noun}, times in UTC.\n\n"
-        f"{_example(f'{command} describe {kind.example}')}",
+        help=f"Shows one {kind.noun} in full, with times in UTC.\n\n{_example(f'{command} describe {kind.example}')}",
     )
     @click.argument("name")
     @_describe_output
@@ -95,7 +94,7 @@ def kind_group(kind: ListedKind) -> click.Group:
 
 
 _describe_output = click.option(
-    "-o", "--output", type=click.Choice(["yaml", "json"]), default="yaml", show_default=True, help="How it is written."
+    "-o", "--output", type=click.Choice(["yaml", "json"]), default="yaml", show_default=True, help="The output format."
 )
 
 

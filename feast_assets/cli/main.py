@@ -50,7 +50,7 @@ def cli(context: click.Context, chdir: Path | None, feature_store_yaml: Path | N
     """A feature store: define features in Python, keep their history offline and their newest values online.
 
     \b
-    A first round, in a new folder:
+    A first try, in a new folder:
       feast-assets init my_project
       cd my_project/feature_repo
       feast-assets apply

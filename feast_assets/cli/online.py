@@ -35,7 +35,7 @@ full_names_option = click.option(
     help="A join key or request field and its value, read by its registered type; repeat a key for several entities.",
 )
 @features_option
-@click.option("-s", "--service", metavar="NAME", help="A feature service, in place of -f.")
+@click.option("-s", "--service", metavar="NAME", help="A feature service, instead of -f.")
 @full_names_option
 @click.option("--statuses", is_flag=True, help="Also print why a value is null: name -> one status per entity.")
 @pass_session

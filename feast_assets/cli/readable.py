@@ -29,7 +29,7 @@ def readable_definition(definition: Definition) -> dict[str, Any]:
 
 
 def readable_spec(spec: Spec) -> dict[str, Any]:
-    """Returns what a definition or a part of one says, as plain data without empty attributes."""
+    """Returns a definition, or a part of one, as plain data without empty attributes."""
     data = readable(spec.to_spec())
     assert isinstance(data, dict)
     return {k: v for k, v in data.items() if v not in (None, "", [], {})}
@@ -41,7 +41,7 @@ def readable(stored: object, *, whole: bool = False) -> Any:
     Types are their text, durations as in ``1 day, 0:00:00``, times ISO 8601.
 
     Args:
-        whole: whether attributes that are empty are kept; else they are left out.
+        whole: whether empty attributes are kept.
     """
     if isinstance(stored, list):
         return [readable(value, whole=whole) for value in stored]

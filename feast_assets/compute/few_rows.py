@@ -123,7 +123,7 @@ class FewRows:
             if len(mapped) < len(columns):
                 return None
             columns = mapped
-        # Columns that are not stored must be readable all the same, as those of many rows.
+        # Columns that are not stored must be readable anyway, as those of many rows.
         if not all(_is_readable(columns[name]) for name in columns.keys() - self._names):
             return None
         try:

@@ -8,10 +8,9 @@ from weakref import WeakKeyDictionary
 
 from feast_assets.compute.few_rows import FewRows
 from feast_assets.definitions.feature_view import FeatureView
-from feast_assets.definitions.label_view import LabelView
 from feast_assets.definitions.sources.stream_source import StreamSource
 from feast_assets.errors import InputError, PushSourceNotFoundException, shown
-from feast_assets.registry.snapshot import RegistrySnapshot
+from feast_assets.registry.snapshot import TYPES_WITH_ROWS, RegistrySnapshot
 
 _PLANS: WeakKeyDictionary[RegistrySnapshot, WritePlan] = WeakKeyDictionary()
 
@@ -32,7 +31,7 @@ class WritePlan:
         self._project = snapshot.project
         self._views = {
             name: cast(FeatureView, stored.definition())
-            for object_type in (FeatureView.object_type, LabelView.object_type)
+            for object_type in TYPES_WITH_ROWS
             for name in snapshot.names(object_type)
             if (stored := snapshot.stored(object_type, name)) is not None
         }
@@ -52,7 +51,7 @@ class WritePlan:
         return views
 
     def view(self, name: str) -> FeatureView | None:
-        """Returns a feature view or label view; None if there is none."""
+        """Returns a view with rows; None if there is none."""
         return self._views.get(name)
 
     def few_rows(self, view: FeatureView) -> FewRows:

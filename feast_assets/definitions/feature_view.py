@@ -274,6 +274,11 @@ class FeatureView(BaseFeatureView):
         """What makes the features from the source; None where the source holds them."""
         return None
 
+    @property
+    def declared_transformation(self) -> Transformation | None:
+        """The transformation that the user wrote; None where there is none."""
+        return self.transformation
+
     def online_table(self, project: str) -> str:
         """Returns the name of its table in the online store.
 

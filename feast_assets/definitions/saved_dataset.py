@@ -129,7 +129,9 @@ class SavedDataset(Definition):
     def to_arrow(self) -> pa.Table:
         """Returns the rows as they were saved."""
         if self._reader is None:
-            raise DefinitionError(f"SavedDataset {self.name!r} must be got from a FeatureStore before it can be read.")
+            raise DefinitionError(
+                f"SavedDataset {self.name!r} must come from FeatureStore.get_saved_dataset before it can be read."
+            )
         return self._reader()
 
     def to_df(self) -> pd.DataFrame:

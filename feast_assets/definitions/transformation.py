@@ -11,7 +11,7 @@ import enum
 import inspect
 import textwrap
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from feast_assets.definitions.base import check_tags
 from feast_assets.definitions.spec import Spec, register_enum
@@ -66,6 +66,8 @@ class Transformation(Spec):
     }
 
     udf: Callable[..., Any] | None = None
+    takes_tables: ClassVar[bool] = False
+    """Whether the function takes and returns Arrow tables, whatever the mode says."""
 
     def __init__(
         self,

@@ -119,7 +119,7 @@ class TracksParts(Ability):
 
         Returns:
             None where the store cannot tell of this source. A source that is there without rows, and one that is not
-            there, are told apart; see `SourceParts`.
+            there, are different answers; see `SourceParts`.
 
         Raises:
             SourceError: a part is damaged, so that its event times cannot be found.
@@ -142,7 +142,7 @@ class ReadsQueries(Ability):
             readable: the project's data sources.
 
         Raises:
-            InputError: it is no query, fails, or would do more.
+            InputError: it is not a query, fails, or would do more than read.
         """
 
 

@@ -102,7 +102,7 @@ class Claim:
     """
 
     view: str
-    token: str
+    id: str
     versions: tuple[int, ...]
     replaced: tuple[tuple[LedgerEntry, ...], ...]
     begins: int = 0
@@ -240,8 +240,8 @@ class Registry(ABC):
     def ledger(self, view: str) -> list[LedgerEntry]:
         """Returns a view's entries, in order of window start, then end."""
 
-    def ledger_states(self, views: Sequence[str]) -> dict[str, str]:
-        """Returns for each view a text that changes whenever its entries in the ledger do.
+    def ledger_change_tokens(self, views: Sequence[str]) -> dict[str, str]:
+        """Returns a change token for each view: another one whenever its entries in the ledger change.
 
         Backends that can tell without reading the entries override this.
         """

@@ -20,7 +20,7 @@ class SnapshotCache:
     """The newest snapshot that this process has read.
 
     Args:
-        ttl_seconds: how old a snapshot may be before `get` has it read anew; 0 for no limit.
+        ttl_seconds: how old a snapshot may be before `get` has it read again; 0 for no limit.
         wait: whether `get` waits for that; if not, it is read in a thread, and `get` answers with the old one
             meanwhile. Where it cannot be read, `get` warns and answers with the old one.
         complete_pushes: called with each snapshot that was just read and has noted pushes, and with whether the caller

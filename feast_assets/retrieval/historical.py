@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from feast_assets.registry.snapshot import RegistrySnapshot
 
 DEFAULT_RANGE = timedelta(days=30)
-"""How far back entities are looked for where neither the caller nor a ttl says it."""
+"""How far back entities are searched if neither the caller nor a ttl says."""
 
 
 class ViewFunctions(Protocol):

@@ -52,7 +52,7 @@ def plan_online(
     Raises:
         As `feast_assets.retrieval.references.resolve`.
     """
-    request = resolve(snapshot, features, full_feature_names=full_feature_names)
+    request = resolve(snapshot, features, full_feature_names=full_feature_names, reads_stored=True)
     functions = [OnDemandFunction(run, udf_of(run.view)) for run in request.runs]
     tables = [_Table.of(read, project, snapshot, enforce_ttl) for read in request.reads]
     return OnlinePlan(request, tables, functions)

@@ -106,7 +106,7 @@ class TrainingSetPins:
             sources = tuple(SourcePin(**{**s, "sources": tuple(s["sources"])}) for s in data["sources"])
             return cls(**{**data, "features": tuple(data["features"]), "sources": sources})
         except (AttributeError, KeyError, TypeError) as error:
-            raise InputError(f"These are no pins of a training set: {error}.") from error
+            raise InputError(f"These are not the pins of a training set: {error}.") from error
 
     def differences(self, now: TrainingSetPins) -> list[str]:
         """Returns what is otherwise than these pins say, each as a sentence; none where the rows must be the same."""

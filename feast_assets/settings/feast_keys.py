@@ -1,5 +1,5 @@
-"""Feast's keys of ``feature_store.yaml`` that have no effect here. They cause a warning, so that nothing is ignored in
-silence; a misspelt key is refused."""
+"""Feast's keys of ``feature_store.yaml`` that have no effect here. They cause a warning, so that nothing is ignored
+silently; a misspelt key is refused."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ class Settings(BaseModel):
     """Settings of a store.
 
     Attributes:
-        feast_keys: Feast's settings without effect here -> the value that asks for nothing. Others are warned of.
+        feast_keys: Feast's settings without effect here -> the value that needs no warning.
     """
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)

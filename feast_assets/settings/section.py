@@ -13,7 +13,7 @@ _TYPE_KEYS = ("type", "registry_type")
 
 
 class Section:
-    """The settings of one store as they were written, which are not shown: only the store knows which are secrets.
+    """The settings of one store as written. They are not shown, since only the store knows which are secrets.
 
     Args:
         values: the settings by their names.

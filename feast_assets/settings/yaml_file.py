@@ -1,6 +1,6 @@
 """Reading a YAML file of settings: within limits, with environment variables put into its texts.
 
-Variables are replaced after the YAML is read, so a value comes through whole, whatever characters it holds, and cannot
+Variables are replaced after the YAML is read, so a value stays whole, whatever characters it has, and cannot
 add settings. The YAML library's messages may quote a value, which may be a secret; messages here quote keys only.
 """
 
@@ -65,7 +65,7 @@ def _text(file: Path) -> str:
 
 
 class _Variables:
-    """A text with variables in it, of which YAML sees nothing: the braces of ``${NAME}`` would be a mapping's.
+    """A text whose variables are hidden from YAML, which would read the braces of ``${NAME}`` as a mapping.
 
     Args:
         text: the YAML.
@@ -122,11 +122,11 @@ class _Variables:
 
 
 def _named(key: object) -> str:
-    return str(key) if is_type_name(str(key)) else "(a key that is no name)"
+    return str(key) if is_type_name(str(key)) else "(a key that is not a name)"
 
 
 def _problem(error: yaml.YAMLError) -> str:
-    """Returns what is wrong and where, without values: of a secret that is not in quotes, YAML quotes a part."""
+    """Returns what is wrong and where, without values, since YAML's message may quote part of a secret."""
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     problem = getattr(error, "problem", None) or getattr(error, "reason", None) or type(error).__name__
     if not isinstance(error, _RefusedError):
@@ -146,7 +146,7 @@ class _RefusedError(yaml.MarkedYAMLError):
 
 
 class _LimitedLoader(yaml.SafeLoader):
-    """Refuses what nests or repeats without end, and a key given twice, of which YAML would silently take the last."""
+    """Refuses endless nesting and repetition, and repeated keys, of which YAML would silently take the last."""
 
     def __init__(self, stream: str):
         super().__init__(stream)

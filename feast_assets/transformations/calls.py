@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from feast_assets.definitions.transformation import Transformation
+from feast_assets.definitions.transformation import Transformation, TransformationMode
 from feast_assets.errors import TransformationError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 def function_of(transformation: Transformation, label: str) -> Callable[..., Any]:
@@ -27,6 +30,17 @@ def function_of(transformation: Transformation, label: str) -> Callable[..., Any
     return function
 
 
+def argument_of(transformation: Transformation, rows: pa.Table) -> Any:
+    """Returns the rows of one source as a function of mode pandas or python takes them."""
+    if transformation.takes_tables:
+        return rows
+    if transformation.mode is TransformationMode.PANDAS:
+        from feast_assets.types.pandas_columns import exact_frame
+
+        return exact_frame(rows)
+    return rows.to_pydict()
+
+
 def called(function: Callable[..., Any], arguments: Sequence[Any], label: str) -> Any:
     """Returns what a function returns.
 
@@ -35,5 +49,7 @@ def called(function: Callable[..., Any], arguments: Sequence[Any], label: str) -
     """
     try:
         return function(*arguments)
+    except TransformationError:
+        raise  # of a function within it, which it names
     except Exception as error:
         raise TransformationError(f"{label} failed: {type(error).__name__}: {error}") from error

@@ -30,7 +30,7 @@ _CORRECT = "Correct the rows, or declare the type that they have."
 
 
 def exact_integers_of(floating: pa.DataType) -> int:
-    """Returns the number below which every integer is a float of this Arrow type; from there on, several are one."""
+    """Returns the number below which each integer has a float of this Arrow type of its own."""
     return _EXACT_INTEGERS_OF_FLOATS[floating.bit_width]
 
 

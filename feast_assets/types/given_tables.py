@@ -62,7 +62,7 @@ def check_depth(values: Any) -> None:
 
 
 def _lists_of_scalars(values: list[Any]) -> pa.Array | None:
-    """Returns a column of lists of floats; None where it is none.
+    """Returns a column of lists of floats; None if the values are anything else.
 
     This is what Arrow would infer, without looking at every value first to infer it.
     """
@@ -95,7 +95,7 @@ def table_of_rows(rows: Iterable[Any]) -> pa.Table:
     """Returns rows, each a mapping, as a table; what a row lacks of the other rows' columns is null there.
 
     Raises:
-        ValueError: a row is no mapping, or a column cannot be read.
+        ValueError: a row is not a mapping, or a column cannot be read.
     """
     listed = list(rows)
     if not listed:

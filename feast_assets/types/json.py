@@ -1,4 +1,4 @@
-"""Python values to what JSON can say, as Feast's HTTP answers and command line say it.
+"""Python values as JSON, in the form of Feast's HTTP answers and command line.
 
 Bytes are base64; NaN and infinities are the texts ``NaN``, ``Infinity`` and ``-Infinity``; timestamps are ISO 8601,
 with ``Z`` for UTC and else their offset; UUIDs and decimals are text; sets are lists; a ScalarMap's keys are text.
@@ -18,7 +18,7 @@ from feast_assets.errors import shown
 
 
 def to_json_values(values: Iterable[Any]) -> list[Any]:
-    """Returns values that ``json.dumps`` takes, of Python values as `feast_assets.types.python` gives them."""
+    """Converts Python values, as `feast_assets.types.python` returns them, to values that ``json.dumps`` takes."""
     return [to_json_value(value) for value in values]
 
 
@@ -26,7 +26,7 @@ def to_json_value(value: Any) -> Any:
     """Returns one value that ``json.dumps`` takes.
 
     Raises:
-        TypeError: the value is of no kind that a feature can be.
+        TypeError: a feature cannot have a value of this type.
     """
     if value is None or isinstance(value, (str, bool, int)):
         return value

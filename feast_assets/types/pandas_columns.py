@@ -1,4 +1,4 @@
-"""Arrow columns as pandas has them, with every digit, and with types that do not depend on which rows are there.
+"""Arrow columns in pandas, without a loss of digits, and with types that do not depend on which rows are there.
 
 Arrow's own conversion makes floats of integers as soon as one of them is missing, so that those beyond 2^53 lose their
 last digits, and a column's type depends on the other rows. Here:
@@ -81,8 +81,8 @@ def _bits(buffer: pa.Buffer | None, offset: int, count: int) -> NDArray[np.uint8
 def frame_of(table: pa.Table, features: Collection[str]) -> pd.DataFrame:
     """Returns entity rows with their features: features as the table above says, the rest as it was handed in.
 
-    What pandas knew of its own frame (nullable and categorical columns) is restored. Integers of the entity rows are
-    numpy's where none is missing.
+    The types of the given frame that only pandas has (nullable and categorical columns) are restored. Integers of the
+    entity rows are numpy's if none is missing.
 
     Args:
         features: names of columns that are features.
@@ -106,7 +106,7 @@ def frame_of(table: pa.Table, features: Collection[str]) -> pd.DataFrame:
 
 
 def _cells(column: Any) -> list[Any] | None:
-    """Returns the cells of a column that Arrow would convert with a loss; None where it would not."""
+    """Returns the cells of a column that Arrow would convert with a loss; None if it would not."""
     if not pa.types.is_nested(column.type):
         return None
     if not _is_list(column.type) or pa.types.is_nested(column.type.value_type):

@@ -1,7 +1,7 @@
 """Value types to and from Python values.
 
 What Python holds: ``bytes``, ``str``, ``bool``, ``int``, ``float``; aware UTC ``datetime`` for UnixTimestamp, and in
-its own zone for ZonedTimestamp; ``dict`` for Map, ScalarMap and Struct; whatever the JSON says for Json; ``uuid.UUID``;
+its own zone for ZonedTimestamp; ``dict`` for Map, ScalarMap and Struct; the parsed value for Json; ``uuid.UUID``;
 ``decimal.Decimal``; ``list`` for Array; ``set`` for Set, or ``list`` where the items do not hash. Null is None.
 """
 
@@ -88,7 +88,7 @@ def converter(feast_type: FeastType) -> Converter | None:
 
 
 def is_mutable(feast_type: FeastType) -> bool:
-    """Says whether the Python values of a type can be changed: lists, sets, dicts, and what JSON says."""
+    """Says whether the Python values of a type are mutable: lists, sets, dicts, and parsed JSON."""
     return isinstance(feast_type, (Array, Set, Struct)) or feast_type in (Json, Map, ScalarMap)
 
 
@@ -158,7 +158,7 @@ def to_arrow_column(values: Sequence[Any], feast_type: FeastType, subject: str) 
 
 
 def is_missing(value: Any) -> bool:
-    """Says whether a value stands for null: None, NaN, pandas' ``NA`` or ``NaT``."""
+    """Says whether a value means null: None, NaN, pandas' ``NA`` or ``NaT``."""
     if value is None:
         return True
     if isinstance(value, float):

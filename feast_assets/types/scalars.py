@@ -1,6 +1,6 @@
-"""Single values of the types that Arrow has no type of: to their canonical text, and back.
+"""Single values of types that Arrow lacks: to their canonical text, and back.
 
-Every function takes one value that is not null, and raises ValueError or TypeError when it is not such a value. Nothing
+Every function takes one value that is not null, and raises ValueError or TypeError for any other value. Nothing
 here needs Arrow or numpy, so that serving can use it.
 """
 

@@ -244,7 +244,7 @@ def test_a_reference_without_rows_or_a_profiler_says_what_it_needs() -> None:
 
 def test_a_dataset_reads_from_a_retrieval_it_is_given() -> None:
     dataset = SavedDataset("good", ["stats:trips"], ["driver_id"], SavedDatasetFileStorage("x"))
-    with pytest.raises(DefinitionError, match="must be got from a FeatureStore"):
+    with pytest.raises(DefinitionError, match="must come from FeatureStore.get_saved_dataset"):
         dataset.to_df()
     assert dataset.with_retrieval_job(whole()).to_arrow().equals(ROWS)
 

@@ -305,7 +305,7 @@ def join(path: str, *, read_only: Sequence[bool]) -> duckdb.DuckDBPyConnection:
 
 
 def _holder(error: Exception) -> str:
-    """Returns who holds the lock that an error tells of, in words; "" where it tells of none."""
+    """Returns which process holds the lock that an error is about, in words; "" if it is about no lock."""
     match = _HOLDER.search(str(error))
     if match is None:
         return "another process" if "set lock on file" in str(error) else ""

@@ -21,7 +21,7 @@ from feast_assets.offline_stores.duckdb.engine import BATCH_ROWS
 from feast_assets.offline_stores.duckdb.gather import Gathered, bytes_per_row, gather
 from feast_assets.offline_stores.duckdb.rows import Rows
 from feast_assets.offline_stores.files.changing_files import again, changed_error
-from feast_assets.offline_stores.files.file_parts import texts_of
+from feast_assets.offline_stores.files.file_parts import file_change_tokens
 from feast_assets.offline_stores.spine import PointInTimeJoin, Spine, joined_schema
 
 _BYTES_AT_ONCE = 2**30
@@ -123,7 +123,7 @@ def _matched(
         by = tuple(join.key_columns)
         if by not in entities:
             entities[by] = entities_of(cursor, [spine.table.column(name) for name in by], times, pool)
-        state = texts_of(rows.table.paths)
+        state = file_change_tokens(rows.table.paths)
         if rows.row_id:
             those = matches(cursor, rows, entities[by], join.ttl_micros, filter_by_created, pool)
         else:
@@ -133,7 +133,7 @@ def _matched(
 
 
 def _state(read: Sequence[Rows]) -> list[str]:
-    return [text for rows in read for text in texts_of(rows.table.paths)]
+    return [text for rows in read for text in file_change_tokens(rows.table.paths)]
 
 
 def _features(
@@ -164,7 +164,7 @@ def _piece(
 
 def _gathered(cursor: duckdb.DuckDBPyConnection, matched: _Matched, start: int, size: int) -> Gathered:
     gathered = gather(cursor, matched.rows, matched.matches.ids, matched.matches.indices[start : start + size])
-    if texts_of(matched.rows.table.paths) != matched.state:
+    if file_change_tokens(matched.rows.table.paths) != matched.state:
         # What the files hold now is better; but what was read is right as well, if it is of one state.
         is_fixed = matched.is_last or start > 0
         if not (is_fixed and matched.rows.table.is_one_state()):

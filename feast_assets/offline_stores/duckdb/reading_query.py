@@ -199,7 +199,7 @@ class _Check:
                     "values, are not run."
                 )
             raise InputError(
-                f"{self._subject} is no SQL that DuckDB understands: {message_of(parsed['error_message'])}"
+                f"{self._subject} is not SQL that DuckDB understands: {message_of(parsed['error_message'])}"
             )
         statements: list[dict[str, Any]] = parsed["statements"]
         if len(statements) != 1:

@@ -264,26 +264,26 @@ class DuckDBOfflineStore(
 
     def _database_parts(self, source: DuckDBSource) -> SourceParts:
         """Returns a table, view or query of a DuckDB file as one part, which shares its file with other tables."""
-        from feast_assets.offline_stores.duckdb.database_tables import look_at, state_of_table
+        from feast_assets.offline_stores.duckdb.database_tables import change_tokens_of_table, look_at
         from feast_assets.offline_stores.parts import Part, SourceParts
 
         def look() -> None:
             with self._engine.cursor() as cursor:
                 look_at(cursor, source, self._root)
 
-        states = state_of_table(source, self._root, look)
+        states = change_tokens_of_table(source, self._root, look)
         if not states or not self._holds(source):
             return SourceParts(is_gone=True)
         return SourceParts(tuple(Part(source.table or source.query, state) for state in states), are_shared=True)
 
     def _holds(self, source: DuckDBSource) -> bool:
         """Whether a DuckDB file has what a source reads; also where that cannot be told now, as reading it tells."""
-        from feast_assets.offline_stores.duckdb.database_states import identity_of
         from feast_assets.offline_stores.duckdb.database_tables import database_schema
+        from feast_assets.offline_stores.duckdb.table_change_tokens import file_change_token
         from feast_assets.offline_stores.files.source_files import database_path
 
         path = database_path(source, self._root)
-        key, identity = (path, source.table, source.query), identity_of(path)
+        key, identity = (path, source.table, source.query), file_change_token(path)
         if self._held_tables.get(key) == identity:
             return True
         try:

@@ -63,7 +63,7 @@ class Footer:
 
 
 def footer_of(path: str) -> Footer:
-    """Returns the footer of a file, which is read anew only where another file has come in its place.
+    """Returns the footer of a file, which is read again only if another file has taken its place.
 
     Raises:
         OSError: the file cannot be read; `pyarrow.ArrowException` where it is no Parquet file.

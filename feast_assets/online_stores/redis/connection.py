@@ -53,7 +53,7 @@ _HOST = re.compile(r"\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+")
 _SCHEME = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.-]*)://")
 _PLAIN_FORM = "connection_string should begin with host:port, such as localhost:6379"
 _URL_FORM = (
-    "connection_string cannot be read for certain; it is not shown, as it may contain a password; a URL is "
+    "connection_string cannot be parsed unambiguously; it is not shown, as it may contain a password; a URL is "
     "redis://user:password@host:6379/0, and rediss:// for TLS; in user and password write / as %2F, @ as %40, "
     ": as %3A, # as %23 and ? as %3F."
 )
@@ -115,7 +115,7 @@ def parse_connection_string(text: str) -> RedisAddress:
             ``rediss://`` by TLS.
 
     Raises:
-        ValueError: it is no such string; the message never repeats a value.
+        ValueError: the string has another form; the message never repeats a value.
     """
     scheme = _SCHEME.match(text)
     return _of_plain_form(text) if scheme is None else _of_url(text.strip(), scheme[1].lower())

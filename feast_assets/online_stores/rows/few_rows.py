@@ -1,7 +1,7 @@
 """Python values to payloads, without Arrow: for a few rows, which cost Arrow more to set up than to encode.
 
 The bytes are those of `feast_assets.online_stores.rows.encoder`. Only values that need no conversion are taken; for
-others the caller goes by Arrow, which converts them or says what is wrong.
+other rows go through Arrow, which converts them or says what is wrong.
 """
 
 from __future__ import annotations
