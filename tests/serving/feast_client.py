@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +37,13 @@ def main(folder: str, url: str) -> None:
     told: dict[str, Any] = {}
 
     def read(features: Any, drivers: list[int], **request: Any) -> Any:
-        rows = [{"driver_id": driver, **{k: v for k, v in request.items()}} for driver in drivers]
+        rows = [{"driver_id": driver, **request} for driver in drivers]
         return store.get_online_features(features=features, entity_rows=rows).to_dict()
 
     def raised(verb: Any) -> str:
         try:
             verb()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - its class is what is told
             return f"{type(error).__module__}.{type(error).__name__}"
         return ""
 
@@ -52,9 +52,9 @@ def main(folder: str, url: str) -> None:
     store.write_to_online_store("stats", frame)
     names = ["trips", "few", "rate", "exact", "city", "active", "since", "marks", "shares", "words"]
     told["written and read"] = read([f"stats:{name}" for name in names], [1, 2, 3, 99])
-    newer = frame.iloc[[0]].assign(trips=77, event_timestamp=datetime(2025, 1, 1, tzinfo=timezone.utc))
+    newer = frame.iloc[[0]].assign(trips=77, event_timestamp=datetime(2025, 1, 1, tzinfo=UTC))
     store.push("live", newer, to=PushMode.ONLINE)
-    older = frame.iloc[[0]].assign(trips=66, event_timestamp=datetime(2023, 1, 1, tzinfo=timezone.utc))
+    older = frame.iloc[[0]].assign(trips=66, event_timestamp=datetime(2023, 1, 1, tzinfo=UTC))
     store.push("live", older, to=PushMode.ONLINE)
     told["pushed"] = read(["stats:trips"], [1])
     told["service"] = read(store.get_feature_service("service"), [1], bonus=0.5)
