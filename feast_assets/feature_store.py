@@ -34,12 +34,12 @@ from feast_assets.errors import (
     UnknownRowSchemaError,
     shown,
 )
+from feast_assets.lifecycle import Lifecycle, check_state, may_be_materialized
 from feast_assets.registry.cache import SnapshotCache
 from feast_assets.registry.ledger import intervals
 from feast_assets.registry.watch import RegistryWatch
 from feast_assets.repository.stored_on_demand import materializable_view
 from feast_assets.repository.user_functions import UserFunctions
-from feast_assets.writing import Writing
 
 if TYPE_CHECKING:
     from feast_assets.apply.applying import Applier
@@ -67,18 +67,11 @@ _PLANS_KEPT = 256
 _NOT_YET = frozenset(
     (
         "create_dataset_from_retrieval",
-        "delete_feature_service",
-        "delete_feature_view",
-        "delete_project",
-        "disable_feature_view",
-        "enable_feature_view",
         "get_feature_server_endpoint",
         "get_permission",
-        "get_stream_feature_view",
         "get_validation_reference",
         "list_feature_view_versions",
         "list_permissions",
-        "list_stream_feature_views",
         "list_validation_references",
         "openai_search",
         "precompute_feature_service",
@@ -89,7 +82,6 @@ _NOT_YET = frozenset(
         "serve_registry",
         "serve_transformations",
         "serve_ui",
-        "set_feature_view_state",
         "update_online_store",
         "validate_logged_features",
         "write_logged_features",
@@ -97,7 +89,7 @@ _NOT_YET = frozenset(
 )
 
 
-class FeatureStore(Writing):
+class FeatureStore(Lifecycle):
     """A project's features: declared in a registry, with history in an offline store and the latest values in an
     online store.
 
@@ -140,7 +132,7 @@ class FeatureStore(Writing):
         self._completing = threading.Lock()
         self._completed_by: RegistrySnapshot | None = None
         self._functions = UserFunctions(self.repo_path)
-        self._plans: dict[Any, OnlinePlan] = {}
+        self._plans: dict[object, OnlinePlan] = {}
         self._watch: RegistryWatch | None = None
 
     def __repr__(self) -> str:
@@ -345,7 +337,10 @@ class FeatureStore(Writing):
         )
 
     def plan(
-        self, desired_repo_contents: RepoContents, skip_feature_view_validation: bool = False, progress_ctx: Any = None
+        self,
+        desired_repo_contents: RepoContents,
+        skip_feature_view_validation: bool = False,
+        progress_ctx: object = None,
     ) -> tuple[RegistryDiff, InfraDiff, tuple[str, ...]]:
         """Returns what would change if the registry were made equal to the desired contents: definitions, online
         tables, and all tables afterwards."""
@@ -397,6 +392,13 @@ class FeatureStore(Writing):
             self.config.project_description or "",
         )
 
+    def _of_project(self, name: str) -> FeatureStore:
+        return (
+            self
+            if name == self.project
+            else FeatureStore(self.repo_path, self.config.model_copy(update={"project": name, "deployment": ""}))
+        )
+
     def _online_or_none(self) -> OnlineStore | None:
         return None if self.config.online_store is None else self.online_store
 
@@ -404,7 +406,7 @@ class FeatureStore(Writing):
 
     def get_historical_features(
         self,
-        entity_df: Any = None,
+        entity_df: object = None,
         features: Features | None = None,
         full_feature_names: bool = False,
         start_date: datetime | None = None,
@@ -486,7 +488,7 @@ class FeatureStore(Writing):
     def get_online_features(
         self,
         features: Features,
-        entity_rows: Sequence[Mapping[str, Any]] | Mapping[str, Sequence[Any]],
+        entity_rows: Sequence[Mapping[str, object]] | Mapping[str, Sequence[object]],
         full_feature_names: bool = False,
         include_feature_view_version_metadata: bool = False,
     ) -> OnlineResponse:
@@ -511,7 +513,7 @@ class FeatureStore(Writing):
     async def get_online_features_async(
         self,
         features: Features,
-        entity_rows: Sequence[Mapping[str, Any]] | Mapping[str, Sequence[Any]],
+        entity_rows: Sequence[Mapping[str, object]] | Mapping[str, Sequence[object]],
         full_feature_names: bool = False,
         include_feature_view_version_metadata: bool = False,
     ) -> OnlineResponse:
@@ -641,7 +643,9 @@ class FeatureStore(Writing):
 
         (view,) = self.views_to_materialize([feature_view])
         materialization = self._materialization(view, progress, run_id, validate=validate, profile=profile)
-        return materialization.run_windows([ALWAYS] if windows is None else windows_of(windows))
+        result = materialization.run_windows([ALWAYS] if windows is None else windows_of(windows))
+        self._note_available([view])
+        return result
 
     def run_window_task(self, task: WindowTask) -> WindowDone:
         """Runs a task of a compute engine in this process; errors are part of the answer.
@@ -753,7 +757,7 @@ class FeatureStore(Writing):
         if snapshot.revision == 0:
             raise InputError(f"Project {self.project!r} has not been applied yet; run `feast-assets apply` first.")
         if names is None:
-            return in_order([v for v in snapshot.views_with_history if v.makes_something])
+            return in_order([v for v in snapshot.views_with_history if v.makes_something and may_be_materialized(v)])
         names = view_names(names)
         on_demand = set(snapshot.names(OnDemandFeatureView.object_type))
         chosen = [materializable_view(snapshot, n) if n in on_demand else snapshot.feature_view(n) for n in names]
@@ -762,6 +766,7 @@ class FeatureStore(Writing):
                 raise InputError(f"Label view {view.name!r} cannot be materialized; its rows come by push.")
             if not view.enabled:
                 raise InputError(f"Feature view {view.name!r} is disabled.")
+            check_state(view)
             if not view.makes_something:
                 raise InputError(
                     f"Feature view {view.name!r} is not online (online=False), so there is nothing to materialize."
@@ -778,7 +783,9 @@ class FeatureStore(Writing):
         from feast_assets.compute.view_runs import run_views
 
         views = self.views_to_materialize(names)
-        return run_views(views, lambda view: run(self._materialization(view, progress, run_id)))
+        results = run_views(views, lambda view: run(self._materialization(view, progress, run_id)))
+        self._note_available(views)
+        return results
 
     def _materialization(
         self,
@@ -824,7 +831,7 @@ class _Closing:
             yield from self._online_store.aclose().__await__()
 
 
-def _moment(name: str, value: Any) -> datetime:
+def _moment(name: str, value: object) -> datetime:
     if not isinstance(value, datetime):
         raise InputError(f"{name} must be a datetime, not {type(value).__name__} {shown(value)}.")
     return as_utc(value)
@@ -847,7 +854,7 @@ def _refuse_versions(asked_for: bool) -> None:
         )
 
 
-def _hashable(features: Any) -> Any:
+def _hashable(features: object) -> object:
     if not isinstance(features, (list, tuple)) or set(map(type, features)) != {str}:
         return None
     return tuple(features)

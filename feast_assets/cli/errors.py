@@ -50,7 +50,7 @@ class CommandFailed(click.ClickException):
 class ErrorReportingGroup(click.Group):
     """A group whose commands may raise `FeastAssetsError`; other exceptions are bugs and keep their traceback."""
 
-    def invoke(self, ctx: click.Context) -> Any:
+    def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
         except FeastAssetsError as error:

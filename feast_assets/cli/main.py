@@ -12,6 +12,7 @@ from feast_assets.cli.errors import ErrorReportingGroup
 from feast_assets.cli.historical import get_historical_features
 from feast_assets.cli.init import init
 from feast_assets.cli.inspect import configuration, registry_dump, version
+from feast_assets.cli.lifecycle import delete
 from feast_assets.cli.listing import GROUPS
 from feast_assets.cli.materialize import materialize, materialize_incremental
 from feast_assets.cli.migrate import migrate
@@ -73,6 +74,7 @@ for _command in (
     apply,
     plan,
     teardown,
+    delete,
     materialize,
     materialize_incremental,
     audit,

@@ -121,7 +121,7 @@ class GivenShape:
     dtype: FeastType
     request_data: bool
 
-    def column(self, values: list[Any]) -> GivenColumn:
+    def column(self, values: list[object]) -> GivenColumn:
         """Returns the column of some values."""
         return GivenColumn(values, self.dtype, f"Column {self.name!r}")
 
@@ -185,7 +185,7 @@ class OnlineResponse:
         self,
         shape: ResponseShape,
         rows: int,
-        given: Mapping[str, list[Any]],
+        given: Mapping[str, list[object]],
         reads: Sequence[ReadFeatures],
         computed: Sequence[Values],
     ):
@@ -285,7 +285,7 @@ class OnlineResponse:
         """Returns the same columns as an Arrow table, in canonical types (`feast_assets.types.arrow`)."""
         import pyarrow as pa
 
-        columns: dict[str, Any] = {}
+        columns: dict[str, object] = {}
         for column in self.columns:
             columns[column.name] = column.values.to_arrow()
             if include_event_timestamps:
@@ -302,14 +302,14 @@ class OnlineResponse:
         import pandas as pd
 
         keys = set(self._shape.given_back)
-        columns: dict[str, Any] = {}
+        columns: dict[str, object] = {}
         for column in self.columns:
             columns[column.name] = _key_series(column) if column.name in keys else _feature_series(column)
             if include_event_timestamps:
                 columns[column.name + _TIMESTAMP_POSTFIX] = pd.Series(self._seconds(column), dtype="int64")
         return pd.DataFrame(columns, index=pd.RangeIndex(self._rows))
 
-    def to_tensor(self, kind: str = "torch", default_value: Any = None) -> Any:
+    def to_tensor(self, kind: str = "torch", default_value: object = None) -> Any:
         """Raises NotSupportedError: tensors are made of `to_dict` or `to_df`."""
         raise NotSupportedError(
             "to_tensor is not supported here yet; make tensors of the columns, such as "

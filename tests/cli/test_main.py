@@ -28,10 +28,11 @@ EVERY = pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
 def test_the_commands_of_the_public_surface_are_there() -> None:
     plain = """
     init apply plan teardown materialize materialize-incremental get-online-features get-historical-features
-    registry-dump configuration audit migrate serve version
+    registry-dump configuration audit migrate serve version delete
     """
     kinds = """
-    entities feature-views on-demand-feature-views label-views feature-services data-sources saved-datasets projects
+    entities feature-views on-demand-feature-views stream-feature-views label-views feature-services data-sources
+    saved-datasets projects
     features
     """
     assert set(cli.commands) == {*plain.split(), *kinds.split()}
