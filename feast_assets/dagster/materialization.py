@@ -11,6 +11,7 @@ import dagster as dg
 from feast_assets.compute.results import MaterializationResult, WindowResult
 from feast_assets.dagster.applied import check_applied, filled
 from feast_assets.dagster.check_results import Outcome, looks_at_values, outcomes, schema_verdict, window_verdicts
+from feast_assets.dagster.event_batches import written_together
 from feast_assets.dagster.lineage import lineage_metadata, of_computation
 from feast_assets.dagster.metadata import profile_metadata
 from feast_assets.dagster.partitions import described, is_partition, windows_of
@@ -80,6 +81,13 @@ def materialize_views(
         dagster.Failure: no partitions were chosen for views that have some, so nothing has been run; or some views
             failed.
     """
+    with written_together(context.instance):
+        yield from _materialized(context, store, profile=profile, blocking=blocking)
+
+
+def _materialized(
+    context: dg.AssetExecutionContext, store: FeatureStore, *, profile: bool, blocking: bool | None
+) -> Iterator[dg.MaterializeResult[Any] | Outcome]:
     windows = run_windows(context)
     chosen = chosen_views(context, store)
     profiles = isinstance(store.offline_store, CanProfile)
