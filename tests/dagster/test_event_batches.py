@@ -17,7 +17,7 @@ from dagster._core.storage.event_log import SqliteEventLogStorage
 from feast_assets.dagster import event_batches, materialization
 from feast_assets.dagster.event_batches import written_together
 
-CHECKS = ("nulls", "ranges", "allowed_values", "uniqueness", "row_count", "schema")
+CHECKS = ("nulls", "ranges", "allowed_values", "uniqueness", "row_count", "keys_and_times", "schema")
 EVERY_DAY = {f"2024-01-{day:02}" for day in range(1, DAYS + 1)}
 
 

@@ -264,7 +264,9 @@ def test_an_asset_of_several_keys_is_refused_with_the_way_out(shop: Callable[...
     @dg.multi_asset(specs=[dg.AssetSpec("orders"), dg.AssetSpec("customers")])
     def both(): ...
 
-    with pytest.raises(DefinitionError, match=r"Several assets are given for data source 'orders' \(customers, orders\)"):
+    with pytest.raises(
+        DefinitionError, match=r"Several assets are given for data source 'orders' \(customers, orders\)"
+    ):
         definitions(shop(), both, source_assets={"orders": both})
 
 
