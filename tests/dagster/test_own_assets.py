@@ -285,40 +285,6 @@ def test_one_job_runs_the_asset_before_the_views_that_read_it(
     assert amounts(root) == [1.0, 10.0]
 
 
-def test_the_steps_are_in_order_with_the_multiprocess_executor_too(shop: Callable[..., Path], tmp_path: Path) -> None:
-    root = shop()
-    (root / ".feastignore").write_text("project.py\n")
-    (root / "project.py").write_text(
-        textwrap.dedent(f"""
-            import sys, time
-            from pathlib import Path
-            import dagster as dg
-            sys.path.insert(0, {str(Path(__file__).parent)!r})
-            from test_own_assets import DAYS, VIEW, definitions, write_day
-            ROOT = Path({str(root)!r})
-
-            @dg.asset(key=["raw", "orders"], partitions_def=DAYS)
-            def orders():
-                time.sleep(2)
-                write_day(ROOT, 0, 7.0)
-
-            defs = definitions(
-                ROOT, orders, jobs=[dg.define_asset_job("both", selection=[orders.key, VIEW])],
-                source_assets={{"orders": orders}},
-            )
-
-            def job():
-                return defs.resolve_job_def("both")
-        """)
-    )
-    home = tmp_path / "home"
-    home.mkdir()
-    job = dg.build_reconstructable_job("project", "job", reconstructor_working_directory=str(root))
-    with dg.instance_for_test(temp_dir=str(home)) as instance:
-        assert dg.execute_job(job, instance, tags={"dagster/partition": "2024-01-01"}).success
-    assert amounts(root) == [7.0, 70.0]
-
-
 # --- automation
 
 
