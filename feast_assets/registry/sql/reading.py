@@ -133,7 +133,7 @@ class ProjectReading:
         return [_entry(*row) for row in self.query(statement, project=self.project, view=view)]
 
     def claimed_ledger(self, view: str) -> list[tuple[LedgerEntry, str]]:
-        """Returns a view's entries, by window, each with the token of the claim that has not settled it; else ""."""
+        """Returns a view's entries, by window, each with the id of the claim that has not settled it; else ""."""
         return [(_entry(*row), row[-1]) for row in self.query(_LEDGER, project=self.project, view=view)]
 
     def known_marks(self, view: str, identity: str) -> list[DrawnMark]:
@@ -142,8 +142,8 @@ class ProjectReading:
         # Damaged numbers are left out: the table that has one is then unknown, and run again.
         return [DrawnMark(*row) for row in rows if isinstance(row[0], int) and isinstance(row[1], int)]
 
-    def ledger_states(self) -> dict[str, str]:
-        """Returns for each view that has entries a text that changes whenever they do."""
+    def ledger_change_tokens(self) -> dict[str, str]:
+        """Returns the change token of each view that has entries."""
         rows = self.query(_LEDGER_STATES, project=self.project)
         return {view: ":".join(map(str, figures)) for view, *figures in rows}
 

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from feast_assets.registry.sql.database import SqlDatabase
 
 _CONFLICT = "conflict"
-"""The claim of windows that two runs wrote at the same time; no run has it as its token."""
+"""The claim of windows that two runs wrote at the same time; no run has it as its id."""
 
 _Key = tuple[str, str]
 
@@ -159,10 +159,10 @@ class SqlRegistry(Registry, KeepsMarks, NotesPushes):
         with self._reading() as reading:
             return [] if reading is None else reading.ledger(view, has_marks=self._has_table(MARKS))
 
-    def ledger_states(self, views: Sequence[str]) -> dict[str, str]:
+    def ledger_change_tokens(self, views: Sequence[str]) -> dict[str, str]:
         with self._reading() as reading:
-            states = {} if reading is None else reading.ledger_states()
-        return {view: states.get(view, "") for view in views}
+            tokens = {} if reading is None else reading.ledger_change_tokens()
+        return {view: tokens.get(view, "") for view in views}
 
     def claim(
         self,
@@ -173,13 +173,13 @@ class SqlRegistry(Registry, KeepsMarks, NotesPushes):
         run_id: str = "",
         table: OnlineTable | None = None,
     ) -> Claim:
-        token, now = uuid.uuid4().hex, _now()
+        claim_id, now = uuid.uuid4().hex, _now()
         with self._writing() as writing:
             writing.lock()
             made = claimed(writing.entries(view), view, contents, empty, now, run_id)
-            writing.exchange(view, made, token)
+            writing.exchange(view, made, claim_id)
             begins, settles = (0, 0) if table is None else writing.draw_marks(view, table, now)
-        return Claim(view, token, made.versions, made.replaced, begins, settles)
+        return Claim(view, claim_id, made.versions, made.replaced, begins, settles)
 
     def settle(self, claim: Claim, entries: Sequence[LedgerEntry]) -> None:
         if not entries:

@@ -12,18 +12,16 @@ from datetime import UTC, datetime
 
 from feast_assets.definitions.base import Definition
 from feast_assets.definitions.feature_view import FeatureView
-from feast_assets.definitions.label_view import LabelView
 from feast_assets.definitions.spec import canonical_text, text_hash, to_micros
 from feast_assets.definitions.window import Window
 from feast_assets.registry.base import Claim, DrawnMark, LedgerEntry, OnlineTable
 from feast_assets.registry.ledger import Exchange
 from feast_assets.registry.marks import NUMBERS_KEPT, drawn_numbers
-from feast_assets.registry.snapshot import bare_fields
+from feast_assets.registry.snapshot import TYPES_WITH_ROWS, bare_fields
 from feast_assets.registry.sql.reading import ProjectReading
 from feast_assets.registry.sql.schema import FEATURE_LISTS, INPUTS, LEDGER, MARKS, META, NUMBER, OF_PROJECT, PROJECTS
 from feast_assets.registry.sql.transaction import Row, Transaction, Value
 
-_MATERIALIZED_TYPES = (FeatureView.object_type, LabelView.object_type)
 _SUMMARY_OBJECTS = 50
 
 _LOCK = "SELECT revision FROM feast_assets_projects WHERE project = :project"
@@ -122,7 +120,7 @@ class ProjectWriting:
         ]
         self._each(_BEGIN, begun)
         self._remember_feature_lists(changed.values(), number)
-        self.forget([name for kind, name in removed if kind in _MATERIALIZED_TYPES])
+        self.forget([name for kind, name in removed if kind in TYPES_WITH_ROWS])
         summary = _summary(changed, standing, removed)
         self._each(_REVISION, [{"number": number, "at": now, "by": by, "summary": summary}])
         self._each(_NUMBER, [{"number": number}])
@@ -144,7 +142,7 @@ class ProjectWriting:
     def entries_of(self, claim: Claim) -> tuple[list[LedgerEntry], set[Window]]:
         """Returns the entries of a claim's view, and the windows that the claim still stands for."""
         entries = self._claimed(claim.view)
-        return [entry for entry, _ in entries], {entry.window for entry, token in entries if token == claim.token}
+        return [entry for entry, _ in entries], {entry.window for entry, claim_id in entries if claim_id == claim.id}
 
     def _claimed(self, view: str) -> list[tuple[LedgerEntry, str]]:
         return ProjectReading(self.transaction, self.project).claimed_ledger(view)
