@@ -65,6 +65,13 @@ def test_a_server_serves_and_ends_in_peace(repository: Path, start_server: Start
     assert server.stop() == 0
 
 
+def test_a_feature_store_serves_itself(repository: Path, start_server: Start) -> None:
+    script = "import sys; from feast_assets import FeatureStore; FeatureStore(sys.argv[2]).serve(port=0)"
+    server = start_server(repository, script=script)
+    assert trips(server.url, 5) == 5
+    assert server.stop(signal.SIGINT) == 0
+
+
 def test_a_request_in_hand_is_finished_when_the_server_is_told_to_end(
     redis_server: tuple[str, int], tmp_path: Path, start_server: Start
 ) -> None:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from feast_assets.serving.http.app import FeatureServer
     from feast_assets.serving.metrics import ServerMetrics
 
+logger = logging.getLogger("feast_assets.serving")
+
 _METRICS_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 _BACKLOG = 2048
 
@@ -68,6 +70,12 @@ def serve(store: FeatureStore, options: ServerOptions) -> None:
         raise ConfigError(
             "Several workers (and max_requests) need a feature_store.yaml, which each worker reads; this feature "
             "store was configured in Python. Serve with one worker, or write the settings to a file."
+        )
+    if not options.is_loopback:
+        logger.warning(
+            "Listening on %s: there is no authorization yet, so whoever reaches this address can read and write "
+            "features. Keep it in a network of your own.",
+            options.host,
         )
     if options.server == "granian":
         from feast_assets.serving.http.granian import serve_with_granian
