@@ -264,6 +264,85 @@ DEVIATIONS: Sequence[Deviation] = (
 """The table, of which `docs/feast-compatibility.md` is made. The first row that covers a difference is its row."""
 
 
+@dataclass(frozen=True, slots=True)
+class Behaviour:
+    """Something that is done differently on purpose.
+
+    Attributes:
+        title: what it is about.
+        feast: what Feast was seen to do.
+        here: what this package does.
+        reason: why.
+        calls: names of the wrong calls in `compat.error_scenarios` that raise something else here.
+    """
+
+    title: str
+    feast: str
+    here: str
+    reason: Reason
+    calls: tuple[str, ...] = ()
+
+
+BEHAVIOURS: Sequence[Behaviour] = (
+    Behaviour(
+        "Rows that were corrected",
+        "Where two rows have one entity and event time, its default offline store takes now one, now the other, "
+        "although `created_timestamp_column` is declared.",
+        "The row that was made last wins.",
+        Reason.LOSS,
+    ),
+    Behaviour(
+        "Entity rows whose features are older than the ttl",
+        "Its default offline store leaves them out of the training set.",
+        "Each row of `entity_df` is in the result, with nulls.",
+        Reason.LOSS,
+    ),
+    Behaviour(
+        "Two data sources of one name",
+        "`apply` takes both, and keeps one of them.",
+        "`DataSourceRepeatNamesException`",
+        Reason.LOSS,
+        ("apply: two sources of one name",),
+    ),
+    Behaviour(
+        "`apply` of something that is no definition",
+        "It is ignored.",
+        "`InputError`",
+        Reason.LOSS,
+        ("apply: not a definition",),
+    ),
+    Behaviour(
+        "An entity dataframe without a join key",
+        "`KeyError` from deep inside, in its default offline store; `FeastEntityDFMissingColumnsError` in others.",
+        "`FeastEntityDFMissingColumnsError`",
+        Reason.CRASH,
+        ("history: no join key",),
+    ),
+    Behaviour(
+        "`features` that are neither a list nor a service, in history",
+        "`AssertionError` from deep inside.",
+        "`InvalidFeaturesParameterType`, as it is online",
+        Reason.CRASH,
+        ("history: features of a wrong type",),
+    ),
+    Behaviour(
+        "Rows written online for a view that does not exist",
+        "`KeyError` from deep inside.",
+        "`FeatureViewNotFoundException`",
+        Reason.CRASH,
+        ("write online: unknown view",),
+    ),
+    Behaviour(
+        "An empty `registry` setting",
+        "`IsADirectoryError` from deep inside.",
+        "`FeastRegistryNotSetError`",
+        Reason.CRASH,
+        ("config: no registry",),
+    ),
+)
+"""What is done differently on purpose; the tests of compat/ show Feast's way and ours."""
+
+
 def rows_of(differences: Iterable[Difference]) -> dict[Deviation | None, list[Difference]]:
     """Returns the differences of each row; of None, those that no row covers."""
     rows: dict[Deviation | None, list[Difference]] = {}
