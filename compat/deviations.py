@@ -101,10 +101,16 @@ DEVIATIONS: Sequence[Deviation] = (
         "A source that is given a `connection_ref` is refused. Write secrets as `${VARIABLE}` in `feature_store.yaml`.",
     ),
     Deviation(
-        "Stream feature views",
-        "stream_feature_view.* *.get_stream_feature_view *.list_stream_feature_views *.stream_feature_views",
+        "Stream feature views among the contents of a repository",
+        "*.stream_feature_views",
         Reason.NOT_YET,
-        "Declare a `FeatureView` over a `PushSource`, `KafkaSource` or `KinesisSource` that has a `batch_source`.",
+        "They are among the `feature_views`.",
+    ),
+    Deviation(
+        "Tiles and engines of stream feature views",
+        "*.enable_tiling *.tiling_hop_size *.stream_engine *StreamFeatureView.timestamp_field *StreamFeatureView.udf",
+        Reason.NOT_YET,
+        "A view with tiles or an engine is refused; its function is `view.transformation.udf`.",
     ),
     Deviation(
         "Aggregations of time windows",
@@ -113,11 +119,10 @@ DEVIATIONS: Sequence[Deviation] = (
         "Aggregate in the function of a `BatchFeatureView`.",
     ),
     Deviation(
-        "States and versions of views",
-        "*.state *.version *.current_version_number feature_view.FeatureViewState *.set_feature_view_state "
-        "*.enable_feature_view *.disable_feature_view *.list_feature_view_versions",
+        "Versions of views",
+        "*.version *.current_version_number *.list_feature_view_versions",
         Reason.NOT_YET,
-        "A view has its latest version; `enabled=` says whether it is served.",
+        "A view has its latest version.",
     ),
     Deviation(
         "Parts of a view that Feast's engines read",
@@ -163,10 +168,17 @@ DEVIATIONS: Sequence[Deviation] = (
         "This package does not restrict access; restrict it at the stores.",
     ),
     Deviation(
-        "Servers",
-        "feature_store.FeatureStore.serve feature_store.FeatureStore.serve_* *.get_feature_server_endpoint",
+        "Servers other than HTTP's",
+        "feature_store.FeatureStore.serve_* *.get_feature_server_endpoint",
         Reason.NOT_YET,
-        "Call `get_online_features` in a service of your own.",
+        "`serve` is the [feature server of HTTP](serving.md).",
+    ),
+    Deviation(
+        "When workers of the server are replaced",
+        "feature_store.FeatureStore.serve",
+        Reason.NOT_YET,
+        "Left out, never; give `max_requests=1000` for what Feast does.",
+        "max_requests defaults to*",
     ),
     Deviation(
         "Logs of served features",

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from feast_assets.definitions.feature_logging import LoggingConfig as LoggingConfig
     from feast_assets.definitions.feature_service import FeatureService as FeatureService
     from feast_assets.definitions.feature_view import FeatureView as FeatureView
+    from feast_assets.definitions.feature_view_state import FeatureViewState as FeatureViewState
     from feast_assets.definitions.field import Field as Field
     from feast_assets.definitions.field_checks import Checks as Checks
     from feast_assets.definitions.freshness import Freshness as Freshness
@@ -49,6 +50,9 @@ if TYPE_CHECKING:
     from feast_assets.definitions.sources.stream_format import AvroFormat as AvroFormat
     from feast_assets.definitions.sources.stream_format import JsonFormat as JsonFormat
     from feast_assets.definitions.sources.stream_format import ProtoFormat as ProtoFormat
+    from feast_assets.definitions.sources.stream_format import StreamFormat as StreamFormat
+    from feast_assets.definitions.stream_feature_view import StreamFeatureView as StreamFeatureView
+    from feast_assets.definitions.stream_feature_view import stream_feature_view as stream_feature_view
     from feast_assets.definitions.transformation import Transformation as Transformation
     from feast_assets.definitions.transformation import TransformationMode as TransformationMode
     from feast_assets.definitions.transformation import transformation as transformation
@@ -86,6 +90,7 @@ _PUBLIC = {
     "feast_assets.definitions.feature_logging": ["FileLoggingDestination", "LoggingConfig"],
     "feast_assets.definitions.feature_service": ["FeatureService"],
     "feast_assets.definitions.feature_view": ["FeatureView"],
+    "feast_assets.definitions.feature_view_state": ["FeatureViewState"],
     "feast_assets.definitions.field": ["Field"],
     "feast_assets.definitions.field_checks": ["Checks"],
     "feast_assets.definitions.freshness": ["Freshness"],
@@ -99,15 +104,16 @@ _PUBLIC = {
     "feast_assets.definitions.sources.file_format": ["CsvFormat", "DeltaFormat", "ParquetFormat"],
     "feast_assets.definitions.sources.duckdb_source": ["DuckDBSource"],
     "feast_assets.definitions.sources.file_source": ["FileSource"],
+    "feast_assets.definitions.sources.kafka_source": ["KafkaSource"],
+    "feast_assets.definitions.sources.kinesis_source": ["KinesisSource"],
     "feast_assets.definitions.sources.postgres_source": ["PostgreSQLSource"],
     "feast_assets.definitions.sources.push_source": ["PushMode", "PushSource"],
     "feast_assets.definitions.sources.request_source": ["RequestSource"],
+    "feast_assets.definitions.sources.stream_format": ["AvroFormat", "JsonFormat", "ProtoFormat", "StreamFormat"],
+    "feast_assets.definitions.stream_feature_view": ["StreamFeatureView", "stream_feature_view"],
     "feast_assets.definitions.transformation": ["Transformation", "TransformationMode", "transformation"],
     "feast_assets.definitions.feature": ["Feature"],
     "feast_assets.definitions.connection_ref": ["ConnectionRef"],
-    "feast_assets.definitions.sources.kafka_source": ["KafkaSource"],
-    "feast_assets.definitions.sources.kinesis_source": ["KinesisSource"],
-    "feast_assets.definitions.sources.stream_format": ["AvroFormat", "JsonFormat", "ProtoFormat"],
     "feast_assets.definitions.validation_reference": ["ValidationReference"],
     "feast_assets.retrieval.feast_data_frame": ["DataFrameEngine", "FeastDataFrame"],
     "feast_assets.feature_store": ["FeatureStore"],

@@ -16,6 +16,8 @@ from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
 from feast_assets.definitions.project import Project
 from feast_assets.definitions.saved_dataset import SavedDataset
 from feast_assets.definitions.sources.data_source import DataSource
+from feast_assets.definitions.stored_on_demand_view import StoredOnDemandView
+from feast_assets.definitions.stream_feature_view import StreamFeatureView
 from feast_assets.definitions.validation_reference import ValidationReference
 from feast_assets.definitions.view import BaseFeatureView
 from feast_assets.errors import FeatureViewNotFoundException, InputError, ProjectObjectNotFoundException, shown
@@ -25,6 +27,7 @@ from feast_assets.registry.ledger import intervals
 from feast_assets.registry.snapshot import RegistrySnapshot
 
 _Object = TypeVar("_Object", bound=Definition)
+_View = TypeVar("_View", bound=FeatureView)
 
 
 class Catalog:
@@ -76,9 +79,15 @@ class Catalog:
     def get_feature_view(self, name: str, allow_registry_cache: bool = False) -> FeatureView:
         """Returns a feature view (batch and label views included) by name, with its materialized intervals."""
         snapshot = self._registered(allow_registry_cache)
-        if snapshot.stored_on_demand_view(name) is not None:
+        if name in snapshot.names(StreamFeatureView.object_type, StoredOnDemandView.object_type):
             raise FeatureViewNotFoundException(name, self.project, snapshot.names(FeatureView.object_type))
         view = _shown(snapshot.feature_view(name))
+        view.materialization_intervals = intervals(self.registry.ledger(name))
+        return view
+
+    def get_stream_feature_view(self, name: str, allow_registry_cache: bool = False) -> StreamFeatureView:
+        """Returns a stream feature view by name, with its materialized intervals."""
+        view = _shown(self._registered(allow_registry_cache).stream_feature_view(name))
         view.materialization_intervals = intervals(self.registry.ledger(name))
         return view
 
@@ -119,6 +128,12 @@ class Catalog:
         """Returns the views that are filled from a batch source. As in Feast, these are all of `list_feature_views`."""
         return self.list_feature_views(allow_cache, tags)
 
+    def list_stream_feature_views(
+        self, allow_cache: bool = False, tags: Mapping[str, str] | None = None
+    ) -> list[StreamFeatureView]:
+        """Returns stream feature views by name."""
+        return _tagged([_shown(v) for v in self._registered(allow_cache).stream_feature_views], tags)
+
     def list_label_views(self, allow_cache: bool = False, tags: Mapping[str, str] | None = None) -> list[LabelView]:
         """Returns label views by name."""
         return _tagged(self._registered(allow_cache).label_views, tags)
@@ -135,6 +150,7 @@ class Catalog:
         """Returns views of every kind."""
         return [
             *self.list_feature_views(allow_cache, tags),
+            *self.list_stream_feature_views(allow_cache, tags),
             *self.list_label_views(allow_cache, tags),
             *self.list_on_demand_feature_views(allow_cache, tags),
         ]
@@ -188,7 +204,7 @@ class Catalog:
         return []
 
 
-def _shown(view: FeatureView) -> FeatureView:
+def _shown(view: _View) -> _View:
     """Returns a view as users see it: without the entity of views that have none."""
     if not view.entityless:
         return view

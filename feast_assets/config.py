@@ -359,15 +359,9 @@ def make_offline_store(config: RepoConfig, root: Path) -> OfflineStore:
     return store
 
 
-def make_registry(config: RepoConfig, root: Path, project: str = "") -> Registry:
-    """Returns the project's registry.
-
-    Args:
-        root: the directory that relative paths start from.
-        project: another project of the same registry.
-    """
-    settings = config.of_repository(root).registry
-    registry: Registry = REGISTRIES.make(settings, config._origin, root, project or config.namespace)
+def make_registry(config: RepoConfig, root: Path) -> Registry:
+    """Returns the project's registry."""
+    registry: Registry = REGISTRIES.make(config.of_repository(root).registry, config._origin, root, config.namespace)
     return registry
 
 

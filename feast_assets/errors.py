@@ -165,7 +165,7 @@ class FeastAssetsError(FeastError):
     message is left out, since its beginning names the object and its end the remedy.
     """
 
-    def __init__(self, *args: object, **keywords: Any):
+    def __init__(self, *args: object, **keywords: object):
         super().__init__(*(presentable(arg) if isinstance(arg, str) else arg for arg in args), **keywords)
 
 
@@ -253,9 +253,9 @@ class UnfinishedPushError(StoreUnavailableError):
     def __init__(self, push_id: str, call: str, error: Exception):
         self.push_id = push_id
         super().__init__(
-            f"{call} broke off: {str(error).rstrip('.')}. Its rows are noted in the registry, and the next use of the "
-            "feature store that can reach the stores completes it. The same push may also be repeated; each row is "
-            "stored once."
+            f"{call} was interrupted: {str(error).rstrip('.')}. Its rows are noted in the registry, and the next use "
+            "of the feature store that can reach the stores completes it. The same push may also be repeated; each row "
+            "is stored once."
         )
 
 

@@ -25,7 +25,7 @@ from feast_assets.registry.snapshot import RegistrySnapshot, StoredObject, copy_
 
 ChangeTokensOf = Callable[[DataSource], "frozenset[str]"]
 
-_NOT_OF_ROWS = ("description", "tags", "owner", "org", "ttl", "enabled", "freshness")
+_NOT_OF_ROWS = ("description", "tags", "owner", "org", "ttl", "enabled", "freshness", "state")
 """Attributes of a view that apply neither infers nor compares with its sources."""
 
 _PROJECTIONS = ("feature_view_projections", "source_projections")
@@ -203,6 +203,8 @@ def _values(definition: Definition, without: Sequence[str]) -> list[object]:
 def _with_declared_attributes(registered: FeatureView, declared: FeatureView) -> FeatureView:
     """Returns a copy of the registered view with the declared values of attributes that do not concern its rows."""
     view, given = copy_definition(registered), copy_definition(declared)
+    state = given.state or registered.state
     for name in _NOT_OF_ROWS:
         setattr(view, name, getattr(given, name))
+    view.state = state
     return view

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from feast_assets.definitions.field import Field
 from feast_assets.definitions.sources.data_source import DataSource
+from feast_assets.definitions.sources.push_source import PushSource
 from feast_assets.definitions.sources.stream_source import StreamSource
 from feast_assets.errors import (
     DataSourceRepeatNamesException,
@@ -89,7 +90,7 @@ class Sources:
 
         Args:
             inferred: what is to be inferred, and of which definition, such as "FeatureView 'trips': its features".
-            declaration: what would do in place of it.
+            declaration: what could be declared instead.
 
         Raises:
             SourceWithoutFilesError: the source is not there yet.
@@ -138,11 +139,10 @@ class Sources:
         copied = copy_definition(source)
         if isinstance(copied, StreamSource):
             if copied.batch_source is not None:
-                copied.batch_source = self.prepare(copied.batch_source)
-            if copied.batch_source is not None and not copied.timestamp_field:
-                batch = copied.batch_source
-                copied.timestamp_field = batch.timestamp_field
-                copied.created_timestamp_column = batch.created_timestamp_column
+                batch = copied.batch_source = self.prepare(copied.batch_source)
+                if isinstance(copied, PushSource):
+                    copied.timestamp_field = batch.timestamp_field
+                    copied.created_timestamp_column = batch.created_timestamp_column
         elif copied.holds_history and not copied.timestamp_field:
             if like is not None:
                 copied.timestamp_field = like.timestamp_field

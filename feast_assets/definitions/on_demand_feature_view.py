@@ -9,6 +9,7 @@ from typing import Any
 from feast_assets.definitions.base import listed, spec_of
 from feast_assets.definitions.entity import Entity
 from feast_assets.definitions.feature_view import FeatureView
+from feast_assets.definitions.feature_view_state import FeatureViewState
 from feast_assets.definitions.field import Field
 from feast_assets.definitions.projection import FeatureViewProjection
 from feast_assets.definitions.sources.request_source import RequestSource
@@ -29,6 +30,7 @@ _LATER: Mapping[str, Any] = {
     "entity_columns": [],
     "input_schema": [],
     "write_to_online_store": False,
+    "state": FeatureViewState.STATE_UNSPECIFIED,
 }
 """Attributes that the first versions lacked. A view that does not use them keeps the hash that it had."""
 
@@ -85,9 +87,9 @@ class OnDemandFeatureView(BaseFeatureView):
         name: str,
         entities: Sequence[Entity] | None = None,
         schema: Sequence[Field] | None = None,
-        sources: Sequence[FeatureView | FeatureViewProjection | RequestSource] | Mapping[str, Any] | None = None,
+        sources: Sequence[FeatureView | FeatureViewProjection | RequestSource] | Mapping[str, object] | None = None,
         input_schema: Sequence[Field] | None = None,
-        udf: Callable[..., Any] | None = None,
+        udf: Callable[..., object] | None = None,
         udf_string: str = "",
         feature_transformation: Transformation | None = None,
         mode: TransformationMode | str = "pandas",
@@ -98,7 +100,7 @@ class OnDemandFeatureView(BaseFeatureView):
         write_to_online_store: bool = False,
         singleton: bool = False,
         track_metrics: bool = False,
-        aggregations: Sequence[Any] | None = None,
+        aggregations: Sequence[object] | None = None,
         version: str = "latest",
         enabled: bool = True,
     ):
@@ -191,7 +193,7 @@ class OnDemandFeatureView(BaseFeatureView):
         return [*self.entity_columns, *self.features]
 
     @property
-    def udf(self) -> Callable[..., Any] | None:
+    def udf(self) -> Callable[..., object] | None:
         """The function; None after reading from a registry."""
         return self.feature_transformation.udf
 
@@ -219,9 +221,9 @@ def on_demand_feature_view(
     name: str | None = None,
     entities: Sequence[Entity] | None = None,
     schema: Sequence[Field] | None = None,
-    sources: Sequence[FeatureView | FeatureViewProjection | RequestSource] | Mapping[str, Any] | None = None,
+    sources: Sequence[FeatureView | FeatureViewProjection | RequestSource] | Mapping[str, object] | None = None,
     input_schema: Sequence[Field] | None = None,
-    aggregations: Sequence[Any] | None = None,
+    aggregations: Sequence[object] | None = None,
     mode: TransformationMode | str = "pandas",
     description: str = "",
     tags: Mapping[str, str] | None = None,

@@ -72,7 +72,7 @@ class Transformation(Spec):
     def __init__(
         self,
         mode: TransformationMode | str,
-        udf: Callable[..., Any],
+        udf: Callable[..., object],
         udf_string: str = "",
         name: str | None = None,
         tags: Mapping[str, str] | None = None,
@@ -108,7 +108,7 @@ def code_of(text: str) -> str:
     return ast.dump(tree)
 
 
-def source_text(function: Callable[..., Any]) -> str:
+def source_text(function: Callable[..., object]) -> str:
     """Returns a function's source text; for one typed at a prompt or made by code, its name."""
     try:
         return inspect.getsource(function)
@@ -122,10 +122,10 @@ def transformation(
     tags: Mapping[str, str] | None = None,
     description: str = "",
     owner: str = "",
-) -> Callable[[Callable[..., Any]], Transformation]:
+) -> Callable[[Callable[..., object]], Transformation]:
     """Makes a `Transformation` of a function."""
 
-    def decorate(function: Callable[..., Any]) -> Transformation:
+    def decorate(function: Callable[..., object]) -> Transformation:
         return Transformation(mode, function, "", name or function.__name__, tags, description, owner)
 
     return decorate

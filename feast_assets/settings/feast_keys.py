@@ -77,7 +77,7 @@ _OFF: Mapping[str, tuple[Any, ...]] = {
 }
 
 
-def without_feast_keys(values: Mapping[str, Any], origin: str) -> dict[str, Any]:
+def without_feast_keys(values: Mapping[str, object], origin: str) -> dict[str, object]:
     """Returns the settings without Feast's keys that have no effect; warns of each that asks for something.
 
     Args:

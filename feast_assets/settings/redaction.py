@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
 
 from feast_assets.settings.server_url import MASK, masked_url, parse_server_url
 
@@ -47,7 +46,7 @@ def shown_if_near(text: object, known: Iterable[str]) -> str:
     return f" {text!r}" if is_type_name(text) and difflib.get_close_matches(str(text), sorted(known), n=1) else ""
 
 
-def masked(value: object, name: str = "") -> Any:
+def masked(value: object, name: str = "") -> object:
     """Returns settings with their secrets replaced: values of secret names, and what URLs and options hold.
 
     Args:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def function_of(transformation: Transformation, label: str) -> Callable[..., Any]:
+def function_of(transformation: Transformation, label: str) -> Callable[..., object]:
     """Returns the function of a transformation.
 
     Args:
@@ -26,7 +26,7 @@ def function_of(transformation: Transformation, label: str) -> Callable[..., Any
             f"{label} is not loaded; the registry keeps only its text. Its module {transformation.import_path!r} must "
             "be importable: load the feature repository, and run where it is."
         )
-    function: Callable[..., Any] = transformation.udf
+    function: Callable[..., object] = transformation.udf
     return function
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def exact_column(column: Any) -> Any:
+def exact_column(column: Any) -> object:
     """Returns an Arrow column (array or chunked array) as the table above says: a series, or an array of pandas."""
     import pandas as pd
 
@@ -105,12 +105,12 @@ def frame_of(table: pa.Table, features: Collection[str]) -> pd.DataFrame:
     return pd.DataFrame(columns, index=frame.index, copy=False)
 
 
-def _cells(column: Any) -> list[Any] | None:
+def _cells(column: Any) -> list[object] | None:
     """Returns the cells of a column that Arrow would convert with a loss; None if it would not."""
     if not pa.types.is_nested(column.type):
         return None
     if not _is_list(column.type) or pa.types.is_nested(column.type.value_type):
-        values: list[Any] | None = column.to_pylist() if _holds_exact(column.type) else None
+        values: list[object] | None = column.to_pylist() if _holds_exact(column.type) else None
         return values
     item = column.type.value_type
     if not (pa.types.is_integer(item) or pa.types.is_boolean(item)) or not _has_missing_items(column):

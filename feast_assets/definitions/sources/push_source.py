@@ -24,9 +24,6 @@ class PushSource(StreamSource):
         batch_source: where their history is; required by feature views that use the source.
     """
 
-    _spec = StreamSource._spec
-    takes_pushes = True
-
     def __init__(
         self,
         *,
@@ -36,8 +33,7 @@ class PushSource(StreamSource):
         tags: Mapping[str, str] | None = None,
         owner: str | None = "",
     ):
-        self._init_batch_source(batch_source, name)
-        batch = self.batch_source
+        batch = batch_source if isinstance(batch_source, DataSource) else None
         self._init_source(
             name,
             batch.timestamp_field if batch else None,
@@ -48,3 +44,4 @@ class PushSource(StreamSource):
             tags,
             owner,
         )
+        self._init_batch_source(batch_source)

@@ -1,4 +1,4 @@
-"""How the messages of a stream are written."""
+"""How the messages of a stream are encoded."""
 
 from __future__ import annotations
 
@@ -7,15 +7,11 @@ from feast_assets.errors import DefinitionError, shown
 
 
 class StreamFormat(Spec):
-    """Base of the formats of streams."""
+    """Base of the encodings of messages."""
 
 
 class AvroFormat(StreamFormat):
-    """Apache Avro.
-
-    Args:
-        schema_json: the schema, as JSON text.
-    """
+    """Avro; ``schema_json`` is the schema of a message, as JSON text."""
 
     _spec = {"schema_json": ""}
 
@@ -24,11 +20,7 @@ class AvroFormat(StreamFormat):
 
 
 class JsonFormat(StreamFormat):
-    """A JSON object for each message.
-
-    Args:
-        schema_json: names and types of its fields, as text.
-    """
+    """JSON; ``schema_json`` names the columns of a message and their types, such as ``"driver_id integer"``."""
 
     _spec = {"schema_json": ""}
 
@@ -37,11 +29,7 @@ class JsonFormat(StreamFormat):
 
 
 class ProtoFormat(StreamFormat):
-    """Protocol buffers.
-
-    Args:
-        class_path: the message's class.
-    """
+    """Protocol buffers; ``class_path`` names the class of a message."""
 
     _spec = {"class_path": ""}
 

@@ -1,18 +1,16 @@
-"""What sources without a history of their own share."""
+"""What sources of rows that arrive one by one have in common."""
 
 from __future__ import annotations
-
-from typing import ClassVar
 
 from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.errors import DefinitionError, shown
 
 
 class StreamSource(DataSource):
-    """Base of sources whose rows arrive one after the other, and whose history another source holds.
+    """A source whose rows arrive one by one. History is read from its batch source.
 
     Attributes:
-        batch_source: that other source; None if there is no history, so that no view can use the source.
+        batch_source: where the history is; required by feature views that use the source.
     """
 
     _spec = {**DataSource._spec, "batch_source": None}
@@ -20,13 +18,10 @@ class StreamSource(DataSource):
 
     batch_source: DataSource | None
 
-    takes_pushes: ClassVar[bool] = False
-    """Whether `FeatureStore.push` names it."""
-
-    def _init_batch_source(self, batch_source: DataSource | None, name: str) -> None:
+    def _init_batch_source(self, batch_source: DataSource | None) -> None:
         if batch_source is not None and not (isinstance(batch_source, DataSource) and batch_source.holds_history):
             raise DefinitionError(
-                f"{type(self).__name__} {name!r}: batch_source must be a source with history, not "
+                f"{type(self).__name__} {self.name!r}: batch_source must be a source with history, not "
                 f"{shown(batch_source)}."
             )
         self.batch_source = batch_source

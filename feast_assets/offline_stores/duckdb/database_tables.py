@@ -79,7 +79,7 @@ def open_database_table(
     Raises:
         SourceAbsentError: there is no such file, or no such table in it.
         SourceError: it is no DuckDB database, or the query is no SELECT, fails, or reads something else.
-        DatabaseHeldError: somebody has the file open for writing.
+        DatabaseHeldError: the file is open for writing elsewhere.
     """
     subject = describe(source)
     try:
@@ -336,7 +336,7 @@ class _Opening:
         mapping = self.source.field_mapping
         if not mapping:
             return self._base(sql, schema, row_ids)
-        base = self._base(*renamed(sql, schema, mapping, self.subject, row_ids), row_ids)
+        base = self._base(*renamed(sql, schema, mapping, self.subject, (ROW_ID,) if row_ids else ()), row_ids)
         return replace(
             base,
             timestamp=mapping.get(base.timestamp, base.timestamp),
