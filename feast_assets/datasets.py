@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from feast_assets.definitions.feature_service import FeatureService
 from feast_assets.definitions.saved_dataset import SavedDataset, SavedDatasetStorage
 from feast_assets.errors import InputError, shown
-from feast_assets.writing import Writing
+from feast_assets.lifecycle import Lifecycle
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from feast_assets.retrieval.job import RetrievalJob
 
 
-class Datasets(Writing):
+class Datasets(Lifecycle):
     """The verbs of saved datasets.
 
     Attributes:

@@ -34,7 +34,7 @@ from feast_assets.errors import (
     UnknownRowSchemaError,
     shown,
 )
-from feast_assets.lifecycle import Lifecycle, check_state, may_be_materialized
+from feast_assets.lifecycle import check_state, may_be_materialized
 from feast_assets.registry.cache import SnapshotCache
 from feast_assets.registry.ledger import intervals
 from feast_assets.registry.watch import RegistryWatch
@@ -67,7 +67,9 @@ _PLANS_KEPT = 256
 _NOT_YET = frozenset(
     (
         "get_feature_server_endpoint",
+        "get_permission",
         "list_feature_view_versions",
+        "list_permissions",
         "openai_search",
         "precompute_feature_service",
         "retrieve_online_documents",
@@ -83,7 +85,7 @@ _NOT_YET = frozenset(
 )
 
 
-class FeatureStore(Lifecycle, Datasets):
+class FeatureStore(Datasets):
     """A project's features: declared in a registry, with history in an offline store and the latest values in an
     online store.
 
@@ -352,6 +354,52 @@ class FeatureStore(Lifecycle, Datasets):
         self._functions.remember(plan.declared)
         self._cache.fresh()
         return revision
+
+    def delete_feature_view(self, name: str) -> None:
+        """Removes a view of any kind from the registry, and its rows from the online store.
+
+        Raises:
+            FeatureViewNotFoundException: there is no such view.
+            DefinitionError: a service or an on-demand view uses it; nothing was changed.
+        """
+        self._delete(self._cache.fresh().view(name))
+
+    def delete_feature_service(self, name: str) -> None:
+        """Removes a feature service from the registry.
+
+        Raises:
+            FeatureServiceNotFoundException: there is no such service.
+        """
+        self._delete(self.get_feature_service(name))
+
+    def _delete(self, definition: Definition) -> None:
+        self.apply_plan(self._plan([], [definition], whole=False))
+
+    def delete_project(self, name: str, commit: bool = True) -> None:
+        """Removes a project from the registry, and its rows from the online store; see `teardown`.
+
+        Args:
+            name: this store's project, or another one of its registry.
+            commit: only true: each change of the registry is whole at once.
+
+        Raises:
+            ProjectObjectNotFoundException: the registry has no such project.
+            DefinitionError: the project is protected by a tag; nothing was changed.
+        """
+        if commit is not True:
+            raise NotSupportedError(
+                f"delete_project(commit={shown(commit)}): a change of the registry cannot be kept back; leave it out."
+            )
+        if self.get_project(name).name == self.project:
+            self.teardown()
+            return
+        other = self._applier()
+        other.project = name
+        other.registry = make_registry(self.config, self.repo_path, name)
+        try:
+            other.teardown()
+        finally:
+            other.registry.close()
 
     def teardown(self) -> None:
         """Removes the project: its online rows and its registry. Sources and kept results stay."""
