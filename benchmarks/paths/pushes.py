@@ -1,4 +1,4 @@
-"""One row at a time into the online store."""
+"""Rows that are handed in, into the online store: one at a time, or many."""
 
 from __future__ import annotations
 
@@ -15,24 +15,35 @@ from benchmarks.measuring import Metrics, sampled
 from benchmarks.shapes import narrow
 from benchmarks.sizes import Size
 
+PUSH, WRITE = "push", "write_to_online_store"
+FRAME, DICT = "DataFrame", "dict"
+MANY = 1_000
+CASES = ((PUSH, FRAME, 1), (WRITE, FRAME, 1), (WRITE, DICT, 1), (PUSH, FRAME, MANY))
+"""The verb, what rows are handed in as, and how many."""
+
 
 def jobs(size: Size) -> Iterator[Job]:
     for store in ("sqlite", "redis"):
-        for side in SIDES:
-            yield Job("pushes", side, {"store": store}, narrow(size), workspace=f"pushes-{store}", verbs=2)
+        for verb, given, rows in CASES:
+            for side in SIDES:
+                # Feast takes DataFrames and dicts; what is written by hand is the same whatever it comes from.
+                told = {"store": store, "verb": verb, "given": given, "rows": rows}
+                workspace = f"pushes-{store}-{verb}-{given}-{rows}"
+                yield Job("pushes", side, told, narrow(size), workspace=workspace, verbs=2)
 
 
 def measure(job: Job, place: Workplace) -> Iterator[Metrics]:
     assert job.shape is not None
-    push, rows = _by_hand(job, place) if job.side == BARE else _by_library(job, place)
-    yield sampled(push, rows, place.size.pushes, 0.0)
+    samples = max(place.size.pushes // (20 if job.parameters["rows"] > 1 else 1), 2)
+    push, rows = (_by_hand if job.side == BARE else _by_library)(job, place, samples)
+    yield sampled(push, rows, samples, 0.0)
 
 
 def _values(shape: Shape, number: int) -> dict[str, Any]:
     return {f"f{i}": number if is_integer(i) else number / 7 for i in range(shape.features)}
 
 
-def _by_library(job: Job, place: Workplace) -> tuple[Callable[[Any], Any], list[Any]]:
+def _by_library(job: Job, place: Workplace, samples: int) -> tuple[Callable[[Any], Any], list[Any]]:
     import pandas as pd
 
     shape = job.shape
@@ -43,27 +54,60 @@ def _by_library(job: Job, place: Workplace) -> tuple[Callable[[Any], Any], list[
     with silence():
         store.apply(pushed_definitions(library, shape, place.data))
     to = library.PushMode.ONLINE
-    frames = [
-        pd.DataFrame(
-            {
-                ENTITY: [number % shape.entities],
-                TIME: [pd.Timestamp(START + timedelta(seconds=number))],
-                **{name: [value] for name, value in _values(shape, number).items()},
-            }
-        )
-        for number in range(place.size.pushes)
-    ]
-    return lambda frame: store.push(PUSHED, frame, to=to), frames
+    batches = [_columns(shape, numbers) for numbers in _numbers(job, samples)]
+    given: list[Any] = batches if job.parameters["given"] == DICT else [pd.DataFrame(batch) for batch in batches]
+    if job.parameters["verb"] == PUSH:
+        return lambda batch: store.push(PUSHED, batch, to=to), given
+    view = shape.names[0]
+    if job.parameters["given"] == DICT:
+        return lambda batch: store.write_to_online_store(view, inputs=batch), given
+    return lambda batch: store.write_to_online_store(view, df=batch), given
 
 
-def _by_hand(job: Job, place: Workplace) -> tuple[Callable[[Any], Any], list[Any]]:
+def _numbers(job: Job, samples: int) -> Iterator[range]:
+    """Yields the numbers of the rows of each batch."""
+    rows = job.parameters["rows"]
+    return (range(start, start + rows) for start in range(0, samples * rows, rows))
+
+
+def _columns(shape: Shape, numbers: range) -> dict[str, list[Any]]:
+    import pandas as pd
+
+    values = [_values(shape, number) for number in numbers]
+    return {
+        ENTITY: [number % shape.entities for number in numbers],
+        TIME: [pd.Timestamp(START + timedelta(seconds=number)) for number in numbers],
+        **{name: [of_row[name] for of_row in values] for name in values[0]},
+    }
+
+
+def _by_hand(job: Job, place: Workplace, samples: int) -> tuple[Callable[[Any], Any], list[Any]]:
+    import pyarrow as pa
+
     shape = job.shape
     assert shape is not None
-    rows = [(number % shape.entities, number, *_values(shape, number).values()) for number in range(place.size.pushes)]
+    is_one = job.parameters["rows"] == 1
+    rows: list[Any] = []
+    for numbers in _numbers(job, samples):
+        if is_one:
+            (number,) = numbers
+            rows.append((number % shape.entities, number, *_values(shape, number).values()))
+        else:
+            import pandas as pd
+
+            rows.append(pd.DataFrame(_columns(shape, numbers)))
+
+    def batches(frame: Any) -> Iterator[pa.RecordBatch]:
+        yield pa.RecordBatch.from_pandas(frame, preserve_index=False)
+
     if job.parameters["store"] == "redis":
         values = RedisValues(place.redis, redis_database(BARE), "pushed")
-        return lambda row: values.write_one("view_0", row), rows
+        if is_one:
+            return lambda row: values.write_one("view_0", row), rows
+        return lambda frame: values.write("view_0", shape.features, batches(frame)), rows
     place.directory.mkdir(parents=True, exist_ok=True)
     tables = SqliteTables(place.directory / "bare.db")
     tables.create("view_0", shape.features)
-    return lambda row: tables.upsert_one("view_0", row), rows
+    if is_one:
+        return lambda row: tables.upsert_one("view_0", row), rows
+    return lambda frame: tables.upsert("view_0", shape.features, batches(frame)), rows
