@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -26,7 +26,7 @@ def jobs(size: Size) -> Iterator[Job]:
     for store in ("sqlite", "redis"):
         for verb, given, rows in CASES:
             for side in SIDES:
-                # Feast takes DataFrames and dicts; what is written by hand is the same whatever it comes from.
+                # By hand, rows are taken out of the same DataFrame or dict.
                 told = {"store": store, "verb": verb, "given": given, "rows": rows}
                 workspace = f"pushes-{store}-{verb}-{given}-{rows}"
                 yield Job("pushes", side, told, narrow(size), workspace=workspace, verbs=2)
@@ -82,32 +82,31 @@ def _columns(shape: Shape, numbers: range) -> dict[str, list[Any]]:
 
 
 def _by_hand(job: Job, place: Workplace, samples: int) -> tuple[Callable[[Any], Any], list[Any]]:
+    import pandas as pd
     import pyarrow as pa
 
     shape = job.shape
     assert shape is not None
-    is_one = job.parameters["rows"] == 1
-    rows: list[Any] = []
-    for numbers in _numbers(job, samples):
-        if is_one:
-            (number,) = numbers
-            rows.append((number % shape.entities, number, *_values(shape, number).values()))
-        else:
-            import pandas as pd
+    is_one, is_dict = job.parameters["rows"] == 1, job.parameters["given"] == DICT
+    columns = [_columns(shape, numbers) for numbers in _numbers(job, samples)]
+    given: list[Any] = columns if is_dict else [pd.DataFrame(each) for each in columns]
 
-            rows.append(pd.DataFrame(_columns(shape, numbers)))
+    def row(batch: Any) -> Sequence[Any]:
+        key, at, *values = [values[0] for values in batch.values()] if is_dict else batch.to_numpy(object).tolist()[0]
+        return (key, at.value // 1000, *values)
 
     def batches(frame: Any) -> Iterator[pa.RecordBatch]:
         yield pa.RecordBatch.from_pandas(frame, preserve_index=False)
 
+    view = shape.names[0]
     if job.parameters["store"] == "redis":
         values = RedisValues(place.redis, redis_database(BARE), "pushed")
         if is_one:
-            return lambda row: values.write_one("view_0", row), rows
-        return lambda frame: values.write("view_0", shape.features, batches(frame)), rows
+            return lambda batch: values.write_one(view, row(batch)), given
+        return lambda frame: values.write(view, shape.features, batches(frame)), given
     place.directory.mkdir(parents=True, exist_ok=True)
     tables = SqliteTables(place.directory / "bare.db")
-    tables.create("view_0", shape.features)
+    tables.create(view, shape.features)
     if is_one:
-        return lambda row: tables.upsert_one("view_0", row), rows
-    return lambda frame: tables.upsert("view_0", shape.features, batches(frame)), rows
+        return lambda batch: tables.upsert_one(view, row(batch)), given
+    return lambda frame: tables.upsert(view, shape.features, batches(frame)), given
