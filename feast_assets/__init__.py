@@ -15,11 +15,14 @@ if TYPE_CHECKING:
     from feast_assets.definitions.automation import Automation as Automation
     from feast_assets.definitions.batch_feature_view import BatchFeatureView as BatchFeatureView
     from feast_assets.definitions.batch_feature_view import batch_feature_view as batch_feature_view
+    from feast_assets.definitions.connection_ref import ConnectionRef as ConnectionRef
     from feast_assets.definitions.entity import Entity as Entity
+    from feast_assets.definitions.feature import Feature as Feature
     from feast_assets.definitions.feature_logging import FileLoggingDestination as FileLoggingDestination
     from feast_assets.definitions.feature_logging import LoggingConfig as LoggingConfig
     from feast_assets.definitions.feature_service import FeatureService as FeatureService
     from feast_assets.definitions.feature_view import FeatureView as FeatureView
+    from feast_assets.definitions.feature_view_state import FeatureViewState as FeatureViewState
     from feast_assets.definitions.field import Field as Field
     from feast_assets.definitions.field_checks import Checks as Checks
     from feast_assets.definitions.freshness import Freshness as Freshness
@@ -38,14 +41,25 @@ if TYPE_CHECKING:
     from feast_assets.definitions.sources.file_format import DeltaFormat as DeltaFormat
     from feast_assets.definitions.sources.file_format import ParquetFormat as ParquetFormat
     from feast_assets.definitions.sources.file_source import FileSource as FileSource
+    from feast_assets.definitions.sources.kafka_source import KafkaSource as KafkaSource
+    from feast_assets.definitions.sources.kinesis_source import KinesisSource as KinesisSource
     from feast_assets.definitions.sources.postgres_source import PostgreSQLSource as PostgreSQLSource
     from feast_assets.definitions.sources.push_source import PushMode as PushMode
     from feast_assets.definitions.sources.push_source import PushSource as PushSource
     from feast_assets.definitions.sources.request_source import RequestSource as RequestSource
+    from feast_assets.definitions.sources.stream_format import AvroFormat as AvroFormat
+    from feast_assets.definitions.sources.stream_format import JsonFormat as JsonFormat
+    from feast_assets.definitions.sources.stream_format import ProtoFormat as ProtoFormat
+    from feast_assets.definitions.sources.stream_format import StreamFormat as StreamFormat
+    from feast_assets.definitions.stream_feature_view import StreamFeatureView as StreamFeatureView
+    from feast_assets.definitions.stream_feature_view import stream_feature_view as stream_feature_view
     from feast_assets.definitions.transformation import Transformation as Transformation
     from feast_assets.definitions.transformation import TransformationMode as TransformationMode
     from feast_assets.definitions.transformation import transformation as transformation
+    from feast_assets.definitions.validation_reference import ValidationReference as ValidationReference
     from feast_assets.feature_store import FeatureStore as FeatureStore
+    from feast_assets.retrieval.feast_data_frame import DataFrameEngine as DataFrameEngine
+    from feast_assets.retrieval.feast_data_frame import FeastDataFrame as FeastDataFrame
     from feast_assets.types import Array as Array
     from feast_assets.types import Bool as Bool
     from feast_assets.types import Bytes as Bytes
@@ -76,6 +90,7 @@ _PUBLIC = {
     "feast_assets.definitions.feature_logging": ["FileLoggingDestination", "LoggingConfig"],
     "feast_assets.definitions.feature_service": ["FeatureService"],
     "feast_assets.definitions.feature_view": ["FeatureView"],
+    "feast_assets.definitions.feature_view_state": ["FeatureViewState"],
     "feast_assets.definitions.field": ["Field"],
     "feast_assets.definitions.field_checks": ["Checks"],
     "feast_assets.definitions.freshness": ["Freshness"],
@@ -89,10 +104,18 @@ _PUBLIC = {
     "feast_assets.definitions.sources.file_format": ["CsvFormat", "DeltaFormat", "ParquetFormat"],
     "feast_assets.definitions.sources.duckdb_source": ["DuckDBSource"],
     "feast_assets.definitions.sources.file_source": ["FileSource"],
+    "feast_assets.definitions.sources.kafka_source": ["KafkaSource"],
+    "feast_assets.definitions.sources.kinesis_source": ["KinesisSource"],
     "feast_assets.definitions.sources.postgres_source": ["PostgreSQLSource"],
     "feast_assets.definitions.sources.push_source": ["PushMode", "PushSource"],
     "feast_assets.definitions.sources.request_source": ["RequestSource"],
+    "feast_assets.definitions.sources.stream_format": ["AvroFormat", "JsonFormat", "ProtoFormat", "StreamFormat"],
+    "feast_assets.definitions.stream_feature_view": ["StreamFeatureView", "stream_feature_view"],
     "feast_assets.definitions.transformation": ["Transformation", "TransformationMode", "transformation"],
+    "feast_assets.definitions.feature": ["Feature"],
+    "feast_assets.definitions.connection_ref": ["ConnectionRef"],
+    "feast_assets.definitions.validation_reference": ["ValidationReference"],
+    "feast_assets.retrieval.feast_data_frame": ["DataFrameEngine", "FeastDataFrame"],
     "feast_assets.feature_store": ["FeatureStore"],
     "feast_assets.types": [
         "Array",

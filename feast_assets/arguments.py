@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from feast_assets.definitions.base import Definition
 from feast_assets.definitions.window import Window
 from feast_assets.errors import InputError, reason_of, shown
 
 
-def name_of(value: Any, subject: str) -> str:
+def name_of(value: object, subject: str) -> str:
     """Returns a name. Raises InputError if it is not text.
 
     Args:
@@ -21,7 +20,7 @@ def name_of(value: Any, subject: str) -> str:
     return value
 
 
-def view_names(values: Any) -> Sequence[str]:
+def view_names(values: object) -> Sequence[str]:
     """Returns names of feature views. Raises InputError if they are not a list of texts."""
     if isinstance(values, str) or not isinstance(values, Sequence):
         example = shown([values]) if isinstance(values, str) else "['driver_stats']"
@@ -31,7 +30,7 @@ def view_names(values: Any) -> Sequence[str]:
     return [name_of(value, "feature view") for value in values]
 
 
-def definitions_of(objects: Any) -> list[Definition]:
+def definitions_of(objects: object) -> list[Definition]:
     """Returns one or more definitions as a list. Raises InputError if anything else is among them."""
     if isinstance(objects, Definition):
         return [objects]
@@ -48,7 +47,7 @@ def definitions_of(objects: Any) -> list[Definition]:
     return listed
 
 
-def windows_of(windows: Any) -> Sequence[Window]:
+def windows_of(windows: object) -> Sequence[Window]:
     """Returns windows. Raises InputError unless they are a list of `Window`, each with a start before its end."""
     if not isinstance(windows, Sequence) or isinstance(windows, (str, bytes)):
         raise InputError(

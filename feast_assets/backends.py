@@ -139,7 +139,7 @@ class Backends:
             )
         return config_class
 
-    def make(self, settings: BaseModel, origin: str, root: Path, *more: Any) -> Any:
+    def make(self, settings: BaseModel, origin: str, root: Path, *more: object) -> Any:
         """Returns a store with these settings."""
         kind = self.type_of(str(getattr(settings, self.key)), origin)
         made = self.load(kind, origin, root)
@@ -157,7 +157,7 @@ class Backends:
         except ModuleNotFoundError as error:
             raise self._missing(kind, error, origin) from error
 
-    def _class_at(self, path: str, origin: str, root: Path | None) -> Any:
+    def _class_at(self, path: str, origin: str, root: Path | None) -> object:
         try:
             loaded = load_class(path, root)
         except ClassPathError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from copy import copy
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from feast_assets.arguments import name_of
 from feast_assets.definitions.base import Definition
@@ -16,6 +16,9 @@ from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
 from feast_assets.definitions.project import Project
 from feast_assets.definitions.saved_dataset import SavedDataset
 from feast_assets.definitions.sources.data_source import DataSource
+from feast_assets.definitions.stored_on_demand_view import StoredOnDemandView
+from feast_assets.definitions.stream_feature_view import StreamFeatureView
+from feast_assets.definitions.validation_reference import ValidationReference
 from feast_assets.definitions.view import BaseFeatureView
 from feast_assets.errors import FeatureViewNotFoundException, InputError, ProjectObjectNotFoundException, shown
 from feast_assets.registry.base import Registry
@@ -24,6 +27,7 @@ from feast_assets.registry.ledger import intervals
 from feast_assets.registry.snapshot import RegistrySnapshot
 
 _Object = TypeVar("_Object", bound=Definition)
+_View = TypeVar("_View", bound=FeatureView)
 
 
 class Catalog:
@@ -75,9 +79,15 @@ class Catalog:
     def get_feature_view(self, name: str, allow_registry_cache: bool = False) -> FeatureView:
         """Returns a feature view (batch and label views included) by name, with its materialized intervals."""
         snapshot = self._registered(allow_registry_cache)
-        if snapshot.stored_on_demand_view(name) is not None:
+        if name in snapshot.names(StreamFeatureView.object_type, StoredOnDemandView.object_type):
             raise FeatureViewNotFoundException(name, self.project, snapshot.names(FeatureView.object_type))
         view = _shown(snapshot.feature_view(name))
+        view.materialization_intervals = intervals(self.registry.ledger(name))
+        return view
+
+    def get_stream_feature_view(self, name: str, allow_registry_cache: bool = False) -> StreamFeatureView:
+        """Returns a stream feature view by name, with its materialized intervals."""
+        view = _shown(self._registered(allow_registry_cache).stream_feature_view(name))
         view.materialization_intervals = intervals(self.registry.ledger(name))
         return view
 
@@ -118,6 +128,12 @@ class Catalog:
         """Returns the views that are filled from a batch source. As in Feast, these are all of `list_feature_views`."""
         return self.list_feature_views(allow_cache, tags)
 
+    def list_stream_feature_views(
+        self, allow_cache: bool = False, tags: Mapping[str, str] | None = None
+    ) -> list[StreamFeatureView]:
+        """Returns stream feature views by name."""
+        return _tagged([_shown(v) for v in self._registered(allow_cache).stream_feature_views], tags)
+
     def list_label_views(self, allow_cache: bool = False, tags: Mapping[str, str] | None = None) -> list[LabelView]:
         """Returns label views by name."""
         return _tagged(self._registered(allow_cache).label_views, tags)
@@ -134,6 +150,7 @@ class Catalog:
         """Returns views of every kind."""
         return [
             *self.list_feature_views(allow_cache, tags),
+            *self.list_stream_feature_views(allow_cache, tags),
             *self.list_label_views(allow_cache, tags),
             *self.list_on_demand_feature_views(allow_cache, tags),
         ]
@@ -143,13 +160,39 @@ class Catalog:
         return _tagged(self._cache.fresh().feature_services, tags)
 
     def list_saved_datasets(
-        self, allow_cache: bool = False, tags: Mapping[str, str] | None = None
+        self,
+        allow_cache: bool = False,
+        tags: Mapping[str, str] | None = None,
+        namespace: str | None = None,
+        collection: str | None = None,
     ) -> list[SavedDataset]:
-        """Returns saved datasets by name."""
-        return _tagged(self._registered(allow_cache).saved_datasets, tags)
+        """Returns saved datasets by name.
+
+        Args:
+            namespace, collection: only those of these groups; of any when left out.
+        """
+        return [
+            dataset
+            for dataset in _tagged(self._registered(allow_cache).saved_datasets, tags)
+            if namespace in (None, dataset.namespace) and collection in (None, dataset.collection)
+        ]
+
+    def get_validation_reference(self, name: str, allow_cache: bool = False) -> NoReturn:
+        """Raises ValidationReferenceNotFound: a reference is made of a saved dataset where it is used."""
+        from feast_assets.feast_errors import ValidationReferenceNotFound
+
+        error = ValidationReferenceNotFound(name_of(name, "validation reference"), self.project)
+        error.args = (f"{error} The registry keeps none; make one with SavedDataset.as_reference.",)
+        raise error
+
+    def list_validation_references(
+        self, allow_cache: bool = False, tags: Mapping[str, str] | None = None
+    ) -> list[ValidationReference]:
+        """Returns no validation references: the registry keeps none; see `SavedDataset.as_reference`."""
+        return []
 
 
-def _shown(view: FeatureView) -> FeatureView:
+def _shown(view: _View) -> _View:
     """Returns a view as users see it: without the entity of views that have none."""
     if not view.entityless:
         return view

@@ -17,6 +17,7 @@ from feast_assets.config import (
     make_online_store,
     make_registry,
 )
+from feast_assets.datasets import Datasets
 from feast_assets.definitions.base import Definition
 from feast_assets.definitions.branches import deployed
 from feast_assets.definitions.feature_service import FeatureService
@@ -24,7 +25,6 @@ from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.kept_results import in_order
 from feast_assets.definitions.label_view import LabelView
 from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
-from feast_assets.definitions.saved_dataset import SavedDataset, SavedDatasetStorage
 from feast_assets.definitions.spec import as_utc
 from feast_assets.definitions.window import Window
 from feast_assets.errors import (
@@ -34,11 +34,12 @@ from feast_assets.errors import (
     UnknownRowSchemaError,
     shown,
 )
+from feast_assets.lifecycle import check_state, may_be_materialized
 from feast_assets.registry.cache import SnapshotCache
 from feast_assets.registry.ledger import intervals
+from feast_assets.registry.watch import RegistryWatch
 from feast_assets.repository.stored_on_demand import materializable_view
 from feast_assets.repository.user_functions import UserFunctions
-from feast_assets.writing import Writing
 
 if TYPE_CHECKING:
     from feast_assets.apply.applying import Applier
@@ -65,31 +66,18 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _PLANS_KEPT = 256
 _NOT_YET = frozenset(
     (
-        "create_dataset_from_retrieval",
-        "delete_feature_service",
-        "delete_feature_view",
-        "delete_project",
-        "disable_feature_view",
-        "enable_feature_view",
         "get_feature_server_endpoint",
         "get_permission",
-        "get_stream_feature_view",
-        "get_validation_reference",
         "list_feature_view_versions",
         "list_permissions",
-        "list_stream_feature_views",
-        "list_validation_references",
         "openai_search",
         "precompute_feature_service",
-        "retrieve_dataset_data",
         "retrieve_online_documents",
         "retrieve_online_documents_v2",
-        "serve",
         "serve_offline",
         "serve_registry",
         "serve_transformations",
         "serve_ui",
-        "set_feature_view_state",
         "update_online_store",
         "validate_logged_features",
         "write_logged_features",
@@ -97,7 +85,7 @@ _NOT_YET = frozenset(
 )
 
 
-class FeatureStore(Writing):
+class FeatureStore(Datasets):
     """A project's features: declared in a registry, with history in an offline store and the latest values in an
     online store.
 
@@ -106,6 +94,7 @@ class FeatureStore(Writing):
             configuration, and relative paths start there.
         config: a configuration instead of ``feature_store.yaml``.
         fs_yaml_file: another file instead of ``feature_store.yaml``; not together with ``config``.
+        embedding_provider: only None.
 
     Raises:
         ConfigError: the configuration is missing or wrong.
@@ -118,7 +107,10 @@ class FeatureStore(Writing):
         repo_path: str | Path | None = None,
         config: RepoConfig | None = None,
         fs_yaml_file: str | Path | None = None,
+        embedding_provider: object = None,
     ):
+        if embedding_provider is not None:
+            raise NotSupportedError("FeatureStore(embedding_provider=...) is for vector search, which is not here yet.")
         if config is not None and fs_yaml_file is not None:
             raise ConfigError("Give a FeatureStore config or fs_yaml_file, not both.")
         self.repo_path = Path(repo_path) if repo_path is not None else Path.cwd()
@@ -140,7 +132,8 @@ class FeatureStore(Writing):
         self._completing = threading.Lock()
         self._completed_by: RegistrySnapshot | None = None
         self._functions = UserFunctions(self.repo_path)
-        self._plans: dict[Any, OnlinePlan] = {}
+        self._plans: dict[object, OnlinePlan] = {}
+        self._watch: RegistryWatch | None = None
 
     def __repr__(self) -> str:
         return f"FeatureStore(project={self.project!r}, repo_path={str(self.repo_path)!r})"
@@ -189,12 +182,89 @@ class FeatureStore(Writing):
         await asyncio.to_thread(self.refresh_registry)
         self._online_or_none()
 
+    def keep_registry_fresh(self, seconds: float = 60.0) -> RegistryWatch:
+        """Has a thread read the registry regularly, so that no request waits for it; `close` ends that.
+
+        If the registry cannot be read, the last definitions stay in use. A forked child goes on with a thread of its
+        own.
+
+        Args:
+            seconds: the time between two looks at the registry.
+
+        Returns:
+            what tells how fresh the definitions are.
+        """
+        if not isinstance(seconds, (int, float)) or not seconds > 0:
+            raise InputError(f"seconds must be a positive number, not {shown(seconds)}.")
+        if self._watch is not None:
+            self._watch.stop()
+        self._watch = RegistryWatch(self._cache, seconds)
+        self._watch.start()
+        return self._watch
+
+    def serve(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 6566,
+        type_: str = "http",
+        no_access_log: bool = True,
+        workers: int = 1,
+        worker_connections: int = 1000,
+        max_requests: int = 0,
+        max_requests_jitter: int = 50,
+        metrics: bool = False,
+        keep_alive_timeout: int = 30,
+        tls_key_path: str = "",
+        tls_cert_path: str = "",
+        registry_ttl_sec: int = 60,
+    ) -> None:
+        """Serves features by HTTP until the process is told to end (SIGTERM or SIGINT).
+
+        Args:
+            host: the address to listen on; by default only this machine can connect.
+            port: 0 for any free one, which is printed.
+            type_: only ``"http"``.
+            no_access_log: false: one line of JSON for each request on standard output.
+            workers: processes; -1 for two for each processor and one more. Several need a ``feature_store.yaml``,
+                which each of them reads.
+            worker_connections: how many requests each worker has in hand at most; the next are answered 503.
+            max_requests: after so many requests a worker is replaced; 0 for never.
+            max_requests_jitter: at most so many more, drawn at random.
+            metrics: whether Prometheus metrics are also served on port 8000 of the same address, as Feast does; they
+                are at ``/metrics`` in any case.
+            keep_alive_timeout: seconds after which an idle connection is closed.
+            tls_key_path, tls_cert_path: PEM files, both or none.
+            registry_ttl_sec: seconds between two looks at the registry.
+        """
+        from feast_assets.serving.http.options import ServerOptions
+        from feast_assets.serving.http.server import serve
+
+        options = ServerOptions(
+            host=host,
+            port=port,
+            kind=type_,
+            access_log=not no_access_log,
+            workers=workers,
+            worker_connections=worker_connections,
+            max_requests=max_requests,
+            max_requests_jitter=max_requests_jitter,
+            metrics_listener=metrics,
+            keep_alive_seconds=keep_alive_timeout,
+            tls_key_path=tls_key_path,
+            tls_cert_path=tls_cert_path,
+            registry_seconds=registry_ttl_sec,
+        )
+        serve(self, options)
+
     def close(self) -> Awaitable[None]:
         """Releases connections. The store may be used again; it reconnects.
 
         Returns:
             what may be awaited, to release the connections of the running event loop as well.
         """
+        if self._watch is not None:
+            self._watch.stop()
+            self._watch = None
         if self._online_store is not None:
             self._online_store.close()
         if self._compute_engine is not None:
@@ -267,7 +337,10 @@ class FeatureStore(Writing):
         )
 
     def plan(
-        self, desired_repo_contents: RepoContents, skip_feature_view_validation: bool = False, progress_ctx: Any = None
+        self,
+        desired_repo_contents: RepoContents,
+        skip_feature_view_validation: bool = False,
+        progress_ctx: object = None,
     ) -> tuple[RegistryDiff, InfraDiff, tuple[str, ...]]:
         """Returns what would change if the registry were made equal to the desired contents: definitions, online
         tables, and all tables afterwards."""
@@ -281,6 +354,52 @@ class FeatureStore(Writing):
         self._functions.remember(plan.declared)
         self._cache.fresh()
         return revision
+
+    def delete_feature_view(self, name: str) -> None:
+        """Removes a view of any kind from the registry, and its rows from the online store.
+
+        Raises:
+            FeatureViewNotFoundException: there is no such view.
+            DefinitionError: a service or an on-demand view uses it; nothing was changed.
+        """
+        self._delete(self._cache.fresh().view(name))
+
+    def delete_feature_service(self, name: str) -> None:
+        """Removes a feature service from the registry.
+
+        Raises:
+            FeatureServiceNotFoundException: there is no such service.
+        """
+        self._delete(self.get_feature_service(name))
+
+    def _delete(self, definition: Definition) -> None:
+        self.apply_plan(self._plan([], [definition], whole=False))
+
+    def delete_project(self, name: str, commit: bool = True) -> None:
+        """Removes a project from the registry, and its rows from the online store; see `teardown`.
+
+        Args:
+            name: this store's project, or another one of its registry.
+            commit: only true: each change of the registry is whole at once.
+
+        Raises:
+            ProjectObjectNotFoundException: the registry has no such project.
+            DefinitionError: the project is protected by a tag; nothing was changed.
+        """
+        if commit is not True:
+            raise NotSupportedError(
+                f"delete_project(commit={shown(commit)}): a change of the registry cannot be kept back; leave it out."
+            )
+        if self.get_project(name).name == self.project:
+            self.teardown()
+            return
+        other = self._applier()
+        other.project = name
+        other.registry = make_registry(self.config, self.repo_path, name)
+        try:
+            other.teardown()
+        finally:
+            other.registry.close()
 
     def teardown(self) -> None:
         """Removes the project: its online rows and its registry. Sources and kept results stay."""
@@ -319,6 +438,13 @@ class FeatureStore(Writing):
             self.config.project_description or "",
         )
 
+    def _of_project(self, name: str) -> FeatureStore:
+        return (
+            self
+            if name == self.project
+            else FeatureStore(self.repo_path, self.config.model_copy(update={"project": name, "deployment": ""}))
+        )
+
     def _online_or_none(self) -> OnlineStore | None:
         return None if self.config.online_store is None else self.online_store
 
@@ -326,8 +452,8 @@ class FeatureStore(Writing):
 
     def get_historical_features(
         self,
-        entity_df: Any = None,
-        features: Features | None = None,
+        entity_df: object = None,
+        features: Features = [],  # noqa: B006 - Feast's default; nothing changes it
         full_feature_names: bool = False,
         start_date: datetime | None = None,
         end_date: datetime | None = None,
@@ -359,56 +485,12 @@ class FeatureStore(Writing):
             with_function_inputs=self.config.historical_on_demand_inputs,
         )
 
-    def create_saved_dataset(
-        self,
-        from_: RetrievalJob,
-        name: str,
-        storage: SavedDatasetStorage,
-        tags: Mapping[str, str] | None = None,
-        feature_service: FeatureService | None = None,
-        allow_overwrite: bool = False,
-    ) -> SavedDataset:
-        """Saves the rows of a job to a file, and registers it under a name.
-
-        Raises:
-            SavedDatasetLocationAlreadyExists: the storage's path exists and ``allow_overwrite`` is false.
-        """
-        from feast_assets.registry.base import Changes
-        from feast_assets.retrieval.job import RetrievalJob
-
-        if not isinstance(from_, RetrievalJob):
-            raise InputError(f"from_ must be what get_historical_features returned, not {shown(from_)}.")
-        from_.persist(storage, allow_overwrite=allow_overwrite)
-        metadata = from_.metadata
-        dataset = SavedDataset(
-            name=name,
-            features=metadata.features,
-            join_keys=metadata.keys,
-            storage=storage,
-            full_feature_names=from_.full_feature_names,
-            tags=tags,
-            feature_service_name=feature_service.name if feature_service else None,
-            min_event_timestamp=metadata.min_event_timestamp,
-            max_event_timestamp=metadata.max_event_timestamp,
-            registry_revision=metadata.registry_revision,
-        )
-        self.registry.commit(Changes([dataset]))
-        self._cache.fresh()
-        return self.get_saved_dataset(name)
-
-    def get_saved_dataset(self, name: str) -> SavedDataset:
-        """Returns a saved dataset that can be read."""
-        from feast_assets.retrieval.saved_dataset import read_saved_dataset
-
-        dataset = self._cache.fresh().saved_dataset(name)
-        return dataset.attach(lambda: read_saved_dataset(dataset, self.repo_path))
-
     # --- online
 
     def get_online_features(
         self,
         features: Features,
-        entity_rows: Sequence[Mapping[str, Any]] | Mapping[str, Sequence[Any]],
+        entity_rows: Sequence[Mapping[str, object]] | Mapping[str, Sequence[object]],
         full_feature_names: bool = False,
         include_feature_view_version_metadata: bool = False,
     ) -> OnlineResponse:
@@ -433,7 +515,7 @@ class FeatureStore(Writing):
     async def get_online_features_async(
         self,
         features: Features,
-        entity_rows: Sequence[Mapping[str, Any]] | Mapping[str, Sequence[Any]],
+        entity_rows: Sequence[Mapping[str, object]] | Mapping[str, Sequence[object]],
         full_feature_names: bool = False,
         include_feature_view_version_metadata: bool = False,
     ) -> OnlineResponse:
@@ -442,7 +524,9 @@ class FeatureStore(Writing):
         try:
             return await self._online_plan(features, full_feature_names).read_async(self.online_store, entity_rows)
         except UnknownRowSchemaError:
-            self.refresh_registry()
+            import asyncio
+
+            await asyncio.to_thread(self.refresh_registry)
             return await self._online_plan(features, full_feature_names).read_async(self.online_store, entity_rows)
 
     def _online_plan(self, features: Features, full_feature_names: bool) -> OnlinePlan:
@@ -559,9 +643,11 @@ class FeatureStore(Writing):
         """
         from feast_assets.definitions.window import ALWAYS
 
-        (view,) = self._views_to_materialize([feature_view])
+        (view,) = self.views_to_materialize([feature_view])
         materialization = self._materialization(view, progress, run_id, validate=validate, profile=profile)
-        return materialization.run_windows([ALWAYS] if windows is None else windows_of(windows))
+        result = materialization.run_windows([ALWAYS] if windows is None else windows_of(windows))
+        self._note_available([view])
+        return result
 
     def run_window_task(self, task: WindowTask) -> WindowDone:
         """Runs a task of a compute engine in this process; errors are part of the answer.
@@ -587,7 +673,7 @@ class FeatureStore(Writing):
         Args:
             end_date: inclusive; now when left out.
         """
-        (view,) = self._views_to_materialize([feature_view])
+        (view,) = self.views_to_materialize([feature_view])
         end = datetime.now(UTC) if end_date is None else _moment("end_date", end_date)
         return self._materialization(view, None, "").stale_windows(end)
 
@@ -602,7 +688,7 @@ class FeatureStore(Writing):
         """
         from feast_assets.compute.change_tokens import change_tokens
 
-        views = self._views_to_materialize(feature_views)
+        views = self.views_to_materialize(feature_views)
         return change_tokens(self.project, views, self.registry, self.offline_store, self._online_or_none())
 
     def audit(
@@ -635,7 +721,7 @@ class FeatureStore(Writing):
             raise InputError(f"sample must be a whole number of at least 1, not {shown(sample)}.")
         if not isinstance(seed, int) or seed < 0:
             raise InputError(f"seed must be a whole number of at least 0, not {shown(seed)}.")
-        views = self._views_to_materialize(feature_views)
+        views = self.views_to_materialize(feature_views)
         for view in views:
             if feature_views is not None and not view.materializable:
                 raise InputError(f"Feature view {view.name!r} is not online (online=False): nothing of it is served.")
@@ -662,13 +748,18 @@ class FeatureStore(Writing):
         """Returns the materialized intervals of event time, ``[start, end)``, in order, from the ledger."""
         return intervals(self.registry.ledger(self._cache.fresh().feature_view(feature_view).name))
 
-    def _views_to_materialize(self, names: Sequence[str] | None) -> list[FeatureView]:
-        """Returns the named views, or all; views that keep a result come before those that read it."""
+    def views_to_materialize(self, names: Sequence[str] | None) -> list[FeatureView]:
+        """Returns the named views, or all; views that keep a result come before those that read it.
+
+        Raises:
+            FeatureViewNotFoundException: there is no such view.
+            InputError: a view cannot be materialized.
+        """
         snapshot = self._cache.fresh(uses_history=True)
         if snapshot.revision == 0:
             raise InputError(f"Project {self.project!r} has not been applied yet; run `feast-assets apply` first.")
         if names is None:
-            return in_order([v for v in snapshot.views_with_history if v.makes_something])
+            return in_order([v for v in snapshot.views_with_history if v.makes_something and may_be_materialized(v)])
         names = view_names(names)
         on_demand = set(snapshot.names(OnDemandFeatureView.object_type))
         chosen = [materializable_view(snapshot, n) if n in on_demand else snapshot.feature_view(n) for n in names]
@@ -677,6 +768,7 @@ class FeatureStore(Writing):
                 raise InputError(f"Label view {view.name!r} cannot be materialized; its rows come by push.")
             if not view.enabled:
                 raise InputError(f"Feature view {view.name!r} is disabled.")
+            check_state(view)
             if not view.makes_something:
                 raise InputError(
                     f"Feature view {view.name!r} is not online (online=False), so there is nothing to materialize."
@@ -692,8 +784,10 @@ class FeatureStore(Writing):
     ) -> list[MaterializationResult]:
         from feast_assets.compute.view_runs import run_views
 
-        views = self._views_to_materialize(names)
-        return run_views(views, lambda view: run(self._materialization(view, progress, run_id)))
+        views = self.views_to_materialize(names)
+        results = run_views(views, lambda view: run(self._materialization(view, progress, run_id)))
+        self._note_available(views)
+        return results
 
     def _materialization(
         self,
@@ -739,7 +833,7 @@ class _Closing:
             yield from self._online_store.aclose().__await__()
 
 
-def _moment(name: str, value: Any) -> datetime:
+def _moment(name: str, value: object) -> datetime:
     if not isinstance(value, datetime):
         raise InputError(f"{name} must be a datetime, not {type(value).__name__} {shown(value)}.")
     return as_utc(value)
@@ -762,7 +856,7 @@ def _refuse_versions(asked_for: bool) -> None:
         )
 
 
-def _hashable(features: Any) -> Any:
+def _hashable(features: object) -> object:
     if not isinstance(features, (list, tuple)) or set(map(type, features)) != {str}:
         return None
     return tuple(features)

@@ -18,14 +18,14 @@ from feast_assets.definitions.feature_service import FeatureService
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
 from feast_assets.definitions.sources.data_source import DataSource
-from feast_assets.definitions.sources.push_source import PushSource
+from feast_assets.definitions.sources.stream_source import StreamSource
 from feast_assets.definitions.spec import digest
 from feast_assets.definitions.view import BaseFeatureView
 from feast_assets.registry.snapshot import RegistrySnapshot, StoredObject, copy_definition
 
 ChangeTokensOf = Callable[[DataSource], "frozenset[str]"]
 
-_NOT_OF_ROWS = ("description", "tags", "owner", "org", "ttl", "enabled", "freshness")
+_NOT_OF_ROWS = ("description", "tags", "owner", "org", "ttl", "enabled", "freshness", "state")
 """Attributes of a view that apply neither infers nor compares with its sources."""
 
 _PROJECTIONS = ("feature_view_projections", "source_projections")
@@ -185,7 +185,7 @@ def sources_of(view: FeatureView) -> list[DataSource]:
     sources = [view.batch_source, view.stream_source]
     if isinstance(view, BatchFeatureView):
         sources += [*view.sources, view.sink_source]
-    sources += [s.batch_source for s in sources if isinstance(s, PushSource)]
+    sources += [s.batch_source for s in sources if isinstance(s, StreamSource)]
     return [s for s in sources if s is not None]
 
 
@@ -203,6 +203,8 @@ def _values(definition: Definition, without: Sequence[str]) -> list[object]:
 def _with_declared_attributes(registered: FeatureView, declared: FeatureView) -> FeatureView:
     """Returns a copy of the registered view with the declared values of attributes that do not concern its rows."""
     view, given = copy_definition(registered), copy_definition(declared)
+    state = given.state or registered.state
     for name in _NOT_OF_ROWS:
         setattr(view, name, getattr(given, name))
+    view.state = state
     return view

@@ -21,6 +21,7 @@ from feast_assets.definitions.batch_feature_view import BatchFeatureView
 from feast_assets.definitions.entity import DUMMY_ENTITY_NAME, Entity, dummy_entity
 from feast_assets.definitions.feature_service import FeatureService
 from feast_assets.definitions.feature_view import FeatureView
+from feast_assets.definitions.feature_view_state import FeatureViewState
 from feast_assets.definitions.field import Field
 from feast_assets.definitions.kept_results import in_order
 from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
@@ -215,6 +216,7 @@ class _Preparation:
                 self._sources.adopt(source, cast(StoredObject, self._snapshot.stored(source.object_type, source.name)))
             return known
         view = copy_definition(given)
+        view.state = given.state or self._registered_state(given)
         self._prepare_sources(view)
         _leave_out_time(view, subject)
         if view.transformation is not None:
@@ -228,6 +230,13 @@ class _Preparation:
         if view.partitions is not None and view.partitions.start is None and view.batch_source is not None:
             view.partitions = self._fixed(view, view.partitions)
         return view
+
+    def _registered_state(self, view: BaseFeatureView) -> FeatureViewState:
+        """Returns the state of the registered view, which an apply of its declaration does not change."""
+        stored = self._snapshot.stored(view.object_type, view.name)
+        return (
+            FeatureViewState.STATE_UNSPECIFIED if stored is None else cast(BaseFeatureView, stored.definition()).state
+        )
 
     def _check_entities(self, view: FeatureView, subject: str) -> None:
         for name, join_key in zip(view.entities, view.join_keys, strict=True):
@@ -378,6 +387,7 @@ class _Preparation:
         if known is not None:
             return known
         view = copy_definition(given)
+        view.state = given.state or self._registered_state(given)
         view.source_projections = [
             resolve_projection(p, views, subject, self._project) for p in view.source_projections
         ]

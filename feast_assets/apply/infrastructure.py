@@ -19,7 +19,7 @@ OnlineTables = Mapping[str, str]
 
 
 def set_generations(views: Iterable[Definition], snapshot: RegistrySnapshot) -> None:
-    """Sets which generation of its online table each online view uses; what is no online view is left as it is.
+    """Sets which generation of its online table each online view uses; other definitions are left unchanged.
 
     A view gets a new generation, and with it an empty table, where rows of its present table could be mistaken for
     rows of the new definition: where its keys or time columns change, or it was not online before.

@@ -1,4 +1,4 @@
-"""Why a value is served otherwise than history says."""
+"""Why a served value differs from history."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ to an earlier state, and the window has not been run again. ``ttl``: the row is 
 reads do not enforce. ``expired``: the online store lacks the row, and the time that it keeps rows has passed since it
 was written. ``evicted``: the online store lacks the row, and removes rows when its memory is full. ``damaged``: what
 the online store holds under the entity's key is not a row: it is foreign or damaged. ``code_changed``:
-the view's definition, or its online table, is another than when the window was materialized. ``pushed``: the row was
+the view's definition, or its online table, has changed since the window was materialized. ``pushed``: the row was
 pushed or written directly, and is newer than history. ``ahead``: the row's event time lies after the moment of the
 audit. ``unexplained``: none of these, so the values should be equal.
 """

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from feast_assets.audit.causes import CAUSES, Cause
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:
-    """One feature of one entity that is served otherwise than history says.
+    """One feature of one entity whose served value differs from history.
 
     Attributes:
         entity: join key -> value, JSON-able.
@@ -28,10 +28,10 @@ class Mismatch:
     """
 
     feature_view: str
-    entity: Mapping[str, Any]
+    entity: Mapping[str, object]
     feature: str
-    online: Any
-    offline: Any
+    online: object
+    offline: object
     status: str
     online_event_timestamp: datetime | None
     offline_event_timestamp: datetime | None
@@ -95,7 +95,7 @@ class AuditReport:
             f"online store has are not seen. Feature views: {', '.join(names)}."
         ]
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Returns the report as JSON-able data; times are ISO 8601, UTC."""
         return {
             "at": self.at.isoformat(),
@@ -135,5 +135,5 @@ class AuditReport:
         return "\n".join([*table, *self.limits])
 
 
-def _readable(value: Any) -> Any:
+def _readable(value: object) -> object:
     return value.isoformat() if isinstance(value, datetime) else value

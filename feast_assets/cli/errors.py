@@ -22,7 +22,6 @@ _FEAST_COMMANDS = frozenset(
         "monitor",
         "permissions",
         "registry",
-        "serve",
         "serve_lineage",
         "serve_offline",
         "serve_registry",
@@ -51,7 +50,7 @@ class CommandFailed(click.ClickException):
 class ErrorReportingGroup(click.Group):
     """A group whose commands may raise `FeastAssetsError`; other exceptions are bugs and keep their traceback."""
 
-    def invoke(self, ctx: click.Context) -> Any:
+    def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
         except FeastAssetsError as error:

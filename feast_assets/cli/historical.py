@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -91,7 +91,7 @@ def get_historical_features(
     print_json(_records(job.to_arrow(), {output.name: output.field.dtype for output in request.outputs}))
 
 
-def _records(table: pa.Table, types: dict[str, FeastType]) -> list[dict[str, Any]]:
+def _records(table: pa.Table, types: dict[str, FeastType]) -> list[dict[str, object]]:
     from feast_assets.types.json import to_json_values
     from feast_assets.types.python import to_python_values
 
@@ -117,7 +117,7 @@ def _rows_of_json(text: str, types: dict[str, FeastType]) -> pa.Table:
     return pa.table({name: _column([r.get(name) for r in records], name, types) for name in names})
 
 
-def _column(values: list[Any], name: str, types: dict[str, FeastType]) -> Any:
+def _column(values: list[object], name: str, types: dict[str, FeastType]) -> object:
     import pyarrow as pa
 
     from feast_assets.types.python import to_arrow_column

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -39,6 +39,7 @@ def registry_dump(session: Session) -> None:
                     "entities",
                     "data_sources",
                     "feature_views",
+                    "stream_feature_views",
                     "on_demand_feature_views",
                     "label_views",
                     "feature_services",
@@ -80,7 +81,7 @@ def version() -> None:
     click.echo(f"feast-assets {feast_assets.__version__}")
 
 
-def _dumped(definition: Definition) -> dict[str, Any]:
+def _dumped(definition: Definition) -> dict[str, object]:
     from feast_assets.cli.readable import readable
     from feast_assets.types.json import iso_text
 

@@ -34,14 +34,14 @@ def rows_digest(rows: pa.Table) -> str:
     return digest.hexdigest()
 
 
-def _parts(column: pa.ChunkedArray) -> list[Any]:
+def _parts(column: pa.ChunkedArray) -> list[object]:
     import pyarrow as pa
 
     plain = _widened(column)
     return _bytes_of(plain.combine_chunks() if isinstance(plain, pa.ChunkedArray) else plain)
 
 
-def _widened(column: Any) -> Any:
+def _widened(column: Any) -> object:
     """Returns a column, chunked or not, in the one type that stands for all types of its kind."""
     import pyarrow as pa
 
@@ -67,7 +67,7 @@ def _widened(column: Any) -> Any:
     return column
 
 
-def _bytes_of(array: pa.Array) -> list[Any]:
+def _bytes_of(array: pa.Array) -> list[object]:
     """Returns what tells an array from every other of its type, as things that have bytes."""
     import numpy as np
     import pyarrow as pa
@@ -75,7 +75,7 @@ def _bytes_of(array: pa.Array) -> list[Any]:
 
     from feast_assets.types.arrow_values import fixed_values, null_flags
 
-    parts: list[Any] = [null_flags(array).tobytes()]
+    parts: list[object] = [null_flags(array).tobytes()]
     kind = array.type
     if array.null_count == len(array):
         return parts

@@ -282,7 +282,7 @@ class TableMark:
     def _warn_of_missing(self) -> None:
         warnings.warn(
             f"Feature view {self._view.name!r}: the mark of its online table {self._table!r} is missing. The store may "
-            "have evicted it for lack of memory, or somebody removed it. While it is missing, it cannot be noticed if "
+            "have evicted it for lack of memory, or it was removed. While it is missing, it cannot be noticed if "
             "the store is restored to an earlier state. The next materialization sets it again.",
             stacklevel=2,
         )

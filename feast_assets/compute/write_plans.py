@@ -8,7 +8,8 @@ from weakref import WeakKeyDictionary
 
 from feast_assets.compute.few_rows import FewRows
 from feast_assets.definitions.feature_view import FeatureView
-from feast_assets.errors import InputError, PushSourceNotFoundException, shown
+from feast_assets.definitions.sources.push_source import PushSource
+from feast_assets.errors import InputError, NotSupportedError, PushSourceNotFoundException, shown
 from feast_assets.registry.snapshot import TYPES_WITH_ROWS, RegistrySnapshot
 
 _PLANS: WeakKeyDictionary[RegistrySnapshot, WritePlan] = WeakKeyDictionary()
@@ -45,6 +46,12 @@ class WritePlan:
         if not isinstance(name, str):
             raise InputError(f"The name of a push source must be text, not {type(name).__name__} {shown(name)}.")
         views = self._pushed.get(name)
+        stream = next(iter(views), None) if views else None
+        if stream is not None and not isinstance(stream.stream_source, PushSource):
+            raise NotSupportedError(
+                f"{name!r} is a {type(stream.stream_source).__name__}, whose consumer is not here yet, and not a "
+                "PushSource. Hand its rows in with write_to_online_store, or declare a PushSource."
+            )
         if views is None:
             raise PushSourceNotFoundException(name, self._project, list(self._pushed))
         return views

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal as PythonDecimal
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from feast_assets.definitions.spec import Spec, as_utc
 from feast_assets.errors import DefinitionError, shown
@@ -92,7 +92,7 @@ class Checks(Spec):
         if not self.rules:
             raise DefinitionError("Checks: nothing is declared; name a rule such as nullable=False or minimum=0.")
 
-    def to_spec(self) -> dict[str, Any]:
+    def to_spec(self) -> dict[str, object]:
         """Returns only what is declared, which is all that a plan and a listing should show."""
         return {k: v for k, v in super().to_spec().items() if k == "kind" or v != self._spec[k]}
 

@@ -9,6 +9,7 @@ from typing import Any
 from feast_assets.definitions.base import listed, spec_of
 from feast_assets.definitions.entity import Entity
 from feast_assets.definitions.feature_view import FeatureView
+from feast_assets.definitions.feature_view_state import FeatureViewState
 from feast_assets.definitions.field import Field
 from feast_assets.definitions.projection import FeatureViewProjection
 from feast_assets.definitions.sources.request_source import RequestSource
@@ -24,11 +25,12 @@ _WHY_NOT = {
     "2024, and does not run with present versions of ibis and DuckDB."
 }
 
-_LATER: Mapping[str, Any] = {
+_LATER: Mapping[str, object] = {
     "join_keys": [],
     "entity_columns": [],
     "input_schema": [],
     "write_to_online_store": False,
+    "state": FeatureViewState.STATE_UNSPECIFIED,
 }
 """Attributes that the first versions lacked. A view that does not use them keeps the hash that it had."""
 
@@ -85,9 +87,9 @@ class OnDemandFeatureView(BaseFeatureView):
         name: str,
         entities: Sequence[Entity] | None = None,
         schema: Sequence[Field] | None = None,
-        sources: Sequence[FeatureView | FeatureViewProjection | RequestSource] | Mapping[str, Any] | None = None,
+        sources: Sequence[FeatureView | FeatureViewProjection | RequestSource] | Mapping[str, object] | None = None,
         input_schema: Sequence[Field] | None = None,
-        udf: Callable[..., Any] | None = None,
+        udf: Callable[..., object] | None = None,
         udf_string: str = "",
         feature_transformation: Transformation | None = None,
         mode: TransformationMode | str = "pandas",
@@ -98,7 +100,7 @@ class OnDemandFeatureView(BaseFeatureView):
         write_to_online_store: bool = False,
         singleton: bool = False,
         track_metrics: bool = False,
-        aggregations: Sequence[Any] | None = None,
+        aggregations: Sequence[object] | None = None,
         version: str = "latest",
         enabled: bool = True,
     ):
@@ -155,7 +157,7 @@ class OnDemandFeatureView(BaseFeatureView):
         if repeated:
             raise DefinitionError(f"{subject}: two of its entities have the join key {repeated[0]!r}.")
 
-    def _init_sources(self, sources: list[Any], subject: str) -> None:
+    def _init_sources(self, sources: list[object], subject: str) -> None:
         if not sources and not self.input_schema:
             raise DefinitionError(
                 f"{subject}: sources must name feature views or request sources, unless input_schema says what comes "
@@ -191,7 +193,7 @@ class OnDemandFeatureView(BaseFeatureView):
         return [*self.entity_columns, *self.features]
 
     @property
-    def udf(self) -> Callable[..., Any] | None:
+    def udf(self) -> Callable[..., object] | None:
         """The function; None after reading from a registry."""
         return self.feature_transformation.udf
 
@@ -204,7 +206,7 @@ class OnDemandFeatureView(BaseFeatureView):
         """The values that come with a request: the fields of all request sources, and those of ``input_schema``."""
         return [*(f for source in self.request_sources for f in source.schema), *self.input_schema]
 
-    def to_spec(self) -> dict[str, Any]:
+    def to_spec(self) -> dict[str, object]:
         spec = super().to_spec()
         for name, default in _LATER.items():
             if spec[name] == default:
@@ -219,9 +221,9 @@ def on_demand_feature_view(
     name: str | None = None,
     entities: Sequence[Entity] | None = None,
     schema: Sequence[Field] | None = None,
-    sources: Sequence[FeatureView | FeatureViewProjection | RequestSource] | Mapping[str, Any] | None = None,
+    sources: Sequence[FeatureView | FeatureViewProjection | RequestSource] | Mapping[str, object] | None = None,
     input_schema: Sequence[Field] | None = None,
-    aggregations: Sequence[Any] | None = None,
+    aggregations: Sequence[object] | None = None,
     mode: TransformationMode | str = "pandas",
     description: str = "",
     tags: Mapping[str, str] | None = None,
@@ -232,14 +234,14 @@ def on_demand_feature_view(
     track_metrics: bool = False,
     explode: bool = False,
     version: str = "latest",
-) -> Callable[[Callable[..., Any]], OnDemandFeatureView]:
+) -> Callable[[Callable[..., object]], OnDemandFeatureView]:
     """Makes an `OnDemandFeatureView` of a function; its name is the view's unless ``name`` is given.
 
     ``explode`` says that the function may return more rows than it is given, which every view with
     ``write_to_online_store`` may: its result then has the join keys.
     """
 
-    def decorate(function: Callable[..., Any]) -> OnDemandFeatureView:
+    def decorate(function: Callable[..., object]) -> OnDemandFeatureView:
         if explode and not write_to_online_store:
             raise NotSupportedError(
                 f"OnDemandFeatureView {name or function.__name__!r}: explode is not supported without "

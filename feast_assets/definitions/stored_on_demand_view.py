@@ -73,6 +73,7 @@ class StoredOnDemandView(BatchFeatureView):
         view = cls.__new__(cls)
         view.name, view.description, view.owner = on_demand.name, on_demand.description, on_demand.owner
         view.tags, view.org, view.enabled = dict(on_demand.tags), on_demand.org, on_demand.enabled
+        view.state = on_demand.state
         view.on_demand, view.source_views = on_demand, list(source_views)
         view.entities, view.join_keys = list(on_demand.entities), list(on_demand.join_keys)
         known = {f.name: f for f in key_types}

@@ -195,8 +195,8 @@ class WritesOnce(Ability):
     def write_once(self, source: DataSource, rows: pa.Table, key: str) -> None:
         """Appends rows, whole or not at all, unless they have been written before under the same key.
 
-        Several processes may do so at once; the rows are then there once. A store may go by the key, or by the rows:
-        leaving out those of which the source has one that is equal in all columns.
+        Several processes may do so at once; the rows are then there once. A store may recognise the key, or the rows:
+        then it leaves out those that the source has already, equal in all columns.
 
         Args:
             rows: with the source's own columns.

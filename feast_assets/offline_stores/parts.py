@@ -25,7 +25,7 @@ class Part:
     what the parts contribute, and of a part whose token is the same it is the same.
 
     Attributes:
-        name: tells it from the source's other parts, and stays when its content changes; such as a file's path.
+        name: unique among the source's parts, and the same after a change of content; such as a file's path.
         change_token: changes whenever the content may have changed, such as a file's size, modification time and
             inode. Where a part of the same name comes back with the same content, the token may be another one.
         extent: of the event times; None where they are not known without reading rows. It covers all rows, including

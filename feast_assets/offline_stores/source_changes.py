@@ -49,7 +49,7 @@ class HistoryState:
         return self.parts is not None and self == now
 
     def may_have_changed(self, now: HistoryState) -> bool:
-        """Whether the store noticed a change; false where it cannot tell of any."""
+        """Whether the store noticed a change; false where it cannot notice any."""
         return self.parts is not None and self != now
 
     def is_kept_in(self, now: HistoryState) -> bool:

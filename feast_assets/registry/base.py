@@ -170,8 +170,8 @@ class Registry(ABC):
 
     Every change is one transaction: all of it is there afterwards, or nothing. What only some registries can do is in
     small base classes beside this one: `feast_assets.registry.marks.KeepsMarks` notices an online store that was
-    restored, and `feast_assets.registry.noted_pushes.NotesPushes` completes a push that broke off. A backend passes
-    `feast_assets.testing.RegistryConformance`, and the suite of each ability that it has.
+    restored, and `feast_assets.registry.noted_pushes.NotesPushes` completes a push that was interrupted. A backend
+    passes `feast_assets.testing.RegistryConformance`, and the suite of each ability that it has.
 
     All methods raise `feast_assets.errors.StoreUnavailableError` when the database cannot be reached or written.
     """

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Iterable
 from copy import copy
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import TypeGuard
 
 from feast_assets.definitions.base import Definition
 from feast_assets.definitions.batch_feature_view import BatchFeatureView
@@ -48,7 +48,7 @@ class UserFunctions:
                     stacklevel=4,
                 )
 
-    def of(self, view: OnDemandFeatureView | BatchFeatureView) -> Callable[..., Any]:
+    def of(self, view: OnDemandFeatureView | BatchFeatureView) -> Callable[..., object]:
         """Returns the function of a view; warns where it is not the one that was applied.
 
         Raises:
@@ -83,14 +83,14 @@ class UserFunctions:
         attached.feature_transformation = transformation
         return attached
 
-    def _applied(self, view: OnDemandFeatureView | BatchFeatureView) -> Callable[..., Any]:
+    def _applied(self, view: OnDemandFeatureView | BatchFeatureView) -> Callable[..., object]:
         """Returns the function of a view; raises NotAppliedError where it is not the one that was applied."""
         function, applied = self._find(view)
         if not applied:
             raise NotAppliedError(view.name, "has another function in the feature repository than when it was applied")
         return function
 
-    def _find(self, view: OnDemandFeatureView | BatchFeatureView) -> tuple[Callable[..., Any], bool]:
+    def _find(self, view: OnDemandFeatureView | BatchFeatureView) -> tuple[Callable[..., object], bool]:
         """Returns the function of a view, and whether it is the one that was applied."""
         registered = view.feature_transformation
         assert registered is not None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from feast_assets.definitions.entity import DUMMY_JOIN_KEY
 from feast_assets.definitions.feature_service import FeatureService
 from feast_assets.definitions.feature_view import FeatureView
+from feast_assets.definitions.feature_view_state import SERVED
 from feast_assets.definitions.field import Field
 from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
 from feast_assets.definitions.projection import FeatureViewProjection
@@ -91,6 +92,7 @@ def resolve(
     projections = _project(views, features)
     for projection in projections:
         _check_enabled(projection.view)
+        _check_state(projection.view)
     if reads_stored:
         projections = [_stored(projection, snapshot) for projection in projections]
     return _Builder(views, projections, full_feature_names).build()
@@ -223,6 +225,14 @@ def _stored(projection: Projection, snapshot: RegistrySnapshot) -> Projection:
         return projection
     stored = snapshot.stored_on_demand_view(view.name)
     return projection if stored is None else replace(projection, view=stored)
+
+
+def _check_state(view: FeatureView | OnDemandFeatureView) -> None:
+    if view.state not in SERVED:
+        raise InputError(
+            f"View {view.name!r} is in state {view.state.name}, in which it is not read; materialize it, or move it on "
+            "with set_feature_view_state."
+        )
 
 
 def _differs(passed: FeatureService, registered: FeatureService, views: _SnapshotViews) -> bool:

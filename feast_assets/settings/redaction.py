@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import TypeGuard
 
 from feast_assets.settings.server_url import MASK, masked_url, parse_server_url
 
@@ -32,7 +32,7 @@ def is_secret_name(name: str) -> bool:
     return name == "connection_string" or bool(_SECRET_NAME.search(name))
 
 
-def is_type_name(text: object) -> bool:
+def is_type_name(text: object) -> TypeGuard[str]:
     """Says whether a text could be the type of a store, and so may be shown if it is unknown."""
     return isinstance(text, str) and bool(_TYPE_NAME.fullmatch(text))
 
@@ -47,7 +47,7 @@ def shown_if_near(text: object, known: Iterable[str]) -> str:
     return f" {text!r}" if is_type_name(text) and difflib.get_close_matches(str(text), sorted(known), n=1) else ""
 
 
-def masked(value: object, name: str = "") -> Any:
+def masked(value: object, name: str = "") -> object:
     """Returns settings with their secrets replaced: values of secret names, and what URLs and options hold.
 
     Args:

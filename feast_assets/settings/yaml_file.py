@@ -33,7 +33,7 @@ _TOKEN = re.compile(r"<[a-z ]+>|.|\\t", re.DOTALL)
 _TEXT = "tag:yaml.org,2002:str"
 
 
-def read_yaml_file(file: Path) -> Any:
+def read_yaml_file(file: Path) -> object:
     """Returns what a YAML file holds: mappings, lists, texts, numbers, booleans, dates and None.
 
     ``$NAME`` and ``${NAME}`` in texts, but not in keys, are replaced by environment variables. A ``$NAME`` that is not
@@ -78,7 +78,7 @@ class _Variables:
         self._text = _BRACED.sub(rf"{self._mark}\1{self._mark}{self._mark}", text)
         self._variable = re.compile(rf"{self._mark}(?P<braced>\w+){self._mark}{self._mark}|{_NAMED.pattern}", re.ASCII)
 
-    def read(self, file: Path) -> Any:
+    def read(self, file: Path) -> object:
         try:
             values = yaml.load(self._text, Loader=_LimitedLoader)  # noqa: S506 - a SafeLoader
         except yaml.YAMLError as error:
@@ -88,7 +88,7 @@ class _Variables:
         # Outside of the handler, since the error that led to this one may quote a secret.
         raise ConfigError(f"{file} is not YAML: {self._restored(problem)}")
 
-    def _expanded(self, value: object, where: str, file: Path) -> Any:
+    def _expanded(self, value: object, where: str, file: Path) -> object:
         """Returns a value with variables replaced in its texts.
 
         Args:
@@ -182,7 +182,7 @@ class _LimitedLoader(yaml.SafeLoader):
         if self._values > _MOST_VALUES:
             raise _RefusedError(f"the file has more than {_MOST_VALUES} values, with aliases expanded", mark)
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[object, object]:
         seen = set()
         for key, _ in node.value:
             if key.tag != "tag:yaml.org,2002:merge" and isinstance(key, yaml.ScalarNode):
@@ -191,7 +191,7 @@ class _LimitedLoader(yaml.SafeLoader):
                 seen.add(key.value)
         return super().construct_mapping(node, deep)
 
-    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> object:
         if isinstance(node, yaml.ScalarNode) and node.tag != _TEXT and len(node.value) > _LONGEST_NUMBER:
             raise _RefusedError("a number or date that long cannot be read; put text in quotes", node.start_mark)
         try:

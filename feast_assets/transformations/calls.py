@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from feast_assets.definitions.transformation import Transformation, TransformationMode
 from feast_assets.errors import TransformationError
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def function_of(transformation: Transformation, label: str) -> Callable[..., Any]:
+def function_of(transformation: Transformation, label: str) -> Callable[..., object]:
     """Returns the function of a transformation.
 
     Args:
@@ -26,11 +26,11 @@ def function_of(transformation: Transformation, label: str) -> Callable[..., Any
             f"{label} is not loaded; the registry keeps only its text. Its module {transformation.import_path!r} must "
             "be importable: load the feature repository, and run where it is."
         )
-    function: Callable[..., Any] = transformation.udf
+    function: Callable[..., object] = transformation.udf
     return function
 
 
-def argument_of(transformation: Transformation, rows: pa.Table) -> Any:
+def argument_of(transformation: Transformation, rows: pa.Table) -> object:
     """Returns the rows of one source as a function of mode pandas or python takes them."""
     if transformation.takes_tables:
         return rows
@@ -41,7 +41,7 @@ def argument_of(transformation: Transformation, rows: pa.Table) -> Any:
     return rows.to_pydict()
 
 
-def called(function: Callable[..., Any], arguments: Sequence[Any], label: str) -> Any:
+def called(function: Callable[..., object], arguments: Sequence[object], label: str) -> object:
     """Returns what a function returns.
 
     Raises:

@@ -8,7 +8,7 @@ here. Sources' columns are cast by the same rules in SQL (`feast_assets.offline_
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from feast_assets.errors import SourceError, shown
@@ -34,7 +34,9 @@ def exact_integers_of(floating: pa.DataType) -> int:
     return _EXACT_INTEGERS_OF_FLOATS[floating.bit_width]
 
 
-def cast_key_column(column: Any, feast_type: FeastType, *, subject: str) -> Any:
+def cast_key_column(
+    column: pa.Array | pa.ChunkedArray | Sequence[object], feast_type: FeastType, *, subject: str
+) -> pa.Array | pa.ChunkedArray:
     """Returns a column of join keys in the canonical Arrow type; nulls stay null.
 
     Takes what `feast_assets.types.arrow.cast_column` takes, but for values that it would round or cut off, and for
@@ -66,7 +68,7 @@ def cast_key_column(column: Any, feast_type: FeastType, *, subject: str) -> Any:
     return cast_column(column, feast_type, subject=subject)
 
 
-def check_key_values(values: Iterable[Any], feast_type: FeastType, subject: str) -> None:
+def check_key_values(values: Iterable[object], feast_type: FeastType, subject: str) -> None:
     """Raises SourceError for the first Python value that would be rounded or cut off as a join key of this type."""
     reason_of = _integer_loss if feast_type in (Int32, Int64) else _moment_loss if feast_type == UnixTimestamp else None
     if reason_of is None:

@@ -16,7 +16,7 @@ _ITEMS: dict[type, pa.DataType] = {float: pa.float64()}
 # Not integers or text: Arrow, told to expect them, would cut floats, or read bytes as text.
 
 
-def column_of_values(name: Any, values: Any) -> Any:
+def column_of_values(name: object, values: object) -> Any:
     """Returns values as an Arrow column of the type that Arrow infers.
 
     Args:
@@ -61,7 +61,7 @@ def check_depth(values: Any) -> None:
     raise ValueError(f"a value is nested deeper than {_DEEPEST} levels.")
 
 
-def _lists_of_scalars(values: list[Any]) -> pa.Array | None:
+def _lists_of_scalars(values: list[object]) -> pa.Array | None:
     """Returns a column of lists of floats; None if the values are anything else.
 
     This is what Arrow would infer, without looking at every value first to infer it.
@@ -78,11 +78,11 @@ def _lists_of_scalars(values: list[Any]) -> pa.Array | None:
         return None
 
 
-def _items(containers: Iterable[Any]) -> Iterator[Any]:
+def _items(containers: Iterable[Any]) -> Iterator[object]:
     return chain.from_iterable(c.values() if type(c) is dict else c for c in containers)
 
 
-def table_of_columns(columns: Mapping[Any, Any]) -> pa.Table:
+def table_of_columns(columns: Mapping[object, object]) -> pa.Table:
     """Returns columns of values as a table.
 
     Raises:
@@ -114,7 +114,7 @@ def table_of_rows(rows: Iterable[Any]) -> pa.Table:
     return table_of_columns({name: [row.get(name) for row in listed] for name in names})
 
 
-def _names(columns: Mapping[Any, Any]) -> list[str]:
+def _names(columns: Mapping[Any, object]) -> list[str]:
     for name in columns:
         if not isinstance(name, str):
             raise ValueError(f"the column name {shown(name)} is {type(name).__name__}, not text.")

@@ -12,17 +12,16 @@ import decimal
 import math
 import uuid
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from feast_assets.errors import shown
 
 
-def to_json_values(values: Iterable[Any]) -> list[Any]:
+def to_json_values(values: Iterable[object]) -> list[object]:
     """Converts Python values, as `feast_assets.types.python` returns them, to values that ``json.dumps`` takes."""
     return [to_json_value(value) for value in values]
 
 
-def to_json_value(value: Any) -> Any:
+def to_json_value(value: object) -> object:
     """Returns one value that ``json.dumps`` takes.
 
     Raises:
@@ -59,7 +58,7 @@ def iso_text(moment: dt.datetime) -> str:
     return text.removesuffix("+00:00") + "Z" if text.endswith("+00:00") else text
 
 
-def _key(key: Any) -> str:
+def _key(key: object) -> str:
     if isinstance(key, bool):
         return "true" if key else "false"
     return key if isinstance(key, str) else str(to_json_value(key))

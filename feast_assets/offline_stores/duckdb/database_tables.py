@@ -79,7 +79,7 @@ def open_database_table(
     Raises:
         SourceAbsentError: there is no such file, or no such table in it.
         SourceError: it is no DuckDB database, or the query is no SELECT, fails, or reads something else.
-        DatabaseHeldError: somebody has the file open for writing.
+        DatabaseHeldError: the file is open for writing elsewhere.
     """
     subject = describe(source)
     try:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
@@ -419,14 +419,14 @@ def _without_outer_keys(cursor: duckdb.DuckDBPyConnection, sql: str, files: Sour
     return f"SELECT * EXCLUDE ({dropped}) FROM ({sql})" if dropped else sql
 
 
-def register(cursor: duckdb.DuckDBPyConnection, data: Any) -> str:
+def register(cursor: duckdb.DuckDBPyConnection, data: object) -> str:
     """Returns a query over an Arrow table, dataset or reader."""
     name = f"source_{uuid.uuid4().hex}"
     cursor.register(name, data)
     return f"SELECT * FROM {name}"
 
 
-def _delta_dataset(files: SourceFiles) -> Any:
+def _delta_dataset(files: SourceFiles) -> object:
     try:
         import deltalake
     except ImportError as error:
@@ -448,7 +448,7 @@ def _uri_query(
     import pyarrow.dataset as ds
 
     system, path = _file_system(files, source)
-    kind: Any = files.format
+    kind: object = files.format
     if kind == "csv":
         # As text, each as it is; nothing but an empty one is missing.
         named = {*types.times, *(types.declared or {})}
@@ -478,7 +478,7 @@ def _uri_query(
     return as_declared(name, declared_columns, folders=keys, lenient=is_csv), None if is_csv else keys, True
 
 
-def _file_system(files: SourceFiles, source: DataSource) -> tuple[Any, str]:
+def _file_system(files: SourceFiles, source: DataSource) -> tuple[object, str]:
     import pyarrow.fs as fs
 
     endpoint = source.s3_endpoint_override if isinstance(source, FileSource) else None

@@ -305,7 +305,7 @@ class DuckDBOfflineStore(
         return True
 
     def _when_free(self, call: Callable[[], _T]) -> _T:
-        """Returns what a function returns; calls it again while somebody else has a DuckDB file open."""
+        """Returns what a function returns; calls it again while another process has a DuckDB file open."""
         from feast_assets.offline_stores.duckdb.held_files import when_free
 
         return when_free(call, self._config.database_wait_seconds)

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
@@ -104,7 +104,7 @@ def _run_sql(
     cursor: duckdb.DuckDBPyConnection,
     history: History,
     queries: Sequence[str],
-    function: Callable[..., Any],
+    function: Callable[..., object],
     subject: str,
     readable: ReadableFiles,
 ) -> SourceTable:

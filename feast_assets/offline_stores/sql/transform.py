@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from typing import Any
 
 import pyarrow as pa
 from sqlglot import exp
@@ -47,7 +46,7 @@ def computed(
     queries = [relation.render(relation.seen(Bounds(start, bounds.end))) for relation in inputs]
     if transformation.mode is TransformationMode.SQL:
         return _of_query(engine, history, inputs, queries, function, subject)
-    arguments: list[Any] = []
+    arguments: list[object] = []
     for relation, query in zip(inputs, queries, strict=True):
         with blaming(relation.error, f"{relation.subject} cannot be read"):
             rows = engine.read(query)
@@ -73,7 +72,7 @@ def _of_query(
     history: History,
     inputs: Sequence[Relation],
     queries: Sequence[str],
-    function: Callable[..., Any],
+    function: Callable[..., object],
     subject: str,
 ) -> Relation:
     plain = [re.sub(r"[^a-z0-9]+", "_", source.name.lower()).strip("_")[:40] for source in history.sources]

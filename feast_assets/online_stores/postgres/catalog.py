@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Sequence
-from typing import Any
 
 from psycopg import Connection
 from psycopg.errors import UndefinedTable
@@ -124,6 +123,6 @@ def _mark(identity: str, number: int) -> Mark:
     return Mark(identity, number if 0 < number <= LARGEST_NUMBER else 0)
 
 
-def _first_value(connection: Connection[TupleRow], sql: str, parameter: object) -> Any:
+def _first_value(connection: Connection[TupleRow], sql: str, parameter: object) -> object:
     row = connection.execute(sql, [parameter]).fetchone()
     return None if row is None else row[0]

@@ -34,7 +34,7 @@ def _seconds(text: str) -> float:
     return number
 
 
-_OPTIONS: dict[str, Callable[[str], Any]] = {
+_OPTIONS: dict[str, Callable[[str], object]] = {
     "db": int,
     "username": str,
     "password": str,
@@ -58,7 +58,7 @@ _URL_FORM = (
     ": as %3A, # as %23 and ? as %3F."
 )
 
-_DEFAULTS: dict[str, Any] = {"socket_timeout": 10.0, "socket_connect_timeout": 5.0, "max_connections": 64}
+_DEFAULTS: dict[str, object] = {"socket_timeout": 10.0, "socket_connect_timeout": 5.0, "max_connections": 64}
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class RedisAddress:
         """Whether to connect by TLS."""
         return bool(self.options.get("ssl", False))
 
-    def client_arguments(self) -> dict[str, Any]:
+    def client_arguments(self) -> dict[str, object]:
         """Returns the keyword arguments of redis-py's clients, the password too."""
         login = {} if self.password is None else {"password": self.password.get_secret_value()}
         return {"host": self.host, "port": self.port, "protocol": 2, **_DEFAULTS, **self.options, **login}
@@ -133,7 +133,7 @@ def _of_plain_form(text: str) -> RedisAddress:
         host, port_text = hosts[0], "6379"
     if not _HOST.fullmatch(host) or not port_text.isdecimal() or not 0 < int(port_text) < 65536:
         raise ValueError(f"{_PLAIN_FORM}, or be a URL such as redis://localhost:6379.")
-    options: dict[str, Any] = {}
+    options: dict[str, object] = {}
     for piece in pieces:
         name, equals, value = piece.partition("=")
         if equals:
@@ -157,7 +157,7 @@ def _of_url(text: str, scheme: str) -> RedisAddress:
         ("ssl", "true" if scheme == "rediss" else None),
         *url.options,
     ]
-    options: dict[str, Any] = {}
+    options: dict[str, object] = {}
     for name, value in given:
         if value is None:
             continue
@@ -167,7 +167,7 @@ def _of_url(text: str, scheme: str) -> RedisAddress:
     return _address(url.host, url.port or 6379, options)
 
 
-def _option(name: str, value: str) -> Any:
+def _option(name: str, value: str) -> object:
     if name not in _OPTIONS:
         # It may be a part of a password that holds a comma.
         shown = shown_if_near(name, _OPTIONS) or " of that name"
