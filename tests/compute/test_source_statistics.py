@@ -230,6 +230,26 @@ def test_folders_whose_names_are_columns(made: Project) -> None:
         made.check(history)
 
 
+def test_a_file_with_other_types_decides_how_all_are_read(made: Project) -> None:
+    source = FileSource(name="s", path="*.parquet", timestamp_field="ts")
+    for number in range(2):
+        as_parquet(rows(number, 10), made.root / f"{number}.parquet")
+    made.check(view_of(source))
+    other = made.root / "2.parquet"
+    as_parquet(rows(2, 10, trips=pa.float64()), other)
+    counts = made.check(view_of(source)).counts
+    assert counts is not None
+    assert (counts.new, counts.changed) == (1, 2)
+    as_parquet(rows(3, 10), made.root / "3.parquet")
+    counts = made.check(view_of(source)).counts
+    assert counts is not None
+    assert (counts.new, counts.changed) == (1, 0)
+    other.unlink()
+    counts = made.check(view_of(source)).counts
+    assert counts is not None
+    assert (counts.new, counts.changed, counts.gone) == (0, 3, 1)
+
+
 def test_folders_that_are_left_out_by_their_day(made: Project) -> None:
     for day in range(5):
         folder = made.root / "rows" / f"day=2024-01-0{day + 1}"
