@@ -201,6 +201,16 @@ class NotSupportedError(FeastAssetsError, NotImplementedError):
     """Something that this version does not do."""
 
 
+class VersionedOnlineReadNotSupported(NotSupportedError, ValueError):
+    """A version of a view cannot be read or materialized, because its rows are not kept apart."""
+
+    def __init__(self, subject: str):
+        super().__init__(
+            f"{subject}: versions of views have no rows of their own. Set enable_online_feature_view_versioning: true "
+            "in the section registry of feature_store.yaml, and apply."
+        )
+
+
 class TransformationError(FeastAssetsError, ValueError):
     """A user's transformation failed, or returned something that its schema does not allow."""
 
@@ -312,6 +322,18 @@ class FeatureViewNotFoundException(FeastObjectNotFoundException):
     kind = "feature view"
 
 
+class FeatureViewVersionNotFound(FeastObjectNotFoundException):
+    kind = "version"
+
+    def __init__(self, name: str, version: str, project: str | None = None, known: Iterable[str] = ()):
+        self.name = name
+        self.project = project
+        where = f" in project {project!r}" if project else ""
+        FeastAssetsError.__init__(
+            self, f"Feature view {shown(name)} has no version {version}{where}. Its versions are {', '.join(known)}."
+        )
+
+
 class OnDemandFeatureViewNotFoundException(FeatureViewNotFoundException):
     kind = "on-demand feature view"
 
@@ -349,6 +371,16 @@ class FeatureNotFoundError(FeastObjectNotFoundException, KeyError):
 
 
 # --- retrieval, by Feast's names
+
+
+class FeatureViewPinConflict(DefinitionError):
+    """A view is put back to a version, and changed at the same time."""
+
+    def __init__(self, name: str, version: str):
+        super().__init__(
+            f"Feature view {name!r} cannot be put back to {version}: its definition has been modified as well, and is "
+            "none of its versions. Change only version=, or leave that out to register the new definition."
+        )
 
 
 class FeatureNameCollisionError(InputError):

@@ -122,12 +122,12 @@ _ERRORS = frozenset(
     FeastModuleImportError FeastOfflineStoreInvalidName FeastOfflineStoreUnsupportedDataSource
     FeastOnlineStoreInvalidName FeastOnlineStoreUnsupportedDataSource FeastPermissionError FeastProviderLoginError
     FeastProviderNotImplementedError FeastRegistryNotSetError FeastRegistryTypeInvalidError
-    FeatureViewMissingDuringFeatureServiceInference FeatureViewPinConflict FeatureViewVersionNotFound
+    FeatureViewMissingDuringFeatureServiceInference
     InvalidEntityType PermissionNotFoundException PermissionObjectNotFoundException ProjectNotFoundException
     ReadOnlyRegistryException RedshiftCredentialsError RedshiftQueryError RedshiftTableNameTooLong
     S3RegistryBucketForbiddenAccess S3RegistryBucketNotExist SnowflakeCredentialsError SnowflakeIncompleteConfig
     SnowflakeQueryError SnowflakeQueryUnknownError ValidationFailed ValidationReferenceNotFound
-    VersionedOnlineReadNotSupported ZeroColumnQueryResult ZeroRowsQueryResult
+    ZeroColumnQueryResult ZeroRowsQueryResult
     """)
 )
 """Feast's exception classes that nothing here raises."""
