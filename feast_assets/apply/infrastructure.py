@@ -19,7 +19,10 @@ OnlineTables = Mapping[str, str]
 """Online table -> its name for people, ``project.view``."""
 
 
-def set_generations(views: Iterable[Definition], snapshot: RegistrySnapshot, tables: Mapping[str, str]) -> None:
+_NONE: Mapping[str, str] = {}
+
+
+def set_generations(views: Iterable[Definition], snapshot: RegistrySnapshot, tables: Mapping[str, str] = _NONE) -> None:
     """Sets which generation of its online table each online view uses; other definitions are left unchanged.
 
     A view gets a new generation, and with it an empty table, where rows of its present table could be mistaken for

@@ -21,6 +21,8 @@ def refuse_versions(snapshot: RegistrySnapshot, features: Sequence[str] | Featur
         except FeatureServiceNotFoundException:
             return  # which resolving them says
         views = [projection.name for projection in service.feature_view_projections]
+    elif isinstance(features, str) or not isinstance(features, Sequence):
+        return  # which resolving them says, too
     else:
         views = [each.partition(":")[0] for each in features if isinstance(each, str)]
     for view in views:
