@@ -11,12 +11,11 @@ from feast_assets.definitions.base import Definition
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.feature_view_state import NOT_MATERIALIZED, TRANSITIONS, FeatureViewState
 from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
-from feast_assets.definitions.view_version import parse_version, versioned_name
+from feast_assets.definitions.view_version import NO_OWN_TABLES, parse_version, versioned_name
 from feast_assets.errors import (
     DefinitionError,
     InputError,
     NotSupportedError,
-    VersionedOnlineReadNotSupported,
     shown,
 )
 from feast_assets.writing import Writing
@@ -166,8 +165,7 @@ def of_version(names: Sequence[str] | None, version: str | None, versions_have_t
         versions_have_tables: whether versions have online tables of their own.
 
     Raises:
-        InputError: it is no version, or not of just one view.
-        VersionedOnlineReadNotSupported: versions share a table.
+        InputError: it is no version, or not of just one view, or versions share a table.
     """
     try:
         number = parse_version(version, "materialize")
@@ -178,5 +176,5 @@ def of_version(names: Sequence[str] | None, version: str | None, versions_have_t
     if isinstance(names, str) or names is None or len(names) != 1:
         raise InputError(f"version={version!r} needs feature_views with the name of just one view.")
     if not versions_have_tables:
-        raise VersionedOnlineReadNotSupported(f"version={version!r} of feature view {names[0]!r}")
+        raise InputError(f"version={version!r} of feature view {names[0]!r}: {NO_OWN_TABLES}")
     return [versioned_name(name_of(names[0], "feature view"), number)]

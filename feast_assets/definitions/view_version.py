@@ -15,6 +15,11 @@ from feast_assets.definitions.view import BaseFeatureView
 from feast_assets.errors import DefinitionError, shown
 
 LATEST = "latest"
+NO_OWN_TABLES = (
+    "versions of views have no rows of their own. Set enable_online_feature_view_versioning: true in the section "
+    "registry of feature_store.yaml, and apply."
+)
+"""What is wrong with reading or materializing a version where versions share a table."""
 _VERSION = re.compile(r"v(?:ersion)?(\d{1,9})", re.IGNORECASE)
 _V = TypeVar("_V", bound=BaseFeatureView)
 

@@ -281,8 +281,8 @@ class RegistrySnapshot:
         """
         try:
             view_name, number = split_name(name)
-        except DefinitionError as error:
-            raise InputError(str(error)) from None
+        except DefinitionError as wrong:
+            raise InputError(str(wrong)) from None
         view = next((v for kind in object_types if (v := self.get(kind, view_name)) is not None), None)
         if view is None:
             raise self._not_found(FeatureView.object_type, view_name, *object_types)
@@ -292,7 +292,9 @@ class RegistrySnapshot:
         version = self.get(ViewVersion.object_type, versioned_name(view_name, number))
         if version is None:
             numbers = sorted({current.current_version_number, *(v.number for v in self.view_versions(view_name))})
-            raise FeatureViewVersionNotFound(view_name, f"v{number}", self.project, [f"v{n}" for n in numbers])
+            error = FeatureViewVersionNotFound(view_name, f"v{number}", self.project)
+            error.args = (f"{error} Its versions are {', '.join(f'v{n}' for n in numbers)}.",)
+            raise error
         return cast(ViewVersion, version).as_view()
 
     def entity(self, name: str) -> Entity:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from feast_assets.definitions.feature_service import FeatureService
-from feast_assets.errors import FeatureServiceNotFoundException, VersionedOnlineReadNotSupported
+from feast_assets.definitions.view_version import NO_OWN_TABLES
+from feast_assets.errors import FeatureServiceNotFoundException, InputError
 from feast_assets.registry.snapshot import RegistrySnapshot
 
 
@@ -13,7 +14,7 @@ def refuse_versions(snapshot: RegistrySnapshot, features: Sequence[str] | Featur
     """Refuses features of versions of views.
 
     Raises:
-        VersionedOnlineReadNotSupported: one of the references, or of those of the service, names a version.
+        InputError: one of the references, or of those of the service, names a version.
     """
     if isinstance(features, FeatureService):
         try:
@@ -28,4 +29,4 @@ def refuse_versions(snapshot: RegistrySnapshot, features: Sequence[str] | Featur
     for view in views:
         _, at, version = view.partition("@")
         if at and version.lower() != "latest":
-            raise VersionedOnlineReadNotSupported(f"Reference to {view!r}")
+            raise InputError(f"Reference to {view!r}: {NO_OWN_TABLES}")

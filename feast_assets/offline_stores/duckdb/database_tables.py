@@ -336,7 +336,7 @@ class _Opening:
         mapping = self.source.field_mapping
         if not mapping:
             return self._base(sql, schema, row_ids)
-        base = self._base(*renamed(sql, schema, mapping, self.subject, row_ids), row_ids)
+        base = self._base(*renamed(sql, schema, mapping, self.subject, (ROW_ID,) if row_ids else ()), row_ids)
         return replace(
             base,
             timestamp=mapping.get(base.timestamp, base.timestamp),

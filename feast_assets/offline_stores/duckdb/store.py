@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
@@ -123,24 +125,30 @@ class DuckDBOfflineStore(
         self, spine: Spine, joins: Sequence[PointInTimeJoin], *, filter_by_created_timestamp: bool = False
     ) -> pa.RecordBatchReader:
         from feast_assets.offline_stores.duckdb.engine import as_reader
-        from feast_assets.offline_stores.duckdb.point_in_time import bounds_of, joined
+        from feast_assets.offline_stores.duckdb.point_in_time import Opened, bounds_of, joined
 
-        cursor = self._engine.cursor()
-        tables: dict[int, SourceTable] = {}
+        opened: dict[int, Opened] = {}
         span = spine.span()
+        cursors = ExitStack()
 
-        def rows_for(join: PointInTimeJoin) -> Rows:
+        def open_rows(join: PointInTimeJoin) -> Opened:
+            before = opened.get(id(join))
+            cursor = cursors.enter_context(self._engine.cursor()) if before is None else before.cursor
             rows = self._when_free(lambda: self._rows(cursor, join.history, bounds_of(join, span), row_ids=True))
-            tables[id(join)] = rows.table
-            return rows
+            opened[id(join)] = Opened(cursor, rows)
+            return opened[id(join)]
+
+        def tables() -> list[SourceTable]:
+            return [each.rows.table for each in opened.values()]
 
         try:
-            schema, batches = joined(cursor, spine, joins, rows_for, filter_by_created_timestamp)
+            threads = self._config.threads or os.cpu_count() or 1
+            schema, batches = joined(spine, joins, open_rows, filter_by_created_timestamp, threads)
         except BaseException as error:
-            cursor.close()
-            _raise_translated(error, list(tables.values()))
+            cursors.close()
+            _raise_translated(error, tables())
             raise
-        return as_reader(schema, batches, cursor, lambda error: _culprit(error, list(tables.values())))
+        return as_reader(schema, batches, cursors, lambda error: _culprit(error, tables()))
 
     def read_query(self, sql: str, readable: Sequence[DataSource]) -> pa.Table:
         """Returns the rows of a query; see `ReadsQueries`.
