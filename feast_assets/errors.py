@@ -410,6 +410,16 @@ class FeatureViewNotFoundException(FeastObjectNotFoundException):
     kind = "feature view"
 
 
+class FeatureViewVersionNotFound(FeastObjectNotFoundException):
+    kind = "version"
+
+    def __init__(self, name: str, version: str, project: str | None = None):
+        self.name = name
+        self.project = project
+        where = f" in project {project!r}" if project else ""
+        FeastAssetsError.__init__(self, f"Feature view {shown(name)} has no version {version}{where}.")
+
+
 class OnDemandFeatureViewNotFoundException(FeatureViewNotFoundException):
     kind = "on-demand feature view"
 
@@ -448,6 +458,16 @@ class FeatureNotFoundError(FeastObjectNotFoundException, KeyError):
 
 
 # --- retrieval, by Feast's names
+
+
+class FeatureViewPinConflict(DefinitionError):
+    """A view is put back to a version, and changed at the same time."""
+
+    def __init__(self, name: str, version: str):
+        super().__init__(
+            f"Feature view {name!r} cannot be put back to {version}: its definition has been modified as well, and is "
+            "none of its versions. Change only version=, or leave that out to register the new definition."
+        )
 
 
 class FeatureNameCollisionError(InputError):

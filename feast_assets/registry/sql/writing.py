@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from feast_assets.definitions.base import Definition
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.spec import canonical_text, text_hash, to_micros
+from feast_assets.definitions.view_version import ViewVersion
 from feast_assets.definitions.window import Window
 from feast_assets.registry.base import Claim, DrawnMark, LedgerEntry, OnlineTable
 from feast_assets.registry.ledger import Exchange
@@ -120,7 +121,7 @@ class ProjectWriting:
         ]
         self._each(_BEGIN, begun)
         self._remember_feature_lists(changed.values(), number)
-        self.forget([name for kind, name in removed if kind in TYPES_WITH_ROWS])
+        self.forget([name for kind, name in removed if kind in (*TYPES_WITH_ROWS, ViewVersion.object_type)])
         summary = _summary(changed, standing, removed)
         self._each(_REVISION, [{"number": number, "at": now, "by": by, "summary": summary}])
         self._each(_NUMBER, [{"number": number}])
