@@ -306,8 +306,8 @@ class MaterializationError(FeastAssetsError, RuntimeError):
 
     def __init__(self, failed: Mapping[str, FeastAssetsError]):
         self.failed = dict(failed)
-        told = " ".join(f"[{name}] {error}" for name, error in self.failed.items())
-        super().__init__(f"{len(self.failed)} feature views could not be materialized: {told}")
+        problems = " ".join(f"[{name}] {error}" for name, error in self.failed.items())
+        super().__init__(f"{len(self.failed)} feature views could not be materialized: {problems}")
 
 
 class ComputeEngineError(FeastAssetsError, RuntimeError):
@@ -540,9 +540,9 @@ class ValidationFailed(FeastAssetsError, ValueError):
     def __init__(self, validation_report: Any):
         self.report = validation_report
         found = list(validation_report.errors)
-        told = "; ".join(shown(each) for each in found[:_SHOWN])
+        problems = "; ".join(shown(each) for each in found[:_SHOWN])
         more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-        super().__init__(f"The rows differ from the validation reference: {told}{more}.")
+        super().__init__(f"The rows differ from the validation reference: {problems}{more}.")
 
     @property
     def validation_report(self) -> Any:

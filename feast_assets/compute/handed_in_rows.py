@@ -123,8 +123,8 @@ def _from_columns(columns: Mapping[object, object]) -> pa.Table:
         arrays[_column_name(name)] = column_of_values(name, values)
     lengths = {name: len(array) for name, array in arrays.items()}
     if len(set(lengths.values())) > 1:
-        told = ", ".join(f"{shown(name)} has {length}" for name, length in lengths.items())
-        raise ValueError(f"the columns are of unequal length: {told}.")
+        listed = ", ".join(f"{shown(name)} has {length}" for name, length in lengths.items())
+        raise ValueError(f"the columns are of unequal length: {listed}.")
     return pa.table(arrays)
 
 
