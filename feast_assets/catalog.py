@@ -20,7 +20,6 @@ from feast_assets.definitions.view import BaseFeatureView
 from feast_assets.errors import InputError, ProjectObjectNotFoundException, shown
 from feast_assets.registry.base import Registry
 from feast_assets.registry.cache import SnapshotCache
-from feast_assets.registry.ledger import intervals
 from feast_assets.registry.snapshot import RegistrySnapshot
 
 _Object = TypeVar("_Object", bound=Definition)
@@ -75,7 +74,7 @@ class Catalog:
     def get_feature_view(self, name: str, allow_registry_cache: bool = False) -> FeatureView:
         """Returns a feature view (batch and label views included) by name, with what of it is materialized."""
         view = _shown(self._registered(allow_registry_cache).feature_view(name))
-        view.materialization_intervals = intervals(self.registry.ledger(name))
+        view.materialization_intervals = self.registry.materialization_intervals(name)
         return view
 
     def get_label_view(self, name: str, allow_registry_cache: bool = False) -> LabelView:

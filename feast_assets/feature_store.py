@@ -34,7 +34,6 @@ from feast_assets.errors import (
     shown,
 )
 from feast_assets.registry.cache import SnapshotCache
-from feast_assets.registry.ledger import intervals
 from feast_assets.repository.user_functions import UserFunctions
 from feast_assets.writing import Writing
 
@@ -658,7 +657,7 @@ class FeatureStore(Writing):
 
     def materialization_intervals(self, feature_view: str) -> list[tuple[datetime, datetime]]:
         """Returns what of time is materialized, as ``[start, end)`` intervals in order, from the ledger."""
-        return intervals(self.registry.ledger(self._cache.fresh().feature_view(feature_view).name))
+        return self.registry.materialization_intervals(self._cache.fresh().feature_view(feature_view).name)
 
     def _views_to_materialize(self, names: Sequence[str] | None) -> list[FeatureView]:
         """Returns the named views, or all that there are, those that keep a result before those that read it."""

@@ -17,6 +17,7 @@ from feast_assets.definitions.window import Window
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
+    from feast_assets.registry.ledger_columns import LedgerColumns
     from feast_assets.registry.snapshot import RegistrySnapshot
 
 
@@ -239,6 +240,21 @@ class Registry(ABC):
     @abstractmethod
     def ledger(self, view: str) -> list[LedgerEntry]:
         """Returns a view's entries, in order of window start, then end."""
+
+    def materialization_intervals(self, view: str) -> list[tuple[datetime, datetime]]:
+        """Returns the times that are settled, as the fewest ``[start, end)`` intervals, in order."""
+        from feast_assets.registry.ledger import intervals
+
+        return intervals(self.ledger(view))
+
+    def ledger_columns(self, view: str) -> LedgerColumns:
+        """Returns the same entries as columns, which take no object for each window.
+
+        Backends that store them so override this.
+        """
+        from feast_assets.registry.ledger_columns import LedgerColumns
+
+        return LedgerColumns.of(view, self.ledger(view))
 
     def ledger_states(self, views: Sequence[str]) -> dict[str, str]:
         """Returns for each view a text that changes whenever its entries in the ledger do.

@@ -153,6 +153,8 @@ class SqliteFile:
     def explained(self, error: Exception) -> FeastAssetsError:
         """Returns the error to raise for one of SQLite's."""
         said = str(error).strip().splitlines()[0]
+        # A file that was put back to an earlier state may lack tables; the next use looks again.
+        self._tables = frozenset()
         if self.path.is_dir():
             return ConfigError(f"The registry path {self.path} is a directory; name a file in registry.path.")
         if "file is not a database" in said:

@@ -39,6 +39,7 @@ from feast_assets.registry.sql.sqlite_file import SqliteFile
 from feast_assets.registry.sql.writing import ProjectWriting
 
 if TYPE_CHECKING:
+    from feast_assets.registry.ledger_columns import LedgerColumns
     from feast_assets.registry.sql.database import SqlDatabase
 
 _CONFLICT = "conflict"
@@ -156,11 +157,31 @@ class SqlRegistry(Registry, KeepsMarks, NotesPushes):
     # --- the ledger
 
     def ledger(self, view: str) -> list[LedgerEntry]:
+        columns = self._ledger(view)
+        return [] if columns is None else columns.entries()
+
+    def materialization_intervals(self, view: str) -> list[tuple[datetime, datetime]]:
+        columns = self._ledger(view)
+        return [] if columns is None else columns.intervals()
+
+    def ledger_columns(self, view: str) -> LedgerColumns:
+        from feast_assets.registry.ledger_columns import LedgerColumns
+
+        return self._ledger(view) or LedgerColumns.of(view, [])
+
+    def _ledger(self, view: str) -> LedgerColumns | None:
+        """Returns a view's entries; None where there are none, which is told without loading numpy."""
         with self._reading() as reading:
-            return [] if reading is None else reading.ledger(view, has_marks=self._has_table(MARKS))
+            if reading is None:
+                return None
+            if reading.has_segments():
+                return reading.ledger(view)
+            return reading.ledger_of_windows(view, has_marks=self._has_table(MARKS))
 
     def ledger_states(self, views: Sequence[str]) -> dict[str, str]:
         with self._reading() as reading:
+            if reading is not None and not reading.has_segments():
+                return super().ledger_states(views)
             states = {} if reading is None else reading.ledger_states()
         return {view: states.get(view, "") for view in views}
 
@@ -176,8 +197,10 @@ class SqlRegistry(Registry, KeepsMarks, NotesPushes):
         token, now = uuid.uuid4().hex, _now()
         with self._writing() as writing:
             writing.lock()
-            made = claimed(writing.entries(view), view, contents, empty, now, run_id)
-            writing.exchange(view, made, token)
+            ledger = writing.ledger(view)
+            standing = ledger.overlapping(content.window for content in (*contents, *empty))
+            made = claimed(standing, view, contents, empty, now, run_id)
+            ledger.exchange(made, token)
             begins, settles = (0, 0) if table is None else writing.draw_marks(view, table, now)
         return Claim(view, token, made.versions, made.replaced, begins, settles)
 
@@ -186,9 +209,9 @@ class SqlRegistry(Registry, KeepsMarks, NotesPushes):
             return
         with self._writing() as writing:
             writing.lock()
-            standing, own = writing.entries_of(claim)
-            made = settled(standing, entries, own)
-            writing.exchange(claim.view, made, _CONFLICT)
+            ledger = writing.ledger(claim.view)
+            standing, own = ledger.overlapping_and_own([e.window for e in entries], claim.token)
+            ledger.exchange(settled(standing, entries, own), _CONFLICT)
 
     def draw_marks(self, view: str, table: OnlineTable) -> tuple[int, int]:
         with self._writing() as writing:
@@ -216,7 +239,8 @@ class SqlRegistry(Registry, KeepsMarks, NotesPushes):
             writing.lock()
             if writing.newest_mark(view, identity) != newest:
                 return False
-            writing.exchange(view, doubted(writing.entries(view), view, doubt, gaps, above, now), "")
+            ledger = writing.ledger(view)
+            ledger.exchange(doubted(ledger.entries(), view, doubt, gaps, above, now), "")
             if doubt.kind == "unknown":
                 writing.note_marks(view, identity, [DrawnMark(doubt.found, 0, "found")])
             if doubt.kind == "missing":
