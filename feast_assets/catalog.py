@@ -73,9 +73,13 @@ class Catalog:
 
     def get_feature_view(self, name: str, allow_registry_cache: bool = False) -> FeatureView:
         """Returns a feature view (batch and label views included) by name, with what of it is materialized."""
-        view = _shown(self._registered(allow_registry_cache).feature_view(name))
-        view.materialization_intervals = self.registry.materialization_intervals(name)
-        return view
+
+        def read(snapshot: RegistrySnapshot) -> FeatureView:
+            view = _shown(snapshot.feature_view(name))
+            view.materialization_intervals = self.registry.materialization_intervals(name)
+            return view
+
+        return read(self._cache.get()) if allow_registry_cache else self._cache.fresh_with(read)
 
     def get_label_view(self, name: str, allow_registry_cache: bool = False) -> LabelView:
         """Returns a label view by name."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -181,6 +182,13 @@ class Registry(ABC):
 
     @abstractmethod
     def __init__(self, config: BaseModel, root: Path, project: str): ...
+
+    def reading_at_once(self) -> AbstractContextManager[None]:
+        """Returns a context in which a backend may answer all that this thread asks from one state, opened once.
+
+        Nothing is to be written in it.
+        """
+        return nullcontext()
 
     @abstractmethod
     def revision(self) -> int:

@@ -43,8 +43,10 @@ _STANDING = f"{_OBJECTS} AND valid_to IS NULL"
 _STANDING_SINCE = f"{_STANDING} AND valid_from > :since"
 _AS_OF = f"{_OBJECTS} AND valid_from <= :revision AND (valid_to IS NULL OR valid_to > :revision)"
 _ENDED_SINCE = "SELECT object_type, name FROM feast_assets_objects WHERE project = :project AND valid_to > :since"
+# A view that has had one list has it still: its definition tells.
 _LISTS = (
-    "SELECT view, fields FROM feast_assets_feature_lists WHERE project = :project "
+    "SELECT view, fields FROM feast_assets_feature_lists WHERE project = :project AND view IN ("
+    "SELECT view FROM feast_assets_feature_lists WHERE project = :project GROUP BY view HAVING count(*) > 1) "
     "ORDER BY newest_revision DESC, list_hash"
 )
 _INPUTS = f"SELECT object_type, name, inputs FROM {INPUTS} WHERE project = :project"
@@ -113,7 +115,7 @@ class ProjectReading:
         return [StoredObject(*row) for row in self.query(_AS_OF, project=self.project, revision=revision)]
 
     def feature_lists(self) -> FeatureListTexts:
-        """Returns the lists of features that views have had."""
+        """Returns the lists of features that views have had, where these are more than one."""
         return FeatureListTexts(self.query(_LISTS, project=self.project))
 
     def inputs(self) -> dict[tuple[str, str], str]:

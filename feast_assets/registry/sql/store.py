@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -76,7 +76,12 @@ class SqlRegistry(Registry, KeepsMarks, NotesPushes):
         self._config = config
         self._file = SqliteFile(config.file(root)) if config.is_file else None
         self._opened: SqlDatabase | None = None
+        # What was read last, and the signature of the file before that.
+        self._refreshed: tuple[RegistrySnapshot | None, tuple[object, ...] | None] = (None, None)
         self._opening = threading.Lock()
+
+    def reading_at_once(self) -> AbstractContextManager[None]:
+        return nullcontext() if self._file is None else self._file.reading_at_once()
 
     def __repr__(self) -> str:
         where = str(self._file.path) if self._file else self._config.display_path
@@ -105,6 +110,15 @@ class SqlRegistry(Registry, KeepsMarks, NotesPushes):
             )
 
     def refreshed(self, snapshot: RegistrySnapshot) -> RegistrySnapshot:
+        signature = None if self._file is None else self._file.signature()
+        newest, as_of = self._refreshed
+        if newest is snapshot and signature is not None and signature == as_of:
+            return snapshot
+        newest = self._read_since(snapshot)
+        self._refreshed = newest, signature
+        return newest
+
+    def _read_since(self, snapshot: RegistrySnapshot) -> RegistrySnapshot:
         with self._reading() as reading:
             newest, committed, noted = self._state(reading)
             since = snapshot.revision

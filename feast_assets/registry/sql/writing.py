@@ -19,6 +19,7 @@ from feast_assets.registry.base import DrawnMark, LedgerEntry, OnlineTable
 from feast_assets.registry.ledger import Exchange
 from feast_assets.registry.marks import NUMBERS_KEPT, drawn_numbers
 from feast_assets.registry.snapshot import bare_fields
+from feast_assets.registry.spec_text import compressed
 from feast_assets.registry.sql.schema import FEATURE_LISTS, INPUTS, MARKS, META, NUMBER, OF_PROJECT, PROJECTS, SEGMENTS
 from feast_assets.registry.sql.transaction import Row, Transaction
 
@@ -109,7 +110,7 @@ class ProjectWriting:
                 **_named(key),
                 "number": number,
                 "content_hash": hashes[key],
-                "spec": specs[key],
+                "spec": compressed(specs[key]),
                 "created": created.get(key, now),
                 "updated": now,
             }

@@ -303,7 +303,7 @@ def test_the_windows_of_a_damaged_segment_are_unsettled_and_can_be_run_again(
 
 _KILLED = """
 import os, signal, sys
-from itertools import pairwise
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from feast_assets.registry.base import WindowContent
 from feast_assets.registry.sql import segments
