@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from feast_assets.definitions.feature_logging import LoggingConfig as LoggingConfig
     from feast_assets.definitions.feature_service import FeatureService as FeatureService
     from feast_assets.definitions.feature_view import FeatureView as FeatureView
+    from feast_assets.definitions.feature_view_state import FeatureViewState as FeatureViewState
     from feast_assets.definitions.field import Field as Field
     from feast_assets.definitions.field_checks import Checks as Checks
     from feast_assets.definitions.freshness import Freshness as Freshness
@@ -38,10 +39,18 @@ if TYPE_CHECKING:
     from feast_assets.definitions.sources.file_format import DeltaFormat as DeltaFormat
     from feast_assets.definitions.sources.file_format import ParquetFormat as ParquetFormat
     from feast_assets.definitions.sources.file_source import FileSource as FileSource
+    from feast_assets.definitions.sources.kafka_source import KafkaSource as KafkaSource
+    from feast_assets.definitions.sources.kinesis_source import KinesisSource as KinesisSource
     from feast_assets.definitions.sources.postgres_source import PostgreSQLSource as PostgreSQLSource
     from feast_assets.definitions.sources.push_source import PushMode as PushMode
     from feast_assets.definitions.sources.push_source import PushSource as PushSource
     from feast_assets.definitions.sources.request_source import RequestSource as RequestSource
+    from feast_assets.definitions.sources.stream_format import AvroFormat as AvroFormat
+    from feast_assets.definitions.sources.stream_format import JsonFormat as JsonFormat
+    from feast_assets.definitions.sources.stream_format import ProtoFormat as ProtoFormat
+    from feast_assets.definitions.sources.stream_format import StreamFormat as StreamFormat
+    from feast_assets.definitions.stream_feature_view import StreamFeatureView as StreamFeatureView
+    from feast_assets.definitions.stream_feature_view import stream_feature_view as stream_feature_view
     from feast_assets.definitions.transformation import Transformation as Transformation
     from feast_assets.definitions.transformation import TransformationMode as TransformationMode
     from feast_assets.definitions.transformation import transformation as transformation
@@ -76,6 +85,7 @@ _PUBLIC = {
     "feast_assets.definitions.feature_logging": ["FileLoggingDestination", "LoggingConfig"],
     "feast_assets.definitions.feature_service": ["FeatureService"],
     "feast_assets.definitions.feature_view": ["FeatureView"],
+    "feast_assets.definitions.feature_view_state": ["FeatureViewState"],
     "feast_assets.definitions.field": ["Field"],
     "feast_assets.definitions.field_checks": ["Checks"],
     "feast_assets.definitions.freshness": ["Freshness"],
@@ -89,9 +99,13 @@ _PUBLIC = {
     "feast_assets.definitions.sources.file_format": ["CsvFormat", "DeltaFormat", "ParquetFormat"],
     "feast_assets.definitions.sources.duckdb_source": ["DuckDBSource"],
     "feast_assets.definitions.sources.file_source": ["FileSource"],
+    "feast_assets.definitions.sources.kafka_source": ["KafkaSource"],
+    "feast_assets.definitions.sources.kinesis_source": ["KinesisSource"],
     "feast_assets.definitions.sources.postgres_source": ["PostgreSQLSource"],
     "feast_assets.definitions.sources.push_source": ["PushMode", "PushSource"],
     "feast_assets.definitions.sources.request_source": ["RequestSource"],
+    "feast_assets.definitions.sources.stream_format": ["AvroFormat", "JsonFormat", "ProtoFormat", "StreamFormat"],
+    "feast_assets.definitions.stream_feature_view": ["StreamFeatureView", "stream_feature_view"],
     "feast_assets.definitions.transformation": ["Transformation", "TransformationMode", "transformation"],
     "feast_assets.feature_store": ["FeatureStore"],
     "feast_assets.types": [

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from feast_assets.definitions.base import Definition
 from feast_assets.definitions.window import Window
 from feast_assets.errors import InputError, reason_of, shown
 
 
-def name_of(value: Any, subject: str) -> str:
-    """Returns a name. Raises InputError where it is no text.
+def name_of(value: object, subject: str) -> str:
+    """Returns a name. Raises InputError if it is not text.
 
     Args:
         subject: whose name, such as ``"feature view"``.
@@ -21,8 +20,8 @@ def name_of(value: Any, subject: str) -> str:
     return value
 
 
-def view_names(values: Any) -> Sequence[str]:
-    """Returns names of feature views. Raises InputError where they are no list of texts."""
+def view_names(values: object) -> Sequence[str]:
+    """Returns names of feature views. Raises InputError if they are not a list of texts."""
     if isinstance(values, str) or not isinstance(values, Sequence):
         example = shown([values]) if isinstance(values, str) else "['driver_stats']"
         raise InputError(
@@ -31,8 +30,8 @@ def view_names(values: Any) -> Sequence[str]:
     return [name_of(value, "feature view") for value in values]
 
 
-def definitions_of(objects: Any) -> list[Definition]:
-    """Returns one or more definitions as a list. Raises InputError where something else is among them."""
+def definitions_of(objects: object) -> list[Definition]:
+    """Returns one or more definitions as a list. Raises InputError if anything else is among them."""
     if isinstance(objects, Definition):
         return [objects]
     advice = "apply takes definitions such as Entity and FeatureView, or a list of them"
@@ -48,11 +47,11 @@ def definitions_of(objects: Any) -> list[Definition]:
     return listed
 
 
-def windows_of(windows: Any) -> Sequence[Window]:
-    """Returns windows. Raises InputError where they are no list of `Window`, each with a start before its end."""
+def windows_of(windows: object) -> Sequence[Window]:
+    """Returns windows. Raises InputError unless they are a list of `Window`, each with a start before its end."""
     if not isinstance(windows, Sequence) or isinstance(windows, (str, bytes)):
         raise InputError(
-            f"windows must be a list of Window(start, end), or None for the whole, not {type(windows).__name__} "
+            f"windows must be a list of Window(start, end), or None for the whole view, not {type(windows).__name__} "
             f"{shown(windows)}."
         )
     for each in windows:

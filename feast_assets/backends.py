@@ -62,7 +62,7 @@ class Backends:
         """Returns the type that a written one means: an entry point's name, or the path of a class.
 
         Raises:
-            ConfigError: there is no such type. Of a path of a class, it is only looked at whether it is one.
+            ConfigError: there is no such type. A class path is only checked for its form; `load` imports it.
         """
         known = self.types()
         kind = self.aliases.get(written, written)
@@ -72,12 +72,12 @@ class Backends:
         listed = f"Known: {', '.join(map(repr, known))}"
         if _CLASS_PATH.fullmatch(written):
             if not written.startswith(_PATHS_OF_FEAST):
-                # One that is offered by an entry point too goes by that, as its settings know it by that name.
+                # A class that an entry point offers too is called by the entry point's name, as its settings expect.
                 return next((kind for kind in known if written in _paths(self.group, kind)), written)
             of_feast = self.feast_classes.get(written.rpartition(".")[2])
             if of_feast is None:
                 raise ConfigError(
-                    f"{where} {written!r} is a class of Feast's, which has other methods than stores have here. "
+                    f"{where} {written!r} is a class of Feast's, whose methods differ from those of stores here. "
                     f"{listed}; or write the path of a class of your own."
                 )
             return self.type_of(of_feast, origin)
@@ -87,14 +87,14 @@ class Backends:
         raise ConfigError(f"{where}{shown_if_near(written, known)} is not known. {suggest(written, known)}")
 
     def is_only_in_feast(self, written: str) -> bool:
-        """Whether a written type means a backend that Feast has, and neither this package nor another that is
-        installed."""
+        """Whether a written type means a backend that only Feast has: neither this package nor another
+        installed one."""
         in_feast = written.startswith(_PATHS_OF_FEAST)
         kind = self.feast_classes.get(written.rpartition(".")[2], written) if in_feast else written
         return kind in self.feast_types and kind not in self.types()
 
     def written(self, written: str, kind: str) -> str:
-        """Returns what the backend's settings are told: the type as written, unless it is only Feast's name."""
+        """Returns the type that the backend's settings get: as it was written, unless only Feast knows that name."""
         return written if self.key == "registry_type" and written in self.aliases else kind
 
     def load(self, kind: str, origin: str, root: Path | None = None) -> Any:
@@ -139,7 +139,7 @@ class Backends:
             )
         return config_class
 
-    def make(self, settings: BaseModel, origin: str, root: Path, *more: Any) -> Any:
+    def make(self, settings: BaseModel, origin: str, root: Path, *more: object) -> Any:
         """Returns a store with these settings."""
         kind = self.type_of(str(getattr(settings, self.key)), origin)
         made = self.load(kind, origin, root)
@@ -157,7 +157,7 @@ class Backends:
         except ModuleNotFoundError as error:
             raise self._missing(kind, error, origin) from error
 
-    def _class_at(self, path: str, origin: str, root: Path | None) -> Any:
+    def _class_at(self, path: str, origin: str, root: Path | None) -> object:
         try:
             loaded = load_class(path, root)
         except ClassPathError as error:

@@ -1,4 +1,4 @@
-"""What is registered in a project: the verbs that get and list definitions."""
+"""The verbs that get and list the definitions of a project."""
 
 from __future__ import annotations
 
@@ -16,20 +16,23 @@ from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
 from feast_assets.definitions.project import Project
 from feast_assets.definitions.saved_dataset import SavedDataset
 from feast_assets.definitions.sources.data_source import DataSource
+from feast_assets.definitions.stored_on_demand_view import StoredOnDemandView
+from feast_assets.definitions.stream_feature_view import StreamFeatureView
 from feast_assets.definitions.view import BaseFeatureView
-from feast_assets.errors import InputError, ProjectObjectNotFoundException, shown
+from feast_assets.errors import FeatureViewNotFoundException, InputError, ProjectObjectNotFoundException, shown
 from feast_assets.registry.base import Registry
 from feast_assets.registry.cache import SnapshotCache
 from feast_assets.registry.snapshot import RegistrySnapshot
 
 _Object = TypeVar("_Object", bound=Definition)
+_View = TypeVar("_View", bound=FeatureView)
 
 
 class Catalog:
     """The definitions of one project, as its registry has them.
 
-    ``allow_cache`` and ``allow_registry_cache`` say whether what this process has read before will do; left out, the
-    registry is asked whether there is something newer. ``tags`` choose the objects that have all of them.
+    ``allow_cache`` and ``allow_registry_cache`` say whether the process may use its copy of the registry; otherwise the
+    registry is asked first whether there is something newer. ``tags`` choose the objects that have all of them.
     """
 
     project: str
@@ -72,14 +75,22 @@ class Catalog:
         return self._cache.fresh().data_source(name)
 
     def get_feature_view(self, name: str, allow_registry_cache: bool = False) -> FeatureView:
-        """Returns a feature view (batch and label views included) by name, with what of it is materialized."""
+        """Returns a feature view (batch and label views included) by name, with its materialized intervals."""
 
         def read(snapshot: RegistrySnapshot) -> FeatureView:
+            if name in snapshot.names(StreamFeatureView.object_type, StoredOnDemandView.object_type):
+                raise FeatureViewNotFoundException(name, self.project, snapshot.names(FeatureView.object_type))
             view = _shown(snapshot.feature_view(name))
             view.materialization_intervals = self.registry.materialization_intervals(name)
             return view
 
         return read(self._cache.get()) if allow_registry_cache else self._cache.fresh_with(read)
+
+    def get_stream_feature_view(self, name: str, allow_registry_cache: bool = False) -> StreamFeatureView:
+        """Returns a stream feature view by name, with its materialized intervals."""
+        view = _shown(self._registered(allow_registry_cache).stream_feature_view(name))
+        view.materialization_intervals = self.registry.materialization_intervals(name)
+        return view
 
     def get_label_view(self, name: str, allow_registry_cache: bool = False) -> LabelView:
         """Returns a label view by name."""
@@ -118,6 +129,12 @@ class Catalog:
         """Returns the views that are filled from a batch source. As in Feast, these are all of `list_feature_views`."""
         return self.list_feature_views(allow_cache, tags)
 
+    def list_stream_feature_views(
+        self, allow_cache: bool = False, tags: Mapping[str, str] | None = None
+    ) -> list[StreamFeatureView]:
+        """Returns stream feature views by name."""
+        return _tagged([_shown(v) for v in self._registered(allow_cache).stream_feature_views], tags)
+
     def list_label_views(self, allow_cache: bool = False, tags: Mapping[str, str] | None = None) -> list[LabelView]:
         """Returns label views by name."""
         return _tagged(self._registered(allow_cache).label_views, tags)
@@ -134,6 +151,7 @@ class Catalog:
         """Returns views of every kind."""
         return [
             *self.list_feature_views(allow_cache, tags),
+            *self.list_stream_feature_views(allow_cache, tags),
             *self.list_label_views(allow_cache, tags),
             *self.list_on_demand_feature_views(allow_cache, tags),
         ]
@@ -149,7 +167,7 @@ class Catalog:
         return _tagged(self._registered(allow_cache).saved_datasets, tags)
 
 
-def _shown(view: FeatureView) -> FeatureView:
+def _shown(view: _View) -> _View:
     """Returns a view as users see it: without the entity of views that have none."""
     if not view.entityless:
         return view

@@ -1,4 +1,4 @@
-"""Classes by their paths, such as ``my_stores.MyOnlineStore``: of the feature repository's folder, or installed."""
+"""Loading classes by path, such as ``my_stores.MyOnlineStore``: from the feature repository's folder, or installed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MODULES: dict[tuple[Path | None, str], ModuleType] = {}
 
 
 class ClassPathError(Exception):
-    """A path leads to no class; the message is the end of a sentence that begins with the path."""
+    """There is no class at a path; the message is the end of a sentence that begins with the path."""
 
 
 def load_class(path: str, root: Path | None) -> type:
@@ -25,7 +25,7 @@ def load_class(path: str, root: Path | None) -> type:
 
     Args:
         path: names of packages and a module, then of the class, with dots between.
-        root: a folder whose modules come before those that are installed. They keep apart from modules of the same
+        root: a folder whose modules come before those that are installed. They are separate from modules of the same
             names in other folders.
 
     Raises:
@@ -87,7 +87,7 @@ def _imported(name: str, root: Path | None) -> ModuleType:
 
 
 def _others_of_that_name(top: str, root: Path | None) -> dict[str, ModuleType]:
-    """Returns what was imported under the name of a top-level module or below it, and is not what is looked for."""
+    """Returns the modules imported under a top-level name that came from another place than the wanted one."""
     same_name = {name: module for name, module in sys.modules.items() if name.partition(".")[0] == top}
     if root is not None:
         return {name: module for name, module in same_name.items() if not _is_below(module, root)}

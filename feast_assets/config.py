@@ -111,7 +111,7 @@ class RepoConfig(BaseModel):
     repo_path: Path | None = None
 
     _origin: str = PrivateAttr("RepoConfig")
-    # The folder where classes of backends are looked for before the installed packages.
+    # The folder that is searched for classes of backends before the installed packages.
     _root: Path | None = PrivateAttr(None)
     _file: Path | None = PrivateAttr(None)
 
@@ -162,7 +162,7 @@ class RepoConfig(BaseModel):
             shown = f"{value!r} is not supported" if is_feasts else "is not known"
             raise ValueError(
                 f"{shown}. {suggest(value, known)} Stores are chosen by online_store and offline_store, whose type may "
-                "be the path of a class; nothing else asks a provider here"
+                "be the path of a class; nothing else uses a provider"
             )
         return value
 
@@ -189,7 +189,7 @@ class RepoConfig(BaseModel):
             shown = f"type {kind!r}" if kind in ("kubernetes", "oidc") else "of this kind"
             raise ValueError(
                 f"auth {shown} is not supported; use no_auth, or leave auth out. It is an error because this package "
-                "does not authenticate callers: whoever can reach the stores can use them"
+                "does not authenticate callers: anybody who can reach the stores can use them"
             )
         return value
 
@@ -209,7 +209,7 @@ class RepoConfig(BaseModel):
 
     @property
     def namespace(self) -> str:
-        """The project as registry and online store know it: of its own for each deployment."""
+        """The project's name in registry and online store; each deployment has its own."""
         return namespace(self.project, self.deployment)
 
     @property
@@ -314,7 +314,7 @@ class RepoConfig(BaseModel):
 
 
 def find_config_file(repo_path: Path, fs_yaml_file: Path | None = None) -> Path:
-    """Returns the file to read: the one given, else the one FEAST_FS_YAML_FILE_PATH names, else the repository's."""
+    """Returns the file to read: the given one, or the one that FEAST_FS_YAML_FILE_PATH names, or the repository's."""
     if fs_yaml_file is not None:
         return Path(fs_yaml_file)
     named = os.environ.get(FILE_VARIABLE)
@@ -363,7 +363,7 @@ def make_registry(config: RepoConfig, root: Path) -> Registry:
 
 
 def _with_known_engine(values: dict[str, Any], origin: str) -> dict[str, Any]:
-    """Returns settings without a compute engine of Feast's that is not here, which is warned of.
+    """Returns settings without a compute engine that only Feast has, and warns of it.
 
     Raises:
         ConfigError: ``batch_engine`` has no type, or one that is not known; the message holds no values.
@@ -396,7 +396,7 @@ def _with_known_engine(values: dict[str, Any], origin: str) -> dict[str, Any]:
 
 
 def _held(name: str, value: object) -> Any:
-    """Returns a setting as the configuration keeps it: what may hold a secret is not shown from here on."""
+    """Returns a setting as the configuration keeps it; from here on, what may hold a secret is not shown."""
     if name not in _SECTION_NAMES:
         return value
     if isinstance(value, Mapping):

@@ -13,7 +13,7 @@ The tree; a caller catches as high as its decision goes::
     ├── InputError (ValueError)                rows or arguments of a call
     ├── ComputeEngineError (RuntimeError)      a worker that ended without an answer
     ├── StoreUnavailableError (ConnectionError)
-    │   └── UnfinishedPushError                a push that broke off, and will be completed
+    │   └── UnfinishedPushError                a push that was interrupted and will be completed
     └── NotSupportedError (NotImplementedError)
 
 Names that end in ``Exception`` are Feast's own, kept because users catch them.
@@ -62,7 +62,7 @@ def reason_of(error: BaseException) -> str:
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
-    """Returns the end of a message: the nearest known name, or the names there are."""
+    """Returns the end of a message: the most similar known name, or all known names."""
     names = sorted(set(known))
     if not names:
         return "There are none."
@@ -97,7 +97,7 @@ class FeastAssetsError(Exception):
     message is left out, since its beginning names the object and its end the remedy.
     """
 
-    def __init__(self, *args: object, **keywords: Any):
+    def __init__(self, *args: object, **keywords: object):
         super().__init__(*(presentable(arg) if isinstance(arg, str) else arg for arg in args), **keywords)
 
 
@@ -131,7 +131,7 @@ class SourceError(FeastAssetsError, ValueError):
 
 
 class SourceWithoutFilesError(SourceError):
-    """A data source has no files yet, so nothing is known of it but what is declared."""
+    """A data source has no files yet, so only what is declared is known."""
 
 
 class SourceAbsentError(SourceWithoutFilesError):
@@ -151,7 +151,7 @@ class StoreUnavailableError(FeastAssetsError, ConnectionError):
 
 
 class SourceHeldError(StoreUnavailableError):
-    """A data source cannot be opened, because somebody who writes to it has it open."""
+    """A data source cannot be opened, because a process that writes to it has it open."""
 
 
 class UnfinishedPushError(StoreUnavailableError):
@@ -164,9 +164,9 @@ class UnfinishedPushError(StoreUnavailableError):
     def __init__(self, push_id: str, call: str, error: Exception):
         self.push_id = push_id
         super().__init__(
-            f"{call} broke off: {str(error).rstrip('.')}. Its rows are noted in the registry, and the next use of the "
-            "feature store that can reach the stores completes it. The same push may also be repeated; each row is "
-            "stored once."
+            f"{call} was interrupted: {str(error).rstrip('.')}. Its rows are noted in the registry, and the next use "
+            "of the feature store that can reach the stores completes it. The same push may also be repeated; each row "
+            "is stored once."
         )
 
 
@@ -202,7 +202,7 @@ class NotSupportedError(FeastAssetsError, NotImplementedError):
 
 
 class TransformationError(FeastAssetsError, ValueError):
-    """A user's transformation failed, or returned something else than its schema says."""
+    """A user's transformation failed, or returned something that its schema does not allow."""
 
 
 class MaterializationError(FeastAssetsError, RuntimeError):
@@ -219,9 +219,9 @@ class MaterializationError(FeastAssetsError, RuntimeError):
 
 
 class ComputeEngineError(FeastAssetsError, RuntimeError):
-    """A compute engine did not do what it was asked: a worker ended without an answer, or an unexpected error met it.
+    """A compute engine failed: a worker ended without an answer, or an unexpected error was raised.
 
-    Windows of which nobody knows whether they were written stay unsettled, so the next run writes them again.
+    Windows that may not have been written stay unsettled, so the next run writes them again.
     """
 
 
@@ -230,8 +230,8 @@ class BrokenChecksError(FeastAssetsError, ValueError):
 
     Attributes:
         view: the view's name.
-        broken: what is broken where, each a `feast_assets.compute.validation.BrokenRule`.
-        result: what was done for the other windows, a `feast_assets.compute.results.MaterializationResult`.
+        broken: the broken rules, with the windows; each a `feast_assets.compute.validation.BrokenRule`.
+        result: of the other windows, a `feast_assets.compute.results.MaterializationResult`.
     """
 
     def __init__(self, view: str, broken: Sequence[Any], result: Any):
@@ -244,16 +244,16 @@ class BrokenChecksError(FeastAssetsError, ValueError):
         super().__init__(
             f"Feature view {view!r}: {refused} {'window breaks' if refused == 1 else 'windows break'} what its fields "
             f"declare, and {'was' if refused == 1 else 'were'} not written: {shown}{more}. Correct the source, change "
-            "the checks, or declare enable_validation=False to write them all the same."
+            "the checks, or declare enable_validation=False to write them anyway."
         )
 
 
 class ConcurrentApplyError(FeastAssetsError, RuntimeError):
-    """Somebody else changed the registry at the same time; nothing was changed by this call."""
+    """Another process changed the registry at the same time; this call changed nothing."""
 
 
 class NotAppliedError(FeastAssetsError, RuntimeError):
-    """A view is declared otherwise than the registry holds it, so it is not clear what should be materialized.
+    """A view's declaration differs from the registered one, so it is not clear what should be materialized.
 
     Attributes:
         name: the view's.
@@ -394,7 +394,7 @@ class FeastJoinKeysDuringMaterialization(SourceError):
 
 
 class SavedDatasetLocationAlreadyExists(InputError):
-    """Storage of a saved dataset already holds something."""
+    """The storage of a saved dataset is not empty."""
 
 
 class DataFrameSerializationError(InputError):

@@ -52,7 +52,6 @@ _ELSEWHERE = {
 """Names that only Feast's module paths give; the package itself does not list them."""
 
 _USE_FILES = "export the table to Parquet, CSV or Delta and declare a FileSource"
-_USE_PUSH = "declare a PushSource and push the rows, or read the stream's files with a FileSource"
 _PERMISSIONS = "this package does not restrict access; restrict it at the stores"
 _VECTORS = "vector search is not here yet"
 _REMEDIES: dict[str, str] = {
@@ -78,12 +77,6 @@ _REMEDIES: dict[str, str] = {
         RedshiftLoggingDestination SnowflakeLoggingDestination
         """),
         "use FileLoggingDestination",
-    ),
-    **dict.fromkeys(
-        _words("""
-        AvroFormat JsonFormat KafkaSource KinesisSource ProtoFormat StreamFeatureView StreamFormat stream_feature_view
-        """),
-        _USE_PUSH,
     ),
     "Aggregation": "aggregate in the function of a BatchFeatureView",
     **dict.fromkeys(_words("ValidationReference Profile Profiler ge_profiler GEProfiler"), "declare Field(checks=...)"),
@@ -116,7 +109,6 @@ _REMEDIES: dict[str, str] = {
         "use Transformation(mode=...)",
     ),
     "ConnectionRef": "write a store's settings in feature_store.yaml, secrets as ${ENVIRONMENT_VARIABLE}",
-    "FeatureViewState": "enable and disable a view by its argument enabled=",
     "RegistryConfig": "give the registry as a path, a URL or a mapping",
     "copy_demo_notebooks": "`feast-assets init` writes an example",
 }

@@ -1,4 +1,4 @@
-"""The feature store: every verb, in a few lines that hand over to the room that does it."""
+"""The feature store: every verb, in a few lines that call the module which does the work."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from feast_assets.definitions.feature_service import FeatureService
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.kept_results import in_order
 from feast_assets.definitions.label_view import LabelView
+from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
 from feast_assets.definitions.saved_dataset import SavedDataset, SavedDatasetStorage
 from feast_assets.definitions.spec import as_utc
 from feast_assets.definitions.window import Window
@@ -33,14 +34,16 @@ from feast_assets.errors import (
     UnknownRowSchemaError,
     shown,
 )
+from feast_assets.lifecycle import Lifecycle, check_state, may_be_materialized
 from feast_assets.registry.cache import SnapshotCache
+from feast_assets.registry.watch import RegistryWatch
+from feast_assets.repository.stored_on_demand import materializable_view
 from feast_assets.repository.user_functions import UserFunctions
-from feast_assets.writing import Writing
 
 if TYPE_CHECKING:
     from feast_assets.apply.applying import Applier
     from feast_assets.apply.diff import RegistryDiff
-    from feast_assets.apply.plan import InfraDiff, Plan
+    from feast_assets.apply.plan import ApplyPlan, InfraDiff
     from feast_assets.audit.report import AuditReport
     from feast_assets.compute.engines.base import ComputeEngine, RepositoryReference, WindowDone, WindowTask
     from feast_assets.compute.materialization import Materialization
@@ -63,30 +66,21 @@ _PLANS_KEPT = 256
 _NOT_YET = frozenset(
     (
         "create_dataset_from_retrieval",
-        "delete_feature_service",
-        "delete_feature_view",
-        "delete_project",
-        "disable_feature_view",
-        "enable_feature_view",
         "get_feature_server_endpoint",
         "get_permission",
-        "get_stream_feature_view",
         "get_validation_reference",
         "list_feature_view_versions",
         "list_permissions",
-        "list_stream_feature_views",
         "list_validation_references",
         "openai_search",
         "precompute_feature_service",
         "retrieve_dataset_data",
         "retrieve_online_documents",
         "retrieve_online_documents_v2",
-        "serve",
         "serve_offline",
         "serve_registry",
         "serve_transformations",
         "serve_ui",
-        "set_feature_view_state",
         "update_online_store",
         "validate_logged_features",
         "write_logged_features",
@@ -94,7 +88,7 @@ _NOT_YET = frozenset(
 )
 
 
-class FeatureStore(Writing):
+class FeatureStore(Lifecycle):
     """A project's features: declared in a registry, with history in an offline store and the latest values in an
     online store.
 
@@ -137,7 +131,8 @@ class FeatureStore(Writing):
         self._completing = threading.Lock()
         self._completed_by: RegistrySnapshot | None = None
         self._functions = UserFunctions(self.repo_path)
-        self._plans: dict[Any, OnlinePlan] = {}
+        self._plans: dict[object, OnlinePlan] = {}
+        self._watch: RegistryWatch | None = None
 
     def __repr__(self) -> str:
         return f"FeatureStore(project={self.project!r}, repo_path={str(self.repo_path)!r})"
@@ -186,12 +181,89 @@ class FeatureStore(Writing):
         await asyncio.to_thread(self.refresh_registry)
         self._online_or_none()
 
+    def keep_registry_fresh(self, seconds: float = 60.0) -> RegistryWatch:
+        """Has a thread read the registry regularly, so that no request waits for it; `close` ends that.
+
+        If the registry cannot be read, the last definitions stay in use. A forked child goes on with a thread of its
+        own.
+
+        Args:
+            seconds: the time between two looks at the registry.
+
+        Returns:
+            what tells how fresh the definitions are.
+        """
+        if not isinstance(seconds, (int, float)) or not seconds > 0:
+            raise InputError(f"seconds must be a positive number, not {shown(seconds)}.")
+        if self._watch is not None:
+            self._watch.stop()
+        self._watch = RegistryWatch(self._cache, seconds)
+        self._watch.start()
+        return self._watch
+
+    def serve(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 6566,
+        type_: str = "http",
+        no_access_log: bool = True,
+        workers: int = 1,
+        worker_connections: int = 1000,
+        max_requests: int = 0,
+        max_requests_jitter: int = 50,
+        metrics: bool = False,
+        keep_alive_timeout: int = 30,
+        tls_key_path: str = "",
+        tls_cert_path: str = "",
+        registry_ttl_sec: int = 60,
+    ) -> None:
+        """Serves features by HTTP until the process is told to end (SIGTERM or SIGINT).
+
+        Args:
+            host: the address to listen on; by default only this machine can connect.
+            port: 0 for any free one, which is printed.
+            type_: only ``"http"``.
+            no_access_log: false: one line of JSON for each request on standard output.
+            workers: processes; -1 for two for each processor and one more. Several need a ``feature_store.yaml``,
+                which each of them reads.
+            worker_connections: how many requests each worker has in hand at most; the next are answered 503.
+            max_requests: after so many requests a worker is replaced; 0 for never.
+            max_requests_jitter: at most so many more, drawn at random.
+            metrics: whether Prometheus metrics are also served on port 8000 of the same address, as Feast does; they
+                are at ``/metrics`` in any case.
+            keep_alive_timeout: seconds after which an idle connection is closed.
+            tls_key_path, tls_cert_path: PEM files, both or none.
+            registry_ttl_sec: seconds between two looks at the registry.
+        """
+        from feast_assets.serving.http.options import ServerOptions
+        from feast_assets.serving.http.server import serve
+
+        options = ServerOptions(
+            host=host,
+            port=port,
+            kind=type_,
+            access_log=not no_access_log,
+            workers=workers,
+            worker_connections=worker_connections,
+            max_requests=max_requests,
+            max_requests_jitter=max_requests_jitter,
+            metrics_listener=metrics,
+            keep_alive_seconds=keep_alive_timeout,
+            tls_key_path=tls_key_path,
+            tls_cert_path=tls_cert_path,
+            registry_seconds=registry_ttl_sec,
+        )
+        serve(self, options)
+
     def close(self) -> Awaitable[None]:
         """Releases connections. The store may be used again; it reconnects.
 
         Returns:
             what may be awaited, to release the connections of the running event loop as well.
         """
+        if self._watch is not None:
+            self._watch.stop()
+            self._watch = None
         if self._online_store is not None:
             self._online_store.close()
         if self._compute_engine is not None:
@@ -246,7 +318,7 @@ class FeatureStore(Writing):
 
     def plan_repository(
         self, *, skip_source_validation: bool = False, skip_feature_view_validation: bool = False
-    ) -> Plan:
+    ) -> ApplyPlan:
         """Returns what `apply_repository` would change, which `apply_plan` carries out.
 
         Args:
@@ -264,7 +336,10 @@ class FeatureStore(Writing):
         )
 
     def plan(
-        self, desired_repo_contents: RepoContents, skip_feature_view_validation: bool = False, progress_ctx: Any = None
+        self,
+        desired_repo_contents: RepoContents,
+        skip_feature_view_validation: bool = False,
+        progress_ctx: object = None,
     ) -> tuple[RegistryDiff, InfraDiff, tuple[str, ...]]:
         """Returns what would change if the registry were made equal to the desired contents: definitions, online
         tables, and all tables afterwards."""
@@ -272,7 +347,7 @@ class FeatureStore(Writing):
         plan = self._plan(objects, [], whole=True, try_functions=not skip_feature_view_validation)
         return plan.registry_diff, plan.infra_diff, plan.tables
 
-    def apply_plan(self, plan: Plan) -> int:
+    def apply_plan(self, plan: ApplyPlan) -> int:
         """Carries out a plan and returns the registry's revision."""
         revision = self._applier().apply(plan)
         self._functions.remember(plan.declared)
@@ -292,7 +367,7 @@ class FeatureStore(Writing):
         whole: bool,
         try_functions: bool = True,
         check_sources: bool = True,
-    ) -> Plan:
+    ) -> ApplyPlan:
         snapshot = self._cache.fresh()
         if self.config.deployment:
             objects = deployed(objects, self.config.project, self.config.deployment, snapshot.feature_views)
@@ -316,6 +391,13 @@ class FeatureStore(Writing):
             self.config.project_description or "",
         )
 
+    def _of_project(self, name: str) -> FeatureStore:
+        return (
+            self
+            if name == self.project
+            else FeatureStore(self.repo_path, self.config.model_copy(update={"project": name, "deployment": ""}))
+        )
+
     def _online_or_none(self) -> OnlineStore | None:
         return None if self.config.online_store is None else self.online_store
 
@@ -323,7 +405,7 @@ class FeatureStore(Writing):
 
     def get_historical_features(
         self,
-        entity_df: Any = None,
+        entity_df: object = None,
         features: Features | None = None,
         full_feature_names: bool = False,
         start_date: datetime | None = None,
@@ -333,9 +415,9 @@ class FeatureStore(Writing):
         """Returns the features of entities as they were known at given times.
 
         Args:
-            entity_df: join keys and a time column, one row per wanted row: a pandas or Polars DataFrame, an Arrow
-                table, or a query in the offline store's SQL. Left out, every entity with rows between the dates, as
-                of the end.
+            entity_df: join keys and a time column, one row for each row of the result: a pandas or Polars DataFrame,
+                an Arrow table, or a query in the offline store's SQL. If left out, every entity with rows between the
+                dates, as of the end.
             features: references such as ``"view:feature"``, or a feature service.
             full_feature_names: whether features are called ``view__feature``.
             filter_by_created_timestamp: whether rows must also have been written by the time of the entity row.
@@ -405,7 +487,7 @@ class FeatureStore(Writing):
     def get_online_features(
         self,
         features: Features,
-        entity_rows: Sequence[Mapping[str, Any]] | Mapping[str, Sequence[Any]],
+        entity_rows: Sequence[Mapping[str, object]] | Mapping[str, Sequence[object]],
         full_feature_names: bool = False,
         include_feature_view_version_metadata: bool = False,
     ) -> OnlineResponse:
@@ -430,7 +512,7 @@ class FeatureStore(Writing):
     async def get_online_features_async(
         self,
         features: Features,
-        entity_rows: Sequence[Mapping[str, Any]] | Mapping[str, Sequence[Any]],
+        entity_rows: Sequence[Mapping[str, object]] | Mapping[str, Sequence[object]],
         full_feature_names: bool = False,
         include_feature_view_version_metadata: bool = False,
     ) -> OnlineResponse:
@@ -439,7 +521,9 @@ class FeatureStore(Writing):
         try:
             return await self._online_plan(features, full_feature_names).read_async(self.online_store, entity_rows)
         except UnknownRowSchemaError:
-            self.refresh_registry()
+            import asyncio
+
+            await asyncio.to_thread(self.refresh_registry)
             return await self._online_plan(features, full_feature_names).read_async(self.online_store, entity_rows)
 
     def _online_plan(self, features: Features, full_feature_names: bool) -> OnlinePlan:
@@ -504,7 +588,7 @@ class FeatureStore(Writing):
         if disable_event_timestamp:
             start, end = _EPOCH, datetime.now(UTC)
         if start > end:
-            raise InputError(f"start_date {start.isoformat()} is after end_date {end.isoformat()}; exchange them.")
+            raise InputError(f"start_date {start.isoformat()} is after end_date {end.isoformat()}; swap them.")
         return self._run_views(feature_views, progress, run_id, lambda this: this.run_between(start, end))
 
     def materialize_incremental(
@@ -556,12 +640,14 @@ class FeatureStore(Writing):
         """
         from feast_assets.definitions.window import ALWAYS
 
-        (view,) = self._views_to_materialize([feature_view])
+        (view,) = self.views_to_materialize([feature_view])
         materialization = self._materialization(view, progress, run_id, validate=validate, profile=profile)
-        return materialization.run_windows([ALWAYS] if windows is None else windows_of(windows))
+        result = materialization.run_windows([ALWAYS] if windows is None else windows_of(windows))
+        self._note_available([view])
+        return result
 
     def run_window_task(self, task: WindowTask) -> WindowDone:
-        """Runs a task of a compute engine in this process; what went wrong is in the answer.
+        """Runs a task of a compute engine in this process; errors are part of the answer.
 
         For the workers of engines that run elsewhere, see `feast_assets.task_worker`. The windows must be claimed, and
         are settled by the caller of the engine.
@@ -584,23 +670,23 @@ class FeatureStore(Writing):
         Args:
             end_date: inclusive; now when left out.
         """
-        (view,) = self._views_to_materialize([feature_view])
+        (view,) = self.views_to_materialize([feature_view])
         end = datetime.now(UTC) if end_date is None else _moment("end_date", end_date)
         return self._materialization(view, None, "").stale_windows(end)
 
-    def materialization_states(self, feature_views: Sequence[str] | None = None) -> dict[str, str]:
-        """Returns an opaque token for each view, which changes whenever a window may have become stale or settled.
+    def change_tokens(self, feature_views: Sequence[str] | None = None) -> dict[str, str]:
+        """Returns a change token for each view: another one whenever a window may have become stale or settled.
 
         Reads no data. If a view's token is unchanged, so is the result of `stale_windows` for the same ``end_date``.
-        A token that begins with ``"?"`` says less: the offline store cannot tell whether a source has changed.
+        A token that begins with ``"?"`` may stay the same though a source has changed: the offline store cannot tell.
 
         Args:
             feature_views: names; all that can be materialized when left out.
         """
-        from feast_assets.compute.change_tokens import materialization_states
+        from feast_assets.compute.change_tokens import change_tokens
 
-        views = self._views_to_materialize(feature_views)
-        return materialization_states(self.project, views, self.registry, self.offline_store, self._online_or_none())
+        views = self.views_to_materialize(feature_views)
+        return change_tokens(self.project, views, self.registry, self.offline_store, self._online_or_none())
 
     def audit(
         self,
@@ -632,7 +718,7 @@ class FeatureStore(Writing):
             raise InputError(f"sample must be a whole number of at least 1, not {shown(sample)}.")
         if not isinstance(seed, int) or seed < 0:
             raise InputError(f"seed must be a whole number of at least 0, not {shown(seed)}.")
-        views = self._views_to_materialize(feature_views)
+        views = self.views_to_materialize(feature_views)
         for view in views:
             if feature_views is not None and not view.materializable:
                 raise InputError(f"Feature view {view.name!r} is not online (online=False): nothing of it is served.")
@@ -656,30 +742,30 @@ class FeatureStore(Writing):
         )
 
     def materialization_intervals(self, feature_view: str) -> list[tuple[datetime, datetime]]:
-        """Returns what of time is materialized, as ``[start, end)`` intervals in order, from the ledger."""
+        """Returns the materialized intervals of event time, ``[start, end)``, in order, from the ledger."""
         return self.registry.materialization_intervals(self._cache.fresh().feature_view(feature_view).name)
 
-    def _views_to_materialize(self, names: Sequence[str] | None) -> list[FeatureView]:
-        """Returns the named views, or all that there are, those that keep a result before those that read it."""
+    def views_to_materialize(self, names: Sequence[str] | None) -> list[FeatureView]:
+        """Returns the named views, or all; views that keep a result come before those that read it.
+
+        Raises:
+            FeatureViewNotFoundException: there is no such view.
+            InputError: a view cannot be materialized.
+        """
         snapshot = self._cache.fresh(uses_history=True)
         if snapshot.revision == 0:
             raise InputError(f"Project {self.project!r} has not been applied yet; run `feast-assets apply` first.")
         if names is None:
-            chosen = [v for v in snapshot.feature_views if v.makes_something]
-            return in_order(chosen)
+            return in_order([v for v in snapshot.views_with_history if v.makes_something and may_be_materialized(v)])
         names = view_names(names)
-        on_demand = {v.name for v in snapshot.on_demand_feature_views}
-        for name in names:
-            if name in on_demand:
-                raise InputError(
-                    f"{name!r} is an on-demand feature view: it is computed when it is read, never materialized."
-                )
-        chosen = [snapshot.feature_view(n) for n in names]
+        on_demand = set(snapshot.names(OnDemandFeatureView.object_type))
+        chosen = [materializable_view(snapshot, n) if n in on_demand else snapshot.feature_view(n) for n in names]
         for view in chosen:
             if isinstance(view, LabelView):
                 raise InputError(f"Label view {view.name!r} cannot be materialized; its rows come by push.")
             if not view.enabled:
                 raise InputError(f"Feature view {view.name!r} is disabled.")
+            check_state(view)
             if not view.makes_something:
                 raise InputError(
                     f"Feature view {view.name!r} is not online (online=False), so there is nothing to materialize."
@@ -695,8 +781,10 @@ class FeatureStore(Writing):
     ) -> list[MaterializationResult]:
         from feast_assets.compute.view_runs import run_views
 
-        views = self._views_to_materialize(names)
-        return run_views(views, lambda view: run(self._materialization(view, progress, run_id)))
+        views = self.views_to_materialize(names)
+        results = run_views(views, lambda view: run(self._materialization(view, progress, run_id)))
+        self._note_available(views)
+        return results
 
     def _materialization(
         self,
@@ -742,7 +830,7 @@ class _Closing:
             yield from self._online_store.aclose().__await__()
 
 
-def _moment(name: str, value: Any) -> datetime:
+def _moment(name: str, value: object) -> datetime:
     if not isinstance(value, datetime):
         raise InputError(f"{name} must be a datetime, not {type(value).__name__} {shown(value)}.")
     return as_utc(value)
@@ -765,7 +853,7 @@ def _refuse_versions(asked_for: bool) -> None:
         )
 
 
-def _hashable(features: Any) -> Any:
+def _hashable(features: object) -> object:
     if not isinstance(features, (list, tuple)) or set(map(type, features)) != {str}:
         return None
     return tuple(features)

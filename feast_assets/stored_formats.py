@@ -18,7 +18,7 @@ class StoredFormat:
 
     Attributes:
         title: what is stored in it, as messages call it.
-        number: of what this version of the package writes.
+        number: the format that this version of the package writes.
         oldest: the oldest number that it reads.
     """
 
@@ -30,7 +30,7 @@ class StoredFormat:
         """Returns the number that data has, if this version reads it.
 
         Args:
-            number: as the data says it: an integer, or one as text.
+            number: as stored with the data: an integer, or its text.
             store: where the data is, for the message: ``Registry data/registry.db``.
             written_by: the version of the package that wrote it, where the data says so.
 

@@ -37,7 +37,7 @@ class TaskWorker:
             `WindowDone.to_json`.
 
         Raises:
-            InputError: the text is no task.
+            InputError: the text is not a task.
         """
         task = WindowTask.from_json(text)
         try:

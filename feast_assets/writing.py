@@ -1,17 +1,18 @@
-"""Rows that callers hand in: the verbs that push and write them."""
+"""The verbs that push and write rows that a caller hands in."""
 
 from __future__ import annotations
 
 import threading
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from feast_assets.arguments import name_of
 from feast_assets.catalog import Catalog
 from feast_assets.config import RepoConfig
 from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
 from feast_assets.definitions.sources.push_source import PushMode
-from feast_assets.errors import InputError, NotSupportedError, UnfinishedPushError, shown, suggest
+from feast_assets.errors import InputError, UnfinishedPushError, shown, suggest
+from feast_assets.repository.user_functions import UserFunctions
 
 if TYPE_CHECKING:
     from feast_assets.compute.writes import Stores, Write
@@ -28,11 +29,13 @@ class Writing(Catalog):
         config: of the project.
         _completing: held while unfinished pushes are completed.
         _completed_by: the snapshot whose unfinished pushes were completed last.
+        _functions: of the project's views.
     """
 
     config: RepoConfig
     _completing: threading.Lock
     _completed_by: RegistrySnapshot | None
+    _functions: UserFunctions
 
     if TYPE_CHECKING:
 
@@ -45,7 +48,7 @@ class Writing(Catalog):
     def push(
         self,
         push_source_name: str,
-        df: Any,
+        df: object,
         allow_registry_cache: bool = True,
         to: PushMode = PushMode.ONLINE,
         transform_on_write: bool = True,
@@ -61,8 +64,8 @@ class Writing(Catalog):
                 join keys, features and event time; offline needs just the columns of the batch source. Without any
                 rows, it warns and writes nothing.
             to: online, offline, or both.
-            transform_on_write: has no effect: as in Feast, it concerns on-demand views only, and none has a push
-                source.
+            transform_on_write: whether the functions of stream feature views run over the rows that go online; if not,
+                they already hold the features. It has no effect on other views.
 
         Raises:
             PushSourceNotFoundException: there is no such push source, or no view uses it.
@@ -75,7 +78,7 @@ class Writing(Catalog):
     async def push_async(
         self,
         push_source_name: str,
-        df: Any,
+        df: object,
         allow_registry_cache: bool = True,
         to: PushMode = PushMode.ONLINE,
         transform_on_write: bool = True,
@@ -90,8 +93,8 @@ class Writing(Catalog):
     def write_to_online_store(
         self,
         feature_view_name: str,
-        df: Any = None,
-        inputs: Any = None,
+        df: object = None,
+        inputs: object = None,
         allow_registry_cache: bool = True,
         transform_on_write: bool = True,
     ) -> None:
@@ -100,19 +103,20 @@ class Writing(Catalog):
         Args:
             df: rows as `push` takes them.
             inputs: the same under Feast's other name; not both.
-            transform_on_write: has no effect: as in Feast, it concerns on-demand views only, whose rows cannot be
-                written here.
+            transform_on_write: of an on-demand view that is stored online, and of a stream feature view: whether its
+                function makes the rows of those given; if not, they already hold its features. Without effect for other
+                views.
         """
         self._run(self._written(feature_view_name, df, inputs, allow_registry_cache, transform_on_write))
 
     async def write_to_online_store_async(
-        self, feature_view_name: str, df: Any = None, inputs: Any = None, allow_registry_cache: bool = True
+        self, feature_view_name: str, df: object = None, inputs: object = None, allow_registry_cache: bool = True
     ) -> None:
         """As `write_to_online_store`, without blocking the event loop."""
         await self._run_async(self._written(feature_view_name, df, inputs, allow_registry_cache, True))
 
     def write_to_offline_store(
-        self, feature_view_name: str, df: Any, allow_registry_cache: bool = True, reorder_columns: bool = True
+        self, feature_view_name: str, df: object, allow_registry_cache: bool = True, reorder_columns: bool = True
     ) -> None:
         """Appends rows to a view's batch source, whose columns they must have.
 
@@ -159,7 +163,9 @@ class Writing(Catalog):
         known = [push.id for push in pushes if isinstance(push.id, str)]
         raise InputError(f"There is no unfinished push {shown(push_id)}. {suggest(str(push_id), known)}")
 
-    def _pushed(self, name: str, df: Any, allow_registry_cache: bool, to: PushMode, transform_on_write: bool) -> Write:
+    def _pushed(
+        self, name: str, df: object, allow_registry_cache: bool, to: PushMode, transform_on_write: bool
+    ) -> Write:
         from feast_assets.compute.write_plans import write_plan
 
         call = f"push to {shown(name)}"
@@ -178,6 +184,7 @@ class Writing(Catalog):
                 "Use to=PushMode.OFFLINE, or declare one online."
             )
         write = self._write(call, df)
+        write.transforms = transform_on_write
         for view in online:
             write.add_online(view, plan.few_rows(view))
         if to is not PushMode.ONLINE:
@@ -192,7 +199,9 @@ class Writing(Catalog):
                 f"{self.config.project!r} and writes none of them; {instead}."
             )
 
-    def _written(self, name: str, df: Any, inputs: Any, allow_registry_cache: bool, transform_on_write: bool) -> Write:
+    def _written(
+        self, name: str, df: object, inputs: object, allow_registry_cache: bool, transform_on_write: bool
+    ) -> Write:
         from feast_assets.compute.write_plans import write_plan
 
         call = f"write_to_online_store to {name_of(name, 'feature view')!r}"
@@ -200,18 +209,19 @@ class Writing(Catalog):
             raise InputError(f"{call}: give one of df and inputs.")
         _check_flag(call, "transform_on_write", transform_on_write)
         snapshot = self._registered(allow_registry_cache)
-        if name in snapshot.names(OnDemandFeatureView.object_type):
-            raise NotSupportedError(
-                f"{call}: {name!r} is an on-demand feature view, which is computed when it is read; its rows are not "
-                "stored. Write to the feature views that it reads."
-            )
         write = self._write(call, inputs if df is None else df)
+        if name in snapshot.names(OnDemandFeatureView.object_type):
+            from feast_assets.repository.stored_on_demand import stored_rows
+
+            rows = stored_rows(snapshot, name, write.rows, call, self._functions, transform_on_write)
+            write = self._write(call, rows)
+        write.transforms = transform_on_write
         plan = write_plan(snapshot)
         view = plan.view(name) or snapshot.feature_view(name)
         write.add_online(view, plan.few_rows(view))
         return write
 
-    def _write(self, call: str, rows: Any) -> Write:
+    def _write(self, call: str, rows: object) -> Write:
         from feast_assets.compute.handed_in_rows import HandedInRows
         from feast_assets.compute.writes import Write
 
@@ -223,7 +233,9 @@ class Writing(Catalog):
     def _stores(self) -> Stores:
         from feast_assets.compute.writes import Stores
 
-        return Stores(self.project, self.registry, lambda: self.offline_store, lambda: self.online_store)
+        return Stores(
+            self.project, self.registry, lambda: self.offline_store, lambda: self.online_store, self._functions.attach
+        )
 
     def _run(self, write: Write) -> None:
         from feast_assets.compute.push_runs import run
@@ -260,6 +272,6 @@ class Writing(Catalog):
             return complete_pushes(self._stores(), snapshot, may_append=may_append)
 
 
-def _check_flag(call: str, name: str, value: Any) -> None:
+def _check_flag(call: str, name: str, value: object) -> None:
     if not isinstance(value, bool):
         raise InputError(f"{call}: {name} must be True or False, not {shown(value)}.")

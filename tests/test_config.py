@@ -214,7 +214,7 @@ def test_loading_loads_no_store(tmp_path: Path) -> None:
             f"{MINIMAL}online_store: {{type: redis, connection_string: 'unix:///tmp/redis.sock'}}",
             r"online_store\.connection_string: connection_string: unix:// is not supported",
         ),
-        ("project: shop\nregistry: postgresql:u:pw@h/d", r"registry\.path: cannot be read for certain"),
+        ("project: shop\nregistry: postgresql:u:pw@h/d", r"registry\.path: cannot be parsed unambiguously"),
         ("project: shop\nregistry: {registry_type: sql, host: h, user: u}", r"registry: host, port.*of an old plug-in"),
         (f"{MINIMAL}online_store: my.module.MyOnlineStore", "'my.module.MyOnlineStore': there is no module 'my'"),
         (

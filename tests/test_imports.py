@@ -85,7 +85,7 @@ def test_type_checkers_see_every_public_name() -> None:
 
 
 def test_what_only_feast_has_says_so_when_imported() -> None:
-    with pytest.raises(ImportError, match="KafkaSource is in Feast, and not supported here yet"):
-        from feast_assets import KafkaSource  # noqa: F401
+    with pytest.raises(ImportError, match="OracleSource is in Feast, and not supported here yet"):
+        from feast_assets import OracleSource  # noqa: F401
     with pytest.raises(ImportError, match="cannot import name 'KafkaSauce'"):
         from feast_assets import KafkaSauce  # noqa: F401

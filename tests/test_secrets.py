@@ -336,7 +336,7 @@ def test_a_key_that_swallowed_a_value_is_not_shown(tmp_path: Path) -> None:
 
 def test_a_malformed_url_makes_no_folder(tmp_path: Path) -> None:
     for registry in (f"postgresql:u:{FIRST}@h/d", f"postgres:{FIRST}/d", "mysql:u@h/d", "redis:h/0"):
-        with pytest.raises(ConfigError, match=r"registry\.path: cannot be read for certain"):
+        with pytest.raises(ConfigError, match=r"registry\.path: cannot be parsed unambiguously"):
             FeatureStore(tmp_path, RepoConfig(project="shop", registry=registry)).apply([])
     assert list(tmp_path.iterdir()) == []
 
@@ -376,7 +376,7 @@ def test_servers_that_refuse_do_not_get_the_secret_into_errors(
             told.of(lambda online=online: online.marks(["t"]))
             told.of(lambda online=online: online.advance("t", 0, 5))
             told.of(lambda online=online: online.foreign("t", [b"k"]))
-            for ask in (online.incarnation, online.evicts_marks, online.evicts):
+            for ask in (online.restart_token, online.evicts_marks, online.evicts):
                 told.of(ask)
             online.close()
     told.texts.append(caplog.text)

@@ -71,7 +71,7 @@ def test_a_training_set_of_a_newer_format_is_refused() -> None:
     assert TrainingSetPins.from_dict({**pins.to_dict(), "format": 1}) == pins
     with pytest.raises(StoredFormatError, match="The training set has format 2; .* reads format 1 of training sets"):
         TrainingSetPins.from_dict({**pins.to_dict(), "format": 2, "unknown": []})
-    with pytest.raises(InputError, match="no pins"):
+    with pytest.raises(InputError, match="not the pins"):
         TrainingSetPins.from_dict([])  # type: ignore[arg-type]
 
 

@@ -11,14 +11,8 @@ from functools import partial
 from feast_assets.apply.diff import Action, RegistryDiff, diff
 from feast_assets.apply.digests import InputDigests
 from feast_assets.apply.inference import prepare
-from feast_assets.apply.infrastructure import (
-    TYPES_WITH_ROWS,
-    OnlineTables,
-    drop_tables,
-    set_generations,
-    set_up_tables,
-)
-from feast_assets.apply.plan import InfraDiff, Plan
+from feast_assets.apply.infrastructure import OnlineTables, drop_tables, set_generations, set_up_tables
+from feast_assets.apply.plan import ApplyPlan, InfraDiff
 from feast_assets.apply.removal import changes_of
 from feast_assets.apply.store_abilities import check_abilities
 from feast_assets.definitions.base import Definition
@@ -33,7 +27,7 @@ from feast_assets.offline_stores.source_changes import history_state
 from feast_assets.online_stores.base import OnlineStore
 from feast_assets.registry.base import Changes, Registry
 from feast_assets.registry.current_user import current_user
-from feast_assets.registry.snapshot import RegistrySnapshot, StoredObject
+from feast_assets.registry.snapshot import TYPES_WITH_ROWS, RegistrySnapshot, StoredObject
 
 
 @dataclass
@@ -55,7 +49,7 @@ class Applier:
         snapshot: RegistrySnapshot | None = None,
         try_functions: bool = True,
         check_sources: bool = True,
-    ) -> Plan:
+    ) -> ApplyPlan:
         """Validates and completes what is declared, and compares it with the registry. Changes nothing.
 
         Args:
@@ -69,7 +63,7 @@ class Applier:
             if isinstance(each, FeatureView):
                 check_abilities(each, self.offline_store)
         snapshot = snapshot or self.registry.snapshot()
-        digests = InputDigests(snapshot, self.registry.inputs(), self._source_state)
+        digests = InputDigests(snapshot, self.registry.inputs(), self._source_change_tokens)
         prepared = prepare(
             objects,
             snapshot,
@@ -91,7 +85,7 @@ class Applier:
         after |= {v.name: v for v in changes.upserts if isinstance(v, FeatureView)}
         tables_before, tables_after = self._tables(before, digests), self._tables(after, digests)
         differences = diff(snapshot, changes, prepared.standing)
-        return Plan(
+        return ApplyPlan(
             declared=tuple(objects),
             changes=_only_differences(changes, differences, snapshot, digests),
             based_on=snapshot.revision,
@@ -101,7 +95,7 @@ class Applier:
             obsolete=tuple(sorted(set(tables_before) - set(tables_after))),
         )
 
-    def apply(self, plan: Plan) -> int:
+    def apply(self, plan: ApplyPlan) -> int:
         """Carries out a plan and returns the revision.
 
         New tables are set up first, then the registry changes in one transaction, which turns reads to them, and then
@@ -139,7 +133,7 @@ class Applier:
         tables = {name: digests.table(view) for name, view in views.items()}
         return {table: f"{self.project}.{name}" for name, table in tables.items() if table}
 
-    def _source_state(self, source: DataSource) -> frozenset[str]:
+    def _source_change_tokens(self, source: DataSource) -> frozenset[str]:
         return history_state(self.offline_store, whole_source(source)).parts or frozenset()
 
     def _earliest_event(self, view: FeatureView) -> datetime | None:

@@ -18,14 +18,14 @@ from feast_assets.definitions.feature_service import FeatureService
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
 from feast_assets.definitions.sources.data_source import DataSource
-from feast_assets.definitions.sources.push_source import PushSource
+from feast_assets.definitions.sources.stream_source import StreamSource
 from feast_assets.definitions.spec import digest
 from feast_assets.definitions.view import BaseFeatureView
 from feast_assets.registry.snapshot import RegistrySnapshot, StoredObject, copy_definition
 
-StateOf = Callable[[DataSource], "frozenset[str]"]
+ChangeTokensOf = Callable[[DataSource], "frozenset[str]"]
 
-_NOT_OF_ROWS = ("description", "tags", "owner", "org", "ttl", "enabled", "freshness")
+_NOT_OF_ROWS = ("description", "tags", "owner", "org", "ttl", "enabled", "freshness", "state")
 """Attributes of a view that apply neither infers nor compares with its sources."""
 
 _PROJECTIONS = ("feature_view_projections", "source_projections")
@@ -61,16 +61,16 @@ class InputDigests:
     Args:
         snapshot: the registry that is applied to.
         remembered: what `Registry.inputs` returned.
-        state_of: returns texts that identify what a source is stored in, without reading it; none where that cannot be
-            told.
+        change_tokens_of: returns the change tokens of a source's parts, without reading rows; none where the store
+            cannot tell.
     """
 
-    def __init__(self, snapshot: RegistrySnapshot, remembered: Mapping[_Key, str], state_of: StateOf):
+    def __init__(self, snapshot: RegistrySnapshot, remembered: Mapping[_Key, str], change_tokens_of: ChangeTokensOf):
         self._snapshot = snapshot
         self._remembered = remembered
         self._decoded: dict[_Key, _Digests | None] = {}
-        self._state_of = state_of
-        self._states: dict[int, frozenset[str]] = {}
+        self._change_tokens_of = change_tokens_of
+        self._change_tokens: dict[int, frozenset[str]] = {}
         self._interfaces: dict[str, str] = {}
         self._computed: dict[_Key, tuple[str, str]] = {}
 
@@ -85,11 +85,11 @@ class InputDigests:
             where only those changed; None where the view must be made. In the first two cases its sources are
             unchanged as well.
         """
-        states = [sorted(self._state(source)) for source in _looked_into(view)]
-        if not all(states):
+        tokens = [sorted(self._change_tokens_for(source)) for source in _looked_into(view)]
+        if not all(tokens):
             return None
         key = view.object_type, view.name
-        row_inputs = digest([type(view).__name__, _values(view, _NOT_OF_ROWS), entities, states])
+        row_inputs = digest([type(view).__name__, _values(view, _NOT_OF_ROWS), entities, tokens])
         inputs = digest([row_inputs, [getattr(view, name) for name in _NOT_OF_ROWS]])
         self._computed[key] = inputs, row_inputs
         stored, remembered = self._snapshot.stored(*key), self._of_registered(*key)
@@ -174,10 +174,10 @@ class InputDigests:
             self._decoded[key] = _Digests(*parts) if is_current else None
         return self._decoded[key]
 
-    def _state(self, source: DataSource) -> frozenset[str]:
-        if id(source) not in self._states:
-            self._states[id(source)] = self._state_of(source)
-        return self._states[id(source)]
+    def _change_tokens_for(self, source: DataSource) -> frozenset[str]:
+        if id(source) not in self._change_tokens:
+            self._change_tokens[id(source)] = self._change_tokens_of(source)
+        return self._change_tokens[id(source)]
 
 
 def sources_of(view: FeatureView) -> list[DataSource]:
@@ -185,7 +185,7 @@ def sources_of(view: FeatureView) -> list[DataSource]:
     sources = [view.batch_source, view.stream_source]
     if isinstance(view, BatchFeatureView):
         sources += [*view.sources, view.sink_source]
-    sources += [s.batch_source for s in sources if isinstance(s, PushSource)]
+    sources += [s.batch_source for s in sources if isinstance(s, StreamSource)]
     return [s for s in sources if s is not None]
 
 
@@ -203,6 +203,8 @@ def _values(definition: Definition, without: Sequence[str]) -> list[object]:
 def _with_declared_attributes(registered: FeatureView, declared: FeatureView) -> FeatureView:
     """Returns a copy of the registered view with the declared values of attributes that do not concern its rows."""
     view, given = copy_definition(registered), copy_definition(declared)
+    state = given.state or registered.state
     for name in _NOT_OF_ROWS:
         setattr(view, name, getattr(given, name))
+    view.state = state
     return view

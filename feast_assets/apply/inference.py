@@ -21,6 +21,7 @@ from feast_assets.definitions.batch_feature_view import BatchFeatureView
 from feast_assets.definitions.entity import DUMMY_ENTITY_NAME, Entity, dummy_entity
 from feast_assets.definitions.feature_service import FeatureService
 from feast_assets.definitions.feature_view import FeatureView
+from feast_assets.definitions.feature_view_state import FeatureViewState
 from feast_assets.definitions.field import Field
 from feast_assets.definitions.kept_results import in_order
 from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
@@ -28,6 +29,7 @@ from feast_assets.definitions.partitions import Partitions
 from feast_assets.definitions.project import Project
 from feast_assets.definitions.saved_dataset import SavedDataset
 from feast_assets.definitions.sources.data_source import DataSource
+from feast_assets.definitions.stored_on_demand_view import StoredOnDemandView, known_keys, stored_views
 from feast_assets.definitions.view import BaseFeatureView, check_features
 from feast_assets.errors import (
     DefinitionError,
@@ -167,6 +169,7 @@ class _Preparation:
         self._with_rows = self._views.with_rows()
         on_demand = [self._on_demand(v) for v in self._of(OnDemandFeatureView)]
         self._views.add(on_demand)
+        stored = self._stored()
         services = [self._service(s) for s in self._of(FeatureService)]
         for source in self._of(DataSource):
             self._sources.include(source)
@@ -174,7 +177,7 @@ class _Preparation:
         if any(v.entityless for v in declared):
             entities.append(dummy_entity())
         datasets = [copy_definition(d) for d in self._of(SavedDataset)]
-        result = [project, *entities, *self._sources.prepared(), *views, *on_demand, *services, *datasets]
+        result = [project, *entities, *self._sources.prepared(), *views, *on_demand, *stored, *services, *datasets]
         return PreparedObjects(
             [o for o in result if isinstance(o, Definition)], [o for o in result if isinstance(o, StoredObject)]
         )
@@ -213,6 +216,7 @@ class _Preparation:
                 self._sources.adopt(source, cast(StoredObject, self._snapshot.stored(source.object_type, source.name)))
             return known
         view = copy_definition(given)
+        view.state = given.state or self._registered_state(given)
         self._prepare_sources(view)
         _leave_out_time(view, subject)
         if view.transformation is not None:
@@ -226,6 +230,13 @@ class _Preparation:
         if view.partitions is not None and view.partitions.start is None and view.batch_source is not None:
             view.partitions = self._fixed(view, view.partitions)
         return view
+
+    def _registered_state(self, view: BaseFeatureView) -> FeatureViewState:
+        """Returns the state of the registered view, which an apply of its declaration does not change."""
+        stored = self._snapshot.stored(view.object_type, view.name)
+        return (
+            FeatureViewState.STATE_UNSPECIFIED if stored is None else cast(BaseFeatureView, stored.definition()).state
+        )
 
     def _check_entities(self, view: FeatureView, subject: str) -> None:
         for name, join_key in zip(view.entities, view.join_keys, strict=True):
@@ -376,6 +387,7 @@ class _Preparation:
         if known is not None:
             return known
         view = copy_definition(given)
+        view.state = given.state or self._registered_state(given)
         view.source_projections = [
             resolve_projection(p, views, subject, self._project) for p in view.source_projections
         ]
@@ -396,6 +408,32 @@ class _Preparation:
                 f"{subject} needs a schema with the features that its function returns: the function was not tried, so "
                 "they cannot be inferred."
             )
+
+    def _stored(self) -> list[StoredOnDemandView]:
+        """Returns what is stored of the on-demand views that are, or stay, registered.
+
+        Those that are not given are made again as well, because a view that they read may have changed.
+        """
+        declared = {view.name: view.write_to_online_store for view in self._of(OnDemandFeatureView)}
+        names = [name for name, written in declared.items() if written]
+        names += [n for n in self._staying.names(StoredOnDemandView.object_type) if n not in declared]
+        written = [view for name in names if isinstance(view := self._views[name], OnDemandFeatureView)]
+        views = {}
+        for view in written:
+            for projection in view.source_projections:
+                source = self._with_rows[projection.name]
+                if isinstance(source, FeatureView):
+                    views[projection.name] = source
+        return stored_views(written, views, {view.name: self._stored_keys(view, views) for view in written})
+
+    def _stored_keys(self, view: OnDemandFeatureView, views: Mapping[str, FeatureView]) -> list[Field]:
+        subject = f"OnDemandFeatureView {view.name!r}"
+        read = [views[p.name] for p in view.source_projections if p.name in views]
+        known = {f.name: f for f in known_keys(view, read)}
+        return [
+            known.get(key) or self._entity_column(name, key, subject, None)
+            for name, key in zip(view.entities, view.join_keys, strict=True)
+        ]
 
     def _service(self, given: FeatureService) -> FeatureService | StoredObject:
         known = self._digests.unchanged(given, self._views.unread)

@@ -8,22 +8,18 @@ from typing import cast
 
 from feast_assets.definitions.base import Definition
 from feast_assets.definitions.feature_view import FeatureView
-from feast_assets.definitions.label_view import LabelView
 from feast_assets.definitions.spec import to_micros
 from feast_assets.offline_stores.base import history_of
 from feast_assets.online_stores.base import OnlineStore
 from feast_assets.online_stores.rows.keys import check_key_type
-from feast_assets.registry.snapshot import RegistrySnapshot
+from feast_assets.registry.snapshot import TYPES_WITH_ROWS, RegistrySnapshot
 
 OnlineTables = Mapping[str, str]
 """Online table -> its name for people, ``project.view``."""
 
-TYPES_WITH_ROWS = (FeatureView.object_type, LabelView.object_type)
-"""The object types whose objects have rows, and so may have an online table."""
-
 
 def set_generations(views: Iterable[Definition], snapshot: RegistrySnapshot) -> None:
-    """Sets which generation of its online table each online view uses; what is no online view is left as it is.
+    """Sets which generation of its online table each online view uses; other definitions are left unchanged.
 
     A view gets a new generation, and with it an empty table, where rows of its present table could be mistaken for
     rows of the new definition: where its keys or time columns change, or it was not online before.

@@ -37,7 +37,7 @@ class InfraDiff:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ApplyPlan:
     """What an apply would change, and the revision that it was worked out from.
 
     Attributes:

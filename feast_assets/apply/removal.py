@@ -16,6 +16,7 @@ from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
 from feast_assets.definitions.project import Project
 from feast_assets.definitions.saved_dataset import SavedDataset
 from feast_assets.definitions.sources.data_source import DataSource
+from feast_assets.definitions.stored_on_demand_view import StoredOnDemandView
 from feast_assets.definitions.view import BaseFeatureView
 from feast_assets.errors import DefinitionError, FeastObjectNotFoundException
 from feast_assets.registry.base import Changes
@@ -55,6 +56,7 @@ def changes_of(
             for key in snapshot.known()
             if key not in declared and key[0] not in _KEPT and key != (Entity.object_type, DUMMY_ENTITY_NAME)
         }
+    deletes |= _no_longer_stored(prepared, snapshot, deletes)
     # Declared objects were checked when they were prepared. The rest is read only if something it may use goes.
     if deletes or any(_takes_away(d, snapshot) for d in prepared.made):
         remaining = {_key(d): d for d in snapshot.shared() if _key(d) not in deletes} | upserts
@@ -78,6 +80,14 @@ def _asked(
     return asked
 
 
+def _no_longer_stored(prepared: PreparedObjects, snapshot: RegistrySnapshot, deletes: set[_Key]) -> set[_Key]:
+    """Returns what was stored of on-demand views that are deleted, or no longer written to the online store."""
+    computed = {d.name for d in prepared.made if isinstance(d, OnDemandFeatureView) and not d.write_to_online_store}
+    computed |= {name for object_type, name in deletes if object_type == OnDemandFeatureView.object_type}
+    stored = StoredOnDemandView.object_type
+    return {(stored, name) for name in snapshot.names(stored) if name in computed}
+
+
 def _takes_away(definition: Definition, snapshot: RegistrySnapshot) -> bool:
     """Whether a definition lacks something of the registered one of its name that others may use."""
     stored = snapshot.stored(*_key(definition))
@@ -96,11 +106,17 @@ def _offered(view: BaseFeatureView) -> set[tuple[str, str]]:
 
 
 def _check_references(remaining: Mapping[_Key, Definition], snapshot: RegistrySnapshot, deletes: set[_Key]) -> None:
-    views = {d.name: d for d in remaining.values() if isinstance(d, BaseFeatureView)}
+    views = {
+        d.name: d
+        for d in remaining.values()
+        if isinstance(d, BaseFeatureView) and not isinstance(d, StoredOnDemandView)
+    }
     sources = {n: v for n, v in views.items() if isinstance(v, FeatureView)}
     entities = {d.name: d for d in remaining.values() if isinstance(d, Entity)}
     for definition in remaining.values():
         subject = f"{type(definition).__name__} {definition.name!r}"
+        if isinstance(definition, StoredOnDemandView):
+            continue  # It stands or falls with its on-demand view.
         if isinstance(definition, FeatureView):
             for name, join_key in zip(definition.entities, definition.join_keys, strict=True):
                 _check_entity(name, join_key, entities, subject)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 from feast_assets.definitions.field import Field
 from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.definitions.sources.push_source import PushSource
+from feast_assets.definitions.sources.stream_source import StreamSource
 from feast_assets.errors import (
     DataSourceRepeatNamesException,
     DefinitionError,
@@ -89,7 +90,7 @@ class Sources:
 
         Args:
             inferred: what is to be inferred, and of which definition, such as "FeatureView 'trips': its features".
-            declaration: what would do in place of it.
+            declaration: what could be declared instead.
 
         Raises:
             SourceWithoutFilesError: the source is not there yet.
@@ -136,11 +137,12 @@ class Sources:
         if known is not None:
             return known
         copied = copy_definition(source)
-        if isinstance(copied, PushSource):
+        if isinstance(copied, StreamSource):
             if copied.batch_source is not None:
                 batch = copied.batch_source = self.prepare(copied.batch_source)
-                copied.timestamp_field = batch.timestamp_field
-                copied.created_timestamp_column = batch.created_timestamp_column
+                if isinstance(copied, PushSource):
+                    copied.timestamp_field = batch.timestamp_field
+                    copied.created_timestamp_column = batch.created_timestamp_column
         elif copied.holds_history and not copied.timestamp_field:
             if like is not None:
                 copied.timestamp_field = like.timestamp_field

@@ -10,7 +10,6 @@ import decimal
 import uuid
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any
 
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.field import Field
@@ -45,7 +44,7 @@ from feast_assets.types import (
 )
 
 _MOMENT = datetime(2024, 1, 1, 12, tzinfo=UTC)
-_SAMPLES: dict[FeastType, Any] = {
+_SAMPLES: dict[FeastType, object] = {
     Bool: True,
     Bytes: b"hello world",
     Decimal: decimal.Decimal("1.0"),
@@ -70,7 +69,9 @@ _ADVICE = (
 )
 
 
-def tried(view: OnDemandFeatureView, sources: Mapping[str, FeatureView], function: Callable[..., Any]) -> list[Field]:
+def tried(
+    view: OnDemandFeatureView, sources: Mapping[str, FeatureView], function: Callable[..., object]
+) -> list[Field]:
     """Calls an on-demand view's function on sample values and returns the view's features.
 
     Args:
@@ -85,14 +86,14 @@ def tried(view: OnDemandFeatureView, sources: Mapping[str, FeatureView], functio
         SpecifiedFeaturesNotPresentError: the function does not return a declared feature, or one of another type.
         TransformationError: it fails on the sample values, or returns something else than its mode demands.
     """
-    inputs = function_inputs(view, sources)
+    inputs, _ = function_inputs(view, sources)
     trial = OnDemandFunction(OnDemandRun(view, inputs, tuple(view.features)), function)
     sample = {name: sample_value(each.dtype) for each in inputs for name in each.names[:1]}
     columns: list[Values] = [_column(each.dtype) for each in inputs]
     try:
         if not view.features:
             return trial.returned(columns, 1)
-        for result in trial(columns, 1):
+        for result in trial.any_rows(columns, 1) if view.write_to_online_store else trial(columns, 1):
             result.to_arrow()
     except TransformationError as error:
         shown = ", ".join(f"{name}={value!r}" for name, value in list(sample.items())[:8])
@@ -105,7 +106,7 @@ def tried(view: OnDemandFeatureView, sources: Mapping[str, FeatureView], functio
     return view.features
 
 
-def sample_value(dtype: FeastType) -> Any:
+def sample_value(dtype: FeastType) -> object:
     """Returns a value of a type, as Python holds it."""
     if isinstance(dtype, Array):
         return [sample_value(dtype.base_type)]

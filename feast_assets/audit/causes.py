@@ -1,4 +1,4 @@
-"""Why a value is served otherwise than history says."""
+"""Why a served value differs from history."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ materialized yet, or a run of it has not come to its end. ``restored``: the onli
 to an earlier state, and the window has not been run again. ``ttl``: the row is older than the view's ttl, which online
 reads do not enforce. ``expired``: the online store lacks the row, and the time that it keeps rows has passed since it
 was written. ``evicted``: the online store lacks the row, and removes rows when its memory is full. ``damaged``: what
-the online store holds under the entity's key is no row: somebody else wrote it, or it was damaged. ``code_changed``:
-the view's definition, or its online table, is another than when the window was materialized. ``pushed``: the row was
+the online store holds under the entity's key is not a row: it is foreign or damaged. ``code_changed``:
+the view's definition, or its online table, has changed since the window was materialized. ``pushed``: the row was
 pushed or written directly, and is newer than history. ``ahead``: the row's event time lies after the moment of the
 audit. ``unexplained``: none of these, so the values should be equal.
 """
@@ -60,7 +60,7 @@ class EntriesByTime:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is known of a view when causes are told.
+    """What is known of a view when causes are determined.
 
     Attributes:
         at: the moment of the audit.
@@ -89,7 +89,7 @@ class Evidence:
         online_event: event time of the row in the online store, whether it is served or withheld; None for no row.
         version: of that row; see `feast_assets.compute.versions`.
         offline_event: event time of the row in history that counts; None for none.
-        damaged: whether the online store holds something under the entity's key that is no row.
+        damaged: whether the online store holds something under the entity's key that is not a row.
     """
 
     online_event: datetime | None

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from feast_assets.audit.causes import CAUSES, Cause
 
@@ -16,22 +16,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:
-    """One feature of one entity that is served otherwise than history says.
+    """One feature of one entity whose served value differs from history.
 
     Attributes:
         entity: join key -> value, JSON-able.
         online, offline: the values, JSON-able; None for null.
         status: the online value's status, such as "NOT_FOUND".
         online_event_timestamp, offline_event_timestamp: of the rows that the values come from, UTC; None where there is
-            no row. The online one is told also where the value is withheld.
+            no row. The online one is given also where the value is withheld.
         cause: why; see `feast_assets.audit.causes.CAUSES`.
     """
 
     feature_view: str
-    entity: Mapping[str, Any]
+    entity: Mapping[str, object]
     feature: str
-    online: Any
-    offline: Any
+    online: object
+    offline: object
     status: str
     online_event_timestamp: datetime | None
     offline_event_timestamp: datetime | None
@@ -40,7 +40,7 @@ class Mismatch:
 
 @dataclass(frozen=True, slots=True)
 class ViewAudit:
-    """What was looked at of one view.
+    """What was compared for one view.
 
     Attributes:
         entities: how many were compared.
@@ -86,7 +86,7 @@ class AuditReport:
 
     @property
     def limits(self) -> list[str]:
-        """What the audit could not look at, in sentences; empty where it looked at all that it does."""
+        """What the audit could not compare, in sentences; empty if it compared everything."""
         names = [view.feature_view for view in self.views if not view.online_sampled]
         if not names:
             return []
@@ -95,7 +95,7 @@ class AuditReport:
             f"online store has are not seen. Feature views: {', '.join(names)}."
         ]
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Returns the report as JSON-able data; times are ISO 8601, UTC."""
         return {
             "at": self.at.isoformat(),
@@ -135,5 +135,5 @@ class AuditReport:
         return "\n".join([*table, *self.limits])
 
 
-def _readable(value: Any) -> Any:
+def _readable(value: object) -> object:
     return value.isoformat() if isinstance(value, datetime) else value

@@ -1,4 +1,4 @@
-"""The audit of one view: what is served now, beside what history says was known now.
+"""The audit of one view: compares what is served now with what history says is known now.
 
 A sample of the view's entities, from history and from the online store, is read online, through the same plan as any
 request, and joined point in time at the same moment. Where values differ, the ledger, the source's present fingerprints
@@ -68,7 +68,7 @@ def audit(views: Sequence[ViewAuditor], at: datetime) -> AuditReport:
 
 @dataclass
 class ViewAuditor:
-    """Audits one view; made anew for each audit.
+    """Audits one view; a new one is made for each audit.
 
     Args:
         view: with its transformation's function attached.

@@ -26,7 +26,7 @@ _skip_view_validation = click.option(
 @click.command()
 @_skip_source_validation
 @_skip_view_validation
-@click.option("--no-progress", is_flag=True, help="No spinner while it works; there is none either when piped.")
+@click.option("--no-progress", is_flag=True, help="Show no spinner. When the output is piped, there is never one.")
 @click.option("--no-promote", is_flag=True, help="Refused: views have one version, the latest.")
 @pass_session
 def apply(
@@ -36,10 +36,10 @@ def apply(
     no_progress: bool,
     no_promote: bool,
 ) -> None:
-    """Registers what the feature repository defines, and removes what it no longer does.
+    """Registers what the feature repository defines, and removes what it no longer defines.
 
-    Every Python file of the repository is imported and its module-level objects are taken. It is one
-    transaction: all of it happens, or nothing. Tables of the online store are created and dropped to match.
+    Imports every Python file of the repository and registers its module-level objects, in one transaction:
+    either all changes are applied, or none. Creates and drops tables of the online store to match.
 
     \b
     Example:
@@ -79,7 +79,7 @@ def plan(session: Session, skip_source_validation: bool, skip_feature_view_valid
 @click.command()
 @pass_session
 def teardown(session: Session) -> None:
-    """Removes the project: its online tables, its definitions and their history. It does not ask.
+    """Removes the project: its online tables, its definitions and their history. It does not ask for confirmation.
 
     Sources, and data written to them, are left alone. A project with the tag
     feast.dev/protected-project=true is refused.

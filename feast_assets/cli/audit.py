@@ -1,4 +1,4 @@
-"""The command that compares what is served with history: audit."""
+"""The command that compares served values with history: audit."""
 
 from __future__ import annotations
 
@@ -34,11 +34,13 @@ _SHOWN = 20
     show_default=True,
     help="How many entities of each view are compared at most.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Another seed takes other entities.")
+@click.option(
+    "--seed", type=int, default=0, show_default=True, help="Chooses the sample: the same seed takes the same entities."
+)
 @click.option(
     "--at",
     callback=moment_callback,
-    help="The moment as of which both sides are read, ISO 8601; for sources that have come to an end. [default: now]",
+    help="Compare both sides as of this time, ISO 8601; for sources that get no more rows. [default: now]",
 )
 @click.option(
     "--fail-on",
@@ -52,13 +54,13 @@ _SHOWN = 20
 def audit(
     session: Session, views: tuple[str, ...], sample: int, seed: int, at: datetime | None, fail_on: str, as_json: bool
 ) -> None:
-    """Compares what is served with what history says was known, for a sample of entities, and says why they differ.
+    """Compares served values with history, for a sample of entities, and names the cause of each difference.
 
-    Causes: "late row", the source has changed since; "lag", not materialized yet; "restored", the online store or the
-    registry was put back to an earlier state; "ttl", older than the view's ttl, or than the store keeps rows; "code
-    changed", the definition is another than when it was materialized; "pushed", a pushed row is newer than history;
-    "ahead", the row is of a later time; "unexplained", none of these. Exit code 1 if a difference is unexplained (see
-    --fail-on).
+    Causes: "late row", the source has changed since it was materialized; "lag", the row is not materialized yet;
+    "restored", the online store or the registry was put back to an earlier state; "ttl", the row is older than the
+    view's ttl, or than the store keeps rows; "code changed", the definition has changed since; "pushed", a pushed row
+    is newer than history; "ahead", the served row is of a later time; "unexplained", none of these. The exit code is 1
+    if a difference is unexplained (see --fail-on).
 
     \b
     Example:

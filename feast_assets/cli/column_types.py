@@ -7,7 +7,7 @@ import decimal
 import json
 import uuid
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from feast_assets.cli.moments import parse_moment
 from feast_assets.errors import InputError
@@ -24,13 +24,13 @@ def row_types(request: FeatureRequest) -> dict[str, FeastType]:
     return {**{e: types[key] for e, key in request.entity_columns.items() if key in types}, **types}
 
 
-def value_from_text(text: str, feast_type: FeastType | None, name: str) -> Any:
-    """Returns the Python value that a text on the command line stands for; the text itself where no type is known.
+def value_from_text(text: str, feast_type: FeastType | None, name: str) -> object:
+    """Converts a text of the command line to a Python value of its type; without a known type it stays text.
 
     Bytes are base64, timestamps ISO 8601 (UTC without an offset), collections JSON.
 
     Raises:
-        InputError: the text is no value of the type.
+        InputError: the text is not a value of the type.
     """
     if feast_type is None:
         return text
@@ -54,7 +54,7 @@ def _json_text(text: str) -> str:
     return text
 
 
-def _from_json(text: str) -> Any:
+def _from_json(text: str) -> object:
     return json.loads(text)
 
 
@@ -62,7 +62,7 @@ def _base64(text: str) -> bytes:
     return base64.b64decode(text, validate=True)
 
 
-_READERS: dict[str, Callable[[str], Any]] = {
+_READERS: dict[str, Callable[[str], object]] = {
     "String": str,
     "Int32": int,
     "Int64": int,

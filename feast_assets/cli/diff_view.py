@@ -16,7 +16,7 @@ _COLOURS = {"CREATE": "green", "UPDATE": "yellow", "DELETE": "red"}
 
 
 def print_registry_diff(diff: RegistryDiff, *, planned: bool) -> None:
-    """Prints a line per object that changes, and under an updated one a line per part."""
+    """Prints a line for each object that changes, and below an updated object a line for each changed attribute."""
     for change in diff.changed:
         _print_object(change, planned)
     if not diff.changed:
@@ -24,7 +24,7 @@ def print_registry_diff(diff: RegistryDiff, *, planned: bool) -> None:
 
 
 def print_infra_diff(diff: InfraDiff, *, planned: bool) -> None:
-    """Prints a line per online table that comes or goes."""
+    """Prints a line for each online table that is created or dropped."""
     for action, tables in (("CREATE", diff.created), ("DELETE", diff.dropped)):
         for table in tables:
             click.echo(_headline(action, "online table", table, planned))

@@ -22,7 +22,6 @@ _FEAST_COMMANDS = frozenset(
         "monitor",
         "permissions",
         "registry",
-        "serve",
         "serve_lineage",
         "serve_offline",
         "serve_registry",
@@ -36,9 +35,9 @@ _FEAST_COMMANDS = frozenset(
 
 
 class CommandFailed(click.ClickException):
-    """A `FeastAssetsError` as the terminal shows it: a line on standard error, exit code 1.
+    """A `FeastAssetsError` as the terminal shows it: one line on standard error, exit code 1.
 
-    Where several views failed, it is a line for each.
+    If several views failed, each gets a line.
     """
 
     exit_code = 1
@@ -49,9 +48,9 @@ class CommandFailed(click.ClickException):
 
 
 class ErrorReportingGroup(click.Group):
-    """A group whose commands may raise `FeastAssetsError`; other exceptions are defects and keep their traceback."""
+    """A group whose commands may raise `FeastAssetsError`; other exceptions are bugs and keep their traceback."""
 
-    def invoke(self, ctx: click.Context) -> Any:
+    def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
         except FeastAssetsError as error:

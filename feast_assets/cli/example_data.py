@@ -1,6 +1,6 @@
-"""Made-up data of the templates: drivers of a taxi company, hour by hour.
+"""Invented data for the templates: drivers of a taxi company, hour by hour.
 
-Nothing in it is real; it is drawn anew from the same seed, so two projects made in the same hour hold the same values.
+Nothing in it is real. It is drawn from a fixed seed, so two projects made in the same hour hold the same values.
 """
 
 from __future__ import annotations

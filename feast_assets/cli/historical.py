@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -34,10 +34,10 @@ _TIME = "event_timestamp"
 @click.option(
     "--entity-df",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="The entity rows from a file, .csv (with a header) or .parquet, in place of -d.",
+    help="A file with the entity rows, .csv (with a header) or .parquet, instead of -d.",
 )
 @features_option
-@click.option("--service", metavar="NAME", help="A feature service, in place of -f.")
+@click.option("--service", metavar="NAME", help="A feature service, instead of -f.")
 @click.option(
     "-s",
     "--start-date",
@@ -59,7 +59,7 @@ def get_historical_features(
 ) -> None:
     """Prints features as they were at each row's event_timestamp, as a JSON list of records.
 
-    One record comes out per row that goes in, in the same order; a feature without a value at that time is
+    One record is printed for each given row, in the same order; a feature without a value at that time is
     null. Dates are ISO 8601; without an offset they are UTC.
 
     \b
@@ -91,7 +91,7 @@ def get_historical_features(
     print_json(_records(job.to_arrow(), {output.name: output.field.dtype for output in request.outputs}))
 
 
-def _records(table: pa.Table, types: dict[str, FeastType]) -> list[dict[str, Any]]:
+def _records(table: pa.Table, types: dict[str, FeastType]) -> list[dict[str, object]]:
     from feast_assets.types.json import to_json_values
     from feast_assets.types.python import to_python_values
 
@@ -117,7 +117,7 @@ def _rows_of_json(text: str, types: dict[str, FeastType]) -> pa.Table:
     return pa.table({name: _column([r.get(name) for r in records], name, types) for name in names})
 
 
-def _column(values: list[Any], name: str, types: dict[str, FeastType]) -> Any:
+def _column(values: list[object], name: str, types: dict[str, FeastType]) -> object:
     import pyarrow as pa
 
     from feast_assets.types.python import to_arrow_column
@@ -150,7 +150,7 @@ def _rows_of_file(path: Path, types: dict[str, FeastType]) -> pa.Table:
         ) from error
     if _TIME in table.column_names and pa.types.is_string(table.schema.field(_TIME).type):
         raise InputError(
-            f"--entity-df {path}: {_TIME} has values that are no ISO 8601 date, such as 2026-01-31T18:30:00."
+            f"--entity-df {path}: {_TIME} has values that are not ISO 8601 dates, such as 2026-01-31T18:30:00."
         )
     return table
 

@@ -27,7 +27,7 @@ import click
 def init(directory: str | None, template: str, minimal: bool, repo_path: Path | None) -> None:
     """Makes a new project: DIR/feature_repo with a configuration and definitions, ready to apply.
 
-    DIR is also the project's name; left out, one is made up. A folder that already holds something is never
+    DIR is also the project's name; without it, a name is invented. A folder that is not empty is never
     written to.
 
     \b

@@ -1,8 +1,8 @@
-"""Commands that show the whole: registry-dump, configuration, version."""
+"""Commands that show everything at once: registry-dump, configuration, version."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -20,7 +20,7 @@ _SECTIONS = ("registry", "online_store", "offline_store")
 def registry_dump(session: Session) -> None:
     """Prints everything that is registered as one JSON document.
 
-    Each object has "spec", all that it says (types, durations and times as text), and "meta", when it was created
+    Each object has "spec", its definition (types, durations and times as text), and "meta", when it was created
     and last updated (ISO 8601, UTC).
 
     \b
@@ -39,6 +39,7 @@ def registry_dump(session: Session) -> None:
                     "entities",
                     "data_sources",
                     "feature_views",
+                    "stream_feature_views",
                     "on_demand_feature_views",
                     "label_views",
                     "feature_services",
@@ -80,7 +81,7 @@ def version() -> None:
     click.echo(f"feast-assets {feast_assets.__version__}")
 
 
-def _dumped(definition: Definition) -> dict[str, Any]:
+def _dumped(definition: Definition) -> dict[str, object]:
     from feast_assets.cli.readable import readable
     from feast_assets.types.json import iso_text
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from feast_assets.cli.lifecycle import delete_project, disable, enable, set_state
 from feast_assets.cli.output import output_option, print_json, print_records
 from feast_assets.cli.session import Session, pass_session
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from feast_assets.definitions.view import BaseFeatureView
     from feast_assets.feature_store import FeatureStore
 
-Columns = dict[str, Callable[[Any], Any]]
+Columns = dict[str, Callable[[Any], object]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ class ListedKind:
 
     Attributes:
         command: the group's name, ``feature-views``.
-        noun: what one of them is called.
+        noun: the word for one object.
         example: a name for the help text.
         find: (store, tags) -> the objects.
         get: (store, name) -> the object.
@@ -43,7 +44,7 @@ class ListedKind:
     find: Callable[[FeatureStore, dict[str, str] | None], Sequence[Definition]]
     get: Callable[[FeatureStore, str], Definition]
     columns: Columns
-    details: Callable[[FeatureStore, str], dict[str, Any]] = lambda store, name: {}
+    details: Callable[[FeatureStore, str], dict[str, object]] = lambda store, name: {}
 
 
 def _tags_callback(context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> dict[str, str] | None:
@@ -81,8 +82,7 @@ def kind_group(kind: ListedKind) -> click.Group:
 
     @group.command(
         "describe",
-        help=f"Shows all that is registered of one {kind.noun}, times in UTC.\n\n"
-        f"{_example(f'{command} describe {kind.example}')}",
+        help=f"Shows one {kind.noun} in full, with times in UTC.\n\n{_example(f'{command} describe {kind.example}')}",
     )
     @click.argument("name")
     @_describe_output
@@ -95,11 +95,11 @@ def kind_group(kind: ListedKind) -> click.Group:
 
 
 _describe_output = click.option(
-    "-o", "--output", type=click.Choice(["yaml", "json"]), default="yaml", show_default=True, help="How it is written."
+    "-o", "--output", type=click.Choice(["yaml", "json"]), default="yaml", show_default=True, help="The output format."
 )
 
 
-def print_description(definition: Definition, details: dict[str, Any], output: str) -> None:
+def print_description(definition: Definition, details: dict[str, object], output: str) -> None:
     """Prints a definition in readable form, and what else is known of it."""
     from feast_assets.cli.readable import readable_definition
 
@@ -116,7 +116,7 @@ def _example(command: str) -> str:
     return f"\b\nExample:\n  feast-assets {command}"
 
 
-def _materialized(store: FeatureStore, name: str) -> dict[str, Any]:
+def _materialized(store: FeatureStore, name: str) -> dict[str, object]:
     from feast_assets.types.json import iso_text
 
     spans = [{"start": iso_text(s), "end": iso_text(e)} for s, e in store.materialization_intervals(name)]
@@ -134,7 +134,7 @@ def _find_view(store: FeatureStore, name: str) -> Definition:
     return view if isinstance(view, OnDemandFeatureView) else store.get_feature_view(name)
 
 
-def _view_details(store: FeatureStore, name: str) -> dict[str, Any]:
+def _view_details(store: FeatureStore, name: str) -> dict[str, object]:
     from feast_assets.definitions.feature_view import FeatureView
 
     return _materialized(store, name) if isinstance(store.snapshot().view(name), FeatureView) else {}
@@ -242,6 +242,22 @@ KINDS = (
         },
     ),
     ListedKind(
+        "stream-feature-views",
+        "stream feature view",
+        "driver_trips_live",
+        lambda store, tags: store.list_stream_feature_views(tags=tags),
+        lambda store, name: store.get_stream_feature_view(name),
+        {
+            "NAME": _name,
+            "ENTITIES": _entities_of,
+            "SOURCE": lambda v: v.source.name,
+            "TTL": _ttl,
+            "ONLINE": lambda v: v.online,
+            "ENABLED": lambda v: v.enabled,
+        },
+        _view_details,
+    ),
+    ListedKind(
         "label-views",
         "label view",
         "driver_reviews",
@@ -324,4 +340,11 @@ def describe_feature(session: Session, name: str, output: str) -> None:
         click.echo(yaml_text(described))
 
 
-GROUPS: tuple[click.Group, ...] = (*(kind_group(kind) for kind in KINDS), features)
+def _with_verbs(group: click.Group) -> click.Group:
+    verbs = {"feature-views": [enable, disable, set_state], "projects": [delete_project]}
+    for command in verbs.get(str(group.name), []):
+        group.add_command(command)
+    return group
+
+
+GROUPS: tuple[click.Group, ...] = (*(_with_verbs(kind_group(kind)) for kind in KINDS), features)

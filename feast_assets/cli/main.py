@@ -12,10 +12,12 @@ from feast_assets.cli.errors import ErrorReportingGroup
 from feast_assets.cli.historical import get_historical_features
 from feast_assets.cli.init import init
 from feast_assets.cli.inspect import configuration, registry_dump, version
+from feast_assets.cli.lifecycle import delete
 from feast_assets.cli.listing import GROUPS
 from feast_assets.cli.materialize import materialize, materialize_incremental
 from feast_assets.cli.migrate import migrate
 from feast_assets.cli.online import get_online_features
+from feast_assets.cli.serve import serve
 from feast_assets.cli.session import LOG_LEVELS, Session
 
 
@@ -50,7 +52,7 @@ def cli(context: click.Context, chdir: Path | None, feature_store_yaml: Path | N
     """A feature store: define features in Python, keep their history offline and their newest values online.
 
     \b
-    A first round, in a new folder:
+    A first try, in a new folder:
       feast-assets init my_project
       cd my_project/feature_repo
       feast-assets apply
@@ -72,11 +74,13 @@ for _command in (
     apply,
     plan,
     teardown,
+    delete,
     materialize,
     materialize_incremental,
     audit,
     get_online_features,
     get_historical_features,
+    serve,
     registry_dump,
     configuration,
     migrate,

@@ -31,7 +31,7 @@ _views = click.option(
 @click.option(
     "--disable-event-timestamp",
     is_flag=True,
-    help="Take everything up to now, whatever its event time; then no dates are given.",
+    help="Materialize everything up to now, whatever its event time; START and END must be left out.",
 )
 @pass_session
 def materialize(
@@ -76,9 +76,9 @@ def materialize(
 @_views
 @pass_session
 def materialize_incremental(session: Session, end: datetime, views: tuple[str, ...]) -> None:
-    """Brings the online store up to END, and does only what is missing.
+    """Brings the online store up to date until END, running only what is missing or has changed.
 
-    That is every window up to END that was not materialized yet, or whose source or definition has changed
+    It runs every window up to END that was not materialized yet, or whose source or definition has changed
     since. END is ISO 8601; without an offset it is UTC.
 
     \b

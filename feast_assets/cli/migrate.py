@@ -1,4 +1,4 @@
-"""The command that moves a Feast repository here: migrate."""
+"""The command that converts a Feast repository: migrate."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ import click
 
 
 def moment_callback(context: click.Context, parameter: click.Parameter, text: str | None) -> datetime | None:
-    """Makes an aware ``datetime`` in UTC of what was given for a parameter, for click's ``callback=``."""
+    """Converts a parameter's text to a ``datetime`` in UTC, for click's ``callback=``."""
     if text is None:
         return None
     try:
@@ -18,10 +18,10 @@ def moment_callback(context: click.Context, parameter: click.Parameter, text: st
 
 
 def parse_moment(text: str) -> datetime:
-    """Returns the moment, in UTC, that an ISO 8601 text names.
+    """Returns the moment, in UTC, of an ISO 8601 text.
 
     Raises:
-        ValueError: the text is not one, or lies outside of the years 1 to 9999 in UTC; the message says what is right.
+        ValueError: the text is not ISO 8601, or lies outside of the years 1 to 9999; the message shows valid ones.
     """
     from feast_assets.definitions.spec import as_utc
 

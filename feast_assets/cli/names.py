@@ -1,4 +1,4 @@
-"""Invented names for projects."""
+"""Invents names for projects."""
 
 from __future__ import annotations
 

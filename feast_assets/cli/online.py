@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -35,7 +35,7 @@ full_names_option = click.option(
     help="A join key or request field and its value, read by its registered type; repeat a key for several entities.",
 )
 @features_option
-@click.option("-s", "--service", metavar="NAME", help="A feature service, in place of -f.")
+@click.option("-s", "--service", metavar="NAME", help="A feature service, instead of -f.")
 @full_names_option
 @click.option("--statuses", is_flag=True, help="Also print why a value is null: name -> one status per entity.")
 @pass_session
@@ -86,8 +86,8 @@ def _split(pair: str) -> tuple[str, str]:
     return name.strip(), value
 
 
-def _columns(pairs: list[tuple[str, str]], types: dict[str, FeastType]) -> dict[str, list[Any]]:
-    columns: dict[str, list[Any]] = {}
+def _columns(pairs: list[tuple[str, str]], types: dict[str, FeastType]) -> dict[str, list[object]]:
+    columns: dict[str, list[object]] = {}
     for name, text in pairs:
         columns.setdefault(name, []).append(value_from_text(text, types.get(name), name))
     return columns

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 import click
 
@@ -29,7 +28,7 @@ def print_json(data: object) -> None:
     click.echo(json.dumps(data, indent=2, ensure_ascii=False))
 
 
-def print_records(headers: Sequence[str], rows: Sequence[Sequence[Any]], output: str) -> None:
+def print_records(headers: Sequence[str], rows: Sequence[Sequence[object]], output: str) -> None:
     """Prints rows under headers.
 
     In JSON the headers, in lower case, are the keys and values keep their type; in tables lists are joined by commas
@@ -45,7 +44,7 @@ def print_records(headers: Sequence[str], rows: Sequence[Sequence[Any]], output:
         _print_plain(headers, cells)
 
 
-def _print_rich(headers: Sequence[str], cells: list[list[str]], rows: Sequence[Sequence[Any]]) -> None:
+def _print_rich(headers: Sequence[str], cells: list[list[str]], rows: Sequence[Sequence[object]]) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

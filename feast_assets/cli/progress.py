@@ -1,4 +1,4 @@
-"""How far a materialization is: bars on a terminal, lines elsewhere. Both on standard error."""
+"""Progress of a materialization: bars on a terminal, lines elsewhere, both on standard error."""
 
 from __future__ import annotations
 

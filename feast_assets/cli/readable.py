@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from feast_assets.definitions.base import Definition
     from feast_assets.definitions.spec import Spec
 
 
-def readable_definition(definition: Definition) -> dict[str, Any]:
+def readable_definition(definition: Definition) -> dict[str, object]:
     """Returns a definition as plain data: what is not empty, and when it was applied (ISO 8601, UTC)."""
     from feast_assets.definitions.entity import DUMMY_JOIN_KEY
     from feast_assets.types.json import iso_text
 
-    data: dict[str, Any] = readable_spec(definition)
+    data: dict[str, object] = readable_spec(definition)
     if data.get("join_keys") == [DUMMY_JOIN_KEY]:
         # The placeholder entity of views without entities is internal.
         for name in ("entities", "join_keys", "entity_columns"):
@@ -28,20 +28,20 @@ def readable_definition(definition: Definition) -> dict[str, Any]:
     return data
 
 
-def readable_spec(spec: Spec) -> dict[str, Any]:
-    """Returns what a definition or a part of one says, as plain data without empty attributes."""
+def readable_spec(spec: Spec) -> dict[str, object]:
+    """Returns a definition, or a part of one, as plain data without empty attributes."""
     data = readable(spec.to_spec())
     assert isinstance(data, dict)
     return {k: v for k, v in data.items() if v not in (None, "", [], {})}
 
 
-def readable(stored: object, *, whole: bool = False) -> Any:
+def readable(stored: object, *, whole: bool = False) -> object:
     """Returns a stored value (see `feast_assets.definitions.spec`) without tags.
 
     Types are their text, durations as in ``1 day, 0:00:00``, times ISO 8601.
 
     Args:
-        whole: whether attributes that are empty are kept; else they are left out.
+        whole: whether empty attributes are kept.
     """
     if isinstance(stored, list):
         return [readable(value, whole=whole) for value in stored]

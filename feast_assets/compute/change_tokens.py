@@ -1,4 +1,4 @@
-"""Texts by which a watcher knows, without reading data, when to look again for stale windows."""
+"""Change tokens of views, by which a watcher knows when to look again for stale windows, without reading data."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ UNSURE = "?"
 """How the token of a view begins that stays the same though a source of the view may have changed."""
 
 
-def materialization_states(
+def change_tokens(
     project: str,
     views: Sequence[FeatureView],
     registry: Registry,
     offline_store: OfflineStore,
     online_store: OnlineStore | None,
 ) -> dict[str, str]:
-    """Returns for each view a text that stays while nothing happens that could make a window stale, or settle it.
+    """Returns a change token for each view: another one whenever a window may have become stale or settled.
 
-    No data are read: the text tells of the parts of its sources, its definition, the mark of its online table and its
-    ledger. It begins with `UNSURE` where the offline store cannot tell whether a source has changed.
+    No data are read: the token is made of the parts of the view's sources, its definition, the mark of its online table
+    and its ledger. It begins with `UNSURE` where the offline store cannot tell whether a source has changed.
     """
-    ledger = registry.ledger_states([v.name for v in views])
+    ledger = registry.ledger_change_tokens([v.name for v in views])
     tables = {v.name: v.online_table(project) for v in views}
     online = [v.name for v in views if v.online and online_store is not None]
     marks = (
@@ -43,18 +43,18 @@ def materialization_states(
         else dict(zip(online, online_store.marks([tables[name] for name in online]), strict=True))
     )
     stored: dict[tuple[str, ...], str] = {}
-    states = {}
+    tokens = {}
     for view in views:
         history = history_read(view)
         key = tuple(s.content_hash() for s in history.sources)
         if key not in stored:
-            stored[key] = history_state(offline_store, history).token
+            stored[key] = history_state(offline_store, history).change_token
         mark = marks.get(view.name)
         table = [tables[view.name], *(() if mark is None else (mark.identity, mark.number))]
         decided_by = [definition_hash(view), table, _grid(view), ledger[view.name], stored[key]]
         decided_by += filter(None, [refusal_hash(view)])
-        states[view.name] = ("" if stored[key] else UNSURE) + content_hash(decided_by)
-    return states
+        tokens[view.name] = ("" if stored[key] else UNSURE) + content_hash(decided_by)
+    return tokens
 
 
 def _grid(view: FeatureView) -> dict[str, object] | None:

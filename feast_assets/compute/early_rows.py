@@ -1,4 +1,4 @@
-"""A few rows long before all others, such as those dated 1970-01-01 for want of a time, fix where a grid begins."""
+"""A few rows long before all others, such as placeholders of 1970-01-01, fix where a grid begins."""
 
 from __future__ import annotations
 

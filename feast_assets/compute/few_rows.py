@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 MOST_ROWS = 32
 """From more rows on, Arrow is faster."""
 
-Columns = Mapping[str, Sequence[Any]]
+Columns = Mapping[str, Sequence[object]]
 """Column name -> Python values, None for null; all of one length."""
 
 _KEY_TYPES: dict[FeastType, type] = {Int32: int, Int64: int, String: str, Bool: bool}
 _ABSENT = ("NaTType", "NAType")
 
 
-def few_columns(rows: Any) -> Columns | None:
+def few_columns(rows: object) -> Columns | None:
     """Returns handed-in rows as columns of Python values; None unless they are few and simple.
 
     Args:
@@ -123,7 +123,7 @@ class FewRows:
             if len(mapped) < len(columns):
                 return None
             columns = mapped
-        # Columns that are not stored must be readable all the same, as those of many rows.
+        # Columns that are not stored must be readable anyway, as those of many rows.
         if not all(_is_readable(columns[name]) for name in columns.keys() - self._names):
             return None
         try:
@@ -157,7 +157,7 @@ class FewRows:
 
     def _keys(self, columns: Columns) -> list[bytes] | None:
         """Returns the encoded entity keys; None where a value is not just of its key's type."""
-        values: list[list[Any]] = []
+        values: list[list[object]] = []
         for name, dtype in self._key_fields:
             if name == DUMMY_JOIN_KEY:
                 values.append([""] * len(columns[self._event]))

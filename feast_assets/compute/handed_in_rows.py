@@ -26,7 +26,7 @@ class HandedInRows:
         call: names the call in errors.
     """
 
-    def __init__(self, rows: Any, call: str):
+    def __init__(self, rows: object, call: str):
         self._rows = rows
         self._call = call
 
@@ -45,7 +45,7 @@ class HandedInRows:
         return self.table.num_rows if few is None else len(next(iter(few.values())))
 
 
-def to_table(rows: Any, call: str) -> pa.Table:
+def to_table(rows: object, call: str) -> pa.Table:
     """Returns rows as an Arrow table.
 
     Args:
@@ -88,7 +88,7 @@ def refuse_nulls(column: pa.ChunkedArray, name: str, call: str) -> None:
         )
 
 
-def _converted(rows: Any) -> pa.Table:
+def _converted(rows: object) -> pa.Table:
     import pyarrow as pa
 
     if isinstance(rows, pa.Table):
@@ -109,7 +109,7 @@ def _converted(rows: Any) -> pa.Table:
     raise TypeError(f"hand in {_FORMS}, not {given}.")
 
 
-def _from_columns(columns: Mapping[Any, Any]) -> pa.Table:
+def _from_columns(columns: Mapping[object, object]) -> pa.Table:
     import pyarrow as pa
 
     from feast_assets.types.given_tables import column_of_values
@@ -141,7 +141,7 @@ def _from_dicts(rows: Sequence[Any]) -> pa.Table:
     return table_of_rows(rows)
 
 
-def _column_name(name: Any) -> str:
+def _column_name(name: object) -> str:
     if not isinstance(name, str):
         raise TypeError(f"column names are texts, not {shown(name)}.")
     return name

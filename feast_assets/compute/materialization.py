@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Materialization:
-    """Materializes one view; made anew for each call.
+    """Materializes one view; a new one is made for each call.
 
     Args:
         reference: where another process finds the view.

@@ -138,14 +138,14 @@ class PlanRun:
     def _task(self, group: ClaimedGroup, number: int, context: TaskContext | None) -> WindowTask:
         windows = tuple(s.window for s in group.windows)
         return WindowTask(
-            id=f"{group.claim.token}.{number}",
+            id=f"{group.claim.id}.{number}",
             project=self.stores.project,
             view=self.stores.view.name,
             windows=windows,
             versions=group.claim.versions,
             definition_hash=self.ledger.definition_hash,
             revision=self.stores.revision,
-            claim=group.claim.token,
+            claim=group.claim.id,
             run_id=self.run_id,
             reference=self.reference,
             only_replaces=self.plan.held_until > windows[-1].end,

@@ -40,6 +40,8 @@ MOST_BYTES = 512 << 20
 _DIGEST_BYTES = 16
 _FORMAT = b"feast_assets.noted_push"
 """Key of the schema's metadata: the number of the format."""
+HOLDS_FEATURES = b"feast_assets.holds_features"
+"""Key of the schema's metadata of rows over which no function is to run any more."""
 
 
 @dataclass
@@ -116,7 +118,7 @@ def rows_from_bytes(content: bytes) -> pa.Table:
     # Arrow trusts lengths and offsets, and may crash over wrong ones.
     stream = memoryview(content)[_DIGEST_BYTES:]
     if content[:_DIGEST_BYTES] != _digest(stream):
-        raise DataFrameSerializationError("The registry's copy of the rows is damaged: their digest is another one.")
+        raise DataFrameSerializationError("The registry's copy of the rows is damaged: its digest does not match.")
     try:
         with pa.ipc.open_stream(pa.py_buffer(stream)) as reader:
             rows = reader.read_all()
@@ -143,12 +145,16 @@ def _note(write: Write) -> _Note | None:
     registry = write.stores.registry
     if not isinstance(registry, NotesPushes):
         warnings.warn(
-            f"A {type(registry).__name__} keeps no notes of pushes: if {write.call} breaks off, it may stay half done "
-            "until the same rows are pushed again.",
+            f"A {type(registry).__name__} keeps no notes of pushes: if {write.call} is interrupted, it may stay half "
+            "done until the same rows are pushed again.",
             stacklevel=2,
         )
         return None
-    content = rows_to_bytes(write.rows)
+    rows, other = write.rows, ""
+    if not write.transforms:
+        rows = rows.replace_schema_metadata({**(rows.schema.metadata or {}), HOLDS_FEATURES: b"1"})
+        other = HOLDS_FEATURES.decode()
+    content = rows_to_bytes(rows)
     if len(content) > MOST_BYTES:
         raise InputError(
             f"{write.call}: the rows take {len(content) >> 20} MB compressed, and one push may have "
@@ -157,7 +163,7 @@ def _note(write: Write) -> _Note | None:
     online = tuple(view.name for view, _ in write.online)
     offline = write.history.view.name if write.history is not None else ""
     push = NotedPush(
-        id=f"{write.key}-{digest_of(offline, *online)[:16]}",
+        id=f"{write.key}-{digest_of(offline, *online, *([other] if other else []))[:16]}",
         call=write.call,
         online_views=online,
         offline_view=offline,

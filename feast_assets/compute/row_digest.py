@@ -34,7 +34,7 @@ def rows_digest(rows: pa.Table) -> str:
     return digest.hexdigest()
 
 
-def _parts(column: pa.ChunkedArray) -> list[Any]:
+def _parts(column: pa.ChunkedArray) -> list[object]:
     import pyarrow as pa
 
     plain = _widened(column)
@@ -67,7 +67,7 @@ def _widened(column: Any) -> Any:
     return column
 
 
-def _bytes_of(array: pa.Array) -> list[Any]:
+def _bytes_of(array: pa.Array) -> list[object]:
     """Returns what tells an array from every other of its type, as things that have bytes."""
     import numpy as np
     import pyarrow as pa
@@ -75,7 +75,7 @@ def _bytes_of(array: pa.Array) -> list[Any]:
 
     from feast_assets.types.arrow_values import fixed_values, null_flags
 
-    parts: list[Any] = [null_flags(array).tobytes()]
+    parts: list[object] = [null_flags(array).tobytes()]
     kind = array.type
     if array.null_count == len(array):
         return parts

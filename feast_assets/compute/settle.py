@@ -145,7 +145,7 @@ class ViewLedger:
                 self._warn(group, "online store", "put back to an earlier state while it was written")
 
     def unsettle(self, windows: Sequence[WindowStatistics], claim: Claim) -> None:
-        """Leaves claimed windows unsettled, as the run broke off and it is not known what the stores hold of them."""
+        """Leaves claimed windows unsettled, since an interrupted run may have stored some of their rows."""
         self._enter(windows, claim, [0] * len(windows), None)
 
     def _enter(

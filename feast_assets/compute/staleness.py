@@ -40,8 +40,8 @@ class StaleWindow:
         behind: whether a later window has been run, or was seen to be without rows.
         after: where the last window before it ends that has rows, or was run; the start of its own where there is none.
             Windows in between were never run and have nothing to run, so a run of both may as well cover them.
-        content: a text (hex) that the source's content in the window and the view's definition decide, the checks of
-            its fields included, and what the store has lost of it.
+        content: a hash (hex) of the source's content in the window, of the view's definition with the checks of its
+            fields, and of what the store has lost of the window.
         because: in words, what was put back to which state; "" for the other reasons.
     """
 

@@ -5,7 +5,7 @@ window was settled. A restored store has the number that it had when it was save
 `feast_assets.registry.marks` works out which entries of the ledger still hold, so only the later windows are run again.
 
 A snapshot that is saved while a run puts its rows has the number that the run began with, and may be loaded before the
-run's last rows are put. The store's incarnation shows that: it must be the same before and after the run.
+run's last rows are put. The store's restart_token shows that: it must be the same before and after the run.
 
 With a registry that keeps no marks (see `feast_assets.registry.marks.KeepsMarks`) the mark says nothing.
 """
@@ -81,7 +81,7 @@ class TableMark:
         self.identity = self._seen.identity
         self.definition_hash = ledger_hash(view, table, self.identity)
         self._settles = 0
-        self._incarnation: str | None = None
+        self._restart_token: str | None = None
 
     @property
     def online_table(self) -> OnlineTable:
@@ -226,8 +226,8 @@ class TableMark:
             number, self._settles = self._marks.draw_marks(self._view.name, self.online_table)
         else:
             raise self._too_contended()
-        if self._incarnation is None:
-            self._incarnation = self._incarnation_now()
+        if self._restart_token is None:
+            self._restart_token = self._restart_token_now()
         return True
 
     def settles(self) -> int:
@@ -257,10 +257,10 @@ class TableMark:
                 return 0
         else:
             raise self._too_contended()
-        return self._seen.number if self._incarnation_now() == self._incarnation else 0
+        return self._seen.number if self._restart_token_now() == self._restart_token else 0
 
-    def _incarnation_now(self) -> str:
-        return self._store.incarnation() if isinstance(self._store, CanTellRestarts) else ""
+    def _restart_token_now(self) -> str:
+        return self._store.restart_token() if isinstance(self._store, CanTellRestarts) else ""
 
     # --- what is said
 
@@ -284,7 +284,7 @@ class TableMark:
     def _warn_of_missing(self) -> None:
         warnings.warn(
             f"Feature view {self._view.name!r}: the mark of its online table {self._table!r} is missing. The store may "
-            "have evicted it for lack of memory, or somebody removed it. While it is missing, it cannot be noticed if "
+            "have evicted it for lack of memory, or it was removed. While it is missing, it cannot be noticed if "
             "the store is restored to an earlier state. The next materialization sets it again.",
             stacklevel=2,
         )

@@ -1,4 +1,4 @@
-"""Completing pushes that broke off: killed, or cut off from a store.
+"""Completes pushes that were interrupted: killed, or separated from a store.
 
 Two processes may complete the same push at once, or one of them be the push itself; see
 `feast_assets.compute.push_runs`.
@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable
 
 from feast_assets.compute.handed_in_rows import HandedInRows
-from feast_assets.compute.push_runs import key_of, rows_from_bytes
+from feast_assets.compute.push_runs import HOLDS_FEATURES, key_of, rows_from_bytes
 from feast_assets.compute.writes import Stores, Write
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.errors import (
@@ -24,7 +24,7 @@ from feast_assets.registry.snapshot import RegistrySnapshot
 
 
 def complete_pushes(stores: Stores, snapshot: RegistrySnapshot, *, may_append: bool) -> bool:
-    """Completes the pushes that the registry notes, oldest first. Raises nothing: what hinders one is a warning.
+    """Completes the pushes that the registry notes, oldest first. Raises nothing; a failure is a warning.
 
     What can never be stored, because its view is no longer registered or does not take such rows any more, is left out
     with a warning that names it. A push whose stores cannot be reached is kept for the next use.
@@ -67,7 +67,9 @@ def _complete(
     content = registry.rows_of_push(push)
     if content is None:
         return  # another process has completed it
-    write = Write(stores, push.call, HandedInRows(rows_from_bytes(content), push.call), push.version)
+    rows = rows_from_bytes(content)
+    transforms = HOLDS_FEATURES not in (rows.schema.metadata or {})
+    write = Write(stores, push.call, HandedInRows(rows, push.call), push.version, transforms=transforms)
     write.key = key_of(push)
     refused: list[str] = []
     if push.offline_view:

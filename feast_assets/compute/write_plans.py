@@ -8,9 +8,9 @@ from weakref import WeakKeyDictionary
 
 from feast_assets.compute.few_rows import FewRows
 from feast_assets.definitions.feature_view import FeatureView
-from feast_assets.definitions.label_view import LabelView
-from feast_assets.errors import InputError, PushSourceNotFoundException, shown
-from feast_assets.registry.snapshot import RegistrySnapshot
+from feast_assets.definitions.sources.push_source import PushSource
+from feast_assets.errors import InputError, NotSupportedError, PushSourceNotFoundException, shown
+from feast_assets.registry.snapshot import TYPES_WITH_ROWS, RegistrySnapshot
 
 _PLANS: WeakKeyDictionary[RegistrySnapshot, WritePlan] = WeakKeyDictionary()
 
@@ -31,7 +31,7 @@ class WritePlan:
         self._project = snapshot.project
         self._views = {
             name: cast(FeatureView, stored.definition())
-            for object_type in (FeatureView.object_type, LabelView.object_type)
+            for object_type in TYPES_WITH_ROWS
             for name in snapshot.names(object_type)
             if (stored := snapshot.stored(object_type, name)) is not None
         }
@@ -46,12 +46,18 @@ class WritePlan:
         if not isinstance(name, str):
             raise InputError(f"The name of a push source must be text, not {type(name).__name__} {shown(name)}.")
         views = self._pushed.get(name)
+        stream = next(iter(views), None) if views else None
+        if stream is not None and not isinstance(stream.stream_source, PushSource):
+            raise NotSupportedError(
+                f"{name!r} is a {type(stream.stream_source).__name__}, whose consumer is not here yet, and not a "
+                "PushSource. Hand its rows in with write_to_online_store, or declare a PushSource."
+            )
         if views is None:
             raise PushSourceNotFoundException(name, self._project, list(self._pushed))
         return views
 
     def view(self, name: str) -> FeatureView | None:
-        """Returns a feature view or label view; None if there is none."""
+        """Returns a view with rows; None if there is none."""
         return self._views.get(name)
 
     def few_rows(self, view: FeatureView) -> FewRows:

@@ -11,10 +11,12 @@ from feast_assets.compute.few_rows import FewRows
 from feast_assets.compute.handed_in_rows import HandedInRows, refuse_nulls
 from feast_assets.compute.ingestion import check_keys, encode_ingested, source_rows
 from feast_assets.compute.row_digest import rows_digest
+from feast_assets.compute.stream_rows import is_transformed_on_write, stream_rows
 from feast_assets.compute.versions import push_version
 from feast_assets.definitions.entity import DUMMY_JOIN_KEY
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.sources.data_source import DataSource
+from feast_assets.definitions.stream_feature_view import StreamFeatureView
 from feast_assets.errors import InputError, SourceWithoutFilesError, suggest
 from feast_assets.offline_stores.abilities import WritesOnce
 from feast_assets.offline_stores.base import OfflineStore
@@ -32,12 +34,14 @@ class Stores:
     Attributes:
         offline_store, online_store: called when a store is needed; the online one raises ConfigError where the project
             has none.
+        attach: returns a view with its transformation's function.
     """
 
     project: str
     registry: Registry
     offline_store: Callable[[], OfflineStore]
     online_store: Callable[[], OnlineStore]
+    attach: Callable[[FeatureView], FeatureView] = lambda view: view
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,7 @@ class Write:
         version: of the rows, odd; see `feast_assets.compute.versions`.
         online: the views whose online tables get the rows, and these rows as they are stored.
         history: the part that is appended to history; None where there is none.
+        transforms: whether the functions of stream feature views run over the rows; if not, they hold the features.
     """
 
     stores: Stores
@@ -67,6 +72,8 @@ class Write:
     version: int = field(default_factory=push_version)
     online: list[tuple[FeatureView, EncodedRows]] = field(default_factory=list)
     history: HistoryPart | None = None
+    transforms: bool = True
+    _tables: dict[str, pa.Table] = field(default_factory=dict)
 
     @property
     def rows(self) -> pa.Table:
@@ -84,10 +91,11 @@ class Write:
         """
         if not view.online:
             raise InputError(f"{self.call}: feature view {view.name!r} is not online (online=False).")
-        few = self.given.few_columns if few_rows is not None else None
+        is_transformed = self.transforms and is_transformed_on_write(view)
+        few = self.given.few_columns if few_rows is not None and not is_transformed else None
         encoded = few_rows.encode(few, self.version) if few_rows is not None and few is not None else None
         if encoded is None and self.rows.num_rows:
-            encoded = encode_ingested(view, self.rows, self.version, self.call)
+            encoded = encode_ingested(view, self._rows_of(view), self.version, self.call)
         if encoded is not None:
             self.online.append((view, encoded))
 
@@ -101,14 +109,14 @@ class Write:
             readers: further views that read the source, whose join keys must be given too.
 
         Raises:
-            InputError: the columns are others, a value does not fit, or a join key or event time is null.
+            InputError: the columns differ from the source's, a value does not fit, or a join key or event time is null.
             NotSupportedError: the source cannot be appended to.
         """
-        if view.batch_source is None:
+        source = _source_of_history(view)
+        if source is None:
             raise InputError(f"{self.call}: feature view {view.name!r} has no batch source to write to.")
         if not self.rows.num_rows:
             return
-        source = view.batch_source
         rows = self._with_columns_of(source, view, source_rows(source, self.rows), reorder_columns)
         self._refuse_nulls(rows, source, [view, *readers])
         for each in (view, *readers):
@@ -137,7 +145,7 @@ class Write:
         if version != self.version:
             self.version = version
             views = [view for view, _ in self.online]
-            self.online = [(view, encode_ingested(view, self.rows, version, self.call)) for view in views]
+            self.online = [(view, encode_ingested(view, self._rows_of(view), version, self.call)) for view in views]
 
     def is_in_history(self) -> bool:
         """Whether nothing is left to append; also where a store cannot tell, false."""
@@ -164,6 +172,16 @@ class Write:
         """Puts the rows into the online tables without blocking the event loop."""
         for view, rows in self.online:
             await self.stores.online_store().put_many_async(view.online_table(self.stores.project), [rows])
+
+    def _rows_of(self, view: FeatureView) -> pa.Table:
+        """Returns the rows as a view's online table gets them: of a stream view, what its function makes of them."""
+        if not (self.transforms and is_transformed_on_write(view)):
+            return self.rows
+        if view.name not in self._tables:
+            attached = self.stores.attach(view)
+            assert isinstance(attached, StreamFeatureView)
+            self._tables[view.name] = stream_rows(attached, self.rows, self.call)
+        return self._tables[view.name]
 
     def _with_columns_of(
         self, source: DataSource, view: FeatureView, rows: pa.Table, reorder_columns: bool
@@ -206,3 +224,8 @@ class Write:
         for name in dict.fromkeys([*keys, source.timestamp_field]):
             if name in rows.column_names:
                 refuse_nulls(rows.column(name), name, self.call)
+
+
+def _source_of_history(view: FeatureView) -> DataSource | None:
+    """Returns the source that handed-in rows are appended to: of a stream view that of the stream, not its result's."""
+    return view.sources[0] if isinstance(view, StreamFeatureView) else view.batch_source

@@ -1,4 +1,4 @@
-"""What is declared, beside what was applied: filling in what apply inferred, and refusing where the two differ."""
+"""Compares what is declared with what was applied: fills in what apply inferred, and refuses where the two differ."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def filled(declared: FeatureView, registered: FeatureView | None) -> FeatureView
 
 
 def check_applied(declared: FeatureView, registered: FeatureView | None) -> str:
-    """Refuses a view that is declared otherwise than it was applied, as far as that decides its rows or its windows.
+    """Refuses a view that is not declared as it was applied, as far as that decides its rows or its windows.
 
     Returns:
         its `definition_hash`.

@@ -28,7 +28,7 @@ def materialization_request(context: dg.AssetExecutionContext, store: FeatureSto
     Dagster's, by which the ledger tells who ran what.
 
     Raises:
-        NotAppliedError: a selected view is declared otherwise than it was applied.
+        NotAppliedError: a selected view is not declared as it was applied.
         dagster.Failure: no partitions were chosen for views that have some.
     """
     windows = list(run_windows(context) or [ALWAYS])

@@ -76,7 +76,7 @@ def of_computation(view: BatchFeatureView, columns: Mapping[dg.AssetKey, Iterabl
     Args:
         columns: of each source, by its asset.
     """
-    words = _words(view.transformation)
+    words = _words(view.declared_transformation)
     named = [(key, name) for key, names in columns.items() for name in names if name in words]
     origins: dict[str, Sequence[tuple[dg.AssetKey, str]]] = {}
     for f in _shown(view.schema):

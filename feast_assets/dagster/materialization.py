@@ -1,4 +1,4 @@
-"""One run of a group of feature views: the library does the work, Dagster is told what was done, per partition."""
+"""One run of a group of feature views: the library does the work, Dagster records it by partition."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def materialize_views(
             ``enable_validation`` says.
 
     Raises:
-        NotAppliedError: a selected view is declared otherwise than it was applied; nothing has been run.
+        NotAppliedError: a selected view is not declared as it was applied; nothing has been run.
         dagster.Failure: no partitions were chosen for views that have some, so nothing has been run; or some views
             failed.
     """
@@ -175,19 +175,23 @@ def chosen_views(context: dg.AssetExecutionContext, store: FeatureStore) -> list
         if key in context.selected_asset_keys:
             selected.add(metadata[VIEW])
     config = store.config
-    deployed_views = deployed(load_repository(store.repo_path).feature_views, config.project, config.deployment)
+    contents = load_repository(store.repo_path)
+    deployed_views = deployed(contents.feature_views, config.project, config.deployment)
     declared = {v.name: v for v in deployed_views if isinstance(v, FeatureView)}
-    if gone := sorted(selected - set(declared)):
-        raise NotAppliedError(gone[0], "is no longer declared in the feature repository")
     store.refresh_registry()
     snapshot = store.snapshot()
+    # Of an on-demand view, apply works out what is stored; that its function is the applied one, the run itself checks.
+    written = {v.name for v in contents.on_demand_feature_views if v.write_to_online_store}
+    declared |= {v.name: v for v in snapshot.stored_on_demand_views if v.name in written}
+    if gone := sorted(selected - set(declared)):
+        raise NotAppliedError(gone[0], "is no longer declared in the feature repository")
     views = {name: _applied(declared[name], keys[name], snapshot) for name in sorted(selected)}
     return [views[view.name] for view in in_order([c.view for c in views.values()])]
 
 
 def _applied(declared: FeatureView, keys: Mapping[str, dg.AssetKey], snapshot: RegistrySnapshot) -> ChosenView:
     """Returns a view that was applied as it is declared, with what apply has filled in."""
-    registry_object = snapshot.get(FeatureView.object_type, declared.name)
+    registry_object = snapshot.get(declared.object_type, declared.name)
     registered = registry_object if isinstance(registry_object, FeatureView) else None
     definition_hash = check_applied(declared, registered)
     return ChosenView(filled(declared, registered), keys, definition_hash)

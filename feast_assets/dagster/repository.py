@@ -54,7 +54,8 @@ class FeatureRepository:
     """What a feature repository declares. Reading it changes nothing, in the registry or elsewhere.
 
     Attributes:
-        views: all feature views, by name; what they leave to the first apply is filled in where it has happened.
+        views: all feature views, by name; what they leave to the first apply is filled in where it has happened. After
+            that, what is stored of on-demand views is among them.
         data_sources: sources that hold history, by name.
         label_views, on_demand_feature_views, feature_services: by name.
         offline_store, online_store: types of the stores, such as "duckdb"; None where there is none.
@@ -93,9 +94,13 @@ class FeatureRepository:
         declared = deployed([*contents.feature_views, *contents.data_sources], config.project, config.deployment)
         named = sorted((v for v in declared if isinstance(v, FeatureView)), key=lambda v: v.name)
         views = [with_declared_keys(v, contents.entities) for v in named]
-        if any(leaves_to_apply(v) for v in views):
+        written = {v.name for v in contents.on_demand_feature_views if v.write_to_online_store}
+        if written or any(leaves_to_apply(v) for v in views):
             registered = {v.name: v for v in feature_store.registered_views()}
             views = [filled(v, registered.get(v.name)) for v in views]
+            # What is stored of an on-demand view, apply works out.
+            views += [v for v in registered.values() if v.name in written and v.makes_something]
+            views.sort(key=lambda v: v.name)
         sources = _sources(views, (s for s in declared if isinstance(s, DataSource)))
         return cls(
             project=config.project,

@@ -1,6 +1,6 @@
 """The feature store and its parts as Dagster resources.
 
-A part that is left out is what ``feature_store.yaml`` says it is. Give secrets as ``dagster.EnvVar``: Dagster's pages
+A part that is left out comes from ``feature_store.yaml``. Give secrets as ``dagster.EnvVar``: Dagster's pages
 then show the variable's name, and its value is read when a run starts. Dagster shows a setting that is given as it is,
 so a password among those is warned of.
 """
@@ -171,7 +171,9 @@ class FeatureStoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         )
 
     def registered_views(self) -> list[FeatureView]:
-        """Returns the feature views that have been applied. Creates nothing, and needs no secrets but the registry's.
+        """Returns the feature views that have been applied, and what is stored of on-demand views.
+
+        It creates nothing, and needs no secrets but the registry's.
 
         Raises:
             StoreUnavailableError: the registry cannot be reached.
@@ -212,7 +214,7 @@ class FeatureStoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]
                 ``enable_validation`` says.
 
         Raises:
-            dagster.Failure: a view is declared otherwise than it was applied, and nothing has been run; or some views
+            dagster.Failure: a view is not declared as it was applied, and nothing has been run; or some views
                 failed, and the others have been materialized. The error of the library is its first line and its cause.
         """
         from feast_assets.dagster.failures import told_first
@@ -228,7 +230,7 @@ class FeatureStoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         8601 in UTC, both inclusive; ``feature_views`` are names; ``run_id`` tells the ledger who ran it.
 
         Raises:
-            dagster.Failure: a view is declared otherwise than it was applied, or has partitions and none were chosen.
+            dagster.Failure: a view is not declared as it was applied, or has partitions and none were chosen.
         """
         from feast_assets.dagster.elsewhere import materialization_request
         from feast_assets.dagster.failures import told_first
@@ -277,7 +279,7 @@ def branch_deployment() -> str:
 
 def _views_in(registry: "Registry") -> list[FeatureView]:
     try:
-        return registry.snapshot().feature_views
+        return registry.snapshot().views_with_history
     finally:
         registry.close()
 

@@ -89,25 +89,25 @@ def late_data_sensor(
         ready = _applied_views(store, groups)
         if not ready:
             return dg.SensorResult(skip_reason="None of these feature views has been applied.", cursor=context.cursor)
-        states = store.materialization_states([v.name for v in ready])
+        tokens = store.change_tokens([v.name for v in ready])
         stale: dict[str, list[StaleWindow]] = {}
         passing: list[dg.AssetCheckEvaluation] = []
         kept = _Seen()
         for group in groups:
             end = group.last_moment(now)
             for view in (v for v in ready if v.name in group.keys):
-                state = _told(states[view.name], now)
+                token = _told(tokens[view.name], now)
                 if group.partitions is not None and repository.follows_rows(repository.view(view.name)):
                     # A window that has ended is late from then on only for such a view; others leave it to schedules.
-                    state += end.isoformat()
-                known = seen.windows(view.name, state)
+                    token += end.isoformat()
+                known = seen.windows(view.name, token)
                 if known is None:
                     known = _read_stale(context, store, view.name, end)
                     if known is None:
                         continue
                     known = [s for s in known if _is_late(repository, repository.view(view.name), s)]
                     passing += _healed(context, store, group, view)
-                kept.remember(view.name, state, known)
+                kept.remember(view.name, token, known)
                 stale[view.name] = known
         runnable = _runnable(context, repository, ready, stale)
         runs = run_requests(
@@ -216,7 +216,7 @@ def definition_sensor(
 
 
 class _Seen:
-    """What a tick found of each view, under the state in which it found it; a sensor's cursor holds it."""
+    """What a tick found of each view, under the token in which it found it; a sensor's cursor holds it."""
 
     def __init__(self, views: Mapping[str, Any] | None = None):
         self._views: dict[str, Any] = dict(views or {})
@@ -228,20 +228,20 @@ class _Seen:
     def text(self) -> str:
         return json.dumps(self._views, separators=(",", ":"))
 
-    def windows(self, view: str, state: str) -> list[StaleWindow] | None:
-        """Returns the stale windows of a view; None where they are not known for this state."""
+    def windows(self, view: str, token: str) -> list[StaleWindow] | None:
+        """Returns the stale windows of a view; None where they are not known for this token."""
         known = self._views.get(view)
-        if not state or known is None or known[0] != state:
+        if not token or known is None or known[0] != token:
             return None
         return [
             StaleWindow(Window(from_micros(start), from_micros(end)), reason, behind, from_micros(after), *texts)
             for start, end, reason, behind, after, *texts in known[1]
         ]
 
-    def remember(self, view: str, state: str, stale: Sequence[StaleWindow]) -> None:
-        if state and len(stale) <= _REMEMBERED_WINDOWS:
+    def remember(self, view: str, token: str, stale: Sequence[StaleWindow]) -> None:
+        if token and len(stale) <= _REMEMBERED_WINDOWS:
             self._views[view] = [
-                state,
+                token,
                 [
                     [
                         *map(to_micros, (s.window.start, s.window.end)),
@@ -256,11 +256,11 @@ class _Seen:
             ]
 
 
-def _told(state: str, now: datetime) -> str:
-    """Returns the state of a view in short; another one from time to time where it cannot tell of all changes."""
-    if not state.startswith(UNSURE):
-        return state[:16]
-    return f"{state[:16]}{(now - _EPOCH) // _LOOK_AGAIN:x} "
+def _told(token: str, now: datetime) -> str:
+    """Returns the token of a view in short; another one from time to time where it cannot tell of all changes."""
+    if not token.startswith(UNSURE):
+        return token[:16]
+    return f"{token[:16]}{(now - _EPOCH) // _LOOK_AGAIN:x} "
 
 
 def _named(subject: str, repository: FeatureRepository) -> str:
@@ -280,7 +280,7 @@ def _groups(
 def _applied_views(store: FeatureStore, groups: Iterable[WatchedGroup]) -> list[FeatureView]:
     """Returns the views of the groups that have been applied and can be materialized."""
     names = {name for group in groups for name in group.keys}
-    return [v for v in store.snapshot().feature_views if v.name in names and v.makes_something]
+    return [v for v in store.snapshot().views_with_history if v.name in names and v.makes_something]
 
 
 def _read_stale(
@@ -423,10 +423,10 @@ def _changes(store: FeatureStore, revision: int, views: Iterable[str]) -> dict[s
     if not names:
         return {}
     try:
-        before = {v.name: v for v in store.registry.snapshot(revision).feature_views} if revision else {}
+        before = {v.name: v for v in store.registry.snapshot(revision).views_with_history} if revision else {}
     except LookupError:
         before = {}
-    now = {v.name: v for v in store.snapshot().feature_views}
+    now = {v.name: v for v in store.snapshot().views_with_history}
     return {n: changed_definition(before.get(n), now[n]) for n in names if n in now}
 
 

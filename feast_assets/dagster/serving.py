@@ -55,11 +55,13 @@ def build_serving_specs(
         made = translator.get_asset_spec(data)
         views[stored.name], upstream[stored.name] = stored, made.key
         specs += [made] if is_label else []
+    stored_names = {view.name for view in repository.views}
     for view in repository.on_demand_feature_views:
         made = translator.get_asset_spec(
             OnDemandFeatureViewTranslatorData(view=view, project=repository.project, upstream=upstream)
         )
-        specs.append(_virtual(made))
+        if view.name not in stored_names:
+            specs.append(_virtual(made))
         views[view.name], upstream[view.name] = view, made.key
     for service in repository.feature_services:
         made = translator.get_asset_spec(

@@ -19,7 +19,7 @@ from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.definitions.window import Window
 from feast_assets.errors import FeastAssetsError, StoreUnavailableError
 from feast_assets.feature_store import FeatureStore
-from feast_assets.offline_stores.source_changes import grid_versions, window_versions
+from feast_assets.offline_stores.source_changes import grid_change_tokens, window_change_tokens
 
 SOURCE = "feast_assets/data_source"
 """Metadata of an observable asset: the data source behind it."""
@@ -147,16 +147,16 @@ def _versions(
     if not isinstance(grid, dg.TimeWindowPartitionsDefinition) or partitions is None or partitions.start is None:
         from feast_assets.definitions.window import ALWAYS
 
-        return dict.fromkeys([None], window_versions(store.offline_store, source, [ALWAYS])[0])
+        return dict.fromkeys([None], window_change_tokens(store.offline_store, source, [ALWAYS])[0])
     if _chosen(context):
         windows = windows_of(grid, context.partition_keys)
-        versions = window_versions(store.offline_store, source, list(windows))
+        versions = window_change_tokens(store.offline_store, source, list(windows))
         return dict(zip(windows.values(), versions, strict=True))
     end = partitions.floor(datetime.now(UTC))
     end = end if partitions.end is None else min(end, partitions.end)
     if end <= partitions.start:
         return {}
-    seen = grid_versions(store.offline_store, source, partitions, Window(partitions.start, end))
+    seen = grid_change_tokens(store.offline_store, source, partitions, Window(partitions.start, end))
     return {partition_key(grid, window): version for window, version in seen.items() if has_partition_key(window)}
 
 
@@ -181,7 +181,7 @@ def _recorded(instance: dg.DagsterInstance, key: dg.AssetKey) -> dict[str | None
 
 
 def _group_name(repository: FeatureRepository, grid: Partitions | None, grids: Collection[Partitions | None]) -> str:
-    """Returns what the sources of a grid are called together; bounds are told only where they tell grids apart."""
+    """Returns the common name of a grid's sources; it has dates only if two grids have the same grain."""
     project = re.sub(r"\W", "_", repository.project, flags=re.ASCII)
     if grid is None or grid.start is None:
         return f"{project}_sources_without_partitions"

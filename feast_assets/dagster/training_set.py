@@ -172,7 +172,7 @@ class _Asked:
 
 @dataclass(frozen=True)
 class _Made:
-    """A file that was written, as Dagster is told."""
+    """A file that was written, and what Dagster records of it."""
 
     metadata: dict[str, Any]
     data_version: dg.DataVersion

@@ -34,6 +34,7 @@ from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
 from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.definitions.sources.duckdb_source import DuckDBSource
 from feast_assets.definitions.spec import content_hash
+from feast_assets.definitions.stored_on_demand_view import StoredOnDemandView
 from feast_assets.definitions.transformation import Transformation
 from feast_assets.definitions.view import BaseFeatureView
 
@@ -174,7 +175,7 @@ class FeastTranslator:
             group_name=_group(view, data.project),
             owners=_owners(view),
             tags=_tags(view),
-            kinds={"label_view" if isinstance(view, LabelView) else "feature_view", *(in_key(s) for s in stores if s)},
+            kinds={_kind(view), *(in_key(s) for s in stores if s)},
             code_version=definition_hash(view),
             freshness_policy=freshness_policy(view),
             metadata={
@@ -185,7 +186,7 @@ class FeastTranslator:
                 "feast_assets/source": view.source.name if view.source else "none",
                 "feast_assets/ttl": _duration(view.ttl),
                 "feast_assets/grain": view.partitions.grain if view.partitions else "none",
-                **_transformation(view.transformation),
+                **_transformation(view.declared_transformation),
                 **(_source_assets(read) if view.transformation is not None and not view.keeps_result else {}),
             },
         )
@@ -262,6 +263,12 @@ class FeastTranslator:
                 ),
             },
         )
+
+
+def _kind(view: FeatureView) -> str:
+    if isinstance(view, StoredOnDemandView):
+        return "on_demand_feature_view"
+    return "label_view" if isinstance(view, LabelView) else "feature_view"
 
 
 def _read_by(data: FeatureViewTranslatorData) -> list[DataSourceTranslatorData]:

@@ -49,10 +49,10 @@ class Definition(Spec):
         self.defined_at = _caller()
 
 
-_META: Mapping[str, Any] = {"name": "", "description": "", "tags": {}, "owner": ""}
+_META: Mapping[str, object] = {"name": "", "description": "", "tags": {}, "owner": ""}
 
 
-def spec_of(**attributes: Any) -> Mapping[str, Any]:
+def spec_of(**attributes: object) -> Mapping[str, object]:
     """Returns the ``_spec`` of a Definition: the shared attributes and its own."""
     return {**_META, **attributes}
 
@@ -120,7 +120,7 @@ def check_tags(tags: Mapping[str, str] | None, subject: str) -> dict[str, str]:
     return dict(tags)
 
 
-def refuse_arguments(subject: str, **given: Any) -> None:
+def refuse_arguments(subject: str, **given: object) -> None:
     """Raises NotSupportedError if arguments are given that Feast has and this package does not support yet."""
     used = [name for name, value in given.items() if value]
     if used:

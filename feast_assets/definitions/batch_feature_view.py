@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import Any
 
 from feast_assets.definitions.automation import Automation
 from feast_assets.definitions.base import refuse_arguments
@@ -37,7 +36,8 @@ class BatchFeatureView(FeatureView):
     first source.
 
     Args:
-        source: one data source, or a list of them.
+        source: one data source, or a list of them; or a feature view or a list of them, whose rows are then read from
+            where they are kept. A view of views needs a ``sink_source``.
         sink_source: where the result is kept, when ``offline`` is true; history is then read from there.
         lookback: how much event time before a window the result of the window needs.
         udf, udf_string, feature_transformation: the function, or a `Transformation`; not both. None of them: a
@@ -64,7 +64,7 @@ class BatchFeatureView(FeatureView):
         *,
         name: str,
         mode: TransformationMode | str = TransformationMode.PYTHON,
-        source: DataSource | Sequence[DataSource] | None = None,
+        source: DataSource | FeatureView | Sequence[DataSource] | Sequence[FeatureView] | None = None,
         sink_source: DataSource | None = None,
         entities: Sequence[Entity] | None = None,
         ttl: timedelta | None = None,
@@ -75,11 +75,11 @@ class BatchFeatureView(FeatureView):
         owner: str = "",
         org: str = "",
         schema: Sequence[Field] | None = None,
-        udf: Callable[..., Any] | None = None,
+        udf: Callable[..., object] | None = None,
         udf_string: str = "",
         feature_transformation: Transformation | None = None,
-        batch_engine: Mapping[str, Any] | None = None,
-        aggregations: Sequence[Any] | None = None,
+        batch_engine: Mapping[str, object] | None = None,
+        aggregations: Sequence[object] | None = None,
         enable_validation: bool | None = None,
         version: str = "latest",
         enabled: bool = True,
@@ -116,6 +116,8 @@ class BatchFeatureView(FeatureView):
         self._init_automation(automation, freshness, subject)
 
     def _init_batch_sources(self, source: object, sink: DataSource | None, offline: bool, subject: str) -> None:
+        if isinstance(source, (FeatureView, list, tuple)):
+            source = _without_views(source, sink, subject)
         if isinstance(source, (list, tuple)):
             if not source or not all(isinstance(s, DataSource) and s.holds_history for s in source):
                 raise DefinitionError(
@@ -144,13 +146,46 @@ class BatchFeatureView(FeatureView):
         return self.feature_transformation
 
 
+def _without_views(
+    source: FeatureView | Sequence[object], sink: DataSource | None, subject: str
+) -> list[object] | DataSource:
+    """Returns sources in which the sources of views' rows stand for views."""
+    given = [source] if isinstance(source, FeatureView) else list(source)
+    views = [each for each in given if isinstance(each, FeatureView)]
+    if views and len(views) < len(given):
+        raise DefinitionError(f"{subject}: source must be data sources or feature views, not both.")
+    if views and sink is None:
+        raise DefinitionError(
+            f"{subject}: a view whose source is the feature view {views[0].name!r} must specify a sink_source."
+        )
+    rows: list[object] = [rows_source(each, subject) if isinstance(each, FeatureView) else each for each in given]
+    return rows
+
+
+def rows_source(view: FeatureView, subject: str) -> DataSource:
+    """Returns the data source that holds the rows of a view, for a view that is computed from them.
+
+    Raises:
+        DefinitionError: there is none.
+        NotSupportedError: the rows are computed whenever they are read.
+    """
+    if view.is_computed_when_read:
+        raise NotSupportedError(
+            f"{subject}: its source {view.name!r} is a feature view that is computed whenever it is read. Keep its "
+            "result: offline=True and a sink_source."
+        )
+    if view.batch_source is None:
+        raise DefinitionError(f"{subject}: its source {view.name!r} is a feature view without history.")
+    return view.batch_source
+
+
 def batch_feature_view(
     *,
     name: str | None = None,
     mode: TransformationMode | str = TransformationMode.PYTHON,
     entities: Sequence[Entity] | None = None,
     ttl: timedelta | None = None,
-    source: DataSource | Sequence[DataSource] | None = None,
+    source: DataSource | FeatureView | Sequence[DataSource] | Sequence[FeatureView] | None = None,
     sink_source: DataSource | None = None,
     tags: Mapping[str, str] | None = None,
     online: bool = True,
@@ -165,14 +200,14 @@ def batch_feature_view(
     lookback: timedelta = timedelta(0),
     automation: Automation | None = None,
     freshness: timedelta | Freshness | None = None,
-) -> Callable[[Callable[..., Any]], BatchFeatureView]:
+) -> Callable[[Callable[..., object]], BatchFeatureView]:
     """Makes a `BatchFeatureView` of a function; its name is the view's unless ``name`` is given.
 
     Feast's decorator defaults to ``offline=True`` without saying where the result goes; here that needs a
     ``sink_source``, so the default is false.
     """
 
-    def decorate(function: Callable[..., Any]) -> BatchFeatureView:
+    def decorate(function: Callable[..., object]) -> BatchFeatureView:
         return BatchFeatureView(
             name=name or function.__name__,
             mode=mode,

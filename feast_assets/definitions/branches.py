@@ -1,4 +1,4 @@
-"""One project in several deployments: a branch has its own registry entries, tables and results beside production's."""
+"""One project in several deployments: a branch has registry entries, tables and results of its own."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def deployed(
         registered: views that were applied before; the results that they keep count too.
 
     Raises:
-        NotSupportedError: a result is kept in a source of which there is no telling where another one would be.
+        NotSupportedError: a result is kept in a source that has no separate place for each deployment.
     """
     if not deployment:
         return list(objects)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from feast_assets.definitions.batch_feature_view import BatchFeatureView
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.sources.data_source import DataSource
@@ -17,7 +15,7 @@ def definition_hash(view: FeatureView) -> str:
 
     Descriptions, tags, owners, ttl and the grid are not part of it; of a transformation, comments and layout are not.
     """
-    described: dict[str, Any] = {
+    described: dict[str, object] = {
         "source": _source(view.batch_source),
         "join_keys": sorted((f.name, str(f.dtype)) for f in view.entity_columns),
         "features": [(f.name, str(f.dtype)) for f in view.features],
@@ -33,7 +31,7 @@ def definition_hash(view: FeatureView) -> str:
     return content_hash(described)
 
 
-def _source(source: DataSource | None) -> dict[str, Any] | None:
+def _source(source: DataSource | None) -> dict[str, object] | None:
     if source is None:
         return None
     return {k: v for k, v in source.to_spec().items() if k not in _WITHOUT_EFFECT_ON_ROWS}

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from feast_assets.definitions.automation import Automation
 from feast_assets.definitions.base import listed, spec_of
 from feast_assets.definitions.entity import DUMMY_ENTITY_NAME, DUMMY_FIELD, Entity
+from feast_assets.definitions.feature_view_state import FeatureViewState
 from feast_assets.definitions.field import Field
 from feast_assets.definitions.freshness import Freshness
 from feast_assets.definitions.partitions import Partitions
 from feast_assets.definitions.sources.data_source import DataSource
-from feast_assets.definitions.sources.push_source import PushSource
 from feast_assets.definitions.sources.request_source import RequestSource
+from feast_assets.definitions.sources.stream_source import StreamSource
 from feast_assets.definitions.view import BaseFeatureView, check_features, check_fields, refuse_checks
 from feast_assets.errors import DefinitionError, NotSupportedError, shown
 from feast_assets.types import ValueType
@@ -36,7 +37,7 @@ class FeatureView(BaseFeatureView):
 
     Args:
         name: unique among all views of the project, letter case aside.
-        source: where rows come from. A `PushSource` needs a ``batch_source``.
+        source: where rows come from. A stream, such as a `PushSource`, needs a ``batch_source``.
         schema: fields; those named like a join key are the view's entity columns, the rest its features. Left out,
             apply infers it.
         entities: whose features they are; none means one row for all.
@@ -72,6 +73,7 @@ class FeatureView(BaseFeatureView):
         automation=None,
         freshness=None,
         online_generation="",
+        state=FeatureViewState.STATE_UNSPECIFIED,
     )
 
     batch_source: DataSource | None
@@ -131,16 +133,19 @@ class FeatureView(BaseFeatureView):
             return
         if isinstance(source, (FeatureView, list, tuple)):
             raise NotSupportedError(
-                f"{subject}: a source that is itself a feature view is not supported; use its data source."
+                f"{subject}: a source that is itself a feature view is not supported without a function; use a "
+                "BatchFeatureView with one, or the view's data source."
             )
         if isinstance(source, RequestSource) or not isinstance(source, DataSource):
             raise DefinitionError(
-                f"{subject}: source must be a data source with history, or a push source, not {shown(source)}."
+                f"{subject}: source must be a data source with history, or a stream such as a PushSource, not "
+                f"{shown(source)}."
             )
-        if isinstance(source, PushSource):
+        if isinstance(source, StreamSource):
             if source.batch_source is None:
                 raise DefinitionError(
-                    f"{subject}: its push source {source.name!r} needs a batch_source, which holds the history."
+                    f"{subject}: its source {source.name!r} is a stream, and needs a batch_source, which holds the "
+                    "history."
                 )
             self.stream_source = source
             self.batch_source = source.batch_source
@@ -212,11 +217,13 @@ class FeatureView(BaseFeatureView):
             )
         self.freshness = freshness
 
-    def to_spec(self) -> dict[str, Any]:
+    def to_spec(self) -> dict[str, object]:
         spec = super().to_spec()
-        # A view without it keeps the hash that it had before the attribute existed.
+        # A view without them keeps the hash that it had before the attributes existed.
         if self.freshness is None:
             del spec["freshness"]
+        if not self.state:
+            del spec["state"]
         return spec
 
     def _init_entities(self, fields: list[Field], entities: Sequence[Entity] | None, subject: str) -> None:
@@ -273,6 +280,11 @@ class FeatureView(BaseFeatureView):
     def transformation(self) -> Transformation | None:
         """What makes the features from the source; None where the source holds them."""
         return None
+
+    @property
+    def declared_transformation(self) -> Transformation | None:
+        """The transformation that the user wrote; None where there is none."""
+        return self.transformation
 
     def online_table(self, project: str) -> str:
         """Returns the name of its table in the online store.

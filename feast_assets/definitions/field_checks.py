@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal as PythonDecimal
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from feast_assets.definitions.spec import Spec, as_utc
 from feast_assets.errors import DefinitionError, shown
@@ -32,7 +32,7 @@ class Checks(Spec):
         nullable: whether a value may be null.
         max_null_share: the greatest share of a window's rows, from 0 to 1, that may be null.
         minimum, maximum: inclusive; of numbers, or of timestamps as datetimes (naive is UTC). NaN lies in no range.
-        allowed: the values that may occur, nulls aside; of texts, whole numbers and truth values.
+        allowed: the values that may occur, nulls aside; of texts, whole numbers and booleans.
         unique: whether no value may occur twice in one window, nulls aside.
         severity: "error" or "warn". Where a view validates (see `FeatureView.enable_validation`), a window that breaks
             an "error" is not written; "warn" is only reported.
@@ -88,11 +88,11 @@ class Checks(Spec):
             if isinstance(low, datetime) != isinstance(high, datetime):
                 raise DefinitionError(f"Checks: minimum {low!r} and maximum {high!r} are of different kinds.")
             if low > high:  # type: ignore[operator]
-                raise DefinitionError(f"Checks: minimum {low!r} is above maximum {high!r}; exchange them.")
+                raise DefinitionError(f"Checks: minimum {low!r} is above maximum {high!r}; swap them.")
         if not self.rules:
             raise DefinitionError("Checks: nothing is declared; name a rule such as nullable=False or minimum=0.")
 
-    def to_spec(self) -> dict[str, Any]:
+    def to_spec(self) -> dict[str, object]:
         """Returns only what is declared, which is all that a plan and a listing should show."""
         return {k: v for k, v in super().to_spec().items() if k == "kind" or v != self._spec[k]}
 
@@ -133,7 +133,7 @@ class Checks(Spec):
             kind = str if dtype == String else bool if dtype == Bool else int if dtype in _WHOLE else None
             if kind is None:
                 raise DefinitionError(
-                    f"{subject}: allowed is for texts, whole numbers and truth values; its dtype is {dtype}."
+                    f"{subject}: allowed is for texts, whole numbers and booleans; its dtype is {dtype}."
                 )
             for value in self.allowed:
                 if type(value) is not kind:
@@ -163,7 +163,5 @@ def _values(allowed: object) -> list[Value]:
         raise DefinitionError(f"Checks: allowed must be a list with at least one value, not {shown(allowed)}.")
     for value in allowed:
         if not isinstance(value, (str, int, bool)):
-            raise DefinitionError(
-                f"Checks: allowed may hold texts, whole numbers and truth values, not {shown(value)}."
-            )
+            raise DefinitionError(f"Checks: allowed may hold texts, whole numbers and booleans, not {shown(value)}.")
     return list(dict.fromkeys(allowed))

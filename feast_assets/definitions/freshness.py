@@ -34,7 +34,7 @@ class Freshness(Spec):
             warn_after: the time without one after which there is a warning; shorter than ``fail_after``.
 
         Raises:
-            DefinitionError: these are no such times.
+            DefinitionError: the times are not positive, or in the wrong order.
         """
         for name, given in (("fail_after", fail_after), ("warn_after", warn_after)):
             if (given is not None or name == "fail_after") and not _is_long(given):
@@ -57,7 +57,7 @@ class Freshness(Spec):
                 from one deadline to the next.
 
         Raises:
-            DefinitionError: these are not five cron fields, or it is no such time.
+            DefinitionError: the text does not have five cron fields, or ``earliest`` is not a positive time.
         """
         if not _is_long(earliest):
             raise DefinitionError(

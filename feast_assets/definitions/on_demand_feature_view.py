@@ -3,19 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from typing import Any
 
-from feast_assets.definitions.base import refuse_arguments, spec_of
+from feast_assets.definitions.base import listed, spec_of
 from feast_assets.definitions.entity import Entity
 from feast_assets.definitions.feature_view import FeatureView
+from feast_assets.definitions.feature_view_state import FeatureViewState
 from feast_assets.definitions.field import Field
 from feast_assets.definitions.projection import FeatureViewProjection
 from feast_assets.definitions.sources.request_source import RequestSource
 from feast_assets.definitions.transformation import Transformation, TransformationMode, transformation_mode
 from feast_assets.definitions.view import BaseFeatureView, check_features, check_fields, refuse_checks
 from feast_assets.errors import DefinitionError, NotSupportedError, shown
+from feast_assets.types.names import repeated_names
 
 MODES = (TransformationMode.PANDAS, TransformationMode.PYTHON)
+
+_WHY_NOT = {
+    TransformationMode.SUBSTRAIT: " The library that makes Substrait plans, ibis-substrait, has had no release since "
+    "2024, and does not run with present versions of ibis and DuckDB."
+}
+
+_LATER: Mapping[str, Any] = {
+    "join_keys": [],
+    "entity_columns": [],
+    "input_schema": [],
+    "write_to_online_store": False,
+    "state": FeatureViewState.STATE_UNSPECIFIED,
+}
+"""Attributes that the first versions lacked. A view that does not use them keeps the hash that it had."""
 
 
 class OnDemandFeatureView(BaseFeatureView):
@@ -26,10 +43,17 @@ class OnDemandFeatureView(BaseFeatureView):
     * mode ``pandas``: DataFrame -> DataFrame, one row out per row in.
     * mode ``python``: dict of lists -> dict of lists; with ``singleton``, dict of values -> dict of values, row by row.
 
+    With ``write_to_online_store`` the function runs when rows are written or materialized, and online reads get what
+    is stored. History is computed as for every on-demand view. See
+    `feast_assets.definitions.stored_on_demand_view.StoredOnDemandView`.
+
     Args:
+        entities: whose features they are; needed with ``write_to_online_store``.
         sources: feature views, projections of them, and request sources; a list, or a dict whose values are those.
-        schema: the features that the function returns; left out, apply calls the function on sample values and takes
-            what it returns.
+        input_schema: values that come with each request, as those of a `RequestSource`; sources may then be left out.
+        schema: the features that the function returns, and the join keys, if their types are to be declared; left out,
+            apply calls the function on sample values and takes what it returns.
+        write_to_online_store: whether its rows are kept in the online store.
         mode: the function's; a `Transformation` has its own.
         udf, udf_string, feature_transformation: the function, or a `Transformation`; not both.
     """
@@ -45,9 +69,14 @@ class OnDemandFeatureView(BaseFeatureView):
         singleton=False,
         track_metrics=False,
         enabled=True,
+        **{name: copy(default) for name, default in _LATER.items()},
     )
 
     entities: list[str]
+    join_keys: list[str]
+    entity_columns: list[Field]
+    input_schema: list[Field]
+    write_to_online_store: bool
     source_projections: list[FeatureViewProjection]
     request_sources: list[RequestSource]
     feature_transformation: Transformation
@@ -58,9 +87,9 @@ class OnDemandFeatureView(BaseFeatureView):
         name: str,
         entities: Sequence[Entity] | None = None,
         schema: Sequence[Field] | None = None,
-        sources: Sequence[FeatureView | FeatureViewProjection | RequestSource] | Mapping[str, Any] | None = None,
+        sources: Sequence[FeatureView | FeatureViewProjection | RequestSource] | Mapping[str, object] | None = None,
         input_schema: Sequence[Field] | None = None,
-        udf: Callable[..., Any] | None = None,
+        udf: Callable[..., object] | None = None,
         udf_string: str = "",
         feature_transformation: Transformation | None = None,
         mode: TransformationMode | str = "pandas",
@@ -71,19 +100,19 @@ class OnDemandFeatureView(BaseFeatureView):
         write_to_online_store: bool = False,
         singleton: bool = False,
         track_metrics: bool = False,
-        aggregations: Sequence[Any] | None = None,
+        aggregations: Sequence[object] | None = None,
         version: str = "latest",
         enabled: bool = True,
     ):
         subject = f"OnDemandFeatureView {name!r}"
         self._init_meta(name, description, tags, owner)
-        refuse_arguments(
-            subject,
-            write_to_online_store=write_to_online_store,
-            aggregations=aggregations,
-            input_schema=input_schema,
-            version=version != "latest",
-        )
+        if version != "latest":
+            raise NotSupportedError(f"{subject}: pinning a version ({version!r}) is not supported; leave it out.")
+        if aggregations:
+            raise NotSupportedError(
+                f"{subject}: aggregations over the rows of one request are not supported; aggregate in the function, "
+                "or over history in a BatchFeatureView."
+            )
         if (udf is None) == (feature_transformation is None):
             raise DefinitionError(f"{subject}: give one of udf and feature_transformation.")
         if feature_transformation is not None and mode not in ("pandas", feature_transformation.mode):
@@ -95,13 +124,22 @@ class OnDemandFeatureView(BaseFeatureView):
         if transformation_mode(self.feature_transformation.mode, subject) not in MODES:
             raise NotSupportedError(
                 f"{subject}: mode {self.feature_transformation.mode.value!r} is not supported; use pandas or python."
+                f"{_WHY_NOT.get(self.mode, '')}"
             )
         if singleton and self.mode is not TransformationMode.PYTHON:
             raise DefinitionError(f"{subject}: singleton is for mode 'python' only.")
-        self.features = check_fields(schema, subject)
+        self._init_entities(listed(entities, f"{subject}: entities must be a list of Entity objects"), subject)
+        fields = check_fields(schema, subject)
+        self.entity_columns = [f for f in fields if f.name in self.join_keys]
+        self.features = [f for f in fields if f.name not in self.join_keys]
         check_features(self.features, subject)
         refuse_checks(self.features, subject, "what is computed when it is asked for is not checked")
-        self.entities = [e.name for e in entities or []]
+        self.input_schema = check_fields(input_schema, f"{subject}: input_schema")
+        self.write_to_online_store = write_to_online_store
+        if write_to_online_store and not self.entities:
+            raise DefinitionError(
+                f"{subject}: write_to_online_store=True needs entities, by whose join keys its rows are stored."
+            )
         self.org = org
         self.singleton = singleton
         self.track_metrics = track_metrics
@@ -109,9 +147,22 @@ class OnDemandFeatureView(BaseFeatureView):
         self._init_sources(list(sources.values()) if isinstance(sources, Mapping) else list(sources or []), subject)
         self.projection = self._whole()
 
+    def _init_entities(self, entities: Sequence[Any], subject: str) -> None:
+        for entity in entities:
+            if not isinstance(entity, Entity):
+                raise DefinitionError(f"{subject}: entities must be a list of Entity objects, found {shown(entity)}.")
+        self.entities = [e.name for e in entities]
+        self.join_keys = [e.join_key for e in entities]
+        repeated = repeated_names(self.join_keys)
+        if repeated:
+            raise DefinitionError(f"{subject}: two of its entities have the join key {repeated[0]!r}.")
+
     def _init_sources(self, sources: list[Any], subject: str) -> None:
-        if not sources:
-            raise DefinitionError(f"{subject}: sources must name feature views or request sources.")
+        if not sources and not self.input_schema:
+            raise DefinitionError(
+                f"{subject}: sources must name feature views or request sources, unless input_schema says what comes "
+                "with a request."
+            )
         self.source_projections = []
         self.request_sources = []
         for source in sources:
@@ -138,11 +189,11 @@ class OnDemandFeatureView(BaseFeatureView):
 
     @property
     def schema(self) -> list[Field]:
-        """The features."""
-        return self.features
+        """All fields: declared join key columns and features."""
+        return [*self.entity_columns, *self.features]
 
     @property
-    def udf(self) -> Callable[..., Any] | None:
+    def udf(self) -> Callable[..., object] | None:
         """The function; None after reading from a registry."""
         return self.feature_transformation.udf
 
@@ -152,8 +203,17 @@ class OnDemandFeatureView(BaseFeatureView):
 
     @property
     def request_fields(self) -> list[Field]:
-        """The fields of all request sources."""
-        return [f for source in self.request_sources for f in source.schema]
+        """The values that come with a request: the fields of all request sources, and those of ``input_schema``."""
+        return [*(f for source in self.request_sources for f in source.schema), *self.input_schema]
+
+    def to_spec(self) -> dict[str, Any]:
+        spec = super().to_spec()
+        for name, default in _LATER.items():
+            if spec[name] == default:
+                del spec[name]
+        if not self.write_to_online_store and not self.entity_columns:
+            spec.pop("join_keys", None)
+        return spec
 
 
 def on_demand_feature_view(
@@ -161,9 +221,9 @@ def on_demand_feature_view(
     name: str | None = None,
     entities: Sequence[Entity] | None = None,
     schema: Sequence[Field] | None = None,
-    sources: Sequence[FeatureView | FeatureViewProjection | RequestSource] | Mapping[str, Any] | None = None,
+    sources: Sequence[FeatureView | FeatureViewProjection | RequestSource] | Mapping[str, object] | None = None,
     input_schema: Sequence[Field] | None = None,
-    aggregations: Sequence[Any] | None = None,
+    aggregations: Sequence[object] | None = None,
     mode: TransformationMode | str = "pandas",
     description: str = "",
     tags: Mapping[str, str] | None = None,
@@ -175,11 +235,18 @@ def on_demand_feature_view(
     explode: bool = False,
     version: str = "latest",
 ) -> Callable[[Callable[..., Any]], OnDemandFeatureView]:
-    """Makes an `OnDemandFeatureView` of a function; its name is the view's unless ``name`` is given."""
+    """Makes an `OnDemandFeatureView` of a function; its name is the view's unless ``name`` is given.
+
+    ``explode`` says that the function may return more rows than it is given, which every view with
+    ``write_to_online_store`` may: its result then has the join keys.
+    """
 
     def decorate(function: Callable[..., Any]) -> OnDemandFeatureView:
-        if explode:
-            raise NotSupportedError(f"OnDemandFeatureView {name or function.__name__!r}: explode is not supported.")
+        if explode and not write_to_online_store:
+            raise NotSupportedError(
+                f"OnDemandFeatureView {name or function.__name__!r}: explode is not supported without "
+                "write_to_online_store=True, since a read gives one row for each row asked for."
+            )
         return OnDemandFeatureView(
             name=name or function.__name__,
             entities=entities,

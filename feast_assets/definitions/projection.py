@@ -13,7 +13,7 @@ class FeatureViewProjection(Spec):
 
     Attributes:
         name: the view.
-        name_alias: the name it goes by here.
+        name_alias: the name of the view in the request.
         desired_features: names asked for before the view's schema was known.
         features: the features.
         join_key_map: the view's join key -> the column of the entity rows that holds it.
@@ -37,5 +37,5 @@ class FeatureViewProjection(Spec):
         self.join_key_map = dict(join_key_map or {})
 
     def name_to_use(self) -> str:
-        """Returns the alias, else the view's name."""
+        """Returns the alias, or the view's name without one."""
         return self.name_alias or self.name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from feast_assets.definitions.base import Definition, spec_of
 from feast_assets.definitions.sources.file_format import FileFormat, ParquetFormat
@@ -93,7 +93,9 @@ class SavedDataset(Definition):
     def to_arrow(self) -> pa.Table:
         """Returns the rows as they were saved."""
         if self._reader is None:
-            raise DefinitionError(f"SavedDataset {self.name!r} must be got from a FeatureStore before it can be read.")
+            raise DefinitionError(
+                f"SavedDataset {self.name!r} must come from FeatureStore.get_saved_dataset before it can be read."
+            )
         return self._reader()
 
     def to_df(self) -> pd.DataFrame:
@@ -104,7 +106,7 @@ class SavedDataset(Definition):
         parts = (reference.partition(":") for reference in self.features)
         return frame_of(self.to_arrow(), {f"{view}__{name}" if full else name for view, _, name in parts})
 
-    def as_reference(self, name: str, profiler: object = None) -> Any:
+    def as_reference(self, name: str, profiler: object = None) -> object:
         """Raises NotSupportedError: validation references are not supported."""
         raise NotSupportedError(
             f"SavedDataset {self.name!r}: validation references are not supported here yet; declare what values must "

@@ -37,25 +37,25 @@ class Spec:
             existed.
     """
 
-    _spec: ClassVar[Mapping[str, Any]] = {}
-    _values: ClassVar[Callable[[Spec], Any]]
+    _spec: ClassVar[Mapping[str, object]] = {}
+    _values: ClassVar[Callable[[Spec], object]]
     """Returns the values of these attributes at once; of a class without any, its empty `_spec`."""
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
         _CLASSES[cls.__name__] = cls
         cls._values = attrgetter(*cls._spec or ["_spec"])
 
-    def to_spec(self) -> dict[str, Any]:
+    def to_spec(self) -> dict[str, object]:
         """Returns the definition as JSON-able data."""
-        spec: dict[str, Any] = {"kind": type(self).__name__}
+        spec: dict[str, object] = {"kind": type(self).__name__}
         for name in self._spec:
             value = getattr(self, name)
             spec[name] = value if type(value) in PLAIN else _encode(value)
         return spec
 
     @classmethod
-    def from_spec(cls, spec: Mapping[str, Any]) -> Self:
+    def from_spec(cls, spec: Mapping[str, object]) -> Self:
         """Returns the definition that `to_spec` described.
 
         Raises:
@@ -106,8 +106,8 @@ def text_hash(text: str) -> str:
 def digest(value: object) -> str:
     """Returns a hash (hex) of definitions, of their parts, or of lists of either.
 
-    It differs whenever their stored forms differ, and takes a quarter of the time of `content_hash`. It is no hash of
-    the stored form, and may change with the next version of this package.
+    It differs whenever their stored forms differ, and takes a quarter of the time of `content_hash`. It is not a hash
+    of the stored form, and may change with the next version of this package.
 
     Raises:
         DefinitionError: something in it cannot be part of a definition.
@@ -152,7 +152,7 @@ def from_micros(micros: int) -> datetime:
     return _EPOCH + timedelta(microseconds=micros)
 
 
-def _encode(value: Any) -> Any:
+def _encode(value: Any) -> object:
     kind = type(value)
     if kind in PLAIN:
         return value
@@ -167,7 +167,7 @@ def _encode(value: Any) -> Any:
     return _encode_rare(value)
 
 
-def _encode_rare(value: object) -> Any:
+def _encode_rare(value: object) -> object:
     if isinstance(value, (int, float, str)):
         return value
     if isinstance(value, timedelta):
@@ -183,7 +183,7 @@ def _encode_rare(value: object) -> Any:
     raise DefinitionError(f"A {type(value).__name__} ({value!r}) cannot be part of a definition.")
 
 
-def _parts(value: object) -> Any:
+def _parts(value: object) -> object:
     if isinstance(value, Spec):
         # Without the attributes' names: their order is the class's. JSON's encoder goes through the values in C.
         return type(value).__name__, type(value)._values(value)
@@ -199,7 +199,7 @@ def _type(text: str) -> FeastType:
     return parse_type(text)
 
 
-def _decode(data: object) -> Any:
+def _decode(data: object) -> object:
     if type(data) in PLAIN:
         return data
     if isinstance(data, list):

@@ -11,7 +11,7 @@ import enum
 import inspect
 import textwrap
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from feast_assets.definitions.base import check_tags
 from feast_assets.definitions.spec import Spec, register_enum
@@ -66,11 +66,13 @@ class Transformation(Spec):
     }
 
     udf: Callable[..., Any] | None = None
+    takes_tables: ClassVar[bool] = False
+    """Whether the function takes and returns Arrow tables, whatever the mode says."""
 
     def __init__(
         self,
         mode: TransformationMode | str,
-        udf: Callable[..., Any],
+        udf: Callable[..., object],
         udf_string: str = "",
         name: str | None = None,
         tags: Mapping[str, str] | None = None,
@@ -106,7 +108,7 @@ def code_of(text: str) -> str:
     return ast.dump(tree)
 
 
-def source_text(function: Callable[..., Any]) -> str:
+def source_text(function: Callable[..., object]) -> str:
     """Returns a function's source text; for one typed at a prompt or made by code, its name."""
     try:
         return inspect.getsource(function)
@@ -121,10 +123,10 @@ def transformation(
     tags: Mapping[str, str] | None = None,
     description: str = "",
     owner: str = "",
-) -> Callable[[Callable[..., Any]], Transformation]:
+) -> Callable[[Callable[..., object]], Transformation]:
     """Makes a `Transformation` of a function."""
 
-    def decorate(function: Callable[..., Any]) -> Transformation:
+    def decorate(function: Callable[..., object]) -> Transformation:
         return Transformation(mode, function, "", name or function.__name__, tags, description, owner)
 
     return decorate

@@ -7,6 +7,7 @@ from copy import copy
 from typing import Self
 
 from feast_assets.definitions.base import Definition, listed
+from feast_assets.definitions.feature_view_state import FeatureViewState
 from feast_assets.definitions.field import Field
 from feast_assets.definitions.projection import FeatureViewProjection
 from feast_assets.errors import DefinitionError, FeatureNotFoundError, shown
@@ -20,12 +21,17 @@ class BaseFeatureView(Definition):
         features: the features, without join key columns.
         projection: the features that this object represents, and its name in references. Projecting makes a copy and
             never changes the view.
+        enabled: whether it is served and materialized.
+        state: how far it is; see `FeatureStore.set_feature_view_state`.
     """
 
     features: list[Field]
     projection: FeatureViewProjection
+    enabled: bool
+    state: FeatureViewState = FeatureViewState.STATE_UNSPECIFIED
 
     def _after_decode(self) -> None:
+        self.state = FeatureViewState(self.state)
         self.projection = self._whole()
 
     def _whole(self) -> FeatureViewProjection:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
 
 from feast_assets.migration.imports import Finding, Rewritten, rewrite_imports
 
@@ -54,7 +53,7 @@ def _text_of(source: object) -> str:
     return "".join(lines) if len(lines) == len(given) else ""
 
 
-def _dumped(notebook: Any, source: str) -> str:
+def _dumped(notebook: object, source: str) -> str:
     """Returns the notebook as Jupyter writes it."""
     end = "\n" if source.endswith("\n") else ""
     return json.dumps(notebook, indent=1, ensure_ascii=False) + end

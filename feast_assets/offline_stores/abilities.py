@@ -119,7 +119,7 @@ class TracksParts(Ability):
 
         Returns:
             None where the store cannot tell of this source. A source that is there without rows, and one that is not
-            there, are told apart; see `SourceParts`.
+            there, are different answers; see `SourceParts`.
 
         Raises:
             SourceError: a part is damaged, so that its event times cannot be found.
@@ -142,7 +142,7 @@ class ReadsQueries(Ability):
             readable: the project's data sources.
 
         Raises:
-            InputError: it is no query, fails, or would do more.
+            InputError: it is not a query, fails, or would do more than read.
         """
 
 
@@ -195,8 +195,8 @@ class WritesOnce(Ability):
     def write_once(self, source: DataSource, rows: pa.Table, key: str) -> None:
         """Appends rows, whole or not at all, unless they have been written before under the same key.
 
-        Several processes may do so at once; the rows are then there once. A store may go by the key, or by the rows:
-        leaving out those of which the source has one that is equal in all columns.
+        Several processes may do so at once; the rows are then there once. A store may recognise the key, or the rows:
+        then it leaves out those that the source has already, equal in all columns.
 
         Args:
             rows: with the source's own columns.

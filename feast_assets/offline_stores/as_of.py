@@ -73,6 +73,10 @@ class Moments:
         order = np.argsort(packed)
         return cls(order if indices is None else indices[order], *scale.unpacked(_sorted(packed)))
 
+    def at(self, positions: Integers) -> Moments:
+        """Returns some of them, by their positions, which are in order."""
+        return Moments(self.indices[positions], self.entities[positions], self.times[positions])
+
     def parts(self) -> list[Moments]:
         """Returns the same, one after the other, in parts for as many threads as work at once."""
         ends = np.linspace(0, len(self.indices), _PARTS + 1, dtype=int)

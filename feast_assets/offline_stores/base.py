@@ -152,7 +152,7 @@ class WindowStatistics:
     Attributes:
         rows: rows with event times in the window (of the inputs, lookback included, where there is a transformation).
         oldest_event, newest_event, newest_created: UTC; None where there are no rows (or no created column).
-        fingerprint: a text that changes when rows are added, removed or changed, whatever their order; "" without rows.
+        fingerprint: the same text for the same rows in any order, another one for any others; "" without rows.
         null_keys: rows with event times in the window that lack a join key. They are not among ``rows``, and no result
             has them; 0 where a store does not count them.
     """
@@ -183,7 +183,7 @@ class Survey:
 class OfflineStore(ABC):
     """History: point-in-time join, latest per entity, scan, write and statistics.
 
-    A source without rows is no error; one that is missing, unreadable or not as declared raises
+    A source without rows is not an error; one that is missing, unreadable or not as declared raises
     `feast_assets.errors.SourceError`, which names the source, the column, and what would be right. Rows whose event
     time or join key is null are not part of any result. Naive times are UTC. Relative paths are resolved against
     ``root``.
@@ -262,7 +262,7 @@ class OfflineStore(ABC):
             rows: with the source's own columns (before its field mapping), in any order.
 
         Raises:
-            InputError: the columns are others, or a value does not fit.
+            InputError: the columns differ from the source's, or a value does not fit.
             NotSupportedError: the source cannot be appended to.
         """
 

@@ -131,7 +131,7 @@ def like(rows: pa.Table, schema: pa.Schema, label: str) -> pa.Table:
         label: names the source in messages.
 
     Raises:
-        InputError: the columns are others, or a value does not fit.
+        InputError: the columns differ from the source's, or a value does not fit.
     """
     import pyarrow as pa
 

@@ -25,21 +25,21 @@ class Part:
     what the parts contribute, and of a part whose token is the same it is the same.
 
     Attributes:
-        name: tells it from the source's other parts, and stays when its content changes; such as a file's path.
-        token: changes whenever the content may have changed, such as a file's size, modification time and inode. Where
-            a part of the same name comes back with the same content, the token may be another one.
+        name: unique among the source's parts, and the same after a change of content; such as a file's path.
+        change_token: changes whenever the content may have changed, such as a file's size, modification time and
+            inode. Where a part of the same name comes back with the same content, the token may be another one.
         extent: of the event times; None where they are not known without reading rows. It covers all rows, including
             those that lack a join key.
     """
 
     name: str
-    token: str
+    change_token: str
     extent: Extent | None = None
 
     @property
     def text(self) -> str:
-        """Name and token in one text."""
-        return f"{self.name}:{self.token}"
+        """Name and change token in one text; itself a change token of the source."""
+        return f"{self.name}:{self.change_token}"
 
 
 @dataclass(frozen=True, slots=True)

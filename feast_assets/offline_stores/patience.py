@@ -1,4 +1,4 @@
-"""How long calls wait for a data source that somebody else has open."""
+"""How long calls wait for a data source that another process has open."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ class HistoryState:
     """What the sources of a history consisted of at one moment.
 
     Attributes:
-        parts: texts that identify the parts of all sources; None where the store cannot tell.
+        parts: the change tokens of all parts, each with the part's name; None where the store cannot tell.
         gone: the names of the sources that were not there.
     """
 
@@ -37,8 +37,8 @@ class HistoryState:
     gone: tuple[str, ...] = ()
 
     @property
-    def token(self) -> str:
-        """A text that changes whenever a row may have changed; "" where the store cannot tell."""
+    def change_token(self) -> str:
+        """The change token of the sources; "" where the store cannot tell."""
         if self.parts is None:
             return ""
         parts = sorted(self.parts)
@@ -49,7 +49,7 @@ class HistoryState:
         return self.parts is not None and self == now
 
     def may_have_changed(self, now: HistoryState) -> bool:
-        """Whether the store noticed a change; false where it cannot tell of any."""
+        """Whether the store noticed a change; false where it cannot notice any."""
         return self.parts is not None and self != now
 
     def is_kept_in(self, now: HistoryState) -> bool:
@@ -101,18 +101,18 @@ def extent(store: OfflineStore, history: History) -> tuple[datetime, datetime] |
     return (from_micros(min(ends)), from_micros(max(ends))) if ends else None
 
 
-def window_versions(store: OfflineStore, source: DataSource, windows: Sequence[Window]) -> list[str]:
-    """Returns a text for each window that changes when rows of the source in it are added, removed or changed.
+def window_change_tokens(store: OfflineStore, source: DataSource, windows: Sequence[Window]) -> list[str]:
+    """Returns a change token for each window: another one when rows of the source in it are added, removed or changed.
 
     Rows are read only of windows that share a part with another one, and where the store does not know which parts
-    hold which times. So the text may also change when rows are only stored anew. ``""`` where there are no rows.
+    hold which times. So a token may also change when rows are only stored anew. ``""`` where there are no rows.
 
     Args:
         windows: that do not overlap, in order of time; `ALWAYS` alone for a source whose times do not matter.
     """
     known = _parts(store, source) if list(windows) == [ALWAYS] else None
     if known is not None and known.parts and not known.are_shared:
-        return [_version(part.text for part in known.parts)]
+        return [_change_token(part.text for part in known.parts)]
     timed = _timed_parts(store, source)
     if timed is None:
         return _read(store, source, windows)
@@ -126,15 +126,15 @@ def window_versions(store: OfflineStore, source: DataSource, windows: Sequence[W
             shared.update(range(first, last))
         elif last > first:
             texts[first].append(part.text)
-    versions = [_version(each) if each else "" for each in texts]
+    tokens = [_change_token(each) if each else "" for each in texts]
     to_read = sorted(shared)
-    for number, version in zip(to_read, _read(store, source, [windows[i] for i in to_read]), strict=True):
-        versions[number] = version
-    return versions
+    for number, token in zip(to_read, _read(store, source, [windows[i] for i in to_read]), strict=True):
+        tokens[number] = token
+    return tokens
 
 
-def grid_versions(store: OfflineStore, source: DataSource, grid: Partitions, span: Window) -> dict[Window, str]:
-    """Returns the `window_versions` of those windows of a grid, cut to a span, that have rows, in order of time.
+def grid_change_tokens(store: OfflineStore, source: DataSource, grid: Partitions, span: Window) -> dict[Window, str]:
+    """Returns the `window_change_tokens` of those windows of a grid, cut to a span, that have rows, in order of time.
 
     The cost grows with the parts and the rows that must be read, not with the windows in between.
     """
@@ -155,9 +155,9 @@ def grid_versions(store: OfflineStore, source: DataSource, grid: Partitions, spa
             texts.setdefault(one, []).append(part.text)
         else:
             to_read.append(Window(one.start, other.end))
-    versions = {window: _version(each) for window, each in texts.items()}
-    versions |= _read_grid(store, source, grid, to_read)
-    return {window: versions[window] for window in sorted(versions)}
+    tokens = {window: _change_token(each) for window, each in texts.items()}
+    tokens |= _read_grid(store, source, grid, to_read)
+    return {window: tokens[window] for window in sorted(tokens)}
 
 
 def _parts(store: OfflineStore, source: DataSource, *, extents: bool = False) -> SourceParts | None:
@@ -181,7 +181,7 @@ def _timed_parts(store: OfflineStore, source: DataSource) -> list[tuple[Part, in
     return timed
 
 
-def _version(texts: Iterable[str]) -> str:
+def _change_token(texts: Iterable[str]) -> str:
     return content_hash(sorted(texts))[:32]
 
 
@@ -204,7 +204,7 @@ def _read(store: OfflineStore, source: DataSource, windows: Sequence[Window]) ->
 def _read_grid(
     store: OfflineStore, source: DataSource, grid: Partitions, ranges: Sequence[Window]
 ) -> dict[Window, str]:
-    """Returns the versions of the windows with rows in some ranges, which are found by one reading."""
+    """Returns the change tokens of the windows with rows in some ranges, which are found by one reading."""
     if not ranges:
         return {}
     to_read = union(ranges)

@@ -139,12 +139,12 @@ class CanEvict(ABC):
 class CanTellRestarts(ABC):
     """A store that can tell whether it was restarted, or exchanged for another.
 
-    If `incarnation` returns the same text before and after some puts, no snapshot was loaded between them.
+    If `restart_token` returns the same text before and after some puts, no snapshot was loaded between them.
     """
 
     @abstractmethod
-    def incarnation(self) -> str:
-        """Returns a text that changes when the store is restarted or exchanged; ``""`` where it cannot tell now."""
+    def restart_token(self) -> str:
+        """Returns a change token: another one after a restart or an exchange; ``""`` where it cannot tell now."""
 
 
 class CanHoldForeignValues(ABC):

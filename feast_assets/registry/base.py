@@ -104,7 +104,7 @@ class Claim:
     """
 
     view: str
-    token: str
+    id: str
     versions: tuple[int, ...]
     replaced: tuple[tuple[LedgerEntry, ...], ...]
     begins: int = 0
@@ -172,8 +172,8 @@ class Registry(ABC):
 
     Every change is one transaction: all of it is there afterwards, or nothing. What only some registries can do is in
     small base classes beside this one: `feast_assets.registry.marks.KeepsMarks` notices an online store that was
-    restored, and `feast_assets.registry.noted_pushes.NotesPushes` completes a push that broke off. A backend passes
-    `feast_assets.testing.RegistryConformance`, and the suite of each ability that it has.
+    restored, and `feast_assets.registry.noted_pushes.NotesPushes` completes a push that was interrupted. A backend
+    passes `feast_assets.testing.RegistryConformance`, and the suite of each ability that it has.
 
     All methods raise `feast_assets.errors.StoreUnavailableError` when the database cannot be reached or written.
     """
@@ -264,8 +264,8 @@ class Registry(ABC):
 
         return LedgerColumns.of(view, self.ledger(view))
 
-    def ledger_states(self, views: Sequence[str]) -> dict[str, str]:
-        """Returns for each view a text that changes whenever its entries in the ledger do.
+    def ledger_change_tokens(self, views: Sequence[str]) -> dict[str, str]:
+        """Returns a change token for each view: another one whenever its entries in the ledger change.
 
         Backends that can tell without reading the entries override this.
         """

@@ -23,7 +23,7 @@ class SnapshotCache:
     """The newest snapshot that this process has read.
 
     Args:
-        ttl_seconds: how old a snapshot may be before `get` has it read anew; 0 for no limit.
+        ttl_seconds: how old a snapshot may be before `get` has it read again; 0 for no limit.
         wait: whether `get` waits for that; if not, it is read in a thread, and `get` answers with the old one
             meanwhile. Where it cannot be read, `get` warns and answers with the old one.
         complete_pushes: called with each snapshot that was just read and has noted pushes, and with whether the caller
@@ -45,12 +45,27 @@ class SnapshotCache:
         self._snapshot: RegistrySnapshot | None = None
         self._checked = 0.0
         self._look_again_at = math.inf
+        self._elsewhere = False
+        self.forget_locks()
+
+    def forget_locks(self) -> None:
+        """Makes all locks free, in a forked child: a thread that it does not have may have held them."""
         self._lock = threading.Lock()
         self._refreshing = threading.Lock()
+
+    def refresh_elsewhere(self, elsewhere: bool = True) -> None:
+        """Says whether another thread calls `fresh` regularly, so that `get` never waits once it has a snapshot."""
+        self._elsewhere = elsewhere
+
+    def wants_look(self) -> bool:
+        """Tells whether the registry should be read now, since a push broke off."""
+        return time.monotonic() >= self._look_again_at
 
     def get(self) -> RegistrySnapshot:
         """Returns the cached snapshot; the first call waits for the registry."""
         snapshot = self._snapshot
+        if self._elsewhere and snapshot is not None:
+            return snapshot
         now = time.monotonic()
         old = self._ttl and now - self._checked > self._ttl
         if snapshot is None:

@@ -1,4 +1,4 @@
-"""The ability of a registry to note pushes before they begin, so that one that breaks off can be completed."""
+"""The ability of a registry to note pushes before they begin, so that an interrupted one can be completed."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class NotesPushes(ABC):
     """A registry that keeps the rows of a push until it is complete.
 
     A push of several parts is noted in one transaction before anything is written, and forgotten when all of it is
-    written. With a registry without this ability a push that breaks off stays as far as it came. A backend passes
+    written. With a registry without this ability an interrupted push stays half done. A backend passes
     `feast_assets.testing.NotesPushesConformance`, and its snapshots say in `has_noted_pushes` whether there are any.
     """
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from copy import copy
 from dataclasses import dataclass, field
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
 from feast_assets.definitions.base import Definition
 from feast_assets.definitions.entity import DUMMY_ENTITY_NAME, Entity
@@ -19,6 +19,8 @@ from feast_assets.definitions.project import Project
 from feast_assets.definitions.saved_dataset import SavedDataset
 from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.definitions.spec import PLAIN, Spec, from_micros
+from feast_assets.definitions.stored_on_demand_view import StoredOnDemandView
+from feast_assets.definitions.stream_feature_view import StreamFeatureView
 from feast_assets.definitions.view import BaseFeatureView
 from feast_assets.errors import (
     DataSourceObjectNotFoundException,
@@ -33,12 +35,26 @@ from feast_assets.errors import (
 )
 from feast_assets.registry.spec_text import restored
 
-VIEW_TYPES = (FeatureView.object_type, LabelView.object_type, OnDemandFeatureView.object_type)
+VIEW_TYPES = (
+    FeatureView.object_type,
+    StreamFeatureView.object_type,
+    LabelView.object_type,
+    OnDemandFeatureView.object_type,
+)
 """The object types whose names share one namespace."""
+
+TYPES_WITH_ROWS = (
+    FeatureView.object_type,
+    StreamFeatureView.object_type,
+    LabelView.object_type,
+    StoredOnDemandView.object_type,
+)
+"""The object types whose objects have rows, and so may have an online table."""
 
 NOT_FOUND: Mapping[str, type[FeastObjectNotFoundException]] = {
     Entity.object_type: EntityNotFoundException,
     FeatureView.object_type: FeatureViewNotFoundException,
+    StreamFeatureView.object_type: FeatureViewNotFoundException,
     LabelView.object_type: FeatureViewNotFoundException,
     OnDemandFeatureView.object_type: OnDemandFeatureViewNotFoundException,
     DataSource.object_type: DataSourceObjectNotFoundException,
@@ -190,14 +206,14 @@ class RegistrySnapshot:
         return self._stored.get((object_type, name))
 
     def feature_view(self, name: str) -> FeatureView:
-        """Returns a feature view, batch feature view or label view.
+        """Returns a view with rows: a feature view of any kind, a label view, or what is stored of an on-demand view.
 
         Raises:
             FeatureViewNotFoundException: there is none.
         """
-        view = self.get(FeatureView.object_type, name) or self.get(LabelView.object_type, name)
+        view = next((v for kind in TYPES_WITH_ROWS if (v := self.get(kind, name)) is not None), None)
         if view is None:
-            error = self._not_found(FeatureView.object_type, name, FeatureView.object_type, LabelView.object_type)
+            error = self._not_found(FeatureView.object_type, name, *TYPES_WITH_ROWS)
             if self.stored(OnDemandFeatureView.object_type, name) is not None:
                 error.args = (
                     f"{name!r} is an on-demand feature view: it is computed when it is read, and holds no rows to "
@@ -213,6 +229,18 @@ class RegistrySnapshot:
             OnDemandFeatureViewNotFoundException: there is none.
         """
         return cast(OnDemandFeatureView, self._required(OnDemandFeatureView.object_type, name))
+
+    def stream_feature_view(self, name: str) -> StreamFeatureView:
+        """Returns a stream feature view.
+
+        Raises:
+            FeatureViewNotFoundException: there is none.
+        """
+        return cast(StreamFeatureView, self._required(StreamFeatureView.object_type, name))
+
+    def stored_on_demand_view(self, name: str) -> StoredOnDemandView | None:
+        """Returns what is stored of an on-demand view; None where nothing is."""
+        return cast("StoredOnDemandView | None", self.get(StoredOnDemandView.object_type, name))
 
     def view(self, name: str) -> BaseFeatureView:
         """Returns a view of any kind.
@@ -271,7 +299,7 @@ class RegistrySnapshot:
         known = self._feature_lists.get(view)
         if known is not None:
             return known
-        for object_type in (FeatureView.object_type, LabelView.object_type):
+        for object_type in TYPES_WITH_ROWS:
             stored = self._stored.get((object_type, view))
             if stored is not None:
                 return (bare_fields(cast(FeatureView, stored.definition())),)
@@ -287,6 +315,20 @@ class RegistrySnapshot:
     @property
     def on_demand_feature_views(self) -> list[OnDemandFeatureView]:
         return self._all(OnDemandFeatureView.object_type, OnDemandFeatureView)
+
+    @property
+    def stream_feature_views(self) -> list[StreamFeatureView]:
+        return self._all(StreamFeatureView.object_type, StreamFeatureView)
+
+    @property
+    def stored_on_demand_views(self) -> list[StoredOnDemandView]:
+        return self._all(StoredOnDemandView.object_type, StoredOnDemandView)
+
+    @property
+    def views_with_history(self) -> list[FeatureView]:
+        """Views that materialization may make rows of: feature views, stream feature views, and what is stored of
+        on-demand views."""
+        return [*self.feature_views, *self.stream_feature_views, *self.stored_on_demand_views]
 
     @property
     def label_views(self) -> list[LabelView]:
@@ -361,7 +403,7 @@ def bare_fields(view: BaseFeatureView) -> tuple[Field, ...]:
     return tuple(Field(name=f.name, dtype=f.dtype) for f in view.features)
 
 
-def _copied(value: object) -> Any:
+def _copied(value: object) -> object:
     if isinstance(value, Spec):
         copied = object.__new__(type(value))
         attributes = copied.__dict__ = vars(value).copy()

@@ -1,6 +1,6 @@
 """The functions of transformations, loaded from where the user wrote them.
 
-A registry holds only a function's text. The function is the one applied in this process, or else the one that the
+A registry holds only a function's text. The function is the one applied in this process, or the one that the
 feature repository declares for the view of the same name. Only the module that the function was applied from is
 imported, if it still declares the view.
 """
@@ -12,12 +12,13 @@ import warnings
 from collections.abc import Callable, Iterable
 from copy import copy
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import TypeGuard
 
 from feast_assets.definitions.base import Definition
 from feast_assets.definitions.batch_feature_view import BatchFeatureView
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
+from feast_assets.definitions.stored_on_demand_view import StoredOnDemandView
 from feast_assets.definitions.transformation import Transformation
 from feast_assets.errors import NotAppliedError, TransformationError
 
@@ -47,7 +48,7 @@ class UserFunctions:
                     stacklevel=4,
                 )
 
-    def of(self, view: OnDemandFeatureView | BatchFeatureView) -> Callable[..., Any]:
+    def of(self, view: OnDemandFeatureView | BatchFeatureView) -> Callable[..., object]:
         """Returns the function of a view; warns where it is not the one that was applied.
 
         Raises:
@@ -70,16 +71,26 @@ class UserFunctions:
             NotAppliedError: the function is not the one that was applied; its rows would be mistaken for those of the
                 applied one.
         """
+        if isinstance(view, StoredOnDemandView):
+            from feast_assets.retrieval.stored_rows import with_function
+
+            sources = [self.attach(source) for source in view.source_views]
+            return with_function(view, self._applied(view.on_demand), sources)
         if not isinstance(view, BatchFeatureView) or view.feature_transformation is None:
             return view
         attached, transformation = copy(view), copy(view.feature_transformation)
-        transformation.udf, applied = self._find(view)
-        if not applied:
-            raise NotAppliedError(view.name, "has another function in the feature repository than when it was applied")
+        transformation.udf = self._applied(view)
         attached.feature_transformation = transformation
         return attached
 
-    def _find(self, view: OnDemandFeatureView | BatchFeatureView) -> tuple[Callable[..., Any], bool]:
+    def _applied(self, view: OnDemandFeatureView | BatchFeatureView) -> Callable[..., object]:
+        """Returns the function of a view; raises NotAppliedError where it is not the one that was applied."""
+        function, applied = self._find(view)
+        if not applied:
+            raise NotAppliedError(view.name, "has another function in the feature repository than when it was applied")
+        return function
+
+    def _find(self, view: OnDemandFeatureView | BatchFeatureView) -> tuple[Callable[..., object], bool]:
         """Returns the function of a view, and whether it is the one that was applied."""
         registered = view.feature_transformation
         assert registered is not None

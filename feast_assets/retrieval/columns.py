@@ -1,6 +1,6 @@
 """Columns on their way through a retrieval: as Python values or as Arrow, whichever the next step needs.
 
-What a column was made of stays as it is until somebody asks, so that serving without pandas never loads Arrow.
+The values of a column are converted only when they are needed, so that serving without pandas never loads Arrow.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Values(Protocol):
     @property
     def type(self) -> FeastType: ...
 
-    def to_pylist(self) -> list[Any]:
+    def to_pylist(self) -> list[object]:
         """Returns the values as `feast_assets.types.python` says; None for null."""
         ...
 
@@ -43,19 +43,19 @@ class PythonColumn:
     """A column of Python values, checked against its type when they are asked for.
 
     Args:
-        values: what somebody handed in, or a function returned.
+        values: handed in by a caller, or returned by a function.
         feast_type: what they should be.
         subject: what they are, for messages.
     """
 
     __slots__ = ("_subject", "_values", "type")
 
-    def __init__(self, values: Sequence[Any], feast_type: FeastType, subject: str):
+    def __init__(self, values: Sequence[object], feast_type: FeastType, subject: str):
         self._values = values
         self.type = feast_type
         self._subject = subject
 
-    def to_pylist(self) -> list[Any]:
+    def to_pylist(self) -> list[object]:
         """Returns the values as the type has them. Raises SourceError where one is not of the type."""
         return python_values(self._values, self.type, self._subject)
 
@@ -75,7 +75,7 @@ class ArrowColumn:
         self._array = values
         self.type = feast_type
 
-    def to_pylist(self) -> list[Any]:
+    def to_pylist(self) -> list[object]:
         from feast_assets.types.python import to_python_values
 
         return to_python_values(self._array, self.type)
@@ -96,7 +96,7 @@ def exact_python_type(feast_type: FeastType) -> tuple[type, int | None] | None:
     return None if exact is None else (exact, None)
 
 
-def python_values(values: Sequence[Any], feast_type: FeastType, subject: str) -> list[Any]:
+def python_values(values: Sequence[object], feast_type: FeastType, subject: str) -> list[object]:
     """Returns values as the type has them, the same as their way through Arrow would.
 
     Numbers, text and booleans that are what they should be, which is nearly always, take no such way.

@@ -19,7 +19,7 @@ from feast_assets.retrieval.columns import exact_python_type, python_values
 from feast_assets.retrieval.request import FeatureRequest
 from feast_assets.types import FeastType, Int32, Int64
 
-EntityRows = Sequence[Mapping[str, Any]] | Mapping[str, Sequence[Any]]
+EntityRows = Sequence[Mapping[str, object]] | Mapping[str, Sequence[object]]
 
 _SHOWN = 10
 """How many of the given columns a message lists."""
@@ -46,7 +46,7 @@ class EntityRowReader:
             for name, field in request.request_fields.items()
         ]
 
-    def read(self, entity_rows: EntityRows) -> tuple[int, dict[str, list[Any]]]:
+    def read(self, entity_rows: EntityRows) -> tuple[int, dict[str, list[object]]]:
         """Returns the number of rows, and the columns by name, with values as their declared types have them.
 
         A dict without columns, for a request that needs none, is one row.
@@ -74,9 +74,9 @@ class EntityRowReader:
             raise InputError(str(error)) from error
         return count, columns
 
-    def _of_dicts(self, rows: Sequence[Mapping[str, Any]]) -> tuple[int, dict[str, list[Any]]]:
+    def _of_dicts(self, rows: Sequence[Mapping[str, object]]) -> tuple[int, dict[str, list[object]]]:
         try:
-            columns: dict[str, list[Any]] = {}
+            columns: dict[str, list[object]] = {}
             for name in self._needed:
                 columns[name] = [row[name] for row in rows]
             return len(rows), columns
@@ -93,11 +93,11 @@ class EntityRowReader:
                 values.append(row[given_name])
         return len(rows), columns
 
-    def _of_lists(self, given: Mapping[str, Sequence[Any]]) -> tuple[int, dict[str, list[Any]]]:
-        lists: dict[str, list[Any]] = {}
+    def _of_lists(self, given: Mapping[str, Sequence[object]]) -> tuple[int, dict[str, list[object]]]:
+        lists: dict[str, list[object]] = {}
         for name, values in given.items():
             lists[name] = values if isinstance(values, list) else _listed(name, values)
-        columns: dict[str, list[Any]] = {}
+        columns: dict[str, list[object]] = {}
         for name in self._needed:
             given_name = self._name_in(lists, name)
             if given_name is None:
@@ -109,7 +109,7 @@ class EntityRowReader:
             raise InputError(f"The lists of entity_rows must be of one length, one value per row; {told}.")
         return next(iter(lengths.values()), 1), columns
 
-    def _name_in(self, given: Mapping[str, Any], needed: str) -> str | None:
+    def _name_in(self, given: Mapping[str, object], needed: str) -> str | None:
         """Returns what the rows call a column; None where they lack it."""
         if needed in given:
             return needed
@@ -123,7 +123,7 @@ class EntityRowReader:
                 return entity
         return None
 
-    def _missing(self, name: str, given: Mapping[str, Any], where: str) -> NoReturn:
+    def _missing(self, name: str, given: Mapping[str, object], where: str) -> NoReturn:
         names = list(given)
         told = f"Given: {', '.join(map(shown, names[:_SHOWN]))}{', ...' if len(names) > _SHOWN else ''}."
         told = told if names else "Nothing was given."
@@ -141,7 +141,7 @@ class EntityRowReader:
         )
 
 
-def _listed(name: Any, values: Any) -> list[Any]:
+def _listed(name: object, values: Any) -> list[object]:
     """Returns the values of one column as a list.
 
     Raises:
@@ -187,7 +187,7 @@ class _GivenColumn:
         return limit is None or (-limit <= min(values) and max(values) < limit)
 
 
-def _typed(values: list[Any], column: _GivenColumn) -> list[Any]:
+def _typed(values: list[object], column: _GivenColumn) -> list[object]:
     """Returns values as their type has them; the text of a whole number is one, as in Feast."""
     if str in map(type, values) and column.dtype in (Int32, Int64):
         values = [_number(value, column.dtype, column.subject, row) for row, value in enumerate(values)]
@@ -198,7 +198,7 @@ def _typed(values: list[Any], column: _GivenColumn) -> list[Any]:
     return python_values(values, column.dtype, column.subject)
 
 
-def _number(value: Any, feast_type: FeastType, subject: str, row: int) -> Any:
+def _number(value: object, feast_type: FeastType, subject: str, row: int) -> object:
     if not isinstance(value, str):
         return value
     if not _WHOLE_NUMBER.fullmatch(value):

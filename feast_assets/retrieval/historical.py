@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from feast_assets.definitions.feature_service import FeatureService
 from feast_assets.definitions.feature_view import FeatureView
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
     from feast_assets.registry.snapshot import RegistrySnapshot
 
 DEFAULT_RANGE = timedelta(days=30)
-"""How far back entities are looked for where neither the caller nor a ttl says it."""
+"""How far back entities are searched if neither the caller nor a ttl says."""
 
 
 class ViewFunctions(Protocol):
     """Gives the functions that users wrote for their views; `UserFunctions` does."""
 
-    def of(self, view: OnDemandFeatureView) -> Callable[..., Any]:
+    def of(self, view: OnDemandFeatureView) -> Callable[..., object]:
         """Returns the function of an on-demand view."""
 
     def attach(self, view: FeatureView) -> FeatureView:
@@ -61,7 +61,7 @@ class HistoricalRetrieval:
 
     def job(
         self,
-        entity_df: Any,
+        entity_df: object,
         features: Sequence[str] | FeatureService,
         *,
         full_feature_names: bool = False,

@@ -56,7 +56,7 @@ class Batches:
 
 
 class RetrievalJob:
-    """A retrieval that has been checked but not run. Each method that returns rows runs it anew.
+    """A retrieval that has been checked but not run. Each method that returns rows runs it again.
 
     Rows are those of the entity dataframe, one for one and in its order. Columns are the entity dataframe's, then
     stored features in the order asked for, then features of on-demand views: the order of online reads. The time
@@ -167,7 +167,7 @@ class RetrievalJob:
         return pa.RecordBatchReader.from_batches(result.schema, result.batches)
 
     def to_sql(self) -> NoReturn:
-        """Raises NotSupportedError: on-demand functions and the checks of the result are no SQL."""
+        """Raises NotSupportedError: on-demand functions and the checks of the result cannot be written in SQL."""
         raise NotSupportedError("A retrieval is not one SQL query; use to_arrow, to_df or to_reader.")
 
     def persist(self, storage: SavedDatasetStorage, allow_overwrite: bool = False, timeout: int | None = None) -> None:

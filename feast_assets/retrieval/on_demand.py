@@ -80,26 +80,61 @@ class OnDemandFunction:
         Raises:
             TransformationError: the function failed, or a type cannot be told from the values.
         """
-        results: Mapping[str, Any]
+        results = self.results(inputs, rows)
+        if not results:
+            raise self._error("returned no features.")
+        return [self._inferred(str(name), values) for name, values in results.items()]
+
+    def results(self, inputs: Sequence[Values], rows: int) -> Mapping[str, Any]:
+        """Calls the function and returns its columns by name, as it returned them; they may have any number of rows.
+
+        With ``singleton``, a list that stands for a value is taken as one value of a row, unless all values that the
+        function returned for the row are lists: these are values of as many rows.
+
+        Args:
+            inputs: as in a call.
+            rows: how many there are; at least one.
+        """
         if self._view.mode is TransformationMode.PANDAS:
             frame = self._called(self._frame(inputs, rows))
             if not hasattr(frame, "columns"):
                 raise self._error(f"should return a DataFrame, not {type(frame).__name__}.")
-            results = {str(name): frame[name] for name in frame.columns}
-        elif self._view.singleton:
-            names, columns = self._row_values(inputs)
-            row = [column[0] for column in columns]
-            one = self._called(dict(zip(names, row, strict=True)))
-            if not isinstance(one, Mapping):
-                raise self._error(f"should return a dict of values, not {type(one).__name__}.")
-            results = {name: [value] for name, value in one.items()}
-        else:
-            results = self._called(self._lists(inputs))
-            if not isinstance(results, Mapping):
-                raise self._error(f"should return a dict of lists, not {type(results).__name__}.")
-        if not results:
-            raise self._error("returned no features.")
-        return [self._inferred(str(name), values) for name, values in results.items()]
+            if len(frame) == rows:
+                frame = _in_given_order(frame, rows)
+            return {str(name): frame[name] for name in frame.columns}
+        if self._view.singleton:
+            return self._results_of_rows(inputs, rows)
+        results = self._called(self._lists(inputs))
+        if not isinstance(results, Mapping):
+            raise self._error(f"should return a dict of lists, not {type(results).__name__}.")
+        return {str(name): values for name, values in results.items()}
+
+    def any_rows(self, inputs: Sequence[Values], rows: int) -> list[Values]:
+        """As a call, of a function that may return any number of rows."""
+        results = self.results(inputs, rows)
+        return [ComputedColumn(self._result(results, field), field, self._subject) for field in self._run.features]
+
+    def _results_of_rows(self, inputs: Sequence[Values], rows: int) -> Mapping[str, Any]:
+        names, columns = self._row_values(inputs)
+        results: dict[str, list[Any]] = {}
+        for row, given in enumerate(zip(*columns, strict=True) if columns else [()] * rows):
+            result = self._called(dict(zip(names, given, strict=True)), row)
+            if not isinstance(result, Mapping):
+                raise self._error(f"should return a dict of values, not {type(result).__name__} (row {row}).")
+            several = bool(result) and all(isinstance(v, list) for v in result.values()) and not self._returns_lists
+            made = {str(n): v if several else [v] for n, v in result.items()}
+            if row and made.keys() != results.keys():
+                raise self._error(f"returned other features for row {row} than for the rows before.")
+            if len({len(values) for values in made.values()}) > 1:
+                raise self._error(f"returned lists of different lengths for row {row}.")
+            for name, values in made.items():
+                results.setdefault(name, []).extend(values)
+        return results
+
+    @property
+    def _returns_lists(self) -> bool:
+        """Whether all features are lists themselves."""
+        return all(isinstance(field.dtype, (Array, Set)) for field in self._view.features)
 
     def _inferred(self, name: str, values: Any) -> Field:
         import pyarrow as pa
@@ -167,17 +202,12 @@ class OnDemandFunction:
     def _call_pandas(self, inputs: Sequence[Values], rows: int) -> list[Values]:
         import pandas as pd
 
-        frame = self._frame(inputs, rows)
-        results = self._called(frame)
+        results = self._called(self._frame(inputs, rows))
         if not isinstance(results, pd.DataFrame):
             raise self._error(f"should return a DataFrame, not {type(results).__name__}.")
         if len(results) != rows:
             raise self._error(f"returned {len(results)} rows for {rows}.")
-        if not results.index.equals(frame.index) and results.index.is_unique:
-            # A function that sorted its rows still says by the index which is which.
-            in_order = results.index.get_indexer(frame.index)
-            if (in_order >= 0).all():
-                results = results.take(in_order)
+        results = _in_given_order(results, rows)
         columns: list[Values] = []
         for field in self._run.features:
             values = self._result(results, field)
@@ -230,6 +260,18 @@ class OnDemandFunction:
 
     def _error(self, message: str) -> TransformationError:
         return TransformationError(f"{self._subject}: the function {message}")
+
+
+def _in_given_order(results: pd.DataFrame, rows: int) -> pd.DataFrame:
+    """Returns as many rows as were given in their order: a function that sorted them still says by the index which is
+    which."""
+    import pandas as pd
+
+    given = pd.RangeIndex(rows)
+    if results.index.equals(given) or not results.index.is_unique:
+        return results
+    in_order = results.index.get_indexer(given)
+    return results.take(in_order) if (in_order >= 0).all() else results
 
 
 class ComputedColumn:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from time import time_ns
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from feast_assets.definitions.entity import DUMMY_FIELD
 from feast_assets.definitions.feature_service import FeatureService
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _MICROSECOND = timedelta(microseconds=1)
 
-Udf = Callable[..., Any]
+Udf = Callable[..., object]
 
 
 def plan_online(
@@ -52,7 +52,7 @@ def plan_online(
     Raises:
         As `feast_assets.retrieval.references.resolve`.
     """
-    request = resolve(snapshot, features, full_feature_names=full_feature_names)
+    request = resolve(snapshot, features, full_feature_names=full_feature_names, reads_stored=True)
     functions = [OnDemandFunction(run, udf_of(run.view)) for run in request.runs]
     tables = [_Table.of(read, project, snapshot, enforce_ttl) for read in request.reads]
     return OnlinePlan(request, tables, functions)
@@ -76,7 +76,7 @@ class _Keys:
         in_order = sorted(read.join_keys, key=lambda key: key.field)
         return cls(tuple(k.column for k in in_order), tuple(k.field.dtype for k in in_order))
 
-    def encoder(self) -> Callable[[dict[str, list[Any]]], list[bytes]]:
+    def encoder(self) -> Callable[[dict[str, list[object]]], list[bytes]]:
         """Returns the function from the columns of entity rows to keys."""
         if not self.columns:
             dummy = KeyEncoder([DUMMY_FIELD.name], [DUMMY_FIELD.dtype]).encode([[""]])
@@ -156,7 +156,7 @@ class _PreparedRequest:
     """
 
     rows: int
-    columns: dict[str, list[Any]]
+    columns: dict[str, list[object]]
     reads: Sequence[OnlineRead]
     positions: Sequence[list[int] | None]
 

@@ -1,4 +1,4 @@
-"""The point-in-time join of a request: what it asks of the offline store, and what becomes of the answer."""
+"""The point-in-time join of a request: what it asks of the offline store, and how the answer becomes the result."""
 
 from __future__ import annotations
 

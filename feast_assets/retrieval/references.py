@@ -5,12 +5,13 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from feast_assets.definitions.entity import DUMMY_JOIN_KEY
 from feast_assets.definitions.feature_service import FeatureService
 from feast_assets.definitions.feature_view import FeatureView
+from feast_assets.definitions.feature_view_state import SERVED
 from feast_assets.definitions.field import Field
 from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
 from feast_assets.definitions.projection import FeatureViewProjection
@@ -50,7 +51,7 @@ class Projection:
 
     Attributes:
         view: the registry's view.
-        alias: the name it goes by here; the view's own unless a feature service says otherwise.
+        alias: the view's name in the request; its own unless a feature service has another one.
         features: the features asked for, in order.
         join_key_map: the view's join key -> the column of the entity rows; only what differs.
     """
@@ -62,7 +63,11 @@ class Projection:
 
 
 def resolve(
-    snapshot: RegistrySnapshot, features: Sequence[str] | FeatureService, *, full_feature_names: bool = False
+    snapshot: RegistrySnapshot,
+    features: Sequence[str] | FeatureService,
+    *,
+    full_feature_names: bool = False,
+    reads_stored: bool = False,
 ) -> FeatureRequest:
     """Returns what references ask for.
 
@@ -73,6 +78,8 @@ def resolve(
     Args:
         features: references, ``"view:feature"``, or a feature service, of which the registry's version counts.
         full_feature_names: whether columns are named ``view__feature`` (with the alias where there is one).
+        reads_stored: whether on-demand views that are written to the online store are read from there, like feature
+            views; if not, they are computed.
 
     Raises:
         InvalidFeaturesParameterType: ``features`` is of another type.
@@ -85,6 +92,9 @@ def resolve(
     projections = _project(views, features)
     for projection in projections:
         _check_enabled(projection.view)
+        _check_state(projection.view)
+    if reads_stored:
+        projections = [_stored(projection, snapshot) for projection in projections]
     return _Builder(views, projections, full_feature_names).build()
 
 
@@ -133,8 +143,10 @@ def _project(views: _SnapshotViews, features: Sequence[str] | FeatureService) ->
     return [_of_reference(reference, views) for reference in features]
 
 
-def function_inputs(view: OnDemandFeatureView, sources: Mapping[str, FeatureView]) -> tuple[FunctionInput, ...]:
-    """Returns what an on-demand view's function is given when only that view is asked for.
+def function_inputs(
+    view: OnDemandFeatureView, sources: Mapping[str, FeatureView]
+) -> tuple[tuple[FunctionInput, ...], tuple[ViewRead, ...]]:
+    """Returns what an on-demand view's function is given when only that view is asked for, and the reads behind it.
 
     Args:
         sources: the feature views that it reads, by name.
@@ -142,14 +154,16 @@ def function_inputs(view: OnDemandFeatureView, sources: Mapping[str, FeatureView
     from feast_assets.registry.snapshot import RegistrySnapshot
 
     views = _SnapshotViews(RegistrySnapshot(view.name, 0, ()), sources)
-    return _Builder(views, [], full_feature_names=False)._inputs(view)
+    builder = _Builder(views, [], full_feature_names=False)
+    inputs = builder._inputs(view)
+    return inputs, builder.reads()
 
 
 def split_reference(reference: object) -> tuple[str, str]:
     """Returns the view and the feature of a reference.
 
     Raises:
-        InvalidFeaturesParameterType: it is no text.
+        InvalidFeaturesParameterType: it is not text.
         InputError: it does not have the form ``view:feature``.
         NotSupportedError: it names a version of the view.
     """
@@ -204,6 +218,23 @@ def _check_enabled(view: FeatureView | OnDemandFeatureView) -> None:
         raise InputError(f"View {view.name!r} is disabled; enable it, or leave it out of the features.")
 
 
+def _stored(projection: Projection, snapshot: RegistrySnapshot) -> Projection:
+    """Returns a projection of what is stored of an on-demand view; others, and where nothing is stored, as they are."""
+    view = projection.view
+    if not isinstance(view, OnDemandFeatureView) or not view.write_to_online_store:
+        return projection
+    stored = snapshot.stored_on_demand_view(view.name)
+    return projection if stored is None else replace(projection, view=stored)
+
+
+def _check_state(view: FeatureView | OnDemandFeatureView) -> None:
+    if view.state not in SERVED:
+        raise InputError(
+            f"View {view.name!r} is in state {view.state.name}, in which it is not read; materialize it, or move it on "
+            "with set_feature_view_state."
+        )
+
+
 def _differs(passed: FeatureService, registered: FeatureService, views: _SnapshotViews) -> bool:
     def content(service: FeatureService) -> list[tuple[str, str, tuple[str, ...], _JoinKeyMap]]:
         projections = [_of_service(p, views) for p in service.feature_view_projections]
@@ -245,10 +276,7 @@ class _Builder:
                     run, position = self._run(projection.view, field)
                     computed.append(ComputedOutput(name, reference, field, run, position))
         request = FeatureRequest(
-            reads=tuple(
-                ViewRead(view, tuple(_join_keys(view, keys)), tuple(fields.values()))
-                for view, keys, fields in self._reads.values()
-            ),
+            reads=self.reads(),
             runs=tuple(OnDemandRun(view, inputs, tuple(f.values())) for view, inputs, f in self._runs.values()),
             stored=tuple(stored),
             computed=tuple(computed),
@@ -259,6 +287,13 @@ class _Builder:
         )
         check_names(request)
         return request
+
+    def reads(self) -> tuple[ViewRead, ...]:
+        """Returns the reads that were collected so far."""
+        return tuple(
+            ViewRead(view, tuple(_join_keys(view, keys)), tuple(fields.values()))
+            for view, keys, fields in self._reads.values()
+        )
 
     def _feature(self, view: FeatureView, join_key_map: Mapping[str, str], field: Field, alias: str) -> FeatureInput:
         key = (view.name, tuple(sorted(join_key_map.items())))

@@ -126,7 +126,7 @@ class RowColumn:
     Attributes:
         dtype: its type.
         needed_by: the first view that needs it.
-        alias: the name that the view goes by in the request; "" where that is its own.
+        alias: the view's name in the request; "" if that is its own.
     """
 
     dtype: FeastType
@@ -135,7 +135,7 @@ class RowColumn:
 
     @property
     def reader(self) -> str:
-        """The view that needs it, quoted, for messages: ``'friend' ('users')`` where it goes by another name."""
+        """The view that needs it, quoted, for messages: ``'friend' ('users')`` if it has another name there."""
         return f"{self.alias!r} ({self.needed_by!r})" if self.alias else repr(self.needed_by)
 
 

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import count, pairwise
 from typing import TYPE_CHECKING, Any
 
-from feast_assets.definitions.spec import from_micros
 from feast_assets.errors import NotSupportedError
 from feast_assets.online_stores.rows.codec import NOT_FOUND, NULL_VALUE, OUTSIDE_MAX_AGE, PRESENT, Column
 from feast_assets.retrieval.columns import PythonColumn, Values
-from feast_assets.types import Array, Bool, FeastType, Float32, Float64, Int32, Int64, Set, String
-from feast_assets.types.json import iso_text, to_json_values
+from feast_assets.types import Array, Bool, FeastType, Int32, Int64, Set
 from feast_assets.types.python import is_mutable
 
 if TYPE_CHECKING:
@@ -23,13 +20,12 @@ if TYPE_CHECKING:
 
     from feast_assets.online_stores.base import StoredRows
     from feast_assets.online_stores.rows.codec import DecodedRows
+    from feast_assets.retrieval.json_body import JsonLayout
     from feast_assets.retrieval.request import FeatureRequest, StoredOutput, ViewRead
 
 STATUS_NAMES = ("INVALID", "PRESENT", "NULL_VALUE", "NOT_FOUND", "OUTSIDE_MAX_AGE")
 
 _TIMESTAMP_POSTFIX = "__ts"
-_AS_JSON = frozenset((Bool, Int32, Int64, String))
-_EPOCH_TEXT = "1970-01-01T00:00:00Z"
 
 
 class ResponseColumn:
@@ -40,10 +36,9 @@ class ResponseColumn:
         values: one per row.
         event_timestamps: one per row, UTC microseconds, 0 where there is no row; None for join keys, request data and
             computed features, which have no time.
-        request_data: whether it is what the caller handed in for an on-demand view, and not part of what was asked.
     """
 
-    __slots__ = ("_statuses", "event_timestamps", "name", "request_data", "values")
+    __slots__ = ("_statuses", "event_timestamps", "name", "values")
 
     def __init__(
         self,
@@ -51,8 +46,6 @@ class ResponseColumn:
         values: Values,
         statuses: Sequence[int] | None = None,
         event_timestamps: Sequence[int] | None = None,
-        *,
-        request_data: bool = False,
     ):
         """Creates the column.
 
@@ -64,7 +57,6 @@ class ResponseColumn:
         self.values = values
         self._statuses = statuses
         self.event_timestamps = event_timestamps
-        self.request_data = request_data
 
     @property
     def statuses(self) -> Sequence[int]:
@@ -129,7 +121,7 @@ class GivenShape:
     dtype: FeastType
     request_data: bool
 
-    def column(self, values: list[Any]) -> GivenColumn:
+    def column(self, values: list[object]) -> GivenColumn:
         """Returns the column of some values."""
         return GivenColumn(values, self.dtype, f"Column {self.name!r}")
 
@@ -144,6 +136,9 @@ class ResponseShape:
         computed: the names of those that are computed.
         names: of all columns but request data, in order.
         of_reads: per read, the names of its columns and the positions of their features; None for all in their order.
+        places_of_stored: of each column that is read, which read it is of, and its index among that read's columns.
+        views: per read, the name of its view.
+        json_layout: what JSON bodies have in common, once one was made.
         read_by_read: whether the columns that are read come one read after another.
     """
 
@@ -163,6 +158,10 @@ class ResponseShape:
         for output in self.stored:
             outputs[output.read].append(output)
         self.of_reads = [_of_read(of_read, read) for of_read, read in zip(outputs, request.reads, strict=True)]
+        seen = [count() for _ in outputs]
+        self.places_of_stored = [(output.read, next(seen[output.read])) for output in self.stored]
+        self.views = [read.view.name for read in request.reads]
+        self.json_layout: JsonLayout | None = None
         self.read_by_read = all(a.read <= b.read for a, b in pairwise(self.stored))
 
 
@@ -177,7 +176,7 @@ class OnlineResponse:
 
     Columns are the join keys first, under the names that the entity rows have, then stored features in the order asked
     for, then features of on-demand views. Rows are in the order of the entity rows. As in Feast, request data is not
-    given back; only `to_json` has it, after the join keys.
+    given back.
     """
 
     __slots__ = ("_columns", "_computed", "_given", "_reads", "_rows", "_shape")
@@ -186,7 +185,7 @@ class OnlineResponse:
         self,
         shape: ResponseShape,
         rows: int,
-        given: Mapping[str, list[Any]],
+        given: Mapping[str, list[object]],
         reads: Sequence[ReadFeatures],
         computed: Sequence[Values],
     ):
@@ -210,12 +209,27 @@ class OnlineResponse:
         return list(self._shape.names)
 
     @property
-    def columns(self) -> tuple[ResponseColumn, ...]:
-        return tuple(column for column in self._all_columns if not column.request_data)
+    def shape(self) -> ResponseShape:
+        """What it has in common with other answers to the same request for features."""
+        return self._shape
 
     @property
-    def _all_columns(self) -> tuple[ResponseColumn, ...]:
-        """Every column, with request data, in the order of `to_json`; the same each time."""
+    def reads(self) -> Sequence[ReadFeatures]:
+        """What the read of each view gave."""
+        return self._reads
+
+    @property
+    def computed(self) -> Sequence[Values]:
+        """The columns of on-demand views."""
+        return self._computed
+
+    def given(self, name: str) -> list[Any]:
+        """Returns the checked values of a column of the entity rows; not to be changed."""
+        return self._given[name]
+
+    @property
+    def columns(self) -> tuple[ResponseColumn, ...]:
+        """Every column, in order; the same each time."""
         if self._columns is None:
             self._columns = self._made_columns()
         return self._columns
@@ -223,8 +237,9 @@ class OnlineResponse:
     def _made_columns(self) -> tuple[ResponseColumn, ...]:
         shape = self._shape
         columns = [
-            ResponseColumn(given.name, given.column(self._given[given.name]), request_data=given.request_data)
+            ResponseColumn(given.name, given.column(self._given[given.name]))
             for given in shape.given
+            if not given.request_data
         ]
         for output in shape.stored:
             read = self._reads[output.read]
@@ -270,7 +285,7 @@ class OnlineResponse:
         """Returns the same columns as an Arrow table, in canonical types (`feast_assets.types.arrow`)."""
         import pyarrow as pa
 
-        columns: dict[str, Any] = {}
+        columns: dict[str, object] = {}
         for column in self.columns:
             columns[column.name] = column.values.to_arrow()
             if include_event_timestamps:
@@ -287,14 +302,14 @@ class OnlineResponse:
         import pandas as pd
 
         keys = set(self._shape.given_back)
-        columns: dict[str, Any] = {}
+        columns: dict[str, object] = {}
         for column in self.columns:
             columns[column.name] = _key_series(column) if column.name in keys else _feature_series(column)
             if include_event_timestamps:
                 columns[column.name + _TIMESTAMP_POSTFIX] = pd.Series(self._seconds(column), dtype="int64")
         return pd.DataFrame(columns, index=pd.RangeIndex(self._rows))
 
-    def to_tensor(self, kind: str = "torch", default_value: Any = None) -> Any:
+    def to_tensor(self, kind: str = "torch", default_value: object = None) -> Any:
         """Raises NotSupportedError: tensors are made of `to_dict` or `to_df`."""
         raise NotSupportedError(
             "to_tensor is not supported here yet; make tensors of the columns, such as "
@@ -304,22 +319,15 @@ class OnlineResponse:
     def to_json(self) -> dict[str, Any]:
         """Returns what Feast's HTTP server answers, as data that ``json.dumps`` takes.
 
-        ``{"metadata": {"feature_names": [...]}, "results": [{"values", "statuses", "event_timestamps"}, ...]}``, one
-        result per name, with one item per row; request data is among them. Values are as `feast_assets.types.json`
-        says.
+        ``{"results": [{"values", "statuses", "event_timestamps"}, ...], "metadata": {"feature_names": [...]}}``, one
+        result per name, with one item per row. Values are as `feast_assets.types.feast_json` says.
         """
-        times = _TimeTexts(self._rows)
-        return {
-            "metadata": {"feature_names": [column.name for column in self._all_columns]},
-            "results": [
-                {
-                    "values": _json_values(column),
-                    "statuses": _status_names(column.statuses),
-                    "event_timestamps": times.of(column.event_timestamps),
-                }
-                for column in self._all_columns
-            ],
-        }
+        import json
+
+        from feast_assets.retrieval.json_body import json_body
+
+        answer: dict[str, Any] = json.loads(json_body(self, lambda value: json.dumps(value).encode()))
+        return answer
 
     def _seconds(self, column: ResponseColumn) -> list[int]:
         if column.event_timestamps is None:
@@ -348,40 +356,6 @@ def _key_series(column: ResponseColumn) -> pd.Series[Any]:
 
 def _status_names(statuses: Sequence[int]) -> list[str]:
     return [STATUS_NAMES[status] for status in statuses]
-
-
-def _json_values(column: ResponseColumn) -> list[Any]:
-    values = column.values.to_pylist()
-    if column.values.type in _AS_JSON or (column.values.type in (Float32, Float64) and _all_finite(column, values)):
-        return values
-    return to_json_values(values)
-
-
-def _all_finite(column: ResponseColumn, values: list[Any]) -> bool:
-    if column.statuses.count(PRESENT) == len(values):
-        # One NaN or infinity anywhere makes the sum one as well.
-        return math.isfinite(sum(values))
-    return all(value is None or math.isfinite(value) for value in values)
-
-
-class _TimeTexts:
-    """Event times as text; the columns of one view share theirs."""
-
-    def __init__(self, rows: int):
-        self._none = [_EPOCH_TEXT] * rows
-        self._texts: dict[int, list[str]] = {}
-
-    def of(self, timestamps: Sequence[int] | None) -> list[str]:
-        if timestamps is None:
-            return list(self._none)
-        known = self._texts.get(id(timestamps))
-        if known is None:
-            known = self._texts[id(timestamps)] = list(_texts(timestamps))
-        return list(known)
-
-
-def _texts(timestamps: Sequence[int]) -> Iterator[str]:
-    return (iso_text(from_micros(micros)) for micros in timestamps)
 
 
 __all__ = [

@@ -106,10 +106,10 @@ class TrainingSetPins:
             sources = tuple(SourcePin(**{**s, "sources": tuple(s["sources"])}) for s in data["sources"])
             return cls(**{**data, "features": tuple(data["features"]), "sources": sources})
         except (AttributeError, KeyError, TypeError) as error:
-            raise InputError(f"These are no pins of a training set: {error}.") from error
+            raise InputError(f"These are not the pins of a training set: {error}.") from error
 
     def differences(self, now: TrainingSetPins) -> list[str]:
-        """Returns what is otherwise than these pins say, each as a sentence; none where the rows must be the same."""
+        """Returns what has changed since these pins, each as a sentence; none where the rows must be the same."""
         told = []
         if self.registry_revision != now.registry_revision:
             told.append(f"The definitions are of revision {now.registry_revision}, not {self.registry_revision}.")
@@ -174,7 +174,7 @@ def read_pins(path: Path) -> TrainingSetPins:
     """Returns the pins of a training set's file.
 
     Raises:
-        SourceError: there is no such file, or it is no training set.
+        SourceError: there is no such file, or it is not a training set.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -1,5 +1,5 @@
-"""Feast's keys of ``feature_store.yaml`` that have no effect here. They cause a warning, so that nothing is ignored in
-silence; a misspelt key is refused."""
+"""Feast's keys of ``feature_store.yaml`` that have no effect here. They cause a warning, so that nothing is ignored
+silently; a misspelt key is refused."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ _OFF: Mapping[str, tuple[Any, ...]] = {
 }
 
 
-def without_feast_keys(values: Mapping[str, Any], origin: str) -> dict[str, Any]:
+def without_feast_keys(values: Mapping[str, object], origin: str) -> dict[str, object]:
     """Returns the settings without Feast's keys that have no effect; warns of each that asks for something.
 
     Args:

@@ -30,7 +30,7 @@ class SecretUrl(SecretStr):
         return f"SecretUrl({str(self)!r})"
 
 
-def _plain_path(path: object) -> Any:
+def _plain_path(path: object) -> object:
     text = _revealed(path)
     if isinstance(text, str) and not is_plain_path(text):
         raise ValueError("must be a path of this machine; its value looks like a URL or a login, so it is not shown")
@@ -45,7 +45,7 @@ class Settings(BaseModel):
     """Settings of a store.
 
     Attributes:
-        feast_keys: Feast's settings without effect here -> the value that asks for nothing. Others are warned of.
+        feast_keys: Feast's settings without effect here -> the value that needs no warning.
     """
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
@@ -76,7 +76,7 @@ class Settings(BaseModel):
         )
 
     @classmethod
-    def _concealed(cls, name: Any, value: Any) -> Any:
+    def _concealed(cls, name: object, value: Any) -> Any:
         """Returns a value in a form that a validation error may show: a misspelt setting may be a secret."""
         if name not in cls.model_fields:
             return SecretStr(str(value))
@@ -89,5 +89,5 @@ class Settings(BaseModel):
         return SecretStr(value) if is_secret else value
 
 
-def _revealed(value: object) -> Any:
+def _revealed(value: object) -> object:
     return value.get_secret_value() if isinstance(value, SecretStr) else value

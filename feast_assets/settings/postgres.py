@@ -61,12 +61,14 @@ class PostgresSettings(Settings):
                 raise ValueError(f"lacks {' and '.join(missing)}; or give a URL as connection_string")
             return self
         if doubled := [name for name in _IN_URL if name in self.model_fields_set]:
-            raise ValueError(f"has {', '.join(doubled)} beside connection_string, which says it too; give one of both")
+            raise ValueError(
+                f"has {', '.join(doubled)} as well as connection_string, which has the same; give only one of them"
+            )
         text = self.connection_string.get_secret_value()
         url = parse_server_url(text)
         if url is None:
             raise ValueError(
-                "connection_string cannot be read for certain; it is not shown, as it may contain a password: "
+                "connection_string cannot be parsed unambiguously; it is not shown, as it may contain a password: "
                 f"{POSTGRES_URL_RULES}"
             )
         if url.scheme not in POSTGRES_SCHEMES or not url.path.strip("/"):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
 
 from feast_assets.settings.server_url import MASK, masked_url, parse_server_url
 
@@ -28,26 +27,26 @@ _SHORTEST_SECRET = 3
 
 
 def is_secret_name(name: str) -> bool:
-    """Says whether a setting of this name holds a secret, or may, among other things."""
+    """Says whether a setting of this name holds, or may hold, a secret."""
     return name == "connection_string" or bool(_SECRET_NAME.search(name))
 
 
 def is_type_name(text: object) -> bool:
-    """Says whether a text could be the type of a store, and so may be shown where it is not known."""
+    """Says whether a text could be the type of a store, and so may be shown if it is unknown."""
     return isinstance(text, str) and bool(_TYPE_NAME.fullmatch(text))
 
 
 def shown_key(key: object) -> str:
-    """Returns a key, quoted, where it is like a name: YAML takes ``password:secret``, without the blank, for a key."""
+    """Returns a key, quoted, if it looks like a name: YAML reads ``password:secret``, without the blank, as a key."""
     return repr(key) if is_type_name(key) else "that is not shown, as a value may have become a part of it"
 
 
 def shown_if_near(text: object, known: Iterable[str]) -> str:
-    """Returns a space and the quoted text where it is like a known name; else ``""``, since it may be a secret."""
+    """Returns a space and the quoted text if it resembles a known name; otherwise ``""``, since it may be a secret."""
     return f" {text!r}" if is_type_name(text) and difflib.get_close_matches(str(text), sorted(known), n=1) else ""
 
 
-def masked(value: object, name: str = "") -> Any:
+def masked(value: object, name: str = "") -> object:
     """Returns settings with their secrets replaced: values of secret names, and what URLs and options hold.
 
     Args:

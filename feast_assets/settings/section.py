@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import Any
 
 from feast_assets.settings.redaction import is_type_name
 from feast_assets.settings.server_url import MASK
@@ -13,7 +12,7 @@ _TYPE_KEYS = ("type", "registry_type")
 
 
 class Section:
-    """The settings of one store as they were written, which are not shown: only the store knows which are secrets.
+    """The settings of one store as written. They are not shown, since only the store knows which are secrets.
 
     Args:
         values: the settings by their names.
@@ -21,14 +20,14 @@ class Section:
 
     __slots__ = ("_values",)
 
-    def __init__(self, values: Mapping[Any, Any]):
+    def __init__(self, values: Mapping[object, object]):
         self._values = {str(name): value for name, value in values.items()}
 
-    def revealed(self) -> dict[str, Any]:
+    def revealed(self) -> dict[str, object]:
         """Returns the settings, secrets and all."""
         return copy.copy(self._values)
 
-    def shown(self) -> dict[str, Any]:
+    def shown(self) -> dict[str, object]:
         """Returns the settings with all texts masked but the type; keys that are not names are masked too."""
         return {name if is_type_name(name) else MASK: _shown(name, value) for name, value in self._values.items()}
 
@@ -41,7 +40,7 @@ class Section:
     __hash__ = None  # type: ignore[assignment]
 
 
-def _shown(name: str, value: object) -> Any:
+def _shown(name: str, value: object) -> object:
     if value is None or isinstance(value, bool | int | float):
         return value
     return value if name in _TYPE_KEYS and is_type_name(value) else MASK

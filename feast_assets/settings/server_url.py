@@ -97,7 +97,7 @@ class ServerUrl:
 
 
 def parse_server_url(text: str) -> ServerUrl | None:
-    """Returns the parts of a URL; None where it is no URL, or one that can be read in more than one way.
+    """Returns the parts of a URL; None if the text is not a URL, or can be read in more than one way.
 
     In user and password the characters ``/ ? # @``, and ``:`` in the user, must be written as percent escapes.
     """
@@ -133,7 +133,7 @@ def is_plain_path(text: str) -> bool:
 
 
 def masked_url(text: str) -> str:
-    """Returns a URL without its secrets; all but the scheme is masked where it cannot be read for certain."""
+    """Returns a URL without its secrets; all but the scheme is masked where it cannot be parsed unambiguously."""
     url = parse_server_url(text)
     if url is not None:
         return str(url)

@@ -1,6 +1,6 @@
 """Reading a YAML file of settings: within limits, with environment variables put into its texts.
 
-Variables are replaced after the YAML is read, so a value comes through whole, whatever characters it holds, and cannot
+Variables are replaced after the YAML is read, so a value stays whole, whatever characters it has, and cannot
 add settings. The YAML library's messages may quote a value, which may be a secret; messages here quote keys only.
 """
 
@@ -34,7 +34,7 @@ _TOKEN = re.compile(r"<[a-z ]+>|.|\\t", re.DOTALL)
 _TEXT = "tag:yaml.org,2002:str"
 
 
-def read_yaml_file(file: Path) -> Any:
+def read_yaml_file(file: Path) -> object:
     """Returns what a YAML file holds: mappings, lists, texts, numbers, booleans, dates and None.
 
     ``$NAME`` and ``${NAME}`` in texts, but not in keys, are replaced by environment variables. A ``$NAME`` that is not
@@ -66,7 +66,7 @@ def _text(file: Path) -> str:
 
 
 class _Variables:
-    """A text with variables in it, of which YAML sees nothing: the braces of ``${NAME}`` would be a mapping's.
+    """A text whose variables are hidden from YAML, which would read the braces of ``${NAME}`` as a mapping.
 
     Args:
         text: the YAML.
@@ -79,7 +79,7 @@ class _Variables:
         self._text = _BRACED.sub(rf"{self._mark}\1{self._mark}{self._mark}", text)
         self._variable = re.compile(rf"{self._mark}(?P<braced>\w+){self._mark}{self._mark}|{_NAMED.pattern}", re.ASCII)
 
-    def read(self, file: Path) -> Any:
+    def read(self, file: Path) -> object:
         try:
             values = _values(self._text)
         except yaml.YAMLError as error:
@@ -89,7 +89,7 @@ class _Variables:
         # Outside of the handler, since the error that led to this one may quote a secret.
         raise ConfigError(f"{file} is not YAML: {self._restored(problem)}")
 
-    def _expanded(self, value: object, where: str, file: Path) -> Any:
+    def _expanded(self, value: object, where: str, file: Path) -> object:
         """Returns a value with variables replaced in its texts.
 
         Args:
@@ -129,11 +129,11 @@ def _values(text: str) -> Any:
 
 
 def _named(key: object) -> str:
-    return str(key) if is_type_name(str(key)) else "(a key that is no name)"
+    return str(key) if is_type_name(str(key)) else "(a key that is not a name)"
 
 
 def _problem(error: yaml.YAMLError) -> str:
-    """Returns what is wrong and where, without values: of a secret that is not in quotes, YAML quotes a part."""
+    """Returns what is wrong and where, without values, since YAML's message may quote part of a secret."""
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     problem = getattr(error, "problem", None) or getattr(error, "reason", None) or type(error).__name__
     if not isinstance(error, _RefusedError):
@@ -153,7 +153,7 @@ class _RefusedError(yaml.MarkedYAMLError):
 
 
 class _LimitedLoader(yaml.SafeLoader):
-    """Refuses what nests or repeats without end, and a key given twice, of which YAML would silently take the last."""
+    """Refuses endless nesting and repetition, and repeated keys, of which YAML would silently take the last."""
 
     def __init__(self, stream: str):
         super().__init__(stream)
@@ -189,7 +189,7 @@ class _LimitedLoader(yaml.SafeLoader):
         if self._values > _MOST_VALUES:
             raise _RefusedError(f"the file has more than {_MOST_VALUES} values, with aliases expanded", mark)
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[object, object]:
         seen = set()
         for key, _ in node.value:
             if key.tag != "tag:yaml.org,2002:merge" and isinstance(key, yaml.ScalarNode):
@@ -198,7 +198,7 @@ class _LimitedLoader(yaml.SafeLoader):
                 seen.add(key.value)
         return super().construct_mapping(node, deep)
 
-    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> object:
         if isinstance(node, yaml.ScalarNode) and node.tag != _TEXT and len(node.value) > _LONGEST_NUMBER:
             raise _RefusedError("a number or date that long cannot be read; put text in quotes", node.start_mark)
         try:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from feast_assets.definitions.transformation import Transformation
+from feast_assets.definitions.transformation import Transformation, TransformationMode
 from feast_assets.errors import TransformationError
 
+if TYPE_CHECKING:
+    import pyarrow as pa
 
-def function_of(transformation: Transformation, label: str) -> Callable[..., Any]:
+
+def function_of(transformation: Transformation, label: str) -> Callable[..., object]:
     """Returns the function of a transformation.
 
     Args:
@@ -23,8 +26,19 @@ def function_of(transformation: Transformation, label: str) -> Callable[..., Any
             f"{label} is not loaded; the registry keeps only its text. Its module {transformation.import_path!r} must "
             "be importable: load the feature repository, and run where it is."
         )
-    function: Callable[..., Any] = transformation.udf
+    function: Callable[..., object] = transformation.udf
     return function
+
+
+def argument_of(transformation: Transformation, rows: pa.Table) -> Any:
+    """Returns the rows of one source as a function of mode pandas or python takes them."""
+    if transformation.takes_tables:
+        return rows
+    if transformation.mode is TransformationMode.PANDAS:
+        from feast_assets.types.pandas_columns import exact_frame
+
+        return exact_frame(rows)
+    return rows.to_pydict()
 
 
 def called(function: Callable[..., Any], arguments: Sequence[Any], label: str) -> Any:
@@ -35,5 +49,7 @@ def called(function: Callable[..., Any], arguments: Sequence[Any], label: str) -
     """
     try:
         return function(*arguments)
+    except TransformationError:
+        raise  # of a function within it, which it names
     except Exception as error:
         raise TransformationError(f"{label} failed: {type(error).__name__}: {error}") from error

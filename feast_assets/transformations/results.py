@@ -17,7 +17,7 @@ from feast_assets.types.feast_type import FeastType, UnixTimestamp
 from feast_assets.types.names import repeated_names
 
 
-def columns_of(result: Any, mode: TransformationMode, label: str) -> Mapping[str, Any]:
+def columns_of(result: object, mode: TransformationMode, label: str) -> Mapping[str, object]:
     """Returns the columns of what a function of a mode returned.
 
     Args:
@@ -44,7 +44,7 @@ def columns_of(result: Any, mode: TransformationMode, label: str) -> Mapping[str
 
 
 def result_table(
-    columns: Mapping[str, Any], declared: Mapping[str, FeastType], keys: Collection[str], label: str
+    columns: Mapping[str, object], declared: Mapping[str, FeastType], keys: Collection[str], label: str
 ) -> pa.Table:
     """Returns columns as a table; those that are declared in their canonical types.
 
@@ -80,7 +80,7 @@ def check_unique(names: Sequence[str], label: str) -> None:
         raise TransformationError(f"{label} returns two columns named {repeated[0]!r}.")
 
 
-def _declared_column(values: Any, dtype: FeastType, label: str, cast: Callable[..., Any]) -> Any:
+def _declared_column(values: Any, dtype: FeastType, label: str, cast: Callable[..., object]) -> Any:
     if dtype == UnixTimestamp and (isinstance(values, list) or str(getattr(values, "dtype", "")) == "object"):
         kinds = {v.tzinfo is None for v in values if isinstance(v, datetime)}
         if len(kinds) > 1:

@@ -234,16 +234,16 @@ def _cast_scalar_map(array: pa.Array, target_type: pa.DataType) -> pa.Array:
     raise _refuse()
 
 
-def _pairs_as_dicts(array: pa.Array) -> list[Any]:
+def _pairs_as_dicts(array: pa.Array) -> list[object]:
     try:
-        values: list[Any] = array.to_pylist(maps_as_pydicts="strict")
+        values: list[object] = array.to_pylist(maps_as_pydicts="strict")
     except (KeyError, pa.ArrowException) as error:
         raise _refuse(f"a map holds a key twice ({error}).") from error
     return values
 
 
-def _per_value(values: Any, convert: Callable[[Any], Any], target_type: pa.DataType) -> pa.Array:
-    items: Sequence[Any] = values if isinstance(values, list) else values.to_pylist()
+def _per_value(values: Any, convert: Callable[[Any], object], target_type: pa.DataType) -> pa.Array:
+    items: Sequence[object] = values if isinstance(values, list) else values.to_pylist()
     return pa.array([None if v is None else convert(v) for v in items], target_type)
 
 
@@ -286,11 +286,11 @@ def _has_repeats(lists: pa.Array, feast_type: Set) -> bool:
     return bool(pairs.group_by(["row", "item"]).aggregate([]).num_rows < pairs.num_rows)
 
 
-def _distinct(items: list[Any]) -> list[Any]:
+def _distinct(items: list[object]) -> list[object]:
     try:
         return list(dict.fromkeys(items))
     except TypeError:
-        kept: list[Any] = []
+        kept: list[object] = []
         for item in items:
             if item not in kept:
                 kept.append(item)

@@ -30,11 +30,11 @@ _CORRECT = "Correct the rows, or declare the type that they have."
 
 
 def exact_integers_of(floating: pa.DataType) -> int:
-    """Returns the number below which every integer is a float of this Arrow type; from there on, several are one."""
+    """Returns the number below which each integer has a float of this Arrow type of its own."""
     return _EXACT_INTEGERS_OF_FLOATS[floating.bit_width]
 
 
-def cast_key_column(column: Any, feast_type: FeastType, *, subject: str) -> Any:
+def cast_key_column(column: Any, feast_type: FeastType, *, subject: str) -> object:
     """Returns a column of join keys in the canonical Arrow type; nulls stay null.
 
     Takes what `feast_assets.types.arrow.cast_column` takes, but for values that it would round or cut off, and for
@@ -66,7 +66,7 @@ def cast_key_column(column: Any, feast_type: FeastType, *, subject: str) -> Any:
     return cast_column(column, feast_type, subject=subject)
 
 
-def check_key_values(values: Iterable[Any], feast_type: FeastType, subject: str) -> None:
+def check_key_values(values: Iterable[object], feast_type: FeastType, subject: str) -> None:
     """Raises SourceError for the first Python value that would be rounded or cut off as a join key of this type."""
     reason_of = _integer_loss if feast_type in (Int32, Int64) else _moment_loss if feast_type == UnixTimestamp else None
     if reason_of is None:

@@ -16,7 +16,7 @@ _ITEMS: dict[type, pa.DataType] = {float: pa.float64()}
 # Not integers or text: Arrow, told to expect them, would cut floats, or read bytes as text.
 
 
-def column_of_values(name: Any, values: Any) -> Any:
+def column_of_values(name: object, values: object) -> Any:
     """Returns values as an Arrow column of the type that Arrow infers.
 
     Args:
@@ -61,8 +61,8 @@ def check_depth(values: Any) -> None:
     raise ValueError(f"a value is nested deeper than {_DEEPEST} levels.")
 
 
-def _lists_of_scalars(values: list[Any]) -> pa.Array | None:
-    """Returns a column of lists of floats; None where it is none.
+def _lists_of_scalars(values: list[object]) -> pa.Array | None:
+    """Returns a column of lists of floats; None if the values are anything else.
 
     This is what Arrow would infer, without looking at every value first to infer it.
     """
@@ -78,11 +78,11 @@ def _lists_of_scalars(values: list[Any]) -> pa.Array | None:
         return None
 
 
-def _items(containers: Iterable[Any]) -> Iterator[Any]:
+def _items(containers: Iterable[Any]) -> Iterator[object]:
     return chain.from_iterable(c.values() if type(c) is dict else c for c in containers)
 
 
-def table_of_columns(columns: Mapping[Any, Any]) -> pa.Table:
+def table_of_columns(columns: Mapping[object, object]) -> pa.Table:
     """Returns columns of values as a table.
 
     Raises:
@@ -95,7 +95,7 @@ def table_of_rows(rows: Iterable[Any]) -> pa.Table:
     """Returns rows, each a mapping, as a table; what a row lacks of the other rows' columns is null there.
 
     Raises:
-        ValueError: a row is no mapping, or a column cannot be read.
+        ValueError: a row is not a mapping, or a column cannot be read.
     """
     listed = list(rows)
     if not listed:

@@ -1,4 +1,4 @@
-"""Python values to what JSON can say, as Feast's HTTP answers and command line say it.
+"""Python values as JSON, in the form of Feast's HTTP answers and command line.
 
 Bytes are base64; NaN and infinities are the texts ``NaN``, ``Infinity`` and ``-Infinity``; timestamps are ISO 8601,
 with ``Z`` for UTC and else their offset; UUIDs and decimals are text; sets are lists; a ScalarMap's keys are text.
@@ -12,21 +12,20 @@ import decimal
 import math
 import uuid
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from feast_assets.errors import shown
 
 
-def to_json_values(values: Iterable[Any]) -> list[Any]:
-    """Returns values that ``json.dumps`` takes, of Python values as `feast_assets.types.python` gives them."""
+def to_json_values(values: Iterable[object]) -> list[object]:
+    """Converts Python values, as `feast_assets.types.python` returns them, to values that ``json.dumps`` takes."""
     return [to_json_value(value) for value in values]
 
 
-def to_json_value(value: Any) -> Any:
+def to_json_value(value: object) -> object:
     """Returns one value that ``json.dumps`` takes.
 
     Raises:
-        TypeError: the value is of no kind that a feature can be.
+        TypeError: a feature cannot have a value of this type.
     """
     if value is None or isinstance(value, (str, bool, int)):
         return value
@@ -59,7 +58,7 @@ def iso_text(moment: dt.datetime) -> str:
     return text.removesuffix("+00:00") + "Z" if text.endswith("+00:00") else text
 
 
-def _key(key: Any) -> str:
+def _key(key: object) -> str:
     if isinstance(key, bool):
         return "true" if key else "false"
     return key if isinstance(key, str) else str(to_json_value(key))

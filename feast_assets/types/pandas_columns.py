@@ -1,4 +1,4 @@
-"""Arrow columns as pandas has them, with every digit, and with types that do not depend on which rows are there.
+"""Arrow columns in pandas, without a loss of digits, and with types that do not depend on which rows are there.
 
 Arrow's own conversion makes floats of integers as soon as one of them is missing, so that those beyond 2^53 lose their
 last digits, and a column's type depends on the other rows. Here:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def exact_column(column: Any) -> Any:
+def exact_column(column: Any) -> object:
     """Returns an Arrow column (array or chunked array) as the table above says: a series, or an array of pandas."""
     import pandas as pd
 
@@ -81,8 +81,8 @@ def _bits(buffer: pa.Buffer | None, offset: int, count: int) -> NDArray[np.uint8
 def frame_of(table: pa.Table, features: Collection[str]) -> pd.DataFrame:
     """Returns entity rows with their features: features as the table above says, the rest as it was handed in.
 
-    What pandas knew of its own frame (nullable and categorical columns) is restored. Integers of the entity rows are
-    numpy's where none is missing.
+    The types of the given frame that only pandas has (nullable and categorical columns) are restored. Integers of the
+    entity rows are numpy's if none is missing.
 
     Args:
         features: names of columns that are features.
@@ -105,12 +105,12 @@ def frame_of(table: pa.Table, features: Collection[str]) -> pd.DataFrame:
     return pd.DataFrame(columns, index=frame.index, copy=False)
 
 
-def _cells(column: Any) -> list[Any] | None:
-    """Returns the cells of a column that Arrow would convert with a loss; None where it would not."""
+def _cells(column: Any) -> list[object] | None:
+    """Returns the cells of a column that Arrow would convert with a loss; None if it would not."""
     if not pa.types.is_nested(column.type):
         return None
     if not _is_list(column.type) or pa.types.is_nested(column.type.value_type):
-        values: list[Any] | None = column.to_pylist() if _holds_exact(column.type) else None
+        values: list[object] | None = column.to_pylist() if _holds_exact(column.type) else None
         return values
     item = column.type.value_type
     if not (pa.types.is_integer(item) or pa.types.is_boolean(item)) or not _has_missing_items(column):

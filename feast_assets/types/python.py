@@ -1,7 +1,7 @@
 """Value types to and from Python values.
 
 What Python holds: ``bytes``, ``str``, ``bool``, ``int``, ``float``; aware UTC ``datetime`` for UnixTimestamp, and in
-its own zone for ZonedTimestamp; ``dict`` for Map, ScalarMap and Struct; whatever the JSON says for Json; ``uuid.UUID``;
+its own zone for ZonedTimestamp; ``dict`` for Map, ScalarMap and Struct; the parsed value for Json; ``uuid.UUID``;
 ``decimal.Decimal``; ``list`` for Array; ``set`` for Set, or ``list`` where the items do not hash. Null is None.
 """
 
@@ -54,7 +54,7 @@ from feast_assets.types.scalars import (
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Converter = Callable[[Any], Any]
+Converter = Callable[[Any], object]
 
 _FROM_CANONICAL: dict[FeastType, Converter] = {
     UnixTimestamp: from_microseconds,
@@ -88,7 +88,7 @@ def converter(feast_type: FeastType) -> Converter | None:
 
 
 def is_mutable(feast_type: FeastType) -> bool:
-    """Says whether the Python values of a type can be changed: lists, sets, dicts, and what JSON says."""
+    """Says whether the Python values of a type are mutable: lists, sets, dicts, and parsed JSON."""
     return isinstance(feast_type, (Array, Set, Struct)) or feast_type in (Json, Map, ScalarMap)
 
 
@@ -102,18 +102,18 @@ def _hashable(feast_type: FeastType) -> bool:
     return not is_mutable(feast_type)
 
 
-def to_python_values(array: pa.Array, feast_type: FeastType) -> list[Any]:
+def to_python_values(array: pa.Array, feast_type: FeastType) -> list[object]:
     """Returns the Python values of a canonical Arrow column (array or chunked array); nulls are None."""
     from feast_assets.types.storage import to_storage
 
-    values: list[Any] = to_storage(array, feast_type).to_pylist()
+    values: list[object] = to_storage(array, feast_type).to_pylist()
     convert = converter(feast_type)
     if convert is None:
         return values
     return [None if value is None else convert(value) for value in values]
 
 
-def to_arrow_column(values: Sequence[Any], feast_type: FeastType, subject: str) -> pa.Array:
+def to_arrow_column(values: Sequence[object], feast_type: FeastType, subject: str) -> pa.Array:
     """Returns Python values as a canonical Arrow column.
 
     None, pandas' ``NA`` and ``NaT``, and NaN where the type is not a float, are null. Text is read as JSON for Map,
@@ -142,7 +142,7 @@ def to_arrow_column(values: Sequence[Any], feast_type: FeastType, subject: str) 
         values = values.tolist()
     items = list(values)
     read = _reader(feast_type)
-    stored: list[Any] = []
+    stored: list[object] = []
     for position, value in enumerate(items):
         try:
             stored.append(None if is_missing(value) and not _is_nan_of(value, feast_type) else read(value))
@@ -157,8 +157,8 @@ def to_arrow_column(values: Sequence[Any], feast_type: FeastType, subject: str) 
         raise SourceError(f"{subject} should hold {feast_type} but does not: {reason_of(error)}") from error
 
 
-def is_missing(value: Any) -> bool:
-    """Says whether a value stands for null: None, NaN, pandas' ``NA`` or ``NaT``."""
+def is_missing(value: object) -> bool:
+    """Says whether a value means null: None, NaN, pandas' ``NA`` or ``NaT``."""
     if value is None:
         return True
     if isinstance(value, float):
@@ -168,16 +168,16 @@ def is_missing(value: Any) -> bool:
     return type(value).__name__ in ("NAType", "NaTType")
 
 
-def _is_nan_of(value: Any, feast_type: FeastType) -> bool:
+def _is_nan_of(value: object, feast_type: FeastType) -> bool:
     return feast_type in (Float32, Float64) and (isinstance(value, float) or _numpy_kind(value) == "f")
 
 
-def _numpy_kind(value: Any) -> str:
+def _numpy_kind(value: object) -> str:
     """Returns numpy's letter for the kind of a numpy scalar (or array without dimensions); "" for other values."""
     return value.dtype.kind if hasattr(value, "dtype") and getattr(value, "ndim", 1) == 0 else ""
 
 
-def _combined(column: Any) -> pa.Array:
+def _combined(column: object) -> pa.Array:
     import pyarrow as pa
 
     return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
@@ -186,7 +186,7 @@ def _combined(column: Any) -> pa.Array:
 _MOST_DIGITS = 20
 
 
-def _read_int(value: Any) -> int:
+def _read_int(value: object) -> int:
     if isinstance(value, decimal.Decimal) and value.is_finite() and value.adjusted() > _MOST_DIGITS:
         raise ValueError("it does not fit 64 bits.")  # making an integer of it might take for ever
     if isinstance(value, bool) or (hasattr(value, "dtype") and value.dtype.kind == "b"):
@@ -200,14 +200,14 @@ def _read_int(value: Any) -> int:
     return int(value.__index__())
 
 
-def _read_int32(value: Any) -> int:
+def _read_int32(value: object) -> int:
     number = _read_int(value)
     if not -(2**31) <= number < 2**31:
         raise ValueError("it does not fit 32 bits.")
     return number
 
 
-def _read_int64(value: Any) -> int:
+def _read_int64(value: object) -> int:
     number = _read_int(value)
     if not -(2**63) <= number < 2**63:
         raise ValueError("it does not fit 64 bits.")
@@ -225,7 +225,7 @@ def _read_float(value: Any) -> float:
     return number
 
 
-def _read_float32(value: Any) -> float:
+def _read_float32(value: object) -> float:
     import struct
 
     number = _read_float(value)
@@ -233,7 +233,7 @@ def _read_float32(value: Any) -> float:
     return number
 
 
-def _read_bool(value: Any) -> bool:
+def _read_bool(value: object) -> bool:
     if isinstance(value, bool) or (hasattr(value, "dtype") and value.dtype.kind == "b"):
         return bool(value)
     if value in (0, 1) and not isinstance(value, str):
@@ -241,13 +241,13 @@ def _read_bool(value: Any) -> bool:
     raise TypeError("only True, False, 0 and 1 are Bool.")
 
 
-def _read_text(value: Any) -> str:
+def _read_text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError("it is not a string.")
     return value
 
 
-def _read_bytes(value: Any) -> bytes:
+def _read_bytes(value: object) -> bytes:
     if isinstance(value, (bytes, bytearray, memoryview)):
         return bytes(value)
     if isinstance(value, str):
@@ -269,7 +269,7 @@ def _read_timestamp(value: Any) -> int:
     return number
 
 
-def _read_json(value: Any) -> str:
+def _read_json(value: object) -> str:
     if isinstance(value, str):
         json_value(value)
         return value
@@ -309,7 +309,7 @@ def _collection_reader(feast_type: Array | Set) -> Converter:
     base = feast_type.base_type
     read_item = _reader(base)
 
-    def read(value: Any) -> list[Any]:
+    def read(value: object) -> list[object]:
         if isinstance(value, str):
             value = json_value(value)
         if hasattr(value, "tolist"):
@@ -319,7 +319,7 @@ def _collection_reader(feast_type: Array | Set) -> Converter:
         items = [None if is_missing(v) and not _is_nan_of(v, base) else read_item(v) for v in value]
         if not isinstance(feast_type, Set):
             return items
-        kept: dict[Any, Any] = {}
+        kept: dict[object, object] = {}
         for item in items:
             kept.setdefault(json.dumps(item) if isinstance(item, (list, dict)) else item, item)
         if isinstance(value, (set, frozenset)):
@@ -333,7 +333,7 @@ def _collection_reader(feast_type: Array | Set) -> Converter:
 def _struct_reader(feast_type: Struct) -> Converter:
     readers = {name: (_reader(item), item) for name, item in feast_type.items}
 
-    def read(value: Any) -> dict[str, Any]:
+    def read(value: object) -> dict[str, object]:
         if isinstance(value, str):
             value = json_value(value)
         if not isinstance(value, dict):

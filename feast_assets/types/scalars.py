@@ -1,6 +1,6 @@
-"""Single values of the types that Arrow has no type of: to their canonical text, and back.
+"""Single values of types that Arrow lacks: to their canonical text, and back.
 
-Every function takes one value that is not null, and raises ValueError or TypeError when it is not such a value. Nothing
+Every function takes one value that is not null, and raises ValueError or TypeError for any other value. Nothing
 here needs Arrow or numpy, so that serving can use it.
 """
 
@@ -110,7 +110,7 @@ def from_zoned_text(text: str) -> dt.datetime:
     return moment
 
 
-def plain(value: Any) -> Any:
+def plain(value: object) -> object:
     """Returns what JSON can hold: bytes as base64, timestamps as ISO text, UUIDs and decimals as text, NaN as null."""
     if value is None or isinstance(value, (str, bool, int)):
         return value
@@ -134,13 +134,13 @@ def plain(value: Any) -> Any:
     raise TypeError(f"JSON cannot hold {type(value).__name__} {shown(value)}.")
 
 
-def _plain_key(key: Any) -> str:
+def _plain_key(key: object) -> str:
     if not isinstance(key, str):
         raise TypeError(f"a Map's keys are strings, not {shown(key)}; ScalarMap takes other keys.")
     return key
 
 
-def _dump(value: Any) -> str:
+def _dump(value: object) -> str:
     return json.dumps(plain(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
@@ -158,12 +158,12 @@ def checked_json_text(text: str) -> str:
     return text
 
 
-def to_json_text(value: Any) -> str:
+def to_json_text(value: object) -> str:
     """Returns compact JSON text of a Python value."""
     return _dump(value)
 
 
-def to_map_text(value: Any) -> str:
+def to_map_text(value: object) -> str:
     """Returns JSON text of an object, of a mapping or of such text."""
     loaded = json_value(value) if isinstance(value, (str, bytes)) else value
     if not isinstance(loaded, Mapping):
@@ -171,7 +171,7 @@ def to_map_text(value: Any) -> str:
     return _dump(loaded)
 
 
-def to_scalar_map_text(value: Any) -> str:
+def to_scalar_map_text(value: object) -> str:
     """Returns JSON text of ``[[key, value], ...]``, of a mapping, or of JSON text of an object or of such pairs."""
     loaded = json_value(value) if isinstance(value, (str, bytes)) else value
     if isinstance(loaded, Mapping):
@@ -186,6 +186,6 @@ def to_scalar_map_text(value: Any) -> str:
     return json.dumps(plain_pairs, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
-def from_scalar_map_text(text: str | bytes) -> dict[Any, Any]:
+def from_scalar_map_text(text: str | bytes) -> dict[object, object]:
     """Returns the dict whose pairs `to_scalar_map_text` wrote."""
     return dict(json_value(text))

@@ -1,4 +1,4 @@
-"""Canonical Arrow with its timestamps as integers, which is how values are encoded and turned into Python."""
+"""Canonical Arrow with timestamps as integers, the form in which values are encoded and converted to Python."""
 
 from __future__ import annotations
 

@@ -135,7 +135,7 @@ def test_a_source_whose_state_nobody_can_tell_is_always_looked_into(
         assert opened["v_rows"] == times
 
 
-# --- what is noticed all the same
+# --- what is noticed anyway
 
 
 def test_a_column_that_is_gone_is_noticed_though_nothing_declared_changed(tmp_path: Path) -> None:

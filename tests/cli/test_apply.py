@@ -56,7 +56,7 @@ def test_apply_removes_what_is_no_longer_defined(run, served_repo: Path) -> None
 
 
 def test_sources_are_not_looked_into_where_that_is_not_wanted(run, repo: Path) -> None:
-    """A source whose file lacks a declared column is registered all the same."""
+    """A source whose file lacks a declared column is registered anyway."""
     definitions = repo / "feature_definitions.py"
     text = definitions.read_text()
     definitions.write_text(text.replace('Field(name="acceptance_rate"', 'Field(name="accepted"'))

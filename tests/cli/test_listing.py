@@ -19,6 +19,7 @@ SERVED = {
     },
     "feature-views": {"driver_stats", "fare_estimate"},
     "on-demand-feature-views": {"fare_estimate"},
+    "stream-feature-views": set(),
     "label-views": {"driver_reviews"},
     "feature-services": {"trip_pricing_v1", "trip_pricing_v2"},
     "saved-datasets": set(),

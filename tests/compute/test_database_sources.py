@@ -108,14 +108,14 @@ def test_a_change_of_another_table_makes_nothing_stale(shop):
     shop.store.materialize_incremental(END)
     assert shop.stale("last_order") == []
     assert shop.online("last_order:amount") == 21.0
-    state = shop.store.materialization_states(["last_order"])
+    state = shop.store.change_tokens(["last_order"])
     shop.execute("INSERT INTO stock VALUES (2); CREATE TABLE more AS SELECT 1 AS a")
-    assert shop.store.materialization_states(["last_order"]) == state
+    assert shop.store.change_tokens(["last_order"]) == state
     assert shop.stale("last_order") == []
     result = shop.store.materialize_incremental(END)
     assert [r.rows for each in result for r in each.windows] == []
     shop.execute(f"INSERT INTO orders VALUES (0, 99, TIMESTAMP '{moment(1, 23)}')")
-    assert shop.store.materialization_states(["last_order"]) != state
+    assert shop.store.change_tokens(["last_order"]) != state
     assert shop.stale("last_order") == [(1, "changed")]
     shop.store.materialize_incremental(END)
     assert shop.online("last_order:amount") == 21.0

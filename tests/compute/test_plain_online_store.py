@@ -1,4 +1,4 @@
-"""A project on an online store without any ability: what works all the same, and what is said of the rest."""
+"""A project on an online store without any ability: what works anyway, and what is said of the rest."""
 
 from __future__ import annotations
 

@@ -337,7 +337,7 @@ def test_a_push_while_the_online_store_is_down_is_completed_when_it_is_back(tmp_
     project.apply()
     server.stop()
     with pytest.raises(
-        UnfinishedPushError, match=r"push to 'live' broke off: Redis at .* noted in the registry"
+        UnfinishedPushError, match=r"push to 'live' was interrupted: Redis at .* noted in the registry"
     ) as told:
         project.store.push("live", project.batch(1), to=BOTH)
     assert isinstance(told.value, StoreUnavailableError)
@@ -408,7 +408,7 @@ async def test_a_direct_write_of_many_rows_is_a_unit_too(tmp_path, redis_address
         raise StoreUnavailableError("Redis is gone.")
 
     monkeypatch.setattr(RedisOnlineStore, "put_many_async", down)
-    with pytest.raises(UnfinishedPushError, match="write_to_online_store to 'stats' broke off"):
+    with pytest.raises(UnfinishedPushError, match="write_to_online_store to 'stats' was interrupted"):
         await project.store.write_to_online_store_async("stats", project.batch(1))
     with pytest.raises(StoreUnavailableError, match="Redis is gone") as few:
         await project.store.write_to_online_store_async("stats", project.batch(2, 500))
@@ -649,7 +649,7 @@ def test_a_registry_that_keeps_no_notes_says_so(pushing, monkeypatch):
 
     assert not isinstance(Plain(pushing.store.registry), Registry)
     pushing.store.registry = Plain(pushing.store.registry)
-    with pytest.warns(UserWarning, match="A Plain keeps no notes of pushes: if push to 'live' breaks off"):
+    with pytest.warns(UserWarning, match="A Plain keeps no notes of pushes: if push to 'live' is interrupted"):
         pushing.store.push("live", pushing.batch(1), to=BOTH)
     assert pushing.history() == {1: ROWS} and pushing.online(1) == WHOLE
     assert pushing.store.list_unfinished_pushes() == []

@@ -89,10 +89,10 @@ def test_just_the_windows_since_are_run_again(world):
     project.write([row(0, 1, 100), row(1, 25, 1), row(3, 73, 3), row(4, 97, 4)])
     assert ran(project) == [0, 2, 4]
     assert project.trips() == [100, 1, None, 3, 4, None]
-    token = project.store.materialization_states()["stats"]
+    token = project.store.change_tokens()["stats"]
     online.restore(before)
     assert project.trips() == [0, 1, 2, 3, None, None]
-    assert project.store.materialization_states()["stats"] != token, "a watcher looks again"
+    assert project.store.change_tokens()["stats"] != token, "a watcher looks again"
     for _ in range(2):
         found = project.store.stale_windows("stats", END)
         assert [(s.window, s.reason) for s in found] == [(day(d), "restored") for d in (0, 2, 4)]
@@ -155,7 +155,7 @@ def test_a_snapshot_of_before_the_first_run_is_noticed(tmp_path):
 
 @pytest.mark.parametrize("verb", ["online.put_many", "online.advance"])
 def test_rows_that_the_store_loses_while_a_run_is_under_way_are_not_settled(world, verb):
-    """The snapshot has the number that the run began with, so only the store's new incarnation tells."""
+    """The snapshot has the number that the run began with, so only the store's new restart_token tells."""
     project, online = world
     project.write([row(d, 24 * d + 1, d) for d in range(4)] + [row(4, 97, 4)])
     snapshots = []
@@ -208,7 +208,7 @@ def test_a_paused_run_does_not_hide_that_the_store_went_back(world, verb):
 def test_a_run_whose_rows_were_lost_sees_it_by_what_a_colleague_made_of_the_mark(world, monkeypatch):
     """Also where the store cannot tell that it was started anew."""
     project, online = world
-    monkeypatch.setattr(type(project.store.online_store), "incarnation", lambda store: "")
+    monkeypatch.setattr(type(project.store.online_store), "restart_token", lambda store: "")
     other = SmallProject(project.root, online_store=project.store.config.online_store)
     before = online.snapshot()
     project.write([*(row(d, 24 * d + 1, d) for d in range(3)), row(3, 73, 33), row(4, 97, 4)])
@@ -534,7 +534,7 @@ def test_a_tick_reads_the_marks_of_all_views_at_once(tmp_path, server):
         project.write([row(1, 1, 1)])
         project.store.apply([DRIVER, *(project.view(name=f"stats_{i}") for i in range(20))])
         client.config_resetstat()
-        assert len(project.store.materialization_states()) == 20
+        assert len(project.store.change_tokens()) == 20
         calls = {name: entry["calls"] for name, entry in client.info("commandstats").items()}
         assert calls["cmdstat_mget"] == 1
         assert "cmdstat_get" not in calls

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from small_project import START, SmallProject, hours, row
 
-from feast_assets import Field, FileSource, Int64
+from feast_assets import Field, Int64
 from feast_assets.definitions.window import Window
 from feast_assets.registry.base import WindowContent
 
@@ -24,10 +24,6 @@ def day(number: int) -> Window:
 
 def stale(project: SmallProject) -> dict[Window, str]:
     return {s.window: s.reason for s in project.store.stale_windows("stats", END)}
-
-
-def state(project: SmallProject) -> str:
-    return project.store.materialization_states()["stats"]
 
 
 @pytest.fixture
@@ -112,50 +108,6 @@ def test_content_is_the_same_text_for_the_same_rows_and_definition_only(material
     second = contents()
     assert second[0] != first[0]
     assert second[1:] == first[1:]
-
-
-def test_the_state_stays_while_nothing_happens_and_costs_no_reading(materialized, monkeypatch):
-    before = state(materialized)
-    monkeypatch.setattr(materialized.store.offline_store, "survey_grid", None)
-    monkeypatch.setattr(materialized.store.registry, "ledger", None)
-    assert state(materialized) == before != ""
-
-
-@pytest.mark.parametrize(
-    "happens",
-    [
-        lambda p: p.write([row(1, 1, 8)]),
-        lambda p: p.apply(schema=TRIPS),
-        lambda p: p.store.registry.claim("stats", [WindowContent(day(1), "f", "d")]),
-        lambda p: p.store.registry.forget("stats"),
-        lambda p: p.store.materialize_windows("stats", [day(4)]),
-        lambda p: p.store.online_store.drop([p.store.get_feature_view("stats").online_table("small")]),
-    ],
-    ids=["source", "definition", "claim", "forgotten", "run", "online table lost"],
-)
-def test_the_state_changes_with_everything_that_can_make_a_window_stale(materialized, happens):
-    before = state(materialized)
-    happens(materialized)
-    assert state(materialized) != before
-
-
-def test_a_description_does_not_change_the_state(materialized):
-    before = state(materialized)
-    materialized.apply(description="Other words.", owner="somebody", tags={"a": "b"})
-    assert state(materialized) == before
-
-
-def test_a_source_that_is_gone_and_one_that_was_emptied_have_states_of_their_own(project):
-    project.write([row(1, 1, 1)])
-    project.apply(source=FileSource(name="stats_file", path=f"file://{project.path}", timestamp_field="ts"))
-    states = [state(project)]
-    project.path.unlink()
-    states += [state(project), state(project)]
-    project.write([])
-    states.append(state(project))
-    assert states[1] == states[2]
-    assert len(set(states)) == 3
-    assert not any(each.startswith("?") for each in states)
 
 
 hour = st.integers(0, 5 * 24 - 1)

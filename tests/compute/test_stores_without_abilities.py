@@ -16,7 +16,7 @@ from feast_assets.offline_stores.abilities import RunsTransformations
 from feast_assets.offline_stores.base import OfflineStore
 from feast_assets.offline_stores.duckdb.config import DuckDBOfflineStoreConfig
 from feast_assets.offline_stores.duckdb.store import DuckDBOfflineStore
-from feast_assets.offline_stores.source_changes import UNKNOWN, grid_versions, history_state, window_versions
+from feast_assets.offline_stores.source_changes import UNKNOWN, grid_change_tokens, history_state, window_change_tokens
 
 END = hours(24 * 4)
 ROWS = [row(1, 1, 10), row(2, 30, 20), row(1, 50, 11), row(3, 60, 30)]
@@ -81,12 +81,12 @@ def test_what_is_materialized_is_what_a_store_with_all_abilities_has(project):
     assert project.trips() == [None, 10, 21, 30, 40, None]
     assert project.store.materialize_incremental(END)[0].windows == ()
     assert project.store.audit().mismatches == ()
-    states = project.store.materialization_states()
+    states = project.store.change_tokens()
     assert states["stats"].startswith("?")
     project.write(ROWS)
-    assert project.store.materialization_states() == states
+    assert project.store.change_tokens() == states
     project.store.materialize_incremental(END)
-    assert project.store.materialization_states() != states
+    assert project.store.change_tokens() != states
 
 
 def test_of_several_views_each_is_looked_through_once(project):
@@ -149,16 +149,16 @@ def test_versions_of_windows_are_found_by_reading(project):
     store, other = project.store.offline_store, all_abilities(None, project.root)
     source = FileSource(name="stats_file", path="stats.parquet", timestamp_field="ts")
     days = [Window(hours(24 * d), hours(24 * d + 24)) for d in range(4)]
-    before = window_versions(store, source, days)
+    before = window_change_tokens(store, source, days)
     # The file holds several days, so the other store reads it too.
-    assert before == window_versions(other, source, days)
+    assert before == window_change_tokens(other, source, days)
     assert [bool(version) for version in before] == [True, True, True, False]
     grid = Partitions("daily", START)
-    assert grid_versions(store, source, grid, Window(START, END)) == dict(zip(days[:3], before[:3], strict=True))
+    assert grid_change_tokens(store, source, grid, Window(START, END)) == dict(zip(days[:3], before[:3], strict=True))
     project.write([*ROWS[:1], row(2, 30, 21), *ROWS[2:]])
-    after = window_versions(store, source, days)
+    after = window_change_tokens(store, source, days)
     assert [a == b for a, b in zip(before, after, strict=True)] == [True, False, True, True]
-    assert window_versions(store, source, [ALWAYS])[0]
+    assert window_change_tokens(store, source, [ALWAYS])[0]
 
 
 def test_nobody_can_tell_whether_a_source_has_changed(project):
@@ -166,5 +166,5 @@ def test_nobody_can_tell_whether_a_source_has_changed(project):
 
     state = history_state(project.store.offline_store, history_of(project.view()))
     assert state == UNKNOWN
-    assert state.token == ""
+    assert state.change_token == ""
     assert (state.is_same(UNKNOWN), state.may_have_changed(UNKNOWN), state.is_kept_in(UNKNOWN)) == (False, False, True)

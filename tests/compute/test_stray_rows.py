@@ -15,7 +15,7 @@ from feast_assets import BatchFeatureView, Field, FileSource, Int64, Partitions
 from feast_assets.compute.early_rows import EarlyRows, early_rows
 from feast_assets.definitions.window import Window
 from feast_assets.offline_stores.base import WindowStatistics
-from feast_assets.offline_stores.source_changes import grid_versions
+from feast_assets.offline_stores.source_changes import grid_change_tokens
 from feast_assets.registry.base import WindowContent
 
 LONG_AGO = (datetime(1970, 1, 1, tzinfo=UTC) - START) / timedelta(hours=1)
@@ -203,6 +203,6 @@ def test_a_stray_row_in_a_file_of_its_own_costs_no_more(project):
     source = FileSource(name="parts", path="parts", timestamp_field="ts")
     project.apply(source=source, partitions=HOURLY)
     began = time.process_time()
-    versions = grid_versions(project.store.offline_store, source, HOURLY, Window(HOURLY.start, END))
+    versions = grid_change_tokens(project.store.offline_store, source, HOURLY, Window(HOURLY.start, END))
     assert time.process_time() - began < 1
     assert len(versions) == 1 + 24 * 30

@@ -133,6 +133,6 @@ def test_an_automation_is_registered_and_makes_nothing_stale(automated: Callable
     file.write_text(file.read_text().replace('"0 6 * * *"', '"0 7 * * *"'))
     plan = store.plan_repository()
     assert str(plan.registry_diff) == "Updated feature view ride\n\tautomation.cron: 0 6 * * * -> 0 7 * * *"
-    states = store.materialization_states()
+    states = store.change_tokens()
     store.apply_plan(plan)
-    assert store.materialization_states() == states
+    assert store.change_tokens() == states

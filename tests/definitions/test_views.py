@@ -149,6 +149,14 @@ REFUSED = {
         lambda: OnDemandFeatureView(name="o", sources=[view()], schema=[A], udf=len, singleton=True),
         "singleton is for mode 'python'",
     ),
+    "stored odfv without entities": (
+        lambda: OnDemandFeatureView(name="o", sources=[view()], schema=[A], udf=len, write_to_online_store=True),
+        "write_to_online_store=True needs entities",
+    ),
+    "odfv of a name": (
+        lambda: OnDemandFeatureView(name="o", sources=[view()], entities=["driver"], schema=[A], udf=len),
+        "must be a list of Entity objects",
+    ),
     "odfv without sources": (lambda: OnDemandFeatureView(name="o", schema=[A], udf=len), "sources must name"),
     "unknown mode": (
         lambda: BatchFeatureView(name="b", source=SOURCE, udf=len, mode="cobol"),
@@ -177,7 +185,10 @@ def test_wrong_declarations_are_refused_with_what_would_be_right(case):
         lambda: view(source=view()),
         lambda: BatchFeatureView(name="b", source=SOURCE, udf=len, mode="spark"),
         lambda: BatchFeatureView(name="b", source=SOURCE, udf=len, mode="sql", aggregations=[1]),
-        lambda: OnDemandFeatureView(name="o", sources=[view()], schema=[A], udf=len, write_to_online_store=True),
+        lambda: OnDemandFeatureView(name="o", sources=[view()], schema=[A], udf=len, mode="substrait"),
+        lambda: OnDemandFeatureView(name="o", sources=[view()], schema=[A], udf=len, aggregations=[1]),
+        lambda: OnDemandFeatureView(name="o", sources=[view()], schema=[A], udf=len, version="v2"),
+        lambda: on_demand_feature_view(sources=[view()], schema=[A], explode=True)(len),
     ],
 )
 def test_what_is_not_supported_says_so(make):
@@ -186,8 +197,8 @@ def test_what_is_not_supported_says_so(make):
 
 
 def test_only_the_arguments_that_were_given_are_said_not_to_be_supported():
-    with pytest.raises(NotSupportedError, match=r"'o': aggregations is not supported yet; leave it out\.$"):
-        OnDemandFeatureView(name="o", sources=[view()], schema=[A], udf=len, aggregations=[1])
+    with pytest.raises(NotSupportedError, match=r"'b': aggregations is not supported yet; leave it out\.$"):
+        BatchFeatureView(name="b", source=SOURCE, udf=len, mode="sql", aggregations=[1])
     with pytest.raises(NotSupportedError, match=r"'b': batch_engine and aggregations are not supported yet"):
         BatchFeatureView(name="b", source=SOURCE, udf=len, mode="sql", batch_engine={"a": 1}, aggregations=[1])
 

@@ -27,9 +27,9 @@ from feast_assets.offline_stores.source_changes import (
     UNKNOWN,
     HistoryState,
     extent,
-    grid_versions,
+    grid_change_tokens,
     history_state,
-    window_versions,
+    window_change_tokens,
 )
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -69,25 +69,25 @@ def write(path: Path, hours: list[float], values: list[int] | None = None, kind=
 def test_day_files_are_told_by_what_they_are_without_reading_them(store, tmp_path, reads):
     for d in range(3):
         write(tmp_path / "rides" / f"{d}.parquet", [24 * d, 24 * d + 5, 24 * d + 23])
-    before = window_versions(store, FOLDER, DAYS)
+    before = window_change_tokens(store, FOLDER, DAYS)
     assert len(set(before)) == 4
     assert before[3] == ""
     write(tmp_path / "rides" / "1.parquet", [24, 29, 30, 31])
     write(tmp_path / "rides" / "late.parquet", [50])
-    after = window_versions(store, FOLDER, DAYS)
+    after = window_change_tokens(store, FOLDER, DAYS)
     assert [a == b for a, b in zip(before, after, strict=True)] == [True, False, False, True]
     (tmp_path / "rides" / "late.parquet").unlink()
-    assert window_versions(store, FOLDER, DAYS)[2] == before[2]
+    assert window_change_tokens(store, FOLDER, DAYS)[2] == before[2]
     assert reads == []
 
 
 def test_only_windows_that_share_a_file_are_read(store, tmp_path, reads):
     write(tmp_path / "rides" / "0.parquet", [1, 2])
     write(tmp_path / "rides" / "12.parquet", [30, 60], [1, 2])
-    before = window_versions(store, FOLDER, DAYS)
+    before = window_change_tokens(store, FOLDER, DAYS)
     assert reads == [DAYS[1:3]]
     write(tmp_path / "rides" / "12.parquet", [30, 60], [1, 3])
-    after = window_versions(store, FOLDER, DAYS)
+    after = window_change_tokens(store, FOLDER, DAYS)
     assert [a == b for a, b in zip(before, after, strict=True)] == [True, True, False, True]
 
 
@@ -99,7 +99,7 @@ def test_only_windows_that_share_a_file_are_read(store, tmp_path, reads):
 def test_times_of_every_kind_are_read_from_footers(store, tmp_path, reads, kind):
     write(tmp_path / "rides" / "0.parquet", [0, 0], kind=kind)
     write(tmp_path / "rides" / "2.parquet", [48], kind=kind)
-    found = window_versions(store, FOLDER, DAYS)
+    found = window_change_tokens(store, FOLDER, DAYS)
     assert [bool(v) for v in found] == [True, False, True, False]
     assert reads == []
 
@@ -108,7 +108,7 @@ def test_files_without_rows_or_without_times_belong_to_no_window(store, tmp_path
     write(tmp_path / "rides" / "none.parquet", [])
     table = pa.table({"at": pa.array([None, None], pa.timestamp("us", "UTC")), "fare": [1, 2]})
     pq.write_table(table, tmp_path / "rides" / "nulls.parquet")
-    assert window_versions(store, FOLDER, DAYS) == [""] * 4
+    assert window_change_tokens(store, FOLDER, DAYS) == [""] * 4
     assert reads == []
 
 
@@ -117,7 +117,7 @@ def test_files_without_statistics_are_read(store, tmp_path, reads):
     pq.write_table(table, tmp_path / "rides" / "0.parquet", write_statistics=False)
     write(tmp_path / "rides.csv", [0, 30])
     for source in (FOLDER, FileSource(name="texts", path="rides.csv", timestamp_field="at")):
-        found = window_versions(store, source, DAYS)
+        found = window_change_tokens(store, source, DAYS)
         assert [bool(v) for v in found] == [True, source is not FOLDER, False, False]
     assert reads == [DAYS, DAYS]
 
@@ -125,9 +125,9 @@ def test_files_without_statistics_are_read(store, tmp_path, reads):
 def test_a_source_without_partitions_is_told_by_its_files(store, tmp_path, reads):
     source = FileSource(name="plates", path="plates.csv")
     write(tmp_path / "plates.csv", [0, 30])
-    (before,) = window_versions(store, source, [ALWAYS])
+    (before,) = window_change_tokens(store, source, [ALWAYS])
     write(tmp_path / "plates.csv", [0, 31])
-    (after,) = window_versions(store, source, [ALWAYS])
+    (after,) = window_change_tokens(store, source, [ALWAYS])
     assert before != after
     assert reads == []
 
@@ -135,7 +135,7 @@ def test_a_source_without_partitions_is_told_by_its_files(store, tmp_path, reads
 def test_a_damaged_file_is_named(store, tmp_path):
     (tmp_path / "rides" / "0.parquet").write_bytes(b"PAR1 but not really PAR1")
     with pytest.raises(SourceError, match=r"0\.parquet"):
-        window_versions(store, FOLDER, DAYS)
+        window_change_tokens(store, FOLDER, DAYS)
 
 
 files = st.dictionaries(
@@ -157,10 +157,10 @@ def test_a_window_keeps_its_version_only_if_its_rows_stay(tmp_path_factory, held
 
     for n, hs in held.items():
         write(root / "rides" / f"{n}.parquet", hs, hs)
-    before, rows_before = window_versions(store, FOLDER, DAYS), [rows_in(w) for w in DAYS]
+    before, rows_before = window_change_tokens(store, FOLDER, DAYS), [rows_in(w) for w in DAYS]
     held = {**held, name: hours}
     write(root / "rides" / f"{name}.parquet", hours, hours)
-    after, rows_after = window_versions(store, FOLDER, DAYS), [rows_in(w) for w in DAYS]
+    after, rows_after = window_change_tokens(store, FOLDER, DAYS), [rows_in(w) for w in DAYS]
     for old, new, was, now in zip(before, after, rows_before, rows_after, strict=True):
         assert bool(new) == bool(now)
         if [h for _, h in was] != [h for _, h in now]:
@@ -212,16 +212,16 @@ A1, A2, B1 = Part("a", "1"), Part("a", "2"), Part("b", "1")
 def test_what_two_states_say_of_each_other(before, after, same, changed, kept):
     one, other = state_of(before), state_of(after)
     assert (one.is_same(other), one.may_have_changed(other), one.is_kept_in(other)) == (same, changed, kept)
-    if one.token and other.token:
-        assert (one.token == other.token) == same
+    if one.change_token and other.change_token:
+        assert (one.change_token == other.change_token) == same
 
 
 def test_cannot_tell_empty_and_gone_are_three_answers():
     unknown, empty, gone = state_of(None), state_of(SourceParts()), state_of(SourceParts(is_gone=True))
-    assert (unknown.parts, unknown.gone, unknown.token) == (None, (), "")
+    assert (unknown.parts, unknown.gone, unknown.change_token) == (None, (), "")
     assert (empty.parts, empty.gone) == (frozenset({"z:1"}), ())
     assert (gone.parts, gone.gone) == (frozenset({"z:1"}), ("a",))
-    assert len({unknown.token, empty.token, gone.token}) == 3
+    assert len({unknown.change_token, empty.change_token, gone.change_token}) == 3
 
 
 def test_of_several_sources_one_that_cannot_be_told_makes_the_whole_unknown():
@@ -254,7 +254,7 @@ def test_the_extent_is_that_of_all_parts_if_every_one_is_known():
 
 def test_versions_of_a_file_that_is_not_there_say_so(store):
     with pytest.raises(SourceError, match="no file"):
-        window_versions(store, FileSource(name="none", path="none.parquet", timestamp_field="at"), DAYS)
+        window_change_tokens(store, FileSource(name="none", path="none.parquet", timestamp_field="at"), DAYS)
 
 
 def test_on_a_grid_only_ranges_that_share_a_file_count_from_reading(store, tmp_path, monkeypatch):
@@ -264,12 +264,12 @@ def test_on_a_grid_only_ranges_that_share_a_file_count_from_reading(store, tmp_p
         write(tmp_path / "rides" / f"{d}{d + 1}.parquet", [24 * d + 1, 24 * d + 30])
     grid, span = Partitions("daily", START), Window(START, START + timedelta(days=10))
     days = list(grid.windows_cut_to(span))
-    found = grid_versions(store, FOLDER, grid, span)
+    found = grid_change_tokens(store, FOLDER, grid, span)
     assert sorted(found) == [days[d] for d in (0, 2, 3, 5, 6, 9)]
-    assert found == {w: v for w, v in zip(days, window_versions(store, FOLDER, days), strict=True) if v}
+    assert found == {w: v for w, v in zip(days, window_change_tokens(store, FOLDER, days), strict=True) if v}
     # By another file in a day between, nothing else changes.
     write(tmp_path / "rides" / "4.parquet", [24 * 4 + 1])
-    assert {w: v for w, v in grid_versions(store, FOLDER, grid, span).items() if w != days[4]} == found
+    assert {w: v for w, v in grid_change_tokens(store, FOLDER, grid, span).items() if w != days[4]} == found
 
 
 EARLIER = ["22ffcf6d31d26183e274247d3ce48b30", "62bf9f66bd75b8386ef6771702081166"]
@@ -281,7 +281,7 @@ def test_versions_are_those_of_earlier_releases(store, tmp_path):
     write(path, [1])
     stat = path.stat()
     token = f"{path}:{stat.st_size}:{stat.st_mtime_ns}:{stat.st_ino}"
-    assert window_versions(store, FOLDER, DAYS[:1]) == [content_hash([token])[:32]]
+    assert window_change_tokens(store, FOLDER, DAYS[:1]) == [content_hash([token])[:32]]
     write(tmp_path / "rides.csv", [1, 30])
     source = FileSource(name="texts", path="rides.csv", timestamp_field="at")
-    assert window_versions(store, source, DAYS[:2]) == EARLIER
+    assert window_change_tokens(store, source, DAYS[:2]) == EARLIER

@@ -127,7 +127,7 @@ class WindowTask:
         """Returns the task that `to_json` described.
 
         Raises:
-            InputError: the text is no task, or was written by a newer version of this package.
+            InputError: the text is not a task, or was written by a newer version of this package.
         """
         form = _read(text, "task")
         try:
@@ -157,7 +157,7 @@ class WindowTask:
 
 @dataclass(frozen=True, slots=True)
 class WindowDone:
-    """What became of a task.
+    """The result of a task.
 
     Attributes:
         task: the task's id.
@@ -215,7 +215,7 @@ class WindowDone:
         """Returns the answer that `to_json` described.
 
         Raises:
-            InputError: the text is no answer, or was written by a newer version of this package.
+            InputError: the text is not an answer, or was written by a newer version of this package.
         """
         form = _read(text, "answer")
         try:
@@ -310,7 +310,7 @@ def _window(form: Sequence[int]) -> Window:
     return Window(from_micros(start), from_micros(end))
 
 
-def _statistics_form(s: WindowStatistics) -> dict[str, Any]:
+def _statistics_form(s: WindowStatistics) -> dict[str, object]:
     times = {"oldest_event": s.oldest_event, "newest_event": s.newest_event, "newest_created": s.newest_created}
     return {
         "window": _window_form(s.window),

@@ -8,9 +8,13 @@ from feast_assets.definitions.sources import (
     duckdb_source,
     file_format,
     file_source,
+    kafka_source,
+    kinesis_source,
     postgres_source,
     push_source,
     request_source,
+    stream_format,
+    stream_source,
 )
 
 __all__ = [
@@ -18,7 +22,11 @@ __all__ = [
     "duckdb_source",
     "file_format",
     "file_source",
+    "kafka_source",
+    "kinesis_source",
     "postgres_source",
     "push_source",
     "request_source",
+    "stream_format",
+    "stream_source",
 ]

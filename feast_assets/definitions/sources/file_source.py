@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
 
 from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.definitions.sources.file_format import FileFormat
@@ -93,7 +92,7 @@ class FileSource(DataSource):
                 "a date_partition_column; set that column too."
             )
 
-    def to_spec(self) -> dict[str, Any]:
+    def to_spec(self) -> dict[str, object]:
         spec = super().to_spec()
         # A source without it keeps the hash that it had before the attribute existed.
         if self.date_partition_slack is None:

@@ -13,7 +13,7 @@ class PostgreSQLSource(DataSource):
 
     Args:
         name: left out, the table.
-        query: a SELECT statement in Postgres' SQL. It is run as it is, so it may read whatever the login may.
+        query: a SELECT statement in Postgres' SQL. It runs unchanged, so it may read whatever the login may.
         table: a table or view; in another schema than the store's ``db_schema``, ``schema.table``. As in SQL, letters
             outside of double quotes are taken for small ones.
     """

@@ -6,7 +6,7 @@ import enum
 from collections.abc import Mapping
 
 from feast_assets.definitions.sources.data_source import DataSource
-from feast_assets.errors import DefinitionError, shown
+from feast_assets.definitions.sources.stream_source import StreamSource
 
 
 class PushMode(enum.Enum):
@@ -17,17 +17,12 @@ class PushMode(enum.Enum):
     ONLINE_AND_OFFLINE = 3
 
 
-class PushSource(DataSource):
+class PushSource(StreamSource):
     """Rows that are handed in by ``FeatureStore.push``.
 
     Args:
         batch_source: where their history is; required by feature views that use the source.
     """
-
-    _spec = {**DataSource._spec, "batch_source": None}
-    holds_history = False
-
-    batch_source: DataSource | None
 
     def __init__(
         self,
@@ -38,11 +33,7 @@ class PushSource(DataSource):
         tags: Mapping[str, str] | None = None,
         owner: str | None = "",
     ):
-        if batch_source is not None and not (isinstance(batch_source, DataSource) and batch_source.holds_history):
-            raise DefinitionError(
-                f"PushSource {name!r}: batch_source must be a source with history, not {shown(batch_source)}."
-            )
-        batch = batch_source
+        batch = batch_source if isinstance(batch_source, DataSource) else None
         self._init_source(
             name,
             batch.timestamp_field if batch else None,
@@ -53,4 +44,4 @@ class PushSource(DataSource):
             tags,
             owner,
         )
-        self.batch_source = batch_source
+        self._init_batch_source(batch_source)

@@ -2,30 +2,34 @@
 
 DuckDB's ASOF JOIN does the same, but sorts and partitions every column that goes through it, and the result once more
 into the order of the spine. The rows are read in chunks of about the spine's size, so memory follows the spine, which
-the caller holds, and not the history.
+the caller holds, and not the history. Where files tell their times, the newest part of the history is read first, and
+no more than until each moment has its row.
 """
 
 # ruff: noqa: S608 - identifiers and texts in SQL are quoted by duckdb_engine
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from feast_assets.offline_stores.as_of import NONE, Candidates, Integers, Moments, newest
-from feast_assets.offline_stores.duckdb.engine import read_all, stream
-from feast_assets.offline_stores.duckdb.latest import best_of_ties, has_ties
-from feast_assets.offline_stores.duckdb.restricted import of_entities
+from feast_assets.offline_stores.as_of import NONE, Candidates, Integers, Moments, Newest, newest
+from feast_assets.offline_stores.duckdb.engine import read_all, registered, stream
+from feast_assets.offline_stores.duckdb.latest import OLDEST, has_ties
+from feast_assets.offline_stores.duckdb.restricted import of_entities, of_ids
 from feast_assets.offline_stores.duckdb.rows import Rows
+from feast_assets.offline_stores.duckdb.sections import RowSections
 from feast_assets.offline_stores.files.changing_files import changed_error
 
 _CHUNK_ROWS = 2**20
+_FEW_TIES = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,18 +37,28 @@ class Entities:
     """The entities of a spine, and the moments that it asks for.
 
     Attributes:
-        table: its name in the database: join keys ``k0, k1, ...`` and ``n``, the entity's number.
         keys: the join keys by number.
         count: of entities.
         rows: of the spine.
         moments: of the rows whose key and time are not null; they are sorted in the background.
     """
 
-    table: str
     keys: list[pa.Array]
     count: int
     rows: int
     moments: Future[Moments]
+
+    @contextmanager
+    def registered(self, cursor: duckdb.DuckDBPyConnection, numbers: Integers | None = None) -> Iterator[str]:
+        """Yields the name of a table of a cursor: join keys ``k0, k1, ...``, and ``n``, the entity's number.
+
+        Args:
+            numbers: of the entities that it has; None for all.
+        """
+        numbers = np.arange(self.count) if numbers is None else numbers
+        keys = {f"k{i}": key if len(numbers) == self.count else key.take(numbers) for i, key in enumerate(self.keys)}
+        with registered(cursor, pa.table({**keys, "n": numbers})) as name:
+            yield name
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +74,7 @@ class Matches:
     indices: Integers
 
 
-def entities_of(
-    cursor: duckdb.DuckDBPyConnection, keys: Sequence[pa.ChunkedArray], times: pa.ChunkedArray, pool: Executor
-) -> Entities:
+def entities_of(keys: Sequence[pa.ChunkedArray], times: pa.ChunkedArray, pool: Executor) -> Entities:
     """Returns the entities of a spine.
 
     Args:
@@ -75,12 +87,7 @@ def entities_of(
         numbers[times.is_null().to_numpy()] = NONE
         times = times.fill_null(0)
     count = len(distinct[0]) if distinct else 1
-    moments = pool.submit(Moments.of, numbers, times.to_numpy(), count)
-    name = f"entities_{uuid.uuid4().hex}"
-    if distinct:
-        columns = {f"k{i}": column for i, column in enumerate(distinct)}
-        cursor.register(name, pa.table({**columns, "n": np.arange(count)}))
-    return Entities(name, distinct, count, len(times), moments)
+    return Entities(distinct, count, len(times), pool.submit(Moments.of, numbers, times.to_numpy(), count))
 
 
 def _numbered(keys: Sequence[pa.ChunkedArray], count: int) -> tuple[Integers, list[pa.Array]]:
@@ -114,8 +121,9 @@ def _encoded(column: pa.ChunkedArray) -> tuple[Integers, pa.Array]:
 
 def matches(
     cursor: duckdb.DuckDBPyConnection,
-    rows: Rows,
+    sections: RowSections,
     entities: Entities,
+    first: int,
     ttl: int | None,
     filter_by_created: bool,
     pool: Executor,
@@ -123,7 +131,8 @@ def matches(
     """Finds the row that counts for each row of a spine.
 
     Args:
-        rows: with `Rows.row_id`.
+        sections: rows with `Rows.row_id`.
+        first: the spine's earliest moment in UTC microseconds.
         ttl: how old a row may be, in microseconds; None for no bound.
         filter_by_created: whether a row counts only once it was created.
         pool: searches.
@@ -131,33 +140,78 @@ def matches(
     Raises:
         SourceChangedError: the rows changed while they were read.
     """
-    filtered = filter_by_created and rows.has_created
-    newest_rows = newest(entities.moments.result, entities.count, _chunks(cursor, rows, entities, filtered), pool)
+    newest_rows = _newest(cursor, sections, entities, first, ttl, filter_by_created, pool)
     moments, ids = entities.moments.result(), newest_rows.ids
     if ttl is not None:
         ids[moments.times - newest_rows.times > ttl] = NONE
     tied = np.flatnonzero(newest_rows.tied & (ids != NONE))
     if len(tied):
-        ids[tied] = _best_of_tied(cursor, rows, entities, moments.entities[tied], newest_rows.times[tied])
+        ids[tied] = _best_of_tied(cursor, sections, entities, moments.entities[tied], newest_rows.times[tied])
     is_matched = ids != NONE
     ids = ids[is_matched]
     # Moments are in order, so those for which the same row counts are side by side.
-    first = np.ones(len(ids), np.bool_)
-    first[1:] = ids[1:] != ids[:-1]
+    is_first = np.ones(len(ids), np.bool_)
+    is_first[1:] = ids[1:] != ids[:-1]
     indices = np.full(entities.rows, NONE, np.int64)
-    indices[moments.indices[is_matched]] = np.cumsum(first) - 1
-    return Matches(ids[first], indices)
+    indices[moments.indices[is_matched]] = np.cumsum(is_first) - 1
+    return Matches(ids[is_first], indices)
 
 
-def _chunks(cursor: duckdb.DuckDBPyConnection, rows: Rows, entities: Entities, filtered: bool) -> Iterator[Candidates]:
+def _newest(
+    cursor: duckdb.DuckDBPyConnection,
+    sections: RowSections,
+    entities: Entities,
+    first: int,
+    ttl: int | None,
+    filter_by_created: bool,
+    pool: Executor,
+) -> Newest:
+    """Returns the newest row as of each moment, of any of several that tie; older rows than the ttl may be among them.
+
+    What a section finds is newer than all rows of later sections, so only the moments without a row are looked for
+    there.
+    """
+    found: Newest | None = None
+    missing: Integers | None = None
+    for start, rows in sections.newest_first(cursor, first):
+        filtered = filter_by_created and rows.has_created
+        if found is None or missing is None:
+            with entities.registered(cursor) as table:
+                chunks = _chunks(cursor, rows, table, entities.rows, filtered)
+                found = newest(entities.moments.result, entities.count, chunks, pool)
+        else:
+            moments = entities.moments.result().at(missing)
+            with entities.registered(cursor, np.unique(moments.entities)) as table:
+                chunks = _chunks(cursor, rows, table, len(missing), filtered)
+                older = newest(_given(moments), entities.count, chunks, pool)
+            for column, of_missing in zip(found, older, strict=True):
+                column[missing] = of_missing
+        if start is None:
+            break
+        times = entities.moments.result().times
+        missing = np.flatnonzero((found.ids == NONE) & (True if ttl is None else times - ttl < start))
+        if not len(missing):
+            break
+    assert found is not None
+    return found
+
+
+def _given(moments: Moments) -> Callable[[], Moments]:
+    return lambda: moments
+
+
+def _chunks(
+    cursor: duckdb.DuckDBPyConnection, rows: Rows, entities: str, size: int, filtered: bool
+) -> Iterator[Candidates]:
+    """Yields the rows of a table's entities, about ``size`` at a time or more."""
     sql = _newest_known(cursor, rows, entities) if filtered else f"SELECT *, t AS since FROM ({rows.sql})"
     columns = ["r.t", f"r.{rows.row_id}", *(["r.since"] if filtered else [])]
     if rows.keys:
         same = " AND ".join(f"r.{k} = e.{k}" for k in rows.keys)
-        sql = f"SELECT {', '.join(['e.n', *columns])} FROM ({sql}) r JOIN {entities.table} e ON {same}"
+        sql = f"SELECT {', '.join(['e.n', *columns])} FROM ({sql}) r JOIN {entities} e ON {same}"
     else:
         sql = f"SELECT {', '.join(['0::BIGINT', *columns])} FROM ({sql}) r"
-    for batches in _at_least(max(_CHUNK_ROWS, entities.rows), stream(cursor, sql)):
+    for batches in _at_least(max(_CHUNK_ROWS, size), stream(cursor, sql)):
         numbers, times, ids, *since = (
             np.concatenate([batch.column(i).to_numpy() for batch in batches]) for i in range(len(columns) + 1)
         )
@@ -176,10 +230,10 @@ def _at_least(size: int, batches: Iterator[pa.RecordBatch]) -> Iterator[list[pa.
         yield together
 
 
-def _newest_known(cursor: duckdb.DuckDBPyConnection, rows: Rows, entities: Entities) -> str:
+def _newest_known(cursor: duckdb.DuckDBPyConnection, rows: Rows, entities: str) -> str:
     """Returns rows, unique by key and ``since``, from which time on each is the newest that is known."""
     if rows.keys:
-        rows = of_entities(rows, entities.table, rows.keys)
+        rows = of_entities(rows, entities, rows.keys)
     ties = has_ties(cursor, rows)
     # A row is known once it has happened and was created. Of the rows in the order in which they become known, only
     # those count that are newer than all before: the last of these by a moment is the newest that is known then.
@@ -194,21 +248,66 @@ def _newest_known(cursor: duckdb.DuckDBPyConnection, rows: Rows, entities: Entit
 
 
 def _best_of_tied(
-    cursor: duckdb.DuckDBPyConnection, rows: Rows, entities: Entities, numbers: Integers, times: Integers
+    cursor: duckdb.DuckDBPyConnection, sections: RowSections, entities: Entities, numbers: Integers, times: Integers
 ) -> Integers:
-    """Returns the ids of the right ones of rows that tie, for some entities and event times."""
-    keys = {f"k{i}": column.take(pa.array(numbers)) for i, column in enumerate(entities.keys)}
-    name = f"tied_{uuid.uuid4().hex}"
-    cursor.register(name, pa.table({**keys, "t": times, "place": np.arange(len(times))}))
-    group = [*rows.keys, "t"]
-    same = " AND ".join(f"r.{n} = w.{n}" for n in group)
-    best = best_of_ties(f"SELECT r.* FROM ({rows.with_content}) r SEMI JOIN {name} w ON {same}", group, [rows.row_id])
-    try:
-        best_ids = read_all(cursor, f"SELECT w.place, r.{rows.row_id} FROM {name} w JOIN ({best}) r ON {same}")
-    finally:
-        cursor.unregister(name)
+    """Returns the ids of the right ones of rows that tie, for some entities and event times, in order of both.
+
+    The content is read only of rows that tie in their created times as well.
+    """
+    is_first = np.append(True, (numbers[1:] != numbers[:-1]) | (times[1:] != times[:-1]))
+    group = np.cumsum(is_first) - 1
+    times = times[is_first]
+    rows = sections.between(cursor, int(times.min()), int(times.max()) + 1)
+    keys = {f"k{i}": column.take(pa.array(numbers[is_first])) for i, column in enumerate(entities.keys)}
+    groups = pa.table({**keys, "t": times, "g": np.arange(len(times))})
     ids = np.full(len(times), NONE, np.int64)
-    ids[best_ids.column(0).to_numpy()] = best_ids.column(1).to_numpy()
+    if len(times) <= _FEW_TIES or rows.has_created:
+        latest = _latest_created(cursor, rows, groups)
+        ids[latest.column("g").to_numpy()] = latest.column("id").to_numpy()
+        latest = latest.filter(pc.greater(latest.column("n"), 1))
+        row_ids = np.unique(latest.column("ids").combine_chunks().flatten().to_numpy())
+        groups = groups.take(latest.column("g")).append_column("c", latest.column("c"))
+    else:
+        row_ids = np.zeros(0, np.int64)
+        groups = groups.append_column("c", pa.repeat(int(OLDEST), len(times)))
+    if groups.num_rows:
+        ids[groups.column("g").to_numpy()] = NONE
+        with of_ids(cursor, rows, row_ids) if len(row_ids) else nullcontext(rows) as those:
+            best = _greatest_content(cursor, those, groups)
+        ids[best.column("g").to_numpy()] = best.column("id").to_numpy()
     if (ids == NONE).any():
         raise changed_error(rows.table.subject)
-    return ids
+    of_each: Integers = ids[group]
+    return of_each
+
+
+def _latest_created(cursor: duckdb.DuckDBPyConnection, rows: Rows, groups: pa.Table) -> pa.Table:
+    """Returns the latest created time ``c`` of each group of rows that tie, and of the rows that have it: their number
+    ``n``, one of their ids ``id``, and, where the groups are few, all of them ``ids``.
+
+    Args:
+        groups: the rows' keys, ``t``, and ``g``, the number of a group.
+    """
+    same = " AND ".join(f"r.{n} = w.{n}" for n in [*rows.keys, "t"])
+    listed = "list(id)" if groups.num_rows <= _FEW_TIES else "CAST([] AS BIGINT[])"
+    selected = f"w.g, coalesce(r.c, {OLDEST}) AS c, r.{rows.row_id} AS id"
+    with registered(cursor, groups) as name:
+        tied = f"SELECT {selected} FROM ({rows.sql}) r JOIN {name} w ON {same}"
+        by_created = f"SELECT g, c, max(id) AS id, count(*) AS n, {listed} AS ids FROM ({tied}) GROUP BY g, c"
+        latest = ", ".join(f"arg_max({n}, c) AS {n}" for n in ("id", "n", "ids"))
+        return read_all(cursor, f"SELECT g, max(c) AS c, {latest} FROM ({by_created}) GROUP BY g")
+
+
+def _greatest_content(cursor: duckdb.DuckDBPyConnection, rows: Rows, groups: pa.Table) -> pa.Table:
+    """Returns the ``id`` of the row with the greatest content in each group ``g``.
+
+    Args:
+        groups: the rows' keys, ``t``, ``c``, and ``g``, the number of a group.
+    """
+    same = " AND ".join([*(f"r.{n} = w.{n}" for n in [*rows.keys, "t"]), f"coalesce(r.c, {OLDEST}) = w.c"])
+    with registered(cursor, groups) as name:
+        return read_all(
+            cursor,
+            f"SELECT w.g, max({{'x': r.x, 'id': r.{rows.row_id}}}).id AS id FROM ({rows.with_content}) r "
+            f"JOIN {name} w ON {same} GROUP BY w.g",
+        )

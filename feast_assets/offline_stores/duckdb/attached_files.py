@@ -131,7 +131,7 @@ def attach(cursor: duckdb.DuckDBPyConnection, database: duckdb.DuckDBPyConnectio
     Raises:
         OpenHereError: a connection of this process that is not ours has it open.
         DatabaseHeldError: another process has it open for writing.
-        duckdb.Error: it is no database, or cannot be read.
+        duckdb.Error: it is not a database, or cannot be read.
     """
     with _LOCK:
         status = os.stat(path)
@@ -190,7 +190,7 @@ def _free_name(cursor: duckdb.DuckDBPyConnection, path: str) -> str:
 
 
 def _is_open_elsewhere(inode: _Inode, attached: _Attached) -> bool:
-    """Whether this process has a file open otherwise than by our attaching it; False where nobody can tell."""
+    """Whether something else in this process has a file open; False if that cannot be found out."""
     return _open_count(inode) > len(attached.databases)
 
 
@@ -234,8 +234,8 @@ def opened_for_writing(path: str) -> Iterator[duckdb.DuckDBPyConnection]:
     Nobody else can open the file meanwhile. It is made if it is not there.
 
     Raises:
-        DatabaseHeldError: somebody has it open; also reads of this process.
-        duckdb.Error: it is no database, or cannot be written.
+        DatabaseHeldError: it is open elsewhere; reads of this process count too.
+        duckdb.Error: it is not a database, or cannot be written.
     """
     connection = _writing(path)
     try:
@@ -305,7 +305,7 @@ def join(path: str, *, read_only: Sequence[bool]) -> duckdb.DuckDBPyConnection:
 
 
 def _holder(error: Exception) -> str:
-    """Returns who holds the lock that an error tells of, in words; "" where it tells of none."""
+    """Returns which process holds the lock that an error is about, in words; "" if it is about no lock."""
     match = _HOLDER.search(str(error))
     if match is None:
         return "another process" if "set lock on file" in str(error) else ""

@@ -21,7 +21,7 @@ class DuckDBOfflineStoreConfig(Settings):
             files.
         readable_paths: files, and folders with data files, that a caller's query may read beside data files of the
             repository and those of the project's data sources; relative to the repository.
-        database_wait_seconds: how long a `DuckDBSource` is waited for while somebody else has its file open.
+        database_wait_seconds: how long to wait for a `DuckDBSource` whose file another process has open.
     """
 
     feast_keys: ClassVar[Mapping[str, object]] = {"staging_location": None, "staging_location_endpoint_override": None}

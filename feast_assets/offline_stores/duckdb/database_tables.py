@@ -24,12 +24,12 @@ from feast_assets.definitions.sources.duckdb_source import DuckDBSource, table_p
 from feast_assets.definitions.window import Bounds
 from feast_assets.errors import FeastAssetsError, NotSupportedError, SourceAbsentError, SourceError, suggest
 from feast_assets.offline_stores.duckdb.attached_files import OpenHereError, joined
-from feast_assets.offline_stores.duckdb.database_states import observe, state_of
 from feast_assets.offline_stores.duckdb.engine import BATCH_ROWS, failure_of, quote, read_schema
 from feast_assets.offline_stores.duckdb.files import ROW_ID, SourceTable, register, renamed
 from feast_assets.offline_stores.duckdb.held_files import DatabaseHeldError
 from feast_assets.offline_stores.duckdb.reading_query import message_of, reading_query
 from feast_assets.offline_stores.duckdb.rows import within
+from feast_assets.offline_stores.duckdb.table_change_tokens import change_token_of, observe
 from feast_assets.offline_stores.files.source_files import database_path, describe, find_files
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def open_database_table(
     Raises:
         SourceAbsentError: there is no such file, or no such table in it.
         SourceError: it is no DuckDB database, or the query is no SELECT, fails, or reads something else.
-        DatabaseHeldError: somebody has the file open for writing.
+        DatabaseHeldError: the file is open for writing elsewhere.
     """
     subject = describe(source)
     try:
@@ -104,14 +104,14 @@ def database_schema(cursor: Cursor, source: DuckDBSource, root: Path, *, only_ta
         return _Opening(cursor, source, path, subject, None, Bounds(), False, only_tables).schema()
 
 
-def state_of_table(source: DuckDBSource, root: Path, look: Callable[[], None]) -> list[str]:
-    """Returns the state of a source, as `database_states.state_of` does; empty where there is no file."""
+def change_tokens_of_table(source: DuckDBSource, root: Path, look: Callable[[], None]) -> list[str]:
+    """Returns the change token of a source, see `table_change_tokens`; empty where there is no file."""
     path = database_path(source, root)
-    return [text for text in [state_of(source, path, look)] if text]
+    return [text for text in [change_token_of(source, path, look)] if text]
 
 
 def look_at(cursor: Cursor, source: DuckDBSource, root: Path) -> None:
-    """Has `database_states` know what a source holds now; does nothing where it cannot be read now."""
+    """Has `table_change_tokens` know what a source holds now; does nothing where it cannot be read now."""
     with suppress(FeastAssetsError):
         open_database_table(cursor, source, root, {}, bounds=Bounds(0, 0))
 
@@ -336,7 +336,7 @@ class _Opening:
         mapping = self.source.field_mapping
         if not mapping:
             return self._base(sql, schema, row_ids)
-        base = self._base(*renamed(sql, schema, mapping, self.subject, row_ids), row_ids)
+        base = self._base(*renamed(sql, schema, mapping, self.subject, (ROW_ID,) if row_ids else ()), row_ids)
         return replace(
             base,
             timestamp=mapping.get(base.timestamp, base.timestamp),

@@ -62,7 +62,7 @@ def append_to_table(
     Raises:
         InputError: the columns are not the table's own, or values do not fit.
         NotSupportedError: the source is a query or a view.
-        DatabaseHeldError: somebody has the file open.
+        DatabaseHeldError: the file is open elsewhere.
         StoreUnavailableError: the disk is full, or writing is not permitted.
     """
     subject = describe(source)
@@ -124,7 +124,7 @@ def replace_windows_of_table(
         DefinitionError: it has no timestamp_field.
         InputError: windows overlap.
         SourceError: a column of the table is of a type that the rows' do not fit.
-        DatabaseHeldError: somebody has the file open.
+        DatabaseHeldError: the file is open elsewhere.
         StoreUnavailableError: the disk is full, or writing is not permitted; nothing was changed.
     """
     subject = describe(source)

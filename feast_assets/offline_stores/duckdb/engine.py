@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import glob
 import os
 import sys
 import tempfile
 import threading
+import uuid
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -201,13 +203,24 @@ def stream(cursor: duckdb.DuckDBPyConnection, sql: str) -> Iterator[pa.RecordBat
     yield from cursor.sql(sql).to_arrow_reader(BATCH_ROWS)
 
 
+@contextlib.contextmanager
+def registered(cursor: duckdb.DuckDBPyConnection, table: pa.Table) -> Iterator[str]:
+    """Yields the name under which a cursor's queries find an Arrow table."""
+    name = f"given_{uuid.uuid4().hex}"
+    cursor.register(name, table)
+    try:
+        yield name
+    finally:
+        cursor.unregister(name)
+
+
 def as_reader(
     schema: pa.Schema,
     batches: Iterator[pa.RecordBatch],
-    cursor: duckdb.DuckDBPyConnection,
+    cursors: contextlib.ExitStack,
     failure: Callable[[Exception], FeastAssetsError],
 ) -> pa.RecordBatchReader:
-    """Returns batches as a reader that closes the cursor at the end.
+    """Returns batches as a reader that closes cursors at the end.
 
     Args:
         failure: makes the error to raise of an error of DuckDB or Arrow.
@@ -219,7 +232,7 @@ def as_reader(
         except (duckdb.Error, pa.ArrowException, OSError) as error:
             raise failure(error) from error
         finally:
-            cursor.close()
+            cursors.close()
 
     return pa.RecordBatchReader.from_batches(schema, guarded())
 

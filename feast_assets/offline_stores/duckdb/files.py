@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
@@ -30,6 +30,7 @@ from feast_assets.errors import (
 from feast_assets.offline_stores.duckdb.engine import Cursor, failure_of, literal, quote, read_all, read_schema
 from feast_assets.offline_stores.duckdb.text_columns import as_declared, is_converted
 from feast_assets.offline_stores.files.changing_files import ReadFiles, changed_error, have_changed
+from feast_assets.offline_stores.files.parquet_footers import footer_of
 from feast_assets.offline_stores.files.source_files import SourceFiles, find_files, log_files
 from feast_assets.types.arrow import stored_as_text
 from feast_assets.types.feast_type import FeastType
@@ -48,10 +49,20 @@ ISO_TIME = (
 )
 ROW_ID = "feast_assets row id"
 """The column of row ids where they are asked for."""
+ROWS_PER_FILE = 2**40
+"""A row id of files is this times the number of the file, and the place of the row in it."""
+FILE_NUMBER = "feast_assets file"
+FILE_NAME = "feast_assets file name"
+PLACE = "feast_assets place"
+"""The columns of a row's file and of its place in it. Conditions on them leave out files and row groups unread."""
 _PLACES = frozenset(("file_index", "file_row_number"))
 _FILE = "filename"
 """The column in which DuckDB tells the file of a row; only right beside the files."""
-_ROW_IDS = f', file_index::BIGINT * {2**40} + file_row_number AS "{ROW_ID}"'
+_ROW_IDS = (
+    f', file_index::BIGINT * {ROWS_PER_FILE} + file_row_number AS "{ROW_ID}", file_index AS "{FILE_NUMBER}", '
+    f'file_row_number AS "{PLACE}", {_FILE} AS "{FILE_NAME}"'
+)
+_HIDDEN = (ROW_ID, FILE_NUMBER, PLACE, FILE_NAME)
 
 ISO_ZONED = r"\d{2}:\d{2}.*(Z|UTC|[+-]\d{2}(:?\d{2})?)$"
 
@@ -72,6 +83,9 @@ class SourceTable:
         known: whether the columns are known; not so before the first file is written.
         columnar: whether reading some of the columns costs only these, and reading again gives the same rows.
         row_ids: whether the query also has `ROW_ID`, which is not in the schema: int64, the same whenever it is read.
+        places: whether the query also has `FILE_NUMBER`, `FILE_NAME` and `PLACE`, of which the row ids are made.
+        folders: the columns that are names of ``key=value`` folders. Conditions on them leave out files, and the other
+            files are numbered without these.
         texts: the columns that are stored as text, so that what is declared decides what they hold.
         files: what the rows are read from, as it was when reading began; empty where the rows are copied, or nobody can
             tell whether it changes.
@@ -89,6 +103,8 @@ class SourceTable:
     known: bool = True
     columnar: bool = False
     row_ids: bool = False
+    places: bool = False
+    folders: frozenset[str] = frozenset()
     texts: frozenset[str] = frozenset()
     files: tuple[ReadFiles, ...] = ()
 
@@ -161,13 +177,14 @@ def open_source(
     except (duckdb.Error, OSError, pa.ArrowException) as error:
         raise _failure(error, files.subject, SourceError, (read,), files.paths) from error
     has_ids = ROW_ID in schema.names
-    if has_ids and _PLACES.intersection(schema.names):
+    hidden = _HIDDEN if has_ids else ()
+    schema = pa.schema([f for f in schema if f.name not in hidden])
+    own = {name.lower() for name in schema.names}
+    if has_ids and _PLACES & own:
         # The files have columns of these names, which are no ids.
         return open_source(cursor, source, root, declared)
-    if has_ids:
-        schema = schema.remove(schema.get_field_index(ROW_ID))
     if known and mapping:
-        sql, schema = renamed(sql, schema, mapping, files.subject, has_ids)
+        sql, schema = renamed(sql, schema, mapping, files.subject, hidden)
 
     def named(column: str) -> str:
         return mapping.get(column, column)
@@ -184,6 +201,8 @@ def open_source(
         known=known,
         columnar=files.format != "csv",
         row_ids=has_ids,
+        places=has_ids and _FILE not in own,
+        folders=frozenset(map(named, files.hive_keys)),
         texts=frozenset(named(n) for n in (schema.names if texts is None else texts)),
         files=(read,),
     )
@@ -299,12 +318,12 @@ def check_texts(
 
 
 def renamed(
-    sql: str, schema: pa.Schema, mapping: Mapping[str, str], subject: str, row_ids: bool
+    sql: str, schema: pa.Schema, mapping: Mapping[str, str], subject: str, hidden: Sequence[str]
 ) -> tuple[str, pa.Schema]:
     """Returns a query, and its columns, under the names that a field mapping gives them.
 
     Args:
-        row_ids: whether it has row ids as well.
+        hidden: columns that it has as well, which keep their names.
 
     Raises:
         SourceError: two columns get one name.
@@ -316,8 +335,7 @@ def renamed(
             f"{subject}: field_mapping gives two columns the name {twice[0]!r}; the source has a column of that name."
         )
     columns = ", ".join(f"{quote(raw)} AS {quote(n)}" for raw, n in zip(schema.names, names, strict=True))
-    if row_ids:
-        columns += f", {quote(ROW_ID)}"
+    columns = ", ".join([columns, *map(quote, hidden)])
     return f"SELECT {columns} FROM ({sql})", pa.schema([f.with_name(n) for f, n in zip(schema, names, strict=True)])
 
 
@@ -341,7 +359,9 @@ def _raw_query(
         return "", (), False
     # Each is one file, though DuckDB would take a name such as a[1].parquet for a pattern.
     listed = "[" + ", ".join(literal(glob.escape(p)) for p in read.readable) + "]"
-    options = f"{listed}, union_by_name = {_flag(len(files.paths) > 1)}"
+    # To unite columns by name, DuckDB reads all footers whenever it looks at a query.
+    are_alike = row_ids and files.format == "parquet" and _have_same_columns(read.readable)
+    options = f"{listed}, union_by_name = {_flag(len(files.paths) > 1 and not are_alike)}"
     options += f", hive_partitioning = {_flag(bool(files.hive_keys))}"
     keys = types.of(files.hive_keys)
     if keys:
@@ -353,6 +373,15 @@ def _raw_query(
         more = _ROW_IDS if row_ids else ""
         sql = as_declared(f"read_parquet({options})", keys, folders=keys, file=_FILE, more=more)
     return _without_outer_keys(cursor, sql, files), None if files.format == "csv" else files.hive_keys, True
+
+
+def _have_same_columns(paths: Sequence[str]) -> bool:
+    """Says whether Parquet files are known to have the same columns, of the same types."""
+    try:
+        footers = [footer_of(path) for path in paths]
+    except (OSError, pa.ArrowException):
+        return False  # the query says what is wrong with it
+    return all(footer.has_columns_of(footers[0]) for footer in footers)
 
 
 def _csv_query(cursor: duckdb.DuckDBPyConnection, files: SourceFiles, options: str, types: _TextTypes) -> str:
@@ -390,14 +419,14 @@ def _without_outer_keys(cursor: duckdb.DuckDBPyConnection, sql: str, files: Sour
     return f"SELECT * EXCLUDE ({dropped}) FROM ({sql})" if dropped else sql
 
 
-def register(cursor: duckdb.DuckDBPyConnection, data: Any) -> str:
+def register(cursor: duckdb.DuckDBPyConnection, data: object) -> str:
     """Returns a query over an Arrow table, dataset or reader."""
     name = f"source_{uuid.uuid4().hex}"
     cursor.register(name, data)
     return f"SELECT * FROM {name}"
 
 
-def _delta_dataset(files: SourceFiles) -> Any:
+def _delta_dataset(files: SourceFiles) -> object:
     try:
         import deltalake
     except ImportError as error:
@@ -419,7 +448,7 @@ def _uri_query(
     import pyarrow.dataset as ds
 
     system, path = _file_system(files, source)
-    kind: Any = files.format
+    kind: object = files.format
     if kind == "csv":
         # As text, each as it is; nothing but an empty one is missing.
         named = {*types.times, *(types.declared or {})}
@@ -449,7 +478,7 @@ def _uri_query(
     return as_declared(name, declared_columns, folders=keys, lenient=is_csv), None if is_csv else keys, True
 
 
-def _file_system(files: SourceFiles, source: DataSource) -> tuple[Any, str]:
+def _file_system(files: SourceFiles, source: DataSource) -> tuple[object, str]:
     import pyarrow.fs as fs
 
     endpoint = source.s3_endpoint_override if isinstance(source, FileSource) else None

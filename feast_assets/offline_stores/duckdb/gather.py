@@ -23,6 +23,7 @@ from feast_assets.offline_stores.as_of import NONE, Integers
 from feast_assets.offline_stores.base import History
 from feast_assets.offline_stores.duckdb.engine import quote, read_all
 from feast_assets.offline_stores.duckdb.files import ROW_ID, SourceTable
+from feast_assets.offline_stores.duckdb.restricted import of_ids
 from feast_assets.offline_stores.duckdb.rows import Rows, within
 from feast_assets.offline_stores.files.changing_files import changed_error
 from feast_assets.types.arrow import to_arrow_type, whole_column
@@ -55,7 +56,7 @@ def with_row_ids(
         raise table.failure(error) from error
     schema = pa.schema([table.schema.field(n) for n in names])
     sql = f"SELECT *, rowid AS {quote(ROW_ID)} FROM {name}"
-    return replace(table, sql=sql, schema=schema, paths=(), row_ids=True, files=())
+    return replace(table, sql=sql, schema=schema, paths=(), row_ids=True, places=False, files=())
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +100,8 @@ def gather(cursor: duckdb.DuckDBPyConnection, rows: Rows, ids: Integers, indices
     if not len(asked):
         empty = [pa.nulls(1, to_arrow_type(f.dtype)) for f in rows.history.features]
         return Gathered(empty, pa.nulls(len(indices), pa.int64()))
-    name = f"wanted_{uuid.uuid4().hex}"
-    cursor.register(name, pa.table({"id": asked}))
-    try:
-        selected = ", ".join(["r.row_id", *(f"r.{f}" for f in rows.features)])
-        read = read_all(cursor, f"SELECT {selected} FROM ({rows.sql}) r JOIN {name} w ON r.row_id = w.id")
-    finally:
-        cursor.unregister(name)
+    with of_ids(cursor, rows, asked) as those:
+        read = read_all(cursor, f"SELECT {', '.join(['row_id', *rows.features])} FROM ({those.by_id})")
     read_places = _positions_among(read.column("row_id").to_numpy(), asked)
     if read_places is None:
         raise changed_error(rows.table.subject)

@@ -1,4 +1,4 @@
-"""Waiting for a DuckDB file that somebody else has open: while one process writes to it, no other can open it."""
+"""Waiting for a DuckDB file that another process has open: while one writes to it, no other can open it."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _T = TypeVar("_T")
 _FIRST_PAUSE = 0.02
 _LONGEST_PAUSE = 0.5
 _SHORT_WAIT = 1.0
-"""Seconds after which somebody may wonder what is waited for."""
+"""Seconds after which a user may wonder why nothing happens."""
 
 _log = logging.getLogger(__name__)
 
 
 class DatabaseHeldError(SourceHeldError):
-    """A DuckDB file cannot be opened now, because somebody else has it open.
+    """A DuckDB file cannot be opened now, because it is open elsewhere.
 
     Attributes:
         path: the file.

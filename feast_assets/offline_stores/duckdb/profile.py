@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 _WHOLE = (Int32, Int64)
 _NUMBERS = (*_WHOLE, Float32, Float64, Decimal)
-_NOTHING: Mapping[str, Any] = {}
+_NOTHING: Mapping[str, object] = {}
 
 
 def profile_windows(cursor: duckdb.DuckDBPyConnection, rows: Rows, windows: Sequence[Window]) -> list[WindowProfile]:
@@ -59,7 +59,7 @@ def profile_windows(cursor: duckdb.DuckDBPyConnection, rows: Rows, windows: Sequ
 
 
 def _profile(
-    window: Window, columns: Sequence[_ProfiledColumn], counted: Mapping[str, Any], shaped: Mapping[str, Any]
+    window: Window, columns: Sequence[_ProfiledColumn], counted: Mapping[str, Any], shaped: Mapping[str, object]
 ) -> WindowProfile:
     profiles = {c.field.name: c.profile(counted, shaped) for c in columns}
     return WindowProfile(window, counted.get("n", 0), counted.get("entities", 0), profiles)
@@ -236,7 +236,7 @@ def _counts(table: str, rows: Rows, columns: Sequence[_ProfiledColumn]) -> str:
 
 def _shapes(
     cursor: duckdb.DuckDBPyConnection, table: str, columns: Sequence[_ProfiledColumn], counts_table: pa.Table
-) -> list[dict[str, Any]]:
+) -> list[dict[str, object]]:
     """Returns the rows of the second pass, which takes the extremes and the frequent values from the first."""
     parts = [shape for shape in (c.shape() for c in columns) if shape]
     if not parts or not counts_table.num_rows:
@@ -248,13 +248,13 @@ def _shapes(
     return _rows(read_all(cursor, sql))
 
 
-def _rows(table: pa.Table) -> list[dict[str, Any]]:
+def _rows(table: pa.Table) -> list[dict[str, object]]:
     """Returns a table's rows; a window has hundreds of numbers, which numpy hands out many times faster than Arrow."""
     columns = [_values(column.combine_chunks()) for column in table.columns]
     return [dict(zip(table.column_names, values, strict=True)) for values in zip(*columns, strict=True)]
 
 
-def _values(column: pa.Array) -> list[Any]:
+def _values(column: pa.Array) -> list[object]:
     """Returns a column's values; counts by bucket as a list of all buckets' counts."""
     if pa.types.is_map(column.type) and pa.types.is_uint8(column.type.key_type):
         counts = np.zeros((len(column), BUCKETS), np.int64)

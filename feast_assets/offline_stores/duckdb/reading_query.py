@@ -179,7 +179,7 @@ class _Check:
         (sql,) = self._cursor.execute("SELECT json_deserialize_sql($1)", [tree]).fetchall()[0]
         return ReadingQuery(sql, tuple(dict.fromkeys(self._paths)))
 
-    def _parsed(self, text: str) -> list[dict[str, Any]]:
+    def _parsed(self, text: str) -> list[dict[str, object]]:
         import duckdb
 
         try:
@@ -199,15 +199,15 @@ class _Check:
                     "values, are not run."
                 )
             raise InputError(
-                f"{self._subject} is no SQL that DuckDB understands: {message_of(parsed['error_message'])}"
+                f"{self._subject} is not SQL that DuckDB understands: {message_of(parsed['error_message'])}"
             )
-        statements: list[dict[str, Any]] = parsed["statements"]
+        statements: list[dict[str, object]] = parsed["statements"]
         if len(statements) != 1:
             raise InputError(f"{self._subject} must be one SELECT statement, not {len(statements)} statements.")
         return statements
 
     def _check(self, tree: Any) -> None:
-        named: list[dict[str, Any]] = []
+        named: list[dict[str, object]] = []
         left = [tree]
         while left:
             node = left.pop()
@@ -282,7 +282,7 @@ class _Check:
         node.clear()
         node.update({**read, **kept})
 
-    def _table_function(self, node: dict[str, Any]) -> list[Any]:
+    def _table_function(self, node: dict[str, Any]) -> list[object]:
         """Checks a function that a table is read from; returns what is still to be checked of it."""
         function = node["function"]
         if function.get("class") != "FUNCTION":

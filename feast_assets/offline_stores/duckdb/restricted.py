@@ -5,19 +5,32 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 
 from feast_assets.definitions.window import Window, union
+from feast_assets.offline_stores.as_of import Integers
 from feast_assets.offline_stores.duckdb.cells import with_cells
+from feast_assets.offline_stores.duckdb.engine import registered
+from feast_assets.offline_stores.duckdb.files import ROWS_PER_FILE
 from feast_assets.offline_stores.duckdb.rows import Rows
 
 if TYPE_CHECKING:
     import duckdb
+
+_FEW_IDS = 10_000
+"""Ids that are worth a closer look at where they are."""
+_MOST_FILES = 5_000
+_MOST_RANGES = 8
+"""Conditions that are compared with each row in less time than reading its features takes."""
+_LEAST_GAP = 8_192
+"""Rows between two ids that are worth leaving out: row groups are larger than that."""
 
 
 def restricted(cursor: duckdb.DuckDBPyConnection, rows: Rows, windows: Sequence[Window], keys: pa.Table | None) -> Rows:
@@ -54,10 +67,52 @@ def of_entities(rows: Rows, table: str, keys: Sequence[str]) -> Rows:
     return _changed(rows, lambda sql: f"SELECT r.* FROM ({sql}) r SEMI JOIN {table} e ON {same}")
 
 
+@contextmanager
+def of_ids(cursor: duckdb.DuckDBPyConnection, rows: Rows, ids: Integers) -> Iterator[Rows]:
+    """Yields those of some rows that have some ids. Files and row groups without any are not read.
+
+    Args:
+        rows: with `Rows.row_id`.
+        ids: int64[n], distinct, at least one.
+    """
+    columns = {"id": ids}
+    same, conditions = "r.row_id = w.id", ""
+    if rows.has_places:
+        numbers = ids // ROWS_PER_FILE
+        files = np.flatnonzero(np.bincount(numbers))
+        if len(files) <= _MOST_FILES:
+            conditions = f" WHERE r.file IN ({', '.join(map(str, files.tolist()))})"
+        if len(ids) <= _FEW_IDS:
+            columns["place"] = ids - numbers * ROWS_PER_FILE
+            same += " AND r.place = w.place"
+            if len(files) <= _MOST_RANGES:
+                conditions += f" AND ({' OR '.join(_ranges(np.sort(ids)))})"
+    with registered(cursor, pa.table(columns)) as name:
+        yield _changed(rows, lambda sql: f"SELECT r.* FROM ({sql}) r JOIN {name} w ON {same}{conditions}")
+
+
+def _ranges(ids: Integers) -> Iterator[str]:
+    """Yields conditions that hold one or the other for every id, and for few other ones.
+
+    Args:
+        ids: in order, of few files.
+    """
+    gaps = np.diff(ids)
+    # The largest gaps; those between files are far larger than all others.
+    widest = np.argsort(-gaps, kind="stable")[: _MOST_RANGES - 1]
+    ends = np.sort(widest[gaps[widest] > _LEAST_GAP])
+    for first, last in zip(
+        ids[np.append(0, ends + 1)].tolist(), ids[np.append(ends, len(ids) - 1)].tolist(), strict=True
+    ):
+        file = first // ROWS_PER_FILE
+        yield f"(r.file = {file} AND r.place BETWEEN {first % ROWS_PER_FILE} AND {last % ROWS_PER_FILE})"
+
+
 def _changed(rows: Rows, change: Callable[[str], str]) -> Rows:
     return replace(
         rows,
         sql=change(rows.sql),
         with_content=change(rows.with_content),
         with_stored_time=change(rows.with_stored_time),
+        by_id=change(rows.by_id),
     )

@@ -24,7 +24,16 @@ from feast_assets.errors import (
 from feast_assets.offline_stores.base import History, rows_schema
 from feast_assets.offline_stores.declared_columns import as_kind, check_declared
 from feast_assets.offline_stores.duckdb.engine import literal, quote, read_all
-from feast_assets.offline_stores.duckdb.files import ISO_TIME, ISO_ZONED, ROW_ID, SourceTable, register
+from feast_assets.offline_stores.duckdb.files import (
+    FILE_NAME,
+    FILE_NUMBER,
+    ISO_TIME,
+    ISO_ZONED,
+    PLACE,
+    ROW_ID,
+    SourceTable,
+    register,
+)
 from feast_assets.offline_stores.duckdb.keys import key_expression
 from feast_assets.offline_stores.files.date_folders import conditions
 from feast_assets.types.arrow import TIMESTAMP, cast_column, to_arrow_type
@@ -40,18 +49,33 @@ def declared_types(history: History) -> dict[str, FeastType]:
 
 
 @dataclass(frozen=True, slots=True)
+class Section:
+    """Some of the rows of a table that has `SourceTable.places`.
+
+    Attributes:
+        bounds: of their event times.
+        files: names of the only files that hold some, as they are read; None where that is not known.
+    """
+
+    bounds: Bounds
+    files: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Rows:
     """The rows of a history.
 
     Attributes:
         history: whose rows.
         table: where they are read from.
-        sql: columns k0.., f0.., t, c, and `row_id` if there is one; without rows whose key or event time is null.
+        sql: columns k0.., f0.., t, c, and `row_id` if there is one, beside which may be ``file`` and ``place``, the
+            number of the row's file and its own in the file; without rows whose key or event time is null.
         with_content: the same and ``x``, a struct of all features of the view. It decides between rows that tie in
             everything else, by what the rows are and not by which of their columns somebody asked for. Columns that the
             view does not have do not count: fingerprints do not cover them.
         with_stored_time: the same as ``sql`` and ``s``, which is equal and ordered as ``t`` is, but the column as it is
             stored if that will do; so what is joined by it can be left out by file statistics.
+        by_id: features of rows with `row_id`, ``file`` and ``place``, of those and maybe of others.
         with_nulls: the same as ``sql`` and the rows that lack a key or an event time.
     """
 
@@ -60,6 +84,7 @@ class Rows:
     sql: str
     with_content: str
     with_stored_time: str
+    by_id: str
     with_nulls: str
 
     @property
@@ -74,6 +99,11 @@ class Rows:
     def row_id(self) -> str:
         """The column of row ids; "" where the table has none."""
         return "row_id" if self.table.row_ids else ""
+
+    @property
+    def has_places(self) -> bool:
+        """Whether there are the columns ``file`` and ``place``."""
+        return self.table.places
 
     @property
     def has_created(self) -> bool:
@@ -106,8 +136,17 @@ class Rows:
         return cast_column(column.cast(TIMESTAMP), UnixTimestamp, subject=f"{self.table.subject}, column {name!r}")
 
 
-def rows_of(cursor: duckdb.DuckDBPyConnection, history: History, table: SourceTable, bounds: Bounds) -> Rows:
+def rows_of(
+    cursor: duckdb.DuckDBPyConnection,
+    history: History,
+    table: SourceTable,
+    bounds: Bounds,
+    section: Section | None = None,
+) -> Rows:
     """Returns the rows of a history with event times in the bounds.
+
+    Args:
+        section: which of these; None for all. A row has the same id in every section of the same bounds.
 
     Raises:
         SourceError: a column is missing or of another kind than declared; `TransformationError` where a transformation
@@ -129,12 +168,15 @@ def rows_of(cursor: duckdb.DuckDBPyConnection, history: History, table: SourceTa
         created = time_expression(cursor, table, table.created) if table.created else "CAST(NULL AS BIGINT)"
         selected += [f"{created} AS c"]
         selected += [f"{quote(ROW_ID)} AS row_id"] if table.row_ids else []
+        selected += [f"{quote(FILE_NUMBER)} AS file", f"{quote(PLACE)} AS place"] if table.places else []
     except duckdb.Error as error:
         raise table.failure(error) from error
     declared = set(history.declared or [f.name for f in history.features])
     names = sorted(declared.intersection(table.schema.names)) or table.schema.names[:1]
     content = ", ".join(f"{quote(n)} := {quote(n)}" for n in names)
     condition = within(table, bounds)
+    if section is not None:
+        condition = " AND ".join([condition, *_in_section(table, section)])
     keep = " AND ".join(f"{name} IS NOT NULL" for name in ["t", *(f"k{i}" for i in range(len(history.join_keys)))])
 
     def query(more: str) -> str:
@@ -142,7 +184,11 @@ def rows_of(cursor: duckdb.DuckDBPyConnection, history: History, table: SourceTa
 
     stored = quote(table.timestamp) if _is_exact(table.schema.field(table.timestamp).type) else time
     every = f"SELECT {', '.join(selected)} FROM ({table.sql}) WHERE {within(table, bounds, or_null=True)}"
-    return Rows(history, table, query(""), query(f", struct_pack({content}) AS x"), query(f", {stored} AS s"), every)
+    # What is known by its id need not be of the right time and key once more, if that decides no id.
+    by_id = f"SELECT {', '.join(selected)} FROM ({table.sql})" if table.row_ids and not table.folders else query("")
+    return Rows(
+        history, table, query(""), query(f", struct_pack({content}) AS x"), query(f", {stored} AS s"), by_id, every
+    )
 
 
 def _no_rows(cursor: duckdb.DuckDBPyConnection, history: History, table: SourceTable) -> Rows:
@@ -150,7 +196,7 @@ def _no_rows(cursor: duckdb.DuckDBPyConnection, history: History, table: SourceT
     fields += [pa.field(f"f{i}", to_arrow_type(f.dtype)) for i, f in enumerate(history.features)]
     fields += [pa.field("t", pa.int64()), pa.field("c", pa.int64())]
     sql = register(cursor, pa.schema(fields).empty_table())
-    return Rows(history, table, sql, f"SELECT *, NULL AS x FROM ({sql})", f"SELECT *, t AS s FROM ({sql})", sql)
+    return Rows(history, table, sql, f"SELECT *, NULL AS x FROM ({sql})", f"SELECT *, t AS s FROM ({sql})", sql, sql)
 
 
 def time_expression(cursor: duckdb.DuckDBPyConnection, table: SourceTable, name: str) -> str:
@@ -240,6 +286,21 @@ def within(table: SourceTable, bounds: Bounds, *, or_null: bool = False) -> str:
     Args:
         or_null: whether rows without an event time are wanted as well.
     """
+    parts = _time_conditions(table, bounds)
+    if or_null and parts:
+        parts = [f"(({' AND '.join(parts)}) OR {quote(table.timestamp)} IS NULL)"]
+    return " AND ".join([*parts, *_by_date(table, bounds)]) or "true"
+
+
+def _in_section(table: SourceTable, section: Section) -> list[str]:
+    # No condition on folders: DuckDB numbers files anew where one leaves some out, but not where their names do.
+    named = [] if section.files is None else [f"{quote(FILE_NAME)} IN ({', '.join(map(literal, section.files))})"]
+    if section.files == ():
+        named = ["false"]
+    return [*_time_conditions(table, section.bounds), *named]
+
+
+def _time_conditions(table: SourceTable, bounds: Bounds) -> list[str]:
     kind = table.schema.field(table.timestamp).type
     column = quote(table.timestamp)
     parts = []
@@ -263,9 +324,7 @@ def within(table: SourceTable, bounds: Bounds, *, or_null: bool = False) -> str:
             text = column if pa.types.is_string(kind) else f"CAST({column} AS VARCHAR)"
             moment = f"CAST({column} AS TIMESTAMPTZ)" if pa.types.is_date(kind) else _moment_of_text(text)
             parts.append(f"{moment} {comparison} {_moment(value, True)}")
-    if or_null and parts:
-        parts = [f"(({' AND '.join(parts)}) OR {column} IS NULL)"]
-    return " AND ".join([*parts, *_by_date(table, bounds)]) or "true"
+    return parts
 
 
 def _by_date(table: SourceTable, bounds: Bounds) -> list[str]:

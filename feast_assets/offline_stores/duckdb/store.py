@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
@@ -123,24 +125,30 @@ class DuckDBOfflineStore(
         self, spine: Spine, joins: Sequence[PointInTimeJoin], *, filter_by_created_timestamp: bool = False
     ) -> pa.RecordBatchReader:
         from feast_assets.offline_stores.duckdb.engine import as_reader
-        from feast_assets.offline_stores.duckdb.point_in_time import bounds_of, joined
+        from feast_assets.offline_stores.duckdb.point_in_time import Opened, bounds_of, joined
 
-        cursor = self._engine.cursor()
-        tables: dict[int, SourceTable] = {}
+        opened: dict[int, Opened] = {}
         span = spine.span()
+        cursors = ExitStack()
 
-        def rows_for(join: PointInTimeJoin) -> Rows:
+        def open_rows(join: PointInTimeJoin) -> Opened:
+            before = opened.get(id(join))
+            cursor = cursors.enter_context(self._engine.cursor()) if before is None else before.cursor
             rows = self._when_free(lambda: self._rows(cursor, join.history, bounds_of(join, span), row_ids=True))
-            tables[id(join)] = rows.table
-            return rows
+            opened[id(join)] = Opened(cursor, rows)
+            return opened[id(join)]
+
+        def tables() -> list[SourceTable]:
+            return [each.rows.table for each in opened.values()]
 
         try:
-            schema, batches = joined(cursor, spine, joins, rows_for, filter_by_created_timestamp)
+            threads = self._config.threads or os.cpu_count() or 1
+            schema, batches = joined(spine, joins, open_rows, filter_by_created_timestamp, threads)
         except BaseException as error:
-            cursor.close()
-            _raise_translated(error, list(tables.values()))
+            cursors.close()
+            _raise_translated(error, tables())
             raise
-        return as_reader(schema, batches, cursor, lambda error: _culprit(error, list(tables.values())))
+        return as_reader(schema, batches, cursors, lambda error: _culprit(error, tables()))
 
     def read_query(self, sql: str, readable: Sequence[DataSource]) -> pa.Table:
         """Returns the rows of a query; see `ReadsQueries`.
@@ -264,26 +272,26 @@ class DuckDBOfflineStore(
 
     def _database_parts(self, source: DuckDBSource) -> SourceParts:
         """Returns a table, view or query of a DuckDB file as one part, which shares its file with other tables."""
-        from feast_assets.offline_stores.duckdb.database_tables import look_at, state_of_table
+        from feast_assets.offline_stores.duckdb.database_tables import change_tokens_of_table, look_at
         from feast_assets.offline_stores.parts import Part, SourceParts
 
         def look() -> None:
             with self._engine.cursor() as cursor:
                 look_at(cursor, source, self._root)
 
-        states = state_of_table(source, self._root, look)
+        states = change_tokens_of_table(source, self._root, look)
         if not states or not self._holds(source):
             return SourceParts(is_gone=True)
         return SourceParts(tuple(Part(source.table or source.query, state) for state in states), are_shared=True)
 
     def _holds(self, source: DuckDBSource) -> bool:
         """Whether a DuckDB file has what a source reads; also where that cannot be told now, as reading it tells."""
-        from feast_assets.offline_stores.duckdb.database_states import identity_of
         from feast_assets.offline_stores.duckdb.database_tables import database_schema
+        from feast_assets.offline_stores.duckdb.table_change_tokens import file_change_token
         from feast_assets.offline_stores.files.source_files import database_path
 
         path = database_path(source, self._root)
-        key, identity = (path, source.table, source.query), identity_of(path)
+        key, identity = (path, source.table, source.query), file_change_token(path)
         if self._held_tables.get(key) == identity:
             return True
         try:
@@ -297,7 +305,7 @@ class DuckDBOfflineStore(
         return True
 
     def _when_free(self, call: Callable[[], _T]) -> _T:
-        """Returns what a function returns; calls it again while somebody else has a DuckDB file open."""
+        """Returns what a function returns; calls it again while another process has a DuckDB file open."""
         from feast_assets.offline_stores.duckdb.held_files import when_free
 
         return when_free(call, self._config.database_wait_seconds)

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
@@ -23,7 +23,7 @@ from feast_assets.offline_stores.duckdb.files import SourceTable, open_source, r
 from feast_assets.offline_stores.duckdb.reading_query import message_of, reading_query
 from feast_assets.offline_stores.duckdb.rows import time_expression, within
 from feast_assets.offline_stores.files.readable_files import ReadableFiles
-from feast_assets.transformations.calls import called, function_of
+from feast_assets.transformations.calls import argument_of, called, function_of
 from feast_assets.transformations.results import check_unique, columns_of, result_table
 
 if TYPE_CHECKING:
@@ -63,12 +63,7 @@ def run_transformation(
         files = tuple(read for table in inputs for read in table.files)
         return replace(_run_sql(cursor, history, queries, function, subject, readable), files=files)
     try:
-        if transformation.mode is TransformationMode.PANDAS:
-            from feast_assets.types.pandas_columns import exact_frame
-
-            arguments: list[Any] = [exact_frame(read_all(cursor, sql)) for sql in queries]
-        else:
-            arguments = [read_all(cursor, sql).to_pydict() for sql in queries]
+        arguments = [argument_of(transformation, read_all(cursor, sql)) for sql in queries]
     except Exception as error:
         raise _reading(error, inputs) from error
     columns = columns_of(called(function, arguments, subject), transformation.mode, subject)
@@ -109,7 +104,7 @@ def _run_sql(
     cursor: duckdb.DuckDBPyConnection,
     history: History,
     queries: Sequence[str],
-    function: Callable[..., Any],
+    function: Callable[..., object],
     subject: str,
     readable: ReadableFiles,
 ) -> SourceTable:

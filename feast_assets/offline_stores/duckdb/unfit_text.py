@@ -1,4 +1,4 @@
-"""A value stored as text that is not what was declared: how a query tells of it, and how a user is told."""
+"""A value stored as text that is not of the declared type: how a query reports it, and the error that users get."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class UnfitText:
 
     @classmethod
     def of(cls, message: str) -> UnfitText | None:
-        """Returns what an error's message tells of; None where it tells of something else."""
+        """Returns the value that an error's message is about; None if it is about something else."""
         _, mark, rest = message.partition(MARK)
         if not mark:
             return None

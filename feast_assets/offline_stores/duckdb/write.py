@@ -245,7 +245,7 @@ def _append_csv(path: Path, rows: pa.Table) -> None:
             _write_csv(rows, out, f"File {path}", include_header=not exists)
 
 
-def _write_csv(rows: pa.Table, out: Any, subject: str, *, include_header: bool) -> None:
+def _write_csv(rows: pa.Table, out: object, subject: str, *, include_header: bool) -> None:
     import pyarrow.csv as csv
 
     try:

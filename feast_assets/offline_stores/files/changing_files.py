@@ -40,7 +40,7 @@ class ReadFiles:
     Args:
         paths: of the files.
         pinned: whether to open them now, so that all readings are of the same content. Not all can be: there is a limit
-            for how many, and names of ``key=value`` folders are lost to who reads through descriptors.
+            for how many, and names of ``key=value`` folders are lost when files are read through descriptors.
         watched: files whose change tells that others have changed; left out, the files themselves.
     """
 

@@ -8,13 +8,35 @@ is held to it: a row that lies further off is an error wherever it is read.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+import os
+from datetime import UTC, date, datetime, timedelta
 
 from feast_assets.definitions.spec import to_micros
 
 _FIRST = to_micros(datetime.min.replace(tzinfo=UTC))
 _LAST = to_micros(datetime.max.replace(tzinfo=UTC))
 _DAY = 86_400_000_000
+
+
+def event_times_of(path: str, partition: str, slack: timedelta) -> tuple[int, int] | None:
+    """Returns the earliest and the latest event time that a file may hold by the name of its folder, in UTC
+    microseconds, both included; None where the name tells none.
+
+    Args:
+        path: of the file.
+        partition: the column with the day, which is written as a ``key=value`` folder.
+        slack: how far an event time may lie before the day's start, or after its end, in UTC.
+    """
+    days = [part.partition("=")[2] for part in path.split(os.sep)[:-1] if part.startswith(f"{partition}=")]
+    try:
+        (day,) = days
+        if date.fromisoformat(day).isoformat() != day:
+            return None
+    except ValueError:
+        return None
+    begin = to_micros(datetime.fromisoformat(day).replace(tzinfo=UTC))
+    micros = slack // timedelta(microseconds=1)
+    return begin - micros, begin + _DAY + micros - 1
 
 
 def conditions(

@@ -41,30 +41,30 @@ def file_parts(source: DataSource, root: Path, *, extents: bool = False) -> Sour
     is_log = files.format == "delta"
     paths = log_files(files) if is_log else files.paths
     try:
-        parts = [Part(path, _token(path)) for path in paths]
+        parts = [Part(path, _change_token(path)) for path in paths]
     except OSError:
         return None
     if extents and files.format == "parquet" and source.timestamp_field:
-        parts = [Part(part.name, part.token, _extent(files, part, source.timestamp_field)) for part in parts]
+        parts = [Part(part.name, part.change_token, _extent(files, part, source.timestamp_field)) for part in parts]
     return SourceParts(tuple(parts), is_gone=not parts, hold_rows=not is_log)
 
 
-def texts_of(paths: Iterable[str]) -> list[str]:
-    """Returns a text for each file, which another file in its place would not have; none at all if one is missing."""
+def file_change_tokens(paths: Iterable[str]) -> list[str]:
+    """Returns a change token for each file, with its path; none at all if one is missing."""
     try:
-        return [Part(path, _token(path)).text for path in paths]
+        return [Part(path, _change_token(path)).text for path in paths]
     except OSError:
         return []
 
 
-def _token(path: str) -> str:
+def _change_token(path: str) -> str:
     stat = os.stat(path)
     return f"{stat.st_size}:{stat.st_mtime_ns}:{stat.st_ino}"
 
 
 def _has_changed(part: Part) -> bool:
     try:
-        return _token(part.name) != part.token
+        return _change_token(part.name) != part.change_token
     except OSError:
         return True
 

@@ -48,13 +48,13 @@ class ReadableFiles:
             subject: names the query, for messages.
 
         Raises:
-            InputError: one of them may not be read, or there is none. Of what may not be read, nothing is told, not
-                even whether it exists.
+            InputError: one of them may not be read, or there is none. Of a file that may not be read, the message
+                does not even say whether it exists.
         """
         try:
             return self._checked_files(path, subject)
         except OSError as error:  # of links in /proc that belong to somebody else
-            reason = f"cannot be looked at ({error.strerror})"
+            reason = f"cannot be examined ({error.strerror})"
         raise self._refused(path, subject, reason)
 
     def _checked_files(self, path: str, subject: str) -> list[str]:

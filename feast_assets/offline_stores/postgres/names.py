@@ -12,7 +12,7 @@ _PART = re.compile(r'"(?:[^"]|"")+"|[^\W\d][\w$]*')
 def quoted_table(text: str) -> exp.Table:
     """Returns the table that a text names: ``table``, ``schema.table``, or the same with parts in double quotes.
 
-    As in SQL, letters outside of quotes are taken for small ones. A text that is no such name, such as ``my table``, is
+    As in SQL, letters outside of quotes are read in lower case. A text that has another form, such as ``my table``, is
     the name itself.
     """
     parts: list[str] = []

@@ -2,7 +2,7 @@
 
 sqlglot's parser makes a tree of the text, in which everything must be on a list: kinds of nodes, functions, types,
 tables. The text that is run is made of the tree, with all names quoted and all tables by their full names. So nothing
-is run that was not looked at, even where the parser reads a text differently than the engine would.
+runs that was not checked, even where the parser reads a text differently than the engine would.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class ReadingRules:
 
 
 def reading_query(text: str, subject: str, rules: ReadingRules) -> str:
-    """Returns the text of a query that a caller gave, checked and written anew; nothing of it is run.
+    """Returns the text of a query that a caller gave, checked and written again; nothing of it is run.
 
     Args:
         subject: names the query, for messages, such as "The entity query".
@@ -126,7 +126,7 @@ def reading_query(text: str, subject: str, rules: ReadingRules) -> str:
             "or put parentheses around them."
         ) from None
     except SqlglotError as error:
-        raise InputError(f"{subject} is no SQL that is understood here: {printable(error, 300)}") from error
+        raise InputError(f"{subject} is not SQL that can be parsed here: {printable(error, 300)}") from error
 
 
 def _check_tokens(text: str, subject: str, rules: ReadingRules) -> None:

@@ -112,7 +112,7 @@ class SqlRows:
         columns.append(self._time(batch.column("c"), self.relation.created))
         return pa.record_batch(columns, schema=self.schema())
 
-    def cast(self, values: Any, field: Field) -> Any:
+    def cast(self, values: object, field: Field) -> Any:
         """Returns a column in the canonical type of its field."""
         try:
             return cast_column(values, field.dtype, subject=f"{self.relation.subject}, column {field.name!r}")

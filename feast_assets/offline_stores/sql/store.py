@@ -160,7 +160,7 @@ class SqlOfflineStore(OfflineStore, RunsTransformations, CanReplaceWindows, CanP
         """Returns rows as they are written to a source: with its columns, in their types.
 
         Raises:
-            InputError: the columns are others, or a value does not fit.
+            InputError: the columns differ from the source's, or a value does not fit.
         """
         existing = self._existing(engine, source)
         if existing is None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from typing import Any
 
 import pyarrow as pa
 from sqlglot import exp
@@ -18,7 +17,7 @@ from feast_assets.offline_stores.declared_columns import check_declared, result_
 from feast_assets.offline_stores.sql.engine import SqlEngine, SqlEngineError, blaming
 from feast_assets.offline_stores.sql.plan import table
 from feast_assets.offline_stores.sql.relation import Relation
-from feast_assets.transformations.calls import called, function_of
+from feast_assets.transformations.calls import argument_of, called, function_of
 from feast_assets.transformations.results import columns_of, result_table
 
 _RESULT = "feast_assets transformation"
@@ -47,16 +46,11 @@ def computed(
     queries = [relation.render(relation.seen(Bounds(start, bounds.end))) for relation in inputs]
     if transformation.mode is TransformationMode.SQL:
         return _of_query(engine, history, inputs, queries, function, subject)
-    arguments: list[Any] = []
+    arguments: list[object] = []
     for relation, query in zip(inputs, queries, strict=True):
         with blaming(relation.error, f"{relation.subject} cannot be read"):
             rows = engine.read(query)
-        if transformation.mode is TransformationMode.PANDAS:
-            from feast_assets.types.pandas_columns import exact_frame
-
-            arguments.append(exact_frame(rows))
-        else:
-            arguments.append(rows.to_pydict())
+        arguments.append(argument_of(transformation, rows))
     columns = columns_of(called(function, arguments, subject), transformation.mode, subject)
     computed_table = result_table(
         columns, result_types(history, list(columns)), {f.name for f in history.join_keys}, subject
@@ -78,7 +72,7 @@ def _of_query(
     history: History,
     inputs: Sequence[Relation],
     queries: Sequence[str],
-    function: Callable[..., Any],
+    function: Callable[..., object],
     subject: str,
 ) -> Relation:
     plain = [re.sub(r"[^a-z0-9]+", "_", source.name.lower()).strip("_")[:40] for source in history.sources]

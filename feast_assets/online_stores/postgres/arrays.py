@@ -9,11 +9,12 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from psycopg import BaseConnection
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
+from psycopg.rows import TupleRow
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,7 +58,7 @@ class IntegerArray:
         self.data = _header(_INT8, len(values)) + elements.tobytes()
 
 
-def register(connection: BaseConnection[Any]) -> None:
+def register(connection: BaseConnection[TupleRow]) -> None:
     """Makes a connection take these arrays as parameters."""
     connection.adapters.register_dumper(ByteArray, _ByteArrayDumper)
     connection.adapters.register_dumper(IntegerArray, _IntegerArrayDumper)

@@ -11,10 +11,10 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Sequence
-from typing import Any
 
 from psycopg import Connection
 from psycopg.errors import UndefinedTable
+from psycopg.rows import TupleRow
 
 from feast_assets.online_stores.base import LARGEST_NUMBER, NEVER_ADVANCED, Mark
 from feast_assets.online_stores.postgres.statements import TableStatements, literal, quoted
@@ -26,7 +26,7 @@ _FORMAT = re.compile(r"feast-assets format (\d+)")
 _LOCK = 7_305_811_064_142_274
 
 
-class Catalog:
+class TableCatalog:
     """The catalog of one schema. Its methods run on a connection that is in autocommit mode.
 
     Args:
@@ -52,7 +52,7 @@ class Catalog:
         said = _FORMAT.fullmatch(comment or "")
         POSTGRES_ROWS.check(said[1] if said else 1, f"The online store in Postgres at {server}")
 
-    def marks(self, connection: Connection[Any], tables: Sequence[TableStatements]) -> list[Mark]:
+    def marks(self, connection: Connection[TupleRow], tables: Sequence[TableStatements]) -> list[Mark]:
         """Returns the marks of tables, in order."""
         sql = f"SELECT name, identity, number FROM {self._relation} WHERE name = ANY($1) AND {self._exists}"
         try:
@@ -62,7 +62,7 @@ class Catalog:
         marks = {name: _mark(identity, number) for name, identity, number in rows}
         return [marks.get(table.name, _NO_MARK) for table in tables]
 
-    def advance(self, connection: Connection[Any], table: TableStatements, expected: int, new: int) -> Mark:
+    def advance(self, connection: Connection[TupleRow], table: TableStatements, expected: int, new: int) -> Mark:
         """Sets a table's number if it is the expected one; returns the mark as it is then."""
         number = f"CASE WHEN number BETWEEN 1 AND {LARGEST_NUMBER} THEN number ELSE 0 END"
         sql = (
@@ -75,7 +75,7 @@ class Catalog:
             return _NO_MARK
         return _NO_MARK if row is None else _mark(*row)
 
-    def set_up(self, connection: Connection[Any], tables: Sequence[TableStatements]) -> None:
+    def set_up(self, connection: Connection[TupleRow], tables: Sequence[TableStatements]) -> None:
         """Creates tables and draws their identities, each where it is missing; all or none."""
         with connection.transaction():
             self._lock(connection)
@@ -95,7 +95,7 @@ class Catalog:
                         [table.name, uuid.uuid4().hex, NEVER_ADVANCED],
                     )
 
-    def drop(self, connection: Connection[Any], tables: Sequence[TableStatements]) -> None:
+    def drop(self, connection: Connection[TupleRow], tables: Sequence[TableStatements]) -> None:
         """Removes tables, their identities and their marks; all or none."""
         with connection.transaction():
             self._lock(connection)
@@ -105,17 +105,17 @@ class Catalog:
                 names = [table.name for table in tables]
                 connection.execute(f"DELETE FROM {self._relation} WHERE name = ANY($1)", [names])
 
-    def incarnation(self, connection: Connection[Any]) -> str:
-        """Returns a text that changes when the server is started again, or the database or the catalog is another."""
+    def restart_token(self, connection: Connection[TupleRow]) -> str:
+        """Returns a change token: another one after the server restarts, or the database or catalog is replaced."""
         database = "(SELECT oid FROM pg_database WHERE datname = current_database())"
         started = "extract(epoch FROM pg_postmaster_start_time())"
         sql = f"SELECT concat_ws('/', {started}, {database}, to_regclass($1)::oid)"
         return str(_first_value(connection, sql, self._relation))
 
-    def _is_there(self, connection: Connection[Any]) -> bool:
+    def _is_there(self, connection: Connection[TupleRow]) -> bool:
         return bool(_first_value(connection, "SELECT to_regclass($1)::oid", self._relation))
 
-    def _lock(self, connection: Connection[Any]) -> None:
+    def _lock(self, connection: Connection[TupleRow]) -> None:
         connection.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, $2))", [self._schema, _LOCK])
 
 
@@ -123,6 +123,6 @@ def _mark(identity: str, number: int) -> Mark:
     return Mark(identity, number if 0 < number <= LARGEST_NUMBER else 0)
 
 
-def _first_value(connection: Connection[Any], sql: str, parameter: object) -> Any:
+def _first_value(connection: Connection[TupleRow], sql: str, parameter: object) -> object:
     row = connection.execute(sql, [parameter]).fetchone()
     return None if row is None else row[0]

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from psycopg import AsyncConnection, AsyncRawCursor, BaseConnection, Connection, OperationalError, RawCursor
 from psycopg.errors import AdminShutdown, CrashShutdown, DeadlockDetected, SerializationFailure
 from psycopg.pq import TransactionStatus
+from psycopg.rows import TupleRow
 
 from feast_assets.online_stores.postgres import arrays
 
@@ -22,7 +23,7 @@ _TRIES = 4
 # How long a call waits for a connection when all are in use.
 _WAIT_SECONDS = 10.0
 # What a parent opened; closing it in a child would end the parent's session.
-_INHERITED: list[BaseConnection[Any]] = []
+_INHERITED: list[BaseConnection[TupleRow]] = []
 _POOLS: weakref.WeakSet[ConnectionPool] = weakref.WeakSet()
 
 
@@ -50,14 +51,14 @@ class ConnectionPool:
         self._parameters = parameters
         self._most = most
         # Changed in place only: the finalizer holds it.
-        self._idle: list[Connection[Any]] = []
+        self._idle: list[Connection[TupleRow]] = []
         self._free = threading.BoundedSemaphore(most)
         self._generation = 0
         self._loops: dict[asyncio.AbstractEventLoop, _LoopConnections] = {}
         weakref.finalize(self, _finish, self._idle)
         _POOLS.add(self)
 
-    def run(self, work: Callable[[Connection[Any]], _Result]) -> _Result:
+    def run(self, work: Callable[[Connection[TupleRow]], _Result]) -> _Result:
         """Returns what a piece of work returns.
 
         Raises:
@@ -71,7 +72,7 @@ class ConnectionPool:
         finally:
             free.release()
 
-    def _run(self, work: Callable[[Connection[Any]], _Result]) -> _Result:
+    def _run(self, work: Callable[[Connection[TupleRow]], _Result]) -> _Result:
         tries = 0
         while True:
             tries += 1
@@ -95,7 +96,7 @@ class ConnectionPool:
                 self._give_back(connection, generation)
                 return result
 
-    async def run_async(self, work: Callable[[AsyncConnection[Any]], Awaitable[_Result]]) -> _Result:
+    async def run_async(self, work: Callable[[AsyncConnection[TupleRow]], Awaitable[_Result]]) -> _Result:
         """As `run`, without blocking the event loop, by connections of that loop's own."""
         loop = asyncio.get_running_loop()
         connections = self._loops.get(loop)
@@ -114,12 +115,12 @@ class ConnectionPool:
         if connections := self._loops.pop(asyncio.get_running_loop(), None):
             connections.close()
 
-    def _opened(self) -> Connection[Any]:
+    def _opened(self) -> Connection[TupleRow]:
         connection = Connection.connect(**self._parameters, autocommit=True, cursor_factory=RawCursor)
         arrays.register(connection)
         return connection
 
-    def _give_back(self, connection: Connection[Any], generation: int) -> None:
+    def _give_back(self, connection: Connection[TupleRow], generation: int) -> None:
         if generation == self._generation and _is_idle(connection):
             self._idle.append(connection)
         else:
@@ -147,13 +148,13 @@ class _LoopConnections:
     def __init__(self, parameters: Mapping[str, Any], most: int):
         self._parameters = parameters
         self._most = most
-        self._idle: list[AsyncConnection[Any]] = []
+        self._idle: list[AsyncConnection[TupleRow]] = []
         self._free = asyncio.BoundedSemaphore(most)
         # Idle or in use. Changed in place only: the finalizer holds it.
-        self._open: set[AsyncConnection[Any]] = set()
+        self._open: set[AsyncConnection[TupleRow]] = set()
         weakref.finalize(self, _finish, self._open)
 
-    async def run(self, work: Callable[[AsyncConnection[Any]], Awaitable[_Result]]) -> _Result:
+    async def run(self, work: Callable[[AsyncConnection[TupleRow]], Awaitable[_Result]]) -> _Result:
         try:
             async with asyncio.timeout(_WAIT_SECONDS):
                 await self._free.acquire()
@@ -164,7 +165,7 @@ class _LoopConnections:
         finally:
             self._free.release()
 
-    async def _run(self, work: Callable[[AsyncConnection[Any]], Awaitable[_Result]]) -> _Result:
+    async def _run(self, work: Callable[[AsyncConnection[TupleRow]], Awaitable[_Result]]) -> _Result:
         tries = 0
         while True:
             tries += 1
@@ -192,13 +193,13 @@ class _LoopConnections:
         _INHERITED.extend(self._open)
         self._open.clear()
 
-    async def _opened(self) -> AsyncConnection[Any]:
+    async def _opened(self) -> AsyncConnection[TupleRow]:
         connection = await AsyncConnection.connect(**self._parameters, autocommit=True, cursor_factory=AsyncRawCursor)
         arrays.register(connection)
         self._open.add(connection)
         return connection
 
-    def _give_back(self, connection: AsyncConnection[Any]) -> None:
+    def _give_back(self, connection: AsyncConnection[TupleRow]) -> None:
         if _is_idle(connection):
             self._idle.append(connection)
         else:
@@ -210,7 +211,7 @@ class _LoopConnections:
         _finish(self._idle)
 
 
-def _is_lost(connection: BaseConnection[Any], error: BaseException) -> bool:
+def _is_lost(connection: BaseConnection[TupleRow], error: BaseException) -> bool:
     """Says whether a connection is of no more use, and finishes it if so."""
     if isinstance(error, AdminShutdown | CrashShutdown):
         # The server says so before the end of the connection is seen.
@@ -218,7 +219,7 @@ def _is_lost(connection: BaseConnection[Any], error: BaseException) -> bool:
     return connection.closed
 
 
-def _is_idle(connection: BaseConnection[Any]) -> bool:
+def _is_idle(connection: BaseConnection[TupleRow]) -> bool:
     return connection.pgconn.transaction_status == TransactionStatus.IDLE
 
 
@@ -229,7 +230,9 @@ def _may_pass(error: BaseException, *, is_lost: bool, is_fresh: bool) -> bool:
     return isinstance(error, OperationalError) and is_lost and not is_fresh
 
 
-def _finish(connections: list[Connection[Any]] | list[AsyncConnection[Any]] | set[AsyncConnection[Any]]) -> None:
+def _finish(
+    connections: list[Connection[TupleRow]] | list[AsyncConnection[TupleRow]] | set[AsyncConnection[TupleRow]],
+) -> None:
     # Other threads may take from the list meanwhile.
     with suppress(IndexError, KeyError):
         while True:

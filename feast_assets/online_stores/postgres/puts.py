@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from itertools import islice
 from operator import lt
-from typing import Any
 
 from psycopg import Connection
+from psycopg.rows import TupleRow
 
 from feast_assets.online_stores.abilities import RowStamps
 from feast_assets.online_stores.base import NOTHING_PUT, EncodedRows, PutResult
@@ -19,7 +19,7 @@ from feast_assets.online_stores.postgres.statements import TableStatements
 _MOST_BYTES = 64_000_000
 
 
-def put(connection: Connection[Any], table: TableStatements, batch: EncodedRows, *, existing: bool) -> PutResult:
+def put(connection: Connection[TupleRow], table: TableStatements, batch: EncodedRows, *, existing: bool) -> PutResult:
     """Puts a batch, whole or not at all.
 
     Args:
@@ -44,12 +44,12 @@ def stamp_arrays(rows: RowStamps) -> list[ByteArray | IntegerArray]:
     return [ByteArray(rows.keys), *map(IntegerArray, times)]
 
 
-def _put(connection: Connection[Any], table: TableStatements, rows: EncodedRows) -> PutResult:
+def _put(connection: Connection[TupleRow], table: TableStatements, rows: EncodedRows) -> PutResult:
     written = connection.execute(table.put, row_arrays(rows)).rowcount
     return PutResult(written, len(rows) - written)
 
 
-def _put_existing(connection: Connection[Any], table: TableStatements, rows: EncodedRows) -> PutResult:
+def _put_existing(connection: Connection[TupleRow], table: TableStatements, rows: EncodedRows) -> PutResult:
     answers = connection.execute(table.put_existing, row_arrays(rows), binary=True).fetchall()
     absent = tuple(key for key, is_written in answers if not is_written)
     written = len(answers) - len(absent)

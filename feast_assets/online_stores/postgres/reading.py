@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from itertools import chain, islice
-from typing import Any
 
 from psycopg import AsyncConnection, Connection
+from psycopg.rows import TupleRow
 
 from feast_assets.online_stores.base import OnlineRead, StoredRows
 from feast_assets.online_stores.postgres import statements
@@ -42,11 +42,11 @@ class ReadStatement:
             ByteArray(keys[0] if len(keys) == 1 else list(chain.from_iterable(keys))) for keys in keys_of.values()
         ]
 
-    def run(self, connection: Connection[Any]) -> list[Row | None]:
+    def run(self, connection: Connection[TupleRow]) -> list[Row | None]:
         """Returns a row or None for each key of each read, in order."""
         return self._in_order(connection.execute(self._sql, self._parameters, binary=True).fetchall())
 
-    async def run_async(self, connection: AsyncConnection[Any]) -> list[Row | None]:
+    async def run_async(self, connection: AsyncConnection[TupleRow]) -> list[Row | None]:
         """As `run`, without blocking the event loop."""
         cursor = await connection.execute(self._sql, self._parameters, binary=True)
         return self._in_order(await cursor.fetchall())

@@ -17,6 +17,7 @@ import psycopg
 from psycopg import AsyncConnection, Connection
 from psycopg.conninfo import make_conninfo
 from psycopg.errors import InsufficientPrivilege, ProgramLimitExceeded, UndefinedTable
+from psycopg.rows import TupleRow
 
 from feast_assets.errors import ConfigError, FeastAssetsError, InputError, StoreUnavailableError, printable
 from feast_assets.online_stores.abilities import CanReplace, CanSample, CanTellRestarts, RowStamps
@@ -32,7 +33,7 @@ from feast_assets.online_stores.base import (
 )
 from feast_assets.online_stores.merged_reads import MergedReads
 from feast_assets.online_stores.postgres import statements
-from feast_assets.online_stores.postgres.catalog import Catalog
+from feast_assets.online_stores.postgres.catalog import TableCatalog
 from feast_assets.online_stores.postgres.config import PostgresOnlineStoreConfig
 from feast_assets.online_stores.postgres.connections import ConnectionPool
 from feast_assets.online_stores.postgres.puts import put, row_arrays, stamp_arrays
@@ -75,7 +76,7 @@ class PostgresOnlineStore(OnlineStore, CanReplace, CanSample, CanTellRestarts):
             problem = ""
         if problem:
             raise ConfigError(f"online_store: Postgres cannot be reached by these settings: {problem}.")
-        self._catalog = Catalog(self._schema)
+        self._catalog = TableCatalog(self._schema)
         self._is_format_known = False
         self._connections = ConnectionPool(parameters, config.most_connections)
         self._reads: dict[asyncio.AbstractEventLoop, MergedReads[Sequence[OnlineRead], Row | None]] = {}
@@ -98,8 +99,8 @@ class PostgresOnlineStore(OnlineStore, CanReplace, CanSample, CanTellRestarts):
     def advance(self, table: str, expected: int, new: int) -> Mark:
         return self._run(lambda connection: self._catalog.advance(connection, self._table(table), expected, new))
 
-    def incarnation(self) -> str:
-        return self._run(self._catalog.incarnation)
+    def restart_token(self) -> str:
+        return self._run(self._catalog.restart_token)
 
     def put_many(self, table: str, batches: Iterable[EncodedRows]) -> PutResult:
         return self._put(table, batches, existing=False)
@@ -196,7 +197,7 @@ class PostgresOnlineStore(OnlineStore, CanReplace, CanSample, CanTellRestarts):
     def _execute(self, sql: str, parameters: Sequence[object]) -> list[tuple[Any, ...]]:
         """Returns the rows that a statement about one table gives; none where there is no such table."""
 
-        def execute(connection: Connection[Any]) -> list[tuple[Any, ...]]:
+        def execute(connection: Connection[TupleRow]) -> list[tuple[Any, ...]]:
             cursor = connection.execute(sql, parameters, binary=True)
             return cursor.fetchall() if cursor.description else []
 
@@ -205,7 +206,7 @@ class PostgresOnlineStore(OnlineStore, CanReplace, CanSample, CanTellRestarts):
         except _NoTableError:
             return []
 
-    def _run(self, work: Callable[[Connection[Any]], _Result]) -> _Result:
+    def _run(self, work: Callable[[Connection[TupleRow]], _Result]) -> _Result:
         try:
             if not self._is_format_known:
                 self._connections.run(self._check_format)
@@ -213,7 +214,7 @@ class PostgresOnlineStore(OnlineStore, CanReplace, CanSample, CanTellRestarts):
         except psycopg.Error as error:
             raise self._explained(error) from None
 
-    async def _run_async(self, work: Callable[[AsyncConnection[Any]], Awaitable[_Result]]) -> _Result:
+    async def _run_async(self, work: Callable[[AsyncConnection[TupleRow]], Awaitable[_Result]]) -> _Result:
         try:
             if not self._is_format_known:
                 await self._connections.run_async(self._check_format_async)
@@ -221,13 +222,13 @@ class PostgresOnlineStore(OnlineStore, CanReplace, CanSample, CanTellRestarts):
         except psycopg.Error as error:
             raise self._explained(error) from None
 
-    def _check_format(self, connection: Connection[Any]) -> None:
+    def _check_format(self, connection: Connection[TupleRow]) -> None:
         """Asks once what format the rows have; raises StoredFormatError where a newer version wrote them."""
         row = connection.execute(self._catalog.format_query).fetchone()
         self._catalog.check_format(None if row is None else row[0], self._server)
         self._is_format_known = True
 
-    async def _check_format_async(self, connection: AsyncConnection[Any]) -> None:
+    async def _check_format_async(self, connection: AsyncConnection[TupleRow]) -> None:
         row = await (await connection.execute(self._catalog.format_query)).fetchone()
         self._catalog.check_format(None if row is None else row[0], self._server)
         self._is_format_known = True

@@ -86,7 +86,7 @@ def run(pool: redis.ConnectionPool, command: bytes) -> Any:
     return checked(run_all(pool, [command]))[0]
 
 
-def run_all(pool: redis.ConnectionPool, commands: Sequence[bytes]) -> list[Any]:
+def run_all(pool: redis.ConnectionPool, commands: Sequence[bytes]) -> list[object]:
     """Returns the answers to commands that are sent together; for each that the server refuses, the `ResponseError`.
 
     Raises:
@@ -96,18 +96,18 @@ def run_all(pool: redis.ConnectionPool, commands: Sequence[bytes]) -> list[Any]:
 
     connection = pool.get_connection()
 
-    def ask() -> list[Any]:
+    def ask() -> list[object]:
         connection.send_packed_command(commands)  # type: ignore[no-untyped-call]
         return [answer() for _ in commands]
 
-    def answer() -> Any:
+    def answer() -> object:
         try:
             return connection.read_response()
         except ResponseError as error:
             return error
 
     try:
-        answers: list[Any] = connection.retry.call_with_retry(ask, lambda error: connection.disconnect())  # type: ignore[no-untyped-call]
+        answers: list[object] = connection.retry.call_with_retry(ask, lambda error: connection.disconnect())  # type: ignore[no-untyped-call]
         return answers
     finally:
         pool.release(connection)
@@ -124,24 +124,24 @@ async def run_all_async(pool: redis.asyncio.ConnectionPool, commands: Sequence[b
 
     connection = await pool.get_connection()  # type: ignore[no-untyped-call]
 
-    async def ask() -> list[Any]:
+    async def ask() -> list[object]:
         await connection.send_packed_command(commands)
         return [await answer() for _ in commands]
 
-    async def answer() -> Any:
+    async def answer() -> object:
         try:
             return await connection.read_response()
         except ResponseError as error:
             return error
 
     try:
-        answers: list[Any] = await connection.retry.call_with_retry(ask, lambda error: connection.disconnect())
+        answers: list[object] = await connection.retry.call_with_retry(ask, lambda error: connection.disconnect())
         return answers
     finally:
         await pool.release(connection)
 
 
-def checked(answers: list[Any]) -> list[Any]:
+def checked(answers: list[object]) -> list[Any]:
     """Returns answers as they are, if none is an error; else raises the first."""
     for answer in answers:
         if isinstance(answer, Exception):

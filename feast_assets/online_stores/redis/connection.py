@@ -34,7 +34,7 @@ def _seconds(text: str) -> float:
     return number
 
 
-_OPTIONS: dict[str, Callable[[str], Any]] = {
+_OPTIONS: dict[str, Callable[[str], object]] = {
     "db": int,
     "username": str,
     "password": str,
@@ -53,12 +53,12 @@ _HOST = re.compile(r"\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+")
 _SCHEME = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.-]*)://")
 _PLAIN_FORM = "connection_string should begin with host:port, such as localhost:6379"
 _URL_FORM = (
-    "connection_string cannot be read for certain; it is not shown, as it may contain a password; a URL is "
+    "connection_string cannot be parsed unambiguously; it is not shown, as it may contain a password; a URL is "
     "redis://user:password@host:6379/0, and rediss:// for TLS; in user and password write / as %2F, @ as %40, "
     ": as %3A, # as %23 and ? as %3F."
 )
 
-_DEFAULTS: dict[str, Any] = {"socket_timeout": 10.0, "socket_connect_timeout": 5.0, "max_connections": 64}
+_DEFAULTS: dict[str, object] = {"socket_timeout": 10.0, "socket_connect_timeout": 5.0, "max_connections": 64}
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def parse_connection_string(text: str) -> RedisAddress:
             ``rediss://`` by TLS.
 
     Raises:
-        ValueError: it is no such string; the message never repeats a value.
+        ValueError: the string has another form; the message never repeats a value.
     """
     scheme = _SCHEME.match(text)
     return _of_plain_form(text) if scheme is None else _of_url(text.strip(), scheme[1].lower())
@@ -133,7 +133,7 @@ def _of_plain_form(text: str) -> RedisAddress:
         host, port_text = hosts[0], "6379"
     if not _HOST.fullmatch(host) or not port_text.isdecimal() or not 0 < int(port_text) < 65536:
         raise ValueError(f"{_PLAIN_FORM}, or be a URL such as redis://localhost:6379.")
-    options: dict[str, Any] = {}
+    options: dict[str, object] = {}
     for piece in pieces:
         name, equals, value = piece.partition("=")
         if equals:
@@ -157,7 +157,7 @@ def _of_url(text: str, scheme: str) -> RedisAddress:
         ("ssl", "true" if scheme == "rediss" else None),
         *url.options,
     ]
-    options: dict[str, Any] = {}
+    options: dict[str, object] = {}
     for name, value in given:
         if value is None:
             continue
@@ -167,7 +167,7 @@ def _of_url(text: str, scheme: str) -> RedisAddress:
     return _address(url.host, url.port or 6379, options)
 
 
-def _option(name: str, value: str) -> Any:
+def _option(name: str, value: str) -> object:
     if name not in _OPTIONS:
         # It may be a part of a password that holds a comma.
         shown = shown_if_near(name, _OPTIONS) or " of that name"

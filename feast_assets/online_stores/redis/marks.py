@@ -90,7 +90,7 @@ def remove(client: redis.Redis, tables: Iterable[str]) -> None:
         client.unlink(identity_key(table), mark_key(table))
 
 
-def incarnation(pool: redis.ConnectionPool) -> str:
+def restart_token(pool: redis.ConnectionPool) -> str:
     """Returns the server's run and its replication history.
 
     The run is another after a restart, and on the replica that takes the server's place; the history also after a

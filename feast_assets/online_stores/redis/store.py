@@ -202,9 +202,9 @@ class RedisOnlineStore(OnlineStore, CanReplace, CanSample, CanExpire, CanEvict, 
         with self._mapped_errors():
             return redis_marks.advance(self._client, table, expected, new)
 
-    def incarnation(self) -> str:
+    def restart_token(self) -> str:
         with self._mapped_errors():
-            return redis_marks.incarnation(self._client.connection_pool)
+            return redis_marks.restart_token(self._client.connection_pool)
 
     def evicts_marks(self) -> bool:
         with self._mapped_errors():

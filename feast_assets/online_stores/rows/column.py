@@ -49,7 +49,7 @@ class Column:
         """One per row: 1 PRESENT, 2 NULL_VALUE (null was stored), 3 NOT_FOUND, 4 OUTSIDE_MAX_AGE (withheld)."""
         return self._rows.statuses(self._index)
 
-    def to_pylist(self) -> list[Any]:
+    def to_pylist(self) -> list[object]:
         """Returns the Python values (as `feast_assets.types.python` says); None where there is none."""
         return self._rows.to_pylists((self._index,))[0]
 
@@ -128,7 +128,7 @@ class DecodedRows:
         self._converted_indices: set[int] | None = None
         self._mutable = mutable
         self._repeats = repeats
-        self._picked: Any = None
+        self._picked: object = None
 
     def __len__(self) -> int:
         return self._rows
@@ -160,7 +160,7 @@ class DecodedRows:
             repeats=self._repeats,
         )
 
-    def to_pylists(self, indices: Iterable[int] | None = None) -> list[list[Any]]:
+    def to_pylists(self, indices: Iterable[int] | None = None) -> list[list[object]]:
         """Returns the Python values of several features, each in a list of its own; None where there is none.
 
         Args:
@@ -190,7 +190,7 @@ class DecodedRows:
         feast_type = self.fields[index][1]
         values = self._collected(index, lambda layout: layout.stored_readers)
 
-        def array(some: Sequence[Any]) -> pa.Array:
+        def array(some: Sequence[object]) -> pa.Array:
             return pa.array(some, storage_type(feast_type)).cast(to_arrow_type(feast_type))
 
         try:
@@ -235,6 +235,14 @@ class DecodedRows:
         return statuses
 
     @property
+    def all_present(self) -> bool:
+        """Whether every value that was asked for so far is PRESENT, as far as that is known without a look at each."""
+        if not self._in_order or self._not_arrow or self._unreadable or len(self._blocks) != 1:
+            return False
+        (block,) = self._blocks
+        return not block.nulls and None not in block.layout.bits
+
+    @property
     def _in_order(self) -> bool:
         return self._positions is None and not self._withheld
 
@@ -245,7 +253,7 @@ class DecodedRows:
             self._picked = self._made_pick()
         return self._picked
 
-    def _made_pick(self) -> Any:
+    def _made_pick(self) -> object:
         positions = list(range(self._rows) if self._positions is None else self._positions)
         for row in self._withheld:
             positions[row] = -1
@@ -253,8 +261,8 @@ class DecodedRows:
             return lambda values: [values[positions[0]]]
         return itemgetter(*positions) if positions else lambda values: []
 
-    def _collected(self, index: int, readers_of: Callable[[RowLayout], Sequence[Reader | None]]) -> list[Any]:
-        values: list[Any] = []
+    def _collected(self, index: int, readers_of: Callable[[RowLayout], Sequence[Reader | None]]) -> list[object]:
+        values: list[object] = []
         for number, block in enumerate(self._blocks):
             values += self._converted(number, index, readers_of(block.layout))
         if self._in_order:
@@ -266,7 +274,7 @@ class DecodedRows:
         return picked
 
     def _separate(
-        self, picked: list[Any], index: int, readers_of: Callable[[RowLayout], Sequence[Reader | None]]
+        self, picked: list[object], index: int, readers_of: Callable[[RowLayout], Sequence[Reader | None]]
     ) -> None:
         """Reads values that several rows have once more for each, so that no two rows share a list or dict."""
         assert self._positions is not None
@@ -283,7 +291,7 @@ class DecodedRows:
             assert read is not None
             picked[row] = read(column[position - ends[number] + block.rows])
 
-    def _converted(self, number: int, index: int, readers: Sequence[Reader | None]) -> list[Any]:
+    def _converted(self, number: int, index: int, readers: Sequence[Reader | None]) -> list[object]:
         block = self._blocks[number]
         column, read = block.columns[index], readers[index]
         if column is None:
@@ -298,10 +306,10 @@ class DecodedRows:
         except _DAMAGE:
             return self._readable(number, index, column, read)
 
-    def _readable(self, number: int, index: int, column: Sequence[Any], read: Reader) -> list[Any]:
+    def _readable(self, number: int, index: int, column: Sequence[object], read: Reader) -> list[object]:
         """Returns the values of a column, None for damaged ones, and notes which are damaged."""
         self._warn(index)
-        values: list[Any] = []
+        values: list[object] = []
         unreadable = []
         for row, value in enumerate(column):
             try:

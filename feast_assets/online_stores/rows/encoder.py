@@ -129,13 +129,13 @@ def _vector(column: pa.Array, item_type: FeastType) -> Iterator[pa.Array]:
         yield binary_of_slices(ends, missing[np.repeat(has_missing, lengths)].astype(np.uint8))
 
 
-def _nested(value: Any) -> bytes | None:
+def _nested(value: object) -> bytes | None:
     if value is None:
         return None
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_base64).encode()
 
 
-def _base64(value: Any) -> str:
+def _base64(value: object) -> str:
     if not isinstance(value, bytes):
         raise TypeError(f"{type(value).__name__} is not a stored value.")
     return base64.b64encode(value).decode("ascii")

@@ -1,7 +1,7 @@
 """Python values to payloads, without Arrow: for a few rows, which cost Arrow more to set up than to encode.
 
 The bytes are those of `feast_assets.online_stores.rows.encoder`. Only values that need no conversion are taken; for
-others the caller goes by Arrow, which converts them or says what is wrong.
+other rows go through Arrow, which converts them or says what is wrong.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _MICROSECOND = dt.timedelta(microseconds=1)
 _EXACT_INTEGERS = 2**53
 _NO_BYTES = b""
 
-Values = Sequence[Any]
+Values = Sequence[object]
 """The values of one column; None is null."""
 
 
@@ -57,7 +57,7 @@ class FewRowsEncoder:
         nulls = [0] * rows
         parts: list[list[bytes]] = [[] for _ in range(rows)]
         ends = [0] * rows
-        slots: list[list[Any]] = []
+        slots: list[list[object]] = []
         for index, ((to_slot, is_fixed), values) in enumerate(zip(self._fields, columns, strict=True)):
             if to_slot is None:
                 return None
@@ -100,32 +100,32 @@ def timestamp_micros(value: Any) -> int | None:
     return micros
 
 
-def _boolean(value: Any) -> bool | None:
+def _boolean(value: object) -> bool | None:
     return value if type(value) is bool else None
 
 
-def _integer(value: Any) -> int | None:
+def _integer(value: object) -> int | None:
     return value if type(value) is int else None
 
 
-def _float(value: Any) -> float | None:
+def _float(value: object) -> float | None:
     if type(value) is float:
         return value
     return float(value) if type(value) is int and -_EXACT_INTEGERS <= value <= _EXACT_INTEGERS else None
 
 
-def _text(value: Any) -> bytes | None:
+def _text(value: object) -> bytes | None:
     try:
         return value.encode() if type(value) is str else None
     except UnicodeEncodeError:
         return None
 
 
-def _bytes(value: Any) -> bytes | None:
+def _bytes(value: object) -> bytes | None:
     return value if type(value) is bytes else None
 
 
-_SLOTS: dict[FeastType, Callable[[Any], Any]] = {
+_SLOTS: dict[FeastType, Callable[[object], object]] = {
     Bool: _boolean,
     Int32: _integer,
     Int64: _integer,
@@ -139,7 +139,7 @@ _SLOTS: dict[FeastType, Callable[[Any], Any]] = {
 }
 
 
-def _slot_of(dtype: FeastType) -> Callable[[Any], Any] | None:
+def _slot_of(dtype: FeastType) -> Callable[[object], object] | None:
     """Returns the function from a value to what the row holds of it; it returns None for values that it does not take.
 
     None for types whose values are converted by Arrow alone.
@@ -149,8 +149,8 @@ def _slot_of(dtype: FeastType) -> Callable[[Any], Any] | None:
     return _SLOTS.get(dtype)
 
 
-def _vector_of(code: str) -> Callable[[Any], bytes | None]:
-    def encoded(value: Any) -> bytes | None:
+def _vector_of(code: str) -> Callable[[object], bytes | None]:
+    def encoded(value: object) -> bytes | None:
         if type(value) is not list or set(map(type, value)) - {float}:
             return None
         try:

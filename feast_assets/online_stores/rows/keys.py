@@ -97,7 +97,7 @@ class KeyEncoder:
             for index, (name, feast_type) in enumerate(zip(names, types, strict=True))
         ]
 
-    def encode(self, columns: Sequence[list[Any]]) -> list[bytes]:
+    def encode(self, columns: Sequence[list[object]]) -> list[bytes]:
         """Returns one key per row of columns of Python values, which have equal lengths.
 
         Raises:
@@ -142,7 +142,7 @@ def drop_null_keys(table: pa.Table, join_keys: Iterable[str]) -> tuple[pa.Table,
     return drop_null_keys(table, list(join_keys))
 
 
-def _is_arrow(column: Any) -> bool:
+def _is_arrow(column: object) -> bool:
     return type(column).__module__.startswith("pyarrow")
 
 
@@ -150,12 +150,12 @@ def _as_list(column: Any) -> list[Any]:
     if isinstance(column, list):
         return column
     if _is_arrow(column):
-        values: list[Any] = column.to_pylist()
+        values: list[object] = column.to_pylist()
         return values
     return column.tolist() if hasattr(column, "tolist") else list(column)
 
 
-def _part_encoder(name: str, feast_type: FeastType, *, prefixed: bool) -> Callable[[list[Any]], list[bytes]]:
+def _part_encoder(name: str, feast_type: FeastType, *, prefixed: bool) -> Callable[[list[object]], list[bytes]]:
     """Returns the function from the values of one join key to their bytes, with the length first or not."""
     tag = TAGS[feast_type]
     if feast_type in VARIABLE_WIDTH:
@@ -166,13 +166,13 @@ def _part_encoder(name: str, feast_type: FeastType, *, prefixed: bool) -> Callab
     to_numbers = _NUMBERS[feast_type]
     pack = struct.Struct(f">{len(tag)}s{'?' if feast_type == Bool else 'q'}").pack
 
-    def encode(values: list[Any]) -> list[bytes]:
+    def encode(values: list[object]) -> list[bytes]:
         return [pack(tag, number) for number in to_numbers(name, feast_type, values)]
 
     if feast_type != Int64:
         return encode
 
-    def encode_integers(values: list[Any]) -> list[bytes]:
+    def encode_integers(values: list[object]) -> list[bytes]:
         if set(map(type, values)) == {int}:
             try:
                 return [pack(tag, value) for value in values]
@@ -183,7 +183,7 @@ def _part_encoder(name: str, feast_type: FeastType, *, prefixed: bool) -> Callab
     return encode_integers
 
 
-def _check(name: str, feast_type: FeastType, values: list[Any], allowed: type | tuple[type, ...]) -> None:
+def _check(name: str, feast_type: FeastType, values: list[object], allowed: type | tuple[type, ...]) -> None:
     """Raises InputError for the first value that is null or of another Python type."""
     for row, value in enumerate(values):
         if value is None:
@@ -212,7 +212,7 @@ def _booleans(name: str, feast_type: FeastType, values: list[Any]) -> list[int]:
     return values
 
 
-def _timestamps(name: str, feast_type: FeastType, values: list[Any]) -> list[int]:
+def _timestamps(name: str, feast_type: FeastType, values: list[object]) -> list[int]:
     _check(name, feast_type, values, dt.datetime)
     return [to_microseconds(value) for value in values]
 
@@ -239,13 +239,13 @@ def _bytes(name: str, feast_type: FeastType, values: list[Any]) -> list[bytes]:
     return [bytes(value) for value in values]
 
 
-_NUMBERS: dict[FeastType, Callable[[str, FeastType, list[Any]], list[int]]] = {
+_NUMBERS: dict[FeastType, Callable[[str, FeastType, list[object]], list[int]]] = {
     Int32: _integers,
     Int64: _integers,
     UnixTimestamp: _timestamps,
     Bool: _booleans,
 }
-_TEXTS: dict[FeastType, Callable[[str, FeastType, list[Any]], list[bytes]]] = {
+_TEXTS: dict[FeastType, Callable[[str, FeastType, list[object]], list[bytes]]] = {
     String: _texts,
     Uuid: _uuids,
     TimeUuid: _uuids,

@@ -68,7 +68,7 @@ class Block:
 
     layout: RowLayout
     rows: int
-    columns: Sequence[Sequence[Any] | None]
+    columns: Sequence[Sequence[object] | None]
     nulls: dict[int, list[int]]
 
 
@@ -129,7 +129,7 @@ class RowLayout:
         Raises:
             PayloadError: a payload is damaged, or of another schema.
         """
-        unpack: Callable[[bytes], tuple[Any, ...]] = self._struct.unpack_from if self._ends else self._struct.unpack
+        unpack: Callable[[bytes], tuple[object, ...]] = self._struct.unpack_from if self._ends else self._struct.unpack
         try:
             heads, *slots = zip(*map(unpack, payloads), strict=True)
         except struct.error:
@@ -137,7 +137,7 @@ class RowLayout:
         null_rows = {} if heads.count(self._no_nulls) == len(heads) else self._null_rows(heads)
         if self._ends:
             self._check_ends(payloads, slots)
-        columns: list[Sequence[Any] | None]
+        columns: list[Sequence[object] | None]
         columns = [*slots] if self._in_order else [None if slot is None else slots[slot] for slot in self._slots]
         for number, start, end in self._variable:
             columns[number] = self._slices(payloads, repeat(0) if start is None else slots[start], slots[end])

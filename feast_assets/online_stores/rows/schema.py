@@ -128,7 +128,7 @@ class RowSchema:
 
     @classmethod
     def from_spec(cls, spec: Sequence[Sequence[str]]) -> RowSchema:
-        """Returns the schema that `to_spec` described; ValueError where it is no such description."""
+        """Returns the schema that `to_spec` described; ValueError if it is not such a description."""
         return cls(tuple((name, parse_type(text)) for name, text in spec))
 
     @classmethod

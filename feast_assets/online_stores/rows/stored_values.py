@@ -67,7 +67,7 @@ def _items_reader(item_type: FeastType) -> Reader:
     code = STRUCT_CODES[item_type]
     width = struct.calcsize(f"<{code}")
 
-    def read(data: bytes) -> list[Any]:
+    def read(data: bytes) -> list[object]:
         has_missing = data[0]
         count, rest = divmod(len(data) - 1, width + 1 if has_missing == 1 else width)
         if rest or has_missing > 1:
@@ -86,7 +86,7 @@ def _vector_reader(stored: Array | Set, target: Array | Set) -> Reader:
         cast = float if target.base_type in (Float32, Float64) else int
         widened = read
 
-        def read(data: bytes) -> list[Any]:
+        def read(data: bytes) -> list[object]:
             return [None if value is None else cast(value) for value in widened(data)]
 
     convert = converter(target)
@@ -96,7 +96,7 @@ def _vector_reader(stored: Array | Set, target: Array | Set) -> Reader:
     return lambda data: collect(read(data))
 
 
-def _reviver(feast_type: FeastType) -> Callable[[Any], Any]:
+def _reviver(feast_type: FeastType) -> Callable[[Any], object]:
     """Returns the function that turns base64 text back to bytes in a value that came from JSON."""
     if kind_of(feast_type) is Kind.BYTES:
         return lambda value: None if value is None else base64.b64decode(value, validate=True)

@@ -136,7 +136,7 @@ class SqliteOnlineStore(OnlineStore, CanReplace, CanSample, CanTellRestarts, Can
                 return Mark("", 0)
             return Mark(identity, sqlite_marks.advance(connection, _name(table), expected, new))
 
-    def incarnation(self) -> str:
+    def restart_token(self) -> str:
         return sqlite_marks.file_of(self._path)
 
     def put_many(self, table: str, batches: Iterable[EncodedRows]) -> PutResult:

@@ -32,7 +32,7 @@ class SqlRegistryConfig(Settings):
         path: a file, relative to the repository, or a URL: ``sqlite:///file.db``,
             ``postgresql://user:password@host/database`` or ``mysql+pymysql://user:password@host/database``, which may
             be a MariaDB server too. The URL of a server is kept as a `SecretUrl`.
-        cache_ttl_seconds: how long a reader may use what it has read; 0 for until it is told to read again.
+        cache_ttl_seconds: how long a reader may use what it has read; 0: until `refresh_registry`.
         cache_mode: "sync": the request that finds the cache too old waits for the new one; "thread": it is read in the
             background.
     """
@@ -141,7 +141,7 @@ def _is_file(path: str) -> bool:
 
 
 def _check_url(url: str) -> None:
-    """Refuses what is no URL of Postgres or MySQL, by a message without its parts.
+    """Refuses what is not a URL of Postgres or MySQL; the message has no part of it.
 
     Raises:
         ValueError: it is none.
@@ -154,7 +154,9 @@ def _check_url(url: str) -> None:
         )
     parsed = None if scheme is None else parse_server_url(url)
     if parsed is None:
-        raise ValueError(f"cannot be read for certain; it is not shown, as it may contain a password: {_SERVER_URL}")
+        raise ValueError(
+            f"cannot be parsed unambiguously; it is not shown, as it may contain a password: {_SERVER_URL}"
+        )
     if not _names_database(parsed):
         raise ValueError(_SERVER_URL)
 

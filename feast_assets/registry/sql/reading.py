@@ -72,7 +72,7 @@ _MARKS = (
     f"SELECT number, previous, kind FROM {MARKS} "
     'WHERE project = :project AND "view" = :view AND "identity" = :identity ORDER BY number'
 )
-_LEDGER_STATES = f'SELECT "view", stamp FROM {SEGMENTS} WHERE project = :project ORDER BY "view", first_start'
+_STAMPS = f'SELECT "view", stamp FROM {SEGMENTS} WHERE project = :project ORDER BY "view", first_start'
 _FORMAT = f"SELECT value FROM {META} WHERE \"key\" = '{NUMBER}'"
 
 
@@ -160,13 +160,10 @@ class ProjectReading:
         # Damaged numbers are left out: the table that has one is then unknown, and run again.
         return [DrawnMark(*row) for row in rows if isinstance(row[0], int) and isinstance(row[1], int)]
 
-    def ledger_states(self) -> dict[str, str]:
-        """Returns for each view that has entries a text that changes whenever they do.
-
-        Only where there are segments.
-        """
+    def ledger_change_tokens(self) -> dict[str, str]:
+        """Returns the change token of each view that has entries; only where there are segments."""
         stamps: dict[str, list[int]] = {}
-        for view, stamp in self.query(_LEDGER_STATES, project=self.project):
+        for view, stamp in self.query(_STAMPS, project=self.project):
             stamps.setdefault(view, []).append(stamp)
         return {view: text_hash(repr(of_view)) for view, of_view in stamps.items()}
 

@@ -31,7 +31,7 @@ MOST_WINDOWS = 2048
 """How many windows a segment may have. One that gets more is divided."""
 _WINDOWS_OF_NEW = 1024
 _DAMAGED = "damaged"
-"""What `LedgerColumns.claims` says of the time of a segment that cannot be read. No run has it as its token."""
+"""What `LedgerColumns.claims` says of the time of a segment that cannot be read. No run has it as its id."""
 
 _OF_VIEW = f'FROM {SEGMENTS} WHERE project = :project AND "view" = :view'
 _SPANS = f"SELECT first_start, last_end {_OF_VIEW} ORDER BY first_start"

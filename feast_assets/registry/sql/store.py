@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from feast_assets.registry.sql.database import SqlDatabase
 
 _CONFLICT = "conflict"
-"""The claim of windows that two runs wrote at the same time; no run has it as its token."""
+"""The claim of windows that two runs wrote at the same time; no run has it as its id."""
 
 _Key = tuple[str, str]
 
@@ -192,12 +192,12 @@ class SqlRegistry(Registry, KeepsMarks, NotesPushes):
                 return reading.ledger(view)
             return reading.ledger_of_windows(view, has_marks=self._has_table(MARKS))
 
-    def ledger_states(self, views: Sequence[str]) -> dict[str, str]:
+    def ledger_change_tokens(self, views: Sequence[str]) -> dict[str, str]:
         with self._reading() as reading:
             if reading is not None and not reading.has_segments():
-                return super().ledger_states(views)
-            states = {} if reading is None else reading.ledger_states()
-        return {view: states.get(view, "") for view in views}
+                return super().ledger_change_tokens(views)
+            tokens = {} if reading is None else reading.ledger_change_tokens()
+        return {view: tokens.get(view, "") for view in views}
 
     def claim(
         self,
@@ -208,15 +208,15 @@ class SqlRegistry(Registry, KeepsMarks, NotesPushes):
         run_id: str = "",
         table: OnlineTable | None = None,
     ) -> Claim:
-        token, now = uuid.uuid4().hex, _now()
+        claim_id, now = uuid.uuid4().hex, _now()
         with self._writing() as writing:
             writing.lock()
             ledger = writing.ledger(view)
             standing = ledger.overlapping(content.window for content in (*contents, *empty))
             made = claimed(standing, view, contents, empty, now, run_id)
-            ledger.exchange(made, token)
+            ledger.exchange(made, claim_id)
             begins, settles = (0, 0) if table is None else writing.draw_marks(view, table, now)
-        return Claim(view, token, made.versions, made.replaced, begins, settles)
+        return Claim(view, claim_id, made.versions, made.replaced, begins, settles)
 
     def settle(self, claim: Claim, entries: Sequence[LedgerEntry]) -> None:
         if not entries:
@@ -224,7 +224,7 @@ class SqlRegistry(Registry, KeepsMarks, NotesPushes):
         with self._writing() as writing:
             writing.lock()
             ledger = writing.ledger(claim.view)
-            standing, own = ledger.overlapping_and_own([e.window for e in entries], claim.token)
+            standing, own = ledger.overlapping_and_own([e.window for e in entries], claim.id)
             ledger.exchange(settled(standing, entries, own), _CONFLICT)
 
     def draw_marks(self, view: str, table: OnlineTable) -> tuple[int, int]:

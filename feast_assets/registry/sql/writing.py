@@ -12,18 +12,16 @@ from datetime import UTC, datetime
 
 from feast_assets.definitions.base import Definition
 from feast_assets.definitions.feature_view import FeatureView
-from feast_assets.definitions.label_view import LabelView
 from feast_assets.definitions.spec import canonical_text, text_hash, to_micros
 from feast_assets.definitions.window import Window
 from feast_assets.registry.base import DrawnMark, LedgerEntry, OnlineTable
 from feast_assets.registry.ledger import Exchange
 from feast_assets.registry.marks import NUMBERS_KEPT, drawn_numbers
-from feast_assets.registry.snapshot import bare_fields
+from feast_assets.registry.snapshot import TYPES_WITH_ROWS, bare_fields
 from feast_assets.registry.spec_text import compressed
 from feast_assets.registry.sql.schema import FEATURE_LISTS, INPUTS, MARKS, META, NUMBER, OF_PROJECT, PROJECTS, SEGMENTS
 from feast_assets.registry.sql.transaction import Row, Transaction
 
-_MATERIALIZED_TYPES = (FeatureView.object_type, LabelView.object_type)
 _SUMMARY_OBJECTS = 50
 
 _LOCK = "SELECT revision FROM feast_assets_projects WHERE project = :project"
@@ -118,7 +116,7 @@ class ProjectWriting:
         ]
         self._each(_BEGIN, begun)
         self._remember_feature_lists(changed.values(), number)
-        self.forget([name for kind, name in removed if kind in _MATERIALIZED_TYPES])
+        self.forget([name for kind, name in removed if kind in TYPES_WITH_ROWS])
         summary = _summary(changed, standing, removed)
         self._each(_REVISION, [{"number": number, "at": now, "by": by, "summary": summary}])
         self._each(_NUMBER, [{"number": number}])
@@ -205,10 +203,10 @@ class ViewLedgerWriting:
         """Returns the entries that overlap any of some windows, by window."""
         return self._segments.overlapping(windows).entries()
 
-    def overlapping_and_own(self, windows: Iterable[Window], token: str) -> tuple[list[LedgerEntry], set[Window]]:
-        """Returns as `overlapping`, and the windows of these that a claim, by its token, still stands for."""
+    def overlapping_and_own(self, windows: Iterable[Window], claim_id: str) -> tuple[list[LedgerEntry], set[Window]]:
+        """Returns as `overlapping`, and the windows of these that a claim still stands for."""
         columns = self._segments.overlapping(windows)
-        return columns.entries(), set(columns.taken(columns.claims.is_in([token])))
+        return columns.entries(), set(columns.taken(columns.claims.is_in([claim_id])))
 
     def exchange(self, exchange: Exchange, claim: str) -> None:
         """Removes and adds entries; unsettled ones get a claim, unless they are doubted."""

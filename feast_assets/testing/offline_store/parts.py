@@ -10,7 +10,7 @@ from feast_assets.definitions.window import ALWAYS, Window
 from feast_assets.offline_stores.abilities import TracksParts
 from feast_assets.offline_stores.base import OfflineStore
 from feast_assets.offline_stores.parts import SourceParts
-from feast_assets.offline_stores.source_changes import history_state, window_versions
+from feast_assets.offline_stores.source_changes import history_state, window_change_tokens
 from feast_assets.testing.offline_store.cases import Put, StoreFixtures, history, hour, trips
 
 
@@ -62,13 +62,13 @@ class TracksPartsConformance(StoreFixtures):
     def test_versions_of_a_source_tell_which_windows_have_changed(self, store: OfflineStore, put: Put) -> None:
         windows = [Window(hour(0), hour(2)), Window(hour(2), hour(4)), Window(hour(4), hour(6))]
         source = put(trips([(1, hour(1), 1.0, "a"), (2, hour(5), 2.0, "b")]))
-        before = window_versions(store, source, windows)
-        assert before == window_versions(store, source, windows)
+        before = window_change_tokens(store, source, windows)
+        assert before == window_change_tokens(store, source, windows)
         assert [bool(version) for version in before] == [True, False, True]
-        whole = window_versions(store, source, [ALWAYS])
+        whole = window_change_tokens(store, source, [ALWAYS])
         store.write(source, trips([(3, hour(3), 3.0, "c")]))
-        assert window_versions(store, source, windows)[1] != ""
-        assert window_versions(store, source, [ALWAYS]) != whole
+        assert window_change_tokens(store, source, windows)[1] != ""
+        assert window_change_tokens(store, source, [ALWAYS]) != whole
 
 
 def _parts(store: TracksParts, source: DataSource) -> SourceParts:

@@ -1,4 +1,4 @@
-"""`CanTellRestarts`: the incarnation of a store."""
+"""`CanTellRestarts`: the restart_token of a store."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ class TellingStore(OnlineStore, CanTellRestarts):
 class CanTellRestartsConformance(StoreFixtures):
     """Subclass this beside `OnlineStoreConformance` for a store with `CanTellRestarts`."""
 
-    def test_an_incarnation_stays_while_the_store_does(self, store: TellingStore, store_factory: StoreFactory) -> None:
+    def test_a_restart_token_stays_while_the_store_does(self, store: TellingStore, store_factory: StoreFactory) -> None:
         store.setup(["t"])
         other = store_factory()
         assert isinstance(other, CanTellRestarts)
-        before = store.incarnation()
+        before = store.restart_token()
         other.put_many("t", [encoded([(b"k", 1, 0, 0, b"x")])])
-        assert other.incarnation() == before
+        assert other.restart_token() == before
         other.close()
         store.close()
-        assert store.incarnation() == before
+        assert store.restart_token() == before

@@ -75,17 +75,17 @@ class KeepsMarksConformance:
         other = record(registry, replace(entry("rides", FIRST, FIRST + DAY), mark=11))
         begins, settles = registry.draw_marks("trips", OnlineTable("t", 1))
         doubt = MarkDoubt("restored", begins, frozenset([10, 12]))
-        states = registry.ledger_states(["trips", "rides"])
+        states = registry.ledger_change_tokens(["trips", "rides"])
         assert not registry.distrust("trips", "t", doubt, newest=begins)
         assert registry.ledger("trips") == entries
-        assert registry.ledger_states(["trips", "rides"]) == states
+        assert registry.ledger_change_tokens(["trips", "rides"]) == states
         assert registry.distrust("trips", "t", doubt, newest=settles)
         ledger_entries = registry.ledger("trips")
         assert ledger_entries == [
             replace(e, settled=False, doubt="restored") if e.mark in doubt.lost else e for e in entries
         ]
         assert registry.ledger("rides") == other
-        after = registry.ledger_states(["trips", "rides"])
+        after = registry.ledger_change_tokens(["trips", "rides"])
         assert after["trips"] != states["trips"]
         assert after["rides"] == states["rides"]
         (again,) = record(registry, entries[0])
@@ -95,9 +95,9 @@ class KeepsMarksConformance:
     def test_a_claim_of_before_a_doubt_settles_nothing(self, registry: MarkingRegistry) -> None:
         claimed = replace(entry("trips", FIRST, FIRST + DAY), mark=7)
         claim = registry.claim("trips", [WindowContent(claimed.window, "f", "d")], table=OnlineTable("t", 1))
-        states = registry.ledger_states(["trips"])
+        states = registry.ledger_change_tokens(["trips"])
         assert registry.distrust("trips", "t", MarkDoubt("restored", 1), newest=claim.settles)
-        assert registry.ledger_states(["trips"]) != states
+        assert registry.ledger_change_tokens(["trips"]) != states
         registry.settle(claim, [replace(claimed, version=claim.versions[0])])
         (left,) = registry.ledger("trips")
         assert (left.settled, left.doubt) == (False, "restored")

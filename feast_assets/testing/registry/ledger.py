@@ -202,7 +202,7 @@ class Ledger:
 
     def test_the_state_of_a_views_ledger_changes_when_the_ledger_does(self, registry: Registry) -> None:
         def states() -> tuple[str, str]:
-            by_view = registry.ledger_states(["trips", "rides", "unknown"])
+            by_view = registry.ledger_change_tokens(["trips", "rides", "unknown"])
             assert list(by_view) == ["trips", "rides", "unknown"]
             return by_view["trips"], by_view["rides"]
 

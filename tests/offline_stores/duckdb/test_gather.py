@@ -143,7 +143,7 @@ class TestFilesThatAreExchanged:
         assert _join(store, source)["fare"] == [20.0, 10.0, None, 30.0, None]
 
 
-@pytest.mark.parametrize(("fourth", "scans"), [(hour(26), 2), (hour(25), 3)])
+@pytest.mark.parametrize(("fourth", "scans"), [(hour(26), 2), (hour(25), 4)])
 def test_a_source_is_read_for_ids_and_for_features_and_for_ties_only_where_there_are_some(
     store: DuckDBOfflineStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fourth: datetime, scans: int
 ) -> None:

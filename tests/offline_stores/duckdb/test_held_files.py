@@ -18,7 +18,7 @@ from feast_assets.definitions.window import ALWAYS
 from feast_assets.errors import SourceError, StoreUnavailableError
 from feast_assets.offline_stores.duckdb.config import DuckDBOfflineStoreConfig
 from feast_assets.offline_stores.duckdb.store import DuckDBOfflineStore
-from feast_assets.offline_stores.source_changes import history_state, window_versions
+from feast_assets.offline_stores.source_changes import history_state, window_change_tokens
 from feast_assets.offline_stores.spine import PointInTimeJoin
 from feast_assets.testing.offline_store import history, hour, joined, spine, trips
 
@@ -270,18 +270,18 @@ def test_another_table_s_change_leaves_the_state_of_a_source(path, store, source
     made = history(source)
     assert history_state(store, made) == history_state(store, made)
     count(store, source)
-    before, versions = history_state(store, made), window_versions(store, source, [ALWAYS])
+    before, versions = history_state(store, made), window_change_tokens(store, source, [ALWAYS])
     change(path, "CREATE TABLE other AS SELECT 1 AS a")
     assert history_state(store, made) == before
-    assert window_versions(store, source, [ALWAYS]) == versions
+    assert window_change_tokens(store, source, [ALWAYS]) == versions
     change(path, "UPDATE orders SET city = 'y' WHERE driver = 7")
     after = history_state(store, made)
     assert after != before
-    assert window_versions(store, source, [ALWAYS]) != versions
-    # The same rows again are a new state all the same: somebody may have read the others.
+    assert window_change_tokens(store, source, [ALWAYS]) != versions
+    # The same rows again are a new state anyway: somebody may have read the others.
     change(path, "UPDATE orders SET city = 'x' WHERE driver = 7")
     assert history_state(store, made) not in (before, after)
-    assert window_versions(store, source, [ALWAYS]) == versions
+    assert window_change_tokens(store, source, [ALWAYS]) == versions
 
 
 def test_what_changed_before_it_was_read_is_another_state(path, store):
@@ -306,12 +306,12 @@ def test_a_file_that_is_not_there_has_no_state(tmp_path):
 
 
 def test_rows_are_summarized_only_where_somebody_asks_for_the_state(path, store, monkeypatch):
-    from feast_assets.offline_stores.duckdb import database_states, database_tables
+    from feast_assets.offline_stores.duckdb import database_tables, table_change_tokens
 
     summaries: list[str] = []
 
     def observe(source, path, summarize):
-        database_states.observe(source, path, lambda: summaries.append(source.name) or summarize())
+        table_change_tokens.observe(source, path, lambda: summaries.append(source.name) or summarize())
 
     monkeypatch.setattr(database_tables, "observe", observe)
     joined(store, spine([(1, hour(1))]), [PointInTimeJoin(history(ORDERS), {}, {})])

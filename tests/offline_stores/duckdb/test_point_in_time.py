@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import tempfile
+import threading
 from datetime import timedelta
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -283,3 +285,45 @@ class TestQueries:
         with pytest.raises(InputError, match="secret"):
             store.read_query("SELECT *, now() AS event_timestamp FROM secret", [])
         assert secret.num_rows == 1
+
+
+def _two_views(folder: Path) -> list[PointInTimeJoin]:
+    joins = []
+    for name in ("a", "b"):
+        rows = {"driver": [1], "fare": [1.0], "at": pa.array([DAY], TIME)}
+        pq.write_table(pa.table(rows), folder / f"{name}.parquet")
+        source = FileSource(path=str(folder / f"{name}.parquet"), timestamp_field="at")
+        joins.append(PointInTimeJoin(History(name, (source,), (DRIVER,), FEATURES[:1], "at"), {"fare": name}, {}))
+    return joins
+
+
+def test_views_are_read_side_by_side(store, tmp_path, monkeypatch):
+    both = threading.Barrier(2, timeout=300)
+
+    def together(*args):
+        # Comes back only when the other view is being read as well.
+        both.wait()
+        return gather(*args)
+
+    gather = duckdb_point_in_time.gather
+    monkeypatch.setattr(duckdb_point_in_time, "gather", together)
+    spine = pa.table({"driver": [1, 2], "at": pa.array([DAY, DAY], TIME)})
+    read = joined(store, spine, _two_views(tmp_path), time_column="at")
+    assert [read["a"].to_pylist(), read["b"].to_pylist()] == [[1.0, None], [1.0, None]]
+
+
+def test_views_that_need_too_much_memory_together_are_read_one_after_the_other(store, tmp_path, monkeypatch):
+    asked = []
+
+    def gather_of_one(cursor, *args):
+        asked.append(threading.current_thread())
+        if threading.current_thread() is not threading.main_thread():
+            raise duckdb.OutOfMemoryException("Out of Memory Error: failed to pin a block")
+        return gather(cursor, *args)
+
+    gather = duckdb_point_in_time.gather
+    monkeypatch.setattr(duckdb_point_in_time, "gather", gather_of_one)
+    spine = pa.table({"driver": [1], "at": pa.array([DAY], TIME)})
+    read = joined(store, spine, _two_views(tmp_path), time_column="at")
+    assert [read["a"].to_pylist(), read["b"].to_pylist()] == [[1.0], [1.0]]
+    assert len(asked) == 4

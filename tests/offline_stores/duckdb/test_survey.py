@@ -21,7 +21,7 @@ from feast_assets.offline_stores.base import History, OfflineStore, Survey
 from feast_assets.offline_stores.duckdb import survey as duckdb_survey
 from feast_assets.offline_stores.duckdb.config import DuckDBOfflineStoreConfig
 from feast_assets.offline_stores.duckdb.store import DuckDBOfflineStore
-from feast_assets.offline_stores.source_changes import grid_versions, window_versions
+from feast_assets.offline_stores.source_changes import grid_change_tokens, window_change_tokens
 
 TIME = pa.timestamp("us", "UTC")
 SCHEMA = pa.schema([("driver", pa.int64()), ("ts", TIME), ("fare", pa.int64())])
@@ -123,9 +123,9 @@ def test_versions_of_the_windows_with_rows_are_those_of_every_window(store, rows
         pc.write_csv(table, Path(store._root) / "versioned.csv")
         source = FileSource(name="versioned", path="versioned.csv", timestamp_field="ts")
     windows = list(grid.windows_cut_to(span))
-    every = dict(zip(windows, window_versions(store, source, windows), strict=True))
+    every = dict(zip(windows, window_change_tokens(store, source, windows), strict=True))
     last = windows[-1].end if windows else span.start
-    found = grid_versions(store, source, grid, Window(span.start, max(span.start, last)))
+    found = grid_change_tokens(store, source, grid, Window(span.start, max(span.start, last)))
     assert found == {window: version for window, version in every.items() if version}
 
 

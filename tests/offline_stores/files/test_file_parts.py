@@ -66,7 +66,7 @@ def test_a_file_that_is_replaced_or_touched_has_another_token(tmp_path):
     os.replace(copy, path)
     (replaced,) = file_parts(FOLDER, tmp_path).parts
     assert {first.name, touched.name, replaced.name} == {first.name}
-    assert len({first.token, touched.token, replaced.token}) == 3
+    assert len({first.change_token, touched.change_token, replaced.change_token}) == 3
 
 
 @pytest.mark.parametrize(

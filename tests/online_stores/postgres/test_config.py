@@ -123,11 +123,14 @@ def test_what_feast_has_and_this_store_does_not_is_warned_of() -> None:
         ({"host": "h", "database": "d", "conn_type": "many"}, "conn_type: Input should be 'singleton' or 'pool'"),
         ({"host": "h", "database": "d", "max_conn": 0}, "online_store.max_conn"),
         ({"host": "h", "database": "d", "pasword": "hunter2"}, "unknown key 'pasword'.*Did you mean 'password'"),
-        ({"connection_string": URL, "port": 3, "user": "bob"}, "has port, user beside connection_string"),
-        ({"connection_string": "postgresql://ann:hunter2@h:54x2/d"}, "connection_string cannot be read for certain"),
+        ({"connection_string": URL, "port": 3, "user": "bob"}, "has port, user as well as connection_string"),
+        (
+            {"connection_string": "postgresql://ann:hunter2@h:54x2/d"},
+            "connection_string cannot be parsed unambiguously",
+        ),
         ({"connection_string": "postgresql://ann:hunter2@h"}, "connection_string: a Postgres URL is postgresql://user"),
         ({"connection_string": "mysql://ann:hunter2@h/d"}, "connection_string: a Postgres URL is postgresql://user"),
-        ({"connection_string": "host=h password=hunter2"}, "connection_string cannot be read for certain"),
+        ({"connection_string": "host=h password=hunter2"}, "connection_string cannot be parsed unambiguously"),
     ],
 )
 def test_what_cannot_be_is_refused_without_its_secrets(settings: dict[str, Any], said: str) -> None:

@@ -456,7 +456,7 @@ def test_an_option_that_libpq_does_not_know_is_refused_when_the_store_is_made(da
 def test_a_store_outlives_a_restart_of_its_server(own_postgres_server: Any) -> None:
     store = PostgresOnlineStore(config_of(own_postgres_server.url), NOWHERE)
     store.put_many("t", [encoded([(b"k", 1, 0, 0, b"x")])])
-    mark, incarnation = store.mark("t"), store.incarnation()
+    mark, restart_token = store.mark("t"), store.restart_token()
 
     async def reads() -> list[Any]:
         found = []
@@ -478,7 +478,7 @@ def test_a_store_outlives_a_restart_of_its_server(own_postgres_server: Any) -> N
     own_postgres_server.start()
     assert read_rows(store, "t", [b"k"]) == [(1, 0, 0, b"x")]
     assert store.mark("t") == mark
-    assert store.incarnation() != incarnation
+    assert store.restart_token() != restart_token
     assert asyncio.run(reads()) == [(b"x",), (b"x",)]
     assert store.put_many("t", [encoded([(b"k", 2, 0, 0, b"y")])]).written == 1
     store.close()

@@ -430,11 +430,11 @@ def test_without_the_driver_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) 
         ({"connection_string": "u:hunter2@localhost:1"}, "should begin with host:port"),
         ({"connection_string": "unix://:hunter2@/tmp/redis.sock"}, "unix:// is not supported"),
         ({"connection_string": "https://:hunter2@h"}, "that begins with redis:// or rediss://"),
-        ({"connection_string": "redis://:hunter2/x@h"}, "cannot be read for certain"),
-        ({"connection_string": "redis://:hunter2@h,i:2"}, "cannot be read for certain"),
-        ({"connection_string": "redis://:hunter2@h:99999"}, "cannot be read for certain"),
-        ({"connection_string": "redis://:hunter2@h/name"}, "cannot be read for certain"),
-        ({"connection_string": "redis://"}, "cannot be read for certain"),
+        ({"connection_string": "redis://:hunter2/x@h"}, "cannot be parsed unambiguously"),
+        ({"connection_string": "redis://:hunter2@h,i:2"}, "cannot be parsed unambiguously"),
+        ({"connection_string": "redis://:hunter2@h:99999"}, "cannot be parsed unambiguously"),
+        ({"connection_string": "redis://:hunter2@h/name"}, "cannot be parsed unambiguously"),
+        ({"connection_string": "redis://"}, "cannot be parsed unambiguously"),
         ({"connection_string": "redis://:hunter2@h/1?db=2"}, "gives db twice"),
         ({"connection_string": "redis://:hunter2@h?pasword=hunter2"}, "no option 'pasword'. Did you mean 'password'"),
         ({"connection_string": "redis://:hunter2@h?db=hunter2"}, "option 'db' has a value that cannot be read"),
@@ -534,16 +534,16 @@ def test_as_many_rows_as_are_put_whole_are_one_command() -> None:
         trips.close()
 
 
-def test_an_incarnation_is_the_run_and_the_history_of_the_server(
+def test_a_restart_token_is_the_run_and_the_history_of_the_server(
     store: RedisOnlineStore, client: redis.Redis, redis_server: tuple[str, int]
 ) -> None:
     run, history = client.info("server")["run_id"], client.info("replication")["master_replid"]
-    assert store.incarnation() == f"{run}:{history}"
+    assert store.restart_token() == f"{run}:{history}"
     client.acl_setuser("plain", enabled=True, passwords=["+word"], keys=["*"], commands=["+@all", "-info"])
     plain = RedisOnlineStore(
         config_of(redis_server, connection_string="{}:{},username=plain,password=word".format(*redis_server)), NOWHERE
     )
-    assert plain.incarnation() == ""
+    assert plain.restart_token() == ""
     assert not plain.evicts_marks()
     plain.close()
     client.acl_deluser("plain")

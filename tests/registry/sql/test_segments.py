@@ -163,7 +163,7 @@ class LedgerMachine(RuleBasedStateMachine):
         made = claimed(self.standing(), "v", contents, empty, self.now, "run")
         assert claim.versions == made.versions
         assert claim.replaced == made.replaced
-        self.exchange(made, claim.token)
+        self.exchange(made, claim.id)
         self.open.append((claim, contents))
         self.compare()
 
@@ -181,7 +181,7 @@ class LedgerMachine(RuleBasedStateMachine):
         ]
         count = data.draw(st.integers(0, len(entries)))
         self.registry.settle(claim, entries[:count])
-        own = {window for window, (_, token) in self.model.items() if token == claim.token}
+        own = {window for window, (_, token) in self.model.items() if token == claim.id}
         self.exchange(settled(self.standing(), entries[:count], own), "conflict")
         self.compare()
 
@@ -263,12 +263,12 @@ def test_a_long_ledger_of_format_1_is_read_and_then_upgraded(
     for each in (registry, reader):
         assert [*each.ledger("trips"), *each.ledger("other")] == entries
         assert each.materialization_intervals("other") == [(at(0), at(3))]
-    before = reader.ledger_states(["trips", "other"])
+    before = reader.ledger_change_tokens(["trips", "other"])
     (settled_again,) = record(registry, replace(entries[7], fingerprint="g"))
     entries[7] = settled_again
     for each in (registry, reader, handle()):
         assert [*each.ledger("trips"), *each.ledger("other")] == entries
-        assert each.ledger_states(["trips", "other"])["trips"] != before["trips"]
+        assert each.ledger_change_tokens(["trips", "other"])["trips"] != before["trips"]
         with each._reading() as reading:
             assert reading is not None and reading.has_segments()
         each.close()

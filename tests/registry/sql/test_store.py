@@ -509,7 +509,7 @@ def test_settings_of_feast_that_are_off_are_accepted() -> None:
     ],
 )
 def test_what_may_be_read_in_two_ways_is_refused_and_masked_whole(path: str) -> None:
-    with pytest.raises(ValidationError, match="cannot be read for certain") as failed:
+    with pytest.raises(ValidationError, match="cannot be parsed unambiguously") as failed:
         SqlRegistryConfig(path=path)
     assert path not in str(failed.value.errors())
     assert not {"h/d", "pw"} & set(str(failed.value.errors()).split())
@@ -623,7 +623,7 @@ def test_a_registry_of_before_marks_is_read_as_it_is_and_upgraded_when_it_is_wri
     for _ in range(2):
         assert reader.ledger("trips") == entries
         assert reader.known_marks("trips", "t") == []
-        assert list(reader.ledger_states(["trips"])) == ["trips"]
+        assert list(reader.ledger_change_tokens(["trips"])) == ["trips"]
         assert reader.snapshot().feature_view("trips").name == "trips"
     claim = registry.claim("trips", [WindowContent(entries[0].window, "g", "d")], table=OnlineTable("t", 0))
     registry.settle(claim, [replace(entries[0], fingerprint="g", version=claim.versions[0], mark=claim.settles)])

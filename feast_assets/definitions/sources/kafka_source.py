@@ -1,0 +1,79 @@
+"""Topics of Kafka."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from datetime import timedelta
+
+from feast_assets.definitions.sources.data_source import DataSource
+from feast_assets.definitions.sources.stream_format import StreamFormat
+from feast_assets.definitions.sources.stream_source import StreamSource
+from feast_assets.errors import DefinitionError, shown
+
+
+class KafkaSource(StreamSource):
+    """Rows that arrive in a topic of Kafka. There is no consumer yet: views read the batch source.
+
+    Args:
+        timestamp_field: the event time in a message.
+        message_format: how messages are encoded.
+        kafka_bootstrap_servers: such as ``"localhost:9092"``; ``bootstrap_servers`` is its old name.
+        batch_source: where the history is; required by feature views that use the source.
+        watermark_delay_threshold: how late a message may arrive.
+    """
+
+    _spec = {
+        **StreamSource._spec,
+        "message_format": None,
+        "kafka_bootstrap_servers": "",
+        "topic": "",
+        "watermark_delay_threshold": None,
+    }
+
+    message_format: StreamFormat
+    kafka_bootstrap_servers: str
+    topic: str
+    watermark_delay_threshold: timedelta | None
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        timestamp_field: str,
+        message_format: StreamFormat,
+        bootstrap_servers: str | None = None,
+        kafka_bootstrap_servers: str | None = None,
+        topic: str | None = None,
+        created_timestamp_column: str | None = "",
+        field_mapping: Mapping[str, str] | None = None,
+        description: str | None = "",
+        tags: Mapping[str, str] | None = None,
+        owner: str | None = "",
+        batch_source: DataSource | None = None,
+        watermark_delay_threshold: timedelta | None = None,
+    ):
+        if bootstrap_servers:
+            warnings.warn(
+                "bootstrap_servers is the old name of kafka_bootstrap_servers; use that.",
+                DeprecationWarning,
+                stacklevel=2,
+            )
+        self._init_source(
+            name, timestamp_field, created_timestamp_column, field_mapping, None, description, tags, owner
+        )
+        self._init_batch_source(batch_source)
+        subject = f"KafkaSource {name!r}"
+        if not isinstance(message_format, StreamFormat):
+            raise DefinitionError(
+                f"{subject}: message_format must be an AvroFormat, JsonFormat or ProtoFormat, not "
+                f"{shown(message_format)}."
+            )
+        if watermark_delay_threshold is not None and not isinstance(watermark_delay_threshold, timedelta):
+            raise DefinitionError(
+                f"{subject}: watermark_delay_threshold must be a timedelta, not {shown(watermark_delay_threshold)}."
+            )
+        self.message_format = message_format
+        self.kafka_bootstrap_servers = kafka_bootstrap_servers or bootstrap_servers or ""
+        self.topic = topic or ""
+        self.watermark_delay_threshold = watermark_delay_threshold

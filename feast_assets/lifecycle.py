@@ -1,0 +1,146 @@
+"""What becomes of registered views: enabling, disabling, their states, and deleting them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from copy import copy
+from typing import TYPE_CHECKING
+
+from feast_assets.arguments import name_of
+from feast_assets.definitions.base import Definition
+from feast_assets.definitions.feature_view import FeatureView
+from feast_assets.definitions.feature_view_state import NOT_MATERIALIZED, TRANSITIONS, FeatureViewState
+from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
+from feast_assets.errors import InputError, NotSupportedError, shown
+from feast_assets.writing import Writing
+
+
+class Lifecycle(Writing):
+    """Changes of single registered objects. Each is an apply of that object, in one transaction."""
+
+    if TYPE_CHECKING:
+
+        def apply(
+            self,
+            objects: Definition | Iterable[Definition],
+            objects_to_delete: Iterable[Definition] | None = None,
+            partial: bool = True,
+        ) -> None: ...
+
+    def enable_feature_view(self, name: str) -> None:
+        """Lets a view of any kind be served and materialized.
+
+        It stays so until an apply of a declaration that says otherwise.
+
+        Raises:
+            FeatureViewNotFoundException: there is no such view.
+        """
+        self._set_enabled(name, True)
+
+    def disable_feature_view(self, name: str) -> None:
+        """Keeps a view of any kind from being served and materialized; its rows stay.
+
+        It stays so until the next apply of its declaration. Declare ``enabled=False`` to keep it so.
+
+        Raises:
+            FeatureViewNotFoundException: there is no such view.
+        """
+        self._set_enabled(name, False)
+
+    def set_feature_view_state(self, name: str, state: FeatureViewState) -> None:
+        """Puts a view of any kind in another state. An apply of its declaration does not change the state.
+
+        Views in the states CREATED, GENERATED and MATERIALIZING are not read, and one in CREATED is not materialized. A
+        view in another state that is materialized becomes AVAILABLE_ONLINE.
+
+        Raises:
+            FeatureViewNotFoundException: there is no such view.
+            InputError: the state does not follow the present one.
+        """
+        if not isinstance(state, FeatureViewState):
+            raise InputError(f"state must be a FeatureViewState, such as FeatureViewState.CREATED, not {shown(state)}.")
+        view = self._view_of_any_kind(name)
+        if not view.state.can_transition_to(state):
+            following = " or ".join(sorted(each.name for each in TRANSITIONS[view.state]))
+            raise InputError(
+                f"View {name!r} cannot go from state {view.state.name} to {state.name}; {following} follows it."
+            )
+        changed = copy(view)
+        changed.state = state
+        self.apply([changed])
+
+    def delete_feature_view(self, name: str) -> None:
+        """Removes a view of any kind from the registry, with its online rows.
+
+        Raises:
+            FeatureViewNotFoundException: there is no such view.
+            DefinitionError: something else uses it; nothing was changed.
+        """
+        self._delete(self._view_of_any_kind(name))
+
+    def delete_feature_service(self, name: str) -> None:
+        """Removes a feature service from the registry.
+
+        Raises:
+            FeatureServiceNotFoundException: there is no such service.
+        """
+        self._delete(self._cache.fresh().feature_service(name))
+
+    def delete_project(self, name: str, commit: bool = True) -> None:
+        """Removes a project of this registry: its online rows, its definitions and their history.
+
+        Args:
+            commit: must be true: each change is a transaction of its own.
+
+        Raises:
+            ProjectObjectNotFoundException: the registry has no such project.
+            DefinitionError: the project is protected by a tag.
+        """
+        if not commit:
+            raise NotSupportedError("delete_project(commit=False): a change of the registry cannot be held back.")
+        self.get_project(name_of(name, "project"))
+        self._of_project(name).teardown()
+        if name == self.project:
+            self._cache.fresh()
+
+    if TYPE_CHECKING:
+
+        def _of_project(self, name: str) -> Lifecycle: ...
+        def teardown(self) -> None: ...
+
+    def _set_enabled(self, name: str, enabled: bool) -> None:
+        view = self._view_of_any_kind(name)
+        if view.enabled != enabled:
+            changed = copy(view)
+            changed.enabled = enabled
+            self.apply([changed])
+
+    def _note_available(self, views: Sequence[FeatureView]) -> None:
+        """Puts views that have been materialized in the state AVAILABLE_ONLINE, if they have a state at all."""
+        for view in views:
+            if view.online and view.state in (FeatureViewState.GENERATED, FeatureViewState.MATERIALIZING):
+                changed = copy(self._view_of_any_kind(view.name))
+                changed.state = FeatureViewState.AVAILABLE_ONLINE
+                self.apply([changed])
+
+    def _delete(self, definition: Definition) -> None:
+        self.apply([], objects_to_delete=[definition], partial=False)
+
+    def _view_of_any_kind(self, name: str) -> FeatureView | OnDemandFeatureView:
+        view = self._cache.fresh().view(name_of(name, "feature view"))
+        assert isinstance(view, (FeatureView, OnDemandFeatureView))
+        return view
+
+
+def may_be_materialized(view: FeatureView) -> bool:
+    """Whether a view's state lets it be materialized."""
+    return view.state not in NOT_MATERIALIZED
+
+
+def check_state(view: FeatureView) -> None:
+    """Raises InputError for a view whose state does not let it be materialized."""
+    if not may_be_materialized(view):
+        raise InputError(
+            f"Feature view {view.name!r} is in state {view.state.name}, in which it is not materialized; move it on "
+            "with set_feature_view_state."
+        )

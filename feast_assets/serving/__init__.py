@@ -1,0 +1,1 @@
+"""Feature servers: the verbs once (`api`), and thin doors of them (`http`)."""

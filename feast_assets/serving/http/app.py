@@ -1,0 +1,372 @@
+"""The ASGI application: routes, limits and answers, without a framework, whose parsing costs more than a read."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from time import perf_counter
+from typing import Any
+from urllib.parse import parse_qs
+
+from feast_assets.errors import FeastAssetsError
+from feast_assets.feature_store import FeatureStore
+from feast_assets.registry.watch import RegistryWatch
+from feast_assets.serving.api import (
+    AlreadyMaterializingError,
+    RunAccepted,
+    ServingApi,
+    refuse_vector_search,
+)
+from feast_assets.serving.failures import Failure, failure_of
+from feast_assets.serving.http.access_log import AccessLog
+from feast_assets.serving.http.bodies import BodyReader, features_answer
+from feast_assets.serving.http.messages import CLOSE, EMPTY, NULL, Answer, Refused, of_failure
+from feast_assets.serving.http.openapi import openapi
+from feast_assets.serving.http.options import ServerOptions
+from feast_assets.serving.http.readiness import Readiness
+from feast_assets.serving.metrics import CONTENT_TYPE, ServerMetrics
+from feast_assets.serving.requests import (
+    MaterializeIncrementalRequest,
+    MaterializeRequest,
+    OnlineFeaturesRequest,
+    PushRequest,
+    WriteRequest,
+)
+
+logger = logging.getLogger("feast_assets.serving")
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Handler = Callable[["Request"], Awaitable[Answer]]
+
+_TICK_SECONDS = 0.25
+_TICKS_PER_MEASURE = 20
+_TOO_BUSY = of_failure(Failure(503, "FeastError", "The server has as much in hand as it takes; try again.", 1))
+_TOO_SLOW = of_failure(Failure(504, "FeastError", "The stores did not answer in time."))
+
+
+@dataclass(slots=True)
+class Request:
+    """A request whose body was read.
+
+    Attributes:
+        scope: of ASGI.
+        body: its bytes.
+        endpoint: the path that its route was declared with.
+        features, views: how many of them an online read returned, for metrics.
+    """
+
+    scope: Scope
+    body: bytes
+    endpoint: str
+    features: int = 0
+    views: int = 0
+
+    def header(self, name: bytes) -> bytes:
+        """Returns a header; ``b""`` where there is none."""
+        for key, value in self.scope["headers"]:
+            if key == name:
+                return bytes(value)
+        return b""
+
+    def flag(self, name: str) -> bool:
+        """Returns a flag of the query; false when left out."""
+        query = self.scope.get("query_string", b"")
+        if not query:
+            return False
+        text = parse_qs(query.decode("latin-1"), keep_blank_values=True).get(name, ["false"])[-1].lower()
+        if text in ("true", "1", "on", "yes", "t", "y"):
+            return True
+        if text in ("false", "0", "off", "no", "f", "n"):
+            return False
+        raise Refused(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            [{"type": "bool_parsing", "loc": ["query", name], "msg": "Input should be true or false"}],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What answers a path.
+
+    Attributes:
+        handler: answers.
+        has_deadline: whether it must answer in time, as reads must.
+        is_bounded: whether it counts among the requests that the server has in hand.
+    """
+
+    handler: Handler
+    has_deadline: bool = False
+    is_bounded: bool = True
+
+
+class FeatureServer:
+    """An ASGI application that serves one feature store.
+
+    It can be run by any ASGI server, and mounted in other applications; `feast_assets.serving.http.server` runs it.
+    """
+
+    def __init__(self, store: FeatureStore, options: ServerOptions | None = None):
+        """Creates the application; it opens the store in its lifespan.
+
+        Args:
+            store: what is served. The application closes it when the lifespan ends.
+            options: its limits; the defaults when left out.
+        """
+        self.options = options or ServerOptions()
+        self.metrics = ServerMetrics()
+        self.api = ServingApi(store, self.metrics.materialized)
+        self._log = AccessLog() if self.options.access_log else None
+        self._watch: RegistryWatch | None = None
+        self._readiness = Readiness(store)
+        self._in_hand = 0
+        # Tasks that must end in time -> when they began, and those that did not.
+        self._began: dict[asyncio.Task[Any], float] = {}
+        self._overdue: set[asyncio.Task[Any]] = set()
+        self._ticker: asyncio.Task[None] | None = None
+        self._online_features = BodyReader(OnlineFeaturesRequest)
+        self._push = BodyReader(PushRequest)
+        self._write = BodyReader(WriteRequest)
+        self._materialize = BodyReader(MaterializeRequest)
+        self._materialize_incremental = BodyReader(MaterializeIncrementalRequest)
+        vectors = Route(self._no_vector_search)
+        self._routes: dict[tuple[str, str], Route] = {
+            ("POST", "/get-online-features"): Route(self._get_online_features, has_deadline=True),
+            ("POST", "/push"): Route(self._pushed),
+            ("POST", "/write-to-online-store"): Route(self._written),
+            ("POST", "/materialize"): Route(self._materialized),
+            ("POST", "/materialize-incremental"): Route(self._materialized_incrementally),
+            ("POST", "/search"): vectors,
+            ("POST", "/retrieve-online-documents"): vectors,
+            ("GET", "/v1/vector_stores"): vectors,
+            ("GET", "/health"): Route(self._health, is_bounded=False),
+            ("GET", "/ready"): Route(self._ready, is_bounded=False),
+            ("GET", "/metrics"): Route(self._metrics_text, is_bounded=False),
+            ("GET", "/openapi.json"): Route(self._openapi, is_bounded=False),
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers as ASGI says."""
+        if scope["type"] == "http":
+            await self._http(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        else:
+            await receive()
+            await send({"type": "websocket.close", "code": 1000})
+
+    async def open(self) -> None:
+        """Reads the registry and opens the online store; begins to watch the registry."""
+        store = self.api.store
+        await store.initialize()
+        self._watch = store.keep_registry_fresh(self.options.registry_seconds)
+        await asyncio.to_thread(self._watch.look)
+        self._readiness.opened(self._watch)
+        self._ticker = asyncio.get_running_loop().create_task(self._tick())
+
+    async def close(self) -> None:
+        """Closes the store."""
+        if self._ticker is not None:
+            self._ticker.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._ticker
+        if self._log is not None:
+            self._log.flush()
+        self.api.close()
+        await self.api.store.close()
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        try:
+            await self.open()
+        except FeastAssetsError as error:
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            return
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self.close()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _tick(self) -> None:
+        """Ends reads that are overdue, writes the access log, and measures the process, again and again."""
+        ticks = 0
+        while True:
+            await asyncio.sleep(_TICK_SECONDS)
+            oldest = perf_counter() - self.options.request_seconds
+            for task, began in list(self._began.items()):
+                if began < oldest and task not in self._overdue:
+                    self._overdue.add(task)
+                    task.cancel()
+            if self._log is not None:
+                self._log.flush()
+            if ticks % _TICKS_PER_MEASURE == 0:
+                self.metrics.measure_process()
+            ticks += 1
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begin = perf_counter()
+        method, path = scope["method"], scope["path"]
+        route = self._routes.get((method, path))
+        request = Request(scope, b"", path)
+        if route is None:
+            answer = await self._without_route(request, receive)
+        elif route.is_bounded and self._in_hand >= self.options.worker_connections:
+            self.metrics.refused.inc()
+            answer = _TOO_BUSY
+        else:
+            answer = await self._answer(route, request, receive)
+        headers = [(b"content-length", b"%d" % len(answer.body)), *answer.headers]
+        if answer.content_type:
+            headers.append((b"content-type", answer.content_type))
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        await send({"type": "http.response.body", "body": answer.body})
+        seconds = perf_counter() - begin
+        if route is not None:
+            self.metrics.request(path, answer.status < 400, seconds, request.features, request.views)
+        if self._log is not None:
+            client = scope.get("client")
+            self._log.add(client[0] if client else "", method, path, answer.status, seconds, len(answer.body))
+
+    async def _answer(self, route: Route, request: Request, receive: Receive) -> Answer:
+        self._in_hand += route.is_bounded
+        task = None
+        try:
+            request.body = await self._body(request, receive)
+            if route.has_deadline and (task := asyncio.current_task()) is not None:
+                self._began[task] = perf_counter()
+            return await route.handler(request)
+        except Refused as refused:
+            return refused.answer
+        except AlreadyMaterializingError as error:
+            return Answer.of_json(409, {"error": str(error), "feature_views": error.feature_views})
+        except asyncio.CancelledError:
+            if task is None or task not in self._overdue:
+                raise
+            task.uncancel()
+            return _TOO_SLOW
+        except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer
+            return of_failure(failure_of(error))
+        finally:
+            self._in_hand -= route.is_bounded
+            if task is not None:
+                self._began.pop(task, None)
+                self._overdue.discard(task)
+
+    async def _body(self, request: Request, receive: Receive) -> bytes:
+        """Returns the body of a request.
+
+        Raises:
+            Refused: it is too large, the client was too slow, or went away.
+        """
+        message = await receive()
+        body: bytes = message.get("body", b"")
+        largest = self.options.body_bytes
+        if not message.get("more_body"):
+            if message["type"] == "http.disconnect":
+                raise Refused(HTTPStatus.REQUEST_TIMEOUT, "The request did not come in whole.", CLOSE)
+            if len(body) > largest:
+                raise _too_large(largest)
+            return body
+        declared = request.header(b"content-length")
+        if declared.isdigit() and int(declared) > largest:
+            raise _too_large(largest)
+        parts, size = [body], len(body)
+        try:
+            async with asyncio.timeout(self.options.receive_seconds):
+                while message.get("more_body"):
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise Refused(HTTPStatus.REQUEST_TIMEOUT, "The request did not come in whole.", CLOSE)
+                    parts.append(message.get("body", b""))
+                    size += len(parts[-1])
+                    if size > largest:
+                        raise _too_large(largest)
+        except TimeoutError:
+            raise Refused(HTTPStatus.REQUEST_TIMEOUT, "The request did not come in whole in time.", CLOSE) from None
+        return b"".join(parts)
+
+    async def _without_route(self, request: Request, receive: Receive) -> Answer:
+        """Answers paths with a variable part, other methods, and what there is not."""
+        path, method = request.scope["path"], request.scope["method"]
+        parts = path.strip("/").split("/")
+        allowed = sorted(known for known, of_path in self._routes if of_path == path)
+        if parts[:2] == ["v1", "vector_stores"] and len(parts) in (3, 4):
+            allowed = ["GET"] if len(parts) == 3 else ["POST"] if parts[3] == "search" else []
+            if method in allowed:
+                return await self._answer(Route(self._no_vector_search), request, receive)
+        if allowed:
+            allow = ", ".join(allowed).encode()
+            return Answer.of_json(405, {"detail": "Method Not Allowed"}, ((b"allow", allow),))
+        return Answer.of_json(404, {"detail": "Not Found"})
+
+    async def _get_online_features(self, request: Request) -> Answer:
+        asked = self._online_features.read(request.body)
+        begin = perf_counter()
+        response = await self.api.get_online_features(asked)
+        shape = response.shape
+        request.features = len(shape.stored) + len(shape.computed)
+        request.views = len(shape.views)
+        read = perf_counter() - begin
+        answer = features_answer(response, request.header(b"accept"))
+        self.metrics.online_features(response, read)
+        return answer
+
+    async def _pushed(self, request: Request) -> Answer:
+        asked = self._push.read(request.body)
+        await self.api.push(asked)
+        self.metrics.pushes.labels(asked.push_source_name, asked.to).inc()
+        return EMPTY
+
+    async def _written(self, request: Request) -> Answer:
+        await self.api.write_to_online_store(self._write.read(request.body))
+        return NULL
+
+    async def _materialized(self, request: Request) -> Answer:
+        asked = self._materialize.read(request.body)
+        return _of_run(
+            await self.api.materialize(asked, in_background=request.flag("async"), force=request.flag("force"))
+        )
+
+    async def _materialized_incrementally(self, request: Request) -> Answer:
+        asked = self._materialize_incremental.read(request.body)
+        return _of_run(
+            await self.api.materialize_incremental(
+                asked, in_background=request.flag("async"), force=request.flag("force")
+            )
+        )
+
+    async def _no_vector_search(self, request: Request) -> Answer:
+        refuse_vector_search()
+        raise AssertionError
+
+    async def _health(self, request: Request) -> Answer:
+        return EMPTY
+
+    async def _ready(self, request: Request) -> Answer:
+        status, state = await self._readiness.state()
+        return Answer.of_json(status, state)
+
+    async def _metrics_text(self, request: Request) -> Answer:
+        self.metrics.in_hand.set(self._in_hand)
+        self._readiness.count(self.metrics)
+        return Answer(200, await asyncio.to_thread(self.metrics.text), CONTENT_TYPE)
+
+    async def _openapi(self, request: Request) -> Answer:
+        return Answer(200, openapi())
+
+
+def _of_run(accepted: RunAccepted | None) -> Answer:
+    if accepted is None:
+        return NULL
+    return Answer.of_json(202, {"status": "accepted", "feature_views": accepted.feature_views})
+
+
+def _too_large(largest: int) -> Refused:
+    return Refused(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The body is larger than {largest} bytes; divide the request.", CLOSE
+    )

@@ -1,0 +1,98 @@
+"""How a feature server listens, and what it bears."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from feast_assets.errors import ConfigError, NotSupportedError, shown
+
+SERVERS = ("uvicorn", "granian")
+
+
+@dataclass(frozen=True, slots=True)
+class ServerOptions:
+    """Settings of a feature server; each worker gets a copy.
+
+    Attributes:
+        host, port: where it listens; port 0 is any free one.
+        kind: only ``"http"``.
+        server: what speaks HTTP, one of `SERVERS`.
+        workers: processes; -1 for two for each processor and one more.
+        worker_connections: requests that a worker has in hand at most; the next are answered 503.
+        max_requests: after so many a worker is replaced; 0 for never.
+        max_requests_jitter: at most so many more, drawn at random.
+        access_log: whether each request is a line of JSON on standard output.
+        metrics_listener: whether metrics are also served on `METRICS_PORT`.
+        metrics_port: the port of that listener.
+        keep_alive_seconds: after which an idle connection is closed.
+        receive_seconds: by which a request must have come in whole after its first byte.
+        request_seconds: by which a read must be answered.
+        shutdown_seconds: how long requests in hand may take when the server is told to end.
+        body_bytes: the largest body of a request.
+        header_bytes: the largest head of a request.
+        tls_key_path, tls_cert_path: PEM files, both or none.
+        registry_seconds: between two looks at the registry.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 6566
+    kind: str = "http"
+    server: str = "uvicorn"
+    workers: int = 1
+    worker_connections: int = 1000
+    max_requests: int = 0
+    max_requests_jitter: int = 50
+    access_log: bool = False
+    metrics_listener: bool = False
+    metrics_port: int = 8000
+    keep_alive_seconds: float = 30
+    receive_seconds: float = 30.0
+    request_seconds: float = 30.0
+    shutdown_seconds: float = 30.0
+    body_bytes: int = 64 * 2**20
+    header_bytes: int = 64 * 2**10
+    tls_key_path: str = ""
+    tls_cert_path: str = ""
+    registry_seconds: float = 60.0
+
+    def __post_init__(self) -> None:
+        """Checks the settings.
+
+        Raises:
+            ConfigError: one of them cannot be.
+            NotSupportedError: another server than HTTP.
+        """
+        if self.kind != "http":
+            raise NotSupportedError(f"Server type {shown(self.kind)} is not supported; only 'http' is.")
+        if self.server not in SERVERS:
+            raise ConfigError(f"There is no server {shown(self.server)}; it is one of {', '.join(SERVERS)}.")
+        if bool(self.tls_key_path) != bool(self.tls_cert_path):
+            raise ConfigError("TLS needs both a key and a certificate; give both, or none to serve without TLS.")
+        for path in (self.tls_key_path, self.tls_cert_path):
+            if path and not os.path.isfile(path):
+                raise ConfigError(f"There is no TLS file {path}.")
+        if not (0 <= self.port < 65536 and 0 <= self.metrics_port < 65536):
+            raise ConfigError(f"Port {self.port} is not from 0 to 65535.")
+        if self.workers != -1 and self.workers < 1:
+            raise ConfigError(f"workers is {self.workers}; give a positive number, or -1 to go by the processors.")
+        for name in ("max_requests", "max_requests_jitter"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name} is {getattr(self, name)}; give 0 or a positive number.")
+        for name in (
+            "worker_connections",
+            "keep_alive_seconds",
+            "receive_seconds",
+            "request_seconds",
+            "shutdown_seconds",
+            "body_bytes",
+            "header_bytes",
+            "registry_seconds",
+        ):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"{name} is {getattr(self, name)}; give a positive number.")
+
+    @property
+    def worker_count(self) -> int:
+        """The number of processes."""
+        return 2 * (os.cpu_count() or 1) + 1 if self.workers == -1 else self.workers

@@ -1,0 +1,80 @@
+"""Whether a server can answer now: it has definitions, and the online store answers."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any
+
+from feast_assets.errors import FeastAssetsError, printable
+from feast_assets.online_stores.base import OnlineRead
+from feast_assets.registry.watch import RegistryWatch
+
+if TYPE_CHECKING:
+    from feast_assets.feature_store import FeatureStore
+    from feast_assets.serving.metrics import ServerMetrics
+
+_STORE_SECONDS = 2.0
+_REMEMBERED_SECONDS = 1.0
+_NO_TABLE = "feast_assets_readiness"
+
+
+class Readiness:
+    """The answers of ``/ready``.
+
+    A registry that cannot be read does not make a server unready: it serves on from its last definitions, and the
+    answer says so.
+    """
+
+    def __init__(self, store: FeatureStore):
+        self._store = store
+        self._watch: RegistryWatch | None = None
+        # Probes of many balancers together ask the store once.
+        self._asked_at = float("-inf")
+        self._store_error = ""
+        self._asking = asyncio.Lock()
+
+    def opened(self, watch: RegistryWatch) -> None:
+        """Says that the store is open."""
+        self._watch = watch
+
+    def count(self, metrics: ServerMetrics) -> None:
+        """Sets the metrics of the registry."""
+        if self._watch is not None and (state := self._watch.state).revision is not None:
+            metrics.registry_revision.set(state.revision)
+            metrics.registry_age.set(time.time() - state.read_at)
+
+    async def state(self) -> tuple[int, dict[str, Any]]:
+        """Returns the status, 200 or 503, and what is so."""
+        registry: dict[str, Any] = {"state": "not read", "revision": None}
+        has_definitions = False
+        if self._watch is not None:
+            known = self._watch.state
+            has_definitions = known.revision is not None
+            registry = {
+                "state": "current" if known.is_current else "stale" if has_definitions else "not read",
+                "revision": known.revision,
+                "age_seconds": round(time.time() - known.read_at, 3) if has_definitions else None,
+            }
+            if known.error:
+                registry["error"] = known.error
+        await self._ask_store()
+        online_store = {"state": "unavailable", "error": self._store_error} if self._store_error else {"state": "ok"}
+        ready = has_definitions and not self._store_error
+        return 200 if ready else 503, {"ready": ready, "registry": registry, "online_store": online_store}
+
+    async def _ask_store(self) -> None:
+        if self._store.config.store_type("online_store") is None:
+            return
+        async with self._asking:
+            if time.monotonic() - self._asked_at < _REMEMBERED_SECONDS:
+                return
+            try:
+                async with asyncio.timeout(_STORE_SECONDS):
+                    await self._store.online_store.get_many_async([OnlineRead(_NO_TABLE, [b"ready"])])
+                self._store_error = ""
+            except FeastAssetsError as error:
+                self._store_error = printable(error)
+            except TimeoutError:
+                self._store_error = f"It did not answer within {_STORE_SECONDS:g} seconds."
+            self._asked_at = time.monotonic()

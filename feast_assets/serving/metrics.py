@@ -1,0 +1,259 @@
+"""What a feature server counts, for Prometheus, under Feast's names.
+
+Of several workers, each keeps its numbers in files of one directory (`DIRECTORY_VARIABLE`), from which any of them
+answers for all. That variable must be set before this module is imported.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+    multiprocess,
+    start_http_server,
+)
+
+from feast_assets.online_stores.rows.codec import PRESENT
+from feast_assets.retrieval.response import STATUS_NAMES
+
+if TYPE_CHECKING:
+    from feast_assets.retrieval.response import OnlineResponse
+
+DIRECTORY_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
+
+_LATENCIES = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_READS = (0.001, *_LATENCIES)
+_ENTITIES = (1, 5, 10, 25, 50, 100, 250, 500, 1000)
+_RUNS = (1.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)
+_FEATURE_BINS = (10, 50, 200)
+_LABELS_KEPT = 4096
+
+
+class ServerMetrics:
+    """The metrics of one process. Each instance has a registry of its own."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        self.requests = Counter(
+            "feast_feature_server_request_total",
+            "Requests to the feature server",
+            ["endpoint", "status"],
+            registry=registry,
+        )
+        self.latencies = Histogram(
+            "feast_feature_server_request_latency_seconds",
+            "Time from the request to its answer, in seconds",
+            ["endpoint", "feature_count", "feature_view_count"],
+            buckets=_LATENCIES,
+            registry=registry,
+        )
+        self.refused = Counter(
+            "feast_assets_server_refused_total",
+            "Requests that were answered 503 because the server had as much in hand as it takes",
+            registry=registry,
+        )
+        self.in_hand = Gauge(
+            "feast_assets_server_requests_in_hand",
+            "Requests that are being answered",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self.online_requests = Counter(
+            "feast_online_features_request_total", "Requests for online features", registry=registry
+        )
+        self.entities = Histogram(
+            "feast_online_features_entity_count",
+            "Entities of a request for online features",
+            buckets=_ENTITIES,
+            registry=registry,
+        )
+        self.statuses = Counter(
+            "feast_online_features_status_total",
+            "Feature values by their status and feature view",
+            ["feature_view", "status"],
+            registry=registry,
+        )
+        self.reads = Histogram(
+            "feast_feature_server_online_store_read_duration_seconds",
+            "Time of online reads: the store's answer, and decoding it",
+            buckets=_READS,
+            registry=registry,
+        )
+        self.pushes = Counter("feast_push_request_total", "Pushes", ["push_source", "mode"], registry=registry)
+        self.materializations = Counter(
+            "feast_materialization_result_total",
+            "Materializations by feature view and outcome",
+            ["feature_view", "status"],
+            registry=registry,
+        )
+        self.materialization_seconds = Histogram(
+            "feast_materialization_duration_seconds",
+            "Duration of a materialization, in seconds",
+            ["feature_view"],
+            buckets=_RUNS,
+            registry=registry,
+        )
+        self.registry_revision = Gauge(
+            "feast_assets_registry_revision",
+            "Revision of the definitions in memory, the lowest of all workers",
+            registry=registry,
+            multiprocess_mode="livemin",
+        )
+        self.registry_age = Gauge(
+            "feast_assets_registry_age_seconds",
+            "Seconds since the registry last answered, the most of all workers",
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
+        self.cpu = Gauge(
+            "feast_feature_server_cpu_usage",
+            "Processor time of the process, in percent of one processor",
+            registry=registry,
+            multiprocess_mode="liveall",
+        )
+        self.memory = Gauge(
+            "feast_feature_server_memory_usage",
+            "Memory of the process, in percent of the machine's",
+            registry=registry,
+            multiprocess_mode="liveall",
+        )
+        self._processor = _ProcessorShare()
+        # A look-up by labels costs more than counting does.
+        self._request_children: dict[tuple[str, str], Counter] = {}
+        self._latency_children: dict[tuple[str, int, int], Histogram] = {}
+        self._status_children: dict[tuple[str, int], Counter] = {}
+
+    def request(self, endpoint: str, ok: bool, seconds: float, features: int = 0, views: int = 0) -> None:
+        """Counts a request that was answered."""
+        status = "success" if ok else "error"
+        counter = self._request_children.get((endpoint, status))
+        if counter is None:
+            counter = self._request_children[endpoint, status] = self.requests.labels(endpoint, status)
+        counter.inc()
+        latency = self._latency_children.get((endpoint, features, views))
+        if latency is None:
+            labels = (endpoint, _binned(features), str(views)) if views else (endpoint, "", "")
+            latency = self.latencies.labels(*labels)
+            if len(self._latency_children) < _LABELS_KEPT:
+                self._latency_children[endpoint, features, views] = latency
+        latency.observe(seconds)
+
+    def online_features(self, response: OnlineResponse, seconds: float) -> None:
+        """Counts an online read: its entities, and its values by view and status.
+
+        Args:
+            seconds: how long the read took.
+        """
+        rows = len(response)
+        self.online_requests.inc()
+        self.entities.observe(rows)
+        self.reads.observe(seconds)
+        shape = response.shape
+        for view, (names, positions), read in zip(shape.views, shape.of_reads, response.reads, strict=True):
+            features = read.features
+            if features.all_present:
+                self._values(view, PRESENT, rows * len(names))
+                continue
+            counts = [0] * len(STATUS_NAMES)
+            for index in range(len(names)) if positions is None else positions:
+                of_feature = features.statuses(index)
+                for status in set(of_feature):
+                    counts[status] += of_feature.count(status)
+            for status, count in enumerate(counts):
+                if count:
+                    self._values(view, status, count)
+
+    def materialized(self, view: str, outcome: str, seconds: float) -> None:
+        """Counts a run of one view, which was a ``success`` or a ``failure``."""
+        self.materializations.labels(view, outcome).inc()
+        self.materialization_seconds.labels(view).observe(seconds)
+
+    def measure_process(self) -> None:
+        """Takes the processor time and the memory of this process."""
+        self.cpu.set(self._processor.percent())
+        self.memory.set(_memory_percent())
+
+    def text(self) -> bytes:
+        """Returns all metrics in Prometheus's text format, those of all workers together."""
+        if DIRECTORY_VARIABLE not in os.environ:
+            return generate_latest(self.registry)
+        registry = CollectorRegistry()
+        multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return generate_latest(registry)
+
+    def _values(self, view: str, status: int, count: int) -> None:
+        counter = self._status_children.get((view, status))
+        if counter is None:
+            name = STATUS_NAMES[status].lower()
+            counter = self._status_children[view, status] = self.statuses.labels(view, name)
+        counter.inc(count)
+
+
+def start_listener(host: str, port: int, metrics: ServerMetrics | None) -> tuple[int, Callable[[], None]]:
+    """Serves metrics by HTTP in a thread.
+
+    Args:
+        metrics: what is served; None for those of all workers.
+
+    Returns:
+        the port, and what ends it.
+
+    Raises:
+        OSError: the address cannot be used.
+    """
+    registry = CollectorRegistry() if metrics is None else metrics.registry
+    if metrics is None:
+        multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    server, thread = start_http_server(port, host, registry)
+
+    def stop() -> None:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+    return server.server_port, stop
+
+
+def _binned(count: int) -> str:
+    """Returns the range that a number of features is in, as Feast labels it."""
+    lowest = 1
+    for highest in _FEATURE_BINS:
+        if count <= highest:
+            return f"{lowest}-{highest}"
+        lowest = highest + 1
+    return f"{lowest}+"
+
+
+class _ProcessorShare:
+    """How much of one processor this process used since it was last asked."""
+
+    def __init__(self) -> None:
+        self._last = (time.monotonic(), time.process_time())
+
+    def percent(self) -> float:
+        now = (time.monotonic(), time.process_time())
+        elapsed, used = now[0] - self._last[0], now[1] - self._last[1]
+        self._last = now
+        return 100 * used / elapsed if elapsed > 0 else 0.0
+
+
+def _memory_percent() -> float:
+    page = resource.getpagesize()
+    total = os.sysconf("SC_PHYS_PAGES") * page
+    try:
+        with open("/proc/self/statm", encoding="ascii") as statistics:
+            used = int(statistics.read().split()[1]) * page
+    except OSError:  # not Linux: the most that it had
+        used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return 100 * used / total

@@ -1,0 +1,64 @@
+"""Feature servers as processes of their own."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from servers import ServerProcess
+
+
+@pytest.fixture
+def start_server() -> Iterator[Any]:
+    """Starts servers, and ends them with the test."""
+    started: list[ServerProcess] = []
+    readers: list[threading.Thread] = []
+
+    def start(repository: Path, *options: str, script: str | None = None) -> ServerProcess:
+        words = ["-c", script] if script else ["-m", "feast_assets.cli"]
+        command = [sys.executable, *words, "-c", str(repository), "serve", "--port", "0", *options]
+        process = subprocess.Popen(
+            command,
+            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            text=True,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        )
+        server = ServerProcess(process)
+        started.append(server)
+        assert process.stderr is not None
+        for line in process.stderr:
+            server.output.append(line)
+            if found := re.search(r"Serving features on (\S+)", line):
+                server.url = found[1]
+                break
+        assert server.url, "".join(server.output)
+        reader = threading.Thread(target=lambda: server.output.extend(process.stderr or ()))
+        reader.start()
+        readers.append(reader)
+        return server
+
+    yield start
+    for server in started:
+        if server.process.poll() is None:
+            server.process.send_signal(signal.SIGTERM)
+    for server in started:
+        server.process.wait(60)
+        if server.process.stderr is not None:
+            pass
+    for reader in readers:
+        reader.join(60)
+    for server in started:
+        if server.process.stderr is not None:
+            server.process.stderr.close()
