@@ -321,17 +321,17 @@ def find_config_file(repo_path: Path, fs_yaml_file: Path | None = None) -> Path:
     return Path(named) if named else Path(repo_path) / FILE_NAME
 
 
-def load_repo_config(path: Path, fs_yaml_file: Path | None = None) -> RepoConfig:
+def load_repo_config(repo_path: Path, fs_yaml_file: Path | None = None) -> RepoConfig:
     """Reads a ``feature_store.yaml``. In texts, ``$NAME`` and ``${NAME}`` are replaced by environment variables.
 
     Args:
-        path: the file, or a directory: then see `find_config_file`.
+        repo_path: the file, or a directory: then see `find_config_file`.
         fs_yaml_file: a file elsewhere, instead.
 
     Raises:
         ConfigError: there is no such file, or it is wrong; says what and where.
     """
-    path = Path(path)
+    path = Path(repo_path)
     file = path if path.is_file() and fs_yaml_file is None else find_config_file(path, fs_yaml_file)
     values = read_yaml_file(file)
     if not isinstance(values, dict):
@@ -356,9 +356,15 @@ def make_offline_store(config: RepoConfig, root: Path) -> OfflineStore:
     return store
 
 
-def make_registry(config: RepoConfig, root: Path) -> Registry:
-    """Returns the project's registry."""
-    registry: Registry = REGISTRIES.make(config.of_repository(root).registry, config._origin, root, config.namespace)
+def make_registry(config: RepoConfig, root: Path, project: str = "") -> Registry:
+    """Returns the project's registry.
+
+    Args:
+        root: the directory that relative paths start from.
+        project: another project of the same registry.
+    """
+    settings = config.of_repository(root).registry
+    registry: Registry = REGISTRIES.make(settings, config._origin, root, project or config.namespace)
     return registry
 
 

@@ -117,7 +117,6 @@ def source_text(function: Callable[..., object]) -> str:
 
 
 def transformation(
-    *,
     mode: TransformationMode | str,
     name: str | None = None,
     tags: Mapping[str, str] | None = None,

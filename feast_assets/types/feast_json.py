@@ -86,8 +86,16 @@ def _converter(feast_type: FeastType) -> Callable[[Any], Any]:
     if feast_type == ZonedTimestamp:
         return lambda value: value.isoformat()
     if feast_type == Json:
-        return to_json_text
+        return _json_text
     return to_json_value
+
+
+def _json_text(value: Any) -> str:
+    try:
+        return to_json_text(value)
+    except ValueError:
+        # A number such as 1e1000, which is valid JSON, is read as an infinity.
+        return to_json_text(to_json_value(value))
 
 
 @lru_cache(maxsize=_TIMES_REMEMBERED)
