@@ -75,7 +75,11 @@ class PlanRun:
         Args:
             begun: the newest rows of all windows, where they are being read already; the caller closes it.
         """
-        context = TaskContext(self.stores, self._ledger_rows, begun) if self.engine.uses_context else None
+        context = (
+            TaskContext(self.stores, self._ledger_rows, begun, self.plan.statistics)
+            if self.engine.uses_context
+            else None
+        )
         groups, empty = self._groups(), self.plan.empty()
         self._report()
         if not groups:
@@ -192,7 +196,7 @@ class PlanRun:
             for known in (chosen, StatisticsColumns.of(plan.covered)):
                 comparable &= positions_of(ledger.starts, ledger.ends, known.starts, known.ends) < 0
             if comparable.any():
-                statistics = self.stores.offline_store.statistics(self.stores.read, list(ledger.taken(comparable)))
+                statistics = self.stores.statistics.for_windows().survey(list(ledger.taken(comparable))).windows
                 fingerprints = ChainMap({s.window: s.fingerprint for s in statistics}, fingerprints)  # type: ignore[arg-type]
         refused = self.validation.refused if self.validation.refuses else None
         return LedgerRows(self.stores, self.ledger.definition_hash, fingerprints, refused)
