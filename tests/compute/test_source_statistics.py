@@ -230,6 +230,25 @@ def test_folders_whose_names_are_columns(made: Project) -> None:
         made.check(history)
 
 
+def test_folders_that_are_left_out_by_their_day(made: Project) -> None:
+    for day in range(5):
+        folder = made.root / "rows" / f"day=2024-01-0{day + 1}"
+        folder.mkdir(parents=True)
+        table = rows(day, 10)
+        moments = [START + timedelta(days=day, hours=i) for i in range(10)]
+        as_parquet(table.set_column(3, "ts", pa.array(moments, SCHEMA.field("ts").type)), folder / "a.parquet")
+    source = FileSource(
+        name="s",
+        path="rows",
+        timestamp_field="ts",
+        date_partition_column="day",
+        date_partition_slack=timedelta(days=1),
+    )
+    for _ in range(2):
+        for history in (view_of(source), whole_source(source), computed_from(source)):
+            made.check(history)
+
+
 def test_files_on_other_machines(made: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     local = pa_fs.LocalFileSystem()
     monkeypatch.setattr(
