@@ -29,7 +29,7 @@ from pydantic_core import from_json
 from feast_assets.backends import COMPUTE_ENGINES, OFFLINE_STORES, ONLINE_STORES, REGISTRIES, Backends, is_class_path
 from feast_assets.definitions.branches import namespace
 from feast_assets.definitions.project import check_project_name
-from feast_assets.errors import ConfigError, suggest
+from feast_assets.errors import ConfigError, FeastProviderNotImplementedError, FeastRegistryNotSetError, suggest
 from feast_assets.settings.feast_keys import CLOUD_PROVIDERS, OLD_KEYS, OTHER_PROVIDERS, SECTIONS, without_feast_keys
 from feast_assets.settings.model import Settings
 from feast_assets.settings.postgres import POSTGRES_SCHEMES
@@ -58,6 +58,8 @@ DEFAULT_REGISTRY = "data/registry.db"
 
 _PROVIDER_CLASS = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*\.(?=[A-Z])\w*Provider", re.ASCII)
 _NO_STORE = ("none", "null")
+_ERRORS = {"provider": FeastProviderNotImplementedError, "registry": FeastRegistryNotSetError}
+"""The errors of wrong settings that Feast has classes for."""
 _SECTION_NAMES = ("registry", "online_store", "offline_store", "batch_engine")
 _TYPES_OF_URLS = {"redis": "redis", "rediss": "redis", **dict.fromkeys(POSTGRES_SCHEMES, "postgres")}
 """Scheme of a URL that stands for a whole ``online_store`` section -> the section's type."""
@@ -99,11 +101,11 @@ class RepoConfig(BaseModel):
     deployment: str = ""
     project_description: str | None = None
     provider: str = "local"
-    registry_section: Any = Field(default=DEFAULT_REGISTRY, alias="registry")
-    online_store_section: Any = Field(default="sqlite", alias="online_store")
-    offline_store_section: Any = Field(default="duckdb", alias="offline_store")
-    batch_engine_section: Any = Field(default="local", alias="batch_engine")
-    auth: Any = "no_auth"
+    registry_section: object = Field(default=DEFAULT_REGISTRY, alias="registry")
+    online_store_section: object = Field(default="sqlite", alias="online_store")
+    offline_store_section: object = Field(default="duckdb", alias="offline_store")
+    batch_engine_section: object = Field(default="local", alias="batch_engine")
+    auth: object = "no_auth"
     entity_key_serialization_version: int = 3
     coerce_tz_aware: bool = True
     enforce_online_ttl: bool = True
@@ -126,8 +128,9 @@ class RepoConfig(BaseModel):
             super().__init__(**known)
         except ValidationError as error:
             problem = _explained(error, type(self), origin)
+            kind = _ERRORS.get(str(error.errors(include_url=False, include_input=False)[0]["loc"][0]), ConfigError)
         if problem:  # outside of the handler, since a validation error holds the values, secrets too
-            raise ConfigError(problem)
+            raise kind(problem)
         self._origin = origin
         self._root = None if root is None else Path(root)
         self._file = file
@@ -144,7 +147,7 @@ class RepoConfig(BaseModel):
         return cls(**obj) if isinstance(obj, Mapping) else super().model_validate(obj, **options)
 
     @classmethod
-    def model_validate_json(cls, json_data: str | bytes | bytearray, **options: Any) -> Self:
+    def model_validate_json(cls, json_data: str | bytes | bytearray, **options: object) -> Self:
         """Returns a configuration made of a JSON object; see `model_validate`."""
         return cls.model_validate(from_json(json_data), **options)
 
@@ -168,7 +171,7 @@ class RepoConfig(BaseModel):
 
     @field_validator("registry_section", "online_store_section", "offline_store_section", "batch_engine_section")
     @classmethod
-    def _a_section(cls, value: object, info: ValidationInfo) -> Any:
+    def _a_section(cls, value: object, info: ValidationInfo) -> object:
         name = str(info.field_name).removesuffix("_section")
         if name == "registry" and (value is None or value == ""):
             raise ValueError("must say where definitions are kept, for example registry: data/registry.db")
@@ -183,7 +186,7 @@ class RepoConfig(BaseModel):
 
     @field_validator("auth")
     @classmethod
-    def _no_auth(cls, value: object) -> Any:
+    def _no_auth(cls, value: object) -> object:
         kind = value.get("type") if isinstance(value, Mapping) else value
         if kind not in (None, "no_auth") or (isinstance(value, Mapping) and set(value) != {"type"}):
             shown = f"type {kind!r}" if kind in ("kubernetes", "oidc") else "of this kind"
@@ -276,13 +279,13 @@ class RepoConfig(BaseModel):
         copy._root = root
         return copy
 
-    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+    def __repr_args__(self) -> Iterator[tuple[str | None, object]]:
         # Sections may hold passwords; their typed settings know which.
         for name, value in super().__repr_args__():
             yield name, "..." if str(name).endswith("_section") and not isinstance(value, Settings) else value
 
     @field_serializer("registry_section", "online_store_section", "offline_store_section", "batch_engine_section")
-    def _without_secrets(self, value: object, info: FieldSerializationInfo) -> Any:
+    def _without_secrets(self, value: object, info: FieldSerializationInfo) -> object:
         # As for what is shown: a section may hold passwords, and only its typed settings know where.
         try:
             settings = getattr(self, str(info.field_name).removesuffix("_section"))
@@ -290,7 +293,7 @@ class RepoConfig(BaseModel):
             return value.shown() if isinstance(value, Section) else HIDDEN
         return None if settings is None else masked(settings.model_dump(mode="json"))
 
-    def _settings(self, backends: Backends, section: object) -> Any:
+    def _settings(self, backends: Backends, section: object) -> object:
         """Returns a section as the backend's own model."""
         if isinstance(section, BaseModel):
             return section
@@ -368,7 +371,7 @@ def make_registry(config: RepoConfig, root: Path, project: str = "") -> Registry
     return registry
 
 
-def _with_known_engine(values: dict[str, Any], origin: str) -> dict[str, Any]:
+def _with_known_engine(values: dict[str, object], origin: str) -> dict[str, object]:
     """Returns settings without a compute engine that only Feast has, and warns of it.
 
     Raises:
@@ -401,7 +404,7 @@ def _with_known_engine(values: dict[str, Any], origin: str) -> dict[str, Any]:
     return values
 
 
-def _held(name: str, value: object) -> Any:
+def _held(name: str, value: object) -> object:
     """Returns a setting as the configuration keeps it; from here on, what may hold a secret is not shown."""
     if name not in _SECTION_NAMES:
         return value

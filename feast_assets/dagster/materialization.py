@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
 
 from feast_assets.compute.results import MaterializationResult, WindowResult
+from feast_assets.compute.validation import BrokenRule
 from feast_assets.dagster.applied import check_applied, filled
-from feast_assets.dagster.check_results import Outcome, looks_at_values, outcomes, schema_verdict, window_verdicts
+from feast_assets.dagster.check_results import (
+    Outcome,
+    left_out_verdict,
+    looks_at_values,
+    outcomes,
+    schema_verdict,
+    window_verdicts,
+)
+from feast_assets.dagster.check_specs import FeatureViewCheck
+from feast_assets.dagster.event_batches import written_together
 from feast_assets.dagster.lineage import lineage_metadata, of_computation
 from feast_assets.dagster.metadata import profile_metadata
 from feast_assets.dagster.partitions import described, is_partition, windows_of
 from feast_assets.dagster.reasons import REASON_TAG
 from feast_assets.dagster.serving import record_readers
 from feast_assets.dagster.translator import SOURCE_ASSETS
-from feast_assets.dagster.verdicts import blocking_checks, healed
+from feast_assets.dagster.verdicts import Verdict, blocking_checks, healed
 from feast_assets.definitions.batch_feature_view import BatchFeatureView
 from feast_assets.definitions.branches import deployed
 from feast_assets.definitions.feature_view import FeatureView
@@ -63,7 +73,7 @@ class ChosenView:
 
 def materialize_views(
     context: dg.AssetExecutionContext, store: FeatureStore, *, profile: bool = True, blocking: bool | None = None
-) -> Iterator[dg.MaterializeResult[Any] | Outcome]:
+) -> Iterator[dg.MaterializeResult[None] | Outcome]:
     """Materializes the selected views of a group, each once over all partitions of the run.
 
     A view that fails does not keep the others from being run; the step fails at the end, and what was done stays done
@@ -80,6 +90,13 @@ def materialize_views(
         dagster.Failure: no partitions were chosen for views that have some, so nothing has been run; or some views
             failed.
     """
+    with written_together(context.instance):
+        yield from _materialized(context, store, profile=profile, blocking=blocking)
+
+
+def _materialized(
+    context: dg.AssetExecutionContext, store: FeatureStore, *, profile: bool, blocking: bool | None
+) -> Iterator[dg.MaterializeResult[Any] | Outcome]:
     windows = run_windows(context)
     chosen = chosen_views(context, store)
     profiles = isinstance(store.offline_store, CanProfile)
@@ -110,16 +127,12 @@ def materialize_views(
             failed[each.view.name] = error
             if isinstance(error, BrokenChecksError):
                 _record(context, each, error.result, windows, profile=profile)
-                verdicts = window_verdicts(context, latest, applied, error.result, windows, store, error.broken)
-                yield from outcomes(
-                    context, latest, schema, verdicts, windows, [w.window for w in error.result.windows]
-                )
+                yield from _verdicts(context, latest, applied, schema, error.result, windows, store, error.broken)
             else:
-                yield from outcomes(context, latest, schema, {}, windows)
+                yield from outcomes(context, latest, {"schema": schema}, {}, windows)
             continue
         yield from _events(context, each, result, windows, _lineage(context, each, store), profile=profile)
-        verdicts = window_verdicts(context, latest, applied, result, windows, store)
-        yield from outcomes(context, latest, schema, verdicts, windows, [w.window for w in result.windows])
+        yield from _verdicts(context, latest, applied, schema, result, windows, store)
         if schema is not None and not schema.passed:
             failed[each.view.name] = SourceError(f"Its source is not as declared: {schema.description}")
         tell_healed(context, latest, applied, store)
@@ -129,6 +142,31 @@ def materialize_views(
         # The same rows would be refused again, so a sensor leaves them alone.
         context.instance.add_run_tags(context.run.run_id, {REFUSED_TAG: "true"})
     _raise_if_any(failed)
+
+
+def _verdicts(
+    context: dg.AssetExecutionContext,
+    latest: dg.AssetKey,
+    view: FeatureView,
+    schema: Verdict | None,
+    result: MaterializationResult,
+    windows: Mapping[Window, str] | None,
+    store: FeatureStore,
+    refused: Sequence[BrokenRule] = (),
+) -> Iterator[Outcome]:
+    """Yields what the checks of one view say of what a run has done.
+
+    Args:
+        latest: the asset of its latest values.
+        schema: what `schema_verdict` returned.
+        refused: what kept windows from being written.
+    """
+    of_view: dict[FeatureViewCheck, Verdict | None] = {
+        "schema": schema,
+        "keys_and_times": left_out_verdict(context, latest, result, windows),
+    }
+    of_windows = window_verdicts(context, latest, view, result, windows, store, refused)
+    yield from outcomes(context, latest, of_view, of_windows, windows, [each.window for each in result.windows])
 
 
 def tell_healed(context: dg.AssetExecutionContext, latest: dg.AssetKey, view: FeatureView, store: FeatureStore) -> None:
@@ -202,10 +240,10 @@ def _events(
     chosen: ChosenView,
     result: MaterializationResult,
     windows: Mapping[Window, str] | None,
-    lineage: Mapping[str, Any],
+    lineage: Mapping[str, object],
     *,
     profile: bool,
-) -> Iterator[dg.MaterializeResult[Any]]:
+) -> Iterator[dg.MaterializeResult[None]]:
     """Tells Dagster what was done: one materialization per partition and asset, each with its own figures.
 
     Args:
@@ -292,7 +330,7 @@ def _lineage(context: dg.AssetExecutionContext, chosen: ChosenView, store: Featu
 def _figures(view: FeatureView, result: WindowResult, part: str, *, partitioned: bool, profile: bool) -> dict[str, Any]:
     computed = view.transformation is not None and not view.keeps_result
     count = "dagster/partition_row_count" if partitioned else "dagster/row_count"
-    figures: dict[str, Any] = {
+    figures: dict[str, object] = {
         "feast_assets/input_rows" if computed else count: result.rows,
         "feast_assets/fingerprint": result.fingerprint,
     }
@@ -309,14 +347,14 @@ def _figures(view: FeatureView, result: WindowResult, part: str, *, partitioned:
     return figures
 
 
-def _online_figures(result: WindowResult) -> dict[str, Any]:
+def _online_figures(result: WindowResult) -> dict[str, object]:
     """Returns what of a window went online; where nothing had to, says why, as zeros alone read like a failure."""
     figures = {
         "feast_assets/latest_entities": result.entities,
         "feast_assets/rows_written": result.written,
         "feast_assets/rows_ignored": result.ignored,
     }
-    shown: dict[str, Any] = {name: count for name, count in figures.items() if count}
+    shown: dict[str, object] = {name: count for name, count in figures.items() if count}
     if result.made and not result.entities:
         shown["feast_assets/online"] = "Nothing to write: each entity has a newer row in a later partition of the run."
     elif result.entities and result.written == 0:

@@ -329,9 +329,9 @@ class OnlineResponse:
         """
         import json
 
-        from feast_assets.retrieval.json_body import json_body
+        from feast_assets.retrieval.json_body import compact_json, json_body
 
-        answer: dict[str, Any] = json.loads(json_body(self, lambda value: json.dumps(value).encode()))
+        answer: dict[str, Any] = json.loads(json_body(self, compact_json))
         return answer
 
     def _seconds(self, column: ResponseColumn) -> list[int]:
