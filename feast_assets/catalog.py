@@ -24,7 +24,6 @@ from feast_assets.definitions.view_version import declared_parts
 from feast_assets.errors import FeatureViewNotFoundException, InputError, ProjectObjectNotFoundException, shown
 from feast_assets.registry.base import Registry
 from feast_assets.registry.cache import SnapshotCache
-from feast_assets.registry.ledger import intervals
 from feast_assets.registry.snapshot import RegistrySnapshot
 
 _Object = TypeVar("_Object", bound=Definition)
@@ -79,17 +78,20 @@ class Catalog:
 
     def get_feature_view(self, name: str, allow_registry_cache: bool = False) -> FeatureView:
         """Returns a feature view (batch and label views included) by name, with its materialized intervals."""
-        snapshot = self._registered(allow_registry_cache)
-        if name in snapshot.names(StreamFeatureView.object_type, StoredOnDemandView.object_type):
-            raise FeatureViewNotFoundException(name, self.project, snapshot.names(FeatureView.object_type))
-        view = _shown(snapshot.feature_view(name))
-        view.materialization_intervals = intervals(self.registry.ledger(name))
-        return view
+
+        def read(snapshot: RegistrySnapshot) -> FeatureView:
+            if name in snapshot.names(StreamFeatureView.object_type, StoredOnDemandView.object_type):
+                raise FeatureViewNotFoundException(name, self.project, snapshot.names(FeatureView.object_type))
+            view = _shown(snapshot.feature_view(name))
+            view.materialization_intervals = self.registry.materialization_intervals(name)
+            return view
+
+        return read(self._cache.get()) if allow_registry_cache else self._cache.fresh_with(read)
 
     def get_stream_feature_view(self, name: str, allow_registry_cache: bool = False) -> StreamFeatureView:
         """Returns a stream feature view by name, with its materialized intervals."""
         view = _shown(self._registered(allow_registry_cache).stream_feature_view(name))
-        view.materialization_intervals = intervals(self.registry.ledger(name))
+        view.materialization_intervals = self.registry.materialization_intervals(name)
         return view
 
     def get_label_view(self, name: str, allow_registry_cache: bool = False) -> LabelView:

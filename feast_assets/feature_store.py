@@ -36,7 +36,6 @@ from feast_assets.errors import (
 )
 from feast_assets.lifecycle import check_state, may_be_materialized, of_version
 from feast_assets.registry.cache import SnapshotCache
-from feast_assets.registry.ledger import intervals
 from feast_assets.registry.watch import RegistryWatch
 from feast_assets.repository.stored_on_demand import materializable_view
 from feast_assets.repository.user_functions import UserFunctions
@@ -777,7 +776,7 @@ class FeatureStore(Datasets):
 
     def materialization_intervals(self, feature_view: str) -> list[tuple[datetime, datetime]]:
         """Returns the materialized intervals of event time, ``[start, end)``, in order, from the ledger."""
-        return intervals(self.registry.ledger(self._cache.fresh().feature_view(feature_view).name))
+        return self.registry.materialization_intervals(self._cache.fresh().feature_view(feature_view).name)
 
     def views_to_materialize(self, names: Sequence[str] | None) -> list[FeatureView]:
         """Returns the named views, or all; views that keep a result come before those that read it.

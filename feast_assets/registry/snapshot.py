@@ -36,6 +36,7 @@ from feast_assets.errors import (
     SavedDatasetNotFound,
     shown,
 )
+from feast_assets.registry.spec_text import restored
 
 VIEW_TYPES = (
     FeatureView.object_type,
@@ -75,7 +76,8 @@ class StoredObject:
     """One object as the registry holds it; read into a definition when it is first asked for.
 
     Attributes:
-        spec: the definition's stored form, as JSON text; "" where the definition is at hand.
+        spec: the definition's stored form, as JSON text, maybe compressed (`feast_assets.registry.spec_text`); "" where
+            the definition is at hand.
         created, updated: UTC microseconds; 0 where the definition is at hand.
     """
 
@@ -103,7 +105,7 @@ class StoredObject:
     def definition(self) -> Definition:
         """Returns the definition itself, which must not be changed."""
         if self._definition is None:
-            definition = Definition.from_spec(json.loads(self.spec))
+            definition = Definition.from_spec(json.loads(restored(self.spec)))
             definition.created_timestamp = from_micros(self.created)
             definition.last_updated_timestamp = from_micros(self.updated)
             self._definition = definition
