@@ -1,7 +1,7 @@
 """Feature views as Dagster assets."""
 
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -168,10 +168,12 @@ def _specs(repository: FeatureRepository, group: ViewGroup, translator: FeastTra
     partitions_def = None if group.partitions is None else partitions_definition(group.partitions)
     serving = build_serving_specs(repository, translator=translator)
     specs: dict[dg.AssetKey, tuple[dg.AssetSpec, str]] = {}
+    translated: list[dg.AssetSpec] = []
     for view in group.views:
         parts = {LATEST: translator.get_asset_spec(_view_data(repository, view))}
         if view.keeps_result:
             parts[KEPT] = translator.get_asset_spec(_source_data(repository, _sink(view), view))
+        translated += parts.values()
         computed = KEPT if KEPT in parts else LATEST
         parts[computed] = _with_source_assets(
             _with_lookback(parts[computed], repository, view, translator), repository, view
@@ -189,26 +191,52 @@ def _specs(repository: FeatureRepository, group: ViewGroup, translator: FeastTra
             )
             readers = readers_metadata(serving, spec.key) if part == LATEST else {}
             specs[spec.key] = (made.merge_attributes(metadata={VIEW: view.name, PART: part, **readers}), subject)
-    return _looking_back_alike([spec for spec, _ in specs.values()])
+    return _mapped_alike([spec for spec, _ in specs.values()], _chosen_mappings(translated))
 
 
-def _looking_back_alike(specs: Sequence[dg.AssetSpec]) -> list[dg.AssetSpec]:
+def _chosen_mappings(translated: Iterable[dg.AssetSpec]) -> dict[dg.AssetKey, dg.PartitionMapping]:
+    """Returns how partitions of upstream assets are mapped where a translator says so.
+
+    Raises:
+        DefinitionError: it says two things of one upstream asset; in one group, Dagster has one mapping for each.
+    """
+    chosen: dict[dg.AssetKey, tuple[dg.PartitionMapping, dg.AssetKey]] = {}
+    for spec in translated:
+        for dep in spec.deps:
+            if dep.partition_mapping is None:
+                continue
+            mapping, first = chosen.setdefault(dep.asset_key, (dep.partition_mapping, spec.key))
+            if mapping != dep.partition_mapping:
+                raise DefinitionError(
+                    f"A translator maps partitions of {dep.asset_key.to_user_string()!r} in one way for "
+                    f"{first.to_user_string()!r} and in another for {spec.key.to_user_string()!r}. Views of one grid "
+                    "are one step, which has one mapping for each upstream asset: give them the same."
+                )
+    return {key: mapping for key, (mapping, _) in chosen.items()}
+
+
+def _mapped_alike(
+    specs: Sequence[dg.AssetSpec], chosen: Mapping[dg.AssetKey, dg.PartitionMapping]
+) -> list[dg.AssetSpec]:
     """Lets all assets of a group depend on as many partitions of an upstream asset as the one that looks back furthest.
 
     In one group, Dagster has one mapping of partitions for each upstream asset.
+
+    Args:
+        chosen: mappings that a translator has given, which count before others.
     """
-    furthest: dict[dg.AssetKey, dg.TimeWindowPartitionMapping] = {}
+    mappings: dict[dg.AssetKey, dg.PartitionMapping] = dict(chosen)
     for dep in (dep for spec in specs for dep in spec.deps):
-        mapping, known = dep.partition_mapping, furthest.get(dep.asset_key)
-        if isinstance(mapping, dg.TimeWindowPartitionMapping) and (
-            known is None or mapping.start_offset < known.start_offset
-        ):
-            furthest[dep.asset_key] = mapping
+        mapping, known = dep.partition_mapping, mappings.get(dep.asset_key)
+        if not isinstance(mapping, dg.TimeWindowPartitionMapping) or dep.asset_key in chosen:
+            continue
+        if not isinstance(known, dg.TimeWindowPartitionMapping) or mapping.start_offset < known.start_offset:
+            mappings[dep.asset_key] = mapping
     return [
         spec.replace_attributes(
             deps=[
-                dg.AssetDep(dep.asset_key, partition_mapping=furthest[dep.asset_key])
-                if dep.asset_key in furthest
+                dg.AssetDep(dep.asset_key, partition_mapping=mappings[dep.asset_key])
+                if dep.asset_key in mappings
                 else dep
                 for dep in spec.deps
             ]

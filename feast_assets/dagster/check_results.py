@@ -67,10 +67,34 @@ def schema_verdict(
     )
 
 
+def left_out_verdict(
+    context: dg.AssetExecutionContext, key: dg.AssetKey, result: MaterializationResult, partitions: Partitions
+) -> Verdict | None:
+    """Returns what the check ``keys_and_times`` says of a run's view; None if it was not selected.
+
+    Args:
+        partitions: of all windows of the run.
+    """
+    if not _is_selected(context, key, "keys_and_times"):
+        return None
+    records = [
+        dg.TableRecord({"partition": _partition(each.window, partitions), "rows": each.null_keys})
+        for each in result.windows
+        if each.null_keys
+    ]
+    metadata = {
+        "feast_assets/rows_without_key": result.null_keys,
+        "feast_assets/rows_without_time": result.null_times,
+        **_table("feast_assets/without_key", records),
+    }
+    told = result.left_out
+    return Verdict(not told, dg.AssetCheckSeverity.WARN, f"{told[0].upper()}{told[1:]}." if told else None, metadata)
+
+
 def outcomes(
     context: dg.AssetExecutionContext,
     key: dg.AssetKey,
-    schema: Verdict | None,
+    of_view: Mapping[FeatureViewCheck, Verdict | None],
     of_windows: Mapping[FeatureViewCheck, Mapping[Window, Verdict]],
     partitions: Partitions,
     written: Collection[Window] = (),
@@ -78,18 +102,18 @@ def outcomes(
     """Yields what a step yields for the checks of one view: for each partition, or once for a view without partitions.
 
     Args:
-        schema: what `schema_verdict` returned.
+        of_view: what `schema_verdict` and `left_out_verdict` returned.
         of_windows: what `window_verdicts` returned; empty where the view's run has failed.
         written: the windows that the run has materialized.
     """
+    of_run = {name: verdict for name, verdict in of_view.items() if verdict is not None}
     if partitions is None:
-        if schema is not None:
-            yield _result(key, "schema", schema)
+        for name, verdict in of_run.items():
+            yield _result(key, name, verdict)
         for name, by_window in of_windows.items():
             for verdict in by_window.values() or [_NOTHING]:
                 yield _result(key, name, verdict)
         return
-    of_run = {} if schema is None else {"schema": schema}
     of_partitions: dict[str, dict[str, Verdict]] = {}
     for name, verdicts in of_windows.items():
         if name in RULES:
@@ -97,7 +121,7 @@ def outcomes(
         else:
             of_run[name] = _together(list(verdicts.values()))
     made = [partitions[w] for w in written]
-    yield from evaluations_of_run(context, key, of_run, list(partitions.values()), made)
+    yield from evaluations_of_run(context, key, {str(n): v for n, v in of_run.items()}, list(partitions.values()), made)
     yield from evaluations(context, key, of_partitions, made)
 
 

@@ -13,7 +13,15 @@ from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.errors import DefinitionError, suggest
 
 FeatureViewCheck = Literal[
-    "schema", "nulls", "ranges", "allowed_values", "uniqueness", "row_count", "freshness", "consistency"
+    "schema",
+    "keys_and_times",
+    "nulls",
+    "ranges",
+    "allowed_values",
+    "uniqueness",
+    "row_count",
+    "freshness",
+    "consistency",
 ]
 FEATURE_VIEW_CHECKS: tuple[FeatureViewCheck, ...] = get_args(FeatureViewCheck)
 """All kinds of checks of a feature view; each is there where the view has something to check."""
@@ -28,6 +36,7 @@ RULES: dict[FeatureViewCheck, tuple[str, ...]] = {
 
 _OF_RUNS: dict[FeatureViewCheck, str] = {
     "schema": "The source has the columns that the view declares, of types that fit.",
+    "keys_and_times": "Every row of the source has its join keys and an event time; others are left out.",
     "row_count": "Each partition has about as many rows as those before it.",
 }
 _OF_SERVING: dict[FeatureViewCheck, str] = {

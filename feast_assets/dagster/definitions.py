@@ -47,7 +47,8 @@ def definitions_for(
         source_assets: for the names of data sources, the assets of your own that make them: an asset, its spec or its
             key. The views that read such a source depend on that asset, partition by partition, and no observable
             asset is made of the source. Give the asset or its spec rather than its key where its partitions matter: a
-            view's lookback, and which windows an update concerns, follow them.
+            view's lookback, and which windows an update concerns, follow them. Of sources that are left out, the tag
+            ``dagster/asset`` or the translator may name the asset; see `FeastTranslator.get_source_asset`.
         view_assets: what you have made of some views by `feature_view_assets`, such as of views that another process
             computes. Jobs, schedules and sensors run them as they run the other views, of which assets are made here.
         translator: says how views and sources look in Dagster.
@@ -68,7 +69,7 @@ def definitions_for(
             f"The resources need a FeatureStoreResource under the key {FEATURE_STORE!r}; found "
             f"{type(feature_store).__name__ if feature_store is not None else ', '.join(sorted(resources)) or 'none'}."
         )
-    repository = FeatureRepository.load(feature_store, source_assets=source_assets)
+    repository = FeatureRepository.load(feature_store, source_assets=source_assets, translator=translator)
     assets = build_feature_view_assets(
         repository,
         without=_views_of(view_assets),

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
 
 from feast_assets.compute.results import MaterializationResult, WindowResult
+from feast_assets.compute.validation import BrokenRule
 from feast_assets.dagster.applied import check_applied, filled
-from feast_assets.dagster.check_results import Outcome, looks_at_values, outcomes, schema_verdict, window_verdicts
+from feast_assets.dagster.check_results import (
+    Outcome,
+    left_out_verdict,
+    looks_at_values,
+    outcomes,
+    schema_verdict,
+    window_verdicts,
+)
+from feast_assets.dagster.check_specs import FeatureViewCheck
+from feast_assets.dagster.event_batches import written_together
 from feast_assets.dagster.lineage import lineage_metadata, of_computation
 from feast_assets.dagster.metadata import profile_metadata
 from feast_assets.dagster.partitions import described, is_partition, windows_of
 from feast_assets.dagster.reasons import REASON_TAG
 from feast_assets.dagster.serving import record_readers
 from feast_assets.dagster.translator import SOURCE_ASSETS
-from feast_assets.dagster.verdicts import blocking_checks, healed
+from feast_assets.dagster.verdicts import Verdict, blocking_checks, healed
 from feast_assets.definitions.batch_feature_view import BatchFeatureView
 from feast_assets.definitions.branches import deployed
 from feast_assets.definitions.feature_view import FeatureView
@@ -80,6 +90,13 @@ def materialize_views(
         dagster.Failure: no partitions were chosen for views that have some, so nothing has been run; or some views
             failed.
     """
+    with written_together(context.instance):
+        yield from _materialized(context, store, profile=profile, blocking=blocking)
+
+
+def _materialized(
+    context: dg.AssetExecutionContext, store: FeatureStore, *, profile: bool, blocking: bool | None
+) -> Iterator[dg.MaterializeResult[Any] | Outcome]:
     windows = run_windows(context)
     chosen = chosen_views(context, store)
     profiles = isinstance(store.offline_store, CanProfile)
@@ -110,16 +127,12 @@ def materialize_views(
             failed[each.view.name] = error
             if isinstance(error, BrokenChecksError):
                 _record(context, each, error.result, windows, profile=profile)
-                verdicts = window_verdicts(context, latest, applied, error.result, windows, store, error.broken)
-                yield from outcomes(
-                    context, latest, schema, verdicts, windows, [w.window for w in error.result.windows]
-                )
+                yield from _verdicts(context, latest, applied, schema, error.result, windows, store, error.broken)
             else:
-                yield from outcomes(context, latest, schema, {}, windows)
+                yield from outcomes(context, latest, {"schema": schema}, {}, windows)
             continue
         yield from _events(context, each, result, windows, _lineage(context, each, store), profile=profile)
-        verdicts = window_verdicts(context, latest, applied, result, windows, store)
-        yield from outcomes(context, latest, schema, verdicts, windows, [w.window for w in result.windows])
+        yield from _verdicts(context, latest, applied, schema, result, windows, store)
         if schema is not None and not schema.passed:
             failed[each.view.name] = SourceError(f"Its source is not as declared: {schema.description}")
         tell_healed(context, latest, applied, store)
@@ -129,6 +142,31 @@ def materialize_views(
         # The same rows would be refused again, so a sensor leaves them alone.
         context.instance.add_run_tags(context.run.run_id, {REFUSED_TAG: "true"})
     _raise_if_any(failed)
+
+
+def _verdicts(
+    context: dg.AssetExecutionContext,
+    latest: dg.AssetKey,
+    view: FeatureView,
+    schema: Verdict | None,
+    result: MaterializationResult,
+    windows: Mapping[Window, str] | None,
+    store: FeatureStore,
+    refused: Sequence[BrokenRule] = (),
+) -> Iterator[Outcome]:
+    """Yields what the checks of one view say of what a run has done.
+
+    Args:
+        latest: the asset of its latest values.
+        schema: what `schema_verdict` returned.
+        refused: what kept windows from being written.
+    """
+    of_view: dict[FeatureViewCheck, Verdict | None] = {
+        "schema": schema,
+        "keys_and_times": left_out_verdict(context, latest, result, windows),
+    }
+    of_windows = window_verdicts(context, latest, view, result, windows, store, refused)
+    yield from outcomes(context, latest, of_view, of_windows, windows, [each.window for each in result.windows])
 
 
 def tell_healed(context: dg.AssetExecutionContext, latest: dg.AssetKey, view: FeatureView, store: FeatureStore) -> None:
@@ -260,7 +298,10 @@ def _figures_of_run(context: dg.AssetExecutionContext, result: MaterializationRe
         "feast_assets/run_rows_without_key": result.null_keys,
         "feast_assets/run_rows_without_time": result.null_times,
     }
-    return {name: value for name, value in figures.items() if value}
+    told = {name: value for name, value in figures.items() if value}
+    if result.parts is not None:
+        told["feast_assets/run_parts"] = str(result.parts)
+    return told
 
 
 def _computed_part(view: FeatureView) -> str | None:

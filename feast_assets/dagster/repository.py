@@ -15,6 +15,7 @@ import dagster as dg
 from feast_assets.dagster.applied import filled, leaves_to_apply, with_declared_keys
 from feast_assets.dagster.source_assets import MadeBy, SourceAsset
 from feast_assets.dagster.source_assets import source_assets as made_by_assets
+from feast_assets.dagster.translator import FeastTranslator
 from feast_assets.definitions.batch_feature_view import BatchFeatureView
 from feast_assets.definitions.branches import deployed
 from feast_assets.definitions.feature_service import FeatureService
@@ -76,13 +77,18 @@ class FeatureRepository:
 
     @classmethod
     def load(
-        cls, feature_store: FeatureStoreResource, *, source_assets: Mapping[str, MadeBy] | None = None
+        cls,
+        feature_store: FeatureStoreResource,
+        *,
+        source_assets: Mapping[str, MadeBy] | None = None,
+        translator: FeastTranslator | None = None,
     ) -> FeatureRepository:
         """Reads the repository's code, and the registry if a view leaves something to it, such as its grid's start.
 
         Args:
             source_assets: for the names of data sources, the assets of your own that make them; a source may name its
                 own by the tag ``dagster/asset``.
+            translator: says it of the other sources; see `FeastTranslator.get_source_asset`.
 
         Raises:
             DefinitionError: what is given for a source is no asset of one key, or there is no such source.
@@ -106,7 +112,9 @@ class FeatureRepository:
             project=config.project,
             views=tuple(views),
             data_sources=sources,
-            source_assets=made_by_assets(source_assets, sources, views),
+            source_assets=made_by_assets(
+                source_assets, sources, views, (translator or FeastTranslator()).get_source_asset
+            ),
             offline_store=config.offline_store,
             online_store=config.online_store,
             label_views=tuple(sorted(contents.label_views, key=lambda v: v.name)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import dagster as dg
@@ -55,10 +55,22 @@ class SourceAsset:
         return dg.AssetDep(self.key, partition_mapping=mapping)
 
 
+def named_by_tag(source: DataSource) -> MadeBy | None:
+    """Returns the key of the asset that a data source's tag ``dagster/asset`` names; None without one."""
+    return source.tags[ASSET_TAG].split("/") if ASSET_TAG in source.tags else None
+
+
 def source_assets(
-    given: Mapping[str, MadeBy] | None, sources: Iterable[DataSource], views: Iterable[FeatureView]
+    given: Mapping[str, MadeBy] | None,
+    sources: Iterable[DataSource],
+    views: Iterable[FeatureView],
+    named_by: Callable[[DataSource], MadeBy | None] = named_by_tag,
 ) -> dict[str, SourceAsset]:
-    """Returns the assets that make data sources, by the sources' names: those given, and those that tags name.
+    """Returns the assets that make data sources, by the sources' names.
+
+    Args:
+        given: by the sources' names.
+        named_by: says it of sources that are not among those, and that no view fills.
 
     Raises:
         DefinitionError: there is no such source, or its rows are the kept result of a view, or what was given is no
@@ -69,18 +81,20 @@ def source_assets(
             f"source_assets must be a dict of data source names to assets, specs or keys, not {type(given).__name__}."
         )
     named = {source.name: source for source in sources}
-    made: dict[str, MadeBy] = {
-        name: source.tags[ASSET_TAG].split("/") for name, source in named.items() if ASSET_TAG in source.tags
-    }
-    made |= dict(given or {})
     kept = {sink.name: view.name for view in views if (sink := kept_result(view)) is not None}
+    told = {
+        name: (named_by_tag if name in kept else named_by)(source)
+        for name, source in named.items()
+        if name not in (given or {})
+    }
+    made: dict[str, MadeBy] = {name: asset for name, asset in told.items() if asset is not None} | dict(given or {})
     for name in made:
         if name not in named:
             raise DefinitionError(f"source_assets names {shown(name)}, which is no data source. {suggest(name, named)}")
         if name in kept:
             raise DefinitionError(
-                f"source_assets names {name!r}, which feature view {kept[name]!r} fills with its kept result; no other "
-                "asset can make it."
+                f"An asset is named for data source {name!r}, which feature view {kept[name]!r} fills with its kept "
+                "result; no other asset can make it."
             )
     return {name: _source_asset(name, asset) for name, asset in made.items()}
 
@@ -91,7 +105,7 @@ def _source_asset(name: str, given: MadeBy) -> SourceAsset:
         if len(keys) != 1:
             listed = ", ".join(key.to_user_string() for key in keys)
             raise DefinitionError(
-                f"source_assets gives several assets for data source {name!r} ({listed}); give the spec of the one "
+                f"Several assets are given for data source {name!r} ({listed}); give the spec of the one "
                 "that makes it: assets.specs_by_key[key]."
             )
         (spec,) = given.specs
@@ -104,6 +118,4 @@ def _source_asset(name: str, given: MadeBy) -> SourceAsset:
         return SourceAsset(dg.AssetKey(given.split("/")))
     if isinstance(given, (list, tuple)) and given and all(isinstance(part, str) for part in given):
         return SourceAsset(dg.AssetKey(list(given)))
-    raise DefinitionError(
-        f"source_assets must give an asset, a spec or a key for data source {name!r}, not {type(given).__name__}."
-    )
+    raise DefinitionError(f"Give an asset, a spec or a key for data source {name!r}, not {type(given).__name__}.")

@@ -19,6 +19,7 @@ from feast_assets.dagster.lineage import (
     of_service,
     served_columns,
 )
+from feast_assets.dagster.source_assets import MadeBy, named_by_tag
 from feast_assets.definitions.base import Definition
 from feast_assets.definitions.batch_feature_view import BatchFeatureView
 from feast_assets.definitions.definition_hash import definition_hash
@@ -133,7 +134,8 @@ class FeastTranslator:
     """Turns definitions into asset specs.
 
     Subclass it and override `get_asset_spec` to change keys, groups, owners and the rest; what it returns for a
-    source also decides what the views that read the source depend on. Keys are ``[project, view]``,
+    source also decides what the views that read the source depend on; a dependency of a view with a partition mapping
+    keeps it. Keys are ``[project, view]``,
     ``[project, "sources", source]`` and ``[project, "services", service]``; characters that asset keys cannot show
     become underscores.
 
@@ -157,6 +159,20 @@ class FeastTranslator:
         if isinstance(data, FeatureServiceTranslatorData):
             return self._service(data)
         return self._data_source(data)
+
+    def get_source_asset(self, source: DataSource) -> MadeBy | None:
+        """Returns the asset of your own that makes a data source: an asset, its spec or its key; None where none does.
+
+        It is asked of sources that ``source_assets=`` does not name. Unless overridden, the source's tag
+        ``dagster/asset`` names the asset.
+
+        Example::
+
+            class FromWarehouse(FeastTranslator):
+                def get_source_asset(self, source):
+                    return ["warehouse", source.name]
+        """
+        return named_by_tag(source)
 
     def key_of_source(self, data: DataSourceTranslatorData) -> dg.AssetKey:
         """Returns the key of the asset that a data source is: the user's own that makes it, or this class' for it."""

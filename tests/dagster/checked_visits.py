@@ -36,7 +36,7 @@ KEY = dg.AssetKey(["taxi", "checked"])
 RIDE = dg.AssetKey(["taxi", "ride"])
 FIRST = datetime(2024, 1, 1, tzinfo=UTC)
 DAYS = 12
-OF_RUNS = ("schema", "row_count", "nulls", "ranges", "allowed_values", "uniqueness")
+OF_RUNS = ("schema", "keys_and_times", "row_count", "nulls", "ranges", "allowed_values", "uniqueness")
 
 
 def visits() -> pd.DataFrame:

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 import urllib.request
@@ -48,6 +49,22 @@ _LAUNCH_BACKFILL = """
       }
     }
 """
+_LAUNCH = """
+    mutation($params: ExecutionParams!) {
+      launchPipelineExecution(executionParams: $params) {
+        ... on LaunchRunSuccess { run { runId } }
+        ... on PythonError { message }
+      }
+    }
+"""
+_REPORT = """
+    mutation($params: ReportRunlessAssetEventsParams!) {
+      reportRunlessAssetEvents(eventParams: $params) {
+        __typename
+        ... on PythonError { message }
+      }
+    }
+"""
 _START_SENSOR = """
     mutation($selector: SensorSelector!) {
       startSensor(sensorSelector: $selector) {
@@ -79,8 +96,12 @@ _FAILURES = """
 DONE = ("SUCCESS", "FAILURE", "CANCELED")
 
 
-def wait_for(subject: str, found: Callable[[], Any], seconds: float = 180) -> Any:
-    """Returns what is found when it is; something true."""
+def wait_for(subject: str, found: Callable[[], Any], seconds: float = 900) -> Any:
+    """Returns what is found when it is; something true.
+
+    Args:
+        seconds: after how long something has gone wrong, on however slow a machine.
+    """
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if result := found():
@@ -106,7 +127,7 @@ class Live:
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.port}/graphql", body, {"Content-Type": "application/json"}
         )
-        with urllib.request.urlopen(request, timeout=60) as answer:
+        with urllib.request.urlopen(request, timeout=300) as answer:
             found = json.load(answer)
         assert "errors" not in found, found["errors"]
         return found["data"]
@@ -132,7 +153,7 @@ class Live:
             status = self.ask(_BACKFILL, id=backfill)["partitionBackfillOrError"]["status"]
             return None if status in ("REQUESTED", "CANCELING", "FAILING") else status
 
-        status = wait_for("end of the backfill", ended, 300)
+        status = wait_for("end of the backfill", ended)
         runs = self.runs(**{"dagster/backfill": backfill})
         assert all(run["status"] in DONE for run in runs)
         return status, runs
@@ -145,6 +166,27 @@ class Live:
                 events = self.ask(_FAILURES, id=run["runId"])["runOrError"]["eventConnection"]["events"]
                 told += [json.dumps(event)[:2000] for event in events if event]
         return "\n".join(told)
+
+    def end_of_job(self, location: str, job: str, **tags: str) -> dict[str, Any]:
+        """Launches a job with some tags, and returns its run when it has ended."""
+        selector = {"repositoryName": "__repository__", "repositoryLocationName": location, "pipelineName": job}
+        told = [{"key": key.replace("__", "/"), "value": value} for key, value in tags.items()]
+        params = {"selector": selector, "mode": "default", "executionMetadata": {"tags": told}}
+        launched = self.ask(_LAUNCH, params=params)["launchPipelineExecution"]
+        assert "run" in launched, launched
+        run_id = launched["run"]["runId"]
+
+        def ended() -> Any:
+            return next((run for run in self.runs() if run["runId"] == run_id and run["status"] in DONE), None)
+
+        run: dict[str, Any] = wait_for("end of the job", ended)
+        return run
+
+    def report(self, key: str, *partitions: str) -> None:
+        """Reports that an asset, or some of its partitions, was materialized outside of Dagster."""
+        params = {"eventType": "ASSET_MATERIALIZATION", "assetKey": {"path": key.split("/")}}
+        told = self.ask(_REPORT, params=params | ({"partitionKeys": list(partitions)} if partitions else {}))
+        assert told["reportRunlessAssetEvents"]["__typename"] == "ReportRunlessAssetEventsSuccess", told
 
     def start_sensor(self, location: str, name: str) -> None:
         """Switches a sensor on."""
@@ -171,11 +213,7 @@ class Live:
 @contextmanager
 def running(root: Path, home: Path, locations: Sequence[str]) -> Iterator[Live]:
     """Serves code locations, each from ``definitions.py`` in a folder of its name; stops all by their process ids."""
-    made = Live(root, _free_port())
     (home / "dagster.yaml").write_text(textwrap.dedent(INSTANCE))
-    ports = {name: _free_port() for name in locations}
-    served = [f"  - grpc_server: {{host: 127.0.0.1, port: {p}, location_name: {name}}}" for name, p in ports.items()]
-    (root / "workspace.yaml").write_text("\n".join(["load_from:", *served, ""]))
     environment = {**os.environ, "DAGSTER_HOME": str(home), "DAGSTER_DISABLE_TELEMETRY": "1"}
     environment.pop("FEAST_ASSETS_DEPLOYMENT", None)
     # Programs that start together would make the instance's SQLite files at the same time, which fails.
@@ -183,19 +221,32 @@ def running(root: Path, home: Path, locations: Sequence[str]) -> Iterator[Live]:
         instance.get_run_records(limit=1)
         instance.get_latest_materialization_event(dg.AssetKey("none"))
         instance.all_instigator_state()
-    with _servers(environment, home / "log") as start:
-        runs: dict[int, Callable[[], bool]] = {}
-        for name, port in ports.items():
-            options = ["-f", "definitions.py", "-h", "127.0.0.1", "-p", str(port), "--location-name", name]
-            runs[port] = start(root / name, "dagster", "api", "grpc", *options)
+    # Names of sockets may be a hundred characters long.
+    with tempfile.TemporaryDirectory(prefix="live") as sockets, _servers(environment, home / "log") as start:
+        served = {name: f"{sockets}/{name}" for name in locations}
+        lines = [f"  - grpc_server: {{host: localhost, socket: {s}, location_name: {n}}}" for n, s in served.items()]
+        (root / "workspace.yaml").write_text("\n".join(["load_from:", *lines, ""]))
+        runs: dict[str, Callable[[], bool]] = {}
+        for name, path in served.items():
+            options = ["-f", "definitions.py", "-s", path, "--location-name", name]
+            runs[path] = start(root / name, "dagster", "api", "grpc", *options)
         # Who looks for the code before it is there does not look again soon.
-        for port, still_runs in runs.items():
-            wait_for("code server", lambda port=port, runs=still_runs: _listens(port) or not runs())
+        for path, still_runs in runs.items():
+            wait_for("code server", lambda path=path, runs=still_runs: _listens(path) or not runs())
             assert still_runs(), "a code server has ended"
-        start(root, "dagster-webserver", "-h", "127.0.0.1", "-p", str(made.port), "-w", "workspace.yaml")
         start(root, "dagster-daemon", "run", "-w", "workspace.yaml")
-        wait_for("code locations", lambda: _loaded(made) == set(locations))
-        yield made
+        yield _with_webserver(root, set(locations), start)
+
+
+def _with_webserver(root: Path, locations: set[str], start: Callable[..., Callable[[], bool]]) -> Live:
+    """Starts a webserver; again, where somebody else has taken the port that was free."""
+    for _ in range(5):
+        made = Live(root, _free_port())
+        still_runs = start(root, "dagster-webserver", "-h", "127.0.0.1", "-p", str(made.port), "-w", "workspace.yaml")
+        wait_for("code locations", lambda m=made, runs=still_runs: _loaded(m) == locations or not runs())
+        if still_runs():
+            return made
+    raise AssertionError("no webserver has started")
 
 
 @contextmanager
@@ -224,7 +275,7 @@ def _servers(environment: Mapping[str, str], log: Path) -> Iterator[Callable[...
                 server.wait(timeout=15)
             except subprocess.TimeoutExpired:
                 os.killpg(server.pid, signal.SIGKILL)
-                server.wait(timeout=15)
+                server.wait(timeout=120)
 
 
 def _free_port() -> int:
@@ -233,9 +284,9 @@ def _free_port() -> int:
         return int(free.getsockname()[1])
 
 
-def _listens(port: int) -> bool:
-    with socket.socket() as attempt:
-        return attempt.connect_ex(("127.0.0.1", port)) == 0
+def _listens(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX) as attempt:
+        return attempt.connect_ex(path) == 0
 
 
 def _loaded(live: Live) -> set[str]:

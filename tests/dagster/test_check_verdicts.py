@@ -171,7 +171,7 @@ def test_what_the_library_refuses_as_well_heals_nothing(project: Project) -> Non
 def test_a_single_partition_has_one_record_of_the_checks_of_a_run_too(project: Project) -> None:
     project.write(visits())
     assert project.run(2, 2).success
-    for check in ("schema", "row_count"):
+    for check in ("schema", "keys_and_times", "row_count"):
         assert records(project.instance, check) == {("2024-01-03", "SUCCEEDED"): 1}
 
 

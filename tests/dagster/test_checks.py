@@ -37,8 +37,8 @@ def specs(definitions: dg.Definitions) -> dict[dg.AssetKey, dict[str, dg.AssetCh
 def test_a_view_has_the_checks_that_it_declares_something_for(project: Project) -> None:
     found = specs(project.definitions())
     assert set(found[KEY]) == set(FEATURE_VIEW_CHECKS)
-    assert set(found[RIDE]) == {"schema", "row_count", "consistency"}
-    assert set(found[dg.AssetKey(["taxi", "ride_totals"])]) == {"row_count", "consistency"}
+    assert set(found[RIDE]) == {"schema", "keys_and_times", "row_count", "consistency"}
+    assert set(found[dg.AssetKey(["taxi", "ride_totals"])]) == {"keys_and_times", "row_count", "consistency"}
     assert {name for name, spec in found[KEY].items() if spec.blocking} == {
         "schema",
         "nulls",

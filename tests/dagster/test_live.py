@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import textwrap
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -34,13 +35,18 @@ LIVE = """
     )
 
     feature_store = FeatureStoreResource(repo_path=str(Path(__file__).parent))
-    # Another code location makes it, of which nothing is known here but the key.
-    repository = FeatureRepository.load(feature_store, source_assets={"orders": "raw/orders"})
+    # Something outside of Dagster makes these, and reports it.
+    stock = dg.AssetSpec(["raw", "stock"])
+    days = dg.DailyPartitionsDefinition("2024-01-01", end_date="2024-01-06", timezone="UTC")
+    prices = dg.AssetSpec(["raw", "prices"], partitions_def=days)
+    # Another code location makes the orders, of which nothing is known here but the key.
+    made_by = {"orders": "raw/orders", "stock": stock, "prices": prices}
+    repository = FeatureRepository.load(feature_store, source_assets=made_by)
     assets = build_feature_view_assets(repository, backfill_policy=dg.BackfillPolicy.multi_run(4))
     jobs = feature_view_jobs(assets)
     late = late_data_sensor(repository, assets, jobs, minimum_interval_seconds=1, retry_after=timedelta(seconds=1))
     defs = dg.Definitions(
-        assets=assets,
+        assets=[*assets, stock, prices],
         jobs=jobs,
         sensors=[late, dg.AutomationConditionSensorDefinition("automation", target="*", minimum_interval_seconds=1)],
         resources={"feature_store": feature_store},
@@ -86,6 +92,19 @@ LIVE_FEATURES = """
         partitions=grid(datetime(2024, 1, 6, tzinfo=UTC)),
         automation=Automation.eager(),
     )
+
+    def of_folder(view, folder, automation):
+        return FeatureView(
+            name=view,
+            entities=[driver],
+            source=FileSource(name=folder, path=f"{folder}/", timestamp_field="at"),
+            schema=[Field(name="driver_id", dtype=Int64), Field(name="amount", dtype=Float64)],
+            partitions=grid(datetime(2024, 1, 6, tzinfo=UTC)),
+            automation=automation,
+        )
+
+    in_stock = of_folder("in_stock", "stock", Automation.eager())
+    price = of_folder("price", "prices", Automation.on_cron("* * * * *"))
 """
 SHOP = """
     from datetime import UTC, datetime, timedelta
@@ -145,6 +164,7 @@ SHOP = """
         ),
         dg.Definitions(
             assets=[orders, purchases, rows, model],
+            jobs=[dg.define_asset_job("ingest", selection=[purchases.key, dg.AssetKey(["shop", "purchase"])])],
             executor=dg.multiprocess_executor.configured(
                 {"start_method": {"forkserver": {"preload_modules": ["feast_assets.dagster", "pandas", "duckdb"]}}}
             ),
@@ -193,6 +213,24 @@ def write_rides(root: Path, rows: list[tuple[int, float, float]]) -> None:
     os.replace(root / "writing.parquet", root / "live" / "rides.parquet")
 
 
+def write_amounts(root: Path, folder: str, amounts: dict[int, float]) -> None:
+    """Makes a folder of the location `live` hold an amount of some days, each at nine, in a file."""
+    rows = [(1, _FIRST + timedelta(days=day - 1, hours=9), amount) for day, amount in amounts.items()]
+    frame = pd.DataFrame(rows, columns=["driver_id", "at", "amount"]).astype({"at": "datetime64[us, UTC]"})
+    frame.to_parquet(root / "writing.parquet", index=False)
+    os.replace(root / "writing.parquet", root / "live" / folder / "days.parquet")
+
+
+def runs_of(live: Live, key: str) -> list[dict[str, Any]]:
+    """Returns the runs that were asked to make an asset, oldest first."""
+    return [run for run in live.runs() if {"path": key.split("/")} in (run["assetSelection"] or [])]
+
+
+def span(run: dict[str, Any]) -> list[str]:
+    """Returns the first and the last partition of a run."""
+    return [run["tags"].get(tag, run["tags"].get("dagster/partition")) for tag in RANGE]
+
+
 def served(live: Live, project: str, feature: str, key: str, *values: int) -> list[Any]:
     store = FeatureStore(live.root / project)
     found = store.get_online_features([feature], {key: list(values)}).to_dict()[feature.partition(":")[2]]
@@ -211,14 +249,16 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
         (root / name / "definitions.py").write_text(textwrap.dedent(definitions))
         (root / name / ".feastignore").write_text("definitions.py\n")
     write_rides(root, ROWS)
-    for folder, key, time in (
+    for folder, key, moment in (
         ("live/orders", "driver_id", "placed_at"),
+        ("live/stock", "driver_id", "at"),
+        ("live/prices", "driver_id", "at"),
         ("shop/purchases", "customer_id", "bought_at"),
     ):
         # An older row, which apply finds; the ingest assets make the rest.
         (root / folder).mkdir()
-        old = pd.DataFrame({key: [1], time: [_FIRST - timedelta(days=9)], "amount": [0.5]})
-        old.astype({time: "datetime64[us, UTC]"}).to_parquet(root / folder / "old.parquet", index=False)
+        old = pd.DataFrame({key: [1], moment: [_FIRST - timedelta(days=9)], "amount": [0.5]})
+        old.astype({moment: "datetime64[us, UTC]"}).to_parquet(root / folder / "old.parquet", index=False)
     for name in code:
         store = FeatureStore(root / name)
         store.apply_repository()
@@ -241,11 +281,17 @@ def test_a_backfill_is_cut_into_runs_of_which_one_pool_runs_one_at_a_time(live: 
 
 
 def test_late_rows_become_one_run_of_their_range_and_a_killed_worker_is_made_good(live: Live) -> None:
+    store = FeatureStore(live.root / "live")
+    store.materialize(_FIRST, _FIRST + timedelta(days=8, microseconds=-1), ["ride"])
+    store.close()
     before = {run["runId"] for run in live.runs()}
     live.start_sensor("live", "late_data_live")
 
+    def new() -> list[dict[str, Any]]:
+        return [run for run in runs_of(live, "live/ride") if run["runId"] not in before]
+
     def ended(status: str) -> list[dict[str, Any]]:
-        return [run for run in live.runs() if run["runId"] not in before and run["status"] == status]
+        return [run for run in new() if run["status"] == status]
 
     here = live.root / "live"
     (here / "hold").touch()
@@ -254,15 +300,15 @@ def test_late_rows_become_one_run_of_their_range_and_a_killed_worker_is_made_goo
     os.kill(pid, 9)
     (here / "hold").unlink()
     (first, *_) = wait_for("end of the killed run", lambda: ended("FAILURE"))
-    assert [first["tags"][tag] for tag in RANGE] == DAYS[6:8]
+    assert span(first) == [DAYS[6], DAYS[7]]
     assert first["tags"]["dagster/sensor_name"] == "late_data_live"
     assert served(live, "live", "ride:fare", "driver_id", 1, 2, 3) == [107.0, 207.0, 307.0]
 
     (second, *_) = wait_for("another attempt", lambda: ended("SUCCESS"))
-    assert [second["tags"][tag] for tag in RANGE] == DAYS[6:8]
+    assert span(second) == [DAYS[6], DAYS[7]]
     assert second["tags"]["dagster/run_key"] != first["tags"]["dagster/run_key"]
     assert served(live, "live", "ride:fare", "driver_id", 1, 2, 3) == [107.0, 8.0, 307.0]
-    assert len([run for run in live.runs() if run["runId"] not in before]) == 2
+    assert len(new()) == 2
 
 
 def test_materialize_all_over_thirty_partitions_runs_every_asset_in_order(live: Live) -> None:
@@ -307,12 +353,67 @@ def test_a_refused_partition_is_red_until_the_other_locations_asset_heals_it(liv
     live.launch_backfill(["raw/orders"], DAYS[4:5])
 
     def healed() -> Any:
-        new = [run for run in live.runs() if run["runId"] not in before]
-        views = [run for run in new if {"path": ["live", "last_order"]} in (run["assetSelection"] or [])]
-        return views if views and all(run["status"] in DONE for run in new) else None
+        new = [run for run in runs_of(live, "live/last_order") if run["runId"] not in before]
+        return new if new and all(run["status"] in DONE for run in new) else None
 
     views = wait_for("run of the view after its upstream asset", healed)
     assert {run["status"] for run in views} == {"SUCCESS"}
     assert live.checks("live/last_order")["ranges"] == {"SUCCEEDED": {"2024-01-01...2024-01-05"}}
     assert live.partitions("live/last_order") == (5, 0)
     assert served(live, "live", "last_order:amount", "driver_id", 1) == [5.0]
+
+
+def test_of_an_asset_without_partitions_only_the_days_are_run_whose_rows_moved(live: Live) -> None:
+    """The view is eager; which of its partitions an update concerns, the late-data sensor tells."""
+    live.start_sensor("live", "automation")
+    live.start_sensor("live", "late_data_live")
+
+    def updated(runs: int, amounts: dict[int, float]) -> list[dict[str, Any]]:
+        """Returns the runs of the view after its upstream asset was updated."""
+        write_amounts(live.root, "stock", amounts)
+        live.report("raw/stock")
+
+        def ended() -> Any:
+            found = runs_of(live, "live/in_stock")
+            return found if len(found) >= runs and all(run["status"] in DONE for run in found) else None
+
+        found: list[dict[str, Any]] = wait_for("run of the view", ended)
+        return found
+
+    amounts = {day: float(day) for day in range(1, 6)}
+    (whole,) = updated(1, amounts)
+    assert (whole["status"], span(whole)) == ("SUCCESS", [DAYS[0], DAYS[4]])
+    (_, third) = updated(2, amounts | {3: 30.0})
+    assert (third["status"], span(third)) == ("SUCCESS", [DAYS[2], DAYS[2]])
+    assert live.partitions("live/in_stock") == (5, 0)
+    assert served(live, "live", "in_stock:amount", "driver_id", 1) == [5.0]
+
+
+def test_a_view_on_a_cron_is_run_when_its_upstream_asset_has_been_updated_since(live: Live) -> None:
+    live.start_sensor("live", "automation")
+    write_amounts(live.root, "prices", {5: 9.5})
+    # However often the cron has ticked.
+    assert runs_of(live, "live/price") == []
+
+    def ended() -> Any:
+        if not runs_of(live, "live/price"):
+            # An update counts until the next minute; a slow daemon may have come too late for the one before.
+            live.report("raw/prices", DAYS[4])
+            time.sleep(2)
+        found = runs_of(live, "live/price")
+        return found if found and all(run["status"] in DONE for run in found) else None
+
+    runs = wait_for("run of the view", ended)
+    assert {run["status"] for run in runs} == {"SUCCESS"}
+    assert [span(run) for run in runs] == [[DAYS[4], DAYS[4]]] * len(runs)
+    assert served(live, "live", "price:amount", "driver_id", 1) == [9.5]
+
+
+def test_one_job_runs_the_asset_before_the_view_that_reads_it_each_in_a_process(live: Live) -> None:
+    run = live.end_of_job("shop", "ingest", dagster__partition=DAYS[0])
+    assert run["status"] == "SUCCESS", live.failures([run])
+    steps = sorted((step["startTime"], step["endTime"], step["stepKey"]) for step in run["stepStats"])
+    assert [step for _, _, step in steps] == ["raw__purchases", "shop_daily"]
+    assert steps[0][1] <= steps[1][0]
+    ledger = FeatureStore(live.root / "shop").registry.ledger("purchase")
+    assert [entry.rows for entry in ledger if entry.run_id == run["runId"]] == [1]

@@ -191,6 +191,48 @@ def test_partitions_follow_those_of_the_asset(shop: Callable[..., Path]) -> None
     assert upstream(None, VIEW) is None
 
 
+class Warehouse(FeastTranslator):
+    """Says which asset makes a source, and how its partitions are mapped."""
+
+    def __init__(self, asset: Any, *mappings: dg.PartitionMapping):
+        self.asset = asset
+        self.mappings = dict(zip((VIEW, LATELY), mappings, strict=False))
+
+    def get_source_asset(self, source: Any) -> Any:
+        return self.asset
+
+    def get_asset_spec(self, data: Any) -> dg.AssetSpec:
+        spec = super().get_asset_spec(data)
+        if spec.key not in self.mappings:
+            return spec
+        deps = [dg.AssetDep(dep.asset_key, partition_mapping=self.mappings[spec.key]) for dep in spec.deps]
+        return spec.replace_attributes(deps=deps)
+
+
+@pytest.mark.parametrize("given", ["asset", "key"])
+def test_a_translator_names_the_asset(shop: Callable[..., Path], given: str) -> None:
+    root = shop(tags=', tags={"dagster/asset": "raw/other"}')
+    asset = ingest(root)
+    defs = definitions(root, asset, translator=Warehouse(asset if given == "asset" else "raw/orders"))
+    assert parents(defs, VIEW) == parents(defs, LATELY) == {asset.key}
+    assert key("shop", "sources", "orders") not in defs.resolve_asset_graph().get_all_asset_keys()
+    # What is given with the call counts.
+    called = definitions(root, asset, translator=Warehouse("raw/other"), source_assets={"orders": asset})
+    assert parents(called, VIEW) == {asset.key}
+
+
+def test_a_translator_overrides_how_partitions_are_mapped(shop: Callable[..., Path]) -> None:
+    root = shop()
+    asset = ingest(root)
+    week = dg.TimeWindowPartitionMapping(start_offset=-6, allow_nonexistent_upstream_partitions=True)
+    for mapping in (week, dg.LastPartitionMapping()):
+        graph = definitions(root, asset, translator=Warehouse(asset, mapping)).resolve_asset_graph()
+        assert graph.get_partition_mapping(VIEW, asset.key) == mapping
+        assert graph.get_partition_mapping(LATELY, asset.key) == mapping
+    with pytest.raises(DefinitionError, match=r"'raw/orders' in one way for 'shop/last_order' and in another for"):
+        definitions(root, asset, translator=Warehouse(asset, week, dg.LastPartitionMapping()))
+
+
 def test_an_asset_that_begins_later_than_the_view_is_no_obstacle(
     shop: Callable[..., Path], instance: dg.DagsterInstance
 ) -> None:
@@ -210,7 +252,7 @@ def test_an_asset_that_begins_later_than_the_view_is_no_obstacle(
         ({"order": "raw/orders"}, "'order', which is no data source. Did you mean 'orders'"),
         (["orders"], "must be a dict of data source names to assets, specs or keys, not list"),
         ("orders", "must be a dict of data source names to assets, specs or keys, not str"),
-        ({"orders": 3}, "for data source 'orders', not int"),
+        ({"orders": 3}, "Give an asset, a spec or a key for data source 'orders', not int"),
     ],
 )
 def test_what_is_no_asset_or_no_source_is_refused(shop: Callable[..., Path], given: Any, message: str) -> None:
@@ -222,7 +264,9 @@ def test_an_asset_of_several_keys_is_refused_with_the_way_out(shop: Callable[...
     @dg.multi_asset(specs=[dg.AssetSpec("orders"), dg.AssetSpec("customers")])
     def both(): ...
 
-    with pytest.raises(DefinitionError, match=r"several assets for data source 'orders' \(customers, orders\)"):
+    with pytest.raises(
+        DefinitionError, match=r"Several assets are given for data source 'orders' \(customers, orders\)"
+    ):
         definitions(shop(), both, source_assets={"orders": both})
 
 
@@ -239,40 +283,6 @@ def test_one_job_runs_the_asset_before_the_views_that_read_it(
     run = defs.resolve_job_def("daily").execute_in_process(partition_key="2024-01-01", instance=instance)
     assert steps_of(run) == ["raw__orders", "shop_daily"]
     assert amounts(root) == [1.0, 10.0]
-
-
-def test_the_steps_are_in_order_with_the_multiprocess_executor_too(shop: Callable[..., Path], tmp_path: Path) -> None:
-    root = shop()
-    (root / ".feastignore").write_text("project.py\n")
-    (root / "project.py").write_text(
-        textwrap.dedent(f"""
-            import sys, time
-            from pathlib import Path
-            import dagster as dg
-            sys.path.insert(0, {str(Path(__file__).parent)!r})
-            from test_own_assets import DAYS, VIEW, definitions, write_day
-            ROOT = Path({str(root)!r})
-
-            @dg.asset(key=["raw", "orders"], partitions_def=DAYS)
-            def orders():
-                time.sleep(2)
-                write_day(ROOT, 0, 7.0)
-
-            defs = definitions(
-                ROOT, orders, jobs=[dg.define_asset_job("both", selection=[orders.key, VIEW])],
-                source_assets={{"orders": orders}},
-            )
-
-            def job():
-                return defs.resolve_job_def("both")
-        """)
-    )
-    home = tmp_path / "home"
-    home.mkdir()
-    job = dg.build_reconstructable_job("project", "job", reconstructor_working_directory=str(root))
-    with dg.instance_for_test(temp_dir=str(home)) as instance:
-        assert dg.execute_job(job, instance, tags={"dagster/partition": "2024-01-01"}).success
-    assert amounts(root) == [7.0, 70.0]
 
 
 # --- automation

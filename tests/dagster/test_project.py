@@ -17,6 +17,8 @@ from feast_assets.cli.scaffold import scaffold
 ROOT = Path(__file__).resolve().parents[2]
 LAYER = sorted((ROOT / "feast_assets" / "dagster").rglob("*.py"))
 PRIVATE = {
+    # Dagster exports no storages.
+    "event_batches.py": {"dagster._core.storage.event_log.SqliteEventLogStorage"},
     # What an evaluation of one partition is about, and the history of one partition: Dagster exports neither.
     "verdicts.py": {
         "dagster._core.definitions.asset_checks.asset_check_evaluation.AssetCheckEvaluationTargetMaterializationData",

@@ -66,8 +66,30 @@ def test_partitions_and_runs_show_how_many_rows_were_left_out(applied_root: Path
         for e in result.get_asset_materialization_events()
         if e.asset_key == RIDE
     }
+    found = {
+        e.materialization.metadata["feast_assets/run_parts"].value
+        for e in result.get_asset_materialization_events()
+        if e.asset_key == RIDE
+    }
+    size = (applied_root / "data" / "rides.parquet").stat().st_size
+    assert found == {f"1 listed, 1 new, 0 changed, 0 gone; {size:,} bytes read"}
     of_run = {"run_rows_without_key": 1, "run_rows_without_time": 2}
     assert shown == {"2024-01-02": of_run, "2024-01-03": {"rows_without_key": 1, **of_run}}
+    checks = {e.check_name: e for e in result.get_asset_check_evaluations() if e.asset_key == RIDE}
+    found = checks["keys_and_times"]
+    assert (found.passed, found.severity, found.blocking) == (False, dg.AssetCheckSeverity.WARN, False)
+    assert found.description == "Left out 1 row without a join key and 2 rows without an event time."
+    assert [dict(r.data) for r in found.metadata["feast_assets/without_key"].records] == [
+        {"partition": "2024-01-03", "rows": 1}
+    ]
+
+
+def test_where_nothing_is_left_out_the_check_passes(applied_root: Path, instance: dg.DagsterInstance) -> None:
+    defs = definitions_for({"feature_store": FeatureStoreResource(repo_path=str(applied_root))})
+    job = defs.resolve_job_def("materialize_taxi_daily")
+    result = job.execute_in_process(instance=instance, partition_key="2024-01-02", asset_selection=[RIDE])
+    (found,) = [e for e in result.get_asset_check_evaluations() if e.check_name == "keys_and_times"]
+    assert (found.passed, found.partition, found.description) == (True, "2024-01-02", None)
 
 
 def write_strays(root: Path, year: int, fare: float) -> None:

@@ -1,0 +1,124 @@
+"""Writing the events of a step to Dagster's log many at a time.
+
+A run of a range records a materialization of each partition, and a verdict of each check of each partition. Dagster's
+log on SQLite, which an instance has by default, opens its files and commits two or three times for each such event. So
+a year of days with a few checks takes longer to record than to materialize. Here the same code of Dagster writes the
+same rows, and those of many events are committed together.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cache
+from typing import Any
+
+import dagster as dg
+
+# Dagster exports no storages.
+from dagster._core.storage.event_log import SqliteEventLogStorage
+
+_MOST = 200
+"""Events of one transaction: others who write to the log wait until it ends, about a third of a second."""
+_METHODS = ("store_event", "run_connection", "index_connection", "has_table")
+
+
+@contextmanager
+def written_together(instance: dg.DagsterInstance) -> Iterator[None]:
+    """Lets materializations and verdicts of checks that follow one another be written to the log together.
+
+    Whatever this process reads of the log meanwhile finds them written, and other events come after them as ever. All
+    are written when it ends, by an error too. With other storages than SQLite's, each event is written as it comes.
+    """
+    storage = instance.event_log_storage
+    # Of two steps in threads of one process, the one that begins later writes its events one by one.
+    if type(storage) is not SqliteEventLogStorage or "store_event" in vars(storage):
+        yield
+        return
+    together = _Together(storage)
+    vars(storage).update({name: getattr(together, name) for name in _METHODS})
+    try:
+        yield
+    finally:
+        try:
+            together.write()
+        finally:
+            for name in _METHODS:
+                del vars(storage)[name]
+
+
+class _Together:
+    """Stands before a storage of events, and keeps some of them until they are many, or something else is asked."""
+
+    def __init__(self, storage: SqliteEventLogStorage):
+        self._store_event = storage.store_event
+        self._run_connection = storage.run_connection
+        self._index_connection = storage.index_connection
+        self._has_table = storage.has_table
+        self._prepared = storage.prepare_insert_event_batch
+        self._waiting: list[Any] = []
+        self._lock = threading.RLock()
+        self._writer: int | None = None
+        self._index: Any = None
+
+    def store_event(self, event: Any) -> None:
+        """Keeps an event for later if it may wait, or writes it after those that wait."""
+        with self._lock:
+            if not _may_wait(event) or (self._waiting and self._waiting[0].run_id != event.run_id):
+                self.write()
+            if not _may_wait(event):
+                self._store_event(event)
+                return
+            self._waiting.append(event)
+            if len(self._waiting) >= _MOST:
+                self.write()
+
+    def run_connection(self, run_id: str | None = None) -> AbstractContextManager[Any]:
+        """Connects to the file of a run, when all has been written; while it is, to one that has its events already."""
+        if self._writer == threading.get_ident():
+            return nullcontext(_Written())
+        self.write()
+        of_run: AbstractContextManager[Any] = self._run_connection(run_id)
+        return of_run
+
+    def index_connection(self) -> AbstractContextManager[Any]:
+        """Connects to the file of all assets, when all has been written; while it is, by the same connection."""
+        if self._writer == threading.get_ident():
+            return nullcontext(self._index)
+        self.write()
+        return self._index_connection()
+
+    def has_table(self, table_name: str) -> bool:
+        """Whether the file of all assets has a table."""
+        return bool(self._has_table(table_name))
+
+    def write(self) -> None:
+        """Writes the events that wait: to the file of their run, and then to that of all assets, as Dagster does."""
+        with self._lock:
+            events, self._waiting = self._waiting, []
+            if not events:
+                return
+            with self._run_connection(events[0].run_id) as of_run:
+                of_run.execute(self._prepared(events))
+            with self._index_connection() as self._index:
+                self._writer, asked = threading.get_ident(), self._has_table
+                self._has_table = cache(asked)
+                try:
+                    for event in events:
+                        self._store_event(event)
+                finally:
+                    self._writer, self._index, self._has_table = None, None, asked
+
+
+class _Written:
+    """In place of a connection to a file that has all events already."""
+
+    def execute(self, statement: Any) -> None:
+        pass
+
+
+def _may_wait(event: Any) -> bool:
+    """Whether an entry of the log is a materialization, or a verdict of a check, of a run."""
+    kinds = (dg.DagsterEventType.ASSET_MATERIALIZATION, dg.DagsterEventType.ASSET_CHECK_EVALUATION)
+    return bool(event.run_id and event.is_dagster_event and event.dagster_event_type in kinds)
