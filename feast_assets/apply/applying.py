@@ -200,4 +200,5 @@ def _only_differences(
     changed = {key: d for key, d in upserts.items() if key not in unchanged}
     hashes = {(o.object_type, o.name): o.content_hash for o in snapshot.all_stored()}
     hashes |= {key: definition.content_hash() for key, definition in changed.items()}
-    return Changes(tuple(changed.values()), changes.deletes, digests.to_remember(upserts, hashes))
+    remembered = digests.to_remember(upserts, hashes)
+    return Changes(tuple(changed.values()), changes.deletes, remembered, changes.renamed_ledgers)

@@ -61,12 +61,13 @@ class PreparedObjects:
     Attributes:
         made: objects to register; some may turn out to equal the registered ones.
         standing: registered objects that stay as they are.
-        tables: as `Versions.tables`.
+        tables, renamed_ledgers: as those of `Versions`.
     """
 
     made: Sequence[Definition]
     standing: Sequence[StoredObject] = ()
     tables: Mapping[str, str] = field(default_factory=dict)
+    renamed_ledgers: Sequence[tuple[str, str]] = ()
 
 
 def prepare(
@@ -195,6 +196,7 @@ class _Preparation:
             [*(o for o in result if isinstance(o, Definition)), *kept],
             [o for o in result if isinstance(o, StoredObject)],
             self._versions.tables,
+            tuple(self._versions.renamed_ledgers),
         )
 
     def _of(self, cls: type[_D]) -> list[_D]:

@@ -63,7 +63,9 @@ def changes_of(
     if deletes or any(_takes_away(d, snapshot) for d in prepared.made):
         remaining = {_key(d): d for d in snapshot.shared() if _key(d) not in deletes} | upserts
         _check_references(remaining, snapshot, deletes)
-    return Changes(upserts=tuple(prepared.made), deletes=tuple(sorted(deletes)))
+    return Changes(
+        upserts=tuple(prepared.made), deletes=tuple(sorted(deletes)), renamed_ledgers=prepared.renamed_ledgers
+    )
 
 
 def _asked(

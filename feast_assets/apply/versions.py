@@ -15,6 +15,7 @@ from feast_assets.definitions.view_version import (
     normal_version,
     parse_version,
     schema_or_function,
+    versioned_name,
 )
 from feast_assets.errors import DefinitionError, FeatureViewPinConflict
 from feast_assets.registry.snapshot import RegistrySnapshot, StoredObject, copy_definition
@@ -35,6 +36,7 @@ class Versions:
     Attributes:
         kept: versions to register beside those in use.
         tables: view name -> the generation of its online table, where the version in use changes; "" for a new one.
+        renamed_ledgers: as `Changes.renamed_ledgers`: a table that goes to another version takes its ledger along.
     """
 
     snapshot: RegistrySnapshot
@@ -42,6 +44,7 @@ class Versions:
     own_tables: bool = False
     kept: dict[str, ViewVersion] = field(default_factory=dict)
     tables: dict[str, str] = field(default_factory=dict)
+    renamed_ledgers: list[tuple[str, str]] = field(default_factory=list)
 
     def in_use(self, view: BaseFeatureView) -> BaseFeatureView | StoredObject:
         """Returns the view that is to be registered for a declared one, which is complete; or the registered one, which
@@ -91,6 +94,8 @@ class Versions:
             restored = copy_definition(known[number].view)
             self._check_function(restored, view, number)
             self._replace(before, getattr(restored, "online_generation", ""))
+            if self.own_tables:
+                self.renamed_ledgers.append((versioned_name(view.name, number), view.name))
         restored.version, restored.current_version_number = view.version, number
         restored.state = before.state
         return restored
@@ -110,6 +115,7 @@ class Versions:
         self._keep(ViewVersion.of(copy_definition(before), number, before.last_updated_timestamp))
         if self.own_tables:
             self.tables[before.name] = generation
+            self.renamed_ledgers.append((before.name, versioned_name(before.name, number)))
 
     def _keep_new(self, view: BaseFeatureView, number: int, before: BaseFeatureView) -> None:
         view.current_version_number = number

@@ -29,12 +29,16 @@ class Changes:
     Attributes:
         upserts: objects to create, or to replace by type and name. One that equals the stored object changes nothing.
         deletes: (object type, name) of objects to remove.
+        renamed_ledgers: (name, other name) of views whose entries in the ledger, and whose tables' marks, are those of
+            the other name from now on, as its online table is now the other's. They replace what the other name had,
+            one after the other. A registry that ignores it makes runs of these views begin anew.
         inputs: (object type, name) -> what `Registry.inputs` returns for it from now on. It makes no revision.
     """
 
     upserts: Sequence[Definition] = ()
     deletes: Sequence[tuple[str, str]] = ()
     inputs: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    renamed_ledgers: Sequence[tuple[str, str]] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -147,6 +147,7 @@ class SqlRegistry(Registry, KeepsMarks, KeepsPartStatistics, NotesPushes):
         with self._writing() as writing:
             newest = writing.lock()
             self._refuse_other_base(based_on, newest)
+            writing.rename_ledgers(changes.renamed_ledgers)
             return writing.commit(newest, upserts, deletes, changes.inputs, by or current_user())
 
     def projects(self) -> list[Project]:

@@ -49,6 +49,8 @@ _FORGET = f'DELETE FROM {SEGMENTS} WHERE project = :project AND "view" = :view' 
 _NEWEST_MARK = 'SELECT max(number) FROM feast_assets_marks WHERE project = :project AND "view" = :view'
 _NEWEST_MARK_OF_TABLE = f'{_NEWEST_MARK} AND "identity" = :identity'
 _FORGET_MARKS = 'DELETE FROM feast_assets_marks WHERE project = :project AND "view" = :view'
+_RENAME = 'UPDATE feast_assets_ledger SET "view" = :new WHERE project = :project AND "view" = :old'
+_RENAME_MARKS = 'UPDATE feast_assets_marks SET "view" = :new WHERE project = :project AND "view" = :old'
 _REMOVE = tuple(f"DELETE FROM {table} WHERE project = :project" for table in OF_PROJECT)  # noqa: S608 - names of ours
 _OLDEST_KEPT_MARK = (
     'SELECT number FROM feast_assets_marks WHERE project = :project AND "view" = :view '
@@ -174,6 +176,13 @@ class ProjectWriting:
         """Removes the entries of views from the ledger, and the numbers of their tables' marks."""
         for statement in (_FORGET, _FORGET_MARKS):
             self._each(statement, [{"view": view} for view in views])
+
+    def rename_ledgers(self, renamed: Sequence[tuple[str, str]]) -> None:
+        """Moves the entries of views in the ledger, and the numbers of their tables' marks, to other names."""
+        for old, new in renamed:
+            self.forget([new])
+            for statement in (_RENAME, _RENAME_MARKS):
+                self._each(statement, [{"old": old, "new": new}])
 
     def remove_project(self) -> None:
         """Removes everything of the project, its history included."""
