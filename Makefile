@@ -74,12 +74,19 @@ format: $(INSTALLED) ## Format the code and sort imports
 .PHONY: docs
 docs: $(INSTALLED) ## Write the generated parts of the documentation
 	@$(BIN)/python scripts/document_cli.py
+	@$(BIN)/python -m compat.page
 
 .bench/feastenv/.installed: benchmarks/feast-requirements.txt $(INSTALLED)
 	@echo "Installing Feast in .bench/feastenv; the first time this takes a minute or two."
 	@$(BIN)/python -m venv .bench/feastenv
 	@.bench/feastenv/bin/python -m pip install --quiet -r $<
 	@touch $@
+
+.PHONY: compat
+compat: $(INSTALLED) $(if $(FEAST_PYTHON),,.bench/feastenv/.installed) ## Compare with an installed Feast: its public names, and what it does
+	@python=$(or $(FEAST_PYTHON),$(CURDIR)/.bench/feastenv/bin/python); cp compat/feast_surface.json compat/.before.json; \
+		$$python -W ignore compat/surface.py compat/feast_surface.json && cmp compat/.before.json compat/feast_surface.json; same=$$?; \
+		rm compat/.before.json; FEAST_PYTHON=$$python $(BIN)/python -m pytest tests/compat && exit $$same
 
 .PHONY: bench
 bench: $(INSTALLED) $(if $(BENCH_FEAST_PYTHON),,.bench/feastenv/.installed) ## Measure beside Feast and the bare engines (SIZE=small for a look, ONLY="pushes historical")

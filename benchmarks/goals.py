@@ -22,6 +22,9 @@ _READS = {
 }
 _READS_BESIDE_BARE = 2.0
 _ASYNC = 10.0
+# How many times the requests per second of Feast's server, by entities of a request; 0.8 of a bare route's.
+_SERVING = {1: 10.0, 10: 12.0, 100: 25.0}
+_SERVING_BESIDE_BARE = 1 / 0.8
 _MATERIALIZE = {"narrow": 10.0, "wide": 15.0}
 _MATERIALIZE_BESIDE_BARE = 1.5
 _HISTORICAL = {"narrow": 5.0, "wide": 8.0}
@@ -92,6 +95,7 @@ class Goal:
 
 
 READS = "Online reads"
+SERVING = "Feature server"
 MATERIALIZATION = "Materialization"
 PUSHES = "Pushes"
 HISTORICAL = "Training data"
@@ -99,13 +103,14 @@ MEMORY = "Peak memory"
 REGISTRY = "Definitions and first use"
 DAGSTER = "Dagster runs"
 DAGSTER_LOADING = "Dagster's loading and ticks"
-SECOND = {READS: "p99", PUSHES: "p99", MATERIALIZATION: "rows/s", HISTORICAL: "rows/s"}
+SECOND = {READS: "p99", SERVING: "p99", PUSHES: "p99", MATERIALIZATION: "rows/s", HISTORICAL: "rows/s"}
 """What the second figure of each side is, by table."""
 
 
 def goals(results: Results) -> Iterator[Goal]:
     """Yields the goals whose figures are among the results."""
     yield from _reads(results)
+    yield from _serving(results)
     yield from _materialization(results)
     yield from _pushes(results)
     yield from _historical(results)
@@ -157,6 +162,25 @@ def _reads(results: Results) -> Iterator[Goal]:
                 results.figure("async_reads", side, "requests_per_second", store=store) for side in (FEAST, BARE)
             )
             yield Goal(READS, f"{_STORES[store]}, narrow, 64 requests at once", "/s", ours, feast, _ASYNC, bare)
+
+
+def _serving(results: Results) -> Iterator[Goal]:
+    for batch, aim in _SERVING.items():
+        about: dict[str, Any] = {"store": "redis", "entities": batch}
+        if ours := results.figure("serving", OURS, "requests_per_second", **about):
+            feast, bare = (results.figure("serving", side, "requests_per_second", **about) for side in (FEAST, BARE))
+            subject = f"Redis, narrow, {batch} {'entity' if batch == 1 else 'entities'}, 8 connections"
+            yield Goal(
+                SERVING,
+                subject,
+                "/s",
+                ours,
+                feast,
+                aim,
+                bare,
+                _SERVING_BESIDE_BARE,
+                second=_tails(results, "serving", **about),
+            )
 
 
 def _materialization(results: Results) -> Iterator[Goal]:

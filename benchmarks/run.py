@@ -31,6 +31,7 @@ PATHS = (
     "materialization",
     "online_reads",
     "async_reads",
+    "serving",
     "historical",
     "pushes",
     "registry",

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from feast_assets.definitions.automation import Automation as Automation
     from feast_assets.definitions.batch_feature_view import BatchFeatureView as BatchFeatureView
     from feast_assets.definitions.batch_feature_view import batch_feature_view as batch_feature_view
+    from feast_assets.definitions.connection_ref import ConnectionRef as ConnectionRef
     from feast_assets.definitions.entity import Entity as Entity
+    from feast_assets.definitions.feature import Feature as Feature
     from feast_assets.definitions.feature_logging import FileLoggingDestination as FileLoggingDestination
     from feast_assets.definitions.feature_logging import LoggingConfig as LoggingConfig
     from feast_assets.definitions.feature_service import FeatureService as FeatureService
@@ -54,7 +56,10 @@ if TYPE_CHECKING:
     from feast_assets.definitions.transformation import Transformation as Transformation
     from feast_assets.definitions.transformation import TransformationMode as TransformationMode
     from feast_assets.definitions.transformation import transformation as transformation
+    from feast_assets.definitions.validation_reference import ValidationReference as ValidationReference
     from feast_assets.feature_store import FeatureStore as FeatureStore
+    from feast_assets.retrieval.feast_data_frame import DataFrameEngine as DataFrameEngine
+    from feast_assets.retrieval.feast_data_frame import FeastDataFrame as FeastDataFrame
     from feast_assets.types import Array as Array
     from feast_assets.types import Bool as Bool
     from feast_assets.types import Bytes as Bytes
@@ -107,6 +112,10 @@ _PUBLIC = {
     "feast_assets.definitions.sources.stream_format": ["AvroFormat", "JsonFormat", "ProtoFormat", "StreamFormat"],
     "feast_assets.definitions.stream_feature_view": ["StreamFeatureView", "stream_feature_view"],
     "feast_assets.definitions.transformation": ["Transformation", "TransformationMode", "transformation"],
+    "feast_assets.definitions.feature": ["Feature"],
+    "feast_assets.definitions.connection_ref": ["ConnectionRef"],
+    "feast_assets.definitions.validation_reference": ["ValidationReference"],
+    "feast_assets.retrieval.feast_data_frame": ["DataFrameEngine", "FeastDataFrame"],
     "feast_assets.feature_store": ["FeatureStore"],
     "feast_assets.types": [
         "Array",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from copy import copy
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from feast_assets.arguments import name_of
 from feast_assets.definitions.base import Definition
@@ -18,6 +18,7 @@ from feast_assets.definitions.saved_dataset import SavedDataset
 from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.definitions.stored_on_demand_view import StoredOnDemandView
 from feast_assets.definitions.stream_feature_view import StreamFeatureView
+from feast_assets.definitions.validation_reference import ValidationReference
 from feast_assets.definitions.view import BaseFeatureView
 from feast_assets.errors import FeatureViewNotFoundException, InputError, ProjectObjectNotFoundException, shown
 from feast_assets.registry.base import Registry
@@ -159,10 +160,36 @@ class Catalog:
         return _tagged(self._cache.fresh().feature_services, tags)
 
     def list_saved_datasets(
-        self, allow_cache: bool = False, tags: Mapping[str, str] | None = None
+        self,
+        allow_cache: bool = False,
+        tags: Mapping[str, str] | None = None,
+        namespace: str | None = None,
+        collection: str | None = None,
     ) -> list[SavedDataset]:
-        """Returns saved datasets by name."""
-        return _tagged(self._registered(allow_cache).saved_datasets, tags)
+        """Returns saved datasets by name.
+
+        Args:
+            namespace, collection: only those of these groups; of any when left out.
+        """
+        return [
+            dataset
+            for dataset in _tagged(self._registered(allow_cache).saved_datasets, tags)
+            if namespace in (None, dataset.namespace) and collection in (None, dataset.collection)
+        ]
+
+    def get_validation_reference(self, name: str, allow_cache: bool = False) -> NoReturn:
+        """Raises ValidationReferenceNotFound: a reference is made of a saved dataset where it is used."""
+        from feast_assets.feast_errors import ValidationReferenceNotFound
+
+        error = ValidationReferenceNotFound(name_of(name, "validation reference"), self.project)
+        error.args = (f"{error} The registry keeps none; make one with SavedDataset.as_reference.",)
+        raise error
+
+    def list_validation_references(
+        self, allow_cache: bool = False, tags: Mapping[str, str] | None = None
+    ) -> list[ValidationReference]:
+        """Returns no validation references: the registry keeps none; see `SavedDataset.as_reference`."""
+        return []
 
 
 def _shown(view: _View) -> _View:

@@ -99,11 +99,11 @@ class RepoConfig(BaseModel):
     deployment: str = ""
     project_description: str | None = None
     provider: str = "local"
-    registry_section: Any = Field(default=DEFAULT_REGISTRY, alias="registry")
-    online_store_section: Any = Field(default="sqlite", alias="online_store")
-    offline_store_section: Any = Field(default="duckdb", alias="offline_store")
-    batch_engine_section: Any = Field(default="local", alias="batch_engine")
-    auth: Any = "no_auth"
+    registry_section: object = Field(default=DEFAULT_REGISTRY, alias="registry")
+    online_store_section: object = Field(default="sqlite", alias="online_store")
+    offline_store_section: object = Field(default="duckdb", alias="offline_store")
+    batch_engine_section: object = Field(default="local", alias="batch_engine")
+    auth: object = "no_auth"
     entity_key_serialization_version: int = 3
     coerce_tz_aware: bool = True
     enforce_online_ttl: bool = True
@@ -144,7 +144,7 @@ class RepoConfig(BaseModel):
         return cls(**obj) if isinstance(obj, Mapping) else super().model_validate(obj, **options)
 
     @classmethod
-    def model_validate_json(cls, json_data: str | bytes | bytearray, **options: Any) -> Self:
+    def model_validate_json(cls, json_data: str | bytes | bytearray, **options: object) -> Self:
         """Returns a configuration made of a JSON object; see `model_validate`."""
         return cls.model_validate(from_json(json_data), **options)
 
@@ -168,7 +168,7 @@ class RepoConfig(BaseModel):
 
     @field_validator("registry_section", "online_store_section", "offline_store_section", "batch_engine_section")
     @classmethod
-    def _a_section(cls, value: object, info: ValidationInfo) -> Any:
+    def _a_section(cls, value: object, info: ValidationInfo) -> object:
         name = str(info.field_name).removesuffix("_section")
         if name == "registry" and (value is None or value == ""):
             raise ValueError("must say where definitions are kept, for example registry: data/registry.db")
@@ -183,7 +183,7 @@ class RepoConfig(BaseModel):
 
     @field_validator("auth")
     @classmethod
-    def _no_auth(cls, value: object) -> Any:
+    def _no_auth(cls, value: object) -> object:
         kind = value.get("type") if isinstance(value, Mapping) else value
         if kind not in (None, "no_auth") or (isinstance(value, Mapping) and set(value) != {"type"}):
             shown = f"type {kind!r}" if kind in ("kubernetes", "oidc") else "of this kind"
@@ -276,13 +276,13 @@ class RepoConfig(BaseModel):
         copy._root = root
         return copy
 
-    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+    def __repr_args__(self) -> Iterator[tuple[str | None, object]]:
         # Sections may hold passwords; their typed settings know which.
         for name, value in super().__repr_args__():
             yield name, "..." if str(name).endswith("_section") and not isinstance(value, Settings) else value
 
     @field_serializer("registry_section", "online_store_section", "offline_store_section", "batch_engine_section")
-    def _without_secrets(self, value: object, info: FieldSerializationInfo) -> Any:
+    def _without_secrets(self, value: object, info: FieldSerializationInfo) -> object:
         # As for what is shown: a section may hold passwords, and only its typed settings know where.
         try:
             settings = getattr(self, str(info.field_name).removesuffix("_section"))
@@ -290,7 +290,7 @@ class RepoConfig(BaseModel):
             return value.shown() if isinstance(value, Section) else HIDDEN
         return None if settings is None else masked(settings.model_dump(mode="json"))
 
-    def _settings(self, backends: Backends, section: object) -> Any:
+    def _settings(self, backends: Backends, section: object) -> object:
         """Returns a section as the backend's own model."""
         if isinstance(section, BaseModel):
             return section
@@ -321,17 +321,17 @@ def find_config_file(repo_path: Path, fs_yaml_file: Path | None = None) -> Path:
     return Path(named) if named else Path(repo_path) / FILE_NAME
 
 
-def load_repo_config(path: Path, fs_yaml_file: Path | None = None) -> RepoConfig:
+def load_repo_config(repo_path: Path, fs_yaml_file: Path | None = None) -> RepoConfig:
     """Reads a ``feature_store.yaml``. In texts, ``$NAME`` and ``${NAME}`` are replaced by environment variables.
 
     Args:
-        path: the file, or a directory: then see `find_config_file`.
+        repo_path: the file, or a directory: then see `find_config_file`.
         fs_yaml_file: a file elsewhere, instead.
 
     Raises:
         ConfigError: there is no such file, or it is wrong; says what and where.
     """
-    path = Path(path)
+    path = Path(repo_path)
     file = path if path.is_file() and fs_yaml_file is None else find_config_file(path, fs_yaml_file)
     values = read_yaml_file(file)
     if not isinstance(values, dict):
@@ -356,13 +356,19 @@ def make_offline_store(config: RepoConfig, root: Path) -> OfflineStore:
     return store
 
 
-def make_registry(config: RepoConfig, root: Path) -> Registry:
-    """Returns the project's registry."""
-    registry: Registry = REGISTRIES.make(config.of_repository(root).registry, config._origin, root, config.namespace)
+def make_registry(config: RepoConfig, root: Path, project: str = "") -> Registry:
+    """Returns the project's registry.
+
+    Args:
+        root: the directory that relative paths start from.
+        project: another project of the same registry.
+    """
+    settings = config.of_repository(root).registry
+    registry: Registry = REGISTRIES.make(settings, config._origin, root, project or config.namespace)
     return registry
 
 
-def _with_known_engine(values: dict[str, Any], origin: str) -> dict[str, Any]:
+def _with_known_engine(values: dict[str, object], origin: str) -> dict[str, object]:
     """Returns settings without a compute engine that only Feast has, and warns of it.
 
     Raises:
@@ -395,7 +401,7 @@ def _with_known_engine(values: dict[str, Any], origin: str) -> dict[str, Any]:
     return values
 
 
-def _held(name: str, value: object) -> Any:
+def _held(name: str, value: object) -> object:
     """Returns a setting as the configuration keeps it; from here on, what may hold a secret is not shown."""
     if name not in _SECTION_NAMES:
         return value

@@ -2,7 +2,8 @@
 
 The tree; a caller catches as high as its decision goes::
 
-    FeastAssetsError
+    FeastError                                 Feast's root, so code that catches it goes on working
+    FeastAssetsError (FeastError)
     ├── DefinitionError (ValueError)           what was declared cannot be right
     ├── ConfigError (ValueError)               feature_store.yaml
     │   └── StoredFormatError                  data that another version of this package wrote
@@ -16,15 +17,21 @@ The tree; a caller catches as high as its decision goes::
     │   └── UnfinishedPushError                a push that was interrupted and will be completed
     └── NotSupportedError (NotImplementedError)
 
-Names that end in ``Exception`` are Feast's own, kept because users catch them.
+Names that end in ``Exception`` are Feast's own, kept because users catch them. Those that only Feast raises are in
+`feast_assets.feast_errors`, and can be imported from here too.
 """
 
 from __future__ import annotations
 
 import difflib
+import importlib
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from grpc import StatusCode
 
 _SHOWN = 10
 """How many of many findings a message lists."""
@@ -90,7 +97,68 @@ def printable(error: object, limit: int = 600) -> str:
     return text if len(text) <= limit else f"{text[: limit - 4]} ..."
 
 
-class FeastAssetsError(Exception):
+class FeastError(Exception):
+    """Feast's root of its errors.
+
+    Class attributes:
+        http_status: what a feature server answers. Errors of the caller are 4xx.
+        grpc_status: the same for gRPC, the name of a ``grpc.StatusCode``.
+    """
+
+    http_status: ClassVar[int] = 500
+    grpc_status: ClassVar[str] = "INTERNAL"
+
+    def http_status_code(self) -> int:
+        """Returns the HTTP status that a feature server answers."""
+        return self.http_status
+
+    def grpc_status_code(self) -> StatusCode:
+        """Returns the gRPC status that a feature server answers. Needs the package ``grpcio``."""
+        from grpc import StatusCode
+
+        return StatusCode[self.grpc_status]
+
+    def to_error_detail(self) -> str:
+        """Returns the error as JSON text with ``module``, ``class`` and ``message``, which Feast's clients read.
+
+        They raise the class that it names. So it is the nearest one that Feast has.
+        """
+        name = next(cls.__name__ for cls in type(self).__mro__ if _is_feasts(cls))
+        return json.dumps({"module": "feast.errors", "class": name, "message": str(self)})
+
+    @staticmethod
+    def from_error_detail(detail: str) -> FeastError | None:
+        """Returns the error that `to_error_detail` described, here or in Feast; None for any other text.
+
+        Only classes of this module are made, whatever module the text names. Attributes other than the message are not
+        set.
+        """
+        try:
+            described = json.loads(detail)
+            name, message = described["class"], described["message"]
+        except (ValueError, TypeError, KeyError, RecursionError):
+            return None
+        if not isinstance(name, str) or not isinstance(message, str):
+            return None
+        cls = globals().get(name) or _feasts_own().get(name)
+        if not (isinstance(cls, type) and issubclass(cls, FeastError)):
+            return None
+        error = cls.__new__(cls)
+        error.args = (presentable(message),)
+        return error
+
+
+def _is_feasts(cls: type) -> bool:
+    return cls.__name__ in _IN_FEAST or cls.__name__ in _feasts_own()
+
+
+def _feasts_own() -> Mapping[str, Any]:
+    """Returns the errors that only Feast raises, by name; their module is loaded when it is needed."""
+    errors: Mapping[str, Any] = importlib.import_module("feast_assets.feast_errors").ERRORS
+    return errors
+
+
+class FeastAssetsError(FeastError):
     """The root of every error that this package raises on purpose.
 
     Its message can always be printed and encoded, and has a bounded length, whatever the input: the middle of a longer
@@ -113,9 +181,16 @@ def presentable(message: str) -> str:
 class DefinitionError(FeastAssetsError, ValueError):
     """A definition contradicts itself, or another definition."""
 
+    http_status = 422
+    grpc_status = "INVALID_ARGUMENT"
+
 
 class ConfigError(FeastAssetsError, ValueError):
     """``feature_store.yaml`` (or a ``RepoConfig``) is wrong."""
+
+
+FeastConfigError = ConfigError
+"""Feast's name of the same."""
 
 
 class StoredFormatError(ConfigError):
@@ -145,9 +220,15 @@ class SourceChangedError(SourceError):
 class InputError(FeastAssetsError, ValueError):
     """The rows or arguments of a call cannot be used."""
 
+    http_status = 422
+    grpc_status = "INVALID_ARGUMENT"
+
 
 class StoreUnavailableError(FeastAssetsError, ConnectionError):
     """A store cannot be reached, or refuses to write (down, read-only, disk full)."""
+
+    http_status = 503
+    grpc_status = "UNAVAILABLE"
 
 
 class SourceHeldError(StoreUnavailableError):
@@ -200,6 +281,9 @@ class UnknownRowSchemaError(OnlineRowError):
 class NotSupportedError(FeastAssetsError, NotImplementedError):
     """Something that this version does not do."""
 
+    http_status = 501
+    grpc_status = "UNIMPLEMENTED"
+
 
 class TransformationError(FeastAssetsError, ValueError):
     """A user's transformation failed, or returned something that its schema does not allow."""
@@ -251,6 +335,9 @@ class BrokenChecksError(FeastAssetsError, ValueError):
 class ConcurrentApplyError(FeastAssetsError, RuntimeError):
     """Another process changed the registry at the same time; this call changed nothing."""
 
+    http_status = 409
+    grpc_status = "ABORTED"
+
 
 class NotAppliedError(FeastAssetsError, RuntimeError):
     """A view's declaration differs from the registered one, so it is not clear what should be materialized.
@@ -295,6 +382,9 @@ class FeastObjectNotFoundException(FeastAssetsError, LookupError):
         name: the name asked for.
     """
 
+    http_status = 404
+    grpc_status = "NOT_FOUND"
+
     kind = "object"
 
     def __init__(self, name: str, project: str | None = None, known: Iterable[str] = ()):
@@ -326,6 +416,7 @@ class DataSourceObjectNotFoundException(FeastObjectNotFoundException):
 
 class PushSourceNotFoundException(FeastObjectNotFoundException):
     kind = "push source"
+    http_status = 422  # as Feast's server answers
 
 
 class ProjectObjectNotFoundException(FeastObjectNotFoundException):
@@ -375,18 +466,60 @@ class EntitySQLEmptyResults(InputError):
     """The entity query returned no rows."""
 
 
-class RequestDataNotFoundInEntityDfException(InputError):
+class RequestDataNotFoundInEntityDfException(InputError, FeastObjectNotFoundException):
     """A request field of an on-demand view is not a column of the entity dataframe."""
 
+    http_status = 404
+    grpc_status = "NOT_FOUND"
 
-class RequestDataNotFoundInEntityRowsException(InputError):
+    def __init__(self, *message: object):
+        FeastAssetsError.__init__(self, *message)
+
+
+class RequestDataNotFoundInEntityRowsException(InputError, FeastObjectNotFoundException):
     """A request field of an on-demand view is not in the entity rows."""
+
+    http_status = 404
+    grpc_status = "NOT_FOUND"
+
+    def __init__(self, *message: object):
+        FeastAssetsError.__init__(self, *message)
 
 
 class MissingJoinKeyError(InputError, KeyError):
     """Entity rows lack a join key."""
 
     __str__ = Exception.__str__  # KeyError would print the message quoted
+
+
+class RetrievalTimeoutError(FeastAssetsError, TimeoutError):
+    """A retrieval took longer than its caller allowed."""
+
+    http_status = 504
+    grpc_status = "DEADLINE_EXCEEDED"
+
+    def __init__(self, seconds: float):
+        super().__init__(f"The retrieval took longer than its timeout of {seconds} seconds, and was given up.")
+
+
+class ValidationFailed(FeastAssetsError, ValueError):
+    """Rows of a retrieval are not as the validation reference says.
+
+    Attributes:
+        report: what is wrong, a `feast_assets.definitions.validation_reference.ValidationReport`.
+    """
+
+    def __init__(self, validation_report: Any):
+        self.report = validation_report
+        found = list(validation_report.errors)
+        told = "; ".join(shown(each) for each in found[:_SHOWN])
+        more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+        super().__init__(f"The rows differ from the validation reference: {told}{more}.")
+
+    @property
+    def validation_report(self) -> Any:
+        """Feast's older name of `report`."""
+        return self.report
 
 
 class FeastJoinKeysDuringMaterialization(SourceError):
@@ -401,9 +534,45 @@ class DataFrameSerializationError(InputError):
     """Rows that were handed in cannot be read as a table."""
 
 
+_IN_FEAST = frozenset(
+    (
+        "ConflictingFeatureViewNames",
+        "DataFrameSerializationError",
+        "DataSourceObjectNotFoundException",
+        "DataSourceRepeatNamesException",
+        "EntityDFNotDateTime",
+        "EntityNotFoundException",
+        "EntitySQLEmptyResults",
+        "EntityTimestampInferenceException",
+        "FeastEntityDFMissingColumnsError",
+        "FeastError",
+        "FeastJoinKeysDuringMaterialization",
+        "FeastObjectNotFoundException",
+        "FeatureNameCollisionError",
+        "FeatureServiceNotFoundException",
+        "FeatureViewNotFoundException",
+        "InvalidFeaturesParameterType",
+        "OnDemandFeatureViewNotFoundException",
+        "ProjectObjectNotFoundException",
+        "PushSourceNotFoundException",
+        "RegistryInferenceFailure",
+        "RequestDataNotFoundInEntityDfException",
+        "RequestDataNotFoundInEntityRowsException",
+        "SavedDatasetLocationAlreadyExists",
+        "SavedDatasetNotFound",
+        "SpecifiedFeaturesNotPresentError",
+    )
+)
+"""The classes of this module that Feast has too."""
+
+
 def __getattr__(name: str) -> Any:
-    """Raises ImportError for Feast's other exceptions, which this package never raises."""
+    """Returns an error that only Feast raises. Raises ImportError for Feast's other names, with what to do instead."""
     from feast_assets.feast_names import refuse_name
 
+    if name.startswith("__"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name in _feasts_own():
+        return _feasts_own()[name]
     refuse_name(name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

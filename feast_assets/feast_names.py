@@ -40,13 +40,20 @@ _MODULES = frozenset(
 
 _ELSEWHERE = {
     "BaseFeatureView": "feast_assets.definitions.view",
+    "FEAST_VECTOR_TYPES": "feast_assets.types",
+    "FeastConfigError": "feast_assets.errors",
     "FileFormat": "feast_assets.definitions.sources.file_format",
+    "LoggingDestination": "feast_assets.definitions.feature_logging",
+    **dict.fromkeys(
+        _words("Profile Profiler ValidationError ValidationReport"), "feast_assets.definitions.validation_reference"
+    ),
     "OnlineResponse": "feast_assets.retrieval.response",
     "RegistryDiff": "feast_assets.apply.diff",
     "RepoContents": "feast_assets.repository.loading",
     "RetrievalJob": "feast_assets.retrieval.job",
     "RetrievalMetadata": "feast_assets.retrieval.job",
     "SavedDatasetStorage": "feast_assets.definitions.saved_dataset",
+    "StreamFormat": "feast_assets.definitions.sources.stream_format",
     "load_repo_config": "feast_assets.config",
 }
 """Names that only Feast's module paths give; the package itself does not list them."""
@@ -73,13 +80,16 @@ _REMEDIES: dict[str, str] = {
     ),
     **dict.fromkeys(
         _words("""
-        AthenaLoggingDestination BigQueryLoggingDestination CouchbaseColumnarLoggingDestination LoggingDestination
+        AthenaLoggingDestination BigQueryLoggingDestination CouchbaseColumnarLoggingDestination
         RedshiftLoggingDestination SnowflakeLoggingDestination
         """),
         "use FileLoggingDestination",
     ),
     "Aggregation": "aggregate in the function of a BatchFeatureView",
-    **dict.fromkeys(_words("ValidationReference Profile Profiler ge_profiler GEProfiler"), "declare Field(checks=...)"),
+    **dict.fromkeys(
+        _words("GEProfile GEProfiler GEValidationReport ge_profiler"),
+        "make a Profiler of your own, or declare Field(checks=...)",
+    ),
     **dict.fromkeys(
         _words("""
         ALL_ACTIONS AllowAll AuthConfig AuthzedAction CRUD CombinedGroupNamespacePolicy GroupBasedPolicy
@@ -96,7 +106,6 @@ _REMEDIES: dict[str, str] = {
         """),
         _VECTORS,
     ),
-    **dict.fromkeys(_words("DataFrameEngine FeastDataFrame"), "use a pandas or Polars DataFrame, or an Arrow table"),
     **dict.fromkeys(
         _words("HudiFormat IcebergFormat LanceFormat TableFormat TableFormatType"),
         "the only table format here is DeltaFormat",
@@ -108,34 +117,15 @@ _REMEDIES: dict[str, str] = {
         """),
         "use Transformation(mode=...)",
     ),
-    "ConnectionRef": "write a store's settings in feature_store.yaml, secrets as ${ENVIRONMENT_VARIABLE}",
     "RegistryConfig": "give the registry as a path, a URL or a mapping",
     "copy_demo_notebooks": "`feast-assets init` writes an example",
 }
 """User-facing names of Feast's that are not here, with what to do instead; "" where there is nothing."""
 
-_ERRORS = frozenset(
-    _words("""
-    BigQueryJobCancelled BigQueryJobStillRunning ConcurrentVersionConflict DataSourceNoNameException
-    DataSourceNotFoundException DockerDaemonNotRunning FeastClassImportError FeastExtrasDependencyImportError
-    FeastFeatureServerTypeInvalidError FeastInvalidAuthConfigClass FeastInvalidBaseClass FeastInvalidInfraObjectType
-    FeastModuleImportError FeastOfflineStoreInvalidName FeastOfflineStoreUnsupportedDataSource
-    FeastOnlineStoreInvalidName FeastOnlineStoreUnsupportedDataSource FeastPermissionError FeastProviderLoginError
-    FeastProviderNotImplementedError FeastRegistryNotSetError FeastRegistryTypeInvalidError
-    FeatureViewMissingDuringFeatureServiceInference FeatureViewPinConflict FeatureViewVersionNotFound
-    InvalidEntityType PermissionNotFoundException PermissionObjectNotFoundException ProjectNotFoundException
-    ReadOnlyRegistryException RedshiftCredentialsError RedshiftQueryError RedshiftTableNameTooLong
-    S3RegistryBucketForbiddenAccess S3RegistryBucketNotExist SnowflakeCredentialsError SnowflakeIncompleteConfig
-    SnowflakeQueryError SnowflakeQueryUnknownError ValidationFailed ValidationReferenceNotFound
-    VersionedOnlineReadNotSupported ZeroColumnQueryResult ZeroRowsQueryResult
-    """)
-)
-"""Feast's exception classes that nothing here raises."""
-
 
 def names_not_here() -> frozenset[str]:
     """Returns the user-facing names of Feast's package that this one does not have."""
-    return frozenset(_REMEDIES) | _ERRORS | {"Feature"}
+    return frozenset(_REMEDIES)
 
 
 def is_feast_module(name: str) -> bool:
@@ -149,13 +139,6 @@ def refuse_name(name: str) -> None:
     Raises:
         ImportError: the name is Feast's and is not here. Other names are let through.
     """
-    if name in _ERRORS:
-        raise ImportError(
-            f"{name} is an exception of Feast that this package never raises; leave it out, or catch FeastAssetsError.",
-            name=_PACKAGE,
-        )
-    if name == "Feature":
-        raise ImportError("Feature is Field now, in Feast as well; use Field.", name=_PACKAGE)
     if name in _REMEDIES:
         raise ImportError(f"{name} is in Feast, and not supported here yet; {_REMEDIES[name]}.", name=_PACKAGE)
 

@@ -17,6 +17,7 @@ from feast_assets.config import (
     make_online_store,
     make_registry,
 )
+from feast_assets.datasets import Datasets
 from feast_assets.definitions.base import Definition
 from feast_assets.definitions.branches import deployed
 from feast_assets.definitions.feature_service import FeatureService
@@ -24,7 +25,6 @@ from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.kept_results import in_order
 from feast_assets.definitions.label_view import LabelView
 from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
-from feast_assets.definitions.saved_dataset import SavedDataset, SavedDatasetStorage
 from feast_assets.definitions.spec import as_utc
 from feast_assets.definitions.window import Window
 from feast_assets.errors import (
@@ -34,7 +34,7 @@ from feast_assets.errors import (
     UnknownRowSchemaError,
     shown,
 )
-from feast_assets.lifecycle import Lifecycle, check_state, may_be_materialized
+from feast_assets.lifecycle import check_state, may_be_materialized
 from feast_assets.registry.cache import SnapshotCache
 from feast_assets.registry.ledger import intervals
 from feast_assets.registry.watch import RegistryWatch
@@ -66,16 +66,12 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _PLANS_KEPT = 256
 _NOT_YET = frozenset(
     (
-        "create_dataset_from_retrieval",
         "get_feature_server_endpoint",
         "get_permission",
-        "get_validation_reference",
         "list_feature_view_versions",
         "list_permissions",
-        "list_validation_references",
         "openai_search",
         "precompute_feature_service",
-        "retrieve_dataset_data",
         "retrieve_online_documents",
         "retrieve_online_documents_v2",
         "serve_offline",
@@ -89,7 +85,7 @@ _NOT_YET = frozenset(
 )
 
 
-class FeatureStore(Lifecycle):
+class FeatureStore(Datasets):
     """A project's features: declared in a registry, with history in an offline store and the latest values in an
     online store.
 
@@ -98,6 +94,7 @@ class FeatureStore(Lifecycle):
             configuration, and relative paths start there.
         config: a configuration instead of ``feature_store.yaml``.
         fs_yaml_file: another file instead of ``feature_store.yaml``; not together with ``config``.
+        embedding_provider: only None.
 
     Raises:
         ConfigError: the configuration is missing or wrong.
@@ -110,7 +107,10 @@ class FeatureStore(Lifecycle):
         repo_path: str | Path | None = None,
         config: RepoConfig | None = None,
         fs_yaml_file: str | Path | None = None,
+        embedding_provider: object = None,
     ):
+        if embedding_provider is not None:
+            raise NotSupportedError("FeatureStore(embedding_provider=...) is for vector search, which is not here yet.")
         if config is not None and fs_yaml_file is not None:
             raise ConfigError("Give a FeatureStore config or fs_yaml_file, not both.")
         self.repo_path = Path(repo_path) if repo_path is not None else Path.cwd()
@@ -355,6 +355,52 @@ class FeatureStore(Lifecycle):
         self._cache.fresh()
         return revision
 
+    def delete_feature_view(self, name: str) -> None:
+        """Removes a view of any kind from the registry, and its rows from the online store.
+
+        Raises:
+            FeatureViewNotFoundException: there is no such view.
+            DefinitionError: a service or an on-demand view uses it; nothing was changed.
+        """
+        self._delete(self._cache.fresh().view(name))
+
+    def delete_feature_service(self, name: str) -> None:
+        """Removes a feature service from the registry.
+
+        Raises:
+            FeatureServiceNotFoundException: there is no such service.
+        """
+        self._delete(self.get_feature_service(name))
+
+    def _delete(self, definition: Definition) -> None:
+        self.apply_plan(self._plan([], [definition], whole=False))
+
+    def delete_project(self, name: str, commit: bool = True) -> None:
+        """Removes a project from the registry, and its rows from the online store; see `teardown`.
+
+        Args:
+            name: this store's project, or another one of its registry.
+            commit: only true: each change of the registry is whole at once.
+
+        Raises:
+            ProjectObjectNotFoundException: the registry has no such project.
+            DefinitionError: the project is protected by a tag; nothing was changed.
+        """
+        if commit is not True:
+            raise NotSupportedError(
+                f"delete_project(commit={shown(commit)}): a change of the registry cannot be kept back; leave it out."
+            )
+        if self.get_project(name).name == self.project:
+            self.teardown()
+            return
+        other = self._applier()
+        other.project = name
+        other.registry = make_registry(self.config, self.repo_path, name)
+        try:
+            other.teardown()
+        finally:
+            other.registry.close()
+
     def teardown(self) -> None:
         """Removes the project: its online rows and its registry. Sources and kept results stay."""
         self._applier().teardown()
@@ -407,7 +453,7 @@ class FeatureStore(Lifecycle):
     def get_historical_features(
         self,
         entity_df: object = None,
-        features: Features | None = None,
+        features: Features = [],  # noqa: B006 - Feast's default; nothing changes it
         full_feature_names: bool = False,
         start_date: datetime | None = None,
         end_date: datetime | None = None,
@@ -438,50 +484,6 @@ class FeatureStore(Lifecycle):
             filter_by_created_timestamp=filter_by_created_timestamp,
             with_function_inputs=self.config.historical_on_demand_inputs,
         )
-
-    def create_saved_dataset(
-        self,
-        from_: RetrievalJob,
-        name: str,
-        storage: SavedDatasetStorage,
-        tags: Mapping[str, str] | None = None,
-        feature_service: FeatureService | None = None,
-        allow_overwrite: bool = False,
-    ) -> SavedDataset:
-        """Saves the rows of a job to a file, and registers it under a name.
-
-        Raises:
-            SavedDatasetLocationAlreadyExists: the storage's path exists and ``allow_overwrite`` is false.
-        """
-        from feast_assets.registry.base import Changes
-        from feast_assets.retrieval.job import RetrievalJob
-
-        if not isinstance(from_, RetrievalJob):
-            raise InputError(f"from_ must be what get_historical_features returned, not {shown(from_)}.")
-        from_.persist(storage, allow_overwrite=allow_overwrite)
-        metadata = from_.metadata
-        dataset = SavedDataset(
-            name=name,
-            features=metadata.features,
-            join_keys=metadata.keys,
-            storage=storage,
-            full_feature_names=from_.full_feature_names,
-            tags=tags,
-            feature_service_name=feature_service.name if feature_service else None,
-            min_event_timestamp=metadata.min_event_timestamp,
-            max_event_timestamp=metadata.max_event_timestamp,
-            registry_revision=metadata.registry_revision,
-        )
-        self.registry.commit(Changes([dataset]))
-        self._cache.fresh()
-        return self.get_saved_dataset(name)
-
-    def get_saved_dataset(self, name: str) -> SavedDataset:
-        """Returns a saved dataset that can be read."""
-        from feast_assets.retrieval.saved_dataset import read_saved_dataset
-
-        dataset = self._cache.fresh().saved_dataset(name)
-        return dataset.attach(lambda: read_saved_dataset(dataset, self.repo_path))
 
     # --- online
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -155,16 +156,19 @@ def test_a_given_back_feature_that_collides_with_the_entity_dataframe_is_refused
         feasts.get_historical_features(entity_df, ["totals:total"])
 
 
-def test_what_jobs_and_answers_cannot_do_says_what_to_do_instead(store: FeatureStore) -> None:
+def test_what_jobs_and_answers_cannot_do_says_what_to_do_instead(
+    store: FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store.apply([DRIVER, view()])
     job = store.get_historical_features(pd.DataFrame({"driver_id": [1], "event_timestamp": [NOON]}), ["stats:fare"])
     assert job.supports_remote_storage_export() is False
     answer = store.get_online_features(["stats:fare"], [{"driver_id": 1}])
+    monkeypatch.setitem(sys.modules, "torch", None)
     for call, remedy in (
         (job.to_remote_storage, "persist"),
-        (job.to_feast_df, "to_df or to_arrow"),
-        (job.to_tensor, "torch.tensor"),
-        (answer.to_tensor, "torch.tensor"),
+        (job.to_ray_dataset, "from_arrow"),
+        (job.to_tensor, "pip install torch"),
+        (answer.to_tensor, "pip install torch"),
     ):
         with pytest.raises(NotSupportedError, match=remedy):
             call()

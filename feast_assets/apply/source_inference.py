@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, cast
 
 from feast_assets.definitions.field import Field
 from feast_assets.definitions.sources.data_source import DataSource
-from feast_assets.definitions.sources.push_source import PushSource
 from feast_assets.definitions.sources.stream_source import StreamSource
 from feast_assets.errors import (
     DataSourceRepeatNamesException,
@@ -139,10 +138,11 @@ class Sources:
         copied = copy_definition(source)
         if isinstance(copied, StreamSource):
             if copied.batch_source is not None:
-                batch = copied.batch_source = self.prepare(copied.batch_source)
-                if isinstance(copied, PushSource):
-                    copied.timestamp_field = batch.timestamp_field
-                    copied.created_timestamp_column = batch.created_timestamp_column
+                copied.batch_source = self.prepare(copied.batch_source)
+            if copied.batch_source is not None and not copied.timestamp_field:
+                batch = copied.batch_source
+                copied.timestamp_field = batch.timestamp_field
+                copied.created_timestamp_column = batch.created_timestamp_column
         elif copied.holds_history and not copied.timestamp_field:
             if like is not None:
                 copied.timestamp_field = like.timestamp_field

@@ -200,7 +200,7 @@ class ViewAuditor:
     def _evidence(self, entities: pa.Table, at: datetime) -> list[Evidence]:
         fields = sorted(self._keys) or [DUMMY_FIELD]
         types: list[FeastType] = [f.dtype for f in fields]
-        columns: list[Any] = [entities.column(f.name) for f in fields] if self._keys else [[""]]
+        columns: list[object] = [entities.column(f.name) for f in fields] if self._keys else [[""]]
         keys = encode_keys([f.name for f in fields], types, columns)
         store, table = self.online_store, self._table
         (stored,) = store.get_many([OnlineRead(table, keys)])

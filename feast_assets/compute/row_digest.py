@@ -41,7 +41,7 @@ def _parts(column: pa.ChunkedArray) -> list[object]:
     return _bytes_of(plain.combine_chunks() if isinstance(plain, pa.ChunkedArray) else plain)
 
 
-def _widened(column: Any) -> Any:
+def _widened(column: Any) -> object:
     """Returns a column, chunked or not, in the one type that stands for all types of its kind."""
     import pyarrow as pa
 

@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
 
 import dagster as dg
 
@@ -32,12 +31,12 @@ def feature_view_assets(
     name: str | None = None,
     translator: FeastTranslator | None = None,
     backfill_policy: dg.BackfillPolicy | None = None,
-    op_tags: Mapping[str, Any] | None = None,
+    op_tags: Mapping[str, object] | None = None,
     pool: str | None = None,
     retry_policy: dg.RetryPolicy | None = None,
     checks: CheckChoice = "all",
     blocking: bool | None = None,
-) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
+) -> Callable[[Callable[..., object]], dg.AssetsDefinition]:
     """Makes assets of feature views that share a grid; the decorated function materializes them.
 
     A transformed view whose result is kept has two assets: the kept result, and downstream of it the latest values.
@@ -88,7 +87,7 @@ def build_feature_view_assets(
     without: Collection[str] = (),
     translator: FeastTranslator | None = None,
     backfill_policy: dg.BackfillPolicy | None = None,
-    op_tags: Mapping[str, Any] | None = None,
+    op_tags: Mapping[str, object] | None = None,
     pool: str | None = None,
     retry_policy: dg.RetryPolicy | None = None,
     profile: bool = True,
@@ -123,7 +122,7 @@ def build_feature_view_assets(
         )
         def materialize(
             context: dg.AssetExecutionContext, feature_store: FeatureStoreResource
-        ) -> Iterator[dg.MaterializeResult[Any] | Outcome]:
+        ) -> Iterator[dg.MaterializeResult[None] | Outcome]:
             yield from feature_store.materialize_views(context, profile=profile, blocking=blocking)
 
         return materialize

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any
 
 import dagster as dg
 
@@ -224,7 +223,7 @@ def _row_counts(
 def _of_count(
     made: int | None, expected: tuple[float, float] | None, partitions: Partitions, window: Window
 ) -> Verdict:
-    metadata: dict[str, Any] = {} if made is None else {"feast_assets/rows": made}
+    metadata: dict[str, object] = {} if made is None else {"feast_assets/rows": made}
     if expected is None or made is None:
         few = f"Not compared: fewer than {ENOUGH} with rows before it."
         return Verdict(True, dg.AssetCheckSeverity.WARN, few, metadata, compared=False)
@@ -315,7 +314,7 @@ def _partition(window: Window, partitions: Partitions) -> str:
     return "all" if partitions is None else partitions[window]
 
 
-def _table(name: str, records: Sequence[dg.TableRecord]) -> dict[str, Any]:
+def _table(name: str, records: Sequence[dg.TableRecord]) -> dict[str, object]:
     return {name: dg.MetadataValue.table(list(records[:_SHOWN]))} if records else {}
 
 

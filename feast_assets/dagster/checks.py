@@ -151,7 +151,7 @@ def _consistency(store: FeatureStore, name: str, at: datetime, sample: int) -> _
         )
         for m in sorted(report.mismatches, key=lambda m: m.cause != "unexplained")[:_SHOWN]
     ]
-    metadata: dict[str, Any] = {
+    metadata: dict[str, object] = {
         "feast_assets/as_of": dg.MetadataValue.timestamp(at),
         "feast_assets/entities": view.entities,
         "feast_assets/values": view.values,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import dagster as dg
 
@@ -27,7 +26,7 @@ FEATURE_STORE = "feature_store"
 
 
 def definitions_for(
-    resources: Mapping[str, Any],
+    resources: Mapping[str, object],
     *,
     source_assets: Mapping[str, MadeBy] | None = None,
     view_assets: Sequence[dg.AssetsDefinition] = (),

@@ -21,7 +21,7 @@ from feast_assets.registry.base import LedgerEntry
 _MICROSECOND = timedelta(microseconds=1)
 
 
-def materialization_request(context: dg.AssetExecutionContext, store: FeatureStore) -> dict[str, Any]:
+def materialization_request(context: dg.AssetExecutionContext, store: FeatureStore) -> dict[str, object]:
     """Returns what another process has to materialize, as JSON-able arguments of `FeatureStore.materialize`.
 
     ``start_date`` and ``end_date`` are ISO 8601 in UTC, both inclusive; ``feature_views`` holds names; ``run_id`` is
@@ -41,7 +41,7 @@ def materialization_request(context: dg.AssetExecutionContext, store: FeatureSto
 
 
 def record_materialized(
-    context: dg.AssetExecutionContext, store: FeatureStore, reported: Iterable[Any] = ()
+    context: dg.AssetExecutionContext, store: FeatureStore, reported: Iterable[object] = ()
 ) -> Iterator[Any]:
     """Tells Dagster of the partitions that another process has materialized for this run, by the ledger.
 
@@ -54,7 +54,7 @@ def record_materialized(
             others are recorded.
     """
     windows = run_windows(context)
-    told: dict[dg.AssetKey | None, Mapping[str, Any]] = {}
+    told: dict[dg.AssetKey | None, Mapping[str, object]] = {}
     for each in reported:
         if isinstance(each, dg.MaterializeResult):
             told[each.asset_key] = each.metadata or {}
@@ -100,7 +100,7 @@ def _results(
     told: Mapping[dg.AssetKey | None, Mapping[str, Any]],
     *,
     complete: bool,
-) -> Iterator[dg.MaterializeResult[Any]]:
+) -> Iterator[dg.MaterializeResult[None]]:
     """Records a view's assets.
 
     Args:

@@ -73,7 +73,7 @@ class ChosenView:
 
 def materialize_views(
     context: dg.AssetExecutionContext, store: FeatureStore, *, profile: bool = True, blocking: bool | None = None
-) -> Iterator[dg.MaterializeResult[Any] | Outcome]:
+) -> Iterator[dg.MaterializeResult[None] | Outcome]:
     """Materializes the selected views of a group, each once over all partitions of the run.
 
     A view that fails does not keep the others from being run; the step fails at the end, and what was done stays done
@@ -246,10 +246,10 @@ def _events(
     chosen: ChosenView,
     result: MaterializationResult,
     windows: Mapping[Window, str] | None,
-    lineage: Mapping[str, Any],
+    lineage: Mapping[str, object],
     *,
     profile: bool,
-) -> Iterator[dg.MaterializeResult[Any]]:
+) -> Iterator[dg.MaterializeResult[None]]:
     """Tells Dagster what was done: one materialization per partition and asset, each with its own figures.
 
     Args:
@@ -333,7 +333,7 @@ def _lineage(context: dg.AssetExecutionContext, chosen: ChosenView, store: Featu
 def _figures(view: FeatureView, result: WindowResult, part: str, *, partitioned: bool, profile: bool) -> dict[str, Any]:
     computed = view.transformation is not None and not view.keeps_result
     count = "dagster/partition_row_count" if partitioned else "dagster/row_count"
-    figures: dict[str, Any] = {
+    figures: dict[str, object] = {
         "feast_assets/input_rows" if computed else count: result.rows,
         "feast_assets/fingerprint": result.fingerprint,
     }
@@ -350,14 +350,14 @@ def _figures(view: FeatureView, result: WindowResult, part: str, *, partitioned:
     return figures
 
 
-def _online_figures(result: WindowResult) -> dict[str, Any]:
+def _online_figures(result: WindowResult) -> dict[str, object]:
     """Returns what of a window went online; where nothing had to, says why, as zeros alone read like a failure."""
     figures = {
         "feast_assets/latest_entities": result.entities,
         "feast_assets/rows_written": result.written,
         "feast_assets/rows_ignored": result.ignored,
     }
-    shown: dict[str, Any] = {name: count for name, count in figures.items() if count}
+    shown: dict[str, object] = {name: count for name, count in figures.items() if count}
     if result.made and not result.entities:
         shown["feast_assets/online"] = "Nothing to write: each entity has a newer row in a later partition of the run."
     elif result.entities and result.written == 0:

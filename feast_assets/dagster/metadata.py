@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from datetime import datetime
-from typing import Any
 
 import dagster as dg
 
@@ -23,7 +22,7 @@ _HEADER = "|feature|values|min|mean|max|null|\n|-|-|-:|-:|-:|-:|"
 _NOT_IN_CODE = {ord("`"): "'", ord("|"): "¦", ord("\n"): " ", ord("\r"): " "}
 
 
-def profile_metadata(profile: WindowProfile) -> dict[str, Any]:
+def profile_metadata(profile: WindowProfile) -> dict[str, object]:
     """Returns what one window's values look like, for people and for plots over partitions.
 
     A run writes an event for each of its partitions, and Dagster stores each event in three places; so all features

@@ -32,16 +32,16 @@ BRANCH_VARIABLE = "FEAST_ASSETS_BRANCH"
 class _StoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     """A part of the feature store, whose text, repr and dumps hold no secrets."""
 
-    def section(self) -> dict[str, Any]:
+    def section(self) -> dict[str, object]:
         """Returns the section of ``feature_store.yaml`` that says the same, secrets and all."""
         raise NotImplementedError
 
-    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+    def __repr_args__(self) -> Iterator[tuple[str | None, object]]:
         for name, value in super().__repr_args__():
             yield name, _shown(value, str(name))
 
     @field_serializer("*", check_fields=False)
-    def _without_secrets(self, value: Any, info: FieldSerializationInfo) -> Any:
+    def _without_secrets(self, value: object, info: FieldSerializationInfo) -> object:
         return _shown(value, str(info.field_name))
 
 
@@ -56,7 +56,7 @@ class RegistryResource(_StoreResource):
         default={}, description="Further settings of this type of registry, such as cache_ttl_seconds."
     )
 
-    def section(self) -> dict[str, Any]:
+    def section(self) -> dict[str, object]:
         """Returns the section of ``feature_store.yaml`` that says the same."""
         return {"registry_type": self.registry_type, "path": self.path, **self.options}
 
@@ -67,7 +67,7 @@ class OfflineStoreResource(_StoreResource):
     type: str = Field(default="duckdb", description="The store's type.")
     options: dict[str, Any] = Field(default={}, description="Settings of this type of store, such as memory_limit.")
 
-    def section(self) -> dict[str, Any]:
+    def section(self) -> dict[str, object]:
         """Returns the section of ``feature_store.yaml`` that says the same."""
         return {"type": self.type, **self.options}
 
@@ -84,7 +84,7 @@ class OnlineStoreResource(_StoreResource):
         default={}, description="Further settings of this type of store, such as key_ttl_seconds."
     )
 
-    def section(self) -> dict[str, Any]:
+    def section(self) -> dict[str, object]:
         """Returns the section of ``feature_store.yaml`` that says the same."""
         given = {"path": self.path, "connection_string": self.connection_string}
         return {"type": self.type, **{k: v for k, v in given.items() if v is not None}, **self.options}
@@ -189,7 +189,7 @@ class FeatureStoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     def _reads_file(self) -> bool:
         return not (self.project and self.registry and self.offline_store and self.online_store)
 
-    def _config(self, sections: dict[str, dict[str, Any]]) -> "RepoConfig":
+    def _config(self, sections: dict[str, dict[str, object]]) -> "RepoConfig":
         from feast_assets.config import RepoConfig, load_repo_config
 
         own = {k: v for k, v in {"project": self.project, "deployment": self._deployment_name()}.items() if v}
@@ -205,7 +205,7 @@ class FeatureStoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     def materialize_views(
         self, context: dg.AssetExecutionContext, *, profile: bool = True, blocking: bool | None = None
-    ) -> "Iterator[dg.MaterializeResult[Any] | Outcome]":
+    ) -> "Iterator[dg.MaterializeResult[None] | Outcome]":
         """Materializes the selected feature views, each once over all partitions of the run, and tells Dagster.
 
         Args:
@@ -223,7 +223,7 @@ class FeatureStoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         with told_first():
             yield from materialize_views(context, self.get_store(), profile=profile, blocking=blocking)
 
-    def materialization_request(self, context: dg.AssetExecutionContext) -> dict[str, Any]:
+    def materialization_request(self, context: dg.AssetExecutionContext) -> dict[str, object]:
         """Returns what another process has to materialize for this run: arguments of ``FeatureStore.materialize``.
 
         Give them to the process as ``extras`` of a Dagster Pipes client. ``start_date`` and ``end_date`` are text, ISO
@@ -239,8 +239,8 @@ class FeatureStoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]
             return materialization_request(context, self.get_store())
 
     def record_materialized(
-        self, context: dg.AssetExecutionContext, reported: Iterable[Any] = ()
-    ) -> "Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]":
+        self, context: dg.AssetExecutionContext, reported: Iterable[object] = ()
+    ) -> "Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]":
         """Tells Dagster of what another process has materialized for this run, by the registry's ledger.
 
         Args:
@@ -291,12 +291,12 @@ def _type(part: OfflineStoreResource | OnlineStoreResource | None, file: "RepoCo
     return None if file is None else file.store_type(name)
 
 
-def _given(section: dict[str, Any]) -> dict[str, Any]:
+def _given(section: dict[str, object]) -> dict[str, object]:
     """Returns the settings that are given as they are, not by an environment variable."""
     return {name: value for name, value in section.items() if not isinstance(value, dg.EnvVar)}
 
 
-def _shown(value: Any, name: str) -> Any:
+def _shown(value: object, name: str) -> object:
     if isinstance(value, dg.EnvVar):
         return repr(value)
     return masked_text(value) if name in ("path", "type") and isinstance(value, str) else masked(value, name)

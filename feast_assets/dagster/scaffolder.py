@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 from pydantic import BaseModel, Field
@@ -40,7 +39,7 @@ class FeatureRepoScaffolder(dg.Scaffolder[FeatureRepoParams]):
             DefinitionError: the component's name cannot be a project's.
             InputError: there is something where the new repository would be.
         """
-        attributes: dict[str, Any] = {"repo_path": _NEW}
+        attributes: dict[str, object] = {"repo_path": _NEW}
         given = request.params.repo_path
         if given is not None:
             folder = request.target_path.parent if request.append else request.target_path

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import dagster as dg
 
@@ -71,7 +70,7 @@ def build_serving_specs(
     return specs
 
 
-def readers_metadata(serving: Iterable[dg.AssetSpec], key: dg.AssetKey) -> dict[str, Any]:
+def readers_metadata(serving: Iterable[dg.AssetSpec], key: dg.AssetKey) -> dict[str, object]:
     """Returns the metadata that tells a run which virtual assets read a view, also through one another.
 
     Args:

@@ -4,7 +4,6 @@ import re
 import warnings
 from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 import dagster as dg
 
@@ -81,7 +80,7 @@ def source_grid(repository: FeatureRepository, source: DataSource) -> Partitions
 def _observable(repository: FeatureRepository, name: str, specs: Sequence[dg.AssetSpec]) -> dg.AssetsDefinition:
     sources = {s.name: s for s in repository.data_sources}
 
-    def observe(context: dg.AssetExecutionContext, feature_store: FeatureStoreResource) -> Iterator[Any]:
+    def observe(context: dg.AssetExecutionContext, feature_store: FeatureStoreResource) -> Iterator[object]:
         with told_first():
             record(context, feature_store)
         yield from ()

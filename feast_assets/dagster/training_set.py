@@ -36,7 +36,7 @@ PINS = "feast_assets/pins"
 SHA256 = "feast_assets/sha256"
 """Metadata of a training set: its file's hash."""
 
-EntityRows = str | Callable[[dg.AssetExecutionContext], Any]
+EntityRows = str | Callable[[dg.AssetExecutionContext], object]
 _FOLDER = "data/training_sets"
 _SUFFIX = ".parquet"
 _MICROSECOND = timedelta(microseconds=1)
@@ -128,7 +128,7 @@ def training_set_asset(
     )
     upstream = [] if project is None else _upstream(project, feature_service, features or [])
 
-    def training_set(context: dg.AssetExecutionContext, config: TrainingSetConfig) -> dg.MaterializeResult[Any]:
+    def training_set(context: dg.AssetExecutionContext, config: TrainingSetConfig) -> dg.MaterializeResult[None]:
         with told_first():
             store = context.resources.feature_store.get_store()
             store.refresh_registry()
@@ -191,11 +191,13 @@ class _ContextOfPartition:
         self.has_partition_key_range = False
 
     @property
-    def partition_time_window(self) -> Any:
+    def partition_time_window(self) -> dg.TimeWindow:
         if isinstance(self._partitions_def, dg.TimeWindowPartitionsDefinition):
-            return self._partitions_def.time_window_for_partition_key(self.partition_key)
+            window: dg.TimeWindow = self._partitions_def.time_window_for_partition_key(self.partition_key)
+            return window
         # Dagster says that there is none.
-        return self._context.partition_time_window
+        of_run: dg.TimeWindow = self._context.partition_time_window
+        return of_run
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._context, name)
@@ -208,7 +210,7 @@ def _make_partitions(
     partitions_def: dg.PartitionsDefinition[str],
     *,
     rebuild: bool,
-) -> dg.MaterializeResult[Any]:
+) -> dg.MaterializeResult[None]:
     """Makes each partition of the run. One that fails does not keep the others from being made.
 
     Raises:
@@ -290,7 +292,7 @@ def _make(
     return _Made(metadata, dg.DataVersion(digest[:32]))
 
 
-def _build(store: FeatureStore, snapshot: RegistrySnapshot, entity_df: Any, asked: _Asked) -> TrainingSet:
+def _build(store: FeatureStore, snapshot: RegistrySnapshot, entity_df: object, asked: _Asked) -> TrainingSet:
     retrieval = HistoricalRetrieval(snapshot, store.offline_store, _AppliedFunctions(store.repo_path), store.repo_path)
     features: FeatureService | list[str]
     features = snapshot.feature_service(asked.features) if isinstance(asked.features, str) else asked.features
@@ -300,7 +302,7 @@ def _build(store: FeatureStore, snapshot: RegistrySnapshot, entity_df: Any, aske
 class _AppliedFunctions(UserFunctions):
     """The functions of the pinned definitions; where the repository has another one, that is an error."""
 
-    def of(self, view: OnDemandFeatureView | BatchFeatureView) -> Callable[..., Any]:
+    def of(self, view: OnDemandFeatureView | BatchFeatureView) -> Callable[..., object]:
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
             function = super().of(view)
@@ -324,7 +326,7 @@ def _last(context: dg.AssetExecutionContext, target: Path, partition: str | None
 
 def _metadata(
     made: TrainingSet, snapshot: RegistrySnapshot, path: Path, digest: str, *, partitioned: bool
-) -> dict[str, Any]:
+) -> dict[str, object]:
     pins = made.pins
     read = _partitions_read(snapshot, pins)
     lines = [

@@ -61,7 +61,7 @@ class TrainingSetIOManager(dg.IOManager):
     def __init__(self, feature_store: FeatureStoreResource):
         self._feature_store = feature_store
 
-    def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
+    def handle_output(self, context: dg.OutputContext, obj: object) -> None:
         """Does nothing for a training set, which has written its file itself: with its pins, and whole.
 
         Raises:
@@ -83,7 +83,7 @@ class TrainingSetIOManager(dg.IOManager):
         with told_first():
             return self._loaded(context)
 
-    def _loaded(self, context: dg.InputContext) -> Any:
+    def _loaded(self, context: dg.InputContext) -> object:
         name = context.asset_key.to_user_string()
         metadata = {} if context.upstream_output is None else context.upstream_output.definition_metadata or {}
         if FILE not in metadata:
@@ -126,7 +126,7 @@ def training_set_io_manager(context: dg.InitResourceContext) -> TrainingSetIOMan
     return TrainingSetIOManager(context.resources.feature_store)
 
 
-def _reader(kind: Any, asked: str) -> Callable[[Sequence[Path]], Any]:
+def _reader(kind: object, asked: str) -> Callable[[Sequence[Path]], object]:
     """Returns what reads files as one value of a type.
 
     Raises:
@@ -189,19 +189,19 @@ def _of_file(path: Path) -> pa.Table:
         raise SourceError(f"The training set {path} cannot be read: {printable(error)}") from error
 
 
-def _polars(paths: Sequence[Path]) -> Any:
+def _polars(paths: Sequence[Path]) -> object:
     import polars
 
     return polars.from_arrow(_table(paths))
 
 
-def _lazy_polars(paths: Sequence[Path]) -> Any:
+def _lazy_polars(paths: Sequence[Path]) -> object:
     import polars
 
     return polars.scan_parquet(list(paths))
 
 
-_READERS: Mapping[str, Callable[[Sequence[Path]], Any]] = {
+_READERS: Mapping[str, Callable[[Sequence[Path]], object]] = {
     "pyarrow.Table": _table,
     "pandas.DataFrame": lambda paths: _table(paths).to_pandas(),
     "polars.DataFrame": _polars,
@@ -209,11 +209,11 @@ _READERS: Mapping[str, Callable[[Sequence[Path]], Any]] = {
 }
 
 
-def _is_dict(kind: Any) -> bool:
+def _is_dict(kind: object) -> bool:
     return kind is dict or get_origin(kind) is dict
 
 
-def _without_none(kind: Any) -> Any:
+def _without_none(kind: object) -> object:
     """Returns the type of an annotation that also allows None."""
     if get_origin(kind) in (Union, UnionType):
         types = [each for each in get_args(kind) if each is not NoneType]

@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import Any
 
 import dagster as dg
 
@@ -296,7 +295,7 @@ def _read_by(data: FeatureViewTranslatorData) -> list[DataSourceTranslatorData]:
     return [_source(data, s) for s in sources_read(view)]
 
 
-def _source_assets(keys: Mapping[str, dg.AssetKey]) -> dict[str, Any]:
+def _source_assets(keys: Mapping[str, dg.AssetKey]) -> dict[str, object]:
     """Returns which asset stands for which source; a run that looks at the sources tells lineage by it."""
     return {SOURCE_ASSETS: dg.MetadataValue.json({name: list(key.path) for name, key in keys.items()})}
 
@@ -369,7 +368,7 @@ def _is_dagster_tag(key: str, value: str) -> bool:
     )
 
 
-def _common_metadata(definition: Definition, project: str) -> dict[str, Any]:
+def _common_metadata(definition: Definition, project: str) -> dict[str, object]:
     other_tags = {k: v for k, v in definition.tags.items() if not _is_dagster_tag(k, v) and k != GROUP_TAG}
     owner = definition.owner if not _owners(definition) else ""
     return {
@@ -379,7 +378,7 @@ def _common_metadata(definition: Definition, project: str) -> dict[str, Any]:
     }
 
 
-def _code_references(definition: Definition) -> dict[str, Any]:
+def _code_references(definition: Definition) -> dict[str, object]:
     """Returns the line that declares it; `dagster.link_code_references_to_git` makes it a link into a repository."""
     if definition.defined_at is None:
         return {}
@@ -391,7 +390,7 @@ def _code_references(definition: Definition) -> dict[str, Any]:
         return {CODE_REFERENCES: dg.CodeReferencesMetadataValue(code_references=[reference])}
 
 
-def _columns(fields: Sequence[Field]) -> dict[str, Any]:
+def _columns(fields: Sequence[Field]) -> dict[str, object]:
     """Returns the column schema; nothing where the schema is left to apply."""
     shown = [f for f in fields if f.name != DUMMY_JOIN_KEY]
     if not shown:
@@ -423,7 +422,7 @@ def _constraints(checks: Checks) -> dg.TableColumnConstraints:
     )
 
 
-def _transformation(transformation: Transformation | None) -> dict[str, Any]:
+def _transformation(transformation: Transformation | None) -> dict[str, object]:
     if transformation is None:
         return {}
     language = "sql" if transformation.mode.value == "sql" else "python"
@@ -435,5 +434,5 @@ def _duration(ttl: timedelta | None) -> str:
     return str(ttl) if ttl else "for ever"
 
 
-def _nonempty(values: Mapping[str, Any]) -> dict[str, Any]:
+def _nonempty(values: Mapping[str, object]) -> dict[str, object]:
     return {k: v for k, v in values.items() if v}

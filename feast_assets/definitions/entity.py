@@ -54,6 +54,9 @@ class Entity(Definition):
     def join_keys(self) -> list[str]:
         return [self.join_key]
 
+    def is_valid(self) -> None:
+        """Does nothing: an entity is checked when it is made."""
+
 
 def dummy_entity() -> Entity:
     """Returns the placeholder entity of views without entities, which have one row for all."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from feast_assets.definitions.base import check_name, check_tags
+from feast_assets.definitions.feature import Feature
 from feast_assets.definitions.field_checks import Checks
 from feast_assets.definitions.spec import Spec
 from feast_assets.errors import DefinitionError, shown
-from feast_assets.types import FeastType, Invalid
+from feast_assets.types import FeastType, Invalid, from_value_type
 
 
 class Field(Spec):
@@ -62,6 +63,16 @@ class Field(Spec):
                 raise DefinitionError(f"Field {name!r}: checks must be Checks(...), not {shown(checks)}.")
             checks.check_type(dtype, f"Field {name!r}")
         self.checks = checks
+
+    @classmethod
+    def from_feature(cls, feature: Feature) -> Field:
+        """Returns the field that Feast's older `Feature` describes."""
+        return cls(
+            name=feature.name,
+            dtype=from_value_type(feature.dtype),
+            description=feature.description,
+            tags=feature.labels,
+        )
 
     def __lt__(self, other: Field) -> bool:
         return self.name < other.name

@@ -25,7 +25,7 @@ _WHY_NOT = {
     "2024, and does not run with present versions of ibis and DuckDB."
 }
 
-_LATER: Mapping[str, Any] = {
+_LATER: Mapping[str, object] = {
     "join_keys": [],
     "entity_columns": [],
     "input_schema": [],
@@ -157,7 +157,7 @@ class OnDemandFeatureView(BaseFeatureView):
         if repeated:
             raise DefinitionError(f"{subject}: two of its entities have the join key {repeated[0]!r}.")
 
-    def _init_sources(self, sources: list[Any], subject: str) -> None:
+    def _init_sources(self, sources: list[object], subject: str) -> None:
         if not sources and not self.input_schema:
             raise DefinitionError(
                 f"{subject}: sources must name feature views or request sources, unless input_schema says what comes "
@@ -206,7 +206,7 @@ class OnDemandFeatureView(BaseFeatureView):
         """The values that come with a request: the fields of all request sources, and those of ``input_schema``."""
         return [*(f for source in self.request_sources for f in source.schema), *self.input_schema]
 
-    def to_spec(self) -> dict[str, Any]:
+    def to_spec(self) -> dict[str, object]:
         spec = super().to_spec()
         for name, default in _LATER.items():
             if spec[name] == default:
@@ -234,14 +234,14 @@ def on_demand_feature_view(
     track_metrics: bool = False,
     explode: bool = False,
     version: str = "latest",
-) -> Callable[[Callable[..., Any]], OnDemandFeatureView]:
+) -> Callable[[Callable[..., object]], OnDemandFeatureView]:
     """Makes an `OnDemandFeatureView` of a function; its name is the view's unless ``name`` is given.
 
     ``explode`` says that the function may return more rows than it is given, which every view with
     ``write_to_online_store`` may: its result then has the join keys.
     """
 
-    def decorate(function: Callable[..., Any]) -> OnDemandFeatureView:
+    def decorate(function: Callable[..., object]) -> OnDemandFeatureView:
         if explode and not write_to_online_store:
             raise NotSupportedError(
                 f"OnDemandFeatureView {name or function.__name__!r}: explode is not supported without "

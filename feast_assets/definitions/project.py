@@ -45,6 +45,9 @@ class Project(Definition):
         self.created_timestamp = created_timestamp
         self.last_updated_timestamp = last_updated_timestamp
 
+    def is_valid(self) -> None:
+        """Does nothing: a project is checked when it is made."""
+
     @property
     def protected(self) -> bool:
         """Whether the tag ``feast.dev/protected-project`` forbids teardown."""

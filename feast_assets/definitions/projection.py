@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from feast_assets.definitions.field import Field
 from feast_assets.definitions.spec import Spec
+from feast_assets.errors import FeatureNotFoundError
+
+if TYPE_CHECKING:
+    from feast_assets.definitions.view import BaseFeatureView
 
 
 class FeatureViewProjection(Spec):
@@ -23,7 +28,6 @@ class FeatureViewProjection(Spec):
 
     def __init__(
         self,
-        *,
         name: str,
         name_alias: str | None = None,
         desired_features: Sequence[str] = (),
@@ -35,6 +39,27 @@ class FeatureViewProjection(Spec):
         self.desired_features = list(desired_features)
         self.features = list(features)
         self.join_key_map = dict(join_key_map or {})
+
+    def get_feature(self, feature_name: str) -> Field:
+        """Returns a feature by name.
+
+        Raises:
+            FeatureNotFoundError: the projection does not have it.
+        """
+        for field in self.features:
+            if field.name == feature_name:
+                return field
+        raise FeatureNotFoundError(feature_name, self.name_to_use(), [f.name for f in self.features])
+
+    @staticmethod
+    def from_definition(base_feature_view: BaseFeatureView) -> FeatureViewProjection:
+        """Returns the projection of a whole view, under its own name."""
+        return FeatureViewProjection(base_feature_view.name, features=base_feature_view.features)
+
+    @staticmethod
+    def from_feature_view_definition(feature_view: BaseFeatureView) -> FeatureViewProjection:
+        """Feast's older name of `from_definition`."""
+        return FeatureViewProjection.from_definition(feature_view)
 
     def name_to_use(self) -> str:
         """Returns the alias, or the view's name without one."""

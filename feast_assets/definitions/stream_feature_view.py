@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import Any
 
 from feast_assets.definitions.automation import Automation
 from feast_assets.definitions.base import refuse_arguments
@@ -57,13 +56,13 @@ class StreamFeatureView(BatchFeatureView):
         owner: str = "",
         org: str = "",
         schema: Sequence[Field] | None = None,
-        aggregations: Sequence[Any] | None = None,
+        aggregations: Sequence[object] | None = None,
         mode: TransformationMode | str = TransformationMode.PYTHON,
         timestamp_field: str | None = "",
-        udf: Callable[..., Any] | None = None,
+        udf: Callable[..., object] | None = None,
         udf_string: str | None = "",
         feature_transformation: Transformation | None = None,
-        stream_engine: Mapping[str, Any] | None = None,
+        stream_engine: Mapping[str, object] | None = None,
         enable_tiling: bool = False,
         tiling_hop_size: timedelta | None = None,
         enable_validation: bool | None = None,
@@ -142,7 +141,7 @@ def stream_feature_view(
     org: str | None = "",
     schema: Sequence[Field] | None = None,
     source: StreamSource | None = None,
-    aggregations: Sequence[Any] | None = None,
+    aggregations: Sequence[object] | None = None,
     mode: TransformationMode | str | None = "spark",
     timestamp_field: str | None = "",
     enable_validation: bool | None = None,
@@ -150,13 +149,13 @@ def stream_feature_view(
     partitions: Partitions | None = DAILY,
     automation: Automation | None = None,
     freshness: timedelta | Freshness | None = None,
-) -> Callable[[Callable[..., Any]], StreamFeatureView]:
+) -> Callable[[Callable[..., object]], StreamFeatureView]:
     """Makes a `StreamFeatureView` of a function, whose name is the view's.
 
     ``mode`` must be given: what it is unless said otherwise, Feast's ``spark``, is not supported.
     """
 
-    def decorate(function: Callable[..., Any]) -> StreamFeatureView:
+    def decorate(function: Callable[..., object]) -> StreamFeatureView:
         return StreamFeatureView(
             name=function.__name__,
             source=source,  # type: ignore[arg-type] # what is no stream is refused

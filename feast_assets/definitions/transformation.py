@@ -11,7 +11,7 @@ import enum
 import inspect
 import textwrap
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from feast_assets.definitions.base import check_tags
 from feast_assets.definitions.spec import Spec, register_enum
@@ -65,7 +65,7 @@ class Transformation(Spec):
         "owner": "",
     }
 
-    udf: Callable[..., Any] | None = None
+    udf: Callable[..., object] | None = None
     takes_tables: ClassVar[bool] = False
     """Whether the function takes and returns Arrow tables, whatever the mode says."""
 
@@ -117,7 +117,6 @@ def source_text(function: Callable[..., object]) -> str:
 
 
 def transformation(
-    *,
     mode: TransformationMode | str,
     name: str | None = None,
     tags: Mapping[str, str] | None = None,

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from copy import copy
 from typing import Self
 
-from feast_assets.definitions.base import Definition, listed
+from feast_assets.definitions.base import Definition, check_name, listed
 from feast_assets.definitions.feature_view_state import FeatureViewState
 from feast_assets.definitions.field import Field
 from feast_assets.definitions.projection import FeatureViewProjection
@@ -48,8 +48,9 @@ class BaseFeatureView(Definition):
                 return field
         raise FeatureNotFoundError(name, self.name, [f.name for f in self.features])
 
-    def __getitem__(self, names: Sequence[str]) -> Self:
-        """Returns a copy that represents some of the features, in this order."""
+    def __getitem__(self, item: Sequence[str]) -> Self:
+        """Returns a copy that represents some of the features, by their names, in this order."""
+        names = item
         if isinstance(names, str) or not all(isinstance(n, str) for n in names):
             raise DefinitionError(f"Choose features of {self.name!r} by a list of names, such as view[['a', 'b']].")
         projection = copy(self.projection)
@@ -74,13 +75,29 @@ class BaseFeatureView(Definition):
         projection.join_key_map = dict(join_key_map)
         return self.with_projection(projection)
 
-    def with_projection(self, projection: FeatureViewProjection) -> Self:
+    def with_projection(self, feature_view_projection: FeatureViewProjection) -> Self:
         """Returns a copy with a projection."""
+        view = copy(self)
+        view.set_projection(feature_view_projection)
+        return view
+
+    def set_projection(self, feature_view_projection: FeatureViewProjection) -> None:
+        """Gives this object a projection; `with_projection` leaves it as it is.
+
+        Raises:
+            DefinitionError: the projection is of another view, or has features that the view lacks.
+        """
+        projection = feature_view_projection
         if projection.name != self.name:
             raise DefinitionError(f"A projection of {projection.name!r} cannot be put on view {self.name!r}.")
-        view = copy(self)
-        view.projection = projection
-        return view
+        known = {feature.name for feature in self.features}
+        if self.features and (unknown := [f.name for f in projection.features if f.name not in known]):
+            raise DefinitionError(f"View {self.name!r} has no feature {unknown[0]!r}, which the projection has.")
+        self.projection = projection
+
+    def ensure_valid(self) -> None:
+        """Raises DefinitionError if the view has no name; all else is checked when it is made."""
+        check_name(self.name, type(self).__name__)
 
 
 def check_fields(schema: Sequence[Field] | None, subject: str) -> list[Field]:

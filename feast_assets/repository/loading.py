@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
@@ -41,16 +41,25 @@ class RepoContents:
     """
 
     projects: list[Project]
-    entities: list[Entity]
     data_sources: list[DataSource]
     feature_views: list[FeatureView]
     on_demand_feature_views: list[OnDemandFeatureView]
     label_views: list[LabelView]
+    entities: list[Entity]
     feature_services: list[FeatureService]
 
     def objects(self) -> list[Definition]:
-        """Returns everything."""
-        return [o for f in fields(self) for o in getattr(self, f.name)]
+        """Returns everything: projects and entities, then what uses them."""
+        kinds = (
+            self.projects,
+            self.entities,
+            self.data_sources,
+            self.feature_views,
+            self.on_demand_feature_views,
+            self.label_views,
+            self.feature_services,
+        )
+        return [definition for kind in kinds for definition in kind]
 
 
 def load_repository(repo_path: Path) -> RepoContents:

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from feast_assets.online_stores.rows.codec import NULL_VALUE, PRESENT
-from feast_assets.types.feast_json import feast_json_converter, timestamp_text
+from feast_assets.types.feast_json import feast_json_converter, is_number, timestamp_texts
 
 if TYPE_CHECKING:
     from feast_assets.retrieval.response import OnlineResponse, ReadFeatures
@@ -26,6 +26,7 @@ class JsonLayout:
     Attributes:
         given: names of the join keys, with the converters of their values.
         of_reads: per read, the converters of its columns, with the positions of their features.
+        of_numbers: per read, whether all its columns are numbers or booleans.
         end: how a body ends: the names of all columns.
     """
 
@@ -34,14 +35,19 @@ class JsonLayout:
         shape = response.shape
         self.given = [(g.name, feast_json_converter(g.dtype)) for g in shape.given if not g.request_data]
         self.of_reads: list[list[tuple[Convert | None, int]]] = []
+        self.of_numbers: list[bool] = []
         for (names, positions), read in zip(shape.of_reads, response.reads, strict=True):
             indices = range(len(names)) if positions is None else positions
             fields = read.features.fields
             self.of_reads.append([(feast_json_converter(fields[index][1]), index) for index in indices])
+            self.of_numbers.append(all(is_number(fields[index][1]) for index in indices))
         names = [*shape.given_back, *(stored.name for stored in shape.stored), *shape.computed]
-        self.end = b'],"metadata":{"feature_names":%b}}' % json.dumps(
-            names, ensure_ascii=False, separators=(",", ":")
-        ).encode("utf-8", "surrogatepass")
+        self.end = b'],"metadata":{"feature_names":%b}}' % compact_json(names)
+
+
+def compact_json(value: Any) -> bytes:
+    """Returns a value as JSON without white space, by Python's own encoder."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
 
 
 def json_body(response: OnlineResponse, encode: Encode) -> bytes:
@@ -52,7 +58,7 @@ def json_body(response: OnlineResponse, encode: Encode) -> bytes:
     have. Request data is not given back.
 
     Args:
-        encode: makes JSON of lists, numbers, texts, booleans, None and dicts.
+        encode: makes JSON of lists, numbers, texts, booleans, None and dicts, without white space.
     """
     shape = response.shape
     layout = shape.json_layout
@@ -85,6 +91,12 @@ def _read_columns(response: OnlineResponse, number: int, layout: JsonLayout, enc
             for values, (convert, index) in zip(values_of, layout.of_reads[number], strict=True)
         ]
     end = b',"statuses":[%b],"event_timestamps":[%b]}' % (_all_present(len(response)), times)
+    if layout.of_numbers[number]:
+        encoded = encode(values_of)
+        # Of null, NaN and Infinity, which have an n, one is what an encoder makes of numbers that JSON lacks.
+        if b"n" not in encoded:
+            begin, end = b'{"values":[', b"]" + end
+            return [begin + values + end for values in encoded[2:-2].split(b"],[")]
     return [
         b'{"values":%b%b' % (encode(values if convert is None else convert(values)), end)
         for values, (convert, _) in zip(values_of, layout.of_reads[number], strict=True)
@@ -116,11 +128,11 @@ def _all_present(rows: int) -> bytes:
 
 @lru_cache(maxsize=_SIZES_REMEMBERED)
 def _no_times(rows: int) -> bytes:
-    return _quoted([timestamp_text(0)] * rows)
+    return _quoted(timestamp_texts([0]) * rows)
 
 
 def _times(read: ReadFeatures) -> bytes:
-    return _quoted(list(map(timestamp_text, read.event_timestamps)))
+    return _quoted(timestamp_texts(read.event_timestamps))
 
 
 def _quoted(texts: Sequence[str]) -> bytes:

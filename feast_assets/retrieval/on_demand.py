@@ -44,7 +44,7 @@ class OnDemandFunction:
     what else is returned is ignored.
     """
 
-    def __init__(self, run: OnDemandRun, function: Callable[..., Any]):
+    def __init__(self, run: OnDemandRun, function: Callable[..., object]):
         """Creates the function.
 
         Args:
@@ -85,7 +85,7 @@ class OnDemandFunction:
             raise self._error("returned no features.")
         return [self._inferred(str(name), values) for name, values in results.items()]
 
-    def results(self, inputs: Sequence[Values], rows: int) -> Mapping[str, Any]:
+    def results(self, inputs: Sequence[Values], rows: int) -> Mapping[str, object]:
         """Calls the function and returns its columns by name, as it returned them; they may have any number of rows.
 
         With ``singleton``, a list that stands for a value is taken as one value of a row, unless all values that the
@@ -114,9 +114,9 @@ class OnDemandFunction:
         results = self.results(inputs, rows)
         return [ComputedColumn(self._result(results, field), field, self._subject) for field in self._run.features]
 
-    def _results_of_rows(self, inputs: Sequence[Values], rows: int) -> Mapping[str, Any]:
+    def _results_of_rows(self, inputs: Sequence[Values], rows: int) -> Mapping[str, object]:
         names, columns = self._row_values(inputs)
-        results: dict[str, list[Any]] = {}
+        results: dict[str, list[object]] = {}
         for row, given in enumerate(zip(*columns, strict=True) if columns else [()] * rows):
             result = self._called(dict(zip(names, given, strict=True)), row)
             if not isinstance(result, Mapping):
@@ -136,7 +136,7 @@ class OnDemandFunction:
         """Whether all features are lists themselves."""
         return all(isinstance(field.dtype, (Array, Set)) for field in self._view.features)
 
-    def _inferred(self, name: str, values: Any) -> Field:
+    def _inferred(self, name: str, values: object) -> Field:
         import pyarrow as pa
 
         from feast_assets.types.arrow import from_arrow_type
@@ -165,8 +165,8 @@ class OnDemandFunction:
             columns.append(ComputedColumn(values, field, self._subject))
         return columns
 
-    def _lists(self, inputs: Sequence[Values]) -> dict[str, list[Any]]:
-        given: dict[str, list[Any]] = {}
+    def _lists(self, inputs: Sequence[Values]) -> dict[str, list[object]]:
+        given: dict[str, list[object]] = {}
         for declared, column in zip(self._run.inputs, inputs, strict=True):
             values = column.to_pylist()
             for name in declared.names:
@@ -174,10 +174,10 @@ class OnDemandFunction:
                 given[name] = list(values)
         return given
 
-    def _row_values(self, inputs: Sequence[Values]) -> tuple[list[str], list[list[Any]]]:
+    def _row_values(self, inputs: Sequence[Values]) -> tuple[list[str], list[list[object]]]:
         """Returns the names of what a row is given, and the values of all rows under each."""
         names: list[str] = []
-        columns: list[list[Any]] = []
+        columns: list[list[object]] = []
         for declared, column in zip(self._run.inputs, inputs, strict=True):
             values = column.to_pylist()
             for name in declared.names:
@@ -187,7 +187,7 @@ class OnDemandFunction:
 
     def _call_rows(self, inputs: Sequence[Values], rows: int) -> list[Values]:
         names, columns = self._row_values(inputs)
-        result_columns: list[list[Any]] = [[] for _ in self._run.features]
+        result_columns: list[list[object]] = [[] for _ in self._run.features]
         given_rows = zip(*columns, strict=True) if columns else iter([()] * rows)
         for row, given in enumerate(given_rows):
             results = self._called(dict(zip(names, given, strict=True)), row)
@@ -226,7 +226,7 @@ class OnDemandFunction:
                 given[name] = series
         return pd.DataFrame(given, index=pd.RangeIndex(rows))
 
-    def _called(self, given: Any, row: int | None = None) -> Any:
+    def _called(self, given: object, row: int | None = None) -> Any:
         try:
             return self._function(given)
         except Exception as error:
@@ -279,11 +279,11 @@ class ComputedColumn:
 
     __slots__ = ("_column", "type")
 
-    def __init__(self, values: Sequence[Any], field: Field, subject: str):
+    def __init__(self, values: Sequence[object], field: Field, subject: str):
         self.type: FeastType = field.dtype
         self._column = PythonColumn(values, field.dtype, f"{subject}, feature {field.name!r}")
 
-    def to_pylist(self) -> list[Any]:
+    def to_pylist(self) -> list[object]:
         try:
             return self._column.to_pylist()
         except SourceError as error:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from itertools import count, pairwise
 from typing import TYPE_CHECKING, Any
 
-from feast_assets.errors import NotSupportedError
 from feast_assets.online_stores.rows.codec import NOT_FOUND, NULL_VALUE, OUTSIDE_MAX_AGE, PRESENT, Column
 from feast_assets.retrieval.columns import PythonColumn, Values
+from feast_assets.retrieval.tensors import tensors
 from feast_assets.types import Array, Bool, FeastType, Int32, Int64, Set
 from feast_assets.types.python import is_mutable
 
@@ -309,12 +310,16 @@ class OnlineResponse:
                 columns[column.name + _TIMESTAMP_POSTFIX] = pd.Series(self._seconds(column), dtype="int64")
         return pd.DataFrame(columns, index=pd.RangeIndex(self._rows))
 
-    def to_tensor(self, kind: str = "torch", default_value: object = None) -> Any:
-        """Raises NotSupportedError: tensors are made of `to_dict` or `to_df`."""
-        raise NotSupportedError(
-            "to_tensor is not supported here yet; make tensors of the columns, such as "
-            "torch.tensor(response.to_dict()['feature'])."
-        )
+    def to_tensor(self, kind: str = "torch", default_value: Any = math.nan) -> dict[str, Any]:
+        """Returns numeric columns as torch tensors and others as lists; see `feast_assets.retrieval.tensors`.
+
+        Args:
+            default_value: what stands for null.
+
+        Raises:
+            NotSupportedError: torch is not installed.
+        """
+        return tensors(self.to_dict(), kind, default_value)
 
     def to_json(self) -> dict[str, Any]:
         """Returns what Feast's HTTP server answers, as data that ``json.dumps`` takes.
@@ -324,9 +329,9 @@ class OnlineResponse:
         """
         import json
 
-        from feast_assets.retrieval.json_body import json_body
+        from feast_assets.retrieval.json_body import compact_json, json_body
 
-        answer: dict[str, Any] = json.loads(json_body(self, lambda value: json.dumps(value).encode()))
+        answer: dict[str, Any] = json.loads(json_body(self, compact_json))
         return answer
 
     def _seconds(self, column: ResponseColumn) -> list[int]:

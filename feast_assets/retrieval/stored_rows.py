@@ -27,7 +27,7 @@ from feast_assets.types.feast_type import FeastType, UnixTimestamp
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_Function = Callable[..., Any]
+_Function = Callable[..., object]
 
 
 class StoredRows:
@@ -110,7 +110,7 @@ class StoredRows:
 
         history = history_of(view)
         subject = f"{self._subject}: feature view {view.name!r}"
-        columns: Mapping[str, Any]
+        columns: Mapping[str, object]
         if history.transformation is not None:
             function = function_of(history.transformation, f"{subject}: its transformation")
             arguments = [argument_of(history.transformation, table) for table in tables]
@@ -154,7 +154,7 @@ class StoredRows:
         )
 
     def _made(
-        self, inputs: Sequence[FunctionInput], columns: Sequence[Values], given: Mapping[str, Any], rows: int
+        self, inputs: Sequence[FunctionInput], columns: Sequence[Values], given: Mapping[str, object], rows: int
     ) -> pa.Table:
         """Returns what the function returns for some inputs, with the join keys and times of the rows.
 
@@ -204,7 +204,7 @@ class StoredRows:
 
 def _times_by_key(
     made: Mapping[str, Any], given: Mapping[str, Any], join_keys: Sequence[str], rows: int
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Returns the times of rows that the function made more, or fewer, of: those of the row with the same keys."""
     times = {name: values.to_pylist() for name, values in given.items() if name not in join_keys}
     shared = [key for key in join_keys if key in given]

@@ -192,7 +192,7 @@ def read_pins(path: Path) -> TrainingSetPins:
 
 def build_training_set(
     retrieval: HistoricalRetrieval,
-    entity_df: Any,
+    entity_df: object,
     features: Sequence[str] | FeatureService,
     *,
     full_feature_names: bool = False,

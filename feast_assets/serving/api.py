@@ -138,8 +138,13 @@ class ServingApi:
         if request.feature_view_name in snapshot.names(FeatureView.object_type, LabelView.object_type):
             view = snapshot.feature_view(request.feature_view_name)
             rows = _with_moments(_with_view_names(rows, view), [view])
-        # transform_on_write has no effect in the library either: it concerns on-demand views, which are not written.
-        await self.store.write_to_online_store_async(request.feature_view_name, rows, allow_registry_cache=True)
+        # In a thread, as the function of an on-demand view may run.
+        await asyncio.to_thread(
+            self.store.write_to_online_store,
+            request.feature_view_name,
+            rows,
+            transform_on_write=request.transform_on_write,
+        )
 
     async def materialize(
         self, request: MaterializeRequest, *, in_background: bool = False, force: bool = False

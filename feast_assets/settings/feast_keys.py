@@ -4,7 +4,6 @@ silently; a misspelt key is refused."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from feast_assets.errors import ConfigError, suggest
 from feast_assets.settings.redaction import is_type_name, shown_if_near, shown_key
@@ -19,10 +18,10 @@ OTHER_PROVIDERS = ("chronon", "unity_catalog")
 _FEATURE_SERVERS = ("aws_lambda", "gcp_cloudrun", "local", "mcp")
 
 # A key -> the keys below it, where it is a section.
-_Keys = Mapping[str, Any]
+_Keys = Mapping[str, "_Keys | None"]
 
 
-def _names(text: str) -> dict[str, Any]:
+def _names(text: str) -> dict[str, _Keys | None]:
     return dict.fromkeys(text.split())
 
 
@@ -70,7 +69,7 @@ OLD_KEYS = ("flags", "go_feature_retrieval", "go_feature_serving")
 """Top-level keys of older versions of Feast and its plug-ins."""
 
 _OFF_UNLESS_ENABLED = ("openlineage", "mlflow")
-_OFF: Mapping[str, tuple[Any, ...]] = {
+_OFF: Mapping[str, tuple[Mapping[str, object], ...]] = {
     "feature_server": ({"enabled": False}, {"type": "local"}, {"type": "local", "enabled": False}),
     "materialization": ({"pull_latest_features": False},),
     "data_quality_monitoring": ({"auto_baseline": True}, {"auto_baseline": False}),
@@ -95,27 +94,28 @@ def without_feast_keys(values: Mapping[str, object], origin: str) -> dict[str, o
         section = values.get(name)
         if section is None or section == "":
             continue
-        _check(name, section, keys, origin)
-        if not _is_off(name, section):
+        settings = _checked(name, section, keys, origin)
+        if not _is_off(name, settings):
             warn_once(origin, f"{name} is not supported yet, so its settings have no effect. Feast reads this section.")
     return {name: value for name, value in values.items() if name not in SECTIONS and name not in OLD_KEYS}
 
 
-def _is_off(name: str, section: Any) -> bool:
+def _is_off(name: str, section: Mapping[str, object]) -> bool:
     if name in _OFF_UNLESS_ENABLED and section.get("enabled") in (None, False, "false"):
         return True
     return not section or section in _OFF.get(name, ())
 
 
-def _check(name: str, section: object, keys: _Keys, origin: str) -> None:
+def _checked(name: str, section: object, keys: _Keys, origin: str) -> Mapping[str, object]:
     if not isinstance(section, Mapping):
         raise ConfigError(f"{origin}: {name} should be a section of settings.")
     if name == "feature_server":
         _check_type(name, section.get("type", "local"), _FEATURE_SERVERS, origin)
     _check_keys(name, section, keys, origin)
+    return section
 
 
-def _check_type(name: str, kind: Any, known: tuple[str, ...], origin: str) -> None:
+def _check_type(name: str, kind: object, known: tuple[str, ...], origin: str) -> None:
     if kind in known or (is_type_name(kind) and "." in kind and kind.endswith("Engine")):
         return
     if kind is None:
@@ -123,9 +123,9 @@ def _check_type(name: str, kind: Any, known: tuple[str, ...], origin: str) -> No
     raise ConfigError(f"{origin}: {name}.type{shown_if_near(kind, known)} is not known. {suggest(str(kind), known)}")
 
 
-def _check_keys(name: str, section: Mapping[Any, Any], keys: _Keys, origin: str) -> None:
+def _check_keys(name: str, section: Mapping[str, object], keys: _Keys, origin: str) -> None:
     for key, value in section.items():
         if key not in keys:
             raise ConfigError(f"{origin}: unknown key {shown_key(str(key))} in {name}. {suggest(str(key), keys)}")
-        if isinstance(value, Mapping) and keys[key]:
-            _check_keys(f"{name}.{key}", value, keys[key], origin)
+        if isinstance(value, Mapping) and (below := keys[key]):
+            _check_keys(f"{name}.{key}", value, below, origin)

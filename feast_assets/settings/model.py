@@ -76,7 +76,7 @@ class Settings(BaseModel):
         )
 
     @classmethod
-    def _concealed(cls, name: object, value: Any) -> Any:
+    def _concealed(cls, name: object, value: Any) -> object:
         """Returns a value in a form that a validation error may show: a misspelt setting may be a secret."""
         if name not in cls.model_fields:
             return SecretStr(str(value))

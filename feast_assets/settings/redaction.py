@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from typing import TypeGuard
 
 from feast_assets.settings.server_url import MASK, masked_url, parse_server_url
 
@@ -31,7 +32,7 @@ def is_secret_name(name: str) -> bool:
     return name == "connection_string" or bool(_SECRET_NAME.search(name))
 
 
-def is_type_name(text: object) -> bool:
+def is_type_name(text: object) -> TypeGuard[str]:
     """Says whether a text could be the type of a store, and so may be shown if it is unknown."""
     return isinstance(text, str) and bool(_TYPE_NAME.fullmatch(text))
 

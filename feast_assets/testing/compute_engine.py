@@ -110,13 +110,13 @@ class EngineProject:
         pq.write_table(table, writing)
         writing.replace(self.root / "trips.parquet")
 
-    def online(self) -> dict[str, list[Any]]:
+    def online(self) -> dict[str, list[object]]:
         """Returns what is served of every view and driver."""
         features = [f"{view}:{name}" for view in _VIEWS for name in ("trips", "city")]
         response = self.store.get_online_features(features, {"driver_id": _DRIVERS}, full_feature_names=True)
         return response.to_dict()
 
-    def ledger(self) -> dict[str, list[tuple[Any, ...]]]:
+    def ledger(self) -> dict[str, list[tuple[object, ...]]]:
         """Returns what the ledger says of every view, without what differs by the order of tasks."""
         return {
             view: [(e.window, e.fingerprint, e.rows, e.settled) for e in self.store.registry.ledger(view)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import decimal
 import uuid
-from typing import Any
 
 from hypothesis import strategies as st
 
@@ -43,7 +42,7 @@ _JSON = st.recursive(
 _ZONES = st.timezones() | st.integers(-840, 840).map(lambda minutes: dt.timezone(dt.timedelta(minutes=minutes)))
 _YEARS = {"min_value": dt.datetime(1900, 1, 2), "max_value": dt.datetime(2100, 1, 1)}  # noqa: DTZ001 - naive bounds
 
-_PRIMITIVES: dict[FeastType, st.SearchStrategy[Any]] = {
+_PRIMITIVES: dict[FeastType, st.SearchStrategy[object]] = {
     Bytes: st.binary(max_size=12),
     PdfBytes: st.binary(max_size=12),
     ImageBytes: st.binary(max_size=12),
@@ -80,7 +79,7 @@ def feast_types() -> st.SearchStrategy[FeastType]:
     return st.recursive(leaves, nested, max_leaves=3)
 
 
-def values_of(feast_type: FeastType) -> st.SearchStrategy[Any]:
+def values_of(feast_type: FeastType) -> st.SearchStrategy[object]:
     """Python values of a type, as they come back from a store; nulls inside collections, but not itself null."""
     if isinstance(feast_type, Struct):
         return st.fixed_dictionaries({name: st.none() | values_of(item) for name, item in feast_type.items})

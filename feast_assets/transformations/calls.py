@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from feast_assets.definitions.transformation import Transformation, TransformationMode
 from feast_assets.errors import TransformationError
@@ -30,7 +30,7 @@ def function_of(transformation: Transformation, label: str) -> Callable[..., obj
     return function
 
 
-def argument_of(transformation: Transformation, rows: pa.Table) -> Any:
+def argument_of(transformation: Transformation, rows: pa.Table) -> object:
     """Returns the rows of one source as a function of mode pandas or python takes them."""
     if transformation.takes_tables:
         return rows
@@ -41,7 +41,7 @@ def argument_of(transformation: Transformation, rows: pa.Table) -> Any:
     return rows.to_pydict()
 
 
-def called(function: Callable[..., Any], arguments: Sequence[Any], label: str) -> Any:
+def called(function: Callable[..., object], arguments: Sequence[object], label: str) -> object:
     """Returns what a function returns.
 
     Raises:

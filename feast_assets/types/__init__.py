@@ -1,9 +1,11 @@
 """Value types, and the only place that converts between them, Arrow, Python and JSON."""
 
 from feast_assets.types.feast_type import (
+    FEAST_VECTOR_TYPES,
     Array,
     Bool,
     Bytes,
+    ComplexFeastType,
     Decimal,
     FeastType,
     Float32,
@@ -24,6 +26,7 @@ from feast_assets.types.feast_type import (
     UnixTimestamp,
     Uuid,
     ZonedTimestamp,
+    from_feast_to_pyarrow_type,
     from_feast_type,
     from_value_type,
     parse_type,
@@ -31,9 +34,11 @@ from feast_assets.types.feast_type import (
 from feast_assets.types.value_type import ValueType
 
 __all__ = [
+    "FEAST_VECTOR_TYPES",
     "Array",
     "Bool",
     "Bytes",
+    "ComplexFeastType",
     "Decimal",
     "FeastType",
     "Float32",
@@ -55,6 +60,7 @@ __all__ = [
     "Uuid",
     "ValueType",
     "ZonedTimestamp",
+    "from_feast_to_pyarrow_type",
     "from_feast_type",
     "from_value_type",
     "parse_type",

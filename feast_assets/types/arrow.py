@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 
@@ -109,14 +108,16 @@ def cast_table(table: pa.Table, types: Mapping[str, FeastType], *, subject: str)
     return pa.table(columns, names=list(types)) if types else table.select([])
 
 
-def whole_column(column: Any) -> Any:
+def whole_column(column: pa.ChunkedArray) -> pa.Array:
     """Returns a ``pa.ChunkedArray`` as one ``pa.Array``; a single chunk is not copied."""
     if column.num_chunks == 1:
         return column.chunk(0)
     return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
 
 
-def cast_column(column: Any, feast_type: FeastType, *, subject: str) -> Any:
+def cast_column(
+    column: pa.Array | pa.ChunkedArray | Sequence[object], feast_type: FeastType, *, subject: str
+) -> pa.Array | pa.ChunkedArray:
     """Returns a column in the canonical Arrow type of a value type; nulls stay null.
 
     Takes what means the same: integers of any width that fit, integers as floats where exact, doubles as Float32

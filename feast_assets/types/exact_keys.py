@@ -8,7 +8,7 @@ here. Sources' columns are cast by the same rules in SQL (`feast_assets.offline_
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from feast_assets.errors import SourceError, shown
@@ -34,7 +34,9 @@ def exact_integers_of(floating: pa.DataType) -> int:
     return _EXACT_INTEGERS_OF_FLOATS[floating.bit_width]
 
 
-def cast_key_column(column: Any, feast_type: FeastType, *, subject: str) -> object:
+def cast_key_column(
+    column: pa.Array | pa.ChunkedArray | Sequence[object], feast_type: FeastType, *, subject: str
+) -> pa.Array | pa.ChunkedArray:
     """Returns a column of join keys in the canonical Arrow type; nulls stay null.
 
     Takes what `feast_assets.types.arrow.cast_column` takes, but for values that it would round or cut off, and for

@@ -9,7 +9,6 @@ from __future__ import annotations
 import datetime as dt
 import math
 from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
 from itertools import chain
 from typing import Any
 
@@ -32,9 +31,15 @@ from feast_assets.types.scalars import to_json_text
 
 _AS_THEY_ARE = frozenset((Bool, Int32, Int64, String))
 _FLOATS = frozenset((Float32, Float64))
+_NUMBERS = frozenset((Bool, Int32, Int64, Float32, Float64))
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _SECOND = dt.timedelta(seconds=1)
-_TIMES_REMEMBERED = 65_536
+_DAYS_REMEMBERED = 65_536
+
+
+def is_number(feast_type: FeastType) -> bool:
+    """Tells whether the values of a type are numbers or booleans."""
+    return feast_type in _NUMBERS
 
 
 def feast_json_converter(feast_type: FeastType) -> Callable[[list[Any]], list[Any]] | None:
@@ -86,18 +91,49 @@ def _converter(feast_type: FeastType) -> Callable[[Any], Any]:
     if feast_type == ZonedTimestamp:
         return lambda value: value.isoformat()
     if feast_type == Json:
-        return to_json_text
+        return _json_text
     return to_json_value
 
 
-@lru_cache(maxsize=_TIMES_REMEMBERED)
-def timestamp_text(micros: int) -> str:
-    """Returns a moment as protobuf's JSON has it: ``YYYY-MM-DDThh:mm:ss[.fff[fff]]Z``.
+def _json_text(value: Any) -> str:
+    try:
+        return to_json_text(value)
+    except ValueError:
+        # A number such as 1e1000, which is valid JSON, is read as an infinity.
+        return to_json_text(to_json_value(value))
+
+
+class _Days(dict[int, str]):
+    """Days since 1970 -> their dates."""
+
+    def __missing__(self, day: int) -> str:
+        if len(self) >= _DAYS_REMEMBERED:
+            self.clear()
+        text = self[day] = (_EPOCH + dt.timedelta(days=day)).date().isoformat()
+        return text
+
+
+_DAYS = _Days()
+_MINUTES = [f"T{minute // 60:02}:{minute % 60:02}:" for minute in range(24 * 60)]
+_SECONDS = [f"{second:02}" for second in range(60)]
+
+
+def timestamp_texts(moments: Iterable[int]) -> list[str]:
+    """Returns moments as protobuf's JSON has them: ``YYYY-MM-DDThh:mm:ss[.fff[fff]]Z``.
 
     Args:
-        micros: UTC microseconds.
+        moments: UTC microseconds, of the years that `datetime` has.
     """
-    text = (_EPOCH + dt.timedelta(microseconds=micros)).isoformat()[:-6]
-    if micros % 1_000_000 and not micros % 1_000:
-        text = text[:-3]
-    return text + "Z"
+    texts = []
+    for moment in moments:
+        seconds, micros = divmod(moment, 1_000_000)
+        day, second = divmod(seconds, 86_400)
+        minute, second = divmod(second, 60)
+        text = _DAYS[day] + _MINUTES[minute] + _SECONDS[second]
+        if not micros:
+            texts.append(text + "Z")
+        elif micros % 1_000:
+            texts.append(f"{text}.{micros:06}Z")
+        else:
+            texts.append(f"{text}.{micros // 1_000:03}Z")
+    return texts

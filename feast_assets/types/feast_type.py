@@ -1,15 +1,21 @@
 """The value types of features: primitives, and arrays, sets and structs of them.
 
-A type's ``str`` is its stable text form, ``Array(Struct({a: Int64}))``; `parse_type` reads it back.
+A type's ``str`` is its stable text form, ``Array(Struct({a: Int64}))``; `parse_type` reads it back. Names of fields
+that are no single word are written as JSON in brackets: ``Struct({("a b"): Int64})``.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from feast_assets.types.value_type import ValueType
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 class FeastType:
@@ -97,8 +103,14 @@ def _check_type(base_type: object, of: str) -> None:
         raise TypeError(f"{of} takes a type of feast_assets.types such as Int64, not {base_type!r}.")
 
 
+class ComplexFeastType(FeastType):
+    """Base of the types that are made of others."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True, repr=False)
-class Array(FeastType):
+class Array(ComplexFeastType):
     """A list of values of one type, in order, that may hold nulls."""
 
     base_type: FeastType
@@ -122,7 +134,7 @@ class Array(FeastType):
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Set(FeastType):
+class Set(ComplexFeastType):
     """A list of distinct values of one type."""
 
     base_type: FeastType
@@ -146,7 +158,7 @@ class Set(FeastType):
 
 
 @dataclass(frozen=True, slots=True, repr=False, init=False)
-class Struct(FeastType):
+class Struct(ComplexFeastType):
     """Named values, each of its own type: ``Struct({"name": String, "age": Int64})``."""
 
     items: tuple[tuple[str, FeastType], ...]
@@ -156,8 +168,8 @@ class Struct(FeastType):
             raise ValueError("Struct needs at least one field.")
         for name, field_type in fields.items():
             _check_type(field_type, "Struct")
-            if not re.fullmatch(r"[^\s:,(){}]+", name):
-                raise ValueError(f"Struct field name {name!r} may not hold spaces or any of :,(){{}}.")
+            if not isinstance(name, str) or not name:
+                raise ValueError(f"The name of a Struct's field must be a non-empty text, not {name!r}.")
         object.__setattr__(self, "items", tuple(fields.items()))
 
     @property
@@ -167,13 +179,22 @@ class Struct(FeastType):
     def to_value_type(self) -> ValueType:
         return ValueType.STRUCT
 
+    def to_pyarrow_type(self) -> pa.DataType:
+        """Returns its Arrow type; see `from_feast_to_pyarrow_type`."""
+        return from_feast_to_pyarrow_type(self)
+
     def __str__(self) -> str:
-        return "Struct({" + ", ".join(f"{n}: {t}" for n, t in self.items) + "})"
+        return "Struct({" + ", ".join(f"{_field_text(n)}: {t}" for n, t in self.items) + "})"
 
     __repr__ = __str__
 
 
-_TOKEN = re.compile(r"\s*([^\s:,(){}]+|[:,(){}])")
+_WORD = re.compile(r"[^\s:,(){}]+")
+_TOKEN = re.compile(r"\s*(\(\"(?:[^\"\\]|\\.)*\"\)|[^\s:,(){}]+|[:,(){}])")
+
+
+def _field_text(name: str) -> str:
+    return name if _WORD.fullmatch(name) else f"({json.dumps(name)})"
 
 
 def parse_type(text: str) -> FeastType:
@@ -206,6 +227,8 @@ def parse_type(text: str) -> FeastType:
             fields: dict[str, FeastType] = {}
             while True:
                 key = take()
+                if key.startswith("("):
+                    key = json.loads(key[1:-1])
                 take(":")
                 fields[key] = parse()
                 if take() == "}":
@@ -245,3 +268,21 @@ def from_value_type(value_type: ValueType) -> FeastType:
 def from_feast_type(feast_type: FeastType) -> ValueType:
     """Returns Feast's code of a type."""
     return feast_type.to_value_type()
+
+
+def from_feast_to_pyarrow_type(feast_type: FeastType) -> pa.DataType:
+    """Returns the Arrow type that columns of a type have in results; `feast_assets.types.canonical` lists them.
+
+    Raises:
+        ValueError: the type has no values (``Invalid``).
+    """
+    from feast_assets.types.canonical import to_arrow_type
+
+    return to_arrow_type(feast_type)
+
+
+FEAST_VECTOR_TYPES: list[ValueType | FeastType] = [
+    *(_LISTS[base.value_type] for base in (Bytes, Int32, Int64, Float32, Bool, Map)),
+    *(Array(base) for base in (Bytes, Int32, Int64, Float32, Bool, Map)),
+]
+"""The types of vectors, as codes and as types."""

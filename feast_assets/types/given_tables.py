@@ -114,7 +114,7 @@ def table_of_rows(rows: Iterable[Any]) -> pa.Table:
     return table_of_columns({name: [row.get(name) for row in listed] for name in names})
 
 
-def _names(columns: Mapping[Any, Any]) -> list[str]:
+def _names(columns: Mapping[Any, object]) -> list[str]:
     for name in columns:
         if not isinstance(name, str):
             raise ValueError(f"the column name {shown(name)} is {type(name).__name__}, not text.")

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def exact_column(column: Any) -> object:
+def exact_column(column: pa.Array | pa.ChunkedArray) -> pd.Series[Any] | pd.api.extensions.ExtensionArray:
     """Returns an Arrow column (array or chunked array) as the table above says: a series, or an array of pandas."""
     import pandas as pd
 
@@ -42,7 +42,7 @@ def exact_frame(table: pa.Table) -> pd.DataFrame:
     """Returns a table with each column as the table above says."""
     import pandas as pd
 
-    exact = {}
+    exact: dict[str, pd.Series[Any] | pd.api.extensions.ExtensionArray] = {}
     for name, column in zip(table.column_names, table.columns, strict=True):
         if pa.types.is_integer(column.type) or pa.types.is_boolean(column.type):
             exact[name] = _masked(column)
@@ -57,7 +57,7 @@ def exact_frame(table: pa.Table) -> pd.DataFrame:
     return pd.DataFrame(columns, index=pd.RangeIndex(table.num_rows), copy=False)
 
 
-def _masked(column: Any) -> Any:
+def _masked(column: pa.Array | pa.ChunkedArray) -> pd.arrays.BooleanArray | pd.arrays.IntegerArray:
     """Returns integers or booleans in pandas' nullable array, which owns its memory, so that users may write to it."""
     import pandas as pd
 
@@ -105,7 +105,7 @@ def frame_of(table: pa.Table, features: Collection[str]) -> pd.DataFrame:
     return pd.DataFrame(columns, index=frame.index, copy=False)
 
 
-def _cells(column: Any) -> list[object] | None:
+def _cells(column: pa.Array | pa.ChunkedArray) -> list[object] | None:
     """Returns the cells of a column that Arrow would convert with a loss; None if it would not."""
     if not pa.types.is_nested(column.type):
         return None
@@ -128,7 +128,7 @@ def _holds_exact(arrow_type: pa.DataType) -> bool:
     return any(_holds_exact(arrow_type.field(i).type) for i in range(arrow_type.num_fields))
 
 
-def _has_missing_items(column: Any) -> bool:
+def _has_missing_items(column: pa.Array | pa.ChunkedArray) -> bool:
     chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
     return any(chunk.flatten().null_count for chunk in chunks)
 

@@ -177,7 +177,7 @@ def _numpy_kind(value: object) -> str:
     return value.dtype.kind if hasattr(value, "dtype") and getattr(value, "ndim", 1) == 0 else ""
 
 
-def _combined(column: object) -> pa.Array:
+def _combined(column: pa.Array | pa.ChunkedArray) -> pa.Array:
     import pyarrow as pa
 
     return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pyarrow as pa
 
 from feast_assets.types.canonical import to_arrow_type
@@ -21,7 +19,7 @@ def storage_type(feast_type: FeastType) -> pa.DataType:
     return to_arrow_type(feast_type)
 
 
-def to_storage(column: Any, feast_type: FeastType) -> Any:
+def to_storage(column: pa.Array | pa.ChunkedArray, feast_type: FeastType) -> pa.Array | pa.ChunkedArray:
     """Returns a canonical column (array or chunked array) with int64 microseconds where it has timestamps."""
     stored_type = storage_type(feast_type)
     return column if column.type == stored_type else column.cast(stored_type)

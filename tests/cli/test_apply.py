@@ -111,8 +111,11 @@ def test_teardown_removes_the_project_without_asking_and_leaves_the_data(run, se
 
 
 def test_teardown_can_be_run_again(run, served_repo: Path) -> None:
-    run("-c", str(served_repo), "teardown")
-    run("-c", str(served_repo), "teardown")
+    for _ in range(2):
+        assert "Removed project taxis" in run("-c", str(served_repo), "teardown").output
+        assert "driver_stats" not in run("-c", str(served_repo), "feature-views", "list").output
+    run("-c", str(served_repo), "apply")
+    assert "driver_stats" in run("-c", str(served_repo), "feature-views", "list").output
 
 
 def test_teardown_refuses_a_protected_project(run, served_repo: Path) -> None:

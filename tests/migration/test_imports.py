@@ -45,7 +45,7 @@ def test_imports_are_rewritten_and_all_else_stays(before: str, after: str | None
 @pytest.mark.parametrize(
     ("source", "line", "message"),
     [
-        ("\nfrom feast import (\n  Entity,\n  KafkaSource,\n)\n", 4, "KafkaSource is in Feast, and not supported"),
+        ("\nfrom feast import (\n  Entity,\n  DocEmbedder,\n)\n", 4, "DocEmbedder is in Feast, and not supported"),
         ("from feast.utils import make_tzaware\n", 1, "Cannot import 'make_tzaware': Feast's module"),
         ("import feast as f\n\nf.BigQuerySource(name='a')\n", 3, "BigQuerySource is in Feast"),
         ("import feast\nfeast.nothing\n", 2, "Cannot import 'nothing' from feast_assets"),

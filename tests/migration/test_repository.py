@@ -73,12 +73,12 @@ def test_a_written_repository_is_planned_here(repo: Path) -> None:
 
 
 def test_what_is_not_here_is_told_with_file_and_line(repo: Path) -> None:
-    (repo / "streams.py").write_text("import os\nfrom feast import KafkaSource\n")
+    (repo / "streams.py").write_text("import os\nfrom feast import DocEmbedder\n")
     (repo / "broken.py").write_text("from feast import (\n")
     (repo / "feature_store.yaml").write_text(CONFIG.replace("sqlite", "bigtable"))
     told = migrate(repo).output
     assert "Left to do by hand (3):" in told
-    assert "streams.py:2: KafkaSource is in Feast" in told
+    assert "streams.py:2: DocEmbedder is in Feast" in told
     assert "broken.py:1: Cannot be read, and was left as it is" in told
     assert "feature_store.yaml: online_store.type 'bigtable' is not supported" in told
 

@@ -66,9 +66,11 @@ def test_a_job_may_run_again_and_sees_what_is_new(project, job):
 
 
 def test_what_is_not_done_is_refused(job):
-    for call in (job.to_sql, lambda: job.to_df(validation_reference=1), lambda: job.to_arrow(timeout=1)):
-        with pytest.raises(NotSupportedError):
-            call()
+    with pytest.raises(NotSupportedError):
+        job.to_sql()
+    for arguments in ({"validation_reference": 1}, {"timeout": "1"}, {"timeout": -1}, {"timeout": True}):
+        with pytest.raises(InputError, match=f"{next(iter(arguments))} must be"):
+            job.to_df(**arguments)
 
 
 # --- saved datasets

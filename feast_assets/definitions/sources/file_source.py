@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import timedelta
 
+from feast_assets.definitions.base import refuse_arguments
+from feast_assets.definitions.connection_ref import ConnectionRef
 from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.definitions.sources.file_format import FileFormat
 from feast_assets.errors import DefinitionError, shown
@@ -42,16 +44,17 @@ class FileSource(DataSource):
         *,
         path: str,
         name: str = "",
-        event_timestamp_column: str | None = None,
+        event_timestamp_column: str | None = "",
         file_format: FileFormat | None = None,
-        s3_endpoint_override: str | None = None,
-        timestamp_field: str | None = None,
-        created_timestamp_column: str | None = None,
+        created_timestamp_column: str | None = "",
         field_mapping: Mapping[str, str] | None = None,
-        date_partition_column: str | None = None,
+        s3_endpoint_override: str | None = None,
         description: str | None = "",
         tags: Mapping[str, str] | None = None,
         owner: str | None = "",
+        timestamp_field: str | None = "",
+        connection_ref: ConnectionRef | None = None,
+        date_partition_column: str | None = None,
         date_partition_slack: timedelta | None = None,
     ):
         if not isinstance(path, str) or not path:
@@ -61,6 +64,7 @@ class FileSource(DataSource):
                 f"FileSource {name or path!r}: file_format must be ParquetFormat(), CsvFormat() or DeltaFormat(), "
                 f"not {shown(file_format)}."
             )
+        refuse_arguments(f"FileSource {name or path!r}", connection_ref=connection_ref)
         self._init_source(
             name or path,
             timestamp_field or event_timestamp_column,

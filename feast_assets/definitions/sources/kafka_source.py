@@ -1,4 +1,4 @@
-"""Topics of Kafka."""
+"""A topic of Kafka."""
 
 from __future__ import annotations
 
@@ -13,14 +13,20 @@ from feast_assets.errors import DefinitionError, shown
 
 
 class KafkaSource(StreamSource):
-    """Rows that arrive in a topic of Kafka. There is no consumer yet: views read the batch source.
+    """A topic of Kafka, whose messages become rows of features.
+
+    A view that has it as source is materialized from its ``batch_source``. Nothing here consumes the topic yet; rows of
+    its messages can be written with `FeatureStore.write_to_online_store`.
 
     Args:
-        timestamp_field: the event time in a message.
-        message_format: how messages are encoded.
-        kafka_bootstrap_servers: such as ``"localhost:9092"``; ``bootstrap_servers`` is its old name.
-        batch_source: where the history is; required by feature views that use the source.
-        watermark_delay_threshold: how late a message may arrive.
+        message_format: how its messages are written.
+        bootstrap_servers: Feast's older name of ``kafka_bootstrap_servers``.
+        kafka_bootstrap_servers: ``host:port`` of its brokers, with commas between them.
+        topic: its name.
+        batch_source: where the history of its rows is; required by feature views that use the source.
+        watermark_delay_threshold: how late its messages may be.
+
+    See `DataSource` for the other arguments.
     """
 
     _spec = {
@@ -59,21 +65,24 @@ class KafkaSource(StreamSource):
                 DeprecationWarning,
                 stacklevel=2,
             )
-        self._init_source(
-            name, timestamp_field, created_timestamp_column, field_mapping, None, description, tags, owner
-        )
-        self._init_batch_source(batch_source)
         subject = f"KafkaSource {name!r}"
+        servers = kafka_bootstrap_servers or bootstrap_servers
         if not isinstance(message_format, StreamFormat):
             raise DefinitionError(
-                f"{subject}: message_format must be an AvroFormat, JsonFormat or ProtoFormat, not "
-                f"{shown(message_format)}."
+                f"{subject}: message_format must be JsonFormat, AvroFormat or ProtoFormat, not {shown(message_format)}."
             )
+        for argument, value in (("kafka_bootstrap_servers", servers), ("topic", topic)):
+            if value is not None and not isinstance(value, str):
+                raise DefinitionError(f"{subject}: {argument} must be text, not {shown(value)}.")
         if watermark_delay_threshold is not None and not isinstance(watermark_delay_threshold, timedelta):
             raise DefinitionError(
                 f"{subject}: watermark_delay_threshold must be a timedelta, not {shown(watermark_delay_threshold)}."
             )
+        self._init_batch_source(batch_source, name)
+        self._init_source(
+            name, timestamp_field, created_timestamp_column, field_mapping, None, description, tags, owner
+        )
         self.message_format = message_format
-        self.kafka_bootstrap_servers = kafka_bootstrap_servers or bootstrap_servers or ""
+        self.kafka_bootstrap_servers = servers or ""
         self.topic = topic or ""
         self.watermark_delay_threshold = watermark_delay_threshold

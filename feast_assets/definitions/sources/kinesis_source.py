@@ -1,4 +1,4 @@
-"""Streams of Kinesis."""
+"""A data stream of Kinesis."""
 
 from __future__ import annotations
 
@@ -11,13 +11,17 @@ from feast_assets.errors import DefinitionError, shown
 
 
 class KinesisSource(StreamSource):
-    """Rows that arrive in a stream of AWS Kinesis. There is no consumer yet: views read the batch source.
+    """A data stream of Kinesis, whose records become rows of features.
+
+    A view that has it as source is materialized from its ``batch_source``. Nothing here consumes the stream yet; rows
+    of its records can be written with `FeatureStore.write_to_online_store`.
 
     Args:
-        record_format: how records are encoded.
-        region: the AWS region of the stream.
-        stream_name: the stream's name.
-        batch_source: where the history is; required by feature views that use the source.
+        record_format: how its records are written.
+        region, stream_name: where it is.
+        batch_source: where the history of its rows is; required by feature views that use the source.
+
+    See `DataSource` for the other arguments.
     """
 
     _spec = {**StreamSource._spec, "record_format": None, "region": "", "stream_name": ""}
@@ -41,15 +45,18 @@ class KinesisSource(StreamSource):
         owner: str | None = "",
         batch_source: DataSource | None = None,
     ):
+        subject = f"KinesisSource {name!r}"
+        if not isinstance(record_format, StreamFormat):
+            raise DefinitionError(
+                f"{subject}: record_format must be JsonFormat, AvroFormat or ProtoFormat, not {shown(record_format)}."
+            )
+        for argument, value in (("region", region), ("stream_name", stream_name)):
+            if not isinstance(value, str) or not value:
+                raise DefinitionError(f"{subject}: {argument} must be a non-empty text, got {shown(value)}.")
+        self._init_batch_source(batch_source, name)
         self._init_source(
             name, timestamp_field, created_timestamp_column, field_mapping, None, description, tags, owner
         )
-        self._init_batch_source(batch_source)
-        if not isinstance(record_format, StreamFormat):
-            raise DefinitionError(
-                f"KinesisSource {name!r}: record_format must be an AvroFormat, JsonFormat or ProtoFormat, not "
-                f"{shown(record_format)}."
-            )
         self.record_format = record_format
         self.region = region
         self.stream_name = stream_name

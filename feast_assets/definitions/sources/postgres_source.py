@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from feast_assets.definitions.base import refuse_arguments
+from feast_assets.definitions.connection_ref import ConnectionRef
 from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.errors import DefinitionError, shown
 
@@ -34,7 +36,9 @@ class PostgreSQLSource(DataSource):
         description: str | None = "",
         tags: Mapping[str, str] | None = None,
         owner: str | None = "",
+        connection_ref: ConnectionRef | None = None,
     ):
+        refuse_arguments(f"PostgreSQLSource {name or table!r}", connection_ref=connection_ref)
         for subject, value in (("query", query), ("table", table)):
             if value is not None and not isinstance(value, str):
                 raise DefinitionError(f"PostgreSQLSource {name!r}: {subject} must be a text, not {shown(value)}.")

@@ -33,7 +33,8 @@ class PushSource(StreamSource):
         tags: Mapping[str, str] | None = None,
         owner: str | None = "",
     ):
-        batch = batch_source if isinstance(batch_source, DataSource) else None
+        self._init_batch_source(batch_source, name)
+        batch = self.batch_source
         self._init_source(
             name,
             batch.timestamp_field if batch else None,
@@ -44,4 +45,3 @@ class PushSource(StreamSource):
             tags,
             owner,
         )
-        self._init_batch_source(batch_source)

@@ -1,4 +1,4 @@
-"""How the messages of a stream are encoded."""
+"""How the messages of a stream are written."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ from feast_assets.errors import DefinitionError, shown
 
 
 class StreamFormat(Spec):
-    """Base of the encodings of messages."""
+    """Base of the formats of streams."""
 
 
 class AvroFormat(StreamFormat):
-    """Avro; ``schema_json`` is the schema of a message, as JSON text."""
+    """Apache Avro.
+
+    Args:
+        schema_json: the schema, as JSON text.
+    """
 
     _spec = {"schema_json": ""}
 
@@ -20,7 +24,11 @@ class AvroFormat(StreamFormat):
 
 
 class JsonFormat(StreamFormat):
-    """JSON; ``schema_json`` names the columns of a message and their types, such as ``"driver_id integer"``."""
+    """A JSON object for each message.
+
+    Args:
+        schema_json: names and types of its fields, as text.
+    """
 
     _spec = {"schema_json": ""}
 
@@ -29,7 +37,11 @@ class JsonFormat(StreamFormat):
 
 
 class ProtoFormat(StreamFormat):
-    """Protocol buffers; ``class_path`` names the class of a message."""
+    """Protocol buffers.
+
+    Args:
+        class_path: the message's class.
+    """
 
     _spec = {"class_path": ""}
 

@@ -1,4 +1,4 @@
-"""What sources of rows that arrive one by one have in common."""
+"""What sources without a history of their own share."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from feast_assets.errors import DefinitionError, shown
 
 
 class StreamSource(DataSource):
-    """A source whose rows arrive one by one. History is read from its batch source.
+    """Base of sources whose rows arrive one after the other, and whose history another source holds.
 
     Attributes:
-        batch_source: where the history is; required by feature views that use the source.
+        batch_source: that other source; None if there is no history, so that no view can use the source.
     """
 
     _spec = {**DataSource._spec, "batch_source": None}
@@ -18,10 +18,10 @@ class StreamSource(DataSource):
 
     batch_source: DataSource | None
 
-    def _init_batch_source(self, batch_source: DataSource | None) -> None:
+    def _init_batch_source(self, batch_source: DataSource | None, name: str) -> None:
         if batch_source is not None and not (isinstance(batch_source, DataSource) and batch_source.holds_history):
             raise DefinitionError(
-                f"{type(self).__name__} {self.name!r}: batch_source must be a source with history, not "
+                f"{type(self).__name__} {name!r}: batch_source must be a source with history, not "
                 f"{shown(batch_source)}."
             )
         self.batch_source = batch_source

@@ -28,6 +28,9 @@ from feast_assets.offline_stores.files.readable_files import CSV, JSON, PARQUET,
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_Node = dict[str, Any]
+"""A node of the tree that DuckDB makes of a query, as parsed JSON. Each member is compared with what may be there."""
+
 LONGEST = 2**20
 """Bytes of the longest query that is taken."""
 
@@ -179,7 +182,7 @@ class _Check:
         (sql,) = self._cursor.execute("SELECT json_deserialize_sql($1)", [tree]).fetchall()[0]
         return ReadingQuery(sql, tuple(dict.fromkeys(self._paths)))
 
-    def _parsed(self, text: str) -> list[dict[str, object]]:
+    def _parsed(self, text: str) -> list[_Node]:
         import duckdb
 
         try:
@@ -201,13 +204,13 @@ class _Check:
             raise InputError(
                 f"{self._subject} is not SQL that DuckDB understands: {message_of(parsed['error_message'])}"
             )
-        statements: list[dict[str, object]] = parsed["statements"]
+        statements: list[_Node] = parsed["statements"]
         if len(statements) != 1:
             raise InputError(f"{self._subject} must be one SELECT statement, not {len(statements)} statements.")
         return statements
 
     def _check(self, tree: Any) -> None:
-        named: list[dict[str, object]] = []
+        named: list[_Node] = []
         left = [tree]
         while left:
             node = left.pop()
@@ -256,7 +259,7 @@ class _Check:
         if name.lower() not in FUNCTIONS:
             raise self._forbidden(f"calls the function {_short(name)}{_near(name, FUNCTIONS)}")
 
-    def _check_table(self, node: dict[str, Any]) -> None:
+    def _check_table(self, node: _Node) -> None:
         """Checks a table that is read by its name; makes of a file a function that reads it."""
         path = node["qualified_name"]["path"]
         name = ".".join(path)
@@ -282,7 +285,7 @@ class _Check:
         node.clear()
         node.update({**read, **kept})
 
-    def _table_function(self, node: dict[str, Any]) -> list[object]:
+    def _table_function(self, node: _Node) -> list[object]:
         """Checks a function that a table is read from; returns what is still to be checked of it."""
         function = node["function"]
         if function.get("class") != "FUNCTION":
@@ -297,7 +300,7 @@ class _Check:
         parts = [*(v for key, v in node.items() if key != "function"), *function.values()]
         return [value for value in parts if isinstance(value, (dict, list))]
 
-    def _check_reader(self, name: str, function: dict[str, Any]) -> None:
+    def _check_reader(self, name: str, function: _Node) -> None:
         """Checks a function that reads files, and puts the absolute paths in the place of its first argument."""
         arguments = function["arguments"]
         given = _texts(arguments[0]["expression"]) if arguments and not _option(arguments[0]) else None
@@ -342,7 +345,7 @@ class _Check:
         )
 
 
-def _texts(expression: dict[str, Any]) -> list[str] | None:
+def _texts(expression: _Node) -> list[str] | None:
     """Returns the text, or the texts of a list, that an expression is; None where it is something else."""
     if expression["class"] == "CONSTANT":
         literal = expression.get("literal") or {}
@@ -350,14 +353,15 @@ def _texts(expression: dict[str, Any]) -> list[str] | None:
     is_list = expression.get("function_name") == "list_value" or expression["type"] == "ARRAY_CONSTRUCTOR"
     if not is_list:
         return None
-    inner = [a.get("expression", a) for a in expression.get("arguments", expression.get("children", []))]
+    arguments: list[_Node] = expression.get("arguments", expression.get("children")) or []
+    inner = [a.get("expression", a) for a in arguments]
     texts = [_texts(each) for each in inner]
     if not texts or any(each is None or len(each) != 1 for each in texts):
         return None
     return [text for each in texts for text in each or ()]
 
 
-def _option(argument: dict[str, Any]) -> str:
+def _option(argument: _Node) -> str:
     """Returns the name of an option that a function is given; "" where an argument has none."""
     name = argument["name"]
     expression = argument["expression"]

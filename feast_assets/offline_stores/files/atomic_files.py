@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from feast_assets.errors import StoreUnavailableError
+from feast_assets.errors import FeastAssetsError, StoreUnavailableError
 
 _ABANDONED_SECONDS = 24 * 3600
 
@@ -101,7 +101,7 @@ def writing(path: Path, cannot_write: str = _CANNOT_WRITE) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if isinstance(error, StoreUnavailableError):
+        if isinstance(error, FeastAssetsError):
             raise
         reason = error.strerror or str(error)
         raise StoreUnavailableError(f"{cannot_write} {path}: {reason}.") from error

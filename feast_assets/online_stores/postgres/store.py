@@ -197,7 +197,7 @@ class PostgresOnlineStore(OnlineStore, CanReplace, CanSample, CanTellRestarts):
     def _execute(self, sql: str, parameters: Sequence[object]) -> list[tuple[Any, ...]]:
         """Returns the rows that a statement about one table gives; none where there is no such table."""
 
-        def execute(connection: Connection[TupleRow]) -> list[tuple[Any, ...]]:
+        def execute(connection: Connection[TupleRow]) -> list[tuple[object, ...]]:
             cursor = connection.execute(sql, parameters, binary=True)
             return cursor.fetchall() if cursor.description else []
 

@@ -118,7 +118,7 @@ async def run_async(pool: redis.asyncio.ConnectionPool, command: bytes) -> Any:
     return checked(await run_all_async(pool, [command]))[0]
 
 
-async def run_all_async(pool: redis.asyncio.ConnectionPool, commands: Sequence[bytes]) -> list[Any]:
+async def run_all_async(pool: redis.asyncio.ConnectionPool, commands: Sequence[bytes]) -> list[object]:
     """As `run_all`, on a connection of the running event loop's pool."""
     from redis.exceptions import ResponseError
 

@@ -87,7 +87,7 @@ class RedisAddress:
         """Whether to connect by TLS."""
         return bool(self.options.get("ssl", False))
 
-    def client_arguments(self) -> dict[str, Any]:
+    def client_arguments(self) -> dict[str, object]:
         """Returns the keyword arguments of redis-py's clients, the password too."""
         login = {} if self.password is None else {"password": self.password.get_secret_value()}
         return {"host": self.host, "port": self.port, "protocol": 2, **_DEFAULTS, **self.options, **login}

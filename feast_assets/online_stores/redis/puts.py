@@ -114,7 +114,7 @@ class RoundTrip:
     brings_script: bool = False
     answers: Sequence[Any] = ()
 
-    def take(self, answers: Sequence[Any]) -> None:
+    def take(self, answers: Sequence[object]) -> None:
         """Takes the server's answers.
 
         Raises:

@@ -38,6 +38,9 @@ from feast_assets.types.scalars import to_microseconds
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_Checked = list[Any]
+"""Values of one join key. A function checks their Python types all at once, and only then uses them."""
+
 TAGS: dict[FeastType, bytes] = {
     Int32: b"i",
     Int64: b"i",
@@ -146,7 +149,7 @@ def _is_arrow(column: object) -> bool:
     return type(column).__module__.startswith("pyarrow")
 
 
-def _as_list(column: Any) -> list[Any]:
+def _as_list(column: Any) -> list[object]:
     if isinstance(column, list):
         return column
     if _is_arrow(column):
@@ -195,7 +198,7 @@ def _check(name: str, feast_type: FeastType, values: list[object], allowed: type
             )
 
 
-def _integers(name: str, feast_type: FeastType, values: list[Any]) -> list[int]:
+def _integers(name: str, feast_type: FeastType, values: _Checked) -> list[int]:
     if set(map(type, values)) != {int}:
         # numpy's integers say that they are integers only through __index__.
         values = [v.__index__() if hasattr(v, "__index__") and not isinstance(v, bool) else v for v in values]
@@ -207,7 +210,7 @@ def _integers(name: str, feast_type: FeastType, values: list[Any]) -> list[int]:
     return values
 
 
-def _booleans(name: str, feast_type: FeastType, values: list[Any]) -> list[int]:
+def _booleans(name: str, feast_type: FeastType, values: _Checked) -> list[int]:
     _check(name, feast_type, values, bool)
     return values
 
@@ -217,7 +220,7 @@ def _timestamps(name: str, feast_type: FeastType, values: list[object]) -> list[
     return [to_microseconds(value) for value in values]
 
 
-def _texts(name: str, feast_type: FeastType, values: list[Any]) -> list[bytes]:
+def _texts(name: str, feast_type: FeastType, values: _Checked) -> list[bytes]:
     if set(map(type, values)) != {str}:
         _check(name, feast_type, values, str)
     try:
@@ -226,7 +229,7 @@ def _texts(name: str, feast_type: FeastType, values: list[Any]) -> list[bytes]:
         raise InputError(f"Join key {name!r} holds text that is not Unicode: {error}.") from error
 
 
-def _uuids(name: str, feast_type: FeastType, values: list[Any]) -> list[bytes]:
+def _uuids(name: str, feast_type: FeastType, values: _Checked) -> list[bytes]:
     _check(name, feast_type, values, (uuid.UUID, str))
     try:
         return [str(v if isinstance(v, uuid.UUID) else uuid.UUID(v)).encode() for v in values]
@@ -234,7 +237,7 @@ def _uuids(name: str, feast_type: FeastType, values: list[Any]) -> list[bytes]:
         raise InputError(f"Join key {name!r} is {feast_type}, but holds text that is not a UUID: {error}.") from error
 
 
-def _bytes(name: str, feast_type: FeastType, values: list[Any]) -> list[bytes]:
+def _bytes(name: str, feast_type: FeastType, values: _Checked) -> list[bytes]:
     _check(name, feast_type, values, (bytes, bytearray, memoryview))
     return [bytes(value) for value in values]
 

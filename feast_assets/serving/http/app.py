@@ -204,6 +204,7 @@ class FeatureServer:
                     task.cancel()
             if self._log is not None:
                 self._log.flush()
+            self.metrics.flush()
             if ticks % _TICKS_PER_MEASURE == 0:
                 self.metrics.measure_process()
             ticks += 1
@@ -354,6 +355,7 @@ class FeatureServer:
     async def _metrics_text(self, request: Request) -> Answer:
         self.metrics.in_hand.set(self._in_hand)
         self._readiness.count(self.metrics)
+        self.metrics.flush()
         return Answer(200, await asyncio.to_thread(self.metrics.text), CONTENT_TYPE)
 
     async def _openapi(self, request: Request) -> Answer:

@@ -31,7 +31,7 @@ def hour(n: float) -> datetime:
     return DAY + timedelta(hours=n)
 
 
-def trips(rows: Sequence[tuple[Any, ...]], created: bool = False) -> pa.Table:
+def trips(rows: Sequence[tuple[object, ...]], created: bool = False) -> pa.Table:
     """Returns rows of (driver, event time, fare, city), and created time where asked for."""
     names = ["driver", "event_timestamp", "fare", "city", "created"][: 5 if created else 4]
     types = [pa.int64(), TIME, pa.float64(), pa.string(), TIME]
@@ -52,7 +52,7 @@ def history(source: DataSource, **changes: Any) -> History:
     return replace(base, **changes)
 
 
-def spine(rows: Sequence[tuple[Any, ...]]) -> pa.Table:
+def spine(rows: Sequence[tuple[object, ...]]) -> pa.Table:
     """Returns rows of (driver, time)."""
     drivers, times = zip(*rows, strict=True) if rows else ((), ())
     return pa.table({"driver": pa.array(drivers, pa.int64()), "event_timestamp": pa.array(times, TIME)})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -73,7 +72,7 @@ class CanReplaceWindowsConformance(StoreFixtures):
         replacing.replace(sink, source, [ALWAYS], store.scan(source, ALWAYS))
         batch = store.scan(source, ALWAYS).read_all().to_batches()[0]
 
-        def broken() -> Any:
+        def broken() -> object:
             yield batch
             raise TransformationError("half way")
 

@@ -20,7 +20,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -357,7 +356,7 @@ class OfflineStoreConformance(StoreFixtures):
     def test_calls_from_many_threads_do_not_meet(self, store: OfflineStore, put: Put) -> None:
         sources = [put(trips([(n, hour(h), float(n), "") for h in range(50)])) for n in range(4)]
 
-        def work(n: int) -> list[Any]:
+        def work(n: int) -> list[object]:
             table = joined(store, spine([(n % 4, hour(99))]), [PointInTimeJoin(history(sources[n % 4]), {}, {})])
             newest = by_driver(store.latest(history(sources[n % 4]), [ALWAYS]))
             return [table["fare"].to_pylist(), [row["fare"] for row in newest.values()]]

@@ -28,7 +28,7 @@ class RunsTransformationsConformance(StoreFixtures):
     def test_a_transformation_computes_the_rows(self, store: OfflineStore, put: Put) -> None:
         source = put(trips([(1, hour(1), 1.0, "a"), (1, hour(2), 2.0, "b")]))
 
-        def double(rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        def double(rows: dict[str, list[Any]]) -> dict[str, list[object]]:
             return {**rows, "fare": [v * 2 for v in rows["fare"]]}
 
         computed = history(source, transformation=Transformation("python", double))
@@ -40,9 +40,9 @@ class RunsTransformationsConformance(StoreFixtures):
         self, store: OfflineStore, put: Put
     ) -> None:
         source = put(trips([(i, hour(i), float(i), "") for i in range(6)]))
-        seen: list[list[Any]] = []
+        seen: list[list[object]] = []
 
-        def spy(rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        def spy(rows: dict[str, list[Any]]) -> dict[str, list[object]]:
             seen.append(sorted(rows["driver"]))
             return rows
 
@@ -55,7 +55,7 @@ class RunsTransformationsConformance(StoreFixtures):
         rows = [(i, hour(i), float(i), "") for i in range(6)]
         windows = [Window(hour(3), hour(5)), Window(hour(5), hour(7))]
 
-        def computed(rows: Sequence[tuple[Any, ...]]) -> History:
+        def computed(rows: Sequence[tuple[object, ...]]) -> History:
             return history(
                 put(trips(rows)), transformation=Transformation("python", dict), lookback=timedelta(hours=2)
             ).with_features(["fare"])
@@ -76,7 +76,7 @@ class RunsTransformationsConformance(StoreFixtures):
         source = put(trips([(1, hour(0), 1.0, "a"), (1, hour(2), 2.0, "b")]))
         calls = []
 
-        def double(rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        def double(rows: dict[str, list[Any]]) -> dict[str, list[object]]:
             calls.append(1)
             return {**rows, "fare": [v * 2 for v in rows["fare"]]}
 
@@ -89,10 +89,10 @@ class RunsTransformationsConformance(StoreFixtures):
     def test_failures_of_a_transformation_name_the_view(self, store: OfflineStore, put: Put) -> None:
         source = put(trips([(1, hour(1), 1.0, "a")]))
 
-        def fails(rows: Any) -> Any:
+        def fails(rows: object) -> object:
             raise KeyError("fair")
 
-        def forgets(rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        def forgets(rows: dict[str, list[object]]) -> dict[str, list[object]]:
             return {"driver": rows["driver"], "fair": rows["fare"], **{k: rows[k] for k in ("city", "event_timestamp")}}
 
         with pytest.raises(TransformationError, match=r"'trips'.*KeyError") as caught:

@@ -1,0 +1,272 @@
+"""Every way in which this package's public surface is not Feast's, with the reason."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from compat.comparison import Difference
+
+
+class Reason(enum.Enum):
+    """Why something differs."""
+
+    NOT_YET = "not yet"
+    LOSS = "loss"
+    LEAK = "leak"
+    CRASH = "crash"
+    UNSAFE = "unsafe"
+
+
+@dataclass(frozen=True, slots=True)
+class Deviation:
+    """A row of the table.
+
+    Attributes:
+        title: what differs, for readers.
+        subjects: patterns of the names that it is about, as `fnmatch` takes them.
+        texts: patterns of the differences; any when left out.
+        reason: why it differs.
+        note: what to do instead, or what Feast was seen to do.
+    """
+
+    title: str
+    subjects: str
+    reason: Reason
+    note: str
+    texts: str = "*"
+
+    def covers(self, difference: Difference) -> bool:
+        """Whether a difference belongs to this row."""
+        return any(fnmatchcase(difference.subject, pattern) for pattern in self.subjects.split()) and any(
+            fnmatchcase(difference.text, pattern) for pattern in self.texts.split("|")
+        )
+
+
+_VIEWS = "*FeatureView. *LabelView."
+_PROTOBUF = "*.to_proto *.from_proto *.proto_class *.to_proto_meta *.to_proto_spec *.to_registry_proto"
+
+DEVIATIONS: Sequence[Deviation] = (
+    Deviation(
+        "Messages of protocol buffers",
+        _PROTOBUF,
+        Reason.NOT_YET,
+        "Definitions are stored as JSON: `to_spec` and `from_spec`.",
+    ),
+    Deviation(
+        "Answers made of protocol buffers",
+        "online_response.OnlineResponse",
+        Reason.NOT_YET,
+        "`get_online_features` makes the answers; `to_json` gives what Feast's server sends.",
+    ),
+    Deviation(
+        "Chunks, embeddings and vector stores",
+        "BaseChunker BaseEmbedder ChunkingConfig DocEmbedder EmbeddingConfig EmbeddingProvider FeastVectorStore "
+        "FilterTranslator MultiModalEmbedder SchemaTransformFn SentenceTransformersEmbeddingProvider TextChunker "
+        "get_embedding_provider feature_store.FeatureStore.embedding_provider "
+        "feature_store.FeatureStore.openai_search feature_store.FeatureStore.retrieve_online_documents*",
+        Reason.NOT_YET,
+        "Vectors are stored and served as arrays; there is no search for near ones.",
+    ),
+    Deviation("Notebooks to copy", "copy_demo_notebooks", Reason.NOT_YET, "`feast-assets init` writes an example."),
+    Deviation(
+        "Sources in warehouses",
+        "infra.offline_stores.*_source.*Source infra.offline_stores.contrib.*Source",
+        Reason.NOT_YET,
+        "Export the table to Parquet, CSV or Delta and declare a `FileSource`.",
+        "missing",
+    ),
+    Deviation(
+        "Saved datasets and logs in warehouses",
+        "infra.offline_stores.*Storage infra.offline_stores.*LoggingDestination",
+        Reason.NOT_YET,
+        "Use `SavedDatasetFileStorage` and `FileLoggingDestination`.",
+        "missing",
+    ),
+    Deviation(
+        "Hooks that Feast's offline stores call",
+        "*.get_table_column_names_and_types *.get_table_query_string *.get_table_query_string_with_alias "
+        "*.resolve_credentials *.source_datatype_to_feast_value_type *Source.source_type *Source.validate "
+        "*.create_filesystem_and_path *.get_uri_for_file_path *.file_options *.timestamp_field_type "
+        "*LoggingDestination.to_data_source data_source.DataSource",
+        Reason.NOT_YET,
+        "An offline store here has its own methods; see [Write a backend](write-a-backend.md).",
+    ),
+    Deviation(
+        "Credentials kept elsewhere",
+        "*.connection_ref",
+        Reason.NOT_YET,
+        "A source that is given a `connection_ref` is refused. Write secrets as `${VARIABLE}` in `feature_store.yaml`.",
+    ),
+    Deviation(
+        "Stream feature views",
+        "stream_feature_view.* *.get_stream_feature_view *.list_stream_feature_views *.stream_feature_views",
+        Reason.NOT_YET,
+        "Declare a `FeatureView` over a `PushSource`, `KafkaSource` or `KinesisSource` that has a `batch_source`.",
+    ),
+    Deviation(
+        "Aggregations of time windows",
+        "aggregation.Aggregation *.aggregations",
+        Reason.NOT_YET,
+        "Aggregate in the function of a `BatchFeatureView`.",
+    ),
+    Deviation(
+        "States and versions of views",
+        "*.state *.version *.current_version_number feature_view.FeatureViewState *.set_feature_view_state "
+        "*.enable_feature_view *.disable_feature_view *.list_feature_view_versions",
+        Reason.NOT_YET,
+        "A view has its latest version; `enabled=` says whether it is served.",
+    ),
+    Deviation(
+        "Parts of a view that Feast's engines read",
+        "*.get_feature_transformation *.get_ttl_duration *FeatureView.mode *.source_views *BatchFeatureView.udf "
+        "*.udf_string *BatchFeatureView.batch_engine *BatchFeatureView.timestamp_field "
+        "*.update_materialization_intervals *.annotation_config *.labeling_method "
+        "base_feature_view.BaseFeatureView",
+        Reason.NOT_YET,
+        "`view.transformation` has mode, function and source text; the ledger has the intervals.",
+    ),
+    Deviation(
+        "Calling an on-demand view by hand",
+        "*OnDemandFeatureView.get_request_data_schema *.get_requested_odfvs *OnDemandFeatureView.infer_features "
+        "*OnDemandFeatureView.join_keys *.transform_arrow *.transform_dict *.transform_ibis "
+        "*.write_to_online_store",
+        Reason.NOT_YET,
+        "Ask for its features with `get_online_features` or `get_historical_features`.",
+        "missing",
+    ),
+    Deviation(
+        "Transformations that are called by hand",
+        "transformation.base.Transformation transformation.base.Transformation.*",
+        Reason.NOT_YET,
+        "`Transformation.udf` is the function; views call it by its mode.",
+    ),
+    Deviation(
+        "Steps of applying a service",
+        "feature_service.FeatureService.*",
+        Reason.NOT_YET,
+        "`FeatureStore.apply` does them.",
+    ),
+    Deviation(
+        "What a projection keeps of its view",
+        "feature_view_projection.FeatureViewProjection feature_view_projection.FeatureViewProjection.*",
+        Reason.NOT_YET,
+        "A projection has names, features and the map of join keys; the rest is asked of the view.",
+    ),
+    Deviation(
+        "Permissions",
+        "permissions.* repo_contents.RepoContents.permissions "
+        "*FeatureStore.get_permission *FeatureStore.list_permissions",
+        Reason.NOT_YET,
+        "This package does not restrict access; restrict it at the stores.",
+    ),
+    Deviation(
+        "Servers",
+        "feature_store.FeatureStore.serve feature_store.FeatureStore.serve_* *.get_feature_server_endpoint",
+        Reason.NOT_YET,
+        "Call `get_online_features` in a service of your own.",
+    ),
+    Deviation(
+        "Logs of served features",
+        "*.write_logged_features *.validate_logged_features",
+        Reason.NOT_YET,
+        "`LoggingConfig` is kept with its service.",
+    ),
+    Deviation(
+        "Precomputed services and updates inside lists",
+        "*.precompute_feature_service *.update_online_store",
+        Reason.NOT_YET,
+        "Write whole rows with `write_to_online_store`.",
+    ),
+    Deviation(
+        "Providers, MLflow and OpenLineage",
+        "*FeatureStore.provider *FeatureStore.mlflow *FeatureStore.openlineage_emitter",
+        Reason.NOT_YET,
+        "`offline_store` and `online_store` are the stores; Dagster keeps lineage.",
+    ),
+    Deviation(
+        "Changing the project of a feature store",
+        "*.set_current_project *.reset_current_project",
+        Reason.NOT_YET,
+        "Open a `FeatureStore` for each project; the registry may be the same.",
+    ),
+    Deviation(
+        "Sections of `RepoConfig` without effect",
+        "repo_config.RepoConfig* repo_config.RegistryConfig",
+        Reason.NOT_YET,
+        "They may be given; each is warned of, once, and not kept. `registry` is a path, a URL or a mapping.",
+    ),
+    Deviation(
+        "Table formats of lakes",
+        "table_format.*",
+        Reason.NOT_YET,
+        "`DeltaFormat` is the one table format here; it has no options.",
+    ),
+    Deviation(
+        "Sample data",
+        "driver_test_data.*",
+        Reason.NOT_YET,
+        "`feast-assets init` writes an example with data.",
+    ),
+    Deviation(
+        "Subclassing Feast's results",
+        "infra.offline_stores.offline_store.RetrievalJob repo_contents.RepoContents",
+        Reason.NOT_YET,
+        "They are made by `get_historical_features` and `load_repository`.",
+    ),
+    Deviation(
+        "The format of a saved dataset, left out",
+        "infra.offline_stores.file_source.SavedDatasetFileStorage",
+        Reason.NOT_YET,
+        "None means the same: Parquet.",
+        "file_format defaults to*",
+    ),
+    Deviation(
+        "Where a decorated batch view keeps its result",
+        "batch_feature_view.batch_feature_view",
+        Reason.NOT_YET,
+        "A result is kept only where a `sink_source` says so.",
+        "offline defaults to*",
+    ),
+    Deviation(
+        "Arguments of errors",
+        "errors.* repo_config.FeastConfigError",
+        Reason.NOT_YET,
+        "An error is made of its message, which names the object and what would be right.",
+        "no parameter*|needs*",
+    ),
+    Deviation(
+        "HTTP status of a caller's mistake",
+        "errors.*",
+        Reason.UNSAFE,
+        "422 here. Feast answers 500 to a wrong request, as to a broken server: clients repeat it, and alarms go off.",
+        "HTTP status 422, not 500",
+    ),
+    Deviation(
+        "Checks of fields, left out",
+        "*",
+        Reason.UNSAFE,
+        "Left out, `enable_validation` is true where fields declare `Checks`. With Feast's False, declared checks "
+        "would not hold.",
+        "enable_validation defaults to None, not False",
+    ),
+    Deviation(
+        "Arguments that nobody knows",
+        "feature_store.FeatureStore.push_async",
+        Reason.LOSS,
+        "A misspelt argument is an error. Feast takes it and does as if it were not there: a push meant for history "
+        "(`too=PushMode.OFFLINE`) only reaches the online store.",
+        "no [*][*]kwargs",
+    ),
+)
+"""The table, of which `docs/feast-compatibility.md` is made. The first row that covers a difference is its row."""
+
+
+def rows_of(differences: Iterable[Difference]) -> dict[Deviation | None, list[Difference]]:
+    """Returns the differences of each row; of None, those that no row covers."""
+    rows: dict[Deviation | None, list[Difference]] = {}
+    for difference in differences:
+        rows.setdefault(next((row for row in DEVIATIONS if row.covers(difference)), None), []).append(difference)
+    return rows
