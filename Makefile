@@ -84,9 +84,8 @@ docs: $(INSTALLED) ## Write the generated parts of the documentation
 
 .PHONY: compat
 compat: $(INSTALLED) $(if $(FEAST_PYTHON),,.bench/feastenv/.installed) ## Compare with an installed Feast: its public names, and what it does
-	@python=$(or $(FEAST_PYTHON),$(CURDIR)/.bench/feastenv/bin/python); cp compat/feast_surface.json compat/.before.json; \
-		$$python -W ignore compat/surface.py compat/feast_surface.json && cmp compat/.before.json compat/feast_surface.json; same=$$?; \
-		rm compat/.before.json; FEAST_PYTHON=$$python $(BIN)/python -m pytest tests/compat && exit $$same
+	@$(BIN)/python -m compat.refresh $(or $(FEAST_PYTHON),$(CURDIR)/.bench/feastenv/bin/python)
+	@$(BIN)/python -m pytest tests/compat
 
 .PHONY: bench
 bench: $(INSTALLED) $(if $(BENCH_FEAST_PYTHON),,.bench/feastenv/.installed) ## Measure beside Feast and the bare engines (SIZE=small for a look, ONLY="pushes historical")

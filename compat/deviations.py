@@ -101,10 +101,16 @@ DEVIATIONS: Sequence[Deviation] = (
         "A source that is given a `connection_ref` is refused. Write secrets as `${VARIABLE}` in `feature_store.yaml`.",
     ),
     Deviation(
-        "Stream feature views",
-        "stream_feature_view.* *.get_stream_feature_view *.list_stream_feature_views *.stream_feature_views",
+        "Stream feature views among the contents of a repository",
+        "*.stream_feature_views",
         Reason.NOT_YET,
-        "A stream feature view has the members of a feature view; Feast's engines read the others.",
+        "They are among the `feature_views`.",
+    ),
+    Deviation(
+        "Tiles and engines of stream feature views",
+        "*.enable_tiling *.tiling_hop_size *.stream_engine *StreamFeatureView.timestamp_field *StreamFeatureView.udf",
+        Reason.NOT_YET,
+        "A view with tiles or an engine is refused; its function is `view.transformation.udf`.",
     ),
     Deviation(
         "Aggregations of time windows",
@@ -156,10 +162,17 @@ DEVIATIONS: Sequence[Deviation] = (
         "This package does not restrict access; restrict it at the stores.",
     ),
     Deviation(
-        "Servers",
-        "feature_store.FeatureStore.serve feature_store.FeatureStore.serve_* *.get_feature_server_endpoint",
+        "Servers other than HTTP's",
+        "feature_store.FeatureStore.serve_* *.get_feature_server_endpoint",
         Reason.NOT_YET,
-        "Call `get_online_features` in a service of your own.",
+        "`serve` is the [feature server of HTTP](serving.md).",
+    ),
+    Deviation(
+        "When workers of the server are replaced",
+        "feature_store.FeatureStore.serve",
+        Reason.NOT_YET,
+        "Left out, never; give `max_requests=1000` for what Feast does.",
+        "max_requests defaults to*",
     ),
     Deviation(
         "Logs of served features",
@@ -255,6 +268,85 @@ DEVIATIONS: Sequence[Deviation] = (
     ),
 )
 """The table, of which `docs/feast-compatibility.md` is made. The first row that covers a difference is its row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Behaviour:
+    """Something that is done differently on purpose.
+
+    Attributes:
+        title: what it is about.
+        feast: what Feast was seen to do.
+        here: what this package does.
+        reason: why.
+        calls: names of the wrong calls in `compat.error_scenarios` that raise something else here.
+    """
+
+    title: str
+    feast: str
+    here: str
+    reason: Reason
+    calls: tuple[str, ...] = ()
+
+
+BEHAVIOURS: Sequence[Behaviour] = (
+    Behaviour(
+        "Rows that were corrected",
+        "Where two rows have one entity and event time, its default offline store takes now one, now the other, "
+        "although `created_timestamp_column` is declared.",
+        "The row that was made last wins.",
+        Reason.LOSS,
+    ),
+    Behaviour(
+        "Entity rows whose features are older than the ttl",
+        "Its default offline store leaves them out of the training set.",
+        "Each row of `entity_df` is in the result, with nulls.",
+        Reason.LOSS,
+    ),
+    Behaviour(
+        "Two data sources of one name",
+        "`apply` takes both, and keeps one of them.",
+        "`DataSourceRepeatNamesException`",
+        Reason.LOSS,
+        ("apply: two sources of one name",),
+    ),
+    Behaviour(
+        "`apply` of something that is no definition",
+        "It is ignored.",
+        "`InputError`",
+        Reason.LOSS,
+        ("apply: not a definition",),
+    ),
+    Behaviour(
+        "An entity dataframe without a join key",
+        "`KeyError` from deep inside, in its default offline store; `FeastEntityDFMissingColumnsError` in others.",
+        "`FeastEntityDFMissingColumnsError`",
+        Reason.CRASH,
+        ("history: no join key",),
+    ),
+    Behaviour(
+        "`features` that are neither a list nor a service, in history",
+        "`AssertionError` from deep inside.",
+        "`InvalidFeaturesParameterType`, as it is online",
+        Reason.CRASH,
+        ("history: features of a wrong type",),
+    ),
+    Behaviour(
+        "Rows written online for a view that does not exist",
+        "`KeyError` from deep inside.",
+        "`FeatureViewNotFoundException`",
+        Reason.CRASH,
+        ("write online: unknown view",),
+    ),
+    Behaviour(
+        "An empty `registry` setting",
+        "`IsADirectoryError` from deep inside.",
+        "`FeastRegistryNotSetError`",
+        Reason.CRASH,
+        ("config: no registry",),
+    ),
+)
+"""What is done differently on purpose; the tests of compat/ show Feast's way and ours."""
 
 
 def rows_of(differences: Iterable[Difference]) -> dict[Deviation | None, list[Difference]]:

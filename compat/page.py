@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from compat.comparison import Difference, differences, feast_facts
-from compat.deviations import DEVIATIONS, Reason, rows_of
+from compat.deviations import BEHAVIOURS, DEVIATIONS, Reason, rows_of
 
 PAGE = Path(__file__).parents[1] / "docs" / "feast-compatibility.md"
 
@@ -31,6 +31,15 @@ _ON_PURPOSE = """## On purpose
 
 Where Feast's way loses or leaks data, breaks or is unsafe.
 
+"""
+_BEHAVIOUR = """## What it does
+
+Random repositories are applied, materialized, and read online and in history with both packages, and wrong calls are
+made to both. All answers are equal, and where Feast raises, the error here is of the same class or a subclass, but for
+the following; more is in [Migrating from Feast](migrating-from-feast.md#what-differs).
+
+| | Feast | here | reason |
+|---|---|---|---|
 """
 _NOT_YET = """## Not yet
 
@@ -57,6 +66,7 @@ def page() -> str:
                     f"### {row.title}\n\nReason: {row.reason.value}. {row.note}\n\n{_list(rows[row])}\n"
                     for row in purpose
                 ),
+                _BEHAVIOUR + "".join(f"| {b.title} | {b.feast} | {b.here} | {b.reason.value} |\n" for b in BEHAVIOURS),
                 _NOT_YET
                 + "".join(
                     f"### {row.title}\n\n{row.note}\n\n{_list(rows[row])}\n" for row in DEVIATIONS if row not in purpose

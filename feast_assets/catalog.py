@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from copy import copy
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from feast_assets.arguments import name_of
 from feast_assets.definitions.base import Definition
@@ -202,6 +202,18 @@ class Catalog:
             for dataset in _tagged(self._registered(allow_cache).saved_datasets, tags)
             if namespace in (None, dataset.namespace) and collection in (None, dataset.collection)
         ]
+
+    def get_permission(self, name: str) -> NoReturn:
+        """Raises PermissionObjectNotFoundException: the registry keeps no permissions."""
+        from feast_assets.feast_errors import PermissionObjectNotFoundException
+
+        error = PermissionObjectNotFoundException(name_of(name, "permission"), self.project)
+        error.args = (f"{error} This package does not restrict access; restrict it at the stores.",)
+        raise error
+
+    def list_permissions(self, allow_cache: bool = False, tags: Mapping[str, str] | None = None) -> list[Any]:
+        """Returns no permissions: the registry keeps none."""
+        return []
 
     def get_validation_reference(self, name: str, allow_cache: bool = False) -> NoReturn:
         """Raises ValidationReferenceNotFound: a reference is made of a saved dataset where it is used."""

@@ -29,7 +29,7 @@ from pydantic_core import from_json
 from feast_assets.backends import COMPUTE_ENGINES, OFFLINE_STORES, ONLINE_STORES, REGISTRIES, Backends, is_class_path
 from feast_assets.definitions.branches import namespace
 from feast_assets.definitions.project import check_project_name
-from feast_assets.errors import ConfigError, suggest
+from feast_assets.errors import ConfigError, FeastProviderNotImplementedError, FeastRegistryNotSetError, suggest
 from feast_assets.settings.feast_keys import CLOUD_PROVIDERS, OLD_KEYS, OTHER_PROVIDERS, SECTIONS, without_feast_keys
 from feast_assets.settings.model import Settings
 from feast_assets.settings.postgres import POSTGRES_SCHEMES
@@ -58,6 +58,8 @@ DEFAULT_REGISTRY = "data/registry.db"
 
 _PROVIDER_CLASS = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*\.(?=[A-Z])\w*Provider", re.ASCII)
 _NO_STORE = ("none", "null")
+_ERRORS = {"provider": FeastProviderNotImplementedError, "registry": FeastRegistryNotSetError}
+"""The errors of wrong settings that Feast has classes for."""
 _SECTION_NAMES = ("registry", "online_store", "offline_store", "batch_engine")
 _TYPES_OF_URLS = {"redis": "redis", "rediss": "redis", **dict.fromkeys(POSTGRES_SCHEMES, "postgres")}
 """Scheme of a URL that stands for a whole ``online_store`` section -> the section's type."""
@@ -126,8 +128,9 @@ class RepoConfig(BaseModel):
             super().__init__(**known)
         except ValidationError as error:
             problem = _explained(error, type(self), origin)
+            kind = _ERRORS.get(str(error.errors(include_url=False, include_input=False)[0]["loc"][0]), ConfigError)
         if problem:  # outside of the handler, since a validation error holds the values, secrets too
-            raise ConfigError(problem)
+            raise kind(problem)
         self._origin = origin
         self._root = None if root is None else Path(root)
         self._file = file

@@ -189,6 +189,14 @@ class ConfigError(FeastAssetsError, ValueError):
     """``feature_store.yaml`` (or a ``RepoConfig``) is wrong."""
 
 
+class FeastProviderNotImplementedError(ConfigError):
+    """``provider`` names none that is supported."""
+
+
+class FeastRegistryNotSetError(ConfigError):
+    """``registry`` is there, and empty."""
+
+
 FeastConfigError = ConfigError
 """Feast's name of the same."""
 
@@ -466,7 +474,7 @@ class FeatureNameCollisionError(InputError):
     """Two requested features would have the same column name."""
 
 
-class InvalidFeaturesParameterType(InputError):
+class InvalidFeaturesParameterType(InputError, TypeError):
     """``features`` is neither a list of references nor a feature service."""
 
 
@@ -568,6 +576,8 @@ _IN_FEAST = frozenset(
         "FeastError",
         "FeastJoinKeysDuringMaterialization",
         "FeastObjectNotFoundException",
+        "FeastProviderNotImplementedError",
+        "FeastRegistryNotSetError",
         "FeatureNameCollisionError",
         "FeatureServiceNotFoundException",
         "FeatureViewNotFoundException",

@@ -80,20 +80,6 @@ class FeastProviderLoginError(FeastAssetsError):
     """The user is not logged in with a cloud provider."""
 
 
-class FeastProviderNotImplementedError(FeastAssetsError):
-    """The setting ``provider`` names no provider."""
-
-    def __init__(self, provider_name: str):
-        super().__init__(f"There is no provider {provider_name!r}.")
-
-
-class FeastRegistryNotSetError(FeastAssetsError):
-    """The setting ``registry`` is missing."""
-
-    def __init__(self) -> None:
-        super().__init__("The setting registry is missing.")
-
-
 class FeastFeatureServerTypeInvalidError(FeastAssetsError):
     """A feature server has no such type."""
 

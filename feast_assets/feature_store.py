@@ -626,19 +626,29 @@ class FeatureStore(Datasets):
         *,
         progress: Progress | None = None,
         run_id: str = "",
+        reread: bool = False,
     ) -> list[MaterializationResult]:
         """Puts into the online store what is missing there, or has changed in its source or definition, up to a time.
 
-        Missing windows are found one by one: a gap or a failed window is filled, even if later windows were run.
+        Missing windows are found one by one: a gap or a failed window is filled, even if later windows were run. Of the
+        sources only files that are new or have changed are read, see `MaterializationResult.parts`.
 
         Args:
             end_date: inclusive; may lie in the future.
+            reread: whether all files are read, also those that seem to be the same.
             feature_views, full_feature_names, version, force, progress, run_id: as in `materialize`.
         """
         _refuse_async(run_async)
         feature_views = of_version(feature_views, version, self._versions_have_tables)
         end = _moment("end_date", end_date)
-        return self._run_views(feature_views, progress, run_id, lambda this: this.run_stale(end))
+        from feast_assets.compute.view_runs import run_views
+
+        views = self.views_to_materialize(feature_views)
+
+        def run(view: FeatureView) -> MaterializationResult:
+            return self._materialization(view, progress, run_id, reread=reread).run_stale(end)
+
+        return run_views(views, run)
 
     def materialize_windows(
         self,
@@ -818,11 +828,14 @@ class FeatureStore(Datasets):
         *,
         validate: bool | None = None,
         profile: bool = False,
+        reread: bool = False,
     ) -> Materialization:
         from feast_assets.compute.materialization import Materialization
 
         stores = self._view_stores(view, self._cache.get().revision)
-        return Materialization(stores, self.compute_engine, self._reference(), run_id, progress, validate, profile)
+        return Materialization(
+            stores, self.compute_engine, self._reference(), run_id, progress, validate, profile, reread
+        )
 
     def _view_stores(self, view: FeatureView, revision: int) -> ViewStores:
         from feast_assets.compute.view_stores import ViewStores

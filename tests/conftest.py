@@ -51,6 +51,12 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("any_machine")
 
 
+@pytest.fixture(autouse=True)
+def _files_count_as_settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files that a test has just written count as settled, so that nothing depends on how fast the test runs."""
+    monkeypatch.setattr("feast_assets.offline_stores.parts.SETTLED_NANOS", -(10**18))
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from feast_assets.audit.causes import EntriesByTime, Evidence, Known
 from feast_assets.audit.report import AuditReport, Mismatch, ViewAudit
+from feast_assets.compute.source_statistics import SourceStatistics, Statistics
 from feast_assets.compute.table_mark import TableMark
 from feast_assets.compute.view_stores import history_read
 from feast_assets.definitions.entity import DUMMY_FIELD
@@ -197,6 +198,11 @@ class ViewAuditor:
 
     # --- why
 
+    @property
+    def _statistics(self) -> Statistics:
+        history = history_read(self.view)
+        return SourceStatistics(self.offline_store, self.registry, history, self.view.partitions).for_windows()
+
     def _evidence(self, entities: pa.Table, at: datetime) -> list[Evidence]:
         fields = sorted(self._keys) or [DUMMY_FIELD]
         types: list[FeastType] = [f.dtype for f in fields]
@@ -231,7 +237,7 @@ class ViewAuditor:
         involved: dict[Window, LedgerEntry] = {
             entry.window: entry for entry in map(entries.at, events) if entry is not None
         }
-        now = self.offline_store.statistics(history_read(self.view), sorted(involved)) if involved else []
+        now = self._statistics.survey(sorted(involved)).windows if involved else []
         return Known(
             at=at,
             entries=entries,

@@ -83,12 +83,20 @@ def materialize(
 @click.argument("end", callback=moment_callback)
 @_views
 @_version
+@click.option(
+    "--reread",
+    is_flag=True,
+    help="Read all files of the sources, also those that have the size and times that they had before.",
+)
 @pass_session
-def materialize_incremental(session: Session, end: datetime, views: tuple[str, ...], version: str | None) -> None:
+def materialize_incremental(
+    session: Session, end: datetime, views: tuple[str, ...], version: str | None, reread: bool
+) -> None:
     """Brings the online store up to date until END, running only what is missing or has changed.
 
     It runs every window up to END that was not materialized yet, or whose source or definition has changed
-    since. END is ISO 8601; without an offset it is UTC.
+    since. END is ISO 8601; without an offset it is UTC. Of the sources only files that are new or have changed
+    are read; the command says how many these were for each view.
 
     \b
     Example:
@@ -97,7 +105,7 @@ def materialize_incremental(session: Session, end: datetime, views: tuple[str, .
     store = session.store()
     with view_progress() as progress:
         results = store.materialize_incremental(
-            end, feature_views=list(views) or None, version=version, progress=progress
+            end, feature_views=list(views) or None, version=version, progress=progress, reread=reread
         )
     _print_results(results)
 
@@ -117,5 +125,7 @@ def _print_results(results: list[MaterializationResult]) -> None:
         "table",
     )
     for result in results:
+        if result.parts is not None:
+            click.echo(f"{result.view}: source files: {result.parts}.")
         if result.left_out:
             click.echo(f"{result.view}: {result.left_out}.")

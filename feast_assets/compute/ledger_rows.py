@@ -121,7 +121,7 @@ class LedgerRows:
     def _look_at(self, windows: Iterable[Window]) -> None:
         """Has the fingerprints of the present content of some windows known."""
         if unknown := [w for w in windows if w not in self.fingerprints]:
-            statistics = self.stores.offline_store.statistics(self.stores.read, unknown)
+            statistics = self.stores.statistics.for_windows().survey(unknown).windows
             self.fingerprints = {**self.fingerprints, **{s.window: s.fingerprint for s in statistics}}
 
     def is_current(self, entry: LedgerEntry) -> bool:

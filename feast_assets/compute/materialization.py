@@ -42,6 +42,7 @@ class Materialization:
         run_id: who runs it, for the ledger.
         validate: whether windows that break their fields' checks are refused; None for as the view says.
         profile: whether the result tells what the windows' values look like.
+        reread: whether `run_stale` reads all parts of the sources, also those that seem to be the same.
     """
 
     stores: ViewStores
@@ -51,10 +52,11 @@ class Materialization:
     progress: Progress | None = None
     validate: bool | None = None
     profile: bool = False
+    reread: bool = False
 
     def __post_init__(self) -> None:
         self.ledger = ViewLedger(self.stores, self.run_id)
-        self.planner = Planner(self.stores, self.ledger)
+        self.planner = Planner(self.stores, self.ledger, self.reread)
         self._validation = Validation(self.stores, self.validate)
 
     def run_windows(self, windows: Sequence[Window]) -> MaterializationResult:
@@ -134,6 +136,7 @@ class Materialization:
             run.withdrawn,
             plan.null_keys,
             plan.null_times,
+            plan.parts,
         )
         if result.left_out:
             warnings.warn(

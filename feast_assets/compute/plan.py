@@ -13,7 +13,9 @@ from functools import cached_property
 from itertools import pairwise
 
 from feast_assets.compute.covering import covering
+from feast_assets.compute.results import PartCounts
 from feast_assets.compute.settle import ViewLedger
+from feast_assets.compute.source_statistics import Statistics
 from feast_assets.compute.staleness import StaleWindow, stale, whole_if_known, with_reasons
 from feast_assets.compute.table_mark import reason_of_doubt
 from feast_assets.compute.validation import refusal_hash
@@ -39,6 +41,8 @@ class Plan:
         state: what the sources consisted of before they were looked at. If they have changed after the windows are
             written, what was written may not be what their fingerprints say.
         null_times: rows of the source without an event time.
+        parts: what was found of the parts of the sources, where these can be told apart.
+        statistics: what the plan was made from; None where nobody needs it any more.
         bridges: whether windows without rows close the gap between others, which are then written in one pass. Not so
             with a transformation, which may make rows of none.
     """
@@ -49,6 +53,8 @@ class Plan:
     state: HistoryState
     null_times: int = 0
     bridges: bool = True
+    parts: PartCounts | None = None
+    statistics: Statistics | None = None
 
     @property
     def null_keys(self) -> int:
@@ -81,10 +87,15 @@ class Plan:
 
 @dataclass(frozen=True)
 class Planner:
-    """Plans the runs of one view."""
+    """Plans the runs of one view.
+
+    Args:
+        reread: whether a plan for stale windows reads all parts of the sources, also those that seem to be the same.
+    """
 
     stores: ViewStores
     ledger: ViewLedger
+    reread: bool = False
 
     def of_windows(self, windows: Sequence[Window]) -> Plan:
         """Chooses these windows, whatever the ledger says.
@@ -99,29 +110,33 @@ class Planner:
                     f"Windows {one} and {other} of feature view {self.stores.view.name!r} overlap; "
                     "each moment can be in one only."
                 )
-        survey = self.stores.offline_store.survey(self.stores.read, ordered)
-        return self._plan(survey.windows, self.ledger.entries(), Survey([], survey.null_times), state)
+        statistics = self.stores.statistics.for_windows()
+        survey = statistics.survey(ordered)
+        return self._plan(survey.windows, self.ledger.entries(), Survey([], survey.null_times), state, statistics)
 
     def between(self, start: datetime, end: datetime) -> Plan:
         """Chooses every window of the grid that has, or had, rows in ``[start, end]``; the first and last are cut."""
         state, ledger = self.state(), self.ledger.entries()
-        survey = self._survey(self.span(start, end), ledger)
+        statistics = self.stores.statistics.for_windows()
+        survey = self._survey(statistics, self.span(start, end), ledger)
         had_rows = meeting(held(ledger), [s.window for s in survey.windows])
         chosen = [s for s in survey.windows if s.rows or s.window in had_rows]
-        return self._plan(chosen, ledger, survey, state)
+        return self._plan(chosen, ledger, survey, state, statistics)
 
     def stale(self, end: datetime) -> Plan:
         """Chooses the windows up to and including ``end`` that are missing, or whose source or definition has
         changed."""
         state, ledger = self.state(), self.ledger.entries()
-        survey = self._survey_until(end, ledger)
-        return self._plan(stale(survey.windows, ledger, self.ledger.definition_hash), ledger, survey, state)
+        statistics = self.stores.statistics.all_rows(reread=self.reread)
+        survey = self._survey_until(statistics, end, ledger)
+        chosen = stale(survey.windows, ledger, self.ledger.definition_hash)
+        return self._plan(chosen, ledger, survey, state, statistics)
 
     def stale_windows(self, end: datetime) -> list[StaleWindow]:
         """Returns the windows that `stale` would choose, in order of time; changes nothing of them."""
         ledger = self.ledger.read()
         newest = max(ledger, default=None)
-        surveyed = self._survey_until(end, ledger).windows
+        surveyed = self._survey_until(self.stores.statistics.all_rows(), end, ledger).windows
         # Without checks, the text is what it was before there were any.
         decided_by = [self.ledger.definition_hash, *filter(None, [refusal_hash(self.stores.view)])]
         reasons = {s.window: reason for s, reason in with_reasons(surveyed, ledger, self.ledger.definition_hash)}
@@ -163,24 +178,26 @@ class Planner:
         ledger: Mapping[Window, LedgerEntry],
         survey: Survey,
         state: HistoryState,
+        statistics: Statistics,
     ) -> Plan:
         bridges = self.stores.read.transformation is None
-        return Plan(chosen, ledger, survey.windows, state, survey.null_times, bridges)
+        parts = self.stores.statistics.counts
+        return Plan(chosen, ledger, survey.windows, state, survey.null_times, bridges, parts, statistics)
 
-    def _survey_until(self, end: datetime, ledger: Mapping[Window, LedgerEntry]) -> Survey:
+    def _survey_until(self, statistics: Statistics, end: datetime, ledger: Mapping[Window, LedgerEntry]) -> Survey:
         """Returns what the source holds at present up to and including ``end``, in windows that cover it."""
         grid = self.stores.view.partitions
         if grid is None:
-            survey = self._survey(ALWAYS, ledger)
+            survey = self._survey(statistics, ALWAYS, ledger)
         else:
-            start = grid.start or self.stores.offline_store.oldest_event(self.stores.read)
+            start = grid.start or statistics.oldest_event()
             span = self.span(start, end) if start and start <= end else None
             if span is None:
                 return Survey([])
             # What is already there beyond the end stays; the last window is compared as it was recorded.
             last = grid.floor(span.end - MICROSECOND)
             last_window = whole_if_known(grid, Window(max(last, span.start), span.end), ledger)
-            survey = self._survey(Window(span.start, last_window.end), ledger)
+            survey = self._survey(statistics, Window(span.start, last_window.end), ledger)
         self._refuse_vanished(survey.windows, ledger)
         return survey
 
@@ -195,7 +212,7 @@ class Planner:
                 "materialized. Bring it back; if it is meant to be empty, materialize the windows by their dates."
             )
 
-    def _survey(self, span: Window | None, ledger: Mapping[Window, LedgerEntry]) -> Survey:
+    def _survey(self, statistics: Statistics, span: Window | None, ledger: Mapping[Window, LedgerEntry]) -> Survey:
         """Returns what the source holds in a span, in windows that cover it.
 
         Their number grows with the source's rows and the ledger's entries, but not with the time between them.
@@ -204,6 +221,6 @@ class Planner:
         if span is None:
             return Survey([])
         if grid is None:
-            return self.stores.offline_store.survey(self.stores.read, [span])
-        survey = self.stores.offline_store.survey_grid(self.stores.read, grid, span)
+            return statistics.survey([span])
+        survey = statistics.survey_grid(span)
         return Survey(covering(grid, span, survey.windows, ledger), survey.null_times)

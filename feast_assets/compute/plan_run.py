@@ -71,7 +71,11 @@ class PlanRun:
         Args:
             begun: the newest rows of all windows, where they are being read already; the caller closes it.
         """
-        context = TaskContext(self.stores, self._ledger_rows, begun) if self.engine.uses_context else None
+        context = (
+            TaskContext(self.stores, self._ledger_rows, begun, self.plan.statistics)
+            if self.engine.uses_context
+            else None
+        )
         groups, empty = self._groups(), self.plan.empty()
         self._report()
         if not groups:
@@ -188,7 +192,7 @@ class PlanRun:
             ]
             in_part = meeting([s.window for s in self.plan.chosen], comparable) - set(fingerprints)
             if in_part:
-                statistics = self.stores.offline_store.statistics(self.stores.read, sorted(in_part))
+                statistics = self.stores.statistics.for_windows().survey(sorted(in_part)).windows
                 fingerprints |= {s.window: s.fingerprint for s in statistics}
         refused = self.validation.refused if self.validation.refuses else None
         return LedgerRows(self.stores, self.ledger.definition_hash, fingerprints, refused)

@@ -51,6 +51,37 @@ class WindowResult:
 
 
 @dataclass(frozen=True, slots=True)
+class PartCounts:
+    """What a run found of the parts of its sources, such as files.
+
+    Attributes:
+        listed: how many there are.
+        new, changed: how many of these were not known at all, or in another state.
+        gone: how many were known and are not there any more.
+        bytes_read: the sizes of the parts that were read for statistics; None where some rows of all parts were.
+    """
+
+    listed: int = 0
+    new: int = 0
+    changed: int = 0
+    gone: int = 0
+    bytes_read: int | None = 0
+
+    def __add__(self, other: PartCounts) -> PartCounts:
+        return PartCounts(
+            self.listed + other.listed,
+            self.new + other.new,
+            self.changed + other.changed,
+            self.gone + other.gone,
+            None if self.bytes_read is None or other.bytes_read is None else self.bytes_read + other.bytes_read,
+        )
+
+    def __str__(self) -> str:
+        counts = [f"{self.listed:,} listed", f"{self.new:,} new", f"{self.changed:,} changed", f"{self.gone:,} gone"]
+        return ", ".join(counts) + ("" if self.bytes_read is None else f"; {self.bytes_read:,} bytes read")
+
+
+@dataclass(frozen=True, slots=True)
 class MaterializationResult:
     """What one call did for one view.
 
@@ -65,6 +96,8 @@ class MaterializationResult:
         null_keys: rows of the source that lack a join key and were left out, in all windows that were examined, whether
             they were run or not. Such rows of a transformation's result are not counted.
         null_times: rows of the source without an event time. They belong to no window and were left out.
+        parts: what was found of the parts of the view's sources, such as files; None where windows were given, or where
+            nobody can tell parts of the sources apart.
     """
 
     view: str
@@ -75,6 +108,7 @@ class MaterializationResult:
     withdrawn: int = 0
     null_keys: int = 0
     null_times: int = 0
+    parts: PartCounts | None = None
 
     @property
     def left_out(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -17,10 +17,12 @@ from feast_assets.offline_stores.base import computation_of, history_of
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from feast_assets.compute.source_statistics import SourceStatistics
     from feast_assets.definitions.feature_view import FeatureView
     from feast_assets.definitions.sources.data_source import DataSource
     from feast_assets.definitions.window import Window
     from feast_assets.offline_stores.base import History, OfflineStore
+    from feast_assets.offline_stores.parts import Part
     from feast_assets.online_stores.base import OnlineStore
     from feast_assets.registry.base import Registry
 
@@ -79,6 +81,13 @@ class ViewStores:
         """Encodes the view's rows for the online store."""
         return OnlineRows(self.view)
 
+    @cached_property
+    def statistics(self) -> SourceStatistics:
+        """The statistics of what is read to materialize, of which parts of sources are read once."""
+        from feast_assets.compute.source_statistics import SourceStatistics
+
+        return SourceStatistics(self.offline_store, self.registry, self.read, self.view.partitions)
+
     @property
     def online(self) -> OnlineStore | None:
         """The store that the view's rows go to; None where they do not go online."""
@@ -89,6 +98,13 @@ class ViewStores:
         """The source that keeps the view's result; None where it is not kept."""
         return kept_result(self.view)
 
-    def newest_rows(self, window: Window) -> Generator[pa.RecordBatch, None, None]:
-        """Yields the newest row of each entity in a window."""
-        yield from self.offline_store.latest(self.made, [window])
+    def newest_rows(
+        self, window: Window, parts: tuple[Part, ...] | None = None
+    ) -> Generator[pa.RecordBatch, None, None]:
+        """Yields the newest row of each entity in a window.
+
+        Args:
+            parts: of the source that hold the window's rows; all of them with None. Not for views that compute rows.
+        """
+        made = self.made if parts is None else replace(self.made, only=parts)
+        yield from self.offline_store.latest(made, [window])

@@ -298,7 +298,10 @@ def _figures_of_run(context: dg.AssetExecutionContext, result: MaterializationRe
         "feast_assets/run_rows_without_key": result.null_keys,
         "feast_assets/run_rows_without_time": result.null_times,
     }
-    return {name: value for name, value in figures.items() if value}
+    told = {name: value for name, value in figures.items() if value}
+    if result.parts is not None:
+        told["feast_assets/run_parts"] = str(result.parts)
+    return told
 
 
 def _computed_part(view: FeatureView) -> str | None:

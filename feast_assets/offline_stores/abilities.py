@@ -16,10 +16,12 @@ from feast_assets.errors import NotSupportedError
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from feast_assets.definitions.partitions import Partitions
     from feast_assets.definitions.sources.data_source import DataSource
     from feast_assets.definitions.transformation import TransformationMode
     from feast_assets.offline_stores.base import History, OfflineStore
-    from feast_assets.offline_stores.parts import SourceParts
+    from feast_assets.offline_stores.part_summaries import PartSummaries
+    from feast_assets.offline_stores.parts import Part, SourceParts
     from feast_assets.offline_stores.profile import WindowProfile
     from feast_assets.types.feast_type import FeastType
 
@@ -123,6 +125,64 @@ class TracksParts(Ability):
 
         Raises:
             SourceError: a part is damaged, so that its event times cannot be found.
+        """
+
+
+class SummarizesParts(TracksParts):
+    """A store that can read single parts of a source, and say what their rows contribute to windows.
+
+    What it says is kept, so that an incremental run reads only parts that are new or have changed; see
+    `feast_assets.compute.source_statistics`. The contributions of all parts add up to what `OfflineStore.survey_grid`
+    says.
+    """
+
+    in_words = "summarizes single parts of a source"
+
+    @abstractmethod
+    def row_parts(self, source: DataSource) -> list[Part] | None:
+        """Returns the parts among which the rows of a source are divided, without reading rows.
+
+        Returns:
+            None where the store cannot read single parts of this source, or it is not there. Where a part may have been
+            changed, it has another `Part.identity`.
+        """
+
+    @abstractmethod
+    def read_alone(self, history: History, source: DataSource, parts: Sequence[Part]) -> list[str]:
+        """Returns for each part a text that tells how its values are read where it is read alone.
+
+        Parts with equal texts are read in the same way, alone or together; others may have other types or columns.
+        """
+
+    @abstractmethod
+    def read_together(self, history: History, source: DataSource, parts: Sequence[Part]) -> str:
+        """Returns a text that tells how the values of some parts are read where they are read together.
+
+        It is equal to that of `read_alone` where that is how each of them is read.
+        """
+
+    @abstractmethod
+    def summarize_parts(
+        self,
+        history: History,
+        source: DataSource,
+        parts: Sequence[Part],
+        beside: Sequence[Part],
+        grid: Partitions | None,
+    ) -> PartSummaries | None:
+        """Returns what the rows of some parts contribute to the windows of a grid, of all time.
+
+        Args:
+            history: whose sources have this one among them. Its lookback counts.
+            beside: parts that are read together with these, because they decide how values are read. They are not
+                among the contributions.
+            grid: whose windows are numbered as in `feast_assets.offline_stores.window_numbers`; None for one window, 0.
+
+        Returns:
+            None where it cannot be said in numbers: an event time is none that a datetime can hold.
+
+        Raises:
+            SourceError: a part is damaged or is not there any more.
         """
 
 

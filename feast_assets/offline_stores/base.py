@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pydantic import BaseModel
 
+    from feast_assets.offline_stores.parts import Part
     from feast_assets.offline_stores.spine import PointInTimeJoin, Spine
 
 EVENT_TIMESTAMP = "__event_timestamp"
@@ -59,6 +60,8 @@ class History:
         all_columns: whether it stands for a source itself, whatever views read it; see `whole_source`. Only
             `OfflineStore.statistics` and what is derived from it are asked for then. Fingerprints cover every column.
             Where there is no ``timestamp_field``, all rows lie in every window.
+        only: the parts of its source that are read; all with None. It is given to `SummarizesParts` stores, for
+            histories without a transformation. Rows of a part that was changed since may be those of its earlier state.
     """
 
     view: str
@@ -73,6 +76,7 @@ class History:
     others: tuple[Field, ...] = ()
     kept: bool = False
     all_columns: bool = False
+    only: tuple[Part, ...] | None = None
 
     def with_features(self, names: Sequence[str]) -> History:
         """Returns the same history with only these features, in this order."""

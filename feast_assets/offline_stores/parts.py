@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+SETTLED_NANOS = 2_000_000_000
+"""How long before it is listed a part must have been changed last, so that another change of it would show.
+
+File systems, and clocks, may give two changes that follow each other the same time.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Extent:
@@ -30,16 +36,30 @@ class Part:
             inode. Where a part of the same name comes back with the same content, the token may be another one.
         extent: of the event times; None where they are not known without reading rows. It covers all rows, including
             those that lack a join key.
+        changed: when the system that stores it last noted a change of it, in UTC nanoseconds, whatever its modification
+            time says; 0 for what is never changed under its name.
+        size: bytes; 0 where that is not known.
     """
 
     name: str
     change_token: str
     extent: Extent | None = None
+    changed: int = 0
+    size: int = 0
 
     @property
     def text(self) -> str:
         """Name and change token in one text; itself a change token of the source."""
         return f"{self.name}:{self.change_token}"
+
+    def is_settled(self, listed_at: int) -> bool:
+        """Whether a change of the part after it was listed, at a time in UTC nanoseconds, would change its identity."""
+        return not self.changed or listed_at - self.changed >= SETTLED_NANOS
+
+    @property
+    def identity(self) -> str:
+        """A text that is another one where the content may be another, also if its modification time was put back."""
+        return f"{self.text}:{self.changed}" if self.changed else self.text
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,10 @@ something has to be told, and by answering 'cannot tell' where that would not he
 
 from __future__ import annotations
 
+import time
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -31,18 +32,27 @@ class HistoryState:
     Attributes:
         parts: the change tokens of all parts, each with the part's name; None where the store cannot tell.
         gone: the names of the sources that were not there.
+        is_settled: whether all parts were changed long enough before that another change would show.
     """
 
     parts: frozenset[str] | None
     gone: tuple[str, ...] = ()
+    is_settled: bool = field(default=True, compare=False)
 
     @property
     def change_token(self) -> str:
-        """The change token of the sources; "" where the store cannot tell."""
+        """The change token of the sources; "" where the store cannot tell.
+
+        That of a state which is not settled differs from that of the same state later, so that who compares tokens
+        looks again.
+        """
         if self.parts is None:
             return ""
         parts = sorted(self.parts)
-        return content_hash({"parts": parts, "gone": sorted(self.gone)} if self.gone else parts)
+        more: dict[str, object] = {"gone": sorted(self.gone)} if self.gone else {}
+        if not self.is_settled:
+            more["is_settled"] = False
+        return content_hash({"parts": parts, **more} if more else parts)
 
     def is_same(self, now: HistoryState) -> bool:
         """Whether the sources surely are as they were; false where the store cannot tell."""
@@ -67,14 +77,17 @@ def history_state(store: OfflineStore, history: History) -> HistoryState:
         return UNKNOWN
     texts: set[str] = set()
     gone = []
+    is_settled = True
+    listed_at = time.time_ns()
     for source in history.sources:
         source_parts = store.parts(source)
         if source_parts is None:
             return UNKNOWN
         if source_parts.is_gone:
             gone.append(source.name)
-        texts.update(part.text for part in source_parts.parts)
-    return HistoryState(frozenset(texts), tuple(gone))
+        texts.update(part.identity for part in source_parts.parts)
+        is_settled = is_settled and all(part.is_settled(listed_at) for part in source_parts.parts)
+    return HistoryState(frozenset(texts), tuple(gone), is_settled)
 
 
 def extent(store: OfflineStore, history: History) -> tuple[datetime, datetime] | None:

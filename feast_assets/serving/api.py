@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +42,7 @@ logger = logging.getLogger("feast_assets.serving")
 WORKERS_VARIABLE = "FEAST_MATERIALIZE_MAX_WORKERS"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _RUNS_WAITING = 16
+_WRITE_THREADS = 8
 _PUSH_MODES = {
     "online": PushMode.ONLINE,
     "offline": PushMode.OFFLINE,
@@ -93,14 +95,16 @@ class ServingApi:
         """
         self.store = store
         self._on_materialized = on_materialized
-        # Long runs must not take the threads that pushes use.
+        # Long runs must not take the threads that writes use, nor these the threads that reads of some stores use.
         self._runs = ThreadPoolExecutor(_run_threads(), "feast-assets-materialize")
+        self._writes = ThreadPoolExecutor(_WRITE_THREADS, "feast-assets-write")
         self._waiting_runs = 0
         self._running_views: dict[str, int] = {}
 
     def close(self) -> None:
         """Takes no more materializations; those that run come to their end."""
         self._runs.shutdown(wait=False, cancel_futures=True)
+        self._writes.shutdown(wait=False)
 
     async def get_online_features(self, request: OnlineFeaturesRequest) -> OnlineResponse:
         """Returns the latest features of entities; see `FeatureStore.get_online_features`."""
@@ -123,8 +127,14 @@ class ServingApi:
             request.push_source_name
         )
         rows = _with_moments(rows, views)
-        await self.store.push_async(
-            request.push_source_name, rows, to=mode, transform_on_write=request.transform_on_write
+        await self._write(
+            partial(
+                self.store.push,
+                request.push_source_name,
+                rows,
+                to=mode,
+                transform_on_write=request.transform_on_write,
+            )
         )
 
     async def write_to_online_store(self, request: WriteRequest) -> None:
@@ -138,12 +148,13 @@ class ServingApi:
         if request.feature_view_name in snapshot.names(FeatureView.object_type, LabelView.object_type):
             view = snapshot.feature_view(request.feature_view_name)
             rows = _with_moments(_with_view_names(rows, view), [view])
-        # In a thread, as the function of an on-demand view may run.
-        await asyncio.to_thread(
-            self.store.write_to_online_store,
-            request.feature_view_name,
-            rows,
-            transform_on_write=request.transform_on_write,
+        await self._write(
+            partial(
+                self.store.write_to_online_store,
+                request.feature_view_name,
+                rows,
+                transform_on_write=request.transform_on_write,
+            )
         )
 
     async def materialize(
@@ -182,6 +193,10 @@ class ServingApi:
             return self.store.materialize_incremental(end, [view], version=request.version)
 
         return await self._run(request.feature_views, run, in_background, force)
+
+    async def _write(self, write: Callable[[], None]) -> None:
+        # Not the verb's own async form: history, and functions of on-demand views, would hold up the event loop.
+        await asyncio.get_running_loop().run_in_executor(self._writes, write)
 
     async def _snapshot(self, allow_cache: bool) -> RegistrySnapshot:
         if not allow_cache:

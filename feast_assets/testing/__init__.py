@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from feast_assets.testing.offline_store import ReadsQueriesConformance as ReadsQueriesConformance
     from feast_assets.testing.offline_store import ReadsTextsConformance as ReadsTextsConformance
     from feast_assets.testing.offline_store import RunsTransformationsConformance as RunsTransformationsConformance
+    from feast_assets.testing.offline_store import SummarizesPartsConformance as SummarizesPartsConformance
     from feast_assets.testing.offline_store import TracksPartsConformance as TracksPartsConformance
     from feast_assets.testing.offline_store import WritesOnceConformance as WritesOnceConformance
     from feast_assets.testing.online_store import CanEvictConformance as CanEvictConformance
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from feast_assets.testing.online_store import CanTellRestartsConformance as CanTellRestartsConformance
     from feast_assets.testing.online_store import OnlineStoreConformance as OnlineStoreConformance
     from feast_assets.testing.registry import KeepsMarksConformance as KeepsMarksConformance
+    from feast_assets.testing.registry import KeepsPartStatisticsConformance as KeepsPartStatisticsConformance
     from feast_assets.testing.registry import NotesPushesConformance as NotesPushesConformance
     from feast_assets.testing.registry import RegistryConformance as RegistryConformance
 
@@ -36,6 +38,7 @@ _MODULES = {
     "CanTellRestartsConformance": "feast_assets.testing.online_store",
     "ComputeEngineConformance": "feast_assets.testing.compute_engine",
     "KeepsMarksConformance": "feast_assets.testing.registry",
+    "KeepsPartStatisticsConformance": "feast_assets.testing.registry",
     "NotesPushesConformance": "feast_assets.testing.registry",
     "OfflineStoreConformance": "feast_assets.testing.offline_store",
     "OnlineStoreConformance": "feast_assets.testing.online_store",
@@ -43,6 +46,7 @@ _MODULES = {
     "ReadsTextsConformance": "feast_assets.testing.offline_store",
     "RegistryConformance": "feast_assets.testing.registry",
     "RunsTransformationsConformance": "feast_assets.testing.offline_store",
+    "SummarizesPartsConformance": "feast_assets.testing.offline_store",
     "TracksPartsConformance": "feast_assets.testing.offline_store",
     "WritesOnceConformance": "feast_assets.testing.offline_store",
 }

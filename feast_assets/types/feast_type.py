@@ -100,7 +100,7 @@ _SETS = {
 
 def _check_type(base_type: object, of: str) -> None:
     if not isinstance(base_type, FeastType):
-        raise TypeError(f"{of} takes a type of feast_assets.types such as Int64, not {base_type!r}.")
+        raise ValueError(f"{of} takes a type of feast_assets.types such as Int64, not {base_type!r}.")
 
 
 class ComplexFeastType(FeastType):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -17,7 +18,9 @@ from small_project import START, SmallProject, hours, row
 
 from feast_assets import Entity, Field, FileSource, Int64, Partitions, String
 from feast_assets.audit.view_audit import ViewAuditor, audit, differing_rows, some_rows, windows_to_sample
+from feast_assets.compute.source_statistics import PartStatistics
 from feast_assets.definitions.window import ALWAYS, Window, until
+from feast_assets.offline_stores.base import Survey
 from feast_assets.registry.base import LedgerEntry
 
 END = hours(96)
@@ -111,13 +114,13 @@ def test_all_entities_are_compared_where_the_sample_holds_them(served: SmallProj
 def test_only_windows_of_differing_rows_are_looked_at_again(served: SmallProject, monkeypatch: Any) -> None:
     served.write([*ROWS, row(2, 60, 99)])
     looked_at: list[list[Window]] = []
-    statistics = served.store.offline_store.statistics
+    survey = PartStatistics.survey
 
-    def noted(history: Any, windows: list[Window]) -> Any:
+    def noted(self: PartStatistics, windows: Sequence[Window]) -> Survey:
         looked_at.append(list(windows))
-        return statistics(history, windows)
+        return survey(self, windows)
 
-    monkeypatch.setattr(served.store.offline_store, "statistics", noted)
+    monkeypatch.setattr(PartStatistics, "survey", noted)
     (mismatch,) = [m for m in auditor(served).run(END) if m.feature == "trips"]
     assert (mismatch.entity, mismatch.online, mismatch.offline) == ({"driver_id": 2}, 20, 99)
     assert (mismatch.online_event_timestamp, mismatch.offline_event_timestamp) == (hours(2), hours(60))

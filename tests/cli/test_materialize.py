@@ -47,6 +47,20 @@ def test_incremental_does_only_what_is_missing(run, repo: Path) -> None:
     assert rounds[2] == (0, 0, 0)
 
 
+def test_incremental_says_what_it_found_of_the_files_and_reads_all_again_on_demand(run, repo: Path) -> None:
+    run("-c", str(repo), "apply")
+    said = []
+    for options in ([], [], ["--reread"]):
+        result = run("-c", str(repo), "materialize-incremental", NOW.isoformat(), *options)
+        said += [line for line in result.stdout.splitlines() if "source files" in line]
+    size = (repo / "data" / "driver_stats.parquet").stat().st_size
+    assert said == [
+        f"driver_stats: source files: 1 listed, 1 new, 0 changed, 0 gone; {size:,} bytes read.",
+        "driver_stats: source files: 1 listed, 0 new, 0 changed, 0 gone; 0 bytes read.",
+        f"driver_stats: source files: 1 listed, 0 new, 1 changed, 0 gone; {size:,} bytes read.",
+    ]
+
+
 @pytest.mark.parametrize("time_zone", ["America/New_York", "Asia/Tokyo"])
 def test_naive_dates_are_utc_wherever_the_machine_is(
     run, repo: Path, time_zone: str, monkeypatch: pytest.MonkeyPatch

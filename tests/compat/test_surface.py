@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from copy import deepcopy
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from compat import page, surface
-from compat.comparison import FACTS, Difference, differences, feast_facts
+from compat import page
+from compat.comparison import Difference, differences, feast_facts
 from compat.deviations import DEVIATIONS, Deviation, rows_of
-
-FEAST_PYTHON = os.environ.get("FEAST_PYTHON")
 
 
 @pytest.fixture(scope="module")
@@ -79,10 +74,3 @@ def test_a_changed_method_is_noticed() -> None:
 def test_a_changed_status_of_an_error_is_noticed() -> None:
     texts = _changed("errors.EntityNotFoundException", lambda f: f.__setitem__("http_status_code", 410))
     assert texts == ["HTTP status 404, not 410"]
-
-
-@pytest.mark.skipif(not FEAST_PYTHON, reason="FEAST_PYTHON names no Python that has Feast")
-def test_the_facts_are_those_of_the_installed_feast() -> None:
-    script = Path(surface.__file__)
-    read = subprocess.run([str(FEAST_PYTHON), "-W", "ignore", str(script)], capture_output=True, text=True, check=True)
-    assert read.stdout == FACTS.read_text(encoding="utf-8"), "run `make compat`"

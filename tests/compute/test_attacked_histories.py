@@ -254,7 +254,8 @@ VERBS = [
     "online.put_existing",
     "online.replace_many",
     "offline.statistics",
-    "offline.survey_grid",
+    "offline.summarize_parts",
+    "registry.keep_part_statistics",
     "offline.latest",
     "offline.profile",
 ]

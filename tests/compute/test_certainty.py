@@ -28,17 +28,17 @@ from feast_assets import (
     on_demand_feature_view,
 )
 from feast_assets.compute import materialization
-from feast_assets.compute.plan import Planner
 from feast_assets.compute.reading_ahead import ReadAhead
+from feast_assets.compute.source_statistics import SourceStatistics
 from feast_assets.definitions.window import Window
 from feast_assets.errors import (
     ConcurrentApplyError,
     InputError,
     MaterializationError,
     NotAppliedError,
-    NotSupportedError,
     SourceError,
 )
+from feast_assets.offline_stores.duckdb import read_parts
 
 DAY = timedelta(days=1)
 END = START + 4 * DAY
@@ -72,16 +72,16 @@ def test_rows_that_come_between_reading_and_looking_through(project, monkeypatch
         pq.write_table(pa.Table.from_pylist(others, SCHEMA), folder / "1.parquet")
     source = FileSource(name="folder", path=str(folder), timestamp_field="ts")
     project.apply(source=source)
-    survey = Planner._survey
+    for_windows = SourceStatistics.for_windows
     begun = []
 
-    def late(this, span, ledger):
+    def late(this):
         if not begun:
             deadline = time.monotonic() + 10
             while read_ahead and not read_ahead[0]._first.done() and time.monotonic() < deadline:
                 time.sleep(0.01)
             begun.append(pq.write_table(pa.Table.from_pylist([row(1, 12, 10)], SCHEMA), folder / "2.parquet"))
-        return survey(this, span, ledger)
+        return for_windows(this)
 
     class Noted(ReadAhead):
         def __init__(self, items):
@@ -90,7 +90,7 @@ def test_rows_that_come_between_reading_and_looking_through(project, monkeypatch
 
     read_ahead: list[ReadAhead] = []
     monkeypatch.setattr(materialization, "ReadAhead", Noted)
-    monkeypatch.setattr(Planner, "_survey", late)
+    monkeypatch.setattr(SourceStatistics, "for_windows", late)
     project.store.materialize(START, END)
     project.store.materialize_incremental(END)
     assert project.trips([1, 2]) == [10, 20 if others else None]
@@ -109,10 +109,10 @@ def test_rows_that_come_into_days_without_any_after_these_were_looked_through(pr
     put("a.parquet", [row(1, 49, 10), row(2, 97, 20)])
     project.apply(source=FileSource(name="folder", path=str(folder), timestamp_field="ts"))
     store = project.store.offline_store
-    survey_grid, latest, looked = store.survey_grid, store.latest, threading.Event()
+    summarize_parts, latest, looked = store.summarize_parts, store.latest, threading.Event()
 
     def seen(*arguments):
-        found = survey_grid(*arguments)
+        found = summarize_parts(*arguments)
         if not looked.is_set():
             put("b.parquet", [late])
             looked.set()
@@ -122,7 +122,7 @@ def test_rows_that_come_into_days_without_any_after_these_were_looked_through(pr
         assert looked.wait(10)
         return latest(*arguments)
 
-    monkeypatch.setattr(store, "survey_grid", seen)
+    monkeypatch.setattr(store, "summarize_parts", seen)
     monkeypatch.setattr(store, "latest", read)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
@@ -393,8 +393,6 @@ def test_calls_that_mean_nothing_are_refused(project):
     assert project.path.read_bytes() == before
     with pytest.raises(InputError, match="start_date must be a datetime, not str '2024-01-01'"):
         project.store.materialize("2024-01-01", END)
-    with pytest.raises(NotSupportedError, match="serve is in Feast"):
-        project.store.serve()
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         project.store.nonsense()
 
@@ -445,21 +443,23 @@ def test_a_source_that_changes_while_it_is_read_is_read_again(project):
     assert project.store.materialize_incremental(END)[0].windows == ()
 
 
-def test_a_source_that_changes_between_looking_and_writing_is_read_again(project):
+@pytest.mark.parametrize("kept_bytes", [0, read_parts.MOST_BYTES], ids=["read twice", "read once"])
+def test_a_source_that_changes_between_looking_and_writing_is_read_again(project, monkeypatch, kept_bytes):
+    monkeypatch.setattr(read_parts, "MOST_BYTES", kept_bytes)
     project.write([row(1, 11, 10)])
     project.apply()
-    survey_grid = project.store.offline_store.survey_grid
+    summarize_parts = project.store.offline_store.summarize_parts
 
     def then_changed(*arguments):
-        found = survey_grid(*arguments)
+        found = summarize_parts(*arguments)
         project.write([row(1, 11, 99)])
         return found
 
-    project.store.offline_store.survey_grid = then_changed
+    project.store.offline_store.summarize_parts = then_changed
     with pytest.warns(UserWarning, match="was changed while it was read"):
         project.store.materialize_incremental(END)
-    assert project.trips([1]) == [99]
-    project.store.offline_store.survey_grid = survey_grid
+    assert project.trips([1]) == [10 if kept_bytes else 99]
+    project.store.offline_store.summarize_parts = summarize_parts
     # What the fingerprint tells is not what was put; so it goes even where the source is again as it was looked at.
     project.write([row(1, 11, 10)])
     project.store.materialize_incremental(END)

@@ -10,6 +10,7 @@ from small_project import START, SmallProject, row
 from feast_assets import Field, FileSource, Int64
 from feast_assets.compute.change_tokens import UNSURE
 from feast_assets.definitions.window import Window
+from feast_assets.offline_stores import parts
 from feast_assets.offline_stores.source_changes import UNKNOWN
 from feast_assets.registry.base import WindowContent
 
@@ -35,7 +36,8 @@ def materialized(project):
 
 def test_a_token_stays_while_nothing_happens_and_costs_no_reading(materialized, monkeypatch):
     before = token(materialized)
-    monkeypatch.setattr(materialized.store.offline_store, "survey_grid", None)
+    for verb in ("survey_grid", "summarize_parts"):
+        monkeypatch.setattr(materialized.store.offline_store, verb, None)
     monkeypatch.setattr(materialized.store.registry, "ledger", None)
     assert token(materialized) == before != ""
 
@@ -56,6 +58,16 @@ def test_a_token_changes_with_everything_that_can_make_a_window_stale(materializ
     before = token(materialized)
     happens(materialized)
     assert token(materialized) != before
+
+
+def test_the_token_with_a_file_of_this_moment_is_looked_at_again(materialized, monkeypatch):
+    settled = token(materialized)
+    monkeypatch.setattr(parts, "SETTLED_NANOS", 10**18)
+    young = token(materialized)
+    assert young != settled
+    assert token(materialized) == young
+    monkeypatch.setattr(parts, "SETTLED_NANOS", -(10**18))
+    assert token(materialized) == settled
 
 
 def test_a_description_does_not_change_a_token(materialized):

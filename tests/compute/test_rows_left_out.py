@@ -117,11 +117,11 @@ def test_without_such_rows_nothing_is_told(project):
 
 
 def test_they_are_counted_in_the_pass_that_the_statistics_take(project, monkeypatch):
-    from feast_assets.offline_stores.duckdb import statistics as duckdb_statistics
+    from feast_assets.offline_stores.duckdb import row_parts
 
     passes = []
-    read = duckdb_statistics.read_all
-    monkeypatch.setattr(duckdb_statistics, "read_all", lambda *given: passes.append(given) or read(*given))
+    read = row_parts.read_all
+    monkeypatch.setattr(row_parts, "read_all", lambda *given: passes.append(given) or read(*given))
     silently(project.store.materialize_incremental, END)
     assert len(passes) == 1
 

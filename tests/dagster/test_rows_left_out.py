@@ -66,6 +66,13 @@ def test_partitions_and_runs_show_how_many_rows_were_left_out(applied_root: Path
         for e in result.get_asset_materialization_events()
         if e.asset_key == RIDE
     }
+    found = {
+        e.materialization.metadata["feast_assets/run_parts"].value
+        for e in result.get_asset_materialization_events()
+        if e.asset_key == RIDE
+    }
+    size = (applied_root / "data" / "rides.parquet").stat().st_size
+    assert found == {f"1 listed, 1 new, 0 changed, 0 gone; {size:,} bytes read"}
     of_run = {"run_rows_without_key": 1, "run_rows_without_time": 2}
     assert shown == {"2024-01-02": of_run, "2024-01-03": {"rows_without_key": 1, **of_run}}
     checks = {e.check_name: e for e in result.get_asset_check_evaluations() if e.asset_key == RIDE}

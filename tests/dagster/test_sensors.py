@@ -71,6 +71,7 @@ def test_nothing_is_asked_for_while_nothing_is_late(late: Daemon) -> None:
 def test_a_tick_with_nothing_changed_reads_no_data(late: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
     late.tick()
     monkeypatch.setattr(DuckDBOfflineStore, "survey_grid", None)
+    monkeypatch.setattr(DuckDBOfflineStore, "summarize_parts", None)
     monkeypatch.setattr("feast_assets.registry.sql.store.SqlRegistry.ledger", None)
     assert late.tick() == []
 
@@ -87,6 +88,7 @@ def test_where_nobody_can_tell_of_changes_a_source_is_read_from_time_to_time(
 
     monkeypatch.setattr(DuckDBOfflineStore, "survey_grid", noted)
     monkeypatch.setattr(DuckDBOfflineStore, "parts", lambda self, source, *, extents=False: None)
+    monkeypatch.setattr(DuckDBOfflineStore, "row_parts", lambda self, source: None)
     monkeypatch.setattr("feast_assets.dagster.sensors._LOOK_AGAIN", timedelta(days=100_000))
     assert late.tick() == []
     assert surveyed

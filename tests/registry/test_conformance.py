@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,10 +16,16 @@ import pytest
 from feast_assets.definitions.base import Definition
 from feast_assets.registry.base import Changes, Claim, DrawnMark, LedgerEntry, OnlineTable, WindowContent
 from feast_assets.registry.noted_pushes import NotedPush
+from feast_assets.registry.part_statistics import Segment
 from feast_assets.registry.snapshot import RegistrySnapshot
 from feast_assets.registry.sql.config import SqlRegistryConfig
 from feast_assets.registry.sql.store import SqlRegistry
-from feast_assets.testing import KeepsMarksConformance, NotesPushesConformance, RegistryConformance
+from feast_assets.testing import (
+    KeepsMarksConformance,
+    KeepsPartStatisticsConformance,
+    NotesPushesConformance,
+    RegistryConformance,
+)
 from feast_assets.testing.registry import RegistryFactory
 
 _A_MOMENT = 0.05
@@ -117,6 +123,18 @@ class OverwritesNotes(SqlRegistry):
         return super().note_push(push, rows)
 
 
+class KeepsReplacedSegments(SqlRegistry):
+    def keep_part_statistics(
+        self, digest: str, source: str, content: bytes, *, instead_of: Collection[int] = ()
+    ) -> None:
+        super().keep_part_statistics(digest, source, content)
+
+
+class GivesTheNewestSegmentOnly(SqlRegistry):
+    def part_statistics(self, digest: str) -> list[Segment]:
+        return super().part_statistics(digest)[-1:]
+
+
 _BROKEN: list[tuple[type[SqlRegistry], type[Any], str, dict[str, Any]]] = [
     (IgnoresWhatChangesAreBasedOn, RegistryConformance, "test_changes_worked_out_from_an_old_revision_are_refused", {}),
     (WritesBackWhatItRead, RegistryConformance, "test_threads_share_one_handle", {}),
@@ -143,6 +161,18 @@ _BROKEN: list[tuple[type[SqlRegistry], type[Any], str, dict[str, Any]]] = [
     ),
     (ForgetsWhatNumbersFollow, KeepsMarksConformance, "test_numbers_are_noted_with_what_they_follow_and_rise", {}),
     (DrawsWhatItDrewBefore, KeepsMarksConformance, "test_two_registries_draw_different_numbers", {}),
+    (
+        KeepsReplacedSegments,
+        KeepsPartStatisticsConformance,
+        "test_a_segment_takes_the_place_of_others",
+        {},
+    ),
+    (
+        GivesTheNewestSegmentOnly,
+        KeepsPartStatisticsConformance,
+        "test_segments_come_back_as_they_were_in_order",
+        {"size": 1},
+    ),
     (OverwritesNotes, NotesPushesConformance, "test_a_push_that_is_noted_again_stays_as_it_was", {}),
 ]
 
@@ -161,7 +191,7 @@ def test_a_broken_promise_is_noticed(
 
 def _run(test: Callable[..., None], values: dict[str, Any], factory: RegistryFactory) -> None:
     registry = factory("shop")
-    fixtures = {"registry": registry, "notes": registry, "registry_factory": factory}
+    fixtures = {"registry": registry, "notes": registry, "keeper": registry, "registry_factory": factory}
     try:
         test(**values, **{name: fixtures[name] for name in inspect.signature(test).parameters if name in fixtures})
     finally:

@@ -18,7 +18,7 @@ from feast_assets.registry.sql.store import SqlRegistry
 from feast_assets.testing.registry import entity
 
 DUMP = Path(__file__).with_name("registry_of_0_1.sql")
-LATER = {"feast_assets_pushes", "feast_assets_push_rows"}
+LATER = {"feast_assets_pushes", "feast_assets_push_rows", "feast_assets_part_statistics"}
 PUSH = NotedPush("p", "push to 'live'", ("stats",), "stats", 7, datetime(2024, 1, 1, tzinfo=UTC))
 
 
@@ -47,6 +47,7 @@ def test_reading_an_old_registry_changes_nothing(old: Path) -> None:
     assert not snapshot.has_noted_pushes
     assert len([e for e in registry.ledger("stats") if e.rows]) == 1
     assert registry.noted_pushes() == [] and registry.rows_of_push(PUSH) is None
+    assert registry.part_statistics("digest") == []
     assert not LATER & tables_of(old)
 
 
@@ -58,6 +59,15 @@ def test_the_first_push_upgrades_an_old_registry(old: Path) -> None:
     assert reader.refreshed(before).has_noted_pushes, "a handle that was opened before sees it too"
     assert reader.noted_pushes() == [PUSH] and reader.rows_of_push(PUSH) == b"rows"
     assert reader.snapshot().feature_view("stats") == before.feature_view("stats")
+    assert writer.ledger("stats") == reader.ledger("stats") != []
+
+
+def test_keeping_part_statistics_upgrades_an_old_registry(old: Path) -> None:
+    reader, writer = handle(old), handle(old)
+    assert reader.part_statistics("digest") == []
+    writer.keep_part_statistics("digest", "trips", b"content")
+    assert tables_of(old) >= LATER
+    assert [segment.content for segment in reader.part_statistics("digest")] == [b"content"]
     assert writer.ledger("stats") == reader.ledger("stats") != []
 
 

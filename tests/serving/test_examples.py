@@ -102,6 +102,36 @@ def test_serving_in_process_loads_neither_dagster_nor_pandas(project: Path) -> N
     assert done.stdout == "LOADED []\n", done.stdout + done.stderr
 
 
+def test_a_feature_server_loads_neither_dagster_nor_pandas_nor_engines(project: Path) -> None:
+    probe = """
+    import asyncio, json, sys
+    from feast_assets import FeatureStore
+    from feast_assets.serving.http.app import FeatureServer
+
+    async def main():
+        app = FeatureServer(FeatureStore("."))
+        await app.open()
+        body = {"features": ["driver_stats:trips_today"], "entities": {"driver_id": [1001]}}
+        scope = {"type": "http", "method": "POST", "path": "/get-online-features", "headers": [], "client": None}
+
+        async def receive():
+            return {"type": "http.request", "body": json.dumps(body).encode(), "more_body": False}
+
+        async def send(message):
+            print(message.get("status", ""))
+
+        await app(scope, receive, send)
+        await app.close()
+
+    asyncio.run(main())
+    print("LOADED", sorted({"dagster", "pandas", "numpy", "duckdb", "pyarrow", "starlette"} & set(sys.modules)))
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(probe)], cwd=project, capture_output=True, text=True, timeout=120
+    )
+    assert done.stdout.split() == ["200", "LOADED", "[]"], done.stdout + done.stderr
+
+
 FORKED = """
 import os, sys, threading
 from feast_assets import FeatureStore

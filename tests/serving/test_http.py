@@ -423,3 +423,50 @@ async def test_a_new_definition_is_served_once_the_registry_was_read(tmp_path: P
         assert app._watch is not None
         app._watch.look()
         assert values(await ask(app, "POST", READ, body))["city"] == ["city 1"]
+
+
+async def test_a_change_of_the_registry_under_load_drops_no_request(tmp_path: Path) -> None:
+    repository = made(tmp_path / "repository")
+    async with opened(repository, registry_seconds=3600) as app:
+        loading, seen = True, 0
+
+        async def load(worker: int) -> None:
+            nonlocal seen
+            driver = worker
+            while loading:
+                answer = values(await ask(app, "POST", READ, asked(driver % DRIVERS, features=("trips", "city"))))
+                assert answer["trips"] == [driver % DRIVERS]
+                driver += 8
+                seen += 1
+
+        async def go_on() -> None:
+            enough = seen + 50
+            while seen < enough:
+                await asyncio.sleep(0)
+                for worker in workers:
+                    if worker.done():
+                        worker.result()
+
+        def change() -> None:
+            """Adds a feature, and writes all rows anew: rows that the server's definitions do not know yet."""
+            file = repository / "definitions.py"
+            added = 'Field(name="city", dtype=String),\n        Field(name="rate2", dtype=Float64),'
+            file.write_text(file.read_text().replace('Field(name="city", dtype=String),', added))
+            rows = pq.read_table(repository / "history" / "first.parquet")
+            pq.write_table(rows.append_column("rate2", rows["rate"]), repository / "history" / "first.parquet")
+            elsewhere = FeatureStore(repository)
+            elsewhere.apply_repository()
+            elsewhere.materialize(datetime(2023, 1, 1), datetime(2025, 1, 1))
+            elsewhere.close()
+
+        workers = [asyncio.create_task(load(worker)) for worker in range(8)]
+        await go_on()
+        await asyncio.to_thread(change)
+        await go_on()
+        assert app._watch is not None
+        await asyncio.to_thread(app._watch.look)
+        await go_on()
+        loading = False
+        await asyncio.gather(*workers)
+        added = await ask(app, "POST", READ, asked(8, features=("rate2",)))
+        assert values(added)["rate2"] == [4.0]

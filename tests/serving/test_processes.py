@@ -65,6 +65,13 @@ def test_a_server_serves_and_ends_in_peace(repository: Path, start_server: Start
     assert server.stop() == 0
 
 
+def test_a_feature_store_serves_itself(repository: Path, start_server: Start) -> None:
+    script = "import sys; from feast_assets import FeatureStore; FeatureStore(sys.argv[2]).serve(port=0)"
+    server = start_server(repository, script=script)
+    assert trips(server.url, 5) == 5
+    assert server.stop(signal.SIGINT) == 0
+
+
 def test_a_request_in_hand_is_finished_when_the_server_is_told_to_end(
     redis_server: tuple[str, int], tmp_path: Path, start_server: Start
 ) -> None:
@@ -340,3 +347,36 @@ def test_an_address_in_use_and_a_missing_certificate_are_told_in_a_line(
         assert done.returncode == 1, done.stderr
         assert told in done.stderr
         assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_server_whose_registry_cannot_be_read_at_the_start_ends_and_says_why(workers: str, tmp_path: Path) -> None:
+    pytest.importorskip("psycopg")
+    # Nobody listens on a port that is bound only.
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        url = f"postgresql://user:s3cret@127.0.0.1:{holder.getsockname()[1]}/registry"
+        (tmp_path / "feature_store.yaml").write_text(
+            f"project: served\nregistry: {{registry_type: sql, path: '{url}'}}\nonline_store: sqlite\n"
+        )
+        done = subprocess.run(
+            [sys.executable, "-m", "feast_assets.cli", "-c", str(tmp_path), "serve", "--port", "0", "-w", workers],
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+    assert done.returncode == 3
+    assert "cannot be used" in done.stderr
+    assert "s3cret" not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_granian_serves_the_same_application(repository: Path, start_server: Start) -> None:
+    pytest.importorskip("granian")
+    server = start_server(repository, "--server", "granian")
+    while not is_listening(server):  # granian's workers listen themselves
+        assert server.process.poll() is None, server.output
+    assert [trips(server.url, driver) for driver in range(5)] == list(range(5))
+    assert get(server.url, "/health") == (200, b"")
+    assert json.loads(get(server.url, "/ready")[1])["ready"] is True
+    assert server.stop() == 0

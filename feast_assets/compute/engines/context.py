@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from feast_assets.compute.ledger_rows import LedgerRows
+    from feast_assets.compute.source_statistics import Statistics
     from feast_assets.compute.view_stores import ViewStores
     from feast_assets.definitions.window import Window
 
@@ -22,12 +23,14 @@ class TaskContext:
     Attributes:
         stores: of the task's view.
         ledger_rows: gives the newest rows of the windows in the ledger, for entities that the online store lacks.
+        statistics: from which the task's windows were planned; they know which parts of the source hold rows of them.
         begun: the newest rows of all that the run writes, where they are being read already; taken by the first task.
     """
 
     stores: ViewStores
     ledger_rows: LedgerRows
     begun: Iterable[pa.RecordBatch] | None = None
+    statistics: Statistics | None = None
 
     @contextmanager
     def newest_rows(self, span: Window) -> Generator[Iterable[pa.RecordBatch], None, None]:
@@ -36,7 +39,8 @@ class TaskContext:
         if begun is not None:
             yield begun  # closed by the caller that began it
             return
-        rows = self.stores.newest_rows(span)
+        parts = None if self.statistics is None else self.statistics.parts_of(span)
+        rows = self.stores.newest_rows(span, parts)
         try:
             yield rows
         finally:

@@ -40,16 +40,21 @@ def oldest_by_footers(history: History, root: Path) -> tuple[bool, int | None]:
     return True, min(oldest_events, default=None)
 
 
-def footers_exclude_nulls(history: History, root: Path) -> bool:
-    """Whether the files of an untransformed history are few, and say that no row lacks a join key or an event time."""
+def footers_exclude_nulls(history: History, root: Path, only: Sequence[str] | None = None) -> bool:
+    """Whether the files of an untransformed history are few, and say that no row lacks a join key or an event time.
+
+    Args:
+        only: the files that count; all with None.
+    """
     (source,) = history.sources
     files = find_files(source, root)
-    if files.format != "parquet" or files.shape == "uri" or not 0 < len(files.paths) <= _FEW_FILES:
+    paths = files.paths if only is None else only
+    if files.format != "parquet" or files.shape == "uri" or not 0 < len(paths) <= _FEW_FILES:
         return False
     columns = {new: raw for raw, new in source.field_mapping.items()}
     needed = [source.timestamp_field, *(columns.get(key.name, key.name) for key in history.join_keys)]
     try:
-        footers = [footer_of(path) for path in files.paths]
+        footers = [footer_of(path) for path in paths]
     except (OSError, pa.ArrowException):
         return False
     return all(footer.has_no_nulls(column) for footer in footers for column in needed)

@@ -7,10 +7,12 @@ from __future__ import annotations
 import glob
 import os
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -37,7 +39,9 @@ from feast_assets.types.feast_type import FeastType
 from feast_assets.types.names import repeated_names
 
 if TYPE_CHECKING:
+    import deltalake
     import duckdb
+    import pyarrow.dataset as ds
 
     from feast_assets.definitions.window import Bounds
 
@@ -55,6 +59,8 @@ FILE_NUMBER = "feast_assets file"
 FILE_NAME = "feast_assets file name"
 PLACE = "feast_assets place"
 """The columns of a row's file and of its place in it. Conditions on them leave out files and row groups unread."""
+PART = "feast_assets part"
+"""The column with the number of each row's part where parts are asked for."""
 _PLACES = frozenset(("file_index", "file_row_number"))
 _FILE = "filename"
 """The column in which DuckDB tells the file of a row; only right beside the files."""
@@ -62,6 +68,7 @@ _ROW_IDS = (
     f', file_index::BIGINT * {ROWS_PER_FILE} + file_row_number AS "{ROW_ID}", file_index AS "{FILE_NUMBER}", '
     f'file_row_number AS "{PLACE}", {_FILE} AS "{FILE_NAME}"'
 )
+_PARTS = f', file_index::BIGINT AS "{PART}"'
 _HIDDEN = (ROW_ID, FILE_NUMBER, PLACE, FILE_NAME)
 
 ISO_ZONED = r"\d{2}:\d{2}.*(Z|UTC|[+-]\d{2}(:?\d{2})?)$"
@@ -83,6 +90,7 @@ class SourceTable:
         known: whether the columns are known; not so before the first file is written.
         columnar: whether reading some of the columns costs only these, and reading again gives the same rows.
         row_ids: whether the query also has `ROW_ID`, which is not in the schema: int64, the same whenever it is read.
+        part_numbers: whether the query also has `PART`, which is not in the schema: int64.
         places: whether the query also has `FILE_NUMBER`, `FILE_NAME` and `PLACE`, of which the row ids are made.
         folders: the columns that are names of ``key=value`` folders. Conditions on them leave out files, and the other
             files are numbered without these.
@@ -103,6 +111,7 @@ class SourceTable:
     known: bool = True
     columnar: bool = False
     row_ids: bool = False
+    part_numbers: bool = False
     places: bool = False
     folders: frozenset[str] = frozenset()
     texts: frozenset[str] = frozenset()
@@ -140,6 +149,8 @@ def open_source(
     row_ids: bool = False,
     bounds: Bounds | None = None,
     may_be_absent: bool = False,
+    only: Sequence[str] | None = None,
+    part_numbers: bool = False,
 ) -> SourceTable:
     """Returns a source's rows, columns renamed by its field mapping.
 
@@ -150,9 +161,12 @@ def open_source(
         row_ids: whether rows should have ids, where their files give them some.
         bounds: event times of the rows that are needed; others may be among those returned.
         may_be_absent: whether a table of a database that is not there is one without rows, as a folder is.
+        only: names of the parts to read, see `feast_assets.offline_stores.duckdb.row_parts`; all of them with None.
+        part_numbers: whether rows should have the number of their part, its place in ``only``.
 
     Raises:
         SourceError: it does not exist, or cannot be read.
+        SourceChangedError: a part is not there any more.
     """
     import duckdb
 
@@ -164,6 +178,8 @@ def open_source(
             cursor, source, root, declared, row_ids=row_ids, bounds=bounds, may_be_absent=may_be_absent
         )
     files = find_files(source, root)
+    if only is not None and files.format != "delta" and files.shape != "uri":
+        files = replace(files, paths=tuple(only))
     mapping = source.field_mapping
     times = [n for n in (source.timestamp_field, source.created_timestamp_column) if n]
     types = {raw: (declared or {}).get(mapping.get(raw, raw)) for raw in [*mapping, *(declared or {})]}
@@ -172,12 +188,13 @@ def open_source(
     )
     read = _read_files(files)
     try:
-        sql, texts, known = _raw_query(cursor, files, read, source, as_text, row_ids)
+        wanted = _Wanted(row_ids, only, part_numbers)
+        sql, texts, known = _raw_query(cursor, files, read, source, as_text, wanted)
         schema = read_schema(cursor, sql) if known else pa.schema([])
     except (duckdb.Error, OSError, pa.ArrowException) as error:
         raise _failure(error, files.subject, SourceError, (read,), files.paths) from error
-    has_ids = ROW_ID in schema.names
-    hidden = _HIDDEN if has_ids else ()
+    has_ids, has_parts = ROW_ID in schema.names, PART in schema.names
+    hidden = (*(_HIDDEN if has_ids else ()), *((PART,) if has_parts else ()))
     schema = pa.schema([f for f in schema if f.name not in hidden])
     own = {name.lower() for name in schema.names}
     if has_ids and _PLACES & own:
@@ -201,6 +218,7 @@ def open_source(
         known=known,
         columnar=files.format != "csv",
         row_ids=has_ids,
+        part_numbers=has_parts and "file_index" not in own,
         places=has_ids and _FILE not in own,
         folders=frozenset(map(named, files.hive_keys)),
         texts=frozenset(named(n) for n in (schema.names if texts is None else texts)),
@@ -223,6 +241,15 @@ class _TextTypes:
     def of(self, names: Iterable[str]) -> dict[str, FeastType]:
         """Returns the declared types of those columns that have one."""
         return {n: self.declared[n] for n in names if n in self.declared} if self.declared else {}
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What a query should have; see `open_source`."""
+
+    row_ids: bool = False
+    only: Sequence[str] | None = None
+    part_numbers: bool = False
 
 
 def _read_files(files: SourceFiles) -> ReadFiles:
@@ -345,32 +372,33 @@ def _raw_query(
     read: ReadFiles,
     source: DataSource,
     types: _TextTypes,
-    row_ids: bool,
+    wanted: _Wanted,
 ) -> tuple[str, tuple[str, ...] | None, bool]:
     """Returns a query of the columns by their own names, those that are stored as text, and whether there are any.
 
     Of the columns that are stored as text, None stands for all.
     """
     if files.format == "delta":
-        return register(cursor, _delta_dataset(files)), (), True
+        return register_parts(cursor, delta_dataset(files), wanted, files.subject), (), True
     if files.shape == "uri":
-        return _uri_query(cursor, files, source, types)
+        return _uri_query(cursor, files, source, types, wanted)
     if not files.paths:
         return "", (), False
     # Each is one file, though DuckDB would take a name such as a[1].parquet for a pattern.
     listed = "[" + ", ".join(literal(glob.escape(p)) for p in read.readable) + "]"
     # To unite columns by name, DuckDB reads all footers whenever it looks at a query.
-    are_alike = row_ids and files.format == "parquet" and _have_same_columns(read.readable)
+    are_alike = wanted.row_ids and files.format == "parquet" and _have_same_columns(read.readable)
     options = f"{listed}, union_by_name = {_flag(len(files.paths) > 1 and not are_alike)}"
     options += f", hive_partitioning = {_flag(bool(files.hive_keys))}"
     keys = types.of(files.hive_keys)
     if keys:
         options += f", hive_types = {_listed_types(dict.fromkeys(keys, 'VARCHAR'))}"
+    # DuckDB shows the places of rows only where they are named, right beside the files.
+    more = _PARTS if wanted.part_numbers else ""
     if files.format == "csv":
-        sql = _csv_query(cursor, files, options, types)
+        sql = _csv_query(cursor, files, options, types, more)
     else:
-        # DuckDB shows the places of rows only where they are named, right beside the files.
-        more = _ROW_IDS if row_ids else ""
+        more += _ROW_IDS if wanted.row_ids else ""
         sql = as_declared(f"read_parquet({options})", keys, folders=keys, file=_FILE, more=more)
     return _without_outer_keys(cursor, sql, files), None if files.format == "csv" else files.hive_keys, True
 
@@ -384,14 +412,16 @@ def _have_same_columns(paths: Sequence[str]) -> bool:
     return all(footer.has_columns_of(footers[0]) for footer in footers)
 
 
-def _csv_query(cursor: duckdb.DuckDBPyConnection, files: SourceFiles, options: str, types: _TextTypes) -> str:
+def _csv_query(
+    cursor: duckdb.DuckDBPyConnection, files: SourceFiles, options: str, types: _TextTypes, more: str
+) -> str:
     if all(path.lower().endswith(".gz") for path in files.paths):
         options += ", compression = 'gzip'"
     options += ", header = true"
     if types.declared is not None:
         relation = f"read_csv({options}, all_varchar = true)"
         names = [str(name) for name, *_ in cursor.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()]
-        return as_declared(relation, types.of(names), folders=files.hive_keys, file=_FILE)
+        return as_declared(relation, types.of(names), folders=files.hive_keys, file=_FILE, more=more)
     options += f", auto_type_candidates = {_CSV_TYPES}"
     whole = f"SELECT * FROM read_csv({options}, sample_size = -1)"
     # Looking through the whole file for types is done once; the query itself is told what was found.
@@ -400,7 +430,7 @@ def _csv_query(cursor: duckdb.DuckDBPyConnection, files: SourceFiles, options: s
         for name, kind, *_ in cursor.execute(f"DESCRIBE {whole}").fetchall()
         if name not in files.hive_keys
     }
-    return f"SELECT * FROM read_csv({options}, types = {_listed_types(column_types)})"
+    return f"SELECT *{more} FROM read_csv({options}, types = {_listed_types(column_types)})"
 
 
 def _listed_types(types: Mapping[str, str]) -> str:
@@ -426,7 +456,54 @@ def register(cursor: duckdb.DuckDBPyConnection, data: object) -> str:
     return f"SELECT * FROM {name}"
 
 
-def _delta_dataset(files: SourceFiles) -> object:
+def register_parts(cursor: duckdb.DuckDBPyConnection, data: ds.FileSystemDataset, wanted: _Wanted, subject: str) -> str:
+    """Returns a query over an Arrow dataset, or those of its files that are wanted.
+
+    Raises:
+        SourceChangedError: one of them is not there any more.
+    """
+    if wanted.only is None:
+        return register(cursor, data)
+    import pyarrow.dataset as ds
+
+    fragments = {fragment.path: fragment for fragment in data.get_fragments()}
+    if not fragments.keys() >= set(wanted.only):
+        raise changed_error(subject)
+    queries = []
+    for number, path in enumerate(wanted.only):
+        part = ds.FileSystemDataset([fragments[path]], data.schema, data.format, data.filesystem)
+        numbered = f", CAST({number} AS BIGINT) AS {quote(PART)}" if wanted.part_numbers else ""
+        queries.append(f"SELECT *{numbered} FROM ({register(cursor, part)})")
+    return " UNION ALL ".join(queries) if queries else register(cursor, data.schema.empty_table())
+
+
+def delta_dataset(files: SourceFiles) -> ds.FileSystemDataset:
+    """Returns the present rows of a Delta table as an Arrow dataset.
+
+    Raises:
+        ConfigError: the package deltalake is not installed.
+        SourceError: there is no table, or it cannot be read.
+    """
+    table = delta_table(files)
+    with _delta_errors(files):
+        return table.to_pyarrow_dataset()
+
+
+def delta_table(files: SourceFiles) -> deltalake.DeltaTable:
+    """Returns a Delta table as its log is now.
+
+    Raises:
+        ConfigError: the package deltalake is not installed.
+        SourceError: there is no table, or it cannot be read.
+    """
+    with _delta_errors(files) as package:
+        table: deltalake.DeltaTable = package.DeltaTable(files.path)
+        return table
+
+
+@contextmanager
+def _delta_errors(files: SourceFiles) -> Iterator[ModuleType]:
+    """Gives the package deltalake, and turns its errors into those of this package."""
     try:
         import deltalake
     except ImportError as error:
@@ -434,7 +511,7 @@ def _delta_dataset(files: SourceFiles) -> object:
             f"{files.subject}: Delta tables need the extra: pip install 'feast-assets[delta]'."
         ) from error
     try:
-        return deltalake.DeltaTable(files.path).to_pyarrow_dataset()
+        yield deltalake
     except deltalake.exceptions.TableNotFoundError as error:
         raise SourceError(f"{files.subject}: there is no Delta table at {files.path}.") from error
     except deltalake.exceptions.DeltaError as error:
@@ -442,8 +519,24 @@ def _delta_dataset(files: SourceFiles) -> object:
 
 
 def _uri_query(
-    cursor: duckdb.DuckDBPyConnection, files: SourceFiles, source: DataSource, types: _TextTypes
+    cursor: duckdb.DuckDBPyConnection, files: SourceFiles, source: DataSource, types: _TextTypes, wanted: _Wanted
 ) -> tuple[str, tuple[str, ...] | None, bool]:
+    data, keys = _uri_dataset(files, source, types)
+    relation = f"({register_parts(cursor, data, wanted, files.subject)})"
+    is_csv = files.format == "csv"
+    declared_columns = types.of(data.schema.names if is_csv else keys)
+    return as_declared(relation, declared_columns, folders=keys, lenient=is_csv), None if is_csv else keys, True
+
+
+def uri_dataset(files: SourceFiles, source: DataSource) -> ds.FileSystemDataset:
+    """Returns the files of a URI as an Arrow dataset, whose columns are those of the first file."""
+    return _uri_dataset(files, source, _TextTypes(None, ()))[0]
+
+
+def _uri_dataset(
+    files: SourceFiles, source: DataSource, types: _TextTypes
+) -> tuple[ds.FileSystemDataset, tuple[str, ...]]:
+    """Returns the files of a URI as an Arrow dataset, and the columns that are written as ``key=value`` folders."""
     import pyarrow.csv as csv
     import pyarrow.dataset as ds
 
@@ -471,11 +564,7 @@ def _uri_query(
             partitioning=ds.partitioning(schema, flavor="hive"),
             partition_base_dir=path,
         )
-    name = f"source_{uuid.uuid4().hex}"
-    cursor.register(name, data)
-    is_csv = files.format == "csv"
-    declared_columns = types.of(data.schema.names) if is_csv else declared_keys
-    return as_declared(name, declared_columns, folders=keys, lenient=is_csv), None if is_csv else keys, True
+    return data, keys
 
 
 def _file_system(files: SourceFiles, source: DataSource) -> tuple[object, str]:

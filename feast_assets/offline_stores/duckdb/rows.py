@@ -29,6 +29,7 @@ from feast_assets.offline_stores.duckdb.files import (
     FILE_NUMBER,
     ISO_TIME,
     ISO_ZONED,
+    PART,
     PLACE,
     ROW_ID,
     SourceTable,
@@ -69,7 +70,8 @@ class Rows:
         history: whose rows.
         table: where they are read from.
         sql: columns k0.., f0.., t, c, and `row_id` if there is one, beside which may be ``file`` and ``place``, the
-            number of the row's file and its own in the file; without rows whose key or event time is null.
+            number of the row's file and its own in the file; and ``part`` where the table has the numbers of parts.
+            Without rows whose key or event time is null.
         with_content: the same and ``x``, a struct of all features of the view. It decides between rows that tie in
             everything else, by what the rows are and not by which of their columns somebody asked for. Columns that the
             view does not have do not count: fingerprints do not cover them.
@@ -168,6 +170,7 @@ def rows_of(
         created = time_expression(cursor, table, table.created) if table.created else "CAST(NULL AS BIGINT)"
         selected += [f"{created} AS c"]
         selected += [f"{quote(ROW_ID)} AS row_id"] if table.row_ids else []
+        selected += [f"{quote(PART)} AS part"] if table.part_numbers else []
         selected += [f"{quote(FILE_NUMBER)} AS file", f"{quote(PLACE)} AS place"] if table.places else []
     except duckdb.Error as error:
         raise table.failure(error) from error

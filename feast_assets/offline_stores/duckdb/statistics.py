@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from feast_assets.definitions.window import Bounds, hull
 from feast_assets.offline_stores.duckdb.cells import with_cells
 from feast_assets.offline_stores.duckdb.engine import quote, read_all
-from feast_assets.offline_stores.duckdb.files import SourceTable
+from feast_assets.offline_stores.duckdb.files import PART, SourceTable
 from feast_assets.offline_stores.duckdb.rows import time_expression, within
 from feast_assets.offline_stores.summary import Summary, whole_of
 
@@ -66,7 +66,7 @@ def group(
         numbered: returns the query that adds to another's columns those to group by; null where ``t`` is.
     """
     keyless = " OR ".join(f"{key} IS NULL" for key in content.keys) or "false"
-    hashed = ", ".join(_hashable(cursor, content.sql, content.hashed))
+    hashed = ", ".join(hashable(cursor, content.sql, content.hashed))
     hashes = f"SELECT t, c, ({keyless}) AS keyless, hash({hashed}) AS h FROM ({content.sql})"
     names = ", ".join([*by, "keyless"])
     rows = read_all(
@@ -91,7 +91,7 @@ def group(
     return summaries_by_key, null_times
 
 
-def _hashable(cursor: duckdb.DuckDBPyConnection, sql: str, hashed: Sequence[str]) -> list[str]:
+def hashable(cursor: duckdb.DuckDBPyConnection, sql: str, hashed: Sequence[str]) -> list[str]:
     """Returns expressions whose hashes tell values apart.
 
     DuckDB's hash of nested values does not: an empty list hashes as null does, and nesting does not count. Their JSON
@@ -123,12 +123,17 @@ def summarize_input(
 
 def summarize_untimed(cursor: duckdb.DuckDBPyConnection, table: SourceTable) -> Summary:
     """Returns the summary of a source without a timestamp field."""
-    content, names = _columns(table)
-    sql = f"SELECT CAST(0 AS BIGINT) AS t, CAST(NULL AS BIGINT) AS c, {content} FROM ({table.sql}) i"
-    (whole,), _ = summarize(cursor, Content(sql, names), [Bounds()])
+    (whole,), _ = summarize(cursor, untimed_content_of(table), [Bounds()])
     # The time is made up; what counts is how many rows and which.
     whole.oldest = whole.newest = None
     return whole
+
+
+def untimed_content_of(table: SourceTable) -> Content:
+    """Returns the rows of a source without a timestamp field, as if all were of the first moment of 1970."""
+    content, names = _columns(table)
+    content += f", {quote(PART)} AS part" if table.part_numbers else ""
+    return Content(f"SELECT CAST(0 AS BIGINT) AS t, CAST(NULL AS BIGINT) AS c, {content} FROM ({table.sql}) i", names)
 
 
 def content_of(cursor: duckdb.DuckDBPyConnection, table: SourceTable, bounds: Bounds) -> Content:
@@ -136,6 +141,7 @@ def content_of(cursor: duckdb.DuckDBPyConnection, table: SourceTable, bounds: Bo
     time = time_expression(cursor, table, table.timestamp)
     created = time_expression(cursor, table, table.created) if table.created else "CAST(NULL AS BIGINT)"
     content, names = _columns(table)
+    content += f", {quote(PART)} AS part" if table.part_numbers else ""
     condition = within(table, bounds, or_null=True)
     return Content(
         f"SELECT {time} AS t, {created} AS c, {content} FROM ({table.sql}) i WHERE {condition}",

@@ -32,12 +32,13 @@ from feast_assets.offline_stores.abilities import (
     ReadsQueries,
     ReadsTexts,
     RunsTransformations,
-    TracksParts,
+    SummarizesParts,
     WritesOnce,
 )
 from feast_assets.offline_stores.base import History, OfflineStore, Survey, WindowStatistics
 from feast_assets.offline_stores.duckdb.config import DuckDBOfflineStoreConfig
-from feast_assets.offline_stores.parts import SourceParts
+from feast_assets.offline_stores.duckdb.read_parts import ReadParts
+from feast_assets.offline_stores.parts import Part, SourceParts
 from feast_assets.offline_stores.profile import WindowProfile
 from feast_assets.offline_stores.spine import PointInTimeJoin, Spine
 
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from feast_assets.offline_stores.duckdb.files import SourceTable
     from feast_assets.offline_stores.duckdb.rows import Rows
     from feast_assets.offline_stores.files.readable_files import ReadableFiles
+    from feast_assets.offline_stores.part_summaries import PartSummaries
     from feast_assets.types.feast_type import FeastType
 
 
@@ -65,7 +67,7 @@ class DuckDBOfflineStore(
     ReadsQueries,
     ReadsTexts,
     RunsTransformations,
-    TracksParts,
+    SummarizesParts,
     WritesOnce,
 ):
     """History in Parquet, CSV and Delta files.
@@ -87,6 +89,7 @@ class DuckDBOfflineStore(
         self._root = Path(root).absolute()
         self._opened: Engine | None = None
         self._sealed: Engine | None = None
+        self._read_parts = ReadParts()
         # What is known to be in which state of a DuckDB file.
         self._held_tables: dict[tuple[str, str, str], str] = {}
 
@@ -261,6 +264,38 @@ class DuckDBOfflineStore(
             return self._database_parts(source)
         return again(lambda is_last: file_parts(source, self._root, extents=extents))
 
+    def row_parts(self, source: DataSource) -> list[Part] | None:
+        from feast_assets.offline_stores.duckdb.row_parts import row_parts
+
+        return row_parts(source, self._root)
+
+    def read_alone(self, history: History, source: DataSource, parts: Sequence[Part]) -> list[str]:
+        from feast_assets.offline_stores.duckdb.row_parts import read_alone
+
+        return self._answer(lambda cursor, tables: read_alone(cursor, history, source, self._root, parts, tables))
+
+    def read_together(self, history: History, source: DataSource, parts: Sequence[Part]) -> str:
+        from feast_assets.offline_stores.duckdb.row_parts import read_together
+
+        return self._answer(lambda cursor, tables: read_together(cursor, history, source, self._root, parts, tables))
+
+    def summarize_parts(
+        self,
+        history: History,
+        source: DataSource,
+        parts: Sequence[Part],
+        beside: Sequence[Part],
+        grid: Partitions | None,
+    ) -> PartSummaries | None:
+        from feast_assets.offline_stores.duckdb.row_parts import summarize_parts
+
+        read_parts = self._read_parts
+        return self._answer(
+            lambda cursor, tables: summarize_parts(
+                cursor, history, source, self._root, parts, beside, grid, tables, read_parts
+            )
+        )
+
     def oldest_event(self, history: History) -> datetime | None:
         from feast_assets.definitions.spec import from_micros
         from feast_assets.offline_stores.duckdb.extent import oldest_by_footers, oldest_by_rows
@@ -273,7 +308,6 @@ class DuckDBOfflineStore(
     def _database_parts(self, source: DuckDBSource) -> SourceParts:
         """Returns a table, view or query of a DuckDB file as one part, which shares its file with other tables."""
         from feast_assets.offline_stores.duckdb.database_tables import change_tokens_of_table, look_at
-        from feast_assets.offline_stores.parts import Part, SourceParts
 
         def look() -> None:
             with self._engine.cursor() as cursor:
@@ -326,7 +360,8 @@ class DuckDBOfflineStore(
             table = run_transformation(cursor, history, self._root, bounds, self._readable(history.sources))
         else:
             types = declared_types(history)
-            table = open_source(
+            read = None if row_ids else self._read_parts.table_of(cursor, history)
+            table = read or open_source(
                 cursor,
                 history.sources[0],
                 self._root,
@@ -334,6 +369,7 @@ class DuckDBOfflineStore(
                 row_ids=row_ids,
                 bounds=bounds,
                 may_be_absent=history.kept,
+                only=None if history.only is None else [part.name for part in history.only],
             )
         if row_ids:
             from feast_assets.offline_stores.duckdb.gather import with_row_ids

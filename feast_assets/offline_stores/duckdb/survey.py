@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ from feast_assets.definitions.window import Bounds, Window, duration_micros, hul
 from feast_assets.offline_stores.base import History, Survey
 from feast_assets.offline_stores.duckdb.extent import footers_exclude_nulls
 from feast_assets.offline_stores.duckdb.files import SourceTable, open_source
-from feast_assets.offline_stores.duckdb.grid import GridNumbers, Reaching, joined
+from feast_assets.offline_stores.duckdb.grid import grouped
 from feast_assets.offline_stores.duckdb.rows import declared_types, rows_of
 from feast_assets.offline_stores.duckdb.statistics import (
     Content,
@@ -21,13 +21,11 @@ from feast_assets.offline_stores.duckdb.statistics import (
     summarize_input,
     summarize_untimed,
 )
-from feast_assets.offline_stores.summary import Summary, statistics_of, whole_of
+from feast_assets.offline_stores.summary import statistics_of
+from feast_assets.offline_stores.window_numbers import WindowInput, WindowNumbers, occupied
 
 if TYPE_CHECKING:
     import duckdb
-
-_MANY_WINDOWS = 5_000
-"""Where every window has rows, so many of them are looked at one by one."""
 
 
 def survey_windows(
@@ -72,26 +70,26 @@ def survey_grid(
         span = Window(span.start, min(span.end, grid.end))
     if span.start >= span.end:
         return Survey([])
-    numbers = GridNumbers(grid.grain, span)
+    numbers = WindowNumbers(grid.grain, span)
     computed = _covers_all_columns(history)
     lookback = duration_micros(history.lookback) if history.transformation is not None else 0
     bounds = Bounds.of(span, history.lookback if history.transformation is not None else timedelta(0))
     tables += _opened(cursor, history, root, bounds)
-    inputs: list[_Input] = []
+    inputs: list[WindowInput] = []
     null_times = 0
     for table in tables:
         if computed and not table.known:
-            inputs.append(_Input([]))
+            inputs.append(WindowInput([]))
         elif computed and not table.timestamp:
-            inputs.append(_Input([], summarize_untimed(cursor, table)))
+            inputs.append(WindowInput([], summarize_untimed(cursor, table)))
         else:
             content = content_of(cursor, table, bounds) if computed else _content(cursor, history, root, table, bounds)
-            reaching, without = numbers.grouped(cursor, content, lookback)
-            inputs.append(_Input(reaching))
+            reaching, without = grouped(cursor, content, numbers, lookback)
+            inputs.append(WindowInput(reaching))
             null_times += without
     seen = [
         statistics_of(numbers.window(first, last), [each.upon(first) for each in inputs], of_source=history.all_columns)
-        for first, last in _occupied(numbers, inputs)
+        for first, last in occupied(numbers, inputs)
     ]
     return Survey(seen, null_times)
 
@@ -117,54 +115,3 @@ def _content(
     if footers_exclude_nulls(history, root):
         return Content(rows.sql, hashed)
     return Content(rows.with_nulls, hashed, rows.keys)
-
-
-class _Input:
-    """What is read of one source.
-
-    Args:
-        reaching: what counts in some windows, by the first of them.
-        always: what counts in every window.
-    """
-
-    def __init__(self, reaching: Sequence[Reaching], always: Summary | None = None):
-        self.reaching = reaching
-        self.always = always
-        self._upcoming = 0
-        self._active: list[Reaching] = []
-
-    def upon(self, number: int) -> Summary:
-        """Returns the summary of what counts in a window; asked for in order of the numbers."""
-        if self.always is not None:
-            return self.always
-        while self._upcoming < len(self.reaching) and self.reaching[self._upcoming].first <= number:
-            self._active.append(self.reaching[self._upcoming])
-            self._upcoming += 1
-        self._active = [each for each in self._active if each.last >= number]
-        return whole_of([each.rows for each in self._active])
-
-
-def _occupied(numbers: GridNumbers, inputs: Sequence[_Input]) -> Iterator[tuple[int, int]]:
-    """Yields the first and last number of each window with rows, in order.
-
-    Where a source without times counts in every window, all have rows; of very many, those before and after the
-    timed rows are taken together.
-    """
-    reached = list(joined((each.first, each.last) for one in inputs for each in one.reaching))
-    if any(one.always is not None and one.always.rows for one in inputs):
-        if numbers.last - numbers.first < _MANY_WINDOWS:
-            reached = [(numbers.first, numbers.last)]
-        elif not reached:
-            yield numbers.first, numbers.last
-            return
-        else:
-            begin, end = reached[0][0], reached[-1][1]
-            reached = [(begin, end)]
-            if numbers.first < begin:
-                yield numbers.first, begin - 1
-            yield from ((number, number) for number in range(begin, end + 1))
-            if end < numbers.last:
-                yield end + 1, numbers.last
-            return
-    for begin, end in reached:
-        yield from ((number, number) for number in range(begin, end + 1))

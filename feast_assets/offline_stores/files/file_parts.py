@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from feast_assets.definitions.sources.data_source import DataSource
@@ -17,8 +18,8 @@ from feast_assets.offline_stores.parts import Extent, Part, SourceParts
 def file_parts(source: DataSource, root: Path, *, extents: bool = False) -> SourceParts | None:
     """Returns the files of a source; of a Delta table those of its log, which is only ever added to.
 
-    A file is known by its size, its modification time and its inode. A folder, or a glob, without any file is gone:
-    more likely it was moved, or not mounted, than emptied.
+    A file is known by its size, its modification time, the time of its last change and its inode. A folder, or a glob,
+    without any file is gone: more likely it was moved, or not mounted, than emptied.
 
     Args:
         extents: whether event times are wanted, which the footers of Parquet files tell.
@@ -41,30 +42,36 @@ def file_parts(source: DataSource, root: Path, *, extents: bool = False) -> Sour
     is_log = files.format == "delta"
     paths = log_files(files) if is_log else files.paths
     try:
-        parts = [Part(path, _change_token(path)) for path in paths]
+        parts = [part_of(path) for path in paths]
     except OSError:
         return None
     if extents and files.format == "parquet" and source.timestamp_field:
-        parts = [Part(part.name, part.change_token, _extent(files, part, source.timestamp_field)) for part in parts]
+        parts = [replace(part, extent=_extent(files, part, source.timestamp_field)) for part in parts]
     return SourceParts(tuple(parts), is_gone=not parts, hold_rows=not is_log)
+
+
+def part_of(path: str) -> Part:
+    """Returns a file as a part.
+
+    Raises:
+        OSError: there is none.
+    """
+    status = os.stat(path)
+    token = f"{status.st_size}:{status.st_mtime_ns}:{status.st_ino}"
+    return Part(path, token, changed=status.st_ctime_ns, size=status.st_size)
 
 
 def file_change_tokens(paths: Iterable[str]) -> list[str]:
     """Returns a change token for each file, with its path; none at all if one is missing."""
     try:
-        return [Part(path, _change_token(path)).text for path in paths]
+        return [part_of(path).text for path in paths]
     except OSError:
         return []
 
 
-def _change_token(path: str) -> str:
-    stat = os.stat(path)
-    return f"{stat.st_size}:{stat.st_mtime_ns}:{stat.st_ino}"
-
-
 def _has_changed(part: Part) -> bool:
     try:
-        return _change_token(part.name) != part.change_token
+        return part_of(part.name).identity != part.identity
     except OSError:
         return True
 

@@ -94,6 +94,16 @@ class Footer:
         )
         return all(s is not None and s.has_null_count and s.null_count == 0 for s in statistics)
 
+    @property
+    def columns(self) -> str:
+        """A text that is the same for files whose columns have the same names and types."""
+        schema = self._metadata.schema
+        columns = (schema.column(i) for i in range(len(schema)))
+        return "|".join(
+            f"{c.path!r}:{c.physical_type}:{c.length}:{c.logical_type}:{c.converted_type}:{c.max_repetition_level}"
+            for c in columns
+        )
+
     def _position(self, column: str) -> int | None:
         schema = self._metadata.schema
         # Columns inside a struct may have the same name, but not the same path.

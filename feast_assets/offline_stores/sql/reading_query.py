@@ -126,7 +126,9 @@ def reading_query(text: str, subject: str, rules: ReadingRules) -> str:
             "or put parentheses around them."
         ) from None
     except SqlglotError as error:
-        raise InputError(f"{subject} is not SQL that can be parsed here: {printable(error, 300)}") from error
+        # Errors of the parser underline a part of the query with the control codes of a terminal.
+        reason = re.sub(r"\x1b\[\d*m", "", str(error))
+        raise InputError(f"{subject} is not SQL that can be parsed here: {printable(reason, 300)}") from error
 
 
 def _check_tokens(text: str, subject: str, rules: ReadingRules) -> None:

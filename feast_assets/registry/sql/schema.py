@@ -15,6 +15,7 @@ PUSHES = "feast_assets_pushes"
 PUSH_ROWS = "feast_assets_push_rows"
 LEDGER = "feast_assets_ledger"
 MARKS = "feast_assets_marks"
+PART_STATISTICS = "feast_assets_part_statistics"
 
 KEYS: dict[str, tuple[str, ...]] = {
     META: ("key",),
@@ -27,6 +28,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     PUSH_ROWS: ("project", "id", "version", "piece"),
     LEDGER: ("project", "view", "window_start", "window_end"),
     MARKS: ("project", "view", "number"),
+    PART_STATISTICS: ("project", "digest", "segment", "piece"),
 }
 """Table -> the columns of its primary key."""
 
@@ -37,5 +39,5 @@ WRITTEN_BY = "written_by"
 OF_PROJECT = tuple(table for table in KEYS if table != META)
 """Tables whose rows belong to a project."""
 
-LATER_TABLES = (INPUTS, PUSHES, PUSH_ROWS, MARKS)
+LATER_TABLES = (INPUTS, PUSHES, PUSH_ROWS, MARKS, PART_STATISTICS)
 """Tables that an older registry lacks until it is written; where `MARKS` is, the ledger has all its columns."""

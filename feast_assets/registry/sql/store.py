@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,11 +30,13 @@ from feast_assets.registry.current_user import current_user
 from feast_assets.registry.ledger import claimed, doubted, settled
 from feast_assets.registry.marks import KeepsMarks
 from feast_assets.registry.noted_pushes import NotedPush, NotesPushes
+from feast_assets.registry.part_statistics import KeepsPartStatistics, Segment
 from feast_assets.registry.snapshot import RegistrySnapshot
+from feast_assets.registry.sql import part_statistics as sql_part_statistics
 from feast_assets.registry.sql import pushes as sql_pushes
 from feast_assets.registry.sql.config import SqlRegistryConfig
 from feast_assets.registry.sql.reading import ProjectReading, all_projects
-from feast_assets.registry.sql.schema import INPUTS, LATER_TABLES, MARKS, PUSHES
+from feast_assets.registry.sql.schema import INPUTS, LATER_TABLES, MARKS, PART_STATISTICS, PUSHES
 from feast_assets.registry.sql.sqlite_file import SqliteFile
 from feast_assets.registry.sql.writing import ProjectWriting
 
@@ -53,7 +55,7 @@ class RevisionNotFoundError(FeastObjectNotFoundException):
     kind = "revision"
 
 
-class SqlRegistry(Registry, KeepsMarks, NotesPushes):
+class SqlRegistry(Registry, KeepsMarks, KeepsPartStatistics, NotesPushes):
     """Definitions by revision, and the ledger, in a SQL database that several projects may share.
 
     The tables are created by the first write; before that there is an empty registry. Safe to share between threads and
@@ -230,6 +232,27 @@ class SqlRegistry(Registry, KeepsMarks, NotesPushes):
         with self._writing() as writing:
             writing.lock()
             writing.forget([view])
+
+    # --- what was read of the parts of sources
+
+    def part_statistics(self, digest: str) -> list[Segment]:
+        with self._reading() as reading:
+            if reading is None or not self._has_table(PART_STATISTICS):
+                return []
+            return sql_part_statistics.segments(reading.query, self.project, digest)
+
+    def keep_part_statistics(
+        self, digest: str, source: str, content: bytes, *, instead_of: Collection[int] = ()
+    ) -> None:
+        with self._writing() as writing:
+            writing.lock()
+            sql_part_statistics.keep(writing.transaction, self.project, digest, source, content, instead_of, _now())
+
+    def forget_part_statistics(self, digest: str) -> None:
+        if not self._exists():
+            return
+        with self._writing() as writing:
+            sql_part_statistics.forget(writing.transaction, self.project, digest)
 
     # --- pushes that were begun
 

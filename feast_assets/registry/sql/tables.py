@@ -12,6 +12,7 @@ from feast_assets.registry.sql.schema import (
     MARKS,
     META,
     OBJECTS,
+    PART_STATISTICS,
     PROJECTS,
     PUSH_ROWS,
     PUSHES,
@@ -141,3 +142,17 @@ marks = Table(
     Column("kind", LongText, nullable=False),
 )
 """Numbers of the marks of views' online tables; an older registry has no such table until it is written."""
+
+part_statistics = Table(
+    PART_STATISTICS,
+    metadata,
+    Column("project", Key, primary_key=True),
+    Column("digest", Key, primary_key=True),
+    Column("segment", BigInteger, primary_key=True, autoincrement=False),
+    Column("piece", BigInteger, primary_key=True, autoincrement=False),
+    Column("source", LongText, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("content", Blob, nullable=False),
+)
+"""What was read of the parts of sources, in segments that are divided in pieces; an older registry has no such table
+until it is written."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,26 +33,27 @@ def serve_with_granian(store: FeatureStore, options: ServerOptions) -> None:
     settings = store.config.file
     if settings is None:
         raise ConfigError("granian's workers need a feature_store.yaml, which each of them reads.")
-    if options.port == 0:
-        raise ConfigError("granian cannot choose a port; give one with --port, or use --server uvicorn.")
     if options.max_requests:
         raise ConfigError("granian does not count requests; leave --max-requests out, or use --server uvicorn.")
     if options.metrics_listener:
         raise ConfigError("With granian metrics are only at /metrics; leave --metrics out, or use --server uvicorn.")
     app = {"repo_path": str(store.repo_path.resolve()), "settings": str(settings.resolve()), "options": options}
     os.environ[_VARIABLE] = msgspec.json.encode(app).decode()
-    from feast_assets.serving.http.server import metrics_directory
+    from feast_assets.serving.http.server import announce, bound, metrics_directory
 
-    with metrics_directory() if options.worker_count > 1 else contextlib.nullcontext():
+    # Held, and never listened on, so that nobody else takes the port before the workers do.
+    with bound(options, is_shared=True) as holder, metrics_directory():
+        port = announce(options, holder)
         Granian(
             f"{__name__}:application",
             factory=True,
             address=options.host,
-            port=options.port,
+            port=port,
             interface=Interfaces.ASGI,
             workers=options.worker_count,
             log_access=False,
             websockets=False,
+            workers_kill_timeout=math.ceil(options.shutdown_seconds),
             respawn_failed_workers=True,
             ssl_cert=Path(options.tls_cert_path) if options.tls_cert_path else None,
             ssl_key=Path(options.tls_key_path) if options.tls_key_path else None,
@@ -63,4 +64,4 @@ def application() -> FeatureServer:
     """Returns the application of a worker, from what `serve_with_granian` left in the environment."""
     from feast_assets.serving.http.server import WorkerApp
 
-    return msgspec.json.decode(os.environ[_VARIABLE], type=WorkerApp)()
+    return msgspec.json.decode(os.environ[_VARIABLE], type=WorkerApp, dec_hook=lambda kind, text: kind(text))()

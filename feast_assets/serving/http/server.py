@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from feast_assets.serving.http.app import FeatureServer
     from feast_assets.serving.metrics import ServerMetrics
 
+logger = logging.getLogger("feast_assets.serving")
+
 _METRICS_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 _BACKLOG = 2048
 
@@ -69,12 +71,21 @@ def serve(store: FeatureStore, options: ServerOptions) -> None:
             "Several workers (and max_requests) need a feature_store.yaml, which each worker reads; this feature "
             "store was configured in Python. Serve with one worker, or write the settings to a file."
         )
+    if not options.is_loopback:
+        logger.warning(
+            "Listening on %s: there is no authorization yet, so whoever reaches this address can read and write "
+            "features. Keep it in a network of your own.",
+            options.host,
+        )
     if options.server == "granian":
         from feast_assets.serving.http.granian import serve_with_granian
 
         serve_with_granian(store, options)
         return
-    listener = _bound(options)
+    listener = bound(options)
+    # Whoever connects from now on waits until a worker is ready, and is not refused.
+    listener.listen(_BACKLOG)
+    listener.set_inheritable(True)
     try:
         with _signals_ignored_afterwards():
             if several:
@@ -93,19 +104,23 @@ def _serve_here(store: FeatureStore, options: ServerOptions, listener: socket.so
     app = FeatureServer(store, options)
     server = uvicorn.Server(_config(app, options, is_factory=False))
     with _metrics_listener(options, app.metrics):
-        _announce(options, listener)
+        announce(options, listener)
         server.run(sockets=[listener])
 
 
 def _serve_with_workers(store: FeatureStore, options: ServerOptions, listener: socket.socket) -> None:
+    from uvicorn.config import STARTUP_FAILURE
     from uvicorn.supervisors import Multiprocess
 
     settings = store.config.file
     assert settings is not None
     app = WorkerApp(store.repo_path.resolve(), settings.resolve(), options)
     with metrics_directory(), _metrics_listener(options):
-        _announce(options, listener)
-        Multiprocess(_config(app, options, is_factory=True), sockets=[listener]).run()
+        announce(options, listener)
+        supervisor = Multiprocess(_config(app, options, is_factory=True), sockets=[listener])
+        supervisor.run()
+    if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
+        raise SystemExit(STARTUP_FAILURE)
 
 
 def _config(app: Any, options: ServerOptions, *, is_factory: bool) -> Any:
@@ -133,28 +148,36 @@ def _config(app: Any, options: ServerOptions, *, is_factory: bool) -> Any:
     ).with_limits(ConnectionLimits(options.receive_seconds, options.header_bytes))
 
 
-def _bound(options: ServerOptions) -> socket.socket:
+def bound(options: ServerOptions, *, is_shared: bool = False) -> socket.socket:
+    """Returns a socket that has the server's address.
+
+    Args:
+        is_shared: whether others, who ask for the same, may have it too.
+
+    Raises:
+        ConfigError: the address cannot be used.
+    """
     family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    holder = socket.socket(family, socket.SOCK_STREAM)
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT if is_shared else socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((options.host, options.port))
+        holder.bind((options.host, options.port))
     except OSError as error:
-        listener.close()
+        holder.close()
         raise ConfigError(
             f"Cannot listen on {options.host}, port {options.port}: {error.strerror or error}. Choose another with "
             "--host and --port; port 0 is any free one."
         ) from None
-    # Whoever connects from now on waits until a worker is ready, and is not refused.
-    listener.listen(_BACKLOG)
-    listener.set_inheritable(True)
-    return listener
+    return holder
 
 
-def _announce(options: ServerOptions, listener: socket.socket) -> None:
+def announce(options: ServerOptions, holder: socket.socket) -> int:
+    """Prints where the server is to standard error; returns its port."""
     scheme = "https" if options.tls_key_path else "http"
     host = f"[{options.host}]" if ":" in options.host else options.host
-    print(f"Serving features on {scheme}://{host}:{listener.getsockname()[1]}", file=sys.stderr, flush=True)
+    port = int(holder.getsockname()[1])
+    print(f"Serving features on {scheme}://{host}:{port}", file=sys.stderr, flush=True)
+    return port
 
 
 def _check_installed() -> None:

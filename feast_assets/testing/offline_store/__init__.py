@@ -25,6 +25,7 @@ from feast_assets.testing.offline_store.profile import CanProfileConformance
 from feast_assets.testing.offline_store.queries import ReadsQueriesConformance
 from feast_assets.testing.offline_store.replace import CanReplaceWindowsConformance
 from feast_assets.testing.offline_store.store import OfflineStoreConformance
+from feast_assets.testing.offline_store.summarizes_parts import SummarizesPartsConformance
 from feast_assets.testing.offline_store.texts import ReadsTextsConformance
 from feast_assets.testing.offline_store.transformations import RunsTransformationsConformance
 from feast_assets.testing.offline_store.writes_once import WritesOnceConformance
@@ -43,6 +44,7 @@ __all__ = [
     "ReadsTextsConformance",
     "RunsTransformationsConformance",
     "StoreFixtures",
+    "SummarizesPartsConformance",
     "TracksPartsConformance",
     "WritesOnceConformance",
     "by_driver",

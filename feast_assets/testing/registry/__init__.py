@@ -16,6 +16,9 @@ from __future__ import annotations
 
 from feast_assets.testing.registry.conformance import RegistryConformance as RegistryConformance
 from feast_assets.testing.registry.keeps_marks import KeepsMarksConformance as KeepsMarksConformance
+from feast_assets.testing.registry.keeps_part_statistics import (
+    KeepsPartStatisticsConformance as KeepsPartStatisticsConformance,
+)
 from feast_assets.testing.registry.notes_pushes import NotesPushesConformance as NotesPushesConformance
 from feast_assets.testing.registry.objects import DAY as DAY
 from feast_assets.testing.registry.objects import FIRST as FIRST

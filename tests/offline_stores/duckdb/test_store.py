@@ -22,6 +22,7 @@ from feast_assets.testing.offline_store import (
     ReadsQueriesConformance,
     ReadsTextsConformance,
     RunsTransformationsConformance,
+    SummarizesPartsConformance,
     TracksPartsConformance,
     history,
     hour,
@@ -35,6 +36,7 @@ class TestDuckDB(
     ReadsQueriesConformance,
     ReadsTextsConformance,
     RunsTransformationsConformance,
+    SummarizesPartsConformance,
     TracksPartsConformance,
 ):
     @pytest.fixture

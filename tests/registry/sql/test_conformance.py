@@ -11,25 +11,26 @@ from feast_assets.registry.sql.config import SqlRegistryConfig
 from feast_assets.registry.sql.store import SqlRegistry
 from feast_assets.testing.registry import (
     KeepsMarksConformance,
+    KeepsPartStatisticsConformance,
     NotesPushesConformance,
     RegistryConformance,
     RegistryFactory,
 )
 
 
-class TestSqlite(RegistryConformance, KeepsMarksConformance, NotesPushesConformance):
+class TestSqlite(RegistryConformance, KeepsMarksConformance, KeepsPartStatisticsConformance, NotesPushesConformance):
     @pytest.fixture
     def registry_factory(self, tmp_path: Path) -> RegistryFactory:
         return partial(SqlRegistry, SqlRegistryConfig(path="data/registry.db"), tmp_path)
 
 
-class TestPostgres(RegistryConformance, KeepsMarksConformance, NotesPushesConformance):
+class TestPostgres(RegistryConformance, KeepsMarksConformance, KeepsPartStatisticsConformance, NotesPushesConformance):
     @pytest.fixture
     def registry_factory(self, tmp_path: Path, postgres_url: str) -> RegistryFactory:
         return partial(SqlRegistry, SqlRegistryConfig(path=postgres_url), tmp_path)
 
 
-class TestMariaDb(RegistryConformance, KeepsMarksConformance, NotesPushesConformance):
+class TestMariaDb(RegistryConformance, KeepsMarksConformance, KeepsPartStatisticsConformance, NotesPushesConformance):
     @pytest.fixture
     def registry_factory(self, tmp_path: Path, mariadb_url: str) -> RegistryFactory:
         return partial(SqlRegistry, SqlRegistryConfig(path=mariadb_url), tmp_path)
