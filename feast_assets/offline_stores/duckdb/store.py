@@ -186,7 +186,7 @@ class DuckDBOfflineStore(
         return self._read(history, window, lambda cursor, rows: stream(cursor, rows.sql))
 
     def statistics(self, history: History, windows: Sequence[Window]) -> list[WindowStatistics]:
-        return self.survey(history, windows).windows
+        return list(self.survey(history, windows).windows)
 
     def survey(self, history: History, windows: Sequence[Window]) -> Survey:
         from feast_assets.offline_stores.duckdb.survey import survey_windows
