@@ -82,12 +82,12 @@ def materialize(
 @click.command("materialize-incremental")
 @click.argument("end", callback=moment_callback)
 @_views
+@_version
 @click.option(
     "--reread",
     is_flag=True,
     help="Read all files of the sources, also those that have the size and times that they had before.",
 )
-@_version
 @pass_session
 def materialize_incremental(
     session: Session, end: datetime, views: tuple[str, ...], version: str | None, reread: bool
