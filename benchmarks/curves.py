@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby, pairwise
 from typing import Any
 
 from benchmarks.costs import redis_told
 from benchmarks.figures import plain
 from benchmarks.libraries import FEAST, OURS
+from benchmarks.paths import long_spines
 from benchmarks.results import Record, Results, processor_seconds
 from benchmarks.sizes import SIZES
 
@@ -104,7 +105,8 @@ def _stretch(a: Point, b: Point, unit: str, x: str) -> str:
 
 def curves(results: Results) -> Iterator[Curve]:
     """Yields the curves whose figures are among the results."""
-    for curve in (*_reads(results), *_materialization(results), *_registry(results), *_costs(results)):
+    drawn = (_reads, _materialization, _long_histories, _registry, _costs)
+    for curve in (curve for of_kind in drawn for curve in of_kind(results)):
         if any(len(line.points) > 1 for line in curve.lines):
             yield curve
 
@@ -271,6 +273,87 @@ def _materialization(results: Results) -> Iterator[Curve]:
         "of its own. Where there are more threads or processes than cores, they share them.",
         _drawn(*(line(axis, OURS, "rows_per_second", axis) for axis in ("threads", "processes"))),
     )
+
+
+def _long_histories(results: Results) -> Iterator[Curve]:
+    size = SIZES[results.size]
+    short = f"Files of {size.file_rows:,} rows, one for each day."
+
+    def incremental(label: str, side: str, metric: str, x: str, **about: Any) -> Line:
+        return _line(results, label, side, "incremental", metric, x, verb="incremental", **about)
+
+    def against_history(metric: str) -> tuple[Line, ...]:
+        of_files = {"rows": size.file_rows}
+        labels = (("nothing new", 0), ("one new file", 1))
+        return _drawn(
+            *(
+                incremental(label, side, metric, "files", new=new, **of_files)
+                for side in (OURS, FEAST)
+                for label, new in labels
+            )
+        )
+
+    yield Curve(
+        "incremental-history",
+        "An incremental run against files of the history",
+        "files",
+        "seconds",
+        "s",
+        f"{short} What stays the same is known by what the files say of themselves and is not read; each of them is "
+        "looked up in the file system.",
+        against_history("seconds"),
+    )
+    yield Curve(
+        "incremental-bytes",
+        "What an incremental run reads against files of the history",
+        "files",
+        "MiB read",
+        "MiB",
+        f"{short} Counted are all bytes that the process reads, the registry and the online store included.",
+        against_history("read_mib"),
+    )
+    yield Curve(
+        "incremental-changes",
+        "An incremental run against new files",
+        "new files",
+        "seconds",
+        "s",
+        f"After {size.day_files} files of {size.day_rows:,} rows, one for each day. The rows of new files are read, "
+        "and the newest of each entity are put.",
+        _drawn(
+            *(
+                _positive(incremental("one view", side, "seconds", "new", files=size.day_files, rows=size.day_rows))
+                for side in (OURS, FEAST)
+            )
+        ),
+    )
+    for metric, name, y, unit in (
+        ("seconds", "spines", "seconds", "s"),
+        ("read_mib", "spines-bytes", "MiB read", "MiB"),
+    ):
+        yield Curve(
+            name,
+            f"Training data of {long_spines.ROWS:,} rows against files of the history"
+            + ("" if metric == "seconds" else ", in bytes read"),
+            "files",
+            y,
+            unit,
+            f"{short} The rows are of the last day. Keys and times are read newest first, and no more once each moment "
+            "has its row; where an entity has none, those of all files are read. Features are read only of files and "
+            "row groups that hold rows of the result.",
+            _drawn(
+                *(
+                    _line(results, spine, side, "long_spines", metric, "files", spine=spine, rows=size.file_rows)
+                    for side in (OURS, FEAST)
+                    for spine in (long_spines.RECENT, long_spines.UNSEEN)
+                )
+            ),
+        )
+
+
+def _positive(line: Line) -> Line:
+    """Returns a line without the point at zero, which logarithmic axes do not have."""
+    return replace(line, points=tuple(point for point in line.points if point[0] > 0))
 
 
 def _registry(results: Results) -> Iterator[Curve]:

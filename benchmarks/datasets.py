@@ -32,6 +32,8 @@ class Shape:
         days: that the event times span from `START`.
         key: the column that is the entity.
         shared: whether all views read the same file.
+        start_day: days from `START` to the first event.
+        apart: how far the numbers of two neighbouring entities are apart.
     """
 
     name: str
@@ -42,11 +44,13 @@ class Shape:
     days: int
     key: str = ENTITY
     shared: bool = False
+    start_day: int = 0
+    apart: int = 1
 
     @property
     def end(self) -> datetime:
         """After the last row."""
-        return START + timedelta(days=self.days)
+        return START + timedelta(days=self.start_day + self.days)
 
     @property
     def names(self) -> list[str]:
@@ -58,7 +62,8 @@ class Shape:
 
 
 def source_path(data: Path, shape: Shape, number: int) -> Path:
-    return data / f"{shape.rows}x{shape.features}-{shape.entities}-{shape.days}d-{number}.parquet"
+    later = f"-from{shape.start_day}by{shape.apart}" if shape.start_day or shape.apart > 1 else ""
+    return data / f"{shape.rows}x{shape.features}-{shape.entities}-{shape.days}d{later}-{number}.parquet"
 
 
 def feature_names(count: int) -> list[str]:
@@ -91,12 +96,14 @@ def stage_spine(data: Path, shape: Shape, rows: int) -> Path:
 
 def _source_sql(shape: Shape, number: int) -> str:
     step = shape.days * 86_400 * 1_000_000 // shape.rows
-    key = "i" if shape.entities == shape.rows else f"hash(i, {number})"
+    seed = 1_000_000 * shape.start_day + number
+    key = "i" if shape.entities == shape.rows else f"hash(i, {seed})"
+    entities = shape.entities if shape.key == ENTITY else min(shape.entities, 10_000)
     columns = [
-        f"({key} % {shape.entities if shape.key == ENTITY else min(shape.entities, 10_000)})::BIGINT AS {ENTITY}",
+        f"({key} % {entities})::BIGINT * {shape.apart} AS {ENTITY}",
         *([f"(hash(i, 77) % {shape.entities})::BIGINT AS {MANY}"] if shape.key == MANY else []),
-        f"{_moment(START)} + to_microseconds(i * {step}) AS {TIME}",
-        *(_feature(i, number) for i in range(shape.features)),
+        f"{_moment(START + timedelta(days=shape.start_day))} + to_microseconds(i * {step}) AS {TIME}",
+        *(_feature(i, seed) for i in range(shape.features)),
     ]
     return f"SELECT {', '.join(columns)} FROM range({shape.rows}) t(i)"
 

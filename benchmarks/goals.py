@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from benchmarks.libraries import BARE, FEAST, OURS, SIDES
+from benchmarks.paths import long_spines, pushes
 from benchmarks.paths.materialization import PULL_LATEST, TWO_STEPS
 from benchmarks.paths.online_reads import BATCHES
 from benchmarks.results import DEFAULT, Figure, Results
@@ -27,9 +28,21 @@ _SERVING = {1: 10.0, 10: 12.0, 100: 25.0}
 _SERVING_BESIDE_BARE = 1 / 0.8
 _MATERIALIZE = {"narrow": 10.0, "wide": 15.0}
 _MATERIALIZE_BESIDE_BARE = 1.5
-_HISTORICAL = {"narrow": 5.0, "wide": 8.0}
+_HISTORICAL = {"narrow": 5.0, "wide": 8.0, "shallow": 8.0}
 _HISTORICAL_BESIDE_BARE = 1.3
-_PUSH = 2.0
+_PUSH = 3.0
+_PUSH_BESIDE_BARE = 3.0
+_PUSHES_BESIDE_BARE = 1.5
+_INCREMENTAL = 30.0
+_NOTHING_NEW_SECONDS = 0.06
+_NOTHING_NEW_MIB = 1.0
+_READ_BESIDE_NEW = 1.3
+_LONG_HISTORY = 1.5
+_SPINE_BESIDE_BARE = 1.3
+_SPINE_MIB = 10.0
+_LEDGER_SECONDS = 0.3
+_LEDGER_MIB = 120.0
+_DEFINITIONS = 1.0
 _MEMORY = {"narrow": 2.0, "wide": 3.0}
 _APPLY = 10.0
 _FIRST_FEATURE = 8.0
@@ -99,6 +112,7 @@ SERVING = "Feature server"
 MATERIALIZATION = "Materialization"
 PUSHES = "Pushes"
 HISTORICAL = "Training data"
+HISTORIES = "Long histories"
 MEMORY = "Peak memory"
 REGISTRY = "Definitions and first use"
 DAGSTER = "Dagster runs"
@@ -114,6 +128,7 @@ def goals(results: Results) -> Iterator[Goal]:
     yield from _materialization(results)
     yield from _pushes(results)
     yield from _historical(results)
+    yield from _long_histories(results)
     yield from _memory(results)
     yield from _registry(results)
     yield from _dagster(results)
@@ -213,10 +228,67 @@ def _with_setting(subject: str) -> str:
 
 def _pushes(results: Results) -> Iterator[Goal]:
     for store, told in _STORES.items():
-        if ours := results.figure("pushes", OURS, "p50", store=store):
-            feast, bare = (results.figure("pushes", side, "p50", store=store) for side in (FEAST, BARE))
-            tails = _tails(results, "pushes", store=store)
-            yield Goal(PUSHES, f"{told}, push of one row", "s", ours, feast, _PUSH, bare, second=tails)
+        for verb, given, rows in pushes.CASES:
+            about = {"store": store, "verb": verb, "given": given, "rows": rows}
+            if ours := results.figure("pushes", OURS, "p50", **about):
+                feast, bare = (results.figure("pushes", side, "p50", **about) for side in (FEAST, BARE))
+                tails = _tails(results, "pushes", **about)
+                subject = f"{told}, {verb} of {'one row' if rows == 1 else f'{rows:,} rows'}, {given}"
+                at_most = _PUSH_BESIDE_BARE if rows == 1 else _PUSHES_BESIDE_BARE
+                yield Goal(PUSHES, subject, "s", ours, feast, _PUSH if rows == 1 else None, bare, at_most, second=tails)
+
+
+def _long_histories(results: Results) -> Iterator[Goal]:
+    size = SIZES[results.size]
+    of_files = {"files": size.day_files, "rows": size.day_rows}
+    history = f"{size.day_files} files of {size.day_rows:,} rows"
+    about: dict[str, Any] = {**of_files, "verb": "incremental", "new": 0}
+    if ours := results.figure("incremental", OURS, "seconds", **about):
+        feast = results.figure("incremental", FEAST, "seconds", **about)
+        told = f"{history}, incremental, nothing new"
+        yield Goal(HISTORIES, told, "s", ours, feast, most=_NOTHING_NEW_SECONDS)
+        if read := results.figure("incremental", OURS, "read_mib", **about):
+            of_feast = results.figure("incremental", FEAST, "read_mib", **about)
+            yield Goal(HISTORIES, f"{told}: read", "MiB", read, of_feast, most=_NOTHING_NEW_MIB)
+    about["new"] = 1
+    if ours := results.figure("incremental", OURS, "seconds", **about):
+        feast = results.figure("incremental", FEAST, "seconds", **about)
+        told = f"{history}, incremental, one new file"
+        yield Goal(HISTORIES, told, "s", ours, feast, _INCREMENTAL)
+        read, new = (results.figure("incremental", OURS, metric, **about) for metric in ("read_mib", "new_mib"))
+        if read and new:
+            of_feast = results.figure("incremental", FEAST, "read_mib", **about)
+            subject = f"{told} of {new.value:.1f} MiB: read, beside the file"
+            yield Goal(HISTORIES, subject, "MiB", read, of_feast, bare=new, bare_goal=_READ_BESIDE_NEW)
+    longest = max(size.file_counts)
+    ends = [files for files in size.file_counts if files * 10 <= longest]
+    if ends:
+        curve: dict[str, Any] = {"rows": size.file_rows, "verb": "incremental", "new": 1}
+        ours, shorter = (
+            results.figure("incremental", OURS, "seconds", **curve, files=files) for files in (longest, max(ends))
+        )
+        if ours and shorter:
+            subject = f"one new file after {longest:,} files, beside after {max(ends):,}"
+            yield Goal(HISTORIES, subject, "s", ours, bare=shorter, bare_goal=_LONG_HISTORY)
+    for spine in (long_spines.RECENT, long_spines.UNSEEN):
+        asked: dict[str, Any] = {**of_files, "spine": spine}
+        if ours := results.figure("long_spines", OURS, "seconds", **asked):
+            feast, bare = (results.figure("long_spines", side, "seconds", **asked) for side in (FEAST, BARE))
+            told = f"{history}, {long_spines.ROWS:,} rows of the last day, {spine}"
+            yield Goal(HISTORIES, told, "s", ours, feast, None, bare, _SPINE_BESIDE_BARE)
+            read, of_feast, of_bare = (
+                results.figure("long_spines", side, "read_mib", **asked) for side in (OURS, FEAST, BARE)
+            )
+            if read:
+                is_recent = spine == long_spines.RECENT
+                most, at_most = (_SPINE_MIB, None) if is_recent else (None, _SPINE_BESIDE_BARE)
+                yield Goal(HISTORIES, f"{told}: read", "MiB", read, of_feast, None, of_bare, at_most, most)
+    ledger = f"ledger of {size.ledger_views} views x {size.ledger_windows:,} windows"
+    for verb in ("nothing new", "one day"):
+        if ours := results.figure("ledgers", OURS, "seconds", verb=verb):
+            yield Goal(HISTORIES, f"{ledger}, one view, {verb}", "s", ours, most=_LEDGER_SECONDS)
+    if ours := results.figure("ledgers", OURS, "mib", verb="registry"):
+        yield Goal(HISTORIES, f"{ledger}: the registry", "MiB", ours, most=_LEDGER_MIB)
 
 
 def _historical(results: Results) -> Iterator[Goal]:
@@ -280,6 +352,10 @@ def _registry(results: Results) -> Iterator[Goal]:
         if ours := results.figure("registry", OURS, "seconds", verb=verb, views=views):
             feast = results.figure("registry", FEAST, "seconds", verb=verb, views=views)
             yield Goal(REGISTRY, f"apply of {views} views, {told}", "s", ours, feast, _APPLY)
+    for verb in ("load", "refresh"):
+        if ours := results.figure("registry", OURS, "seconds", verb=verb, views=views):
+            feast = results.figure("registry", FEAST, "seconds", verb=verb, views=views)
+            yield Goal(REGISTRY, f"{verb} of {views} views", "s", ours, feast, _DEFINITIONS)
     if ours := results.figure("first_feature", OURS, "seconds", verb="serve"):
         feast, bare = (results.figure("first_feature", side, "seconds", verb="serve") for side in (FEAST, BARE))
         yield Goal(REGISTRY, "first feature served by a fresh process", "s", ours, feast, _FIRST_FEATURE, bare)

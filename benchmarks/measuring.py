@@ -25,6 +25,11 @@ def peak_memory() -> float:
     raise RuntimeError("/proc/self/status does not say what the peak memory was; the benchmark needs Linux.")
 
 
+def bytes_read() -> int:
+    """Returns how many bytes this process has read so far, from files or from the system's cache of them."""
+    return int(Path("/proc/self/io").read_text().split()[1])
+
+
 def percentile(ordered: Sequence[float], share: float) -> float:
     """Returns the value that a share of the ordered samples does not exceed."""
     return ordered[max(0, math.ceil(len(ordered) * share) - 1)]

@@ -123,4 +123,4 @@ def processor_seconds(record: Record) -> float:
 
 
 def _question(record: Record) -> tuple[Any, ...]:
-    return tuple(record.get(k) for k in ("path", "store", "shape", "spine", "into", "entities"))
+    return tuple(record.get(k) for k in ("path", "store", "shape", "spine", "into", "entities", "files", "rows"))

@@ -18,6 +18,11 @@ def wide(size: Size) -> Shape:
     return Shape("wide", size.wide_views, size.wide_features, size.rows, size.entities, size.days)
 
 
+def shallow(size: Size) -> Shape:
+    """Returns the wide shape over shorter histories."""
+    return Shape("shallow", size.wide_views, size.wide_features, size.shallow_rows, size.entities, size.days)
+
+
 def big(size: Size) -> Shape:
     """Returns one view whose rows, and whose entities, are too many for the memory that is allowed; within a month."""
     return Shape("big", 1, 10, size.big_rows, size.big_entities, BIG_DAYS, key=MANY)

@@ -37,6 +37,12 @@ class Size:
         dagster_views: views whose definitions Dagster loads.
         sensor_partitions: partitions of each of these views when a sensor ticks.
         dagster_partitions: daily partitions of the run that is timed.
+        day_files, day_rows: of the history with a file for each day.
+        new_files: files that come before each incremental run.
+        file_counts, file_rows: of the histories that differ in length.
+        feast_files: of those, what Feast is asked for at most.
+        ledger_views, ledger_windows: of the ledger, and of each of its views.
+        shallow_rows: of a source of the wide shape whose history is short.
     """
 
     name: str
@@ -70,6 +76,15 @@ class Size:
     dagster_views: int
     sensor_partitions: int
     dagster_partitions: int
+    day_files: int
+    day_rows: int
+    new_files: tuple[int, ...]
+    file_counts: tuple[int, ...]
+    file_rows: int
+    feast_files: int
+    ledger_views: int
+    ledger_windows: int
+    shallow_rows: int
 
 
 FULL = Size(
@@ -104,6 +119,15 @@ FULL = Size(
     dagster_views=200,
     sensor_partitions=1000,
     dagster_partitions=365,
+    day_files=100,
+    day_rows=100_000,
+    new_files=(1, 2, 4, 8, 16),
+    file_counts=(10, 100, 300, 1000),
+    file_rows=10_000,
+    feast_files=100,
+    ledger_views=20,
+    ledger_windows=87_600,
+    shallow_rows=240_000,
 )
 
 SMALL = Size(
@@ -138,6 +162,15 @@ SMALL = Size(
     dagster_views=20,
     sensor_partitions=100,
     dagster_partitions=90,
+    day_files=10,
+    day_rows=70_000,
+    new_files=(1, 2),
+    file_counts=(5, 20),
+    file_rows=2_000,
+    feast_files=10,
+    ledger_views=2,
+    ledger_windows=2_400,
+    shallow_rows=24_000,
 )
 
 TINY = Size(
@@ -172,6 +205,15 @@ TINY = Size(
     dagster_views=3,
     sensor_partitions=5,
     dagster_partitions=10,
+    day_files=3,
+    day_rows=200,
+    new_files=(1, 2),
+    file_counts=(2, 4),
+    file_rows=100,
+    feast_files=3,
+    ledger_views=2,
+    ledger_windows=48,
+    shallow_rows=1_000,
 )
 
 SIZES = {size.name: size for size in (FULL, SMALL, TINY)}

@@ -11,13 +11,13 @@ from benchmarks.feature_repository import SERVICE, applied
 from benchmarks.jobs import Job, Workplace, library_of
 from benchmarks.libraries import BARE, SIDES
 from benchmarks.measuring import Metrics, fastest
-from benchmarks.shapes import narrow, wide
+from benchmarks.shapes import narrow, shallow, wide
 from benchmarks.sizes import Size
 
 
 def jobs(size: Size) -> Iterator[Job]:
-    for shape in (narrow(size), wide(size)):
-        for rows in size.spines:
+    for shape in (narrow(size), wide(size), shallow(size)):
+        for rows in size.spines[: 1 if shape == shallow(size) else None]:
             for into in ("arrow", "pandas"):
                 for side in SIDES:
                     told = {"shape": shape.name, "spine": rows, "into": into}

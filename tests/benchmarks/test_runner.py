@@ -18,6 +18,7 @@ from benchmarks.feature_repository import SERVICE, applied
 from benchmarks.goals import Goal, goals
 from benchmarks.jobs import Job, Workplace
 from benchmarks.libraries import BARE, FEAST, OURS, Library
+from benchmarks.paths import pushes
 from benchmarks.paths.online_reads import reader
 from benchmarks.report import document
 from benchmarks.results import Figure, Results
@@ -41,18 +42,19 @@ def test_measurements_become_figures_goals_and_a_page(tmp_path: Path) -> None:
     results = Results.read(results_file(tmp_path, "tiny"))
 
     assert results.failures() == []
-    (pushes,) = results.found("pushes", OURS, store="sqlite")
-    assert pushes["samples"] == TINY.pushes
-    assert 0 < pushes["best"] <= pushes["p50"] <= pushes["p99"]
+    for one in results.found("pushes", OURS, store="sqlite", rows=1):
+        assert one["samples"] == TINY.pushes
+        assert 0 < one["best"] <= one["p50"] <= one["p99"]
+    assert len(results.found("pushes", OURS, store="sqlite")) == len(pushes.CASES)
     served = results.figure("first_feature", OURS, "seconds", verb="serve")
     imported = results.figure("first_feature", OURS, "seconds", verb="import")
     assert served is not None
     assert imported is not None
     assert imported.value < served.value
 
-    assert {goal.subject for goal in goals(results)} >= {"SQLite, push of one row", "import of the package"}
+    assert {goal.subject for goal in goals(results)} >= {"SQLite, push of one row, DataFrame", "import of the package"}
     page = document(results, "pictures", curves(results))
-    assert "| SQLite, push of one row |" in page
+    assert "| SQLite, push of one row, DataFrame |" in page
     assert "no more than a look" in page
     assert not (tmp_path / "stores").exists()
 
@@ -165,7 +167,7 @@ def test_what_comes_after_a_stopped_measurement_is_not_tried_and_counts_as_it(tm
     assert len(tried) == len(records) / 2
     assert told == [
         (shape, spine, into, "memory", 3.0)
-        for shape in ("narrow", "wide")
+        for shape in ("narrow", "wide", "shallow")
         for spine in TINY.spines
         for into in ("arrow", "pandas")
     ]

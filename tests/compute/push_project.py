@@ -25,7 +25,7 @@ from feast_assets import (
     String,
 )
 
-ROWS = 1200
+ROWS = 2200
 """How many rows a batch has: more than Redis puts at once."""
 PATHS = {"folder": "history", "file": "history.parquet", "csv": "history.csv", "delta": "delta"}
 

@@ -411,7 +411,7 @@ async def test_a_direct_write_of_many_rows_is_a_unit_too(tmp_path, redis_address
     with pytest.raises(UnfinishedPushError, match="write_to_online_store to 'stats' was interrupted"):
         await project.store.write_to_online_store_async("stats", project.batch(1))
     with pytest.raises(StoreUnavailableError, match="Redis is gone") as few:
-        await project.store.write_to_online_store_async("stats", project.batch(2, 500))
+        await project.store.write_to_online_store_async("stats", project.batch(2, 2000))
     assert not isinstance(few.value, UnfinishedPushError), "what the store takes whole needs no note"
     assert project.online(1) == {"stats": ROWS, "trips_only": 0} and project.history() == {}
     project.close()
@@ -610,11 +610,11 @@ def test_a_push_that_is_whole_by_itself_is_not_noted(tmp_path, redis_address, mo
     monkeypatch.setattr(SqlRegistry, "note_push", lambda self, *args: noted.append(args[0]) or note(self, *args))
     project = PushProject(tmp_path, "folder", redis_address)
     project.apply()
-    project.store.write_to_online_store("stats", project.batch(1, 500))
+    project.store.write_to_online_store("stats", project.batch(1, 2000))
     project.store.push("live", project.batch(1), to=PushMode.OFFLINE)
     project.store.write_to_offline_store("stats", project.batch(2))
     assert noted == []
-    project.store.write_to_online_store("stats", project.batch(1, 501))
+    project.store.write_to_online_store("stats", project.batch(1, 2001))
     project.store.push("live", project.batch(3, 1))
     assert [push.online_views for push in noted] == [("stats",), ("stats", "trips_only")]
     project.close()

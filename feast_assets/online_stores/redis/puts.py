@@ -19,7 +19,11 @@ from feast_assets.online_stores.redis.values import HEADER, HEADER_WIDTH, SIGN, 
 from feast_assets.online_stores.rows.foreign_values import LEAST_PAYLOAD, NEWEST_EVENT, NEWEST_VERSION, OLDEST_EVENT
 
 ROWS_AT_ONCE = 500
-"""How many rows one command writes. The data of larger ones does not fit the processor's caches, on both sides."""
+"""How many of many rows one command writes. The data of larger ones does not fit the processor's caches, on both sides.
+"""
+ROWS_PUT_WHOLE = 2_000
+"""A batch of so many rows is written by one command all the same, whole or not at all, so that a push of them needs no
+note in the registry. Lua passes at most some thousand keys and values to a command."""
 _COMMANDS_PER_ROUND_TRIP = 4
 # The first bytes of event times from year 1 to 9999, and of the largest version.
 _FIRST_BYTES = [HEADER.pack(event + SIGN, 0, 0)[0] for event in (OLDEST_EVENT, NEWEST_EVENT)]
@@ -232,8 +236,9 @@ def _together(batches: Iterable[EncodedRows]) -> Iterator[list[_Part]]:
     parts: list[_Part] = []
     for batch in batches:
         stamps = headers(batch)
-        for at in range(0, len(batch), ROWS_AT_ONCE):
-            some = slice(at, at + ROWS_AT_ONCE)
+        size = max(len(batch), 1) if len(batch) <= ROWS_PUT_WHOLE else ROWS_AT_ONCE
+        for at in range(0, len(batch), size):
+            some = slice(at, at + size)
             values = list(map(bytes.__add__, stamps[some], batch.payloads[some]))
             parts.append(_Part(batch.keys[some], values, batch.of_codec))
             if len(parts) == _COMMANDS_PER_ROUND_TRIP:

@@ -71,7 +71,7 @@ try:
     from feast_assets.online_stores.redis import format as redis_format
     from feast_assets.online_stores.redis import marks as redis_marks
     from feast_assets.online_stores.redis.eviction import evicting_policy
-    from feast_assets.online_stores.redis.puts import ROWS_AT_ONCE, Put
+    from feast_assets.online_stores.redis.puts import ROWS_AT_ONCE, ROWS_PUT_WHOLE, Put
 except ImportError as error:
     raise ImportError("The redis online store needs the redis package: pip install 'feast-assets[redis]'.") from error
 
@@ -135,7 +135,7 @@ class RedisOnlineStore(OnlineStore, CanReplace, CanSample, CanExpire, CanEvict, 
     """
 
     config_class: ClassVar[type[RedisOnlineStoreConfig]] = RedisOnlineStoreConfig
-    rows_put_whole = ROWS_AT_ONCE
+    rows_put_whole = ROWS_PUT_WHOLE
 
     def __init__(self, config: RedisOnlineStoreConfig, root: Path | None = None):
         """Creates the store without connecting. ``root`` is there for all stores alike; this one has no files."""

@@ -44,7 +44,8 @@ from feast_assets.online_stores.sqlite.pool import NOTE_OVERWRITTEN, SqlitePool
 
 _PLAIN_CHARACTERS = frozenset(string.ascii_lowercase + string.digits + "_-.")
 
-_ROWS_PER_UPSERT = 128
+_ROWS_PER_UPSERT = (128, 16, 1)
+"""How many rows a statement writes: few lengths, so that prepared statements are used again."""
 _KEYS_PER_SELECT = 1024
 _ROWS_PER_SCAN = 10_000
 _SAMPLED_RUNS = 16
@@ -356,10 +357,12 @@ def _upsert(connection: sqlite3.Connection, table: str, batch: EncodedRows) -> P
         # A tree takes rows in its own order many times faster. Keys differ, so nothing else is compared.
         rows = sorted(rows)
     values = chain.from_iterable(rows)
-    whole, rest = divmod(len(batch), _ROWS_PER_UPSERT)
     before = connection.total_changes
-    for count in [_ROWS_PER_UPSERT] * whole + [1] * rest:
-        connection.execute(_upsert_sql(table, count, batch.of_codec), list(islice(values, _COLUMNS * count)))
+    rest = len(batch)
+    for count in _ROWS_PER_UPSERT:
+        statements, rest = divmod(rest, count)
+        for _ in range(statements):
+            connection.execute(_upsert_sql(table, count, batch.of_codec), list(islice(values, _COLUMNS * count)))
     written = connection.total_changes - before
     return PutResult(written, len(batch) - written)
 
