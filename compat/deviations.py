@@ -119,12 +119,6 @@ DEVIATIONS: Sequence[Deviation] = (
         "Aggregate in the function of a `BatchFeatureView`.",
     ),
     Deviation(
-        "Versions of views",
-        "*.version *.current_version_number *.list_feature_view_versions",
-        Reason.NOT_YET,
-        "A view has its latest version.",
-    ),
-    Deviation(
         "Parts of a view that Feast's engines read",
         "*.get_feature_transformation *.get_ttl_duration *FeatureView.mode *.source_views *BatchFeatureView.udf "
         "*.udf_string *BatchFeatureView.batch_engine *BatchFeatureView.timestamp_field "

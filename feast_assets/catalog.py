@@ -20,10 +20,10 @@ from feast_assets.definitions.stored_on_demand_view import StoredOnDemandView
 from feast_assets.definitions.stream_feature_view import StreamFeatureView
 from feast_assets.definitions.validation_reference import ValidationReference
 from feast_assets.definitions.view import BaseFeatureView
+from feast_assets.definitions.view_version import declared_parts
 from feast_assets.errors import FeatureViewNotFoundException, InputError, ProjectObjectNotFoundException, shown
 from feast_assets.registry.base import Registry
 from feast_assets.registry.cache import SnapshotCache
-from feast_assets.registry.ledger import intervals
 from feast_assets.registry.snapshot import RegistrySnapshot
 
 _Object = TypeVar("_Object", bound=Definition)
@@ -78,17 +78,20 @@ class Catalog:
 
     def get_feature_view(self, name: str, allow_registry_cache: bool = False) -> FeatureView:
         """Returns a feature view (batch and label views included) by name, with its materialized intervals."""
-        snapshot = self._registered(allow_registry_cache)
-        if name in snapshot.names(StreamFeatureView.object_type, StoredOnDemandView.object_type):
-            raise FeatureViewNotFoundException(name, self.project, snapshot.names(FeatureView.object_type))
-        view = _shown(snapshot.feature_view(name))
-        view.materialization_intervals = intervals(self.registry.ledger(name))
-        return view
+
+        def read(snapshot: RegistrySnapshot) -> FeatureView:
+            if name in snapshot.names(StreamFeatureView.object_type, StoredOnDemandView.object_type):
+                raise FeatureViewNotFoundException(name, self.project, snapshot.names(FeatureView.object_type))
+            view = _shown(snapshot.feature_view(name))
+            view.materialization_intervals = self.registry.materialization_intervals(name)
+            return view
+
+        return read(self._cache.get()) if allow_registry_cache else self._cache.fresh_with(read)
 
     def get_stream_feature_view(self, name: str, allow_registry_cache: bool = False) -> StreamFeatureView:
         """Returns a stream feature view by name, with its materialized intervals."""
         view = _shown(self._registered(allow_registry_cache).stream_feature_view(name))
-        view.materialization_intervals = intervals(self.registry.ledger(name))
+        view.materialization_intervals = self.registry.materialization_intervals(name)
         return view
 
     def get_label_view(self, name: str, allow_registry_cache: bool = False) -> LabelView:
@@ -101,6 +104,31 @@ class Catalog:
     def get_on_demand_feature_view(self, name: str, allow_registry_cache: bool = False) -> OnDemandFeatureView:
         """Returns an on-demand feature view by name."""
         return self._registered(allow_registry_cache).on_demand_feature_view(name)
+
+    def list_feature_view_versions(self, name: str) -> list[dict[str, object]]:
+        """Returns the versions of a view of any kind, by number.
+
+        Returns:
+            for each a dict with ``version`` ("v1"), ``version_number``, ``feature_view_type``, ``created_timestamp``
+            (UTC) and ``version_id``, which is the same for equal definitions.
+
+        Raises:
+            FeatureViewNotFoundException: there is no such view.
+        """
+        snapshot = self._cache.fresh()
+        view = snapshot.view(name_of(name, "feature view"))
+        known = {v.number: (v.view, v.at) for v in snapshot.view_versions(view.name)}
+        known[view.current_version_number] = (view, view.last_updated_timestamp)
+        return [
+            {
+                "version": f"v{number}",
+                "version_number": number,
+                "feature_view_type": of_version.object_type.replace(" ", "_").replace("-", "_"),
+                "created_timestamp": at,
+                "version_id": declared_parts(of_version),
+            }
+            for number, (of_version, at) in sorted(known.items())
+        ]
 
     def get_feature_service(self, name: str, allow_cache: bool = False) -> FeatureService:
         """Returns a feature service by name."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from feast_assets.definitions.feature_service import FeatureService
 from feast_assets.definitions.saved_dataset import SavedDataset, SavedDatasetStorage
@@ -29,7 +29,7 @@ class Datasets(Lifecycle):
     if TYPE_CHECKING:
 
         def get_historical_features(
-            self, entity_df: Any = None, features: list[str] | FeatureService = ...
+            self, entity_df: object = None, features: list[str] | FeatureService = ...
         ) -> RetrievalJob: ...
 
     def create_saved_dataset(
@@ -72,7 +72,7 @@ class Datasets(Lifecycle):
     def create_dataset_from_retrieval(
         self,
         name: str,
-        entity_df: Any,
+        entity_df: object,
         features: list[str] | FeatureService,
         storage: SavedDatasetStorage,
         tags: Mapping[str, str] | None = None,

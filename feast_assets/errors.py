@@ -306,8 +306,8 @@ class MaterializationError(FeastAssetsError, RuntimeError):
 
     def __init__(self, failed: Mapping[str, FeastAssetsError]):
         self.failed = dict(failed)
-        told = " ".join(f"[{name}] {error}" for name, error in self.failed.items())
-        super().__init__(f"{len(self.failed)} feature views could not be materialized: {told}")
+        problems = " ".join(f"[{name}] {error}" for name, error in self.failed.items())
+        super().__init__(f"{len(self.failed)} feature views could not be materialized: {problems}")
 
 
 class ComputeEngineError(FeastAssetsError, RuntimeError):
@@ -410,6 +410,16 @@ class FeatureViewNotFoundException(FeastObjectNotFoundException):
     kind = "feature view"
 
 
+class FeatureViewVersionNotFound(FeastObjectNotFoundException):
+    kind = "version"
+
+    def __init__(self, name: str, version: str, project: str | None = None):
+        self.name = name
+        self.project = project
+        where = f" in project {project!r}" if project else ""
+        FeastAssetsError.__init__(self, f"Feature view {shown(name)} has no version {version}{where}.")
+
+
 class OnDemandFeatureViewNotFoundException(FeatureViewNotFoundException):
     kind = "on-demand feature view"
 
@@ -448,6 +458,16 @@ class FeatureNotFoundError(FeastObjectNotFoundException, KeyError):
 
 
 # --- retrieval, by Feast's names
+
+
+class FeatureViewPinConflict(DefinitionError):
+    """A view is put back to a version, and changed at the same time."""
+
+    def __init__(self, name: str, version: str):
+        super().__init__(
+            f"Feature view {name!r} cannot be put back to {version}: its definition has been modified as well, and is "
+            "none of its versions. Change only version=, or leave that out to register the new definition."
+        )
 
 
 class FeatureNameCollisionError(InputError):
@@ -520,9 +540,9 @@ class ValidationFailed(FeastAssetsError, ValueError):
     def __init__(self, validation_report: Any):
         self.report = validation_report
         found = list(validation_report.errors)
-        told = "; ".join(shown(each) for each in found[:_SHOWN])
+        problems = "; ".join(shown(each) for each in found[:_SHOWN])
         more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-        super().__init__(f"The rows differ from the validation reference: {told}{more}.")
+        super().__init__(f"The rows differ from the validation reference: {problems}{more}.")
 
     @property
     def validation_report(self) -> Any:

@@ -59,26 +59,11 @@ class FeastInvalidInfraObjectType(FeastAssetsError):
 # --- versions of views
 
 
-class FeatureViewVersionNotFound(_NotFound):
-    """A view has no such version."""
-
-    def __init__(self, name: str, version: str, project: str | None = None):
-        where = f" in project {project!r}" if project else ""
-        super().__init__(f"Feature view {name!r}{where} has no version {version}.")
-
-
 class VersionedOnlineReadNotSupported(FeastAssetsError):
     """An online store cannot read a certain version of a view."""
 
     def __init__(self, store_name: str, version: int):
         super().__init__(f"The online store {store_name} cannot read version {version} of a view.")
-
-
-class FeatureViewPinConflict(FeastAssetsError):
-    """A view is pinned to an earlier version and changed at once."""
-
-    def __init__(self, name: str, version: str):
-        super().__init__(f"Feature view {name!r} cannot be pinned to {version} and be changed too; do one of them.")
 
 
 class ConcurrentVersionConflict(FeastAssetsError):

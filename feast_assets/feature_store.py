@@ -34,9 +34,8 @@ from feast_assets.errors import (
     UnknownRowSchemaError,
     shown,
 )
-from feast_assets.lifecycle import check_state, may_be_materialized
+from feast_assets.lifecycle import check_state, may_be_materialized, of_version
 from feast_assets.registry.cache import SnapshotCache
-from feast_assets.registry.ledger import intervals
 from feast_assets.registry.watch import RegistryWatch
 from feast_assets.repository.stored_on_demand import materializable_view
 from feast_assets.repository.user_functions import UserFunctions
@@ -68,7 +67,6 @@ _NOT_YET = frozenset(
     (
         "get_feature_server_endpoint",
         "get_permission",
-        "list_feature_view_versions",
         "list_permissions",
         "openai_search",
         "precompute_feature_service",
@@ -295,19 +293,20 @@ class FeatureStore(Datasets):
             partial: whether ``objects_to_delete`` is ignored, as in Feast. Registered objects that are in neither list
                 stay; `apply_repository` removes what the repository no longer declares.
             skip_feature_view_validation: true: the functions of on-demand views are not tried on sample values.
-            no_promote: must be false, as a view has only its latest version.
+            no_promote: true: of a view whose schema or function has changed, the new version is only kept, and the
+                version in use stays.
 
         Raises:
             DefinitionError: a definition is wrong; nothing was changed.
             ConcurrentApplyError: another process applied at the same time; nothing was changed.
         """
-        if no_promote:
-            raise NotSupportedError(
-                "apply(no_promote=True) is for views with several versions, which are not here yet."
-            )
         to_delete = [] if partial or objects_to_delete is None else definitions_of(objects_to_delete)
         plan = self._plan(
-            definitions_of(objects), to_delete, whole=False, try_functions=not skip_feature_view_validation
+            definitions_of(objects),
+            to_delete,
+            whole=False,
+            try_functions=not skip_feature_view_validation,
+            no_promote=no_promote,
         )
         self.apply_plan(plan)
 
@@ -318,13 +317,17 @@ class FeatureStore(Datasets):
         return plan.registry_diff
 
     def plan_repository(
-        self, *, skip_source_validation: bool = False, skip_feature_view_validation: bool = False
+        self,
+        *,
+        skip_source_validation: bool = False,
+        skip_feature_view_validation: bool = False,
+        no_promote: bool = False,
     ) -> ApplyPlan:
         """Returns what `apply_repository` would change, which `apply_plan` carries out.
 
         Args:
             skip_source_validation: true: it is not checked that the sources have the declared columns.
-            skip_feature_view_validation: as in `apply`.
+            skip_feature_view_validation, no_promote: as in `apply`.
         """
         from feast_assets.repository.loading import load_repository
 
@@ -334,6 +337,7 @@ class FeatureStore(Datasets):
             whole=True,
             try_functions=not skip_feature_view_validation,
             check_sources=not skip_source_validation,
+            no_promote=no_promote,
         )
 
     def plan(
@@ -414,6 +418,7 @@ class FeatureStore(Datasets):
         whole: bool,
         try_functions: bool = True,
         check_sources: bool = True,
+        no_promote: bool = False,
     ) -> ApplyPlan:
         snapshot = self._cache.fresh()
         if self.config.deployment:
@@ -425,6 +430,7 @@ class FeatureStore(Datasets):
             snapshot=snapshot,
             try_functions=try_functions,
             check_sources=check_sources,
+            no_promote=no_promote,
         )
 
     def _applier(self) -> Applier:
@@ -436,6 +442,7 @@ class FeatureStore(Datasets):
             self.offline_store,
             self._online_or_none(),
             self.config.project_description or "",
+            self._versions_have_tables,
         )
 
     def _of_project(self, name: str) -> FeatureStore:
@@ -444,6 +451,10 @@ class FeatureStore(Datasets):
             if name == self.project
             else FeatureStore(self.repo_path, self.config.model_copy(update={"project": name, "deployment": ""}))
         )
+
+    @property
+    def _versions_have_tables(self) -> bool:
+        return bool(getattr(self.config.registry, "enable_online_feature_view_versioning", False))
 
     def _online_or_none(self) -> OnlineStore | None:
         return None if self.config.online_store is None else self.online_store
@@ -475,6 +486,7 @@ class FeatureStore(Datasets):
         from feast_assets.retrieval.historical import HistoricalRetrieval
 
         snapshot = self._cache.fresh(uses_history=True)
+        self._check_versions(snapshot, features)
         return HistoricalRetrieval(snapshot, self.offline_store, self._functions, self.repo_path).job(
             entity_df,
             [] if features is None else features,
@@ -529,6 +541,12 @@ class FeatureStore(Datasets):
             await asyncio.to_thread(self.refresh_registry)
             return await self._online_plan(features, full_feature_names).read_async(self.online_store, entity_rows)
 
+    def _check_versions(self, snapshot: RegistrySnapshot, features: Features | None) -> None:
+        if not self._versions_have_tables:
+            from feast_assets.retrieval.versions import refuse_versions
+
+            refuse_versions(snapshot, [] if features is None else features)
+
     def _online_plan(self, features: Features, full_feature_names: bool) -> OnlinePlan:
         snapshot = self._cache.get()
         asked = ("service", features.name) if isinstance(features, FeatureService) else _hashable(features)
@@ -537,6 +555,7 @@ class FeatureStore(Datasets):
         if plan is None:
             from feast_assets.retrieval.online import plan_online
 
+            self._check_versions(snapshot, features)
             plan = plan_online(
                 snapshot,
                 features,
@@ -575,7 +594,8 @@ class FeatureStore(Datasets):
             disable_event_timestamp: all of history until now, whatever the dates.
             full_feature_names, force: without effect: stored features have no such names, and a run never has to wait
                 for another's.
-            version: only None and "latest".
+            version: of the only view that is named, such as "v1"; its rows are put into that version's table. See
+                ``enable_online_feature_view_versioning`` in the section ``registry`` of ``feature_store.yaml``.
             progress: called as windows are done.
             run_id: who runs it, for the ledger.
 
@@ -586,7 +606,7 @@ class FeatureStore(Datasets):
             MaterializationError: several views failed; the others were materialized.
         """
         _refuse_async(run_async)
-        _refuse_version(version)
+        feature_views = of_version(feature_views, version, self._versions_have_tables)
         start, end = _moment("start_date", start_date), _moment("end_date", end_date)
         if disable_event_timestamp:
             start, end = _EPOCH, datetime.now(UTC)
@@ -618,7 +638,7 @@ class FeatureStore(Datasets):
             feature_views, full_feature_names, version, force, progress, run_id: as in `materialize`.
         """
         _refuse_async(run_async)
-        _refuse_version(version)
+        feature_views = of_version(feature_views, version, self._versions_have_tables)
         end = _moment("end_date", end_date)
         from feast_assets.compute.view_runs import run_views
 
@@ -756,7 +776,7 @@ class FeatureStore(Datasets):
 
     def materialization_intervals(self, feature_view: str) -> list[tuple[datetime, datetime]]:
         """Returns the materialized intervals of event time, ``[start, end)``, in order, from the ledger."""
-        return intervals(self.registry.ledger(self._cache.fresh().feature_view(feature_view).name))
+        return self.registry.materialization_intervals(self._cache.fresh().feature_view(feature_view).name)
 
     def views_to_materialize(self, names: Sequence[str] | None) -> list[FeatureView]:
         """Returns the named views, or all; views that keep a result come before those that read it.
@@ -855,11 +875,6 @@ def _moment(name: str, value: object) -> datetime:
 def _refuse_async(run_async: bool) -> None:
     if run_async:
         raise NotSupportedError("run_async=True is for feature servers, which are not supported here yet.")
-
-
-def _refuse_version(version: str | None) -> None:
-    if version not in (None, "latest"):
-        raise NotSupportedError(f"version={shown(version)}: a view has one version, the latest; leave version out.")
 
 
 def _refuse_versions(asked_for: bool) -> None:

@@ -11,7 +11,13 @@ from feast_assets.definitions.base import Definition
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.feature_view_state import NOT_MATERIALIZED, TRANSITIONS, FeatureViewState
 from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
-from feast_assets.errors import InputError, NotSupportedError, shown
+from feast_assets.definitions.view_version import NO_OWN_TABLES, parse_version, versioned_name
+from feast_assets.errors import (
+    DefinitionError,
+    InputError,
+    NotSupportedError,
+    shown,
+)
 from feast_assets.writing import Writing
 
 
@@ -118,7 +124,11 @@ class Lifecycle(Writing):
     def _note_available(self, views: Sequence[FeatureView]) -> None:
         """Puts views that have been materialized in the state AVAILABLE_ONLINE, if they have a state at all."""
         for view in views:
-            if view.online and view.state in (FeatureViewState.GENERATED, FeatureViewState.MATERIALIZING):
+            if (
+                view.online
+                and not view.table_of
+                and view.state in (FeatureViewState.GENERATED, FeatureViewState.MATERIALIZING)
+            ):
                 changed = copy(self._view_of_any_kind(view.name))
                 changed.state = FeatureViewState.AVAILABLE_ONLINE
                 self.apply([changed])
@@ -144,3 +154,27 @@ def check_state(view: FeatureView) -> None:
             f"Feature view {view.name!r} is in state {view.state.name}, in which it is not materialized; move it on "
             "with set_feature_view_state."
         )
+
+
+def of_version(names: Sequence[str] | None, version: str | None, versions_have_tables: bool) -> Sequence[str] | None:
+    """Returns the names of views to materialize, in a version.
+
+    Args:
+        names: of views; None for all.
+        version: such as ``"v1"``; None for the version in use.
+        versions_have_tables: whether versions have online tables of their own.
+
+    Raises:
+        InputError: it is no version, or not of just one view, or versions share a table.
+    """
+    try:
+        number = parse_version(version, "materialize")
+    except DefinitionError as error:
+        raise InputError(str(error)) from None
+    if number is None:
+        return names
+    if isinstance(names, str) or names is None or len(names) != 1:
+        raise InputError(f"version={version!r} needs feature_views with the name of just one view.")
+    if not versions_have_tables:
+        raise InputError(f"version={version!r} of feature view {names[0]!r}: {NO_OWN_TABLES}")
+    return [versioned_name(name_of(names[0], "feature view"), number)]

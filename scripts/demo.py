@@ -12,6 +12,7 @@ import os
 import shutil
 import sys
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -54,6 +55,7 @@ console = Console()
 
 
 def main() -> None:
+    warnings.showwarning = lambda message, *_, **__: console.print(f"Warning: {message}")
     _prepare_dagster_home()
     with _step("1. Stage a year of flights, weather and planes as Parquet"):
         stage(console=console)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -15,11 +15,13 @@ from feast_assets.apply.infrastructure import OnlineTables, drop_tables, set_gen
 from feast_assets.apply.plan import ApplyPlan, InfraDiff
 from feast_assets.apply.removal import changes_of
 from feast_assets.apply.store_abilities import check_abilities
+from feast_assets.apply.versions import Versions
 from feast_assets.definitions.base import Definition
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.field import Field
 from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
 from feast_assets.definitions.sources.data_source import DataSource
+from feast_assets.definitions.view_version import ViewVersion
 from feast_assets.errors import DefinitionError, SourceWithoutFilesError
 from feast_assets.offline_stores.abilities import check_texts
 from feast_assets.offline_stores.base import OfflineStore, whole_source
@@ -39,6 +41,7 @@ class Applier:
     offline_store: OfflineStore
     online_store: OnlineStore | None
     project_description: str = ""
+    own_tables: bool = False
 
     def plan(
         self,
@@ -49,6 +52,7 @@ class Applier:
         snapshot: RegistrySnapshot | None = None,
         try_functions: bool = True,
         check_sources: bool = True,
+        no_promote: bool = False,
     ) -> ApplyPlan:
         """Validates and completes what is declared, and compares it with the registry. Changes nothing.
 
@@ -58,6 +62,7 @@ class Applier:
             snapshot: the registry's newest revision, if the caller has it.
             try_functions: whether the functions of new and changed on-demand views are called on sample values.
             check_sources: whether declared columns are looked for in the sources.
+            no_promote: whether new versions of views are only kept, and those in use stay.
         """
         for each in objects:
             if isinstance(each, FeatureView):
@@ -76,14 +81,20 @@ class Applier:
             digests=digests,
             try_function=_tried if try_functions else None,
             check_sources=check_sources,
+            versions=Versions(snapshot, no_promote=no_promote, own_tables=self.own_tables),
         )
-        set_generations(prepared.made, snapshot)
+        set_generations(prepared.made, snapshot, prepared.tables)
         changes = changes_of(prepared, snapshot, partial=not whole, objects_to_delete=objects_to_delete)
         before: dict[str, StoredObject | FeatureView] = {o.name: o for o in snapshot.all_stored(*TYPES_WITH_ROWS)}
         deleted = set(changes.deletes)
         after = {name: o for name, o in before.items() if (o.object_type, name) not in deleted}
         after |= {v.name: v for v in changes.upserts if isinstance(v, FeatureView)}
         tables_before, tables_after = self._tables(before, digests), self._tables(after, digests)
+        if self.own_tables:
+            kept = {v.name: v for v in [*_versions_in(snapshot), *_versions_of(prepared.made)]}
+            standing = [v for v in kept.values() if (ViewVersion.object_type, v.name) not in deleted]
+            tables_before = self._version_tables(_versions_in(snapshot)) | dict(tables_before)
+            tables_after = self._version_tables(standing) | dict(tables_after)
         differences = diff(snapshot, changes, prepared.standing)
         return ApplyPlan(
             declared=tuple(objects),
@@ -126,8 +137,17 @@ class Applier:
         views = [v for v in snapshot.shared(*TYPES_WITH_ROWS) if isinstance(v, FeatureView)]
         for view in views:
             self.registry.forget(view.name)  # first, so that the ledger never lists rows that are gone
-        drop_tables(self.online_store, [v.online_table(self.project) for v in views if v.online])
+        tables = {v.online_table(self.project) for v in views if v.online}
+        drop_tables(self.online_store, sorted({*tables, *self._version_tables(_versions_in(snapshot))}))
         self.registry.teardown()
+
+    def _version_tables(self, versions: Iterable[ViewVersion]) -> dict[str, str]:
+        views = [each.as_view() for each in versions]
+        return {
+            view.online_table(self.project): f"{self.project}.{view.name}"
+            for view in views
+            if isinstance(view, FeatureView) and view.online
+        }
 
     def _tables(self, views: Mapping[str, StoredObject | FeatureView], digests: InputDigests) -> OnlineTables:
         tables = {name: digests.table(view) for name, view in views.items()}
@@ -156,6 +176,14 @@ class Applier:
         return earliest
 
 
+def _versions_in(snapshot: RegistrySnapshot) -> list[ViewVersion]:
+    return _versions_of(snapshot.shared(ViewVersion.object_type))
+
+
+def _versions_of(objects: Iterable[Definition]) -> list[ViewVersion]:
+    return [each for each in objects if isinstance(each, ViewVersion)]
+
+
 def _tried(view: OnDemandFeatureView, sources: Mapping[str, FeatureView]) -> list[Field]:
     from feast_assets.apply.trial import tried
 
@@ -172,4 +200,5 @@ def _only_differences(
     changed = {key: d for key, d in upserts.items() if key not in unchanged}
     hashes = {(o.object_type, o.name): o.content_hash for o in snapshot.all_stored()}
     hashes |= {key: definition.content_hash() for key, definition in changed.items()}
-    return Changes(tuple(changed.values()), changes.deletes, digests.to_remember(upserts, hashes))
+    remembered = digests.to_remember(upserts, hashes)
+    return Changes(tuple(changed.values()), changes.deletes, remembered, changes.renamed_ledgers)

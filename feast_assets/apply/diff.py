@@ -14,6 +14,7 @@ from feast_assets.definitions.entity import DUMMY_ENTITY_NAME
 from feast_assets.definitions.spec import from_micros
 from feast_assets.definitions.stored_on_demand_view import StoredOnDemandView
 from feast_assets.definitions.transformation import code_of
+from feast_assets.definitions.view_version import ViewVersion
 from feast_assets.registry.base import Changes
 from feast_assets.registry.snapshot import RegistrySnapshot, StoredObject
 
@@ -83,13 +84,13 @@ class RegistryDiff:
     @property
     def changed(self) -> tuple[ObjectDiff, ...]:
         """The objects that change, without those that apply adds by itself: the placeholder entity of views that have
-        no entities, and what is stored of on-demand views."""
+        no entities, what is stored of on-demand views, and versions of views."""
         return tuple(
             o
             for o in self.objects
             if o.action is not Action.UNCHANGED
             and o.name != DUMMY_ENTITY_NAME
-            and o.object_type != StoredOnDemandView.object_type
+            and o.object_type not in (StoredOnDemandView.object_type, ViewVersion.object_type)
         )
 
     def __str__(self) -> str:

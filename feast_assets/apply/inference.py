@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar, cast
 
@@ -16,6 +16,7 @@ from feast_assets.apply.digests import InputDigests, sources_of
 from feast_assets.apply.names import check_names, check_source_names
 from feast_assets.apply.projections import ViewsByName, resolve_projection
 from feast_assets.apply.source_inference import CheckTexts, SchemaOf, Sources, inferred_field
+from feast_assets.apply.versions import Versions
 from feast_assets.definitions.base import Definition
 from feast_assets.definitions.batch_feature_view import BatchFeatureView
 from feast_assets.definitions.entity import DUMMY_ENTITY_NAME, Entity, dummy_entity
@@ -31,6 +32,7 @@ from feast_assets.definitions.saved_dataset import SavedDataset
 from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.definitions.stored_on_demand_view import StoredOnDemandView, known_keys, stored_views
 from feast_assets.definitions.view import BaseFeatureView, check_features
+from feast_assets.definitions.view_version import split_name
 from feast_assets.errors import (
     DefinitionError,
     EntityNotFoundException,
@@ -59,10 +61,13 @@ class PreparedObjects:
     Attributes:
         made: objects to register; some may turn out to equal the registered ones.
         standing: registered objects that stay as they are.
+        tables, renamed_ledgers: as those of `Versions`.
     """
 
     made: Sequence[Definition]
     standing: Sequence[StoredObject] = ()
+    tables: Mapping[str, str] = field(default_factory=dict)
+    renamed_ledgers: Sequence[tuple[str, str]] = ()
 
 
 def prepare(
@@ -78,6 +83,7 @@ def prepare(
     digests: InputDigests | None = None,
     try_function: Try | None = None,
     check_texts: CheckTexts | None = None,
+    versions: Versions | None = None,
 ) -> PreparedObjects:
     """Returns validated copies of what is applied, with nothing left out.
 
@@ -98,6 +104,7 @@ def prepare(
             of which only the description, tags and the like changed.
         try_function: calls the function of an on-demand view, given the views that it reads, on sample values, and
             returns the view's features; left out, functions are not tried, and the features must be declared.
+        versions: decides which version of each view is in use; left out, as if there were nothing to it.
         check_texts: checks that columns of a source which are stored as text can be read as declared; left out, that is
             found when they are read.
 
@@ -118,6 +125,7 @@ def prepare(
         digests or InputDigests(snapshot, {}, lambda source: frozenset()),
         try_function,
         check_texts,
+        versions or Versions(snapshot),
     ).run(project_description)
 
 
@@ -134,7 +142,9 @@ class _Preparation:
         digests: InputDigests,
         try_function: Try | None,
         check_texts: CheckTexts | None,
+        versions: Versions,
     ):
+        self._versions = versions
         self._try_function = try_function
         self._objects = objects
         self._snapshot = snapshot
@@ -145,7 +155,7 @@ class _Preparation:
         self._digests = digests
         self._staying = snapshot if partial else RegistrySnapshot(snapshot.project, snapshot.revision, ())
         self._entities: dict[str, Entity] = {e.name: e for e in self._staying.entities}
-        self._views = ViewsByName({o.name: o for o in self._staying.all_stored(*VIEW_TYPES)})
+        self._views = ViewsByName({o.name: o for o in self._staying.all_stored(*VIEW_TYPES)}, self._version_of)
         self._with_rows = self._views
         self._prepared: dict[str, FeatureView | StoredObject] = {}
 
@@ -163,7 +173,10 @@ class _Preparation:
         self._entities |= {e.name: e for e in entities}
         declared = self._of(FeatureView)
         for view in in_order(declared):
-            self._prepared[view.name] = self._view(view)
+            made = self._view(view)
+            if not isinstance(made, StoredObject):
+                made = cast("FeatureView | StoredObject", self._versions.in_use(made))
+            self._prepared[view.name] = made
         views = [self._prepared[view.name] for view in declared]
         self._views.add(views)
         self._with_rows = self._views.with_rows()
@@ -178,8 +191,12 @@ class _Preparation:
             entities.append(dummy_entity())
         datasets = [copy_definition(d) for d in self._of(SavedDataset)]
         result = [project, *entities, *self._sources.prepared(), *views, *on_demand, *stored, *services, *datasets]
+        kept = list(self._versions.kept.values())
         return PreparedObjects(
-            [o for o in result if isinstance(o, Definition)], [o for o in result if isinstance(o, StoredObject)]
+            [*(o for o in result if isinstance(o, Definition)), *kept],
+            [o for o in result if isinstance(o, StoredObject)],
+            self._versions.tables,
+            tuple(self._versions.renamed_ledgers),
         )
 
     def _of(self, cls: type[_D]) -> list[_D]:
@@ -230,6 +247,14 @@ class _Preparation:
         if view.partitions is not None and view.partitions.start is None and view.batch_source is not None:
             view.partitions = self._fixed(view, view.partitions)
         return view
+
+    def _version_of(self, name: str) -> BaseFeatureView:
+        """Returns a view in the version that a name tells, as it is after the apply."""
+        view, number = split_name(name)
+        if view in self._views and (number is None or number == self._views[view].current_version_number):
+            return self._views[view]
+        kept = self._versions.kept.get(name)
+        return kept.as_view() if kept is not None else self._staying.view_version(name, *VIEW_TYPES)
 
     def _registered_state(self, view: BaseFeatureView) -> FeatureViewState:
         """Returns the state of the registered view, which an apply of its declaration does not change."""
@@ -393,7 +418,7 @@ class _Preparation:
         ]
         self._complete_on_demand(view, subject)
         view._after_decode()
-        return view
+        return cast("OnDemandFeatureView | StoredObject", self._versions.in_use(view))
 
     def _complete_on_demand(self, view: OnDemandFeatureView, subject: str) -> None:
         """Tries the view's function, and infers features that were left out."""

@@ -9,6 +9,7 @@ from typing import cast
 from feast_assets.definitions.base import Definition
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.spec import to_micros
+from feast_assets.definitions.stored_on_demand_view import StoredOnDemandView
 from feast_assets.offline_stores.base import history_of
 from feast_assets.online_stores.base import OnlineStore
 from feast_assets.online_stores.rows.keys import check_key_type
@@ -18,11 +19,18 @@ OnlineTables = Mapping[str, str]
 """Online table -> its name for people, ``project.view``."""
 
 
-def set_generations(views: Iterable[Definition], snapshot: RegistrySnapshot) -> None:
+_NONE: Mapping[str, str] = {}
+
+
+def set_generations(views: Iterable[Definition], snapshot: RegistrySnapshot, tables: Mapping[str, str] = _NONE) -> None:
     """Sets which generation of its online table each online view uses; other definitions are left unchanged.
 
     A view gets a new generation, and with it an empty table, where rows of its present table could be mistaken for
     rows of the new definition: where its keys or time columns change, or it was not online before.
+
+    Args:
+        tables: view name -> the generation of a view that changes its version, where versions have tables of their own;
+            "" for a new one.
 
     Raises:
         DefinitionError: a join key has a type that cannot be a key.
@@ -35,6 +43,8 @@ def set_generations(views: Iterable[Definition], snapshot: RegistrySnapshot) -> 
             before = _registered(view.name, snapshot)
             if before is None or not before.online or _row_identity(before) != _row_identity(view):
                 view.online_generation = new
+            elif view.name in tables and view.object_type != StoredOnDemandView.object_type:
+                view.online_generation = tables[view.name] or new
             else:
                 view.online_generation = before.online_generation
 

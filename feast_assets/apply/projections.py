@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import cast
 
 from feast_assets.definitions.feature_view import FeatureView
@@ -21,8 +21,18 @@ class ViewsByName(Mapping[str, BaseFeatureView]):
         unread: the same views, of which unchanged ones are not decoded.
     """
 
-    def __init__(self, views: dict[str, StoredObject | BaseFeatureView]):
+    def __init__(
+        self,
+        views: dict[str, StoredObject | BaseFeatureView],
+        version_of: Callable[[str], BaseFeatureView] | None = None,
+    ):
+        """Takes the views.
+
+        Args:
+            version_of: gives a view in the version that a name such as ``stats@v1`` tells.
+        """
         self.unread = views
+        self._version_of = version_of
 
     def add(self, views: Iterable[StoredObject | BaseFeatureView]) -> None:
         """Adds views, which replace those with the same names."""
@@ -34,6 +44,8 @@ class ViewsByName(Mapping[str, BaseFeatureView]):
         return ViewsByName({n: v for n, v in self.unread.items() if v.object_type != on_demand})
 
     def __getitem__(self, name: str) -> BaseFeatureView:
+        if "@" in name and self._version_of is not None:
+            return self._version_of(name)
         view = self.unread[name]
         return cast(BaseFeatureView, view.definition()) if isinstance(view, StoredObject) else view
 

@@ -18,11 +18,12 @@ from feast_assets.definitions.saved_dataset import SavedDataset
 from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.definitions.stored_on_demand_view import StoredOnDemandView
 from feast_assets.definitions.view import BaseFeatureView
+from feast_assets.definitions.view_version import ViewVersion
 from feast_assets.errors import DefinitionError, FeastObjectNotFoundException
 from feast_assets.registry.base import Changes
-from feast_assets.registry.snapshot import NOT_FOUND, RegistrySnapshot
+from feast_assets.registry.snapshot import NOT_FOUND, VIEW_TYPES, RegistrySnapshot
 
-_KEPT = (Project.object_type, SavedDataset.object_type)
+_KEPT = (Project.object_type, SavedDataset.object_type, ViewVersion.object_type)
 """Types of objects that are not removed when the repository does not declare them."""
 
 _Key = tuple[str, str]
@@ -57,11 +58,14 @@ def changes_of(
             if key not in declared and key[0] not in _KEPT and key != (Entity.object_type, DUMMY_ENTITY_NAME)
         }
     deletes |= _no_longer_stored(prepared, snapshot, deletes)
+    deletes |= _versions_of(deletes, snapshot)
     # Declared objects were checked when they were prepared. The rest is read only if something it may use goes.
     if deletes or any(_takes_away(d, snapshot) for d in prepared.made):
         remaining = {_key(d): d for d in snapshot.shared() if _key(d) not in deletes} | upserts
         _check_references(remaining, snapshot, deletes)
-    return Changes(upserts=tuple(prepared.made), deletes=tuple(sorted(deletes)))
+    return Changes(
+        upserts=tuple(prepared.made), deletes=tuple(sorted(deletes)), renamed_ledgers=prepared.renamed_ledgers
+    )
 
 
 def _asked(
@@ -86,6 +90,13 @@ def _no_longer_stored(prepared: PreparedObjects, snapshot: RegistrySnapshot, del
     computed |= {name for object_type, name in deletes if object_type == OnDemandFeatureView.object_type}
     stored = StoredOnDemandView.object_type
     return {(stored, name) for name in snapshot.names(stored) if name in computed}
+
+
+def _versions_of(deletes: set[_Key], snapshot: RegistrySnapshot) -> set[_Key]:
+    """Returns the versions of the views that are deleted."""
+    views = {name for object_type, name in deletes if object_type in VIEW_TYPES}
+    kept = ViewVersion.object_type
+    return {(kept, name) for name in snapshot.names(kept) if name.partition("@")[0] in views}
 
 
 def _takes_away(definition: Definition, snapshot: RegistrySnapshot) -> bool:
@@ -134,6 +145,9 @@ def _check_references(remaining: Mapping[_Key, Definition], snapshot: RegistrySn
                 chosen_features(projection, sources, subject, snapshot.project)
         elif isinstance(definition, FeatureService):
             for projection in definition.feature_view_projections:
+                if "@" in projection.name:
+                    _check_projection(projection.name.partition("@")[0], views, subject, snapshot)
+                    continue  # Versions do not change, and go with their views.
                 _check_projection(projection.name, views, subject, snapshot)
                 chosen_features(projection, views, subject, snapshot.project)
 

@@ -145,7 +145,7 @@ class ViewAuditor:
         if not names:
             return pa.table({})
         random = np.random.default_rng(self.seed)
-        windows = windows_to_sample(self._ledger, at, random)
+        windows = windows_to_sample(self._ledger.entries(), at, random)
         stored = self._stored(self.sample // _ONLINE_SHARE)
         quota = math.ceil((self.sample - len(stored)) / min(len(windows), _WINDOWS_READ))
         bare = self._history.with_features([])
@@ -232,7 +232,7 @@ class ViewAuditor:
         ]
 
     def _known(self, evidence: Sequence[Evidence], at: datetime) -> Known:
-        entries = EntriesByTime(self._ledger)
+        entries = EntriesByTime(self._ledger.entries())
         events = {event for each in evidence for event in (each.online_event, each.offline_event)}
         involved: dict[Window, LedgerEntry] = {
             entry.window: entry for entry in map(entries.at, events) if entry is not None

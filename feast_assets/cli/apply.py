@@ -27,7 +27,7 @@ _skip_view_validation = click.option(
 @_skip_source_validation
 @_skip_view_validation
 @click.option("--no-progress", is_flag=True, help="Show no spinner. When the output is piped, there is never one.")
-@click.option("--no-promote", is_flag=True, help="Refused: views have one version, the latest.")
+@click.option("--no-promote", is_flag=True, help="Only keep the new versions of views; those in use stay.")
 @pass_session
 def apply(
     session: Session,
@@ -45,12 +45,12 @@ def apply(
     Example:
       feast-assets -c my_project/feature_repo apply
     """
-    if no_promote:
-        raise click.UsageError("--no-promote is for views with several versions, which are not here yet; leave it out.")
     store = session.store()
     with _working(f"Applying {store.project}", no_progress):
         plan = store.plan_repository(
-            skip_source_validation=skip_source_validation, skip_feature_view_validation=skip_feature_view_validation
+            skip_source_validation=skip_source_validation,
+            skip_feature_view_validation=skip_feature_view_validation,
+            no_promote=no_promote,
         )
         store.apply_plan(plan)
     click.echo(f"Applied project {store.project}")

@@ -88,14 +88,14 @@ def _print(report: AuditReport) -> None:
         return
     click.echo()
     # An unexplained difference needs a person's attention.
-    told = sorted(report.mismatches, key=lambda m: m.cause != "unexplained")
+    mismatches = sorted(report.mismatches, key=lambda m: m.cause != "unexplained")
     print_records(
         ["VIEW", "ENTITY", "FEATURE", "ONLINE", "OFFLINE", "STATUS", "CAUSE"],
         [
             [m.feature_view, m.entity, m.feature, m.online, m.offline, m.status, m.cause.replace("_", " ")]
-            for m in told[:_SHOWN]
+            for m in mismatches[:_SHOWN]
         ],
         "table",
     )
-    if len(told) > _SHOWN:
-        click.echo(f"... and {len(told) - _SHOWN} more; --json has them all.")
+    if len(mismatches) > _SHOWN:
+        click.echo(f"... and {len(mismatches) - _SHOWN} more; --json has them all.")

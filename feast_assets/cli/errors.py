@@ -56,7 +56,7 @@ class ErrorReportingGroup(click.Group):
         except FeastAssetsError as error:
             if logging.getLogger().isEnabledFor(logging.DEBUG):
                 click.echo(traceback.format_exc(), err=True)
-            raise CommandFailed(_told(error)) from error
+            raise CommandFailed(_lines(error)) from error
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -66,7 +66,7 @@ class ErrorReportingGroup(click.Group):
         return super().resolve_command(ctx, args)
 
 
-def _told(error: FeastAssetsError) -> str:
+def _lines(error: FeastAssetsError) -> str:
     if not isinstance(error, MaterializationError):
         return one_line(error)
     lines = [f"{name}: {one_line(each)}" for name, each in error.failed.items()]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import click
 
+from feast_assets.cli.output import output_option, print_records
 from feast_assets.cli.session import Session, pass_session
 
 if TYPE_CHECKING:
@@ -39,6 +41,34 @@ def disable(session: Session, name: str) -> None:
     """
     store = session.store()
     _switch(store, name, "disabled", store.disable_feature_view)
+
+
+@click.command("list-versions")
+@click.argument("name")
+@output_option
+@pass_session
+def list_versions(session: Session, name: str, output: str) -> None:
+    """Lists the versions of a view of any kind; the one in use is marked.
+
+    
+    Example:
+      feast-assets feature-views list-versions driver_stats
+    """
+    from feast_assets.types.json import iso_text
+
+    store = session.store()
+    versions = store.list_feature_view_versions(name)
+    current = store.snapshot().view(name).current_version_number
+    rows = [
+        [
+            str(each["version"]),
+            str(each["feature_view_type"]),
+            iso_text(at) if isinstance(at := each["created_timestamp"], datetime) else None,
+            each["version_number"] == current,
+        ]
+        for each in versions
+    ]
+    print_records(["VERSION", "TYPE", "CREATED", "IN USE"], rows, output)
 
 
 @click.command("set-state")

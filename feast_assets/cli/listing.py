@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from feast_assets.cli.lifecycle import delete_project, disable, enable, set_state
+from feast_assets.cli.lifecycle import delete_project, disable, enable, list_versions, set_state
 from feast_assets.cli.output import output_option, print_json, print_records
 from feast_assets.cli.session import Session, pass_session
 
@@ -341,7 +341,7 @@ def describe_feature(session: Session, name: str, output: str) -> None:
 
 
 def _with_verbs(group: click.Group) -> click.Group:
-    verbs = {"feature-views": [enable, disable, set_state], "projects": [delete_project]}
+    verbs = {"feature-views": [list_versions, enable, disable, set_state], "projects": [delete_project]}
     for command in verbs.get(str(group.name), []):
         group.add_command(command)
     return group

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
+from typing import TextIO
 
 import click
 
@@ -92,4 +94,18 @@ for _command in (
 
 def main() -> None:
     """Runs the command line; the entry point of the installed script."""
+    # Python would show the line of this package's code that gives it.
+    warnings.showwarning = _show
     cli(prog_name="feast-assets")
+
+
+def _show(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Shows a warning on standard error."""
+    click.echo(f"Warning: {message}", err=True)

@@ -24,10 +24,16 @@ _views = click.option(
 )
 
 
+_version = click.option(
+    "--version", metavar="VERSION", help="A version of the one view named by -v, such as v1. [default: the one in use]"
+)
+
+
 @click.command()
 @click.argument("start", callback=moment_callback, required=False)
 @click.argument("end", callback=moment_callback, required=False)
 @_views
+@_version
 @click.option(
     "--disable-event-timestamp",
     is_flag=True,
@@ -39,6 +45,7 @@ def materialize(
     start: datetime | None,
     end: datetime | None,
     views: tuple[str, ...],
+    version: str | None,
     disable_event_timestamp: bool,
 ) -> None:
     """Writes each entity's newest values with event times from START to END, both included, to the online store.
@@ -66,6 +73,7 @@ def materialize(
             end,
             feature_views=list(views) or None,
             disable_event_timestamp=disable_event_timestamp,
+            version=version,
             progress=progress,
         )
     _print_results(results)
@@ -79,8 +87,11 @@ def materialize(
     is_flag=True,
     help="Read all files of the sources, also those that have the size and times that they had before.",
 )
+@_version
 @pass_session
-def materialize_incremental(session: Session, end: datetime, views: tuple[str, ...], reread: bool) -> None:
+def materialize_incremental(
+    session: Session, end: datetime, views: tuple[str, ...], version: str | None, reread: bool
+) -> None:
     """Brings the online store up to date until END, running only what is missing or has changed.
 
     It runs every window up to END that was not materialized yet, or whose source or definition has changed
@@ -94,7 +105,7 @@ def materialize_incremental(session: Session, end: datetime, views: tuple[str, .
     store = session.store()
     with view_progress() as progress:
         results = store.materialize_incremental(
-            end, feature_views=list(views) or None, progress=progress, reread=reread
+            end, feature_views=list(views) or None, version=version, progress=progress, reread=reread
         )
     _print_results(results)
 

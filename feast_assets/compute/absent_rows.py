@@ -12,8 +12,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from feast_assets.compute.ledger_rows import LedgerRows, versions
-from feast_assets.definitions.window import WindowIndex, meeting
+from feast_assets.compute.ledger_rows import LedgerRows, same_versions
+from feast_assets.definitions.window import WindowIndex
+from feast_assets.definitions.window_columns import met
 from feast_assets.online_stores.abilities import CanReplace
 from feast_assets.online_stores.base import (
     NOTHING_PUT,
@@ -66,14 +67,17 @@ class AbsentRows:
                 of_own += self._put(rows, np.flatnonzero(is_own))
                 of_others += self._put(rows, np.flatnonzero(~is_own))
             now = self.ledger_rows.held(after=own[0].start)
-            before, standing = versions(ledger), versions(now)
-            if before == standing:
+            if same_versions(ledger, now):
                 break
             # Another run has claimed windows meanwhile. It may have put a newer row that is gone again, or have looked
             # for rows of their earlier versions before these were put here.
-            replaced = [w for w, version in before.items() if standing.get(w) != version]
-            if suspects := meeting(replaced, standing):
-                self.withdrawals.withdraw({w: standing[w] for w in suspects}, claim, own=own)
+            same = now.positions(ledger.starts, ledger.ends)
+            stays = same >= 0
+            stays[stays] = now.versions[same[stays]] == ledger.versions[stays]
+            replaced = ledger.taken(~stays)
+            suspects = now.taken(met(now.starts, now.ends, replaced.starts, replaced.ends))
+            if len(suspects):
+                self.withdrawals.withdraw({e.window: e.version for e in suspects.entries()}, claim, own=own)
             ledger = now
         if not state.is_kept_in(self.ledger_rows.state()):
             self.ledger_rows.unsettle_used(claim)

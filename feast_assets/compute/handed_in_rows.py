@@ -167,8 +167,8 @@ def _from_columns(columns: Mapping[object, object], types: Mapping[str, FeastTyp
         arrays[_column_name(name)] = _column(_column_name(name), values, types)
     lengths = {name: len(array) for name, array in arrays.items()}
     if len(set(lengths.values())) > 1:
-        told = ", ".join(f"{shown(name)} has {length}" for name, length in lengths.items())
-        raise ValueError(f"the columns are of unequal length: {told}.")
+        listed = ", ".join(f"{shown(name)} has {length}" for name, length in lengths.items())
+        raise ValueError(f"the columns are of unequal length: {listed}.")
     return pa.table(arrays)
 
 

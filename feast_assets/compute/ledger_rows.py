@@ -12,19 +12,19 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from feast_assets.definitions.window import WindowIndex
+from feast_assets.definitions.spec import to_micros
+from feast_assets.definitions.window import Window, WindowIndex
 from feast_assets.offline_stores.base import EVENT_TIMESTAMP
 from feast_assets.offline_stores.source_changes import HistoryState, history_state
 from feast_assets.online_stores.base import EncodedRows
-from feast_assets.registry.ledger import held
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
     from feast_assets.compute.view_stores import ViewStores
-    from feast_assets.definitions.window import Window
     from feast_assets.registry.base import Claim, LedgerEntry
+    from feast_assets.registry.ledger_columns import LedgerColumns
 
 ROWS_AT_ONCE = 200_000
 """How many rows are held in memory and put at once."""
@@ -53,10 +53,11 @@ class LedgerRows:
     fingerprints: Mapping[Window, str]
     refused: Callable[[Sequence[Window]], Collection[Window]] | None = None
     used: set[Window] = field(default_factory=set, init=False)
+    _looked_up: dict[Window, str] = field(default_factory=dict, init=False)
     _refused: dict[Window, bool] = field(default_factory=dict, init=False)
 
     def newest(
-        self, keys: Sequence[bytes], ledger: Sequence[LedgerEntry], own: Collection[Window], claim: Claim
+        self, keys: Sequence[bytes], ledger: LedgerColumns, own: Collection[Window], claim: Claim
     ) -> Iterator[EncodedRows]:
         """Yields the newest rows of entities in the windows of some entries, as a run of these would put them.
 
@@ -71,18 +72,19 @@ class LedgerRows:
 
         from feast_assets.types.arrow_values import int64_array
 
-        if not ledger or not keys:
+        if not len(ledger) or not keys:
             return
-        index = WindowIndex([e.window for e in ledger])
-        versions = np.array([e.version for e in ledger], np.int64)
+        index = WindowIndex(list(ledger))
         parts: list[EncodedRows] = []
         used: set[int] = set()
 
         def together() -> EncodedRows:
-            self._doubt([ledger[i] for i in sorted(used) if ledger[i].window not in own], claim)
+            entries = [ledger.entry(i) for i in sorted(used)]
+            self._doubt([e for e in entries if e.window not in own], claim)
             return concatenated(parts)
 
-        windows = [e.window for e in ledger]
+        # The newest of all these times: the fewer windows, the cheaper.
+        windows = [Window(start, end) for start, end in ledger.joined()]
         rows = self.stores.rows
         for batch in self.stores.offline_store.latest(self.stores.made, windows, rows.decode_keys(keys)):
             if not batch.num_rows:
@@ -94,25 +96,23 @@ class LedgerRows:
                 fit = ~np.isin(entry, refused)
                 batch, entry = batch.take(int64_array(np.flatnonzero(fit))), entry[fit]
             if batch.num_rows:
-                parts.append(rows.encode(batch, versions[entry]))
+                parts.append(rows.encode(batch, ledger.versions[entry]))
             if sum(map(len, parts)) >= ROWS_AT_ONCE:
                 yield together()
                 parts, used = [], set()
         if used and len(rest := together()):
             yield rest
 
-    def _refused_entries(
-        self, ledger: Sequence[LedgerEntry], indices: Iterable[int], own: Collection[Window]
-    ) -> list[int]:
+    def _refused_entries(self, ledger: LedgerColumns, indices: Iterable[int], own: Collection[Window]) -> list[int]:
         """Returns which of some entries have windows that hold rows at present that a run would refuse.
 
         What was put of a window passed the checks, so only windows with another content by now are looked at.
         """
         if self.refused is None or self.stores.view.keeps_result:
             return []
-        others = [i for i in indices if ledger[i].window not in own]
-        self._look_at([ledger[i].window for i in others])
-        changed = {i: ledger[i].window for i in others if not self.is_current(ledger[i])}
+        others = {i: entry for i in indices if (entry := ledger.entry(i)).window not in own}
+        self._look_at([entry.window for entry in others.values()])
+        changed = {i: entry.window for i, entry in others.items() if not self.is_current(entry)}
         if unknown := [window for window in changed.values() if window not in self._refused]:
             refused = self.refused(unknown)
             self._refused |= {window: window in refused for window in unknown}
@@ -120,15 +120,16 @@ class LedgerRows:
 
     def _look_at(self, windows: Iterable[Window]) -> None:
         """Has the fingerprints of the present content of some windows known."""
-        if unknown := [w for w in windows if w not in self.fingerprints]:
+        if unknown := [w for w in windows if w not in self._looked_up and w not in self.fingerprints]:
             statistics = self.stores.statistics.for_windows().survey(unknown).windows
-            self.fingerprints = {**self.fingerprints, **{s.window: s.fingerprint for s in statistics}}
+            self._looked_up |= {s.window: s.fingerprint for s in statistics}
 
     def is_current(self, entry: LedgerEntry) -> bool:
         """Whether a window's source and the view's definition are known to be those in the ledger."""
-        return (
-            entry.definition_hash == self.definition_hash and self.fingerprints.get(entry.window) == entry.fingerprint
-        )
+        if entry.definition_hash != self.definition_hash:
+            return False
+        present = self._looked_up.get(entry.window)
+        return (self.fingerprints.get(entry.window) if present is None else present) == entry.fingerprint
 
     def _doubt(self, entries: Sequence[LedgerEntry], claim: Claim) -> None:
         """Unsettles windows whose rows in the source may not be the content that the ledger has.
@@ -145,7 +146,8 @@ class LedgerRows:
 
     def unsettle_used(self, claim: Claim) -> None:
         """Says in the ledger that the windows of which rows were handed out have to be run again."""
-        self.unsettle([e for e in self.held() if e.window in self.used], claim)
+        held = self.held()
+        self.unsettle([held[window] for window in self.used if window in held], claim)
 
     def unsettle(self, entries: Iterable[LedgerEntry], claim: Claim) -> None:
         """Says in the ledger that some windows have to be run again."""
@@ -156,19 +158,21 @@ class LedgerRows:
         """Returns what the view's sources consist of at present."""
         return history_state(self.stores.offline_store, self.stores.read)
 
-    def held(self, after: datetime | None = None) -> list[LedgerEntry]:
-        """Returns the ledger's entries that have, or may have, rows in the store, by window.
+    def held(self, after: datetime | None = None) -> LedgerColumns:
+        """Returns the ledger's entries that have, or may have, rows in the store.
 
         Args:
             after: only those that end later than this.
         """
-        ledger = {e.window: e for e in self.stores.registry.ledger(self.stores.view.name)}
-        return [ledger[w] for w in sorted(held(ledger)) if after is None or w.end > after]
+        held = self.stores.registry.ledger_columns(self.stores.view.name).held()
+        return held if after is None else held.taken(held.ends > to_micros(after))
 
 
-def versions(entries: Iterable[LedgerEntry]) -> dict[Window, int]:
-    """Returns the versions of entries by their windows."""
-    return {e.window: e.version for e in entries}
+def same_versions(one: LedgerColumns, other: LedgerColumns) -> bool:
+    """Whether two states of a ledger have the same windows with the same versions."""
+    return len(one) == len(other) and all(
+        (a == b).all() for a, b in ((one.starts, other.starts), (one.ends, other.ends), (one.versions, other.versions))
+    )
 
 
 def concatenated(parts: Sequence[EncodedRows]) -> EncodedRows:

@@ -6,27 +6,32 @@ which engine, the windows are run.
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from itertools import pairwise
 
+import numpy as np
+
 from feast_assets.compute.covering import covering
 from feast_assets.compute.results import PartCounts
 from feast_assets.compute.settle import ViewLedger
 from feast_assets.compute.source_statistics import Statistics
-from feast_assets.compute.staleness import StaleWindow, stale, whole_if_known, with_reasons
+from feast_assets.compute.staleness import REASONS, StaleWindow, reasons, stale, whole_if_known
 from feast_assets.compute.table_mark import reason_of_doubt
 from feast_assets.compute.validation import refusal_hash
 from feast_assets.compute.view_stores import ViewStores
-from feast_assets.definitions.spec import content_hash
-from feast_assets.definitions.window import ALWAYS, MICROSECOND, Window, contiguous, meeting, outside, until
+from feast_assets.definitions.spec import content_hash, to_micros
+from feast_assets.definitions.window import ALWAYS, MICROSECOND, Window, contiguous, outside, until
+from feast_assets.definitions.window_columns import met
 from feast_assets.errors import InputError, SourceError
 from feast_assets.offline_stores.base import Survey, WindowStatistics
 from feast_assets.offline_stores.source_changes import HistoryState, history_state
+from feast_assets.offline_stores.statistics_columns import StatisticsColumns
 from feast_assets.registry.base import LedgerEntry
-from feast_assets.registry.ledger import held
+from feast_assets.registry.ledger_columns import LedgerColumns
 
 
 @dataclass(frozen=True)
@@ -59,17 +64,21 @@ class Plan:
     @property
     def null_keys(self) -> int:
         """How many rows of the windows that were looked at lack a join key."""
-        return sum(s.null_keys for s in self.covered or self.chosen)
+        return int(StatisticsColumns.of(self.covered or self.chosen).null_keys.sum())
 
     @cached_property
-    def fingerprints(self) -> dict[Window, str]:
+    def fingerprints(self) -> Mapping[Window, str]:
         """The source's content in all windows that were looked at."""
-        return {s.window: s.fingerprint for s in (*self.covered, *self.chosen)}
+        return ChainMap(  # it is never changed
+            StatisticsColumns.of(self.chosen).content,  # type: ignore[arg-type]
+            StatisticsColumns.of(self.covered).content,  # type: ignore[arg-type]
+        )
 
     @cached_property
     def held_until(self) -> datetime:
         """The end of the last window that has, or may have, rows in the online store."""
-        return max((w.end for w in held(self.ledger)), default=ALWAYS.start)
+        held = LedgerColumns.of_mapping(self.ledger).held()
+        return held.window(len(held) - 1).end if len(held) else ALWAYS.start
 
     def without(self, refused: Collection[Window]) -> Plan:
         """Returns the plan without some of the chosen windows."""
@@ -77,12 +86,24 @@ class Plan:
 
     def groups(self) -> list[list[WindowStatistics]]:
         """Returns the chosen windows as groups that are written in one pass each."""
-        return contiguous(self.chosen, [s.window for s in self.covered if not s.rows] if self.bridges else ())
+        if not self.chosen:
+            return []
+        bridges: list[WindowStatistics] = []
+        if self.bridges:
+            covered = StatisticsColumns.of(self.covered)
+            between = (covered.starts >= to_micros(self.chosen[0].window.start)) & ~covered.have_rows
+            bridges = covered.some(between & (covered.ends <= to_micros(self.chosen[-1].window.end)))
+        return contiguous(self.chosen, [s.window for s in bridges])
 
     def empty(self) -> list[Window]:
         """Returns what was looked at and has no rows, as few windows, where the ledger does not say so yet."""
-        without_rows = [s.window for s in self.covered if not s.rows]
-        return outside(without_rows, [*self.ledger, *(s.window for s in self.chosen)])
+        covered, ledger = StatisticsColumns.of(self.covered), LedgerColumns.of_mapping(self.ledger)
+        is_unknown = ~covered.have_rows & (ledger.positions(covered.starts, covered.ends) < 0)
+        if not is_unknown.any():
+            return []
+        without_rows = covered.taken(is_unknown)
+        known = ledger.taken(met(ledger.starts, ledger.ends, without_rows.starts, without_rows.ends))
+        return outside([s.window for s in without_rows], [*known, *(s.window for s in self.chosen)])
 
 
 @dataclass(frozen=True)
@@ -119,8 +140,8 @@ class Planner:
         state, ledger = self.state(), self.ledger.entries()
         statistics = self.stores.statistics.for_windows()
         survey = self._survey(statistics, self.span(start, end), ledger)
-        had_rows = meeting(held(ledger), [s.window for s in survey.windows])
-        chosen = [s for s in survey.windows if s.rows or s.window in had_rows]
+        covered, held = StatisticsColumns.of(survey.windows), ledger.held()
+        chosen = covered.some(covered.have_rows | met(covered.starts, covered.ends, held.starts, held.ends))
         return self._plan(chosen, ledger, survey, state, statistics)
 
     def stale(self, end: datetime) -> Plan:
@@ -135,28 +156,32 @@ class Planner:
     def stale_windows(self, end: datetime) -> list[StaleWindow]:
         """Returns the windows that `stale` would choose, in order of time; changes nothing of them."""
         ledger = self.ledger.read()
-        newest = max(ledger, default=None)
-        surveyed = self._survey_until(self.stores.statistics.all_rows(), end, ledger).windows
+        surveyed = StatisticsColumns.of(self._survey_until(self.stores.statistics.all_rows(), end, ledger).windows)
+        codes = reasons(surveyed, ledger, self.ledger.definition_hash)
+        is_stale = codes > 0
+        if not is_stale.any():
+            return []
         # Without checks, the text is what it was before there were any.
         decided_by = [self.ledger.definition_hash, *filter(None, [refusal_hash(self.stores.view)])]
-        reasons = {s.window: reason for s, reason in with_reasons(surveyed, ledger, self.ledger.definition_hash)}
+        newest = ledger.window(len(ledger) - 1) if len(ledger) else None
+        positions = ledger.positions(surveyed.starts, surveyed.ends)
+        was_run = is_stale | surveyed.have_rows | (positions >= 0)
+        last_run = np.maximum.accumulate(np.where(was_run, np.arange(len(surveyed)), -1))
         windows: list[StaleWindow] = []
-        last_end = None
-        for s in surveyed:
-            if s.window in reasons:
-                lost = [ledger[s.window].mark] if reasons[s.window] == "restored" else []
-                windows.append(
-                    StaleWindow(
-                        s.window,
-                        reasons[s.window],
-                        behind=newest is not None and s.window < newest,
-                        after=last_end or s.window.start,
-                        content=content_hash([s.fingerprint, *decided_by, *lost])[:32],
-                        because=reason_of_doubt(ledger[s.window]) if lost else "",
-                    )
+        for at in np.flatnonzero(is_stale).tolist():
+            s, reason = surveyed[at], REASONS[codes[at] - 1]
+            last = int(last_run[at - 1]) if at else -1
+            entry = ledger.entry(int(positions[at])) if reason == "restored" else None
+            windows.append(
+                StaleWindow(
+                    s.window,
+                    reason,
+                    behind=newest is not None and s.window < newest,
+                    after=surveyed.window(last).end if last >= 0 else s.window.start,
+                    content=content_hash([s.fingerprint, *decided_by, *([entry.mark] if entry else [])])[:32],
+                    because=reason_of_doubt(entry) if entry else "",
                 )
-            if s.window in reasons or s.rows or s.window in ledger:
-                last_end = s.window.end
+            )
         return windows
 
     def span(self, start: datetime, end: datetime) -> Window | None:
@@ -175,7 +200,7 @@ class Planner:
     def _plan(
         self,
         chosen: Sequence[WindowStatistics],
-        ledger: Mapping[Window, LedgerEntry],
+        ledger: LedgerColumns,
         survey: Survey,
         state: HistoryState,
         statistics: Statistics,
@@ -184,7 +209,7 @@ class Planner:
         parts = self.stores.statistics.counts
         return Plan(chosen, ledger, survey.windows, state, survey.null_times, bridges, parts, statistics)
 
-    def _survey_until(self, statistics: Statistics, end: datetime, ledger: Mapping[Window, LedgerEntry]) -> Survey:
+    def _survey_until(self, statistics: Statistics, end: datetime, ledger: LedgerColumns) -> Survey:
         """Returns what the source holds at present up to and including ``end``, in windows that cover it."""
         grid = self.stores.view.partitions
         if grid is None:
@@ -201,9 +226,9 @@ class Planner:
         self._refuse_vanished(survey.windows, ledger)
         return survey
 
-    def _refuse_vanished(self, surveyed: Sequence[WindowStatistics], ledger: Mapping[Window, LedgerEntry]) -> None:
+    def _refuse_vanished(self, surveyed: Sequence[WindowStatistics], ledger: LedgerColumns) -> None:
         """Raises SourceError where a source that had rows is not there any more; one that is empty is."""
-        if any(s.rows for s in surveyed) or not any(e.rows for e in ledger.values()):
+        if StatisticsColumns.of(surveyed).have_rows.any() or not ledger.rows.any():
             return
         if gone := self.state().gone:
             names = ", ".join(map(repr, gone))
@@ -212,7 +237,7 @@ class Planner:
                 "materialized. Bring it back; if it is meant to be empty, materialize the windows by their dates."
             )
 
-    def _survey(self, statistics: Statistics, span: Window | None, ledger: Mapping[Window, LedgerEntry]) -> Survey:
+    def _survey(self, statistics: Statistics, span: Window | None, ledger: LedgerColumns) -> Survey:
         """Returns what the source holds in a span, in windows that cover it.
 
         Their number grows with the source's rows and the ledger's entries, but not with the time between them.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -13,9 +14,12 @@ from feast_assets.compute.ledger_rows import LedgerRows
 from feast_assets.compute.results import Progress, WindowResult
 from feast_assets.compute.settle import ClaimedGroup, ViewLedger, WrittenGroup
 from feast_assets.compute.withdrawals import Withdrawals
-from feast_assets.definitions.window import Window, meeting
+from feast_assets.definitions.window import Window
+from feast_assets.definitions.window_columns import met, positions_of
 from feast_assets.errors import ComputeEngineError, FeastAssetsError
+from feast_assets.offline_stores.statistics_columns import StatisticsColumns
 from feast_assets.online_stores.base import NOTHING_PUT, PutResult
+from feast_assets.registry.ledger_columns import LedgerColumns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -182,18 +186,18 @@ class PlanRun:
 
     def _make_ledger_rows(self) -> LedgerRows:
         """Returns what reads the newest rows of the ledger's windows, with what the plan knows of their content."""
-        fingerprints = dict(self.plan.fingerprints)
-        if self.stores.online is not None:
+        plan, fingerprints = self.plan, self.plan.fingerprints
+        if self.stores.online is not None and plan.chosen:
             # Windows that the run only covers a part of: whether they still hold what was written of them.
-            comparable = [
-                w
-                for w, e in self.plan.ledger.items()
-                if e.settled and e.fingerprint and e.definition_hash == self.ledger.definition_hash
-            ]
-            in_part = meeting([s.window for s in self.plan.chosen], comparable) - set(fingerprints)
-            if in_part:
-                statistics = self.stores.statistics.for_windows().survey(sorted(in_part)).windows
-                fingerprints |= {s.window: s.fingerprint for s in statistics}
+            ledger, chosen = LedgerColumns.of_mapping(plan.ledger), StatisticsColumns.of(plan.chosen)
+            comparable = ledger.settled & ledger.have_fingerprint
+            comparable &= ledger.definitions.is_in([self.ledger.definition_hash])
+            comparable &= met(ledger.starts, ledger.ends, chosen.starts, chosen.ends)
+            for known in (chosen, StatisticsColumns.of(plan.covered)):
+                comparable &= positions_of(ledger.starts, ledger.ends, known.starts, known.ends) < 0
+            if comparable.any():
+                statistics = self.stores.statistics.for_windows().survey(list(ledger.taken(comparable))).windows
+                fingerprints = ChainMap({s.window: s.fingerprint for s in statistics}, fingerprints)  # type: ignore[arg-type]
         refused = self.validation.refused if self.validation.refuses else None
         return LedgerRows(self.stores, self.ledger.definition_hash, fingerprints, refused)
 

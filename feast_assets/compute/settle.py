@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from feast_assets.definitions.window import Window
     from feast_assets.offline_stores.base import WindowStatistics
     from feast_assets.offline_stores.source_changes import HistoryState
+    from feast_assets.registry.ledger_columns import LedgerColumns
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +79,13 @@ class ViewLedger:
             ledger_hash(stores.view, stores.table, "") if self._mark is None else self._mark.definition_hash
         )
 
-    def entries(self) -> dict[Window, LedgerEntry]:
+    def entries(self) -> LedgerColumns:
         """Returns the view's entries, after those that the online table's mark speaks against were unsettled."""
-        entries = self._registry.ledger(self._view) if self._mark is None else self._mark.ledger()
-        return {e.window: e for e in entries}
+        return self._registry.ledger_columns(self._view) if self._mark is None else self._mark.ledger()
 
-    def read(self) -> dict[Window, LedgerEntry]:
+    def read(self) -> LedgerColumns:
         """Returns what `entries` would, and changes nothing."""
-        entries = self._registry.ledger(self._view) if self._mark is None else self._mark.read_ledger()
-        return {e.window: e for e in entries}
+        return self._registry.ledger_columns(self._view) if self._mark is None else self._mark.read_ledger()
 
     def claim(self, groups: Sequence[Sequence[WindowStatistics]], empty: Sequence[Window] = ()) -> list[ClaimedGroup]:
         """Claims windows in one transaction, and advances the online table's mark; nothing has been put yet.

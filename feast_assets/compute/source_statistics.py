@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from feast_assets.definitions.sources.data_source import DataSource
     from feast_assets.offline_stores.base import History, OfflineStore
     from feast_assets.offline_stores.parts import Part
+    from feast_assets.offline_stores.statistics_columns import StatisticsColumns
     from feast_assets.registry.base import Registry
 
 _SMALL_BYTES = 16 << 20
@@ -160,6 +161,9 @@ class PartStatistics:
         if span.start >= span.end:
             return Survey([])
         numbers = WindowNumbers(grid.grain, span)
+        columns = self._survey_as_columns(numbers, span)
+        if columns is not None:
+            return Survey(columns, self._null_times)
         inputs, cut = self._inputs(numbers, span)
         seen = []
         to_read = []
@@ -187,6 +191,24 @@ class PartStatistics:
         numbers = set(rows.part[(rows.newest >= lower) & (rows.oldest < upper)].tolist())
         parts = {part.name: part for part in (*(source.parts[n] for n in sorted(numbers)), *source.examples)}
         return tuple(parts.values())
+
+    def _survey_as_columns(self, numbers: WindowNumbers, span: Window) -> StatisticsColumns | None:
+        """Returns the statistics of a span's windows, made at once.
+
+        None where there are several sources, where rows count in several windows, or where the span cuts through what
+        is known.
+        """
+        from feast_assets.offline_stores.grid_statistics import grid_statistics
+
+        if len(self.sources) != 1 or not self.sources[0].is_timed:
+            return None
+        lower, upper = self._bounds(span)
+        rows = self.sources[0].contributions
+        touched = rows.take((rows.newest >= lower) & (rows.oldest < upper))
+        cut = (touched.oldest < lower) | (touched.newest >= upper) | (touched.first != touched.last)
+        if cut.any():
+            return None
+        return grid_statistics(numbers, touched, of_source=self._history.all_columns)
 
     def _inputs(self, numbers: WindowNumbers, span: Window) -> tuple[list[WindowInput], set[int]]:
         """Returns what counts in the windows of a span, and the windows whose ends cut through what is known."""

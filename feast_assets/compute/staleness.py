@@ -5,17 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
 
 from feast_assets.definitions.partitions import Partitions
-from feast_assets.definitions.window import Window, meeting
+from feast_assets.definitions.window import Window
+from feast_assets.definitions.window_columns import met
 from feast_assets.offline_stores.base import WindowStatistics
+from feast_assets.offline_stores.statistics_columns import StatisticsColumns
 from feast_assets.registry.base import LedgerEntry
-from feast_assets.registry.ledger import held
+from feast_assets.registry.ledger_columns import LedgerColumns
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 Staleness = Literal["missing", "unsettled", "changed", "redefined", "restored"]
 """Why a window is stale: it was never run; nobody knows what the store holds of it; its source has changed since; the
 view's definition has; or the online store, or the registry, was put back to an earlier state."""
+
+
+REASONS: tuple[Staleness, ...] = ("missing", "unsettled", "changed", "redefined", "restored")
+_MISSING, _UNSETTLED, _CHANGED, _REDEFINED, _RESTORED = range(1, len(REASONS) + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,30 +67,40 @@ def stale(
 
     A window without rows now and before has nothing to write and is not stale.
     """
-    return [s for s, _ in with_reasons(statistics, ledger, definition_hash)]
+    columns = StatisticsColumns.of(statistics)
+    return columns.some(reasons(columns, LedgerColumns.of_mapping(ledger), definition_hash) > 0)
 
 
 def with_reasons(
     statistics: Sequence[WindowStatistics], ledger: Mapping[Window, LedgerEntry], definition_hash: str
 ) -> list[tuple[WindowStatistics, Staleness]]:
     """Returns the windows that are stale, each with the reason."""
-    stale_windows: list[tuple[WindowStatistics, Staleness]] = []
-    in_part = meeting(held(ledger), [s.window for s in statistics if s.window not in ledger])
-    for each in statistics:
-        reason = staleness(each, ledger.get(each.window), definition_hash)
-        if reason is None and each.window in in_part:
-            reason = "unsettled"
-        if reason is not None:
-            stale_windows.append((each, reason))
-    return stale_windows
+    columns = StatisticsColumns.of(statistics)
+    codes = reasons(columns, LedgerColumns.of_mapping(ledger), definition_hash)
+    return list(zip(columns.some(codes > 0), (REASONS[code - 1] for code in codes[codes > 0].tolist()), strict=True))
 
 
-def staleness(now: WindowStatistics, entry: LedgerEntry | None, definition_hash: str) -> Staleness | None:
-    """Returns why a window is stale; None where it is not, as far as its own entry tells."""
-    if entry is None:
-        return "missing" if now.rows > 0 else None
-    if not entry.settled:
-        return "restored" if entry.doubt else "unsettled"
-    if entry.definition_hash != definition_hash and entry.fingerprint and now.rows:
-        return "redefined"  # fingerprints cover what the definition reads, so they tell nothing about the source here
-    return "changed" if entry.fingerprint != now.fingerprint else None
+def reasons(now: StatisticsColumns, ledger: LedgerColumns, definition_hash: str) -> npt.NDArray[np.int8]:
+    """Returns for each window why it is stale: a position in `REASONS`, counted from 1; 0 where it is not stale."""
+    positions = ledger.positions(now.starts, now.ends)
+    has_entry = positions >= 0
+    held = ledger.held()
+    # Part of such a window may be in the store, as another grid or a cut window left it.
+    in_part = ~has_entry & met(now.starts, now.ends, held.starts, held.ends)
+    if not len(ledger):
+        return np.where(now.have_rows, _MISSING, 0).astype(np.int8)
+    same_definition = ledger.definitions.is_in([definition_hash])[positions]
+    redefined = ~same_definition & ledger.have_fingerprint[positions] & now.have_rows
+    return np.select(
+        [
+            ~has_entry & now.have_rows,
+            ~has_entry,
+            ledger.doubted[positions],
+            ~ledger.settled[positions],
+            # Fingerprints cover what the definition reads, so they tell nothing about the source here.
+            redefined,
+            ledger.fingerprints[positions] != now.fingerprints,
+        ],
+        [_MISSING, np.where(in_part, _UNSETTLED, 0), _RESTORED, _UNSETTLED, _REDEFINED, _CHANGED],
+        0,
+    ).astype(np.int8)

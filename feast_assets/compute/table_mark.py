@@ -13,7 +13,7 @@ With a registry that keeps no marks (see `feast_assets.registry.marks.KeepsMarks
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,7 @@ from feast_assets.online_stores.abilities import CanEvict, CanReplace, CanTellRe
 from feast_assets.online_stores.base import NEVER_ADVANCED
 from feast_assets.registry.base import Claim, DrawnMark, LedgerEntry, MarkDoubt, OnlineTable
 from feast_assets.registry.ledger import doubted
+from feast_assets.registry.ledger_columns import LedgerColumns
 from feast_assets.registry.marks import KeepsMarks, doubt_of, is_on_path, moment_of
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ class TableMark:
 
     # --- what it says of the ledger
 
-    def ledger(self) -> list[LedgerEntry]:
+    def ledger(self) -> LedgerColumns:
         """Returns the view's entries of the ledger, after those that the mark speaks against were unsettled there."""
         for _ in range(_MOST_TRIES):
             entries, doubt, known = self._looked_at()
@@ -98,7 +99,7 @@ class TableMark:
             self._act_on(doubt, entries, known)
         raise self._too_contended()
 
-    def read_ledger(self) -> list[LedgerEntry]:
+    def read_ledger(self) -> LedgerColumns:
         """Returns what `ledger` would, and changes nothing."""
         entries, doubt, known = self._looked_at()
         if doubt is None:
@@ -108,14 +109,16 @@ class TableMark:
             if self._is_only_reported(known):
                 return entries
         gaps, above = self._gaps(doubt, entries)
-        made = doubted(entries, self._view.name, doubt, gaps, above, to_micros(datetime.now(UTC)))
+        standing = entries.entries()
+        made = doubted(standing, self._view.name, doubt, gaps, above, to_micros(datetime.now(UTC)))
         gone = {e.window for e in made.removed}
-        return sorted([*(e for e in entries if e.window not in gone), *made.added], key=lambda e: e.window)
+        left = sorted([*(e for e in standing if e.window not in gone), *made.added], key=lambda e: e.window)
+        return LedgerColumns.of(self._view.name, left)
 
-    def _looked_at(self) -> tuple[list[LedgerEntry], MarkDoubt | None, list[DrawnMark]]:
+    def _looked_at(self) -> tuple[LedgerColumns, MarkDoubt | None, list[DrawnMark]]:
         """Returns the view's entries, what the mark says against them, and the numbers that the registry knows."""
         for _ in range(_MOST_TRIES):
-            entries = self._registry.ledger(self._view.name)
+            entries = self._registry.ledger_columns(self._view.name)
             if self._marks is None:
                 return entries, None, []
             known = self._marks.known_marks(self._view.name, self.identity)
@@ -131,7 +134,7 @@ class TableMark:
             self._seen = now
         raise self._too_contended()
 
-    def _act_on(self, doubt: MarkDoubt, entries: Sequence[LedgerEntry], known: Collection[DrawnMark]) -> None:
+    def _act_on(self, doubt: MarkDoubt, entries: LedgerColumns, known: Collection[DrawnMark]) -> None:
         """Unsettles what a doubt concerns, unless it has become outdated meanwhile."""
         assert self._marks is not None
         if doubt.kind == "missing":
@@ -153,7 +156,7 @@ class TableMark:
         last = max((m.number for m in known if m.kind == "missing"), default=0)
         return bool(last) and datetime.now(UTC) - moment_of(last) < _REFILL_AT_MOST_EVERY
 
-    def _gaps(self, doubt: MarkDoubt, entries: Sequence[LedgerEntry]) -> tuple[list[Window], int]:
+    def _gaps(self, doubt: MarkDoubt, entries: LedgerColumns) -> tuple[list[Window], int]:
         """Returns the windows that the store has rows of and the ledger has none, and the highest version of its rows.
 
         A ledger that was put back does not know what was put since. It takes one pass over the table. A store without
@@ -161,8 +164,7 @@ class TableMark:
         """
         if doubt.kind == "restored" or not isinstance(self._store, CanReplace):
             return [], 0
-        ordered = sorted(e.window for e in entries if e.fingerprint or not e.settled)
-        index = WindowIndex(ordered)
+        index = WindowIndex(list(entries.held()))
         soon = to_micros(datetime.now(UTC) + _CLOCKS_DIFFER)
         outside: set[int] = set()
         highest = 0
@@ -262,9 +264,9 @@ class TableMark:
 
     # --- what is said
 
-    def _warn_of(self, doubt: MarkDoubt, entries: Sequence[LedgerEntry], gaps: int) -> None:
-        some = doubt.kind == "restored"
-        lost = gaps + sum(e.settled and (e.mark in doubt.lost if some else bool(e.fingerprint)) for e in entries)
+    def _warn_of(self, doubt: MarkDoubt, entries: LedgerColumns, gaps: int) -> None:
+        concerned = entries.marked(doubt.lost) if doubt.kind == "restored" else entries.have_fingerprint
+        lost = gaps + int((entries.settled & concerned).sum())
         if not lost:
             return
         why = "the mark of its online table is missing; it may have been removed by hand, or the store was restored"

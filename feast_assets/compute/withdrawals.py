@@ -17,8 +17,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from feast_assets.compute.ledger_rows import ROWS_AT_ONCE, LedgerRows, concatenated
-from feast_assets.compute.ledger_rows import versions as versions_of
+from feast_assets.compute.ledger_rows import ROWS_AT_ONCE, LedgerRows, concatenated, same_versions
 from feast_assets.compute.versions import of_windows
 from feast_assets.definitions.window import WindowIndex
 from feast_assets.online_stores.abilities import CanReplace, RowStamps
@@ -27,6 +26,7 @@ from feast_assets.online_stores.base import EncodedRows, OnlineStore
 if TYPE_CHECKING:
     from feast_assets.definitions.window import Window
     from feast_assets.registry.base import Claim, LedgerEntry
+    from feast_assets.registry.ledger_columns import LedgerColumns
 
 
 @dataclass
@@ -117,12 +117,12 @@ class Withdrawals:
         count = store.replace_many(self._table, withdrawn, new)
         # What another run put meanwhile may have been older than the withdrawn row, and is lost; and what has just been
         # put may be of a content that this run has replaced. Both can only be where a window was claimed since.
-        while versions_of(ledger) != versions_of(now := self.ledger_rows.held()):
+        while not same_versions(ledger, now := self.ledger_rows.held()):
             ledger, before = now, new
             new = self._newest(withdrawn, ledger, own, claim)
             store.replace_many(self._table, RowStamps.of(before), new)
             self.online_store.put_many(self._table, [new])
         return count
 
-    def _newest(self, withdrawn: RowStamps, ledger: list[LedgerEntry], own: set[Window], claim: Claim) -> EncodedRows:
+    def _newest(self, withdrawn: RowStamps, ledger: LedgerColumns, own: set[Window], claim: Claim) -> EncodedRows:
         return concatenated(list(self.ledger_rows.newest(withdrawn.keys, ledger, own, claim)))

@@ -86,10 +86,10 @@ def run_check_specs(
         if name in checks and not (name == "schema" and view.transformation is not None):
             specs.append(dg.AssetCheckSpec(name, asset=key, description=description, blocking=name == "schema"))
     for name, rules in RULES.items():
-        told = [_told(view, feature, rules) for feature in (f.name for f in view.features)]
-        told = [text for text in told if text]
-        if name in checks and told:
-            description = f"Every row is as declared: {'; '.join(told)}."
+        declared = [_told(view, feature, rules) for feature in (f.name for f in view.features)]
+        declared = [text for text in declared if text]
+        if name in checks and declared:
+            description = f"Every row is as declared: {'; '.join(declared)}."
             specs.append(_spec(name, key, description, validates(view, blocking), partitions_def))
     return specs
 

@@ -118,8 +118,8 @@ def _freshness(store: FeatureStore, name: str, at: datetime, sample: int) -> _Ou
         "feast_assets/newest_event": dg.MetadataValue.timestamp(newest),
         "feast_assets/age_seconds": round(age.total_seconds(), 3),
     }
-    told = None if age <= ttl else f"The newest row is {age} old, and the ttl is {ttl}: no value is served."
-    return age <= ttl, dg.AssetCheckSeverity.WARN, told, metadata
+    problem = None if age <= ttl else f"The newest row is {age} old, and the ttl is {ttl}: no value is served."
+    return age <= ttl, dg.AssetCheckSeverity.WARN, problem, metadata
 
 
 def _newest_event(store: FeatureStore, view: FeatureView) -> datetime | None:
@@ -137,7 +137,7 @@ def _newest_event(store: FeatureStore, view: FeatureView) -> datetime | None:
 def _consistency(store: FeatureStore, name: str, at: datetime, sample: int) -> _Outcome:
     report = store.audit([name], sample=sample, at=at)
     (view,) = report.views
-    told = ", ".join(f"{count} {cause.replace('_', ' ')}" for cause, count in report.causes.items())
+    causes = ", ".join(f"{count} {cause.replace('_', ' ')}" for cause, count in report.causes.items())
     records = [
         dg.TableRecord(
             {
@@ -159,7 +159,7 @@ def _consistency(store: FeatureStore, name: str, at: datetime, sample: int) -> _
     }
     if records:
         metadata["feast_assets/mismatches"] = dg.MetadataValue.table(records)
-    description = f"{len(report.mismatches)} of {view.values} values differ: {told}." if told else None
+    description = f"{len(report.mismatches)} of {view.values} values differ: {causes}." if causes else None
     return not report.unexplained, dg.AssetCheckSeverity.ERROR, description, metadata
 
 

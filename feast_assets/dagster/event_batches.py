@@ -9,7 +9,7 @@ same rows, and those of many events are committed together.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from typing import Any
@@ -25,21 +25,22 @@ _METHODS = ("store_event", "run_connection", "index_connection", "has_table")
 
 
 @contextmanager
-def written_together(instance: dg.DagsterInstance) -> Iterator[None]:
+def written_together(instance: dg.DagsterInstance) -> Iterator[Callable[[], None]]:
     """Lets materializations and verdicts of checks that follow one another be written to the log together.
 
     Whatever this process reads of the log meanwhile finds them written, and other events come after them as ever. All
-    are written when it ends, by an error too. With other storages than SQLite's, each event is written as it comes.
+    are written when it ends, by an error too, and when what it gives is called: before something that takes long. With
+    other storages than SQLite's, each event is written as it comes.
     """
     storage = instance.event_log_storage
     # Of two steps in threads of one process, the one that begins later writes its events one by one.
     if type(storage) is not SqliteEventLogStorage or "store_event" in vars(storage):
-        yield
+        yield lambda: None
         return
     together = _Together(storage)
     vars(storage).update({name: getattr(together, name) for name in _METHODS})
     try:
-        yield
+        yield together.write
     finally:
         try:
             together.write()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,12 +90,17 @@ def materialize_views(
         dagster.Failure: no partitions were chosen for views that have some, so nothing has been run; or some views
             failed.
     """
-    with written_together(context.instance):
-        yield from _materialized(context, store, profile=profile, blocking=blocking)
+    with written_together(context.instance) as write:
+        yield from _materialized(context, store, write, profile=profile, blocking=blocking)
 
 
 def _materialized(
-    context: dg.AssetExecutionContext, store: FeatureStore, *, profile: bool, blocking: bool | None
+    context: dg.AssetExecutionContext,
+    store: FeatureStore,
+    write: Callable[[], None],
+    *,
+    profile: bool,
+    blocking: bool | None,
 ) -> Iterator[dg.MaterializeResult[Any] | Outcome]:
     windows = run_windows(context)
     chosen = chosen_views(context, store)
@@ -103,6 +108,7 @@ def _materialized(
     failed: dict[str, FeastAssetsError | None] = {}
     made: dict[dg.AssetKey, str] = {}
     for each in chosen:
+        write()
         waits_for = [c.view.name for c in chosen if c.view.name in failed and reads_result(each.view, c.view)]
         if waits_for:
             context.log.error(f"{each.view.name}: not run, because {waits_for[0]}, whose result it reads, has failed.")

@@ -62,8 +62,8 @@ def _line(name: str, column: ColumnProfile, rows: int) -> str:
     """Returns a line of the table; what a type does not have is left empty."""
     values = f"`{sparkline(column.histogram)}`" if column.histogram else _most_frequent(column, rows)
     nulls = f"{column.nulls / rows:.1%}" if column.nulls else ""
-    told = (_text(column.minimum), _text(column.mean), _text(column.maximum))
-    return f"|{_quoted(name, _NAME)}|{values}|{'|'.join(told)}|{nulls}|"
+    numbers = (_text(column.minimum), _text(column.mean), _text(column.maximum))
+    return f"|{_quoted(name, _NAME)}|{values}|{'|'.join(numbers)}|{nulls}|"
 
 
 def _most_frequent(column: ColumnProfile, rows: int) -> str:

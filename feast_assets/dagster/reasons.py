@@ -46,11 +46,11 @@ class Reasons:
 
     def of(self, view: str, windows: Sequence[StaleWindow]) -> str:
         """Returns why windows of a view are stale."""
-        told: dict[str, None] = {}
+        texts: dict[str, None] = {}
         for reason in dict.fromkeys(window.reason for window in windows):
             some = [window for window in windows if window.reason == reason]
-            told |= dict.fromkeys(self._told(view, reason, some))
-        return joined(told)
+            texts |= dict.fromkeys(self._told(view, reason, some))
+        return joined(texts)
 
     def _told(self, view: str, reason: str, windows: Sequence[StaleWindow]) -> list[str]:
         if reason == "restored":
@@ -117,8 +117,8 @@ def _was_written(part: Part, since: datetime) -> bool:
 
 def joined(reasons: Iterable[str]) -> str:
     """Returns several reasons as one text, which a tag can hold."""
-    told = "; ".join(reason for reason in reasons if reason)
-    return told if len(told) <= _LONGEST else f"{told[: _LONGEST - 3]}..."
+    texts = "; ".join(reason for reason in reasons if reason)
+    return texts if len(texts) <= _LONGEST else f"{texts[: _LONGEST - 3]}..."
 
 
 def changed_definition(before: FeatureView | None, now: FeatureView) -> str:

@@ -174,8 +174,8 @@ def _differing(one: pa.Schema, other: pa.Schema) -> str:
     types = {
         name: [str(s.field(name).type) if name in s.names else "no column" for s in (one, other)] for name in names
     }
-    told = [f"{name} ({' and '.join(both)})" for name, both in types.items() if both[0] != both[1]]
-    return ", ".join(told) or "the order of their columns"
+    differing = [f"{name} ({' and '.join(both)})" for name, both in types.items() if both[0] != both[1]]
+    return ", ".join(differing) or "the order of their columns"
 
 
 def _of_file(path: Path) -> pa.Table:

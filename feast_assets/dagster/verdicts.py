@@ -115,8 +115,8 @@ def healed(
         good = {k: e for k, e in written.items() if k in since and e.at.timestamp() > since[k]}
         newest = _newest(instance, check.asset_key, good) if good else {}
         for key, entry in good.items():
-            told = f"Refused before; written since, at {entry.at:%Y-%m-%d %H:%M:%S} UTC."
-            verdict = Verdict(True, dg.AssetCheckSeverity.ERROR, told)
+            description = f"Refused before; written since, at {entry.at:%Y-%m-%d %H:%M:%S} UTC."
+            verdict = Verdict(True, dg.AssetCheckSeverity.ERROR, description)
             passing.append(_evaluation(check, key, verdict, True, newest.get(key)))
     return passing
 

@@ -38,8 +38,8 @@ class ConnectionRef:
     def to_tags(self) -> dict[str, str]:
         """Returns it as tags of a data source, as Feast stores it."""
         values = {name: getattr(self, name) for name in _TAGS}
-        told = {name: value for name, value in values.items() if value and (name, value) != ("auth_type", "secret")}
-        tags = {_TAGS[name]: value for name, value in told.items()}
+        given = {name: value for name, value in values.items() if value and (name, value) != ("auth_type", "secret")}
+        tags = {_TAGS[name]: value for name, value in given.items()}
         return {**tags, **{f"{_PARAMETER}{name}": value for name, value in self.params.items()}}
 
     @classmethod

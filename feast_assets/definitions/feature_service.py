@@ -8,6 +8,7 @@ from feast_assets.definitions.base import Definition, listed, spec_of
 from feast_assets.definitions.feature_logging import LoggingConfig
 from feast_assets.definitions.projection import FeatureViewProjection
 from feast_assets.definitions.view import BaseFeatureView
+from feast_assets.definitions.view_version import split_name, versioned_name
 from feast_assets.errors import DefinitionError, NotSupportedError, shown
 
 
@@ -16,7 +17,7 @@ class FeatureService(Definition):
 
     Args:
         features: views (whole, or projected as ``view[["a"]]``, ``view.with_name("x")``), or references as text:
-            ``"view"``, ``"view:feature"``. Texts are resolved at apply.
+            ``"view"``, ``"view:feature"``, ``"view@v1"``, ``"view@v1:feature"``. Texts are resolved at apply.
         logging_config: where served features are logged.
     """
 
@@ -50,6 +51,8 @@ class FeatureService(Definition):
                 self.feature_view_projections.append(feature.projection)
             elif isinstance(feature, str) and feature:
                 view, _, name_of_feature = feature.partition(":")
+                view_name, number = split_name(view)
+                view = view_name if number is None else versioned_name(view_name, number)
                 desired = [name_of_feature] if name_of_feature else []
                 self.feature_view_projections.append(FeatureViewProjection(name=view, desired_features=desired))
             else:

@@ -32,6 +32,7 @@ class FeatureView(BaseFeatureView):
 
     Attributes:
         online_generation: which of its online tables is in use; apply sets it.
+        table_of: of a version of a view, the view's name; "" elsewhere.
         materialization_intervals: the times that were materialized when `FeatureStore.get_feature_view` returned the
             view, as ``[start, end)`` in order.
 
@@ -49,7 +50,7 @@ class FeatureView(BaseFeatureView):
             compared with the source.
         partitions: the grid of windows that it is materialized in; None for a source without a meaningful time (a
             lookup table), which is materialized whole.
-        version: only "latest".
+        version: "latest", or a version that the view is put back to, such as "v2".
         enabled: a disabled view is neither materialized nor served.
         automation: when it is materialized automatically; None if its grain's schedule or a user runs it.
         freshness: how recently it should have been materialized: a duration, or a `Freshness`; None for no such demand.
@@ -74,6 +75,8 @@ class FeatureView(BaseFeatureView):
         freshness=None,
         online_generation="",
         state=FeatureViewState.STATE_UNSPECIFIED,
+        version="latest",
+        current_version_number=0,
     )
 
     batch_source: DataSource | None
@@ -91,6 +94,7 @@ class FeatureView(BaseFeatureView):
     automation: Automation | None
     freshness: Freshness | None
     online_generation: str = ""
+    table_of: str = ""
     materialization_intervals: Sequence[tuple[datetime, datetime]] = ()
 
     def __init__(
@@ -172,8 +176,9 @@ class FeatureView(BaseFeatureView):
             raise DefinitionError(
                 f"{subject}: partitions must be Partitions(grain, start) or None, got {shown(partitions)}."
             )
-        if version != "latest":
-            raise NotSupportedError(f"{subject}: pinning a version ({version!r}) is not supported; leave it out.")
+        if not isinstance(version, str):
+            raise DefinitionError(f"{subject}: version must be text such as 'latest' or 'v2', not {shown(version)}.")
+        self.version = version
         self.ttl = ttl
         self.online = online
         self.offline = offline
@@ -224,6 +229,10 @@ class FeatureView(BaseFeatureView):
             del spec["freshness"]
         if not self.state:
             del spec["state"]
+        if self.version == "latest":
+            del spec["version"]
+        if not self.current_version_number:
+            del spec["current_version_number"]
         return spec
 
     def _init_entities(self, fields: list[Field], entities: Sequence[Entity] | None, subject: str) -> None:
@@ -292,7 +301,7 @@ class FeatureView(BaseFeatureView):
         A view that starts again (it was removed before, or its keys or time columns changed) gets a new table, so that
         earlier rows are never taken for its own, even if an apply is interrupted; apply gives it a new generation.
         """
-        return f"{project}:{self.name}:{self.online_generation}"
+        return f"{project}:{self.table_of or self.name}:{self.online_generation}"
 
     @property
     def keeps_result(self) -> bool:

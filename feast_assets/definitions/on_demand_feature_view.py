@@ -31,6 +31,8 @@ _LATER: Mapping[str, object] = {
     "input_schema": [],
     "write_to_online_store": False,
     "state": FeatureViewState.STATE_UNSPECIFIED,
+    "version": "latest",
+    "current_version_number": 0,
 }
 """Attributes that the first versions lacked. A view that does not use them keeps the hash that it had."""
 
@@ -106,8 +108,9 @@ class OnDemandFeatureView(BaseFeatureView):
     ):
         subject = f"OnDemandFeatureView {name!r}"
         self._init_meta(name, description, tags, owner)
-        if version != "latest":
-            raise NotSupportedError(f"{subject}: pinning a version ({version!r}) is not supported; leave it out.")
+        if not isinstance(version, str):
+            raise DefinitionError(f"{subject}: version must be text such as 'latest' or 'v2', not {shown(version)}.")
+        self.version = version
         if aggregations:
             raise NotSupportedError(
                 f"{subject}: aggregations over the rows of one request are not supported; aggregate in the function, "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from feast_assets.definitions.base import Definition, spec_of
 from feast_assets.definitions.sources.data_source import DataSource
@@ -146,7 +146,7 @@ class SavedDataset(Definition):
         """Reads its rows from a retrieval from now on."""
         return self.attach(retrieval_job.to_arrow)
 
-    def to_spec(self) -> dict[str, Any]:
+    def to_spec(self) -> dict[str, object]:
         spec = super().to_spec()
         # A dataset without them keeps the form that it had before they existed.
         for name in ("namespace", "collection"):

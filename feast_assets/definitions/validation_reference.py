@@ -61,8 +61,8 @@ class ValidationError:
         return dict(vars(self))
 
     def __repr__(self) -> str:
-        told = ", ".join(f"{name}={value!r}" for name, value in vars(self).items() if value is not None)
-        return f"ValidationError({told})"
+        attributes = ", ".join(f"{name}={value!r}" for name, value in vars(self).items() if value is not None)
+        return f"ValidationError({attributes})"
 
 
 class ValidationReport(ABC):

@@ -23,12 +23,16 @@ class BaseFeatureView(Definition):
             never changes the view.
         enabled: whether it is served and materialized.
         state: how far it is; see `FeatureStore.set_feature_view_state`.
+        version: "latest", or the version that it is put back to, such as "v2".
+        current_version_number: of the version in use; apply sets it.
     """
 
     features: list[Field]
     projection: FeatureViewProjection
     enabled: bool
     state: FeatureViewState = FeatureViewState.STATE_UNSPECIFIED
+    version: str = "latest"
+    current_version_number: int = 0
 
     def _after_decode(self) -> None:
         self.state = FeatureViewState(self.state)

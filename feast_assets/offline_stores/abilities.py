@@ -48,10 +48,10 @@ class Ability(ABC):
         """
         if isinstance(store, cls):
             return store
-        told = (
+        problem = (
             f"{needed_by} needs an offline store that {cls.in_words} ({cls.__name__}); {type(store).__name__} does not."
         )
-        raise NotSupportedError(f"{told} {remedy}".rstrip())
+        raise NotSupportedError(f"{problem} {remedy}".rstrip())
 
 
 class RunsTransformations(Ability):

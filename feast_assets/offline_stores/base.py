@@ -180,7 +180,7 @@ class Survey:
             store does not count them. Files and folders that need not be read for the windows may be left out.
     """
 
-    windows: list[WindowStatistics]
+    windows: Sequence[WindowStatistics]
     null_times: int = 0
 
 

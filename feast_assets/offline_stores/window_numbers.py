@@ -6,11 +6,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from feast_assets.definitions.partitions import Grain
 from feast_assets.definitions.spec import from_micros, to_micros
 from feast_assets.definitions.window import ALWAYS, Window
 from feast_assets.offline_stores.summary import Summary, whole_of
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 FIRST_MOMENT, LAST_MOMENT = to_micros(ALWAYS.start), to_micros(ALWAYS.end)
 """The first and the last moment that a datetime can hold, in UTC microseconds."""
@@ -67,6 +72,22 @@ class WindowNumbers:
         if not self.width:
             return datetime(number // 12, number % 12 + 1, 1, tzinfo=UTC)
         return from_micros(max(self.origin + number * self.width, FIRST_MOMENT))
+
+    def starts_and_ends(self, windows: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Returns the starts and the ends of some windows in UTC microseconds, cut to the span."""
+        import numpy as np
+
+        if self.width:
+            starts = np.maximum(self.origin + windows * self.width, FIRST_MOMENT)
+            ends = self.origin + (windows + 1) * self.width
+        else:
+            starts = np.array([to_micros(self._start(number)) for number in windows.tolist()], np.int64)
+            ends = np.array(
+                [to_micros(self._start(min(number + 1, self.last))) for number in windows.tolist()], np.int64
+            )
+        starts[windows == self.first] = to_micros(self._span.start)
+        ends[windows == self.last] = to_micros(self._span.end)
+        return starts, ends
 
     def window(self, first: int, last: int) -> Window:
         """Returns the windows of some neighbouring numbers as one, cut to the span."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -17,6 +18,7 @@ from feast_assets.definitions.window import Window
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
+    from feast_assets.registry.ledger_columns import LedgerColumns
     from feast_assets.registry.snapshot import RegistrySnapshot
 
 
@@ -27,12 +29,16 @@ class Changes:
     Attributes:
         upserts: objects to create, or to replace by type and name. One that equals the stored object changes nothing.
         deletes: (object type, name) of objects to remove.
+        renamed_ledgers: (name, other name) of views whose entries in the ledger, and whose tables' marks, are those of
+            the other name from now on, as its online table is now the other's. They replace what the other name had,
+            one after the other. A registry that ignores it makes runs of these views begin anew.
         inputs: (object type, name) -> what `Registry.inputs` returns for it from now on. It makes no revision.
     """
 
     upserts: Sequence[Definition] = ()
     deletes: Sequence[tuple[str, str]] = ()
     inputs: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    renamed_ledgers: Sequence[tuple[str, str]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +187,13 @@ class Registry(ABC):
     @abstractmethod
     def __init__(self, config: BaseModel, root: Path, project: str): ...
 
+    def reading_at_once(self) -> AbstractContextManager[None]:
+        """Returns a context in which a backend may answer all that this thread asks from one state, opened once.
+
+        Nothing is to be written in it.
+        """
+        return nullcontext()
+
     @abstractmethod
     def revision(self) -> int:
         """Returns the number of the newest revision; 0 before the first apply."""
@@ -239,6 +252,21 @@ class Registry(ABC):
     @abstractmethod
     def ledger(self, view: str) -> list[LedgerEntry]:
         """Returns a view's entries, in order of window start, then end."""
+
+    def materialization_intervals(self, view: str) -> list[tuple[datetime, datetime]]:
+        """Returns the times that are settled, as the fewest ``[start, end)`` intervals, in order."""
+        from feast_assets.registry.ledger import intervals
+
+        return intervals(self.ledger(view))
+
+    def ledger_columns(self, view: str) -> LedgerColumns:
+        """Returns the same entries as columns, which take no object for each window.
+
+        Backends that store them so override this.
+        """
+        from feast_assets.registry.ledger_columns import LedgerColumns
+
+        return LedgerColumns.of(view, self.ledger(view))
 
     def ledger_change_tokens(self, views: Sequence[str]) -> dict[str, str]:
         """Returns a change token for each view: another one whenever its entries in the ledger change.

@@ -7,10 +7,13 @@ import threading
 import time
 import warnings
 from collections.abc import Callable
+from typing import TypeVar
 
 from feast_assets.errors import FeastAssetsError
 from feast_assets.registry.base import Registry
 from feast_assets.registry.snapshot import RegistrySnapshot
+
+_T = TypeVar("_T")
 
 _LOOK_AGAIN_SECONDS = 10.0
 """How soon `get` looks again after a push that could not be completed, as its store was down."""
@@ -85,12 +88,28 @@ class SnapshotCache:
             uses_history: whether the caller is about to read or write history, so that its data sources are those of
                 the project; unfinished pushes are then completed in history as well.
         """
+        snapshot = self._read()
+        self._look_after_pushes(snapshot, uses_history)
+        return snapshot
+
+    def fresh_with(self, read: Callable[[RegistrySnapshot], _T]) -> _T:
+        """Returns what a function reads of the registry, given the newest snapshot; both are of one state if they can.
+
+        Args:
+            read: reads the registry and changes nothing.
+        """
+        with self._registry.reading_at_once():
+            snapshot = self._read()
+            result = read(snapshot)
+        self._look_after_pushes(snapshot, uses_history=False)
+        return result
+
+    def _read(self) -> RegistrySnapshot:
         with self._lock:
             known = self._snapshot
             snapshot = self._registry.snapshot() if known is None else self._registry.refreshed(known)
             self._snapshot = snapshot
             self._checked = time.monotonic()
-        self._look_after_pushes(snapshot, uses_history)
         return snapshot
 
     def look_again(self) -> None:

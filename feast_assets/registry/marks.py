@@ -11,10 +11,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from feast_assets.definitions.spec import from_micros
 from feast_assets.definitions.window import Window
-from feast_assets.registry.base import DrawnMark, LedgerEntry, MarkDoubt, OnlineTable
+from feast_assets.registry.base import DrawnMark, MarkDoubt, OnlineTable
+
+if TYPE_CHECKING:
+    from feast_assets.registry.ledger_columns import LedgerColumns
 
 
 class KeepsMarks(ABC):
@@ -116,7 +120,7 @@ def is_on_path(number: int, current: int, known: Collection[DrawnMark]) -> bool:
 
 def doubt_of(
     current: int,
-    entries: Iterable[LedgerEntry],
+    entries: LedgerColumns,
     definition_hash: str,
     known: Collection[DrawnMark],
     never_advanced: int,
@@ -134,9 +138,8 @@ def doubt_of(
     if not current:
         return MarkDoubt("missing", 0) if known else None
     numbers = {m.number for m in known}
-    settled_under = {
-        e.mark for e in entries if e.settled and e.mark and (e.mark in numbers or e.definition_hash == definition_hash)
-    }
+    is_of_table = entries.definitions.is_in([definition_hash]) | entries.marked(numbers)
+    settled_under = set(entries.marks[entries.settled & is_of_table].tolist()) - {0}
     if current != never_advanced and current not in numbers and current not in settled_under:
         return MarkDoubt("unknown", current)
     path, lowest = path_of(current, known)

@@ -22,17 +22,21 @@ from feast_assets.definitions.spec import PLAIN, Spec, from_micros
 from feast_assets.definitions.stored_on_demand_view import StoredOnDemandView
 from feast_assets.definitions.stream_feature_view import StreamFeatureView
 from feast_assets.definitions.view import BaseFeatureView
+from feast_assets.definitions.view_version import ViewVersion, split_name, versioned_name
 from feast_assets.errors import (
     DataSourceObjectNotFoundException,
+    DefinitionError,
     EntityNotFoundException,
     FeastObjectNotFoundException,
     FeatureServiceNotFoundException,
     FeatureViewNotFoundException,
+    FeatureViewVersionNotFound,
     InputError,
     OnDemandFeatureViewNotFoundException,
     SavedDatasetNotFound,
     shown,
 )
+from feast_assets.registry.spec_text import restored
 
 VIEW_TYPES = (
     FeatureView.object_type,
@@ -72,7 +76,8 @@ class StoredObject:
     """One object as the registry holds it; read into a definition when it is first asked for.
 
     Attributes:
-        spec: the definition's stored form, as JSON text; "" where the definition is at hand.
+        spec: the definition's stored form, as JSON text, maybe compressed (`feast_assets.registry.spec_text`); "" where
+            the definition is at hand.
         created, updated: UTC microseconds; 0 where the definition is at hand.
     """
 
@@ -100,7 +105,7 @@ class StoredObject:
     def definition(self) -> Definition:
         """Returns the definition itself, which must not be changed."""
         if self._definition is None:
-            definition = Definition.from_spec(json.loads(self.spec))
+            definition = Definition.from_spec(json.loads(restored(self.spec)))
             definition.created_timestamp = from_micros(self.created)
             definition.last_updated_timestamp = from_micros(self.updated)
             self._definition = definition
@@ -209,6 +214,8 @@ class RegistrySnapshot:
         Raises:
             FeatureViewNotFoundException: there is none.
         """
+        if isinstance(name, str) and "@" in name:
+            return cast(FeatureView, self.view_version(name, *TYPES_WITH_ROWS))
         view = next((v for kind in TYPES_WITH_ROWS if (v := self.get(kind, name)) is not None), None)
         if view is None:
             error = self._not_found(FeatureView.object_type, name, *TYPES_WITH_ROWS)
@@ -246,11 +253,51 @@ class RegistrySnapshot:
         Raises:
             FeatureViewNotFoundException: there is none.
         """
+        if isinstance(name, str) and "@" in name:
+            return self.view_version(name, *VIEW_TYPES)
         for object_type in VIEW_TYPES:
             view = self.get(object_type, name)
             if view is not None:
                 return cast(BaseFeatureView, view)
         raise self._not_found(FeatureView.object_type, name, *VIEW_TYPES)
+
+    def view_versions(self, name: str) -> list[ViewVersion]:
+        """Returns the versions of a view that are registered beside the one in use, by number."""
+        prefix = f"{name}@v"
+        names = [n for n in self.names(ViewVersion.object_type) if n.startswith(prefix)]
+        versions = [cast(ViewVersion, self.get(ViewVersion.object_type, n)) for n in names]
+        return sorted(versions, key=lambda version: version.number)
+
+    def view_version(self, name: str, *object_types: str) -> BaseFeatureView:
+        """Returns a view as it is in the version that a name such as ``stats@v1`` tells.
+
+        The version in use is the view itself, under its own name.
+
+        Args:
+            object_types: of the view.
+
+        Raises:
+            FeatureViewNotFoundException: there is no such view.
+            FeatureViewVersionNotFound: the view has no such version.
+            InputError: the name tells no version.
+        """
+        try:
+            view_name, number = split_name(name)
+        except DefinitionError as wrong:
+            raise InputError(str(wrong)) from None
+        view = next((v for kind in object_types if (v := self.get(kind, view_name)) is not None), None)
+        if view is None:
+            raise self._not_found(FeatureView.object_type, view_name, *object_types)
+        current = cast(BaseFeatureView, view)
+        if number is None or number == current.current_version_number:
+            return current
+        version = self.get(ViewVersion.object_type, versioned_name(view_name, number))
+        if version is None:
+            numbers = sorted({current.current_version_number, *(v.number for v in self.view_versions(view_name))})
+            error = FeatureViewVersionNotFound(view_name, f"v{number}", self.project)
+            error.args = (f"{error} Its versions are {', '.join(f'v{n}' for n in numbers)}.",)
+            raise error
+        return cast(ViewVersion, version).as_view()
 
     def entity(self, name: str) -> Entity:
         """Returns an entity.
@@ -294,6 +341,7 @@ class RegistrySnapshot:
         Rows of an online store may have been written under any of them. A view that never was has none. The fields are
         shared, not copies: they must not be changed.
         """
+        view = view.partition("@")[0]
         known = self._feature_lists.get(view)
         if known is not None:
             return known

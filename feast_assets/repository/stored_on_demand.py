@@ -55,7 +55,7 @@ def stored_rows(
         InputError: the view is not stored, or the rows do not fit.
         TransformationError: the function failed.
     """
-    from feast_assets.retrieval.stored_rows import StoredRows, moments_of_now
+    from feast_assets.retrieval.stored_rows import StoredViewRows, moments_of_now
 
     stored = snapshot.stored_on_demand_view(name)
     if stored is None:
@@ -68,7 +68,7 @@ def stored_rows(
     if transform_on_write:
         view = functions.attach(stored)
         assert isinstance(view, StoredOnDemandView)
-        return StoredRows(view, functions.of(view.on_demand)).of_handed_in(rows, call)
+        return StoredViewRows(view, functions.of(view.on_demand)).of_handed_in(rows, call)
     if stored.event_time in rows.column_names:
         return rows
     if EVENT_TIME in rows.column_names:

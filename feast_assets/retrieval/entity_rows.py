@@ -105,8 +105,8 @@ class EntityRowReader:
             columns[name] = list(lists[given_name])
         lengths = {name: len(values) for name, values in lists.items()}
         if len(set(lengths.values())) > 1:
-            told = ", ".join(f"{shown(name)} has {length}" for name, length in lengths.items())
-            raise InputError(f"The lists of entity_rows must be of one length, one value per row; {told}.")
+            listed = ", ".join(f"{shown(name)} has {length}" for name, length in lengths.items())
+            raise InputError(f"The lists of entity_rows must be of one length, one value per row; {listed}.")
         return next(iter(lengths.values()), 1), columns
 
     def _name_in(self, given: Mapping[str, object], needed: str) -> str | None:
@@ -125,19 +125,19 @@ class EntityRowReader:
 
     def _missing(self, name: str, given: Mapping[str, object], where: str) -> NoReturn:
         names = list(given)
-        told = f"Given: {', '.join(map(shown, names[:_SHOWN]))}{', ...' if len(names) > _SHOWN else ''}."
-        told = told if names else "Nothing was given."
+        hint = f"Given: {', '.join(map(shown, names[:_SHOWN]))}{', ...' if len(names) > _SHOWN else ''}."
+        hint = hint if names else "Nothing was given."
         near = suggest(name, [n for n in names if isinstance(n, str)])
         if near.startswith("Did you mean"):
-            told = f"{told} {near.replace('Did you mean', 'Is it')}"
+            hint = f"{hint} {near.replace('Did you mean', 'Is it')}"
         key = self._request.join_keys.get(name)
         if key is not None:
             raise MissingJoinKeyError(
-                f"Feature view {key.reader} needs join key {name!r}, which entity_rows lack{where}. {told}"
+                f"Feature view {key.reader} needs join key {name!r}, which entity_rows lack{where}. {hint}"
             )
         field = self._request.request_fields[name]
         raise RequestDataNotFoundInEntityRowsException(
-            f"On-demand view {field.needed_by!r} needs request field {name!r}, which entity_rows lack{where}. {told}"
+            f"On-demand view {field.needed_by!r} needs request field {name!r}, which entity_rows lack{where}. {hint}"
         )
 
 

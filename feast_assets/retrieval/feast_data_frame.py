@@ -46,12 +46,12 @@ class FeastDataFrame:
     """
 
     def __init__(self, data: Any, engine: DataFrameEngine | None = None, metadata: Mapping[str, Any] | None = None):
-        told = _OF_LIBRARY.get(type(data).__module__.partition(".")[0], DataFrameEngine.UNKNOWN)
-        if engine is not None and engine is not told:
-            raise InputError(f"engine={shown(engine)}, but a {type(data).__name__} is of engine {told.value!r}.")
+        recognised = _OF_LIBRARY.get(type(data).__module__.partition(".")[0], DataFrameEngine.UNKNOWN)
+        if engine is not None and engine is not recognised:
+            raise InputError(f"engine={shown(engine)}, but a {type(data).__name__} is of engine {recognised.value!r}.")
         self.data = data
         self.metadata = dict(metadata or {})
-        self._engine = told
+        self._engine = recognised
 
     def __repr__(self) -> str:
         return f"FeastDataFrame(engine={self._engine.value}, type={type(self.data).__name__})"

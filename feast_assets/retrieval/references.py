@@ -15,14 +15,15 @@ from feast_assets.definitions.feature_view_state import SERVED
 from feast_assets.definitions.field import Field
 from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
 from feast_assets.definitions.projection import FeatureViewProjection
+from feast_assets.definitions.view_version import split_name, versioned_name
 from feast_assets.errors import (
+    DefinitionError,
     EntityNotFoundException,
     FeatureNameCollisionError,
     FeatureNotFoundError,
     FeatureViewNotFoundException,
     InputError,
     InvalidFeaturesParameterType,
-    NotSupportedError,
     shown,
     suggest,
 )
@@ -84,7 +85,7 @@ def resolve(
     Raises:
         InvalidFeaturesParameterType: ``features`` is of another type.
         InputError: a reference is malformed, or there is none, or a view is disabled.
-        NotSupportedError: a reference names a version.
+        FeatureViewVersionNotFound: a view has no such version.
         FeatureViewNotFoundException, FeatureNotFoundError, FeatureServiceNotFoundException: the registry lacks it.
         FeatureNameCollisionError: two columns would have one name.
     """
@@ -160,12 +161,11 @@ def function_inputs(
 
 
 def split_reference(reference: object) -> tuple[str, str]:
-    """Returns the view and the feature of a reference.
+    """Returns the view and the feature of a reference; a view's version is part of its name, such as ``stats@v1``.
 
     Raises:
         InvalidFeaturesParameterType: it is not text.
         InputError: it does not have the form ``view:feature``.
-        NotSupportedError: it names a version of the view.
     """
     if not isinstance(reference, str):
         raise InvalidFeaturesParameterType(
@@ -174,13 +174,11 @@ def split_reference(reference: object) -> tuple[str, str]:
     view, separator, feature = reference.partition(":")
     if not separator or not view or not feature or ":" in feature:
         raise InputError(f"Reference {shown(reference)} does not have the form 'view:feature'.")
-    view, at, version = view.partition("@")
-    if at and version != "latest":
-        raise NotSupportedError(
-            f"Reference {shown(reference)} names version {shown(version)} of a view; only the latest can be read. "
-            f"Ask for {shown(f'{view}:{feature}')}."
-        )
-    return view, feature
+    try:
+        name, number = split_name(view)
+    except DefinitionError as error:
+        raise InputError(f"Reference {shown(reference)}: {error}") from None
+    return name if number is None else versioned_name(name, number), feature
 
 
 def _of_reference(reference: object, views: _SnapshotViews) -> Projection:

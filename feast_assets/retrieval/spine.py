@@ -77,13 +77,13 @@ def checked_rows(request: FeatureRequest, table: pa.Table) -> CheckedRows:
         for key in read.join_keys:
             typed = key.column, key.field.dtype
             if typed not in keys:
-                told = f"Join key {key.column!r} of feature view {read.view.name!r} in the entity dataframe"
+                subject = f"Join key {key.column!r} of feature view {read.view.name!r} in the entity dataframe"
                 keys[typed] = f"key_{len(keys)}"
-                columns[keys[typed]] = cast_key(table.column(key.column), key.field.dtype, told)
+                columns[keys[typed]] = cast_key(table.column(key.column), key.field.dtype, subject)
     inputs: dict[Typed, pa.ChunkedArray] = {}
     for column, dtype, view in _inputs(request):
-        told = f"Column {column!r} of the entity dataframe, an input of on-demand view {view!r},"
-        inputs[column, dtype] = cast(table.column(column), dtype, told)
+        subject = f"Column {column!r} of the entity dataframe, an input of on-demand view {view!r},"
+        inputs[column, dtype] = cast(table.column(column), dtype, subject)
     return CheckedRows(table, time_column, Spine(pa.table(columns)), keys, inputs)
 
 
@@ -216,8 +216,8 @@ def cast_key(column: pa.ChunkedArray, feast_type: FeastType, subject: str) -> pa
 
 def listed(names: Sequence[str]) -> str:
     """Returns the names of columns as a message tells them."""
-    told = ", ".join(map(shown, names[:_SHOWN])) + (f", ... ({len(names)} in all)" if len(names) > _SHOWN else "")
-    return told or "no columns"
+    subject = ", ".join(map(shown, names[:_SHOWN])) + (f", ... ({len(names)} in all)" if len(names) > _SHOWN else "")
+    return subject or "no columns"
 
 
 def _near(name: str, columns: Sequence[str]) -> str:

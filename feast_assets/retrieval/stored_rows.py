@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _Function = Callable[..., object]
 
 
-class StoredRows:
+class StoredViewRows:
     """Makes the rows of one stored on-demand view.
 
     Args:
@@ -257,5 +257,5 @@ def with_function(view: StoredOnDemandView, function: _Function, sources: Sequen
     assert transformation is not None
     attached.source_views = list(sources)
     attached.feature_transformation = transformation
-    transformation.udf = StoredRows(attached, function).of_sources
+    transformation.udf = StoredViewRows(attached, function).of_sources
     return attached

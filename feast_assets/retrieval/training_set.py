@@ -110,25 +110,31 @@ class TrainingSetPins:
 
     def differences(self, now: TrainingSetPins) -> list[str]:
         """Returns what has changed since these pins, each as a sentence; none where the rows must be the same."""
-        told = []
+        differences = []
         if self.registry_revision != now.registry_revision:
-            told.append(f"The definitions are of revision {now.registry_revision}, not {self.registry_revision}.")
+            differences.append(
+                f"The definitions are of revision {now.registry_revision}, not {self.registry_revision}."
+            )
         if (self.features, self.full_feature_names) != (now.features, now.full_feature_names):
-            told.append(f"Other features are asked for: {', '.join(now.features)}; before, {', '.join(self.features)}.")
+            differences.append(
+                f"Other features are asked for: {', '.join(now.features)}; before, {', '.join(self.features)}."
+            )
         if self.entity_fingerprint != now.entity_fingerprint:
-            told.append(f"The entity rows are not the same: {now.entity_rows} rows, and before {self.entity_rows}.")
+            differences.append(
+                f"The entity rows are not the same: {now.entity_rows} rows, and before {self.entity_rows}."
+            )
         before = {s.view: s for s in self.sources}
         for source in now.sources:
             pinned = before.get(source.view)
             if pinned is not None and pinned.fingerprint != source.fingerprint:
-                told.append(
+                differences.append(
                     f"Source {_quoted(source.sources)} of feature view {source.view!r} has changed between "
                     f"{source.start} and {source.end}: {source.rows} rows, and before {pinned.rows}."
                 )
         for name, used in self.software.items():
             if now.software.get(name) != used:
-                told.append(f"{name} is {now.software.get(name)}, not {used}.")
-        return told
+                differences.append(f"{name} is {now.software.get(name)}, not {used}.")
+        return differences
 
 
 @dataclass(frozen=True)

@@ -59,9 +59,9 @@ class Settings(BaseModel):
     ) -> Settings:
         if not isinstance(values, Mapping):
             return handler(values)
-        told = {name: _revealed(values[name]) for name in cls.feast_keys if name in values}
+        ignored = {name: _revealed(values[name]) for name in cls.feast_keys if name in values}
         context = info.context or {}
-        for name, value in told.items():
+        for name, value in ignored.items():
             if value not in (None, cls.feast_keys[name]):
                 key = f"{context['section']}.{name}" if "section" in context else name
                 origin = context.get("origin", cls.__name__)
@@ -71,7 +71,7 @@ class Settings(BaseModel):
             {
                 name if is_type_name(name) else MASK: cls._concealed(name, value)
                 for name, value in values.items()
-                if name not in told
+                if name not in ignored
             }
         )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,7 @@ class _Variables:
 
     def read(self, file: Path) -> object:
         try:
-            values = yaml.load(self._text, Loader=_LimitedLoader)  # noqa: S506 - a SafeLoader
+            values = _values(self._text)
         except yaml.YAMLError as error:
             problem = _problem(error)
         else:
@@ -119,6 +120,12 @@ class _Variables:
 
     def _restored(self, text: str) -> str:
         return re.sub(rf"{self._mark}(\w+){self._mark}{self._mark}", r"${\1}", text)
+
+
+@lru_cache(maxsize=8)
+def _values(text: str) -> Any:
+    """Returns what a YAML text holds, which must not be changed; whoever opens a store again gets the same."""
+    return yaml.load(text, Loader=_LimitedLoader)  # noqa: S506 - a SafeLoader
 
 
 def _named(key: object) -> str:

@@ -194,13 +194,7 @@ def test_a_mode_beside_a_transformation_of_another_mode_is_refused() -> None:
         )
 
 
-def test_arguments_for_versions_of_views_are_refused(store: FeatureStore) -> None:
+def test_the_version_of_views_in_responses_is_refused(store: FeatureStore) -> None:
     store.apply([DRIVER, TRIPS])
-    with pytest.raises(NotSupportedError, match="no_promote"):
-        store.apply([TRIPS], no_promote=True)
     with pytest.raises(NotSupportedError, match="include_feature_view_version_metadata"):
         store.get_online_features(["trips:fare"], [{"driver_id": 1}], include_feature_view_version_metadata=True)
-    with pytest.raises(NotSupportedError, match="version='v1'"):
-        store.materialize(datetime(2024, 1, 1), datetime(2024, 1, 2), version="v1")
-    with pytest.raises(NotSupportedError, match="version='v1'"):
-        store.materialize_incremental(datetime(2024, 1, 2), version="v1")

@@ -101,3 +101,13 @@ def test_an_unknown_deployment_is_refused_with_those_there_are(project: Path) ->
         [sys.executable, "-c", probe], cwd=project, env=env, capture_output=True, text=True, check=True
     )
     assert "must be one of local, production" in done.stdout
+
+
+def test_the_first_apply_says_what_is_not_there_yet_and_shows_no_code(project: Path) -> None:
+    said = _run(project, "feast-assets", "-c", "feature_repo", "apply")
+    (warned,) = [line for line in said.splitlines() if "there is no file" in line]
+    assert warned.startswith(
+        "Warning: Source 'driver_hours' (data/drivers.duckdb, table driver_hours): there is no file"
+    )
+    assert warned.endswith("It is applied as declared, and checked when it is read.")
+    assert ".py" not in said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -52,3 +53,30 @@ def test_a_project_is_deleted_only_when_that_is_confirmed(run, served_repo: Path
     assert "taxis" in run("-c", str(served_repo), "projects", "list").output
     assert run(*command, "-y").output == "Deleted project taxis\n"
     assert "taxis" not in run("-c", str(served_repo), "projects", "list").output
+
+
+def test_versions_are_listed_and_kept_without_promotion(run, served_repo: Path) -> None:
+    def versions() -> list[tuple[str, bool]]:
+        output = run("-c", str(served_repo), "feature-views", "list-versions", "ratings", "-o", "json").output
+        return [(record["version"], record["in_use"]) for record in json.loads(output)]
+
+    def declare(*features: str) -> None:
+        schema = ", ".join(f"Field(name={feature!r}, dtype=Float32)" for feature in features)
+        (served_repo / "more.py").write_text(
+            "from feast_assets import FeatureView, Field, Float32\n"
+            "from feature_definitions import driver, driver_stats_source\n"
+            f"ratings = FeatureView(name='ratings', source=driver_stats_source, entities=[driver], schema=[{schema}])\n"
+        )
+
+    declare("rating")
+    run("-c", str(served_repo), "apply")
+    assert versions() == [("v0", True)]
+    declare("rating", "acceptance_rate")
+    assert "No changes to registry" in run("-c", str(served_repo), "apply", "--no-promote").output
+    assert versions() == [("v0", True), ("v1", False)]
+    one = ["materialize-incremental", "2030-01-01", "--version", "v1"]
+    assert "just one view" in run("-c", str(served_repo), *one, exit_code=1).stderr
+    shared = ["materialize", "2024-01-01", "2030-01-01", "-v", "ratings", "--version", "v1"]
+    assert "enable_online_feature_view_versioning" in run("-c", str(served_repo), *shared, exit_code=1).stderr
+    run("-c", str(served_repo), "apply")
+    assert versions() == [("v0", False), ("v1", False), ("v2", True)]

@@ -18,6 +18,7 @@ from test_restored_histories import at
 
 from feast_assets.compute import table_mark
 from feast_assets.definitions.window import Window
+from tests.registry.format_1 import turn_into_format_1
 
 END = hours(24 * 6) - timedelta(microseconds=1)
 RESTORED = "the online store was restored from before"
@@ -461,10 +462,7 @@ def without_marks(project: SmallProject, online) -> None:
     """Makes the store and the registry what a version without marks wrote."""
     remove_mark(project, online)
     project.close()
-    with closing(sqlite3.connect(project.root / "registry.db")) as connection:
-        connection.execute("DROP TABLE feast_assets_marks")
-        connection.execute("ALTER TABLE feast_assets_ledger DROP COLUMN mark")
-        connection.commit()
+    turn_into_format_1(project.store.registry, "stats", has_marks=False)
     if isinstance(online, SqliteDatabase):
         with closing(sqlite3.connect(online.path)) as connection:
             connection.execute("DROP TABLE feast_assets_marks")
@@ -572,7 +570,8 @@ def test_a_number_is_never_drawn_for_a_table_without_one(tmp_path):
 @pytest.mark.parametrize(
     ("statement", "expected"),
     [
-        ("UPDATE feast_assets_ledger SET mark = :value", [0, 1, 2, 3, 4, 5]),
+        ("UPDATE feast_assets_ledger_segments SET stamp = :value", [0, 1, 2, 3, 4, 5]),
+        ("UPDATE feast_assets_ledger_segments SET content = :value", [0, 1, 2, 3, 4, 5]),
         ("UPDATE feast_assets_marks SET previous = :value", [0, 1, 2, 3]),
         ("UPDATE feast_assets_marks SET kind = :value", []),
         (

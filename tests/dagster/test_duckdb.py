@@ -313,7 +313,7 @@ def test_a_tick_waits_but_shortly_for_a_file_that_is_written(tmp_path, monkeypat
             assert sensor.tick() == []
         finally:
             holder.stdin.close()
-            holder.wait(30)
+            holder.wait(300)
             holder.stdout.close()
         assert sensor.tick() == []
 

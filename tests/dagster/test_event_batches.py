@@ -65,8 +65,8 @@ def told(instance: dg.DagsterInstance, run_id: str) -> dict[str, Any]:
 
 
 @contextmanager
-def one_by_one(instance: dg.DagsterInstance) -> Iterator[None]:
-    yield
+def one_by_one(instance: dg.DagsterInstance) -> Iterator[Callable[[], None]]:
+    yield lambda: None
 
 
 def test_together_and_one_by_one_the_same_is_told(
@@ -131,6 +131,31 @@ def test_what_was_told_is_there_when_it_is_read(log: dg.DagsterInstance) -> None
     assert _run(log, compute).success
     assert seen == [{"a", "b"}]
     assert partitions(log) == {"a", "b", "c"}
+
+
+def test_before_something_that_takes_long_others_see_what_was_told(tmp_path: Path) -> None:
+    with (
+        dg.DagsterInstance.local_temp(str(tmp_path)) as instance,
+        dg.DagsterInstance.local_temp(str(tmp_path)) as other,
+    ):
+        seen = []
+
+        @dg.op(out=dg.Out(dg.Nothing))
+        def step(context) -> Iterator[Any]:
+            with written_together(context.instance) as write:
+                yield _event("a")
+                yield _event("b")
+                seen.append(partitions(other))
+                write()
+                seen.append(partitions(other))
+            yield dg.Output(None)
+
+        @dg.job
+        def job() -> None:
+            step()
+
+        assert job.execute_in_process(instance=instance).success
+        assert seen == [set(), {"a", "b"}]
 
 
 def test_other_events_come_after_those_before_them(log: dg.DagsterInstance) -> None:

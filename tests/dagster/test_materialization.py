@@ -433,7 +433,7 @@ def test_a_run_that_was_killed_is_made_good_by_running_it_again(
         [sys.executable, "-c", KILLED, str(applied_root), str(home), str(at_put)],
         env=environment,
         capture_output=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()[-2000:]

@@ -91,7 +91,7 @@ def test_the_library_works_where_dagster_is_not_installed(repository_root: Path)
         [sys.executable, "-c", WITHOUT_DAGSTER, str(repository_root)],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
@@ -132,7 +132,7 @@ def test_dagsters_own_checks_pass_on_the_project(project: Path, tmp_path: Path, 
         env={**environment, "DAGSTER_HOME": str(home)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
     said = done.stdout + done.stderr
@@ -159,7 +159,7 @@ def test_the_template_loads_in_production_without_a_database(tmp_path: Path) -> 
         env=environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]

@@ -181,13 +181,11 @@ def test_wrong_declarations_are_refused_with_what_would_be_right(case):
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: view(version="v2"),
         lambda: view(source=view()),
         lambda: BatchFeatureView(name="b", source=SOURCE, udf=len, mode="spark"),
         lambda: BatchFeatureView(name="b", source=SOURCE, udf=len, mode="sql", aggregations=[1]),
         lambda: OnDemandFeatureView(name="o", sources=[view()], schema=[A], udf=len, mode="substrait"),
         lambda: OnDemandFeatureView(name="o", sources=[view()], schema=[A], udf=len, aggregations=[1]),
-        lambda: OnDemandFeatureView(name="o", sources=[view()], schema=[A], udf=len, version="v2"),
         lambda: on_demand_feature_view(sources=[view()], schema=[A], explode=True)(len),
     ],
 )

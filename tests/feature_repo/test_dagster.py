@@ -61,7 +61,7 @@ class Project:
             },
             capture_output=True,
             text=True,
-            timeout=400,
+            timeout=1200,
             check=False,
         )
         assert done.returncode == 0, done.stderr[-3000:]

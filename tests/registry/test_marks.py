@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from feast_assets.definitions.window import Window
 from feast_assets.registry.base import DrawnMark, LedgerEntry, MarkDoubt
+from feast_assets.registry.ledger_columns import LedgerColumns
 from feast_assets.registry.marks import doubt_of, drawn_numbers, is_on_path, moment_of, path_of
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -25,7 +26,7 @@ def drawn(*pairs: tuple[int, int]) -> list[DrawnMark]:
 
 
 def doubt(found: int, marks: list[int], known: list[DrawnMark]) -> MarkDoubt | None:
-    return doubt_of(found, [entry(m) for m in marks], "d", known, SET_UP)
+    return doubt_of(found, LedgerColumns.of("v", [entry(m) for m in marks]), "d", known, SET_UP)
 
 
 def test_a_store_as_it_was_left_is_not_doubted() -> None:
@@ -66,7 +67,7 @@ def test_numbers_that_are_no_longer_remembered_are_judged_by_their_order() -> No
 
 
 def test_entries_of_another_table_are_not_doubted() -> None:
-    others = [entry(10, definition_hash="other"), entry(20, settled=False)]
+    others = LedgerColumns.of("v", [entry(10, definition_hash="other"), entry(20, settled=False)])
     assert doubt_of(SET_UP, others, "d", [], SET_UP) is None
     assert doubt_of(SET_UP, others, "d", drawn((30, SET_UP)), SET_UP) is None
     # Of this table, but under another definition: it may become the present one again.

@@ -13,9 +13,9 @@ from feast_assets.errors import (
     FeatureNotFoundError,
     FeatureServiceNotFoundException,
     FeatureViewNotFoundException,
+    FeatureViewVersionNotFound,
     InputError,
     InvalidFeaturesParameterType,
-    NotSupportedError,
 )
 from feast_assets.retrieval.references import resolve, split_reference
 from feast_assets.retrieval.request import FeatureInput, RowInput
@@ -150,7 +150,8 @@ def test_an_on_demand_view_of_a_projection_reads_just_that():
         (["stats:"], InputError, "form 'view:feature'"),
         ([":trips"], InputError, "form 'view:feature'"),
         (["stats:trips:x"], InputError, "form 'view:feature'"),
-        (["stats@v2:trips"], NotSupportedError, "'v2'.*'stats:trips'"),
+        (["stats@v2:trips"], FeatureViewVersionNotFound, "'stats' has no version v2 .* Its versions are v0"),
+        (["stats@2:trips"], InputError, "version '2' is not 'latest'"),
         (["stat:trips"], FeatureViewNotFoundException, r"'stat' .*'stats'\?"),
         (["stats:trip"], FeatureNotFoundError, r"'stats' has no feature 'trip'.*'trips'\?"),
         (["stats:driver_id"], FeatureNotFoundError, "no feature 'driver_id'"),

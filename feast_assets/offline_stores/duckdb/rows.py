@@ -50,7 +50,7 @@ def declared_types(history: History) -> dict[str, FeastType]:
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
+class TableSection:
     """Some of the rows of a table that has `SourceTable.places`.
 
     Attributes:
@@ -143,7 +143,7 @@ def rows_of(
     history: History,
     table: SourceTable,
     bounds: Bounds,
-    section: Section | None = None,
+    section: TableSection | None = None,
 ) -> Rows:
     """Returns the rows of a history with event times in the bounds.
 
@@ -295,7 +295,7 @@ def within(table: SourceTable, bounds: Bounds, *, or_null: bool = False) -> str:
     return " AND ".join([*parts, *_by_date(table, bounds)]) or "true"
 
 
-def _in_section(table: SourceTable, section: Section) -> list[str]:
+def _in_section(table: SourceTable, section: TableSection) -> list[str]:
     # No condition on folders: DuckDB numbers files anew where one leaves some out, but not where their names do.
     named = [] if section.files is None else [f"{quote(FILE_NAME)} IN ({', '.join(map(literal, section.files))})"]
     if section.files == ():

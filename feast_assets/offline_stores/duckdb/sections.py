@@ -16,7 +16,7 @@ import pyarrow as pa
 from feast_assets.definitions.window import Bounds
 from feast_assets.offline_stores.base import History
 from feast_assets.offline_stores.duckdb.files import SourceTable
-from feast_assets.offline_stores.duckdb.rows import Rows, Section, rows_of
+from feast_assets.offline_stores.duckdb.rows import Rows, TableSection, rows_of
 from feast_assets.offline_stores.files.date_folders import event_times_of
 from feast_assets.offline_stores.files.parquet_footers import footer_of
 from feast_assets.offline_stores.newest_first import RowGroups, cuts
@@ -66,7 +66,7 @@ class RowSections:
         numbers = np.unique(those.files)
         paths = table.files[0].readable
         files = None if len(numbers) == len(paths) else tuple(paths[number] for number in numbers)
-        return rows_of(cursor, self.rows.history, table, self.bounds, Section(Bounds(start, end), files))
+        return rows_of(cursor, self.rows.history, table, self.bounds, TableSection(Bounds(start, end), files))
 
 
 def sections_of(rows: Rows, bounds: Bounds) -> RowSections:

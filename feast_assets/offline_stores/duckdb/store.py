@@ -37,7 +37,6 @@ from feast_assets.offline_stores.abilities import (
 )
 from feast_assets.offline_stores.base import History, OfflineStore, Survey, WindowStatistics
 from feast_assets.offline_stores.duckdb.config import DuckDBOfflineStoreConfig
-from feast_assets.offline_stores.duckdb.read_parts import ReadParts
 from feast_assets.offline_stores.parts import Part, SourceParts
 from feast_assets.offline_stores.profile import WindowProfile
 from feast_assets.offline_stores.spine import PointInTimeJoin, Spine
@@ -49,6 +48,7 @@ if TYPE_CHECKING:
     from feast_assets.definitions.window import Bounds
     from feast_assets.offline_stores.duckdb.engine import Engine
     from feast_assets.offline_stores.duckdb.files import SourceTable
+    from feast_assets.offline_stores.duckdb.read_parts import ReadParts
     from feast_assets.offline_stores.duckdb.rows import Rows
     from feast_assets.offline_stores.files.readable_files import ReadableFiles
     from feast_assets.offline_stores.part_summaries import PartSummaries
@@ -89,7 +89,7 @@ class DuckDBOfflineStore(
         self._root = Path(root).absolute()
         self._opened: Engine | None = None
         self._sealed: Engine | None = None
-        self._read_parts = ReadParts()
+        self._kept_rows: ReadParts | None = None
         # What is known to be in which state of a DuckDB file.
         self._held_tables: dict[tuple[str, str, str], str] = {}
 
@@ -100,6 +100,15 @@ class DuckDBOfflineStore(
             if self._opened is None:
                 self._opened = self._new_engine(None)
             return self._opened
+
+    @property
+    def _read_parts(self) -> ReadParts:
+        from feast_assets.offline_stores.duckdb.read_parts import ReadParts
+
+        with _OPENING:
+            if self._kept_rows is None:
+                self._kept_rows = ReadParts()
+            return self._kept_rows
 
     def _engine_of(self, files: tuple[str, ...]) -> Engine:
         """Returns an engine that can open no other files than these; the last one is kept for the next query."""
@@ -186,7 +195,7 @@ class DuckDBOfflineStore(
         return self._read(history, window, lambda cursor, rows: stream(cursor, rows.sql))
 
     def statistics(self, history: History, windows: Sequence[Window]) -> list[WindowStatistics]:
-        return self.survey(history, windows).windows
+        return list(self.survey(history, windows).windows)
 
     def survey(self, history: History, windows: Sequence[Window]) -> Survey:
         from feast_assets.offline_stores.duckdb.survey import survey_windows

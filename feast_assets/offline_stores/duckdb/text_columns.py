@@ -50,7 +50,7 @@ def as_declared(
         duckdb.InvalidInputException: a value cannot be read so; its message is for `UnfitText.of`.
     """
     converted = [
-        f"{_converted(quote(name), dtype, _told(name, dtype, file, name in folders), lenient)} AS {quote(name)}"
+        f"{_converted(quote(name), dtype, _problem(name, dtype, file, name in folders), lenient)} AS {quote(name)}"
         for name, dtype in declared.items()
         if is_converted(dtype)
     ]
@@ -58,7 +58,7 @@ def as_declared(
     return f"SELECT *{replaced}{more} FROM {relation}"
 
 
-def _told(name: str, dtype: FeastType, file: str, in_folder: bool) -> str:
+def _problem(name: str, dtype: FeastType, file: str, in_folder: bool) -> str:
     return (
         f"error({literal(MARK)} || CAST(to_json({{'column': {literal(name)}, 'value': {quote(name)}, "
         f"'declared': {literal(str(dtype))}, 'file': {file}, 'folder': {'true' if in_folder else 'false'}}}) "

@@ -42,10 +42,12 @@ class UnfitText:
         if not mark:
             return None
         try:
-            told: Mapping[str, Any] = json.JSONDecoder().raw_decode(rest)[0]
+            reported: Mapping[str, Any] = json.JSONDecoder().raw_decode(rest)[0]
         except json.JSONDecodeError:
             return None
-        return cls(told["column"], told["value"], told["declared"], str(told["file"] or ""), told["folder"])
+        return cls(
+            reported["column"], reported["value"], reported["declared"], str(reported["file"] or ""), reported["folder"]
+        )
 
     def message(self, subject: str) -> str:
         """Returns the message for the user.

@@ -64,6 +64,6 @@ def conditions(
         terms.append(f"coalesce(CAST({day} AS TIMESTAMP) < make_timestamp({last}), true)")
     begins = f"epoch_us(CAST({day} AS TIMESTAMP))"
     inside = f"{event_time} BETWEEN {begins} - {micros} AND {begins} + {_DAY + micros - 1}"
-    told = f"{subject} || {partition} || ' holds a row of ' || make_timestamp({event_time})"
-    terms.append(f"CASE WHEN coalesce({inside}, true) THEN true ELSE error({told}) END")
+    message = f"{subject} || {partition} || ' holds a row of ' || make_timestamp({event_time})"
+    terms.append(f"CASE WHEN coalesce({inside}, true) THEN true ELSE error({message}) END")
     return terms

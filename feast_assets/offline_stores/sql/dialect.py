@@ -150,14 +150,14 @@ def _searched(time: exp.Expr, moments: Sequence[exp.Expr], before: int) -> exp.E
 def _postgres_list(items: exp.Expr) -> exp.Expr:
     # The driver would carry an array of arrays as one flat list. An index that is no number fails the statement.
     dimensions = call("ARRAY_NDIMS", items)
-    told = exp.DPipe(
+    message = exp.DPipe(
         this=exp.DPipe(
             this=exp.Literal.string(f"{FAILED}a list is declared, but a row holds an array of "),
             expression=exp.cast(dimensions, "TEXT"),
         ),
         expression=exp.Literal.string(f" dimensions; make it to_jsonb(...) in the source's query.{END}"),
     )
-    failing = exp.Bracket(this=exp.Paren(this=items.copy()), expressions=[exp.Slice(this=exp.cast(told, "INT"))])
+    failing = exp.Bracket(this=exp.Paren(this=items.copy()), expressions=[exp.Slice(this=exp.cast(message, "INT"))])
     return exp.Case().when(dimensions.copy() > exp.Literal.number(1), failing).else_(items.copy())
 
 

@@ -21,11 +21,11 @@ FAILED, END = "feast_assets: ", " (end)"
 """What a message begins and ends with, by which a statement fails on purpose; engines put something around it."""
 
 
-def told_in(message: str) -> str:
+def plan_message_in(message: str) -> str:
     """Returns what stands between `FAILED` and `END`; "" where they are not there."""
     _, begun, rest = message.partition(FAILED)
-    told, ended, _ = rest.partition(END)
-    return told if begun and ended else ""
+    plan_message, ended, _ = rest.partition(END)
+    return plan_message if begun and ended else ""
 
 
 class SqlEngineError(Exception):
@@ -34,13 +34,13 @@ class SqlEngineError(Exception):
     Attributes:
         is_missing: whether a table is not there.
         is_timeout: whether the statement ran longer than it may.
-        told: what the plan says of a value by which the statement failed on purpose; "" where it failed otherwise.
+        plan_message: what the plan itself says, where it made the statement fail because of a value; else "".
     """
 
     def __init__(self, message: str, *, is_missing: bool = False, is_timeout: bool = False):
         self.is_missing = is_missing
         self.is_timeout = is_timeout
-        self.told = told_in(message)
+        self.plan_message = plan_message_in(message)
         super().__init__(message)
 
 
@@ -55,7 +55,7 @@ def blaming(kind: type[FeastAssetsError], subject: str) -> Iterator[None]:
     try:
         yield
     except SqlEngineError as error:
-        raise kind(error.told or f"{subject}: {error}") from error
+        raise kind(error.plan_message or f"{subject}: {error}") from error
 
 
 ANY_SCALE = {b"feast_assets.decimal": b"any scale"}

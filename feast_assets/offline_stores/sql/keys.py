@@ -39,9 +39,9 @@ def key_expression(dialect: SqlDialect, arrow_field: pa.Field, dtype: FeastType,
         if pa.types.is_boolean(kind):
             return stored
         is_bool = exp.In(this=stored, expressions=[exp.Literal.number(0), exp.Literal.number(1)])
-        told = "; only the numbers 0 and 1 can be read as Bool."
+        hint = "; only the numbers 0 and 1 can be read as Bool."
         return _checked(
-            dialect, stored, is_bool, exp.cast(stored, "BOOLEAN"), _problem(arrow_field, dtype), told, "BOOLEAN"
+            dialect, stored, is_bool, exp.cast(stored, "BOOLEAN"), _problem(arrow_field, dtype), hint, "BOOLEAN"
         )
     if dtype in (Uuid, TimeUuid) and is_text(kind):
         return exp.cast(exp.cast(stored, "UUID"), "TEXT")

@@ -117,7 +117,7 @@ class SqlOfflineStore(OfflineStore, RunsTransformations, CanReplaceWindows, CanP
         return self._read(history, bounds, lambda rows, engine, stack: plan.scan(rows, [bounds]))
 
     def statistics(self, history: History, windows: Sequence[Window]) -> list[WindowStatistics]:
-        return self.survey(history, windows).windows
+        return list(self.survey(history, windows).windows)
 
     def survey(self, history: History, windows: Sequence[Window]) -> Survey:
         from feast_assets.offline_stores.sql.survey import Surveyed, survey_windows

@@ -35,6 +35,8 @@ class SqlRegistryConfig(Settings):
         cache_ttl_seconds: how long a reader may use what it has read; 0: until `refresh_registry`.
         cache_mode: "sync": the request that finds the cache too old waits for the new one; "thread": it is read in the
             background.
+        enable_online_feature_view_versioning: whether each version of a view has an online table of its own, so that
+            ``view@v1:feature`` can be read.
     """
 
     feast_keys: ClassVar[Mapping[str, object]] = {
@@ -45,7 +47,6 @@ class SqlRegistryConfig(Settings):
         "schema_mode": "auto",
         "s3_additional_kwargs": None,
         "purge_feast_metadata": False,
-        "enable_online_feature_view_versioning": False,
         "serve_features_while_materializing": False,
         "mcp": None,
     }
@@ -54,6 +55,7 @@ class SqlRegistryConfig(Settings):
     path: str | SecretUrl
     cache_ttl_seconds: int = 600
     cache_mode: Literal["sync", "thread"] = "thread"
+    enable_online_feature_view_versioning: bool = False
 
     @model_validator(mode="before")
     @classmethod

@@ -23,10 +23,10 @@ from feast_assets.private_files import create_private_file
 from feast_assets.registry.sql import tables
 from feast_assets.registry.sql.config import SqlRegistryConfig
 from feast_assets.registry.sql.reading import is_written
-from feast_assets.registry.sql.schema import META, NUMBER, WRITTEN_BY
+from feast_assets.registry.sql.schema import META, NUMBER, WINDOWS, WRITTEN_BY
 from feast_assets.registry.sql.servers import MySql, Postgres, Server
-from feast_assets.registry.sql.sqlite_file import SqliteFile
-from feast_assets.registry.sql.transaction import Query, Row, Value
+from feast_assets.registry.sql.sqlite_file import SqliteFile, SqliteTransaction
+from feast_assets.registry.sql.transaction import Query, Row, Transaction, Value
 from feast_assets.settings.redaction import clean_error
 from feast_assets.stored_formats import REGISTRY, package_version
 
@@ -129,7 +129,8 @@ class SqlDatabase:
         if not is_written(SqlTransaction(connection, self._server), self.name):
             return False
         self._has_schema = True
-        self._is_complete = names.issuperset(tables.metadata.tables)
+        # A server that cannot create tables in a transaction has the new ones before the old one is read.
+        self._is_complete = names.issuperset(tables.metadata.tables) and WINDOWS not in names
         return True
 
     def has_table(self, name: str) -> bool:
@@ -150,17 +151,35 @@ class SqlDatabase:
         if self._file is not None:
             self._create_file(self._file.path)
         with self._in_words(), self._connected().connect() as connection:
-            connection = connection.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
+            if self._file is None:
+                connection = connection.execution_options(isolation_level=self._server.writing_isolation)
+            else:
+                connection = connection.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
             # A file is locked as a whole.
             with connection.begin() if self._file else self._server.creating_tables(connection):
                 is_registry = self._ready(connection)
                 if not (is_registry and self._is_complete):
                     tables.metadata.create_all(connection)
-                    _add_columns(connection)
                 if not is_registry:
                     said = {NUMBER: str(REGISTRY.number), WRITTEN_BY: package_version()}
                     connection.execute(tables.meta.insert(), [{"key": k, "value": v} for k, v in said.items()])
+                elif inspect(connection).has_table(WINDOWS):
+                    self._upgrade(connection)
         self._has_schema = self._is_complete = True
+
+    def _upgrade(self, connection: Connection) -> None:
+        from feast_assets.registry.sql.upgrade import turn_windows_into_segments
+
+        has_marks = any(column["name"] == "mark" for column in inspect(connection).get_columns(WINDOWS))
+        transaction: Transaction
+        if self._file is None:
+            transaction = SqlTransaction(connection, self._server)
+        else:
+            raw = connection.connection.driver_connection
+            assert isinstance(raw, sqlite3.Connection)
+            transaction = SqliteTransaction(raw)
+        turn_windows_into_segments(transaction, has_marks=has_marks)
+        connection.execute(text(f"DROP TABLE {WINDOWS}"))
 
     def _create_file(self, file: Path) -> None:
         if file.exists() and file.stat().st_size:
@@ -235,13 +254,6 @@ class SqlTransaction:
 @lru_cache(maxsize=64)
 def _upsert(server: Server, table: str, columns: tuple[str, ...]) -> Insert:
     return server.upsert(tables.metadata.tables[table], columns)
-
-
-def _add_columns(connection: Connection) -> None:
-    """Adds to tables that an earlier version created the columns that have come since."""
-    there = {column["name"] for column in inspect(connection).get_columns(tables.ledger.name)}
-    if tables.ledger.c.mark.name not in there:
-        connection.execute(text(f"ALTER TABLE {tables.ledger.name} ADD COLUMN mark BIGINT DEFAULT 0 NOT NULL"))
 
 
 def _begin(connection: Connection) -> None:

@@ -9,21 +9,21 @@ is said in `feast_assets.registry.sql.tables`.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from feast_assets.definitions.field import Field
 from feast_assets.definitions.project import Project
-from feast_assets.definitions.spec import from_micros
-from feast_assets.definitions.window import Window
-from feast_assets.registry.base import DoubtKind, DrawnMark, LedgerEntry, Revision
+from feast_assets.definitions.spec import from_micros, text_hash
+from feast_assets.registry.base import DrawnMark, Revision
 from feast_assets.registry.snapshot import StoredObject
-from feast_assets.registry.sql.schema import INPUTS, MARKS, META, NUMBER, PUSHES, WRITTEN_BY
+from feast_assets.registry.sql.schema import INPUTS, MARKS, META, NUMBER, PUSHES, SEGMENTS, WINDOWS, WRITTEN_BY
 from feast_assets.registry.sql.transaction import Query
 from feast_assets.stored_formats import REGISTRY
 
-_DOUBTS: Mapping[str, DoubtKind] = {"restored": "restored", "unknown": "unknown", "missing": "missing"}
-"""Values of the ledger's column ``claim`` for entries that were unsettled because of the online table's mark."""
+if TYPE_CHECKING:
+    from feast_assets.registry.ledger_columns import LedgerColumns
 
 _NEWEST = (
     'SELECT p.revision, r."at" FROM feast_assets_projects p LEFT JOIN feast_assets_revisions r '
@@ -43,8 +43,10 @@ _STANDING = f"{_OBJECTS} AND valid_to IS NULL"
 _STANDING_SINCE = f"{_STANDING} AND valid_from > :since"
 _AS_OF = f"{_OBJECTS} AND valid_from <= :revision AND (valid_to IS NULL OR valid_to > :revision)"
 _ENDED_SINCE = "SELECT object_type, name FROM feast_assets_objects WHERE project = :project AND valid_to > :since"
+# A view that has had one list has it still: its definition tells.
 _LISTS = (
-    "SELECT view, fields FROM feast_assets_feature_lists WHERE project = :project "
+    "SELECT view, fields FROM feast_assets_feature_lists WHERE project = :project AND view IN ("
+    "SELECT view FROM feast_assets_feature_lists WHERE project = :project GROUP BY view HAVING count(*) > 1) "
     "ORDER BY newest_revision DESC, list_hash"
 )
 _INPUTS = f"SELECT object_type, name, inputs FROM {INPUTS} WHERE project = :project"
@@ -55,21 +57,23 @@ _PROJECTS = (
     "ON o.project = p.project AND o.object_type = :object_type AND o.valid_to IS NULL "
     "WHERE p.revision > 0 ORDER BY p.project"
 )
-_LEDGER = (
-    'SELECT "view", window_start, window_end, fingerprint, version, definition_hash, "rows", written, "at", run_id, '
-    'mark, claim FROM feast_assets_ledger WHERE project = :project AND "view" = :view ORDER BY window_start, window_end'
+_SEGMENTS = (
+    f'SELECT first_start, last_end, stamp, content FROM {SEGMENTS} WHERE project = :project AND "view" = :view '
+    "ORDER BY first_start"
 )
-_LEDGER_WITHOUT_MARKS = _LEDGER.replace("mark, claim", "0, claim")
+# The ledger of format 1.
+_WINDOWS = (
+    'SELECT window_start, window_end, fingerprint, version, definition_hash, "rows", written, "at", run_id, '
+    f'mark, claim FROM {WINDOWS} WHERE project = :project AND "view" = :view ORDER BY window_start, window_end'
+)
+_WINDOWS_WITHOUT_MARKS = _WINDOWS.replace("mark, claim", "0, claim")
+_VIEWS_OF_WINDOWS = f'SELECT DISTINCT "view" FROM {WINDOWS} WHERE project = :project'
 _MARKS = (
     f"SELECT number, previous, kind FROM {MARKS} "
     'WHERE project = :project AND "view" = :view AND "identity" = :identity ORDER BY number'
 )
-_STAMP_MODULUS = 1_000_003  # sums of times over all entries of a view would not fit in 64 bits
-# Entries come with a later time, or become unsettled; the sum tells them apart where clocks go back.
-_LEDGER_STATES = (
-    'SELECT "view", count(*), max("at"), max(version), sum(CASE WHEN claim = \'\' THEN 0 ELSE 1 END), '
-    f'sum("at" % {_STAMP_MODULUS}) FROM feast_assets_ledger WHERE project = :project GROUP BY "view"'
-)
+_STAMPS = f'SELECT "view", stamp FROM {SEGMENTS} WHERE project = :project ORDER BY "view", first_start'
+_FORMAT = f"SELECT value FROM {META} WHERE \"key\" = '{NUMBER}'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +115,7 @@ class ProjectReading:
         return [StoredObject(*row) for row in self.query(_AS_OF, project=self.project, revision=revision)]
 
     def feature_lists(self) -> FeatureListTexts:
-        """Returns the lists of features that views have had."""
+        """Returns the lists of features that views have had, where these are more than one."""
         return FeatureListTexts(self.query(_LISTS, project=self.project))
 
     def inputs(self) -> dict[tuple[str, str], str]:
@@ -123,18 +127,32 @@ class ProjectReading:
         rows = self.query(_REVISIONS, project=self.project)
         return [Revision(number, from_micros(at), by, summary) for number, at, by, summary in rows]
 
-    def ledger(self, view: str, *, has_marks: bool) -> list[LedgerEntry]:
-        """Returns a view's entries, by window.
+    def has_segments(self) -> bool:
+        """Returns whether the ledger is in the table `SEGMENTS`, as it is from format 2 on."""
+        return any(str(number) != "1" for (number,) in self.query(_FORMAT))
+
+    def ledger(self, view: str) -> LedgerColumns | None:
+        """Returns a view's entries; None where there are none. Only where there are segments."""
+        rows = self.query(_SEGMENTS, project=self.project, view=view)
+        if not rows:
+            return None
+        from feast_assets.registry.sql.segments import columns_of
+
+        return columns_of(view, rows)
+
+    def ledger_of_windows(self, view: str, *, has_marks: bool) -> LedgerColumns | None:
+        """Returns a view's entries where there are no segments; None where there are none.
 
         Args:
             has_marks: whether the database has the table `MARKS`.
         """
-        statement = _LEDGER if has_marks else _LEDGER_WITHOUT_MARKS
-        return [_entry(*row) for row in self.query(statement, project=self.project, view=view)]
+        statement = _WINDOWS if has_marks else _WINDOWS_WITHOUT_MARKS
+        rows = self.query(statement, project=self.project, view=view)
+        return _columns_of_windows(view, rows) if rows else None
 
-    def claimed_ledger(self, view: str) -> list[tuple[LedgerEntry, str]]:
-        """Returns a view's entries, by window, each with the id of the claim that has not settled it; else ""."""
-        return [(_entry(*row), row[-1]) for row in self.query(_LEDGER, project=self.project, view=view)]
+    def views_of_windows(self) -> list[str]:
+        """Returns the views that have entries where there are no segments."""
+        return [view for (view,) in self.query(_VIEWS_OF_WINDOWS, project=self.project)]
 
     def known_marks(self, view: str, identity: str) -> list[DrawnMark]:
         """Returns the numbers of a table's mark, ascending."""
@@ -143,9 +161,11 @@ class ProjectReading:
         return [DrawnMark(*row) for row in rows if isinstance(row[0], int) and isinstance(row[1], int)]
 
     def ledger_change_tokens(self) -> dict[str, str]:
-        """Returns the change token of each view that has entries."""
-        rows = self.query(_LEDGER_STATES, project=self.project)
-        return {view: ":".join(map(str, figures)) for view, *figures in rows}
+        """Returns the change token of each view that has entries; only where there are segments."""
+        stamps: dict[str, list[int]] = {}
+        for view, stamp in self.query(_STAMPS, project=self.project):
+            stamps.setdefault(view, []).append(stamp)
+        return {view: text_hash(repr(of_view)) for view, of_view in stamps.items()}
 
 
 def all_projects(query: Query) -> list[Project]:
@@ -201,33 +221,28 @@ def is_written(query: Query, name: str) -> bool:
     return True
 
 
-def _entry(
-    view: str,
-    start: int,
-    end: int,
-    fingerprint: str,
-    version: int,
-    definition_hash: str,
-    rows: int,
-    written: int,
-    at: int,
-    run_id: str,
-    mark: int,
-    claim: str,
-) -> LedgerEntry:
-    has_mark = isinstance(mark, int)
-    return LedgerEntry(
-        view=view,
-        window=Window(from_micros(start), from_micros(end)),
-        fingerprint=fingerprint,
-        version=version,
-        definition_hash=definition_hash,
-        rows=rows,
-        written=written,
-        at=from_micros(at),
-        run_id=run_id,
+def _columns_of_windows(view: str, rows: Sequence[tuple[Any, ...]]) -> LedgerColumns:
+    import numpy as np
+
+    from feast_assets.registry.ledger_columns import LedgerColumns, TextColumn, byte_texts
+
+    starts, ends, fingerprints, versions, definitions, counts, written, at, runs, marks, claims = zip(
+        *rows, strict=True
+    )
+    return LedgerColumns(
+        view,
+        np.array(starts, np.int64),
+        np.array(ends, np.int64),
+        byte_texts(fingerprints),
+        np.array(versions, np.int64),
+        TextColumn.of(definitions),
+        np.array(counts, np.int64),
+        np.array(written, np.int64),
+        np.array(at, np.int64),
+        TextColumn.of(runs),
+        np.array([mark if isinstance(mark, int) else 0 for mark in marks], np.int64),
         # An entry whose mark is damaged is run again.
-        settled=not claim and has_mark,
-        mark=mark if has_mark else 0,
-        doubt=_DOUBTS.get(claim, ""),
+        TextColumn.of(
+            [claim if isinstance(mark, int) else claim or "damaged" for mark, claim in zip(marks, claims, strict=True)]
+        ),
     )

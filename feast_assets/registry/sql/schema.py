@@ -13,7 +13,7 @@ FEATURE_LISTS = "feast_assets_feature_lists"
 INPUTS = "feast_assets_inputs"
 PUSHES = "feast_assets_pushes"
 PUSH_ROWS = "feast_assets_push_rows"
-LEDGER = "feast_assets_ledger"
+SEGMENTS = "feast_assets_ledger_segments"
 MARKS = "feast_assets_marks"
 PART_STATISTICS = "feast_assets_part_statistics"
 
@@ -26,7 +26,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     INPUTS: ("project", "object_type", "name"),
     PUSHES: ("project", "id"),
     PUSH_ROWS: ("project", "id", "version", "piece"),
-    LEDGER: ("project", "view", "window_start", "window_end"),
+    SEGMENTS: ("project", "view", "first_start"),
     MARKS: ("project", "view", "number"),
     PART_STATISTICS: ("project", "digest", "segment", "piece"),
 }
@@ -39,5 +39,9 @@ WRITTEN_BY = "written_by"
 OF_PROJECT = tuple(table for table in KEYS if table != META)
 """Tables whose rows belong to a project."""
 
-LATER_TABLES = (INPUTS, PUSHES, PUSH_ROWS, MARKS, PART_STATISTICS)
-"""Tables that an older registry lacks until it is written; where `MARKS` is, the ledger has all its columns."""
+LATER_TABLES = (INPUTS, PUSHES, PUSH_ROWS, MARKS, PART_STATISTICS, SEGMENTS)
+"""Tables that an older registry lacks until it is written."""
+
+WINDOWS = "feast_assets_ledger"
+"""The ledger of format 1, with a row for each window. The first write turns it into `SEGMENTS` and removes it; it has
+the column ``mark`` where the registry has the table `MARKS`."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+import threading
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import lru_cache
@@ -33,6 +35,11 @@ _ANOTHER_PATH = (
     "fills a new registry from the definition files."
 )
 _LITTLE_SPACE = 1 << 20  # bytes
+_SECOND = 1_000_000_000
+_SAME_TIME_NANOS = 100_000_000
+"""Writes that are further apart have different times. Linux takes the time of its last tick, at most 10 ms ago."""
+_COARSE_NANOS = 4 * _SECOND
+"""The same on file systems that keep whole seconds, or every other."""
 
 
 class SqliteTransaction:
@@ -64,6 +71,7 @@ class SqliteFile:
 
     def __init__(self, path: Path):
         self.path = path
+        self._reading = threading.local()
         self._tables: frozenset[str] = frozenset()
         self._tables_of: tuple[int, int] | None = None
 
@@ -75,6 +83,9 @@ class SqliteFile:
             ConfigError: it is something else, or of a newer version.
             StoreUnavailableError: it cannot be read.
         """
+        if hasattr(self._reading, "query"):
+            yield self._reading.query
+            return
         self._forget_exchanged()
         if not self.path.exists():
             yield None
@@ -82,6 +93,43 @@ class SqliteFile:
         with self.in_words(), closing(self._begun()) as connection:
             query = SqliteTransaction(connection)
             yield query if self._is_ready(query) else None
+
+    @contextmanager
+    def reading_at_once(self) -> Iterator[None]:
+        """Makes all that this thread reads inside of one state of the file, which is opened once."""
+        with self.reading() as query:
+            if hasattr(self._reading, "query"):
+                yield
+                return
+            self._reading.query = query
+            try:
+                yield
+            finally:
+                del self._reading.query
+
+    def signature(self) -> tuple[object, ...] | None:
+        """Returns what is another value after each commit to the file; None where one could be missed.
+
+        It takes no more than two questions to the file system. A commit writes the file or its log, and the file system
+        notes when. Two writes within its shortest time look the same, so a file that was written just now has none.
+        """
+        noted: list[tuple[int, ...]] = []
+        now = time.time_ns()
+        for path in (str(self.path), f"{self.path}-wal"):
+            try:
+                about = os.stat(path)
+            except FileNotFoundError:
+                continue
+            except OSError:
+                return None
+            if not about.st_size:
+                continue  # a reader makes an empty log
+            whole_seconds = not about.st_mtime_ns % _SECOND
+            since = now - max(about.st_mtime_ns, about.st_ctime_ns)
+            if since < (_COARSE_NANOS if whole_seconds else _SAME_TIME_NANOS):
+                return None
+            noted.append((about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns))
+        return tuple(noted) if os.name == "posix" else None
 
     @contextmanager
     def writing(self) -> Iterator[SqliteTransaction]:
@@ -153,6 +201,8 @@ class SqliteFile:
     def explained(self, error: Exception) -> FeastAssetsError:
         """Returns the error to raise for one of SQLite's."""
         said = str(error).strip().splitlines()[0]
+        # A file that was put back to an earlier state may lack tables; the next use looks again.
+        self._tables = frozenset()
         if self.path.is_dir():
             return ConfigError(f"The registry path {self.path} is a directory; name a file in registry.path.")
         if "file is not a database" in said:

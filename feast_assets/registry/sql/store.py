@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -41,6 +41,7 @@ from feast_assets.registry.sql.sqlite_file import SqliteFile
 from feast_assets.registry.sql.writing import ProjectWriting
 
 if TYPE_CHECKING:
+    from feast_assets.registry.ledger_columns import LedgerColumns
     from feast_assets.registry.sql.database import SqlDatabase
 
 _CONFLICT = "conflict"
@@ -77,7 +78,12 @@ class SqlRegistry(Registry, KeepsMarks, KeepsPartStatistics, NotesPushes):
         self._config = config
         self._file = SqliteFile(config.file(root)) if config.is_file else None
         self._opened: SqlDatabase | None = None
+        # What was read last, and the signature of the file before that.
+        self._refreshed: tuple[RegistrySnapshot | None, tuple[object, ...] | None] = (None, None)
         self._opening = threading.Lock()
+
+    def reading_at_once(self) -> AbstractContextManager[None]:
+        return nullcontext() if self._file is None else self._file.reading_at_once()
 
     def __repr__(self) -> str:
         where = str(self._file.path) if self._file else self._config.display_path
@@ -106,6 +112,15 @@ class SqlRegistry(Registry, KeepsMarks, KeepsPartStatistics, NotesPushes):
             )
 
     def refreshed(self, snapshot: RegistrySnapshot) -> RegistrySnapshot:
+        signature = None if self._file is None else self._file.signature()
+        newest, as_of = self._refreshed
+        if newest is snapshot and signature is not None and signature == as_of:
+            return snapshot
+        newest = self._read_since(snapshot)
+        self._refreshed = newest, signature
+        return newest
+
+    def _read_since(self, snapshot: RegistrySnapshot) -> RegistrySnapshot:
         with self._reading() as reading:
             newest, committed, noted = self._state(reading)
             since = snapshot.revision
@@ -132,6 +147,7 @@ class SqlRegistry(Registry, KeepsMarks, KeepsPartStatistics, NotesPushes):
         with self._writing() as writing:
             newest = writing.lock()
             self._refuse_other_base(based_on, newest)
+            writing.rename_ledgers(changes.renamed_ledgers)
             return writing.commit(newest, upserts, deletes, changes.inputs, by or current_user())
 
     def projects(self) -> list[Project]:
@@ -158,11 +174,31 @@ class SqlRegistry(Registry, KeepsMarks, KeepsPartStatistics, NotesPushes):
     # --- the ledger
 
     def ledger(self, view: str) -> list[LedgerEntry]:
+        columns = self._ledger(view)
+        return [] if columns is None else columns.entries()
+
+    def materialization_intervals(self, view: str) -> list[tuple[datetime, datetime]]:
+        columns = self._ledger(view)
+        return [] if columns is None else columns.intervals()
+
+    def ledger_columns(self, view: str) -> LedgerColumns:
+        from feast_assets.registry.ledger_columns import LedgerColumns
+
+        return self._ledger(view) or LedgerColumns.of(view, [])
+
+    def _ledger(self, view: str) -> LedgerColumns | None:
+        """Returns a view's entries; None where there are none, which is told without loading numpy."""
         with self._reading() as reading:
-            return [] if reading is None else reading.ledger(view, has_marks=self._has_table(MARKS))
+            if reading is None:
+                return None
+            if reading.has_segments():
+                return reading.ledger(view)
+            return reading.ledger_of_windows(view, has_marks=self._has_table(MARKS))
 
     def ledger_change_tokens(self, views: Sequence[str]) -> dict[str, str]:
         with self._reading() as reading:
+            if reading is not None and not reading.has_segments():
+                return super().ledger_change_tokens(views)
             tokens = {} if reading is None else reading.ledger_change_tokens()
         return {view: tokens.get(view, "") for view in views}
 
@@ -178,8 +214,10 @@ class SqlRegistry(Registry, KeepsMarks, KeepsPartStatistics, NotesPushes):
         claim_id, now = uuid.uuid4().hex, _now()
         with self._writing() as writing:
             writing.lock()
-            made = claimed(writing.entries(view), view, contents, empty, now, run_id)
-            writing.exchange(view, made, claim_id)
+            ledger = writing.ledger(view)
+            standing = ledger.overlapping(content.window for content in (*contents, *empty))
+            made = claimed(standing, view, contents, empty, now, run_id)
+            ledger.exchange(made, claim_id)
             begins, settles = (0, 0) if table is None else writing.draw_marks(view, table, now)
         return Claim(view, claim_id, made.versions, made.replaced, begins, settles)
 
@@ -188,9 +226,9 @@ class SqlRegistry(Registry, KeepsMarks, KeepsPartStatistics, NotesPushes):
             return
         with self._writing() as writing:
             writing.lock()
-            standing, own = writing.entries_of(claim)
-            made = settled(standing, entries, own)
-            writing.exchange(claim.view, made, _CONFLICT)
+            ledger = writing.ledger(claim.view)
+            standing, own = ledger.overlapping_and_own([e.window for e in entries], claim.id)
+            ledger.exchange(settled(standing, entries, own), _CONFLICT)
 
     def draw_marks(self, view: str, table: OnlineTable) -> tuple[int, int]:
         with self._writing() as writing:
@@ -218,7 +256,8 @@ class SqlRegistry(Registry, KeepsMarks, KeepsPartStatistics, NotesPushes):
             writing.lock()
             if writing.newest_mark(view, identity) != newest:
                 return False
-            writing.exchange(view, doubted(writing.entries(view), view, doubt, gaps, above, now), "")
+            ledger = writing.ledger(view)
+            ledger.exchange(doubted(ledger.entries(), view, doubt, gaps, above, now), "")
             if doubt.kind == "unknown":
                 writing.note_marks(view, identity, [DrawnMark(doubt.found, 0, "found")])
             if doubt.kind == "missing":

@@ -8,7 +8,6 @@ from feast_assets.registry.sql.column_types import Blob, Key, LongText
 from feast_assets.registry.sql.schema import (
     FEATURE_LISTS,
     INPUTS,
-    LEDGER,
     MARKS,
     META,
     OBJECTS,
@@ -17,6 +16,7 @@ from feast_assets.registry.sql.schema import (
     PUSH_ROWS,
     PUSHES,
     REVISIONS,
+    SEGMENTS,
 )
 
 metadata = MetaData()
@@ -108,27 +108,20 @@ push_rows = Table(
 )
 """The rows of these pushes, in pieces."""
 
-ledger = Table(
-    LEDGER,
+segments = Table(
+    SEGMENTS,
     metadata,
     Column("project", Key, primary_key=True),
     Column("view", Key, primary_key=True),
-    Column("window_start", BigInteger, primary_key=True, autoincrement=False),
-    Column("window_end", BigInteger, primary_key=True, autoincrement=False),
-    Column("fingerprint", LongText, nullable=False),
-    Column("version", BigInteger, nullable=False),
-    Column("definition_hash", LongText, nullable=False),
-    Column("rows", BigInteger, nullable=False),
-    Column("written", BigInteger, nullable=False),
-    Column("at", BigInteger, nullable=False),
-    Column("run_id", LongText, nullable=False),
-    Column("claim", LongText, nullable=False),
-    Column("mark", BigInteger, nullable=False, server_default="0"),
+    Column("first_start", BigInteger, primary_key=True, autoincrement=False),
+    Column("last_end", BigInteger, nullable=False),
+    Column("stamp", BigInteger, nullable=False),
+    Column("content", Blob, nullable=False),
 )
-"""Windows of a view, which never overlap.
+"""The ledger: stretches of windows of a view, which do not overlap.
 
-``claim`` is empty for those that are settled. ``mark`` is the number of the online table's mark under which a window
-was settled; an older registry has no such column until it is written.
+``first_start`` is where the first window of a segment starts, ``last_end`` where its last one ends. ``content`` is what
+`feast_assets.registry.sql.segment_codec` makes of its entries, and ``stamp`` a number that the content decides.
 """
 
 marks = Table(

@@ -13,14 +13,15 @@ from datetime import UTC, datetime
 from feast_assets.definitions.base import Definition
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.spec import canonical_text, text_hash, to_micros
+from feast_assets.definitions.view_version import ViewVersion
 from feast_assets.definitions.window import Window
-from feast_assets.registry.base import Claim, DrawnMark, LedgerEntry, OnlineTable
+from feast_assets.registry.base import DrawnMark, LedgerEntry, OnlineTable
 from feast_assets.registry.ledger import Exchange
 from feast_assets.registry.marks import NUMBERS_KEPT, drawn_numbers
 from feast_assets.registry.snapshot import TYPES_WITH_ROWS, bare_fields
-from feast_assets.registry.sql.reading import ProjectReading
-from feast_assets.registry.sql.schema import FEATURE_LISTS, INPUTS, LEDGER, MARKS, META, NUMBER, OF_PROJECT, PROJECTS
-from feast_assets.registry.sql.transaction import Row, Transaction, Value
+from feast_assets.registry.spec_text import compressed
+from feast_assets.registry.sql.schema import FEATURE_LISTS, INPUTS, MARKS, META, NUMBER, OF_PROJECT, PROJECTS, SEGMENTS
+from feast_assets.registry.sql.transaction import Row, Transaction
 
 _SUMMARY_OBJECTS = 50
 
@@ -44,14 +45,12 @@ _BEGIN = (
     "(project, object_type, name, valid_from, valid_to, content_hash, spec, created, updated) "
     "VALUES (:project, :object_type, :name, :number, NULL, :content_hash, :spec, :created, :updated)"
 )
-_LEAVE = (
-    'DELETE FROM feast_assets_ledger WHERE project = :project AND "view" = :view '
-    "AND window_start = :window_start AND window_end = :window_end"
-)
-_FORGET = 'DELETE FROM feast_assets_ledger WHERE project = :project AND "view" = :view'
+_FORGET = f'DELETE FROM {SEGMENTS} WHERE project = :project AND "view" = :view'  # noqa: S608 - names of ours
 _NEWEST_MARK = 'SELECT max(number) FROM feast_assets_marks WHERE project = :project AND "view" = :view'
 _NEWEST_MARK_OF_TABLE = f'{_NEWEST_MARK} AND "identity" = :identity'
 _FORGET_MARKS = 'DELETE FROM feast_assets_marks WHERE project = :project AND "view" = :view'
+_RENAME = 'UPDATE feast_assets_ledger SET "view" = :new WHERE project = :project AND "view" = :old'
+_RENAME_MARKS = 'UPDATE feast_assets_marks SET "view" = :new WHERE project = :project AND "view" = :old'
 _REMOVE = tuple(f"DELETE FROM {table} WHERE project = :project" for table in OF_PROJECT)  # noqa: S608 - names of ours
 _OLDEST_KEPT_MARK = (
     'SELECT number FROM feast_assets_marks WHERE project = :project AND "view" = :view '
@@ -112,7 +111,7 @@ class ProjectWriting:
                 **_named(key),
                 "number": number,
                 "content_hash": hashes[key],
-                "spec": specs[key],
+                "spec": compressed(specs[key]),
                 "created": created.get(key, now),
                 "updated": now,
             }
@@ -120,7 +119,7 @@ class ProjectWriting:
         ]
         self._each(_BEGIN, begun)
         self._remember_feature_lists(changed.values(), number)
-        self.forget([name for kind, name in removed if kind in TYPES_WITH_ROWS])
+        self.forget([name for kind, name in removed if kind in (*TYPES_WITH_ROWS, ViewVersion.object_type)])
         summary = _summary(changed, standing, removed)
         self._each(_REVISION, [{"number": number, "at": now, "by": by, "summary": summary}])
         self._each(_NUMBER, [{"number": number}])
@@ -135,23 +134,9 @@ class ProjectWriting:
                 rows.append({"view": definition.name, "newest_revision": number, **listed})
         self._upsert(FEATURE_LISTS, rows)
 
-    def entries(self, view: str) -> list[LedgerEntry]:
-        """Returns a view's entries of the ledger, by window."""
-        return [entry for entry, _ in self._claimed(view)]
-
-    def entries_of(self, claim: Claim) -> tuple[list[LedgerEntry], set[Window]]:
-        """Returns the entries of a claim's view, and the windows that the claim still stands for."""
-        entries = self._claimed(claim.view)
-        return [entry for entry, _ in entries], {entry.window for entry, claim_id in entries if claim_id == claim.id}
-
-    def _claimed(self, view: str) -> list[tuple[LedgerEntry, str]]:
-        return ProjectReading(self.transaction, self.project).claimed_ledger(view)
-
-    def exchange(self, view: str, exchange: Exchange, claim: str) -> None:
-        """Removes and adds entries; unsettled ones get ``claim`` in their column of that name."""
-        stay = {e.window for e in exchange.added}
-        self._each(_LEAVE, ({"view": view, **_window(e)} for e in exchange.removed if e.window not in stay))
-        self._upsert(LEDGER, ({**_row(e), "claim": "" if e.settled else e.doubt or claim} for e in exchange.added))
+    def ledger(self, view: str) -> ViewLedgerWriting:
+        """Returns what reads and writes the ledger of a view."""
+        return ViewLedgerWriting(self, view)
 
     def draw_marks(self, view: str, table: OnlineTable, now: int) -> tuple[int, int]:
         """Draws two numbers; see `feast_assets.registry.marks.KeepsMarks.draw_marks`.
@@ -192,6 +177,13 @@ class ProjectWriting:
         for statement in (_FORGET, _FORGET_MARKS):
             self._each(statement, [{"view": view} for view in views])
 
+    def rename_ledgers(self, renamed: Sequence[tuple[str, str]]) -> None:
+        """Moves the entries of views in the ledger, and the numbers of their tables' marks, to other names."""
+        for old, new in renamed:
+            self.forget([new])
+            for statement in (_RENAME, _RENAME_MARKS):
+                self._each(statement, [{"old": old, "new": new}])
+
     def remove_project(self) -> None:
         """Removes everything of the project, its history included."""
         for statement in _REMOVE:
@@ -205,27 +197,35 @@ class ProjectWriting:
         self.transaction.upsert(table, ({"project": self.project, **row} for row in rows))
 
 
+class ViewLedgerWriting:
+    """The ledger of one view in the transaction of a `ProjectWriting`; reads no more of it than is asked for."""
+
+    def __init__(self, writing: ProjectWriting, view: str):
+        from feast_assets.registry.sql.segments import ViewSegments
+
+        self._segments = ViewSegments(writing.transaction, writing.project, view)
+
+    def entries(self) -> list[LedgerEntry]:
+        """Returns all entries, by window."""
+        return self._segments.all().entries()
+
+    def overlapping(self, windows: Iterable[Window]) -> list[LedgerEntry]:
+        """Returns the entries that overlap any of some windows, by window."""
+        return self._segments.overlapping(windows).entries()
+
+    def overlapping_and_own(self, windows: Iterable[Window], claim_id: str) -> tuple[list[LedgerEntry], set[Window]]:
+        """Returns as `overlapping`, and the windows of these that a claim still stands for."""
+        columns = self._segments.overlapping(windows)
+        return columns.entries(), set(columns.taken(columns.claims.is_in([claim_id])))
+
+    def exchange(self, exchange: Exchange, claim: str) -> None:
+        """Removes and adds entries; unsettled ones get a claim, unless they are doubted."""
+        claims = ["" if e.settled else e.doubt or claim for e in exchange.added]
+        self._segments.exchange(exchange.removed, exchange.added, claims)
+
+
 def _named(key: _Key) -> dict[str, str]:
     return {"object_type": key[0], "name": key[1]}
-
-
-def _window(entry: LedgerEntry) -> dict[str, int]:
-    return {"window_start": to_micros(entry.window.start), "window_end": to_micros(entry.window.end)}
-
-
-def _row(entry: LedgerEntry) -> dict[str, Value]:
-    return {
-        "view": entry.view,
-        **_window(entry),
-        "fingerprint": entry.fingerprint,
-        "version": entry.version,
-        "definition_hash": entry.definition_hash,
-        "rows": entry.rows,
-        "written": entry.written,
-        "at": to_micros(entry.at),
-        "run_id": entry.run_id,
-        "mark": entry.mark,
-    }
 
 
 def _number(value: object) -> int:

@@ -47,7 +47,8 @@ Handler = Callable[["Request"], Awaitable[Answer]]
 _TICK_SECONDS = 0.25
 _TICKS_PER_MEASURE = 20
 _TOO_BUSY = of_failure(Failure(503, "FeastError", "The server has as much in hand as it takes; try again.", 1))
-_TOO_SLOW = of_failure(Failure(504, "FeastError", "The stores did not answer in time."))
+_CLIENT_TOO_SLOW = Answer.of_json(408, {"detail": "The request did not come in whole in time."}, CLOSE)
+_STORES_TOO_SLOW = of_failure(Failure(504, "FeastError", "The stores did not answer in time."))
 
 
 @dataclass(slots=True)
@@ -96,7 +97,7 @@ class Route:
 
     Attributes:
         handler: answers.
-        has_deadline: whether it must answer in time, as reads must.
+        has_deadline: whether it must answer in time once the request was read, as reads must.
         is_bounded: whether it counts among the requests that the server has in hand.
     """
 
@@ -125,8 +126,8 @@ class FeatureServer:
         self._watch: RegistryWatch | None = None
         self._readiness = Readiness(store)
         self._in_hand = 0
-        # Tasks that must end in time -> when they began, and those that did not.
-        self._began: dict[asyncio.Task[Any], float] = {}
+        # Tasks that must get on in time -> until when, and those that did not.
+        self._deadlines: dict[asyncio.Task[Any], float] = {}
         self._overdue: set[asyncio.Task[Any]] = set()
         self._ticker: asyncio.Task[None] | None = None
         self._online_features = BodyReader(OnlineFeaturesRequest)
@@ -193,13 +194,13 @@ class FeatureServer:
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _tick(self) -> None:
-        """Ends reads that are overdue, writes the access log, and measures the process, again and again."""
+        """Ends requests that are overdue, writes the access log, and measures the process, again and again."""
         ticks = 0
         while True:
             await asyncio.sleep(_TICK_SECONDS)
-            oldest = perf_counter() - self.options.request_seconds
-            for task, began in list(self._began.items()):
-                if began < oldest and task not in self._overdue:
+            now = perf_counter()
+            for task, deadline in list(self._deadlines.items()):
+                if deadline < now and task not in self._overdue:
                     self._overdue.add(task)
                     task.cancel()
             if self._log is not None:
@@ -235,34 +236,39 @@ class FeatureServer:
 
     async def _answer(self, route: Route, request: Request, receive: Receive) -> Answer:
         self._in_hand += route.is_bounded
-        task = None
+        task = asyncio.current_task()
+        assert task is not None
+        self._deadlines[task] = perf_counter() + self.options.receive_seconds
+        is_read = False
         try:
             request.body = await self._body(request, receive)
-            if route.has_deadline and (task := asyncio.current_task()) is not None:
-                self._began[task] = perf_counter()
+            is_read = True
+            if route.has_deadline:
+                self._deadlines[task] = perf_counter() + self.options.request_seconds
+            else:
+                del self._deadlines[task]
             return await route.handler(request)
         except Refused as refused:
             return refused.answer
         except AlreadyMaterializingError as error:
             return Answer.of_json(409, {"error": str(error), "feature_views": error.feature_views})
         except asyncio.CancelledError:
-            if task is None or task not in self._overdue:
+            if task not in self._overdue:
                 raise
             task.uncancel()
-            return _TOO_SLOW
+            return _STORES_TOO_SLOW if is_read else _CLIENT_TOO_SLOW
         except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer
             return of_failure(failure_of(error))
         finally:
             self._in_hand -= route.is_bounded
-            if task is not None:
-                self._began.pop(task, None)
-                self._overdue.discard(task)
+            self._deadlines.pop(task, None)
+            self._overdue.discard(task)
 
     async def _body(self, request: Request, receive: Receive) -> bytes:
         """Returns the body of a request.
 
         Raises:
-            Refused: it is too large, the client was too slow, or went away.
+            Refused: it is too large, or the client went away.
         """
         message = await receive()
         body: bytes = message.get("body", b"")
@@ -277,18 +283,14 @@ class FeatureServer:
         if declared.isdigit() and int(declared) > largest:
             raise _too_large(largest)
         parts, size = [body], len(body)
-        try:
-            async with asyncio.timeout(self.options.receive_seconds):
-                while message.get("more_body"):
-                    message = await receive()
-                    if message["type"] == "http.disconnect":
-                        raise Refused(HTTPStatus.REQUEST_TIMEOUT, "The request did not come in whole.", CLOSE)
-                    parts.append(message.get("body", b""))
-                    size += len(parts[-1])
-                    if size > largest:
-                        raise _too_large(largest)
-        except TimeoutError:
-            raise Refused(HTTPStatus.REQUEST_TIMEOUT, "The request did not come in whole in time.", CLOSE) from None
+        while message.get("more_body"):
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise Refused(HTTPStatus.REQUEST_TIMEOUT, "The request did not come in whole.", CLOSE)
+            parts.append(message.get("body", b""))
+            size += len(parts[-1])
+            if size > largest:
+                raise _too_large(largest)
         return b"".join(parts)
 
     async def _without_route(self, request: Request, receive: Receive) -> Answer:

@@ -28,6 +28,7 @@ def serve_with_granian(store: FeatureStore, options: ServerOptions) -> None:
     try:
         from granian import Granian
         from granian.constants import Interfaces
+        from granian.http import HTTP1Settings
     except ImportError as error:
         raise ImportError("This server needs granian: pip install 'feast-assets[granian]'.") from error
     settings = store.config.file
@@ -53,6 +54,7 @@ def serve_with_granian(store: FeatureStore, options: ServerOptions) -> None:
             workers=options.worker_count,
             log_access=False,
             websockets=False,
+            http1_settings=HTTP1Settings(header_read_timeout=math.ceil(1000 * options.receive_seconds)),
             workers_kill_timeout=math.ceil(options.shutdown_seconds),
             respawn_failed_workers=True,
             ssl_cert=Path(options.tls_cert_path) if options.tls_cert_path else None,

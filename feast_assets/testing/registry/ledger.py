@@ -159,6 +159,39 @@ class Ledger:
         assert registry.ledger("trips") == []
         assert len(registry.ledger("rides")) == 1
 
+    def test_columns_and_intervals_tell_what_the_entries_do(self, registry: Registry) -> None:
+        assert dict(registry.ledger_columns("trips")) == {}
+        assert registry.materialization_intervals("trips") == []
+        days = record(
+            registry, *(entry("trips", FIRST + i * DAY, FIRST + (i + 1) * DAY, f"f{i}") for i in (0, 1, 3, 5))
+        )
+        registry.claim("trips", [WindowContent(days[3].window, "g", "d")], run_id="other")
+        registry.claim("trips", [], empty=[WindowContent(Window(FIRST + 6 * DAY, FIRST + 9 * DAY), "", "d")])
+        entries, columns = registry.ledger("trips"), registry.ledger_columns("trips")
+        assert columns.entries() == entries
+        assert dict(columns) == {e.window: e for e in entries}
+        assert columns.settled.tolist() == [e.settled for e in entries]
+        assert columns.may_have_rows.tolist() == [bool(e.fingerprint) or not e.settled for e in entries]
+        assert registry.materialization_intervals("trips") == [
+            (FIRST, FIRST + 2 * DAY),
+            (FIRST + 3 * DAY, FIRST + 4 * DAY),
+            (FIRST + 6 * DAY, FIRST + 9 * DAY),
+        ]
+
+    def test_a_long_ledger_changes_only_where_it_is_changed(self, registry: Registry) -> None:
+        hours = [FIRST + i * timedelta(hours=1) for i in range(4001)]
+        recorded = record(registry, *(entry("trips", a, b, f"{a:%Y%m%d%H}") for a, b in pairwise(hours)))
+        assert registry.ledger("trips") == recorded
+        across = Window(hours[1000], hours[3100])
+        claim = registry.claim(
+            "trips", [WindowContent(across, "wide", "d"), WindowContent(recorded[5].window, "g", "d")]
+        )
+        assert claim.replaced == (tuple(recorded[1000:3100]), (recorded[5],))
+        wide = replace(entry("trips", across.start, across.end, "wide"), version=claim.versions[0])
+        one = replace(recorded[5], fingerprint="g", version=claim.versions[1])
+        registry.settle(claim, [wide, one])
+        assert registry.ledger("trips") == [*recorded[:5], one, *recorded[6:1000], wide, *recorded[3100:]]
+
     def test_forgetting_a_view_leaves_the_others(self, registry: Registry) -> None:
         for name in ("trips", "rides"):
             record(registry, entry(name, FIRST, FIRST + DAY))

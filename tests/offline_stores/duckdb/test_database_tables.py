@@ -235,7 +235,7 @@ def test_a_column_called_rowid_is_no_row_id(store, tmp_path):
         ({"table": "ordres"}, r"no table or view 'ordres'. Did you mean 'orders'\?"),
         ({"table": "large"}, "'web.large'"),
         ({"query": "SELECT * FROM ordres"}, "ordres"),
-        ({"query": "SELECT * FROM"}, "no SQL"),
+        ({"query": "SELECT * FROM"}, "not SQL"),
         ({"query": "DELETE FROM orders"}, "must be one SELECT"),
         ({"query": "SELECT * FROM orders; SELECT 1"}, "must be one SELECT"),
         ({"query": "COPY orders TO 'x.csv'"}, "must be one SELECT"),

@@ -418,7 +418,7 @@ class TestReads:
         ("SELECT ?", "parameter"),
         ("", "one SELECT"),
         ("-- nothing", "one SELECT"),
-        ("SELEC 1", "no SQL that DuckDB understands"),
+        ("SELEC 1", "not SQL that DuckDB understands"),
     ],
 )
 def test_texts_that_are_no_query_say_why_in_few_words(store, sql, message):

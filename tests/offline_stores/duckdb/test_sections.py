@@ -349,3 +349,30 @@ def test_bytes_read_follow_what_is_found(long_history: Path) -> None:
     read, values = _bytes(long_history, [500])
     assert None not in values
     assert read <= whole + 9 * keys_and_times + around
+
+
+@pytest.mark.parametrize("name", ["filename", "FileName"])
+def test_a_column_of_the_name_that_duckdb_gives_files_is_read_as_it_is(
+    store: DuckDBOfflineStore, short_sections: None, tmp_path: Path, name: str
+) -> None:
+    for day in range(4):
+        at = pa.array([DAY + timedelta(days=day)], TIME)
+        pq.write_table(pa.table({"driver": [day], "at": at, name: [f"own {day}"]}), tmp_path / f"{day}.parquet")
+    source = FileSource(path=str(tmp_path), timestamp_field="at")
+    history = History("v", (source,), (DRIVER,), (Field(name=name, dtype=String),), "at")
+    spine = pa.table({"driver": [0, 3], "at": pa.array([DAY + timedelta(days=9)] * 2, TIME)})
+    read = joined(store, spine, [PointInTimeJoin(history, {}, {})], time_column="at")
+    assert read[name].to_pylist() == ["own 0", "own 3"]
+
+
+def test_a_column_that_only_newer_files_have_is_found_in_them(
+    store: DuckDBOfflineStore, short_sections: None, tmp_path: Path
+) -> None:
+    for day in range(6):
+        rows: dict[str, Any] = {"driver": [day], "at": pa.array([DAY + timedelta(days=day)], TIME)}
+        if day > 3:
+            rows["fare"] = [float(day)]
+        pq.write_table(pa.table(rows), tmp_path / f"{day}.parquet")
+    last = DAY + timedelta(days=9)
+    spine = [{"driver": 0, "at": last}, {"driver": 5, "at": last}, {"driver": 4, "at": last}]
+    assert _read(store, tmp_path, spine, None) == [None, 5.0, 4.0]

@@ -17,8 +17,8 @@ from feast_assets.definitions.field import Field
 from feast_assets.definitions.partitions import GRAINS, Partitions
 from feast_assets.definitions.transformation import Transformation
 from feast_assets.definitions.window import ALWAYS, Window
+from feast_assets.offline_stores import window_numbers
 from feast_assets.offline_stores.base import History, OfflineStore, Survey
-from feast_assets.offline_stores.duckdb import survey as duckdb_survey
 from feast_assets.offline_stores.duckdb.config import DuckDBOfflineStoreConfig
 from feast_assets.offline_stores.duckdb.store import DuckDBOfflineStore
 from feast_assets.offline_stores.source_changes import grid_change_tokens, window_change_tokens
@@ -152,7 +152,7 @@ def test_the_first_and_the_last_moment_of_all_lie_in_windows(store, grain):
 
 
 def test_where_a_source_without_times_is_in_every_window_very_many_count_as_one(store, monkeypatch):
-    monkeypatch.setattr(duckdb_survey, "_MANY_WINDOWS", 50)
+    monkeypatch.setattr(window_numbers, "_MANY_WINDOWS", 50)
     timed = put(store, "timed", [(1, 100, 1), (1, 130, 2)])
     put(store, "names", [(1, 1, 1)])
     wanted = history(timed, FileSource(name="names", path="names"), lookback=timedelta(hours=2))

@@ -32,6 +32,7 @@ from feast_assets.registry.sql.sqlite_file import SqliteFile
 from feast_assets.registry.sql.store import SqlRegistry
 from feast_assets.testing.registry import DAY, FIRST, commit, entity, entry, record, view
 from feast_assets.testing.registry.processes import commit_entities, in_processes
+from tests.registry.format_1 import turn_into_format_1
 
 
 def sqlite(root: Path, path: str = "registry.db") -> SqlRegistry:
@@ -167,7 +168,9 @@ def test_a_registry_of_a_newer_version_is_refused(tmp_path: Path) -> None:
         "UPDATE feast_assets_meta SET value = '7.8.9' WHERE key = 'written_by';"
     )
     connection.close()
-    said = r"registry\.db has format 99; .* reads format 1 of registries\. Use feast-assets 7\.8\.9, or a newer one"
+    said = (
+        r"registry\.db has format 99; .* reads formats 1 to 2 of registries\. Use feast-assets 7\.8\.9, or a newer one"
+    )
     for use in (sqlite(tmp_path).snapshot, partial(commit, sqlite(tmp_path), entity("rider"))):
         with pytest.raises(StoredFormatError, match=said):
             use()
@@ -606,19 +609,15 @@ def _made_by_an_earlier_version(path: str, root: Path) -> list[LedgerEntry]:
     registry = sqlite(root, path)
     commit(registry, view("trips"))
     days = [entry("trips", FIRST + i * DAY, FIRST + (i + 1) * DAY) for i in range(3)]
-    entries = record(registry, *days)
-    with registry._database._connected().begin() as connection:
-        connection.exec_driver_sql("DROP TABLE feast_assets_marks")
-        connection.exec_driver_sql("ALTER TABLE feast_assets_ledger DROP COLUMN mark")
-    registry.close()
-    return entries
+    record(registry, *days)
+    return turn_into_format_1(registry, "trips", has_marks=False)
 
 
-@pytest.mark.parametrize("of", ["sqlite", "postgres"])
+@pytest.mark.parametrize("of", ["sqlite", "postgres", "mariadb"])
 def test_a_registry_of_before_marks_is_read_as_it_is_and_upgraded_when_it_is_written(
     tmp_path: Path, of: str, request: pytest.FixtureRequest
 ) -> None:
-    path = "registry.db" if of == "sqlite" else request.getfixturevalue("postgres_url")
+    path = "registry.db" if of == "sqlite" else request.getfixturevalue(f"{of}_url")
     entries = _made_by_an_earlier_version(path, tmp_path)
     reader, registry = sqlite(tmp_path, path), sqlite(tmp_path, path)
     for _ in range(2):

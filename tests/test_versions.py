@@ -1,0 +1,292 @@
+"""Versions of views: made by changes of schema or function, put back, kept beside, and read side by side."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pandas as pd
+import pytest
+
+from feast_assets import (
+    BatchFeatureView,
+    Entity,
+    FeatureService,
+    FeatureStore,
+    FeatureView,
+    Field,
+    FileSource,
+    Float64,
+    Int64,
+    OnDemandFeatureView,
+    RepoConfig,
+)
+from feast_assets.errors import (
+    DefinitionError,
+    FeatureNameCollisionError,
+    FeatureViewNotFoundException,
+    FeatureViewPinConflict,
+    FeatureViewVersionNotFound,
+    InputError,
+)
+
+NOON = datetime(2024, 6, 1, 12, tzinfo=UTC)
+DAY = timedelta(days=1)
+DRIVER = Entity(name="driver", join_keys=["driver_id"])
+KEY = Field(name="driver_id", dtype=Int64)
+SOURCE = FileSource(name="file", path="stats.parquet", timestamp_field="ts")
+
+
+def stats(*features, **changes):
+    schema = [KEY, *(Field(name=f, dtype=Float64) for f in features)]
+    return FeatureView(**{"name": "stats", "entities": [DRIVER], "source": SOURCE, "schema": schema, **changes})
+
+
+def make_store(path, online_store, versions):
+    registry = {"path": "registry.db", "enable_online_feature_view_versioning": versions}
+    return FeatureStore(path, RepoConfig(project="p", registry=registry, provider="local", online_store=online_store))
+
+
+@pytest.fixture
+def root(tmp_path):
+    pd.DataFrame({"driver_id": [1], "x": [1.0], "y": [10.0], "ts": [NOON - DAY]}).to_parquet(tmp_path / "stats.parquet")
+    return tmp_path
+
+
+@pytest.fixture
+def shared(root):
+    """A store whose versions share their views' tables, as they do unless said otherwise."""
+    store = make_store(root, "sqlite", False)
+    store.apply([DRIVER, stats("x")])
+    yield store
+    store.close()
+
+
+@pytest.fixture(params=["sqlite", "redis", "postgres"])
+def store(root, request):
+    """A store whose versions have tables of their own, on every online store."""
+    online_store = request.param
+    if online_store == "redis":
+        host, port = request.getfixturevalue("redis_server")
+        online_store = {"type": "redis", "connection_string": f"{host}:{port}"}
+    if online_store == "postgres":
+        online_store = {"type": "postgres", "connection_string": request.getfixturevalue("postgres_url")}
+    made = make_store(root, online_store, True)
+    made.apply([DRIVER, stats("x")])
+    made.materialize(NOON - 3 * DAY, NOON)
+    yield made
+    made.teardown()
+    made.close()
+
+
+def read(store, *references, **options):
+    return store.get_online_features(list(references), {"driver_id": [1]}, **options).to_dict()
+
+
+def numbers(store, name="stats"):
+    return [version["version_number"] for version in store.list_feature_view_versions(name)]
+
+
+def in_use(store):
+    view = store.get_feature_view("stats")
+    return view.current_version_number, view.version, [f.name for f in view.features]
+
+
+def test_a_change_of_the_schema_makes_a_version_and_other_changes_do_not(shared):
+    assert (numbers(shared), in_use(shared)) == ([0], (0, "latest", ["x"]))
+    shared.apply([stats("x", "y")])
+    assert (numbers(shared), in_use(shared)) == ([0, 1], (1, "latest", ["x", "y"]))
+    shared.apply([stats("x", "y", description="new", ttl=5 * DAY, tags={"a": "b"})])
+    shared.apply([stats("x", "y", description="new", ttl=5 * DAY, tags={"a": "b"})])
+    assert (numbers(shared), in_use(shared)) == ([0, 1], (1, "latest", ["x", "y"]))
+    assert shared.get_feature_view("stats").ttl == 5 * DAY
+    for version in shared.list_feature_view_versions("stats"):
+        assert set(version) == {"version", "version_number", "feature_view_type", "created_timestamp", "version_id"}
+        assert (version["feature_view_type"], version["created_timestamp"].tzinfo) == ("feature_view", UTC)
+
+
+def test_rows_stay_readable_where_versions_share_a_table(shared):
+    shared.materialize(NOON - 3 * DAY, NOON)
+    shared.apply([stats("x", "y")])
+    assert read(shared, "stats:x", "stats:y") == {"driver_id": [1], "x": [1.0], "y": [None]}
+
+
+def test_a_view_is_put_back_to_a_version(shared):
+    shared.apply([stats("x", "y")])
+    for _ in range(2):  # The same file may be applied again.
+        shared.apply([stats("x", "y", version="version0")])
+        assert (numbers(shared), in_use(shared)) == ([0, 1], (0, "v0", ["x"]))
+    revision = shared.registry.revision()
+    shared.apply([stats("x", version="v0")])
+    assert shared.registry.revision() == revision
+    shared.apply([stats("x", "y", version="v1")])
+    assert (numbers(shared), in_use(shared)) == ([0, 1], (1, "v1", ["x", "y"]))
+
+
+def test_a_view_that_was_put_back_goes_on_from_the_newest_version(shared):
+    shared.apply([stats("x", "y")])
+    shared.apply([stats("x", "y", version="v0")])
+    shared.apply([stats("x", "y")])
+    assert (numbers(shared), in_use(shared)) == ([0, 1, 2], (2, "latest", ["x", "y"]))
+
+
+def test_putting_back_and_changing_at_once_is_refused_and_changes_nothing(shared):
+    shared.apply([stats("x", "y")])
+    revision = shared.registry.revision()
+    with pytest.raises(FeatureViewPinConflict, match="cannot be put back to v0"):
+        shared.apply([stats("y", version="v0")])
+    with pytest.raises(FeatureViewPinConflict):
+        shared.apply([stats("x", "y", ttl=DAY, version="v1")])
+    with pytest.raises(DefinitionError, match="version '9x' is not 'latest'"):
+        shared.apply([stats("x", version="9x")])
+    with pytest.raises(DefinitionError, match="must be text"):
+        stats("x", version=1)
+    assert shared.registry.revision() == revision
+
+
+def test_a_version_that_is_not_there_yet_is_made_under_its_number(shared):
+    shared.apply([stats("y", version="v9")])
+    assert (numbers(shared), in_use(shared)) == ([0, 9], (9, "v9", ["y"]))
+    shared.apply([stats("x", "y")])
+    assert (numbers(shared), in_use(shared)) == ([0, 9, 10], (10, "latest", ["x", "y"]))
+
+
+def test_without_promotion_a_new_version_is_only_kept(shared):
+    for _ in range(2):  # Applied again, it is not kept twice.
+        shared.apply([stats("y")], no_promote=True)
+        assert (numbers(shared), in_use(shared)) == ([0, 1], (0, "latest", ["x"]))
+    shared.apply([stats("y", version="v1")])
+    assert (numbers(shared), in_use(shared)) == ([0, 1], (1, "v1", ["y"]))
+    shared.apply([stats("x", "y")], no_promote=True)
+    shared.apply([stats("x", "y")])
+    assert (numbers(shared), in_use(shared)) == ([0, 1, 2, 3], (3, "latest", ["x", "y"]))
+
+
+@pytest.mark.parametrize("reference", ["stats@v0:x", "stats@version1:x", "stats@v7:x"])
+def test_where_versions_share_a_table_none_can_be_read_or_materialized(shared, reference):
+    shared.apply([stats("x", "y")])
+    rows = pd.DataFrame({"driver_id": [1], "event_timestamp": [NOON]})
+    with pytest.raises(InputError, match="enable_online_feature_view_versioning: true"):
+        read(shared, reference)
+    with pytest.raises(InputError, match="no rows of their own"):
+        shared.get_historical_features(rows, [reference])
+    with pytest.raises(InputError, match="no rows of their own"):
+        shared.materialize(NOON - DAY, NOON, ["stats"], version="v0")
+    assert read(shared, "stats@latest:x") == {"driver_id": [1], "x": [None]}
+
+
+def test_versions_are_read_side_by_side(store):
+    assert read(store, "stats@v0:x") == {"driver_id": [1], "x": [1.0]}
+    store.apply([stats("x", "y")])
+    # The old version goes on being served; the new one has no rows yet.
+    assert read(store, "stats@v0:x") == {"driver_id": [1], "x": [1.0]}
+    assert read(store, "stats:x", "stats:y") == {"driver_id": [1], "x": [None], "y": [None]}
+    store.materialize(NOON - 3 * DAY, NOON)
+    assert read(store, "stats@v0:x", "stats@v1:y") == {"driver_id": [1], "x": [1.0], "y": [10.0]}
+    assert read(store, "stats@v0:x", "stats:x", full_feature_names=True) == {
+        "driver_id": [1],
+        "stats@v0__x": [1.0],
+        "stats__x": [1.0],
+    }
+    with pytest.raises(FeatureNameCollisionError):
+        read(store, "stats@v0:x", "stats:x")
+    with pytest.raises(FeatureViewVersionNotFound, match="no version v9 in project 'p'. Its versions are v0, v1"):
+        read(store, "stats@v9:x")
+    with pytest.raises(FeatureViewNotFoundException):
+        read(store, "nobody@v0:x")
+    with pytest.raises(InputError, match="is not 'latest'"):
+        read(store, "stats@new:x")
+
+
+def test_a_version_is_materialized_into_its_own_table(store, root):
+    store.apply([stats("x", "y")])
+    pd.DataFrame({"driver_id": [1], "x": [2.0], "y": [20.0], "ts": [NOON]}).to_parquet(root / "stats.parquet")
+    assert store.materialization_intervals("stats") == []
+    assert store.materialization_intervals("stats@v0") != []
+    (result,) = store.materialize(NOON - 3 * DAY, NOON, ["stats"], version="v0")
+    assert result.view == "stats@v0"
+    assert (read(store, "stats@v0:x")["x"], read(store, "stats:x")["x"]) == ([2.0], [None])
+    store.materialize_incremental(NOON, ["stats"], version="v1")
+    assert read(store, "stats:x")["x"] == [2.0]
+    for names in (None, ["stats", "stats"], []):
+        with pytest.raises(InputError, match="just one view"):
+            store.materialize(NOON - DAY, NOON, names, version="v0")
+
+
+def test_a_view_that_is_put_back_serves_the_rows_that_it_had(store):
+    store.apply([stats("x", "y")])
+    store.apply([stats("x", "y", version="v0")])
+    assert read(store, "stats:x", "stats@v0:x", full_feature_names=True) == {
+        "driver_id": [1],
+        "stats__x": [1.0],
+        "stats@v0__x": [1.0],
+    }
+    # The ledger went with the table, so there is nothing to do.
+    assert store.stale_windows("stats", NOON) == []
+    store.apply([stats("x", "y", version="v1")])
+    assert {window.reason for window in store.stale_windows("stats", NOON)} == {"missing"}
+
+
+def test_history_has_versions_too(store):
+    store.apply([stats("x", "y")])
+    rows = pd.DataFrame({"driver_id": [1], "event_timestamp": [NOON]})
+    found = store.get_historical_features(rows, ["stats@v0:x", "stats:y"], full_feature_names=True).to_df()
+    assert found[["stats@v0__x", "stats__y"]].to_dict("list") == {"stats@v0__x": [1.0], "stats__y": [10.0]}
+
+
+def test_a_service_may_name_versions(store):
+    service = FeatureService(name="model", features=["stats@v0:x", "stats@version1:y"])
+    store.apply([stats("x", "y"), service])
+    store.materialize(NOON - 3 * DAY, NOON)
+    found = store.get_online_features(store.get_feature_service("model"), {"driver_id": [1]}).to_dict()
+    assert found == {"driver_id": [1], "x": [1.0], "y": [10.0]}
+    with pytest.raises(FeatureViewVersionNotFound):
+        store.apply([FeatureService(name="other", features=["stats@v7"])])
+    with pytest.raises(DefinitionError, match="no feature 'y'"):
+        store.apply([FeatureService(name="other", features=["stats@v0:y"])])
+    with pytest.raises(DefinitionError, match="cannot be deleted"):
+        store.delete_feature_view("stats")
+
+
+def test_a_view_goes_with_its_versions_and_their_tables(store):
+    store.apply([stats("x", "y")])
+    store.materialize(NOON - 3 * DAY, NOON, ["stats"], version="v0")
+    assert store._plan([DRIVER], [], whole=True).infra_diff.dropped == ("p.stats", "p.stats@v0")
+    store.delete_feature_view("stats")
+    assert store.snapshot().view_versions("stats") == []
+    assert store.registry.ledger("stats@v0") == []
+    store.apply([DRIVER, stats("x", "y")])
+    assert numbers(store) == [0]
+    assert read(store, "stats:x")["x"] == [None]
+
+
+def tripled(rows):
+    return {**rows, "x": [3 * x for x in rows["x"]]}
+
+
+def doubled(rows):
+    return {**rows, "x": [2 * x for x in rows["x"]]}
+
+
+def test_a_change_of_the_function_makes_a_version_which_cannot_be_put_back_without_it(shared):
+    def computed(function, **changes):
+        return BatchFeatureView(
+            name="computed", entities=[DRIVER], source=SOURCE, schema=[KEY, Field(name="x", dtype=Float64)],
+            udf=function, online=True, **changes,
+        )  # fmt: skip
+
+    def on_demand(function):
+        schema = [Field(name="z", dtype=Float64)]
+        return OnDemandFeatureView(name="z", sources=[stats("x")], schema=schema, mode="python", udf=function)
+
+    shared.apply([computed(doubled), on_demand(lambda rows: {"z": rows["x"]})])
+    shared.apply([computed(tripled), on_demand(lambda rows: {"z": [1.0 for _ in rows["x"]]})])
+    assert numbers(shared, "computed") == numbers(shared, "z") == [0, 1]
+    with pytest.raises(DefinitionError, match="Put the function back there"):
+        shared.apply([computed(tripled, version="v0")])
+    shared.apply([computed(doubled, version="v0")])
+    assert numbers(shared, "computed") == [0, 1]
+
+
+def test_a_name_that_is_not_there_says_so(shared):
+    with pytest.raises(FeatureViewNotFoundException, match="'stat'"):
+        shared.list_feature_view_versions("stat")
