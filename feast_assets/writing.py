@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from feast_assets.arguments import name_of
@@ -17,7 +17,7 @@ from feast_assets.repository.user_functions import UserFunctions
 
 if TYPE_CHECKING:
     from feast_assets.compute.writes import Stores, Write
-    from feast_assets.definitions.field import Field
+    from feast_assets.definitions.view import BaseFeatureView
     from feast_assets.offline_stores.base import OfflineStore
     from feast_assets.online_stores.base import OnlineStore
     from feast_assets.registry.noted_pushes import NotedPush
@@ -187,7 +187,7 @@ class Writing(Catalog):
             )
         # History is written as its source stores it, and a function takes rows as they are.
         plain = to is PushMode.ONLINE and all(view.transformation is None for view in online)
-        write = self._write(call, df, [feature for view in online for feature in view.features] if plain else ())
+        write = self._write(call, df, online if plain else ())
         write.transforms = transform_on_write
         for view in online:
             write.add_online(view, plan.few_rows(view))
@@ -215,8 +215,8 @@ class Writing(Catalog):
         snapshot = self._registered(allow_registry_cache)
         is_on_demand = name in snapshot.names(OnDemandFeatureView.object_type)
         known = None if is_on_demand else write_plan(snapshot).view(name)
-        features = known.features if known is not None and known.transformation is None else ()
-        write = self._write(call, inputs if df is None else df, features)
+        views = [known] if known is not None and known.transformation is None else []
+        write = self._write(call, inputs if df is None else df, views)
         if is_on_demand:
             from feast_assets.repository.stored_on_demand import stored_rows
 
@@ -228,16 +228,16 @@ class Writing(Catalog):
         write.add_online(view, plan.few_rows(view))
         return write
 
-    def _write(self, call: str, rows: object, features: Iterable[Field] = ()) -> Write:
+    def _write(self, call: str, rows: object, views: Sequence[BaseFeatureView] = ()) -> Write:
         """Returns a write of rows that a caller handed in.
 
         Args:
-            features: what the rows are taken for; left out, their types are inferred.
+            views: whose features the rows hold; left out, the types of all columns are inferred.
         """
-        from feast_assets.compute.handed_in_rows import HandedInRows, inexact_types
+        from feast_assets.compute.handed_in_rows import HandedInRows
         from feast_assets.compute.writes import Write
 
-        given = HandedInRows(rows, call, inexact_types(features))
+        given = HandedInRows(rows, call, views)
         if not len(given):
             warnings.warn(f"{call}: there are no rows, so nothing is written.", stacklevel=4)
         return Write(self._stores(), call, given)

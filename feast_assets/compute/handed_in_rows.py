@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from feast_assets.definitions.field import Field
+    from feast_assets.definitions.view import BaseFeatureView
 
 _INFERRED = frozenset((Bool, Bytes, Float32, Float64, ImageBytes, Int32, Int64, PdfBytes, String, UnixTimestamp))
 
@@ -42,12 +43,12 @@ class HandedInRows:
     Args:
         rows: see `to_table`.
         call: names the call in errors.
-        types: see `to_table`.
+        views: whose features the rows hold; of columns that are none, Arrow infers the types.
     """
 
-    def __init__(self, rows: object, call: str, types: Mapping[str, FeastType] | None = None):
+    def __init__(self, rows: object, call: str, views: Sequence[BaseFeatureView] = ()):
         self._rows = rows
-        self._types = dict(types or {})
+        self._views = views
         self._call = call
 
     @cached_property
@@ -58,7 +59,8 @@ class HandedInRows:
     @cached_property
     def table(self) -> pa.Table:
         """The rows as an Arrow table; raises as `to_table` does."""
-        return to_table(self._rows, self._call, self._types)
+        types = inexact_types(feature for view in self._views for feature in view.features)
+        return to_table(self._rows, self._call, types)
 
     def __len__(self) -> int:
         few = self.few_columns
