@@ -13,6 +13,8 @@ from feast_assets.online_stores.base import EncodedRows, StoredRows
 
 HEADER = struct.Struct(">QQQ")
 HEADER_WIDTH = HEADER.size
+# What somebody else wrote may be any number, and versions are signed where they are read as an array, too.
+_SIGNED_VERSION = struct.Struct(">QQq")
 SIGN = 1 << 63
 _FEW_ROWS = 16
 """Rows that take less time one by one than arrays take to be made."""
@@ -100,10 +102,10 @@ class StampedRows(StoredRows):
     def _stamps(self) -> list[tuple[int, int, int]]:
         values = self._values
         try:
-            return [_NO_STAMPS if value is None else HEADER.unpack_from(value) for value in values]
+            return [_NO_STAMPS if value is None else _SIGNED_VERSION.unpack_from(value) for value in values]
         except struct.error:
             return [
-                _NO_STAMPS if value is None or len(value) < HEADER_WIDTH else HEADER.unpack_from(value)
+                _NO_STAMPS if value is None or len(value) < HEADER_WIDTH else _SIGNED_VERSION.unpack_from(value)
                 for value in values
             ]
 

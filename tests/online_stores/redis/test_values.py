@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from feast_assets.errors import UnknownRowSchemaError
 from feast_assets.online_stores.base import StoredRows
-from feast_assets.online_stores.redis.values import HEADER, SIGN, StampedRows
+from feast_assets.online_stores.redis.values import HEADER, SIGN, StampedRows, stamps_of
 from feast_assets.online_stores.rows.codec import NOT_FOUND, PRESENT, RowDecoder, RowSchema, encode_rows
 from feast_assets.types import Int64, String
 
@@ -34,6 +34,14 @@ def test_stored_values_come_apart_into_what_they_were_made_of(
     older = [index for index in plain.older_than(oldest) if rows[index] is not None]
     assert [index for index in stamped.older_than(oldest) if rows[index] is not None] == older
     assert older == [index for index, row in enumerate(rows) if row is not None and row[0] < oldest]
+
+
+@given(st.binary(min_size=24, max_size=40))
+def test_whatever_somebody_wrote_is_read_as_the_same_numbers_one_by_one_and_as_arrays(value: bytes) -> None:
+    one_by_one, arrays = StampedRows([value]), stamps_of([b"k"], [value[:24]])
+    assert one_by_one.event_timestamps == arrays.event_timestamps.tolist()
+    assert one_by_one.created_timestamps == arrays.created_timestamps.tolist()
+    assert one_by_one.versions == arrays.versions.tolist()
 
 
 OLD = RowSchema.of({"i": Int64})
