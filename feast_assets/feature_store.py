@@ -498,7 +498,7 @@ class FeatureStore(Materializing):
             features: references such as ``"view:feature"``, or a feature service.
             entity_rows: join keys (and request data of on-demand views), as a list of rows or a dict of columns.
             full_feature_names: whether features are called ``view__feature``.
-            include_feature_view_version_metadata: only false: a view has one version, the latest.
+            include_feature_view_version_metadata: only false: answers do not tell versions yet.
 
         Returns:
             one row per row given, in that order. A value is null where there is none, with a status that says why.
@@ -571,7 +571,8 @@ class _Closing:
 def _refuse_versions(asked_for: bool) -> None:
     if asked_for:
         raise NotSupportedError(
-            "include_feature_view_version_metadata=True is for views with several versions, which are not here yet."
+            "include_feature_view_version_metadata=True is not supported yet: answers do not tell which version was "
+            "read. Ask for a version by name, such as 'view@v2:feature'."
         )
 
 

@@ -34,7 +34,11 @@ def written_together(instance: dg.DagsterInstance) -> Iterator[Callable[[], None
     """
     storage = instance.event_log_storage
     # Of two steps in threads of one process, the one that begins later writes its events one by one.
-    if type(storage) is not SqliteEventLogStorage or "store_event" in vars(storage):
+    if (
+        type(storage) is not SqliteEventLogStorage
+        or "store_event" in vars(storage)
+        or not all(hasattr(storage, name) for name in (*_METHODS, "prepare_insert_event_batch"))
+    ):
         yield lambda: None
         return
     together = _Together(storage)

@@ -82,10 +82,6 @@ def test_functions_of_on_demand_views_are_tried_unless_that_is_not_wanted(run, r
     run("-c", str(repo), "apply", "--skip-feature-view-validation")
 
 
-def test_a_flag_for_versions_of_views_is_refused(run, repo: Path) -> None:
-    assert "not here yet" in run("-c", str(repo), "apply", "--no-promote", exit_code=2).stderr
-
-
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
