@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -209,6 +210,25 @@ def test_appending_to_a_delta_table_reads_the_added_file_only(made: Project) -> 
     counts = made.check(view_of(source)).counts
     assert counts is not None and (counts.new, counts.changed, counts.gone) == (1, 0, 0)
     assert counts.listed > 1
+
+
+def test_a_delta_table_that_can_not_be_read_any_more_is_not_taken_for_unchanged(made: Project) -> None:
+    path = made.root / "table"
+    deltalake.write_deltalake(str(path), rows(1, 15))
+    source = FileSource(name="s", path="table", file_format=DeltaFormat(), timestamp_field="ts")
+    made.check(view_of(source))
+    log = path / "_delta_log"
+    lines = [json.loads(line) for line in (log / f"{0:020}.json").read_text().splitlines()]
+    (add,) = [line["add"] for line in lines if "add" in line]
+    feature = ["deletionVectors"]
+    versions = {"minReaderVersion": 3, "minWriterVersion": 7, "readerFeatures": feature, "writerFeatures": feature}
+    vector = {"storageType": "i", "pathOrInlineDv": "wi5b=000010000siXQKl0rr91000f55c8Xg0@@D72lkbi5=-{L"}
+    vector |= {"sizeInBytes": 40, "cardinality": 1}
+    remove = {"path": add["path"], "deletionTimestamp": add["modificationTime"] + 1, "dataChange": True}
+    actions = [{"protocol": versions}, {"remove": remove}, {"add": {**add, "deletionVector": vector}}]
+    (log / f"{1:020}.json").write_text("".join(f"{json.dumps(action)}\n" for action in actions))
+    with pytest.raises(SourceError, match="deletionVectors"):
+        made.statistics(view_of(source)).all_rows().survey_grid(ALWAYS)
 
 
 def test_folders_whose_names_are_columns(made: Project) -> None:
