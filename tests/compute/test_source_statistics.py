@@ -34,6 +34,7 @@ from feast_assets import (
 )
 from feast_assets.compute.results import PartCounts
 from feast_assets.compute.source_statistics import (
+    PartStatistics,
     SourceStatistics,
     StoreStatistics,
     statistics_digest,
@@ -44,6 +45,7 @@ from feast_assets.errors import SourceError, StoreUnavailableError
 from feast_assets.offline_stores import parts
 from feast_assets.offline_stores.base import History, whole_source
 from feast_assets.offline_stores.duckdb import files as duckdb_files
+from feast_assets.offline_stores.duckdb import read_parts
 from feast_assets.offline_stores.duckdb.config import DuckDBOfflineStoreConfig
 from feast_assets.offline_stores.duckdb.store import DuckDBOfflineStore
 from feast_assets.registry.sql.config import SqlRegistryConfig
@@ -386,6 +388,20 @@ def test_damaged_segments_are_read_anew(made: Project) -> None:
             assert counts is not None and counts.new == 1
             counts = made.check(view_of(source)).counts
             assert counts is not None and counts.new == 0
+
+
+@pytest.mark.parametrize(("most", "is_kept"), [(read_parts.MOST_BYTES_IN_MEMORY, True), (1 << 20, False)])
+def test_rows_that_are_too_many_for_the_memory_are_not_kept_however_small_their_file(
+    made: Project, monkeypatch: pytest.MonkeyPatch, most: int, is_kept: bool
+) -> None:
+    monkeypatch.setattr(read_parts, "MOST_BYTES_IN_MEMORY", most)
+    pq.write_table(pa.concat_tables([rows(1, 10)] * 10_000), made.root / "rows.parquet")
+    assert (made.root / "rows.parquet").stat().st_size < 1 << 20
+    history = view_of(FileSource(name="s", path="rows.parquet", timestamp_field="ts"))
+    statistics = made.statistics(history).all_rows()
+    assert isinstance(statistics, PartStatistics)
+    assert (statistics.sources[0].rows is not None) == is_kept
+    made.check(history)
 
 
 def test_all_is_read_again_on_demand(made: Project) -> None:
