@@ -94,8 +94,11 @@ class ReadParts:
         if not history.only:
             return None
         wanted = {part.identity for part in history.only}
-        for kept, columns in list(self._columns.items()):
-            if columns == _columns_of(history) and kept.numbers.keys() >= wanted:
+        for reference in self._columns.keyrefs():  # a list of its own, as other threads read parts as well
+            kept = reference()
+            if kept is None or not kept.numbers.keys() >= wanted:
+                continue
+            if self._columns.get(kept) == _columns_of(history):
                 return kept.table(cursor, history.only)
         return None
 
