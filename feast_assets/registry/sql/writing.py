@@ -49,7 +49,7 @@ _FORGET = f'DELETE FROM {SEGMENTS} WHERE project = :project AND "view" = :view' 
 _NEWEST_MARK = 'SELECT max(number) FROM feast_assets_marks WHERE project = :project AND "view" = :view'
 _NEWEST_MARK_OF_TABLE = f'{_NEWEST_MARK} AND "identity" = :identity'
 _FORGET_MARKS = 'DELETE FROM feast_assets_marks WHERE project = :project AND "view" = :view'
-_RENAME = 'UPDATE feast_assets_ledger SET "view" = :new WHERE project = :project AND "view" = :old'
+_RENAME = f'UPDATE {SEGMENTS} SET "view" = :new WHERE project = :project AND "view" = :old'  # noqa: S608 - names of ours
 _RENAME_MARKS = 'UPDATE feast_assets_marks SET "view" = :new WHERE project = :project AND "view" = :old'
 _REMOVE = tuple(f"DELETE FROM {table} WHERE project = :project" for table in OF_PROJECT)  # noqa: S608 - names of ours
 _OLDEST_KEPT_MARK = (
