@@ -20,6 +20,9 @@ from feast_assets.errors import (
 )
 from feast_assets.writing import Writing
 
+if TYPE_CHECKING:
+    from feast_assets.registry.snapshot import RegistrySnapshot
+
 
 class Lifecycle(Writing):
     """Changes of single registered objects. Each is an apply of that object, in one transaction."""
@@ -153,6 +156,26 @@ def check_state(view: FeatureView) -> None:
         raise InputError(
             f"Feature view {view.name!r} is in state {view.state.name}, in which it is not materialized; move it on "
             "with set_feature_view_state."
+        )
+
+
+def check_version(view: FeatureView, snapshot: RegistrySnapshot) -> None:
+    """Raises InputError for a version of a view whose rows would take the place of another version's."""
+    if not view.table_of:
+        return
+    version = view.current_version_number
+    if view.keeps_result:
+        raise InputError(
+            f"Feature view {view.name!r} is not materialized: the result that it keeps would replace that of the "
+            "version in use. Put the view back to this version instead."
+        )
+    in_use = snapshot.feature_view(view.table_of)
+    kept = [v.view for v in snapshot.view_versions(in_use.name) if v.number != in_use.current_version_number]
+    others = [in_use, *(v for v in kept if isinstance(v, FeatureView) and v.current_version_number != version)]
+    if any(view.online and view.online_generation == other.online_generation for other in others):
+        raise InputError(
+            f"Feature view {view.name!r} is not materialized: this version was made before each had a table of its "
+            "own, and its rows would replace those of another version. Put the view back to it instead."
         )
 
 

@@ -20,7 +20,7 @@ from feast_assets.errors import (
     NotSupportedError,
     shown,
 )
-from feast_assets.lifecycle import check_state, may_be_materialized, of_version
+from feast_assets.lifecycle import check_state, check_version, may_be_materialized, of_version
 from feast_assets.repository.stored_on_demand import materializable_view
 from feast_assets.repository.user_functions import UserFunctions
 
@@ -286,6 +286,7 @@ class Materializing(Datasets):
             if not view.enabled:
                 raise InputError(f"Feature view {view.name!r} is disabled.")
             check_state(view)
+            check_version(view, snapshot)
             if not view.makes_something:
                 raise InputError(
                     f"Feature view {view.name!r} is not online (online=False), so there is nothing to materialize."
