@@ -13,6 +13,7 @@ from feast_assets.definitions.feature_view_state import NOT_MATERIALIZED, TRANSI
 from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
 from feast_assets.definitions.view_version import NO_OWN_TABLES, parse_version, versioned_name
 from feast_assets.errors import (
+    ConcurrentApplyError,
     DefinitionError,
     InputError,
     NotSupportedError,
@@ -22,6 +23,11 @@ from feast_assets.writing import Writing
 
 if TYPE_CHECKING:
     from feast_assets.registry.snapshot import RegistrySnapshot
+
+_BECOMES_AVAILABLE = (FeatureViewState.GENERATED, FeatureViewState.MATERIALIZING)
+"""States that a view leaves when it has been materialized."""
+_ATTEMPTS = 20
+"""To change the state of a view of which rows were written, while others apply."""
 
 
 class Lifecycle(Writing):
@@ -127,14 +133,22 @@ class Lifecycle(Writing):
     def _note_available(self, views: Sequence[FeatureView]) -> None:
         """Puts views that have been materialized in the state AVAILABLE_ONLINE, if they have a state at all."""
         for view in views:
-            if (
-                view.online
-                and not view.table_of
-                and view.state in (FeatureViewState.GENERATED, FeatureViewState.MATERIALIZING)
-            ):
-                changed = copy(self._view_of_any_kind(view.name))
-                changed.state = FeatureViewState.AVAILABLE_ONLINE
+            if view.online and not view.table_of and view.state in _BECOMES_AVAILABLE:
+                self._make_available(view.name)
+
+    def _make_available(self, name: str) -> None:
+        for attempt in range(1, _ATTEMPTS + 1):
+            view = self._view_of_any_kind(name)
+            if view.state not in _BECOMES_AVAILABLE:
+                return  # Another run has done so.
+            changed = copy(view)
+            changed.state = FeatureViewState.AVAILABLE_ONLINE
+            try:
                 self.apply([changed])
+                return
+            except ConcurrentApplyError:
+                if attempt == _ATTEMPTS:
+                    raise
 
     def _delete(self, definition: Definition) -> None:
         self.apply([], objects_to_delete=[definition], partial=False)

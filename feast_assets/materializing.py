@@ -134,7 +134,9 @@ class Materializing(Datasets):
         def run(view: FeatureView) -> MaterializationResult:
             return self._materialization(view, progress, run_id, reread=reread).run_stale(end)
 
-        return run_views(views, run)
+        results = run_views(views, run)
+        self._note_available(views)
+        return results
 
     def materialize_windows(
         self,
