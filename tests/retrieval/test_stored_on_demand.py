@@ -246,6 +246,32 @@ def test_more_rows_without_their_keys_are_refused_and_nothing_is_written(store):
     assert read(store, keys=[1]) == [None]
 
 
+def reversed_rows(inputs):
+    return {"driver_id": inputs["driver_id"][::-1], "total": total(inputs)["total"][::-1]}
+
+
+def of_few_trips(inputs):
+    kept = [n for n, trips in enumerate(inputs["trips"]) if trips is None or trips < 10]
+    return {name: [values[n] for n in kept] for name, values in {**inputs, **total(inputs)}.items() if name != "rate"}
+
+
+@pytest.mark.parametrize("udf", [reversed_rows, of_few_trips])
+def test_rows_that_the_function_leaves_out_or_reorders_have_the_times_of_their_keys(store, udf):
+    store.apply([DRIVER, STATS, on_demand(udf=udf)])
+    rows = {"driver_id": [1, 2], "trips": [2, 3], "rate": [1.0, 1.0], "ts": [NOON, NOON - DAY]}
+    store.write_to_online_store("totals", rows)
+    store.write_to_online_store("totals", {**rows, "trips": [4, 5], "ts": [NOON - DAY / 2] * 2})
+    assert read(store, keys=[1, 2]) == [2.0, 5.0]
+
+
+def test_rows_whose_times_cannot_be_told_are_refused(store):
+    store.apply([DRIVER, STATS, on_demand(udf=of_few_trips)])
+    rows = {"driver_id": [1, 1], "trips": [2, 10], "rate": [1.0, 1.0], "ts": [NOON, NOON - DAY]}
+    with pytest.raises(TransformationError, match="rows of driver_id=1 have different times"):
+        store.write_to_online_store("totals", rows)
+    assert read(store, keys=[1]) == [None]
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
