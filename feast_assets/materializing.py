@@ -286,7 +286,7 @@ class Materializing(Datasets):
             if isinstance(view, LabelView):
                 raise InputError(f"Label view {view.name!r} cannot be materialized; its rows come by push.")
             if not view.enabled:
-                raise InputError(f"Feature view {view.name!r} is disabled.")
+                raise InputError(f"Feature view {view.name!r} is disabled; enable it, or leave it out.")
             check_state(view)
             check_version(view, snapshot)
             if not view.makes_something:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pandas as pd
@@ -330,6 +332,20 @@ def test_a_service_may_name_versions(store):
         store.apply([FeatureService(name="other", features=["stats@v0:y"])])
     with pytest.raises(DefinitionError, match="cannot be deleted"):
         store.delete_feature_view("stats")
+
+
+def test_tables_of_versions_go_with_the_view_also_where_versions_share_a_table_again(root):
+    store = make_store(root, "sqlite", True)
+    store.apply([DRIVER, stats("x")])
+    store.apply([stats("x", "y")])
+    store.close()
+    store = make_store(root, "sqlite", False)
+    assert store._plan([DRIVER], [], whole=True).infra_diff.dropped == ("p.stats", "p.stats@v0")
+    store.delete_feature_view("stats")
+    with closing(sqlite3.connect(root / "data" / "online.db")) as connection:
+        left = [name for (name,) in connection.execute("SELECT name FROM sqlite_master") if name.startswith("rows_")]
+    assert left == []
+    store.close()
 
 
 def test_a_view_goes_with_its_versions_and_their_tables(store):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from datetime import UTC, datetime, timedelta
 
 import pandas as pd
@@ -262,6 +264,21 @@ def test_rows_that_the_function_leaves_out_or_reorders_have_the_times_of_their_k
     store.write_to_online_store("totals", rows)
     store.write_to_online_store("totals", {**rows, "trips": [4, 5], "ts": [NOON - DAY / 2] * 2})
     assert read(store, keys=[1, 2]) == [2.0, 5.0]
+
+
+def test_the_function_does_not_hold_up_the_event_loop(store):
+    threads = []
+
+    def noted(inputs):
+        threads.append(threading.current_thread())
+        return total(inputs)
+
+    store.apply([DRIVER, STATS, on_demand(udf=noted)])
+    threads.clear()
+    asyncio.run(store.write_to_online_store_async("totals", {"driver_id": [1], "trips": [2], "rate": [1.0]}))
+    assert read(store, keys=[1]) == [2.0]
+    assert threads
+    assert threading.main_thread() not in threads
 
 
 def test_rows_whose_times_cannot_be_told_are_refused(store):
