@@ -29,7 +29,10 @@ ReasonOf = Callable[[str, Sequence[StaleWindow]], str]
 _MOST_NAMED = 3
 _LONGEST = 300
 # What of a definition decides no rows.
-_NOT_OF_ROWS = ("description", "tags", "owner", "org", "enabled", "freshness", "automation", "enable_validation")
+_NOT_OF_ROWS = (
+    *("description", "tags", "owner", "org", "enabled", "state", "freshness", "automation", "enable_validation"),
+    *("version", "current_version_number"),
+)
 
 
 class Reasons:

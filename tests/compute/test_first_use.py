@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import pyarrow as pa
 import pytest
 from small_project import START, SmallProject, hours, row
 
@@ -33,7 +34,8 @@ def test_threads_that_come_first_open_one(project, monkeypatch, where, maker):
     monkeypatch.setattr(where, maker, slowly)
 
     def used(_: int) -> list[int]:
-        assert fresh.store.stale_windows("stats", hours(24)) == []
+        spine = pa.table({"driver_id": [1], "event_timestamp": [hours(24)]})
+        assert fresh.store.get_historical_features(spine, ["stats:trips"]).to_arrow()["trips"].to_pylist() == [10]
         return fresh.store.get_online_features(["stats:trips"], {"driver_id": [1]}).to_dict()["trips"]
 
     with ThreadPoolExecutor(THREADS) as threads:

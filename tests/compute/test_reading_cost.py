@@ -27,44 +27,51 @@ from pathlib import Path
 from feast_assets import FeatureStore, RepoConfig
 from feast_assets.offline_stores import parts
 
-# What is loaded only when it is needed is no reading of the source.
-import duckdb, feast_assets.compute.materialization, numpy, pyarrow.compute, pyarrow.parquet
-import feast_assets.offline_stores.duckdb.row_parts, feast_assets.offline_stores.duckdb.latest
-
 parts.SETTLED_NANOS = -(10**18)
 root, end, verb = Path(sys.argv[1]), datetime.fromisoformat(sys.argv[2]), sys.argv[3]
-store = FeatureStore(root, RepoConfig(**json.loads(sys.argv[4])))
-store.list_feature_views()
 
 def characters():
     return int(Path("/proc/self/io").read_text().split()[1])
 
-before = characters()
-if verb == "stale":
-    count = len(store.stale_windows("v", end))
-else:
-    count = len(store.materialize_incremental(end)[0].windows)
-print(json.dumps([count, characters() - before]))
+def run(root):
+    store = FeatureStore(root, RepoConfig(**json.loads(sys.argv[4])))
+    store.list_feature_views()
+    before = characters()
+    if verb == "stale":
+        count = len(store.stale_windows("v", end))
+    else:
+        count = len(store.materialize_incremental(end)[0].windows)
+    return count, characters() - before
+
+# What is loaded only when it is needed is no reading of the source: another project has a new file each time.
+run(root / "other")
+print(json.dumps(run(root)))
 """
 
 
-def write_day(folder: Path, day: int) -> Path:
+def write_day(folder: Path, day: int, rows: int = ROWS) -> Path:
     random = np.random.default_rng(day)
     micros = 86_400_000_000
     first = np.int64((START - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1) + day * micros)
-    columns = {f"f{i}": random.random(ROWS) for i in range(3)}
-    moments = pa.array(first + random.integers(0, micros, ROWS), pa.timestamp("us", "UTC"))
+    columns = {f"f{i}": random.random(rows) for i in range(3)}
+    moments = pa.array(first + random.integers(0, micros, rows), pa.timestamp("us", "UTC"))
     path = folder / f"{day:03}.parquet"
-    pq.write_table(pa.table({"driver_id": random.integers(0, 500, ROWS), **columns, "ts": moments}), path)
+    pq.write_table(pa.table({"driver_id": random.integers(0, 500, rows), **columns, "ts": moments}), path)
     return path
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("reading")
-    (root / "data").mkdir()
-    for day in range(FILES):
-        write_day(root / "data", day)
+    make_project(root, FILES, ROWS)
+    make_project(root / "other", 1, 10)
+    return root
+
+
+def make_project(root: Path, files: int, rows: int) -> None:
+    (root / "data").mkdir(parents=True)
+    for day in range(files):
+        write_day(root / "data", day, rows)
     store = FeatureStore(root, RepoConfig(**CONFIG))
     driver = Entity(name="driver", join_keys=["driver_id"])
     features = [Field(name=f"f{i}", dtype=Float64) for i in range(3)]
@@ -81,12 +88,13 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ]
     )
     store.close()
-    return root
 
 
 def run(root: Path, verb: str = "incremental") -> tuple[int, int]:
     """Returns how many windows a fresh process ran, or found stale, and how many bytes it read meanwhile."""
     end = (START + timedelta(days=100)).isoformat()
+    other = root / "other" / "data"
+    write_day(other, len(list(other.iterdir())), 10)
     command = [sys.executable, "-c", _CHILD, str(root), end, verb, json.dumps(CONFIG)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -12,7 +12,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -23,9 +23,6 @@ from feast_assets.registry.ledger_columns import LedgerColumns
 from feast_assets.registry.sql.schema import SEGMENTS
 from feast_assets.registry.sql.segment_codec import decoded, encoded, stamp
 from feast_assets.registry.sql.transaction import Row, Transaction, Value
-
-if TYPE_CHECKING:
-    pass
 
 MOST_WINDOWS = 2048
 """How many windows a segment may have. One that gets more is divided."""
