@@ -332,6 +332,9 @@ def test_a_service_may_name_versions(store):
         store.apply([FeatureService(name="other", features=["stats@v0:y"])])
     with pytest.raises(DefinitionError, match="cannot be deleted"):
         store.delete_feature_view("stats")
+    version = store.snapshot().view_versions("stats")[0]
+    with pytest.raises(DefinitionError, match="Version 'stats@v0' cannot be deleted: FeatureService 'model' uses it"):
+        store.apply([], [version], partial=False)
 
 
 def test_tables_of_versions_go_with_the_view_also_where_versions_share_a_table_again(root):
