@@ -16,7 +16,6 @@ from feast_assets.errors import (
     ConcurrentApplyError,
     DefinitionError,
     InputError,
-    NotSupportedError,
     shown,
 )
 from feast_assets.writing import Writing
@@ -101,28 +100,6 @@ class Lifecycle(Writing):
         """
         self._delete(self._cache.fresh().feature_service(name))
 
-    def delete_project(self, name: str, commit: bool = True) -> None:
-        """Removes a project of this registry: its online rows, its definitions and their history.
-
-        Args:
-            commit: must be true: each change is a transaction of its own.
-
-        Raises:
-            ProjectObjectNotFoundException: the registry has no such project.
-            DefinitionError: the project is protected by a tag.
-        """
-        if not commit:
-            raise NotSupportedError("delete_project(commit=False): a change of the registry cannot be held back.")
-        self.get_project(name_of(name, "project"))
-        self._of_project(name).teardown()
-        if name == self.project:
-            self._cache.fresh()
-
-    if TYPE_CHECKING:
-
-        def _of_project(self, name: str) -> Lifecycle: ...
-        def teardown(self) -> None: ...
-
     def _set_enabled(self, name: str, enabled: bool) -> None:
         view = self._view_of_any_kind(name)
         if view.enabled != enabled:
@@ -154,7 +131,10 @@ class Lifecycle(Writing):
         self.apply([], objects_to_delete=[definition], partial=False)
 
     def _view_of_any_kind(self, name: str) -> FeatureView | OnDemandFeatureView:
-        view = self._cache.fresh().view(name_of(name, "feature view"))
+        view_name, at, _ = name_of(name, "feature view").partition("@")
+        if at:
+            raise InputError(f"{name!r} is a version of a view, which changes only with the view: name {view_name!r}.")
+        view = self._cache.fresh().view(name)
         assert isinstance(view, (FeatureView, OnDemandFeatureView))
         return view
 
@@ -175,21 +155,13 @@ def check_state(view: FeatureView) -> None:
 
 def check_version(view: FeatureView, snapshot: RegistrySnapshot) -> None:
     """Raises InputError for a version of a view whose rows would take the place of another version's."""
-    if not view.table_of:
-        return
-    version = view.current_version_number
-    if view.keeps_result:
+    from feast_assets.retrieval.versions import refuse_shared_table
+
+    refuse_shared_table(view, snapshot)
+    if view.table_of and view.keeps_result:
         raise InputError(
             f"Feature view {view.name!r} is not materialized: the result that it keeps would replace that of the "
             "version in use. Put the view back to this version instead."
-        )
-    in_use = snapshot.feature_view(view.table_of)
-    kept = [v.view for v in snapshot.view_versions(in_use.name) if v.number != in_use.current_version_number]
-    others = [in_use, *(v for v in kept if isinstance(v, FeatureView) and v.current_version_number != version)]
-    if any(view.online and view.online_generation == other.online_generation for other in others):
-        raise InputError(
-            f"Feature view {view.name!r} is not materialized: this version was made before each had a table of its "
-            "own, and its rows would replace those of another version. Put the view back to it instead."
         )
 
 

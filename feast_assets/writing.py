@@ -230,6 +230,10 @@ class Writing(Catalog):
         write.transforms = transform_on_write
         plan = write_plan(snapshot)
         view = plan.view(name) or snapshot.feature_view(name)
+        if view.table_of:
+            from feast_assets.retrieval.versions import refuse_shared_table
+
+            refuse_shared_table(view, snapshot)
         write.add_online(view, plan.few_rows(view))
         return write
 

@@ -269,7 +269,7 @@ def test_a_version_that_shared_a_table_gets_one_of_its_own_when_it_is_put_back(r
     shared.apply([stats("x", "y")])
     shared.materialize(NOON - 3 * DAY, NOON)
     store = make_store(root, "sqlite", True)
-    with pytest.raises(InputError, match="before each had a table of its own"):
+    with pytest.raises(InputError, match="has no table of its own"):
         store.materialize(NOON - 3 * DAY, NOON, ["stats"], version="v0")
     store.apply([stats("x", version="v0")])
     assert {window.reason for window in store.stale_windows("stats", NOON)} == {"missing"}
@@ -335,6 +335,34 @@ def test_a_service_may_name_versions(store):
     version = store.snapshot().view_versions("stats")[0]
     with pytest.raises(DefinitionError, match="Version 'stats@v0' cannot be deleted: FeatureService 'model' uses it"):
         store.apply([], [version], partial=False)
+
+
+def test_a_version_gets_no_rows_in_the_table_of_another(shared):
+    shared.apply([stats("x", "y")])
+    shared.materialize(NOON - 3 * DAY, NOON)
+    for write in (
+        lambda: shared.write_to_online_store("stats@v0", {"driver_id": [1], "x": [7.0], "ts": [NOON]}),
+        lambda: shared.materialize(NOON - 3 * DAY, NOON, ["stats@v0"]),
+    ):
+        with pytest.raises(InputError, match="'stats@v0' has no table of its own"):
+            write()
+    assert read(shared, "stats:x", "stats:y") == {"driver_id": [1], "x": [1.0], "y": [10.0]}
+
+
+def test_a_view_is_enabled_and_has_a_state_with_all_of_its_versions(store):
+    store.apply([stats("x", "y")])
+    assert read(store, "stats@v0:x")["x"] == [1.0]
+    store.disable_feature_view("stats")
+    with pytest.raises(InputError, match="'stats@v0' is disabled"):
+        read(store, "stats@v0:x")
+    store.enable_feature_view("stats")
+    store.set_feature_view_state("stats", FeatureViewState.CREATED)
+    with pytest.raises(InputError, match="'stats@v0' is in state CREATED"):
+        read(store, "stats@v0:x")
+    for change in (store.enable_feature_view, store.disable_feature_view, store.delete_feature_view):
+        with pytest.raises(InputError, match="which changes only with the view: name 'stats'"):
+            change("stats@v0")
+    assert store.snapshot().names(FeatureView.object_type) == ["stats"]
 
 
 def test_tables_of_versions_go_with_the_view_also_where_versions_share_a_table_again(root):
