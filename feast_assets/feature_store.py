@@ -345,26 +345,6 @@ class FeatureStore(Materializing):
         self._cache.fresh()
         return revision
 
-    def delete_feature_view(self, name: str) -> None:
-        """Removes a view of any kind from the registry, and its rows from the online store.
-
-        Raises:
-            FeatureViewNotFoundException: there is no such view.
-            DefinitionError: a service or an on-demand view uses it; nothing was changed.
-        """
-        self._delete(self._cache.fresh().view(name))
-
-    def delete_feature_service(self, name: str) -> None:
-        """Removes a feature service from the registry.
-
-        Raises:
-            FeatureServiceNotFoundException: there is no such service.
-        """
-        self._delete(self.get_feature_service(name))
-
-    def _delete(self, definition: Definition) -> None:
-        self.apply_plan(self._plan([], [definition], whole=False))
-
     def delete_project(self, name: str, commit: bool = True) -> None:
         """Removes a project from the registry, and its rows from the online store; see `teardown`.
 
@@ -429,13 +409,6 @@ class FeatureStore(Materializing):
             self._online_or_none(),
             self.config.project_description or "",
             self._versions_have_tables,
-        )
-
-    def _of_project(self, name: str) -> FeatureStore:
-        return (
-            self
-            if name == self.project
-            else FeatureStore(self.repo_path, self.config.model_copy(update={"project": name, "deployment": ""}))
         )
 
     @property

@@ -13,12 +13,20 @@ from feast_assets.definitions.feature_view_state import NOT_MATERIALIZED, TRANSI
 from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
 from feast_assets.definitions.view_version import NO_OWN_TABLES, parse_version, versioned_name
 from feast_assets.errors import (
+    ConcurrentApplyError,
     DefinitionError,
     InputError,
-    NotSupportedError,
     shown,
 )
 from feast_assets.writing import Writing
+
+if TYPE_CHECKING:
+    from feast_assets.registry.snapshot import RegistrySnapshot
+
+_BECOMES_AVAILABLE = (FeatureViewState.GENERATED, FeatureViewState.MATERIALIZING)
+"""States that a view leaves when it has been materialized."""
+_ATTEMPTS = 20
+"""To change the state of a view of which rows were written, while others apply."""
 
 
 class Lifecycle(Writing):
@@ -92,28 +100,6 @@ class Lifecycle(Writing):
         """
         self._delete(self._cache.fresh().feature_service(name))
 
-    def delete_project(self, name: str, commit: bool = True) -> None:
-        """Removes a project of this registry: its online rows, its definitions and their history.
-
-        Args:
-            commit: must be true: each change is a transaction of its own.
-
-        Raises:
-            ProjectObjectNotFoundException: the registry has no such project.
-            DefinitionError: the project is protected by a tag.
-        """
-        if not commit:
-            raise NotSupportedError("delete_project(commit=False): a change of the registry cannot be held back.")
-        self.get_project(name_of(name, "project"))
-        self._of_project(name).teardown()
-        if name == self.project:
-            self._cache.fresh()
-
-    if TYPE_CHECKING:
-
-        def _of_project(self, name: str) -> Lifecycle: ...
-        def teardown(self) -> None: ...
-
     def _set_enabled(self, name: str, enabled: bool) -> None:
         view = self._view_of_any_kind(name)
         if view.enabled != enabled:
@@ -124,20 +110,31 @@ class Lifecycle(Writing):
     def _note_available(self, views: Sequence[FeatureView]) -> None:
         """Puts views that have been materialized in the state AVAILABLE_ONLINE, if they have a state at all."""
         for view in views:
-            if (
-                view.online
-                and not view.table_of
-                and view.state in (FeatureViewState.GENERATED, FeatureViewState.MATERIALIZING)
-            ):
-                changed = copy(self._view_of_any_kind(view.name))
-                changed.state = FeatureViewState.AVAILABLE_ONLINE
+            if view.online and not view.table_of and view.state in _BECOMES_AVAILABLE:
+                self._make_available(view.name)
+
+    def _make_available(self, name: str) -> None:
+        for attempt in range(1, _ATTEMPTS + 1):
+            view = self._view_of_any_kind(name)
+            if view.state not in _BECOMES_AVAILABLE:
+                return  # Another run has done so.
+            changed = copy(view)
+            changed.state = FeatureViewState.AVAILABLE_ONLINE
+            try:
                 self.apply([changed])
+                return
+            except ConcurrentApplyError:
+                if attempt == _ATTEMPTS:
+                    raise
 
     def _delete(self, definition: Definition) -> None:
         self.apply([], objects_to_delete=[definition], partial=False)
 
     def _view_of_any_kind(self, name: str) -> FeatureView | OnDemandFeatureView:
-        view = self._cache.fresh().view(name_of(name, "feature view"))
+        view_name, at, _ = name_of(name, "feature view").partition("@")
+        if at:
+            raise InputError(f"{name!r} is a version of a view, which changes only with the view: name {view_name!r}.")
+        view = self._cache.fresh().view(name)
         assert isinstance(view, (FeatureView, OnDemandFeatureView))
         return view
 
@@ -153,6 +150,18 @@ def check_state(view: FeatureView) -> None:
         raise InputError(
             f"Feature view {view.name!r} is in state {view.state.name}, in which it is not materialized; move it on "
             "with set_feature_view_state."
+        )
+
+
+def check_version(view: FeatureView, snapshot: RegistrySnapshot) -> None:
+    """Raises InputError for a version of a view whose rows would take the place of another version's."""
+    from feast_assets.retrieval.versions import refuse_shared_table
+
+    refuse_shared_table(view, snapshot)
+    if view.table_of and view.keeps_result:
+        raise InputError(
+            f"Feature view {view.name!r} is not materialized: the result that it keeps would replace that of the "
+            "version in use. Put the view back to this version instead."
         )
 
 

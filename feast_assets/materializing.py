@@ -20,7 +20,7 @@ from feast_assets.errors import (
     NotSupportedError,
     shown,
 )
-from feast_assets.lifecycle import check_state, may_be_materialized, of_version
+from feast_assets.lifecycle import check_state, check_version, may_be_materialized, of_version
 from feast_assets.repository.stored_on_demand import materializable_view
 from feast_assets.repository.user_functions import UserFunctions
 
@@ -134,7 +134,9 @@ class Materializing(Datasets):
         def run(view: FeatureView) -> MaterializationResult:
             return self._materialization(view, progress, run_id, reread=reread).run_stale(end)
 
-        return run_views(views, run)
+        results = run_views(views, run)
+        self._note_available(views)
+        return results
 
     def materialize_windows(
         self,
@@ -284,8 +286,9 @@ class Materializing(Datasets):
             if isinstance(view, LabelView):
                 raise InputError(f"Label view {view.name!r} cannot be materialized; its rows come by push.")
             if not view.enabled:
-                raise InputError(f"Feature view {view.name!r} is disabled.")
+                raise InputError(f"Feature view {view.name!r} is disabled; enable it, or leave it out.")
             check_state(view)
+            check_version(view, snapshot)
             if not view.makes_something:
                 raise InputError(
                     f"Feature view {view.name!r} is not online (online=False), so there is nothing to materialize."

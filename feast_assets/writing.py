@@ -114,8 +114,13 @@ class Writing(Catalog):
     async def write_to_online_store_async(
         self, feature_view_name: str, df: object = None, inputs: object = None, allow_registry_cache: bool = True
     ) -> None:
-        """As `write_to_online_store`, without blocking the event loop."""
-        await self._run_async(self._written(feature_view_name, df, inputs, allow_registry_cache, True))
+        """As `write_to_online_store`; the online write does not block the event loop, the rest runs in a thread."""
+        import asyncio
+
+        # In a thread: the function of an on-demand view may take long.
+        await self._run_async(
+            await asyncio.to_thread(self._written, feature_view_name, df, inputs, allow_registry_cache, True)
+        )
 
     def write_to_offline_store(
         self, feature_view_name: str, df: object, allow_registry_cache: bool = True, reorder_columns: bool = True
@@ -225,6 +230,10 @@ class Writing(Catalog):
         write.transforms = transform_on_write
         plan = write_plan(snapshot)
         view = plan.view(name) or snapshot.feature_view(name)
+        if view.table_of:
+            from feast_assets.retrieval.versions import refuse_shared_table
+
+            refuse_shared_table(view, snapshot)
         write.add_online(view, plan.few_rows(view))
         return write
 

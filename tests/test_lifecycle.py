@@ -21,6 +21,7 @@ from feast_assets import (
     Project,
     RepoConfig,
 )
+from feast_assets.apply.applying import Applier
 from feast_assets.errors import (
     DefinitionError,
     FeatureServiceNotFoundException,
@@ -117,6 +118,31 @@ def test_a_view_goes_through_its_states_in_order(store):
     store.materialize(NOON - timedelta(days=1), NOON, ["stats"])
     assert store.get_feature_view("stats").state is state.AVAILABLE_ONLINE
     assert read(store, "stats:rate") == 0.5
+
+
+def test_a_view_that_is_materialized_incrementally_becomes_available(store):
+    for state in (FeatureViewState.CREATED, FeatureViewState.GENERATED):
+        store.set_feature_view_state("stats", state)
+    store.materialize_incremental(NOON)
+    assert store.get_feature_view("stats").state is FeatureViewState.AVAILABLE_ONLINE
+
+
+def test_a_view_becomes_available_though_somebody_else_applies_at_the_same_time(store, tmp_path, monkeypatch):
+    for state in (FeatureViewState.CREATED, FeatureViewState.GENERATED):
+        store.set_feature_view_state("stats", state)
+    other, apply, between = opened(tmp_path), Applier.apply, ["a", "b"]
+
+    def late(self, plan):
+        if between:
+            name = between.pop()
+            other.apply([FeatureService(name=name, features=[STATS])])
+        return apply(self, plan)
+
+    # Of the two that come between, one does so while the other one's plan is carried out.
+    monkeypatch.setattr(Applier, "apply", late)
+    store.materialize(NOON - timedelta(days=1), NOON, ["stats"])
+    assert store.get_feature_view("stats").state is FeatureViewState.AVAILABLE_ONLINE
+    other.close()
 
 
 def test_an_on_demand_view_has_states_too(store):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pandas as pd
@@ -13,6 +15,7 @@ from feast_assets import (
     FeatureService,
     FeatureStore,
     FeatureView,
+    FeatureViewState,
     Field,
     FileSource,
     Float64,
@@ -226,6 +229,90 @@ def test_a_view_that_is_put_back_serves_the_rows_that_it_had(store):
     assert {window.reason for window in store.stale_windows("stats", NOON)} == {"missing"}
 
 
+def test_a_view_that_is_put_back_to_other_entities_serves_the_rows_that_it_had(store, root):
+    rows = {"driver_id": [1], "trip_id": [5], "x": [2.0], "ts": [NOON - DAY]}
+    pd.DataFrame(rows).to_parquet(root / "stats.parquet")
+    trip = Entity(name="trip", join_keys=["trip_id"])
+    schema = [KEY, Field(name="trip_id", dtype=Int64), Field(name="x", dtype=Float64)]
+    store.apply([DRIVER, trip, stats(entities=[DRIVER, trip], schema=schema)])
+    store.materialize(NOON - 3 * DAY, NOON)
+    assert store.get_online_features(["stats:x"], {"driver_id": [1], "trip_id": [5]}).to_dict()["x"] == [2.0]
+    store.apply([stats("x", version="v0")])
+    assert read(store, "stats:x")["x"] == [1.0]
+
+
+def test_what_is_stored_of_an_on_demand_view_keeps_its_ledger(root):
+    store = make_store(root, "sqlite", True)
+    view = stats("x")
+
+    def on_demand(function, **changes):
+        return OnDemandFeatureView(
+            name="z", sources=[view], entities=[DRIVER], schema=[Field(name="z", dtype=Float64)], mode="python",
+            udf=function, write_to_online_store=True, **changes,
+        )  # fmt: skip
+
+    store.apply([DRIVER, view, on_demand(two_of_x)])
+    for made, expected in ((on_demand(three_of_x), 3.0), (on_demand(two_of_x, version="v0"), 2.0)):
+        store.materialize(NOON - 3 * DAY, NOON)
+        before = store.registry.ledger("z")
+        store.apply([made])
+        # Its one table holds rows of the other function: its ledger says so.
+        assert store.registry.ledger("z") == before != []
+        assert {window.reason for window in store.stale_windows("z", NOON)} == {"redefined"}
+        store.materialize_incremental(NOON)
+        assert read(store, "z:z")["z"] == [expected]
+    store.close()
+
+
+def test_a_version_that_shared_a_table_gets_one_of_its_own_when_it_is_put_back(root, shared):
+    shared.materialize(NOON - 3 * DAY, NOON)
+    shared.apply([stats("x", "y")])
+    shared.materialize(NOON - 3 * DAY, NOON)
+    store = make_store(root, "sqlite", True)
+    with pytest.raises(InputError, match="has no table of its own"):
+        store.materialize(NOON - 3 * DAY, NOON, ["stats"], version="v0")
+    store.apply([stats("x", version="v0")])
+    assert {window.reason for window in store.stale_windows("stats", NOON)} == {"missing"}
+    store.materialize_incremental(NOON)
+    store.apply([stats("x", "y", version="v1")])
+    assert read(store, "stats:x", "stats:y") == {"driver_id": [1], "x": [1.0], "y": [10.0]}
+    store.close()
+
+
+def test_a_view_that_was_put_back_has_states_and_can_be_disabled(shared):
+    shared.apply([stats("x", "y")])
+    shared.apply([stats("x", version="v0")])
+    shared.set_feature_view_state("stats", FeatureViewState.CREATED)
+    assert shared.get_feature_view("stats").state is FeatureViewState.CREATED
+    shared.disable_feature_view("stats")
+    assert not shared.get_feature_view("stats").enabled
+    shared.apply([stats("x", version="v0")])
+    assert shared.get_feature_view("stats").enabled
+    assert (in_use(shared), shared.get_feature_view("stats").state) == ((0, "v0", ["x"]), FeatureViewState.CREATED)
+
+
+def test_a_result_that_is_kept_is_that_of_the_version_in_use(root):
+    store = make_store(root, "sqlite", True)
+    kept = FileSource(name="kept", path="kept/", timestamp_field="ts")
+
+    def view(*features, **changes):
+        schema = [KEY, *(Field(name=f, dtype=Float64) for f in features)]
+        return BatchFeatureView(
+            name="stats", entities=[DRIVER], source=SOURCE, sink_source=kept, schema=schema, udf=unchanged,
+            online=True, offline=True, **changes,
+        )  # fmt: skip
+
+    store.apply([DRIVER, view("x")])
+    store.materialize(NOON - 3 * DAY, NOON)
+    store.apply([view("x", "y")])
+    store.materialize(NOON - 3 * DAY, NOON)
+    with pytest.raises(InputError, match="would replace that of the version in use"):
+        store.materialize(NOON - 3 * DAY, NOON, ["stats"], version="v0")
+    store.apply([view("x", version="v0")])
+    assert {window.reason for window in store.stale_windows("stats", NOON)} == {"missing"}
+    store.close()
+
+
 def test_history_has_versions_too(store):
     store.apply([stats("x", "y")])
     rows = pd.DataFrame({"driver_id": [1], "event_timestamp": [NOON]})
@@ -245,6 +332,51 @@ def test_a_service_may_name_versions(store):
         store.apply([FeatureService(name="other", features=["stats@v0:y"])])
     with pytest.raises(DefinitionError, match="cannot be deleted"):
         store.delete_feature_view("stats")
+    version = store.snapshot().view_versions("stats")[0]
+    with pytest.raises(DefinitionError, match="Version 'stats@v0' cannot be deleted: FeatureService 'model' uses it"):
+        store.apply([], [version], partial=False)
+
+
+def test_a_version_gets_no_rows_in_the_table_of_another(shared):
+    shared.apply([stats("x", "y")])
+    shared.materialize(NOON - 3 * DAY, NOON)
+    for write in (
+        lambda: shared.write_to_online_store("stats@v0", {"driver_id": [1], "x": [7.0], "ts": [NOON]}),
+        lambda: shared.materialize(NOON - 3 * DAY, NOON, ["stats@v0"]),
+    ):
+        with pytest.raises(InputError, match="'stats@v0' has no table of its own"):
+            write()
+    assert read(shared, "stats:x", "stats:y") == {"driver_id": [1], "x": [1.0], "y": [10.0]}
+
+
+def test_a_view_is_enabled_and_has_a_state_with_all_of_its_versions(store):
+    store.apply([stats("x", "y")])
+    assert read(store, "stats@v0:x")["x"] == [1.0]
+    store.disable_feature_view("stats")
+    with pytest.raises(InputError, match="'stats@v0' is disabled"):
+        read(store, "stats@v0:x")
+    store.enable_feature_view("stats")
+    store.set_feature_view_state("stats", FeatureViewState.CREATED)
+    with pytest.raises(InputError, match="'stats@v0' is in state CREATED"):
+        read(store, "stats@v0:x")
+    for change in (store.enable_feature_view, store.disable_feature_view, store.delete_feature_view):
+        with pytest.raises(InputError, match="which changes only with the view: name 'stats'"):
+            change("stats@v0")
+    assert store.snapshot().names(FeatureView.object_type) == ["stats"]
+
+
+def test_tables_of_versions_go_with_the_view_also_where_versions_share_a_table_again(root):
+    store = make_store(root, "sqlite", True)
+    store.apply([DRIVER, stats("x")])
+    store.apply([stats("x", "y")])
+    store.close()
+    store = make_store(root, "sqlite", False)
+    assert store._plan([DRIVER], [], whole=True).infra_diff.dropped == ("p.stats", "p.stats@v0")
+    store.delete_feature_view("stats")
+    with closing(sqlite3.connect(root / "data" / "online.db")) as connection:
+        left = [name for (name,) in connection.execute("SELECT name FROM sqlite_master") if name.startswith("rows_")]
+    assert left == []
+    store.close()
 
 
 def test_a_view_goes_with_its_versions_and_their_tables(store):
@@ -257,6 +389,18 @@ def test_a_view_goes_with_its_versions_and_their_tables(store):
     store.apply([DRIVER, stats("x", "y")])
     assert numbers(store) == [0]
     assert read(store, "stats:x")["x"] == [None]
+
+
+def two_of_x(rows):
+    return {"z": [x and 2 * x for x in rows["x"]]}
+
+
+def three_of_x(rows):
+    return {"z": [x and 3 * x for x in rows["x"]]}
+
+
+def unchanged(rows):
+    return rows
 
 
 def tripled(rows):

@@ -95,6 +95,12 @@ class Applier:
             standing = [v for v in kept.values() if (ViewVersion.object_type, v.name) not in deleted]
             tables_before = self._version_tables(_versions_in(snapshot)) | dict(tables_before)
             tables_after = self._version_tables(standing) | dict(tables_after)
+        else:
+            # They may have had tables of their own before.
+            gone = (
+                [v for v in _versions_in(snapshot) if (ViewVersion.object_type, v.name) in deleted] if deleted else []
+            )
+            tables_before = self._version_tables(gone) | dict(tables_before)
         differences = diff(snapshot, changes, prepared.standing)
         return ApplyPlan(
             declared=tuple(objects),

@@ -9,7 +9,6 @@ from typing import cast
 from feast_assets.definitions.base import Definition
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.spec import to_micros
-from feast_assets.definitions.stored_on_demand_view import StoredOnDemandView
 from feast_assets.offline_stores.base import history_of
 from feast_assets.online_stores.base import OnlineStore
 from feast_assets.online_stores.rows.keys import check_key_type
@@ -41,10 +40,10 @@ def set_generations(views: Iterable[Definition], snapshot: RegistrySnapshot, tab
             for field in view.entity_columns:
                 check_key_type(field.name, field.dtype)
             before = _registered(view.name, snapshot)
-            if before is None or not before.online or _row_identity(before) != _row_identity(view):
-                view.online_generation = new
-            elif view.name in tables and view.object_type != StoredOnDemandView.object_type:
+            if view.name in tables:
                 view.online_generation = tables[view.name] or new
+            elif before is None or not before.online or _row_identity(before) != _row_identity(view):
+                view.online_generation = new
             else:
                 view.online_generation = before.online_generation
 

@@ -18,7 +18,7 @@ from feast_assets.definitions.saved_dataset import SavedDataset
 from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.definitions.stored_on_demand_view import StoredOnDemandView
 from feast_assets.definitions.view import BaseFeatureView
-from feast_assets.definitions.view_version import ViewVersion
+from feast_assets.definitions.view_version import ViewVersion, split_name, versioned_name
 from feast_assets.errors import DefinitionError, FeastObjectNotFoundException
 from feast_assets.registry.base import Changes
 from feast_assets.registry.snapshot import NOT_FOUND, VIEW_TYPES, RegistrySnapshot
@@ -146,8 +146,13 @@ def _check_references(remaining: Mapping[_Key, Definition], snapshot: RegistrySn
         elif isinstance(definition, FeatureService):
             for projection in definition.feature_view_projections:
                 if "@" in projection.name:
-                    _check_projection(projection.name.partition("@")[0], views, subject, snapshot)
-                    continue  # Versions do not change, and go with their views.
+                    # Versions do not change.
+                    name, number = split_name(projection.name)
+                    _check_projection(name, views, subject, snapshot)
+                    in_use = name in views and views[name].current_version_number == number
+                    if number is not None and not in_use:
+                        _check_version(versioned_name(name, number), subject, deletes)
+                    continue
                 _check_projection(projection.name, views, subject, snapshot)
                 chosen_features(projection, views, subject, snapshot.project)
 
@@ -169,6 +174,11 @@ def _check_projection(
 ) -> None:
     if name not in views and name in snapshot.names(*[t for t, n in snapshot.known() if n == name]):
         raise DefinitionError(f"View {name!r} cannot be deleted: {subject} uses it. Change or delete that first.")
+
+
+def _check_version(name: str, subject: str, deletes: set[_Key]) -> None:
+    if (ViewVersion.object_type, name) in deletes:
+        raise DefinitionError(f"Version {name!r} cannot be deleted: {subject} uses it. Change or delete that first.")
 
 
 def _key(definition: Definition) -> _Key:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import cast
@@ -93,11 +94,14 @@ class Versions:
         else:
             restored = copy_definition(known[number].view)
             self._check_function(restored, view, number)
-            self._replace(before, getattr(restored, "online_generation", ""))
-            if self.own_tables:
+            self._replace(before)
+            replaced = (number, before.current_version_number)
+            others = [before, *(each.view for n, each in known.items() if n not in replaced)]
+            if self.own_tables and _has_what_it_wrote(restored, others):
+                self.tables[view.name] = cast(FeatureView, restored).online_generation
                 self.renamed_ledgers.append((versioned_name(view.name, number), view.name))
         restored.version, restored.current_version_number = view.version, number
-        restored.state = before.state
+        restored.state, restored.enabled = view.state, view.enabled
         return restored
 
     def _check_function(self, restored: BaseFeatureView, view: BaseFeatureView, number: int) -> None:
@@ -109,12 +113,13 @@ class Versions:
                 "out the version."
             )
 
-    def _replace(self, before: BaseFeatureView, generation: str = "") -> None:
+    def _replace(self, before: BaseFeatureView) -> None:
         """Keeps the version that was in use; what replaces it gets a table, where tables are not shared."""
         number = before.current_version_number
         self._keep(ViewVersion.of(copy_definition(before), number, before.last_updated_timestamp))
-        if self.own_tables:
-            self.tables[before.name] = generation
+        # What is stored of an on-demand view has one table and one ledger for all versions.
+        if self.own_tables and isinstance(before, FeatureView):
+            self.tables[before.name] = ""
             self.renamed_ledgers.append((before.name, versioned_name(before.name, number)))
 
     def _keep_new(self, view: BaseFeatureView, number: int, before: BaseFeatureView) -> None:
@@ -127,3 +132,13 @@ class Versions:
 
     def _keep(self, version: ViewVersion) -> None:
         self.kept[version.name] = version
+
+
+def _has_what_it_wrote(version: BaseFeatureView, others: Iterable[BaseFeatureView]) -> bool:
+    """Whether a version's rows are as it has left them: none of the others wrote to its table, or in its kept result.
+
+    Versions that were made before each had a table of its own share one.
+    """
+    if not isinstance(version, FeatureView) or version.keeps_result:
+        return False
+    return all(version.online_generation != getattr(other, "online_generation", "") for other in others)

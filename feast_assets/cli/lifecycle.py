@@ -105,14 +105,21 @@ def delete(session: Session, name: str) -> None:
     Example:
       feast-assets delete driver_stats
     """
+    from feast_assets.definitions.entity import Entity
+    from feast_assets.definitions.feature_service import FeatureService
     from feast_assets.definitions.project import Project
+    from feast_assets.definitions.sources.data_source import DataSource
     from feast_assets.definitions.stored_on_demand_view import StoredOnDemandView
+    from feast_assets.registry.snapshot import VIEW_TYPES
 
     store = session.store()
     snapshot = store.snapshot()
     # What apply adds to an object by itself goes with it.
     hidden = (Project.object_type, StoredOnDemandView.object_type)
-    kind = next((kind for kind, known in snapshot.known() if known == name and kind not in hidden), "")
+    kinds = [kind for kind, known in snapshot.known() if known == name and kind not in hidden]
+    # Of objects with one name, such as a view and its source, first the one that may use the others.
+    order = [FeatureService.object_type, *VIEW_TYPES, DataSource.object_type, Entity.object_type]
+    kind = min(kinds, key=lambda kind: order.index(kind) if kind in order else len(order), default="")
     definition = snapshot.get(kind, name) if kind else None
     if definition is None:
         click.echo(f"There is no object {name!r} in project {store.project}; nothing was deleted.")

@@ -22,6 +22,8 @@ from dagster._core.storage.event_log import SqliteEventLogStorage
 _MOST = 200
 """Events of one transaction: others who write to the log wait until it ends, about a third of a second."""
 _METHODS = ("store_event", "run_connection", "index_connection", "has_table")
+_PATCHING = threading.Lock()
+"""Held while something is put before a storage, or taken away."""
 
 
 @contextmanager
@@ -32,37 +34,44 @@ def written_together(instance: dg.DagsterInstance) -> Iterator[Callable[[], None
     are written when it ends, by an error too, and when what it gives is called: before something that takes long. With
     other storages than SQLite's, each event is written as it comes.
     """
-    storage = instance.event_log_storage
-    # Of two steps in threads of one process, the one that begins later writes its events one by one.
-    if (
-        type(storage) is not SqliteEventLogStorage
-        or "store_event" in vars(storage)
-        or not all(hasattr(storage, name) for name in (*_METHODS, "prepare_insert_event_batch"))
-    ):
+    together = _Together.before(instance.event_log_storage)
+    if together is None:
         yield lambda: None
         return
-    together = _Together(storage)
-    vars(storage).update({name: getattr(together, name) for name in _METHODS})
     try:
         yield together.write
     finally:
-        try:
-            together.write()
-        finally:
-            for name in _METHODS:
-                del vars(storage)[name]
+        together.end()
 
 
 class _Together:
     """Stands before a storage of events, and keeps some of them until they are many, or something else is asked."""
 
+    @classmethod
+    def before(cls, storage: object) -> _Together | None:
+        """Stands before a storage; None where it is of another type, or one stands there already."""
+        with _PATCHING:
+            if (
+                type(storage) is not SqliteEventLogStorage
+                # Of two steps in threads of one process, the one that begins later leaves it to the first one.
+                or "store_event" in vars(storage)
+                or not all(hasattr(storage, name) for name in (*_METHODS, "prepare_insert_event_batch"))
+            ):
+                return None
+            together = cls(storage)
+            vars(storage).update({name: getattr(together, name) for name in _METHODS})
+            return together
+
     def __init__(self, storage: SqliteEventLogStorage):
+        self._storage = storage
         self._store_event = storage.store_event
         self._run_connection = storage.run_connection
         self._index_connection = storage.index_connection
         self._has_table = storage.has_table
         self._prepared = storage.prepare_insert_event_batch
         self._waiting: list[Any] = []
+        self._in_run_file = 0
+        self._ended = False
         self._lock = threading.RLock()
         self._writer: int | None = None
         self._index: Any = None
@@ -70,9 +79,10 @@ class _Together:
     def store_event(self, event: Any) -> None:
         """Keeps an event for later if it may wait, or writes it after those that wait."""
         with self._lock:
-            if not _may_wait(event) or (self._waiting and self._waiting[0].run_id != event.run_id):
+            # Another thread may have found this method just before it was taken away.
+            if self._ended or not _may_wait(event) or (self._waiting and self._waiting[0].run_id != event.run_id):
                 self.write()
-            if not _may_wait(event):
+            if self._ended or not _may_wait(event):
                 self._store_event(event)
                 return
             self._waiting.append(event)
@@ -98,14 +108,30 @@ class _Together:
         """Whether the file of all assets has a table."""
         return bool(self._has_table(table_name))
 
-    def write(self) -> None:
-        """Writes the events that wait: to the file of their run, and then to that of all assets, as Dagster does."""
+    def end(self) -> None:
+        """Writes the events that wait, and leaves the storage as it was."""
         with self._lock:
-            events, self._waiting = self._waiting, []
+            try:
+                self.write()
+            finally:
+                self._ended = True
+                with _PATCHING:
+                    for name in _METHODS:
+                        del vars(self._storage)[name]
+
+    def write(self) -> None:
+        """Writes the events that wait: to the file of their run, and then to that of all assets, as Dagster does.
+
+        Where that fails, they wait for the next call.
+        """
+        with self._lock:
+            events = self._waiting
             if not events:
                 return
-            with self._run_connection(events[0].run_id) as of_run:
-                of_run.execute(self._prepared(events))
+            if new := events[self._in_run_file :]:
+                with self._run_connection(events[0].run_id) as of_run:
+                    of_run.execute(self._prepared(new))
+                self._in_run_file = len(events)
             with self._index_connection() as self._index:
                 self._writer, asked = threading.get_ident(), self._has_table
                 self._has_table = cache(asked)
@@ -114,6 +140,7 @@ class _Together:
                         self._store_event(event)
                 finally:
                     self._writer, self._index, self._has_table = None, None, asked
+            self._waiting, self._in_run_file = [], 0
 
 
 class _Written:

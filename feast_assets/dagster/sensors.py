@@ -24,6 +24,7 @@ from feast_assets.definitions.spec import content_hash, from_micros, to_micros
 from feast_assets.definitions.window import Window
 from feast_assets.errors import FeastAssetsError, NotAppliedError, SourceHeldError, StoreUnavailableError
 from feast_assets.feature_store import FeatureStore
+from feast_assets.lifecycle import may_be_materialized
 from feast_assets.offline_stores.patience import waiting_at_most
 
 _Why = Literal["lost", "changed", "new"]
@@ -280,7 +281,11 @@ def _groups(
 def _applied_views(store: FeatureStore, groups: Iterable[WatchedGroup]) -> list[FeatureView]:
     """Returns the views of the groups that have been applied and can be materialized."""
     names = {name for group in groups for name in group.keys}
-    return [v for v in store.snapshot().views_with_history if v.name in names and v.makes_something]
+    return [
+        v
+        for v in store.snapshot().views_with_history
+        if v.name in names and v.makes_something and may_be_materialized(v)
+    ]
 
 
 def _read_stale(

@@ -116,9 +116,10 @@ def schema_or_function(view: BaseFeatureView) -> str:
 
 
 def declared_parts(view: BaseFeatureView) -> str:
-    """Returns a text that is the same for two views that were declared alike, but for their version."""
+    """Returns a text that is the same for two views that were declared alike, whatever their version, and whether or
+    not they are enabled."""
     spec = view.to_spec()
-    for name in ("version", "current_version_number", "online_generation", "state"):
+    for name in ("version", "current_version_number", "online_generation", "state", "enabled"):
         spec.pop(name, None)
     transformation = spec.get("feature_transformation")
     if transformation is not None and isinstance(view, (FeatureView, OnDemandFeatureView)):

@@ -271,7 +271,8 @@ class RegistrySnapshot:
     def view_version(self, name: str, *object_types: str) -> BaseFeatureView:
         """Returns a view as it is in the version that a name such as ``stats@v1`` tells.
 
-        The version in use is the view itself, under its own name.
+        The version in use is the view itself, under its own name. Whether a view is enabled, and its state, concern all
+        of its versions.
 
         Args:
             object_types: of the view.
@@ -297,7 +298,9 @@ class RegistrySnapshot:
             error = FeatureViewVersionNotFound(view_name, f"v{number}", self.project)
             error.args = (f"{error} Its versions are {', '.join(f'v{n}' for n in numbers)}.",)
             raise error
-        return cast(ViewVersion, version).as_view()
+        of_version = cast(ViewVersion, version).as_view()
+        of_version.enabled, of_version.state = current.enabled, current.state
+        return of_version
 
     def entity(self, name: str) -> Entity:
         """Returns an entity.

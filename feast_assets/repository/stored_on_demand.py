@@ -27,7 +27,7 @@ def materializable_view(snapshot: RegistrySnapshot, name: str) -> StoredOnDemand
             "read, never materialized."
         )
     if not stored.enabled:
-        raise InputError(f"On-demand feature view {name!r} is disabled.")
+        raise InputError(f"On-demand feature view {name!r} is disabled; enable it, or leave it out.")
     if stored.why_not_materialized:
         raise InputError(
             f"On-demand feature view {name!r} cannot be materialized: {stored.why_not_materialized}. Write its rows "

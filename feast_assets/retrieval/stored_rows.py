@@ -6,7 +6,7 @@ held at one time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from feast_assets.definitions.entity import DUMMY_JOIN_KEY
@@ -180,15 +180,17 @@ class StoredViewRows:
             )
         count = next(iter(lengths.values()))
         missing = [key for key in self._view.join_keys if key not in results]
-        if count == rows:
+        if count == rows and all(
+            key not in results or _same(made[key], given.get(key)) for key in self._view.join_keys
+        ):
             made |= {name: values for name, values in given.items() if name not in made}
-        elif missing:
+        elif missing and count != rows:
             raise TransformationError(
                 f"{self._subject}: the function returned {count} rows for {rows}, so it must return the join key "
                 f"{missing[0]!r} as well."
             )
         else:
-            made |= _times_by_key(made, given, self._view.join_keys, rows)
+            made |= self._times_by_key(made, given, count, rows)
         absent = [key for key in self._view.join_keys if key not in made]
         if absent:
             raise InputError(
@@ -201,19 +203,36 @@ class StoredViewRows:
         keys = set(self._view.join_keys)
         return result_table({n: v for n, v in made.items() if n in types}, types, keys, self._subject)
 
+    def _times_by_key(
+        self, made: Mapping[str, Any], given: Mapping[str, Any], count: int, rows: int
+    ) -> dict[str, object]:
+        """Returns the times of rows that the function made more of, or fewer, or in another order: those of the row
+        with the same keys.
 
-def _times_by_key(
-    made: Mapping[str, Any], given: Mapping[str, Any], join_keys: Sequence[str], rows: int
-) -> dict[str, object]:
-    """Returns the times of rows that the function made more, or fewer, of: those of the row with the same keys."""
-    times = {name: values.to_pylist() for name, values in given.items() if name not in join_keys}
-    shared = [key for key in join_keys if key in given]
-    if not times or not shared:
-        return {}
-    position = {row: n for n, row in enumerate(zip(*(given[key].to_pylist() for key in shared), strict=True))}
-    rows_made = zip(*(list(made[key]) for key in shared), strict=True)
-    found = [position.get(row) for row in rows_made]
-    return {name: [None if n is None else values[n] for n in found] for name, values in times.items()}
+        Raises:
+            TransformationError: there are several such rows, with different times.
+        """
+        times = {name: values.to_pylist() for name, values in given.items() if name not in self._view.join_keys}
+        shared = [key for key in self._view.join_keys if key in given]
+        if not times or not shared:
+            return {}
+        position: dict[tuple[object, ...], int] = {}
+        for n, row in enumerate(zip(*(given[key].to_pylist() for key in shared), strict=True)):
+            first = position.setdefault(row, n)
+            if any(values[first] != values[n] for values in times.values()):
+                keys = ", ".join(f"{key}={value!r}" for key, value in zip(shared, row, strict=True))
+                raise TransformationError(
+                    f"{self._subject}: the function returned {count} rows for {rows}, or put them in another order, "
+                    f"and rows of {keys} have different times, so it cannot be told which time each has. Return one "
+                    "row for each, in their order."
+                )
+        found = [position.get(row) for row in zip(*(list(made[key]) for key in shared), strict=True)]
+        return {name: [None if n is None else values[n] for n in found] for name, values in times.items()}
+
+
+def _same(made: Iterable[object], given: Any) -> bool:
+    """Whether a function returned a join key as it was given, or there was none."""
+    return given is None or list(made) == given.to_pylist()
 
 
 def _renamed(rows: pa.Table, read: ViewRead) -> pa.Table:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+
+from feast_assets import FeatureStore
 
 
 def test_a_view_is_disabled_and_enabled(run, served_repo: Path) -> None:
@@ -41,6 +44,16 @@ def test_objects_are_deleted_by_name(run, served_repo: Path, names, kinds) -> No
     for name, kind in zip(names, kinds, strict=True):
         assert run("-c", str(served_repo), "delete", name).output == f"Deleted {kind} {name}\n"
         assert "nothing was deleted" in run("-c", str(served_repo), "delete", name).output
+
+
+def test_of_a_view_and_its_source_of_the_same_name_the_view_is_deleted_first(run, served_repo: Path) -> None:
+    with closing(FeatureStore(served_repo)) as store:
+        view = store.get_feature_view("driver_stats")
+        view.name = view.batch_source.name = "same_name"
+        store.apply([view])
+    command = ["-c", str(served_repo), "delete", "same_name"]
+    assert run(*command).output == "Deleted feature view same_name\n"
+    assert run(*command).output == "Deleted data source same_name\n"
 
 
 def test_what_is_used_is_not_deleted(run, served_repo: Path) -> None:

@@ -214,6 +214,53 @@ def test_another_thread_reads_and_writes_the_same_log(log: dg.DagsterInstance) -
     assert partitions(log) == others | {f"own {i}" for i in range(100)}
 
 
+@pytest.mark.parametrize("connection", ["run_connection", "index_connection"])
+def test_what_cannot_be_written_at_once_is_written_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, connection: str
+) -> None:
+    connect = getattr(SqliteEventLogStorage, connection)
+    failing: list[str] = []
+
+    def held(self, *arguments):
+        if failing:
+            raise RuntimeError(failing.pop())
+        return connect(self, *arguments)
+
+    monkeypatch.setattr(SqliteEventLogStorage, connection, held)
+
+    def compute(context: Any) -> Iterator[Any]:
+        yield _event("a")
+        yield _event("b")
+        failing.append("held by somebody else")
+        with pytest.raises(RuntimeError, match="held"):
+            partitions(context.instance)
+        yield _event("c")
+
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as log:
+        run = _run(log, compute)
+        assert run.success
+        assert partitions(log) == {"a", "b", "c"}
+        made = log.event_log_storage.get_records_for_run(
+            run.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION
+        ).records
+        assert [each.event_log_entry.dagster_event.partition for each in made] == ["a", "b", "c"]
+
+
+def test_an_event_that_comes_just_after_the_end_is_written(log: dg.DagsterInstance) -> None:
+    late: list[Callable[[], None]] = []
+
+    def compute(context: Any) -> Iterator[Any]:
+        store = context.instance.event_log_storage.store_event
+        yield _event("a")
+        (record,) = context.instance.fetch_materializations(KEY, limit=1).records
+        event = record.event_log_entry
+        late.append(lambda: store(event))
+
+    assert _run(log, compute).success
+    late[0]()
+    assert len(log.fetch_materializations(KEY, limit=10).records) == 2
+
+
 def test_a_storage_is_left_as_it_was(log: dg.DagsterInstance) -> None:
     before = dict(vars(log.event_log_storage))
     with written_together(log), written_together(log):

@@ -13,7 +13,7 @@ import pytest
 from taxi_rides import rides
 from ticks import Daemon, days, evaluated, spans
 
-from feast_assets import FeatureStore
+from feast_assets import FeatureStore, FeatureViewState
 from feast_assets.dagster import FeatureStoreResource, definitions_for
 from feast_assets.offline_stores.duckdb.store import DuckDBOfflineStore
 
@@ -267,6 +267,21 @@ def test_a_source_that_is_gone_is_told_and_keeps_nobody_from_the_other_views(lat
     vehicles.unlink()
     write(late.root, with_ride(rides(), "2024-01-03T07:00", 7.0))
     assert set(spans(late.tick())) == {"2024-01-03"}
+
+
+@pytest.mark.parametrize("sensor", ["late_data_taxi", "definitions_taxi"])
+def test_a_view_that_is_not_to_be_materialized_keeps_nobody_from_the_other_views(late: Daemon, sensor: str) -> None:
+    store = FeatureStore(late.root)
+    store.set_feature_view_state("ride", FeatureViewState.CREATED)
+    late.sensor = sensor
+    late.tick()
+    write(late.root, with_ride(rides(), "2024-01-03T07:00", 7.0))
+    assert spans(late.tick()) == (
+        {} if sensor == "definitions_taxi" else {"2024-01-03": {"ride_totals", "kept_totals"}}
+    )
+    store.disable_feature_view("ride_totals")
+    assert late.tick() == []
+    store.close()
 
 
 def test_a_view_without_partitions_is_asked_for_whole(late: Daemon) -> None:

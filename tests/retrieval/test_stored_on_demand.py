@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from datetime import UTC, datetime, timedelta
 
 import pandas as pd
@@ -243,6 +245,47 @@ def test_more_rows_without_their_keys_are_refused_and_nothing_is_written(store):
     store.apply([DRIVER, STATS, on_demand(udf=lambda i: {"total": [1.0, 2.0]})], skip_feature_view_validation=True)
     with pytest.raises(TransformationError, match="returned 2 rows for 1, so it must return the join key 'driver_id'"):
         store.write_to_online_store("totals", {"driver_id": [1], "trips": [1], "rate": [1.0]})
+    assert read(store, keys=[1]) == [None]
+
+
+def reversed_rows(inputs):
+    return {"driver_id": inputs["driver_id"][::-1], "total": total(inputs)["total"][::-1]}
+
+
+def of_few_trips(inputs):
+    kept = [n for n, trips in enumerate(inputs["trips"]) if trips is None or trips < 10]
+    return {name: [values[n] for n in kept] for name, values in {**inputs, **total(inputs)}.items() if name != "rate"}
+
+
+@pytest.mark.parametrize("udf", [reversed_rows, of_few_trips])
+def test_rows_that_the_function_leaves_out_or_reorders_have_the_times_of_their_keys(store, udf):
+    store.apply([DRIVER, STATS, on_demand(udf=udf)])
+    rows = {"driver_id": [1, 2], "trips": [2, 3], "rate": [1.0, 1.0], "ts": [NOON, NOON - DAY]}
+    store.write_to_online_store("totals", rows)
+    store.write_to_online_store("totals", {**rows, "trips": [4, 5], "ts": [NOON - DAY / 2] * 2})
+    assert read(store, keys=[1, 2]) == [2.0, 5.0]
+
+
+def test_the_function_does_not_hold_up_the_event_loop(store):
+    threads = []
+
+    def noted(inputs):
+        threads.append(threading.current_thread())
+        return total(inputs)
+
+    store.apply([DRIVER, STATS, on_demand(udf=noted)])
+    threads.clear()
+    asyncio.run(store.write_to_online_store_async("totals", {"driver_id": [1], "trips": [2], "rate": [1.0]}))
+    assert read(store, keys=[1]) == [2.0]
+    assert threads
+    assert threading.main_thread() not in threads
+
+
+def test_rows_whose_times_cannot_be_told_are_refused(store):
+    store.apply([DRIVER, STATS, on_demand(udf=of_few_trips)])
+    rows = {"driver_id": [1, 1], "trips": [2, 10], "rate": [1.0, 1.0], "ts": [NOON, NOON - DAY]}
+    with pytest.raises(TransformationError, match="rows of driver_id=1 have different times"):
+        store.write_to_online_store("totals", rows)
     assert read(store, keys=[1]) == [None]
 
 
