@@ -7,6 +7,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import TypeVar
 
 from feast_assets.errors import FeastAssetsError
@@ -98,19 +99,23 @@ class SnapshotCache:
         Args:
             read: reads the registry and changes nothing.
         """
-        with self._registry.reading_at_once():
-            snapshot = self._read()
+        with ExitStack() as reading:
+            with self._lock:  # before the reading begins, or it might be of an earlier state than what is cached then
+                reading.enter_context(self._registry.reading_at_once())
+                snapshot = self._read_alone()
             result = read(snapshot)
         self._look_after_pushes(snapshot, uses_history=False)
         return result
 
     def _read(self) -> RegistrySnapshot:
         with self._lock:
-            known = self._snapshot
-            snapshot = self._registry.snapshot() if known is None else self._registry.refreshed(known)
-            self._snapshot = snapshot
-            self._checked = time.monotonic()
-        return snapshot
+            return self._read_alone()
+
+    def _read_alone(self) -> RegistrySnapshot:
+        known = self._snapshot
+        self._snapshot = self._registry.snapshot() if known is None else self._registry.refreshed(known)
+        self._checked = time.monotonic()
+        return self._snapshot
 
     def look_again(self) -> None:
         """Makes the next `get` read the registry, because a push has just broken off."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -33,6 +34,7 @@ from feast_assets import (
 )
 from feast_assets.compute.results import PartCounts
 from feast_assets.compute.source_statistics import (
+    PartStatistics,
     SourceStatistics,
     StoreStatistics,
     statistics_digest,
@@ -43,6 +45,7 @@ from feast_assets.errors import SourceError, StoreUnavailableError
 from feast_assets.offline_stores import parts
 from feast_assets.offline_stores.base import History, whole_source
 from feast_assets.offline_stores.duckdb import files as duckdb_files
+from feast_assets.offline_stores.duckdb import read_parts
 from feast_assets.offline_stores.duckdb.config import DuckDBOfflineStoreConfig
 from feast_assets.offline_stores.duckdb.store import DuckDBOfflineStore
 from feast_assets.registry.sql.config import SqlRegistryConfig
@@ -211,6 +214,25 @@ def test_appending_to_a_delta_table_reads_the_added_file_only(made: Project) -> 
     assert counts.listed > 1
 
 
+def test_a_delta_table_that_can_not_be_read_any_more_is_not_taken_for_unchanged(made: Project) -> None:
+    path = made.root / "table"
+    deltalake.write_deltalake(str(path), rows(1, 15))
+    source = FileSource(name="s", path="table", file_format=DeltaFormat(), timestamp_field="ts")
+    made.check(view_of(source))
+    log = path / "_delta_log"
+    lines = [json.loads(line) for line in (log / f"{0:020}.json").read_text().splitlines()]
+    (add,) = [line["add"] for line in lines if "add" in line]
+    feature = ["deletionVectors"]
+    versions = {"minReaderVersion": 3, "minWriterVersion": 7, "readerFeatures": feature, "writerFeatures": feature}
+    vector = {"storageType": "i", "pathOrInlineDv": "wi5b=000010000siXQKl0rr91000f55c8Xg0@@D72lkbi5=-{L"}
+    vector |= {"sizeInBytes": 40, "cardinality": 1}
+    remove = {"path": add["path"], "deletionTimestamp": add["modificationTime"] + 1, "dataChange": True}
+    actions = [{"protocol": versions}, {"remove": remove}, {"add": {**add, "deletionVector": vector}}]
+    (log / f"{1:020}.json").write_text("".join(f"{json.dumps(action)}\n" for action in actions))
+    with pytest.raises(SourceError, match="deletionVectors"):
+        made.statistics(view_of(source)).all_rows().survey_grid(ALWAYS)
+
+
 def test_folders_whose_names_are_columns(made: Project) -> None:
     source = FileSource(name="s", path="rows", timestamp_field="ts", date_partition_column="day")
     for day in range(3):
@@ -366,6 +388,20 @@ def test_damaged_segments_are_read_anew(made: Project) -> None:
             assert counts is not None and counts.new == 1
             counts = made.check(view_of(source)).counts
             assert counts is not None and counts.new == 0
+
+
+@pytest.mark.parametrize(("most", "is_kept"), [(read_parts.MOST_BYTES_IN_MEMORY, True), (1 << 20, False)])
+def test_rows_that_are_too_many_for_the_memory_are_not_kept_however_small_their_file(
+    made: Project, monkeypatch: pytest.MonkeyPatch, most: int, is_kept: bool
+) -> None:
+    monkeypatch.setattr(read_parts, "MOST_BYTES_IN_MEMORY", most)
+    pq.write_table(pa.concat_tables([rows(1, 10)] * 10_000), made.root / "rows.parquet")
+    assert (made.root / "rows.parquet").stat().st_size < 1 << 20
+    history = view_of(FileSource(name="s", path="rows.parquet", timestamp_field="ts"))
+    statistics = made.statistics(history).all_rows()
+    assert isinstance(statistics, PartStatistics)
+    assert (statistics.sources[0].rows is not None) == is_kept
+    made.check(history)
 
 
 def test_all_is_read_again_on_demand(made: Project) -> None:

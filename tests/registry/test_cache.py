@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import contextmanager
 
 import pytest
 
@@ -54,6 +55,29 @@ def test_a_request_can_wait_for_the_new_one(registry):
     cache = SnapshotCache(registry, 1e-9, wait=True)
     cache.get()
     registry.commit(Changes([Entity(name="b")]))
+    assert names(cache.get()) == ["a", "b"]
+
+
+def test_what_is_read_at_once_does_not_take_the_place_of_what_was_read_later(registry, monkeypatch):
+    cache = SnapshotCache(registry, 3600)
+    cache.fresh()
+    threads = []
+
+    def commit_and_refresh():
+        registry.commit(Changes([Entity(name="b")]))
+        cache.fresh()
+
+    @contextmanager
+    def begun():
+        with SqlRegistry.reading_at_once(registry):
+            threads.append(threading.Thread(target=commit_and_refresh))
+            threads[0].start()
+            threads[0].join(0.3)  # as far as it gets
+            yield
+
+    monkeypatch.setattr(registry, "reading_at_once", begun)
+    assert cache.fresh_with(names) == ["a"]
+    threads[0].join(10)
     assert names(cache.get()) == ["a", "b"]
 
 

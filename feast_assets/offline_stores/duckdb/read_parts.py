@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from feast_assets.offline_stores.duckdb.engine import quote, read_all
+from feast_assets.offline_stores.duckdb.engine import BATCH_ROWS, quote
 from feast_assets.offline_stores.duckdb.files import PART, SourceTable, register
 from feast_assets.offline_stores.duckdb.rows import declared_types
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 MOST_BYTES = 64 << 20
 """How large the files may be of which rows are kept."""
+MOST_BYTES_IN_MEMORY = 4 * MOST_BYTES
+"""How large the rows may be. A small file may have very many, as values that are alike take next to no space in it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +75,15 @@ class ReadParts:
         if not all(map(_is_plain, schema.types)):
             return None
         columns = ", ".join(quote(name) for name in [*schema.names, PART])
-        rows = read_all(cursor, f"SELECT {columns} FROM ({table.sql})")
+        batches: list[pa.RecordBatch] = []
+        with cursor.sql(f"SELECT {columns} FROM ({table.sql})").to_arrow_reader(BATCH_ROWS) as reader:
+            size = 0
+            for batch in reader:
+                size += batch.nbytes
+                if size > MOST_BYTES_IN_MEMORY:
+                    return None
+                batches.append(batch)
+            rows = pa.Table.from_batches(batches, reader.schema)
         source = replace(table, schema=schema, date_partition="", columnar=True, files=())
         kept = PartRows(source, rows, {part.identity: number for number, part in enumerate(parts)})
         self._columns[kept] = _columns_of(history)
@@ -84,8 +94,11 @@ class ReadParts:
         if not history.only:
             return None
         wanted = {part.identity for part in history.only}
-        for kept, columns in list(self._columns.items()):
-            if columns == _columns_of(history) and kept.numbers.keys() >= wanted:
+        for reference in self._columns.keyrefs():  # a list of its own, as other threads read parts as well
+            kept = reference()
+            if kept is None or not kept.numbers.keys() >= wanted:
+                continue
+            if self._columns.get(kept) == _columns_of(history):
                 return kept.table(cursor, history.only)
         return None
 

@@ -31,6 +31,7 @@ from feast_assets.offline_stores.duckdb.extent import footers_exclude_nulls
 from feast_assets.offline_stores.duckdb.files import (
     ISO_ZONED,
     SourceTable,
+    delta_dataset,
     delta_table,
     open_source,
     uri_dataset,
@@ -51,6 +52,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+_PLAIN_READER_VERSION = 2
+"""Of Delta tables of which a file, once written, counts whole; newer ones name the features that a reader must know."""
 _NUMBER = re.compile(r"^[0-9]{1,18}$")
 _DAY = re.compile(r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])$")
 
@@ -75,7 +78,14 @@ def row_parts(source: DataSource, root: Path) -> list[Part] | None:
 
 
 def _delta_parts(files: SourceFiles) -> list[Part]:
+    """Returns the files that a Delta table's log says count now.
+
+    Raises:
+        SourceError: the table has what cannot be read, such as vectors of deleted rows, which leave files as they are.
+    """
     table = delta_table(files)
+    if table.protocol().min_reader_version > _PLAIN_READER_VERSION:
+        delta_dataset(files)
     actions = pa.table(table.get_add_actions(flatten=True)).select(["path", "size_bytes", "modification_time"])
     # Files are written once, but what of them counts changes with the table's columns.
     columns = content_hash(table.schema().to_json())[:16]

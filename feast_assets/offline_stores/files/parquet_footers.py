@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from feast_assets.offline_stores import parts
 
 _PER_MICROSECOND = {"milliseconds": (1000, 1), "microseconds": (1, 1), "nanoseconds": (1, 1000)}
 _MICROS_PER_DAY = 86_400_000_000
@@ -112,25 +115,32 @@ class Footer:
 
 
 def footer_of(path: str) -> Footer:
-    """Returns the footer of a file, which is read again only if another file has taken its place.
+    """Returns the footer of a file, which is read again only if the file may have been changed since.
 
     Raises:
         OSError: the file cannot be read; `pyarrow.ArrowException` where it is no Parquet file.
     """
     stat = os.stat(path)
-    return _footer(_File((stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns), path))
+    file = _File((stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns), path)
+    # What was written just now may be written again without a trace.
+    is_settled = time.time_ns() - stat.st_ctime_ns >= parts.SETTLED_NANOS
+    return _footer(file) if is_settled else _read(file)
 
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """A file by what another one in its place would not have; it may be read under several names."""
+    """A file by what it would not have after a change of its content; it may be read under several names."""
 
-    identity: tuple[int, int, int, int]
+    identity: tuple[int, int, int, int, int]
     path: str = field(compare=False)
 
 
 @lru_cache(maxsize=10_000)
 def _footer(file: _File) -> Footer:
+    return _read(file)
+
+
+def _read(file: _File) -> Footer:
     return Footer(pq.read_metadata(pa.BufferReader(_MAGIC + _end_of(file.path))))
 
 

@@ -128,10 +128,10 @@ return replaced
 class RedisOnlineStore(OnlineStore, CanReplace, CanSample, CanExpire, CanEvict, CanTellRestarts, CanHoldForeignValues):
     """The latest row per key in a Redis server.
 
-    ``put_many`` is atomic for each five hundred rows; a put that fails half-way is made whole by putting the same rows
-    again. ``get_many`` is one ``MGET`` for all tables, and so are all the ``get_many_async`` that begin in one turn of
-    an event loop. When a connection breaks while rows are put, they may have been written before the connection is
-    tried again, and then count as ignored.
+    ``put_many`` is atomic for a batch of up to two thousand rows, and for each five hundred of a larger one; a put that
+    fails half-way is made whole by putting the same rows again. ``get_many`` is one ``MGET`` for all tables, and so are
+    all the ``get_many_async`` that begin in one turn of an event loop. When a connection breaks while rows are put,
+    they may have been written before the connection is tried again, and then count as ignored.
     """
 
     config_class: ClassVar[type[RedisOnlineStoreConfig]] = RedisOnlineStoreConfig

@@ -97,11 +97,12 @@ class SqliteFile:
     @contextmanager
     def reading_at_once(self) -> Iterator[None]:
         """Makes all that this thread reads inside of one state of the file, which is opened once."""
+        before = self._signature()
         with self.reading() as query:
             if hasattr(self._reading, "query"):
                 yield
                 return
-            self._reading.query = query
+            self._reading.query, self._reading.before = query, before
             try:
                 yield
             finally:
@@ -110,12 +111,17 @@ class SqliteFile:
     def signature(self) -> tuple[object, ...] | None:
         """Returns what is another value after each commit to the file; None where one could be missed.
 
-        It takes no more than two questions to the file system. A commit writes the file or its log, and the file system
-        notes when. Two writes within its shortest time look the same, so a file that was written just now has none.
+        It takes no more than three questions to the file system. A commit writes the file or its log, and the file
+        system notes when. Two writes within its shortest time look the same, so a file that was written just now has
+        none. Nor has what is read at once if the file was written after the reading began.
         """
+        signature = self._signature()
+        return None if hasattr(self._reading, "query") and signature != self._reading.before else signature
+
+    def _signature(self) -> tuple[object, ...] | None:
         noted: list[tuple[int, ...]] = []
         now = time.time_ns()
-        for path in (str(self.path), f"{self.path}-wal"):
+        for path in self._file_and_log():
             try:
                 about = os.stat(path)
             except FileNotFoundError:
@@ -245,11 +251,17 @@ class SqliteFile:
         """Says whether the file cannot be locked for reading, but is complete in itself."""
         if not any(said in str(error) for said in _CANNOT_LOCK):
             return False
-        log = self.path.with_name(self.path.name + "-wal")
+        _, log = self._file_and_log()
         try:
-            return self.path.is_file() and not (log.exists() and log.stat().st_size)
+            return self.path.is_file() and not (os.path.exists(log) and os.path.getsize(log))
         except OSError:
             return False
+
+    def _file_and_log(self) -> tuple[str, str]:
+        """Returns where the file is and its write-ahead log: beside what a link leads to, not beside the link."""
+        path = str(self.path)
+        path = os.path.realpath(path) if os.path.islink(path) else path
+        return path, f"{path}-wal"
 
     def _is_ready(self, query: Query) -> bool:
         if not self._tables:

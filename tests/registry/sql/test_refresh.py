@@ -109,6 +109,38 @@ def test_a_note_of_a_push_is_seen_by_a_refresh(tmp_path: Path) -> None:
     other.close()
 
 
+def test_a_commit_to_a_file_behind_a_link_is_seen_by_a_refresh(tmp_path: Path) -> None:
+    registry = sqlite(tmp_path)
+    commit(registry, entity("driver"))
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project" / "registry.db").symlink_to(tmp_path / "registry.db")
+    linked = sqlite(tmp_path / "project")
+    with later(10), registry.reading_at_once():  # so that the commit stays in the log
+        snapshot = linked.refreshed(linked.snapshot())
+        await_next_time(tmp_path)
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(commit, registry, entity("rider")).result() == 2
+        assert (tmp_path / "registry.db-wal").stat().st_size
+        assert linked.refreshed(snapshot).revision == 2
+    registry.close()
+    linked.close()
+
+
+def test_a_commit_after_a_reading_at_once_has_begun_is_seen_by_the_next_refresh(tmp_path: Path) -> None:
+    registry, other, reader = sqlite(tmp_path), sqlite(tmp_path), sqlite(tmp_path)
+    commit(registry, entity("driver"))
+    with later(10), reader.reading_at_once():  # so that the commit stays in the log
+        snapshot = registry.snapshot()
+        with registry.reading_at_once():
+            await_next_time(tmp_path)
+            commit(other, entity("rider"))
+            old = registry.refreshed(snapshot)
+            assert old.revision == 1, "of the state that is read at once"
+        assert registry.refreshed(old).revision == 2
+    for each in (registry, other, reader):
+        each.close()
+
+
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(st.sampled_from(["commit", "refresh", "teardown", "ledger"]), max_size=14))
 def test_a_refresh_never_misses_a_commit(tmp_path_factory: pytest.TempPathFactory, steps: list[str]) -> None:

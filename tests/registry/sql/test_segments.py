@@ -22,7 +22,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from feast_assets.definitions.spec import from_micros
 from feast_assets.definitions.window import ALWAYS, Window
-from feast_assets.registry.base import Claim, LedgerEntry, WindowContent
+from feast_assets.registry.base import Changes, Claim, LedgerEntry, WindowContent
 from feast_assets.registry.ledger import Exchange, claimed, intervals, settled
 from feast_assets.registry.ledger_columns import LedgerColumns
 from feast_assets.registry.sql import segments, store
@@ -30,7 +30,7 @@ from feast_assets.registry.sql.config import SqlRegistryConfig
 from feast_assets.registry.sql.schema import SEGMENTS
 from feast_assets.registry.sql.segment_codec import decoded, encoded, stamp
 from feast_assets.registry.sql.store import SqlRegistry
-from feast_assets.testing.registry import DAY, FIRST, entry, record
+from feast_assets.testing.registry import DAY, FIRST, entry, record, view
 from tests.registry.format_1 import turn_into_format_1
 
 HOUR = timedelta(hours=1)
@@ -380,4 +380,15 @@ def test_the_same_windows_of_two_views_are_kept_apart(tmp_path: Path) -> None:
     registry.forget("b")
     assert registry.ledger("a") == days
     assert registry.ledger("b") == []
+    registry.close()
+
+
+def test_entries_that_go_to_another_view_take_the_place_of_its_own(tmp_path: Path) -> None:
+    registry = sqlite(tmp_path)
+    record(registry, *(entry("trips", at(i), at(i + 1)) for i in range(3)))
+    record(registry, entry("rides", at(1), at(5), "other"))
+    moved = [replace(e, view="rides") for e in registry.ledger("trips")]
+    registry.commit(Changes([view("rides")], renamed_ledgers=[("trips", "rides")]))
+    assert registry.ledger("trips") == []
+    assert registry.ledger("rides") == moved
     registry.close()
