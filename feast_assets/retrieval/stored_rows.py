@@ -78,7 +78,7 @@ class StoredViewRows:
         import pyarrow as pa
 
         rows = {view.name: self._rows_of(view, tables[self._view.inputs_of(view)]) for view in self._view.source_views}
-        read = [_renamed(rows[read.view.name], read) for read in self._reads]
+        read = [self._with_typed_keys(_renamed(rows[read.view.name], read), read) for read in self._reads]
         joined = read[0] if len(read) == 1 else self._joined(read)
         columns = [
             ArrowColumn(joined.column(_input_name(each, self._reads, len(read) > 1)).combine_chunks(), each.dtype)
@@ -134,6 +134,18 @@ class StoredViewRows:
         }
         wanted = {f.name: typed.column(f.name) for f in (*history.join_keys, *history.features)}
         return pa.table(wanted | times)
+
+    def _with_typed_keys(self, rows: pa.Table, read: ViewRead) -> pa.Table:
+        """Returns a view's rows with join keys of the types that the on-demand view's rows have, so that they meet."""
+        from feast_assets.types.arrow import cast_column
+
+        for key in read.join_keys:
+            wanted = self._types.get(key.column)
+            if wanted is not None and wanted != key.field.dtype:
+                subject = f"{self._subject}: join key {key.field.name!r} of feature view {read.view.name!r}"
+                column = cast_column(rows.column(key.column), wanted, subject=subject)
+                rows = rows.set_column(rows.column_names.index(key.column), key.column, column)
+        return rows
 
     def _joined(self, rows: Sequence[pa.Table]) -> pa.Table:
         """Returns the rows that have all of the join keys, each with what the other views held at its time."""

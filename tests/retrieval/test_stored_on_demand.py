@@ -18,6 +18,7 @@ from feast_assets import (
     Field,
     FileSource,
     Float64,
+    Int32,
     Int64,
     OnDemandFeatureView,
     PushSource,
@@ -156,6 +157,17 @@ def test_of_several_views_it_has_what_the_others_held_at_each_time(store):
     assert stored["total__ts"] == [int(NOON.timestamp()), int((NOON - DAY).timestamp())]
     rows = pd.DataFrame({"driver_id": [1, 2], "event_timestamp": [NOON, NOON]})
     assert store.get_historical_features(rows, ["totals:total"]).to_df()["total"].to_list() == [39, 48]
+
+
+def test_several_views_meet_though_their_keys_have_different_types(store, tmp_path):
+    rows = pd.DataFrame({"driver_id": pd.array([1], "int32"), "age": [30], "event_timestamp": [NOON - 2 * DAY]})
+    rows.to_parquet(tmp_path / "ages.parquet")
+    schema = [Field(name="driver_id", dtype=Int32), Field(name="age", dtype=Int64)]
+    ages = FeatureView(name="ages", entities=[DRIVER], source=AGES.source, schema=schema)
+    for sources in ([STATS, ages], [ages, STATS]):
+        store.apply([DRIVER, *sources, on_demand(udf=aged, sources=sources)])
+        store.materialize(NOON - 9 * DAY, NOON)
+        assert read(store, keys=[1]) == [60.0]
 
 
 def test_a_value_of_a_view_with_ttl_ends_with_it(store):
