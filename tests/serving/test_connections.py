@@ -41,7 +41,9 @@ class Echo:
 
 
 @asynccontextmanager
-async def connected(echo: Echo, seconds: float = 60) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+async def connected(
+    echo: Echo, seconds: float = 60
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     config = LimitedConfig(echo, http=LimitedConnection, ws="none", lifespan="off", log_config=None, host="127.0.0.1")
     config.with_limits(ConnectionLimits(seconds, 10_000)).load()
     config.port = 0
@@ -142,7 +144,10 @@ async def test_a_body_that_was_not_read_is_not_taken_for_a_request() -> None:
 @pytest.mark.parametrize(
     ("data", "expected"),
     [
-        (b"GET / HTTP/1.1\r\nUPGRADE : h2c\r\n\r\nx\r\nupgrade:", b"GET / HTTP/1.1\r\nx-grade : h2c\r\n\r\nx\r\nupgrade:"),
+        (
+            b"GET / HTTP/1.1\r\nUPGRADE : h2c\r\n\r\nx\r\nupgrade:",
+            b"GET / HTTP/1.1\r\nx-grade : h2c\r\n\r\nx\r\nupgrade:",
+        ),
         (b"GET /upgrade: HTTP/1.1\r\nx-upgrade: 1\r\n\r\n", b"GET /upgrade: HTTP/1.1\r\nx-upgrade: 1\r\n\r\n"),
         (b"GET / HTTP/1.1\r\nupgrade: ", b"GET / HTTP/1.1\r\nx-grade: "),
     ],
