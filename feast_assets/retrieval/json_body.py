@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _STATUS_TEXTS = tuple(f'"{name}"' for name in ("INVALID", "PRESENT", "NULL_VALUE", "NOT_FOUND", "OUTSIDE_MAX_AGE"))
 _SIZES_REMEMBERED = 256
+_MOST_ROWS_REMEMBERED = 1_000
 
 Encode = Callable[[Any], bytes]
 Convert = Callable[[list[Any]], list[Any]]
@@ -121,14 +122,24 @@ def _statuses(statuses: Iterable[int]) -> bytes:
     return ",".join([_STATUS_TEXTS[status] for status in statuses]).encode()
 
 
-@lru_cache(maxsize=_SIZES_REMEMBERED)
 def _all_present(rows: int) -> bytes:
+    return _remembered_present(rows) if rows <= _MOST_ROWS_REMEMBERED else _present(rows)
+
+
+def _no_times(rows: int) -> bytes:
+    return _remembered_no_times(rows) if rows <= _MOST_ROWS_REMEMBERED else _epochs(rows)
+
+
+def _present(rows: int) -> bytes:
     return _statuses([PRESENT] * rows)
 
 
-@lru_cache(maxsize=_SIZES_REMEMBERED)
-def _no_times(rows: int) -> bytes:
+def _epochs(rows: int) -> bytes:
     return _quoted(timestamp_texts([0]) * rows)
+
+
+_remembered_present = lru_cache(maxsize=_SIZES_REMEMBERED)(_present)
+_remembered_no_times = lru_cache(maxsize=_SIZES_REMEMBERED)(_epochs)
 
 
 def _times(read: ReadFeatures) -> bytes:
