@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
@@ -10,6 +11,8 @@ from dataclasses import dataclass
 
 from feast_assets.errors import FeastAssetsError, printable
 from feast_assets.registry.cache import SnapshotCache
+
+logger = logging.getLogger("feast_assets.registry")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,13 @@ class RegistryWatch:
             revision = self._cache.fresh().revision
         except FeastAssetsError as error:
             self._state = RegistryState(self._state.revision, self._state.read_at, printable(error))
+        except Exception as error:
+            logger.error("The registry could not be read.", exc_info=error)
+            self._state = RegistryState(
+                self._state.revision,
+                self._state.read_at,
+                f"It could not be read ({type(error).__name__}); see the log.",
+            )
         else:
             self._state = RegistryState(revision, time.time(), "")
         return self._state

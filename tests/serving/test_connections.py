@@ -15,6 +15,7 @@ import uvicorn
 
 from feast_assets.serving.http.connections import ConnectionLimits, LimitedConfig, LimitedConnection, without_upgrade
 
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 HEAD = b"POST /echo HTTP/1.1\r\nhost: x\r\n"
 
 

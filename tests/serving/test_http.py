@@ -20,7 +20,9 @@ from servers import Answered, ask
 
 from feast_assets import FeatureStore
 from feast_assets.errors import StoreUnavailableError
+from feast_assets.serving.http.access_log import _LINES_AT_ONCE as LINES_AT_ONCE
 from feast_assets.serving.http.access_log import AccessLog
+from feast_assets.serving.http.app import _TICK_SECONDS as TICK_SECONDS
 from feast_assets.serving.http.app import FeatureServer
 from feast_assets.serving.http.options import ServerOptions
 
@@ -380,6 +382,31 @@ async def test_the_access_log_is_json_without_what_was_asked(repository: Path) -
     assert b"4242" not in stream.getvalue()
 
 
+async def test_the_server_goes_on_when_standard_output_is_closed(repository: Path) -> None:
+    stream = io.BytesIO()
+    stream.close()
+    async with opened(repository, request_seconds=0.05) as app:
+        app._log = AccessLog(stream)
+        await ask(app, "GET", "/health")
+        await asyncio.sleep(2 * TICK_SECONDS)  # it tries to write
+        assert app._ticker is not None
+        assert not app._ticker.done()
+        Gate(app)
+        assert (await ask(app, "POST", READ, asked(1))).status == 504, "requests still have to end in time"
+        for _ in range(2 * LINES_AT_ONCE):
+            assert (await ask(app, "GET", "/health")).status == 200
+
+
+async def test_the_application_can_be_mounted_under_a_path(repository: Path) -> None:
+    async with opened(repository) as app:
+
+        async def mounted(scope: Any, receive: Any, send: Any) -> None:
+            await app({**scope, "root_path": "/features"}, receive, send)
+
+        assert values(await ask(mounted, "POST", f"/features{READ}", asked(1)))["trips"] == [1]  # type: ignore[arg-type]
+        assert (await ask(mounted, "GET", f"/features{READ}")).status == 405  # type: ignore[arg-type]
+
+
 async def test_unexpected_errors_are_500_without_their_text(repository: Path, caplog: pytest.LogCaptureFixture) -> None:
     async with opened(repository) as app:
 
@@ -413,6 +440,28 @@ async def test_the_registry_may_fail_and_readiness_says_so(repository: Path) -> 
         registry.refreshed = working  # type: ignore[method-assign]
         watch.look()
         assert (await ask(app, "GET", "/ready")).json()["registry"]["state"] == "current"
+
+
+async def test_a_registry_that_fails_in_an_unknown_way_is_looked_at_again(repository: Path) -> None:
+    async with opened(repository, registry_seconds=0.01) as app:
+        watch = app._watch
+        assert watch is not None
+        registry, failed = app.api.store.registry, threading.Event()
+
+        def broken(known: Any) -> Any:
+            failed.set()
+            raise RuntimeError("password=hunter2")
+
+        working, registry.refreshed = registry.refreshed, broken  # type: ignore[method-assign]
+        assert await asyncio.to_thread(failed.wait, 60)
+        while watch.state.is_current:
+            await asyncio.sleep(0.01)
+        ready = await ask(app, "GET", "/ready")
+        assert ready.json()["registry"]["state"] == "stale"
+        assert b"hunter2" not in ready.body
+        registry.refreshed = working  # type: ignore[method-assign]
+        while not watch.state.is_current:
+            await asyncio.sleep(0.01)
 
 
 async def test_a_new_definition_is_served_once_the_registry_was_read(tmp_path: Path) -> None:
