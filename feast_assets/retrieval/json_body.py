@@ -27,7 +27,7 @@ class JsonLayout:
     Attributes:
         given: names of the join keys, with the converters of their values.
         of_reads: per read, the converters of its columns, with the positions of their features.
-        of_numbers: per read, whether all its columns are numbers or booleans.
+        of_numbers: per read, whether it has columns, and all are numbers or booleans.
         end: how a body ends: the names of all columns.
     """
 
@@ -41,7 +41,8 @@ class JsonLayout:
             indices = range(len(names)) if positions is None else positions
             fields = read.features.fields
             self.of_reads.append([(feast_json_converter(fields[index][1]), index) for index in indices])
-            self.of_numbers.append(all(is_number(fields[index][1]) for index in indices))
+            # A read may give no columns: it is only what functions take.
+            self.of_numbers.append(bool(indices) and all(is_number(fields[index][1]) for index in indices))
         names = [*shape.given_back, *(stored.name for stored in shape.stored), *shape.computed]
         self.end = b'],"metadata":{"feature_names":%b}}' % compact_json(names)
 

@@ -74,7 +74,11 @@ async def test_the_body_says_what_the_library_returns(repository: Path) -> None:
     async with opened(repository) as app:
         store = app.api.store
         for drivers in ([1], [3, DRIVERS + 5, 3], list(range(50)), []):
-            for names in (["stats:trips", "stats:rate", "stats:city"], ["totals:total", "stats:city"]):
+            for names in (
+                ["stats:trips", "stats:rate", "stats:city"],
+                ["totals:total", "stats:city"],
+                ["totals:total"],
+            ):
                 entities = {"driver_id": drivers, "bonus": [0.5] * len(drivers)}
                 answer = await ask(app, "POST", READ, {"features": names, "entities": entities})
                 assert answer.json() == store.get_online_features(names, entities).to_json()
@@ -405,6 +409,14 @@ async def test_the_application_can_be_mounted_under_a_path(repository: Path) -> 
 
         assert values(await ask(mounted, "POST", f"/features{READ}", asked(1)))["trips"] == [1]  # type: ignore[arg-type]
         assert (await ask(mounted, "GET", f"/features{READ}")).status == 405  # type: ignore[arg-type]
+
+
+async def test_the_name_of_a_service_is_no_list_of_features(repository: Path) -> None:
+    async with opened(repository) as app:
+        entities = {"driver_id": [1], "bonus": [1.0]}
+        assert (await ask(app, "POST", READ, {"feature_service": "service", "entities": entities})).status == 200
+        # This is not how the answer to the request above is remembered.
+        assert (await ask(app, "POST", READ, {"features": ["service", "service"], "entities": entities})).status == 400
 
 
 async def test_unexpected_errors_are_500_without_their_text(repository: Path, caplog: pytest.LogCaptureFixture) -> None:
