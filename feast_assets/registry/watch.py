@@ -7,6 +7,7 @@ import os
 import threading
 import time
 import weakref
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from feast_assets.errors import FeastAssetsError, printable
@@ -41,10 +42,15 @@ class RegistryWatch:
     A forked child goes on watching with a thread of its own.
     """
 
-    def __init__(self, cache: SnapshotCache, seconds: float):
-        """Creates a watch that does nothing before `start`."""
+    def __init__(self, cache: SnapshotCache, seconds: float, forget_locks: Callable[[], None]):
+        """Creates a watch that does nothing before `start`.
+
+        Args:
+            forget_locks: called in a forked child, where no thread of the parent will release what it held.
+        """
         self._cache = cache
         self._seconds = seconds
+        self._forget_locks = forget_locks
         self._state = RegistryState(None, 0.0, "")
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
@@ -62,7 +68,7 @@ class RegistryWatch:
         def in_child() -> None:
             forked = watch()
             if forked is not None and not forked._stopped.is_set():
-                forked._cache.forget_locks()
+                forked._forget_locks()
                 forked._begin()
 
         if hasattr(os, "register_at_fork"):
