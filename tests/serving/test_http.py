@@ -316,6 +316,17 @@ async def test_pushes_are_stored_once_and_the_newest_wins(tmp_path: Path) -> Non
         assert written == DRIVERS + 2, "each pushed row is in history once"
 
 
+async def test_rows_of_a_wrong_type_are_the_callers_mistake(repository: Path) -> None:
+    async with opened(repository) as app:
+        row = {"driver_id": ["x"], "trips": [1], "rate": [1.0], "city": ["x"], "ts": ["2024-06-01"]}
+        for rows in (row, {**row, "driver_id": [1], "trips": ["x"]}, {**row, "driver_id": [1], "ts": ["then"]}):
+            for to in ("online", "online_and_offline"):
+                answer = await ask(app, "POST", "/push", {"push_source_name": "live", "df": rows, "to": to})
+                assert answer.status == 400, answer.body
+            answer = await ask(app, "POST", "/write-to-online-store", {"feature_view_name": "stats", "df": rows})
+            assert answer.status == 400, answer.body
+
+
 async def test_materializations_run_here_or_in_the_background_but_not_the_same_twice(tmp_path: Path) -> None:
     repository = made(tmp_path / "repository")
     async with opened(repository) as app:
