@@ -383,6 +383,18 @@ async def test_metrics_count_requests_entities_and_statuses_under_feasts_names(r
         assert f'{counted},feature_count="1-10",feature_view_count="1"}} 2.0' in text
 
 
+async def test_metrics_are_there_while_a_store_holds_all_threads(repository: Path) -> None:
+    may_end = threading.Event()
+    async with opened(repository) as app:
+        loop = asyncio.get_running_loop()
+        held = [loop.run_in_executor(None, may_end.wait, 60) for _ in range(100)]
+        try:
+            assert (await asyncio.wait_for(ask(app, "GET", "/metrics"), 30)).status == 200
+        finally:
+            may_end.set()
+        await asyncio.gather(*held)
+
+
 async def test_the_access_log_is_json_without_what_was_asked(repository: Path) -> None:
     stream = io.BytesIO()
     async with opened(repository) as app:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http import HTTPStatus
 from time import perf_counter
@@ -122,6 +123,8 @@ class FeatureServer:
         self.options = options or ServerOptions()
         self.metrics = ServerMetrics()
         self.api = ServingApi(store, self.metrics.materialized)
+        # Not a thread that a store may hold which does not answer: just then metrics are asked for.
+        self._writer_of_metrics = ThreadPoolExecutor(1, "feast-assets-metrics")
         self._log = AccessLog() if self.options.access_log else None
         self._watch: RegistryWatch | None = None
         self._readiness = Readiness(store)
@@ -179,6 +182,7 @@ class FeatureServer:
         if self._log is not None:
             with contextlib.suppress(OSError, ValueError):  # standard output may be closed
                 self._log.flush()
+        self._writer_of_metrics.shutdown(wait=False)
         self.api.close()
         await self.api.store.close()
 
@@ -373,7 +377,8 @@ class FeatureServer:
     async def _metrics_text(self, request: Request) -> Answer:
         self._count_state()
         self.metrics.flush()
-        return Answer(200, await asyncio.to_thread(self.metrics.text), CONTENT_TYPE)
+        text = await asyncio.get_running_loop().run_in_executor(self._writer_of_metrics, self.metrics.text)
+        return Answer(200, text, CONTENT_TYPE)
 
     async def _openapi(self, request: Request) -> Answer:
         return Answer(200, openapi())
