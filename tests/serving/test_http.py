@@ -477,6 +477,17 @@ async def test_the_registry_may_fail_and_readiness_says_so(repository: Path) -> 
         assert (await ask(app, "GET", "/ready")).json()["registry"]["state"] == "current"
 
 
+async def test_a_server_whose_registry_is_empty_is_not_ready(tmp_path: Path) -> None:
+    repository = made(tmp_path / "repository")
+    async with opened(repository, registry_seconds=3600) as app:
+        assert (await ask(app, "GET", "/ready")).status == 200
+        FeatureStore(repository).teardown()
+        assert app._watch is not None
+        await asyncio.to_thread(app._watch.look)
+        ready = await ask(app, "GET", "/ready")
+        assert (ready.status, ready.json()["registry"]["state"]) == (503, "empty")
+
+
 async def test_a_registry_that_fails_in_an_unknown_way_is_looked_at_again(repository: Path) -> None:
     async with opened(repository, registry_seconds=0.01) as app:
         watch = app._watch
