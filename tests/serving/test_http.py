@@ -245,6 +245,14 @@ async def test_a_request_that_its_server_cancels_is_cancelled(repository: Path) 
         assert app._in_hand == 0
 
 
+async def test_a_page_of_another_site_cannot_use_the_server(repository: Path) -> None:
+    async with opened(repository) as app:
+        for path in (READ, "/push", "/materialize"):
+            answer = await ask(app, "POST", path, asked(1), headers={"Sec-Fetch-Site": "cross-site"})
+            assert (answer.status, answer.headers["connection"]) == (403, "close")
+        assert values(await ask(app, "POST", READ, asked(1), headers={"Sec-Fetch-Site": "same-site"}))["trips"] == [1]
+
+
 async def test_unknown_paths_and_methods_are_told(repository: Path) -> None:
     async with opened(repository) as app:
         assert (await ask(app, "GET", "/nope")).status == 404

@@ -261,6 +261,9 @@ class FeatureServer:
         self._deadlines[task] = perf_counter() + self.options.receive_seconds
         is_read = False
         try:
+            if request.header(b"sec-fetch-site") == b"cross-site":
+                # Otherwise any page that is open in a browser on this machine could write features.
+                raise Refused(HTTPStatus.FORBIDDEN, "Pages of other sites cannot use this server.", CLOSE)
             request.body = await self._body(request, receive)
             is_read = True
             if route.has_deadline:
