@@ -25,6 +25,7 @@ class Echo:
     def __init__(self) -> None:
         self.may_answer = asyncio.Event()
         self.asked = asyncio.Event()
+        self.answered = 0
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         body = b""
@@ -39,15 +40,17 @@ class Echo:
         await self.may_answer.wait()
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
         await send({"type": "http.response.body", "body": body})
+        self.answered += 1
 
 
 @asynccontextmanager
 async def connected(
-    echo: Echo, seconds: float = 60
+    echo: Echo, seconds: float = 60, keep_alive: int = 60
 ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     config = LimitedConfig(echo, http=LimitedConnection, ws="none", lifespan="off", log_config=None, host="127.0.0.1")
     config.with_limits(ConnectionLimits(seconds, 10_000)).load()
     config.port = 0
+    config.timeout_keep_alive = keep_alive
     server = uvicorn.Server(config)
     server.lifespan = config.lifespan_class(config)
     await server.startup()
@@ -99,6 +102,18 @@ async def test_what_follows_a_body_is_limited_as_a_head_is() -> None:
             writer.write(b"a" * 1_000)
         assert b" 431 " in (await answer(reader))[0]
         assert await reader.read() == b""
+
+
+async def test_a_client_that_asks_on_and_does_not_read_is_cut_off() -> None:
+    echo = Echo()
+    async with connected(echo, keep_alive=1) as (reader, writer):
+        reader._transport.pause_reading()  # type: ignore[attr-defined]
+        body = b"b" * 20_000_000
+        writer.write(2 * (HEAD + b"content-length: %d\r\n\r\n" % len(body) + body))
+        echo.may_answer.set()
+        async with asyncio.timeout(30):
+            while echo.answered < 2:
+                await asyncio.sleep(0.05)
 
 
 async def test_a_body_may_be_larger_than_a_head() -> None:
