@@ -247,8 +247,8 @@ DEVIATIONS: Sequence[Deviation] = (
         "HTTP status of a caller's mistake",
         "errors.*",
         Reason.UNSAFE,
-        "422 here. Feast answers 500 to a wrong request, as to a broken server: clients repeat it, and alarms go off.",
-        "HTTP status 422, not 500",
+        "400 here. Feast answers 500 to a wrong request, as to a broken server: clients repeat it, and alarms go off.",
+        "HTTP status 400, not 500",
     ),
     Deviation(
         "Checks of fields, left out",

@@ -123,8 +123,12 @@ class FeastError(Exception):
 
         They raise the class that it names. So it is the nearest one that Feast has.
         """
-        name = next(cls.__name__ for cls in type(self).__mro__ if _is_feasts(cls))
-        return json.dumps({"module": "feast.errors", "class": name, "message": str(self)})
+        return json.dumps({"module": "feast.errors", "class": self.class_in_feast, "message": str(self)})
+
+    @property
+    def class_in_feast(self) -> str:
+        """The name of the nearest class that Feast has."""
+        return next(cls.__name__ for cls in type(self).__mro__ if _is_feasts(cls))
 
     @staticmethod
     def from_error_detail(detail: str) -> FeastError | None:
@@ -181,7 +185,7 @@ def presentable(message: str) -> str:
 class DefinitionError(FeastAssetsError, ValueError):
     """A definition contradicts itself, or another definition."""
 
-    http_status = 422
+    http_status = 400
     grpc_status = "INVALID_ARGUMENT"
 
 
@@ -228,7 +232,7 @@ class SourceChangedError(SourceError):
 class InputError(FeastAssetsError, ValueError):
     """The rows or arguments of a call cannot be used."""
 
-    http_status = 422
+    http_status = 400
     grpc_status = "INVALID_ARGUMENT"
 
 
@@ -276,6 +280,9 @@ class UnknownRowSchemaError(OnlineRowError):
     Attributes:
         schema_ids: the ids that are not known.
     """
+
+    http_status = 503
+    grpc_status = "UNAVAILABLE"
 
     def __init__(self, schema_ids: Iterable[int], subject: str):
         self.schema_ids = frozenset(schema_ids)
@@ -325,6 +332,9 @@ class BrokenChecksError(FeastAssetsError, ValueError):
         broken: the broken rules, with the windows; each a `feast_assets.compute.validation.BrokenRule`.
         result: of the other windows, a `feast_assets.compute.results.MaterializationResult`.
     """
+
+    http_status = 422
+    grpc_status = "FAILED_PRECONDITION"
 
     def __init__(self, view: str, broken: Sequence[Any], result: Any):
         self.view = view

@@ -182,9 +182,15 @@ class FeatureStore(Materializing):
             raise InputError(f"seconds must be a positive number, not {shown(seconds)}.")
         if self._watch is not None:
             self._watch.stop()
-        self._watch = RegistryWatch(self._cache, seconds)
+        self._watch = RegistryWatch(self._cache, seconds, self._forget_locks)
         self._watch.start()
         return self._watch
+
+    def _forget_locks(self) -> None:
+        """Makes all locks free, in a forked child: the parent's watch may have held them, completing pushes."""
+        self._opening = threading.Lock()
+        self._completing = threading.Lock()
+        self._cache.forget_locks()
 
     def serve(
         self,
@@ -490,7 +496,10 @@ class FeatureStore(Materializing):
         full_feature_names: bool = False,
         include_feature_view_version_metadata: bool = False,
     ) -> OnlineResponse:
-        """As `get_online_features`, without blocking the event loop."""
+        """As `get_online_features`, without blocking the event loop while the store is read.
+
+        Functions of on-demand views run on the event loop.
+        """
         _refuse_versions(include_feature_view_version_metadata)
         try:
             return await self._online_plan(features, full_feature_names).read_async(self.online_store, entity_rows)
@@ -508,7 +517,7 @@ class FeatureStore(Materializing):
 
     def _online_plan(self, features: Features, full_feature_names: bool) -> OnlinePlan:
         snapshot = self._cache.get()
-        asked = ("service", features.name) if isinstance(features, FeatureService) else _hashable(features)
+        asked = (FeatureService, features.name) if isinstance(features, FeatureService) else _hashable(features)
         key = (snapshot.revision, snapshot.committed, asked, full_feature_names)
         plan = self._plans.get(key) if asked is not None else None
         if plan is None:

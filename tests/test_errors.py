@@ -33,8 +33,8 @@ def test_all_errors_have_feasts_root() -> None:
 @pytest.mark.parametrize(
     ("error", "status"),
     [
-        (errors.InputError("x"), 422),
-        (errors.DefinitionError("x"), 422),
+        (errors.InputError("x"), 400),
+        (errors.DefinitionError("x"), 400),
         (errors.FeatureViewNotFoundException("x"), 404),
         (errors.FeatureNotFoundError("x", "view"), 404),
         (errors.RequestDataNotFoundInEntityRowsException("x"), 404),
@@ -43,6 +43,8 @@ def test_all_errors_have_feasts_root() -> None:
         (errors.StoreUnavailableError("x"), 503),
         (errors.NotSupportedError("x"), 501),
         (errors.RetrievalTimeoutError(1), 504),
+        (errors.UnknownRowSchemaError([1], "x"), 503),
+        (errors.BrokenChecksError("x", [], None), 422),
         (errors.SourceError("x"), 500),
         (feast_errors.FeastPermissionError("x"), 403),
     ],

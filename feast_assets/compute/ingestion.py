@@ -51,7 +51,10 @@ def encode_ingested(view: FeatureView, rows: pa.Table, version: int, call: str) 
                 f"{call}: column {name!r} of feature view {view.name!r} is missing. {suggest(name, table.column_names)}"
             )
         cast = cast_key_column if name in view.join_keys else cast_column
-        column = cast(table.column(name), dtype, subject=f"{call}: column {name!r}")
+        try:
+            column = cast(table.column(name), dtype, subject=f"{call}: column {name!r}")
+        except SourceError as error:
+            raise InputError(str(error)) from error
         if required:
             refuse_nulls(column, name, call)
         columns[output] = column

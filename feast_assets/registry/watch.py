@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
 import weakref
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from feast_assets.errors import FeastAssetsError, printable
 from feast_assets.registry.cache import SnapshotCache
+
+logger = logging.getLogger("feast_assets.registry")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +42,15 @@ class RegistryWatch:
     A forked child goes on watching with a thread of its own.
     """
 
-    def __init__(self, cache: SnapshotCache, seconds: float):
-        """Creates a watch that does nothing before `start`."""
+    def __init__(self, cache: SnapshotCache, seconds: float, forget_locks: Callable[[], None]):
+        """Creates a watch that does nothing before `start`.
+
+        Args:
+            forget_locks: called in a forked child, where no thread of the parent will release what it held.
+        """
         self._cache = cache
         self._seconds = seconds
+        self._forget_locks = forget_locks
         self._state = RegistryState(None, 0.0, "")
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
@@ -59,7 +68,7 @@ class RegistryWatch:
         def in_child() -> None:
             forked = watch()
             if forked is not None and not forked._stopped.is_set():
-                forked._cache.forget_locks()
+                forked._forget_locks()
                 forked._begin()
 
         if hasattr(os, "register_at_fork"):
@@ -71,6 +80,13 @@ class RegistryWatch:
             revision = self._cache.fresh().revision
         except FeastAssetsError as error:
             self._state = RegistryState(self._state.revision, self._state.read_at, printable(error))
+        except Exception as error:
+            logger.error("The registry could not be read.", exc_info=error)
+            self._state = RegistryState(
+                self._state.revision,
+                self._state.read_at,
+                f"It could not be read ({type(error).__name__}); see the log.",
+            )
         else:
             self._state = RegistryState(revision, time.time(), "")
         return self._state

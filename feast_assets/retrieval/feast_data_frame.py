@@ -47,7 +47,7 @@ class FeastDataFrame:
 
     def __init__(self, data: Any, engine: DataFrameEngine | None = None, metadata: Mapping[str, Any] | None = None):
         recognised = _OF_LIBRARY.get(type(data).__module__.partition(".")[0], DataFrameEngine.UNKNOWN)
-        if engine is not None and engine is not recognised:
+        if engine is not None and engine != recognised:
             raise InputError(f"engine={shown(engine)}, but a {type(data).__name__} is of engine {recognised.value!r}.")
         self.data = data
         self.metadata = dict(metadata or {})

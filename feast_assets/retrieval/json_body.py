@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _STATUS_TEXTS = tuple(f'"{name}"' for name in ("INVALID", "PRESENT", "NULL_VALUE", "NOT_FOUND", "OUTSIDE_MAX_AGE"))
 _SIZES_REMEMBERED = 256
+_MOST_ROWS_REMEMBERED = 1_000
 
 Encode = Callable[[Any], bytes]
 Convert = Callable[[list[Any]], list[Any]]
@@ -26,7 +27,7 @@ class JsonLayout:
     Attributes:
         given: names of the join keys, with the converters of their values.
         of_reads: per read, the converters of its columns, with the positions of their features.
-        of_numbers: per read, whether all its columns are numbers or booleans.
+        of_numbers: per read, whether it has columns, and all are numbers or booleans.
         end: how a body ends: the names of all columns.
     """
 
@@ -40,7 +41,8 @@ class JsonLayout:
             indices = range(len(names)) if positions is None else positions
             fields = read.features.fields
             self.of_reads.append([(feast_json_converter(fields[index][1]), index) for index in indices])
-            self.of_numbers.append(all(is_number(fields[index][1]) for index in indices))
+            # A read may give no columns: it is only what functions take.
+            self.of_numbers.append(bool(indices) and all(is_number(fields[index][1]) for index in indices))
         names = [*shape.given_back, *(stored.name for stored in shape.stored), *shape.computed]
         self.end = b'],"metadata":{"feature_names":%b}}' % compact_json(names)
 
@@ -121,14 +123,24 @@ def _statuses(statuses: Iterable[int]) -> bytes:
     return ",".join([_STATUS_TEXTS[status] for status in statuses]).encode()
 
 
-@lru_cache(maxsize=_SIZES_REMEMBERED)
 def _all_present(rows: int) -> bytes:
+    return _remembered_present(rows) if rows <= _MOST_ROWS_REMEMBERED else _present(rows)
+
+
+def _no_times(rows: int) -> bytes:
+    return _remembered_no_times(rows) if rows <= _MOST_ROWS_REMEMBERED else _epochs(rows)
+
+
+def _present(rows: int) -> bytes:
     return _statuses([PRESENT] * rows)
 
 
-@lru_cache(maxsize=_SIZES_REMEMBERED)
-def _no_times(rows: int) -> bytes:
+def _epochs(rows: int) -> bytes:
     return _quoted(timestamp_texts([0]) * rows)
+
+
+_remembered_present = lru_cache(maxsize=_SIZES_REMEMBERED)(_present)
+_remembered_no_times = lru_cache(maxsize=_SIZES_REMEMBERED)(_epochs)
 
 
 def _times(read: ReadFeatures) -> bytes:

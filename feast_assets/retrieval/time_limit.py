@@ -22,7 +22,8 @@ class TimeLimit:
     """
 
     def __init__(self, seconds: float | None):
-        if seconds is not None and (isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or seconds < 0):
+        is_number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
+        if seconds is not None and not (is_number and seconds >= 0):
             raise InputError(f"timeout must be a number of seconds or None, not {shown(seconds)}.")
         self._seconds = seconds
         self._given_up = threading.Event()
@@ -52,7 +53,7 @@ class TimeLimit:
 
         thread = threading.Thread(target=worker, name="retrieval", daemon=True)
         thread.start()
-        thread.join(self._seconds)
+        thread.join(min(self._seconds, threading.TIMEOUT_MAX))
         if errors:
             raise errors[0]
         if not results:

@@ -5,56 +5,9 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
-from feast_assets import errors
-from feast_assets.errors import (
-    BrokenChecksError,
-    ConcurrentApplyError,
-    DefinitionError,
-    FeastAssetsError,
-    FeastObjectNotFoundException,
-    InputError,
-    NotSupportedError,
-    PushSourceNotFoundException,
-    RequestDataNotFoundInEntityRowsException,
-    StoreUnavailableError,
-    UnknownRowSchemaError,
-)
+from feast_assets.errors import FeastAssetsError
 
 logger = logging.getLogger("feast_assets.serving")
-
-_STATUSES: tuple[tuple[type[FeastAssetsError], int], ...] = (
-    (PushSourceNotFoundException, 422),
-    (FeastObjectNotFoundException, 404),
-    (RequestDataNotFoundInEntityRowsException, 404),
-    (BrokenChecksError, 422),
-    (InputError, 400),
-    (DefinitionError, 400),
-    (ConcurrentApplyError, 409),
-    (NotSupportedError, 501),
-    (StoreUnavailableError, 503),
-    (UnknownRowSchemaError, 503),
-)
-"""The first that fits counts; what is not here is 500."""
-
-_FEASTS = frozenset(
-    (
-        "ConflictingFeatureViewNames",
-        "DataFrameSerializationError",
-        "DataSourceObjectNotFoundException",
-        "EntityNotFoundException",
-        "FeastJoinKeysDuringMaterialization",
-        "FeastObjectNotFoundException",
-        "FeatureNameCollisionError",
-        "FeatureServiceNotFoundException",
-        "FeatureViewNotFoundException",
-        "InvalidFeaturesParameterType",
-        "OnDemandFeatureViewNotFoundException",
-        "ProjectObjectNotFoundException",
-        "PushSourceNotFoundException",
-        "RequestDataNotFoundInEntityRowsException",
-    )
-)
-"""Exceptions that Feast has under the same name in ``feast.errors``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +36,7 @@ def failure_of(error: Exception) -> Failure:
     if not isinstance(error, FeastAssetsError):
         logger.error("A request failed unexpectedly.", exc_info=error)
         return Failure(500, "FeastError", "The server failed unexpectedly; its log says how.")
-    status = next((status for kind, status in _STATUSES if isinstance(error, kind)), 500)
+    status = error.http_status
     if status == 500:
         logger.error("A request failed: %s", error)
-    return Failure(status, _feast_class(type(error)), str(error), 1 if status == 503 else None)
-
-
-def _feast_class(kind: type[FeastAssetsError]) -> str:
-    """Returns the nearest class of an error that Feast has too."""
-    for base in kind.__mro__:
-        if base.__name__ in _FEASTS and base.__module__ == errors.__name__:
-            return base.__name__
-    return "FeastError"
+    return Failure(status, error.class_in_feast, str(error), 1 if status == 503 else None)

@@ -6,13 +6,15 @@ answers for all. That variable must be set before this module is imported.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import sys
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from prometheus_client import (
     CollectorRegistry,
@@ -185,9 +187,7 @@ class ServerMetrics:
         """Returns all metrics in Prometheus's text format, those of all workers together; `flush` comes first."""
         if DIRECTORY_VARIABLE not in os.environ:
             return generate_latest(self.registry)
-        registry = CollectorRegistry()
-        multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-        return generate_latest(registry)
+        return generate_latest(_of_all_workers())
 
     def flush(self) -> None:
         """Hands over what was counted to Prometheus's metrics."""
@@ -258,9 +258,7 @@ def start_listener(host: str, port: int, metrics: ServerMetrics | None) -> tuple
     Raises:
         OSError: the address cannot be used.
     """
-    registry = CollectorRegistry() if metrics is None else metrics.registry
-    if metrics is None:
-        multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    registry = _of_all_workers() if metrics is None else metrics.registry
     server, thread = start_http_server(port, host, registry)
 
     def stop() -> None:
@@ -269,6 +267,35 @@ def start_listener(host: str, port: int, metrics: ServerMetrics | None) -> tuple
         thread.join()
 
     return server.server_port, stop
+
+
+class _LiveWorkers(multiprocess.MultiProcessCollector):
+    """The metrics of all workers. What a worker has in hand, and how fresh it is, ends with it."""
+
+    def collect(self) -> Any:
+        directory = Path(os.environ[DIRECTORY_VARIABLE])
+        for pid in {file.stem.rpartition("_")[2] for file in directory.glob("gauge_live*_*.db")}:
+            if pid.isdecimal() and not _is_running(int(pid)):
+                # Another worker may be doing the same.
+                with contextlib.suppress(FileNotFoundError):
+                    multiprocess.mark_process_dead(pid, str(directory))  # type: ignore[no-untyped-call]
+        return super().collect()  # type: ignore[no-untyped-call]
+
+
+def _of_all_workers() -> CollectorRegistry:
+    registry = CollectorRegistry()
+    _LiveWorkers(registry)  # type: ignore[no-untyped-call]
+    return registry
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass
+    return True
 
 
 def _binned(count: int) -> str:

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from feast_assets import Bool, FeatureView, Field, Float32, Float64, Int32, Int64
+from feast_assets.retrieval import json_body as json_body_module
 from feast_assets.retrieval.json_body import compact_json, json_body
 from feast_assets.retrieval.response import STATUS_NAMES
 from feast_assets.types.feast_json import feast_json_converter, timestamp_texts
@@ -106,3 +107,11 @@ def test_other_types_and_several_views(project: Any) -> None:
     features = [f"profile:{field.name}" for field in PROFILE.features]
     for drivers in ([1], [1, 2, 3, 1], []):
         check(project.read(["stats:rate", *features, "stats:trips"], {"driver_id": drivers}))
+
+
+def test_parts_of_large_answers_are_not_remembered() -> None:
+    before = json_body_module._remembered_present.cache_info().currsize
+    for rows in range(50_000, 50_010):
+        assert json_body_module._all_present(rows).count(b"PRESENT") == rows
+        assert json_body_module._no_times(rows).count(b"1970") == rows
+    assert json_body_module._remembered_present.cache_info().currsize == before

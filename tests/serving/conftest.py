@@ -54,9 +54,11 @@ def start_server() -> Iterator[Any]:
         if server.process.poll() is None:
             server.process.send_signal(signal.SIGTERM)
     for server in started:
-        server.process.wait(60)
-        if server.process.stderr is not None:
-            pass
+        try:
+            server.process.wait(60)
+        except subprocess.TimeoutExpired:
+            server.process.kill()
+            server.process.wait()
     for reader in readers:
         reader.join(60)
     for server in started:

@@ -141,8 +141,13 @@ watch = store.keep_registry_fresh(3600)
 read = lambda: store.get_online_features(["driver_stats:trips_today"], {"driver_id": [1001]}).to_dict()["trips_today"]
 before = read()
 for _ in range(3):
+    store._completing.acquire()  # as a thread that completes pushes does
     child = os.fork()
-    if child == 0:
+    if child:
+        store._completing.release()
+    else:
+        assert store._completing.acquire(blocking=False)
+        store._completing.release()
         names = [thread.name for thread in threading.enumerate()]
         assert "feast-assets-registry-watch" in names, names
         results = []

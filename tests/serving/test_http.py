@@ -20,7 +20,9 @@ from servers import Answered, ask
 
 from feast_assets import FeatureStore
 from feast_assets.errors import StoreUnavailableError
+from feast_assets.serving.http.access_log import _LINES_AT_ONCE as LINES_AT_ONCE
 from feast_assets.serving.http.access_log import AccessLog
+from feast_assets.serving.http.app import _TICK_SECONDS as TICK_SECONDS
 from feast_assets.serving.http.app import FeatureServer
 from feast_assets.serving.http.options import ServerOptions
 
@@ -72,7 +74,11 @@ async def test_the_body_says_what_the_library_returns(repository: Path) -> None:
     async with opened(repository) as app:
         store = app.api.store
         for drivers in ([1], [3, DRIVERS + 5, 3], list(range(50)), []):
-            for names in (["stats:trips", "stats:rate", "stats:city"], ["totals:total", "stats:city"]):
+            for names in (
+                ["stats:trips", "stats:rate", "stats:city"],
+                ["totals:total", "stats:city"],
+                ["totals:total"],
+            ):
                 entities = {"driver_id": drivers, "bonus": [0.5] * len(drivers)}
                 answer = await ask(app, "POST", READ, {"features": names, "entities": entities})
                 assert answer.json() == store.get_online_features(names, entities).to_json()
@@ -239,6 +245,14 @@ async def test_a_request_that_its_server_cancels_is_cancelled(repository: Path) 
         assert app._in_hand == 0
 
 
+async def test_a_page_of_another_site_cannot_use_the_server(repository: Path) -> None:
+    async with opened(repository) as app:
+        for path in (READ, "/push", "/materialize"):
+            answer = await ask(app, "POST", path, asked(1), headers={"Sec-Fetch-Site": "cross-site"})
+            assert (answer.status, answer.headers["connection"]) == (403, "close")
+        assert values(await ask(app, "POST", READ, asked(1), headers={"Sec-Fetch-Site": "same-site"}))["trips"] == [1]
+
+
 async def test_unknown_paths_and_methods_are_told(repository: Path) -> None:
     async with opened(repository) as app:
         assert (await ask(app, "GET", "/nope")).status == 404
@@ -310,6 +324,17 @@ async def test_pushes_are_stored_once_and_the_newest_wins(tmp_path: Path) -> Non
         assert written == DRIVERS + 2, "each pushed row is in history once"
 
 
+async def test_rows_of_a_wrong_type_are_the_callers_mistake(repository: Path) -> None:
+    async with opened(repository) as app:
+        row = {"driver_id": ["x"], "trips": [1], "rate": [1.0], "city": ["x"], "ts": ["2024-06-01"]}
+        for rows in (row, {**row, "driver_id": [1], "trips": ["x"]}, {**row, "driver_id": [1], "ts": ["then"]}):
+            for to in ("online", "online_and_offline"):
+                answer = await ask(app, "POST", "/push", {"push_source_name": "live", "df": rows, "to": to})
+                assert answer.status == 400, answer.body
+            answer = await ask(app, "POST", "/write-to-online-store", {"feature_view_name": "stats", "df": rows})
+            assert answer.status == 400, answer.body
+
+
 async def test_materializations_run_here_or_in_the_background_but_not_the_same_twice(tmp_path: Path) -> None:
     repository = made(tmp_path / "repository")
     async with opened(repository) as app:
@@ -366,6 +391,18 @@ async def test_metrics_count_requests_entities_and_statuses_under_feasts_names(r
         assert f'{counted},feature_count="1-10",feature_view_count="1"}} 2.0' in text
 
 
+async def test_metrics_are_there_while_a_store_holds_all_threads(repository: Path) -> None:
+    may_end = threading.Event()
+    async with opened(repository) as app:
+        loop = asyncio.get_running_loop()
+        held = [loop.run_in_executor(None, may_end.wait, 60) for _ in range(100)]
+        try:
+            assert (await asyncio.wait_for(ask(app, "GET", "/metrics"), 30)).status == 200
+        finally:
+            may_end.set()
+        await asyncio.gather(*held)
+
+
 async def test_the_access_log_is_json_without_what_was_asked(repository: Path) -> None:
     stream = io.BytesIO()
     async with opened(repository) as app:
@@ -378,6 +415,39 @@ async def test_the_access_log_is_json_without_what_was_asked(repository: Path) -
     assert second["status"] == 404
     assert b"secret" not in stream.getvalue()
     assert b"4242" not in stream.getvalue()
+
+
+async def test_the_server_goes_on_when_standard_output_is_closed(repository: Path) -> None:
+    stream = io.BytesIO()
+    stream.close()
+    async with opened(repository, request_seconds=0.05) as app:
+        app._log = AccessLog(stream)
+        await ask(app, "GET", "/health")
+        await asyncio.sleep(2 * TICK_SECONDS)  # it tries to write
+        assert app._ticker is not None
+        assert not app._ticker.done()
+        Gate(app)
+        assert (await ask(app, "POST", READ, asked(1))).status == 504, "requests still have to end in time"
+        for _ in range(2 * LINES_AT_ONCE):
+            assert (await ask(app, "GET", "/health")).status == 200
+
+
+async def test_the_application_can_be_mounted_under_a_path(repository: Path) -> None:
+    async with opened(repository) as app:
+
+        async def mounted(scope: Any, receive: Any, send: Any) -> None:
+            await app({**scope, "root_path": "/features"}, receive, send)
+
+        assert values(await ask(mounted, "POST", f"/features{READ}", asked(1)))["trips"] == [1]  # type: ignore[arg-type]
+        assert (await ask(mounted, "GET", f"/features{READ}")).status == 405  # type: ignore[arg-type]
+
+
+async def test_the_name_of_a_service_is_no_list_of_features(repository: Path) -> None:
+    async with opened(repository) as app:
+        entities = {"driver_id": [1], "bonus": [1.0]}
+        assert (await ask(app, "POST", READ, {"feature_service": "service", "entities": entities})).status == 200
+        # This is not how the answer to the request above is remembered.
+        assert (await ask(app, "POST", READ, {"features": ["service", "service"], "entities": entities})).status == 400
 
 
 async def test_unexpected_errors_are_500_without_their_text(repository: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -413,6 +483,39 @@ async def test_the_registry_may_fail_and_readiness_says_so(repository: Path) -> 
         registry.refreshed = working  # type: ignore[method-assign]
         watch.look()
         assert (await ask(app, "GET", "/ready")).json()["registry"]["state"] == "current"
+
+
+async def test_a_server_whose_registry_is_empty_is_not_ready(tmp_path: Path) -> None:
+    repository = made(tmp_path / "repository")
+    async with opened(repository, registry_seconds=3600) as app:
+        assert (await ask(app, "GET", "/ready")).status == 200
+        FeatureStore(repository).teardown()
+        assert app._watch is not None
+        await asyncio.to_thread(app._watch.look)
+        ready = await ask(app, "GET", "/ready")
+        assert (ready.status, ready.json()["registry"]["state"]) == (503, "empty")
+
+
+async def test_a_registry_that_fails_in_an_unknown_way_is_looked_at_again(repository: Path) -> None:
+    async with opened(repository, registry_seconds=0.01) as app:
+        watch = app._watch
+        assert watch is not None
+        registry, failed = app.api.store.registry, threading.Event()
+
+        def broken(known: Any) -> Any:
+            failed.set()
+            raise RuntimeError("password=hunter2")
+
+        working, registry.refreshed = registry.refreshed, broken  # type: ignore[method-assign]
+        assert await asyncio.to_thread(failed.wait, 60)
+        while watch.state.is_current:
+            await asyncio.sleep(0.01)
+        ready = await ask(app, "GET", "/ready")
+        assert ready.json()["registry"]["state"] == "stale"
+        assert b"hunter2" not in ready.body
+        registry.refreshed = working  # type: ignore[method-assign]
+        while not watch.state.is_current:
+            await asyncio.sleep(0.01)
 
 
 async def test_a_new_definition_is_served_once_the_registry_was_read(tmp_path: Path) -> None:

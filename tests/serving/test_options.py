@@ -17,6 +17,7 @@ from feast_assets.serving.http.options import ServerOptions
         ({"server": "nginx"}, "uvicorn, granian"),
         ({"tls_key_path": "key.pem"}, "both"),
         ({"port": 65536}, "65536"),
+        ({"metrics_port": 65536}, "65536"),
         ({"workers": -2}, "-2"),
         ({"max_requests": -1}, "max_requests"),
         ({"worker_connections": 0}, "worker_connections"),

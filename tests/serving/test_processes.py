@@ -12,6 +12,7 @@ import ssl
 import subprocess
 import sys
 import threading
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -87,7 +88,7 @@ def test_a_request_in_hand_is_finished_when_the_server_is_told_to_end(
         assert proxy.asked.wait(60)
         server.process.send_signal(signal.SIGTERM)
         while is_listening(server):
-            pass
+            time.sleep(0.05)
         assert answers == []
         proxy.release()
         asking.join(60)
@@ -124,6 +125,7 @@ def test_a_worker_that_is_killed_is_replaced_and_requests_go_on(repository: Path
     assert trips(server.url, 1) == 1
     workers = children(server.process.pid)
     while len(workers) < 2:
+        time.sleep(0.05)
         workers = children(server.process.pid)
     killed = min(workers)
     os.kill(killed, signal.SIGKILL)
@@ -139,6 +141,7 @@ def test_a_worker_that_is_killed_is_replaced_and_requests_go_on(repository: Path
     while total < 50:  # one worker answers for all, which hand over what they counted several times a second
         lines = get(server.url, "/metrics")[1].decode().splitlines()
         total = sum(float(line.removeprefix(counted)) for line in lines if line.startswith(counted))
+        time.sleep(0.05)
     assert server.stop() == 0
 
 
@@ -151,7 +154,7 @@ def until_closed(client: socket.socket) -> bytes:
 
 
 def test_slow_clients_are_cut_off_while_others_are_served(repository: Path, start_server: Start) -> None:
-    server = start_server(repository, "--receive-timeout", "0.5")
+    server = start_server(repository, "--receive-timeout", "3")
     host, _ = address(server.url)
     head = f"POST {READ} HTTP/1.1\r\nhost: {host}\r\n".encode()
     body = json.dumps(asked(1)).encode()
@@ -204,7 +207,7 @@ def test_what_is_no_http_and_heads_that_are_too_large_are_refused(repository: Pa
 
 
 def test_many_requests_of_one_connection_are_answered_in_order(repository: Path, start_server: Start) -> None:
-    server = start_server(repository, "--receive-timeout", "0.5")
+    server = start_server(repository)
     connection = http.client.HTTPConnection(*address(server.url), timeout=60)
     for driver in range(100):
         connection.request("POST", READ, json.dumps(asked(driver)))
@@ -332,7 +335,10 @@ def test_an_address_in_use_and_a_missing_certificate_are_told_in_a_line(
 ) -> None:
     server = start_server(repository)
     _, port = address(server.url)
+    key, certificate = self_signed(tmp_path)
     for options, told in (
+        (["--tls-key", str(certificate), "--tls-cert", str(certificate)], "cannot be used"),
+        (["--workers", "2", "--tls-key", str(key), "--tls-cert", str(key)], "cannot be used"),
         (["--port", str(port)], "Cannot listen on 127.0.0.1"),
         (["--tls-key", "nope.pem"], "TLS needs both"),
         (["--tls-key", "nope.pem", "--tls-cert", "nope.pem"], "There is no TLS file nope.pem"),
@@ -376,6 +382,7 @@ def test_granian_serves_the_same_application(repository: Path, start_server: Sta
     server = start_server(repository, "--server", "granian")
     while not is_listening(server):  # granian's workers listen themselves
         assert server.process.poll() is None, server.output
+        time.sleep(0.05)
     assert [trips(server.url, driver) for driver in range(5)] == list(range(5))
     assert get(server.url, "/health") == (200, b"")
     assert json.loads(get(server.url, "/ready")[1])["ready"] is True

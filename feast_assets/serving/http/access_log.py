@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from typing import BinaryIO
@@ -26,7 +27,9 @@ class AccessLog:
         """Notes a request that was answered."""
         self._lines.append((time.time(), client, method, path, status, seconds, size))
         if len(self._lines) >= _LINES_AT_ONCE:
-            self.flush()
+            # Where the log cannot be written, which `flush` tells its other caller, requests are answered all the same.
+            with contextlib.suppress(OSError, ValueError):
+                self.flush()
 
     def flush(self) -> None:
         """Writes what was noted."""

@@ -6,13 +6,14 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http import HTTPStatus
 from time import perf_counter
 from typing import Any
 from urllib.parse import parse_qs
 
-from feast_assets.errors import FeastAssetsError
+from feast_assets.errors import FeastAssetsError, printable
 from feast_assets.feature_store import FeatureStore
 from feast_assets.registry.watch import RegistryWatch
 from feast_assets.serving.api import (
@@ -58,7 +59,7 @@ class Request:
     Attributes:
         scope: of ASGI.
         body: its bytes.
-        endpoint: the path that its route was declared with.
+        endpoint: its path, without the one that the application is mounted under.
         features, views: how many of them an online read returned, for metrics.
     """
 
@@ -122,6 +123,8 @@ class FeatureServer:
         self.options = options or ServerOptions()
         self.metrics = ServerMetrics()
         self.api = ServingApi(store, self.metrics.materialized)
+        # Not a thread that a store may hold which does not answer: just then metrics are asked for.
+        self._writer_of_metrics = ThreadPoolExecutor(1, "feast-assets-metrics")
         self._log = AccessLog() if self.options.access_log else None
         self._watch: RegistryWatch | None = None
         self._readiness = Readiness(store)
@@ -177,7 +180,9 @@ class FeatureServer:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._ticker
         if self._log is not None:
-            self._log.flush()
+            with contextlib.suppress(OSError, ValueError):  # standard output may be closed
+                self._log.flush()
+        self._writer_of_metrics.shutdown(wait=False)
         self.api.close()
         await self.api.store.close()
 
@@ -195,7 +200,7 @@ class FeatureServer:
 
     async def _tick(self) -> None:
         """Ends requests that are overdue, writes the access log, and measures the process, again and again."""
-        ticks = 0
+        ticks, is_failing = 0, False
         while True:
             await asyncio.sleep(_TICK_SECONDS)
             now = perf_counter()
@@ -203,16 +208,31 @@ class FeatureServer:
                 if deadline < now and task not in self._overdue:
                     self._overdue.add(task)
                     task.cancel()
-            if self._log is not None:
-                self._log.flush()
-            self.metrics.flush()
-            if ticks % _TICKS_PER_MEASURE == 0:
-                self.metrics.measure_process()
+            try:
+                self._write_down(measure=ticks % _TICKS_PER_MEASURE == 0)
+                is_failing = False
+            except Exception as error:  # noqa: BLE001 - standard output may be closed; requests still have to end in time
+                if not is_failing:
+                    logger.error("The access log or the metrics could not be written: %s", printable(error))
+                is_failing = True
             ticks += 1
+
+    def _write_down(self, *, measure: bool) -> None:
+        self._count_state()
+        self.metrics.flush()
+        if measure:
+            self.metrics.measure_process()
+        if self._log is not None:
+            self._log.flush()
+
+    def _count_state(self) -> None:
+        self.metrics.in_hand.set(self._in_hand)
+        self._readiness.count(self.metrics)
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         begin = perf_counter()
-        method, path = scope["method"], scope["path"]
+        # Where the application is mounted under a path, that path comes first.
+        method, path = scope["method"], scope["path"].removeprefix(scope.get("root_path", ""))
         route = self._routes.get((method, path))
         request = Request(scope, b"", path)
         if route is None:
@@ -241,6 +261,9 @@ class FeatureServer:
         self._deadlines[task] = perf_counter() + self.options.receive_seconds
         is_read = False
         try:
+            if request.header(b"sec-fetch-site") == b"cross-site":
+                # Otherwise any page that is open in a browser on this machine could write features.
+                raise Refused(HTTPStatus.FORBIDDEN, "Pages of other sites cannot use this server.", CLOSE)
             request.body = await self._body(request, receive)
             is_read = True
             if route.has_deadline:
@@ -295,7 +318,7 @@ class FeatureServer:
 
     async def _without_route(self, request: Request, receive: Receive) -> Answer:
         """Answers paths with a variable part, other methods, and what there is not."""
-        path, method = request.scope["path"], request.scope["method"]
+        path, method = request.endpoint, request.scope["method"]
         parts = path.strip("/").split("/")
         allowed = sorted(known for known, of_path in self._routes if of_path == path)
         if parts[:2] == ["v1", "vector_stores"] and len(parts) in (3, 4):
@@ -355,10 +378,10 @@ class FeatureServer:
         return Answer.of_json(status, state)
 
     async def _metrics_text(self, request: Request) -> Answer:
-        self.metrics.in_hand.set(self._in_hand)
-        self._readiness.count(self.metrics)
+        self._count_state()
         self.metrics.flush()
-        return Answer(200, await asyncio.to_thread(self.metrics.text), CONTENT_TYPE)
+        text = await asyncio.get_running_loop().run_in_executor(self._writer_of_metrics, self.metrics.text)
+        return Answer(200, text, CONTENT_TYPE)
 
     async def _openapi(self, request: Request) -> Answer:
         return Answer(200, openapi())

@@ -73,8 +73,9 @@ class ServerOptions:
         for path in (self.tls_key_path, self.tls_cert_path):
             if path and not os.path.isfile(path):
                 raise ConfigError(f"There is no TLS file {path}.")
-        if not (0 <= self.port < 65536 and 0 <= self.metrics_port < 65536):
-            raise ConfigError(f"Port {self.port} is not from 0 to 65535.")
+        for port in (self.port, self.metrics_port):
+            if not 0 <= port < 65536:
+                raise ConfigError(f"Port {port} is not from 0 to 65535.")
         if self.workers != -1 and self.workers < 1:
             raise ConfigError(f"workers is {self.workers}; give a positive number, or -1 to go by the processors.")
         for name in ("max_requests", "max_requests_jitter"):

@@ -50,11 +50,17 @@ class Readiness:
         has_definitions = False
         if self._watch is not None:
             known = self._watch.state
-            has_definitions = known.revision is not None
+            is_read = known.revision is not None
+            # Revision 0 is a registry that nothing was applied to, or a file that is gone.
+            has_definitions = bool(known.revision)
+            if known.is_current:
+                word = "current" if has_definitions else "empty"
+            else:
+                word = "stale" if is_read else "not read"
             registry = {
-                "state": "current" if known.is_current else "stale" if has_definitions else "not read",
+                "state": word,
                 "revision": known.revision,
-                "age_seconds": round(time.time() - known.read_at, 3) if has_definitions else None,
+                "age_seconds": round(time.time() - known.read_at, 3) if is_read else None,
             }
             if known.error:
                 registry["error"] = known.error

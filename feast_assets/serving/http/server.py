@@ -17,7 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from feast_assets.errors import ConfigError
+from feast_assets.errors import ConfigError, printable
 from feast_assets.serving.http.options import ServerOptions
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ logger = logging.getLogger("feast_assets.serving")
 
 _METRICS_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 _BACKLOG = 2048
+# A worker that is still importing, or whose processor is busy, is not dead.
+_SECONDS_TO_ANSWER_THE_SUPERVISOR = 30
 
 _NEEDED = ("httptools", "msgspec", "prometheus_client", "uvicorn")
 
@@ -60,10 +62,12 @@ def serve(store: FeatureStore, options: ServerOptions) -> None:
     """Serves until the process is told to end (SIGTERM or SIGINT); requests in hand are finished first.
 
     Raises:
-        ConfigError: the address cannot be used, or several workers were asked for and the settings are in no file.
+        ConfigError: the address or the TLS files cannot be used, or several workers were asked for and the settings are
+            in no file.
         ImportError: the packages of the extra ``server`` are not installed.
     """
     _check_installed()
+    _check_tls(options)
     _set_up_logging()
     several = options.worker_count > 1 or options.max_requests > 0
     if several and store.config.file is None:
@@ -140,6 +144,7 @@ def _config(app: Any, options: ServerOptions, *, is_factory: bool) -> Any:
         workers=options.worker_count,
         backlog=_BACKLOG,
         timeout_keep_alive=options.keep_alive_seconds,  # type: ignore[arg-type]
+        timeout_worker_healthcheck=_SECONDS_TO_ANSWER_THE_SUPERVISOR,
         timeout_graceful_shutdown=options.shutdown_seconds,  # type: ignore[arg-type]
         limit_max_requests=options.max_requests or None,
         limit_max_requests_jitter=options.max_requests_jitter,
@@ -186,6 +191,24 @@ def _check_installed() -> None:
         raise ImportError(
             f"The feature server needs {', '.join(missing)}, not installed here: pip install 'feast-assets[server]'."
         )
+
+
+def _check_tls(options: ServerOptions) -> None:
+    """Refuses a certificate that no worker could use: each would die of it, and be replaced again and again."""
+    if not options.tls_key_path:
+        return
+    import ssl
+
+    try:
+        # Without a password, a key that needs one would be asked for at the terminal.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
+            options.tls_cert_path, options.tls_key_path, password=""
+        )
+    except OSError as error:
+        raise ConfigError(
+            f"The TLS key {options.tls_key_path} and the certificate {options.tls_cert_path} cannot be used "
+            f"({printable(error)}): give PEM files that belong together, and a key without a password."
+        ) from None
 
 
 def _set_up_logging() -> None:
