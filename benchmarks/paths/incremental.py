@@ -34,7 +34,7 @@ def jobs(size: Size) -> Iterator[Job]:
 
 
 _YOUNG = 2.5
-"""Seconds after which a file is not young any more: what a run finds is mostly older, and young files are read again by the next one."""
+"""Seconds after which a file is not young any more. Runs mostly find older files; young ones are read again."""
 
 
 def measure(job: Job, place: Workplace) -> Iterator[Metrics]:
