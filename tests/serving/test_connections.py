@@ -72,10 +72,10 @@ async def answer(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
 
 async def test_a_request_is_answered_although_the_next_one_on_its_connection_is_late() -> None:
     echo = Echo()
-    async with connected(echo, seconds=0.05) as (reader, writer):
+    async with connected(echo, seconds=1) as (reader, writer):
         writer.write(HEAD + b"content-length: 5\r\n\r\nfirst" + HEAD)
         await echo.asked.wait()
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(1.5)
         echo.may_answer.set()
         assert await answer(reader) == (b"HTTP/1.1 200 OK", b"first")
         assert b" 408 " in (await answer(reader))[0]
