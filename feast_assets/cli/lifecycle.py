@@ -50,7 +50,7 @@ def disable(session: Session, name: str) -> None:
 def list_versions(session: Session, name: str, output: str) -> None:
     """Lists the versions of a view of any kind; the one in use is marked.
 
-    
+    \b
     Example:
       feast-assets feature-views list-versions driver_stats
     """

@@ -71,15 +71,6 @@ def stale(
     return columns.some(reasons(columns, LedgerColumns.of_mapping(ledger), definition_hash) > 0)
 
 
-def with_reasons(
-    statistics: Sequence[WindowStatistics], ledger: Mapping[Window, LedgerEntry], definition_hash: str
-) -> list[tuple[WindowStatistics, Staleness]]:
-    """Returns the windows that are stale, each with the reason."""
-    columns = StatisticsColumns.of(statistics)
-    codes = reasons(columns, LedgerColumns.of_mapping(ledger), definition_hash)
-    return list(zip(columns.some(codes > 0), (REASONS[code - 1] for code in codes[codes > 0].tolist()), strict=True))
-
-
 def reasons(now: StatisticsColumns, ledger: LedgerColumns, definition_hash: str) -> npt.NDArray[np.int8]:
     """Returns for each window why it is stale: a position in `REASONS`, counted from 1; 0 where it is not stale."""
     positions = ledger.positions(now.starts, now.ends)

@@ -8,12 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from feast_assets.compute.covering import covering
-from feast_assets.compute.staleness import with_reasons
+from feast_assets.compute.staleness import REASONS, Staleness, reasons
 from feast_assets.definitions.partitions import GRAINS, Partitions
 from feast_assets.definitions.window import Window, contiguous, meeting, outside
 from feast_assets.offline_stores.base import WindowStatistics
+from feast_assets.offline_stores.statistics_columns import StatisticsColumns
 from feast_assets.registry.base import LedgerEntry
 from feast_assets.registry.ledger import claimed, held
+from feast_assets.registry.ledger_columns import LedgerColumns
 
 BEGIN = datetime(2023, 12, 30, tzinfo=UTC)
 HOURS = 24 * 40
@@ -33,6 +35,14 @@ def statistics(window: Window, rows: dict[int, int]) -> WindowStatistics:
 
 def entry(window: Window, fingerprint: str, settled: bool, definition: str) -> LedgerEntry:
     return LedgerEntry("v", window, fingerprint, 2, definition, 0, 0, BEGIN, "", settled)
+
+
+def with_reasons(
+    windows: list[WindowStatistics], ledger: dict[Window, LedgerEntry]
+) -> list[tuple[WindowStatistics, Staleness]]:
+    """Returns the windows that are stale, each with the reason."""
+    codes = reasons(StatisticsColumns.of(windows), LedgerColumns.of_mapping(ledger), "present")
+    return [(s, REASONS[code - 1]) for s, code in zip(windows, codes.tolist(), strict=True) if code]
 
 
 @st.composite
@@ -97,9 +107,9 @@ def test_the_few_windows_cover_the_span_and_keep_all_that_have_rows(situation):
 def test_the_same_windows_are_stale_for_the_same_reasons(situation):
     _, _, _, ledger = situation
     every, few = both(situation)
-    expected = {s.window: reason for s, reason in with_reasons(every, ledger, "present")}
+    expected = {s.window: reason for s, reason in with_reasons(every, ledger)}
     found = {}
-    for s, reason in with_reasons(few, ledger, "present"):
+    for s, reason in with_reasons(few, ledger):
         found |= dict.fromkeys(spread([s.window], every), reason)
     assert found == expected
 
