@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from feast_assets.offline_stores.as_of import NONE, Candidates, Moments, newest
 from feast_assets.offline_stores.base import CREATED_TIMESTAMP, EVENT_TIMESTAMP
 
 if TYPE_CHECKING:
@@ -42,20 +44,20 @@ def as_of_rows(
     """
     import pyarrow as pa
 
-    rows = [_without_null_keys(table, wanted) for table, wanted in zip(rows, keys, strict=True)]
-    wanted = list(keys[complete[0]])
+    rows = [_without_null_keys(table, view_keys) for table, view_keys in zip(rows, keys, strict=True)]
+    all_keys = list(keys[complete[0]])
     pairs = pa.concat_tables(
-        [rows[n].select([*wanted, EVENT_TIMESTAMP, CREATED_TIMESTAMP]) for n in complete], promote_options="default"
+        [rows[n].select([*all_keys, EVENT_TIMESTAMP, CREATED_TIMESTAMP]) for n in complete], promote_options="default"
     )
-    pairs = pairs.group_by([*wanted, EVENT_TIMESTAMP], use_threads=False).aggregate([(CREATED_TIMESTAMP, "max")])
+    pairs = pairs.group_by([*all_keys, EVENT_TIMESTAMP], use_threads=False).aggregate([(CREATED_TIMESTAMP, "max")])
     created = pairs.column(f"{CREATED_TIMESTAMP}_max")
-    columns = {name: pairs.column(name) for name in (*wanted, EVENT_TIMESTAMP)} | {CREATED_TIMESTAMP: created}
+    columns = {name: pairs.column(name) for name in (*all_keys, EVENT_TIMESTAMP)} | {CREATED_TIMESTAMP: created}
     moments = _micros(pairs.column(EVENT_TIMESTAMP))
     for table, view_keys, ttl, features in zip(rows, keys, ttls, names, strict=True):
         entities, of_pairs = _numbered(table, pairs, view_keys)
-        found = _newest(entities, table, of_pairs, moments, ttl)
+        newest_rows = _newest(entities, table, of_pairs, moments, ttl)
         own = [n for n in table.column_names if n not in (*view_keys, EVENT_TIMESTAMP, CREATED_TIMESTAMP)]
-        taken = table.select(own).take(pa.array(found, mask=found < 0))
+        taken = table.select(own).take(pa.array(newest_rows, mask=newest_rows == NONE))
         columns |= {feature: taken.column(name) for feature, name in zip(features, own, strict=True)}
     return pa.table(columns)
 
@@ -90,20 +92,24 @@ def _newest(
     moments: NDArray[np.int64],
     ttl: timedelta | None,
 ) -> NDArray[np.int64]:
-    """Returns which row of a table is the newest of each pair; -1 where there is none."""
+    """Returns which row of a table is the newest of each pair; `NONE` where there is none."""
+    newest_rows = np.full(len(moments), NONE)
     if not len(table):
-        return np.full(len(moments), -1, np.int64)
+        return newest_rows
     times = _micros(table.column(EVENT_TIMESTAMP))
-    order = np.lexsort((_micros(table.column(CREATED_TIMESTAMP)), times, entities))
-    known, ranks = np.unique(np.concatenate([times, moments]), return_inverse=True)
-    scale = len(known)
-    ordered = (entities * scale + ranks[: len(times)])[order]
-    positions = np.searchsorted(ordered, of_pairs * scale + ranks[len(times) :], side="right") - 1
-    found = order[np.maximum(positions, 0)]
-    there = (positions >= 0) & (entities[found] == of_pairs)
+    # In the order of both times each row has a rank of its own, so that none tie.
+    order = np.lexsort((_micros(table.column(CREATED_TIMESTAMP)), times))
+    ranks = np.empty_like(order)
+    ranks[order] = np.arange(len(order))
+    last_ranks = np.searchsorted(times[order], moments, side="right") - 1
+    count = int(max(entities.max(), of_pairs.max(initial=0))) + 1
+    sought = Moments.of(of_pairs, last_ranks, count)
+    with ThreadPoolExecutor() as pool:
+        rows = Candidates(entities, ranks, ranks, np.arange(len(table)))
+        newest_rows[sought.indices] = newest(lambda: sought, count, [rows], pool).ids
     if ttl is not None:
-        there &= times[found] >= moments - ttl // _MICROSECOND
-    return np.where(there, found, -1)
+        newest_rows[times[newest_rows] < moments - ttl // _MICROSECOND] = NONE
+    return newest_rows
 
 
 def _micros(times: pa.ChunkedArray) -> NDArray[np.int64]:
