@@ -549,9 +549,9 @@ class ValidationFailed(FeastAssetsError, ValueError):
 
     def __init__(self, validation_report: Any):
         self.report = validation_report
-        found = list(validation_report.errors)
-        problems = "; ".join(shown(each) for each in found[:_SHOWN])
-        more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+        failures = list(validation_report.errors)
+        problems = "; ".join(shown(each) for each in failures[:_SHOWN])
+        more = f"; and {len(failures) - _SHOWN} more" if len(failures) > _SHOWN else ""
         super().__init__(f"The rows differ from the validation reference: {problems}{more}.")
 
     @property

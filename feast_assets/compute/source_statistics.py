@@ -363,12 +363,13 @@ class _PartReading:
             return None
         digest = statistics_digest(self.store, self.history, self.source, self.grid)
         kept = KeptParts(self.registry.part_statistics(digest))
-        found = {} if self.reread else {p.name: known for p in listed if (known := kept.find(p)) is not None}
-        unknown = [p for p in listed if p.name not in found]
-        self._count(kept, listed, unknown, None if self._is_too_much(unknown, listed, most_bytes) else 0)
-        if self._is_too_much(unknown, listed, most_bytes):
+        known_parts = {} if self.reread else {p.name: known for p in listed if (known := kept.find(p)) is not None}
+        unknown = [p for p in listed if p.name not in known_parts]
+        is_too_much = self._is_too_much(unknown, listed, most_bytes)
+        self._count(kept, listed, unknown, None if is_too_much else 0)
+        if is_too_much:
             return None
-        alone = {name: known.alone for name, known in found.items()}
+        alone = {name: known.alone for name, known in known_parts.items()}
         if unknown:
             texts = self.store.read_alone(self.history, self.source, unknown)
             alone |= {p.name: text for p, text in zip(unknown, texts, strict=True)}
@@ -376,7 +377,7 @@ class _PartReading:
         read_as = next(iter(alone.values()), "")
         if len(examples) > 1:
             read_as = self.store.read_together(self.history, self.source, examples)
-        stay = {name: known for name, known in found.items() if known.read_as == read_as}
+        stay = {name: known for name, known in known_parts.items() if known.read_as == read_as}
         to_read = [p for p in listed if p.name not in stay]
         if self._is_too_much(to_read, listed, most_bytes):
             self._count(kept, listed, to_read, None)

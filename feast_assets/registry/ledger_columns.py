@@ -66,8 +66,8 @@ class TextColumn:
 
     def is_in(self, texts: Iterable[str]) -> Bools:
         """Returns for each row whether it is one of some texts."""
-        wanted = frozenset(texts)
-        return np.array([text in wanted for text in self.texts], np.bool_)[self.codes]
+        chosen = frozenset(texts)
+        return np.array([text in chosen for text in self.texts], np.bool_)[self.codes]
 
 
 class LedgerColumns(Mapping[Window, LedgerEntry]):

@@ -97,12 +97,12 @@ class StoredViewRows:
         made = made.select([*self._types, *names])
         return made.rename_columns([names.get(n, n) for n in made.column_names])
 
-    def _given(self, wanted: FunctionInput, rows: pa.Table, call: str) -> Values:
+    def _given(self, argument: FunctionInput, rows: pa.Table, call: str) -> Values:
         from feast_assets.types.arrow import cast_column
 
-        name = next(n for n in wanted.names if n in rows.column_names)
-        column = cast_column(rows.column(name), wanted.dtype, subject=f"{call}: column {name!r}")
-        return ArrowColumn(column.combine_chunks(), wanted.dtype)
+        name = next(n for n in argument.names if n in rows.column_names)
+        column = cast_column(rows.column(name), argument.dtype, subject=f"{call}: column {name!r}")
+        return ArrowColumn(column.combine_chunks(), argument.dtype)
 
     def _rows_of(self, view: FeatureView, tables: Sequence[pa.Table]) -> pa.Table:
         """Returns a source view's rows: its join keys, features and times, in their canonical types."""
@@ -132,18 +132,18 @@ class StoredViewRows:
             if created
             else pa.nulls(len(typed), pa.timestamp("us", "UTC")),
         }
-        wanted = {f.name: typed.column(f.name) for f in (*history.join_keys, *history.features)}
-        return pa.table(wanted | times)
+        kept = {f.name: typed.column(f.name) for f in (*history.join_keys, *history.features)}
+        return pa.table(kept | times)
 
     def _with_typed_keys(self, rows: pa.Table, read: ViewRead) -> pa.Table:
         """Returns a view's rows with join keys of the types that the on-demand view's rows have, so that they meet."""
         from feast_assets.types.arrow import cast_column
 
         for key in read.join_keys:
-            wanted = self._types.get(key.column)
-            if wanted is not None and wanted != key.field.dtype:
+            dtype = self._types.get(key.column)
+            if dtype is not None and dtype != key.field.dtype:
                 subject = f"{self._subject}: join key {key.field.name!r} of feature view {read.view.name!r}"
-                column = cast_column(rows.column(key.column), wanted, subject=subject)
+                column = cast_column(rows.column(key.column), dtype, subject=subject)
                 rows = rows.set_column(rows.column_names.index(key.column), key.column, column)
         return rows
 
@@ -238,8 +238,8 @@ class StoredViewRows:
                     f"and rows of {keys} have different times, so it cannot be told which time each has. Return one "
                     "row for each, in their order."
                 )
-        found = [position.get(row) for row in zip(*(list(made[key]) for key in shared), strict=True)]
-        return {name: [None if n is None else values[n] for n in found] for name, values in times.items()}
+        positions = [position.get(row) for row in zip(*(list(made[key]) for key in shared), strict=True)]
+        return {name: [None if n is None else values[n] for n in positions] for name, values in times.items()}
 
 
 def _same(made: Iterable[object], given: Any) -> bool:
@@ -254,12 +254,12 @@ def _renamed(rows: pa.Table, read: ViewRead) -> pa.Table:
     return rows.select(kept).rename_columns([names.get(n, n) for n in kept])
 
 
-def _input_name(wanted: FunctionInput, reads: Sequence[ViewRead], joined: bool) -> str:
-    if isinstance(wanted.origin, RowInput):
-        return wanted.origin.column
-    assert isinstance(wanted.origin, FeatureInput)
-    name = reads[wanted.origin.read].features[wanted.origin.position].name
-    return _name(wanted.origin.read, name) if joined else name
+def _input_name(argument: FunctionInput, reads: Sequence[ViewRead], joined: bool) -> str:
+    if isinstance(argument.origin, RowInput):
+        return argument.origin.column
+    assert isinstance(argument.origin, FeatureInput)
+    name = reads[argument.origin.read].features[argument.origin.position].name
+    return _name(argument.origin.read, name) if joined else name
 
 
 def _name(read: int, feature: str) -> str:

@@ -171,29 +171,29 @@ def _newest(
     What a section finds is newer than all rows of later sections, so only the moments without a row are looked for
     there.
     """
-    found: Newest | None = None
+    best: Newest | None = None
     missing: Integers | None = None
     for start, rows in sections.newest_first(cursor, first):
         filtered = filter_by_created and rows.has_created
-        if found is None or missing is None:
+        if best is None or missing is None:
             with entities.registered(cursor) as table:
                 chunks = _chunks(cursor, rows, table, entities.rows, filtered)
-                found = newest(entities.moments.result, entities.count, chunks, pool)
+                best = newest(entities.moments.result, entities.count, chunks, pool)
         else:
             moments = entities.moments.result().at(missing)
             with entities.registered(cursor, np.unique(moments.entities)) as table:
                 chunks = _chunks(cursor, rows, table, len(missing), filtered)
                 older = newest(_given(moments), entities.count, chunks, pool)
-            for column, of_missing in zip(found, older, strict=True):
+            for column, of_missing in zip(best, older, strict=True):
                 column[missing] = of_missing
         if start is None:
             break
         times = entities.moments.result().times
-        missing = np.flatnonzero((found.ids == NONE) & (True if ttl is None else times - ttl < start))
+        missing = np.flatnonzero((best.ids == NONE) & (True if ttl is None else times - ttl < start))
         if not len(missing):
             break
-    assert found is not None
-    return found
+    assert best is not None
+    return best
 
 
 def _given(moments: Moments) -> Callable[[], Moments]:

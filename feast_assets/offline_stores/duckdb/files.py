@@ -188,8 +188,8 @@ def open_source(
     )
     read = _read_files(files)
     try:
-        wanted = _Wanted(row_ids, only, part_numbers)
-        sql, texts, known = _raw_query(cursor, files, read, source, as_text, wanted)
+        request = _Request(row_ids, only, part_numbers)
+        sql, texts, known = _raw_query(cursor, files, read, source, as_text, request)
         schema = read_schema(cursor, sql) if known else pa.schema([])
     except (duckdb.Error, OSError, pa.ArrowException) as error:
         raise _failure(error, files.subject, SourceError, (read,), files.paths) from error
@@ -244,7 +244,7 @@ class _TextTypes:
 
 
 @dataclass(frozen=True, slots=True)
-class _Wanted:
+class _Request:
     """What a query should have; see `open_source`."""
 
     row_ids: bool = False
@@ -372,33 +372,33 @@ def _raw_query(
     read: ReadFiles,
     source: DataSource,
     types: _TextTypes,
-    wanted: _Wanted,
+    request: _Request,
 ) -> tuple[str, tuple[str, ...] | None, bool]:
     """Returns a query of the columns by their own names, those that are stored as text, and whether there are any.
 
     Of the columns that are stored as text, None stands for all.
     """
     if files.format == "delta":
-        return register_parts(cursor, delta_dataset(files), wanted, files.subject), (), True
+        return register_parts(cursor, delta_dataset(files), request, files.subject), (), True
     if files.shape == "uri":
-        return _uri_query(cursor, files, source, types, wanted)
+        return _uri_query(cursor, files, source, types, request)
     if not files.paths:
         return "", (), False
     # Each is one file, though DuckDB would take a name such as a[1].parquet for a pattern.
     listed = "[" + ", ".join(literal(glob.escape(p)) for p in read.readable) + "]"
     # To unite columns by name, DuckDB reads all footers whenever it looks at a query.
-    are_alike = wanted.row_ids and files.format == "parquet" and _have_same_columns(read.readable)
+    are_alike = request.row_ids and files.format == "parquet" and _have_same_columns(read.readable)
     options = f"{listed}, union_by_name = {_flag(len(files.paths) > 1 and not are_alike)}"
     options += f", hive_partitioning = {_flag(bool(files.hive_keys))}"
     keys = types.of(files.hive_keys)
     if keys:
         options += f", hive_types = {_listed_types(dict.fromkeys(keys, 'VARCHAR'))}"
     # DuckDB shows the places of rows only where they are named, right beside the files.
-    more = _PARTS if wanted.part_numbers else ""
+    more = _PARTS if request.part_numbers else ""
     if files.format == "csv":
         sql = _csv_query(cursor, files, options, types, more)
     else:
-        more += _ROW_IDS if wanted.row_ids else ""
+        more += _ROW_IDS if request.row_ids else ""
         sql = as_declared(f"read_parquet({options})", keys, folders=keys, file=_FILE, more=more)
     return _without_outer_keys(cursor, sql, files), None if files.format == "csv" else files.hive_keys, True
 
@@ -456,23 +456,25 @@ def register(cursor: duckdb.DuckDBPyConnection, data: object) -> str:
     return f"SELECT * FROM {name}"
 
 
-def register_parts(cursor: duckdb.DuckDBPyConnection, data: ds.FileSystemDataset, wanted: _Wanted, subject: str) -> str:
+def register_parts(
+    cursor: duckdb.DuckDBPyConnection, data: ds.FileSystemDataset, request: _Request, subject: str
+) -> str:
     """Returns a query over an Arrow dataset, or those of its files that are wanted.
 
     Raises:
         SourceChangedError: one of them is not there any more.
     """
-    if wanted.only is None:
+    if request.only is None:
         return register(cursor, data)
     import pyarrow.dataset as ds
 
     fragments = {fragment.path: fragment for fragment in data.get_fragments()}
-    if not fragments.keys() >= set(wanted.only):
+    if not fragments.keys() >= set(request.only):
         raise changed_error(subject)
     queries = []
-    for number, path in enumerate(wanted.only):
+    for number, path in enumerate(request.only):
         part = ds.FileSystemDataset([fragments[path]], data.schema, data.format, data.filesystem)
-        numbered = f", CAST({number} AS BIGINT) AS {quote(PART)}" if wanted.part_numbers else ""
+        numbered = f", CAST({number} AS BIGINT) AS {quote(PART)}" if request.part_numbers else ""
         queries.append(f"SELECT *{numbered} FROM ({register(cursor, part)})")
     return " UNION ALL ".join(queries) if queries else register(cursor, data.schema.empty_table())
 
@@ -519,10 +521,10 @@ def _delta_errors(files: SourceFiles) -> Iterator[ModuleType]:
 
 
 def _uri_query(
-    cursor: duckdb.DuckDBPyConnection, files: SourceFiles, source: DataSource, types: _TextTypes, wanted: _Wanted
+    cursor: duckdb.DuckDBPyConnection, files: SourceFiles, source: DataSource, types: _TextTypes, request: _Request
 ) -> tuple[str, tuple[str, ...] | None, bool]:
     data, keys = _uri_dataset(files, source, types)
-    relation = f"({register_parts(cursor, data, wanted, files.subject)})"
+    relation = f"({register_parts(cursor, data, request, files.subject)})"
     is_csv = files.format == "csv"
     declared_columns = types.of(data.schema.names if is_csv else keys)
     return as_declared(relation, declared_columns, folders=keys, lenient=is_csv), None if is_csv else keys, True

@@ -209,8 +209,8 @@ def _piece(
 def _gathered(matched: Sequence[_Matched], start: int, size: int, number: int) -> Gathered:
     """Returns the features of one of the views for some of the spine's rows."""
     view = matched[number]
-    rows, found = view.opened.rows, view.matches
-    gathered = gather(view.opened.cursor, rows, found.ids, found.indices[start : start + size])
+    rows, those = view.opened.rows, view.matches
+    gathered = gather(view.opened.cursor, rows, those.ids, those.indices[start : start + size])
     if file_change_tokens(rows.table.paths) != view.state:
         # What the files hold now is better; but what was read is right as well, if it is of one state.
         is_fixed = view.is_last or start > 0

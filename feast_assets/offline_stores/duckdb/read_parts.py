@@ -70,8 +70,8 @@ class ReadParts:
             return None
         if not all(part.size for part in parts):
             return None
-        wanted = {*declared_types(history), *history.declared, table.timestamp, table.created}
-        schema = pa.schema([field for field in table.schema if field.name in wanted])
+        needed = {*declared_types(history), *history.declared, table.timestamp, table.created}
+        schema = pa.schema([field for field in table.schema if field.name in needed])
         if not all(map(_is_plain, schema.types)):
             return None
         columns = ", ".join(quote(name) for name in [*schema.names, PART])
@@ -93,10 +93,10 @@ class ReadParts:
         """Returns the rows of the parts that a history is restricted to; None where not all are in memory."""
         if not history.only:
             return None
-        wanted = {part.identity for part in history.only}
+        identities = {part.identity for part in history.only}
         for reference in self._columns.keyrefs():  # a list of its own, as other threads read parts as well
             kept = reference()
-            if kept is None or not kept.numbers.keys() >= wanted:
+            if kept is None or not kept.numbers.keys() >= identities:
                 continue
             if self._columns.get(kept) == _columns_of(history):
                 return kept.table(cursor, history.only)

@@ -165,11 +165,11 @@ def _reading(
 ) -> tuple[str, bool]:
     """Returns how the columns of some parts are read together, and whether their rows decide that too."""
     table = _open(cursor, history, source, root, parts, tables, part_numbers=False)
-    wanted = None if _covers_all_columns(history) else {*declared_types(history), table.timestamp, table.created}
+    needed = None if _covers_all_columns(history) else {*declared_types(history), table.timestamp, table.created}
     columns = [
         [f.name, str(f.type), f.name in table.texts]
         for f in sorted(table.schema, key=lambda f: f.name)
-        if wanted is None or f.name in wanted
+        if needed is None or f.name in needed
     ]
     zones = [_zones(cursor, table, name) for name in (table.timestamp, table.created)]
     return content_hash([columns, *zones])[:16], any(zones)

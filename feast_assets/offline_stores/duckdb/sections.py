@@ -86,7 +86,7 @@ def _row_groups(history: History, table: SourceTable) -> RowGroups | None:
     """Returns the row groups of a table's files; None where a footer cannot be read, or no file has event times."""
     (source,) = history.sources
     column, partition = source.timestamp_field, source.date_partition_column
-    found: list[tuple[int, int, int, int]] = []
+    groups: list[tuple[int, int, int, int]] = []
     try:
         for number, (path, name) in enumerate(zip(table.paths, table.files[0].readable, strict=True)):
             footer = footer_of(name)
@@ -98,7 +98,7 @@ def _row_groups(history: History, table: SourceTable) -> RowGroups | None:
                 earliest, latest = by_folder or (earliest, latest)
             for rows, oldest, newest in footer.row_groups(column):
                 oldest, newest = earliest if oldest is None else oldest, latest if newest is None else newest
-                found.append((number, rows, oldest, newest))
+                groups.append((number, rows, oldest, newest))
     except (OSError, pa.ArrowException):
         return None  # the query says what is wrong with it
-    return RowGroups(*np.array(found, np.int64).T) if found else None
+    return RowGroups(*np.array(groups, np.int64).T) if groups else None
