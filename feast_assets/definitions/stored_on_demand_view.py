@@ -40,9 +40,11 @@ class StoredOnDemandView(BatchFeatureView):
     of a row of one that has all of the join keys, with what the others held at that time. It is made when
 
     * rows are handed in (`FeatureStore.write_to_online_store`), or
-    * it is materialized: of one source view in the windows of that view; of several as a whole, since a later row of
-      one of them goes with earlier rows of the others. Values that come with a request are not in history: a view that
-      takes such values gets rows only when they are handed in.
+    * it is materialized: in the windows of its source view if it has one, and as a whole if it has several, since a
+      later row of one of them goes with earlier rows of the others.
+
+    Values that come with a request are not in history: a view that takes such values gets rows only when they are
+    handed in.
 
     A row is valid as long as the shortest ttl of the source views says.
 

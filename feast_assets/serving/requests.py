@@ -67,7 +67,7 @@ class MaterializeRequest(msgspec.Struct):
         feature_views: names; all that can be materialized when left out.
         disable_event_timestamp: all of history until now.
         full_feature_names: without effect, as in `FeatureStore.materialize`.
-        version: only null and ``latest``.
+        version: of every view that is run; see `FeatureStore.materialize`.
     """
 
     start_ts: str | None = None

@@ -4,8 +4,9 @@ A value has a header, which is JSON, and then the columns. Of a column of number
 number is stored as the difference from the lowest, in as few bytes as the highest needs; in none where all are the
 same. The lowest bytes of all numbers come first, then the next bytes of all.
 
-Numbers that mostly follow from others are stored as the difference: a window's start from the end of the one before,
-its end from its start, when it was recorded from its version, and its mark from the mark that is drawn at that time.
+Numbers that mostly follow from others are stored as the difference from these. A window's start follows from the end
+of the one before, and its end from its start. When it was recorded follows from its version, and its mark from the mark
+that is drawn at that time.
 Fingerprints that are hex are stored as bytes.
 """
 
