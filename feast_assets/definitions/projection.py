@@ -46,10 +46,7 @@ class FeatureViewProjection(Spec):
         Raises:
             FeatureNotFoundError: the projection does not have it.
         """
-        for field in self.features:
-            if field.name == feature_name:
-                return field
-        raise FeatureNotFoundError(feature_name, self.name_to_use(), [f.name for f in self.features])
+        return feature_named(feature_name, self.features, self.name_to_use())
 
     @staticmethod
     def from_definition(base_feature_view: BaseFeatureView) -> FeatureViewProjection:
@@ -64,3 +61,15 @@ class FeatureViewProjection(Spec):
     def name_to_use(self) -> str:
         """Returns the alias, or the view's name without one."""
         return self.name_alias or self.name
+
+
+def feature_named(name: str, features: Sequence[Field], view: str) -> Field:
+    """Returns one of a view's features.
+
+    Raises:
+        FeatureNotFoundError: the view does not have it.
+    """
+    for field in features:
+        if field.name == name:
+            return field
+    raise FeatureNotFoundError(name, view, [f.name for f in features])

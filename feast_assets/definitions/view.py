@@ -9,7 +9,7 @@ from typing import Self
 from feast_assets.definitions.base import Definition, check_name, listed
 from feast_assets.definitions.feature_view_state import FeatureViewState
 from feast_assets.definitions.field import Field
-from feast_assets.definitions.projection import FeatureViewProjection
+from feast_assets.definitions.projection import FeatureViewProjection, feature_named
 from feast_assets.errors import DefinitionError, FeatureNotFoundError, shown
 from feast_assets.types.names import repeated_names
 
@@ -47,10 +47,7 @@ class BaseFeatureView(Definition):
         Raises:
             FeatureNotFoundError: the view does not have it.
         """
-        for field in self.features:
-            if field.name == name:
-                return field
-        raise FeatureNotFoundError(name, self.name, [f.name for f in self.features])
+        return feature_named(name, self.features, self.name)
 
     def __getitem__(self, item: Sequence[str]) -> Self:
         """Returns a copy that represents some of the features, by their names, in this order."""

@@ -58,12 +58,6 @@ def test_the_registry_gives_back_what_was_declared(definition):
     assert Definition.from_spec(definition.to_spec()) == definition
 
 
-def test_the_old_name_of_the_servers_is_understood():
-    with pytest.warns(DeprecationWarning, match="kafka_bootstrap_servers"):
-        source = KafkaSource(**KAFKA, bootstrap_servers="old:9092")
-    assert source.kafka_bootstrap_servers == "old:9092"
-
-
 @pytest.mark.parametrize(
     ("make", "message"),
     [
