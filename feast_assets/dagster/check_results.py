@@ -87,8 +87,13 @@ def left_out_verdict(
         "feast_assets/rows_without_time": result.null_times,
         **_table("feast_assets/without_key", records),
     }
-    told = result.left_out
-    return Verdict(not told, dg.AssetCheckSeverity.WARN, f"{told[0].upper()}{told[1:]}." if told else None, metadata)
+    left_out = result.left_out
+    return Verdict(
+        not left_out,
+        dg.AssetCheckSeverity.WARN,
+        f"{left_out[0].upper()}{left_out[1:]}." if left_out else None,
+        metadata,
+    )
 
 
 def outcomes(
@@ -232,8 +237,8 @@ def _of_count(
         return Verdict(True, dg.AssetCheckSeverity.WARN, None, metadata)
     name = _partition(window, partitions)
     record = dg.TableRecord({"partition": name, "rows": made, "minimum": round(low), "maximum": round(high)})
-    told = f"{name}: {made} rows, expected {low:.0f} to {high:.0f}"
-    return Verdict(False, dg.AssetCheckSeverity.WARN, told, metadata | _table("feast_assets/outside", [record]))
+    description = f"{name}: {made} rows, expected {low:.0f} to {high:.0f}"
+    return Verdict(False, dg.AssetCheckSeverity.WARN, description, metadata | _table("feast_assets/outside", [record]))
 
 
 def _together(verdicts: Sequence[Verdict]) -> Verdict:
@@ -246,8 +251,8 @@ def _together(verdicts: Sequence[Verdict]) -> Verdict:
         "feast_assets/partitions_compared": sum(each.compared for each in verdicts),
         **_table("feast_assets/outside", records),
     }
-    told = [each.description for each in broken if each.description]
-    return Verdict(not broken, dg.AssetCheckSeverity.WARN, _summary(told), metadata)
+    descriptions = [each.description for each in broken if each.description]
+    return Verdict(not broken, dg.AssetCheckSeverity.WARN, _summary(descriptions), metadata)
 
 
 def _rows_made(

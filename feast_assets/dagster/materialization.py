@@ -304,10 +304,10 @@ def _figures_of_run(context: dg.AssetExecutionContext, result: MaterializationRe
         "feast_assets/run_rows_without_key": result.null_keys,
         "feast_assets/run_rows_without_time": result.null_times,
     }
-    told = {name: value for name, value in figures.items() if value}
+    metadata = {name: value for name, value in figures.items() if value}
     if result.parts is not None:
-        told["feast_assets/run_parts"] = str(result.parts)
-    return told
+        metadata["feast_assets/run_parts"] = str(result.parts)
+    return metadata
 
 
 def _computed_part(view: FeatureView) -> str | None:
@@ -383,8 +383,8 @@ def _raise_if_any(failed: Mapping[str, FeastAssetsError | None]) -> None:
     errors = {name: error for name, error in failed.items() if error is not None}
     if not errors:
         return
-    told = "; ".join(f"{name}: {error}" for name, error in errors.items())
-    behind = [name for name, error in failed.items() if error is None]
-    if behind:
-        told += f"; not run: {', '.join(behind)}"
-    raise dg.Failure(f"Could not materialize {told}") from next(iter(errors.values()))
+    message = "; ".join(f"{name}: {error}" for name, error in errors.items())
+    not_run = [name for name, error in failed.items() if error is None]
+    if not_run:
+        message += f"; not run: {', '.join(not_run)}"
+    raise dg.Failure(f"Could not materialize {message}") from next(iter(errors.values()))

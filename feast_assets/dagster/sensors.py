@@ -195,9 +195,11 @@ def definition_sensor(
                 else:
                     stale[view.name] = [s for s in stale_windows if _is_to_be_rerun(view, s, now, pending[view.name])]
         runnable = _runnable(context, repository, ready, stale)
-        told: dict[str, str] = {} if cursor is None else cursor.get("told", {})
-        told |= _changes(store, 0 if cursor is None else cursor["revision"], [n for n in pending if n not in told])
-        told |= {n: "the online table was lost" for n, why in pending.items() if why == "lost"}
+        reasons: dict[str, str] = {} if cursor is None else cursor.get("told", {})
+        reasons |= _changes(
+            store, 0 if cursor is None else cursor["revision"], [n for n in pending if n not in reasons]
+        )
+        reasons |= {n: "the online table was lost" for n, why in pending.items() if why == "lost"}
         runs = run_requests(
             context.instance,
             groups,
@@ -205,12 +207,12 @@ def definition_sensor(
             now=now,
             at_most=max_runs,
             retry_after=retry_after,
-            reason_of=Reasons(store, told).of,
+            reason_of=Reasons(store, reasons).of,
         )
         unfinished = {n for n, windows in stale.items() if windows} | unread
         left = {n: pending[n] for n in sorted(with_readers(unfinished, ready)) if n in pending}
         known = {"revision": revision, "loaded": loaded, "hashes": hashes, "tables": tables, "pending": left}
-        text = json.dumps(known | {"told": {n: told[n] for n in left if n in told}})
+        text = json.dumps(known | {"told": {n: reasons[n] for n in left if n in reasons}})
         return _result(context, runs, stale, text)
 
     return changed_definitions
@@ -387,8 +389,8 @@ def _result(
     cursor: str,
     passing: Sequence[dg.AssetCheckEvaluation] = (),
 ) -> dg.SensorResult:
-    told = _put_back(stale)
-    for line in told:
+    put_back = _put_back(stale)
+    for line in put_back:
         context.log.warning(line)
     notes = []
     if runs.refused:
@@ -411,8 +413,8 @@ def _result(
     waiting = [f"{left} stale windows are being run, or wait for the next attempt."] if left > 0 else []
     if passing:
         notes.append(f"{len(passing)} checks of refused partitions pass: the partitions have been written since.")
-    told_why = " ".join([*waiting, *notes, *told]) or "Nothing is stale."
-    return dg.SensorResult(skip_reason=told_why, cursor=cursor, asset_events=passing)
+    summary = " ".join([*waiting, *notes, *put_back]) or "Nothing is stale."
+    return dg.SensorResult(skip_reason=summary, cursor=cursor, asset_events=passing)
 
 
 def _told_of(request: dg.RunRequest) -> str:
@@ -437,11 +439,13 @@ def _changes(store: FeatureStore, revision: int, views: Iterable[str]) -> dict[s
 
 def _put_back(stale: Mapping[str, Sequence[StaleWindow]]) -> list[str]:
     """Returns for each view with windows that are stale because a store was put back how many, and why."""
-    told = []
+    lines = []
     for view, windows in sorted(stale.items()):
         because = Counter(s.because for s in windows if s.because)
         if because:
             # Of several moments the earliest says how far the store went back.
             count = because.total()
-            told.append(f"{view}: {'1 window is' if count == 1 else f'{count} windows are'} run again: {min(because)}.")
-    return told
+            lines.append(
+                f"{view}: {'1 window is' if count == 1 else f'{count} windows are'} run again: {min(because)}."
+            )
+    return lines

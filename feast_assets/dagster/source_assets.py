@@ -82,12 +82,12 @@ def source_assets(
         )
     named = {source.name: source for source in sources}
     kept = {sink.name: view.name for view in views if (sink := kept_result(view)) is not None}
-    told = {
+    makers = {
         name: (named_by_tag if name in kept else named_by)(source)
         for name, source in named.items()
         if name not in (given or {})
     }
-    made: dict[str, MadeBy] = {name: asset for name, asset in told.items() if asset is not None} | dict(given or {})
+    made: dict[str, MadeBy] = {name: asset for name, asset in makers.items() if asset is not None} | dict(given or {})
     for name in made:
         if name not in named:
             raise DefinitionError(f"source_assets names {shown(name)}, which is no data source. {suggest(name, named)}")

@@ -409,7 +409,7 @@ def _columns(fields: Sequence[Field]) -> dict[str, object]:
 
 
 def _constraints(checks: Checks) -> dg.TableColumnConstraints:
-    told = {
+    rules = {
         "minimum": checks.minimum,
         "maximum": checks.maximum,
         "null share at most": checks.max_null_share,
@@ -418,7 +418,7 @@ def _constraints(checks: Checks) -> dg.TableColumnConstraints:
     return dg.TableColumnConstraints(
         nullable=checks.nullable,
         unique=checks.unique,
-        other=[f"{subject} {value}" for subject, value in told.items() if value is not None],
+        other=[f"{subject} {value}" for subject, value in rules.items() if value is not None],
     )
 
 
