@@ -173,7 +173,7 @@ def window_verdicts(
 
 
 def _severity(view: FeatureView, rules: Sequence[str]) -> dg.AssetCheckSeverity:
-    """Returns what a check counts as where nothing is broken: the worst that could be."""
+    """Returns the severity of a check that passes: that of the worst problem it could have reported."""
     hurts = any(
         f.checks.severity == "error" and set(rules) & set(f.checks.rules) for f in view.features if f.checks is not None
     )
@@ -242,7 +242,7 @@ def _of_count(
 
 
 def _together(verdicts: Sequence[Verdict]) -> Verdict:
-    """Returns what the verdicts of several windows come to; that of a single one as it is."""
+    """Returns one verdict for several windows; a single window's verdict is returned unchanged."""
     if len(verdicts) == 1:
         return verdicts[0]
     broken = [each for each in verdicts if not each.passed]
@@ -260,7 +260,7 @@ def _rows_made(
 ) -> dict[Window, int]:
     """Returns how many rows a transformation made in the windows of a run and in those before it, in order of time.
 
-    The ledger counts what it read, lookback included; so the materializations tell.
+    The ledger counts the rows that were read, lookback included, so the numbers are taken from the materializations.
     """
     grid, partitions_def = view.partitions, context.assets_def.partitions_def
     made = {w.window: w.made or 0 for w in windows}
@@ -285,7 +285,7 @@ def _rows_made(
 
 
 def _rows_of_runs(context: dg.AssetExecutionContext, key: dg.AssetKey) -> list[int]:
-    """Returns the row counts of earlier materializations; the ledger remembers only the last one of the whole."""
+    """Returns the row counts of earlier materializations without partitions; the ledger keeps only the last one."""
     records = context.instance.fetch_materializations(key, limit=HISTORY).records
     counts = [r.asset_materialization.metadata.get("dagster/row_count") for r in records if r.asset_materialization]
     return [value.value for value in counts if value is not None and isinstance(value.value, int)]

@@ -1,7 +1,7 @@
-"""Feature views that another process materializes, launched by Dagster Pipes: what it is asked, and what it has done.
+"""Feature views that another process materializes, launched by Dagster Pipes: the request, and the record of it.
 
-The other process needs the library alone. What it has materialized is taken from the registry's ledger, so that Dagster
-records just what is there, partition by partition.
+The other process needs the library alone. Which partitions it has materialized is read from the registry's ledger, so
+that Dagster records only those that are really there.
 """
 
 from __future__ import annotations

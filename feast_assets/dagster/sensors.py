@@ -139,8 +139,8 @@ def definition_sensor(
     """Returns a sensor that, after an apply, runs what the changed definitions have made stale, and no more.
 
     A description changes nothing. Of a new view, or one with other features or another source, the windows within ttl
-    are run; where the result is kept, all that had been run. Views that read a result that is kept are run after it,
-    in the windows that it has changed. What was applied before the first tick is taken as it is.
+    are run; where the result is kept, all that had been run. Views that read a result that is kept are run after it, in
+    the windows that it has changed. Views that were applied before the first tick are not run.
 
     Of a view whose rows in the online store were lost, as after the store was emptied or exchanged for another, the
     windows within ttl are run again.
@@ -260,7 +260,7 @@ class _Seen:
 
 
 def _told(token: str, now: datetime) -> str:
-    """Returns the token of a view in short; another one from time to time where it cannot tell of all changes."""
+    """Returns the change token of a view, shortened; where the store cannot see all changes, a new one now and then."""
     if not token.startswith(UNSURE):
         return token[:16]
     return f"{token[:16]}{(now - _EPOCH) // _LOOK_AGAIN:x} "
@@ -293,7 +293,7 @@ def _applied_views(store: FeatureStore, groups: Iterable[WatchedGroup]) -> list[
 def _read_stale(
     context: dg.SensorEvaluationContext, store: FeatureStore, view: str, end: datetime
 ) -> list[StaleWindow] | None:
-    """Returns a view's stale windows; None where they cannot be told, which keeps nobody from the other views."""
+    """Returns a view's stale windows; None where they cannot be read, so that the other views are still looked at."""
     try:
         with waiting_at_most(_SHORT_WAIT):
             return store.stale_windows(view, end)
@@ -332,7 +332,7 @@ def _runnable(
     views: Iterable[FeatureView],
     stale: Mapping[str, list[StaleWindow]],
 ) -> dict[str, list[StaleWindow]]:
-    """Leaves out views that were applied otherwise than this code location shows them: their runs would be refused."""
+    """Leaves out views whose applied definition differs from this code location's: their runs would be refused."""
     runnable = {}
     for view in views:
         if not stale.get(view.name):
@@ -347,7 +347,7 @@ def _runnable(
 
 
 def _online_tables(store: FeatureStore, views: Iterable[FeatureView]) -> dict[str, list[str]]:
-    """Returns for each view that goes online its table and which one of that name it is; "" for none yet."""
+    """Returns for each view that goes online the identity of its table; "" where there is none yet."""
     if store.config.online_store is None:
         return {}
     tables = {v.name: v.online_table(store.project) for v in views if v.online}
@@ -365,7 +365,7 @@ def _lost(now: Mapping[str, Sequence[str]], before: Mapping[str, Sequence[str]])
 
 
 def _deciding(view: FeatureView) -> str:
-    """Returns a hash of what in a definition decides what must be online."""
+    """Returns a hash of the part of a definition that decides which rows must be online."""
     grid = None if view.partitions is None else view.partitions.to_spec()
     ttl = view.ttl.total_seconds() if view.ttl else 0
     return content_hash([definition_hash(view), view.online_generation, view.online, grid, ttl])[:16]
@@ -374,7 +374,7 @@ def _deciding(view: FeatureView) -> str:
 def _healed(
     context: dg.SensorEvaluationContext, store: FeatureStore, group: WatchedGroup, view: FeatureView
 ) -> list[dg.AssetCheckEvaluation]:
-    """Returns that checks pass for partitions of a view that stood refused and have been written since."""
+    """Returns passing verdicts for partitions of a view that were refused and have been written since."""
     grid = group.assets.partitions_def if group.assets is not None else None
     if group.assets is None or not isinstance(grid, dg.TimeWindowPartitionsDefinition):
         return []
@@ -425,7 +425,7 @@ def _told_of(request: dg.RunRequest) -> str:
 
 
 def _changes(store: FeatureStore, revision: int, views: Iterable[str]) -> dict[str, str]:
-    """Returns what of views has changed since a revision, in words."""
+    """Returns in words what has changed in views since a revision."""
     names = list(views)
     if not names:
         return {}
@@ -443,7 +443,7 @@ def _put_back(stale: Mapping[str, Sequence[StaleWindow]]) -> list[str]:
     for view, windows in sorted(stale.items()):
         because = Counter(s.because for s in windows if s.because)
         if because:
-            # Of several moments the earliest says how far the store went back.
+            # The earliest of the moments shows how far the store went back.
             count = because.total()
             lines.append(
                 f"{view}: {'1 window is' if count == 1 else f'{count} windows are'} run again: {min(because)}."
