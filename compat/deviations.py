@@ -304,6 +304,12 @@ BEHAVIOURS: Sequence[Behaviour] = (
         Reason.LOSS,
     ),
     Behaviour(
+        "Training sets with label views of a `conflict_policy`",
+        "The newest label counts under each policy, although its documentation says that training data follows it.",
+        "History follows the policy as Feast's function `resolve_conflicts` defines it. Online, the newest counts.",
+        Reason.LOSS,
+    ),
+    Behaviour(
         "Two data sources of one name",
         "`apply` takes both, and keeps one of them.",
         "`DataSourceRepeatNamesException`",
