@@ -103,6 +103,13 @@ class LabelView(FeatureView):
                 stacklevel=2,
             )
 
+    def to_spec(self) -> dict[str, object]:
+        spec = super().to_spec()
+        # A view without them keeps the hash that it had before the attribute existed.
+        if not self.labeler_priorities:
+            del spec["labeler_priorities"]
+        return spec
+
     @property
     def materializable(self) -> bool:
         return False
