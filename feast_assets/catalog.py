@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from copy import copy
-from typing import Any, NoReturn, TypeVar
+from typing import NoReturn, TypeVar
 
 from feast_assets.arguments import name_of
 from feast_assets.definitions.base import Definition
@@ -13,6 +13,7 @@ from feast_assets.definitions.feature_service import FeatureService
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.label_view import LabelView
 from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
+from feast_assets.definitions.permission import Permission
 from feast_assets.definitions.project import Project
 from feast_assets.definitions.saved_dataset import SavedDataset
 from feast_assets.definitions.sources.data_source import DataSource
@@ -205,17 +206,17 @@ class Catalog:
             if namespace in (None, dataset.namespace) and collection in (None, dataset.collection)
         ]
 
-    def get_permission(self, name: str) -> NoReturn:
-        """Raises PermissionObjectNotFoundException: the registry keeps no permissions."""
-        from feast_assets.feast_errors import PermissionObjectNotFoundException
+    def get_permission(self, name: str) -> Permission:
+        """Returns a permission by name.
 
-        error = PermissionObjectNotFoundException(name_of(name, "permission"), self.project)
-        error.args = (f"{error} This package does not restrict access; restrict it at the stores.",)
-        raise error
+        Raises:
+            PermissionObjectNotFoundException: there is no such permission.
+        """
+        return self._cache.fresh().permission(name_of(name, "permission"))
 
-    def list_permissions(self, allow_cache: bool = False, tags: Mapping[str, str] | None = None) -> list[Any]:
-        """Returns no permissions: the registry keeps none."""
-        return []
+    def list_permissions(self, allow_cache: bool = False, tags: Mapping[str, str] | None = None) -> list[Permission]:
+        """Returns permissions by name."""
+        return _tagged(self._registered(allow_cache).permissions, tags)
 
     def get_validation_reference(self, name: str, allow_cache: bool = False) -> NoReturn:
         """Raises ValidationReferenceNotFound: a reference is made of a saved dataset where it is used."""

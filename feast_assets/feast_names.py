@@ -48,6 +48,12 @@ _ELSEWHERE = {
         _words("Profile Profiler ValidationError ValidationReport"), "feast_assets.definitions.validation_reference"
     ),
     "OnlineResponse": "feast_assets.retrieval.response",
+    **dict.fromkeys(_words("ALL_ACTIONS AuthzedAction CRUD READ WRITE"), "feast_assets.definitions.authorized_action"),
+    "Permission": "feast_assets.definitions.permission",
+    **dict.fromkeys(
+        _words("AllowAll CombinedGroupNamespacePolicy GroupBasedPolicy NamespaceBasedPolicy Policy RoleBasedPolicy"),
+        "feast_assets.definitions.policy",
+    ),
     "RegistryDiff": "feast_assets.apply.diff",
     "RepoContents": "feast_assets.repository.loading",
     "RetrievalJob": "feast_assets.retrieval.job",
@@ -90,14 +96,7 @@ _REMEDIES: dict[str, str] = {
         _words("GEProfile GEProfiler GEValidationReport ge_profiler"),
         "make a Profiler of your own, or declare Field(checks=...)",
     ),
-    **dict.fromkeys(
-        _words("""
-        ALL_ACTIONS AllowAll AuthConfig AuthzedAction CRUD CombinedGroupNamespacePolicy GroupBasedPolicy
-        KubernetesAuthConfig NamespaceBasedPolicy OidcAuthConfig OidcClientAuthConfig Permission Policy READ
-        RoleBasedPolicy WRITE
-        """),
-        _PERMISSIONS,
-    ),
+    **dict.fromkeys(_words("AuthConfig KubernetesAuthConfig OidcAuthConfig OidcClientAuthConfig"), _PERMISSIONS),
     **dict.fromkeys(
         _words("""
         BaseChunker BaseEmbedder ChunkingConfig DocEmbedder DocumentLabel EmbeddingConfig EmbeddingProvider

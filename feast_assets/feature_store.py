@@ -52,8 +52,6 @@ _PLANS_KEPT = 256
 _NOT_YET = frozenset(
     (
         "get_feature_server_endpoint",
-        "get_permission",
-        "list_permissions",
         "openai_search",
         "precompute_feature_service",
         "retrieve_online_documents",
