@@ -60,12 +60,16 @@ _ELSEWHERE = {
     "RetrievalMetadata": "feast_assets.retrieval.job",
     "SavedDatasetStorage": "feast_assets.definitions.saved_dataset",
     "StreamFormat": "feast_assets.definitions.sources.stream_format",
+    **dict.fromkeys(
+        _words("AuthConfig KubernetesAuthConfig NoAuthConfig OidcAuthConfig OidcClientAuthConfig"),
+        "feast_assets.auth.settings",
+    ),
+    "User": "feast_assets.auth.identity",
     "load_repo_config": "feast_assets.config",
 }
 """Names that only Feast's module paths give; the package itself does not list them."""
 
 _USE_FILES = "export the table to Parquet, CSV or Delta and declare a FileSource"
-_PERMISSIONS = "this package does not restrict access; restrict it at the stores"
 _VECTORS = "vector search is not here yet"
 _REMEDIES: dict[str, str] = {
     **dict.fromkeys(
@@ -96,7 +100,6 @@ _REMEDIES: dict[str, str] = {
         _words("GEProfile GEProfiler GEValidationReport ge_profiler"),
         "make a Profiler of your own, or declare Field(checks=...)",
     ),
-    **dict.fromkeys(_words("AuthConfig KubernetesAuthConfig OidcAuthConfig OidcClientAuthConfig"), _PERMISSIONS),
     **dict.fromkeys(
         _words("""
         BaseChunker BaseEmbedder ChunkingConfig DocEmbedder DocumentLabel EmbeddingConfig EmbeddingProvider

@@ -190,8 +190,14 @@ def test_loading_loads_no_store(tmp_path: Path) -> None:
         (f"{MINIMAL}auth: kubernetes", "auth: must be no_auth, or a mapping with type 'kubernetes'"),
         (f"{MINIMAL}auth: {{type: odic}}", r"auth\.type 'odic' is not known\. The types are no_auth, oidc, kubernetes"),
         (f"{MINIMAL}auth: {{type: no_auth, token: x}}", "unknown key 'token' in auth"),
-        (f"{MINIMAL}auth: {{type: oidc, client_secret: x}}", "auth: to ask the provider for a token, give client_secret"),
-        (f"{MINIMAL}auth: {{type: oidc, token: x, token_env_var: X}}", "auth: give only one of token and token_env_var"),
+        (
+            f"{MINIMAL}auth: {{type: oidc, client_secret: x}}",
+            "to ask the provider for a token, give client_secr",
+        ),
+        (
+            f"{MINIMAL}auth: {{type: oidc, token: x, token_env_var: X}}",
+            "give only one of token and token_env_var",
+        ),
         (f"{MINIMAL}auth: {{type: oidc, auth_discovery_url: ftp://h}}", r"auth\.auth_discovery_url: must be a URL"),
         (
             f"{MINIMAL}auth: {{type: oidc, auth_discovery_url: 'https://h', audiense: x}}",

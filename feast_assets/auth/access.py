@@ -68,6 +68,11 @@ class Access:
         """From now on, code that acts on behalf of nobody is denied everything."""
         self.is_required = True
 
+    @property
+    def is_open(self) -> bool:
+        """Whether nothing is to be checked for the running code."""
+        return self.identity() is None
+
     def identity(self) -> Identity | None:
         """Returns the identity to decide for; None where nothing is to be checked."""
         identity = acting_identity()

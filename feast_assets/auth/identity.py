@@ -63,6 +63,9 @@ class Identity:
         return bool(self.username)
 
 
+User = Identity
+"""Feast's name of the same."""
+
 ANONYMOUS = Identity("")
 """Somebody who gave no token."""
 

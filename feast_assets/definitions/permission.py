@@ -59,8 +59,8 @@ class Permission(Definition):
     def __init__(
         self,
         name: str,
-        types: Sequence[type] | type | None = None,
-        name_patterns: Sequence[str] | str | None = None,
+        types: Sequence[type] | type | None = [],  # noqa: B006 - Feast's default; nothing changes it
+        name_patterns: Sequence[str] | str | None = [],
         actions: Sequence[AuthzedAction] | AuthzedAction = ALL_ACTIONS,
         policy: Policy = AllowAll,
         tags: Mapping[str, str] | None = None,
