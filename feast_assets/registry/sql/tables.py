@@ -6,6 +6,7 @@ from sqlalchemy import BigInteger, Column, Index, MetaData, Table
 
 from feast_assets.registry.sql.column_types import Blob, Key, LongText
 from feast_assets.registry.sql.schema import (
+    CHECKPOINTS,
     FEATURE_LISTS,
     INPUTS,
     MARKS,
@@ -149,3 +150,17 @@ part_statistics = Table(
 )
 """What was read of the parts of sources, in segments that are divided in pieces; an older registry has no such table
 until it is written."""
+
+checkpoints = Table(
+    CHECKPOINTS,
+    metadata,
+    Column("project", Key, primary_key=True),
+    Column("reader", Key, primary_key=True),
+    Column("source", Key, primary_key=True),
+    Column("partition", Key, primary_key=True),
+    Column("identity", LongText, nullable=False),
+    Column("position", LongText, nullable=False),
+    Column("at", BigInteger, nullable=False),
+)
+"""How far streams have been consumed; ``position`` is a decimal number of any length. An older registry has no such
+table until it is written."""
