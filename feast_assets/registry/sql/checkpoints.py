@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from feast_assets.definitions.spec import from_micros, to_micros
+from feast_assets.definitions.spec import content_hash, from_micros, to_micros
 from feast_assets.registry.checkpoints import Checkpoint
 from feast_assets.registry.sql.schema import CHECKPOINTS
 from feast_assets.registry.sql.transaction import Query, Row, Transaction
@@ -39,6 +39,7 @@ def keep(transaction: Transaction, project: str, given: Sequence[Checkpoint]) ->
                 rows.append(
                     {
                         "project": project,
+                        "reader_hash": content_hash([each.reader, each.partition]),
                         "reader": each.reader,
                         "source": each.source,
                         "partition": each.partition,

@@ -30,7 +30,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     SEGMENTS: ("project", "view", "first_start"),
     MARKS: ("project", "view", "number"),
     PART_STATISTICS: ("project", "digest", "segment", "piece"),
-    CHECKPOINTS: ("project", "reader", "source", "partition"),
+    CHECKPOINTS: ("project", "source", "reader_hash"),
 }
 """Table -> the columns of its primary key."""
 

@@ -155,12 +155,13 @@ checkpoints = Table(
     CHECKPOINTS,
     metadata,
     Column("project", Key, primary_key=True),
-    Column("reader", Key, primary_key=True),
     Column("source", Key, primary_key=True),
-    Column("partition", Key, primary_key=True),
+    Column("reader_hash", Key, primary_key=True),
+    Column("reader", LongText, nullable=False),
+    Column("partition", LongText, nullable=False),
     Column("identity", LongText, nullable=False),
     Column("position", LongText, nullable=False),
     Column("at", BigInteger, nullable=False),
 )
-"""How far streams have been consumed; ``position`` is a decimal number of any length. An older registry has no such
-table until it is written."""
+"""How far streams have been consumed; ``position`` is a decimal number of any length, and ``reader_hash`` that of
+reader and partition. An older registry has no such table until it is written."""
