@@ -21,6 +21,15 @@ def push_version() -> int:
     return to_micros(datetime.now(UTC)) | 1
 
 
+def tiles_version(least: int) -> int:
+    """Returns the version of rows that are made of what the source holds now.
+
+    Args:
+        least: of a window's content; the version is not smaller.
+    """
+    return max(to_micros(datetime.now(UTC)) & ~1, least)
+
+
 def is_push(version: int) -> bool:
     """Whether a version is of a row that was handed in."""
     return version % 2 == 1
