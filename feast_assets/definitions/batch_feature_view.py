@@ -143,6 +143,11 @@ class BatchFeatureView(FeatureView):
             raise DefinitionError(f"{subject}: aggregations need a source, whose rows are aggregated.")
         if self.partitions is None:
             raise DefinitionError(f"{subject}: aggregations need partitions, as windows of time need event times.")
+        if self.keeps_result:
+            raise NotSupportedError(
+                f"{subject}: the result of a transformation cannot be kept (offline=True) and aggregated by one view. "
+                "Keep it in a view of its own, and aggregate the sink_source of that."
+            )
         columns = aggregated_columns(self.aggregations)
         names = [each.resolved_name(each.time_window) for each in self.aggregations]
         declared = {f.name: f for f in self.features}
@@ -264,6 +269,11 @@ def rows_source(view: FeatureView, subject: str) -> DataSource:
         DefinitionError: there is none.
         NotSupportedError: the rows are computed whenever they are read.
     """
+    if isinstance(view, BatchFeatureView) and view.aggregations:
+        raise NotSupportedError(
+            f"{subject}: its source {view.name!r} is a feature view with aggregations, which has values at every "
+            "moment and no rows; use the view's data source."
+        )
     if view.is_computed_when_read:
         raise NotSupportedError(
             f"{subject}: its source {view.name!r} is a feature view that is computed whenever it is read. Keep its "
