@@ -187,12 +187,6 @@ DEVIATIONS: Sequence[Deviation] = (
         "`offline_store` and `online_store` are the stores; Dagster keeps lineage.",
     ),
     Deviation(
-        "Changing the project of a feature store",
-        "*.set_current_project *.reset_current_project",
-        Reason.NOT_YET,
-        "Open a `FeatureStore` for each project; the registry may be the same.",
-    ),
-    Deviation(
         "Sections of `RepoConfig` without effect",
         "repo_config.RepoConfig* repo_config.RegistryConfig",
         Reason.NOT_YET,

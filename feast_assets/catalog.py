@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from copy import copy
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from feast_assets.arguments import name_of
 from feast_assets.definitions.base import Definition
@@ -37,9 +37,15 @@ class Catalog:
     registry is asked first whether there is something newer. ``tags`` choose the objects that have all of them.
     """
 
-    project: str
     registry: Registry
-    _cache: SnapshotCache
+
+    if TYPE_CHECKING:
+
+        @property
+        def project(self) -> str: ...
+
+        @property
+        def _cache(self) -> SnapshotCache: ...
 
     def snapshot(self) -> RegistrySnapshot:
         """Returns the project's definitions, from the cache."""
@@ -48,6 +54,14 @@ class Catalog:
     def refresh_registry(self) -> None:
         """Reads what has changed in the registry since it was last read."""
         self._cache.fresh()
+
+    def registered(self, allow_cache: bool) -> RegistrySnapshot:
+        """Returns the project's definitions.
+
+        Args:
+            allow_cache: whether those that this process has may be older than the registry's.
+        """
+        return self._registered(allow_cache)
 
     def _registered(self, allow_cache: bool) -> RegistrySnapshot:
         return self._cache.get() if allow_cache else self._cache.fresh()
@@ -96,9 +110,10 @@ class Catalog:
 
     def get_label_view(self, name: str, allow_registry_cache: bool = False) -> LabelView:
         """Returns a label view by name."""
-        view = self._registered(allow_registry_cache).feature_view(name)
+        snapshot = self._registered(allow_registry_cache)
+        view = snapshot.feature_view(name)
         if not isinstance(view, LabelView):
-            raise InputError(f"Feature view {name!r} is not a label view.")
+            raise FeatureViewNotFoundException(name, self.project, [each.name for each in snapshot.label_views])
         return view
 
     def get_on_demand_feature_view(self, name: str, allow_registry_cache: bool = False) -> OnDemandFeatureView:

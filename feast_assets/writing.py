@@ -35,11 +35,15 @@ class Writing(Catalog):
     """
 
     config: RepoConfig
-    _completing: threading.Lock
     _completed_by: RegistrySnapshot | None
-    _functions: UserFunctions
 
     if TYPE_CHECKING:
+
+        @property
+        def _completing(self) -> threading.Lock: ...
+
+        @property
+        def _functions(self) -> UserFunctions: ...
 
         @property
         def offline_store(self) -> OfflineStore: ...
