@@ -175,12 +175,6 @@ DEVIATIONS: Sequence[Deviation] = (
         "max_requests defaults to*",
     ),
     Deviation(
-        "Precomputed services and updates inside lists",
-        "*.precompute_feature_service *.update_online_store",
-        Reason.NOT_YET,
-        "Write whole rows with `write_to_online_store`.",
-    ),
-    Deviation(
         "Providers, MLflow and OpenLineage",
         "*FeatureStore.provider *FeatureStore.mlflow *FeatureStore.openlineage_emitter",
         Reason.NOT_YET,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Awaitable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -58,14 +59,12 @@ _NOT_YET = frozenset(
         "get_permission",
         "list_permissions",
         "openai_search",
-        "precompute_feature_service",
         "retrieve_online_documents",
         "retrieve_online_documents_v2",
         "serve_offline",
         "serve_registry",
         "serve_transformations",
         "serve_ui",
-        "update_online_store",
     )
 )
 
@@ -578,6 +577,25 @@ class FeatureStore(Materializing):
             self.refresh_registry()
             response = self._online_plan(features, full_feature_names).read(self.online_store, entity_rows)
         return response.telling_versions() if include_feature_view_version_metadata else response
+
+    def precompute_feature_service(self, feature_service_name: str | None = None, batch_size: int = 1000) -> int:
+        """Returns 0: nothing is computed beforehand, as all views of a service are read in one round trip anyway.
+
+        Args:
+            feature_service_name: which must be registered; all of them when left out.
+            batch_size: of no effect.
+
+        Raises:
+            FeatureServiceNotFoundException: there is no such service.
+        """
+        if feature_service_name is not None:
+            self.get_feature_service(feature_service_name)
+        warnings.warn(
+            "precompute_feature_service computes nothing: the rows of all views of a service are read in one round "
+            "trip anyway.",
+            stacklevel=2,
+        )
+        return 0
 
     async def get_online_features_async(
         self,

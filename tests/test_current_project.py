@@ -303,8 +303,8 @@ dataSource:pushed featureService:model | dataSource:request featureService:model
 entity:driver dataSource:label_file | entity:driver dataSource:pushed | entity:driver featureService:model
 feature:fare featureService:model | feature:total featureService:model | featureView:stats featureService:model
 """
-"""What Feast 0.67 tells of the same project, but for two things: its registry leaves out saved datasets, and names the entity
-of views without one, which is hidden here."""
+"""What Feast 0.67 tells of the same project. Its registry leaves out saved datasets, though, and names the entity of
+views without one."""
 
 
 def pairs(relations: list[EntityRelation]) -> set[str]:
