@@ -176,22 +176,10 @@ DEVIATIONS: Sequence[Deviation] = (
         "max_requests defaults to*",
     ),
     Deviation(
-        "Precomputed services and updates inside lists",
-        "*.precompute_feature_service *.update_online_store",
-        Reason.NOT_YET,
-        "Write whole rows with `write_to_online_store`.",
-    ),
-    Deviation(
         "Providers, MLflow and OpenLineage",
         "*FeatureStore.provider *FeatureStore.mlflow *FeatureStore.openlineage_emitter",
         Reason.NOT_YET,
         "`offline_store` and `online_store` are the stores; Dagster keeps lineage.",
-    ),
-    Deviation(
-        "Changing the project of a feature store",
-        "*.set_current_project *.reset_current_project",
-        Reason.NOT_YET,
-        "Open a `FeatureStore` for each project; the registry may be the same.",
     ),
     Deviation(
         "Sections of `RepoConfig` without effect",
