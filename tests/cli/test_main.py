@@ -90,7 +90,7 @@ def test_an_unknown_command_is_wrong_usage(run) -> None:
     assert "No such command" in run("aply", exit_code=2).output
 
 
-@pytest.mark.parametrize("command", ["listen", "permissions", "ui", "validate"])
+@pytest.mark.parametrize("command", ["permissions", "ui", "validate"])
 def test_a_command_that_only_feast_has_says_so(run, command) -> None:
     result = run(command, "--port", "1", exit_code=1)
     assert result.stderr == f"Error: The command {command!r} is in Feast, and not supported here yet.\n"
