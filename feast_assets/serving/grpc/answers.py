@@ -26,7 +26,7 @@ _NO_TIME = b"\x1a\x00"
 
 # Of values with a fixed width: what precedes each one (the tag of ``values``, the length, the tag of the value's own
 # field), and the format of both.
-_FIXED = {
+_FIXED: dict[FeastType, tuple[bytes, str]] = {
     Float64: (b"\x0a\x09\x29", "3sd"),
     Float32: (b"\x0a\x05\x35", "3sf"),
     Bool: (b"\x0a\x02\x38", "3s?"),

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from importlib.util import find_spec
 from multiprocessing import connection
 from pathlib import Path
@@ -31,6 +32,7 @@ STARTUP_FAILURE = 3
 """The exit code of a server that cannot read the registry at the start, as of the server of HTTP."""
 
 _NEEDED = ("grpc", "grpc_health", "grpc_reflection", "msgspec", "prometheus_client")
+_READY = b"ready"
 _SECONDS_BEFORE_A_REPLACEMENT = 0.5
 _SECONDS_AFTER_THE_GRACE = 30.0
 
@@ -71,9 +73,7 @@ def listen(store: FeatureStore, options: GrpcOptions) -> None:
         _Workers(store.repo_path.resolve(), store.config.file.resolve(), options, port).run()
 
 
-def _listener(
-    options: GrpcOptions, metrics: ServerMetrics | None = None
-) -> contextlib.AbstractContextManager[None]:
+def _listener(options: GrpcOptions, metrics: ServerMetrics | None = None) -> contextlib.AbstractContextManager[None]:
     if not options.metrics_listener:
         return contextlib.nullcontext()
     return metrics_listener(options.host, options.metrics_port, metrics)
@@ -96,12 +96,14 @@ def _run(serving: Any) -> None:
         runner.run(serving)
 
 
-async def _serve(store: FeatureStore, options: GrpcOptions, port: int, ready: Any = None) -> None:
+async def _serve(
+    store: FeatureStore, options: GrpcOptions, port: int, ready: connection.Connection | None = None
+) -> None:
     """Serves in this process until a signal ends it.
 
     Args:
         port: where; 0 for any free one.
-        ready: what is set when calls are taken, of a worker that shares the port with others. Left out for a server
+        ready: of a worker that shares the port with others: what is told when calls are taken. Left out for a server
             alone, which says itself where it is.
     """
     from feast_assets.serving.grpc.service import GrpcServices
@@ -111,6 +113,9 @@ async def _serve(store: FeatureStore, options: GrpcOptions, port: int, ready: An
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, ended.set)
+    if (parent := multiprocessing.parent_process()) is not None and ready is not None:
+        # A worker ends with its supervisor, also where that was killed.
+        loop.add_reader(parent.sentinel, ended.set)
     service = GrpcServices(store, options)
     try:
         await service.open()
@@ -125,7 +130,7 @@ async def _serve(store: FeatureStore, options: GrpcOptions, port: int, ready: An
             if ready is None:
                 _announce(options, port)
             else:
-                ready.set()
+                ready.send_bytes(_READY)
             await ended.wait()
             await service.health.enter_graceful_shutdown()
             await server.stop(options.shutdown_seconds)
@@ -178,12 +183,32 @@ def made_server(service: GrpcServices, port: int, *, is_shared: bool = False) ->
         ) from None
 
 
-def _work(repo_path: Path, settings: Path, options: GrpcOptions, port: int, ready: Any) -> None:
+def _work(repo_path: Path, settings: Path, options: GrpcOptions, port: int, ready: connection.Connection) -> None:
     """Is a worker process."""
     from feast_assets.feature_store import FeatureStore
 
     set_up_logging()
     _run(_serve(FeatureStore(repo_path, fs_yaml_file=settings), options, port, ready))
+
+
+@dataclass(slots=True)
+class _Worker:
+    """A worker process.
+
+    Attributes:
+        process: it.
+        ready: where it says that it takes calls.
+        is_ready: whether it did.
+    """
+
+    process: Any
+    ready: connection.Connection
+    is_ready: bool = False
+
+    def listen(self) -> None:
+        """Takes note of what it says; nothing more comes from one that died."""
+        with contextlib.suppress(EOFError, OSError):
+            self.is_ready = self.ready.recv_bytes() == _READY
 
 
 class _Workers:
@@ -195,7 +220,7 @@ class _Workers:
         self._port = port
         # Not forked: neither gRPC nor a feature store in use may be.
         self._context = multiprocessing.get_context("spawn")
-        self._processes: list[Any] = []
+        self._workers: list[_Worker] = []
         self._is_ended = False
 
     def run(self) -> None:
@@ -205,46 +230,54 @@ class _Workers:
             SystemExit: 3, a worker cannot read the registry at its start.
         """
         with self._signals() as signalled:
-            ready = [self._start() for _ in range(self._options.worker_count)]
-            announced = False
             try:
+                for _ in range(self._options.worker_count):
+                    self._start()
+                is_announced = False
                 while not self._is_ended:
-                    if not announced and all(event.is_set() for event in ready):
+                    starting = [worker for worker in self._workers if not worker.is_ready]
+                    if not starting and not is_announced:
                         _announce(self._options, self._port)
-                        announced = True
-                    sentinels = [process.sentinel for process in self._processes]
-                    connection.wait([signalled, *sentinels], None if announced else 0.05)
-                    self._replace_the_dead(announced)
+                        is_announced = True
+                    sentinels = [worker.process.sentinel for worker in self._workers]
+                    readable = connection.wait([signalled, *sentinels, *(worker.ready for worker in starting)])
+                    for worker in starting:
+                        if worker.ready in readable:
+                            worker.listen()
+                    self._replace_the_dead(is_announced)
             finally:
                 self._end()
 
-    def _start(self) -> Any:
-        ready = self._context.Event()
-        process = self._context.Process(target=_work, args=(*self._about, ready))
+    def _start(self) -> None:
+        reader, writer = self._context.Pipe(duplex=False)
+        process = self._context.Process(target=_work, args=(*self._about, writer))
         process.start()
-        self._processes.append(process)
-        return ready
+        writer.close()
+        self._workers.append(_Worker(process, reader))
 
-    def _replace_the_dead(self, announced: bool) -> None:
-        for process in [each for each in self._processes if not each.is_alive()]:
+    def _replace_the_dead(self, is_announced: bool) -> None:
+        for worker in [each for each in self._workers if not each.process.is_alive()]:
             if self._is_ended:
                 return
-            self._processes.remove(process)
-            if process.exitcode == STARTUP_FAILURE and not announced:
+            self._workers.remove(worker)
+            worker.ready.close()
+            exit_code = worker.process.exitcode
+            if exit_code == STARTUP_FAILURE and not is_announced:
                 raise SystemExit(STARTUP_FAILURE)
-            logger.warning("A worker ended with exit code %s; another takes its place.", process.exitcode)
+            logger.warning("A worker ended with exit code %s; another takes its place.", exit_code)
             time.sleep(_SECONDS_BEFORE_A_REPLACEMENT)
             self._start()
 
     def _end(self) -> None:
-        for process in self._processes:
-            process.terminate()
+        for worker in self._workers:
+            worker.process.terminate()
         deadline = time.monotonic() + self._options.shutdown_seconds + _SECONDS_AFTER_THE_GRACE
-        for process in self._processes:
-            process.join(max(0.0, deadline - time.monotonic()))
-            if process.is_alive():
-                process.kill()
-                process.join()
+        for worker in self._workers:
+            worker.process.join(max(0.0, deadline - time.monotonic()))
+            if worker.process.is_alive():
+                worker.process.kill()
+                worker.process.join()
+            worker.ready.close()
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[Any]:

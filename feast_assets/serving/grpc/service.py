@@ -11,6 +11,7 @@ from time import perf_counter
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
 from grpc_health.v1 import health, health_pb2
 
 from feast_assets.errors import FeastAssetsError, FeastError, InputError, printable
@@ -126,13 +127,20 @@ class GrpcServices:
         await self.api.store.close()
 
     def _method(self, name: str, request_type: Any, handler: Handler, *, has_deadline: bool = False) -> Any:
-        async def answer(request: Any, context: Any) -> bytes:
-            return await self._answer(name, handler, request, context, has_deadline)
+        async def run(request: bytes, call: Call) -> bytes:
+            try:
+                message = request_type.FromString(request)
+            except DecodeError:
+                raise InputError(f"The request is no message of the type {request_type.DESCRIPTOR.name}.") from None
+            return await handler(message, call)
 
-        # Answers are bytes already.
-        return grpc.unary_unary_rpc_method_handler(answer, request_type.FromString, None)
+        async def answer(request: bytes, context: Any) -> bytes:
+            return await self._answer(name, run, request, context, has_deadline)
 
-    async def _answer(self, name: str, handler: Handler, request: Any, context: Any, has_deadline: bool) -> bytes:
+        # Requests are read above, where a failure has its status, and answers are bytes already.
+        return grpc.unary_unary_rpc_method_handler(answer, None, None)
+
+    async def _answer(self, name: str, handler: Handler, request: bytes, context: Any, has_deadline: bool) -> bytes:
         """Answers a call. Every call of both services comes through here."""
         begin = perf_counter()
         if self._in_hand >= self.options.calls_in_hand:
@@ -155,7 +163,8 @@ class GrpcServices:
             failure = failure_of(error)
             await _abort(context, error.grpc_status, failure.message, failure.error_class)
             raise
-        except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer
+        except Exception as error:
+            # Whatever it is, the client gets an answer.
             failure = failure_of(error)
             await _abort(context, FeastError.grpc_status, failure.message, failure.error_class)
             raise
@@ -163,7 +172,7 @@ class GrpcServices:
             self._in_hand -= 1
             self.metrics.request(name, ok, perf_counter() - begin, call.features, call.views)
 
-    async def _run(self, handler: Handler, request: Any, call: Call) -> bytes:
+    async def _run(self, handler: Handler, request: bytes, call: Call) -> bytes:
         if self._running is None:
             return await handler(request, call)
         async with self._running:

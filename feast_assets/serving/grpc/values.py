@@ -251,9 +251,9 @@ def to_python_list(message: Any) -> list[Any]:
     field = values[0].WhichOneof("val")
     if field == "int64_val":
         # Nearly always keys are of one type, and integers or texts.
-        if all([value.HasField("int64_val") for value in values]):
+        if all(value.HasField("int64_val") for value in values):
             return [value.int64_val for value in values]
-    elif field == "string_val" and all([value.HasField("string_val") for value in values]):
+    elif field == "string_val" and all(value.HasField("string_val") for value in values):
         return [value.string_val for value in values]
     return [to_python(value) for value in values]
 
