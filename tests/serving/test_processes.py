@@ -22,7 +22,11 @@ from typing import Any
 import pytest
 from holding_proxy import HoldingProxy
 from served_project import READ, asked, made
-from servers import ServerProcess, self_signed
+from servers import ServerProcess
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from self_signed import self_signed
 
 from feast_assets import FeatureStore
 
