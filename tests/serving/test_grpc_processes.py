@@ -14,8 +14,11 @@ import grpc
 import pytest
 from grpc_clients import GET, Answered, asked
 from holding_proxy import HoldingProxy
-from self_signed import self_signed
 from served_project import made
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from self_signed import self_signed
 
 from feast_assets import FeatureStore, RepoConfig
 from feast_assets.errors import ConfigError
