@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Awaitable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Generator, Hashable, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from feast_assets.arguments import definitions_of
+from feast_assets.auth.access import Access
+from feast_assets.auth.identity import acting_identity
 from feast_assets.config import (
     RepoConfig,
     load_repo_config,
@@ -16,6 +18,7 @@ from feast_assets.config import (
     make_online_store,
     make_registry,
 )
+from feast_assets.definitions.authorized_action import AuthzedAction
 from feast_assets.definitions.base import Definition
 from feast_assets.definitions.branches import deployed
 from feast_assets.definitions.feature_service import FeatureService
@@ -30,6 +33,7 @@ from feast_assets.materializing import Materializing
 from feast_assets.registry.cache import SnapshotCache
 from feast_assets.registry.watch import RegistryWatch
 from feast_assets.repository.user_functions import UserFunctions
+from feast_assets.repository.user_profilers import UserProfilers
 
 if TYPE_CHECKING:
     from feast_assets.apply.applying import Applier
@@ -52,8 +56,6 @@ _PLANS_KEPT = 256
 _NOT_YET = frozenset(
     (
         "get_feature_server_endpoint",
-        "get_permission",
-        "list_permissions",
         "openai_search",
         "precompute_feature_service",
         "retrieve_online_documents",
@@ -63,8 +65,6 @@ _NOT_YET = frozenset(
         "serve_transformations",
         "serve_ui",
         "update_online_store",
-        "validate_logged_features",
-        "write_logged_features",
     )
 )
 
@@ -102,6 +102,7 @@ class FeatureStore(Materializing):
             config = load_repo_config(self.repo_path, None if fs_yaml_file is None else Path(fs_yaml_file))
         self.config = config = config.of_repository(self.repo_path)
         self.project = config.namespace
+        self.access = Access(self.project)
         self.registry: Registry = make_registry(config, self.repo_path)
         self._offline_store: OfflineStore | None = None
         self._online_store: OnlineStore | None = None
@@ -116,6 +117,7 @@ class FeatureStore(Materializing):
         self._completing = threading.Lock()
         self._completed_by: RegistrySnapshot | None = None
         self._functions = UserFunctions(self.repo_path)
+        self._profilers = UserProfilers(self.repo_path)
         self._plans: dict[object, OnlinePlan] = {}
         self._watch: RegistryWatch | None = None
 
@@ -346,10 +348,23 @@ class FeatureStore(Materializing):
 
     def apply_plan(self, plan: ApplyPlan) -> int:
         """Carries out a plan and returns the registry's revision."""
+        self._check_plan(plan)
         revision = self._applier().apply(plan)
         self._functions.remember(plan.declared)
+        self._profilers.remember(plan.declared)
         self._cache.fresh()
+        if self.access.log.is_on:
+            changed = [f"{o.action.name.lower()} {o.object_type} {o.name}" for o in plan.registry_diff.changed]
+            self.access.log.done("apply", acting_identity(), changed, revision=revision)
         return revision
+
+    def _check_plan(self, plan: ApplyPlan) -> None:
+        """Checks that the acting identity may make the changes of a plan."""
+        if self.access.is_open:
+            return
+        from feast_assets.apply.permitted import check_changes
+
+        check_changes(self.access, self._cache.fresh(), plan.changes)
 
     def delete_project(self, name: str, commit: bool = True) -> None:
         """Removes a project from the registry, and its rows from the online store; see `teardown`.
@@ -369,6 +384,8 @@ class FeatureStore(Materializing):
         if self.get_project(name).name == self.project:
             self.teardown()
             return
+        projects = [project for project in self.registry.projects() if project.name == name]
+        self.access.check(self._cache.get(), projects, AuthzedAction.DELETE)
         other = self._applier()
         other.project = name
         other.registry = make_registry(self.config, self.repo_path, name)
@@ -379,8 +396,10 @@ class FeatureStore(Materializing):
 
     def teardown(self) -> None:
         """Removes the project: its online rows and its registry. Sources and kept results stay."""
+        self._check_project(AuthzedAction.DELETE)
         self._applier().teardown()
         self._cache.fresh()
+        self.access.log.done("delete_project", acting_identity(), [self.project])
 
     def _plan(
         self,
@@ -395,7 +414,7 @@ class FeatureStore(Materializing):
         snapshot = self._cache.fresh()
         if self.config.deployment:
             objects = deployed(objects, self.config.project, self.config.deployment, snapshot.feature_views)
-        return self._applier().plan(
+        plan = self._applier().plan(
             objects,
             to_delete,
             whole=whole,
@@ -404,6 +423,8 @@ class FeatureStore(Materializing):
             check_sources=check_sources,
             no_promote=no_promote,
         )
+        self._check_plan(plan)
+        return plan
 
     def _applier(self) -> Applier:
         from feast_assets.apply.applying import Applier
@@ -447,12 +468,21 @@ class FeatureStore(Materializing):
 
         Returns:
             a job that runs when its rows are requested; one row per row of ``entity_df``, in its order.
+
+        Raises:
+            FeastPermissionError: the acting identity may not READ_OFFLINE a view; where ``entity_df`` is a query, which
+                may read any table, also a data source of the project.
         """
         from feast_assets.retrieval.historical import HistoricalRetrieval
 
         snapshot = self._cache.fresh(uses_history=True)
         self._check_versions(snapshot, features)
-        return HistoricalRetrieval(snapshot, self.offline_store, self._functions, self.repo_path).job(
+
+        def check(definitions: Sequence[Definition]) -> None:
+            self.access.check(snapshot, definitions, AuthzedAction.READ_OFFLINE)
+
+        retrieval = HistoricalRetrieval(snapshot, self.offline_store, self._functions, self.repo_path, check)
+        job = retrieval.job(
             entity_df,
             [] if features is None else features,
             full_feature_names=full_feature_names,
@@ -461,6 +491,11 @@ class FeatureStore(Materializing):
             filter_by_created_timestamp=filter_by_created_timestamp,
             with_function_inputs=self.config.historical_on_demand_inputs,
         )
+        if self.access.log.is_on:
+            self.access.log.done(
+                "read_offline", acting_identity(), _names_asked(features), columns=job.metadata.features
+            )
+        return job
 
     # --- online
 
@@ -484,10 +519,13 @@ class FeatureStore(Materializing):
         """
         _refuse_versions(include_feature_view_version_metadata)
         try:
-            return self._online_plan(features, full_feature_names).read(self.online_store, entity_rows)
+            response = self._online_plan(features, full_feature_names).read(self.online_store, entity_rows)
         except UnknownRowSchemaError:  # written under a newer revision than the cached one
             self.refresh_registry()
-            return self._online_plan(features, full_feature_names).read(self.online_store, entity_rows)
+            response = self._online_plan(features, full_feature_names).read(self.online_store, entity_rows)
+        if self.access.log.is_on:
+            self._log_online(features, entity_rows)
+        return response
 
     async def get_online_features_async(
         self,
@@ -502,12 +540,25 @@ class FeatureStore(Materializing):
         """
         _refuse_versions(include_feature_view_version_metadata)
         try:
-            return await self._online_plan(features, full_feature_names).read_async(self.online_store, entity_rows)
+            response = await self._online_plan(features, full_feature_names).read_async(self.online_store, entity_rows)
         except UnknownRowSchemaError:
             import asyncio
 
             await asyncio.to_thread(self.refresh_registry)
-            return await self._online_plan(features, full_feature_names).read_async(self.online_store, entity_rows)
+            response = await self._online_plan(features, full_feature_names).read_async(self.online_store, entity_rows)
+        if self.access.log.is_on:
+            self._log_online(features, entity_rows)
+        return response
+
+    def _log_online(
+        self,
+        features: Features,
+        entity_rows: Sequence[Mapping[str, object]] | Mapping[str, Sequence[object]],
+    ) -> None:
+        columns = isinstance(entity_rows, Mapping)
+        rows = len(next(iter(entity_rows.values()), ())) if isinstance(entity_rows, Mapping) else len(entity_rows)
+        keys = list(entity_rows if columns else next(iter(entity_rows), {}))
+        self.access.log.done("read_online", acting_identity(), _names_asked(features), rows=rows, keys=keys)
 
     def _check_versions(self, snapshot: RegistrySnapshot, features: Features | None) -> None:
         if not self._versions_have_tables:
@@ -536,7 +587,29 @@ class FeatureStore(Materializing):
                 self._plans.clear()
             if asked is not None:
                 self._plans[key] = plan
+        if not self.access.is_open:
+            self._check_online(snapshot, features, plan, None if asked is None else (asked, full_feature_names))
         return plan
+
+    def _check_online(
+        self, snapshot: RegistrySnapshot, features: Features, plan: OnlinePlan, request: Hashable | None
+    ) -> None:
+        """Checks that the acting identity may read online what a plan reads.
+
+        Args:
+            request: tells the plan; None where nothing does.
+        """
+
+        def read() -> list[Definition]:
+            if isinstance(features, FeatureService):
+                # As in Feast, who may read a service need not be allowed to read its views.
+                return [snapshot.feature_service(features.name)]
+            return list(plan.request.views)
+
+        if request is None:
+            self.access.check(snapshot, read(), AuthzedAction.READ_ONLINE)
+        else:
+            self.access.check_once(snapshot, request, read, AuthzedAction.READ_ONLINE)
 
 
 class _Closing:
@@ -558,7 +631,14 @@ def _refuse_versions(asked_for: bool) -> None:
         )
 
 
-def _hashable(features: object) -> object:
+def _names_asked(features: Features) -> list[str]:
+    """Returns what is asked for, for the audit log: views by name, or a service."""
+    if isinstance(features, FeatureService):
+        return [features.name]
+    return sorted({str(reference).partition(":")[0] for reference in features or []})
+
+
+def _hashable(features: object) -> Hashable:
     if not isinstance(features, (list, tuple)) or set(map(type, features)) != {str}:
         return None
     return tuple(features)
