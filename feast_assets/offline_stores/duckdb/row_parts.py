@@ -115,7 +115,7 @@ def read_alone(
     tables: list[SourceTable],
 ) -> list[str]:
     """Returns for each part a text that tells how its columns are read if nothing else is."""
-    files = find_files(source, root)
+    files = find_files(source, root, only=[part.name for part in parts])
     known: dict[str, tuple[str, bool]] = {}
     texts = []
     for part in parts:
