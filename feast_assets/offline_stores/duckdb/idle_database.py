@@ -1,8 +1,8 @@
 """One DuckDB without a file that no engine uses at present, kept for the next engine with the same settings.
 
-To open one takes about as long as to read a small file. Programs make a store for each call, as a sensor's tick does, so
-the last database that became idle is kept until another one does, or the process ends. It holds no data: cursors are
-closed, nothing is attached, and its spill folder is removed meanwhile.
+To open one takes about as long as to read a small file, and programs make a store for each call, as a sensor's tick
+does. So the last database that became idle is kept until another one does, or the process ends. It holds no data:
+cursors are closed, nothing is attached, and its spill folder is removed meanwhile.
 """
 
 from __future__ import annotations

@@ -94,7 +94,8 @@ def find_files(source: DataSource, root: Path, *, only: Sequence[str] | None = N
     if glob.has_magic(path):
         if _is_of_one_folder(path):
             # Listed for each question, of which one run has several: no path is made absolute, or looked at twice.
-            return SourceFiles(subject, path, file_format, "glob", tuple(_in_one_folder(path) if only is None else only))
+            paths = _in_one_folder(path) if only is None else only
+            return SourceFiles(subject, path, file_format, "glob", tuple(paths))
         base = _fixed_part(path)
         matching = sorted(p for p in glob.glob(path, recursive=True) if os.path.isfile(p) and _counts(p, base))
         keys = _hive_keys(matching, base)
