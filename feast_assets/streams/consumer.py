@@ -125,6 +125,7 @@ class StreamConsumer:
         self._newest_event: int | None = None
         self._was_assigned = False
         self._next_flush = 0.0
+        self._rejoin_wait = _FIRST_WAIT
         self.progress = StreamProgress(self._source, tuple(intake.view.name for intake, _ in parts.views))
 
     def run(self) -> StreamProgress:
@@ -137,7 +138,7 @@ class StreamConsumer:
         self._reader.open(self._assigned, self._revoked)
         try:
             while not self._stop.is_set() and not self._is_done():
-                received = self._reader.poll(_POLL_SECONDS, self._settings.most_messages)
+                received = self._polled()
                 if received:
                     self._take(received)
                 if self._held >= self._settings.flush_bytes or time.monotonic() >= self._next_flush:
@@ -148,6 +149,25 @@ class StreamConsumer:
         finally:
             self._reader.close()
         return self.progress
+
+    def _polled(self) -> list[Messages]:
+        """Returns what has arrived; joins the stream again after it could not be reached."""
+        try:
+            received = self._reader.poll(_POLL_SECONDS, self._settings.most_messages)
+        except StoreUnavailableError as error:
+            if not self._was_assigned or self._stop.is_set():
+                raise
+            _LOG.warning("Stream source %r is joined again: %s", self._source, error)
+            self._reader.close()
+            self._partitions.clear()
+            self._held = 0
+            self._stop.wait(self._rejoin_wait)
+            self._rejoin_wait = min(2 * self._rejoin_wait, _LONGEST_WAIT)
+            self._reader.open(self._assigned, self._revoked)
+            return []
+        if received:
+            self._rejoin_wait = _FIRST_WAIT
+        return received
 
     # --- partitions
 
