@@ -30,6 +30,7 @@ from feast_assets.materializing import Materializing
 from feast_assets.registry.cache import SnapshotCache
 from feast_assets.registry.watch import RegistryWatch
 from feast_assets.repository.user_functions import UserFunctions
+from feast_assets.repository.user_profilers import UserProfilers
 
 if TYPE_CHECKING:
     from feast_assets.apply.applying import Applier
@@ -63,8 +64,6 @@ _NOT_YET = frozenset(
         "serve_transformations",
         "serve_ui",
         "update_online_store",
-        "validate_logged_features",
-        "write_logged_features",
     )
 )
 
@@ -116,6 +115,7 @@ class FeatureStore(Materializing):
         self._completing = threading.Lock()
         self._completed_by: RegistrySnapshot | None = None
         self._functions = UserFunctions(self.repo_path)
+        self._profilers = UserProfilers(self.repo_path)
         self._plans: dict[object, OnlinePlan] = {}
         self._watch: RegistryWatch | None = None
 
@@ -348,6 +348,7 @@ class FeatureStore(Materializing):
         """Carries out a plan and returns the registry's revision."""
         revision = self._applier().apply(plan)
         self._functions.remember(plan.declared)
+        self._profilers.remember(plan.declared)
         self._cache.fresh()
         return revision
 

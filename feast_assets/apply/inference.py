@@ -32,6 +32,7 @@ from feast_assets.definitions.project import Project
 from feast_assets.definitions.saved_dataset import SavedDataset
 from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.definitions.stored_on_demand_view import StoredOnDemandView, known_keys, stored_views
+from feast_assets.definitions.validation_reference import ValidationReference
 from feast_assets.definitions.view import BaseFeatureView, check_features
 from feast_assets.definitions.view_version import split_name
 from feast_assets.errors import (
@@ -52,7 +53,7 @@ Try = Callable[[OnDemandFeatureView, Mapping[str, FeatureView]], "list[Field]"]
 
 _ENTITY_TIME = "event_timestamp"
 _D = TypeVar("_D", bound=Definition)
-_APPLICABLE = (Project, Entity, DataSource, BaseFeatureView, FeatureService, SavedDataset)
+_APPLICABLE = (Project, Entity, DataSource, BaseFeatureView, FeatureService, SavedDataset, ValidationReference)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +165,8 @@ class _Preparation:
         for given in self._objects:
             if not isinstance(given, _APPLICABLE):
                 raise DefinitionError(
-                    f"Cannot apply {given!r}: only entities, data sources, views, feature services and projects can be."
+                    f"Cannot apply {given!r}: only entities, data sources, views, feature services, "
+                    "validation references and projects can be."
                 )
         check_names(self._objects, self._staying)
         for source in self._of(DataSource):
@@ -190,7 +192,7 @@ class _Preparation:
         check_source_names(self._sources.prepared(), self._staying)
         if any(v.entityless for v in declared):
             entities.append(dummy_entity())
-        datasets = [copy_definition(d) for d in self._of(SavedDataset)]
+        datasets = [copy_definition(d) for d in (*self._of(SavedDataset), *self._of(ValidationReference))]
         result = [project, *entities, *self._sources.prepared(), *views, *on_demand, *stored, *services, *datasets]
         kept = list(self._versions.kept.values())
         return PreparedObjects(

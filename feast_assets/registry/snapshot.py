@@ -21,6 +21,7 @@ from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.definitions.spec import PLAIN, Spec, from_micros
 from feast_assets.definitions.stored_on_demand_view import StoredOnDemandView
 from feast_assets.definitions.stream_feature_view import StreamFeatureView
+from feast_assets.definitions.validation_reference import ValidationReference
 from feast_assets.definitions.view import BaseFeatureView
 from feast_assets.definitions.view_version import ViewVersion, split_name, versioned_name
 from feast_assets.errors import (
@@ -36,6 +37,7 @@ from feast_assets.errors import (
     SavedDatasetNotFound,
     shown,
 )
+from feast_assets.feast_errors import ValidationReferenceNotFound
 from feast_assets.registry.spec_text import restored
 
 VIEW_TYPES = (
@@ -63,6 +65,7 @@ NOT_FOUND: Mapping[str, type[FeastObjectNotFoundException]] = {
     DataSource.object_type: DataSourceObjectNotFoundException,
     FeatureService.object_type: FeatureServiceNotFoundException,
     SavedDataset.object_type: SavedDatasetNotFound,
+    ValidationReference.object_type: ValidationReferenceNotFound,
 }
 """Object type -> the error for a name that is not there."""
 
@@ -334,6 +337,14 @@ class RegistrySnapshot:
         """
         return cast(SavedDataset, self._required(SavedDataset.object_type, name))
 
+    def validation_reference(self, name: str) -> ValidationReference:
+        """Returns a validation reference by name, without its rows and its profiler.
+
+        Raises:
+            ValidationReferenceNotFound: there is none.
+        """
+        return cast(ValidationReference, self._required(ValidationReference.object_type, name))
+
     def project_object(self) -> Project | None:
         """Returns the project; None before the first apply."""
         return cast("Project | None", self.get(Project.object_type, self.project))
@@ -399,6 +410,10 @@ class RegistrySnapshot:
     @property
     def saved_datasets(self) -> list[SavedDataset]:
         return self._all(SavedDataset.object_type, SavedDataset)
+
+    @property
+    def validation_references(self) -> list[ValidationReference]:
+        return self._all(ValidationReference.object_type, ValidationReference)
 
     def objects(self) -> list[Definition]:
         """Returns everything, by type and name."""
