@@ -126,9 +126,13 @@ def some_purchases() -> list[dict[str, Any]]:
     return rows
 
 
-@pytest.fixture
-def purchases(tmp_path: Path) -> Purchases:
-    made = Purchases(tmp_path)
+KEPT = {"offline": True, "sink_source": FileSource(name="tiles", path="tiles", timestamp_field="begin")}
+
+
+@pytest.fixture(params=["computed", "kept"])
+def purchases(request: pytest.FixtureRequest, tmp_path: Path) -> Purchases:
+    """Purchases whose tiles are computed when they are read, or kept."""
+    made = Purchases(tmp_path, **(KEPT if request.param == "kept" else {}))
     made.write(some_purchases())
     made.store.apply([USER, made.view])
     return made
@@ -182,3 +186,49 @@ def test_windows_that_are_run_in_any_order_end_the_same(purchases: Purchases) ->
         purchases.store.materialize(START + first * DAY, START + last * DAY)
     newest = max(row["ts"] for row in purchases.rows)
     purchases.check_online([0, 1, 2], newest + 2 * HOUR)
+
+
+def some_moments() -> list[tuple[int, datetime]]:
+    return [(n % 4, START + timedelta(hours=7 * n, minutes=n)) for n in range(150)]
+
+
+def test_history_reads_kept_tiles_where_there_are_some_and_rows_elsewhere(tmp_path: Path) -> None:
+    purchases = Purchases(tmp_path, **KEPT)
+    purchases.write(some_purchases())
+    purchases.store.apply([USER, purchases.view])
+    for first, last in ((3, 9), (20, 22), (30, 41)):
+        purchases.store.materialize(START + first * DAY, START + last * DAY)
+        purchases.check_history(some_moments())
+    # Half a day again: its tiles are those of the whole day.
+    purchases.store.materialize(START + 4 * DAY + 10 * HOUR, START + 4 * DAY + 13 * HOUR)
+    purchases.check_history(some_moments())
+
+
+def test_a_late_row_computes_the_tiles_of_its_day_alone(tmp_path: Path) -> None:
+    purchases = Purchases(tmp_path, **KEPT)
+    purchases.write(some_purchases())
+    purchases.store.apply([USER, purchases.view])
+    purchases.store.materialize_incremental(START + 41 * DAY)
+    files = {path: path.stat().st_mtime_ns for path in (tmp_path / "tiles").rglob("window_*.parquet")}
+    assert len(files) == 40
+    purchases.write([*purchases.rows, purchase(1, START + 7 * DAY + HOUR, 3.25)])
+    purchases.store.materialize_incremental(START + 41 * DAY)
+    changed = [path.name for path, written in files.items() if path.stat().st_mtime_ns != written]
+    assert changed == ["window_20240308T000000.000000_20240309T000000.000000.parquet"]
+    purchases.check_history(some_moments())
+    purchases.check_online([0, 1, 2], max(row["ts"] for row in purchases.rows))
+
+
+def test_other_windows_take_no_tiles_of_the_earlier_definition(tmp_path: Path) -> None:
+    purchases = Purchases(tmp_path, **KEPT)
+    purchases.write(some_purchases())
+    purchases.store.apply([USER, purchases.view])
+    purchases.store.materialize_incremental(START + 41 * DAY)
+    other = Purchases(tmp_path, **KEPT, aggregations=[Aggregation("items", "sum", DAY)], tiling_hop_size=FIVE_MINUTES)
+    other.rows = purchases.rows
+    other.store.apply([USER, other.view])
+    newest = max(row["ts"] for row in other.rows)
+    assert other.served([0], newest)["sum_items_86400s"] == [None]
+    other.store.materialize_incremental(START + 41 * DAY)
+    values = values_in_window(other.rows, 0, newest, "items", DAY, FIVE_MINUTES)
+    assert other.served([0], newest)["sum_items_86400s"] == [sum(values)]
