@@ -337,10 +337,8 @@ def tiles_to_keep(
             number = hop_number("r.t", level.hop)
             columns = [*keys, f"greatest({number} * {level.hop}, g.start) AS piece", f"{level.hop} AS hop"]
             columns += ["max(r.t) AS newest", *states]
-            by = ", ".join([*keys, "piece"])
-            parts.append(
-                f"SELECT {', '.join(columns)} FROM {values} r JOIN {grid} g ON r.t >= g.start AND r.t < g.stop GROUP BY {by}"
-            )
+            of_grid = f"{values} r JOIN {grid} g ON r.t >= g.start AND r.t < g.stop"
+            parts.append(f"SELECT {', '.join(columns)} FROM {of_grid} GROUP BY {', '.join([*keys, 'piece'])}")
         table = read_all(cursor, " UNION ALL ".join(f"({part})" for part in parts))
     cursor.execute(f"DROP TABLE {values}")
     count = len(keys)
