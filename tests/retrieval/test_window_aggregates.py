@@ -26,7 +26,7 @@ START = datetime(2024, 3, 1, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 FIVE_MINUTES = timedelta(minutes=5)
 # Windows with the hops that follow from their lengths.
-WINDOWS = {HOUR: FIVE_MINUTES, 3 * HOUR: FIVE_MINUTES, DAY: HOUR, 30 * DAY: DAY}
+WINDOWS = {HOUR: FIVE_MINUTES, 3 * HOUR: timedelta(minutes=15), DAY: HOUR, 30 * DAY: DAY}
 SCHEMA = pa.schema(
     [
         ("user_id", pa.int64()),
