@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Awaitable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Generator, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from feast_assets.arguments import definitions_of
+from feast_assets.auth.access import Access
+from feast_assets.auth.identity import acting_identity
 from feast_assets.config import (
     RepoConfig,
     load_repo_config,
@@ -18,6 +20,7 @@ from feast_assets.config import (
     make_online_store,
     make_registry,
 )
+from feast_assets.definitions.authorized_action import AuthzedAction
 from feast_assets.definitions.base import Definition
 from feast_assets.definitions.branches import deployed
 from feast_assets.definitions.feature_service import FeatureService
@@ -56,8 +59,6 @@ _PLANS_KEPT = 256
 _NOT_YET = frozenset(
     (
         "get_feature_server_endpoint",
-        "get_permission",
-        "list_permissions",
         "openai_search",
         "retrieve_online_documents",
         "retrieve_online_documents_v2",
@@ -123,7 +124,9 @@ class FeatureStore(Materializing):
 
     def _open_other_project(self, name: str) -> ProjectState:
         RepoConfig(project=name)  # raises where it cannot be one
-        return self._open_project(name, make_registry(self.config, self.repo_path, name))
+        state = self._open_project(name, make_registry(self.config, self.repo_path, name))
+        state.access.is_required = self._projects.own.access.is_required
+        return state
 
     @property
     def project(self) -> str:
@@ -138,6 +141,11 @@ class FeatureStore(Materializing):
     @registry.setter
     def registry(self, registry: Registry) -> None:
         self._projects.current().registry = registry
+
+    @property
+    def access(self) -> Access:
+        """What an acting identity may do with the current project."""
+        return self._projects.current().access
 
     @property
     def _cache(self) -> SnapshotCache:
@@ -433,11 +441,23 @@ class FeatureStore(Materializing):
 
     def apply_plan(self, plan: ApplyPlan) -> int:
         """Carries out a plan and returns the registry's revision."""
+        self._check_plan(plan)
         revision = self._applier().apply(plan)
         self._functions.remember(plan.declared)
         self._profilers.remember(plan.declared)
         self._cache.fresh()
+        if self.access.log.is_on:
+            changed = [f"{o.action.name.lower()} {o.object_type} {o.name}" for o in plan.registry_diff.changed]
+            self.access.log.done("apply", acting_identity(), changed, revision=revision)
         return revision
+
+    def _check_plan(self, plan: ApplyPlan) -> None:
+        """Checks that the acting identity may make the changes of a plan."""
+        if self.access.is_open:
+            return
+        from feast_assets.apply.permitted import check_changes
+
+        check_changes(self.access, self._cache.fresh(), plan.changes)
 
     def delete_project(self, name: str, commit: bool = True) -> None:
         """Removes a project from the registry, and its rows from the online store; see `teardown`.
@@ -457,6 +477,8 @@ class FeatureStore(Materializing):
         if self.get_project(name).name == self.project:
             self.teardown()
             return
+        projects = [project for project in self.registry.projects() if project.name == name]
+        self.access.check(self._cache.get(), projects, AuthzedAction.DELETE)
         other = self._applier()
         other.project = name
         other.registry = make_registry(self.config, self.repo_path, name)
@@ -467,8 +489,10 @@ class FeatureStore(Materializing):
 
     def teardown(self) -> None:
         """Removes the project: its online rows and its registry. Sources and kept results stay."""
+        self._check_project(AuthzedAction.DELETE)
         self._applier().teardown()
         self._cache.fresh()
+        self.access.log.done("delete_project", acting_identity(), [self.project])
 
     def _plan(
         self,
@@ -483,7 +507,7 @@ class FeatureStore(Materializing):
         snapshot = self._cache.fresh()
         if self.config.deployment:
             objects = deployed(objects, self.config.project, self.config.deployment, snapshot.feature_views)
-        return self._applier().plan(
+        plan = self._applier().plan(
             objects,
             to_delete,
             whole=whole,
@@ -492,6 +516,8 @@ class FeatureStore(Materializing):
             check_sources=check_sources,
             no_promote=no_promote,
         )
+        self._check_plan(plan)
+        return plan
 
     def _applier(self) -> Applier:
         from feast_assets.apply.applying import Applier
@@ -535,12 +561,21 @@ class FeatureStore(Materializing):
 
         Returns:
             a job that runs when its rows are requested; one row per row of ``entity_df``, in its order.
+
+        Raises:
+            FeastPermissionError: the acting identity may not READ_OFFLINE a view; where ``entity_df`` is a query, which
+                may read any table, also a data source of the project.
         """
         from feast_assets.retrieval.historical import HistoricalRetrieval
 
         snapshot = self._cache.fresh(uses_history=True)
         self._check_versions(snapshot, features)
-        return HistoricalRetrieval(snapshot, self.offline_store, self._functions, self.repo_path).job(
+
+        def check(definitions: Sequence[Definition]) -> None:
+            self.access.check(snapshot, definitions, AuthzedAction.READ_OFFLINE)
+
+        retrieval = HistoricalRetrieval(snapshot, self.offline_store, self._functions, self.repo_path, check)
+        job = retrieval.job(
             entity_df,
             [] if features is None else features,
             full_feature_names=full_feature_names,
@@ -549,6 +584,11 @@ class FeatureStore(Materializing):
             filter_by_created_timestamp=filter_by_created_timestamp,
             with_function_inputs=self.config.historical_on_demand_inputs,
         )
+        if self.access.log.is_on:
+            self.access.log.done(
+                "read_offline", acting_identity(), _names_asked(features), columns=job.metadata.features
+            )
+        return job
 
     # --- online
 
@@ -576,6 +616,8 @@ class FeatureStore(Materializing):
         except UnknownRowSchemaError:  # written under a newer revision than the cached one
             self.refresh_registry()
             response = self._online_plan(features, full_feature_names).read(self.online_store, entity_rows)
+        if self.access.log.is_on:
+            self._log_online(features, entity_rows)
         return response.telling_versions() if include_feature_view_version_metadata else response
 
     def precompute_feature_service(self, feature_service_name: str | None = None, batch_size: int = 1000) -> int:
@@ -615,7 +657,19 @@ class FeatureStore(Materializing):
 
             await asyncio.to_thread(self.refresh_registry)
             response = await self._online_plan(features, full_feature_names).read_async(self.online_store, entity_rows)
+        if self.access.log.is_on:
+            self._log_online(features, entity_rows)
         return response.telling_versions() if include_feature_view_version_metadata else response
+
+    def _log_online(
+        self,
+        features: Features,
+        entity_rows: Sequence[Mapping[str, object]] | Mapping[str, Sequence[object]],
+    ) -> None:
+        columns = isinstance(entity_rows, Mapping)
+        rows = len(next(iter(entity_rows.values()), ())) if isinstance(entity_rows, Mapping) else len(entity_rows)
+        keys = list(entity_rows if columns else next(iter(entity_rows), {}))
+        self.access.log.done("read_online", acting_identity(), _names_asked(features), rows=rows, keys=keys)
 
     def _check_versions(self, snapshot: RegistrySnapshot, features: Features | None) -> None:
         if not self._versions_have_tables:
@@ -645,7 +699,29 @@ class FeatureStore(Materializing):
                 state.plans.clear()
             if asked is not None:
                 state.plans[key] = plan
+        if not self.access.is_open:
+            self._check_online(snapshot, features, plan, None if asked is None else (asked, full_feature_names))
         return plan
+
+    def _check_online(
+        self, snapshot: RegistrySnapshot, features: Features, plan: OnlinePlan, request: Hashable | None
+    ) -> None:
+        """Checks that the acting identity may read online what a plan reads.
+
+        Args:
+            request: tells the plan; None where nothing does.
+        """
+
+        def read() -> list[Definition]:
+            if isinstance(features, FeatureService):
+                # As in Feast, who may read a service need not be allowed to read its views.
+                return [snapshot.feature_service(features.name)]
+            return list(plan.request.views)
+
+        if request is None:
+            self.access.check(snapshot, read(), AuthzedAction.READ_ONLINE)
+        else:
+            self.access.check_once(snapshot, request, read, AuthzedAction.READ_ONLINE)
 
 
 class _Closing:
@@ -659,7 +735,14 @@ class _Closing:
             yield from self._online_store.aclose().__await__()
 
 
-def _hashable(features: object) -> object:
+def _names_asked(features: Features) -> list[str]:
+    """Returns what is asked for, for the audit log: views by name, or a service."""
+    if isinstance(features, FeatureService):
+        return [features.name]
+    return sorted({str(reference).partition(":")[0] for reference in features or []})
+
+
+def _hashable(features: object) -> Hashable:
     if not isinstance(features, (list, tuple)) or set(map(type, features)) != {str}:
         return None
     return tuple(features)

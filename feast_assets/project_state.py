@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from feast_assets.auth.access import Access
 from feast_assets.registry.base import Registry
 from feast_assets.registry.cache import SnapshotCache
 from feast_assets.registry.snapshot import RegistrySnapshot
@@ -29,6 +30,7 @@ class ProjectState:
     Attributes:
         project: its name, as the registry and the online store know it.
         cache: its definitions.
+        access: what an acting identity may do with it.
         functions, profilers: of its objects.
         completing: held while its unfinished pushes are completed.
         completed_by: the snapshot whose unfinished pushes were completed last.
@@ -38,6 +40,7 @@ class ProjectState:
     project: str
     registry: Registry
     cache: SnapshotCache
+    access: Access
     functions: UserFunctions
     profilers: UserProfilers
     completing: threading.Lock = field(default_factory=threading.Lock)
@@ -56,7 +59,7 @@ class ProjectState:
     ) -> ProjectState:
         """Returns a project of which nothing was read yet; see `SnapshotCache`."""
         cache = SnapshotCache(registry, ttl_seconds, wait=wait, complete_pushes=complete_pushes)
-        return cls(project, registry, cache, UserFunctions(repo_path), UserProfilers(repo_path))
+        return cls(project, registry, cache, Access(project), UserFunctions(repo_path), UserProfilers(repo_path))
 
 
 class ProjectStates:

@@ -8,8 +8,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from feast_assets.arguments import name_of
+from feast_assets.auth.identity import acting_identity
 from feast_assets.catalog import Catalog
 from feast_assets.config import RepoConfig
+from feast_assets.definitions.authorized_action import AuthzedAction
 from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
 from feast_assets.definitions.sources.push_source import PushMode
 from feast_assets.errors import InputError, NotSupportedError, UnfinishedPushError, shown, suggest
@@ -22,6 +24,14 @@ if TYPE_CHECKING:
     from feast_assets.online_stores.base import OnlineStore
     from feast_assets.registry.noted_pushes import NotedPush
     from feast_assets.registry.snapshot import RegistrySnapshot
+
+
+_ACTIONS = {
+    PushMode.ONLINE: (AuthzedAction.WRITE_ONLINE,),
+    PushMode.OFFLINE: (AuthzedAction.WRITE_OFFLINE,),
+    PushMode.ONLINE_AND_OFFLINE: (AuthzedAction.WRITE_OFFLINE, AuthzedAction.WRITE_ONLINE),
+}
+"""What a push does to the views that it is for."""
 
 
 class Writing(Catalog):
@@ -158,6 +168,7 @@ class Writing(Catalog):
         self._refuse_shared(call, "do so in production")
         snapshot = self._registered(allow_registry_cache)
         view = snapshot.feature_view(feature_view_name)
+        self.access.check(snapshot, [view], AuthzedAction.WRITE_OFFLINE)
         write = self._write(call, df)
         self._complete_pushes_once(snapshot)
         write.add_history(view, reorder_columns=reorder_columns)
@@ -170,6 +181,7 @@ class Writing(Catalog):
         """
         from feast_assets.registry.noted_pushes import NotesPushes
 
+        self._check_project(AuthzedAction.DESCRIBE)
         return self.registry.noted_pushes() if isinstance(self.registry, NotesPushes) else []
 
     def drop_unfinished_push(self, push_id: str) -> None:
@@ -183,6 +195,7 @@ class Writing(Catalog):
         """
         from feast_assets.registry.noted_pushes import NotesPushes
 
+        self._check_project(AuthzedAction.DESCRIBE, AuthzedAction.UPDATE)
         pushes = self.list_unfinished_pushes()
         for push in pushes:
             if push.id == push_id and isinstance(self.registry, NotesPushes):
@@ -205,6 +218,8 @@ class Writing(Catalog):
         snapshot = self._registered(allow_registry_cache)
         plan = write_plan(snapshot)
         views = plan.views_of_push_source(name)
+        actions = _ACTIONS[to]
+        self.access.check(snapshot, views, *actions)
         online = [view for view in views if view.online and to is not PushMode.OFFLINE]
         if to is PushMode.ONLINE and not online:
             raise InputError(
@@ -239,6 +254,8 @@ class Writing(Catalog):
             raise InputError(f"{call}: give one of df and inputs.")
         _check_flag(call, "transform_on_write", transform_on_write)
         snapshot = self._registered(allow_registry_cache)
+        if not self.access.is_open:
+            self.access.check(snapshot, [snapshot.view(name)], AuthzedAction.WRITE_ONLINE)
         is_on_demand = name in snapshot.names(OnDemandFeatureView.object_type)
         known = None if is_on_demand else write_plan(snapshot).view(name)
         views = [known] if known is not None and known.transformation is None else []
@@ -287,6 +304,7 @@ class Writing(Catalog):
         except UnfinishedPushError:
             self._cache.look_again()
             raise
+        self._log_write(write)
 
     async def _run_async(self, write: Write) -> None:
         from feast_assets.compute.push_runs import run_async
@@ -296,6 +314,17 @@ class Writing(Catalog):
         except UnfinishedPushError:
             self._cache.look_again()
             raise
+        self._log_write(write)
+
+    def _log_write(self, write: Write) -> None:
+        if not self.access.log.is_on:
+            return
+        identity, rows = acting_identity(), len(write.given)
+        if write.online:
+            views = [view.name for view, _ in write.online]
+            self.access.log.done("write_online", identity, views, rows=rows, call=write.call)
+        if write.history is not None:
+            self.access.log.done("write_offline", identity, [write.history.view.name], rows=rows, call=write.call)
 
     def _complete_pushes_once(self, snapshot: RegistrySnapshot) -> None:
         """Completes unfinished pushes in history too; once only with a cached snapshot, as other writers note pushes

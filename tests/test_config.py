@@ -187,19 +187,29 @@ def test_loading_loads_no_store(tmp_path: Path) -> None:
         (f"{MINIMAL}data_quality_monitoring: {{auto: true}}", "unknown key 'auto' in data_quality_monitoring"),
         (f"{MINIMAL}feature_sever: {{}}", r"unknown key 'feature_sever'\. Did you mean 'feature_server'"),
         (f"{MINIMAL}go_feature_servin: true", r"unknown key 'go_feature_servin'\. Did you mean 'go_feature_serving'"),
+        (f"{MINIMAL}auth: kubernetes", "auth: must be no_auth, or a mapping with type 'kubernetes'"),
+        (f"{MINIMAL}auth: {{type: odic}}", r"auth\.type 'odic' is not known\. The types are no_auth, oidc, kubernetes"),
+        (f"{MINIMAL}auth: {{type: no_auth, token: x}}", "unknown key 'token' in auth"),
         (
-            f"{MINIMAL}auth:\n  type: oidc",
-            "auth type 'oidc' is not supported; use no_auth.*does not authenticate callers",
+            f"{MINIMAL}auth: {{type: oidc, client_secret: x}}",
+            "to ask the provider for a token, give client_secr",
         ),
-        (f"{MINIMAL}auth: kubernetes", "auth type 'kubernetes' is not supported"),
-        (f"{MINIMAL}auth: {{type: no_auth, token: x}}", "auth of this kind is not supported"),
+        (
+            f"{MINIMAL}auth: {{type: oidc, token: x, token_env_var: X}}",
+            "give only one of token and token_env_var",
+        ),
+        (f"{MINIMAL}auth: {{type: oidc, auth_discovery_url: ftp://h}}", r"auth\.auth_discovery_url: must be a URL"),
+        (
+            f"{MINIMAL}auth: {{type: oidc, auth_discovery_url: 'https://h', audiense: x}}",
+            "unknown key 'audiense' in auth. Did you mean 'audience'",
+        ),
         (f"{MINIMAL}coerce_tz_aware: false", "coerce_tz_aware: false is not supported"),
         (f"{MINIMAL}entity_key_serialization_version: 9", "entity_key_serialization_version"),
         (f"{MINIMAL}online_store: [a]", "online_store: must be"),
         (f"{MINIMAL}online_store: redsi", r"online_store\.type 'redsi' is not known\. Did you mean 'redis'\?"),
         (
             f"{MINIMAL}online_store: dynamodb",
-            r"online_store\.type 'dynamodb' is not supported\. Known: 'postgres', 'redis', 'sqlite'",
+            r"online_store\.type 'dynamodb' is not supported\. Known: 'postgres', 'redis', 'remote', 'sqlite'",
         ),
         (
             f"{MINIMAL}online_store:\n  connection_string: x",
@@ -342,7 +352,8 @@ def test_a_cloud_provider_with_its_stores_named_works(tmp_path: Path) -> None:
     assert load(tmp_path, text).online_store.type == "redis"
     config = load(tmp_path, f"{MINIMAL.replace('local', 'aws')}online_store: {{type: dynamodb, region: eu-west-1}}\n")
     with pytest.raises(
-        ConfigError, match=r"'dynamodb' is not supported\. Known: 'postgres', 'redis', 'sqlite'\. Name one of these"
+        ConfigError,
+        match=r"'dynamodb' is not supported\. Known: 'postgres', 'redis', 'remote', 'sqlite'\. Name one of these",
     ):
         _ = config.online_store
 
