@@ -90,7 +90,7 @@ DEVIATIONS: Sequence[Deviation] = (
         "*.get_table_column_names_and_types *.get_table_query_string *.get_table_query_string_with_alias "
         "*.resolve_credentials *.source_datatype_to_feast_value_type *Source.source_type *Source.validate "
         "*.create_filesystem_and_path *.get_uri_for_file_path *.file_options *.timestamp_field_type "
-        "*LoggingDestination.to_data_source data_source.DataSource",
+        "data_source.DataSource",
         Reason.NOT_YET,
         "An offline store here has its own methods; see [Write a backend](write-a-backend.md).",
     ),
@@ -173,12 +173,6 @@ DEVIATIONS: Sequence[Deviation] = (
         Reason.NOT_YET,
         "Left out, never; give `max_requests=1000` for what Feast does.",
         "max_requests defaults to*",
-    ),
-    Deviation(
-        "Logs of served features",
-        "*.write_logged_features *.validate_logged_features",
-        Reason.NOT_YET,
-        "`LoggingConfig` is kept with its service.",
     ),
     Deviation(
         "Precomputed services and updates inside lists",
@@ -301,6 +295,12 @@ BEHAVIOURS: Sequence[Behaviour] = (
         "Entity rows whose features are older than the ttl",
         "Its default offline store leaves them out of the training set.",
         "Each row of `entity_df` is in the result, with nulls.",
+        Reason.LOSS,
+    ),
+    Behaviour(
+        "Training sets with label views of a `conflict_policy`",
+        "The newest label counts under each policy, although its documentation says that training data follows it.",
+        "History follows the policy as Feast's function `resolve_conflicts` defines it. Online, the newest counts.",
         Reason.LOSS,
     ),
     Behaviour(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from copy import copy
-from typing import NoReturn, TypeVar
+from typing import TypeVar
 
 from feast_assets.arguments import name_of
 from feast_assets.auth.access import Access
@@ -247,19 +247,11 @@ class Catalog:
         """Returns permissions by name."""
         return self._listed(self._registered(allow_cache).permissions, tags)
 
-    def get_validation_reference(self, name: str, allow_cache: bool = False) -> NoReturn:
-        """Raises ValidationReferenceNotFound: a reference is made of a saved dataset where it is used."""
-        from feast_assets.feast_errors import ValidationReferenceNotFound
-
-        error = ValidationReferenceNotFound(name_of(name, "validation reference"), self.project)
-        error.args = (f"{error} The registry keeps none; make one with SavedDataset.as_reference.",)
-        raise error
-
     def list_validation_references(
         self, allow_cache: bool = False, tags: Mapping[str, str] | None = None
     ) -> list[ValidationReference]:
-        """Returns no validation references: the registry keeps none; see `SavedDataset.as_reference`."""
-        return []
+        """Returns validation references by name, without their rows and profilers."""
+        return self._listed(self._registered(allow_cache).validation_references, tags)
 
 
 def _shown(view: _View) -> _View:

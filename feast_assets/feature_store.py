@@ -33,6 +33,7 @@ from feast_assets.materializing import Materializing
 from feast_assets.registry.cache import SnapshotCache
 from feast_assets.registry.watch import RegistryWatch
 from feast_assets.repository.user_functions import UserFunctions
+from feast_assets.repository.user_profilers import UserProfilers
 
 if TYPE_CHECKING:
     from feast_assets.apply.applying import Applier
@@ -64,8 +65,6 @@ _NOT_YET = frozenset(
         "serve_transformations",
         "serve_ui",
         "update_online_store",
-        "validate_logged_features",
-        "write_logged_features",
     )
 )
 
@@ -118,6 +117,7 @@ class FeatureStore(Materializing):
         self._completing = threading.Lock()
         self._completed_by: RegistrySnapshot | None = None
         self._functions = UserFunctions(self.repo_path)
+        self._profilers = UserProfilers(self.repo_path)
         self._plans: dict[object, OnlinePlan] = {}
         self._watch: RegistryWatch | None = None
 
@@ -351,6 +351,7 @@ class FeatureStore(Materializing):
         self._check_plan(plan)
         revision = self._applier().apply(plan)
         self._functions.remember(plan.declared)
+        self._profilers.remember(plan.declared)
         self._cache.fresh()
         if self.access.log.is_on:
             changed = [f"{o.action.name.lower()} {o.object_type} {o.name}" for o in plan.registry_diff.changed]

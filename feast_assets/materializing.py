@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from feast_assets.arguments import view_names, windows_of
 from feast_assets.auth.identity import acting_identity
 from feast_assets.compute.results import MaterializationResult, Progress
-from feast_assets.datasets import Datasets
 from feast_assets.definitions.authorized_action import AuthzedAction
+from feast_assets.definitions.feature_service import FeatureService
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.kept_results import in_order
 from feast_assets.definitions.label_view import LabelView
@@ -22,6 +22,7 @@ from feast_assets.errors import (
     NotSupportedError,
     shown,
 )
+from feast_assets.feature_logs import FeatureLogs
 from feast_assets.lifecycle import check_state, check_version, may_be_materialized, of_version
 from feast_assets.repository.stored_on_demand import materializable_view
 from feast_assets.repository.user_functions import UserFunctions
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class Materializing(Datasets):
+class Materializing(FeatureLogs):
     """Materialization and audits of a project's views.
 
     Attributes:
@@ -59,7 +60,7 @@ class Materializing(Datasets):
 
         def _online_or_none(self) -> OnlineStore | None: ...
 
-        def _online_plan(self, features: list[str], full_feature_names: bool) -> OnlinePlan: ...
+        def _online_plan(self, features: list[str] | FeatureService, full_feature_names: bool) -> OnlinePlan: ...
 
     def materialize(
         self,

@@ -209,7 +209,7 @@ def test_loading_loads_no_store(tmp_path: Path) -> None:
         (f"{MINIMAL}online_store: redsi", r"online_store\.type 'redsi' is not known\. Did you mean 'redis'\?"),
         (
             f"{MINIMAL}online_store: dynamodb",
-            r"online_store\.type 'dynamodb' is not supported\. Known: 'postgres', 'redis', 'sqlite'",
+            r"online_store\.type 'dynamodb' is not supported\. Known: 'postgres', 'redis', 'remote', 'sqlite'",
         ),
         (
             f"{MINIMAL}online_store:\n  connection_string: x",
@@ -352,7 +352,8 @@ def test_a_cloud_provider_with_its_stores_named_works(tmp_path: Path) -> None:
     assert load(tmp_path, text).online_store.type == "redis"
     config = load(tmp_path, f"{MINIMAL.replace('local', 'aws')}online_store: {{type: dynamodb, region: eu-west-1}}\n")
     with pytest.raises(
-        ConfigError, match=r"'dynamodb' is not supported\. Known: 'postgres', 'redis', 'sqlite'\. Name one of these"
+        ConfigError,
+        match=r"'dynamodb' is not supported\. Known: 'postgres', 'redis', 'remote', 'sqlite'\. Name one of these",
     ):
         _ = config.online_store
 

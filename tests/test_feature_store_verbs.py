@@ -160,9 +160,9 @@ def test_datasets_are_listed_by_their_groups(store: FeatureStore) -> None:
     assert names(namespace="none") == []
 
 
-def test_the_registry_keeps_no_validation_references_and_says_so(store: FeatureStore) -> None:
+def test_a_validation_reference_that_is_not_there_is_not_found(store: FeatureStore) -> None:
     assert store.list_validation_references() == []
-    with pytest.raises(ValidationReferenceNotFound, match="SavedDataset.as_reference"):
+    with pytest.raises(ValidationReferenceNotFound, match="'june'"):
         store.get_validation_reference("june")
 
 

@@ -32,6 +32,7 @@ from feast_assets.definitions.project import Project
 from feast_assets.definitions.saved_dataset import SavedDataset
 from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.definitions.stored_on_demand_view import StoredOnDemandView, known_keys, stored_views
+from feast_assets.definitions.validation_reference import ValidationReference
 from feast_assets.definitions.view import BaseFeatureView, check_features
 from feast_assets.definitions.view_version import split_name
 from feast_assets.errors import (
@@ -52,7 +53,16 @@ Try = Callable[[OnDemandFeatureView, Mapping[str, FeatureView]], "list[Field]"]
 
 _ENTITY_TIME = "event_timestamp"
 _D = TypeVar("_D", bound=Definition)
-_APPLICABLE = (Project, Entity, DataSource, BaseFeatureView, FeatureService, SavedDataset, Permission)
+_APPLICABLE = (
+    Project,
+    Entity,
+    DataSource,
+    BaseFeatureView,
+    FeatureService,
+    SavedDataset,
+    ValidationReference,
+    Permission,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,8 +174,8 @@ class _Preparation:
         for given in self._objects:
             if not isinstance(given, _APPLICABLE):
                 raise DefinitionError(
-                    f"Cannot apply {given!r}: only entities, data sources, views, feature services, permissions and "
-                    "projects can be."
+                    f"Cannot apply {given!r}: only entities, data sources, views, feature services, "
+                    "validation references, permissions and projects can be."
                 )
         check_names(self._objects, self._staying)
         for source in self._of(DataSource):
@@ -191,7 +201,8 @@ class _Preparation:
         check_source_names(self._sources.prepared(), self._staying)
         if any(v.entityless for v in declared):
             entities.append(dummy_entity())
-        as_given = [copy_definition(d) for cls in (SavedDataset, Permission) for d in self._of(cls)]
+        others = (*self._of(SavedDataset), *self._of(ValidationReference), *self._of(Permission))
+        as_given = [copy_definition(d) for d in others]
         result = [project, *entities, *self._sources.prepared(), *views, *on_demand, *stored, *services, *as_given]
         kept = list(self._versions.kept.values())
         return PreparedObjects(

@@ -28,8 +28,6 @@ _FEAST_COMMANDS = frozenset(
         "serve_transformations",
         "stream-feature-views",
         "ui",
-        "validate",
-        "validation-references",
     )
 )
 

@@ -21,6 +21,7 @@ from feast_assets.cli.migrate import migrate
 from feast_assets.cli.online import get_online_features
 from feast_assets.cli.serve import serve
 from feast_assets.cli.session import LOG_LEVELS, Session
+from feast_assets.cli.validate import validate
 
 
 @click.group(
@@ -86,6 +87,7 @@ for _command in (
     registry_dump,
     configuration,
     migrate,
+    validate,
     version,
     *GROUPS,
 ):

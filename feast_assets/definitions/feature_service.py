@@ -42,6 +42,8 @@ class FeatureService(Definition):
         self._init_meta(name, description, tags, owner)
         if precompute_online:
             raise NotSupportedError(f"{subject}: precompute_online is not supported.")
+        if logging_config is not None and not isinstance(logging_config, LoggingConfig):
+            raise DefinitionError(f"{subject}: logging_config must be a LoggingConfig, not {shown(logging_config)}.")
         self.logging_config = logging_config
         self.feature_view_projections = []
         if features is None or isinstance(features, (str, BaseFeatureView)):

@@ -152,13 +152,13 @@ class MarkDoubt:
         kind: ``"restored"``: the store is in a state from before some entries were settled. ``"unknown"``: the number
             was never drawn by this registry, so the registry was put back to an earlier state, or another one writes
             the table. ``"missing"``: the table has no number any more.
-        found: the number; 0 where it is missing.
+        number_in_store: the number that the store has; 0 where it is missing.
         lost: numbers under which entries were settled that do not hold any more; with ``"restored"`` only, otherwise no
             entry holds.
     """
 
     kind: Literal["restored", "unknown", "missing"]
-    found: int
+    number_in_store: int
     lost: frozenset[int] = frozenset()
 
 

@@ -22,6 +22,7 @@ from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.definitions.spec import PLAIN, Spec, from_micros
 from feast_assets.definitions.stored_on_demand_view import StoredOnDemandView
 from feast_assets.definitions.stream_feature_view import StreamFeatureView
+from feast_assets.definitions.validation_reference import ValidationReference
 from feast_assets.definitions.view import BaseFeatureView
 from feast_assets.definitions.view_version import ViewVersion, split_name, versioned_name
 from feast_assets.errors import (
@@ -37,7 +38,7 @@ from feast_assets.errors import (
     SavedDatasetNotFound,
     shown,
 )
-from feast_assets.feast_errors import PermissionObjectNotFoundException
+from feast_assets.feast_errors import PermissionObjectNotFoundException, ValidationReferenceNotFound
 from feast_assets.registry.spec_text import restored
 
 VIEW_TYPES = (
@@ -66,6 +67,7 @@ NOT_FOUND: Mapping[str, type[FeastObjectNotFoundException]] = {
     FeatureService.object_type: FeatureServiceNotFoundException,
     SavedDataset.object_type: SavedDatasetNotFound,
     Permission.object_type: PermissionObjectNotFoundException,
+    ValidationReference.object_type: ValidationReferenceNotFound,
 }
 """Object type -> the error for a name that is not there."""
 
@@ -345,6 +347,14 @@ class RegistrySnapshot:
         """
         return cast(Permission, self._required(Permission.object_type, name))
 
+    def validation_reference(self, name: str) -> ValidationReference:
+        """Returns a validation reference by name, without its rows and its profiler.
+
+        Raises:
+            ValidationReferenceNotFound: there is none.
+        """
+        return cast(ValidationReference, self._required(ValidationReference.object_type, name))
+
     def project_object(self) -> Project | None:
         """Returns the project; None before the first apply."""
         return cast("Project | None", self.get(Project.object_type, self.project))
@@ -414,6 +424,10 @@ class RegistrySnapshot:
     @property
     def permissions(self) -> list[Permission]:
         return self._all(Permission.object_type, Permission)
+
+    @property
+    def validation_references(self) -> list[ValidationReference]:
+        return self._all(ValidationReference.object_type, ValidationReference)
 
     def objects(self) -> list[Definition]:
         """Returns everything, by type and name."""

@@ -132,6 +132,7 @@ class ResponseShape:
 
     Attributes:
         given: the columns that come with the entity rows.
+        given_names: their names.
         given_back: the names of those that are not request data.
         stored: the columns that are read.
         computed: the names of those that are computed.
@@ -147,6 +148,7 @@ class ResponseShape:
         columns = {**request.join_keys, **request.request_fields}
         needed = dict.fromkeys([*request.join_keys, *request.request_fields])
         self.given = tuple(GivenShape(name, columns[name].dtype, name not in request.join_keys) for name in needed)
+        self.given_names = needed.keys()
         self.given_back = [given.name for given in self.given if not given.request_data]
         self.stored = request.stored
         self.computed = tuple(output.name for output in request.computed)

@@ -106,6 +106,11 @@ class ServingApi:
         self._runs.shutdown(wait=False, cancel_futures=True)
         self._writes.shutdown(wait=False)
 
+    @property
+    def writers(self) -> ThreadPoolExecutor:
+        """The threads that writes run in."""
+        return self._writes
+
     async def get_online_features(self, request: OnlineFeaturesRequest) -> OnlineResponse:
         """Returns the latest features of entities; see `FeatureStore.get_online_features`."""
         features: list[str] | FeatureService = request.features

@@ -259,7 +259,7 @@ class SqlRegistry(Registry, KeepsMarks, KeepsPartStatistics, NotesPushes):
             ledger = writing.ledger(view)
             ledger.exchange(doubted(ledger.entries(), view, doubt, gaps, above, now), "")
             if doubt.kind == "unknown":
-                writing.note_marks(view, identity, [DrawnMark(doubt.found, 0, "found")])
+                writing.note_marks(view, identity, [DrawnMark(doubt.number_in_store, 0, "found")])
             if doubt.kind == "missing":
                 writing.note_missing(view, identity, now)
         return True

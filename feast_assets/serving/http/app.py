@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -15,6 +15,7 @@ from urllib.parse import parse_qs
 
 from feast_assets.errors import FeastAssetsError, printable
 from feast_assets.feature_store import FeatureStore
+from feast_assets.online_stores.remote import messages
 from feast_assets.registry.watch import RegistryWatch
 from feast_assets.serving.api import (
     AlreadyMaterializingError,
@@ -25,11 +26,13 @@ from feast_assets.serving.api import (
 from feast_assets.serving.failures import Failure, failure_of
 from feast_assets.serving.http.access_log import AccessLog
 from feast_assets.serving.http.bodies import BodyReader, features_answer
+from feast_assets.serving.http.message_routes import MessageRoute
 from feast_assets.serving.http.messages import CLOSE, EMPTY, NULL, Answer, Refused, of_failure
 from feast_assets.serving.http.openapi import openapi
 from feast_assets.serving.http.options import ServerOptions
 from feast_assets.serving.http.readiness import Readiness
 from feast_assets.serving.metrics import CONTENT_TYPE, ServerMetrics
+from feast_assets.serving.online_rows import OnlineRowsApi
 from feast_assets.serving.requests import (
     MaterializeIncrementalRequest,
     MaterializeRequest,
@@ -152,6 +155,7 @@ class FeatureServer:
             ("GET", "/ready"): Route(self._ready, is_bounded=False),
             ("GET", "/metrics"): Route(self._metrics_text, is_bounded=False),
             ("GET", "/openapi.json"): Route(self._openapi, is_bounded=False),
+            **self._online_rows(OnlineRowsApi(store)),
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -163,6 +167,27 @@ class FeatureServer:
         else:
             await receive()
             await send({"type": "websocket.close", "code": 1000})
+
+    def _online_rows(self, rows: OnlineRowsApi) -> dict[tuple[str, str], Route]:
+        """Returns the routes of clients whose online store is this server's; see `OnlineRowsApi`."""
+        methods: dict[str, tuple[Any, Callable[[Any], Any]]] = {
+            "put": (messages.PutRows, rows.put),
+            "put-existing": (messages.PutRows, rows.put_existing),
+            "setup": (messages.Tables, rows.setup),
+            "drop": (messages.Tables, rows.drop),
+            "marks": (messages.Tables, rows.marks),
+            "advance": (messages.Advance, rows.advance),
+            "scan": (messages.Scan, rows.scan),
+            "replace": (messages.Replace, rows.replace),
+            "sample": (messages.Sample, rows.sample),
+            "state": (messages.Nothing, rows.state),
+        }
+        routes = {
+            ("POST", messages.PREFIX + name): Route(MessageRoute(kind, method, self.api.writers))
+            for name, (kind, method) in methods.items()
+        }
+        read = MessageRoute(messages.Reads, rows.get, self.api.writers)
+        return {**routes, ("POST", f"{messages.PREFIX}get"): Route(read, has_deadline=True)}
 
     async def open(self) -> None:
         """Reads the registry and opens the online store; begins to watch the registry."""
@@ -242,17 +267,26 @@ class FeatureServer:
             answer = _TOO_BUSY
         else:
             answer = await self._answer(route, request, receive)
-        headers = [(b"content-length", b"%d" % len(answer.body)), *answer.headers]
-        if answer.content_type:
-            headers.append((b"content-type", answer.content_type))
-        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        await send({"type": "http.response.body", "body": answer.body})
+        sent = await self._send(answer, receive, send)
         seconds = perf_counter() - begin
         if route is not None:
             self.metrics.request(path, answer.status < 400, seconds, request.features, request.views)
         if self._log is not None:
             client = scope.get("client")
-            self._log.add(client[0] if client else "", method, path, answer.status, seconds, len(answer.body))
+            self._log.add(client[0] if client else "", method, path, answer.status, seconds, sent)
+
+    async def _send(self, answer: Answer, receive: Receive, send: Send) -> int:
+        """Sends an answer; returns the size of its body."""
+        headers = [*answer.headers]
+        if answer.pieces is None:
+            headers.insert(0, (b"content-length", b"%d" % len(answer.body)))
+        if answer.content_type:
+            headers.append((b"content-type", answer.content_type))
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        if answer.pieces is not None:
+            return await _send_pieces(answer.pieces, receive, send)
+        await send({"type": "http.response.body", "body": answer.body})
+        return len(answer.body)
 
     async def _answer(self, route: Route, request: Request, receive: Receive) -> Answer:
         self._in_hand += route.is_bounded
@@ -385,6 +419,28 @@ class FeatureServer:
 
     async def _openapi(self, request: Request) -> Answer:
         return Answer(200, openapi())
+
+
+async def _send_pieces(pieces: AsyncIterator[bytes], receive: Receive, send: Send) -> int:
+    """Sends a body piece by piece, and gives it up if the client goes away; returns its size."""
+    gone = asyncio.ensure_future(_disconnected(receive))
+    size = 0
+    try:
+        async for piece in pieces:
+            if gone.done():
+                return size
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+            size += len(piece)
+        await send({"type": "http.response.body", "body": b""})
+        return size
+    finally:
+        gone.cancel()
+        await pieces.aclose()  # type: ignore[attr-defined]
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 def _of_run(accepted: RunAccepted | None) -> Answer:
