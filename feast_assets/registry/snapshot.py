@@ -66,8 +66,8 @@ NOT_FOUND: Mapping[str, type[FeastObjectNotFoundException]] = {
     DataSource.object_type: DataSourceObjectNotFoundException,
     FeatureService.object_type: FeatureServiceNotFoundException,
     SavedDataset.object_type: SavedDatasetNotFound,
-    Permission.object_type: PermissionObjectNotFoundException,
     ValidationReference.object_type: ValidationReferenceNotFound,
+    Permission.object_type: PermissionObjectNotFoundException,
 }
 """Object type -> the error for a name that is not there."""
 
@@ -339,14 +339,6 @@ class RegistrySnapshot:
         """
         return cast(SavedDataset, self._required(SavedDataset.object_type, name))
 
-    def permission(self, name: str) -> Permission:
-        """Returns a permission.
-
-        Raises:
-            PermissionObjectNotFoundException: there is none.
-        """
-        return cast(Permission, self._required(Permission.object_type, name))
-
     def validation_reference(self, name: str) -> ValidationReference:
         """Returns a validation reference by name, without its rows and its profiler.
 
@@ -354,6 +346,14 @@ class RegistrySnapshot:
             ValidationReferenceNotFound: there is none.
         """
         return cast(ValidationReference, self._required(ValidationReference.object_type, name))
+
+    def permission(self, name: str) -> Permission:
+        """Returns a permission.
+
+        Raises:
+            PermissionObjectNotFoundException: there is none.
+        """
+        return cast(Permission, self._required(Permission.object_type, name))
 
     def project_object(self) -> Project | None:
         """Returns the project; None before the first apply."""
@@ -422,12 +422,12 @@ class RegistrySnapshot:
         return self._all(SavedDataset.object_type, SavedDataset)
 
     @property
-    def permissions(self) -> list[Permission]:
-        return self._all(Permission.object_type, Permission)
-
-    @property
     def validation_references(self) -> list[ValidationReference]:
         return self._all(ValidationReference.object_type, ValidationReference)
+
+    @property
+    def permissions(self) -> list[Permission]:
+        return self._all(Permission.object_type, Permission)
 
     def objects(self) -> list[Definition]:
         """Returns everything, by type and name."""

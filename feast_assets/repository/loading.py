@@ -49,8 +49,8 @@ class RepoContents:
     label_views: list[LabelView]
     entities: list[Entity]
     feature_services: list[FeatureService]
-    permissions: list[Permission] = field(default_factory=list)
     validation_references: list[ValidationReference] = field(default_factory=list)
+    permissions: list[Permission] = field(default_factory=list)
 
     def objects(self) -> list[Definition]:
         """Returns everything: projects and entities, then what uses them."""
@@ -62,8 +62,8 @@ class RepoContents:
             self.on_demand_feature_views,
             self.label_views,
             self.feature_services,
-            self.permissions,
             self.validation_references,
+            self.permissions,
         )
         return [definition for kind in kinds for definition in kind]
 
@@ -98,8 +98,8 @@ def load_repository(repo_path: Path) -> RepoContents:
         on_demand_feature_views=[d for d in declared if isinstance(d, OnDemandFeatureView)],
         label_views=labels,
         feature_services=[d for d in declared if isinstance(d, FeatureService)],
-        permissions=[d for d in declared if isinstance(d, Permission)],
         validation_references=[d for d in declared if isinstance(d, ValidationReference)],
+        permissions=[d for d in declared if isinstance(d, Permission)],
     )
 
 
