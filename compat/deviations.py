@@ -101,16 +101,17 @@ DEVIATIONS: Sequence[Deviation] = (
         "A source that is given a `connection_ref` is refused. Write secrets as `${VARIABLE}` in `feature_store.yaml`.",
     ),
     Deviation(
-        "Tiles and engines of stream feature views",
-        "*.enable_tiling *.tiling_hop_size *.stream_engine",
+        "Engines of stream feature views",
+        "*.stream_engine *StreamFeatureView.enable_tiling",
         Reason.NOT_YET,
-        "A view with tiles or an engine is refused; its function is `view.transformation.udf`.",
+        "A view with an engine is refused; its function is `view.transformation.udf`. Windows are always computed of "
+        "tiles, whatever `enable_tiling` says.",
     ),
     Deviation(
-        "Aggregations of time windows",
-        "aggregation.Aggregation *.aggregations",
+        "Aggregations over the rows of a request",
+        "*OnDemandFeatureView.aggregations",
         Reason.NOT_YET,
-        "Aggregate in the function of a `BatchFeatureView`.",
+        "Aggregate in the on-demand view's function.",
     ),
     Deviation(
         "What only Feast's registries keep",

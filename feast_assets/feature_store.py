@@ -106,16 +106,17 @@ class FeatureStore(Materializing):
         self._online_store: OnlineStore | None = None
         self._compute_engine: ComputeEngine | None = None
         self._opening = threading.Lock()
-        own = self._open_project(config.namespace, make_registry(config, self.repo_path))
+        own = self._open_project(config.namespace, make_registry(config, self.repo_path), Access(config.namespace))
         self._projects = ProjectStates(own, self._open_other_project)
         self._watch: RegistryWatch | None = None
 
-    def _open_project(self, name: str, registry: Registry) -> ProjectState:
+    def _open_project(self, name: str, registry: Registry, access: Access) -> ProjectState:
         settings = self.config.registry
         registry.owner = self
         return ProjectState.of(
             name,
             registry,
+            access,
             self.repo_path,
             settings.cache_ttl_seconds,
             settings.cache_mode == "sync",
@@ -124,9 +125,8 @@ class FeatureStore(Materializing):
 
     def _open_other_project(self, name: str) -> ProjectState:
         RepoConfig(project=name)  # raises where it cannot be one
-        state = self._open_project(name, make_registry(self.config, self.repo_path, name))
-        state.access.is_required = self._projects.own.access.is_required
-        return state
+        access = self._projects.own.access.of_project(name)
+        return self._open_project(name, make_registry(self.config, self.repo_path, name), access)
 
     @property
     def project(self) -> str:
@@ -144,7 +144,7 @@ class FeatureStore(Materializing):
 
     @property
     def access(self) -> Access:
-        """What an acting identity may do with the current project."""
+        """What the acting identity may do in the current project."""
         return self._projects.current().access
 
     @property

@@ -30,7 +30,7 @@ class ProjectState:
     Attributes:
         project: its name, as the registry and the online store know it.
         cache: its definitions.
-        access: what an acting identity may do with it.
+        access: what an acting identity may do in it.
         functions, profilers: of its objects.
         completing: held while its unfinished pushes are completed.
         completed_by: the snapshot whose unfinished pushes were completed last.
@@ -52,6 +52,7 @@ class ProjectState:
         cls,
         project: str,
         registry: Registry,
+        access: Access,
         repo_path: Path,
         ttl_seconds: float,
         wait: bool,
@@ -59,7 +60,7 @@ class ProjectState:
     ) -> ProjectState:
         """Returns a project of which nothing was read yet; see `SnapshotCache`."""
         cache = SnapshotCache(registry, ttl_seconds, wait=wait, complete_pushes=complete_pushes)
-        return cls(project, registry, cache, Access(project), UserFunctions(repo_path), UserProfilers(repo_path))
+        return cls(project, registry, cache, access, UserFunctions(repo_path), UserProfilers(repo_path))
 
 
 class ProjectStates:
