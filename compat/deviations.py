@@ -156,11 +156,11 @@ DEVIATIONS: Sequence[Deviation] = (
         "A projection has names, features and the map of join keys; the rest is asked of the view.",
     ),
     Deviation(
-        "Permissions",
-        "permissions.* repo_contents.RepoContents.permissions "
-        "*FeatureStore.get_permission *FeatureStore.list_permissions",
+        "The class of the policy that is left out",
+        "permissions.permission.Permission",
         Reason.NOT_YET,
-        "This package does not restrict access; restrict it at the stores.",
+        "`AllowAll` grants to everybody, as in Feast.",
+        "policy defaults to*",
     ),
     Deviation(
         "Servers other than HTTP's",
@@ -176,22 +176,10 @@ DEVIATIONS: Sequence[Deviation] = (
         "max_requests defaults to*",
     ),
     Deviation(
-        "Precomputed services and updates inside lists",
-        "*.precompute_feature_service *.update_online_store",
-        Reason.NOT_YET,
-        "Write whole rows with `write_to_online_store`.",
-    ),
-    Deviation(
         "Providers, MLflow and OpenLineage",
         "*FeatureStore.provider *FeatureStore.mlflow *FeatureStore.openlineage_emitter",
         Reason.NOT_YET,
         "`offline_store` and `online_store` are the stores; Dagster keeps lineage.",
-    ),
-    Deviation(
-        "Changing the project of a feature store",
-        "*.set_current_project *.reset_current_project",
-        Reason.NOT_YET,
-        "Open a `FeatureStore` for each project; the registry may be the same.",
     ),
     Deviation(
         "Sections of `RepoConfig` without effect",
@@ -338,6 +326,39 @@ BEHAVIOURS: Sequence[Behaviour] = (
         "`FeatureViewNotFoundException`",
         Reason.CRASH,
         ("write online: unknown view",),
+    ),
+    Behaviour(
+        "`required_tags` of a permission",
+        "They are compared with an attribute that only permissions have, so a permission that requires tags applies to "
+        "all objects.",
+        "They are compared with the tags of the object.",
+        Reason.UNSAFE,
+    ),
+    Behaviour(
+        "Lists of which the caller may see nothing",
+        "`FeastPermissionError`, unless a permission with name patterns is about objects of that class.",
+        "What the caller may not see is left out.",
+        Reason.CRASH,
+    ),
+    Behaviour(
+        "Access tokens whose signature nobody verifies",
+        "A token that Kubernetes does not know still gives the roles of the service account that it names. A token "
+        "without a signature that names INTRA_COMMUNICATION_BASE64 may do everything.",
+        "Both are refused with 401.",
+        Reason.UNSAFE,
+    ),
+    Behaviour(
+        "The issuer of an access token, where `issuer` is left out",
+        "It is not verified.",
+        "It must be the `issuer` of the discovery document.",
+        Reason.UNSAFE,
+    ),
+    Behaviour(
+        "Roles and groups of callers in Kubernetes",
+        "A user has the roles of bindings in every namespace. A service account is also in all groups that are bound "
+        "to anything in its namespace.",
+        "Roles are those that are bound in the server's namespace, and groups those that Kubernetes says.",
+        Reason.UNSAFE,
     ),
     Behaviour(
         "An empty `registry` setting",

@@ -47,6 +47,7 @@ def main(python: str) -> int:
     answers: dict[str, Any] = observed(python, "retrieval_scenarios.py", "feast")
     texts["answered_by_feast.json"] = _lines({case: _certain(told) for case, told in answers.items()})
     texts["labels_by_feast.json"] = _lines(observed(python, "label_scenarios.py", "feast"))
+    texts["decided_by_feast.json"] = _lines(observed(python, "permission_scenarios.py", "feast"))
     changed = [name for name, text in texts.items() if _written(FOLDER / name, text)]
     for name in changed:
         print(f"compat/{name} has changed: the installed Feast is another.", file=sys.stderr)

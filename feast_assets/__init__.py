@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from feast_assets.definitions.sources.file_format import DeltaFormat as DeltaFormat
     from feast_assets.definitions.sources.file_format import ParquetFormat as ParquetFormat
     from feast_assets.definitions.sources.file_source import FileSource as FileSource
+    from feast_assets.definitions.sources.file_stream_source import FileStreamSource as FileStreamSource
     from feast_assets.definitions.sources.kafka_source import KafkaSource as KafkaSource
     from feast_assets.definitions.sources.kinesis_source import KinesisSource as KinesisSource
     from feast_assets.definitions.sources.postgres_source import PostgreSQLSource as PostgreSQLSource
@@ -49,6 +50,8 @@ if TYPE_CHECKING:
     from feast_assets.definitions.sources.push_source import PushSource as PushSource
     from feast_assets.definitions.sources.request_source import RequestSource as RequestSource
     from feast_assets.definitions.sources.stream_format import AvroFormat as AvroFormat
+    from feast_assets.definitions.sources.stream_format import ConfluentAvroFormat as ConfluentAvroFormat
+    from feast_assets.definitions.sources.stream_format import CustomFormat as CustomFormat
     from feast_assets.definitions.sources.stream_format import JsonFormat as JsonFormat
     from feast_assets.definitions.sources.stream_format import ProtoFormat as ProtoFormat
     from feast_assets.definitions.sources.stream_format import StreamFormat as StreamFormat
@@ -106,12 +109,20 @@ _PUBLIC = {
     "feast_assets.definitions.sources.file_format": ["CsvFormat", "DeltaFormat", "ParquetFormat"],
     "feast_assets.definitions.sources.duckdb_source": ["DuckDBSource"],
     "feast_assets.definitions.sources.file_source": ["FileSource"],
+    "feast_assets.definitions.sources.file_stream_source": ["FileStreamSource"],
     "feast_assets.definitions.sources.kafka_source": ["KafkaSource"],
     "feast_assets.definitions.sources.kinesis_source": ["KinesisSource"],
     "feast_assets.definitions.sources.postgres_source": ["PostgreSQLSource"],
     "feast_assets.definitions.sources.push_source": ["PushMode", "PushSource"],
     "feast_assets.definitions.sources.request_source": ["RequestSource"],
-    "feast_assets.definitions.sources.stream_format": ["AvroFormat", "JsonFormat", "ProtoFormat", "StreamFormat"],
+    "feast_assets.definitions.sources.stream_format": [
+        "AvroFormat",
+        "ConfluentAvroFormat",
+        "CustomFormat",
+        "JsonFormat",
+        "ProtoFormat",
+        "StreamFormat",
+    ],
     "feast_assets.definitions.stream_feature_view": ["StreamFeatureView", "stream_feature_view"],
     "feast_assets.definitions.transformation": ["Transformation", "TransformationMode", "transformation"],
     "feast_assets.definitions.feature": ["Feature"],

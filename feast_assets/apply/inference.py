@@ -28,6 +28,7 @@ from feast_assets.definitions.field import Field
 from feast_assets.definitions.kept_results import in_order
 from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
 from feast_assets.definitions.partitions import Partitions
+from feast_assets.definitions.permission import Permission
 from feast_assets.definitions.project import Project
 from feast_assets.definitions.saved_dataset import SavedDataset
 from feast_assets.definitions.sources.data_source import DataSource
@@ -53,7 +54,16 @@ Try = Callable[[OnDemandFeatureView, Mapping[str, FeatureView]], "list[Field]"]
 
 _ENTITY_TIME = "event_timestamp"
 _D = TypeVar("_D", bound=Definition)
-_APPLICABLE = (Project, Entity, DataSource, BaseFeatureView, FeatureService, SavedDataset, ValidationReference)
+_APPLICABLE = (
+    Project,
+    Entity,
+    DataSource,
+    BaseFeatureView,
+    FeatureService,
+    SavedDataset,
+    ValidationReference,
+    Permission,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +176,7 @@ class _Preparation:
             if not isinstance(given, _APPLICABLE):
                 raise DefinitionError(
                     f"Cannot apply {given!r}: only entities, data sources, views, feature services, "
-                    "validation references and projects can be."
+                    "validation references, permissions and projects can be."
                 )
         check_names(self._objects, self._staying)
         for source in self._of(DataSource):
@@ -192,8 +202,10 @@ class _Preparation:
         check_source_names(self._sources.prepared(), self._staying)
         if any(v.entityless for v in declared):
             entities.append(dummy_entity())
-        datasets = [copy_definition(d) for d in (*self._of(SavedDataset), *self._of(ValidationReference))]
-        result = [project, *entities, *self._sources.prepared(), *views, *on_demand, *stored, *services, *datasets]
+        as_given = [
+            copy_definition(d) for cls in (SavedDataset, ValidationReference, Permission) for d in self._of(cls)
+        ]
+        result = [project, *entities, *self._sources.prepared(), *views, *on_demand, *stored, *services, *as_given]
         kept = list(self._versions.kept.values())
         return PreparedObjects(
             [*(o for o in result if isinstance(o, Definition)), *kept],

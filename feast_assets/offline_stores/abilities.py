@@ -306,3 +306,37 @@ class WritesOnce(Ability):
     @abstractmethod
     def has_written(self, source: DataSource, rows: pa.Table, key: str) -> bool:
         """Says whether `write_once` would find nothing to write; false where there is no such source."""
+
+
+class AppendsRanges(Ability):
+    """A store that remembers which stretches of a stream its sources hold.
+
+    Several consumers may append what they have read of the same stream, and each may do so again after a crash: every
+    message is there once.
+    """
+
+    in_words = "appends stretches of a stream once"
+
+    @abstractmethod
+    def takes_ranges(self, source: DataSource) -> bool:
+        """Says whether a source is of a kind that stretches can be appended to."""
+
+    @abstractmethod
+    def covered_ranges(self, source: DataSource, stream: str, start: int, end: int) -> list[tuple[int, int]]:
+        """Returns the stretches ``[start, end)`` of a stream that a source holds and that overlap a given one.
+
+        Args:
+            stream: letters, digits, dots, hyphens and underscores.
+        """
+
+    @abstractmethod
+    def append_range(self, source: DataSource, stream: str, start: int, end: int, rows: pa.Table) -> bool:
+        """Appends the rows of a stretch, whole or not at all; there may be none.
+
+        Returns:
+            whether they were appended. If a stretch with the same start is there, nothing is.
+
+        Raises:
+            InputError: the columns are not the source's own, or a value does not fit.
+            NotSupportedError: the source cannot be appended to.
+        """

@@ -15,6 +15,7 @@ from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.field import Field
 from feast_assets.definitions.label_view import LabelView
 from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
+from feast_assets.definitions.permission import Permission
 from feast_assets.definitions.project import Project
 from feast_assets.definitions.saved_dataset import SavedDataset
 from feast_assets.definitions.sources.data_source import DataSource
@@ -37,7 +38,7 @@ from feast_assets.errors import (
     SavedDatasetNotFound,
     shown,
 )
-from feast_assets.feast_errors import ValidationReferenceNotFound
+from feast_assets.feast_errors import PermissionObjectNotFoundException, ValidationReferenceNotFound
 from feast_assets.registry.spec_text import restored
 
 VIEW_TYPES = (
@@ -66,6 +67,7 @@ NOT_FOUND: Mapping[str, type[FeastObjectNotFoundException]] = {
     FeatureService.object_type: FeatureServiceNotFoundException,
     SavedDataset.object_type: SavedDatasetNotFound,
     ValidationReference.object_type: ValidationReferenceNotFound,
+    Permission.object_type: PermissionObjectNotFoundException,
 }
 """Object type -> the error for a name that is not there."""
 
@@ -345,6 +347,14 @@ class RegistrySnapshot:
         """
         return cast(ValidationReference, self._required(ValidationReference.object_type, name))
 
+    def permission(self, name: str) -> Permission:
+        """Returns a permission.
+
+        Raises:
+            PermissionObjectNotFoundException: there is none.
+        """
+        return cast(Permission, self._required(Permission.object_type, name))
+
     def project_object(self) -> Project | None:
         """Returns the project; None before the first apply."""
         return cast("Project | None", self.get(Project.object_type, self.project))
@@ -414,6 +424,10 @@ class RegistrySnapshot:
     @property
     def validation_references(self) -> list[ValidationReference]:
         return self._all(ValidationReference.object_type, ValidationReference)
+
+    @property
+    def permissions(self) -> list[Permission]:
+        return self._all(Permission.object_type, Permission)
 
     def objects(self) -> list[Definition]:
         """Returns everything, by type and name."""

@@ -21,6 +21,7 @@ from feast_assets.definitions.feature_service import FeatureService
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.label_view import LabelView
 from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
+from feast_assets.definitions.permission import Permission
 from feast_assets.definitions.project import Project
 from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.definitions.validation_reference import ValidationReference
@@ -49,6 +50,7 @@ class RepoContents:
     entities: list[Entity]
     feature_services: list[FeatureService]
     validation_references: list[ValidationReference] = field(default_factory=list)
+    permissions: list[Permission] = field(default_factory=list)
 
     def objects(self) -> list[Definition]:
         """Returns everything: projects and entities, then what uses them."""
@@ -61,6 +63,7 @@ class RepoContents:
             self.label_views,
             self.feature_services,
             self.validation_references,
+            self.permissions,
         )
         return [definition for kind in kinds for definition in kind]
 
@@ -96,6 +99,7 @@ def load_repository(repo_path: Path) -> RepoContents:
         label_views=labels,
         feature_services=[d for d in declared if isinstance(d, FeatureService)],
         validation_references=[d for d in declared if isinstance(d, ValidationReference)],
+        permissions=[d for d in declared if isinstance(d, Permission)],
     )
 
 

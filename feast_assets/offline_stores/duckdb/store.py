@@ -28,6 +28,7 @@ from feast_assets.errors import (
 )
 from feast_assets.offline_stores.abilities import (
     AggregatesWindows,
+    AppendsRanges,
     CanProfile,
     CanReplaceWindows,
     ReadsQueries,
@@ -72,6 +73,7 @@ class DuckDBOfflineStore(
     RunsTransformations,
     SummarizesParts,
     WritesOnce,
+    AppendsRanges,
 ):
     """History in Parquet, CSV and Delta files.
 
@@ -316,6 +318,21 @@ class DuckDBOfflineStore(
             if isinstance(source, DuckDBSource):
                 return self._when_free(lambda: is_appended_to_table(cursor, source, self._root, rows))
             return is_appended(cursor, source, self._root, rows, key)
+
+    def takes_ranges(self, source: DataSource) -> bool:
+        from feast_assets.offline_stores.duckdb.stream_ranges import takes_ranges
+
+        return takes_ranges(source, self._root)
+
+    def covered_ranges(self, source: DataSource, stream: str, start: int, end: int) -> list[tuple[int, int]]:
+        from feast_assets.offline_stores.duckdb.stream_ranges import covered_ranges
+
+        return covered_ranges(source, self._root, stream, start, end)
+
+    def append_range(self, source: DataSource, stream: str, start: int, end: int, rows: pa.Table) -> bool:
+        from feast_assets.offline_stores.duckdb.stream_ranges import append_range
+
+        return append_range(source, self._root, stream, start, end, rows)
 
     def replace(
         self, source: DataSource, history: History, windows: Sequence[Window], rows: pa.RecordBatchReader
