@@ -36,7 +36,7 @@ $(INSTALLED): requirements.lock pyproject.toml
 install: $(INSTALLED) ## Make .venv with the locked packages; instant when nothing changed
 
 .PHONY: servers
-servers: ## Install Redis, Postgres and MariaDB for the tests that use them (apt, asks for root)
+servers: ## Install Redis, Postgres, MariaDB and Kafka for the tests that use them (apt, asks for root; Maven)
 	scripts/install-test-servers
 
 $(DAGSTER_HOME)/dagster.yaml: scripts/dagster.yaml

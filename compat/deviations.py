@@ -107,16 +107,17 @@ DEVIATIONS: Sequence[Deviation] = (
         "They are among the `feature_views`.",
     ),
     Deviation(
-        "Tiles and engines of stream feature views",
-        "*.enable_tiling *.tiling_hop_size *.stream_engine *StreamFeatureView.timestamp_field *StreamFeatureView.udf",
+        "Engines of stream feature views",
+        "*.stream_engine *StreamFeatureView.enable_tiling *StreamFeatureView.timestamp_field *StreamFeatureView.udf",
         Reason.NOT_YET,
-        "A view with tiles or an engine is refused; its function is `view.transformation.udf`.",
+        "A view with an engine is refused; its function is `view.transformation.udf`. Windows are always computed of "
+        "tiles, whatever `enable_tiling` says.",
     ),
     Deviation(
-        "Aggregations of time windows",
-        "aggregation.Aggregation *.aggregations",
+        "Aggregations over the rows of a request",
+        "*OnDemandFeatureView.aggregations",
         Reason.NOT_YET,
-        "Aggregate in the function of a `BatchFeatureView`.",
+        "Aggregate in the on-demand view's function.",
     ),
     Deviation(
         "Parts of a view that Feast's engines read",
@@ -175,22 +176,10 @@ DEVIATIONS: Sequence[Deviation] = (
         "max_requests defaults to*",
     ),
     Deviation(
-        "Precomputed services and updates inside lists",
-        "*.precompute_feature_service *.update_online_store",
-        Reason.NOT_YET,
-        "Write whole rows with `write_to_online_store`.",
-    ),
-    Deviation(
         "Providers, MLflow and OpenLineage",
         "*FeatureStore.provider *FeatureStore.mlflow *FeatureStore.openlineage_emitter",
         Reason.NOT_YET,
         "`offline_store` and `online_store` are the stores; Dagster keeps lineage.",
-    ),
-    Deviation(
-        "Changing the project of a feature store",
-        "*.set_current_project *.reset_current_project",
-        Reason.NOT_YET,
-        "Open a `FeatureStore` for each project; the registry may be the same.",
     ),
     Deviation(
         "Sections of `RepoConfig` without effect",

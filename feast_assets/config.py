@@ -45,6 +45,7 @@ from feast_assets.settings.redaction import (
     without_secrets,
 )
 from feast_assets.settings.section import Section
+from feast_assets.settings.streams import StreamSettings
 from feast_assets.settings.warn_once import warn_once
 from feast_assets.settings.yaml_file import read_yaml_file
 
@@ -85,6 +86,7 @@ class RepoConfig(BaseModel):
         offline_store: likewise; ``duckdb`` when left out. Feast's ``file`` and ``dask`` mean the same.
         batch_engine: what runs materialization: a type, or a mapping with type; ``local``, in the process that asks for
             it, when left out.
+        streams: settings of consumers; see `feast_assets.settings.streams.StreamSettings`.
         auth: how servers know their callers, and what clients send: "no_auth", or a mapping with ``type``, see
             `feast_assets.auth.settings`.
         entity_key_serialization_version: Feast's; has no effect, because keys are stored in a form of our own.
@@ -110,6 +112,7 @@ class RepoConfig(BaseModel):
     online_store_section: object = Field(default="sqlite", alias="online_store")
     offline_store_section: object = Field(default="duckdb", alias="offline_store")
     batch_engine_section: object = Field(default="local", alias="batch_engine")
+    streams: StreamSettings = Field(default_factory=StreamSettings)
     auth_section: object = Field(default="no_auth", alias="auth")
     entity_key_serialization_version: int = 3
     coerce_tz_aware: bool = True

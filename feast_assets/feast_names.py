@@ -95,7 +95,6 @@ _REMEDIES: dict[str, str] = {
         """),
         "use FileLoggingDestination",
     ),
-    "Aggregation": "aggregate in the function of a BatchFeatureView",
     **dict.fromkeys(
         _words("GEProfile GEProfiler GEValidationReport ge_profiler"),
         "make a Profiler of your own, or declare Field(checks=...)",

@@ -30,9 +30,10 @@ class FeatureLogs(Datasets):
         _profilers: finds the profilers of validation references.
     """
 
-    _profilers: UserProfilers
-
     if TYPE_CHECKING:
+
+        @property
+        def _profilers(self) -> UserProfilers: ...
 
         def _online_plan(self, features: list[str] | FeatureService, full_feature_names: bool) -> OnlinePlan: ...
 

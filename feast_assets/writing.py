@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
 from feast_assets.arguments import name_of
 from feast_assets.auth.identity import acting_identity
@@ -14,7 +16,7 @@ from feast_assets.config import RepoConfig
 from feast_assets.definitions.authorized_action import AuthzedAction
 from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
 from feast_assets.definitions.sources.push_source import PushMode
-from feast_assets.errors import InputError, UnfinishedPushError, shown, suggest
+from feast_assets.errors import InputError, NotSupportedError, UnfinishedPushError, shown, suggest
 from feast_assets.repository.user_functions import UserFunctions
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from feast_assets.online_stores.base import OnlineStore
     from feast_assets.registry.noted_pushes import NotedPush
     from feast_assets.registry.snapshot import RegistrySnapshot
+    from feast_assets.streams.progress import ProgressCallback, StreamProgress
 
 
 _ACTIONS = {
@@ -39,17 +42,23 @@ class Writing(Catalog):
 
     Attributes:
         config: of the project.
+        repo_path: the feature repository.
         _completing: held while unfinished pushes are completed.
         _completed_by: the snapshot whose unfinished pushes were completed last.
         _functions: of the project's views.
     """
 
     config: RepoConfig
-    _completing: threading.Lock
+    repo_path: Path
     _completed_by: RegistrySnapshot | None
-    _functions: UserFunctions
 
     if TYPE_CHECKING:
+
+        @property
+        def _completing(self) -> threading.Lock: ...
+
+        @property
+        def _functions(self) -> UserFunctions: ...
 
         @property
         def offline_store(self) -> OfflineStore: ...
@@ -132,6 +141,23 @@ class Writing(Catalog):
             await asyncio.to_thread(self._written, feature_view_name, df, inputs, allow_registry_cache, True)
         )
 
+    async def update_online_store(
+        self,
+        feature_view_name: str,
+        df: object,
+        update_expressions: Mapping[str, str],
+        allow_registry_cache: bool = True,
+    ) -> NoReturn:
+        """Raises NotSupportedError: no online store here adds to stored lists; in Feast, only DynamoDB's does.
+
+        Args:
+            update_expressions: feature name -> an expression of DynamoDB.
+        """
+        raise NotSupportedError(
+            f"update_online_store({shown(feature_view_name)}): no online store of this package evaluates expressions "
+            "of DynamoDB; write whole rows with write_to_online_store."
+        )
+
     def write_to_offline_store(
         self, feature_view_name: str, df: object, allow_registry_cache: bool = True, reorder_columns: bool = True
     ) -> None:
@@ -152,6 +178,72 @@ class Writing(Catalog):
         self._complete_pushes_once(snapshot)
         write.add_history(view, reorder_columns=reorder_columns)
         self._run(write)
+
+    def consume(
+        self,
+        views: str | Sequence[str] | None = None,
+        *,
+        to: PushMode = PushMode.ONLINE_AND_OFFLINE,
+        start: str | datetime = "checkpoint",
+        stop_at_end: bool = False,
+        flush_seconds: float = 60.0,
+        flush_bytes: int = 64 << 20,
+        group: str = "",
+        stop: threading.Event | None = None,
+        progress: ProgressCallback | None = None,
+    ) -> list[StreamProgress]:
+        """Consumes the streams of feature views until it is told to stop.
+
+        Messages are put online as they arrive. At each flush they are appended to the history that the batch source
+        holds, and then the position is noted. A consumer that was killed begins again at the noted position, and
+        nothing is stored twice. Messages that cannot be taken are kept as dead letters.
+
+        Args:
+            views: names; left out, all views with a stream that can be consumed. Views of one stream read it together.
+            to: online, history, or both. Choose ``PushMode.ONLINE`` where something else writes the batch source.
+            start: ``"checkpoint"``, where it ended before, or for a new view the oldest message; ``"beginning"``, the
+                oldest message; or the time when messages were written.
+            stop_at_end: whether it returns when it has consumed what was there when it began.
+            flush_seconds, flush_bytes: how long, and how much, is held before it is appended to history.
+            group: the consumer group of Kafka, whose members divide the partitions among them; left out, one for these
+                views.
+            stop: ends it, after what is in hand, when it is set.
+            progress: called after each flush, from a thread of each stream.
+
+        Returns:
+            what was done, by stream source.
+
+        Raises:
+            InputError: a view has no stream that can be consumed, or an argument is wrong.
+            ConfigError: a stream's settings are wrong.
+            StoreUnavailableError: a stream cannot be reached. Stores that cannot be reached are waited for.
+        """
+        from feast_assets.streams.consuming import (
+            Consumption,
+            check_consumable,
+            checked_settings,
+            consume,
+            is_consumable,
+        )
+
+        if not isinstance(to, PushMode):
+            raise InputError(f"consume: to={shown(to)} is not PushMode.ONLINE, OFFLINE or ONLINE_AND_OFFLINE.")
+        if to is not PushMode.ONLINE:
+            self._refuse_shared("consume", "use to=PushMode.ONLINE")
+        settings = checked_settings(start, flush_seconds, flush_bytes, stop_at_end)
+        snapshot = self._registered(False)
+        known = [view for view in snapshot.views_with_history if view.enabled]
+        names = [views] if isinstance(views, str) else views
+        chosen = [v for v in known if is_consumable(v)] if names is None else [snapshot.feature_view(n) for n in names]
+        for view in chosen:
+            check_consumable(view)
+        if not chosen:
+            raise InputError("consume: no enabled feature view has a stream that can be consumed.")
+        attached = [self._functions.attach(view) for view in chosen]
+        consumption = Consumption(
+            self._stores(), attached, to, group, self.repo_path.resolve(), settings, self.config.streams
+        )
+        return consume(consumption, stop or threading.Event(), progress)
 
     def list_unfinished_pushes(self) -> list[NotedPush]:
         """Returns the pushes that failed half-way and are not complete yet, oldest first.

@@ -10,6 +10,7 @@ import click
 
 from feast_assets.cli.apply import apply, plan, teardown
 from feast_assets.cli.audit import audit
+from feast_assets.cli.consume import consume
 from feast_assets.cli.errors import ErrorReportingGroup
 from feast_assets.cli.historical import get_historical_features
 from feast_assets.cli.init import init
@@ -81,6 +82,7 @@ for _command in (
     delete,
     materialize,
     materialize_incremental,
+    consume,
     audit,
     get_online_features,
     get_historical_features,

@@ -26,6 +26,7 @@ from feast_assets.definitions.partitions import Partitions
 from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.definitions.transformation import Transformation
 from feast_assets.definitions.window import ALWAYS, Window
+from feast_assets.definitions.window_aggregates import WindowAggregates
 from feast_assets.errors import DefinitionError
 
 if TYPE_CHECKING:
@@ -60,6 +61,9 @@ class History:
         all_columns: whether it stands for a source itself, whatever views read it; see `whole_source`. Only
             `OfflineStore.statistics` and what is derived from it are asked for then. Fingerprints cover every column.
             Where there is no ``timestamp_field``, all rows lie in every window.
+        aggregates: windows of time that are computed of the rows; ``features`` are the columns that are aggregated
+            then. It counts for `feast_assets.offline_stores.abilities.AggregatesWindows`; to all other verbs the rows
+            are those of the source.
         only: the parts of its source that are read; all with None. It is given to `SummarizesParts` stores, for
             histories without a transformation. Rows of a part that was changed since may be those of its earlier state.
     """
@@ -77,9 +81,12 @@ class History:
     kept: bool = False
     all_columns: bool = False
     only: tuple[Part, ...] | None = None
+    aggregates: WindowAggregates | None = None
 
     def with_features(self, names: Sequence[str]) -> History:
-        """Returns the same history with only these features, in this order."""
+        """Returns the same history with only these features, in this order; of windows, with only these windows."""
+        if self.aggregates is not None and names:
+            return replace(self, aggregates=self.aggregates.only(names))
         by_name = {f.name: f for f in self.features}
         declared = self.declared or tuple(by_name)
         others = (*self.others, *(f for f in self.features if f.name not in set(names)))
@@ -125,16 +132,19 @@ def _history(
     transformation: Transformation | None,
     lookback: timedelta,
 ) -> History:
+    aggregates = view.aggregates if isinstance(view, BatchFeatureView) else None
+    features = view.features if aggregates is None else aggregates.columns
     return History(
         view=view.name,
         sources=sources,
         join_keys=tuple(sorted(f for f in view.entity_columns if f.name != DUMMY_JOIN_KEY)),
-        features=tuple(view.features),
+        features=tuple(features),
         timestamp_field=described_by.timestamp_field,
         created_timestamp_column=described_by.created_timestamp_column,
         transformation=transformation,
         lookback=lookback,
-        declared=tuple(f.name for f in view.features),
+        declared=tuple(f.name for f in features),
+        aggregates=aggregates,
         kept=transformation is None and view.keeps_result,
     )
 

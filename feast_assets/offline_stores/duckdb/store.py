@@ -27,6 +27,8 @@ from feast_assets.errors import (
     TransformationError,
 )
 from feast_assets.offline_stores.abilities import (
+    AggregatesWindows,
+    AppendsRanges,
     CanProfile,
     CanReplaceWindows,
     ReadsQueries,
@@ -62,6 +64,7 @@ _T = TypeVar("_T")
 
 class DuckDBOfflineStore(
     OfflineStore,
+    AggregatesWindows,
     CanProfile,
     CanReplaceWindows,
     ReadsQueries,
@@ -69,6 +72,7 @@ class DuckDBOfflineStore(
     RunsTransformations,
     SummarizesParts,
     WritesOnce,
+    AppendsRanges,
 ):
     """History in Parquet, CSV and Delta files.
 
@@ -81,6 +85,7 @@ class DuckDBOfflineStore(
 
     config_class = DuckDBOfflineStoreConfig
     packages = ("duckdb",)
+    functions = frozenset(("sum", "count", "mean", "min", "max", "stddev", "first", "last", "last_k", "count_distinct"))
     modes = frozenset((TransformationMode.SQL, TransformationMode.PANDAS, TransformationMode.PYTHON))
 
     def __init__(self, config: BaseModel, root: Path):
@@ -139,6 +144,8 @@ class DuckDBOfflineStore(
         from feast_assets.offline_stores.duckdb.engine import as_reader
         from feast_assets.offline_stores.duckdb.point_in_time import Opened, bounds_of, joined
 
+        if any(join.history.aggregates is not None for join in joins):
+            return self._with_windows(spine, joins, filter_by_created_timestamp)
         opened: dict[int, Opened] = {}
         span = spine.span()
         cursors = ExitStack()
@@ -161,6 +168,43 @@ class DuckDBOfflineStore(
             _raise_translated(error, tables())
             raise
         return as_reader(schema, batches, cursors, lambda error: _culprit(error, tables()))
+
+    def _with_windows(
+        self, spine: Spine, joins: Sequence[PointInTimeJoin], filter_by_created: bool
+    ) -> pa.RecordBatchReader:
+        """Returns a join of which some views have windows of time."""
+        from feast_assets.offline_stores.duckdb.window_aggregates import beside, windows_at
+
+        plain = [join for join in joins if join.history.aggregates is None]
+
+        def of(join: PointInTimeJoin) -> pa.Table:
+            def read(cursor: duckdb.DuckDBPyConnection, tables: list[SourceTable]) -> pa.Table:
+                def rows_of(bounds: Bounds) -> Rows:
+                    rows = self._rows(cursor, join.history, bounds)
+                    tables.append(rows.table)
+                    return rows
+
+                return windows_at(cursor, spine, join, rows_of, filter_by_created)
+
+            return self._answer(read)
+
+        windows = {id(join): of(join) for join in joins if join.history.aggregates is not None}
+        rest = self.join(spine, plain, filter_by_created_timestamp=filter_by_created) if plain else None
+        return beside(spine.num_rows, joins, windows, rest)
+
+    def tiles(self, history: History, oldest: Sequence[int], keys: pa.Table | None = None) -> list[pa.Table]:
+        from feast_assets.definitions.window import Bounds
+        from feast_assets.offline_stores.duckdb.window_aggregates import read_tiles
+
+        assert history.aggregates is not None
+        start = min(first * level.hop for first, level in zip(oldest, history.aggregates.levels, strict=True))
+
+        def read(cursor: duckdb.DuckDBPyConnection, tables: list[SourceTable]) -> list[pa.Table]:
+            rows = self._rows(cursor, history, Bounds(start, None))
+            tables.append(rows.table)
+            return read_tiles(cursor, rows, oldest, keys)
+
+        return self._answer(read)
 
     def read_query(self, sql: str, readable: Sequence[DataSource]) -> pa.Table:
         """Returns the rows of a query; see `ReadsQueries`.
@@ -252,6 +296,21 @@ class DuckDBOfflineStore(
             if isinstance(source, DuckDBSource):
                 return self._when_free(lambda: is_appended_to_table(cursor, source, self._root, rows))
             return is_appended(cursor, source, self._root, rows, key)
+
+    def takes_ranges(self, source: DataSource) -> bool:
+        from feast_assets.offline_stores.duckdb.stream_ranges import takes_ranges
+
+        return takes_ranges(source, self._root)
+
+    def covered_ranges(self, source: DataSource, stream: str, start: int, end: int) -> list[tuple[int, int]]:
+        from feast_assets.offline_stores.duckdb.stream_ranges import covered_ranges
+
+        return covered_ranges(source, self._root, stream, start, end)
+
+    def append_range(self, source: DataSource, stream: str, start: int, end: int, rows: pa.Table) -> bool:
+        from feast_assets.offline_stores.duckdb.stream_ranges import append_range
+
+        return append_range(source, self._root, stream, start, end, rows)
 
     def replace(
         self, source: DataSource, history: History, windows: Sequence[Window], rows: pa.RecordBatchReader
