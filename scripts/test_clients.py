@@ -1,4 +1,4 @@
-"""Runs the tests of the clients in Go and Java against servers of this project, over gRPC and HTTP, with TLS and without.
+"""Runs the tests of the clients in Go and Java against servers, over gRPC and HTTP, with TLS and without.
 
     python scripts/test_clients.py [go] [java]
 
