@@ -70,7 +70,7 @@ def segments_of(columns: LedgerColumns) -> Iterable[LedgerSegment]:
         yield LedgerSegment(int(part.starts[0]), int(part.ends[-1]), stamp(content), content)
 
 
-class ViewLedger:
+class SegmentedLedger:
     """The ledger of one view within a transaction that writes; each segment is read when it is first needed."""
 
     def __init__(self, rows: SegmentRows, view: str):

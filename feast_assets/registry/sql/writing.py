@@ -24,7 +24,7 @@ from feast_assets.registry.sql.schema import FEATURE_LISTS, INPUTS, MARKS, META,
 from feast_assets.registry.sql.transaction import Row, Transaction
 
 if TYPE_CHECKING:
-    from feast_assets.registry.segments import ViewLedger
+    from feast_assets.registry.segments import SegmentedLedger
 
 _LOCK = "SELECT revision FROM feast_assets_projects WHERE project = :project"
 _LOCK_ALL = f"SELECT value FROM {META} WHERE \"key\" = '{NUMBER}'"  # noqa: S608 - names of ours
@@ -133,12 +133,12 @@ class ProjectWriting:
                 rows.append({"view": definition.name, "newest_revision": number, **listed})
         self._upsert(FEATURE_LISTS, rows)
 
-    def ledger(self, view: str) -> ViewLedger:
+    def ledger(self, view: str) -> SegmentedLedger:
         """Returns what reads and writes the ledger of a view."""
-        from feast_assets.registry.segments import ViewLedger
+        from feast_assets.registry.segments import SegmentedLedger
         from feast_assets.registry.sql.segments import SqlSegments
 
-        return ViewLedger(SqlSegments(self.transaction, self.project, view), view)
+        return SegmentedLedger(SqlSegments(self.transaction, self.project, view), view)
 
     def draw_marks(self, view: str, table: OnlineTable, now: int) -> tuple[int, int]:
         """Draws two numbers; see `feast_assets.registry.marks.KeepsMarks.draw_marks`.
