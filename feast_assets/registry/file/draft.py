@@ -9,7 +9,7 @@ from typing import Any
 
 from feast_assets.registry.file.blobs import Blobs
 from feast_assets.registry.file.objects import Objects
-from feast_assets.registry.file.roots import StoredBlob, LedgerState, Root, Roots, digest_of
+from feast_assets.registry.file.roots import LedgerState, Root, Roots, StoredBlob, digest_of
 
 
 class WrittenBlobs:

@@ -11,7 +11,7 @@ from feast_assets.registry.base import DrawnMark, OnlineTable
 from feast_assets.registry.file.blobs import Blobs
 from feast_assets.registry.file.definitions import pack, unpack
 from feast_assets.registry.file.draft import Draft
-from feast_assets.registry.file.roots import StoredBlob, LedgerState, Root
+from feast_assets.registry.file.roots import LedgerState, Root, StoredBlob
 from feast_assets.registry.ledger_columns import LedgerColumns
 from feast_assets.registry.marks import NUMBERS_KEPT, drawn_numbers
 from feast_assets.registry.segments import LedgerSegment, SegmentedLedger, columns_of

@@ -44,10 +44,10 @@ from feast_assets.registry.file.draft import Draft, WrittenBlobs
 from feast_assets.registry.file.objects import objects_at
 from feast_assets.registry.file.roots import (
     TRUSTED_SECONDS,
-    StoredBlob,
     RevisionState,
     Root,
     Roots,
+    StoredBlob,
     is_time_to_prune,
     is_time_to_sweep,
     now_seconds,
