@@ -294,9 +294,20 @@ class AppendsRanges(Ability):
         """Appends the rows of a stretch, whole or not at all; there may be none.
 
         Returns:
-            whether they were appended. If a stretch with the same start is there, nothing is.
+            whether they were appended. If the source has a stretch that begins at the start, or holds it, nothing is.
 
         Raises:
             InputError: the columns are not the source's own, or a value does not fit.
             NotSupportedError: the source cannot be appended to.
         """
+
+    def compact_ranges(self, source: DataSource, stream: str, settled_seconds: float) -> int:
+        """Puts stretches that are stored in small pieces together, where that makes reading faster.
+
+        Args:
+            settled_seconds: pieces that were written less than so long ago are left alone.
+
+        Returns:
+            how many pieces that makes less.
+        """
+        return 0

@@ -270,6 +270,11 @@ class DuckDBOfflineStore(
 
         return append_range(source, self._root, stream, start, end, rows)
 
+    def compact_ranges(self, source: DataSource, stream: str, settled_seconds: float) -> int:
+        from feast_assets.offline_stores.duckdb.stream_ranges import compact_ranges
+
+        return compact_ranges(source, self._root, stream, settled_seconds)
+
     def replace(
         self, source: DataSource, history: History, windows: Sequence[Window], rows: pa.RecordBatchReader
     ) -> None:
