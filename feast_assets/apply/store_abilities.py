@@ -5,8 +5,10 @@ from __future__ import annotations
 from feast_assets.compute.validation import validates
 from feast_assets.definitions.batch_feature_view import BatchFeatureView
 from feast_assets.definitions.feature_view import FeatureView
+from feast_assets.definitions.stream_feature_view import StreamFeatureView
+from feast_assets.definitions.transformation import TransformationMode
 from feast_assets.errors import NotSupportedError
-from feast_assets.offline_stores.abilities import CanProfile, CanReplaceWindows, RunsTransformations
+from feast_assets.offline_stores.abilities import CanProfile, CanReplaceWindows, QueriesGivenRows, RunsTransformations
 from feast_assets.offline_stores.base import OfflineStore
 
 
@@ -25,6 +27,8 @@ def check_abilities(view: FeatureView, store: OfflineStore) -> None:
             raise NotSupportedError(
                 f"{subject}: {type(store).__name__} runs transformations of mode {known}, not {mode.value}."
             )
+        if isinstance(view, StreamFeatureView) and mode is TransformationMode.SQL:
+            QueriesGivenRows.of(store, f"{subject}, whose SQL runs over rows of a stream,")
         if view.keeps_result:
             remedy = "With offline=False the view is computed whenever it is read."
             CanReplaceWindows.of(store, f"{subject}, whose result is kept (offline=True),", remedy)

@@ -150,7 +150,7 @@ def stream_parts(consumption: Consumption, views: Sequence[FeatureView]) -> Stre
     for view in views:
         table = view.online_table(stores.project)
         puts = view.online and consumption.to is not PushMode.OFFLINE
-        intakes.append((ViewIntake(view, f"consuming {stream.name!r}"), table if puts else ""))
+        intakes.append((ViewIntake(view, f"consuming {stream.name!r}", stores.offline_store), table if puts else ""))
         if puts:
             online.setup([table])
     letters = DeadLetters(dead_letter_folder(consumption.streams, consumption.root), stream.name)

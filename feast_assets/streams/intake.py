@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from feast_assets.definitions.feature_view import FeatureView
+    from feast_assets.offline_stores.base import OfflineStore
     from feast_assets.online_stores.base import EncodedRows
     from feast_assets.streams.columns import StreamColumns
     from feast_assets.streams.formats.base import Decoder
@@ -101,10 +102,12 @@ class ViewIntake:
     Attributes:
         view: with its function attached.
         call: names the consumer in errors.
+        offline_store: runs the SQL of functions.
     """
 
     view: FeatureView
     call: str
+    offline_store: Callable[[], OfflineStore]
 
     def encoded(self, decoded: StreamRows) -> tuple[list[EncodedRows], list[Rejected], npt.NDArray[np.bool_]]:
         """Returns the online rows of decoded messages.
@@ -145,7 +148,7 @@ class ViewIntake:
 
     def _computed(self, decoded: StreamRows) -> EncodedRows:
         assert isinstance(self.view, StreamFeatureView)
-        rows = stream_rows(self.view, decoded.rows, self.call)
+        rows = stream_rows(self.view, decoded.rows, self.call, self.offline_store)
         if validates(self.view):
             broken = first_broken_rules(self.view, rows)
             if broken:

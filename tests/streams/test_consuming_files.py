@@ -178,7 +178,11 @@ def doubled_frame(frame):
     return frame.assign(double=2 * frame["fare"])
 
 
-@pytest.mark.parametrize(("udf", "mode"), [(double, "python"), (doubled_frame, "pandas")])
+def doubled_query(rides):
+    return f"SELECT *, 2 * fare AS double FROM {rides}"
+
+
+@pytest.mark.parametrize(("udf", "mode"), [(double, "python"), (doubled_frame, "pandas"), (doubled_query, "sql")])
 def test_a_function_runs_over_messages_as_over_history(files, udf, mode):
     schema = [SCHEMA[0], Field(name="double", dtype=Float64)]
     view = StreamFeatureView(

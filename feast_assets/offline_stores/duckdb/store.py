@@ -30,6 +30,7 @@ from feast_assets.offline_stores.abilities import (
     AppendsRanges,
     CanProfile,
     CanReplaceWindows,
+    QueriesGivenRows,
     ReadsQueries,
     ReadsTexts,
     RunsTransformations,
@@ -71,6 +72,7 @@ class DuckDBOfflineStore(
     SummarizesParts,
     WritesOnce,
     AppendsRanges,
+    QueriesGivenRows,
 ):
     """History in Parquet, CSV and Delta files.
 
@@ -254,6 +256,12 @@ class DuckDBOfflineStore(
             if isinstance(source, DuckDBSource):
                 return self._when_free(lambda: is_appended_to_table(cursor, source, self._root, rows))
             return is_appended(cursor, source, self._root, rows, key)
+
+    def query_rows(self, rows: pa.Table, function: Callable[..., object], label: str) -> pa.Table:
+        from feast_assets.offline_stores.duckdb.transform import query_rows
+
+        with self._engine.cursor() as cursor:
+            return query_rows(cursor, rows, function, label, self._readable(()))
 
     def takes_ranges(self, source: DataSource) -> bool:
         from feast_assets.offline_stores.duckdb.stream_ranges import takes_ranges
