@@ -12,6 +12,7 @@ from feast_assets.feast_names import FeastModules, is_feast_module, refuse_name
 
 if TYPE_CHECKING:
     from feast_assets.config import RepoConfig as RepoConfig
+    from feast_assets.definitions.aggregation import Aggregation as Aggregation
     from feast_assets.definitions.automation import Automation as Automation
     from feast_assets.definitions.batch_feature_view import BatchFeatureView as BatchFeatureView
     from feast_assets.definitions.batch_feature_view import batch_feature_view as batch_feature_view
@@ -87,6 +88,7 @@ if TYPE_CHECKING:
 
 _PUBLIC = {
     "feast_assets.config": ["RepoConfig"],
+    "feast_assets.definitions.aggregation": ["Aggregation"],
     "feast_assets.definitions.automation": ["Automation"],
     "feast_assets.definitions.batch_feature_view": ["BatchFeatureView", "batch_feature_view"],
     "feast_assets.definitions.entity": ["Entity"],

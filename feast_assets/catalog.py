@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from copy import copy
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from feast_assets.arguments import name_of
 from feast_assets.auth.access import Access
@@ -46,10 +46,18 @@ class Catalog:
         access: what the acting identity may do.
     """
 
-    project: str
     registry: Registry
-    access: Access
-    _cache: SnapshotCache
+
+    if TYPE_CHECKING:
+
+        @property
+        def project(self) -> str: ...
+
+        @property
+        def access(self) -> Access: ...
+
+        @property
+        def _cache(self) -> SnapshotCache: ...
 
     def snapshot(self) -> RegistrySnapshot:
         """Returns the project's definitions, from the cache: all of them, whoever is acting."""
@@ -78,6 +86,15 @@ class Catalog:
             snapshot = self._cache.fresh()
             project = snapshot.project_object() or Project(name=self.project)
             self.access.check(snapshot, [project], *actions)
+
+    def registered(self, allow_cache: bool) -> RegistrySnapshot:
+        """Returns the project's definitions: all of them, so the acting identity must be allowed to see the project.
+
+        Args:
+            allow_cache: whether those that this process has may be older than the registry's.
+        """
+        self._check_project(AuthzedAction.DESCRIBE)
+        return self._registered(allow_cache)
 
     def _registered(self, allow_cache: bool) -> RegistrySnapshot:
         return self._cache.get() if allow_cache else self._cache.fresh()
@@ -126,10 +143,16 @@ class Catalog:
 
     def get_label_view(self, name: str, allow_registry_cache: bool = False) -> LabelView:
         """Returns a label view by name."""
-        view = self._registered(allow_registry_cache).feature_view(name)
+        snapshot = self._registered(allow_registry_cache)
+        view = snapshot.feature_view(name)
         if not isinstance(view, LabelView):
-            raise InputError(f"Feature view {name!r} is not a label view.")
+            raise FeatureViewNotFoundException(name, self.project, [each.name for each in snapshot.label_views])
         return self._described(view)
+
+    def get_any_feature_view(self, name: str, allow_registry_cache: bool = False) -> BaseFeatureView:
+        """Returns a view of any kind by name; ``view@v1`` for one of its versions."""
+        view = self._registered(allow_registry_cache).view(name_of(name, "feature view"))
+        return self._described(_shown(view) if isinstance(view, FeatureView) else view)
 
     def get_on_demand_feature_view(self, name: str, allow_registry_cache: bool = False) -> OnDemandFeatureView:
         """Returns an on-demand feature view by name."""
@@ -251,7 +274,7 @@ class Catalog:
         self, allow_cache: bool = False, tags: Mapping[str, str] | None = None
     ) -> list[ValidationReference]:
         """Returns validation references by name, without their rows and profilers."""
-        return _tagged(self._registered(allow_cache).validation_references, tags)
+        return self._listed(self._registered(allow_cache).validation_references, tags)
 
 
 def _shown(view: _View) -> _View:

@@ -25,7 +25,6 @@ from feast_assets.errors import (
 from feast_assets.feature_logs import FeatureLogs
 from feast_assets.lifecycle import check_state, check_version, may_be_materialized, of_version
 from feast_assets.repository.stored_on_demand import materializable_view
-from feast_assets.repository.user_functions import UserFunctions
 
 if TYPE_CHECKING:
     from feast_assets.audit.report import AuditReport
@@ -40,15 +39,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Materializing(FeatureLogs):
-    """Materialization and audits of a project's views.
-
-    Attributes:
-        project: its name, as the registry and the online store know it.
-        _functions: finds the functions of views.
-    """
-
-    project: str
-    _functions: UserFunctions
+    """Materialization and audits of a project's views."""
 
     if TYPE_CHECKING:
 

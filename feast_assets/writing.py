@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from feast_assets.arguments import name_of
 from feast_assets.auth.identity import acting_identity
@@ -16,7 +16,7 @@ from feast_assets.config import RepoConfig
 from feast_assets.definitions.authorized_action import AuthzedAction
 from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
 from feast_assets.definitions.sources.push_source import PushMode
-from feast_assets.errors import InputError, UnfinishedPushError, shown, suggest
+from feast_assets.errors import InputError, NotSupportedError, UnfinishedPushError, shown, suggest
 from feast_assets.repository.user_functions import UserFunctions
 
 if TYPE_CHECKING:
@@ -53,11 +53,15 @@ class Writing(Catalog):
 
     config: RepoConfig
     repo_path: Path
-    _completing: threading.Lock
     _completed_by: RegistrySnapshot | None
-    _functions: UserFunctions
 
     if TYPE_CHECKING:
+
+        @property
+        def _completing(self) -> threading.Lock: ...
+
+        @property
+        def _functions(self) -> UserFunctions: ...
 
         @property
         def offline_store(self) -> OfflineStore: ...
@@ -138,6 +142,23 @@ class Writing(Catalog):
         # In a thread: the function of an on-demand view may take long.
         await self._run_async(
             await asyncio.to_thread(self._written, feature_view_name, df, inputs, allow_registry_cache, True)
+        )
+
+    async def update_online_store(
+        self,
+        feature_view_name: str,
+        df: object,
+        update_expressions: Mapping[str, str],
+        allow_registry_cache: bool = True,
+    ) -> NoReturn:
+        """Raises NotSupportedError: no online store here adds to stored lists; in Feast, only DynamoDB's does.
+
+        Args:
+            update_expressions: feature name -> an expression of DynamoDB.
+        """
+        raise NotSupportedError(
+            f"update_online_store({shown(feature_view_name)}): no online store of this package evaluates expressions "
+            "of DynamoDB; write whole rows with write_to_online_store."
         )
 
     def write_to_offline_store(

@@ -49,6 +49,12 @@ class _Rules:
         self.permitted: set[tuple[Identity, Hashable, tuple[AuthzedAction, ...]]] = set()
 
 
+class _Requirement:
+    """Whether an identity is required."""
+
+    is_set = False
+
+
 class Access:
     """Decides for one project, by the permissions of its registry.
 
@@ -61,12 +67,18 @@ class Access:
 
     def __init__(self, project: str):
         self.log = AuditLog(project)
-        self.is_required = False
+        self._requirement = _Requirement()
         self._rules: _Rules | None = None
+
+    def of_project(self, project: str) -> Access:
+        """Returns what decides for another project; an identity is required for both, or for none."""
+        other = Access(project)
+        other._requirement = self._requirement
+        return other
 
     def require_identity(self) -> None:
         """From now on, code that acts on behalf of nobody is denied everything."""
-        self.is_required = True
+        self._requirement.is_set = True
 
     @property
     def is_open(self) -> bool:
@@ -77,7 +89,7 @@ class Access:
         """Returns the identity to decide for; None where nothing is to be checked."""
         identity = acting_identity()
         if identity is None:
-            return ANONYMOUS if self.is_required else None
+            return ANONYMOUS if self._requirement.is_set else None
         return None if is_own_work(identity) else identity
 
     def check(self, snapshot: HasPermissions, definitions: Iterable[Definition], *actions: AuthzedAction) -> None:

@@ -16,7 +16,6 @@ _FEAST_COMMANDS = frozenset(
         "delete",
         "demo-notebooks",
         "endpoint",
-        "listen",
         "mcp",
         "mlflow",
         "monitor",

@@ -17,6 +17,7 @@ from feast_assets.cli.historical import get_historical_features
 from feast_assets.cli.init import init
 from feast_assets.cli.inspect import configuration, registry_dump, version
 from feast_assets.cli.lifecycle import delete
+from feast_assets.cli.listen import listen
 from feast_assets.cli.listing import GROUPS
 from feast_assets.cli.materialize import materialize, materialize_incremental
 from feast_assets.cli.migrate import migrate
@@ -87,6 +88,7 @@ for _command in (
     audit,
     get_online_features,
     get_historical_features,
+    listen,
     serve,
     registry_dump,
     configuration,

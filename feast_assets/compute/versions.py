@@ -34,6 +34,15 @@ def message_versions(times: Sequence[int | None]) -> npt.NDArray[np.int64]:
     return micros | 1
 
 
+def tiles_version(least: int) -> int:
+    """Returns the version of rows that are made of what the source holds now.
+
+    Args:
+        least: of a window's content; the version is not smaller.
+    """
+    return max(to_micros(datetime.now(UTC)) & ~1, least)
+
+
 def is_push(version: int) -> bool:
     """Whether a version is of a row that was handed in."""
     return version % 2 == 1

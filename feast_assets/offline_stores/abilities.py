@@ -88,6 +88,46 @@ class QueriesGivenRows(Ability):
         """
 
 
+class AggregatesWindows(Ability):
+    """A store that computes windows of time of histories with `History.aggregates`.
+
+    `OfflineStore.join` returns for such a history the features of its windows. Other stores are never given one.
+
+    Attributes:
+        functions: the `feast_assets.definitions.aggregation.Function.kind` of the functions that it computes.
+    """
+
+    in_words = "aggregates windows of time"
+    functions: ClassVar[frozenset[str]]
+
+    @abstractmethod
+    def tiles(self, history: History, oldest: Sequence[int], keys: pa.Table | None = None) -> list[pa.Table]:
+        """Returns a table of tiles for each level: what the rows of each entity come to in each hop.
+
+        Args:
+            history: with `History.aggregates`, which has the levels.
+            oldest: for each level the number of the first hop that counts: its start, divided by the length of a hop.
+            keys: only these entities count, as in `OfflineStore.latest`; None for all.
+
+        Returns:
+            the join keys, ``hop`` (int64, the hop's number), ``newest`` (int64, the newest event time in UTC
+            microseconds) and a column for each state of the level, in its order, named by `TileState.name`. Rows come
+            in order of the keys, then of the hops. What is summed is int64 or float64; values without order, such as
+            those of ``last_k``, are JSON text.
+
+        Raises:
+            SourceError: a sum of integers does not fit into 64 bits.
+        """
+
+    @abstractmethod
+    def tiles_to_keep(self, history: History, windows: Sequence[Window]) -> pa.RecordBatchReader:
+        """Returns the tiles of all hops of some whole windows of the view's grid, as `History.tiles` describes them.
+
+        Returns:
+            the columns that `OfflineStore.scan` has of the kept tiles.
+        """
+
+
 class CanReplaceWindows(Ability):
     """A store that can replace some windows of a source; the results of transformed views are kept by it."""
 

@@ -217,7 +217,7 @@ def test_a_topic_of_kafka_is_consumed_and_not_pushed_to(store):
     store.apply([DRIVER, speeds(source=kafka)])
     store.materialize_incremental(NOON)
     assert read(store) == [50.0, 20.0]
-    with pytest.raises(NotSupportedError, match="'topic' is a KafkaSource, whose not a PushSource"):
+    with pytest.raises(NotSupportedError, match="'topic' is a KafkaSource, and not a PushSource"):
         store.push("topic", rows((1, 1, 1, 0)))
     store.write_to_online_store("speeds", rows((1, 30, 1, 0)))
     assert read(store) == [30.0, 20.0]
