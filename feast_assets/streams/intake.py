@@ -10,6 +10,7 @@ from feast_assets.compute.ingestion import encode_ingested
 from feast_assets.compute.stream_rows import is_transformed_on_write, stream_rows
 from feast_assets.compute.validation import validates
 from feast_assets.compute.versions import message_versions
+from feast_assets.definitions.batch_feature_view import BatchFeatureView
 from feast_assets.definitions.stream_feature_view import StreamFeatureView
 from feast_assets.streams.formats.base import MessageError, Rejected, apart, decode
 from feast_assets.streams.row_checks import first_broken_rules
@@ -121,6 +122,8 @@ class ViewIntake:
         count = len(decoded.messages)
         taken = np.ones(count, np.bool_)
         rejected: list[Rejected] = []
+        if isinstance(self.view, BatchFeatureView) and self.view.aggregations:
+            return [], [], taken  # what it serves is computed of history
         indices = list(range(count))
         is_computed = is_transformed_on_write(self.view)
         if not is_computed and validates(self.view):
