@@ -57,8 +57,7 @@ class FeatureLogs(Datasets):
         from feast_assets.offline_stores.files.log_files import write_logs
         from feast_assets.retrieval.logged_features import unreadable_logs
 
-        service, columns = self._logged(source)
-        self.access.check(self._cache.get(), [service], AuthzedAction.WRITE_OFFLINE)
+        service, columns = self._logged(source, AuthzedAction.WRITE_OFFLINE)
         if isinstance(logs, Path):
             try:
                 logs = pq.read_table(logs)
@@ -78,7 +77,7 @@ class FeatureLogs(Datasets):
         """
         from feast_assets.retrieval.logged_features import FeatureLogger
 
-        service, columns = self._logged(source)
+        service, columns = self._logged(source, AuthzedAction.READ_ONLINE)
         config = service.logging_config
         assert config is not None
         return FeatureLogger(self._online_plan(service, full_feature_names=False), columns, config.sample_rate)
@@ -142,7 +141,7 @@ class FeatureLogs(Datasets):
         profiler = reference.profiler or self._profilers.of(reference)
         return reference.attach(self._readable(self._cache.fresh().saved_dataset(reference.dataset_name)), profiler)
 
-    def _logged(self, source: object) -> tuple[FeatureService, LogColumns]:
+    def _logged(self, source: object, action: AuthzedAction) -> tuple[FeatureService, LogColumns]:
         """Returns the registered service, and what its log holds."""
         from feast_assets.retrieval.logged_features import LogColumns
 
@@ -150,6 +149,8 @@ class FeatureLogs(Datasets):
             raise InputError(f"The source of logs must be a FeatureService, not {shown(source)}.")
         snapshot = self._cache.fresh()
         service = snapshot.feature_service(source.name)
+        if not self.access.is_open:
+            self.access.check(snapshot, [service], action)
         service.logging_config = service.logging_config or source.logging_config
         if not isinstance(service.logging_config, LoggingConfig):
             raise InputError(
@@ -182,8 +183,7 @@ class FeatureLogs(Datasets):
         first, last = as_utc(start), as_utc(end)
         if first > last:
             raise InputError(f"start {shown(start)} is later than end {shown(end)}.")
-        service, columns = self._logged(source)
-        self.access.check(self._cache.get(), [service], AuthzedAction.READ_OFFLINE)
+        service, columns = self._logged(source, AuthzedAction.READ_OFFLINE)
         folder, partition_by = self._destination(service)
         return RetrievalJob(
             partial(_read, folder, columns, partition_by, first, last),

@@ -405,7 +405,8 @@ class _Preparation:
             columns = {sink.field_mapping.get(c, c): TIMESTAMP for c in times}
             # In the order in which the files will have them.
             keys = [] if view.entityless else sorted(view.entity_columns)
-            return pa.schema(columns | {f.name: to_arrow_type(f.dtype) for f in (*keys, *view.features)})
+            features = view.features if view.aggregates is None else view.aggregates.kept_fields
+            return pa.schema(columns | {f.name: to_arrow_type(f.dtype) for f in (*keys, *features)})
         return None
 
     def _entity_columns(self, view: FeatureView, subject: str, source: DataSource | None) -> list[Field]:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from feast_assets.compute.ledger_rows import concatenated
 from feast_assets.compute.versions import of_windows, tiles_version
 from feast_assets.definitions.window import WindowIndex
-from feast_assets.offline_stores.abilities import AggregatesWindows
+from feast_assets.offline_stores.abilities import AggregatesWindows, CanReplaceWindows
 from feast_assets.offline_stores.base import EVENT_TIMESTAMP
 from feast_assets.online_stores.abilities import CanReplace, RowStamps
 from feast_assets.online_stores.base import NO_CREATED_TIME, EncodedRows, OnlineRead, OnlineStore
@@ -151,6 +152,22 @@ class _LevelTiles:
             fixed,
             texts,
         )
+
+
+def keep_tiles(stores: ViewStores, windows: Sequence[Window]) -> None:
+    """Computes and keeps the tiles of all windows of the view's grid that some windows overlap.
+
+    A window that is not over yet is not kept: its rows are still coming, and are read instead.
+    """
+    tiles, grid = stores.made.tiles, stores.view.partitions
+    assert tiles is not None
+    assert grid is not None
+    now = datetime.now(UTC)
+    whole = sorted({w for each in windows for w in grid.windows(each.start, each.end) if w.end <= now})
+    if whole:
+        subject = f"Keeping the tiles of feature view {stores.view.name!r}"
+        rows = AggregatesWindows.of(stores.offline_store, subject).tiles_to_keep(stores.made, whole)
+        CanReplaceWindows.of(stores.offline_store, subject).replace(tiles.sources[0], tiles, whole, rows)
 
 
 def fill_windows(

@@ -13,7 +13,7 @@ from feast_assets.errors import DefinitionError, NotSupportedError, shown, sugge
 from feast_assets.types import Array, Bool, FeastType, Float32, Float64, Int32, Int64, String, UnixTimestamp
 from feast_assets.types.names import repeated_names
 
-HOPS = tuple(timedelta(seconds=s) for s in (86_400, 3_600, 300, 60, 10, 1))
+HOPS = tuple(timedelta(seconds=s) for s in (86_400, 21_600, 3_600, 900, 300, 60, 10, 1))
 """The hops that a window without one of its own may have, the longest first."""
 _HOPS_IN_WINDOW = 12
 _SECOND = timedelta(seconds=1)
@@ -200,8 +200,8 @@ def hop_of(aggregation: Aggregation, hop: timedelta | None) -> timedelta:
     """Returns the hop of an aggregation: on its multiples since 1970, in UTC, the window starts.
 
     It is the ``slide_interval``, where that is shorter than the window; else the view's ``tiling_hop_size``; else the
-    longest of a day, an hour, five minutes, a minute, ten seconds and a second that divides the window and fits into it
-    twelve times; else a second.
+    longest of a day, six hours, an hour, 15 minutes, five minutes, a minute, ten seconds and a second that divides the
+    window and fits into it twelve times; else a second.
     """
     window, slide = aggregation.time_window, aggregation.slide_interval
     assert window is not None

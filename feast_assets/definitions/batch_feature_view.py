@@ -14,6 +14,7 @@ from feast_assets.definitions.field import Field
 from feast_assets.definitions.freshness import Freshness
 from feast_assets.definitions.partitions import Partitions
 from feast_assets.definitions.sources.data_source import DataSource
+from feast_assets.definitions.sources.file_source import FileSource
 from feast_assets.definitions.transformation import Transformation, TransformationMode, transformation_mode
 from feast_assets.definitions.view import check_features
 from feast_assets.definitions.window_aggregates import WindowAggregates
@@ -41,7 +42,8 @@ class BatchFeatureView(FeatureView):
     Args:
         source: one data source, or a list of them; or a feature view or a list of them, whose rows are then read from
             where they are kept. A view of views needs a ``sink_source``.
-        sink_source: where the result is kept, when ``offline`` is true; history is then read from there.
+        sink_source: where the result is kept, when ``offline`` is true; history is then read from there. With
+            aggregations, their tiles are kept there: the path must be a folder.
         lookback: how much event time before a window the result of the window needs.
         udf, udf_string, feature_transformation: the function, or a `Transformation`; not both. None of them: a
             plain feature view.
@@ -128,7 +130,7 @@ class BatchFeatureView(FeatureView):
         if not isinstance(lookback, timedelta) or lookback < timedelta(0):
             raise DefinitionError(f"{subject}: lookback must be a timedelta of zero or more, got {shown(lookback)}.")
         self.lookback = lookback
-        self._init_batch_sources(source, sink_source, offline, subject)
+        self._init_batch_sources(source, sink_source, offline, bool(aggregations), subject)
         self._init_view(schema, entities, ttl, online, offline, org, enable_validation, version, enabled, partitions)
         self._init_aggregations(aggregations, tiling_hop_size, subject)
         self._init_automation(automation, freshness, subject)
@@ -143,11 +145,8 @@ class BatchFeatureView(FeatureView):
             raise DefinitionError(f"{subject}: aggregations need a source, whose rows are aggregated.")
         if self.partitions is None:
             raise DefinitionError(f"{subject}: aggregations need partitions, as windows of time need event times.")
-        if self.keeps_result:
-            raise NotSupportedError(
-                f"{subject}: the result of a transformation cannot be kept (offline=True) and aggregated by one view. "
-                "Keep it in a view of its own, and aggregate the sink_source of that."
-            )
+        if self.keeps_result and not isinstance(self.sink_source, FileSource):
+            raise NotSupportedError(f"{subject}: tiles can be kept in a FileSource, not in {shown(self.sink_source)}.")
         columns = aggregated_columns(self.aggregations)
         names = [each.resolved_name(each.time_window) for each in self.aggregations]
         declared = {f.name: f for f in self.features}
@@ -215,7 +214,9 @@ class BatchFeatureView(FeatureView):
                 del spec[name]
         return spec
 
-    def _init_batch_sources(self, source: object, sink: DataSource | None, offline: bool, subject: str) -> None:
+    def _init_batch_sources(
+        self, source: object, sink: DataSource | None, offline: bool, aggregates: bool, subject: str
+    ) -> None:
         if isinstance(source, (FeatureView, list, tuple)):
             source = _without_views(source, sink, subject)
         if isinstance(source, (list, tuple)):
@@ -229,21 +230,56 @@ class BatchFeatureView(FeatureView):
         else:
             self._init_sources(source, subject)
             self.sources = [self.batch_source] if self.batch_source else []
-        if self.feature_transformation is None and (len(self.sources) > 1 or sink is not None):
+        if self.feature_transformation is None and (len(self.sources) > 1 or (sink is not None and not aggregates)):
             raise DefinitionError(f"{subject}: several sources, or a sink_source, need a transformation.")
         if self.feature_transformation is not None and not self.sources:
             raise DefinitionError(f"{subject}: a transformation needs a source.")
         if sink is not None and not (isinstance(sink, DataSource) and sink.holds_history):
             raise DefinitionError(f"{subject}: sink_source must be a source that holds history, not {shown(sink)}.")
-        if self.feature_transformation is not None and offline and sink is None:
+        if self.feature_transformation is not None and offline and sink is None and not aggregates:
             raise DefinitionError(f"{subject}: offline=True keeps the result, which needs a sink_source to say where.")
         self.sink_source = sink
-        if sink is not None and offline:
+        if sink is not None and offline and not aggregates:
             self.batch_source = sink
+
+    @property
+    def mode(self) -> TransformationMode | None:
+        """How the function is called; None without one."""
+        return None if self.transformation is None else self.transformation.mode
+
+    @property
+    def udf(self) -> Callable[..., object] | None:
+        """The function; None without one, and after reading from a registry."""
+        return None if self.transformation is None else self.transformation.udf
+
+    @property
+    def udf_string(self) -> str:
+        """The function's source text; empty without one."""
+        return "" if self.transformation is None else self.transformation.udf_string
+
+    def get_feature_transformation(self) -> Transformation | None:
+        """Returns the function with its mode; None without one."""
+        return self.transformation
+
+    @property
+    def timestamp_field(self) -> str:
+        """The event time column of the view's rows; empty where that is not known yet."""
+        source = self.batch_source or (self.sources[0] if self.sources else None)
+        return "" if source is None else source.timestamp_field
 
     @property
     def transformation(self) -> Transformation | None:
         return self.feature_transformation
+
+    @property
+    def keeps_result(self) -> bool:
+        if self.aggregations:
+            return self.offline and self.sink_source is not None
+        return super().keeps_result
+
+    @property
+    def is_computed_when_read(self) -> bool:
+        return self.transformation is not None and not self.keeps_result
 
 
 def _without_views(

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from feast_assets.definitions.aggregation import Function, hop_of
 from feast_assets.definitions.field import Field
 from feast_assets.definitions.spec import content_hash
-from feast_assets.types import FeastType, Int32, Int64, UnixTimestamp
+from feast_assets.types import FeastType, Float64, Int32, Int64, String, UnixTimestamp
 
 if TYPE_CHECKING:
     from feast_assets.definitions.aggregation import Aggregation
@@ -42,6 +42,7 @@ _STATES = {
 }
 FIXED = frozenset(("count", "sum", "squares", "min", "max"))
 """States of eight bytes."""
+KEPT_HOP, KEPT_NEWEST = "tile_hop", "tile_newest"
 SKETCHES = frozenset(("hll", "kll", "frequent"))
 """States that are sketches of the library ``datasketches``, serialized."""
 
@@ -167,6 +168,22 @@ class WindowAggregates:
         """A hash (hex) of the tiles: those of another layout cannot be read."""
         levels = [[level.hop, level.longest, [state.name for state in level.states]] for level in self.levels]
         return content_hash([levels, [[f.name, str(f.dtype)] for f in self.columns]])
+
+    @cached_property
+    def kept_fields(self) -> tuple[Field, ...]:
+        """The columns of tiles that are kept in history: the hop in microseconds, the newest event time, the states.
+
+        A state without a fixed size is JSON text.
+        """
+        fields = {
+            KEPT_HOP: Field(name=KEPT_HOP, dtype=Int64),
+            KEPT_NEWEST: Field(name=KEPT_NEWEST, dtype=UnixTimestamp),
+        }
+        for level in self.levels:
+            for state in level.states:
+                dtype = String if state.kind not in FIXED else Int64 if self.is_whole(state) else Float64
+                fields[state.name] = Field(name=state.name, dtype=dtype)
+        return tuple(fields.values())
 
     def dtype(self, state: TileState) -> FeastType:
         """Returns the type of the column of a state."""

@@ -100,6 +100,14 @@ class AggregatesWindows(Ability):
             SourceError: a sum of integers does not fit into 64 bits.
         """
 
+    @abstractmethod
+    def tiles_to_keep(self, history: History, windows: Sequence[Window]) -> pa.RecordBatchReader:
+        """Returns the tiles of all hops of some whole windows of the view's grid, as `History.tiles` describes them.
+
+        Returns:
+            the columns that `OfflineStore.scan` has of the kept tiles.
+        """
+
 
 class CanReplaceWindows(Ability):
     """A store that can replace some windows of a source; the results of transformed views are kept by it."""

@@ -51,6 +51,8 @@ def test_names_and_defaults_are_feasts() -> None:
     ("window", "slide", "tiling", "hop"),
     [
         (HOUR, None, None, timedelta(minutes=5)),
+        (3 * HOUR, None, None, timedelta(minutes=15)),
+        (7 * DAY, None, None, timedelta(hours=6)),
         (12 * HOUR, None, None, HOUR),
         (DAY, None, None, HOUR),
         (12 * DAY, None, None, DAY),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from window_oracle import aggregated, same, values_in_window
 
 from feast_assets import (
@@ -24,9 +27,9 @@ from feast_assets import (
 USER = Entity(name="user", join_keys=["user_id"])
 START = datetime(2024, 3, 1, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
-FIVE_MINUTES = timedelta(minutes=5)
+FIVE_MINUTES, MINUTE = timedelta(minutes=5), timedelta(minutes=1)
 # Windows with the hops that follow from their lengths.
-WINDOWS = {HOUR: FIVE_MINUTES, 3 * HOUR: FIVE_MINUTES, DAY: HOUR, 30 * DAY: DAY}
+WINDOWS = {HOUR: FIVE_MINUTES, 3 * HOUR: timedelta(minutes=15), DAY: HOUR, 30 * DAY: DAY}
 SCHEMA = pa.schema(
     [
         ("user_id", pa.int64()),
@@ -103,7 +106,8 @@ class Purchases:
 
     def _check(self, row: dict[str, Any], user: int, at: datetime, where: str) -> None:
         for each in self.view.aggregations:
-            hop = WINDOWS.get(each.time_window, each.slide_interval)
+            slides = each.slide_interval != each.time_window
+            hop = each.slide_interval if slides else WINDOWS[each.time_window]
             values = values_in_window(self.rows, user, at, each.column, each.time_window, hop)
             expected = aggregated(values, each.function)
             name = each.resolved_name(each.time_window)
@@ -126,17 +130,20 @@ def some_purchases() -> list[dict[str, Any]]:
     return rows
 
 
-@pytest.fixture
-def purchases(tmp_path: Path) -> Purchases:
-    made = Purchases(tmp_path)
+KEPT = {"offline": True, "sink_source": FileSource(name="tiles", path="tiles", timestamp_field="begin")}
+
+
+@pytest.fixture(params=["computed", "kept"])
+def purchases(request: pytest.FixtureRequest, tmp_path: Path) -> Purchases:
+    """Purchases whose tiles are computed when they are read, or kept."""
+    made = Purchases(tmp_path, **(KEPT if request.param == "kept" else {}))
     made.write(some_purchases())
     made.store.apply([USER, made.view])
     return made
 
 
 def test_history_is_what_a_brute_force_makes_of_the_rows(purchases: Purchases) -> None:
-    moments = [(n % 4, START + timedelta(hours=7 * n, minutes=n)) for n in range(150)]
-    moments += [(row["user_id"], row["ts"]) for row in purchases.rows[:50]]
+    moments = some_moments() + [(row["user_id"], row["ts"]) for row in purchases.rows[:50]]
     purchases.check_history(moments)
 
 
@@ -182,3 +189,88 @@ def test_windows_that_are_run_in_any_order_end_the_same(purchases: Purchases) ->
         purchases.store.materialize(START + first * DAY, START + last * DAY)
     newest = max(row["ts"] for row in purchases.rows)
     purchases.check_online([0, 1, 2], newest + 2 * HOUR)
+
+
+def some_moments() -> list[tuple[int, datetime]]:
+    return [(n % 4, START + timedelta(hours=21 * n, minutes=n)) for n in range(50)]
+
+
+def test_history_reads_kept_tiles_where_there_are_some_and_rows_elsewhere(tmp_path: Path) -> None:
+    purchases = Purchases(tmp_path, **KEPT)
+    purchases.write(some_purchases())
+    purchases.store.apply([USER, purchases.view])
+    for first, last in ((3, 9), (20, 22), (30, 41)):
+        purchases.store.materialize(START + first * DAY, START + last * DAY)
+        purchases.check_history(some_moments())
+    # Half a day again: its tiles are those of the whole day.
+    purchases.store.materialize(START + 4 * DAY + 10 * HOUR, START + 4 * DAY + 13 * HOUR)
+    purchases.check_history(some_moments())
+
+
+def test_a_late_row_computes_the_tiles_of_its_day_alone(tmp_path: Path) -> None:
+    purchases = Purchases(tmp_path, **KEPT)
+    purchases.write(some_purchases())
+    purchases.store.apply([USER, purchases.view])
+    purchases.store.materialize_incremental(START + 41 * DAY)
+    files = {path: path.stat().st_mtime_ns for path in (tmp_path / "tiles").rglob("window_*.parquet")}
+    assert len(files) == 40
+    purchases.write([*purchases.rows, purchase(1, START + 7 * DAY + HOUR, 3.25)])
+    purchases.store.materialize_incremental(START + 41 * DAY)
+    changed = [path.name for path, written in files.items() if path.stat().st_mtime_ns != written]
+    assert changed == ["window_20240308T000000.000000_20240309T000000.000000.parquet"]
+    purchases.check_history(some_moments())
+    purchases.check_online([0, 1, 2], max(row["ts"] for row in purchases.rows))
+
+
+def test_other_windows_take_no_tiles_of_the_earlier_definition(tmp_path: Path) -> None:
+    purchases = Purchases(tmp_path, **KEPT)
+    purchases.write(some_purchases())
+    purchases.store.apply([USER, purchases.view])
+    purchases.store.materialize_incremental(START + 41 * DAY)
+    other = Purchases(tmp_path, **KEPT, aggregations=[Aggregation("items", "sum", DAY)], tiling_hop_size=FIVE_MINUTES)
+    other.rows = purchases.rows
+    other.store.apply([USER, other.view])
+    newest = max(row["ts"] for row in other.rows)
+    assert other.served([0], newest)["sum_items_86400s"] == [None]
+    other.store.materialize_incremental(START + 41 * DAY)
+    values = values_in_window(other.rows, 0, newest, "items", DAY, FIVE_MINUTES)
+    assert other.served([0], newest)["sum_items_86400s"] == [sum(values)]
+
+
+_MINUTES = st.integers(-3_000, 3_000)
+_AMOUNTS = st.one_of(st.none(), st.floats(-1e6, 1e6), st.sampled_from([float("nan"), 0.1, 1e15]))
+_ROWS = st.lists(
+    st.builds(
+        lambda user, minute, amount, items, shop: purchase(user, START + minute * MINUTE, amount, items, shop),
+        st.integers(0, 1),
+        _MINUTES,
+        _AMOUNTS,
+        st.one_of(st.none(), st.integers(-(2**40), 2**40)),
+        st.sampled_from([None, "a", "b", "ä\n"]),
+    ),
+    max_size=40,
+)
+_FEW = [
+    Aggregation(column, function, window, slide)
+    for column, functions in FUNCTIONS.items()
+    for function in functions
+    for window, slide in ((HOUR, 20 * MINUTE), (DAY, 9 * HOUR / 3))
+]
+
+
+@given(_ROWS, _ROWS, st.lists(st.tuples(st.integers(0, 2), _MINUTES), min_size=1, max_size=10), st.booleans())
+@settings(max_examples=12)
+def test_any_rows_that_come_in_two_batches_give_what_a_brute_force_makes_of_them(first, second, moments, keeps) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        purchases = Purchases(Path(folder), aggregations=_FEW, **(KEPT if keeps else {}))
+        purchases.write(first)
+        purchases.store.apply([USER, purchases.view])
+        purchases.store.materialize_incremental(START + 10 * DAY)
+        purchases.write([*first[: len(first) // 2], *second])
+        purchases.store.materialize_incremental(START + 10 * DAY)
+        rows = purchases.rows
+        purchases.check_history([(user, START + minute * MINUTE) for user, minute in moments])
+        newest = max((row["ts"] for row in rows), default=START)
+        for later in (0 * HOUR, 30 * MINUTE, 25 * HOUR):
+            purchases.check_online([0, 1, 2], newest + later)
+        purchases.store.close()

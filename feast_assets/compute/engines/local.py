@@ -13,7 +13,7 @@ from feast_assets.compute.engines.context import TaskContext
 from feast_assets.compute.ledger_rows import LedgerRows
 from feast_assets.compute.validation import Validation
 from feast_assets.compute.view_stores import ledger_hash
-from feast_assets.compute.window_rows import fill_windows
+from feast_assets.compute.window_rows import fill_windows, keep_tiles
 from feast_assets.compute.withdrawals import Withdrawals
 from feast_assets.definitions.window import WindowIndex
 from feast_assets.errors import ComputeEngineError, FeastAssetsError, printable
@@ -117,6 +117,9 @@ def _keep_result(task: WindowTask, stores: ViewStores) -> tuple[WindowStatistics
     if sink is None:
         return ()
     store = CanReplaceWindows.of(stores.offline_store, f"Keeping the result of feature view {task.view!r}")
+    if stores.made.tiles is not None:
+        keep_tiles(stores, task.windows)
+        return ()
     rows = stores.offline_store.scan(stores.read, task.span)
     store.replace(sink, stores.read, task.windows, rows)
     return tuple(stores.offline_store.statistics(stores.made, task.windows))

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from feast_assets.offline_stores.duckdb.files import SourceTable
     from feast_assets.offline_stores.duckdb.read_parts import ReadParts
     from feast_assets.offline_stores.duckdb.rows import Rows
+    from feast_assets.offline_stores.duckdb.window_aggregates import WindowInputs
     from feast_assets.offline_stores.files.readable_files import ReadableFiles
     from feast_assets.offline_stores.part_summaries import PartSummaries
     from feast_assets.types.feast_type import FeastType
@@ -179,12 +180,9 @@ class DuckDBOfflineStore(
 
         def of(join: PointInTimeJoin) -> pa.Table:
             def read(cursor: duckdb.DuckDBPyConnection, tables: list[SourceTable]) -> pa.Table:
-                def rows_of(bounds: Bounds) -> Rows:
-                    rows = self._rows(cursor, join.history, bounds)
-                    tables.append(rows.table)
-                    return rows
-
-                return windows_at(cursor, spine, join, rows_of, filter_by_created)
+                return windows_at(
+                    cursor, spine, join, self._window_inputs(cursor, join.history, tables), filter_by_created
+                )
 
             return self._answer(read)
 
@@ -193,18 +191,42 @@ class DuckDBOfflineStore(
         return beside(spine.num_rows, joins, windows, rest)
 
     def tiles(self, history: History, oldest: Sequence[int], keys: pa.Table | None = None) -> list[pa.Table]:
-        from feast_assets.definitions.window import Bounds
         from feast_assets.offline_stores.duckdb.window_aggregates import read_tiles
 
-        assert history.aggregates is not None
-        start = min(first * level.hop for first, level in zip(oldest, history.aggregates.levels, strict=True))
-
         def read(cursor: duckdb.DuckDBPyConnection, tables: list[SourceTable]) -> list[pa.Table]:
-            rows = self._rows(cursor, history, Bounds(start, None))
-            tables.append(rows.table)
-            return read_tiles(cursor, rows, oldest, keys)
+            return read_tiles(cursor, self._window_inputs(cursor, history, tables), oldest, keys)
 
         return self._answer(read)
+
+    def tiles_to_keep(self, history: History, windows: Sequence[Window]) -> pa.RecordBatchReader:
+        from feast_assets.definitions.window import Bounds, hull
+        from feast_assets.offline_stores.duckdb.window_aggregates import tiles_to_keep
+
+        def read(cursor: duckdb.DuckDBPyConnection, tables: list[SourceTable]) -> pa.Table:
+            inputs = self._window_inputs(cursor, history, tables)
+            return tiles_to_keep(cursor, inputs, hull([Bounds.of(w) for w in windows]), windows)
+
+        return self._answer(read).to_reader()
+
+    def _window_inputs(
+        self, cursor: duckdb.DuckDBPyConnection, history: History, tables: list[SourceTable]
+    ) -> WindowInputs:
+        """Returns what windows of time are computed of; the tables that are opened are added to a list."""
+        from feast_assets.offline_stores.duckdb.replace import held_windows
+        from feast_assets.offline_stores.duckdb.window_aggregates import WindowInputs
+
+        def opened(of: History) -> Callable[[Bounds], Rows]:
+            def rows_of(bounds: Bounds) -> Rows:
+                rows = self._rows(cursor, of, bounds)
+                tables.append(rows.table)
+                return rows
+
+            return rows_of
+
+        tiles = history.tiles
+        if tiles is None:
+            return WindowInputs(history, opened(history))
+        return WindowInputs(history, opened(history), opened(tiles), held_windows(tiles.sources[0], self._root))
 
     def read_query(self, sql: str, readable: Sequence[DataSource]) -> pa.Table:
         """Returns the rows of a query; see `ReadsQueries`.

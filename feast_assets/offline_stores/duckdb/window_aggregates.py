@@ -17,40 +17,116 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from feast_assets.definitions.window import Bounds
-from feast_assets.definitions.window_aggregates import FIXED, TileLevel, TileState, WindowAggregates, WindowFeature
-from feast_assets.offline_stores.duckdb.engine import read_all, registered
+from feast_assets.definitions.window import Bounds, Window, union
+from feast_assets.definitions.window_aggregates import (
+    FIXED,
+    KEPT_HOP,
+    KEPT_NEWEST,
+    TileLevel,
+    TileState,
+    WindowAggregates,
+    WindowFeature,
+)
+from feast_assets.offline_stores.base import History, rows_schema
+from feast_assets.offline_stores.duckdb.engine import quote, read_all, registered
 from feast_assets.offline_stores.duckdb.latest import OLDEST
 from feast_assets.offline_stores.duckdb.rows import Rows
 from feast_assets.offline_stores.spine import PointInTimeJoin, Spine, joined_schema
 from feast_assets.types import Bool, FeastType, Float32, Float64, String, UnixTimestamp
-from feast_assets.types.arrow import cast_column, whole_column
+from feast_assets.types.arrow import cast_column, to_arrow_type, whole_column
 from feast_assets.types.arrow_values import fixed_values, int64_array
 
 if TYPE_CHECKING:
     import duckdb
 
 _FLOATS = (Float32, Float64)
+_END = 2**63 - 1
+_MOST_READS = 8
+"""Stretches of time without kept tiles that are read one by one; more are read together, and the others left out."""
 
 
-def read_values(cursor: duckdb.DuckDBPyConnection, rows: Rows, entities: str = "") -> str:
-    """Reads the rows of a history into a temporary table; returns its name.
+@dataclass(frozen=True)
+class WindowInputs:
+    """What windows of time are computed of.
 
-    It has the keys, ``t``, ``c`` (the smallest number where there is no created time), and for each aggregated column
-    ``v0``, ``v1``, ... in a canonical type: BIGINT (times too, as microseconds), DOUBLE, VARCHAR or BOOLEAN. NaN counts
-    as null.
+    Attributes:
+        rows_of: opens the rows with some event times.
+        tiles_of: opens the kept tiles with some event times; None where none are kept.
+        held: the windows of the view's grid whose tiles are kept.
+    """
 
-    Args:
-        entities: a table with columns named as the keys; only its entities are read.
+    history: History
+    rows_of: Callable[[Bounds], Rows]
+    tiles_of: Callable[[Bounds], Rows] | None = None
+    held: Sequence[Window] = ()
+
+    @property
+    def aggregates(self) -> WindowAggregates:
+        aggregates = self.history.aggregates
+        assert aggregates is not None
+        return aggregates
+
+    @property
+    def keys(self) -> list[str]:
+        """The columns of the join keys."""
+        return [f"k{i}" for i in range(len(self.history.join_keys))]
+
+    def not_held(self, start: int, end: int) -> list[Bounds]:
+        """Returns the times from a start up to an end, in UTC microseconds, that no kept tiles cover."""
+        rest = []
+        for held in union(self.held):
+            if held.start_micros > start:
+                rest.append(Bounds(start, min(held.start_micros, end)))
+            start = max(start, held.end_micros)
+            if start >= end:
+                return rest
+        return [*rest, Bounds(start, end)]
+
+
+def make_values(cursor: duckdb.DuckDBPyConnection, inputs: WindowInputs) -> str:
+    """Makes an empty temporary table of rows; returns its name.
+
+    It has the keys, ``t``, ``c`` (the smallest number where there is no created time), ``is_open``, which says that no
+    kept tile has the row, and for each aggregated column ``v0``, ``v1``, ... in a canonical type: BIGINT (times too, as
+    microseconds), DOUBLE, VARCHAR or BOOLEAN. NaN counts as null.
     """
     name = f"values_{uuid.uuid4().hex}"
-    values = [f"{_value(f'r.f{i}', field.dtype)} AS v{i}" for i, field in enumerate(rows.history.features)]
-    columns = [*(f"r.{key}" for key in rows.keys), *values, "r.t", f"coalesce(r.c, {OLDEST}) AS c"]
-    only = ""
-    if entities and rows.keys:
-        only = f" SEMI JOIN {entities} e ON {' AND '.join(f'r.{key} = e.{key}' for key in rows.keys)}"
-    cursor.execute(f"CREATE TEMP TABLE {name} AS SELECT {', '.join(columns)} FROM ({rows.sql}) r{only}")
+    keys = pa.schema(
+        [pa.field(k, to_arrow_type(f.dtype)) for k, f in zip(inputs.keys, inputs.history.join_keys, strict=True)]
+    )
+    columns = [f"CAST(NULL AS {_sql_type(field.dtype)}) AS v{i}" for i, field in enumerate(inputs.aggregates.columns)]
+    columns = [*inputs.keys, *columns, "0::BIGINT AS t", "0::BIGINT AS c", "true AS is_open"]
+    nothing = keys.empty_table() if keys else pa.table({"nothing": pa.nulls(0, pa.int64())})
+    with registered(cursor, nothing) as empty:
+        cursor.execute(f"CREATE TEMP TABLE {name} AS SELECT {', '.join(columns)} FROM {empty}")
     return name
+
+
+def add_values(
+    cursor: duckdb.DuckDBPyConnection, values: str, rows: Rows, entities: str, *, is_open: bool, only: str = ""
+) -> None:
+    """Adds rows to a table that `make_values` made.
+
+    Args:
+        entities: a table with columns named as the keys; only its entities are read. "" for all.
+        only: a further condition, of columns of the rows ``r``.
+    """
+    read = [f"{_value(f'r.f{i}', field.dtype)} AS v{i}" for i, field in enumerate(rows.history.features)]
+    columns = [*(f"r.{key}" for key in rows.keys), *read, "r.t", f"coalesce(r.c, {OLDEST})", str(is_open)]
+    same = _same_keys(entities, rows.keys)
+    condition = f" WHERE {only}" if only else ""
+    cursor.execute(f"INSERT INTO {values} SELECT {', '.join(columns)} FROM ({rows.sql}) r{same}{condition}")
+
+
+def _same_keys(entities: str, keys: Sequence[str]) -> str:
+    """Returns the join that leaves the rows ``r`` of a table's entities."""
+    if not entities or not keys:
+        return ""
+    return f" SEMI JOIN {entities} e ON {' AND '.join(f'r.{key} = e.{key}' for key in keys)}"
+
+
+def _sql_type(dtype: FeastType) -> str:
+    return "DOUBLE" if dtype in _FLOATS else "VARCHAR" if dtype == String else "BOOLEAN" if dtype == Bool else "BIGINT"
 
 
 def _value(column: str, dtype: FeastType) -> str:
@@ -122,58 +198,168 @@ def _exact_sum(values: str, where: str = "") -> str:
     return f"CASE WHEN isfinite({total}) THEN fsum({values}) {where} ELSE {total} END"
 
 
-def tiles_sql(aggregates: WindowAggregates, level: TileLevel, values: str, keys: Sequence[str]) -> str:
+def tiles_sql(
+    inputs: WindowInputs, level: TileLevel, values: str, kept: Rows | None, entities: str, *, as_texts: bool
+) -> str:
     """Returns the query of the tiles of a level: keys, ``hop``, ``newest`` and the level's states.
 
+    There may be several tiles of one hop, as a hop need not lie in one window of the view's grid.
+
     Args:
-        values: the table that `read_values` made.
+        values: the table that `make_values` made; its open rows count.
+        kept: the kept tiles that count.
+        entities: as `add_values`, of the kept tiles.
+        as_texts: whether states without a fixed size come as JSON text; else as DuckDB has them.
     """
+    aggregates, keys = inputs.aggregates, inputs.keys
     states = [f"{_state_sql(aggregates, state).grouped} AS {state.name}" for state in level.states]
     columns = [*keys, f"{hop_number('t', level.hop)} AS hop", "max(t) AS newest", *states]
-    return f"SELECT {', '.join(columns)} FROM {values} GROUP BY {', '.join([*keys, 'hop'])}"
+    grouped = f"SELECT {', '.join(columns)} FROM {values} WHERE is_open GROUP BY {', '.join([*keys, 'hop'])}"
+    if as_texts:
+        texts = [f"{as_text(state)} AS {state.name}" for state in level.states]
+        grouped = f"SELECT {', '.join([*keys, 'hop', 'newest', *texts])} FROM ({grouped})"
+    if kept is None:
+        return grouped
+    names = {field.name: f"r.f{number}" for number, field in enumerate(kept.history.features)}
+    states = [
+        f"{names[s.name] if as_texts or s.kind in FIXED else _of_text(aggregates, s, names[s.name])} AS {s.name}"
+        for s in level.states
+    ]
+    newest = f"epoch_us({names[KEPT_NEWEST]}) AS newest"
+    columns = [*(f"r.{key}" for key in keys), f"{hop_number('r.t', level.hop)} AS hop", newest, *states]
+    own = f"{names[KEPT_HOP]} = {level.hop}"
+    return (
+        f"{grouped} UNION ALL SELECT {', '.join(columns)} FROM ({kept.sql}) r{_same_keys(entities, keys)} WHERE {own}"
+    )
 
 
-def as_text(state: TileState) -> str:
+def _of_text(aggregates: WindowAggregates, state: TileState, text: str) -> str:
+    """Returns the expression of a state of its text, which `as_text` made."""
+    kind = _sql_type(aggregates.dtype(state))
+
+    def row(of: str) -> str:
+        return f"{{t: CAST({of}->>0 AS BIGINT), c: CAST({of}->>1 AS BIGINT), v: CAST({of}->>2 AS {kind})}}"
+
+    if state.kind in ("first", "last"):
+        return f"CASE WHEN {text} <> 'null' THEN {row(f'CAST({text} AS JSON)')} END"
+    items = f"from_json({text}, '[\"JSON\"]')"
+    item = row("j") if state.kind == "last_k" else f"CAST(j->>'$' AS {kind})"
+    return f"list_transform({items}, lambda j: {item})"
+
+
+def as_text(state: TileState, value: str = "") -> str:
     """Returns the expression of a state as it leaves the store: numbers, or JSON text of those without a fixed size.
 
     The row of a value is ``[event time, created time, value]``.
+
+    Args:
+        value: the expression of the state; left out, the column of its name.
     """
+    s = f"({value})" if value else state.name
     if state.kind in FIXED:
-        return state.name
+        return s
     if state.kind in ("first", "last"):
-        s = state.name
         return f"CASE WHEN {s} IS NULL THEN 'null' ELSE CAST(json_array({s}.t, {s}.c, {s}.v) AS VARCHAR) END"
     if state.kind == "last_k":
-        return f"CAST(to_json(list_transform({state.name}, lambda s: json_array(s.t, s.c, s.v))) AS VARCHAR)"
-    return f"CAST(to_json({state.name}) AS VARCHAR)"
+        return f"CAST(to_json(list_transform({s}, lambda s: json_array(s.t, s.c, s.v))) AS VARCHAR)"
+    return f"CAST(to_json({s}) AS VARCHAR)"
 
 
 def read_tiles(
-    cursor: duckdb.DuckDBPyConnection, rows: Rows, oldest: Sequence[int], entities: pa.Table | None
+    cursor: duckdb.DuckDBPyConnection, inputs: WindowInputs, oldest: Sequence[int], entities: pa.Table | None
 ) -> list[pa.Table]:
     """Returns the tiles of each level, as `AggregatesWindows.tiles` says."""
-    aggregates = rows.history.aggregates
-    assert aggregates is not None
+    levels, keys = inputs.aggregates.levels, inputs.keys
     names = ""
-    if entities is not None and rows.keys:
+    if entities is not None and keys:
         names = f"entities_{uuid.uuid4().hex}"
-        cursor.register(names, entities.select([f.name for f in rows.history.join_keys]).rename_columns(rows.keys))
-    values = read_values(cursor, rows, names)
+        cursor.register(names, entities.select([f.name for f in inputs.history.join_keys]).rename_columns(keys))
+    start = min(first * level.hop for first, level in zip(oldest, levels, strict=True))
+    values = make_values(cursor, inputs)
+    _add_open(cursor, inputs, values, names, start, _END)
+    kept = None if inputs.tiles_of is None else inputs.tiles_of(Bounds(start, None))
     tables = []
-    for level, first in zip(aggregates.levels, oldest, strict=True):
-        columns = [*rows.keys, "hop", "newest", *(f"{as_text(state)} AS {state.name}" for state in level.states)]
-        tiles = tiles_sql(aggregates, level, values, rows.keys)
-        order = ", ".join([*rows.keys, "hop"])
-        sql = f"SELECT {', '.join(columns)} FROM ({tiles}) WHERE hop >= {first} ORDER BY {order}"
-        tables.append(_with_key_names(rows, read_all(cursor, sql)))
+    for level, first in zip(levels, oldest, strict=True):
+        tiles = tiles_sql(inputs, level, values, kept, names, as_texts=True)
+        sql = f"SELECT * FROM ({tiles}) WHERE hop >= {first} ORDER BY {', '.join([*keys, 'hop'])}"
+        tables.append(_with_key_names(inputs.history, read_all(cursor, sql)))
     cursor.execute(f"DROP TABLE {values}")
     return tables
 
 
-def _with_key_names(rows: Rows, table: pa.Table) -> pa.Table:
+def _add_open(
+    cursor: duckdb.DuckDBPyConnection, inputs: WindowInputs, values: str, entities: str, start: int, end: int
+) -> None:
+    """Adds the rows that no kept tile has."""
+    rest = inputs.not_held(start, end)
+    if len(rest) > _MOST_READS:
+        held = [(window.start_micros, window.end_micros) for window in union(inputs.held)]
+        name = f"held_{uuid.uuid4().hex}"
+        starts, ends = (int64_array(np.array(times, np.int64)) for times in zip(*held, strict=True))
+        cursor.register(name, pa.table([starts, ends], names=["start", "stop"]))
+        only = f"NOT EXISTS (SELECT 1 FROM {name} h WHERE r.t >= h.start AND r.t < h.stop)"
+        add_values(cursor, values, inputs.rows_of(_bounds(start, end)), entities, is_open=True, only=only)
+        return
+    for bounds in rest:
+        assert bounds.start is not None
+        assert bounds.end is not None
+        add_values(cursor, values, inputs.rows_of(_bounds(bounds.start, bounds.end)), entities, is_open=True)
+
+
+def _bounds(start: int, end: int) -> Bounds:
+    return Bounds(start, None if end == _END else end)
+
+
+def tiles_to_keep(
+    cursor: duckdb.DuckDBPyConnection, inputs: WindowInputs, bounds: Bounds, windows: Sequence[Window]
+) -> pa.Table:
+    """Returns the tiles of some windows, as `AggregatesWindows.tiles_to_keep` says.
+
+    Args:
+        bounds: of the windows.
+    """
+    aggregates, keys, tiles = inputs.aggregates, inputs.keys, inputs.history.tiles
+    assert tiles is not None
+    values = make_values(cursor, inputs)
+    add_values(cursor, values, inputs.rows_of(bounds), "", is_open=True)
+    times = [(window.start_micros, window.end_micros) for window in windows]
+    starts, ends = (int64_array(np.array(each, np.int64)) for each in zip(*times, strict=True))
+    parts = []
+    with registered(cursor, pa.table([starts, ends], names=["start", "stop"])) as grid:
+        for level in aggregates.levels:
+            own = {state.name: state for state in level.states}
+            states = [
+                f"{as_text(own[f.name], _state_sql(aggregates, own[f.name]).grouped)} AS {quote(f.name)}"
+                if f.name in own
+                else f"CAST(NULL AS {_sql_type(f.dtype)}) AS {quote(f.name)}"
+                for f in tiles.features[2:]
+            ]
+            number = hop_number("r.t", level.hop)
+            columns = [*keys, f"greatest({number} * {level.hop}, g.start) AS piece", f"{level.hop} AS hop"]
+            columns += ["max(r.t) AS newest", *states]
+            of_grid = f"{values} r JOIN {grid} g ON r.t >= g.start AND r.t < g.stop"
+            parts.append(f"SELECT {', '.join(columns)} FROM {of_grid} GROUP BY {', '.join([*keys, 'piece'])}")
+        table = read_all(cursor, " UNION ALL ".join(f"({part})" for part in parts))
+    cursor.execute(f"DROP TABLE {values}")
+    count = len(keys)
+    columns = [
+        cast_column(whole_column(table.column(n)), f.dtype, subject=f"Join key {f.name!r}")
+        for n, f in enumerate(inputs.history.join_keys)
+    ]
+    moment = pa.timestamp("us", "UTC")
+    columns += [table.column("hop").cast(pa.int64()), table.column("newest").cast(moment)]
+    columns += [table.column(n) for n in range(count + 3, table.num_columns)]
+    columns += [table.column("piece").cast(moment), pa.nulls(table.num_rows, moment)]
+    return pa.table(columns, schema=rows_schema(tiles))
+
+
+def _with_key_names(history: History, table: pa.Table) -> pa.Table:
     """Returns a table with its keys, ``k0, ...``, under their own names and in canonical types."""
-    keys = rows.history.join_keys
-    columns = [rows.cast(whole_column(table.column(k)), field) for k, field in zip(rows.keys, keys, strict=True)]
+    keys = history.join_keys
+    columns = [
+        cast_column(whole_column(table.column(n)), field.dtype, subject=f"Join key {field.name!r}")
+        for n, field in enumerate(keys)
+    ]
     rest = table.column_names[len(columns) :]
     return pa.table([*columns, *(table.column(n) for n in rest)], names=[*(f.name for f in keys), *rest])
 
@@ -182,51 +368,84 @@ def windows_at(
     cursor: duckdb.DuckDBPyConnection,
     spine: Spine,
     join: PointInTimeJoin,
-    rows_of: Callable[[Bounds], Rows],
+    inputs: WindowInputs,
     filter_by_created: bool,
 ) -> pa.Table:
     """Returns the features of windows for each row of a spine, in its order.
 
     Args:
-        rows_of: opens the rows with some event times.
         filter_by_created: a row also counts only if it was created by the moment. Tiles cannot say that, so the rows
             themselves are merged.
     """
-    aggregates = join.history.aggregates
-    assert aggregates is not None
+    aggregates, keys = inputs.aggregates, inputs.keys
     schema = joined_schema([join])
-    keys = [f"k{i}" for i in range(len(join.key_columns))]
     columns = [spine.table.column(name) for name in join.key_columns]
     numbers = int64_array(np.arange(spine.num_rows))
-    moments = pa.table([numbers, spine.times, *columns], names=["id", "moment", *keys])
     results: list[pa.ChunkedArray | None] = [None] * len(aggregates.features)
-    with registered(cursor, moments) as given:
-        span = spine.span()
-        rows = rows_of(Bounds(0, 0) if span is None else Bounds(span[0] - aggregates.longest, span[1] + 1))
+    moments = f"moments_{uuid.uuid4().hex}"
+    with registered(cursor, pa.table([numbers, spine.times, *columns], names=["id", "moment", *keys])) as given:
         some = " AND ".join(f"{name} IS NOT NULL" for name in ["moment", *keys])
-        name = f"moments_{uuid.uuid4().hex}"
-        cursor.execute(f"CREATE TEMP TABLE {name} AS SELECT * FROM {given} WHERE {some}")
-        values = read_values(cursor, rows, name)
-        for level in aggregates.levels:
-            own = [n for n, each in enumerate(aggregates.features) if each.hop == level.hop]
-            by_created = filter_by_created and rows.has_created
-            sql = _merged(aggregates, level, [aggregates.features[n] for n in own], name, values, keys, by_created)
-            found = read_all(cursor, sql)
-            places = np.full(spine.num_rows, len(found), np.int64)
-            places[fixed_values(found.column("id").combine_chunks(), "<i8")] = np.arange(len(found))
-            missing = places == len(found)
-            indices = pa.Array.from_buffers(
-                pa.int64(), len(places), [_bitmap(~missing), pa.py_buffer(places)], int(missing.sum())
-            )
-            for number in own:
-                results[number] = found.column(f"x{own.index(number)}").take(indices)
-        cursor.execute(f"DROP TABLE {values}; DROP TABLE {name}")
+        cursor.execute(f"CREATE TEMP TABLE {moments} AS SELECT * FROM {given} WHERE {some}")
+    values = make_values(cursor, inputs)
+    kept = None
+    by_created = filter_by_created and bool(inputs.history.created_timestamp_column)
+    if (span := spine.span()) is not None:
+        start, end = span[0] - aggregates.longest, span[1] + 1
+        if by_created or inputs.tiles_of is None:
+            add_values(cursor, values, inputs.rows_of(Bounds(start, end)), moments, is_open=True)
+        else:
+            kept = inputs.tiles_of(Bounds(start, end))
+            _add_open(cursor, inputs, values, moments, start, end)
+            _add_last_hops(cursor, inputs, values, moments, span)
+    for level in aggregates.levels:
+        own = [n for n, each in enumerate(aggregates.features) if each.hop == level.hop]
+        tiles = tiles_sql(inputs, level, values, kept, moments, as_texts=False)
+        sql = _merged(inputs, level, [aggregates.features[n] for n in own], moments, values, tiles, by_created)
+        found = read_all(cursor, sql)
+        places = np.full(spine.num_rows, len(found), np.int64)
+        places[fixed_values(whole_column(found.column("id")), "<i8")] = np.arange(len(found))
+        missing = places == len(found)
+        indices = pa.Array.from_buffers(
+            pa.int64(), len(places), [_bitmap(~missing), pa.py_buffer(places)], int(missing.sum())
+        )
+        for number in own:
+            results[number] = found.column(f"x{own.index(number)}").take(indices)
+    cursor.execute(f"DROP TABLE {values}; DROP TABLE {moments}")
     typed = [
         cast_column(_canonical(column, each.field.dtype), each.field.dtype, subject=f"Feature {each.field.name!r}")
         for column, each in zip(results, aggregates.features, strict=True)
         if column is not None
     ]
     return pa.table(typed, schema=schema)
+
+
+def _add_last_hops(
+    cursor: duckdb.DuckDBPyConnection, inputs: WindowInputs, values: str, moments: str, span: tuple[int, int]
+) -> None:
+    """Adds the rows that kept tiles have, of the hops that moments lie in.
+
+    Args:
+        span: the first and the last moment.
+    """
+    hops = [level.hop for level in inputs.aggregates.levels]
+    longest, keys = hops[-1], inputs.keys
+    number = hop_number("moment", longest)
+    # A shorter hop that does not divide the longest may begin in the one before.
+    numbers = [number] if all(not longest % hop for hop in hops) else [number, f"{number} - 1"]
+    name = f"hops_{uuid.uuid4().hex}"
+    wanted = " UNION ".join(f"SELECT {', '.join([*keys, f'{each} AS hop'])} FROM {moments}" for each in numbers)
+    cursor.execute(f"CREATE TEMP TABLE {name} AS {wanted}")
+    held = [(window.start_micros, window.end_micros) for window in union(inputs.held)]
+    start = (span[0] // longest - len(numbers) + 1) * longest
+    same = " AND ".join([f"h.hop = {hop_number('r.t', longest)}", *(f"h.{key} = r.{key}" for key in keys)])
+    only = f"EXISTS (SELECT 1 FROM {name} h WHERE {same})"
+    if held:
+        starts, ends = (int64_array(np.array(times, np.int64)) for times in zip(*held, strict=True))
+        with registered(cursor, pa.table([starts, ends], names=["start", "stop"])) as grid:
+            only += f" AND EXISTS (SELECT 1 FROM {grid} g WHERE r.t >= g.start AND r.t < g.stop)"
+            rows = inputs.rows_of(Bounds(start, span[1] + 1))
+            add_values(cursor, values, rows, "", is_open=False, only=only)
+    cursor.execute(f"DROP TABLE {name}")
 
 
 def beside(
@@ -270,15 +489,20 @@ def _bitmap(valid: np.ndarray) -> pa.Buffer:
 
 
 def _merged(
-    aggregates: WindowAggregates,
+    inputs: WindowInputs,
     level: TileLevel,
     features: Sequence[WindowFeature],
     moments: str,
     values: str,
-    keys: Sequence[str],
+    tiles: str,
     by_created: bool,
 ) -> str:
-    """Returns the query of some features, ``x0, x1, ...``, of the moments whose windows hold rows."""
+    """Returns the query of some features, ``x0, x1, ...``, of the moments whose windows hold rows.
+
+    Args:
+        tiles: the query of the level's tiles.
+    """
+    aggregates, keys = inputs.aggregates, inputs.keys
     lengths = sorted({each.length for each in features})
     starts = [f"{hop_number(f'moment - {length}', level.hop)} AS s{n}" for n, length in enumerate(lengths)]
     bounded = f"SELECT *, {hop_number('moment', level.hop)} AS now, {', '.join(starts)} FROM {moments}"
@@ -301,7 +525,6 @@ def _merged(
         )
     of = [f"{_feature_sql(each, aggregates, lengths.index(each.length))} AS x{n}" for n, each in enumerate(features)]
     parts = _with_means(parts, features, lengths)
-    tiles = tiles_sql(aggregates, level, values, keys)
     return (
         f"WITH m AS MATERIALIZED ({bounded}), rows_ AS ({rows}), tiles AS MATERIALIZED ({tiles}), "
         f"parts AS ({parts}) SELECT id, {', '.join(of)} FROM parts GROUP BY id"

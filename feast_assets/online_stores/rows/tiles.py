@@ -16,7 +16,7 @@ import json
 import struct
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import chain
 from math import fsum, isfinite, sqrt
@@ -27,7 +27,7 @@ from feast_assets.online_stores.base import StoredRows
 from feast_assets.online_stores.rows.column import DecodedRows
 from feast_assets.online_stores.rows.decoder import RowDecoder
 from feast_assets.online_stores.rows.layout import Block
-from feast_assets.online_stores.rows.schema import RowSchema
+from feast_assets.online_stores.rows.schema import ID_WIDTH, RowSchema
 from feast_assets.online_stores.rows.stored_values import Reader
 from feast_assets.types.feast_type import Bytes, FeastType
 from feast_assets.types.python import converter, is_mutable
@@ -36,11 +36,17 @@ TILES = RowSchema((("__tiles", Bytes),))
 """The schema of the rows of views with aggregations."""
 
 _FORMAT = 1
+_ROW_BEGIN = TILES.schema_id.to_bytes(ID_WIDTH, "little") + bytes(TILES.bitmap_width)
+"""How a row with tiles begins; then come the length of the tiles, uint32, and the tiles."""
 _Values = Sequence[Any]
 
 
 class TileError(ValueError):
     """The bytes are not tiles of this layout."""
+
+
+_DAMAGE = (TileError, ArithmeticError, LookupError, TypeError)
+"""What reading damaged tiles may raise."""
 
 
 class TileLayout:
@@ -92,12 +98,83 @@ class TileLayout:
     def hops(self, data: bytes) -> list[_Values]:
         """Returns the numbers of the hops that each level has tiles of."""
         counts, starts, _ = self.sections(data)
-        return [struct.unpack_from(_code(count, "q"), data, start) for count, start in zip(counts, starts, strict=True)]
+        return [_numbers(count, "q").unpack_from(data, start) for count, start in zip(counts, starts, strict=True)]
 
 
 @lru_cache(maxsize=4096)
-def _code(count: int, code: str) -> str:
-    return f"<{count}{code}"
+def _numbers(count: int, codes: str) -> struct.Struct:
+    """Returns the layout of so many values of each code."""
+    return struct.Struct("<" + "".join(f"{count}{code}" for code in codes))
+
+
+_Merge = Callable[[Sequence[_Values], int, int, Sequence[int], int, int], Any]
+"""Takes the states of a level, the first and the last tile that count (that one excluded), the places of the function's
+states, how many values there are, and the number in the function's name."""
+
+
+@dataclass(slots=True)
+class _Step:
+    """What is computed of one column in one window: the frequent functions together, as most views have several.
+
+    Attributes:
+        window: which of the level's windows.
+        count: the place of the count of values.
+        sum, min, max: the places of these states; -1 where they are not read.
+        whole: whether the sum is an integer.
+        of_count, of_sum, of_mean, of_min, of_max: the positions of the features; -1 where they are not asked for.
+        rest: further features: the position, the function, the places of its states, and the number in its name.
+    """
+
+    window: int
+    count: int
+    sum: int = -1
+    min: int = -1
+    max: int = -1
+    whole: bool = False
+    of_count: int = -1
+    of_sum: int = -1
+    of_mean: int = -1
+    of_min: int = -1
+    of_max: int = -1
+    rest: list[tuple[int, _Merge, tuple[int, ...], int]] = field(default_factory=list)
+
+    def add(self, position: int, kind: str, places: tuple[int, ...], number: int, *, whole: bool) -> None:
+        """Adds a feature."""
+        name = f"of_{kind}"
+        if getattr(self, name, 0) != -1:
+            self.rest.append(
+                (position, (_MERGES_OF_INTEGERS if whole else _MERGES).get(kind) or _MERGES[kind], places, number)
+            )
+            return
+        setattr(self, name, position)
+        if kind != "count":
+            setattr(self, "sum" if kind == "mean" else kind, places[1])
+        if kind in ("sum", "mean"):
+            self.whole = whole
+
+    def run(self, states: Sequence[_Values], first: int, end: int, values: list[Any]) -> None:
+        """Computes the features of the tiles from one up to another."""
+        count = sum(states[self.count][first:end])
+        if not count:
+            return
+        if self.of_count >= 0:
+            values[self.of_count] = count
+        if self.sum >= 0:
+            of = states[self.sum][first:end]
+            try:
+                total = sum(of) if self.whole else fsum(of)
+            except (OverflowError, ValueError):
+                total = _float_sum(of)
+            if self.of_sum >= 0:
+                values[self.of_sum] = total
+            if self.of_mean >= 0:
+                values[self.of_mean] = total / count
+        if self.min >= 0:
+            values[self.of_min] = min(states[self.min][first:end])
+        if self.max >= 0:
+            values[self.of_max] = max(states[self.max][first:end])
+        for position, merge, places, number in self.rest:
+            values[position] = merge(states, first, end, places, count, number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,24 +183,21 @@ class _LevelPlan:
 
     Attributes:
         number: which level.
-        numbers: the states of eight bytes that are read: their places, and struct's codes.
+        hop: microseconds.
+        codes: struct's codes of the numbers of the hops and of all states of eight bytes.
+        numbers: the places among these of the states that are read.
         texts: the states without a fixed size that are read: their places among those of all levels.
         lengths: of the windows, microseconds.
-        steps: for each column and window its number, the place of its count, and what is computed: the position of the
-            feature, the function, and the places of the states.
+        steps: one for each column and window.
     """
 
     number: int
     hop: int
-    numbers: tuple[tuple[int, str], ...]
+    codes: str
+    numbers: tuple[int, ...]
     texts: tuple[int, ...]
     lengths: tuple[int, ...]
-    steps: tuple[tuple[int, int, tuple[tuple[int, _Merge, tuple[int, ...], int], ...]], ...]
-
-
-_Merge = Callable[[Sequence[_Values], int, int, Sequence[int], int, int], Any]
-"""Takes the states of a level, the first and the last tile that count (that one excluded), the places of the function's
-states, how many values there are, and the number in the function's name."""
+    steps: tuple[_Step, ...]
 
 
 class WindowReader:
@@ -157,20 +231,21 @@ class WindowReader:
         texts = [state for state in read if state.kind not in FIXED]
         places = {state: place for place, state in enumerate([*numbers, *texts])}
         lengths = sorted({feature.length for _, feature in features})
-        steps: dict[tuple[int, int], list[tuple[int, _Merge, tuple[int, ...], int]]] = {}
+        steps: dict[tuple[int, int], _Step] = {}
         for position, feature in features:
-            kind, window = feature.function.kind, lengths.index(feature.length)
+            window = lengths.index(feature.length)
             own = tuple(places[state] for state in feature.states)
-            merge = _MERGES_OF_INTEGERS.get(kind) if self._is_whole(feature) else None
-            step = (position, merge or _MERGES[kind], own, int(feature.function.number))
-            steps.setdefault((window, own[0]), []).append(step)
+            step = steps.setdefault((window, own[0]), _Step(window, own[0]))
+            number_in_name = int(feature.function.number)
+            step.add(position, feature.function.kind, own, number_in_name, whole=self._is_whole(feature))
         return _LevelPlan(
             number,
             level.hop,
-            tuple((layout.fixed[number].index(s), "q" if layout.aggregates.is_whole(s) else "d") for s in numbers),
+            "q" + "".join("q" if layout.aggregates.is_whole(s) else "d" for s in layout.fixed[number]),
+            tuple(1 + layout.fixed[number].index(s) for s in numbers),
             tuple(before + layout.texts[number].index(s) for s in texts),
             tuple(lengths),
-            tuple((window, count, tuple(of)) for (window, count), of in steps.items()),
+            tuple(steps.values()),
         )
 
     def _is_whole(self, feature: WindowFeature) -> bool:
@@ -191,34 +266,42 @@ class WindowReader:
             count, start = counts[plan.number], starts[plan.number]
             if not count:
                 continue
-            hops = struct.unpack_from(_code(count, "q"), data, start)
-            hop, width = plan.hop, 8 * count
+            numbers = _numbers(count, plan.codes).unpack_from(data, start)
+            hops, hop = numbers[:count], plan.hop
             end = bisect_right(hops, now // hop)
             firsts = [bisect_left(hops, (now - length) // hop) for length in plan.lengths]
             if firsts[-1] >= end:
                 continue
-            states: list[_Values] = [
-                struct.unpack_from(_code(count, code), data, start + (1 + place) * width)
-                for place, code in plan.numbers
-            ]
+            states: list[_Values] = [numbers[count * place : count * (place + 1)] for place in plan.numbers]
             for place in plan.texts:
                 begin, stop = places[place]
                 try:
                     states.append(json.loads(data[begin:stop]))
                 except ValueError as error:
                     raise TileError("the text of its tiles is damaged") from error
-            for window, counted, steps in plan.steps:
-                first = firsts[window]
-                total = sum(states[counted][first:end])
-                if total:
-                    for position, merge, own, number in steps:
-                        values[position] = merge(states, first, end, own, total, number)
+            for step in plan.steps:
+                step.run(states, firsts[step.window], end, values)
         return values
 
-    def packed(self, stored: StoredRows) -> list[bytes | None]:
+    def _tiles_of(self, stored: StoredRows) -> tuple[Sequence[bytes | None], dict[int, str]]:
+        """Returns the tiles of stored rows as bytes, None where there is no row, and which are damaged, and why."""
+        values, offset = stored.stored_values
+        begin = offset + len(_ROW_BEGIN)
+        # Nearly always all rows are there and as they should be: then they need no decoder.
+        if all(
+            value is not None
+            and value.startswith(_ROW_BEGIN, offset)
+            and int.from_bytes(value[begin : begin + 4], "little") == len(value) - begin - 4
+            for value in values
+        ):
+            return [value[begin + 4 :] for value in values], {}  # type: ignore[index]
+        decoded = self._rows.decode_stored(stored)
+        (rows,) = decoded.to_pylists()
+        return rows, dict(decoded.damaged)  # type: ignore[return-value]
+
+    def packed(self, stored: StoredRows) -> Sequence[bytes | None]:
         """Returns the tiles of stored rows as bytes; None where there is no row, or what is there is none."""
-        (rows,) = self._rows.decode_stored(stored).to_pylists()
-        return rows  # type: ignore[return-value]
+        return self._tiles_of(stored)[0]
 
     def has_tiles_in(self, data: bytes, spans: Sequence[tuple[int, int]]) -> bool:
         """Whether a row has tiles of hops that overlap some times; also where it cannot be read.
@@ -242,9 +325,16 @@ class WindowReader:
         Args:
             now: UTC microseconds.
         """
-        decoded = self._rows.decode_stored(stored)
-        (rows,) = decoded.to_pylists()
-        damaged = dict(decoded.damaged)
+        rows, damaged = self._tiles_of(stored)
+        if len(rows) == 1 and rows[0] is not None and not damaged:
+            try:
+                values = self.values(rows[0], now)
+            except _DAMAGE:
+                pass  # Told below.
+            else:
+                nulls = {} if None not in values else {1 << n: [0] for n, value in enumerate(values) if value is None}
+                block = Block(self._values, 1, [(value,) for value in values], nulls)
+                return DecodedRows(self._fields, self._subject, (block,), None, 1, mutable=self._mutable)
         read: list[list[Any]] = []
         positions: list[int] = []
         for row, data in enumerate(rows):
@@ -252,8 +342,8 @@ class WindowReader:
             if data is None:
                 continue
             try:
-                values = self.values(data, now)  # type: ignore[arg-type]
-            except (TileError, ArithmeticError, LookupError, TypeError) as error:
+                values = self.values(data, now)
+            except _DAMAGE as error:
                 damaged[row] = str(error)
                 continue
             positions[row] = len(read)
@@ -286,12 +376,15 @@ def _count(states: Sequence[_Values], first: int, end: int, own: Sequence[int], 
     return count
 
 
-def _sum(states: Sequence[_Values], first: int, end: int, own: Sequence[int], count: int, number: int) -> float:
-    values = states[own[1]][first:end]
+def _float_sum(values: _Values) -> float:
     try:
         return fsum(values)
     except (OverflowError, ValueError):  # Beyond the floats, or infinities of both signs.
         return float(sum(values))
+
+
+def _sum(states: Sequence[_Values], first: int, end: int, own: Sequence[int], count: int, number: int) -> float:
+    return _float_sum(states[own[1]][first:end])
 
 
 def _whole_sum(states: Sequence[_Values], first: int, end: int, own: Sequence[int], count: int, number: int) -> int:
