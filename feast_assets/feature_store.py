@@ -699,7 +699,7 @@ class FeatureStore(Materializing):
                 state.plans.clear()
             if asked is not None:
                 state.plans[key] = plan
-        if not self.access.is_open:
+        if not state.access.is_open:
             self._check_online(snapshot, features, plan, None if asked is None else (asked, full_feature_names))
         return plan
 
