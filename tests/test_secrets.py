@@ -154,7 +154,7 @@ OTHERS: list[dict[str, Any]] = [
         }
     },
     {"auth": {"type": "kubernetes", "user_token": FIRST}},
-    {"auth": {"type": "oidc", "auth_discovery_url": "https://h", FIRST: 1}},
+    {"auth": {"type": "oidc", "auth_discovery_url": "https://h", f"token:{FIRST}": 1}},
     {"auth": {"type": FIRST}},
     {"auth": FIRST},
     {"auth": {"type": "no_auth", "token": FIRST}},
