@@ -88,11 +88,12 @@ class Catalog:
             self.access.check(snapshot, [project], *actions)
 
     def registered(self, allow_cache: bool) -> RegistrySnapshot:
-        """Returns the project's definitions.
+        """Returns the project's definitions: all of them, so the acting identity must be allowed to see the project.
 
         Args:
             allow_cache: whether those that this process has may be older than the registry's.
         """
+        self._check_project(AuthzedAction.DESCRIBE)
         return self._registered(allow_cache)
 
     def _registered(self, allow_cache: bool) -> RegistrySnapshot:
@@ -147,6 +148,11 @@ class Catalog:
         if not isinstance(view, LabelView):
             raise FeatureViewNotFoundException(name, self.project, [each.name for each in snapshot.label_views])
         return self._described(view)
+
+    def get_any_feature_view(self, name: str, allow_registry_cache: bool = False) -> BaseFeatureView:
+        """Returns a view of any kind by name; ``view@v1`` for one of its versions."""
+        view = self._registered(allow_registry_cache).view(name_of(name, "feature view"))
+        return self._described(_shown(view) if isinstance(view, FeatureView) else view)
 
     def get_on_demand_feature_view(self, name: str, allow_registry_cache: bool = False) -> OnDemandFeatureView:
         """Returns an on-demand feature view by name."""
@@ -268,7 +274,7 @@ class Catalog:
         self, allow_cache: bool = False, tags: Mapping[str, str] | None = None
     ) -> list[ValidationReference]:
         """Returns validation references by name, without their rows and profilers."""
-        return _tagged(self._registered(allow_cache).validation_references, tags)
+        return self._listed(self._registered(allow_cache).validation_references, tags)
 
 
 def _shown(view: _View) -> _View:

@@ -44,6 +44,7 @@ from feast_assets.settings.redaction import (
     shown_key,
     without_secrets,
 )
+from feast_assets.settings.registry_config import RegistryConfig
 from feast_assets.settings.section import Section
 from feast_assets.settings.streams import StreamSettings
 from feast_assets.settings.warn_once import warn_once
@@ -455,6 +456,8 @@ def _held(name: str, value: object) -> object:
     """Returns a setting as the configuration keeps it; from here on, what may hold a secret is not shown."""
     if name not in _SECTION_NAMES:
         return value
+    if isinstance(value, RegistryConfig):
+        value = value.given()
     if isinstance(value, Mapping):
         return Section(value)
     if isinstance(value, SecretStr):

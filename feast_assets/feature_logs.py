@@ -7,7 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from feast_assets.auth.identity import acting_identity
 from feast_assets.datasets import Datasets
+from feast_assets.definitions.authorized_action import AuthzedAction
 from feast_assets.definitions.feature_logging import FileLoggingDestination, LoggingConfig
 from feast_assets.definitions.feature_service import FeatureService
 from feast_assets.definitions.spec import as_utc
@@ -55,7 +57,7 @@ class FeatureLogs(Datasets):
         from feast_assets.offline_stores.files.log_files import write_logs
         from feast_assets.retrieval.logged_features import unreadable_logs
 
-        service, columns = self._logged(source)
+        service, columns = self._logged(source, AuthzedAction.WRITE_OFFLINE)
         if isinstance(logs, Path):
             try:
                 logs = pq.read_table(logs)
@@ -65,6 +67,8 @@ class FeatureLogs(Datasets):
             raise InputError(f"logs must be an Arrow table or the path of Parquet files, not {shown(logs)}.")
         folder, partition_by = self._destination(service)
         write_logs(folder, columns.checked(logs), partition_by)
+        if self.access.log.is_on:
+            self.access.log.done("write_logs", acting_identity(), [service.name], rows=len(logs))
 
     def feature_logger(self, source: FeatureService) -> FeatureLogger:
         """Returns what makes log rows of the service's online answers, for `write_logged_features`.
@@ -73,7 +77,7 @@ class FeatureLogs(Datasets):
         """
         from feast_assets.retrieval.logged_features import FeatureLogger
 
-        service, columns = self._logged(source)
+        service, columns = self._logged(source, AuthzedAction.READ_ONLINE)
         config = service.logging_config
         assert config is not None
         return FeatureLogger(self._online_plan(service, full_feature_names=False), columns, config.sample_rate)
@@ -128,16 +132,16 @@ class FeatureLogs(Datasets):
             SavedDatasetNotFound: its saved dataset is gone.
             RepositoryError: its profiler is not found.
         """
-        return self._complete(self._registered(allow_cache).validation_reference(name))
+        return self._complete(self._described(self._registered(allow_cache).validation_reference(name)))
 
     def _complete(self, reference: ValidationReference) -> ValidationReference:
         """Returns a reference with its rows and its profiler."""
         if reference.has_rows:
             return reference
         profiler = reference.profiler or self._profilers.of(reference)
-        return reference.attach(self.get_saved_dataset(reference.dataset_name), profiler)
+        return reference.attach(self._readable(self._cache.fresh().saved_dataset(reference.dataset_name)), profiler)
 
-    def _logged(self, source: object) -> tuple[FeatureService, LogColumns]:
+    def _logged(self, source: object, action: AuthzedAction) -> tuple[FeatureService, LogColumns]:
         """Returns the registered service, and what its log holds."""
         from feast_assets.retrieval.logged_features import LogColumns
 
@@ -145,6 +149,8 @@ class FeatureLogs(Datasets):
             raise InputError(f"The source of logs must be a FeatureService, not {shown(source)}.")
         snapshot = self._cache.fresh()
         service = snapshot.feature_service(source.name)
+        if not self.access.is_open:
+            self.access.check(snapshot, [service], action)
         service.logging_config = service.logging_config or source.logging_config
         if not isinstance(service.logging_config, LoggingConfig):
             raise InputError(
@@ -177,7 +183,7 @@ class FeatureLogs(Datasets):
         first, last = as_utc(start), as_utc(end)
         if first > last:
             raise InputError(f"start {shown(start)} is later than end {shown(end)}.")
-        service, columns = self._logged(source)
+        service, columns = self._logged(source, AuthzedAction.READ_OFFLINE)
         folder, partition_by = self._destination(service)
         return RetrievalJob(
             partial(_read, folder, columns, partition_by, first, last),

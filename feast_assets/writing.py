@@ -21,12 +21,15 @@ from feast_assets.repository.user_functions import UserFunctions
 
 if TYPE_CHECKING:
     from feast_assets.compute.writes import Stores, Write
+    from feast_assets.definitions.feature_view import FeatureView
     from feast_assets.definitions.view import BaseFeatureView
     from feast_assets.offline_stores.base import OfflineStore
     from feast_assets.online_stores.base import OnlineStore
     from feast_assets.registry.noted_pushes import NotedPush
     from feast_assets.registry.snapshot import RegistrySnapshot
+    from feast_assets.streams.dead_letters import DeadLetter, DeadLetters
     from feast_assets.streams.progress import ProgressCallback, StreamProgress
+    from feast_assets.streams.replaying import ReplayedLetters
 
 
 _ACTIONS = {
@@ -239,11 +242,63 @@ class Writing(Catalog):
             check_consumable(view)
         if not chosen:
             raise InputError("consume: no enabled feature view has a stream that can be consumed.")
+        self.access.check(snapshot, chosen, *_ACTIONS[to])
         attached = [self._functions.attach(view) for view in chosen]
         consumption = Consumption(
             self._stores(), attached, to, group, self.repo_path.resolve(), settings, self.config.streams
         )
         return consume(consumption, stop or threading.Event(), progress)
+
+    def list_dead_letters(self, source_name: str) -> list[DeadLetter]:
+        """Returns the messages of a stream source that could not be taken, each with its offset and the reason."""
+        return list(self._dead_letters(source_name, PushMode.ONLINE_AND_OFFLINE)[1].read())
+
+    def replay_dead_letters(self, source_name: str, to: PushMode = PushMode.ONLINE_AND_OFFLINE) -> ReplayedLetters:
+        """Takes those dead letters of a stream source that can be taken now; the others stay.
+
+        It may be repeated after a failure; what is stored is not stored twice.
+
+        Args:
+            to: online, history, or both.
+        """
+        from feast_assets.streams.consumer import ConsumerSettings
+        from feast_assets.streams.consuming import Consumption, stream_parts
+        from feast_assets.streams.replaying import replay
+
+        views, _ = self._dead_letters(source_name, to)
+        attached = [self._functions.attach(view) for view in views]
+        root = self.repo_path.resolve()
+        consumption = Consumption(self._stores(), attached, to, "", root, ConsumerSettings(), self.config.streams)
+        offline = None if to is PushMode.ONLINE else self.offline_store
+        return replay(stream_parts(consumption, attached), offline)
+
+    def drop_dead_letters(self, source_name: str) -> int:
+        """Removes the dead letters of a stream source; returns how many there were."""
+        _, letters = self._dead_letters(source_name, PushMode.ONLINE_AND_OFFLINE)
+        files = letters.files()
+        count = sum(1 for _ in letters.read())
+        for path in files:
+            letters.remove(path)
+        return count
+
+    def _dead_letters(self, source_name: str, to: PushMode) -> tuple[list[FeatureView], DeadLetters]:
+        """Returns the views of a stream source, at least one, and its dead letters."""
+        from feast_assets.streams.consuming import dead_letter_folder, is_consumable
+        from feast_assets.streams.dead_letters import DeadLetters
+
+        if not isinstance(to, PushMode):
+            raise InputError(f"to={shown(to)} is not PushMode.ONLINE, OFFLINE or ONLINE_AND_OFFLINE.")
+        snapshot = self._registered(False)
+        known = [view for view in snapshot.views_with_history if is_consumable(view) and view.stream_source is not None]
+        views = [v for v in known if v.stream_source is not None and v.stream_source.name == source_name]
+        if not views:
+            names = {v.stream_source.name for v in known if v.stream_source is not None}
+            raise InputError(
+                f"There is no stream source {shown(source_name)} that can be consumed. "
+                f"{suggest(str(source_name), names)}"
+            )
+        self.access.check(snapshot, views, *_ACTIONS[to])
+        return views, DeadLetters(dead_letter_folder(self.config.streams, self.repo_path.resolve()), source_name)
 
     def list_unfinished_pushes(self) -> list[NotedPush]:
         """Returns the pushes that failed half-way and are not complete yet, oldest first.

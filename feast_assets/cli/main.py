@@ -11,6 +11,7 @@ import click
 from feast_assets.cli.apply import apply, plan, teardown
 from feast_assets.cli.audit import audit
 from feast_assets.cli.consume import consume
+from feast_assets.cli.dead_letters import dead_letters
 from feast_assets.cli.errors import ErrorReportingGroup
 from feast_assets.cli.historical import get_historical_features
 from feast_assets.cli.init import init
@@ -83,6 +84,7 @@ for _command in (
     materialize,
     materialize_incremental,
     consume,
+    dead_letters,
     audit,
     get_online_features,
     get_historical_features,

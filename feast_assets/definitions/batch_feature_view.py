@@ -246,6 +246,31 @@ class BatchFeatureView(FeatureView):
             self.batch_source = sink
 
     @property
+    def mode(self) -> TransformationMode | None:
+        """How the function is called; None without one."""
+        return None if self.transformation is None else self.transformation.mode
+
+    @property
+    def udf(self) -> Callable[..., object] | None:
+        """The function; None without one, and after reading from a registry."""
+        return None if self.transformation is None else self.transformation.udf
+
+    @property
+    def udf_string(self) -> str:
+        """The function's source text; empty without one."""
+        return "" if self.transformation is None else self.transformation.udf_string
+
+    def get_feature_transformation(self) -> Transformation | None:
+        """Returns the function with its mode; None without one."""
+        return self.transformation
+
+    @property
+    def timestamp_field(self) -> str:
+        """The event time column of the view's rows; empty where that is not known yet."""
+        source = self.batch_source or (self.sources[0] if self.sources else None)
+        return "" if source is None else source.timestamp_field
+
+    @property
     def transformation(self) -> Transformation | None:
         return self.feature_transformation
 

@@ -86,7 +86,7 @@ class Permission(Definition):
 
     def match_resource(self, resource: object) -> bool:
         """Returns whether it applies to an object, by its class, name and tags."""
-        if not isinstance(resource, (Definition, ValidationReference)):
+        if not isinstance(resource, Definition):
             return False
         return self.applies_to(managed_types_of(resource), resource.name, getattr(resource, "tags", None) or {})
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from feast_assets.definitions.base import Definition
 from feast_assets.definitions.spec import as_utc
-from feast_assets.errors import FeatureViewNotFoundException, InputError, NotSupportedError, shown
+from feast_assets.errors import InputError, NotSupportedError, shown
 
 if TYPE_CHECKING:
     from feast_assets.definitions.entity import Entity
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from feast_assets.definitions.feature_view import FeatureView
     from feast_assets.definitions.label_view import LabelView
     from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
+    from feast_assets.definitions.permission import Permission
     from feast_assets.definitions.project import Project
     from feast_assets.definitions.saved_dataset import SavedDataset
     from feast_assets.definitions.sources.data_source import DataSource
@@ -62,6 +63,10 @@ class RegistryOwner(Protocol):
     def get_project(self, name: str | None = None) -> Project:
         """Returns a project."""
 
+    def get_entity(self, name: str, allow_registry_cache: bool = False) -> Entity: ...
+    def get_data_source(self, name: str) -> DataSource: ...
+    def get_feature_service(self, name: str, allow_cache: bool = False) -> FeatureService: ...
+    def get_any_feature_view(self, name: str, allow_registry_cache: bool = False) -> BaseFeatureView: ...
     def get_feature_view(self, name: str, allow_registry_cache: bool = False) -> FeatureView: ...
     def get_label_view(self, name: str, allow_registry_cache: bool = False) -> LabelView: ...
     def get_on_demand_feature_view(self, name: str, allow_registry_cache: bool = False) -> OnDemandFeatureView: ...
@@ -81,6 +86,8 @@ class RegistryOwner(Protocol):
     def list_all_feature_views(
         self, allow_cache: bool = False, tags: Tags | None = None
     ) -> Sequence[BaseFeatureView]: ...
+    def get_permission(self, name: str) -> Permission: ...
+    def list_permissions(self, allow_cache: bool = False, tags: Tags | None = None) -> Sequence[Permission]: ...
     def list_feature_services(self, tags: Tags | None = None) -> Sequence[FeatureService]: ...
     def list_saved_datasets(
         self,
@@ -112,17 +119,17 @@ class BaseRegistry:
     def get_data_source(self, name: str, project: str, allow_cache: bool = False) -> DataSource:
         """Returns a data source by name."""
         with self._owner.in_project(project):
-            return self._owner.registered(allow_cache).data_source(name)
+            return self._owner.get_data_source(name)
 
     def get_entity(self, name: str, project: str, allow_cache: bool = False) -> Entity:
         """Returns an entity by name."""
         with self._owner.in_project(project):
-            return self._owner.registered(allow_cache).entity(name)
+            return self._owner.get_entity(name, allow_cache)
 
     def get_feature_service(self, name: str, project: str, allow_cache: bool = False) -> FeatureService:
         """Returns a feature service by name."""
         with self._owner.in_project(project):
-            return self._owner.registered(allow_cache).feature_service(name)
+            return self._owner.get_feature_service(name, allow_cache)
 
     def get_feature_view(self, name: str, project: str, allow_cache: bool = False) -> FeatureView:
         """Returns a feature view by name."""
@@ -154,10 +161,15 @@ class BaseRegistry:
         with self._owner.in_project(project):
             return self._owner.get_validation_reference(name, allow_cache)
 
+    def get_permission(self, name: str, project: str, allow_cache: bool = False) -> Permission:
+        """Returns a permission by name."""
+        with self._owner.in_project(project):
+            return self._owner.get_permission(name)
+
     def get_any_feature_view(self, name: str, project: str, allow_cache: bool = False) -> BaseFeatureView:
         """Returns a view of any kind by name."""
         with self._owner.in_project(project):
-            return self._owner.registered(allow_cache).view(name)
+            return self._owner.get_any_feature_view(name, allow_cache)
 
     def get_feature_view_by_version(
         self, name: str, project: str, version_number: int, allow_cache: bool = False
@@ -166,7 +178,7 @@ class BaseRegistry:
         if isinstance(version_number, bool) or not isinstance(version_number, int):
             raise InputError(f"version_number must be a whole number, not {shown(version_number)}.")
         with self._owner.in_project(project):
-            return self._owner.registered(allow_cache).view(f"{name}@v{version_number}")
+            return self._owner.get_any_feature_view(f"{name}@v{version_number}", allow_cache)
 
     def get_project(self, name: str, allow_cache: bool = False) -> Project:
         """Returns a project by name."""
@@ -260,6 +272,13 @@ class BaseRegistry:
         with self._owner.in_project(project):
             return self._owner.list_saved_datasets(allow_cache, tags, namespace, collection)
 
+    def list_permissions(
+        self, project: str, allow_cache: bool = False, tags: Tags | None = None
+    ) -> Sequence[Permission]:
+        """Returns permissions by name."""
+        with self._owner.in_project(project):
+            return self._owner.list_permissions(allow_cache, tags)
+
     def list_projects(self, allow_cache: bool = False, tags: Tags | None = None) -> Sequence[Project]:
         """Returns the projects of the registry by name."""
         return self._owner.list_projects(allow_cache, tags)
@@ -301,6 +320,10 @@ class BaseRegistry:
         """
         self._apply(feature_view, project, commit, no_promote)
 
+    def apply_permission(self, permission: Permission, project: str, commit: bool = True) -> None:
+        """Registers a permission."""
+        self._apply(permission, project, commit)
+
     def apply_project(self, project: Project, commit: bool = True) -> None:
         """Registers a project's description, tags and owner."""
         self._apply(project, project.name, commit)
@@ -316,31 +339,35 @@ class BaseRegistry:
 
     def delete_data_source(self, name: str, project: str, commit: bool = True) -> None:
         """Removes a data source, unless something uses it."""
-        self._delete(project, commit, lambda registered: registered.data_source(name))
+        self._delete(project, commit, lambda owner: owner.get_data_source(name))
 
     def delete_entity(self, name: str, project: str, commit: bool = True) -> None:
         """Removes an entity, unless something uses it."""
-        self._delete(project, commit, lambda registered: registered.entity(name))
+        self._delete(project, commit, lambda owner: owner.get_entity(name))
 
     def delete_feature_service(self, name: str, project: str, commit: bool = True) -> None:
         """Removes a feature service, unless something uses it."""
-        self._delete(project, commit, lambda registered: registered.feature_service(name))
+        self._delete(project, commit, lambda owner: owner.get_feature_service(name))
 
     def delete_saved_dataset(self, name: str, project: str, commit: bool = True) -> None:
         """Removes a saved dataset, unless something uses it."""
-        self._delete(project, commit, lambda registered: registered.saved_dataset(name))
+        self._delete(project, commit, lambda owner: owner.get_saved_dataset(name))
 
     def delete_validation_reference(self, name: str, project: str, commit: bool = True) -> None:
-        """Removes a validation reference, unless something uses it."""
-        self._delete(project, commit, lambda registered: registered.validation_reference(name))
+        """Removes a validation reference."""
+        self._delete(project, commit, lambda owner: owner.get_validation_reference(name))
 
     def delete_label_view(self, name: str, project: str, commit: bool = True) -> None:
         """Removes a label view with its online table, unless something uses it."""
-        self._delete(project, commit, lambda registered: _label_view(registered, name))
+        self._delete(project, commit, lambda owner: owner.get_label_view(name))
+
+    def delete_permission(self, name: str, project: str, commit: bool = True) -> None:
+        """Removes a permission."""
+        self._delete(project, commit, lambda owner: owner.get_permission(name))
 
     def delete_feature_view(self, name: str, project: str, commit: bool = True) -> None:
         """Removes a view of any kind with its online table, unless something uses it."""
-        self._delete(project, commit, lambda registered: registered.view(name))
+        self._delete(project, commit, lambda owner: owner.get_any_feature_view(name))
 
     def delete_project(self, name: str, commit: bool = True) -> None:
         """Removes a project with its online rows; see `FeatureStore.delete_project`."""
@@ -392,19 +419,12 @@ class BaseRegistry:
         with self._owner.in_project(project):
             self._owner.apply(definition, no_promote=no_promote)
 
-    def _delete(self, project: str, commit: bool, find: Callable[[RegistrySnapshot], Definition]) -> None:
+    def _delete(self, project: str, commit: bool, find: Callable[[RegistryOwner], Definition]) -> None:
         _check_commit(commit)
         with self._owner.in_project(project):
-            self._owner.apply([], objects_to_delete=[find(self._owner.registered(False))], partial=False)
+            self._owner.apply([], objects_to_delete=[find(self._owner)], partial=False)
 
 
 def _check_commit(commit: object) -> None:
     if commit is not True:
         raise NotSupportedError(f"commit={shown(commit)}: a change of the registry cannot be kept back; leave it out.")
-
-
-def _label_view(registered: RegistrySnapshot, name: str) -> Definition:
-    view = registered.feature_view(name)
-    if view.object_type != "label view":
-        raise FeatureViewNotFoundException(name, registered.project, [each.name for each in registered.label_views])
-    return view

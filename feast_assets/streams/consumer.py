@@ -11,15 +11,15 @@ import logging
 import threading
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
 
 from feast_assets.errors import StoreUnavailableError
 from feast_assets.streams.base import Messages, StreamReader
-from feast_assets.streams.dead_letters import DeadLetter, DeadLetters
-from feast_assets.streams.intake import StreamRows, ViewIntake, rows_of_messages
+from feast_assets.streams.dead_letters import DeadLetter
+from feast_assets.streams.intake import StreamRows, rows_of_messages
 from feast_assets.streams.positions import HISTORY, Positions, Start
 from feast_assets.streams.progress import ProgressCallback, StreamProgress
 
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pyarrow as pa
 
-    from feast_assets.online_stores.base import EncodedRows, OnlineStore
-    from feast_assets.streams.columns import StreamColumns
-    from feast_assets.streams.formats.base import Decoder, Rejected
+    from feast_assets.online_stores.base import EncodedRows
+    from feast_assets.streams.formats.base import Rejected
     from feast_assets.streams.history import StreamHistory
+    from feast_assets.streams.parts import StreamParts
 
 _LOG = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -87,22 +87,17 @@ class StreamConsumer:
     """Consumes one stream source for some views.
 
     Args:
-        views: the intake of each view, with its online table.
         history: where rows are appended; None where they only go online.
         stop: set from outside to end it after what is in hand.
+        late_after: microseconds behind the newest event time after which a row counts as late; None for never.
     """
 
     def __init__(
         self,
-        source: str,
+        parts: StreamParts,
         reader: StreamReader,
-        decoder: Decoder,
-        columns: StreamColumns,
-        views: Sequence[tuple[ViewIntake, str]],
-        online: OnlineStore,
         history: StreamHistory | None,
         positions: Positions,
-        dead_letters: DeadLetters,
         identity: str,
         settings: ConsumerSettings,
         stop: threading.Event,
@@ -110,15 +105,15 @@ class StreamConsumer:
         late_after: int | None = None,
         progress: ProgressCallback | None = None,
     ):
-        self._source = source
+        self._source = parts.stream.name
         self._reader = reader
-        self._decoder = decoder
-        self._columns = columns
-        self._views = views
-        self._online = online
+        self._decoder = parts.decoder
+        self._columns = parts.columns
+        self._views = parts.views
+        self._online = parts.online
         self._history = history
         self._positions = positions
-        self._dead_letters = dead_letters
+        self._dead_letters = parts.dead_letters
         self._identity = identity
         self._settings = settings
         self._stop = stop
@@ -130,7 +125,8 @@ class StreamConsumer:
         self._newest_event: int | None = None
         self._was_assigned = False
         self._next_flush = 0.0
-        self.progress = StreamProgress(source, tuple(intake.view.name for intake, _ in views))
+        self._rejoin_wait = _FIRST_WAIT
+        self.progress = StreamProgress(self._source, tuple(intake.view.name for intake, _ in parts.views))
 
     def run(self) -> StreamProgress:
         """Consumes until it is told to stop, or, with ``stops_at_end``, until the end is reached.
@@ -142,7 +138,7 @@ class StreamConsumer:
         self._reader.open(self._assigned, self._revoked)
         try:
             while not self._stop.is_set() and not self._is_done():
-                received = self._reader.poll(_POLL_SECONDS, self._settings.most_messages)
+                received = self._polled()
                 if received:
                     self._take(received)
                 if self._held >= self._settings.flush_bytes or time.monotonic() >= self._next_flush:
@@ -153,6 +149,25 @@ class StreamConsumer:
         finally:
             self._reader.close()
         return self.progress
+
+    def _polled(self) -> list[Messages]:
+        """Returns what has arrived; joins the stream again after it could not be reached."""
+        try:
+            received = self._reader.poll(_POLL_SECONDS, self._settings.most_messages)
+        except StoreUnavailableError as error:
+            if not self._was_assigned or self._stop.is_set():
+                raise
+            _LOG.warning("Stream source %r is joined again: %s", self._source, error)
+            self._reader.close()
+            self._partitions.clear()
+            self._held = 0
+            self._stop.wait(self._rejoin_wait)
+            self._rejoin_wait = min(2 * self._rejoin_wait, _LONGEST_WAIT)
+            self._reader.open(self._assigned, self._revoked)
+            return []
+        if received:
+            self._rejoin_wait = _FIRST_WAIT
+        return received
 
     # --- partitions
 
@@ -267,7 +282,8 @@ class StreamConsumer:
         states = [self._state(part, before) for part in received]
         self._hold(received, states, decoded, taken)
         if rejected:
-            self._bury(received, states, rejected)
+            in_history = set(decoded.messages[taken].tolist())
+            self._bury(received, states, rejected, in_history)
 
     def _hold(
         self,
@@ -312,8 +328,9 @@ class StreamConsumer:
         received: Sequence[Messages],
         states: Sequence[_Partition | None],
         rejected: Sequence[tuple[str, Rejected]],
+        in_history: Collection[int],
     ) -> None:
-        """Keeps messages that are no rows until the next flush."""
+        """Keeps messages that cannot be taken until the next flush."""
         of_parts = zip(received, states, strict=True)
         places = [(part, state, i) for part, state in of_parts for i in range(len(part))]
         for view, each in sorted(rejected, key=lambda pair: (pair[1].index, pair[0])):
@@ -330,6 +347,7 @@ class StreamConsumer:
                 part.times[i],
                 part.keys[i],
                 part.values[i],
+                self._history is None or each.index in in_history,
             )
             state.dead.append(letter)
             self._held += _letter_size(letter)

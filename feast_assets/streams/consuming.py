@@ -27,6 +27,7 @@ from feast_assets.streams.dead_letters import DeadLetters
 from feast_assets.streams.formats.chosen import fields_of, make_decoder
 from feast_assets.streams.history import StreamHistory
 from feast_assets.streams.intake import ViewIntake
+from feast_assets.streams.parts import StreamParts
 from feast_assets.streams.positions import HISTORY, Positions, Start
 from feast_assets.streams.progress import ProgressCallback, StreamProgress
 
@@ -130,6 +131,37 @@ def consume(consumption: Consumption, stop: threading.Event, progress: ProgressC
     return [consumer.progress for consumer in consumers]
 
 
+def stream_parts(consumption: Consumption, views: Sequence[FeatureView]) -> StreamParts:
+    """Returns what the messages of the stream of some views are made to.
+
+    Raises:
+        DefinitionError: nothing says which columns they have, or their format is not as declared.
+    """
+    stores, stream = consumption.stores, views[0].stream_source
+    assert isinstance(stream, StreamSource)
+    message_format = _format_of(stream)
+    columns = stream_columns(stream, views, stores.offline_store(), fields_of(message_format, consumption.root))
+    registry = consumption.streams.schema_registry.revealed()
+    decoder = make_decoder(message_format, columns.columns, consumption.root, registry)
+    intakes: list[tuple[ViewIntake, str]] = []
+    online = stores.online_store()
+    for view in views:
+        table = view.online_table(stores.project)
+        puts = view.online and consumption.to is not PushMode.OFFLINE
+        if puts and isinstance(view, BatchFeatureView) and view.aggregations:
+            puts = False  # Windows of time are computed of history, by materialization.
+            if consumption.to is PushMode.ONLINE:
+                raise InputError(
+                    f"consume: the online rows of feature view {view.name!r}, which has aggregations, are computed of "
+                    "history. Consume into history too, and materialize the view."
+                )
+        intakes.append((ViewIntake(view, f"consuming {stream.name!r}"), table if puts else ""))
+        if puts:
+            online.setup([table])
+    letters = DeadLetters(dead_letter_folder(consumption.streams, consumption.root), stream.name)
+    return StreamParts(stream, columns, decoder, intakes, online, letters)
+
+
 def _consumer(
     consumption: Consumption, views: Sequence[FeatureView], stop: threading.Event, progress: ProgressCallback | None
 ) -> StreamConsumer:
@@ -138,43 +170,22 @@ def _consumer(
     group = consumption.group or f"feast-assets.{stores.project}.{'+'.join(sorted(view.name for view in views))}"
     reader = _reader(stream, group, consumption)
     identity = reader.identity()
-    message_format = _format_of(stream)
-    columns = stream_columns(stream, views, stores.offline_store(), fields_of(message_format, consumption.root))
-    registry = consumption.streams.schema_registry.revealed()
-    decoder = make_decoder(message_format, columns.columns, consumption.root, registry)
+    parts = stream_parts(consumption, views)
     history = None
+    readers: dict[str, str] = {}
     if consumption.to is not PushMode.ONLINE:
         assert stream.batch_source is not None
         history = StreamHistory(stores.offline_store(), stream.batch_source, stream.name, identity)
-    intakes: list[tuple[ViewIntake, str]] = []
-    readers: dict[str, str] = {HISTORY: ""} if history is not None else {}
-    online = stores.online_store()
-    for view in views:
-        table = view.online_table(stores.project)
-        # Windows of time are computed of history, by materialization.
-        puts = view.online and consumption.to is not PushMode.OFFLINE
-        if puts and isinstance(view, BatchFeatureView) and view.aggregations:
-            puts = False
-        if view.online and not puts and consumption.to is PushMode.ONLINE:
-            raise InputError(
-                f"consume: the online rows of feature view {view.name!r}, which has aggregations, are computed of "
-                "history. Consume into history too, and materialize the view."
-            )
-        intakes.append((ViewIntake(view, f"consuming {stream.name!r}"), table if puts else ""))
-        if puts:
-            online.setup([table])
-            readers[f"view:{view.name}"] = online.identity(table)
+        readers[HISTORY] = ""
+    for intake, table in parts.views:
+        if table:
+            readers[f"view:{intake.view.name}"] = parts.online.identity(table)
     late = getattr(stream, "watermark_delay_threshold", None)
     return StreamConsumer(
-        stream.name,
+        parts,
         reader,
-        decoder,
-        columns,
-        intakes,
-        online,
         history,
         Positions(stores.registry, reader, stream.name, identity, readers),
-        DeadLetters(dead_letter_folder(consumption.streams, consumption.root), stream.name),
         identity,
         consumption.settings,
         stop,

@@ -30,6 +30,7 @@ class DeadLetter:
         reason: as a sentence.
         time: when the message was written, UTC microseconds; None where the stream does not say.
         key, value: as they were sent; None for none.
+        in_history: whether history has the message's row, because another view could take it, or is not appended to.
     """
 
     source: str
@@ -41,6 +42,7 @@ class DeadLetter:
     time: int | None
     key: bytes | None
     value: bytes | None
+    in_history: bool = False
 
 
 class DeadLetters:
@@ -118,6 +120,7 @@ def _table_of(letters: Sequence[DeadLetter]) -> pa.Table:
             ("time", pa.int64()),
             ("key", pa.binary()),
             ("value", pa.binary()),
+            ("in_history", pa.bool_()),
         ]
     )
     columns = {

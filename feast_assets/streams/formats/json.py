@@ -79,6 +79,8 @@ class JsonDecoder(Decoder):
         if schema is None:
             return None
         joined = b"\n".join(values)
+        if b"NaN" in joined or b"Inf" in joined:
+            return None  # Arrow takes them for numbers, which JSON does not have
         try:
             table = pa_json.read_json(
                 pa.BufferReader(joined),
