@@ -26,6 +26,8 @@ _ASYNC = 10.0
 # How many times the requests per second of Feast's server, by entities of a request; 0.8 of a bare route's.
 _SERVING = {1: 10.0, 10: 12.0, 100: 25.0}
 _SERVING_BESIDE_BARE = 1 / 0.8
+# What part of the requests per second over HTTP gRPC answers, by entities of a request.
+_GRPC_BESIDE_HTTP = {1: 0.4, 100: 0.8}
 _MATERIALIZE = {"narrow": 10.0, "wide": 15.0}
 _MATERIALIZE_BESIDE_BARE = 1.5
 _HISTORICAL = {"narrow": 5.0, "wide": 8.0, "shallow": 8.0}
@@ -125,6 +127,7 @@ def goals(results: Results) -> Iterator[Goal]:
     """Yields the goals whose figures are among the results."""
     yield from _reads(results)
     yield from _serving(results)
+    yield from _serving_grpc(results)
     yield from _materialization(results)
     yield from _pushes(results)
     yield from _historical(results)
@@ -196,6 +199,15 @@ def _serving(results: Results) -> Iterator[Goal]:
                 _SERVING_BESIDE_BARE,
                 second=_tails(results, "serving", **about),
             )
+
+
+def _serving_grpc(results: Results) -> Iterator[Goal]:
+    for batch, part in _GRPC_BESIDE_HTTP.items():
+        about: dict[str, Any] = {"store": "redis", "entities": batch}
+        if ours := results.figure("serving_grpc", OURS, "requests_per_second", **about):
+            over_http = results.figure("serving_grpc", OURS, "http_requests_per_second", **about)
+            subject = f"gRPC, {batch} {'entity' if batch == 1 else 'entities'}; bare: our server over HTTP"
+            yield Goal(SERVING, subject, "/s", ours, bare=over_http, bare_goal=1 / part)
 
 
 def _materialization(results: Results) -> Iterator[Goal]:
