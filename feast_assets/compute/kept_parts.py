@@ -14,9 +14,10 @@ from __future__ import annotations
 import json
 import struct
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from feast_assets.offline_stores.fingerprints import MAGIC, KnownFingerprints
@@ -111,6 +112,10 @@ class KeptParts:
         kept = self._parts.get(name)
         return kept[1] if kept is not None and kept[1].identity == identity else None
 
+    def in_order(self, parts: Mapping[str, KeptPart]) -> dict[str, KeptPart]:
+        """Returns some kept parts, by any names, in the order in which they were first kept as they are."""
+        return dict(sorted(parts.items(), key=lambda item: self._parts[item[1].name][0]))
+
     def has_name(self, part: Part) -> bool:
         """Whether a part of this name is kept, perhaps in another state."""
         return hashes_of(part)[0] in self._parts
@@ -135,7 +140,8 @@ class KeptParts:
             gone: parts that are not there any more.
         """
         names = {part.name for part in (*parts, *gone)}
-        stay = [kept for name, (_, kept) in self._parts.items() if name not in names]
+        # In the order in which they were kept, which tells what was added to windows later.
+        stay = [kept for _, kept in sorted(self._parts.values(), key=itemgetter(0)) if kept.name not in names]
         of_stay = self.contributions(stay)
         are_few = len(self._segments) < _MOST_SEGMENTS and self._count <= 2 * len(stay) + 64
         if self._segments and are_few and len(self._contributions) <= 2 * len(of_stay) + 1000:
