@@ -25,6 +25,7 @@ _EXTRAS = {
     "sqlglot": "postgres",
     "deltalake": "delta",
     "polars": "polars",
+    "msgspec": "remote",
 }
 """Top-level package of a driver -> the extra of this package that installs it."""
 
@@ -192,6 +193,7 @@ ONLINE_STORES = Backends(
         "SqliteOnlineStore": "sqlite",
         "RedisOnlineStore": "redis",
         "PostgreSQLOnlineStore": "postgres",
+        "RemoteOnlineStore": "remote",
     },
     feast_types=frozenset(
         [
@@ -211,7 +213,6 @@ ONLINE_STORES = Backends(
             "mongodb",
             "couchbase.online",
             "aerospike",
-            "remote",
             "hybrid",
             "chronon",
             "faiss",

@@ -14,6 +14,7 @@ from feast_assets.compute.engines.context import TaskContext
 from feast_assets.compute.ledger_rows import LedgerRows
 from feast_assets.compute.results import Progress, WindowResult
 from feast_assets.compute.settle import ClaimedGroup, ViewLedger, WrittenGroup
+from feast_assets.compute.window_rows import withdraw_from_windows
 from feast_assets.compute.withdrawals import Withdrawals
 from feast_assets.definitions.window import Window
 from feast_assets.definitions.window_columns import met, positions_of
@@ -137,8 +138,8 @@ class PlanRun:
         store, view = self.stores.online, self.stores.view
         if not plan.only_stale or plan.statistics is None or store is None:
             return {}
-        if view.keeps_result or self.validation.refuses:
-            return {}
+        if view.keeps_result or self.stores.made.aggregates is not None or self.validation.refuses:
+            return {}  # what is put depends on other rows than those of the parts
         if isinstance(store, CanExpire) and store.key_ttl is not None:
             return {}  # how long a row stays is counted from the last time that its window was put
         added: dict[Window, tuple[Part, ...]] = {}
@@ -260,7 +261,10 @@ class PlanRun:
     def _withdraw(self) -> None:
         if self._withdrawals is not None and self._waiting:
             suspects = {w: version for group in self._waiting for w, version in self._suspects(group).items()}
-            self.withdrawn = self._withdrawals.withdraw(suspects, self._waiting[-1].claim)
+            if self.stores.made.aggregates is not None and self.stores.online is not None:
+                self.withdrawn = withdraw_from_windows(self.stores, self.stores.online, suspects)
+            else:
+                self.withdrawn = self._withdrawals.withdraw(suspects, self._waiting[-1].claim)
 
     def _settle(self, groups: Sequence[WrittenGroup]) -> None:
         if groups:

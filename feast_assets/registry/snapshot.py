@@ -15,12 +15,14 @@ from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.field import Field
 from feast_assets.definitions.label_view import LabelView
 from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
+from feast_assets.definitions.permission import Permission
 from feast_assets.definitions.project import Project
 from feast_assets.definitions.saved_dataset import SavedDataset
 from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.definitions.spec import PLAIN, Spec, from_micros
 from feast_assets.definitions.stored_on_demand_view import StoredOnDemandView
 from feast_assets.definitions.stream_feature_view import StreamFeatureView
+from feast_assets.definitions.validation_reference import ValidationReference
 from feast_assets.definitions.view import BaseFeatureView
 from feast_assets.definitions.view_version import ViewVersion, split_name, versioned_name
 from feast_assets.errors import (
@@ -36,6 +38,7 @@ from feast_assets.errors import (
     SavedDatasetNotFound,
     shown,
 )
+from feast_assets.feast_errors import PermissionObjectNotFoundException, ValidationReferenceNotFound
 from feast_assets.registry.spec_text import restored
 
 VIEW_TYPES = (
@@ -63,6 +66,8 @@ NOT_FOUND: Mapping[str, type[FeastObjectNotFoundException]] = {
     DataSource.object_type: DataSourceObjectNotFoundException,
     FeatureService.object_type: FeatureServiceNotFoundException,
     SavedDataset.object_type: SavedDatasetNotFound,
+    ValidationReference.object_type: ValidationReferenceNotFound,
+    Permission.object_type: PermissionObjectNotFoundException,
 }
 """Object type -> the error for a name that is not there."""
 
@@ -382,6 +387,22 @@ class RegistrySnapshot:
         """
         return cast(SavedDataset, self._required(SavedDataset.object_type, name))
 
+    def validation_reference(self, name: str) -> ValidationReference:
+        """Returns a validation reference by name, without its rows and its profiler.
+
+        Raises:
+            ValidationReferenceNotFound: there is none.
+        """
+        return cast(ValidationReference, self._required(ValidationReference.object_type, name))
+
+    def permission(self, name: str) -> Permission:
+        """Returns a permission.
+
+        Raises:
+            PermissionObjectNotFoundException: there is none.
+        """
+        return cast(Permission, self._required(Permission.object_type, name))
+
     def project_object(self) -> Project | None:
         """Returns the project; None before the first apply."""
         return cast("Project | None", self.get(Project.object_type, self.project))
@@ -447,6 +468,14 @@ class RegistrySnapshot:
     @property
     def saved_datasets(self) -> list[SavedDataset]:
         return self._all(SavedDataset.object_type, SavedDataset)
+
+    @property
+    def validation_references(self) -> list[ValidationReference]:
+        return self._all(ValidationReference.object_type, ValidationReference)
+
+    @property
+    def permissions(self) -> list[Permission]:
+        return self._all(Permission.object_type, Permission)
 
     def objects(self) -> list[Definition]:
         """Returns everything, by type and name."""
