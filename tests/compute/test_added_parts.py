@@ -255,6 +255,7 @@ def test_online_equals_one_full_run_however_the_files_came(
     """Few keys, times and values, so that rows tie in everything but their content all the time."""
     with pytest.MonkeyPatch.context() as patch:
         made = Watched(tmp_path_factory.mktemp("grown"), patch)
+        made.write("z.parquet", [row(5, 1, 5)])  # a source without any file would be gone
         for step, (name, is_removal, of_rows) in enumerate(edits):
             name = f"{name}{step if name == 'a' else ''}.parquet"
             if is_removal and name != "a" and (made.folder / name).exists():
