@@ -285,8 +285,8 @@ REGISTRIES = Backends(
     "feast_assets.registry.base:Registry",
     key="registry_type",
     aliases={"file": "sql"},
-    feast_classes={"Registry": "file", "SqlRegistry": "sql"},
-    feast_types=frozenset(["snowflake.registry", "remote"]),
+    feast_classes={"Registry": "file", "SqlRegistry": "sql", "RemoteRegistry": "remote"},
+    feast_types=frozenset(["snowflake.registry"]),
 )
 
 

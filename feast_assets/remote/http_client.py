@@ -211,12 +211,18 @@ class HttpClient:
             raise _NotSentError(error) from None
 
     def _tls_context(self) -> ssl.SSLContext:
+        settings = self._settings
         try:
-            return ssl.create_default_context(cafile=self._settings.cert or None)
+            context = ssl.create_default_context(cafile=settings.cert or None)
+            if settings.client_cert:
+                # Without a password, a key that needs one would be asked for at the terminal.
+                context.load_cert_chain(settings.client_cert, settings.client_key, password="")
         except (OSError, ValueError) as error:
             raise ConfigError(
-                f"cert {self._settings.cert} of {self._name} cannot be read ({printable(error)}): give a PEM file."
+                f"The certificates for {self._name} cannot be used ({printable(error)}): give cert, client_cert and "
+                "client_key as PEM files, and a key without a password."
             ) from None
+        return context
 
     def _give_up_if(self, is_hopeless: bool, error: BaseException, *, repeatable: bool) -> None:
         if isinstance(error, StoreUnavailableError):

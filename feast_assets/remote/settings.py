@@ -25,6 +25,7 @@ class HttpClientSettings(Settings):
         path: where the server is: ``http://host:port`` or ``https://host:port``, and a path if a proxy serves it under
             one. It holds no login.
         cert: a PEM file with the certificates to trust; those of the system when left out. Only with ``https``.
+        client_cert, client_key: PEM files, both or none, by which the client says who it is. Only with ``https``.
         connection_pool_size: connections that are open at most; further calls wait for one.
         connection_idle_timeout: seconds after which an idle connection is not used again.
         connection_retries: how often a request is sent again that may safely be repeated, after the connection failed
@@ -36,6 +37,8 @@ class HttpClientSettings(Settings):
 
     path: str
     cert: PlainPath = ""
+    client_cert: PlainPath = ""
+    client_key: PlainPath = ""
     connection_pool_size: int = Field(default=50, gt=0)
     connection_idle_timeout: float = Field(default=300, gt=0)
     connection_retries: int = Field(default=3, ge=0)
@@ -57,11 +60,14 @@ class HttpClientSettings(Settings):
 
     @model_validator(mode="after")
     def _usable_certificates(self) -> HttpClientSettings:
-        if self.cert:
-            if not self.address.is_tls:
-                raise ValueError("cert is only for a path that begins with https://")
-            if not os.path.isfile(self.cert):
-                raise ValueError(f"cert names no file: {self.cert}")
+        if bool(self.client_cert) != bool(self.client_key):
+            raise ValueError("client_cert and client_key belong together; give both or none")
+        for name in ("cert", "client_cert", "client_key"):
+            if file := getattr(self, name):
+                if not self.address.is_tls:
+                    raise ValueError(f"{name} is only for a server with TLS: a path that begins with https://")
+                if not os.path.isfile(file):
+                    raise ValueError(f"{name} names no file: {file}")
         return self
 
     def model_post_init(self, context: object, /) -> None:

@@ -43,11 +43,13 @@ class WorkerApp:
         repo_path: the feature repository.
         settings: its configuration file.
         options: of the server.
+        application: the class of the application.
     """
 
     repo_path: Path
     settings: Path
     options: ServerOptions
+    application: type[FeatureServer] | None = None
 
     def __call__(self) -> FeatureServer:
         """Returns the application over a feature store of its own."""
@@ -55,11 +57,15 @@ class WorkerApp:
         from feast_assets.serving.http.app import FeatureServer
 
         _set_up_logging()
-        return FeatureServer(FeatureStore(self.repo_path, fs_yaml_file=self.settings), self.options)
+        application = self.application or FeatureServer
+        return application(FeatureStore(self.repo_path, fs_yaml_file=self.settings), self.options)
 
 
-def serve(store: FeatureStore, options: ServerOptions) -> None:
+def serve(store: FeatureStore, options: ServerOptions, application: type[FeatureServer] | None = None) -> None:
     """Serves until the process is told to end (SIGTERM or SIGINT); requests in hand are finished first.
+
+    Args:
+        application: another application than a `FeatureServer`.
 
     Raises:
         ConfigError: the address or the TLS files cannot be used, or several workers were asked for and the settings are
@@ -78,8 +84,9 @@ def serve(store: FeatureStore, options: ServerOptions) -> None:
     if not options.is_loopback:
         logger.warning(
             "Listening on %s: there is no authorization yet, so whoever reaches this address can read and write "
-            "features. Keep it in a network of your own.",
+            "%s. Keep it in a network of your own.",
             options.host,
+            options.subject,
         )
     if options.server == "granian":
         from feast_assets.serving.http.granian import serve_with_granian
@@ -93,32 +100,36 @@ def serve(store: FeatureStore, options: ServerOptions) -> None:
     try:
         with _signals_ignored_afterwards():
             if several:
-                _serve_with_workers(store, options, listener)
+                _serve_with_workers(store, options, listener, application)
             else:
-                _serve_here(store, options, listener)
+                _serve_here(store, options, listener, application)
     finally:
         listener.close()
 
 
-def _serve_here(store: FeatureStore, options: ServerOptions, listener: socket.socket) -> None:
+def _serve_here(
+    store: FeatureStore, options: ServerOptions, listener: socket.socket, application: type[FeatureServer] | None
+) -> None:
     import uvicorn
 
     from feast_assets.serving.http.app import FeatureServer
 
-    app = FeatureServer(store, options)
+    app = (application or FeatureServer)(store, options)
     server = uvicorn.Server(_config(app, options, is_factory=False))
     with _metrics_listener(options, app.metrics):
         announce(options, listener)
         server.run(sockets=[listener])
 
 
-def _serve_with_workers(store: FeatureStore, options: ServerOptions, listener: socket.socket) -> None:
+def _serve_with_workers(
+    store: FeatureStore, options: ServerOptions, listener: socket.socket, application: type[FeatureServer] | None
+) -> None:
     from uvicorn.config import STARTUP_FAILURE
     from uvicorn.supervisors import Multiprocess
 
     settings = store.config.file
     assert settings is not None
-    app = WorkerApp(store.repo_path.resolve(), settings.resolve(), options)
+    app = WorkerApp(store.repo_path.resolve(), settings.resolve(), options, application)
     with metrics_directory(), _metrics_listener(options):
         announce(options, listener)
         supervisor = Multiprocess(_config(app, options, is_factory=True), sockets=[listener])
@@ -181,7 +192,7 @@ def announce(options: ServerOptions, holder: socket.socket) -> int:
     scheme = "https" if options.tls_key_path else "http"
     host = f"[{options.host}]" if ":" in options.host else options.host
     port = int(holder.getsockname()[1])
-    print(f"Serving features on {scheme}://{host}:{port}", file=sys.stderr, flush=True)
+    print(f"Serving {options.subject} on {scheme}://{host}:{port}", file=sys.stderr, flush=True)
     return port
 
 

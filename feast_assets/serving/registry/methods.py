@@ -1,0 +1,293 @@
+"""The methods of a registry, for clients whose registry is ``remote``. All of them block."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from feast_assets.definitions.base import Definition
+from feast_assets.definitions.spec import to_micros
+from feast_assets.errors import InputError
+from feast_assets.registry.base import Changes, Claim, DrawnMark, Registry, Revision
+from feast_assets.registry.marks import KeepsMarks
+from feast_assets.registry.noted_pushes import NotedPush, NotesPushes
+from feast_assets.registry.part_statistics import KeepsPartStatistics, Segment
+from feast_assets.registry.remote.messages import (
+    ClaimRequest,
+    CommitMessage,
+    Distrust,
+    DrawMarks,
+    KeepStatistics,
+    Known,
+    LedgerMessage,
+    NotePush,
+    ObjectMessage,
+    OfDigest,
+    OfProject,
+    OfPush,
+    OfTable,
+    OfView,
+    OfViews,
+    ProjectMessage,
+    Settle,
+    SnapshotMessage,
+    SnapshotRequest,
+)
+from feast_assets.registry.snapshot import RegistrySnapshot, StoredObject
+
+_MOST_PROJECTS = 256
+_SNAPSHOTS_KEPT = 4
+
+
+class RegistryApi:
+    """The registries of the projects that one database holds.
+
+    A registry without `KeepsMarks`, `KeepsPartStatistics` or `NotesPushes` answers as if it had nothing of these: a
+    client then does without, as it does in process.
+    """
+
+    def __init__(self, make_registry: Callable[[str], Registry]):
+        """Creates it.
+
+        Args:
+            make_registry: makes the registry of a project.
+        """
+        self._make_registry = make_registry
+        self._registries: dict[str, Registry] = {}
+        self._snapshots: dict[str, deque[RegistrySnapshot]] = {}
+        self._making = threading.Lock()
+
+    def methods(self) -> Mapping[str, tuple[Any, Callable[[Any], Any]]]:
+        """Returns name -> type of the request, and the method."""
+        return {
+            "revision": (OfProject, self.revision),
+            "snapshot": (SnapshotRequest, self.snapshot),
+            "refreshed": (Known, self.refreshed),
+            "commit": (CommitMessage, self.commit),
+            "projects": (OfProject, self.projects),
+            "inputs": (OfProject, self.inputs),
+            "revisions": (OfProject, self.revisions),
+            "ledger": (OfView, self.ledger),
+            "ledger-change-tokens": (OfViews, self.ledger_change_tokens),
+            "claim": (ClaimRequest, self.claim),
+            "settle": (Settle, self.settle),
+            "forget": (OfView, self.forget),
+            "draw-marks": (DrawMarks, self.draw_marks),
+            "known-marks": (OfTable, self.known_marks),
+            "distrust": (Distrust, self.distrust),
+            "part-statistics": (OfDigest, self.part_statistics),
+            "keep-part-statistics": (KeepStatistics, self.keep_part_statistics),
+            "forget-part-statistics": (OfDigest, self.forget_part_statistics),
+            "note-push": (NotePush, self.note_push),
+            "noted-pushes": (OfProject, self.noted_pushes),
+            "rows-of-push": (OfPush, self.rows_of_push),
+            "forget-push": (OfPush, self.forget_push),
+            "teardown": (OfProject, self.teardown),
+        }
+
+    def registry(self, project: str) -> Registry:
+        """Returns the registry of a project.
+
+        Raises:
+            InputError: the server has as many projects in hand as it takes.
+        """
+        known = self._registries.get(project)
+        if known is not None:
+            return known
+        with self._making:
+            if project not in self._registries:
+                if len(self._registries) >= _MOST_PROJECTS:
+                    raise InputError(
+                        f"This server has been asked for {_MOST_PROJECTS} projects, and takes no more; restart it, or "
+                        "run another one."
+                    )
+                self._snapshots[project] = deque(maxlen=_SNAPSHOTS_KEPT)
+                self._registries[project] = self._make_registry(project)
+            return self._registries[project]
+
+    def close(self) -> None:
+        """Releases connections."""
+        for registry in self._registries.values():
+            registry.close()
+
+    def newest(self, project: str) -> RegistrySnapshot:
+        """Returns the newest definitions of a project; what has not changed since the last call is not read again."""
+        registry = self.registry(project)
+        kept = self._snapshots[project]
+        last = kept[-1] if kept else None
+        newest = registry.snapshot() if last is None else registry.refreshed(last)
+        if newest is not last:
+            kept.append(newest)
+        return newest
+
+    def revision(self, request: OfProject) -> int:
+        """See `Registry.revision`."""
+        return self.registry(request.project).revision()
+
+    def snapshot(self, request: SnapshotRequest) -> SnapshotMessage:
+        """See `Registry.snapshot`."""
+        if request.revision is None:
+            return _whole(self.newest(request.project))
+        return _whole(self.registry(request.project).snapshot(request.revision))
+
+    def refreshed(self, request: Known) -> SnapshotMessage | None:
+        """See `Registry.refreshed`; None where the client has the newest state."""
+        newest = self.newest(request.project)
+        state = (request.revision, request.committed)
+        if state == (newest.revision, newest.committed) and request.has_noted_pushes == newest.has_noted_pushes:
+            return None
+        kept = list(self._snapshots[request.project])
+        old = next((s for s in reversed(kept) if (s.revision, s.committed) == state), None)
+        return _whole(newest) if old is None else _difference(old, newest)
+
+    def commit(self, request: CommitMessage) -> int:
+        """See `Registry.commit`."""
+        changes = Changes(
+            [Definition.from_spec(spec) for spec in request.upserts],
+            request.deletes,
+            {(kind, name): text for kind, name, text in request.inputs},
+            request.renamed_ledgers,
+        )
+        return self.registry(request.project).commit(changes, based_on=request.based_on, by=request.by)
+
+    def projects(self, request: OfProject) -> list[ProjectMessage]:
+        """See `Registry.projects`."""
+        return [
+            ProjectMessage(
+                project.to_spec(),
+                0 if project.created_timestamp is None else to_micros(project.created_timestamp),
+                0 if project.last_updated_timestamp is None else to_micros(project.last_updated_timestamp),
+            )
+            for project in self.registry(request.project).projects()
+        ]
+
+    def inputs(self, request: OfProject) -> list[tuple[str, str, str]]:
+        """See `Registry.inputs`."""
+        return [(kind, name, text) for (kind, name), text in self.registry(request.project).inputs().items()]
+
+    def revisions(self, request: OfProject) -> list[Revision]:
+        """See `Registry.revisions`."""
+        return self.registry(request.project).revisions()
+
+    def ledger(self, request: OfView) -> LedgerMessage:
+        """See `Registry.ledger_columns`."""
+        from feast_assets.registry.remote.ledger_message import message_of
+
+        return message_of(self.registry(request.project).ledger_columns(request.view))
+
+    def ledger_change_tokens(self, request: OfViews) -> dict[str, str]:
+        """See `Registry.ledger_change_tokens`."""
+        return self.registry(request.project).ledger_change_tokens(request.views)
+
+    def claim(self, request: ClaimRequest) -> Claim:
+        """See `Registry.claim`."""
+        return self.registry(request.project).claim(
+            request.view, request.contents, empty=request.empty, run_id=request.run_id, table=request.table
+        )
+
+    def settle(self, request: Settle) -> None:
+        """See `Registry.settle`."""
+        self.registry(request.project).settle(request.claim, request.entries)
+
+    def forget(self, request: OfView) -> None:
+        """See `Registry.forget`."""
+        self.registry(request.project).forget(request.view)
+
+    def draw_marks(self, request: DrawMarks) -> tuple[int, int]:
+        """See `KeepsMarks.draw_marks`."""
+        registry = self.registry(request.project)
+        return registry.draw_marks(request.view, request.table) if isinstance(registry, KeepsMarks) else (0, 0)
+
+    def known_marks(self, request: OfTable) -> list[DrawnMark]:
+        """See `KeepsMarks.known_marks`."""
+        registry = self.registry(request.project)
+        return registry.known_marks(request.view, request.identity) if isinstance(registry, KeepsMarks) else []
+
+    def distrust(self, request: Distrust) -> bool:
+        """See `KeepsMarks.distrust`."""
+        registry = self.registry(request.project)
+        return isinstance(registry, KeepsMarks) and registry.distrust(
+            request.view,
+            request.identity,
+            request.doubt,
+            newest=request.newest,
+            gaps=request.gaps,
+            above=request.above,
+        )
+
+    def part_statistics(self, request: OfDigest) -> list[Segment]:
+        """See `KeepsPartStatistics.part_statistics`."""
+        registry = self.registry(request.project)
+        return registry.part_statistics(request.digest) if isinstance(registry, KeepsPartStatistics) else []
+
+    def keep_part_statistics(self, request: KeepStatistics) -> None:
+        """See `KeepsPartStatistics.keep_part_statistics`."""
+        registry = self.registry(request.project)
+        if isinstance(registry, KeepsPartStatistics):
+            registry.keep_part_statistics(
+                request.digest, request.source, request.content, instead_of=request.instead_of
+            )
+
+    def forget_part_statistics(self, request: OfDigest) -> None:
+        """See `KeepsPartStatistics.forget_part_statistics`."""
+        registry = self.registry(request.project)
+        if isinstance(registry, KeepsPartStatistics):
+            registry.forget_part_statistics(request.digest)
+
+    def note_push(self, request: NotePush) -> NotedPush:
+        """See `NotesPushes.note_push`."""
+        registry = self.registry(request.project)
+        return registry.note_push(request.push, request.rows) if isinstance(registry, NotesPushes) else request.push
+
+    def noted_pushes(self, request: OfProject) -> list[NotedPush]:
+        """See `NotesPushes.noted_pushes`."""
+        registry = self.registry(request.project)
+        return registry.noted_pushes() if isinstance(registry, NotesPushes) else []
+
+    def rows_of_push(self, request: OfPush) -> bytes | None:
+        """See `NotesPushes.rows_of_push`."""
+        registry = self.registry(request.project)
+        return registry.rows_of_push(request.push) if isinstance(registry, NotesPushes) else None
+
+    def forget_push(self, request: OfPush) -> None:
+        """See `NotesPushes.forget_push`."""
+        registry = self.registry(request.project)
+        if isinstance(registry, NotesPushes):
+            registry.forget_push(request.push)
+
+    def teardown(self, request: OfProject) -> None:
+        """See `Registry.teardown`."""
+        self.registry(request.project).teardown()
+
+
+def _whole(snapshot: RegistrySnapshot) -> SnapshotMessage:
+    return _message(snapshot, snapshot.all_stored(), [], is_whole=True)
+
+
+def _difference(old: RegistrySnapshot, new: RegistrySnapshot) -> SnapshotMessage:
+    came = [o for o in new.all_stored() if _identity(old.stored(o.object_type, o.name)) != _identity(o)]
+    went = sorted(set(old.known()) - set(new.known()))
+    return _message(new, came, went, is_whole=False)
+
+
+def _identity(stored: StoredObject | None) -> object:
+    return None if stored is None else (stored.content_hash, stored.created, stored.updated)
+
+
+def _message(
+    snapshot: RegistrySnapshot, objects: list[StoredObject], went: list[tuple[str, str]], *, is_whole: bool
+) -> SnapshotMessage:
+    return SnapshotMessage(
+        snapshot.revision,
+        snapshot.committed,
+        snapshot.has_noted_pushes,
+        [ObjectMessage(o.object_type, o.name, o.content_hash, o.spec, o.created, o.updated) for o in objects],
+        went,
+        is_whole,
+        {
+            view: [[field.to_spec() for field in fields] for fields in lists]
+            for view, lists in snapshot.several_feature_lists().items()
+        },
+    )

@@ -1,0 +1,70 @@
+"""The application of a registry server."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from feast_assets.config import make_registry
+from feast_assets.errors import FeastAssetsError, printable
+from feast_assets.feature_store import FeatureStore
+from feast_assets.registry.base import Registry
+from feast_assets.registry.remote.messages import PREFIX
+from feast_assets.serving.http.app import FeatureServer, Request, Route
+from feast_assets.serving.http.message_routes import MessageRoute
+from feast_assets.serving.http.messages import Answer
+from feast_assets.serving.http.options import ServerOptions
+from feast_assets.serving.registry.methods import RegistryApi
+
+_THREADS = 16
+
+
+class RegistryServer(FeatureServer):
+    """An ASGI application that serves the registry of a feature store, with all of its projects.
+
+    Limits, metrics and the access log are those of a feature server. It opens neither the online store nor the offline
+    store.
+    """
+
+    def __init__(self, store: FeatureStore, options: ServerOptions | None = None):
+        """Creates the application; it opens the registry in its lifespan."""
+        super().__init__(store, options)
+        self.registry = RegistryApi(self._make_registry)
+        # Transactions of a registry wait for each other; they must not take the threads of anything else.
+        self._threads = ThreadPoolExecutor(_THREADS, "feast-assets-registry")
+        kept = [("GET", path) for path in ("/health", "/metrics")]
+        self._routes = {route: self._routes[route] for route in kept} | {
+            ("GET", "/ready"): Route(self._registry_ready, is_bounded=False),
+            **{
+                ("POST", PREFIX + name): Route(MessageRoute(kind, method, self._threads))
+                for name, (kind, method) in self.registry.methods().items()
+            },
+        }
+
+    async def open(self) -> None:
+        """Reads the registry."""
+        await self._in_thread(self.registry.newest, self.api.store.project)
+        self._start_ticking()
+
+    async def close(self) -> None:
+        """Closes the registry."""
+        await super().close()
+        self.registry.close()
+        self._threads.shutdown(wait=False)
+
+    def _make_registry(self, project: str) -> Registry:
+        store = self.api.store
+        return make_registry(store.config, store.repo_path, project)
+
+    async def _in_thread(self, work: Any, *arguments: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
+
+    async def _registry_ready(self, request: Request) -> Answer:
+        try:
+            newest = await self._in_thread(self.registry.newest, self.api.store.project)
+        except FeastAssetsError as error:
+            return Answer.of_json(
+                503, {"ready": False, "registry": {"state": "unavailable", "error": printable(error)}}
+            )
+        return Answer.of_json(200, {"ready": True, "registry": {"state": "current", "revision": newest.revision}})
