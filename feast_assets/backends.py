@@ -230,6 +230,7 @@ OFFLINE_STORES = Backends(
         "FileOfflineStore": "file",
         "DuckDBOfflineStore": "duckdb",
         "PostgreSQLOfflineStore": "postgres",
+        "RemoteOfflineStore": "remote",
     },
     feast_types=frozenset(
         [
@@ -244,7 +245,6 @@ OFFLINE_STORES = Backends(
             "couchbase.offline",
             "ray",
             "oracle",
-            "remote",
             "hybrid",
             "chronon",
         ]

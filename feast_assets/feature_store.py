@@ -19,6 +19,7 @@ from feast_assets.config import (
 from feast_assets.definitions.base import Definition
 from feast_assets.definitions.branches import deployed
 from feast_assets.definitions.feature_service import FeatureService
+from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.errors import (
     ConfigError,
     InputError,
@@ -245,6 +246,15 @@ class FeatureStore(Materializing):
             registry_seconds=registry_ttl_sec,
         )
         serve(self, options)
+
+    def with_function(self, view: FeatureView) -> FeatureView:
+        """Returns a view with the function of its transformation, if it has one, loaded from the repository.
+
+        Raises:
+            TransformationError: the repository does not declare it.
+            NotAppliedError: the repository's function is not the one that was applied.
+        """
+        return self._functions.attach(view)
 
     def close(self) -> Awaitable[None]:
         """Releases connections. The store may be used again; it reconnects.

@@ -73,7 +73,7 @@ def serve(store: FeatureStore, options: ServerOptions, application: type[Feature
         ImportError: the packages of the extra ``server`` are not installed.
     """
     _check_installed()
-    _check_tls(options)
+    check_tls(options)
     _set_up_logging()
     several = options.worker_count > 1 or options.max_requests > 0
     if several and store.config.file is None:
@@ -204,7 +204,7 @@ def _check_installed() -> None:
         )
 
 
-def _check_tls(options: ServerOptions) -> None:
+def check_tls(options: ServerOptions) -> None:
     """Refuses a certificate that no worker could use: each would die of it, and be replaced again and again."""
     if not options.tls_key_path:
         return
