@@ -20,6 +20,7 @@ from feast_assets.cli.materialize import materialize, materialize_incremental
 from feast_assets.cli.migrate import migrate
 from feast_assets.cli.online import get_online_features
 from feast_assets.cli.serve import serve
+from feast_assets.cli.servers import serve_offline, serve_registry
 from feast_assets.cli.session import LOG_LEVELS, Session
 
 
@@ -83,6 +84,8 @@ for _command in (
     get_online_features,
     get_historical_features,
     serve,
+    serve_offline,
+    serve_registry,
     registry_dump,
     configuration,
     migrate,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import logging
 import os
 import shutil
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("feast_assets.serving")
 
+FEATURE_SERVER = "feast_assets.serving.http.app:FeatureServer"
+REGISTRY_SERVER = "feast_assets.serving.registry.server:RegistryServer"
+
 _METRICS_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 _BACKLOG = 2048
 # A worker that is still importing, or whose processor is busy, is not dead.
@@ -43,29 +47,34 @@ class WorkerApp:
         repo_path: the feature repository.
         settings: its configuration file.
         options: of the server.
-        application: the class of the application.
+        application: the class of the application, as ``module:class``.
     """
 
     repo_path: Path
     settings: Path
     options: ServerOptions
-    application: type[FeatureServer] | None = None
+    application: str = FEATURE_SERVER
 
     def __call__(self) -> FeatureServer:
         """Returns the application over a feature store of its own."""
         from feast_assets.feature_store import FeatureStore
-        from feast_assets.serving.http.app import FeatureServer
 
         _set_up_logging()
-        application = self.application or FeatureServer
-        return application(FeatureStore(self.repo_path, fs_yaml_file=self.settings), self.options)
+        store = FeatureStore(self.repo_path, fs_yaml_file=self.settings)
+        return _class_of(self.application)(store, self.options)
 
 
-def serve(store: FeatureStore, options: ServerOptions, application: type[FeatureServer] | None = None) -> None:
+def _class_of(application: str) -> type[FeatureServer]:
+    module, _, name = application.partition(":")
+    loaded: type[FeatureServer] = getattr(importlib.import_module(module), name)
+    return loaded
+
+
+def serve(store: FeatureStore, options: ServerOptions, application: str = FEATURE_SERVER) -> None:
     """Serves until the process is told to end (SIGTERM or SIGINT); requests in hand are finished first.
 
     Args:
-        application: another application than a `FeatureServer`.
+        application: the class of the application, as ``module:class``.
 
     Raises:
         ConfigError: the address or the TLS files cannot be used, or several workers were asked for and the settings are
@@ -107,23 +116,17 @@ def serve(store: FeatureStore, options: ServerOptions, application: type[Feature
         listener.close()
 
 
-def _serve_here(
-    store: FeatureStore, options: ServerOptions, listener: socket.socket, application: type[FeatureServer] | None
-) -> None:
+def _serve_here(store: FeatureStore, options: ServerOptions, listener: socket.socket, application: str) -> None:
     import uvicorn
 
-    from feast_assets.serving.http.app import FeatureServer
-
-    app = (application or FeatureServer)(store, options)
+    app = _class_of(application)(store, options)
     server = uvicorn.Server(_config(app, options, is_factory=False))
     with _metrics_listener(options, app.metrics):
         announce(options, listener)
         server.run(sockets=[listener])
 
 
-def _serve_with_workers(
-    store: FeatureStore, options: ServerOptions, listener: socket.socket, application: type[FeatureServer] | None
-) -> None:
+def _serve_with_workers(store: FeatureStore, options: ServerOptions, listener: socket.socket, application: str) -> None:
     from uvicorn.config import STARTUP_FAILURE
     from uvicorn.supervisors import Multiprocess
 
