@@ -48,18 +48,28 @@ _ELSEWHERE = {
         _words("Profile Profiler ValidationError ValidationReport"), "feast_assets.definitions.validation_reference"
     ),
     "OnlineResponse": "feast_assets.retrieval.response",
+    **dict.fromkeys(_words("ALL_ACTIONS AuthzedAction CRUD READ WRITE"), "feast_assets.definitions.authorized_action"),
+    "Permission": "feast_assets.definitions.permission",
+    **dict.fromkeys(
+        _words("AllowAll CombinedGroupNamespacePolicy GroupBasedPolicy NamespaceBasedPolicy Policy RoleBasedPolicy"),
+        "feast_assets.definitions.policy",
+    ),
     "RegistryDiff": "feast_assets.apply.diff",
     "RepoContents": "feast_assets.repository.loading",
     "RetrievalJob": "feast_assets.retrieval.job",
     "RetrievalMetadata": "feast_assets.retrieval.job",
     "SavedDatasetStorage": "feast_assets.definitions.saved_dataset",
     "StreamFormat": "feast_assets.definitions.sources.stream_format",
+    **dict.fromkeys(
+        _words("AuthConfig KubernetesAuthConfig NoAuthConfig OidcAuthConfig OidcClientAuthConfig"),
+        "feast_assets.auth.settings",
+    ),
+    "User": "feast_assets.auth.identity",
     "load_repo_config": "feast_assets.config",
 }
 """Names that only Feast's module paths give; the package itself does not list them."""
 
 _USE_FILES = "export the table to Parquet, CSV or Delta and declare a FileSource"
-_PERMISSIONS = "this package does not restrict access; restrict it at the stores"
 _VECTORS = "vector search is not here yet"
 _REMEDIES: dict[str, str] = {
     **dict.fromkeys(
@@ -85,18 +95,9 @@ _REMEDIES: dict[str, str] = {
         """),
         "use FileLoggingDestination",
     ),
-    "Aggregation": "aggregate in the function of a BatchFeatureView",
     **dict.fromkeys(
         _words("GEProfile GEProfiler GEValidationReport ge_profiler"),
         "make a Profiler of your own, or declare Field(checks=...)",
-    ),
-    **dict.fromkeys(
-        _words("""
-        ALL_ACTIONS AllowAll AuthConfig AuthzedAction CRUD CombinedGroupNamespacePolicy GroupBasedPolicy
-        KubernetesAuthConfig NamespaceBasedPolicy OidcAuthConfig OidcClientAuthConfig Permission Policy READ
-        RoleBasedPolicy WRITE
-        """),
-        _PERMISSIONS,
     ),
     **dict.fromkeys(
         _words("""

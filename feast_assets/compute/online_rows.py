@@ -47,16 +47,10 @@ class OnlineRows:
         import pyarrow as pa
 
         from feast_assets.online_stores.rows.codec import encode_rows
-        from feast_assets.online_stores.rows.keys import encode_keys
 
         table = rows if isinstance(rows, pa.Table) else pa.Table.from_batches([rows])
         self._check_vectors(table)
-        key_fields = self._key_fields
-        keys = encode_keys(
-            [f.name for f in key_fields],
-            [f.dtype for f in key_fields],
-            [table.column(f.name) if f.name in table.column_names else pa.array([""] * len(table)) for f in key_fields],
-        )
+        keys = self.encode_keys(table)
         payloads = encode_rows(self.schema, table.select([f.name for f in self.view.features]))
         return EncodedRows(
             keys,
@@ -65,6 +59,19 @@ class OnlineRows:
             np.broadcast_to(np.asarray(versions, np.int64), (len(table),)),
             payloads,
             of_codec=True,
+        )
+
+    def encode_keys(self, table: pa.Table) -> list[bytes]:
+        """Returns the encoded entity key of each row of a table that has the join keys in canonical Arrow types."""
+        import pyarrow as pa
+
+        from feast_assets.online_stores.rows.keys import encode_keys
+
+        fields = self._key_fields
+        return encode_keys(
+            [f.name for f in fields],
+            [f.dtype for f in fields],
+            [table.column(f.name) if f.name in table.column_names else pa.array([""] * len(table)) for f in fields],
         )
 
     def _check_vectors(self, rows: pa.Table) -> None:

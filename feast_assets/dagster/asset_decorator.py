@@ -44,8 +44,8 @@ def feature_view_assets(
 
     Args:
         repository: what is declared.
-        views: names; all that can be materialized when left out.
-        name: of the op; told by the grid when left out.
+        views: names of views; left out, all that can be materialized.
+        name: of the op; left out, it is made from the grid.
         translator: says how views and sources look; see `FeastTranslator`.
         backfill_policy: how a backfill is cut into runs. Left out, any range of partitions is one run, which reads
             each view's history once; ``BackfillPolicy.multi_run(n)`` bounds what one run does.

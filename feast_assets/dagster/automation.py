@@ -14,11 +14,12 @@ from feast_assets.definitions.kept_results import sources_read
 def automation_condition(view: FeatureView, repository: FeatureRepository) -> dg.AutomationCondition[Any] | None:
     """Returns the condition under which a view's assets are materialized by themselves; None where there is none.
 
-    On a cron, the newest partition, as soon as the assets of the user's own that make the view's sources have been
-    updated since the tick, as Dagster's own ``on_cron`` does. Eagerly, the newest partition when it has ended and
-    whenever an asset that the view depends on is updated, whether or not all of those were ever observed. A view on
-    late data, and an eager one that reads an asset without partitions, is the `late_data_sensor`'s, which knows from
-    the ledger which of all partitions are missing or stale.
+    On a cron, the newest partition is materialized as soon as the user's assets that make the view's
+    sources have been updated since the tick. Dagster's own ``on_cron`` does the same. An eager view has its newest
+    partition materialized when that has ended, and again whenever an asset that the view depends on is updated. Assets
+    that were never observed do not hold it up. Views on late data, and eager ones that read an asset without
+    partitions, have no condition: the `late_data_sensor` runs them. It knows from the ledger which partitions are
+    missing or stale.
     """
     automation = view.automation
     if automation is None or repository.follows_rows(view):

@@ -87,8 +87,13 @@ def left_out_verdict(
         "feast_assets/rows_without_time": result.null_times,
         **_table("feast_assets/without_key", records),
     }
-    told = result.left_out
-    return Verdict(not told, dg.AssetCheckSeverity.WARN, f"{told[0].upper()}{told[1:]}." if told else None, metadata)
+    left_out = result.left_out
+    return Verdict(
+        not left_out,
+        dg.AssetCheckSeverity.WARN,
+        f"{left_out[0].upper()}{left_out[1:]}." if left_out else None,
+        metadata,
+    )
 
 
 def outcomes(
@@ -168,7 +173,7 @@ def window_verdicts(
 
 
 def _severity(view: FeatureView, rules: Sequence[str]) -> dg.AssetCheckSeverity:
-    """Returns what a check counts as where nothing is broken: the worst that could be."""
+    """Returns the severity of a check that passes: that of the worst problem it could have reported."""
     hurts = any(
         f.checks.severity == "error" and set(rules) & set(f.checks.rules) for f in view.features if f.checks is not None
     )
@@ -232,12 +237,12 @@ def _of_count(
         return Verdict(True, dg.AssetCheckSeverity.WARN, None, metadata)
     name = _partition(window, partitions)
     record = dg.TableRecord({"partition": name, "rows": made, "minimum": round(low), "maximum": round(high)})
-    told = f"{name}: {made} rows, expected {low:.0f} to {high:.0f}"
-    return Verdict(False, dg.AssetCheckSeverity.WARN, told, metadata | _table("feast_assets/outside", [record]))
+    description = f"{name}: {made} rows, expected {low:.0f} to {high:.0f}"
+    return Verdict(False, dg.AssetCheckSeverity.WARN, description, metadata | _table("feast_assets/outside", [record]))
 
 
 def _together(verdicts: Sequence[Verdict]) -> Verdict:
-    """Returns what the verdicts of several windows come to; that of a single one as it is."""
+    """Returns one verdict for several windows; a single window's verdict is returned unchanged."""
     if len(verdicts) == 1:
         return verdicts[0]
     broken = [each for each in verdicts if not each.passed]
@@ -246,8 +251,8 @@ def _together(verdicts: Sequence[Verdict]) -> Verdict:
         "feast_assets/partitions_compared": sum(each.compared for each in verdicts),
         **_table("feast_assets/outside", records),
     }
-    told = [each.description for each in broken if each.description]
-    return Verdict(not broken, dg.AssetCheckSeverity.WARN, _summary(told), metadata)
+    descriptions = [each.description for each in broken if each.description]
+    return Verdict(not broken, dg.AssetCheckSeverity.WARN, _summary(descriptions), metadata)
 
 
 def _rows_made(
@@ -255,7 +260,7 @@ def _rows_made(
 ) -> dict[Window, int]:
     """Returns how many rows a transformation made in the windows of a run and in those before it, in order of time.
 
-    The ledger counts what it read, lookback included; so the materializations tell.
+    The ledger counts the rows that were read, lookback included, so the numbers are taken from the materializations.
     """
     grid, partitions_def = view.partitions, context.assets_def.partitions_def
     made = {w.window: w.made or 0 for w in windows}
@@ -280,7 +285,7 @@ def _rows_made(
 
 
 def _rows_of_runs(context: dg.AssetExecutionContext, key: dg.AssetKey) -> list[int]:
-    """Returns the row counts of earlier materializations; the ledger remembers only the last one of the whole."""
+    """Returns the row counts of earlier materializations without partitions; the ledger keeps only the last one."""
     records = context.instance.fetch_materializations(key, limit=HISTORY).records
     counts = [r.asset_materialization.metadata.get("dagster/row_count") for r in records if r.asset_materialization]
     return [value.value for value in counts if value is not None and isinstance(value.value, int)]

@@ -76,10 +76,11 @@ def run_check_specs(
 
     Args:
         key: the asset of its latest values.
-        checks: the kinds that are wanted.
+        checks: the kinds of checks to make.
         blocking: whether windows that break what fields declare are refused; None for as the view says.
-        partitions_def: of the asset. Each partition has a verdict of its own of what its rows are; of the source's
-            schema and of how many rows there are, the run has one, as each verdict costs three writes to Dagster's log.
+        partitions_def: of the asset. Checks of the rows' values have a verdict for each partition. Checks of the
+            source's schema and of the number of rows have one verdict for the whole run, because each verdict costs
+            three writes to Dagster's log.
     """
     specs = []
     for name, description in _OF_RUNS.items():

@@ -63,7 +63,7 @@ def feature_view_checks(
         for key in sorted(context.selected_asset_check_keys):
             view = views[key.asset_key]
             try:
-                # A grid that has come to an end is judged as of its end: nothing newer is to be expected.
+                # A grid that has ended is judged at its end: no newer rows can come.
                 end = view.partitions.end if view.partitions is not None else None
                 check = _freshness if key.name == "freshness" else _consistency
                 passed, severity, description, metadata = check(store, view.name, min(now, end or now), sample)

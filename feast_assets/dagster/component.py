@@ -68,9 +68,9 @@ class _Translated(FeastTranslator):
 class FeatureRepoComponent(dg.Component, dg.Resolvable):
     """The assets, jobs, schedules and sensors of a feature repository.
 
-    Of the stores, what is left out is as ``feature_store.yaml`` says. A setting may be ``{env: NAME}``: the
-    environment variable of that name, which is read when a run starts and never shown. There is one feature repository
-    in a code location, as its assets use the resource ``feature_store``.
+    Settings of the stores that are left out come from ``feature_store.yaml``. A setting may be ``{env: NAME}``: the
+    environment variable of that name, which is read when a run starts and never shown. A code location can have one
+    feature repository, because its assets use the resource ``feature_store``.
 
     Subclass it and override `get_asset_spec` to change how assets look, or `build_defs` to add to them.
 

@@ -45,12 +45,13 @@ def definitions_for(
     Args:
         resources: among them, under ``feature_store``, the `FeatureStoreResource`, which knows where the repository is.
         source_assets: for the names of data sources, the assets of your own that make them: an asset, its spec or its
-            key. The views that read such a source depend on that asset, partition by partition, and no observable
-            asset is made of the source. Give the asset or its spec rather than its key where its partitions matter: a
-            view's lookback, and which windows an update concerns, follow them. Of sources that are left out, the tag
+            key. The views that read such a source depend on that asset, partition by partition, and no observable asset
+            is made of the source. Give the asset or its spec rather than its key where its partitions matter: a view's
+            lookback, and which windows an update concerns, follow them. For sources that are left out, their tag
             ``dagster/asset`` or the translator may name the asset; see `FeastTranslator.get_source_asset`.
-        view_assets: what you have made of some views by `feature_view_assets`, such as of views that another process
-            computes. Jobs, schedules and sensors run them as they run the other views, of which assets are made here.
+        view_assets: assets of some views that you have made yourself by `feature_view_assets`, for example of views
+            that another process computes. Jobs, schedules and sensors run them like the views whose assets are made
+            here.
         translator: says how views and sources look in Dagster.
         backfill_policy, retry_policy, pool: of the feature views; see `feature_view_assets`.
         profile: whether each partition shows what its values look like, which costs two more passes over the rows.

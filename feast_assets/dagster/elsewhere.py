@@ -1,7 +1,7 @@
-"""Feature views that another process materializes, launched by Dagster Pipes: what it is asked, and what it has done.
+"""Feature views that another process materializes, launched by Dagster Pipes: the request, and the record of it.
 
-The other process needs the library alone. What it has materialized is taken from the registry's ledger, so that Dagster
-records just what is there, partition by partition.
+The other process needs the library alone. Which partitions it has materialized is read from the registry's ledger, so
+that Dagster records only those that are really there.
 """
 
 from __future__ import annotations
@@ -54,10 +54,10 @@ def record_materialized(
             others are recorded.
     """
     windows = run_windows(context)
-    told: dict[dg.AssetKey | None, Mapping[str, object]] = {}
+    metadata_by_asset: dict[dg.AssetKey | None, Mapping[str, object]] = {}
     for each in reported:
         if isinstance(each, dg.MaterializeResult):
-            told[each.asset_key] = each.metadata or {}
+            metadata_by_asset[each.asset_key] = each.metadata or {}
         else:
             yield each
     missing: list[str] = []
@@ -65,7 +65,7 @@ def record_materialized(
     for chosen in chosen_views(context, store):
         entries = _entries(context, store, chosen, list(windows or [ALWAYS]))
         lacking = [window for window in (windows or [ALWAYS]) if window not in entries]
-        yield from _results(context, chosen, entries, windows, told, complete=not lacking)
+        yield from _results(context, chosen, entries, windows, metadata_by_asset, complete=not lacking)
         if lacking:
             more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
             missing.append(f"{chosen.view.name} in {lacking[0]}{more}")
@@ -97,7 +97,7 @@ def _results(
     chosen: ChosenView,
     entries: Mapping[Window, LedgerEntry],
     windows: Mapping[Window, str] | None,
-    told: Mapping[dg.AssetKey | None, Mapping[str, Any]],
+    metadata_by_asset: Mapping[dg.AssetKey | None, Mapping[str, Any]],
     *,
     complete: bool,
 ) -> Iterator[dg.MaterializeResult[None]]:
@@ -108,7 +108,7 @@ def _results(
     """
     for part, key in sorted(chosen.keys.items()):
         whole = complete and key in context.selected_asset_keys
-        of_run = dict(told.get(key, {}))
+        of_run = dict(metadata_by_asset.get(key, {}))
         for window, entry in entries.items():
             figures = _figures(entry, part, online=chosen.view.online, partitioned=windows is not None)
             partition = None if windows is None else windows[window]

@@ -30,9 +30,9 @@ _PATCHING = threading.Lock()
 def written_together(instance: dg.DagsterInstance) -> Iterator[Callable[[], None]]:
     """Lets materializations and verdicts of checks that follow one another be written to the log together.
 
-    Whatever this process reads of the log meanwhile finds them written, and other events come after them as ever. All
-    are written when it ends, by an error too, and when what it gives is called: before something that takes long. With
-    other storages than SQLite's, each event is written as it comes.
+    Before this process reads the log, or writes another kind of event, the waiting events are written. All are written
+    when the context ends, also by an error. The context gives a function that writes them at once; call it before
+    something that takes long. With other storages than SQLite's, each event is written when it comes.
     """
     together = _Together.before(instance.event_log_storage)
     if together is None:
@@ -45,15 +45,15 @@ def written_together(instance: dg.DagsterInstance) -> Iterator[Callable[[], None
 
 
 class _Together:
-    """Stands before a storage of events, and keeps some of them until they are many, or something else is asked."""
+    """Wraps a storage of events, and holds events back until there are many, or it is used otherwise."""
 
     @classmethod
     def before(cls, storage: object) -> _Together | None:
-        """Stands before a storage; None where it is of another type, or one stands there already."""
+        """Wraps a storage; None where it is of another type, or is wrapped already."""
         with _PATCHING:
             if (
                 type(storage) is not SqliteEventLogStorage
-                # Of two steps in threads of one process, the one that begins later leaves it to the first one.
+                # Of two steps in threads of one process, only the first one wraps the storage.
                 or "store_event" in vars(storage)
                 or not all(hasattr(storage, name) for name in (*_METHODS, "prepare_insert_event_batch"))
             ):
@@ -79,7 +79,7 @@ class _Together:
     def store_event(self, event: Any) -> None:
         """Keeps an event for later if it may wait, or writes it after those that wait."""
         with self._lock:
-            # Another thread may have found this method just before it was taken away.
+            # Another thread may have looked this method up just before it was removed.
             if self._ended or not _may_wait(event) or (self._waiting and self._waiting[0].run_id != event.run_id):
                 self.write()
             if self._ended or not _may_wait(event):
@@ -90,7 +90,7 @@ class _Together:
                 self.write()
 
     def run_connection(self, run_id: str | None = None) -> AbstractContextManager[Any]:
-        """Connects to the file of a run, when all has been written; while it is, to one that has its events already."""
+        """Connects to the file of a run after writing what waits; during that, to one that has its events already."""
         if self._writer == threading.get_ident():
             return nullcontext(_Written())
         self.write()
@@ -98,7 +98,7 @@ class _Together:
         return of_run
 
     def index_connection(self) -> AbstractContextManager[Any]:
-        """Connects to the file of all assets, when all has been written; while it is, by the same connection."""
+        """Connects to the file of all assets after writing what waits; during that, by the same connection."""
         if self._writer == threading.get_ident():
             return nullcontext(self._index)
         self.write()
@@ -144,7 +144,7 @@ class _Together:
 
 
 class _Written:
-    """In place of a connection to a file that has all events already."""
+    """Takes the place of a connection to a file that has all events already."""
 
     def execute(self, statement: Any) -> None:
         pass

@@ -15,9 +15,9 @@ _STAY = (ConfigError, DefinitionError, NotAppliedError)
 
 @contextmanager
 def told_first() -> Iterator[None]:
-    """Lets an error of the library be the first line of what Dagster shows of a step that it ends.
+    """Turns an error of the library into a failure whose message is the first line that Dagster shows of the step.
 
-    Other exceptions are shown as an error while executing the op, with the cause behind its stack trace.
+    Dagster shows other exceptions as an error while executing the op, with the cause below the stack trace.
 
     Raises:
         dagster.Failure: with the error's message; the error is its cause.

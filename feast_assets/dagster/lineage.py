@@ -55,8 +55,8 @@ def lineage_metadata(origins: Origins) -> dict[str, dg.MetadataValue]:
 def of_feature_view(view: FeatureView, key_of: Callable[[DataSource], dg.AssetKey]) -> Origins:
     """Returns where a view's columns come from, by its declaration.
 
-    A plain view's columns are its source's, and those of a view whose result is kept are the result's. Of a view that
-    is computed when it is read, only a look at its sources tells: see `of_computation`.
+    A plain view's columns are its source's, and those of a view whose result is kept are the result's. For a view with
+    a transformation, the sources' columns must be known: see `of_computation`.
     """
     computed = view.transformation is not None
     if view.batch_source is None or (computed and not view.keeps_result):
@@ -70,8 +70,8 @@ def of_computation(view: BatchFeatureView, columns: Mapping[dg.AssetKey, Iterabl
     """Returns where the columns of a transformation's result come from.
 
     What a function does with its inputs is not analysed: a feature comes from every column of the sources that the
-    function's code names, and a join key from the columns of its name, if there are any. So an origin may be one too
-    many, and is missing only where a function works its column names out.
+    function's code names, and a join key from the columns of its name, if there are any. So there may be an origin too
+    many; one is missing only where a function computes its column names.
 
     Args:
         columns: of each source, by its asset.
@@ -114,7 +114,7 @@ class ServedColumn:
 
 
 def served_columns(service: FeatureService, views: Mapping[str, BaseFeatureView]) -> list[ServedColumn]:
-    """Returns what a feature service serves, in its order; without what it names but nobody declares.
+    """Returns what a feature service serves, in its order; features that it names but nobody declares are left out.
 
     Args:
         views: feature views and on-demand views, by name.

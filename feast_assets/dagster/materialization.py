@@ -176,7 +176,7 @@ def _verdicts(
 
 
 def tell_healed(context: dg.AssetExecutionContext, latest: dg.AssetKey, view: FeatureView, store: FeatureStore) -> None:
-    """Tells Dagster of partitions that stood refused, and were written without their checks or outside of Dagster."""
+    """Tells Dagster that checks pass for partitions that were refused and have been written since."""
     partitions_def = context.assets_def.partitions_def
     if isinstance(partitions_def, dg.TimeWindowPartitionsDefinition):
         blocking = blocking_checks(context.assets_def, latest)
@@ -224,7 +224,7 @@ def chosen_views(context: dg.AssetExecutionContext, store: FeatureStore) -> list
     declared = {v.name: v for v in deployed_views if isinstance(v, FeatureView)}
     store.refresh_registry()
     snapshot = store.snapshot()
-    # Of an on-demand view, apply works out what is stored; that its function is the applied one, the run itself checks.
+    # Apply works out what is stored of an on-demand view; the run itself checks that its function is the applied one.
     written = {v.name for v in contents.on_demand_feature_views if v.write_to_online_store}
     declared |= {v.name: v for v in snapshot.stored_on_demand_views if v.name in written}
     if gone := sorted(selected - set(declared)):
@@ -284,9 +284,9 @@ def _record(
     *,
     profile: bool,
 ) -> None:
-    """Tells Dagster of the partitions that were filled though others of the run were refused.
+    """Records the partitions that were filled while others of the run were refused.
 
-    A result of the step would stand for all partitions of the run.
+    A result of the step would count for all partitions of the run.
     """
     of_run = _figures_of_run(context, result)
     for part, key in sorted(chosen.keys.items()):
@@ -304,10 +304,10 @@ def _figures_of_run(context: dg.AssetExecutionContext, result: MaterializationRe
         "feast_assets/run_rows_without_key": result.null_keys,
         "feast_assets/run_rows_without_time": result.null_times,
     }
-    told = {name: value for name, value in figures.items() if value}
+    metadata = {name: value for name, value in figures.items() if value}
     if result.parts is not None:
-        told["feast_assets/run_parts"] = str(result.parts)
-    return told
+        metadata["feast_assets/run_parts"] = str(result.parts)
+    return metadata
 
 
 def _computed_part(view: FeatureView) -> str | None:
@@ -354,7 +354,7 @@ def _figures(view: FeatureView, result: WindowResult, part: str, *, partitioned:
 
 
 def _online_figures(result: WindowResult) -> dict[str, object]:
-    """Returns what of a window went online; where nothing had to, says why, as zeros alone read like a failure."""
+    """Returns how many rows of a window went online; where none had to, says why, as zeros look like a failure."""
     figures = {
         "feast_assets/latest_entities": result.entities,
         "feast_assets/rows_written": result.written,
@@ -369,10 +369,10 @@ def _online_figures(result: WindowResult) -> dict[str, object]:
 
 
 def _data_version(chosen: ChosenView, result: MaterializationResult) -> dg.DataVersion | None:
-    """Returns a version that content and definition decide, where one materialization stands for one window.
+    """Returns a data version made from content and definition, where one materialization is one window.
 
-    A result of several partitions can carry only one version for them all, which would say of each what is true of
-    none; there, the fingerprints in the partitions' metadata tell contents apart.
+    A result for several partitions can carry only one version, which would be true of none of them; the fingerprints in
+    the partitions' metadata tell their contents apart.
     """
     if len(result.windows) != 1:
         return None
@@ -383,8 +383,8 @@ def _raise_if_any(failed: Mapping[str, FeastAssetsError | None]) -> None:
     errors = {name: error for name, error in failed.items() if error is not None}
     if not errors:
         return
-    told = "; ".join(f"{name}: {error}" for name, error in errors.items())
-    behind = [name for name, error in failed.items() if error is None]
-    if behind:
-        told += f"; not run: {', '.join(behind)}"
-    raise dg.Failure(f"Could not materialize {told}") from next(iter(errors.values()))
+    message = "; ".join(f"{name}: {error}" for name, error in errors.items())
+    not_run = [name for name, error in failed.items() if error is None]
+    if not_run:
+        message += f"; not run: {', '.join(not_run)}"
+    raise dg.Failure(f"Could not materialize {message}") from next(iter(errors.values()))

@@ -59,7 +59,7 @@ def _tables(lines: Iterable[str]) -> Iterator[str]:
 
 
 def _line(name: str, column: ColumnProfile, rows: int) -> str:
-    """Returns a line of the table; what a type does not have is left empty."""
+    """Returns a line of the table; figures that the type does not have are left empty."""
     values = f"`{sparkline(column.histogram)}`" if column.histogram else _most_frequent(column, rows)
     nulls = f"{column.nulls / rows:.1%}" if column.nulls else ""
     numbers = (_text(column.minimum), _text(column.mean), _text(column.maximum))
@@ -80,6 +80,6 @@ def _text(value: float | datetime | None) -> str:
 
 
 def _quoted(text: str, length: int) -> str:
-    """Returns a text, or its beginning, as code that ends where it should and leaves the columns of a table alone."""
+    """Returns a text, or its beginning, as Markdown code that cannot break out of its cell of a table."""
     short = text if len(text) <= length else text[: length - 1] + "…"
     return "`" + short.translate(_NOT_IN_CODE) + "`"

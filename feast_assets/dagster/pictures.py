@@ -12,9 +12,9 @@ def sparkline(counts: Sequence[int]) -> str:
     """Returns a bar chart of counts, one character for each.
 
     Args:
-        counts: one for each bar, from left to right. The highest bar is a full block; a bar of few is still seen, and
-            one of none is a gap.
+        counts: one for each bar, from left to right. The highest bar is a full block; the lowest count above zero is
+            still seen, and a count of zero is a gap.
     """
-    # Rounded up, so that only none is a gap; in whole numbers, which are exact however large.
+    # Rounded up, so that only zero is a gap; in whole numbers, which are exact however large.
     most = max(1, max(counts, default=0))
     return "".join([_BLOCKS[-(-8 * count // most)] for count in counts])

@@ -42,8 +42,9 @@ def duckdb_pool(database: str | os.PathLike[str]) -> str:
 def pool_of(repository: FeatureRepository, views: Iterable[FeatureView]) -> str:
     """Returns the concurrency pool of a step that materializes some views.
 
-    It is that of the DuckDB file that they read, or keep results in; a step can be in one pool only. Of several files,
-    it is one that assets of the user's own fill, then one that is read. Without any, it is the `online_pool`.
+    It is that of the DuckDB file that they read, or keep results in; a step can be in one pool only. If there are
+    several files, one that the user's own assets fill goes first, then one that is read. Without any, it is the
+    `online_pool`.
     """
     by_rank: dict[tuple[int, str], str] = {}
     for view in views:

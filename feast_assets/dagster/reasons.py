@@ -1,4 +1,4 @@
-"""Why windows are run, in words: for run requests, ticks, and the partitions that are made."""
+"""Why windows are run, in words: for run requests, ticks and materialized partitions."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ReasonOf = Callable[[str, Sequence[StaleWindow]], str]
 
 _MOST_NAMED = 3
 _LONGEST = 300
-# What of a definition decides no rows.
+# Attributes of a definition that do not decide its rows.
 _NOT_OF_ROWS = (
     *("description", "tags", "owner", "org", "enabled", "state", "freshness", "automation", "enable_validation"),
     *("version", "current_version_number"),
@@ -39,7 +39,7 @@ class Reasons:
     """Why windows are stale.
 
     Args:
-        changes: view -> what an apply, or a loss, has done to it, in words; for windows that it makes stale.
+        changes: view -> in words, the applied change or the loss that makes windows of it stale.
     """
 
     def __init__(self, store: FeatureStore, changes: Mapping[str, str] | None = None):
@@ -125,7 +125,7 @@ def joined(reasons: Iterable[str]) -> str:
 
 
 def changed_definition(before: FeatureView | None, now: FeatureView) -> str:
-    """Returns in words what of a view's definition has changed."""
+    """Returns in words what has changed in a view's definition."""
     if before is None:
         return "new view"
     is_sql = now.transformation is not None and now.transformation.mode is TransformationMode.SQL

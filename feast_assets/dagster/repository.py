@@ -142,8 +142,8 @@ class FeatureRepository:
     def follows_rows(self, view: FeatureView) -> bool:
         """Whether the late-data sensor runs every window of a view that is missing or whose rows have changed.
 
-        It does for a view on late data, and for an eager one that reads an asset without partitions: which of the
-        view's windows an update of that asset concerns, only its rows tell.
+        It does so for a view on late data, and for an eager one that reads an asset without partitions: only the rows
+        show which of the view's windows an update of that asset concerns.
         """
         automation = view.automation
         if automation is None or automation.when == "cron":

@@ -1,8 +1,8 @@
 """The feature store and its parts as Dagster resources.
 
-A part that is left out comes from ``feature_store.yaml``. Give secrets as ``dagster.EnvVar``: Dagster's pages
-then show the variable's name, and its value is read when a run starts. Dagster shows a setting that is given as it is,
-so a password among those is warned of.
+A part that is left out comes from ``feature_store.yaml``. Give secrets as ``dagster.EnvVar``: Dagster's pages then show
+the variable's name, and its value is read when a run starts. Dagster shows other settings as they are, so a password
+among those causes a warning.
 """
 
 import os
@@ -92,7 +92,7 @@ class OnlineStoreResource(_StoreResource):
 
 @dataclass(frozen=True)
 class DescribedStores:
-    """What of a configuration assets show; None where the project has no such store."""
+    """The part of a configuration that assets show; None where the project has no such store."""
 
     project: str
     deployment: str
@@ -153,7 +153,7 @@ class FeatureStoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     def described(self) -> DescribedStores:
         """Returns what assets show of the configuration; reads no secrets.
 
-        Warns of a password that is given as it is, which Dagster's pages show.
+        Warns of a password that is not given by an environment variable, because Dagster's pages show it.
         """
         for name in ("registry", "offline_store", "online_store"):
             part = getattr(self, name)

@@ -46,7 +46,7 @@ class WatchedGroup:
         partitions: the grid; None for views without partitions.
         fmt: how the grid's partition keys are written, for ``strftime``.
         keys: view -> its assets.
-        checks: what its runs check; what needs no run is checked by a job of its own.
+        checks: those that its runs make; the other checks have a job of their own.
         assets: what makes them; None in tests of ranges alone.
     """
 
@@ -82,7 +82,7 @@ class WatchedGroup:
         return has_partition_key(window) and all(grid.floor(edge) == edge for edge in (window.start, window.end))
 
     def is_bridged(self, start: datetime, end: datetime) -> bool:
-        """Whether so few windows lie between two moments that one run may as well cover them."""
+        """Whether so few windows lie between two moments that one run may cover these too."""
         if self.partitions is None:
             return True
         between = islice(self.partitions.windows(start, end), _MOST_BRIDGED + 1)
@@ -102,7 +102,7 @@ class WatchedGroup:
 
 @dataclass(frozen=True)
 class _Range:
-    """Windows with nothing to run between them, by the views whose they are, and the hash of what is to be written."""
+    """Windows that one run covers, with nothing else between them: by view, with the hash of what is to be written."""
 
     by_view: Mapping[str, tuple[StaleWindow, ...]]
     content: str
@@ -139,10 +139,10 @@ def run_requests(
 ) -> RequestedRuns:
     """Returns the runs to ask for so that the stale windows are run.
 
-    Windows that an unfinished run will write are left out, whoever asked for it; what is then still stale is found
-    again later. A run key says what is to be written and which attempt it is: the same request is never launched
-    twice, and after a failure it is made again, later each time. What was refused is not asked for again until its
-    rows or its checks are others. After a success nothing is waited for: the same content may come back.
+    Windows that an unfinished run will write are left out, whoever asked for it; a later tick asks for those that are
+    still stale then. A run key says what is to be written and which attempt it is: the same request is never launched
+    twice, and after a failure it is made again, later each time. A refused window is not asked for again until its rows
+    or its checks have changed. After a success there is no wait: the same content may come back.
 
     Args:
         stale: view -> its stale windows; views that are in none of the groups are ignored.

@@ -139,8 +139,8 @@ def definition_sensor(
     """Returns a sensor that, after an apply, runs what the changed definitions have made stale, and no more.
 
     A description changes nothing. Of a new view, or one with other features or another source, the windows within ttl
-    are run; where the result is kept, all that had been run. Views that read a result that is kept are run after it,
-    in the windows that it has changed. What was applied before the first tick is taken as it is.
+    are run; where the result is kept, all that had been run. Views that read a result that is kept are run after it, in
+    the windows that it has changed. Views that were applied before the first tick are not run.
 
     Of a view whose rows in the online store were lost, as after the store was emptied or exchanged for another, the
     windows within ttl are run again.
@@ -195,9 +195,11 @@ def definition_sensor(
                 else:
                     stale[view.name] = [s for s in stale_windows if _is_to_be_rerun(view, s, now, pending[view.name])]
         runnable = _runnable(context, repository, ready, stale)
-        told: dict[str, str] = {} if cursor is None else cursor.get("told", {})
-        told |= _changes(store, 0 if cursor is None else cursor["revision"], [n for n in pending if n not in told])
-        told |= {n: "the online table was lost" for n, why in pending.items() if why == "lost"}
+        reasons: dict[str, str] = {} if cursor is None else cursor.get("told", {})
+        reasons |= _changes(
+            store, 0 if cursor is None else cursor["revision"], [n for n in pending if n not in reasons]
+        )
+        reasons |= {n: "the online table was lost" for n, why in pending.items() if why == "lost"}
         runs = run_requests(
             context.instance,
             groups,
@@ -205,12 +207,12 @@ def definition_sensor(
             now=now,
             at_most=max_runs,
             retry_after=retry_after,
-            reason_of=Reasons(store, told).of,
+            reason_of=Reasons(store, reasons).of,
         )
         unfinished = {n for n, windows in stale.items() if windows} | unread
         left = {n: pending[n] for n in sorted(with_readers(unfinished, ready)) if n in pending}
         known = {"revision": revision, "loaded": loaded, "hashes": hashes, "tables": tables, "pending": left}
-        text = json.dumps(known | {"told": {n: told[n] for n in left if n in told}})
+        text = json.dumps(known | {"told": {n: reasons[n] for n in left if n in reasons}})
         return _result(context, runs, stale, text)
 
     return changed_definitions
@@ -258,7 +260,7 @@ class _Seen:
 
 
 def _told(token: str, now: datetime) -> str:
-    """Returns the token of a view in short; another one from time to time where it cannot tell of all changes."""
+    """Returns the change token of a view, shortened; where the store cannot see all changes, a new one now and then."""
     if not token.startswith(UNSURE):
         return token[:16]
     return f"{token[:16]}{(now - _EPOCH) // _LOOK_AGAIN:x} "
@@ -291,7 +293,7 @@ def _applied_views(store: FeatureStore, groups: Iterable[WatchedGroup]) -> list[
 def _read_stale(
     context: dg.SensorEvaluationContext, store: FeatureStore, view: str, end: datetime
 ) -> list[StaleWindow] | None:
-    """Returns a view's stale windows; None where they cannot be told, which keeps nobody from the other views."""
+    """Returns a view's stale windows; None where they cannot be read, so that the other views are still looked at."""
     try:
         with waiting_at_most(_SHORT_WAIT):
             return store.stale_windows(view, end)
@@ -330,7 +332,7 @@ def _runnable(
     views: Iterable[FeatureView],
     stale: Mapping[str, list[StaleWindow]],
 ) -> dict[str, list[StaleWindow]]:
-    """Leaves out views that were applied otherwise than this code location shows them: their runs would be refused."""
+    """Leaves out views whose applied definition differs from this code location's: their runs would be refused."""
     runnable = {}
     for view in views:
         if not stale.get(view.name):
@@ -345,7 +347,7 @@ def _runnable(
 
 
 def _online_tables(store: FeatureStore, views: Iterable[FeatureView]) -> dict[str, list[str]]:
-    """Returns for each view that goes online its table and which one of that name it is; "" for none yet."""
+    """Returns for each view that goes online the identity of its table; "" where there is none yet."""
     if store.config.online_store is None:
         return {}
     tables = {v.name: v.online_table(store.project) for v in views if v.online}
@@ -363,7 +365,7 @@ def _lost(now: Mapping[str, Sequence[str]], before: Mapping[str, Sequence[str]])
 
 
 def _deciding(view: FeatureView) -> str:
-    """Returns a hash of what in a definition decides what must be online."""
+    """Returns a hash of the part of a definition that decides which rows must be online."""
     grid = None if view.partitions is None else view.partitions.to_spec()
     ttl = view.ttl.total_seconds() if view.ttl else 0
     return content_hash([definition_hash(view), view.online_generation, view.online, grid, ttl])[:16]
@@ -372,7 +374,7 @@ def _deciding(view: FeatureView) -> str:
 def _healed(
     context: dg.SensorEvaluationContext, store: FeatureStore, group: WatchedGroup, view: FeatureView
 ) -> list[dg.AssetCheckEvaluation]:
-    """Returns that checks pass for partitions of a view that stood refused and have been written since."""
+    """Returns passing verdicts for partitions of a view that were refused and have been written since."""
     grid = group.assets.partitions_def if group.assets is not None else None
     if group.assets is None or not isinstance(grid, dg.TimeWindowPartitionsDefinition):
         return []
@@ -387,8 +389,8 @@ def _result(
     cursor: str,
     passing: Sequence[dg.AssetCheckEvaluation] = (),
 ) -> dg.SensorResult:
-    told = _put_back(stale)
-    for line in told:
+    put_back = _put_back(stale)
+    for line in put_back:
         context.log.warning(line)
     notes = []
     if runs.refused:
@@ -411,8 +413,8 @@ def _result(
     waiting = [f"{left} stale windows are being run, or wait for the next attempt."] if left > 0 else []
     if passing:
         notes.append(f"{len(passing)} checks of refused partitions pass: the partitions have been written since.")
-    told_why = " ".join([*waiting, *notes, *told]) or "Nothing is stale."
-    return dg.SensorResult(skip_reason=told_why, cursor=cursor, asset_events=passing)
+    summary = " ".join([*waiting, *notes, *put_back]) or "Nothing is stale."
+    return dg.SensorResult(skip_reason=summary, cursor=cursor, asset_events=passing)
 
 
 def _told_of(request: dg.RunRequest) -> str:
@@ -423,7 +425,7 @@ def _told_of(request: dg.RunRequest) -> str:
 
 
 def _changes(store: FeatureStore, revision: int, views: Iterable[str]) -> dict[str, str]:
-    """Returns what of views has changed since a revision, in words."""
+    """Returns in words what has changed in views since a revision."""
     names = list(views)
     if not names:
         return {}
@@ -437,11 +439,13 @@ def _changes(store: FeatureStore, revision: int, views: Iterable[str]) -> dict[s
 
 def _put_back(stale: Mapping[str, Sequence[StaleWindow]]) -> list[str]:
     """Returns for each view with windows that are stale because a store was put back how many, and why."""
-    told = []
+    lines = []
     for view, windows in sorted(stale.items()):
         because = Counter(s.because for s in windows if s.because)
         if because:
-            # Of several moments the earliest says how far the store went back.
+            # The earliest of the moments shows how far the store went back.
             count = because.total()
-            told.append(f"{view}: {'1 window is' if count == 1 else f'{count} windows are'} run again: {min(because)}.")
-    return told
+            lines.append(
+                f"{view}: {'1 window is' if count == 1 else f'{count} windows are'} run again: {min(because)}."
+            )
+    return lines

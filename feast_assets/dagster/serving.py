@@ -97,8 +97,8 @@ def record_readers(context: dg.AssetExecutionContext, views: Mapping[dg.AssetKey
         for path in [] if readers is None else readers.value:
             behind.setdefault(dg.AssetKey(path), []).append(view)
     for reader, names in behind.items():
-        told: Sequence[str] = sorted(names)
-        context.log_event(dg.AssetMaterialization(reader, metadata={"feast_assets/views_made": ", ".join(told)}))
+        views_made: Sequence[str] = sorted(names)
+        context.log_event(dg.AssetMaterialization(reader, metadata={"feast_assets/views_made": ", ".join(views_made)}))
 
 
 def _virtual(spec: dg.AssetSpec) -> dg.AssetSpec:

@@ -26,7 +26,7 @@ class SourceAsset:
 
     Attributes:
         key: of the asset.
-        partitions_known: whether ``partitions_def`` is the asset's; not so where only its key was given.
+        partitions_known: whether ``partitions_def`` is known to be the asset's; false where only its key was given.
         partitions_def: the asset's partitions; None where it has none, or they are not known.
     """
 
@@ -39,7 +39,7 @@ class SourceAsset:
 
         Where both have time partitions, a partition of the view depends on those of the asset that lie in its window,
         also of another grid, and on those of the windows before that the view looks back on. Partitions that the asset
-        does not have yet, or never had, are no obstacle.
+        does not have do not block the view.
 
         Args:
             windows_before: how many windows of its own grid the view looks back.
@@ -70,7 +70,7 @@ def source_assets(
 
     Args:
         given: by the sources' names.
-        named_by: says it of sources that are not among those, and that no view fills.
+        named_by: names the asset of a source that is not among those and that no view fills.
 
     Raises:
         DefinitionError: there is no such source, or its rows are the kept result of a view, or what was given is no
@@ -82,12 +82,12 @@ def source_assets(
         )
     named = {source.name: source for source in sources}
     kept = {sink.name: view.name for view in views if (sink := kept_result(view)) is not None}
-    told = {
+    makers = {
         name: (named_by_tag if name in kept else named_by)(source)
         for name, source in named.items()
         if name not in (given or {})
     }
-    made: dict[str, MadeBy] = {name: asset for name, asset in told.items() if asset is not None} | dict(given or {})
+    made: dict[str, MadeBy] = {name: asset for name, asset in makers.items() if asset is not None} | dict(given or {})
     for name in made:
         if name not in named:
             raise DefinitionError(f"source_assets names {shown(name)}, which is no data source. {suggest(name, named)}")

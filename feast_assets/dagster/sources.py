@@ -87,7 +87,7 @@ def _observable(repository: FeatureRepository, name: str, specs: Sequence[dg.Ass
 
     def record(context: dg.AssetExecutionContext, feature_store: FeatureStoreResource) -> None:
         store = feature_store.get_store()
-        # Those that were applied name the time column where the declaration leaves that to be found out.
+        # Applied sources name the time column where the declaration leaves it to be inferred.
         applied = {s.name: s for s in store.list_data_sources()}
         failed = []
         for key, metadata in context.assets_def.metadata_by_key.items():
@@ -125,7 +125,7 @@ def _record(
     versions = _versions(context, store, key, source, partitions)
     known = _recorded(context.instance, key)
     if not _chosen(context):
-        # Partitions without rows are not looked at one by one: those that had some do not any more.
+        # Partitions without rows are not checked one by one: only those that had rows before have changed.
         versions = {**{partition: "" for partition, version in known.items() if version}, **versions}
     changed = {k: v for k, v in versions.items() if v != known.get(k, "")}
     for partition, version in changed.items():

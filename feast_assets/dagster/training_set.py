@@ -248,8 +248,8 @@ def _make_partitions(
             raise
     if failed:
         _record(context, made)
-        told = "; ".join(f"partition {key!r}: {_message(error)}" for key, error in failed.items())
-        raise dg.Failure(f"{asked.title} could not be made of {told}") from next(iter(failed.values()))
+        failures = "; ".join(f"partition {key!r}: {_message(error)}" for key, error in failed.items())
+        raise dg.Failure(f"{asked.title} could not be made of {failures}") from next(iter(failed.values()))
     for key, one in made.items():
         context.add_asset_metadata(metadata=one.metadata, asset_key=context.asset_key, partition_key=key)
     # A result of several partitions can carry only one version for them all, which would be true of none.
@@ -281,10 +281,10 @@ def _make(
     snapshot = store.snapshot() if pinned is None else store.registry.snapshot(pinned.registry_revision)
     given = asked.entity_df if isinstance(asked.entity_df, str) else asked.entity_df(context)
     made = _build(store, snapshot, given, asked)
-    if pinned is not None and (told := pinned.differences(made.pins)):
+    if pinned is not None and (differences := pinned.differences(made.pins)):
         raise dg.Failure(
-            f"{asked.title} cannot be made again as it was; the file was left as it is. {' '.join(told)}",
-            metadata={"differences": dg.MetadataValue.md("\n".join(f"- {line}" for line in told))},
+            f"{asked.title} cannot be made again as it was; the file was left as it is. {' '.join(differences)}",
+            metadata={"differences": dg.MetadataValue.md("\n".join(f"- {line}" for line in differences))},
             allow_retries=False,
         )
     digest = made.write(target, sha256=None if last is None else last[1])

@@ -1,4 +1,4 @@
-"""Training sets as inputs of assets: what `training_set_asset` wrote, as what a parameter's annotation asks for."""
+"""Training sets as inputs of assets: files of `training_set_asset`, loaded as the type of a parameter's annotation."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def _reader(kind: object, asked: str) -> Callable[[Sequence[Path]], object]:
         return _table
     if kind is Path:
         return lambda paths: paths[0]
-    # Of types that are told by their names, no package is imported that the user's code did not.
+    # Types are recognised by name, so that no package is imported that the user's code does not use.
     read = _READERS.get(f"{str(getattr(kind, '__module__', '')).partition('.')[0]}.{getattr(kind, '__name__', '')}")
     if read is None:
         shown = getattr(kind, "__name__", kind)

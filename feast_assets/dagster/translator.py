@@ -47,7 +47,7 @@ CODE_REFERENCES = "dagster/code_references"
 
 _TAG_KEY = re.compile(r"([A-Za-z0-9_.-]{1,63}/)?[A-Za-z0-9_.-]{1,63}", re.ASCII)
 _TAG_VALUE = re.compile(r"[A-Za-z0-9_.-]{0,63}", re.ASCII)
-# Not all addresses that there are, but those that Dagster takes; it refuses to load an asset with another owner.
+# Only the addresses that Dagster accepts: it refuses to load an asset with another owner.
 _EMAIL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._%+-]*@[A-Za-z0-9.-]+\.[A-Za-z]{2,7}", re.ASCII)
 _TEAM = re.compile(r"team:[A-Za-z0-9_-]+", re.ASCII)
 _RESERVED_TAGS = ("dagster/", "feast_assets/")
@@ -175,7 +175,7 @@ class FeastTranslator:
         return named_by_tag(source)
 
     def key_of_source(self, data: DataSourceTranslatorData) -> dg.AssetKey:
-        """Returns the key of the asset that a data source is: the user's own that makes it, or this class' for it."""
+        """Returns the key of a source's asset: of the user's asset that makes it, else as this class names it."""
         own = data.source_keys.get(data.source.name)
         return self.get_asset_spec(data).key if own is None else own
 
@@ -287,7 +287,7 @@ def _kind(view: FeatureView) -> str:
 
 
 def _read_by(data: FeatureViewTranslatorData) -> list[DataSourceTranslatorData]:
-    """Returns what a view's online rows come from: its kept result if it has one, else its sources."""
+    """Returns where a view's online rows come from: its kept result if it has one, else its sources."""
     view = data.view
     sink = kept_result(view)
     if sink is not None and isinstance(view, BatchFeatureView):
@@ -409,7 +409,7 @@ def _columns(fields: Sequence[Field]) -> dict[str, object]:
 
 
 def _constraints(checks: Checks) -> dg.TableColumnConstraints:
-    told = {
+    rules = {
         "minimum": checks.minimum,
         "maximum": checks.maximum,
         "null share at most": checks.max_null_share,
@@ -418,7 +418,7 @@ def _constraints(checks: Checks) -> dg.TableColumnConstraints:
     return dg.TableColumnConstraints(
         nullable=checks.nullable,
         unique=checks.unique,
-        other=[f"{subject} {value}" for subject, value in told.items() if value is not None],
+        other=[f"{subject} {value}" for subject, value in rules.items() if value is not None],
     )
 
 

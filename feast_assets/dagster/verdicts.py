@@ -1,7 +1,7 @@
 """What checks say of single partitions, as Dagster records it.
 
 A check of a view with partitions has a verdict for each of them: red as long as the partition stands refused, whatever
-other partitions are run meanwhile. A result of the step would stand for all partitions of a run, or for none; so each
+other partitions are run meanwhile. A result of the step would count for all partitions of a run, or for none. So each
 verdict is an evaluation of its own, and names the materialization that it is about. Dagster does not show a verdict
 about a materialization that is not the partition's newest.
 """
@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import dagster as dg
 
-# Dagster exports neither: it names the materialization itself where a step returns a result, and shows histories only.
+# Dagster exports neither: it fills in the materialization where a step returns a result, and only shows histories.
 from dagster._core.definitions.asset_checks.asset_check_evaluation import (
     AssetCheckEvaluationTargetMaterializationData as _Target,
 )
@@ -96,9 +96,9 @@ def healed(
     ledger: Callable[[], Sequence[LedgerEntry]],
     partitions_def: dg.TimeWindowPartitionsDefinition,
 ) -> list[dg.AssetCheckEvaluation]:
-    """Returns that blocking checks pass for partitions that stand refused, and have been written since.
+    """Returns passing verdicts of blocking checks for partitions that are refused but have been written since.
 
-    That is what the ledger says, whoever wrote them: a refused window is not claimed, so its entry stays as it was.
+    The ledger shows that, whoever wrote them: a refused window is not claimed, so its entry does not change.
 
     Args:
         checks: blocking ones, of one view's latest values.

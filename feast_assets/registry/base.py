@@ -14,6 +14,7 @@ from feast_assets.definitions.base import Definition
 from feast_assets.definitions.project import Project
 from feast_assets.definitions.spec import content_hash
 from feast_assets.definitions.window import Window
+from feast_assets.registry.feast_verbs import BaseRegistry
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -152,13 +153,13 @@ class MarkDoubt:
         kind: ``"restored"``: the store is in a state from before some entries were settled. ``"unknown"``: the number
             was never drawn by this registry, so the registry was put back to an earlier state, or another one writes
             the table. ``"missing"``: the table has no number any more.
-        found: the number; 0 where it is missing.
+        number_in_store: the number that the store has; 0 where it is missing.
         lost: numbers under which entries were settled that do not hold any more; with ``"restored"`` only, otherwise no
             entry holds.
     """
 
     kind: Literal["restored", "unknown", "missing"]
-    found: int
+    number_in_store: int
     lost: frozenset[int] = frozenset()
 
 
@@ -171,7 +172,7 @@ class WindowContent:
     definition_hash: str
 
 
-class Registry(ABC):
+class Registry(BaseRegistry, ABC):
     """The definitions of one project, and its ledger.
 
     Every change is one transaction: all of it is there afterwards, or nothing. What only some registries can do is in
@@ -317,5 +318,5 @@ class Registry(ABC):
     def teardown(self) -> None:
         """Removes everything of the project, its history included."""
 
-    def close(self) -> None:  # noqa: B027
+    def close(self) -> None:
         """Releases connections."""

@@ -1,22 +1,15 @@
-"""Settings that all clients of our servers have, and the headers that say who the client is."""
+"""Settings that all clients of our servers have."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import ClassVar
 
-from pydantic import Field, PrivateAttr, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from feast_assets.remote.address import HttpAddress, parse_http_address
 from feast_assets.settings.model import PlainPath, Settings
-
-HeadersSource = Callable[[], Mapping[str, str]]
-"""Returns the headers that say who asks, such as ``Authorization``. It is called for each request, as tokens expire."""
-
-HEADERS_IN_CONTEXT = "request_headers"
-"""The key of the validation context under which settings are given a `HeadersSource`."""
 
 
 class ClientSettings(Settings):
@@ -36,9 +29,6 @@ class ClientSettings(Settings):
     connection_retries: int = Field(default=3, ge=0)
     timeout_seconds: float = Field(default=30.0, gt=0)
 
-    # None: the client does not say who it is.
-    _headers: HeadersSource | None = PrivateAttr(default=None)
-
     @model_validator(mode="after")
     def _usable_certificates(self) -> ClientSettings:
         if bool(self.client_cert) != bool(self.client_key):
@@ -51,20 +41,12 @@ class ClientSettings(Settings):
                     raise ValueError(f"{name} names no file: {file}")
         return self
 
-    def model_post_init(self, context: object, /) -> None:
-        if isinstance(context, Mapping) and HEADERS_IN_CONTEXT in context:
-            self._headers = context[HEADERS_IN_CONTEXT]
-
     tls_remedy: ClassVar[str] = "a path that begins with https://"
 
     @property
     def has_tls(self) -> bool:
         """Whether the server speaks TLS."""
         raise NotImplementedError
-
-    def request_headers(self) -> Mapping[str, str]:
-        """Returns the headers that say who asks; every request of a client has them."""
-        return {} if self._headers is None else self._headers()
 
 
 class HttpClientSettings(ClientSettings):

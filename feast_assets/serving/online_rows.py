@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from feast_assets.definitions.authorized_action import AuthzedAction
+from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.errors import InputError, NotSupportedError, shown
 from feast_assets.online_stores.abilities import CanEvict, CanExpire, CanReplace, CanSample, CanTellRestarts
 from feast_assets.online_stores.remote.messages import (
@@ -27,6 +29,7 @@ from feast_assets.online_stores.remote.messages import (
 if TYPE_CHECKING:
     from feast_assets.feature_store import FeatureStore
     from feast_assets.online_stores.base import EncodedRows, OnlineStore
+    from feast_assets.registry.snapshot import RegistrySnapshot
 
 
 class OnlineRowsApi:
@@ -42,8 +45,13 @@ class OnlineRowsApi:
     def _store(self) -> OnlineStore:
         return self._feature_store.online_store
 
-    def check_tables(self, *tables: str) -> None:
-        """Raises InputError if one of some tables is not of the project that is served."""
+    def check_tables(self, *tables: str, action: AuthzedAction = AuthzedAction.READ_ONLINE) -> None:
+        """Checks that tables are of the project that is served, and that the caller may use them.
+
+        Raises:
+            InputError: one of them is of another project.
+            FeastPermissionError: the acting identity may not do the action to the view of one of them.
+        """
         project = self._feature_store.project
         for table in tables:
             if not table.startswith(f"{project}:"):
@@ -51,6 +59,11 @@ class OnlineRowsApi:
                     f"This server serves the online tables of project {project!r}, and {shown(table)} is none of them: "
                     "the client's feature_store.yaml needs the same project and deployment."
                 )
+        access = self._feature_store.access
+        if not access.is_open:
+            snapshot = self._feature_store.snapshot()
+            of_table = {view.online_table(project): view for view in _views_with_tables(snapshot)}
+            access.check(snapshot, [of_table.get(table) or _unknown(table) for table in tables], action)
 
     async def get(self, request: Reads) -> list[RowColumns]:
         """See `OnlineStore.get_many`."""
@@ -60,23 +73,23 @@ class OnlineRowsApi:
 
     def put(self, request: PutRows) -> PutCounts:
         """See `OnlineStore.put_many`."""
-        self.check_tables(request.table)
+        self.check_tables(request.table, action=AuthzedAction.WRITE_ONLINE)
         return PutCounts.of(self._store.put_many(request.table, _rows(request)))
 
     def put_existing(self, request: PutRows) -> PutCounts:
         """See `CanReplace.put_existing`."""
-        self.check_tables(request.table)
+        self.check_tables(request.table, action=AuthzedAction.WRITE_ONLINE)
         return PutCounts.of(self._replacing().put_existing(request.table, _rows(request)))
 
     def setup(self, request: Tables) -> Nothing:
         """See `OnlineStore.setup`."""
-        self.check_tables(*request.tables)
+        self.check_tables(*request.tables, action=AuthzedAction.WRITE_ONLINE)
         self._store.setup(request.tables)
         return Nothing()
 
     def drop(self, request: Tables) -> Nothing:
         """See `OnlineStore.drop`."""
-        self.check_tables(*request.tables)
+        self.check_tables(*request.tables, action=AuthzedAction.WRITE_ONLINE)
         self._store.drop(request.tables)
         return Nothing()
 
@@ -87,7 +100,7 @@ class OnlineRowsApi:
 
     def advance(self, request: Advance) -> MarkMessage:
         """See `OnlineStore.advance`."""
-        self.check_tables(request.table)
+        self.check_tables(request.table, action=AuthzedAction.WRITE_ONLINE)
         mark = self._store.advance(request.table, request.expected, request.new)
         return MarkMessage(mark.identity, mark.number)
 
@@ -99,7 +112,7 @@ class OnlineRowsApi:
 
     def replace(self, request: Replace) -> int:
         """See `CanReplace.replace_many`."""
-        self.check_tables(request.table)
+        self.check_tables(request.table, action=AuthzedAction.WRITE_ONLINE)
         try:
             held = request.held.stamps()
         except ValueError as error:
@@ -132,6 +145,17 @@ class OnlineRowsApi:
                 "changed cannot be written again through it."
             )
         return store
+
+
+def _views_with_tables(snapshot: RegistrySnapshot) -> list[FeatureView]:
+    return [*snapshot.views_with_history, *snapshot.label_views]
+
+
+def _unknown(table: str) -> FeatureView:
+    """Returns what stands for a table that no registered view has: a view of the name that the table's name tells."""
+    view = FeatureView.__new__(FeatureView)
+    view.name, view.tags = table.split(":")[1], {}
+    return view
 
 
 def _rows(request: PutRows) -> Iterator[EncodedRows]:

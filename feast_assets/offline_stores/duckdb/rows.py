@@ -130,8 +130,8 @@ class Rows:
             return cast_column(column, field.dtype, subject=f"{self.table.subject}, column {field.name!r}")
         except SourceError as error:
             if field.name in self.table.texts:
-                told = f"{str(error).rstrip('.')}. Correct the value in the file, or declare the column String."
-                raise self.table.error(told) from error
+                problem = f"{str(error).rstrip('.')}. Correct the value in the file, or declare the column String."
+                raise self.table.error(problem) from error
             raise as_kind(error, self.table.error) from error
 
     def _time(self, column: pa.Array, name: str) -> pa.Array:
@@ -341,12 +341,12 @@ def _by_date(table: SourceTable, bounds: Bounds) -> list[str]:
     kind = table.schema.field(table.timestamp).type
     if table.date_partition_slack is None or pa.types.is_null(kind) or pa.types.is_integer(kind):
         return []
-    told = literal(
+    problem = literal(
         f"event times must not lie more than date_partition_slack ({table.date_partition_slack}) from the day of "
         f"their file; declare a greater slack, or none: {table.date_partition}="
     )
     time = stored_time(table, table.timestamp)
-    return conditions(quote(table.date_partition), time, table.date_partition_slack, bounds.start, bounds.end, told)
+    return conditions(quote(table.date_partition), time, table.date_partition_slack, bounds.start, bounds.end, problem)
 
 
 _FIRST = to_micros(ALWAYS.start)

@@ -28,6 +28,7 @@ from feast_assets.offline_stores.remote.messages import LAST, MESSAGE_FORMAT, Co
 
 if TYPE_CHECKING:
     from feast_assets.offline_stores.remote.config import RemoteOfflineStoreConfig
+    from feast_assets.remote.caller import Caller
 
 _ROWS_A_BATCH = 65_536
 _FIRST_PAUSE = 0.1
@@ -44,8 +45,14 @@ class FlightCaller:
     `StoredFormatError` where it speaks another format, and otherwise the error that the server raised.
     """
 
-    def __init__(self, config: RemoteOfflineStoreConfig):
+    def __init__(self, config: RemoteOfflineStoreConfig, caller: Caller | None = None):
+        """Creates it without connecting.
+
+        Args:
+            caller: says with each call who asks; None for nobody.
+        """
         self._config = config
+        self._caller = caller
         self.name = f"The offline server at {config.location}"
         self._lock = threading.Lock()
         self._process = os.getpid()
@@ -175,7 +182,7 @@ class FlightCaller:
     def _options(self) -> flight.FlightCallOptions:
         headers = [
             (name.lower().encode("latin-1"), value.encode("latin-1"))
-            for name, value in self._config.request_headers().items()
+            for name, value in ({} if self._caller is None else self._caller.headers()).items()
         ]
         return flight.FlightCallOptions(timeout=self._config.timeout_seconds, headers=headers)
 

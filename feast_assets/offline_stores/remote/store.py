@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from feast_assets.auth.client_tokens import ClientTokens, SendsTokens
 from feast_assets.definitions.field import Field
 from feast_assets.definitions.spec import from_micros, to_micros
 from feast_assets.definitions.transformation import TransformationMode
@@ -68,6 +69,7 @@ class RemoteOfflineStore(
     ReadsTexts,
     WritesOnce,
     RunsTransformations,
+    SendsTokens,
 ):
     """History as an offline server's own store has it: each method is one call of that store.
 
@@ -88,7 +90,11 @@ class RemoteOfflineStore(
             root: not used.
         """
         self._config = config
+        self._tokens: ClientTokens | None = None
         self._opened: FlightCaller | None = None
+
+    def send_tokens(self, tokens: ClientTokens) -> None:
+        self._tokens = tokens
 
     def __repr__(self) -> str:
         return f"RemoteOfflineStore({self._config.location!r})"
@@ -98,7 +104,7 @@ class RemoteOfflineStore(
         if self._opened is None:
             from feast_assets.offline_stores.remote.flight import FlightCaller
 
-            self._opened = FlightCaller(self._config)
+            self._opened = FlightCaller(self._config, self._tokens)
         return self._opened
 
     def close(self) -> None:

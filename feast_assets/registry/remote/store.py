@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from feast_assets.auth.client_tokens import ClientTokens, SendsTokens
 from feast_assets.definitions.field import Field
 from feast_assets.definitions.project import Project
 from feast_assets.definitions.spec import from_micros
@@ -60,7 +61,7 @@ if TYPE_CHECKING:
 _FieldSpecs = Mapping[str, list[list[dict[str, Any]]]]
 
 
-class RemoteRegistry(Registry, KeepsMarks, KeepsPartStatistics, NotesPushes):
+class RemoteRegistry(Registry, KeepsMarks, KeepsPartStatistics, NotesPushes, SendsTokens):
     """Definitions and ledger of a project, as a registry server's own registry has them.
 
     Each method is one request, and one transaction of that registry, so two appliers cannot lose each other's change.
@@ -82,6 +83,9 @@ class RemoteRegistry(Registry, KeepsMarks, KeepsPartStatistics, NotesPushes):
         self._config = config
         self._http = HttpClient(config, "The registry server")
         self._server = MessageClient(self._http, PREFIX, "a registry")
+
+    def send_tokens(self, tokens: ClientTokens) -> None:
+        self._http.send_tokens(tokens)
 
     def __repr__(self) -> str:
         return f"RemoteRegistry({str(self._config.address)!r}, project={self.project!r})"

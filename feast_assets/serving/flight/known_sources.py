@@ -6,10 +6,12 @@ import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from feast_assets.definitions.authorized_action import AuthzedAction
 from feast_assets.definitions.batch_feature_view import BatchFeatureView
 from feast_assets.definitions.saved_dataset import SavedDataset
 from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.definitions.spec import Spec
+from feast_assets.definitions.view import BaseFeatureView
 from feast_assets.errors import InputError
 from feast_assets.offline_stores.base import computation_of
 
@@ -50,6 +52,16 @@ class KnownSources:
                     "names it, and this server reads only what is registered. Apply it where the sources can be read, "
                     "or start the server with --unregistered-sources."
                 )
+
+    def check_access(self, view_name: str, source: DataSource, action: AuthzedAction) -> None:
+        """Raises FeastPermissionError if the acting identity may not do an action to a view, or to the source itself
+        where no view has this name."""
+        access = self._store.access
+        if access.is_open:
+            return
+        snapshot = self._store.snapshot()
+        views = [each for each in snapshot.shared() if each.name == view_name and isinstance(each, BaseFeatureView)]
+        access.check(snapshot, views or [source], action)
 
     def transformation(self, view_name: str, named: Transformation) -> Transformation:
         """Returns a view's transformation with its function, which is loaded from the server's repository.

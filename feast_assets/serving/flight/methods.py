@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from feast_assets.definitions.authorized_action import AuthzedAction
 from feast_assets.definitions.field import Field
 from feast_assets.definitions.partitions import Partitions
 from feast_assets.definitions.sources.data_source import DataSource
@@ -224,46 +225,56 @@ class OfflineApi:
         """See `ReadsQueries.read_query`; the project's data sources are readable."""
         rows.read_all()
         store = ReadsQueries.of(self._store, "An entity_df that is a query")
-        readable = self._feature_store.snapshot().data_sources
+        snapshot = self._feature_store.snapshot()
+        readable = snapshot.data_sources
+        # A query may read all of them.
+        self._feature_store.access.check(snapshot, readable, AuthzedAction.READ_OFFLINE)
         return store.read_query(request.sql, readable).to_reader()
 
     def write(self, request: OfSource, rows: pa.RecordBatchReader) -> bool:
         """See `OfflineStore.write`."""
-        self._store.write(self._source(request.source), rows.read_all())
+        self._store.write(self._sink(request.source), rows.read_all())
         return True
 
     def check_write(self, request: OfSource, rows: pa.RecordBatchReader) -> bool:
         """See `WritesOnce.check_write`."""
-        self._once().check_write(self._source(request.source), rows.read_all())
+        self._once().check_write(self._sink(request.source), rows.read_all())
         return True
 
     def write_once(self, request: OnceArguments, rows: pa.RecordBatchReader) -> bool:
         """See `WritesOnce.write_once`."""
-        self._once().write_once(self._source(request.source), rows.read_all(), request.key)
+        self._once().write_once(self._sink(request.source), rows.read_all(), request.key)
         return True
 
     def has_written(self, request: OnceArguments, rows: pa.RecordBatchReader) -> bool:
         """See `WritesOnce.has_written`."""
-        return self._once().has_written(self._source(request.source), rows.read_all(), request.key)
+        return self._once().has_written(self._sink(request.source), rows.read_all(), request.key)
 
     def replace(self, request: ReplaceArguments, rows: pa.RecordBatchReader) -> bool:
         """See `CanReplaceWindows.replace`; the rows are not gathered."""
         store = CanReplaceWindows.of(self._store, "A view that keeps its result")
         windows = windows_of(request.starts, request.ends)
-        store.replace(self._source(request.source), self._history(request.history), windows, rows)
+        store.replace(self._sink(request.source), self._history(request.history), windows, rows)
         return True
 
     def _once(self) -> WritesOnce:
         return WritesOnce.of(self._store, "A push to history through a server")
 
-    def _source(self, spec: SpecData) -> DataSource:
+    def _source(self, spec: SpecData, action: AuthzedAction = AuthzedAction.READ_OFFLINE) -> DataSource:
         source = DataSource.from_spec(spec)
         self._sources.check(source)
+        self._sources.check_access("", source, action)
         return source
+
+    def _sink(self, spec: SpecData) -> DataSource:
+        return self._source(spec, AuthzedAction.WRITE_OFFLINE)
 
     def _history(self, message: HistoryMessage) -> History:
         history = message.history()
         self._sources.check(*history.sources)
+        # Whatever a client calls the view, it reads these sources.
+        for source in history.sources:
+            self._sources.check_access(history.view, source, AuthzedAction.READ_OFFLINE)
         if history.transformation is None:
             return history
         RunsTransformations.of(self._store, f"Feature view {history.view!r}")

@@ -7,7 +7,7 @@ import logging
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,8 @@ import msgspec
 import pyarrow as pa
 import pyarrow.flight as flight
 
+from feast_assets.auth.authentication import make_authenticator
+from feast_assets.auth.identity import acting_as
 from feast_assets.errors import ConfigError, FeastError, InputError, printable
 from feast_assets.offline_stores.remote.messages import LAST, MESSAGE_FORMAT, Command
 from feast_assets.serving.failures import failure_of
@@ -24,7 +26,7 @@ from feast_assets.serving.flight.known_sources import KnownSources
 from feast_assets.serving.flight.methods import Method, OfflineApi
 from feast_assets.serving.flight.options import OfflineServerOptions
 from feast_assets.serving.http.message_routes import own_detail
-from feast_assets.serving.http.options import ServerOptions
+from feast_assets.serving.listening import check_tls, is_loopback
 
 if TYPE_CHECKING:
     from feast_assets.feature_store import FeatureStore
@@ -54,11 +56,16 @@ class OfflineServer(flight.FlightServerBase):  # type: ignore[misc]
         api = OfflineApi(store, sources)
         self._actions, self._exchanges = api.actions(), api.exchanges()
         self._feast = FeastCommands(store, sources)
+        self._authenticator = make_authenticator(store.config.auth)
+        if self._authenticator is not None:
+            store.access.require_identity()
         self._places = threading.BoundedSemaphore(options.calls)
         host = f"[{options.host}]" if ":" in options.host else options.host
         scheme = "grpc+tls" if options.tls_key_path else "grpc+tcp"
         try:
-            super().__init__(f"{scheme}://{host}:{options.port}", **_tls(options))
+            super().__init__(
+                f"{scheme}://{host}:{options.port}", middleware={"caller": _CallerFactory()}, **_tls(options)
+            )
         except (flight.FlightError, pa.ArrowException, OSError) as error:
             raise ConfigError(
                 f"Cannot listen on {options.host}, port {options.port}: {printable(error)}. Choose another address "
@@ -73,7 +80,7 @@ class OfflineServer(flight.FlightServerBase):  # type: ignore[misc]
 
     def do_action(self, context: flight.ServerCallContext, action: flight.Action) -> list[flight.Result]:
         """Answers a method that takes and returns a message."""
-        with self._call():
+        with self._call(context):
             method, arguments = _method(action.body.to_pybytes(), self._actions)
             return [flight.Result(msgspec.msgpack.encode(method.run(arguments)))]
 
@@ -87,10 +94,10 @@ class OfflineServer(flight.FlightServerBase):  # type: ignore[misc]
         """Answers a method that takes rows, and returns rows or a truth value; Feast's commands too."""
         command = bytes(descriptor.command or b"")
         if self._feast.is_command(command):
-            with self._call(for_feast=True):
+            with self._call(context, for_feast=True):
                 _send(self._feast.read(command, reader.read_all()), writer, context)
             return
-        with self._call():
+        with self._call(context):
             method, arguments = _method(command, self._exchanges)
             upload = _Upload(reader, self.options.upload_bytes)
             result = method.run(arguments, upload.rows())
@@ -110,16 +117,26 @@ class OfflineServer(flight.FlightServerBase):  # type: ignore[misc]
         writer: flight.FlightMetadataWriter,
     ) -> None:
         """Answers Feast's commands that write."""
-        with self._call(for_feast=True):
+        with self._call(context, for_feast=True):
             self._feast.write(bytes(descriptor.command or b""), reader.read_all())
 
     @contextmanager
-    def _call(self, *, for_feast: bool = False) -> Iterator[None]:
-        """Counts a call as long as it lasts, and tells the client what goes wrong."""
+    def _acting_for_caller(self, context: flight.ServerCallContext) -> Iterator[None]:
+        if self._authenticator is None:
+            yield
+            return
+        authorization = context.get_middleware("caller").authorization
+        with acting_as(self._authenticator.identify(authorization)):
+            yield
+
+    @contextmanager
+    def _call(self, context: flight.ServerCallContext, *, for_feast: bool = False) -> Iterator[None]:
+        """Counts a call as long as it lasts, has it act for its caller, and tells the client what goes wrong."""
         if not self._places.acquire(blocking=False):
             raise flight.FlightUnavailableError(f"The server has {self.options.calls} calls in hand; try again.")
         try:
-            yield
+            with self._acting_for_caller(context):
+                yield
         except flight.FlightError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, the client is told
@@ -131,6 +148,19 @@ class OfflineServer(flight.FlightServerBase):  # type: ignore[misc]
             raise flight.FlightServerError(failure.message, extra_info=detail.encode()) from None
         finally:
             self._places.release()
+
+
+class _CallerFactory(flight.ServerMiddlewareFactory):  # type: ignore[misc]
+    """Keeps the header that says who calls."""
+
+    def start_call(self, info: flight.CallInfo, headers: Mapping[str, list[str | bytes]]) -> _CallerMiddleware:
+        given = [value for name, values in headers.items() if name.lower() == "authorization" for value in values]
+        return _CallerMiddleware(given[0] if given else None)
+
+
+class _CallerMiddleware(flight.ServerMiddleware):  # type: ignore[misc]
+    def __init__(self, authorization: str | bytes | None):
+        self.authorization = authorization
 
 
 class _Upload:
@@ -221,9 +251,7 @@ def _tls(options: OfflineServerOptions) -> dict[str, Any]:
     if not options.tls_key_path:
         return {}
     # A key that needs a password, or is of another certificate, would fail at the first call.
-    from feast_assets.serving.http.server import check_tls
-
-    check_tls(ServerOptions(tls_key_path=options.tls_key_path, tls_cert_path=options.tls_cert_path))
+    check_tls(options.tls_key_path, options.tls_cert_path)
     files = (Path(path).read_bytes() for path in (options.tls_cert_path, options.tls_key_path))
     arguments: dict[str, Any] = {"tls_certificates": [tuple(files)]}
     if options.client_ca_path:
@@ -242,7 +270,7 @@ def serve_offline(
     Raises:
         ConfigError: the address or the TLS files cannot be used.
     """
-    if not ServerOptions(host=options.host).is_loopback:
+    if not is_loopback(options.host):
         logger.warning(
             "Listening on %s: there is no authorization yet, so whoever reaches this address can read and write "
             "history. Keep it in a network of your own.",

@@ -30,9 +30,9 @@ from feast_assets.serving.http.message_routes import MessageRoute
 from feast_assets.serving.http.messages import CLOSE, EMPTY, NULL, Answer, Refused, of_failure
 from feast_assets.serving.http.openapi import openapi
 from feast_assets.serving.http.options import ServerOptions
-from feast_assets.serving.http.readiness import Readiness
 from feast_assets.serving.metrics import CONTENT_TYPE, ServerMetrics
 from feast_assets.serving.online_rows import OnlineRowsApi
+from feast_assets.serving.readiness import Readiness
 from feast_assets.serving.requests import (
     MaterializeIncrementalRequest,
     MaterializeRequest,

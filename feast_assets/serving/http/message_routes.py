@@ -7,6 +7,7 @@ import contextlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import Executor
+from contextvars import copy_context
 from http import HTTPStatus
 from inspect import iscoroutinefunction
 from typing import Any
@@ -102,7 +103,9 @@ class MessageRoute:
         return await self._in_thread(self._method, message)
 
     def _in_thread(self, work: Callable[..., Any], *arguments: Any) -> Awaitable[Any]:
-        return asyncio.get_running_loop().run_in_executor(self._executor, work, *arguments)
+        # With the context, which says on whose behalf the request is.
+        run = copy_context().run
+        return asyncio.get_running_loop().run_in_executor(self._executor, run, work, *arguments)
 
     async def _frames(self, answers: Iterator[Any]) -> AsyncIterator[bytes]:
         """Yields the parts of a stream; the iterator is closed whatever happens."""

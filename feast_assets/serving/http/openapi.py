@@ -45,7 +45,17 @@ _FEATURES = {
         "metadata": {
             "type": "object",
             "required": ["feature_names"],
-            "properties": {"feature_names": {"type": "array", "items": {"type": "string"}}},
+            "properties": {
+                "feature_names": {"type": "array", "items": {"type": "string"}},
+                "feature_view_metadata": {
+                    "type": "array",
+                    "items": {
+                        "type": "object",
+                        "required": ["name", "version"],
+                        "properties": {"name": {"type": "string"}, "version": {"type": "integer"}},
+                    },
+                },
+            },
         },
     },
 }

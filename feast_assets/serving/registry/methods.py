@@ -7,8 +7,13 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from feast_assets.apply.permitted import check_changes
+from feast_assets.auth.access import Access
+from feast_assets.definitions.authorized_action import AuthzedAction
 from feast_assets.definitions.base import Definition
+from feast_assets.definitions.project import Project
 from feast_assets.definitions.spec import to_micros
+from feast_assets.definitions.view import BaseFeatureView
 from feast_assets.errors import InputError
 from feast_assets.registry.base import Changes, Claim, DrawnMark, Registry, Revision
 from feast_assets.registry.marks import KeepsMarks
@@ -48,13 +53,15 @@ class RegistryApi:
     client then does without, as it does in process.
     """
 
-    def __init__(self, make_registry: Callable[[str], Registry]):
+    def __init__(self, make_registry: Callable[[str], Registry], access_of: Callable[[str], Access] = Access):
         """Creates it.
 
         Args:
             make_registry: makes the registry of a project.
+            access_of: returns what decides for a project what a caller may do.
         """
         self._make_registry = make_registry
+        self._access_of = access_of
         self._registries: dict[str, Registry] = {}
         self._snapshots: dict[str, deque[RegistrySnapshot]] = {}
         self._making = threading.Lock()
@@ -129,8 +136,8 @@ class RegistryApi:
     def snapshot(self, request: SnapshotRequest) -> SnapshotMessage:
         """See `Registry.snapshot`."""
         if request.revision is None:
-            return _whole(self.newest(request.project))
-        return _whole(self.registry(request.project).snapshot(request.revision))
+            return self._whole(self.newest(request.project))
+        return self._whole(self.registry(request.project).snapshot(request.revision))
 
     def refreshed(self, request: Known) -> SnapshotMessage | None:
         """See `Registry.refreshed`; None where the client has the newest state."""
@@ -140,7 +147,7 @@ class RegistryApi:
             return None
         kept = list(self._snapshots[request.project])
         old = next((s for s in reversed(kept) if (s.revision, s.committed) == state), None)
-        return _whole(newest) if old is None else _difference(old, newest)
+        return self._whole(newest) if old is None else self._difference(old, newest)
 
     def commit(self, request: CommitMessage) -> int:
         """See `Registry.commit`."""
@@ -150,29 +157,37 @@ class RegistryApi:
             {(kind, name): text for kind, name, text in request.inputs},
             request.renamed_ledgers,
         )
+        access = self._access(request.project)
+        if not access.is_open:
+            check_changes(access, self.newest(request.project), changes)
         return self.registry(request.project).commit(changes, based_on=request.based_on, by=request.by)
 
     def projects(self, request: OfProject) -> list[ProjectMessage]:
         """See `Registry.projects`."""
+        snapshot = self.newest(request.project)
+        projects = self.registry(request.project).projects()
         return [
             ProjectMessage(
                 project.to_spec(),
                 0 if project.created_timestamp is None else to_micros(project.created_timestamp),
                 0 if project.last_updated_timestamp is None else to_micros(project.last_updated_timestamp),
             )
-            for project in self.registry(request.project).projects()
+            for project in self._access(request.project).permitted(snapshot, projects, AuthzedAction.DESCRIBE)
         ]
 
     def inputs(self, request: OfProject) -> list[tuple[str, str, str]]:
         """See `Registry.inputs`."""
+        self._check_all(request.project)
         return [(kind, name, text) for (kind, name), text in self.registry(request.project).inputs().items()]
 
     def revisions(self, request: OfProject) -> list[Revision]:
         """See `Registry.revisions`."""
+        self._check_all(request.project)
         return self.registry(request.project).revisions()
 
     def ledger(self, request: OfView) -> LedgerMessage:
         """See `Registry.ledger_columns`."""
+        self._check_view(request.project, request.view, AuthzedAction.DESCRIBE)
         from feast_assets.registry.remote.ledger_message import message_of
 
         return message_of(self.registry(request.project).ledger_columns(request.view))
@@ -183,30 +198,36 @@ class RegistryApi:
 
     def claim(self, request: ClaimRequest) -> Claim:
         """See `Registry.claim`."""
+        self._check_write(request.project, request.view)
         return self.registry(request.project).claim(
             request.view, request.contents, empty=request.empty, run_id=request.run_id, table=request.table
         )
 
     def settle(self, request: Settle) -> None:
         """See `Registry.settle`."""
+        self._check_write(request.project, request.claim.view)
         self.registry(request.project).settle(request.claim, request.entries)
 
     def forget(self, request: OfView) -> None:
         """See `Registry.forget`."""
+        self._check_write(request.project, request.view)
         self.registry(request.project).forget(request.view)
 
     def draw_marks(self, request: DrawMarks) -> tuple[int, int]:
         """See `KeepsMarks.draw_marks`."""
+        self._check_write(request.project, request.view)
         registry = self.registry(request.project)
         return registry.draw_marks(request.view, request.table) if isinstance(registry, KeepsMarks) else (0, 0)
 
     def known_marks(self, request: OfTable) -> list[DrawnMark]:
         """See `KeepsMarks.known_marks`."""
+        self._check_view(request.project, request.view, AuthzedAction.DESCRIBE)
         registry = self.registry(request.project)
         return registry.known_marks(request.view, request.identity) if isinstance(registry, KeepsMarks) else []
 
     def distrust(self, request: Distrust) -> bool:
         """See `KeepsMarks.distrust`."""
+        self._check_write(request.project, request.view)
         registry = self.registry(request.project)
         return isinstance(registry, KeepsMarks) and registry.distrust(
             request.view,
@@ -224,6 +245,7 @@ class RegistryApi:
 
     def keep_part_statistics(self, request: KeepStatistics) -> None:
         """See `KeepsPartStatistics.keep_part_statistics`."""
+        self._check_all(request.project)
         registry = self.registry(request.project)
         if isinstance(registry, KeepsPartStatistics):
             registry.keep_part_statistics(
@@ -232,44 +254,81 @@ class RegistryApi:
 
     def forget_part_statistics(self, request: OfDigest) -> None:
         """See `KeepsPartStatistics.forget_part_statistics`."""
+        self._check_all(request.project)
         registry = self.registry(request.project)
         if isinstance(registry, KeepsPartStatistics):
             registry.forget_part_statistics(request.digest)
 
     def note_push(self, request: NotePush) -> NotedPush:
         """See `NotesPushes.note_push`."""
+        self._check_all(request.project)
         registry = self.registry(request.project)
         return registry.note_push(request.push, request.rows) if isinstance(registry, NotesPushes) else request.push
 
     def noted_pushes(self, request: OfProject) -> list[NotedPush]:
         """See `NotesPushes.noted_pushes`."""
+        self._check_all(request.project)
         registry = self.registry(request.project)
         return registry.noted_pushes() if isinstance(registry, NotesPushes) else []
 
     def rows_of_push(self, request: OfPush) -> bytes | None:
         """See `NotesPushes.rows_of_push`."""
+        self._check_all(request.project)
         registry = self.registry(request.project)
         return registry.rows_of_push(request.push) if isinstance(registry, NotesPushes) else None
 
     def forget_push(self, request: OfPush) -> None:
         """See `NotesPushes.forget_push`."""
+        self._check_all(request.project)
         registry = self.registry(request.project)
         if isinstance(registry, NotesPushes):
             registry.forget_push(request.push)
 
     def teardown(self, request: OfProject) -> None:
         """See `Registry.teardown`."""
+        self._check_all(request.project)
         self.registry(request.project).teardown()
 
+    # --- what a caller may do
 
-def _whole(snapshot: RegistrySnapshot) -> SnapshotMessage:
-    return _message(snapshot, snapshot.all_stored(), [], is_whole=True)
+    def _access(self, project: str) -> Access:
+        return self._access_of(project)
 
+    def _check_view(self, project: str, name: str, *actions: AuthzedAction) -> None:
+        access = self._access(project)
+        if access.is_open:
+            return
+        snapshot = self.newest(project)
+        views = [view for view in snapshot.shared() if view.name == name and isinstance(view, BaseFeatureView)]
+        access.check(snapshot, views or [Project(name=project)], *actions)
 
-def _difference(old: RegistrySnapshot, new: RegistrySnapshot) -> SnapshotMessage:
-    came = [o for o in new.all_stored() if _identity(old.stored(o.object_type, o.name)) != _identity(o)]
-    went = sorted(set(old.known()) - set(new.known()))
-    return _message(new, came, went, is_whole=False)
+    def _check_write(self, project: str, view: str) -> None:
+        self._check_view(project, view, AuthzedAction.WRITE_ONLINE)
+
+    def _check_all(self, project: str) -> None:
+        """Checks that the caller may change the project: what is asked for says something of all of its objects."""
+        access = self._access(project)
+        if not access.is_open:
+            snapshot = self.newest(project)
+            access.check(snapshot, [snapshot.project_object() or Project(name=project)], AuthzedAction.UPDATE)
+
+    def _whole(self, snapshot: RegistrySnapshot) -> SnapshotMessage:
+        return _message(snapshot, self._seen(snapshot, snapshot.all_stored()), [], is_whole=True)
+
+    def _difference(self, old: RegistrySnapshot, new: RegistrySnapshot) -> SnapshotMessage:
+        came = [o for o in new.all_stored() if _identity(old.stored(o.object_type, o.name)) != _identity(o)]
+        went = sorted(set(old.known()) - set(new.known()))
+        return _message(new, self._seen(new, came), went, is_whole=False)
+
+    def _seen(self, snapshot: RegistrySnapshot, objects: list[StoredObject]) -> list[StoredObject]:
+        """Returns those of some objects that the caller may see."""
+        access = self._access(snapshot.project)
+        if access.is_open:
+            return objects
+        definitions = {(o.object_type, o.name): o.definition() for o in objects}
+        permitted = access.permitted(snapshot, list(definitions.values()), AuthzedAction.DESCRIBE)
+        kept = {(type(definition).object_type, definition.name) for definition in permitted}
+        return [o for o in objects if (o.object_type, o.name) in kept]
 
 
 def _identity(stored: StoredObject | None) -> object:

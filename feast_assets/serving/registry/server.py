@@ -6,6 +6,7 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from feast_assets.auth.access import Access
 from feast_assets.config import make_registry
 from feast_assets.errors import FeastAssetsError, printable
 from feast_assets.feature_store import FeatureStore
@@ -30,7 +31,7 @@ class RegistryServer(FeatureServer):
     def __init__(self, store: FeatureStore, options: ServerOptions | None = None):
         """Creates the application; it opens the registry in its lifespan."""
         super().__init__(store, options)
-        self.registry = RegistryApi(self._make_registry)
+        self.registry = RegistryApi(self._make_registry, self._access_of)
         # Transactions of a registry wait for each other; they must not take the threads of anything else.
         self._threads = ThreadPoolExecutor(_THREADS, "feast-assets-registry")
         kept = [("GET", path) for path in ("/health", "/metrics")]
@@ -56,6 +57,10 @@ class RegistryServer(FeatureServer):
     def _make_registry(self, project: str) -> Registry:
         store = self.api.store
         return make_registry(store.config, store.repo_path, project)
+
+    def _access_of(self, project: str) -> Access:
+        own = self.api.store.access
+        return own if project == self.api.store.project else own.of_project(project)
 
     async def _in_thread(self, work: Any, *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
+from feast_assets.auth.access import Access
 from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.definitions.sources.file_source import FileSource
 from feast_assets.definitions.transformation import Transformation
@@ -61,8 +62,9 @@ class Served:
     """An offline server of this process whose store each test chooses."""
 
     def __init__(self, options: OfflineServerOptions) -> None:
-        self.holder = SimpleNamespace(offline_store=None, project="shop")
-        self.holder.snapshot = lambda: SimpleNamespace(data_sources=[])
+        self.holder = SimpleNamespace(offline_store=None, project="shop", access=Access("shop"))
+        self.holder.config = SimpleNamespace(auth=None)
+        self.holder.snapshot = lambda: SimpleNamespace(data_sources=[], revision=0, committed=0)
         self.server = OfflineServer(self.holder, options)  # type: ignore[arg-type]
 
 
