@@ -31,7 +31,7 @@ class SnapshotRequest(msgspec.Struct, array_like=True):
     revision: int | None = None
 
 
-class Known(msgspec.Struct, array_like=True):
+class KnownState(msgspec.Struct, array_like=True):
     """Of ``refreshed``: the state that the client has.
 
     Attributes:

@@ -36,7 +36,7 @@ from feast_assets.registry.remote.messages import (
     Distrust,
     DrawMarks,
     KeepStatistics,
-    Known,
+    KnownState,
     LedgerMessage,
     NotePush,
     ObjectMessage,
@@ -99,7 +99,7 @@ class RemoteRegistry(Registry, KeepsMarks, KeepsPartStatistics, NotesPushes, Sen
         return self._snapshot_of(self._call("snapshot", SnapshotRequest(self.project, revision), SnapshotMessage))
 
     def refreshed(self, snapshot: RegistrySnapshot) -> RegistrySnapshot:
-        known = Known(self.project, snapshot.revision, snapshot.committed, snapshot.has_noted_pushes)
+        known = KnownState(self.project, snapshot.revision, snapshot.committed, snapshot.has_noted_pushes)
         news: SnapshotMessage | None = self._call("refreshed", known, SnapshotMessage | None)
         if news is None:
             return snapshot

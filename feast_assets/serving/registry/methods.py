@@ -25,7 +25,7 @@ from feast_assets.registry.remote.messages import (
     Distrust,
     DrawMarks,
     KeepStatistics,
-    Known,
+    KnownState,
     LedgerMessage,
     NotePush,
     ObjectMessage,
@@ -71,7 +71,7 @@ class RegistryApi:
         return {
             "revision": (OfProject, self.revision),
             "snapshot": (SnapshotRequest, self.snapshot),
-            "refreshed": (Known, self.refreshed),
+            "refreshed": (KnownState, self.refreshed),
             "commit": (CommitMessage, self.commit),
             "projects": (OfProject, self.projects),
             "inputs": (OfProject, self.inputs),
@@ -139,7 +139,7 @@ class RegistryApi:
             return self._whole(self.newest(request.project))
         return self._whole(self.registry(request.project).snapshot(request.revision))
 
-    def refreshed(self, request: Known) -> SnapshotMessage | None:
+    def refreshed(self, request: KnownState) -> SnapshotMessage | None:
         """See `Registry.refreshed`; None where the client has the newest state."""
         newest = self.newest(request.project)
         state = (request.revision, request.committed)
