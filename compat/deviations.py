@@ -101,14 +101,8 @@ DEVIATIONS: Sequence[Deviation] = (
         "A source that is given a `connection_ref` is refused. Write secrets as `${VARIABLE}` in `feature_store.yaml`.",
     ),
     Deviation(
-        "Stream feature views among the contents of a repository",
-        "*.stream_feature_views",
-        Reason.NOT_YET,
-        "They are among the `feature_views`.",
-    ),
-    Deviation(
         "Engines of stream feature views",
-        "*.stream_engine *StreamFeatureView.enable_tiling *StreamFeatureView.timestamp_field *StreamFeatureView.udf",
+        "*.stream_engine *StreamFeatureView.enable_tiling",
         Reason.NOT_YET,
         "A view with an engine is refused; its function is `view.transformation.udf`. Windows are always computed of "
         "tiles, whatever `enable_tiling` says.",
@@ -120,9 +114,22 @@ DEVIATIONS: Sequence[Deviation] = (
         "Aggregate in the on-demand view's function.",
     ),
     Deviation(
+        "What only Feast's registries keep",
+        "*.apply_user_metadata *.get_user_metadata *.get_project_metadata *.list_project_metadata *.get_infra "
+        "*.update_infra *.proto *.to_dict *.deserialize_registry_values *.is_cache_valid "
+        "*.serve_features_while_materializing",
+        Reason.NOT_YET,
+        "`feast-assets registry-dump` shows what is registered; online tables follow from it.",
+    ),
+    Deviation(
+        "Changes of a registry that are kept back",
+        "*.BaseRegistry.commit",
+        Reason.LOSS,
+        "Each change is whole at once. Feast loses one with `commit=False` if the process ends before `commit()`.",
+    ),
+    Deviation(
         "Parts of a view that Feast's engines read",
-        "*.get_feature_transformation *.get_ttl_duration *FeatureView.mode *.source_views *BatchFeatureView.udf "
-        "*.udf_string *BatchFeatureView.batch_engine *BatchFeatureView.timestamp_field "
+        "*.get_ttl_duration *.FeatureView.mode *.source_views *BatchFeatureView.batch_engine "
         "*.update_materialization_intervals *.annotation_config *.labeling_method "
         "base_feature_view.BaseFeatureView",
         Reason.NOT_YET,
@@ -130,18 +137,16 @@ DEVIATIONS: Sequence[Deviation] = (
     ),
     Deviation(
         "Calling an on-demand view by hand",
-        "*OnDemandFeatureView.get_request_data_schema *.get_requested_odfvs *OnDemandFeatureView.infer_features "
-        "*OnDemandFeatureView.join_keys *.transform_arrow *.transform_dict *.transform_ibis "
-        "*.write_to_online_store",
+        "*.get_requested_odfvs *OnDemandFeatureView.infer_features *.transform_ibis",
         Reason.NOT_YET,
-        "Ask for its features with `get_online_features` or `get_historical_features`.",
+        "`transform_dict` and `transform_arrow` call the function; `apply` infers features.",
         "missing",
     ),
     Deviation(
         "Transformations that are called by hand",
         "transformation.base.Transformation transformation.base.Transformation.*",
         Reason.NOT_YET,
-        "`Transformation.udf` is the function; views call it by its mode.",
+        "`transform`, `transform_singleton` and `transform_arrow` call the function; `apply` infers features.",
     ),
     Deviation(
         "Steps of applying a service",
@@ -192,12 +197,6 @@ DEVIATIONS: Sequence[Deviation] = (
         "table_format.*",
         Reason.NOT_YET,
         "`DeltaFormat` is the one table format here; it has no options.",
-    ),
-    Deviation(
-        "Sample data",
-        "driver_test_data.*",
-        Reason.NOT_YET,
-        "`feast-assets init` writes an example with data.",
     ),
     Deviation(
         "Subclassing Feast's results",

@@ -26,7 +26,7 @@ _MODULES = frozenset(
     _words("""
     aggregation api arrow_error_handler base_feature_view batch_feature_view chunker constants credentials
     data_format data_source dataframe dataset_job_manager dataset_utils dbt demos diff doc_embedder document_labeling
-    dqm driver_test_data embedder entity feast_object feature feature_logging feature_server feature_server_utils
+    dqm embedder entity feast_object feature feature_logging feature_server feature_server_utils
     feature_service feature_view feature_view_projection feature_view_utils field file_utils filter_models
     flags_helper image_utils importer inference infra labeling lineage lineage_server loaders mcp metrics mlflow
     mlflow_integration monitoring names nlp_test_data offline_server on_demand_feature_view online_response openlineage
@@ -39,7 +39,9 @@ _MODULES = frozenset(
 """The top modules of Feast's package that are not modules of this one."""
 
 _ELSEWHERE = {
+    **dict.fromkeys(_words("EntityReference EntityRelation FeastObjectType"), "feast_assets.registry.lineage"),
     "BaseFeatureView": "feast_assets.definitions.view",
+    "BaseRegistry": "feast_assets.registry.feast_verbs",
     "FEAST_VECTOR_TYPES": "feast_assets.types",
     "FeastConfigError": "feast_assets.errors",
     "FileFormat": "feast_assets.definitions.sources.file_format",
@@ -54,6 +56,7 @@ _ELSEWHERE = {
         _words("AllowAll CombinedGroupNamespacePolicy GroupBasedPolicy NamespaceBasedPolicy Policy RoleBasedPolicy"),
         "feast_assets.definitions.policy",
     ),
+    "RegistryConfig": "feast_assets.settings.registry_config",
     "RegistryDiff": "feast_assets.apply.diff",
     "RepoContents": "feast_assets.repository.loading",
     "RetrievalJob": "feast_assets.retrieval.job",
@@ -118,7 +121,6 @@ _REMEDIES: dict[str, str] = {
         """),
         "use Transformation(mode=...)",
     ),
-    "RegistryConfig": "give the registry as a path, a URL or a mapping",
     "copy_demo_notebooks": "`feast-assets init` writes an example",
 }
 """User-facing names of Feast's that are not here, with what to do instead; "" where there is nothing."""

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from feast_assets.auth.identity import acting_identity
 from feast_assets.datasets import Datasets
 from feast_assets.definitions.authorized_action import AuthzedAction
 from feast_assets.definitions.feature_logging import FileLoggingDestination, LoggingConfig
@@ -66,6 +67,8 @@ class FeatureLogs(Datasets):
             raise InputError(f"logs must be an Arrow table or the path of Parquet files, not {shown(logs)}.")
         folder, partition_by = self._destination(service)
         write_logs(folder, columns.checked(logs), partition_by)
+        if self.access.log.is_on:
+            self.access.log.done("write_logs", acting_identity(), [service.name], rows=len(logs))
 
     def feature_logger(self, source: FeatureService) -> FeatureLogger:
         """Returns what makes log rows of the service's online answers, for `write_logged_features`.
@@ -136,7 +139,7 @@ class FeatureLogs(Datasets):
         if reference.has_rows:
             return reference
         profiler = reference.profiler or self._profilers.of(reference)
-        return reference.attach(self.get_saved_dataset(reference.dataset_name), profiler)
+        return reference.attach(self._readable(self._cache.fresh().saved_dataset(reference.dataset_name)), profiler)
 
     def _logged(self, source: object, action: AuthzedAction) -> tuple[FeatureService, LogColumns]:
         """Returns the registered service, and what its log holds."""

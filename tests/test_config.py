@@ -18,6 +18,7 @@ from feast_assets.config import RepoConfig, find_config_file, load_repo_config, 
 from feast_assets.errors import ConfigError
 from feast_assets.online_stores.base import OnlineStore
 from feast_assets.registry.sql.config import SqlRegistryConfig
+from feast_assets.settings.registry_config import RegistryConfig
 
 MINIMAL = "project: shop\nregistry: data/registry.db\nprovider: local\n"
 
@@ -239,7 +240,7 @@ def test_loading_loads_no_store(tmp_path: Path) -> None:
         (f"{MINIMAL}offline_store: bigquery", r"offline_store\.type 'bigquery' is not supported"),
         ("project: shop\nregistry:\n  registry_type: snowflake.registry", "'snowflake.registry' is not supported"),
         ("project: shop\nregistry:\n  registry_type: slq\n  path: x", r"'slq' is not known.*Did you mean 'sql'"),
-        ("project: shop\nregistry: s3://bucket/r.db", "registry.path: registries at s3:// are not supported"),
+        ("project: shop\nregistry: hdfs://host/r.db", "registry.path: registries at hdfs:// are not supported"),
         ("project: shop\nregistry:\n  registry_type: sql", r"the key 'registry\.path' is missing"),
         (
             "project: shop\nregistry:\n  path: x\n  cache_ttl_second: 3",
@@ -516,3 +517,13 @@ def test_passwords_are_not_dumped(tmp_path: Path) -> None:
         assert "hunter" not in dumped
     assert config.model_dump()["registry_section"]["path"] == "postgresql://ann:***@host/features"
     assert config.registry.server_url() == "postgresql+psycopg://ann:hunter2@host/features"
+
+
+def test_feasts_class_of_the_registrys_settings_is_taken_like_a_mapping(tmp_path: Path) -> None:
+    settings = RegistryConfig(registry_type="sql", path="postgresql://user:hidden@host/db", cache_ttl_seconds=5)
+    config = RepoConfig(project="shop", registry=settings)
+    assert "hidden" not in repr(settings) + repr(config)
+    assert (config.registry.cache_ttl_seconds, config.registry.cache_mode) == (5, "thread")
+    assert RepoConfig(project="shop", registry=RegistryConfig(path="other.db")).registry.path == "other.db"
+    with pytest.raises(ConfigError, match="registry"):
+        _ = RepoConfig(project="shop", registry=RegistryConfig(path="other.db", cache_ttl_second=5)).registry

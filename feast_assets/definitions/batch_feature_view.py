@@ -199,8 +199,11 @@ class BatchFeatureView(FeatureView):
 
     @property
     def aggregates(self) -> WindowAggregates | None:
-        """What its aggregations compute; None for a view without any. It must have been applied."""
-        if not self.aggregations:
+        """What its aggregations compute.
+
+        None for a view without any, or where the types of its columns are neither declared nor inferred by apply yet.
+        """
+        if len(self.aggregated_columns) < len(aggregated_columns(self.aggregations)) or not self.aggregations:
             return None
         return WindowAggregates.of(
             self.aggregations, self.tiling_hop_size, self.aggregated_columns, f"{type(self).__name__} {self.name!r}"
@@ -243,8 +246,37 @@ class BatchFeatureView(FeatureView):
             self.batch_source = sink
 
     @property
+    def mode(self) -> TransformationMode | None:
+        """How the function is called; None without one."""
+        return None if self.transformation is None else self.transformation.mode
+
+    @property
+    def udf(self) -> Callable[..., object] | None:
+        """The function; None without one, and after reading from a registry."""
+        return None if self.transformation is None else self.transformation.udf
+
+    @property
+    def udf_string(self) -> str:
+        """The function's source text; empty without one."""
+        return "" if self.transformation is None else self.transformation.udf_string
+
+    def get_feature_transformation(self) -> Transformation | None:
+        """Returns the function with its mode; None without one."""
+        return self.transformation
+
+    @property
+    def timestamp_field(self) -> str:
+        """The event time column of the view's rows; empty where that is not known yet."""
+        source = self.batch_source or (self.sources[0] if self.sources else None)
+        return "" if source is None else source.timestamp_field
+
+    @property
     def transformation(self) -> Transformation | None:
         return self.feature_transformation
+
+    @property
+    def row_fields(self) -> list[Field]:
+        return self.aggregated_columns if self.aggregations else self.features
 
     @property
     def keeps_result(self) -> bool:

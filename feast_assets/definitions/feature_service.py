@@ -31,6 +31,7 @@ class FeatureService(Definition):
     feature_view_projections: list[FeatureViewProjection]
     logging_config: LoggingConfig | None
     precompute_online: bool
+    _views: Sequence[BaseFeatureView] = ()
 
     def __init__(
         self,
@@ -69,8 +70,28 @@ class FeatureService(Definition):
                 raise DefinitionError(
                     f"{subject}: features must be views or references such as 'view:feature', found {shown(feature)}."
                 )
+        self._views = [each for each in features if isinstance(each, BaseFeatureView)]
+        self.validate()
         if precompute_online:
-            self._precomputed([each for each in features if isinstance(each, BaseFeatureView)])
+            warnings.warn(
+                f"{subject}: precompute_online has no effect: the rows of all its views are read in one round trip "
+                "anyway.",
+                stacklevel=2,
+            )
+
+    def validate(self) -> None:
+        """Checks what can be checked without a registry; so does the constructor.
+
+        Raises:
+            DefinitionError: with ``precompute_online`` it has an on-demand view that is computed when it is read.
+        """
+        for view in self._views if self.precompute_online else ():
+            if isinstance(view, OnDemandFeatureView) and not view.write_to_online_store:
+                raise DefinitionError(
+                    f"FeatureService {self.name!r}: with precompute_online=True it cannot have on-demand view "
+                    f"{view.name!r}, which is computed when it is read. Declare that with write_to_online_store=True, "
+                    "or leave precompute_online out."
+                )
 
     def to_spec(self) -> dict[str, object]:
         spec = super().to_spec()
@@ -78,17 +99,3 @@ class FeatureService(Definition):
         if not self.precompute_online:
             del spec["precompute_online"]
         return spec
-
-    def _precomputed(self, views: Sequence[BaseFeatureView]) -> None:
-        subject = f"FeatureService {self.name!r}"
-        for view in views:
-            if isinstance(view, OnDemandFeatureView) and not view.write_to_online_store:
-                raise DefinitionError(
-                    f"{subject}: with precompute_online=True it cannot have on-demand view {view.name!r}, which is "
-                    "computed when it is read. Declare that with write_to_online_store=True, or leave "
-                    "precompute_online out."
-                )
-        warnings.warn(
-            f"{subject}: precompute_online has no effect: the rows of all its views are read in one round trip anyway.",
-            stacklevel=3,
-        )

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from feast_assets.definitions.feature_view import FeatureView
     from feast_assets.definitions.label_view import LabelView
     from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
+    from feast_assets.definitions.permission import Permission
     from feast_assets.definitions.project import Project
     from feast_assets.definitions.saved_dataset import SavedDataset
     from feast_assets.definitions.sources.data_source import DataSource
@@ -85,6 +86,8 @@ class RegistryOwner(Protocol):
     def list_all_feature_views(
         self, allow_cache: bool = False, tags: Tags | None = None
     ) -> Sequence[BaseFeatureView]: ...
+    def get_permission(self, name: str) -> Permission: ...
+    def list_permissions(self, allow_cache: bool = False, tags: Tags | None = None) -> Sequence[Permission]: ...
     def list_feature_services(self, tags: Tags | None = None) -> Sequence[FeatureService]: ...
     def list_saved_datasets(
         self,
@@ -157,6 +160,11 @@ class BaseRegistry:
         """Returns a validation reference by name."""
         with self._owner.in_project(project):
             return self._owner.get_validation_reference(name, allow_cache)
+
+    def get_permission(self, name: str, project: str, allow_cache: bool = False) -> Permission:
+        """Returns a permission by name."""
+        with self._owner.in_project(project):
+            return self._owner.get_permission(name)
 
     def get_any_feature_view(self, name: str, project: str, allow_cache: bool = False) -> BaseFeatureView:
         """Returns a view of any kind by name."""
@@ -264,6 +272,13 @@ class BaseRegistry:
         with self._owner.in_project(project):
             return self._owner.list_saved_datasets(allow_cache, tags, namespace, collection)
 
+    def list_permissions(
+        self, project: str, allow_cache: bool = False, tags: Tags | None = None
+    ) -> Sequence[Permission]:
+        """Returns permissions by name."""
+        with self._owner.in_project(project):
+            return self._owner.list_permissions(allow_cache, tags)
+
     def list_projects(self, allow_cache: bool = False, tags: Tags | None = None) -> Sequence[Project]:
         """Returns the projects of the registry by name."""
         return self._owner.list_projects(allow_cache, tags)
@@ -305,6 +320,10 @@ class BaseRegistry:
         """
         self._apply(feature_view, project, commit, no_promote)
 
+    def apply_permission(self, permission: Permission, project: str, commit: bool = True) -> None:
+        """Registers a permission."""
+        self._apply(permission, project, commit)
+
     def apply_project(self, project: Project, commit: bool = True) -> None:
         """Registers a project's description, tags and owner."""
         self._apply(project, project.name, commit)
@@ -341,6 +360,10 @@ class BaseRegistry:
     def delete_label_view(self, name: str, project: str, commit: bool = True) -> None:
         """Removes a label view with its online table, unless something uses it."""
         self._delete(project, commit, lambda owner: owner.get_label_view(name))
+
+    def delete_permission(self, name: str, project: str, commit: bool = True) -> None:
+        """Removes a permission."""
+        self._delete(project, commit, lambda owner: owner.get_permission(name))
 
     def delete_feature_view(self, name: str, project: str, commit: bool = True) -> None:
         """Removes a view of any kind with its online table, unless something uses it."""

@@ -24,6 +24,7 @@ from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
 from feast_assets.definitions.permission import Permission
 from feast_assets.definitions.project import Project
 from feast_assets.definitions.sources.data_source import DataSource
+from feast_assets.definitions.stream_feature_view import StreamFeatureView
 from feast_assets.definitions.validation_reference import ValidationReference
 from feast_assets.definitions.view import BaseFeatureView
 from feast_assets.errors import FeastAssetsError, RepositoryError
@@ -51,6 +52,11 @@ class RepoContents:
     feature_services: list[FeatureService]
     validation_references: list[ValidationReference] = field(default_factory=list)
     permissions: list[Permission] = field(default_factory=list)
+
+    @property
+    def stream_feature_views(self) -> list[StreamFeatureView]:
+        """Those of the feature views that are filled from streams."""
+        return [view for view in self.feature_views if isinstance(view, StreamFeatureView)]
 
     def objects(self) -> list[Definition]:
         """Returns everything: projects and entities, then what uses them."""

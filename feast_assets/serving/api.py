@@ -10,6 +10,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -115,7 +116,8 @@ class ServingApi:
         """Returns the latest features of entities; see `FeatureStore.get_online_features`."""
         features: list[str] | FeatureService = request.features
         if request.feature_service:
-            features = self.store.get_feature_service(request.feature_service, allow_cache=True)
+            # Whoever may read it need not be allowed to see its definition.
+            features = self.store.snapshot().feature_service(request.feature_service)
         return await self.store.get_online_features_async(
             features, request.entities, request.full_feature_names, request.include_feature_view_version_metadata
         )
@@ -212,7 +214,7 @@ class ServingApi:
 
     async def _write(self, write: Callable[[], None]) -> None:
         # Not the verb's own async form: history, and functions of on-demand views, would hold up the event loop.
-        await asyncio.get_running_loop().run_in_executor(self._writes, write)
+        await asyncio.get_running_loop().run_in_executor(self._writes, copy_context().run, write)
 
     async def _snapshot(self, allow_cache: bool) -> RegistrySnapshot:
         if not allow_cache:
@@ -227,7 +229,8 @@ class ServingApi:
         force: bool,
     ) -> RunAccepted | None:
         loop = asyncio.get_running_loop()
-        views = await loop.run_in_executor(None, self._views, names)
+        context = copy_context()  # Threads act on behalf of the caller too.
+        views = await loop.run_in_executor(None, context.run, self._views, names)
         if in_background and not force and (running := [view for view in views if view in self._running_views]):
             raise AlreadyMaterializingError(running)
         if self._waiting_runs >= _RUNS_WAITING:
@@ -235,7 +238,7 @@ class ServingApi:
         self._waiting_runs += 1
         for view in views:
             self._running_views[view] = self._running_views.get(view, 0) + 1
-        future = loop.run_in_executor(self._runs, self._materialize, views, run)
+        future = loop.run_in_executor(self._runs, context.run, self._materialize, views, run)
         future.add_done_callback(lambda done: self._ended(views))
         if not in_background:
             await future

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from feast_assets.definitions.authorized_action import AuthzedAction
+from feast_assets.definitions.base import Definition
 from feast_assets.definitions.feature_view import FeatureView
+from feast_assets.definitions.project import Project
+from feast_assets.definitions.view_version import ViewVersion
 from feast_assets.errors import InputError, NotSupportedError, shown
 from feast_assets.online_stores.abilities import CanEvict, CanExpire, CanReplace, CanSample, CanTellRestarts
 from feast_assets.online_stores.remote.messages import (
@@ -25,11 +28,11 @@ from feast_assets.online_stores.remote.messages import (
     StoreState,
     Tables,
 )
+from feast_assets.registry.snapshot import TYPES_WITH_ROWS, RegistrySnapshot
 
 if TYPE_CHECKING:
     from feast_assets.feature_store import FeatureStore
     from feast_assets.online_stores.base import EncodedRows, OnlineStore
-    from feast_assets.registry.snapshot import RegistrySnapshot
 
 
 class OnlineRowsApi:
@@ -40,17 +43,24 @@ class OnlineRowsApi:
 
     def __init__(self, store: FeatureStore):
         self._feature_store = store
+        self._tables: tuple[tuple[int, int], dict[str, Definition]] | None = None
 
     @property
     def _store(self) -> OnlineStore:
         return self._feature_store.online_store
 
-    def check_tables(self, *tables: str, action: AuthzedAction = AuthzedAction.READ_ONLINE) -> None:
-        """Checks that tables are of the project that is served, and that the caller may use them.
+    def check_tables(self, *tables: str, action: AuthzedAction | None) -> None:
+        """Checks that tables are of the project that is served, and that the caller may do something to their views.
+
+        Whoever may UPDATE the project may also use tables that no view has: apply makes tables before it registers
+        their views, and drops them afterwards.
+
+        Args:
+            action: what is done to the rows; None for what tells nothing of them.
 
         Raises:
-            InputError: one of them is of another project.
-            FeastPermissionError: the acting identity may not do the action to the view of one of them.
+            InputError: a table is another project's.
+            FeastPermissionError: the caller may not.
         """
         project = self._feature_store.project
         for table in tables:
@@ -59,16 +69,32 @@ class OnlineRowsApi:
                     f"This server serves the online tables of project {project!r}, and {shown(table)} is none of them: "
                     "the client's feature_store.yaml needs the same project and deployment."
                 )
-        access = self._feature_store.access
-        if not access.is_open:
-            snapshot = self._feature_store.snapshot()
-            of_table = {view.online_table(project): view for view in _views_with_tables(snapshot)}
-            access.check(snapshot, [of_table.get(table) or _unknown(table) for table in tables], action)
+        store = self._feature_store
+        if action is None or store.access.is_open:
+            return
+        snapshot = store.snapshot()
+        views = self._views_of_tables(snapshot)
+        for table in tables:
+            if table in views:
+                store.access.check(snapshot, [views[table]], action)
+            else:
+                of_project = snapshot.project_object() or Project(name=project)
+                store.access.check(snapshot, [of_project], AuthzedAction.UPDATE)
+
+    def _views_of_tables(self, snapshot: RegistrySnapshot) -> dict[str, Definition]:
+        """Returns the views of online tables, those of versions included."""
+        key = (snapshot.revision, snapshot.committed)
+        if self._tables is None or self._tables[0] != key:
+            project = self._feature_store.project
+            versions = [cast(ViewVersion, d).as_view() for d in snapshot.shared(ViewVersion.object_type)]
+            views = [d for d in (*versions, *snapshot.shared(*TYPES_WITH_ROWS)) if isinstance(d, FeatureView)]
+            self._tables = (key, {view.online_table(project): view for view in views})
+        return self._tables[1]
 
     async def get(self, request: Reads) -> list[RowColumns]:
         """See `OnlineStore.get_many`."""
         reads = request.online_reads()
-        self.check_tables(*(read.table for read in reads))
+        self.check_tables(*(read.table for read in reads), action=AuthzedAction.READ_ONLINE)
         return [RowColumns.of(rows) for rows in await self._store.get_many_async(reads)]
 
     def put(self, request: PutRows) -> PutCounts:
@@ -95,7 +121,7 @@ class OnlineRowsApi:
 
     def marks(self, request: Tables) -> list[MarkMessage]:
         """See `OnlineStore.marks`."""
-        self.check_tables(*request.tables)
+        self.check_tables(*request.tables, action=None)
         return [MarkMessage(mark.identity, mark.number) for mark in self._store.marks(request.tables)]
 
     def advance(self, request: Advance) -> MarkMessage:
@@ -106,7 +132,7 @@ class OnlineRowsApi:
 
     def scan(self, request: Scan) -> Iterator[Stamps]:
         """See `CanReplace.scan`."""
-        self.check_tables(request.table)
+        self.check_tables(request.table, action=AuthzedAction.WRITE_ONLINE)
         stamps = self._replacing().scan(request.table, request.start, request.end, version_below=request.version_below)
         return (Stamps.of(each) for each in stamps)
 
@@ -122,7 +148,7 @@ class OnlineRowsApi:
 
     def sample(self, request: Sample) -> list[bytes]:
         """See `CanSample.sample_keys`; none where the store cannot sample."""
-        self.check_tables(request.table)
+        self.check_tables(request.table, action=AuthzedAction.READ_ONLINE)
         store = self._store
         return store.sample_keys(request.table, request.count, request.seed) if isinstance(store, CanSample) else []
 
@@ -145,17 +171,6 @@ class OnlineRowsApi:
                 "changed cannot be written again through it."
             )
         return store
-
-
-def _views_with_tables(snapshot: RegistrySnapshot) -> list[FeatureView]:
-    return [*snapshot.views_with_history, *snapshot.label_views]
-
-
-def _unknown(table: str) -> FeatureView:
-    """Returns what stands for a table that no registered view has: a view of the name that the table's name tells."""
-    view = FeatureView.__new__(FeatureView)
-    view.name, view.tags = table.split(":")[1], {}
-    return view
 
 
 def _rows(request: PutRows) -> Iterator[EncodedRows]:

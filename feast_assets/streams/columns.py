@@ -116,7 +116,7 @@ def _declared_by_views(views: Sequence[FeatureView], own: dict[str, str]) -> tup
     for view in views:
         if isinstance(view, StreamFeatureView) and view.transformation is not None:
             continue
-        for field in (*view.entity_columns, *view.features):
+        for field in (*view.entity_columns, *view.row_fields):
             if field.name == DUMMY_JOIN_KEY:
                 continue
             name = own.get(field.name, field.name)

@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from feast_assets.compute.writes import Stores
+from feast_assets.definitions.batch_feature_view import BatchFeatureView
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.definitions.sources.file_stream_source import FileStreamSource
@@ -147,6 +148,13 @@ def stream_parts(consumption: Consumption, views: Sequence[FeatureView]) -> Stre
     for view in views:
         table = view.online_table(stores.project)
         puts = view.online and consumption.to is not PushMode.OFFLINE
+        if puts and isinstance(view, BatchFeatureView) and view.aggregations:
+            puts = False  # Windows of time are computed of history, by materialization.
+            if consumption.to is PushMode.ONLINE:
+                raise InputError(
+                    f"consume: the online rows of feature view {view.name!r}, which has aggregations, are computed of "
+                    "history. Consume into history too, and materialize the view."
+                )
         intakes.append((ViewIntake(view, f"consuming {stream.name!r}"), table if puts else ""))
         if puts:
             online.setup([table])

@@ -270,10 +270,10 @@ def serve_offline(
     Raises:
         ConfigError: the address or the TLS files cannot be used.
     """
-    if not is_loopback(options.host):
+    if not is_loopback(options.host) and store.config.auth.type == "no_auth":
         logger.warning(
-            "Listening on %s: there is no authorization yet, so whoever reaches this address can read and write "
-            "history. Keep it in a network of your own.",
+            "Listening on %s without authorization (auth type no_auth): whoever reaches this address can read and "
+            "write history. Set the section auth of feature_store.yaml, or keep the server in a network of your own.",
             options.host,
         )
     server = OfflineServer(store, options)

@@ -13,7 +13,9 @@ from time import perf_counter
 from typing import Any
 from urllib.parse import parse_qs
 
-from feast_assets.errors import FeastAssetsError, printable
+from feast_assets.auth.authentication import Authenticator
+from feast_assets.auth.identity import acting_as
+from feast_assets.errors import FeastAssetsError, UnauthenticatedError, printable
 from feast_assets.feature_store import FeatureStore
 from feast_assets.online_stores.remote import messages
 from feast_assets.registry.watch import RegistryWatch
@@ -23,6 +25,7 @@ from feast_assets.serving.api import (
     ServingApi,
     refuse_vector_search,
 )
+from feast_assets.serving.callers import Callers
 from feast_assets.serving.failures import Failure, failure_of
 from feast_assets.serving.http.access_log import AccessLog
 from feast_assets.serving.http.bodies import BodyReader, features_answer
@@ -52,6 +55,7 @@ _TICK_SECONDS = 0.25
 _TICKS_PER_MEASURE = 20
 _TOO_BUSY = of_failure(Failure(503, "FeastError", "The server has as much in hand as it takes; try again.", 1))
 _CLIENT_TOO_SLOW = Answer.of_json(408, {"detail": "The request did not come in whole in time."}, CLOSE)
+_PROVIDER_TOO_SLOW = of_failure(Failure(503, "FeastError", "The identity provider did not answer in time.", 1))
 _STORES_TOO_SLOW = of_failure(Failure(504, "FeastError", "The stores did not answer in time."))
 
 
@@ -103,11 +107,13 @@ class Route:
         handler: answers.
         has_deadline: whether it must answer in time once the request was read, as reads must.
         is_bounded: whether it counts among the requests that the server has in hand.
+        is_public: whether it answers callers without a token too.
     """
 
     handler: Handler
     has_deadline: bool = False
     is_bounded: bool = True
+    is_public: bool = False
 
 
 class FeatureServer:
@@ -116,13 +122,20 @@ class FeatureServer:
     It can be run by any ASGI server, and mounted in other applications; `feast_assets.serving.http.server` runs it.
     """
 
-    def __init__(self, store: FeatureStore, options: ServerOptions | None = None):
+    def __init__(
+        self, store: FeatureStore, options: ServerOptions | None = None, authenticator: Authenticator | None = None
+    ):
         """Creates the application; it opens the store in its lifespan.
 
         Args:
             store: what is served. The application closes it when the lifespan ends.
             options: its limits; the defaults when left out.
+            authenticator: what knows callers; as the store's settings say when left out.
+
+        Raises:
+            ConfigError: the section ``auth`` of the settings is not that of a server.
         """
+        self._callers = Callers(store, authenticator)
         self.options = options or ServerOptions()
         self.metrics = ServerMetrics()
         self.api = ServingApi(store, self.metrics.materialized)
@@ -151,10 +164,10 @@ class FeatureServer:
             ("POST", "/search"): vectors,
             ("POST", "/retrieve-online-documents"): vectors,
             ("GET", "/v1/vector_stores"): vectors,
-            ("GET", "/health"): Route(self._health, is_bounded=False),
-            ("GET", "/ready"): Route(self._ready, is_bounded=False),
-            ("GET", "/metrics"): Route(self._metrics_text, is_bounded=False),
-            ("GET", "/openapi.json"): Route(self._openapi, is_bounded=False),
+            ("GET", "/health"): Route(self._health, is_bounded=False, is_public=True),
+            ("GET", "/ready"): Route(self._ready, is_bounded=False, is_public=True),
+            ("GET", "/metrics"): Route(self._metrics_text, is_bounded=False, is_public=True),
+            ("GET", "/openapi.json"): Route(self._openapi, is_bounded=False, is_public=True),
             **self._online_rows(OnlineRowsApi(store)),
         }
 
@@ -211,6 +224,7 @@ class FeatureServer:
             with contextlib.suppress(OSError, ValueError):  # standard output may be closed
                 self._log.flush()
         self._writer_of_metrics.shutdown(wait=False)
+        self._callers.close()
         self.api.close()
         await self.api.store.close()
 
@@ -296,27 +310,37 @@ class FeatureServer:
         task = asyncio.current_task()
         assert task is not None
         self._deadlines[task] = perf_counter() + self.options.receive_seconds
-        is_read = False
+        too_slow = _PROVIDER_TOO_SLOW
         try:
             if request.header(b"sec-fetch-site") == b"cross-site":
                 # Otherwise any page that is open in a browser on this machine could write features.
                 raise Refused(HTTPStatus.FORBIDDEN, "Pages of other sites cannot use this server.", CLOSE)
+            identity = None
+            if self._callers.are_known and not route.is_public:
+                # Before the body is read: nobody has room here for bytes of somebody who is not known.
+                identity = await self._callers.identify_async(request.header(b"authorization"))
+            too_slow = _CLIENT_TOO_SLOW
             request.body = await self._body(request, receive)
-            is_read = True
+            too_slow = _STORES_TOO_SLOW
             if route.has_deadline:
                 self._deadlines[task] = perf_counter() + self.options.request_seconds
             else:
                 del self._deadlines[task]
-            return await route.handler(request)
+            if identity is None:
+                return await route.handler(request)
+            with acting_as(identity):
+                return await route.handler(request)
         except Refused as refused:
             return refused.answer
+        except UnauthenticatedError as error:
+            return Answer.of_json(401, {"detail": str(error)}, (*CLOSE, (b"www-authenticate", b"Bearer")))
         except AlreadyMaterializingError as error:
             return Answer.of_json(409, {"error": str(error), "feature_views": error.feature_views})
         except asyncio.CancelledError:
             if task not in self._overdue:
                 raise
             task.uncancel()
-            return _STORES_TOO_SLOW if is_read else _CLIENT_TOO_SLOW
+            return too_slow
         except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer
             return of_failure(failure_of(error))
         finally:
@@ -421,7 +445,7 @@ class FeatureServer:
         return Answer(200, text, CONTENT_TYPE)
 
     async def _openapi(self, request: Request) -> Answer:
-        return Answer(200, openapi())
+        return Answer(200, openapi(needs_token=self._callers.are_known))
 
 
 async def _send_pieces(pieces: AsyncIterator[bytes], receive: Receive, send: Send) -> int:

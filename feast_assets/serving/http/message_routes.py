@@ -103,9 +103,8 @@ class MessageRoute:
         return await self._in_thread(self._method, message)
 
     def _in_thread(self, work: Callable[..., Any], *arguments: Any) -> Awaitable[Any]:
-        # With the context, which says on whose behalf the request is.
-        run = copy_context().run
-        return asyncio.get_running_loop().run_in_executor(self._executor, run, work, *arguments)
+        # The thread acts on behalf of the caller too.
+        return asyncio.get_running_loop().run_in_executor(self._executor, copy_context().run, work, *arguments)
 
     async def _frames(self, answers: Iterator[Any]) -> AsyncIterator[bytes]:
         """Yields the parts of a stream; the iterator is closed whatever happens."""

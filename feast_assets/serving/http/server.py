@@ -87,10 +87,10 @@ def serve(store: FeatureStore, options: ServerOptions, application: str = FEATUR
             "Several workers (and max_requests) need a feature_store.yaml, which each worker reads; this feature "
             "store was configured in Python. Serve with one worker, or write the settings to a file."
         )
-    if not options.is_loopback:
+    if not options.is_loopback and store.config.auth.type == "no_auth":
         logger.warning(
-            "Listening on %s: there is no authorization yet, so whoever reaches this address can read and write "
-            "%s. Keep it in a network of your own.",
+            "Listening on %s without authorization (auth type no_auth): whoever reaches this address can read and "
+            "write %s. Set the section auth of feature_store.yaml, or keep the server in a network of your own.",
             options.host,
             options.subject,
         )

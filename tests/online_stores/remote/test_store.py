@@ -16,6 +16,7 @@ import msgspec
 import pytest
 
 from feast_assets.auth.access import Access
+from feast_assets.auth.settings import NoAuthConfig
 from feast_assets.config import load_repo_config
 from feast_assets.errors import ConfigError, InputError, NotSupportedError, StoredFormatError, StoreUnavailableError
 from feast_assets.online_stores.base import OnlineRead, OnlineStore
@@ -50,7 +51,7 @@ from served_apps import serving
 class AnyTable(OnlineRowsApi):
     """Serves tables of any name, as the suites use them."""
 
-    def check_tables(self, *tables: str, **_: object) -> None:
+    def check_tables(self, *tables: str, action: object) -> None:
         pass
 
 
@@ -58,7 +59,8 @@ class Served:
     """A feature server of this process whose online store each test chooses."""
 
     def __init__(self) -> None:
-        self.holder = SimpleNamespace(online_store=None, project="served", access=Access("served"))
+        config = SimpleNamespace(auth=NoAuthConfig())
+        self.holder = SimpleNamespace(online_store=None, project="served", config=config, access=Access("served"))
         self.app = FeatureServer(self.holder)  # type: ignore[arg-type]
         self.app._routes |= self.app._online_rows(AnyTable(self.holder))  # type: ignore[arg-type]
         self.url = ""
