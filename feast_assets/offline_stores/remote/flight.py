@@ -34,6 +34,8 @@ _ROWS_A_BATCH = 65_536
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 2.0
 _NO_COLUMNS = pa.schema([])
+# Another client of the same server does not share its connection, nor how long it waits before it connects again.
+_CHANNEL = [("grpc.use_local_subchannel_pool", 1), ("grpc.initial_reconnect_backoff_ms", 100)]
 
 _Result = TypeVar("_Result")
 
@@ -134,6 +136,8 @@ class FlightCaller:
                     raise StoreUnavailableError(
                         str(error) if repeatable else f"{error} It is not known whether the call took effect."
                     ) from None
+            # Its channel would wait longer and longer before it connects again.
+            self._client = None
             left -= 1
             sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
@@ -143,6 +147,8 @@ class FlightCaller:
         """Turns Flight's errors into those of this package."""
         try:
             yield
+        except FeastError:
+            raise
         except flight.FlightUnavailableError as error:
             raise _Unreachable(f"{self.name} cannot be used: {_first_line(error)}.") from None
         except flight.FlightTimedOutError:
@@ -156,6 +162,8 @@ class FlightCaller:
         except pa.ArrowException as error:
             if isinstance(error, pa.ArrowNotImplementedError):
                 raise NotSupportedError(f"{self.name} has no such method: {_first_line(error)}.") from None
+            raise StoreUnavailableError(f"{self.name} failed: {_first_line(error)}.") from None
+        except OSError as error:
             raise StoreUnavailableError(f"{self.name} failed: {_first_line(error)}.") from None
 
     def _told(self, error: flight.FlightError) -> FeastError | None:
@@ -192,7 +200,7 @@ class FlightCaller:
             self._lock, self._client, self._process = threading.Lock(), None, os.getpid()
         with self._lock:
             if self._client is None:
-                self._client = flight.FlightClient(self._config.location, **self._tls())
+                self._client = flight.FlightClient(self._config.location, generic_options=_CHANNEL, **self._tls())
             return self._client
 
     def _tls(self) -> dict[str, bytes]:
@@ -219,19 +227,23 @@ class _Exchange:
 
     def send(self, given: pa.Table | pa.RecordBatchReader | None) -> None:
         """Sends the rows that are given, and says that they were all."""
+        self._write(self._writer.begin, _NO_COLUMNS if given is None else given.schema)
+        if given is not None:
+            batches = given.to_batches(_ROWS_A_BATCH) if isinstance(given, pa.Table) else given
+            for batch in batches:
+                for start in range(0, batch.num_rows, _ROWS_A_BATCH):
+                    self._write(self._writer.write_batch, batch.slice(start, _ROWS_A_BATCH))
+        self._write(self._writer.write_metadata, LAST)
+        self._write(self._writer.done_writing)
+
+    def _write(self, write: Callable[..., None], *arguments: object) -> None:
         try:
-            self._writer.begin(_NO_COLUMNS if given is None else given.schema)
-            if given is not None:
-                batches = given.to_batches(_ROWS_A_BATCH) if isinstance(given, pa.Table) else given
-                for batch in batches:
-                    for start in range(0, batch.num_rows, _ROWS_A_BATCH):
-                        self._writer.write_batch(batch.slice(start, _ROWS_A_BATCH))
-            self._writer.write_metadata(LAST)
-            self._writer.done_writing()
-        except (flight.FlightError, pa.ArrowException):
+            write(*arguments)
+        except (flight.FlightError, pa.ArrowException, OSError) as error:
             # The server gave up before it had all; its answer says why.
-            self._reader.read_chunk()
-            raise
+            with suppress(StopIteration):
+                self._reader.read_chunk()
+            raise self._caller.malformed(f"it ended the call early ({_first_line(error)})") from None
 
     def read_schema(self) -> None:
         """Waits for the beginning of the answer."""

@@ -157,7 +157,7 @@ class RegistryApi:
             {(kind, name): text for kind, name, text in request.inputs},
             request.renamed_ledgers,
         )
-        access = self._access(request.project)
+        access = self.access(request.project)
         if not access.is_open:
             check_changes(access, self.newest(request.project), changes)
         return self.registry(request.project).commit(changes, based_on=request.based_on, by=request.by)
@@ -172,17 +172,17 @@ class RegistryApi:
                 0 if project.created_timestamp is None else to_micros(project.created_timestamp),
                 0 if project.last_updated_timestamp is None else to_micros(project.last_updated_timestamp),
             )
-            for project in self._access(request.project).permitted(snapshot, projects, AuthzedAction.DESCRIBE)
+            for project in self.access(request.project).permitted(snapshot, projects, AuthzedAction.DESCRIBE)
         ]
 
     def inputs(self, request: OfProject) -> list[tuple[str, str, str]]:
         """See `Registry.inputs`."""
-        self._check_all(request.project)
+        self.check_all(request.project)
         return [(kind, name, text) for (kind, name), text in self.registry(request.project).inputs().items()]
 
     def revisions(self, request: OfProject) -> list[Revision]:
         """See `Registry.revisions`."""
-        self._check_all(request.project)
+        self.check_all(request.project)
         return self.registry(request.project).revisions()
 
     def ledger(self, request: OfView) -> LedgerMessage:
@@ -245,7 +245,7 @@ class RegistryApi:
 
     def keep_part_statistics(self, request: KeepStatistics) -> None:
         """See `KeepsPartStatistics.keep_part_statistics`."""
-        self._check_all(request.project)
+        self.check_all(request.project)
         registry = self.registry(request.project)
         if isinstance(registry, KeepsPartStatistics):
             registry.keep_part_statistics(
@@ -254,48 +254,49 @@ class RegistryApi:
 
     def forget_part_statistics(self, request: OfDigest) -> None:
         """See `KeepsPartStatistics.forget_part_statistics`."""
-        self._check_all(request.project)
+        self.check_all(request.project)
         registry = self.registry(request.project)
         if isinstance(registry, KeepsPartStatistics):
             registry.forget_part_statistics(request.digest)
 
     def note_push(self, request: NotePush) -> NotedPush:
         """See `NotesPushes.note_push`."""
-        self._check_all(request.project)
+        self.check_all(request.project)
         registry = self.registry(request.project)
         return registry.note_push(request.push, request.rows) if isinstance(registry, NotesPushes) else request.push
 
     def noted_pushes(self, request: OfProject) -> list[NotedPush]:
         """See `NotesPushes.noted_pushes`."""
-        self._check_all(request.project)
+        self.check_all(request.project)
         registry = self.registry(request.project)
         return registry.noted_pushes() if isinstance(registry, NotesPushes) else []
 
     def rows_of_push(self, request: OfPush) -> bytes | None:
         """See `NotesPushes.rows_of_push`."""
-        self._check_all(request.project)
+        self.check_all(request.project)
         registry = self.registry(request.project)
         return registry.rows_of_push(request.push) if isinstance(registry, NotesPushes) else None
 
     def forget_push(self, request: OfPush) -> None:
         """See `NotesPushes.forget_push`."""
-        self._check_all(request.project)
+        self.check_all(request.project)
         registry = self.registry(request.project)
         if isinstance(registry, NotesPushes):
             registry.forget_push(request.push)
 
     def teardown(self, request: OfProject) -> None:
         """See `Registry.teardown`."""
-        self._check_all(request.project)
+        self.check_all(request.project)
         self.registry(request.project).teardown()
 
     # --- what a caller may do
 
-    def _access(self, project: str) -> Access:
+    def access(self, project: str) -> Access:
+        """Returns what decides what a caller may do in a project."""
         return self._access_of(project)
 
     def _check_view(self, project: str, name: str, *actions: AuthzedAction) -> None:
-        access = self._access(project)
+        access = self.access(project)
         if access.is_open:
             return
         snapshot = self.newest(project)
@@ -305,12 +306,12 @@ class RegistryApi:
     def _check_write(self, project: str, view: str) -> None:
         self._check_view(project, view, AuthzedAction.WRITE_ONLINE)
 
-    def _check_all(self, project: str) -> None:
-        """Checks that the caller may change the project: what is asked for says something of all of its objects."""
-        access = self._access(project)
+    def check_all(self, project: str, action: AuthzedAction = AuthzedAction.UPDATE) -> None:
+        """Checks that the caller may do something to the project, for what concerns all of its objects."""
+        access = self.access(project)
         if not access.is_open:
             snapshot = self.newest(project)
-            access.check(snapshot, [snapshot.project_object() or Project(name=project)], AuthzedAction.UPDATE)
+            access.check(snapshot, [snapshot.project_object() or Project(name=project)], action)
 
     def _whole(self, snapshot: RegistrySnapshot) -> SnapshotMessage:
         return _message(snapshot, self._seen(snapshot, snapshot.all_stored()), [], is_whole=True)
@@ -322,7 +323,7 @@ class RegistryApi:
 
     def _seen(self, snapshot: RegistrySnapshot, objects: list[StoredObject]) -> list[StoredObject]:
         """Returns those of some objects that the caller may see."""
-        access = self._access(snapshot.project)
+        access = self.access(snapshot.project)
         if access.is_open:
             return objects
         definitions = {(o.object_type, o.name): o.definition() for o in objects}
