@@ -53,6 +53,8 @@ def _comparable(value: Any) -> Any:
     """Returns an answer without what is listed as a difference: the stand-in entity, request sources among the data
     sources, the sources of an entity, and the order of lists, which here is by name."""
     value = without(value)
+    if isinstance(value, list):
+        return [_comparable(each) for each in value]
     if isinstance(value, dict):
         value = {key: _comparable(inner) for key, inner in value.items() if key != "meta"}
         if "joinKey" in value.get("spec", {}):
