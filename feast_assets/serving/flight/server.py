@@ -95,7 +95,7 @@ class OfflineServer(flight.FlightServerBase):  # type: ignore[misc]
         command = bytes(descriptor.command or b"")
         if self._feast.is_command(command):
             with self._call(context, for_feast=True):
-                _send(self._feast.read(command, reader.read_all()), writer, context)
+                _send(self._feast.read(command, self._rows_of_feast(reader)), writer, context)
             return
         with self._call(context):
             method, arguments = _method(command, self._exchanges)
@@ -118,7 +118,11 @@ class OfflineServer(flight.FlightServerBase):  # type: ignore[misc]
     ) -> None:
         """Answers Feast's commands that write."""
         with self._call(context, for_feast=True):
-            self._feast.write(bytes(descriptor.command or b""), reader.read_all())
+            self._feast.write(bytes(descriptor.command or b""), self._rows_of_feast(reader))
+
+    def _rows_of_feast(self, reader: flight.MetadataRecordBatchReader) -> pa.Table:
+        """Returns the rows that come with a command of Feast, whose streams say nothing of their end."""
+        return _Upload(reader, self.options.upload_bytes, marks_end=False).rows().read_all()
 
     @contextmanager
     def _acting_for_caller(self, context: flight.ServerCallContext) -> Iterator[None]:
@@ -166,8 +170,9 @@ class _CallerMiddleware(flight.ServerMiddleware):  # type: ignore[misc]
 class _Upload:
     """The rows that a client sends with a call."""
 
-    def __init__(self, reader: flight.MetadataRecordBatchReader, most_bytes: int):
+    def __init__(self, reader: flight.MetadataRecordBatchReader, most_bytes: int, *, marks_end: bool = True):
         self._reader = reader
+        self._marks_end = marks_end
         self._left = most_bytes
         self._most = most_bytes
         self._is_whole = False
@@ -186,6 +191,8 @@ class _Upload:
             try:
                 chunk = self._reader.read_chunk()
             except StopIteration:
+                if not self._marks_end:
+                    return
                 raise InputError("The client broke off before it had sent all rows; nothing was done.") from None
             if chunk.app_metadata is not None and chunk.app_metadata.to_pybytes() == LAST:
                 self._is_whole = True
