@@ -213,6 +213,9 @@ class FeatureServer:
         self._watch = store.keep_registry_fresh(self.options.registry_seconds)
         await asyncio.to_thread(self._watch.look)
         self._readiness.opened(self._watch)
+        self._start_ticking()
+
+    def _start_ticking(self) -> None:
         self._ticker = asyncio.get_running_loop().create_task(self._tick())
 
     async def close(self) -> None:
