@@ -42,6 +42,7 @@ class Consumption:
         to: whether rows go online, to history, or both.
         group: the consumer group; "" for one that is named by the project and the views.
         root: the feature repository.
+        is_current: says whether the definitions are still those of the views.
     """
 
     stores: Stores
@@ -51,6 +52,7 @@ class Consumption:
     root: Path
     settings: ConsumerSettings
     streams: StreamSettings
+    is_current: Callable[[], bool] = lambda: True
 
     def by_source(self) -> dict[str, list[FeatureView]]:
         """Returns the views of each stream source, by its name."""
@@ -94,7 +96,9 @@ def is_consumable(view: FeatureView) -> bool:
 
 
 def check_consumable(view: FeatureView) -> None:
-    """Raises InputError where a view has no stream that can be consumed."""
+    """Raises InputError where a view is disabled, or has no stream that can be consumed."""
+    if not view.enabled:
+        raise InputError(f"consume: feature view {view.name!r} is disabled; enable it first.")
     if not is_consumable(view):
         source = view.stream_source
         what = "it has no stream source" if source is None else f"its source {source.name!r} is a {_kind(source)}"
@@ -192,6 +196,7 @@ def _consumer(
         identity,
         consumption.settings,
         stop,
+        is_current=consumption.is_current,
         late_after=None if late is None else int(late.total_seconds() * 1_000_000),
         progress=progress,
     )

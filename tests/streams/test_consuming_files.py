@@ -125,6 +125,28 @@ def test_a_single_file_that_grows_is_followed(files):
     assert files.history() == as_history([ride(1, 1), ride(2, 1), ride(3, 1)])
 
 
+def test_a_consumer_ends_when_its_view_is_changed_or_disabled(files):
+    files.apply()
+    files.write(ride(1, 1))
+    changes = [
+        lambda: files.apply(files.view(schema=SCHEMA[:2])),
+        lambda: files.store.disable_feature_view("latest"),
+    ]
+    for change in changes:
+        flushes = []
+
+        def told(progress, flushes=flushes, change=change):
+            flushes.append(progress.flushes)
+            if len(flushes) == 2:
+                change()
+
+        (progress,) = files.store.consume("latest", flush_seconds=0.02, progress=told)
+        assert progress.ended_by_change
+        assert list(progress.lag.values()) == [0]
+    with pytest.raises(InputError, match="is disabled"):
+        files.consume("latest")
+
+
 def test_a_missing_folder_and_a_start_at_a_time_are_refused(files):
     files.apply()
     files.write(ride(1, 1))
