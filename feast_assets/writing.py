@@ -227,6 +227,7 @@ class Writing(Catalog):
             check_consumable,
             checked_settings,
             consume,
+            consumed_hash,
             is_consumable,
         )
 
@@ -245,13 +246,11 @@ class Writing(Catalog):
             raise InputError("consume: no enabled feature view has a stream that can be consumed.")
         self.access.check(snapshot, chosen, *_ACTIONS[to])
         attached = [self._functions.attach(view) for view in chosen]
-        hashes = {view.name: view.content_hash() for view in chosen}
+        hashes = {view.name: consumed_hash(view) for view in chosen}
 
         def is_current() -> bool:
-            now = {
-                view.name: view.content_hash() for view in self._registered(False).views_with_history if view.enabled
-            }
-            return all(now.get(name) == known for name, known in hashes.items())
+            views = {view.name: view for view in self._registered(False).views_with_history if view.enabled}
+            return all(name in views and consumed_hash(views[name]) == known for name, known in hashes.items())
 
         root = self.repo_path.resolve()
         consumption = Consumption(self._stores(), attached, to, group, root, settings, self.config.streams, is_current)

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from feast_assets.compute.validation import refusal_hash
 from feast_assets.compute.writes import Stores
 from feast_assets.definitions.batch_feature_view import BatchFeatureView
+from feast_assets.definitions.definition_hash import definition_hash
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.definitions.sources.file_stream_source import FileStreamSource
@@ -18,7 +20,7 @@ from feast_assets.definitions.sources.kinesis_source import KinesisSource
 from feast_assets.definitions.sources.push_source import PushMode
 from feast_assets.definitions.sources.stream_format import StreamFormat
 from feast_assets.definitions.sources.stream_source import StreamSource
-from feast_assets.definitions.spec import as_utc
+from feast_assets.definitions.spec import as_utc, content_hash
 from feast_assets.errors import InputError, NotSupportedError, shown
 from feast_assets.settings.streams import StreamSettings
 from feast_assets.streams.base import StreamReader
@@ -106,6 +108,15 @@ def check_consumable(view: FeatureView) -> None:
             f"consume: feature view {view.name!r} cannot be consumed: {what}. What can be is a KafkaSource, a "
             "KinesisSource or a FileStreamSource."
         )
+
+
+def consumed_hash(view: FeatureView) -> str:
+    """Returns a hash (hex) of what decides how a view's stream is consumed; not of descriptions, tags or its ttl."""
+    stream = view.stream_source
+    source = {} if stream is None else stream.to_spec()
+    words = ("description", "tags", "owner", "batch_source")  # the last is in the hash of the definition
+    decides = {name: value for name, value in source.items() if name not in words}
+    return content_hash([definition_hash(view), decides, view.online, refusal_hash(view)])
 
 
 def consume(consumption: Consumption, stop: threading.Event, progress: ProgressCallback | None) -> list[StreamProgress]:

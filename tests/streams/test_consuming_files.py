@@ -128,6 +128,23 @@ def test_a_single_file_that_grows_is_followed(files):
 def test_a_consumer_ends_when_its_view_is_changed_or_disabled(files):
     files.apply()
     files.write(ride(1, 1))
+    unchanged = []
+
+    def materialize(progress):
+        unchanged.append(progress.ended_by_change)
+        if len(unchanged) == 1:
+            files.apply(files.view(description="other words"))
+            files.store.materialize_incremental(NOON)
+
+    stop = threading.Event()
+
+    def twice(progress):
+        materialize(progress)
+        if len(unchanged) == 3:
+            stop.set()
+
+    (progress,) = files.store.consume("latest", flush_seconds=0.02, progress=twice, stop=stop)
+    assert not progress.ended_by_change
     changes = [
         lambda: files.apply(files.view(schema=SCHEMA[:2])),
         lambda: files.store.disable_feature_view("latest"),

@@ -155,8 +155,12 @@ class KafkaReader(StreamReader):
         offsets = {str(each.partition): int(each.offset) for each in asked}
         return {name: at if at >= 0 else self._watermarks(name)[1] for name, at in offsets.items()}
 
-    def commit(self, positions: Mapping[str, int]) -> None:
+    def commit(self, positions: Mapping[str, int], *, waits: bool = False) -> None:
         offsets = [self._at(name, position) for name, position in positions.items()]
+        if waits:
+            with self._in_words():
+                self._consumer.commit(offsets=offsets, asynchronous=False)
+            return
         try:
             self._consumer.commit(offsets=offsets, asynchronous=True)
         except self._kafka.KafkaException as error:
