@@ -378,7 +378,9 @@ class StreamConsumer:
         import pyarrow as pa
 
         events = decoded.rows.column(self._columns.timestamp).cast(pa.int64()).to_numpy()
-        newest = np.maximum.accumulate(events)
+        # An event from the future would make all others late.
+        known = decoded.versions > 1
+        newest = np.maximum.accumulate(np.where(known, np.minimum(events, decoded.versions), events))
         if self._newest_event is not None:
             newest = np.maximum(newest, self._newest_event)
         self.progress.late += int((events < newest - self._late_after).sum())

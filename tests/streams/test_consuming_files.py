@@ -281,6 +281,20 @@ def test_history_is_also_read_by_the_time_of_arrival(files):
     assert fares(True) == [1.0, 2.0]
 
 
+def test_a_value_that_does_not_fit_into_history_is_a_dead_letter(files):
+    narrow = _table_of_rides(files.root)
+    narrow = narrow.set_column(narrow.schema.get_field_index("trips"), "trips", pa.array([], pa.int16()))
+    (files.root / "rides").mkdir()
+    pq.write_table(narrow, files.root / "rides" / "first.parquet")
+    files.apply()
+    files.write(ride(1, 1), {**ride(2, 1), "trips": 40_000}, ride(3, 1))
+    assert files.consume().dead_letters == 1
+    assert files.history() == as_history([ride(1, 1), ride(3, 1)])
+    assert files.served([1, 2, 3])[1] == (None, None, None)
+    (letter,) = files.store.list_dead_letters("live")
+    assert "column 'trips' holds int16" in letter.reason
+
+
 def test_dead_letters_are_listed_replayed_and_dropped(files):
     schema = [SCHEMA[0], Field(name="double", dtype=Float64)]
     computed = StreamFeatureView(

@@ -290,6 +290,19 @@ def test_with_a_registry_that_keeps_no_positions_the_broker_keeps_them(rides, mo
     assert rides.history() == as_history(sent)
 
 
+def test_messages_whose_times_are_absurd_are_taken(rides):
+    sent = [ride(1, 1, fare=1.0), ride(2, 1), ride(3, 1)]
+    rides.apply()
+    rides.send(sent[0], time=2**62)
+    rides.send(sent[1], time=1)
+    rides.send(b"poison", time=2**62)
+    rides.send(sent[2])
+    rides.consume()
+    assert rides.served(DRIVERS) == newest(sent, DRIVERS)
+    assert rides.history() == as_history(sent)
+    assert len(dead_letters(rides)) == 1
+
+
 def test_late_rows_are_counted_and_taken(rides):
     rides.apply(rides.view(rides.source(watermark_delay_threshold=timedelta(minutes=5))))
     sent = [ride(1, 10), ride(2, 6), ride(3, 4), ride(1, 11), ride(4, 1)]
