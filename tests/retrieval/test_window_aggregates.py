@@ -23,6 +23,7 @@ from feast_assets import (
     FileSource,
     RepoConfig,
 )
+from feast_assets.errors import NotSupportedError
 
 USER = Entity(name="user", join_keys=["user_id"])
 START = datetime(2024, 3, 1, tzinfo=UTC)
@@ -302,3 +303,25 @@ def test_rows_of_entities_that_fell_silent_are_removed(tmp_path: Path) -> None:
     assert response.to_dict()["sum_items_86400s"] == [None, 1]
     (table,) = purchases.store._online_plan(["spending:sum_items_86400s"], False).tables
     assert len(purchases.store.online_store.sample_keys(table, 10, 0)) == 1
+
+
+def test_windows_are_served_from_redis(tmp_path: Path, redis_server: tuple[str, int]) -> None:
+    host, port = redis_server
+    online_store = {"type": "redis", "connection_string": f"{host}:{port}"}
+    purchases = Purchases(tmp_path, online_store=online_store)
+    purchases.write(some_purchases())
+    purchases.store.apply([USER, purchases.view])
+    purchases.store.materialize_incremental(START + 41 * DAY)
+    newest = max(row["ts"] for row in purchases.rows)
+    for at in (newest, newest + 5 * HOUR, newest + 12 * DAY):
+        purchases.check_online([0, 1, 2, 7], at)
+    purchases.store.close()
+
+
+@pytest.mark.parametrize("function", ["approx_count_distinct", "approx_percentile_95", "top_5"])
+def test_a_function_that_the_store_does_not_compute_is_refused_at_apply(tmp_path: Path, function: str) -> None:
+    purchases = Purchases(tmp_path, aggregations=[Aggregation("items", function, DAY)])
+    purchases.write(some_purchases())
+    with pytest.raises(NotSupportedError, match=f"does not compute the aggregation function '{function}'"):
+        purchases.store.apply([USER, purchases.view])
+    assert purchases.store.list_feature_views() == []
