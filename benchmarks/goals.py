@@ -43,6 +43,7 @@ _LONG_HISTORY = 1.5
 _SPINE_BESIDE_BARE = 1.3
 _SPINE_MIB = 10.0
 _LEDGER_SECONDS = 0.3
+_LEDGER_TICK_SECONDS = 0.5
 _LEDGER_MIB = 120.0
 _DEFINITIONS = 1.0
 _MEMORY = {"narrow": 2.0, "wide": 3.0}
@@ -299,6 +300,8 @@ def _long_histories(results: Results) -> Iterator[Goal]:
     for verb in ("nothing new", "one day"):
         if ours := results.figure("ledgers", OURS, "seconds", verb=verb):
             yield Goal(HISTORIES, f"{ledger}, one view, {verb}", "s", ours, most=_LEDGER_SECONDS)
+    if ours := results.figure("ledgers", OURS, "cpu", verb="tick"):
+        yield Goal(HISTORIES, f"{ledger}, a tick over all, processor time", "s", ours, most=_LEDGER_TICK_SECONDS)
     if ours := results.figure("ledgers", OURS, "mib", verb="registry"):
         yield Goal(HISTORIES, f"{ledger}: the registry", "MiB", ours, most=_LEDGER_MIB)
 

@@ -84,7 +84,7 @@ class GrpcServices:
         self._callers = Callers(store, authenticator)
         self.options = options
         self.metrics = ServerMetrics()
-        self.api = ServingApi(store, self.metrics.materialized)
+        self.api = ServingApi(store, self.metrics.materialized, self.metrics.answers_logged)
         self.health = health.aio.HealthServicer()
         self._readiness = Readiness(store)
         self._turnstile = Turnstile()
