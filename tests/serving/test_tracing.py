@@ -79,7 +79,7 @@ async def test_a_request_is_a_span_of_its_callers_trace(tmp_path: Path, collecto
     # Paths that there are not may name entities, and are as many as callers like.
     assert unknown.name == "GET"
     assert "1001" not in str(unknown)
-    (resource,) = {r.resource.SerializeToString(): r.resource for r in collector.resources}.values()
+    (resource,) = {r.resource.SerializeToString(deterministic=True): r.resource for r in collector.resources}.values()
     assert attributes(resource)["service.name"] == "feast-assets"
 
 
