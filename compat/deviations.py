@@ -168,10 +168,12 @@ DEVIATIONS: Sequence[Deviation] = (
         "policy defaults to*",
     ),
     Deviation(
-        "Servers other than HTTP's",
+        "Other servers",
         "feature_store.FeatureStore.serve_* *.get_feature_server_endpoint",
         Reason.NOT_YET,
-        "`serve` is the [feature server of HTTP](serving.md).",
+        "`serve`, `serve_offline` and `serve_registry` are [here](serving.md), the registry by HTTP only: `rest_api` "
+        "is true when left out. A server listens on this machine unless told otherwise. Certificates of clients are "
+        "asked for if `tls_verify_client` says so.",
     ),
     Deviation(
         "When workers of the server are replaced",

@@ -239,6 +239,7 @@ OFFLINE_STORES = Backends(
         "FileOfflineStore": "file",
         "DuckDBOfflineStore": "duckdb",
         "PostgreSQLOfflineStore": "postgres",
+        "RemoteOfflineStore": "remote",
     },
     feast_types=frozenset(
         [
@@ -253,7 +254,6 @@ OFFLINE_STORES = Backends(
             "couchbase.offline",
             "ray",
             "oracle",
-            "remote",
             "hybrid",
             "chronon",
         ]
@@ -293,8 +293,8 @@ REGISTRIES = Backends(
     "registry",
     "feast_assets.registry.base:Registry",
     key="registry_type",
-    feast_classes={"Registry": "file", "SqlRegistry": "sql"},
-    feast_types=frozenset(["snowflake.registry", "remote"]),
+    feast_classes={"Registry": "file", "SqlRegistry": "sql", "RemoteRegistry": "remote"},
+    feast_types=frozenset(["snowflake.registry"]),
 )
 
 

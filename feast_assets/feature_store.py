@@ -24,6 +24,7 @@ from feast_assets.definitions.authorized_action import AuthzedAction
 from feast_assets.definitions.base import Definition
 from feast_assets.definitions.branches import deployed
 from feast_assets.definitions.feature_service import FeatureService
+from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.errors import (
     ConfigError,
     InputError,
@@ -63,8 +64,6 @@ _NOT_YET = frozenset(
         "openai_search",
         "retrieve_online_documents",
         "retrieve_online_documents_v2",
-        "serve_offline",
-        "serve_registry",
         "serve_transformations",
         "serve_ui",
     )
@@ -340,6 +339,63 @@ class FeatureStore(Materializing):
             registry_seconds=registry_ttl_sec,
         )
         serve(self, options)
+
+    def serve_offline(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 8815,
+        tls_key_path: str = "",
+        tls_cert_path: str = "",
+        tls_verify_client: bool = False,
+    ) -> None:
+        """Serves history by Arrow Flight until the process is told to end (SIGTERM or SIGINT).
+
+        Args:
+            host: the address to listen on; by default only this machine can connect.
+            port: 0 for any free one, which is printed.
+            tls_key_path, tls_cert_path: PEM files, both or none.
+            tls_verify_client: true: clients need a certificate that ``tls_cert_path`` signed.
+        """
+        from feast_assets.serving.flight.options import OfflineServerOptions
+        from feast_assets.serving.flight.server import serve_offline
+
+        authority = tls_cert_path if tls_verify_client else ""
+        serve_offline(self, OfflineServerOptions(host, port, tls_key_path, tls_cert_path, authority))
+
+    def serve_registry(
+        self,
+        port: int = 6572,
+        tls_key_path: str = "",
+        tls_cert_path: str = "",
+        rest_api: bool = True,
+        host: str = "127.0.0.1",
+    ) -> None:
+        """Serves the registry by HTTP until the process is told to end (SIGTERM or SIGINT).
+
+        Args:
+            port: 0 for any free one, which is printed.
+            tls_key_path, tls_cert_path: PEM files, both or none.
+            rest_api: only true: there is no gRPC here.
+            host: the address to listen on; by default only this machine can connect.
+        """
+        from feast_assets.serving.http.options import ServerOptions
+        from feast_assets.serving.http.server import REGISTRY_SERVER, serve
+
+        if not rest_api:
+            raise NotSupportedError("serve_registry serves HTTP only; leave rest_api out, or give True.")
+        options = ServerOptions(
+            host, port, tls_key_path=tls_key_path, tls_cert_path=tls_cert_path, subject="the registry"
+        )
+        serve(self, options, REGISTRY_SERVER)
+
+    def with_function(self, view: FeatureView) -> FeatureView:
+        """Returns a view with the function of its transformation, if it has one, loaded from the repository.
+
+        Raises:
+            TransformationError: the repository does not declare it.
+            NotAppliedError: the repository's function is not the one that was applied.
+        """
+        return self._functions.attach(view)
 
     def close(self) -> Awaitable[None]:
         """Releases connections. The store may be used again; it reconnects.

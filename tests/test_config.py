@@ -238,7 +238,6 @@ def test_loading_loads_no_store(tmp_path: Path) -> None:
         ),
         (f"{MINIMAL}offline_store:\n  type: duckdb\n  readable_paths: [3]", r"offline_store\.readable_paths\.0"),
         (f"{MINIMAL}offline_store: bigquery", r"offline_store\.type 'bigquery' is not supported"),
-        ("project: shop\nregistry:\n  registry_type: remote\n  path: x", r"registry_type 'remote' is not supported"),
         ("project: shop\nregistry:\n  registry_type: snowflake.registry", "'snowflake.registry' is not supported"),
         ("project: shop\nregistry:\n  registry_type: slq\n  path: x", r"'slq' is not known.*Did you mean 'sql'"),
         ("project: shop\nregistry: hdfs://host/r.db", "registry.path: registries at hdfs:// are not supported"),

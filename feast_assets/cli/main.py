@@ -24,6 +24,7 @@ from feast_assets.cli.migrate import migrate
 from feast_assets.cli.online import get_online_features
 from feast_assets.cli.permissions import permissions
 from feast_assets.cli.serve import serve
+from feast_assets.cli.servers import serve_offline, serve_registry
 from feast_assets.cli.session import LOG_LEVELS, Session
 from feast_assets.cli.validate import validate
 
@@ -91,6 +92,8 @@ for _command in (
     get_historical_features,
     listen,
     serve,
+    serve_offline,
+    serve_registry,
     registry_dump,
     configuration,
     migrate,

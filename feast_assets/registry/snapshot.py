@@ -423,6 +423,10 @@ class RegistrySnapshot:
                 return (bare_fields(cast(FeatureView, stored.definition())),)
         return ()
 
+    def several_feature_lists(self) -> FeatureLists:
+        """Returns view -> its lists of features, newest first, of views that have had more than the present one."""
+        return self._feature_lists
+
     # --- lists, sorted by name
 
     @property

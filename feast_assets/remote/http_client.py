@@ -13,12 +13,14 @@ from random import random
 from time import monotonic, sleep
 
 from feast_assets.errors import ConfigError, StoreUnavailableError, printable
+from feast_assets.remote.caller import Caller
 from feast_assets.remote.http_connection import DeadlineError, HttpConnection, MalformedAnswerError
 from feast_assets.remote.settings import HttpClientSettings
 
 _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 2.0
 _TOO_BUSY = 503
+_UNAUTHENTICATED = 401
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,7 @@ class HttpClient:
         self._settings = settings
         self._name = f"{server} at {settings.address}"
         self._tls: ssl.SSLContext | None = None
+        self._caller: Caller | None = None
         self._forget()
 
     def __repr__(self) -> str:
@@ -72,6 +75,10 @@ class HttpClient:
     def name(self) -> str:
         """What messages call the server."""
         return self._name
+
+    def send_tokens(self, caller: Caller) -> None:
+        """From now on, says with each request who asks."""
+        self._caller = caller
 
     def close(self) -> None:
         """Closes idle connections. The client may be used again; it reconnects."""
@@ -97,6 +104,15 @@ class HttpClient:
             repeatable: whether sending it twice has the effect of sending it once. Others are only sent again if the
                 connection could not be made, so that nothing was sent.
         """
+        token = "" if self._caller is None else self._caller.token()
+        answer = self._asked(method, path, body, headers, repeatable=repeatable)
+        if answer.status == _UNAUTHENTICATED and self._caller is not None and self._caller.refused(token):
+            return self._asked(method, path, body, headers, repeatable=repeatable)
+        return answer
+
+    def _asked(
+        self, method: str, path: str, body: bytes, headers: Mapping[str, str] | None, *, repeatable: bool
+    ) -> HttpAnswer:
         deadline = monotonic() + self._settings.timeout_seconds
         request = self._request(method, path, body, headers)
         left = self._settings.connection_retries
@@ -160,7 +176,7 @@ class HttpClient:
             f"Host: {address.authority}",
             f"Content-Length: {len(body)}",
         ]
-        for name, value in {**(headers or {}), **self._settings.request_headers()}.items():
+        for name, value in {**(headers or {}), **({} if self._caller is None else self._caller.headers())}.items():
             if "\r" in value or "\n" in value:
                 raise ConfigError(f"The header {name} for {self._name} holds a line break.")
             lines.append(f"{name}: {value}")
@@ -211,12 +227,18 @@ class HttpClient:
             raise _NotSentError(error) from None
 
     def _tls_context(self) -> ssl.SSLContext:
+        settings = self._settings
         try:
-            return ssl.create_default_context(cafile=self._settings.cert or None)
+            context = ssl.create_default_context(cafile=settings.cert or None)
+            if settings.client_cert:
+                # Without a password, a key that needs one would be asked for at the terminal.
+                context.load_cert_chain(settings.client_cert, settings.client_key, password="")
         except (OSError, ValueError) as error:
             raise ConfigError(
-                f"cert {self._settings.cert} of {self._name} cannot be read ({printable(error)}): give a PEM file."
+                f"The certificates for {self._name} cannot be used ({printable(error)}): give cert, client_cert and "
+                "client_key as PEM files, and a key without a password."
             ) from None
+        return context
 
     def _give_up_if(self, is_hopeless: bool, error: BaseException, *, repeatable: bool) -> None:
         if isinstance(error, StoreUnavailableError):

@@ -77,7 +77,9 @@ class Readiness:
                 return
             try:
                 async with asyncio.timeout(_STORE_SECONDS):
-                    await self._store.online_store.get_many_async([OnlineRead(_NO_TABLE, [b"ready"])])
+                    await self._store.online_store.get_many_async(
+                        [OnlineRead(f"{self._store.project}:{_NO_TABLE}", [b"ready"])]
+                    )
                 self._store_error = ""
             except FeastAssetsError as error:
                 self._store_error = printable(error)

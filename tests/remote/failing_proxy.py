@@ -17,14 +17,18 @@ class FailingProxy:
     """
 
     def __init__(self, server: str):
-        parts = urlsplit(server)
-        self._server = (parts.hostname or "", parts.port or 0)
+        self.lead_to(server)
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
-        self.url = f"{parts.scheme}://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self.is_down = False
         self._sockets: list[socket.socket] = []
         self._threads = [threading.Thread(target=self._accept)]
         self._threads[0].start()
+
+    def lead_to(self, server: str) -> None:
+        """Has new connections go to a server."""
+        parts = urlsplit(server)
+        self._server = (parts.hostname or "", parts.port or 0)
 
     def break_all(self) -> None:
         """Breaks all connections that are open."""

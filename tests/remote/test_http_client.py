@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from feast_assets.errors import ConfigError, StoreUnavailableError
 from feast_assets.remote.address import parse_http_address
 from feast_assets.remote.http_client import HttpClient
-from feast_assets.remote.settings import HEADERS_IN_CONTEXT, HttpClientSettings
+from feast_assets.remote.settings import HttpClientSettings
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -157,20 +157,38 @@ def test_a_forked_child_does_not_use_its_parents_connection() -> None:
         client.close()
 
 
-def test_each_request_has_the_headers_that_say_who_asks() -> None:
-    tokens = iter(["Bearer one", "Bearer two", "Bearer three\r\nX-Evil: 1"])
-    context = {HEADERS_IN_CONTEXT: lambda: {"Authorization": next(tokens)}}
-    with scripted([answer(b""), b"NEXT", answer(b"")]) as server:
-        client = HttpClient(HttpClientSettings.model_validate({"path": server.url + "/under/"}, context=context))
-        for _ in range(2):
-            client.ask("POST", "/x", repeatable=True)
+class Tokens:
+    """Gives tokens one after the other."""
+
+    def __init__(self, *tokens: str):
+        self._tokens = list(tokens)
+
+    def token(self) -> str:
+        return self._tokens[0]
+
+    def headers(self) -> dict[str, str]:
+        return {"authorization": f"Bearer {self._tokens[0]}"}
+
+    def refused(self, token: str) -> bool:
+        if token == self._tokens[0] and len(self._tokens) > 1:
+            del self._tokens[0]
+            return True
+        return False
+
+
+def test_each_request_says_who_asks_and_one_that_is_refused_is_tried_with_another_token() -> None:
+    refusals = [answer(b"", 401), b"NEXT", answer(b"fine"), b"NEXT", answer(b"", 401)]
+    with scripted(refusals) as server:
+        client = _client(server.url + "/under/")
+        client.send_tokens(Tokens("old", "new"))
+        assert client.ask("POST", "/x", repeatable=False).body == b"fine"
+        assert client.ask("POST", "/x", repeatable=False).status == 401
+        client.send_tokens(Tokens("a\r\nX-Evil: 1"))
         with pytest.raises(ConfigError, match="line break"):
             client.ask("POST", "/x", repeatable=True)
         client.close()
-    assert [head.split(b"\r\n")[0] for head in server.requests] == [b"POST /under/x HTTP/1.1"] * 2
-    first, second = server.requests
-    assert b"Authorization: Bearer one" in first
-    assert b"Authorization: Bearer two" in second
+    assert [head.split(b"\r\n")[0] for head in server.requests] == [b"POST /under/x HTTP/1.1"] * 3
+    assert [b"Bearer new" in head for head in server.requests] == [False, True, True]
 
 
 @pytest.mark.parametrize(
@@ -180,8 +198,9 @@ def test_each_request_has_the_headers_that_say_who_asks() -> None:
         ({"path": "ftp://localhost"}, "must be the address of a server"),
         ({"path": "http://user:hunter2@host"}, "neither a login nor a query"),
         ({"path": "http://host?token=hunter2"}, "neither a login nor a query"),
-        ({"path": "http://host", "cert": "/dev/null"}, "only for a path that begins with https"),
+        ({"path": "http://host", "cert": "/dev/null"}, "only for a server with TLS"),
         ({"path": "https://host", "cert": "/no/such/file"}, "names no file"),
+        ({"path": "https://host", "client_cert": "/dev/null"}, "belong together"),
         ({"path": "http://host", "timeout_seconds": 0}, "greater than 0"),
         ({"path": "http://host", "conection_retries": 1}, "conection_retries"),
     ],

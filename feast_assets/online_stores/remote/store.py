@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 
+from feast_assets.auth.client_tokens import ClientTokens, SendsTokens
 from feast_assets.errors import InputError, StoreUnavailableError
 from feast_assets.online_stores.abilities import CanEvict, CanExpire, CanReplace, CanSample, CanTellRestarts, RowStamps
 from feast_assets.online_stores.base import (
@@ -58,7 +59,7 @@ class RowsRead(StoredRows):
         return self._foreign
 
 
-class RemoteOnlineStore(OnlineStore, CanReplace, CanSample, CanTellRestarts, CanExpire, CanEvict):
+class RemoteOnlineStore(OnlineStore, CanReplace, CanSample, CanTellRestarts, CanExpire, CanEvict, SendsTokens):
     """The latest row per key, as a feature server's own online store has it.
 
     Each method is one request, and has the effect that it has in the server's process. All of them may be repeated:
@@ -79,6 +80,9 @@ class RemoteOnlineStore(OnlineStore, CanReplace, CanSample, CanTellRestarts, Can
         self._config = config
         self._http = HttpClient(config)
         self._server = MessageClient(self._http, PREFIX, "an online store")
+
+    def send_tokens(self, tokens: ClientTokens) -> None:
+        self._http.send_tokens(tokens)
 
     def __repr__(self) -> str:
         return f"RemoteOnlineStore({str(self._config.address)!r})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import logging
 import signal
 import socket
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("feast_assets.serving")
 
+FEATURE_SERVER = "feast_assets.serving.http.app:FeatureServer"
+REGISTRY_SERVER = "feast_assets.serving.registry.server:RegistryServer"
+
 _BACKLOG = 2048
 # A worker that is still importing, or whose processor is busy, is not dead.
 _SECONDS_TO_ANSWER_THE_SUPERVISOR = 30
@@ -40,23 +44,34 @@ class WorkerApp:
         repo_path: the feature repository.
         settings: its configuration file.
         options: of the server.
+        application: the class of the application, as ``module:class``.
     """
 
     repo_path: Path
     settings: Path
     options: ServerOptions
+    application: str = FEATURE_SERVER
 
     def __call__(self) -> FeatureServer:
         """Returns the application over a feature store of its own."""
         from feast_assets.feature_store import FeatureStore
-        from feast_assets.serving.http.app import FeatureServer
 
         set_up_logging()
-        return FeatureServer(FeatureStore(self.repo_path, fs_yaml_file=self.settings), self.options)
+        store = FeatureStore(self.repo_path, fs_yaml_file=self.settings)
+        return _class_of(self.application)(store, self.options)
 
 
-def serve(store: FeatureStore, options: ServerOptions) -> None:
+def _class_of(application: str) -> type[FeatureServer]:
+    module, _, name = application.partition(":")
+    loaded: type[FeatureServer] = getattr(importlib.import_module(module), name)
+    return loaded
+
+
+def serve(store: FeatureStore, options: ServerOptions, application: str = FEATURE_SERVER) -> None:
     """Serves until the process is told to end (SIGTERM or SIGINT); requests in hand are finished first.
+
+    Args:
+        application: the class of the application, as ``module:class``.
 
     Raises:
         ConfigError: the address or the TLS files cannot be used, or several workers were asked for and the settings are
@@ -75,8 +90,9 @@ def serve(store: FeatureStore, options: ServerOptions) -> None:
     if not options.is_loopback and store.config.auth.type == "no_auth":
         logger.warning(
             "Listening on %s without authorization (auth type no_auth): whoever reaches this address can read and "
-            "write features. Set the section auth of feature_store.yaml, or keep the server in a network of your own.",
+            "write %s. Set the section auth of feature_store.yaml, or keep the server in a network of your own.",
             options.host,
+            options.subject,
         )
     if options.server == "granian":
         from feast_assets.serving.http.granian import serve_with_granian
@@ -90,32 +106,30 @@ def serve(store: FeatureStore, options: ServerOptions) -> None:
     try:
         with _signals_ignored_afterwards():
             if several:
-                _serve_with_workers(store, options, listener)
+                _serve_with_workers(store, options, listener, application)
             else:
-                _serve_here(store, options, listener)
+                _serve_here(store, options, listener, application)
     finally:
         listener.close()
 
 
-def _serve_here(store: FeatureStore, options: ServerOptions, listener: socket.socket) -> None:
+def _serve_here(store: FeatureStore, options: ServerOptions, listener: socket.socket, application: str) -> None:
     import uvicorn
 
-    from feast_assets.serving.http.app import FeatureServer
-
-    app = FeatureServer(store, options)
+    app = _class_of(application)(store, options)
     server = uvicorn.Server(_config(app, options, is_factory=False))
     with _metrics_listener(options, app.metrics):
         announce(options, listener)
         server.run(sockets=[listener])
 
 
-def _serve_with_workers(store: FeatureStore, options: ServerOptions, listener: socket.socket) -> None:
+def _serve_with_workers(store: FeatureStore, options: ServerOptions, listener: socket.socket, application: str) -> None:
     from uvicorn.config import STARTUP_FAILURE
     from uvicorn.supervisors import Multiprocess
 
     settings = store.config.file
     assert settings is not None
-    app = WorkerApp(store.repo_path.resolve(), settings.resolve(), options)
+    app = WorkerApp(store.repo_path.resolve(), settings.resolve(), options, application)
     with metrics_directory(), _metrics_listener(options):
         announce(options, listener)
         supervisor = Multiprocess(_config(app, options, is_factory=True), sockets=[listener])
@@ -155,7 +169,7 @@ def announce(options: ServerOptions, holder: socket.socket) -> int:
     scheme = "https" if options.tls_key_path else "http"
     host = f"[{options.host}]" if ":" in options.host else options.host
     port = int(holder.getsockname()[1])
-    print(f"Serving features on {scheme}://{host}:{port}", file=sys.stderr, flush=True)
+    print(f"Serving {options.subject} on {scheme}://{host}:{port}", file=sys.stderr, flush=True)
     return port
 
 
