@@ -400,7 +400,8 @@ class FeatureServer:
         request.features = len(shape.stored) + len(shape.computed)
         request.views = len(shape.views)
         read = perf_counter() - begin
-        answer = features_answer(response, request.header(b"accept"))
+        origins = await self.api.row_origins(response) if asked.include_row_origins else None
+        answer = features_answer(response, request.header(b"accept"), origins)
         self.metrics.online_features(response, read)
         return answer
 
