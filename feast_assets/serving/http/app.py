@@ -142,7 +142,7 @@ class FeatureServer:
             write_to(Path(options.audit_log))
         self.options = options or ServerOptions()
         self.metrics = ServerMetrics()
-        self.api = ServingApi(store, self.metrics.materialized)
+        self.api = ServingApi(store, self.metrics.materialized, self.metrics.answers_logged)
         # Not a thread that a store may hold which does not answer: just then metrics are asked for.
         self._writer_of_metrics = ThreadPoolExecutor(1, "feast-assets-metrics")
         self._log = AccessLog() if self.options.access_log else None
