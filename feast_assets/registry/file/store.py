@@ -103,6 +103,12 @@ class FileRegistry(Registry, KeepsMarks, KeepsPartStatistics, NotesPushes):
     def __repr__(self) -> str:
         return f"FileRegistry({self._objects.title!r}, project={self.project!r})"
 
+    def begin(self) -> None:
+        """Begins the project if there is none, although a registry file of Feast is at the path."""
+        self._is_own = True
+        if not self._newest()[0].number:
+            self._roots.create(replace(Root(), number=1, id=uuid.uuid4().hex, life=uuid.uuid4().hex))
+
     @contextmanager
     def reading_at_once(self) -> Iterator[None]:
         if hasattr(self._reading, "root"):
