@@ -10,6 +10,7 @@ import click
 
 from feast_assets.cli.apply import apply, plan, teardown
 from feast_assets.cli.audit import audit
+from feast_assets.cli.compare import compare
 from feast_assets.cli.errors import ErrorReportingGroup
 from feast_assets.cli.historical import get_historical_features
 from feast_assets.cli.init import init
@@ -80,6 +81,7 @@ for _command in (
     materialize,
     materialize_incremental,
     audit,
+    compare,
     get_online_features,
     get_historical_features,
     serve,

@@ -28,3 +28,15 @@ class TestS3(RegistryConformance, KeepsMarksConformance, KeepsPartStatisticsConf
     @pytest.fixture
     def registry_factory(self, tmp_path: Path, s3_registry: dict[str, object]) -> RegistryFactory:
         return partial(FileRegistry, FileRegistryConfig(**s3_registry), tmp_path)
+
+
+class TestGcs(RegistryConformance, KeepsMarksConformance, KeepsPartStatisticsConformance, NotesPushesConformance):
+    @pytest.fixture
+    def registry_factory(self, tmp_path: Path, gcs_registry: dict[str, object]) -> RegistryFactory:
+        return partial(FileRegistry, FileRegistryConfig(**gcs_registry), tmp_path)
+
+
+class TestAzure(RegistryConformance, KeepsMarksConformance, KeepsPartStatisticsConformance, NotesPushesConformance):
+    @pytest.fixture
+    def registry_factory(self, tmp_path: Path, azure_registry: dict[str, object]) -> RegistryFactory:
+        return partial(FileRegistry, FileRegistryConfig(**azure_registry), tmp_path)
