@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -97,10 +99,13 @@ def gcs_registry(gcs_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> dict[str
 
 @pytest.fixture(scope="session")
 def azure_connection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The connection string of a server that speaks Azure Blob (azurite)."""
+    """The connection string of a server that speaks Azure Blob (azurite).
+
+    It is too large to be installed for every run of the tests, so they are skipped without it.
+    """
     binary = shutil.which("azurite-blob")
     if binary is None:
-        pytest.skip("azurite is not installed")
+        pytest.skip("azurite-blob is not on the PATH (npm install --global azurite)")
     port = _free_port()
     options = ["--blobHost", "127.0.0.1", "--blobPort", str(port), "--inMemoryPersistence", "--skipApiVersionCheck"]
     with _server([binary, *options], port, tmp_path_factory.mktemp("azurite") / "log"):
