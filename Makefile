@@ -36,7 +36,7 @@ $(INSTALLED): requirements.lock pyproject.toml
 install: $(INSTALLED) ## Make .venv with the locked packages; instant when nothing changed
 
 .PHONY: servers
-servers: ## Install Redis, Postgres and MariaDB for the tests that use them (apt, asks for root)
+servers: ## Install Redis, Postgres, MariaDB and Kafka for the tests that use them (apt, asks for root; Maven)
 	scripts/install-test-servers
 
 $(DAGSTER_HOME)/dagster.yaml: scripts/dagster.yaml
@@ -59,6 +59,10 @@ dev: $(INSTALLED) $(DAGSTER_HOME)/dagster.yaml stage ## Open the same project in
 test: $(INSTALLED) ## Run the tests
 	@$(BIN)/python -m pytest $(PYTEST)
 
+.PHONY: clients
+clients: $(INSTALLED) ## Test the clients in Go and Java against servers (ONLY=go for one of them)
+	@$(BIN)/python scripts/test_clients.py $(ONLY)
+
 .PHONY: check
 check: $(INSTALLED) ## Lint, format check, types, and which room may import which
 	@$(BIN)/ruff check .
@@ -75,6 +79,16 @@ format: $(INSTALLED) ## Format the code and sort imports
 docs: $(INSTALLED) ## Write the generated parts of the documentation
 	@$(BIN)/python scripts/document_cli.py
 	@$(BIN)/python -m compat.page
+
+PROTOS := feast_assets/serving/grpc/protos
+
+.PHONY: protos
+protos: $(INSTALLED) ## Write what is generated from the .proto files (that of Go needs protoc-gen-go on the PATH)
+	@$(BIN)/python -m grpc_tools.protoc -I$(PROTOS) --include_imports \
+		--descriptor_set_out=feast_assets/serving/grpc/descriptors.binpb $(PROTOS)/feast_assets/*.proto
+	@$(BIN)/python -m grpc_tools.protoc -I$(PROTOS) --go_out=clients/go \
+		--go_opt=module=github.com/feast-assets/feast-assets/clients/go \
+		$(PROTOS)/feast_assets/value.proto $(PROTOS)/feast_assets/features.proto
 
 .bench/feastenv/.installed: benchmarks/feast-requirements.txt $(INSTALLED)
 	@echo "Installing Feast in .bench/feastenv; the first time this takes a minute or two."

@@ -90,7 +90,7 @@ DEVIATIONS: Sequence[Deviation] = (
         "*.get_table_column_names_and_types *.get_table_query_string *.get_table_query_string_with_alias "
         "*.resolve_credentials *.source_datatype_to_feast_value_type *Source.source_type *Source.validate "
         "*.create_filesystem_and_path *.get_uri_for_file_path *.file_options *.timestamp_field_type "
-        "*LoggingDestination.to_data_source data_source.DataSource",
+        "data_source.DataSource",
         Reason.NOT_YET,
         "An offline store here has its own methods; see [Write a backend](write-a-backend.md).",
     ),
@@ -101,27 +101,35 @@ DEVIATIONS: Sequence[Deviation] = (
         "A source that is given a `connection_ref` is refused. Write secrets as `${VARIABLE}` in `feature_store.yaml`.",
     ),
     Deviation(
-        "Stream feature views among the contents of a repository",
-        "*.stream_feature_views",
+        "Engines of stream feature views",
+        "*.stream_engine *StreamFeatureView.enable_tiling",
         Reason.NOT_YET,
-        "They are among the `feature_views`.",
+        "A view with an engine is refused; its function is `view.transformation.udf`. Windows are always computed of "
+        "tiles, whatever `enable_tiling` says.",
     ),
     Deviation(
-        "Tiles and engines of stream feature views",
-        "*.enable_tiling *.tiling_hop_size *.stream_engine *StreamFeatureView.timestamp_field *StreamFeatureView.udf",
+        "Aggregations over the rows of a request",
+        "*OnDemandFeatureView.aggregations",
         Reason.NOT_YET,
-        "A view with tiles or an engine is refused; its function is `view.transformation.udf`.",
+        "Aggregate in the on-demand view's function.",
     ),
     Deviation(
-        "Aggregations of time windows",
-        "aggregation.Aggregation *.aggregations",
+        "What only Feast's registries keep",
+        "*.apply_user_metadata *.get_user_metadata *.get_project_metadata *.list_project_metadata *.get_infra "
+        "*.update_infra *.proto *.to_dict *.deserialize_registry_values *.is_cache_valid "
+        "*.serve_features_while_materializing",
         Reason.NOT_YET,
-        "Aggregate in the function of a `BatchFeatureView`.",
+        "`feast-assets registry-dump` shows what is registered; online tables follow from it.",
+    ),
+    Deviation(
+        "Changes of a registry that are kept back",
+        "*.BaseRegistry.commit",
+        Reason.LOSS,
+        "Each change is whole at once. Feast loses one with `commit=False` if the process ends before `commit()`.",
     ),
     Deviation(
         "Parts of a view that Feast's engines read",
-        "*.get_feature_transformation *.get_ttl_duration *FeatureView.mode *.source_views *BatchFeatureView.udf "
-        "*.udf_string *BatchFeatureView.batch_engine *BatchFeatureView.timestamp_field "
+        "*.get_ttl_duration *.FeatureView.mode *.source_views *BatchFeatureView.batch_engine "
         "*.update_materialization_intervals *.annotation_config *.labeling_method "
         "base_feature_view.BaseFeatureView",
         Reason.NOT_YET,
@@ -129,18 +137,16 @@ DEVIATIONS: Sequence[Deviation] = (
     ),
     Deviation(
         "Calling an on-demand view by hand",
-        "*OnDemandFeatureView.get_request_data_schema *.get_requested_odfvs *OnDemandFeatureView.infer_features "
-        "*OnDemandFeatureView.join_keys *.transform_arrow *.transform_dict *.transform_ibis "
-        "*.write_to_online_store",
+        "*.get_requested_odfvs *OnDemandFeatureView.infer_features *.transform_ibis",
         Reason.NOT_YET,
-        "Ask for its features with `get_online_features` or `get_historical_features`.",
+        "`transform_dict` and `transform_arrow` call the function; `apply` infers features.",
         "missing",
     ),
     Deviation(
         "Transformations that are called by hand",
         "transformation.base.Transformation transformation.base.Transformation.*",
         Reason.NOT_YET,
-        "`Transformation.udf` is the function; views call it by its mode.",
+        "`transform`, `transform_singleton` and `transform_arrow` call the function; `apply` infers features.",
     ),
     Deviation(
         "Steps of applying a service",
@@ -155,11 +161,11 @@ DEVIATIONS: Sequence[Deviation] = (
         "A projection has names, features and the map of join keys; the rest is asked of the view.",
     ),
     Deviation(
-        "Permissions",
-        "permissions.* repo_contents.RepoContents.permissions "
-        "*FeatureStore.get_permission *FeatureStore.list_permissions",
+        "The class of the policy that is left out",
+        "permissions.permission.Permission",
         Reason.NOT_YET,
-        "This package does not restrict access; restrict it at the stores.",
+        "`AllowAll` grants to everybody, as in Feast.",
+        "policy defaults to*",
     ),
     Deviation(
         "Servers other than HTTP's",
@@ -175,28 +181,10 @@ DEVIATIONS: Sequence[Deviation] = (
         "max_requests defaults to*",
     ),
     Deviation(
-        "Logs of served features",
-        "*.write_logged_features *.validate_logged_features",
-        Reason.NOT_YET,
-        "`LoggingConfig` is kept with its service.",
-    ),
-    Deviation(
-        "Precomputed services and updates inside lists",
-        "*.precompute_feature_service *.update_online_store",
-        Reason.NOT_YET,
-        "Write whole rows with `write_to_online_store`.",
-    ),
-    Deviation(
         "Providers, MLflow and OpenLineage",
         "*FeatureStore.provider *FeatureStore.mlflow *FeatureStore.openlineage_emitter",
         Reason.NOT_YET,
         "`offline_store` and `online_store` are the stores; Dagster keeps lineage.",
-    ),
-    Deviation(
-        "Changing the project of a feature store",
-        "*.set_current_project *.reset_current_project",
-        Reason.NOT_YET,
-        "Open a `FeatureStore` for each project; the registry may be the same.",
     ),
     Deviation(
         "Sections of `RepoConfig` without effect",
@@ -209,12 +197,6 @@ DEVIATIONS: Sequence[Deviation] = (
         "table_format.*",
         Reason.NOT_YET,
         "`DeltaFormat` is the one table format here; it has no options.",
-    ),
-    Deviation(
-        "Sample data",
-        "driver_test_data.*",
-        Reason.NOT_YET,
-        "`feast-assets init` writes an example with data.",
     ),
     Deviation(
         "Subclassing Feast's results",
@@ -304,6 +286,12 @@ BEHAVIOURS: Sequence[Behaviour] = (
         Reason.LOSS,
     ),
     Behaviour(
+        "Training sets with label views of a `conflict_policy`",
+        "The newest label counts under each policy, although its documentation says that training data follows it.",
+        "History follows the policy as Feast's function `resolve_conflicts` defines it. Online, the newest counts.",
+        Reason.LOSS,
+    ),
+    Behaviour(
         "Two data sources of one name",
         "`apply` takes both, and keeps one of them.",
         "`DataSourceRepeatNamesException`",
@@ -337,6 +325,39 @@ BEHAVIOURS: Sequence[Behaviour] = (
         "`FeatureViewNotFoundException`",
         Reason.CRASH,
         ("write online: unknown view",),
+    ),
+    Behaviour(
+        "`required_tags` of a permission",
+        "They are compared with an attribute that only permissions have, so a permission that requires tags applies to "
+        "all objects.",
+        "They are compared with the tags of the object.",
+        Reason.UNSAFE,
+    ),
+    Behaviour(
+        "Lists of which the caller may see nothing",
+        "`FeastPermissionError`, unless a permission with name patterns is about objects of that class.",
+        "What the caller may not see is left out.",
+        Reason.CRASH,
+    ),
+    Behaviour(
+        "Access tokens whose signature nobody verifies",
+        "A token that Kubernetes does not know still gives the roles of the service account that it names. A token "
+        "without a signature that names INTRA_COMMUNICATION_BASE64 may do everything.",
+        "Both are refused with 401.",
+        Reason.UNSAFE,
+    ),
+    Behaviour(
+        "The issuer of an access token, where `issuer` is left out",
+        "It is not verified.",
+        "It must be the `issuer` of the discovery document.",
+        Reason.UNSAFE,
+    ),
+    Behaviour(
+        "Roles and groups of callers in Kubernetes",
+        "A user has the roles of bindings in every namespace. A service account is also in all groups that are bound "
+        "to anything in its namespace.",
+        "Roles are those that are bound in the server's namespace, and groups those that Kubernetes says.",
+        Reason.UNSAFE,
     ),
     Behaviour(
         "An empty `registry` setting",

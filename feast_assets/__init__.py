@@ -12,6 +12,7 @@ from feast_assets.feast_names import FeastModules, is_feast_module, refuse_name
 
 if TYPE_CHECKING:
     from feast_assets.config import RepoConfig as RepoConfig
+    from feast_assets.definitions.aggregation import Aggregation as Aggregation
     from feast_assets.definitions.automation import Automation as Automation
     from feast_assets.definitions.batch_feature_view import BatchFeatureView as BatchFeatureView
     from feast_assets.definitions.batch_feature_view import batch_feature_view as batch_feature_view
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from feast_assets.definitions.sources.file_format import DeltaFormat as DeltaFormat
     from feast_assets.definitions.sources.file_format import ParquetFormat as ParquetFormat
     from feast_assets.definitions.sources.file_source import FileSource as FileSource
+    from feast_assets.definitions.sources.file_stream_source import FileStreamSource as FileStreamSource
     from feast_assets.definitions.sources.kafka_source import KafkaSource as KafkaSource
     from feast_assets.definitions.sources.kinesis_source import KinesisSource as KinesisSource
     from feast_assets.definitions.sources.postgres_source import PostgreSQLSource as PostgreSQLSource
@@ -48,6 +50,8 @@ if TYPE_CHECKING:
     from feast_assets.definitions.sources.push_source import PushSource as PushSource
     from feast_assets.definitions.sources.request_source import RequestSource as RequestSource
     from feast_assets.definitions.sources.stream_format import AvroFormat as AvroFormat
+    from feast_assets.definitions.sources.stream_format import ConfluentAvroFormat as ConfluentAvroFormat
+    from feast_assets.definitions.sources.stream_format import CustomFormat as CustomFormat
     from feast_assets.definitions.sources.stream_format import JsonFormat as JsonFormat
     from feast_assets.definitions.sources.stream_format import ProtoFormat as ProtoFormat
     from feast_assets.definitions.sources.stream_format import StreamFormat as StreamFormat
@@ -84,6 +88,7 @@ if TYPE_CHECKING:
 
 _PUBLIC = {
     "feast_assets.config": ["RepoConfig"],
+    "feast_assets.definitions.aggregation": ["Aggregation"],
     "feast_assets.definitions.automation": ["Automation"],
     "feast_assets.definitions.batch_feature_view": ["BatchFeatureView", "batch_feature_view"],
     "feast_assets.definitions.entity": ["Entity"],
@@ -104,12 +109,20 @@ _PUBLIC = {
     "feast_assets.definitions.sources.file_format": ["CsvFormat", "DeltaFormat", "ParquetFormat"],
     "feast_assets.definitions.sources.duckdb_source": ["DuckDBSource"],
     "feast_assets.definitions.sources.file_source": ["FileSource"],
+    "feast_assets.definitions.sources.file_stream_source": ["FileStreamSource"],
     "feast_assets.definitions.sources.kafka_source": ["KafkaSource"],
     "feast_assets.definitions.sources.kinesis_source": ["KinesisSource"],
     "feast_assets.definitions.sources.postgres_source": ["PostgreSQLSource"],
     "feast_assets.definitions.sources.push_source": ["PushMode", "PushSource"],
     "feast_assets.definitions.sources.request_source": ["RequestSource"],
-    "feast_assets.definitions.sources.stream_format": ["AvroFormat", "JsonFormat", "ProtoFormat", "StreamFormat"],
+    "feast_assets.definitions.sources.stream_format": [
+        "AvroFormat",
+        "ConfluentAvroFormat",
+        "CustomFormat",
+        "JsonFormat",
+        "ProtoFormat",
+        "StreamFormat",
+    ],
     "feast_assets.definitions.stream_feature_view": ["StreamFeatureView", "stream_feature_view"],
     "feast_assets.definitions.transformation": ["Transformation", "TransformationMode", "transformation"],
     "feast_assets.definitions.feature": ["Feature"],

@@ -26,6 +26,7 @@ _EXTRAS = {
     "sqlglot": "postgres",
     "deltalake": "delta",
     "polars": "polars",
+    "msgspec": "remote",
     "s3fs": "s3",
     "gcsfs": "gcs",
     "adlfs": "azure",
@@ -201,6 +202,7 @@ ONLINE_STORES = Backends(
         "SqliteOnlineStore": "sqlite",
         "RedisOnlineStore": "redis",
         "PostgreSQLOnlineStore": "postgres",
+        "RemoteOnlineStore": "remote",
     },
     feast_types=frozenset(
         [
@@ -220,7 +222,6 @@ ONLINE_STORES = Backends(
             "mongodb",
             "couchbase.online",
             "aerospike",
-            "remote",
             "hybrid",
             "chronon",
             "faiss",

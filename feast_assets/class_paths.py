@@ -1,4 +1,4 @@
-"""Loading classes by path, such as ``my_stores.MyOnlineStore``: from the feature repository's folder, or installed."""
+"""Loading classes and functions by path, such as ``my_stores.MyOnlineStore``: of the repository, or installed."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import importlib
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 from importlib.machinery import PathFinder
 from pathlib import Path
 from types import ModuleType
@@ -41,6 +42,25 @@ def load_class(path: str, root: Path | None) -> type:
     if not isinstance(named, type):
         raise ClassPathError(f"{class_name} in {location} is not a class, but of type {type(named).__name__}.")
     return named
+
+
+def load_function(path: str, root: Path | None) -> Callable[..., object]:
+    """Returns the function of a path, as `load_class` does a class; the last dot may be a colon.
+
+    Raises:
+        ClassPathError: there is no such module, it does not import, or it has no such function.
+    """
+    module_name, _, name = path.replace(":", ".").rpartition(".")
+    if not module_name:
+        raise ClassPathError("it must name a module and a function, such as my_formats.decode.")
+    module = _module(module_name, root)
+    function = getattr(module, name, None)
+    if callable(function):
+        loaded: Callable[..., object] = function
+        return loaded
+    location = getattr(module, "__file__", None) or module_name
+    functions = [known for known, value in vars(module).items() if callable(value)]
+    raise ClassPathError(f"there is no function {name} in {location}. {suggest(name, functions)}")
 
 
 def _module(name: str, root: Path | None) -> ModuleType:

@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -26,6 +26,8 @@ from pydantic import (
 )
 from pydantic_core import from_json
 
+from feast_assets.auth.client_tokens import SendsTokens, client_tokens
+from feast_assets.auth.settings import AUTH_TYPES
 from feast_assets.backends import COMPUTE_ENGINES, OFFLINE_STORES, ONLINE_STORES, REGISTRIES, Backends, is_class_path
 from feast_assets.definitions.branches import namespace
 from feast_assets.definitions.project import check_project_name
@@ -42,7 +44,9 @@ from feast_assets.settings.redaction import (
     shown_key,
     without_secrets,
 )
+from feast_assets.settings.registry_config import RegistryConfig
 from feast_assets.settings.section import Section
+from feast_assets.settings.streams import StreamSettings
 from feast_assets.settings.warn_once import warn_once
 from feast_assets.settings.yaml_file import read_yaml_file
 
@@ -50,6 +54,8 @@ if TYPE_CHECKING:
     from feast_assets.offline_stores.base import OfflineStore
     from feast_assets.online_stores.base import OnlineStore
     from feast_assets.registry.base import Registry
+
+_Store = TypeVar("_Store")
 
 FILE_NAME = "feature_store.yaml"
 FILE_VARIABLE = "FEAST_FS_YAML_FILE_PATH"
@@ -60,7 +66,7 @@ _PROVIDER_CLASS = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*\.(?=[A-Z])\w*Provid
 _NO_STORE = ("none", "null")
 _ERRORS = {"provider": FeastProviderNotImplementedError, "registry": FeastRegistryNotSetError}
 """The errors of wrong settings that Feast has classes for."""
-_SECTION_NAMES = ("registry", "online_store", "offline_store", "batch_engine")
+_SECTION_NAMES = ("registry", "online_store", "offline_store", "batch_engine", "auth")
 _TYPES_OF_URLS = {"redis": "redis", "rediss": "redis", **dict.fromkeys(POSTGRES_SCHEMES, "postgres")}
 """Scheme of a URL that stands for a whole ``online_store`` section -> the section's type."""
 _TYPES_LEFT_OUT = {"registry": "file", "online_store": "sqlite", "offline_store": "duckdb", "batch_engine": "local"}
@@ -83,7 +89,9 @@ class RepoConfig(BaseModel):
         offline_store: likewise; ``duckdb`` when left out. Feast's ``file`` and ``dask`` mean the same.
         batch_engine: what runs materialization: a type, or a mapping with type; ``local``, in the process that asks for
             it, when left out.
-        auth: only "no_auth".
+        streams: settings of consumers; see `feast_assets.settings.streams.StreamSettings`.
+        auth: how servers know their callers, and what clients send: "no_auth", or a mapping with ``type``, see
+            `feast_assets.auth.settings`.
         entity_key_serialization_version: Feast's; has no effect, because keys are stored in a form of our own.
         coerce_tz_aware: only true: naive times are UTC.
         enforce_online_ttl: whether online values older than their view's ttl are withheld, with the status
@@ -107,7 +115,8 @@ class RepoConfig(BaseModel):
     online_store_section: object = Field(default="sqlite", alias="online_store")
     offline_store_section: object = Field(default="duckdb", alias="offline_store")
     batch_engine_section: object = Field(default="local", alias="batch_engine")
-    auth: object = "no_auth"
+    streams: StreamSettings = Field(default_factory=StreamSettings)
+    auth_section: object = Field(default="no_auth", alias="auth")
     entity_key_serialization_version: int = 3
     coerce_tz_aware: bool = True
     enforce_online_ttl: bool = True
@@ -136,6 +145,7 @@ class RepoConfig(BaseModel):
         self._origin = origin
         self._root = None if root is None else Path(root)
         self._file = file
+        _ = self.auth  # A mistake here is said now, not when somebody is let in because of it.
         if self.provider != "local" and "online_store" not in known:
             warn_once(
                 origin,
@@ -186,17 +196,17 @@ class RepoConfig(BaseModel):
             )
         raise ValueError("must be a text or a mapping with type")
 
-    @field_validator("auth")
+    @field_validator("auth_section")
     @classmethod
-    def _no_auth(cls, value: object) -> object:
-        kind = value.get("type") if isinstance(value, Mapping) else value
-        if kind not in (None, "no_auth") or (isinstance(value, Mapping) and set(value) != {"type"}):
-            shown = f"type {kind!r}" if kind in ("kubernetes", "oidc") else "of this kind"
+    def _known_auth(cls, value: object) -> object:
+        if isinstance(value, Section | Settings) or value in (None, "no_auth"):
+            return value
+        if isinstance(value, str):
             raise ValueError(
-                f"auth {shown} is not supported; use no_auth, or leave auth out. It is an error because this package "
-                "does not authenticate callers: anybody who can reach the stores can use them"
+                f"must be no_auth, or a mapping with type{shown_if_near(value, AUTH_TYPES)}. The types are "
+                f"{', '.join(AUTH_TYPES)}"
             )
-        return value
+        raise ValueError("must be a mapping with type")
 
     @field_validator("entity_key_serialization_version")
     @classmethod
@@ -238,6 +248,32 @@ class RepoConfig(BaseModel):
     def batch_engine(self) -> Any:
         """The compute engine's typed settings."""
         return self._settings(COMPUTE_ENGINES, self.batch_engine_section or "local")
+
+    @property
+    def auth(self) -> Any:
+        """How servers know their callers, and what clients send: typed settings, see `feast_assets.auth.settings`."""
+        from feast_assets.auth.settings import auth_model
+
+        section = self.auth_section
+        if isinstance(section, Settings):
+            return section
+        values = section.revealed() if isinstance(section, Section) else {}
+        problem = ""
+        try:
+            model = auth_model(values)
+        except ValueError:
+            near = shown_if_near(values.get("type"), AUTH_TYPES)
+            raise ConfigError(
+                f"{self._origin}: auth.type{near} is not known. The types are {', '.join(AUTH_TYPES)}."
+            ) from None
+        try:
+            return model.model_validate(values, context={"origin": self._origin, "section": "auth"})
+        except ValidationError as error:
+            problem = _explained(error, model, self._origin, "auth")
+        raise ConfigError(without_secrets(problem, secrets_in(values)))
+
+    auth_config = auth
+    """Feast's name of the same."""
 
     @property
     def origin(self) -> str:
@@ -286,7 +322,9 @@ class RepoConfig(BaseModel):
         for name, value in super().__repr_args__():
             yield name, "..." if str(name).endswith("_section") and not isinstance(value, Settings) else value
 
-    @field_serializer("registry_section", "online_store_section", "offline_store_section", "batch_engine_section")
+    @field_serializer(
+        "registry_section", "online_store_section", "offline_store_section", "batch_engine_section", "auth_section"
+    )
     def _without_secrets(self, value: object, info: FieldSerializationInfo) -> object:
         # As for what is shown: a section may hold passwords, and only its typed settings know where.
         try:
@@ -352,13 +390,16 @@ def make_online_store(config: RepoConfig, root: Path) -> OnlineStore | None:
         root: the directory that relative paths start from.
     """
     settings = config.of_repository(root).online_store
-    return None if settings is None else ONLINE_STORES.make(settings, config._origin, root)
+    if settings is None:
+        return None
+    store: OnlineStore = ONLINE_STORES.make(settings, config._origin, root)
+    return _with_tokens(store, config)
 
 
 def make_offline_store(config: RepoConfig, root: Path) -> OfflineStore:
     """Returns the offline store that the settings name."""
     store: OfflineStore = OFFLINE_STORES.make(config.of_repository(root).offline_store, config._origin, root)
-    return store
+    return _with_tokens(store, config)
 
 
 def make_registry(config: RepoConfig, root: Path, project: str = "") -> Registry:
@@ -370,7 +411,14 @@ def make_registry(config: RepoConfig, root: Path, project: str = "") -> Registry
     """
     settings = config.of_repository(root).registry
     registry: Registry = REGISTRIES.make(settings, config._origin, root, project or config.namespace)
-    return registry
+    return _with_tokens(registry, config)
+
+
+def _with_tokens(store: _Store, config: RepoConfig) -> _Store:
+    """Returns a store that sends a token to its server, if it has one and the settings say so."""
+    if isinstance(store, SendsTokens) and (tokens := client_tokens(config.auth)) is not None:
+        store.send_tokens(tokens)
+    return store
 
 
 def _with_known_engine(values: dict[str, object], origin: str) -> dict[str, object]:
@@ -410,6 +458,8 @@ def _held(name: str, value: object) -> object:
     """Returns a setting as the configuration keeps it; from here on, what may hold a secret is not shown."""
     if name not in _SECTION_NAMES:
         return value
+    if isinstance(value, RegistryConfig):
+        value = value.given()
     if isinstance(value, Mapping):
         return Section(value)
     if isinstance(value, SecretStr):

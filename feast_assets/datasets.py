@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from feast_assets.auth.identity import acting_identity
+from feast_assets.definitions.authorized_action import AuthzedAction
 from feast_assets.definitions.feature_service import FeatureService
 from feast_assets.definitions.saved_dataset import SavedDataset, SavedDatasetStorage
 from feast_assets.errors import InputError, shown
@@ -13,8 +15,12 @@ from feast_assets.lifecycle import Lifecycle
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
     from feast_assets.retrieval.job import RetrievalJob
+
+
+_REPLACE = (AuthzedAction.DESCRIBE, AuthzedAction.UPDATE, AuthzedAction.WRITE_OFFLINE)
 
 
 class Datasets(Lifecycle):
@@ -51,6 +57,7 @@ class Datasets(Lifecycle):
 
         if not isinstance(from_, RetrievalJob):
             raise InputError(f"from_ must be what get_historical_features returned, not {shown(from_)}.")
+        self._check_dataset(name, storage, tags)
         from_.persist(storage, allow_overwrite=allow_overwrite)
         metadata = from_.metadata
         dataset = SavedDataset(
@@ -66,8 +73,22 @@ class Datasets(Lifecycle):
             registry_revision=metadata.registry_revision,
         )
         self.registry.commit(Changes([dataset]))
-        self._cache.fresh()
-        return self.get_saved_dataset(name)
+        snapshot = self._cache.fresh()
+        if self.access.log.is_on:
+            self.access.log.done("write_dataset", acting_identity(), [name])
+        return self._readable(snapshot.saved_dataset(name))
+
+    def _check_dataset(self, name: str, storage: SavedDatasetStorage, tags: Mapping[str, str] | None) -> None:
+        """Checks that the acting identity may save a dataset under a name."""
+        if self.access.is_open:
+            return
+        snapshot = self._cache.fresh()
+        before = snapshot.get(SavedDataset.object_type, name)
+        after = SavedDataset(name=name, features=[], join_keys=[], storage=storage, tags=tags)
+        if before is None:
+            self.access.check(snapshot, [after], AuthzedAction.CREATE, AuthzedAction.WRITE_OFFLINE)
+        else:
+            self.access.check(snapshot, [before, after], *_REPLACE)
 
     def create_dataset_from_retrieval(
         self,
@@ -90,10 +111,17 @@ class Datasets(Lifecycle):
 
     def get_saved_dataset(self, name: str) -> SavedDataset:
         """Returns a saved dataset that can be read."""
+        return self._readable(self._described(self._cache.fresh().saved_dataset(name)))
+
+    def _readable(self, dataset: SavedDataset) -> SavedDataset:
         from feast_assets.retrieval.saved_dataset import read_saved_dataset
 
-        dataset = self._cache.fresh().saved_dataset(name)
-        return dataset.attach(lambda: read_saved_dataset(dataset, self.repo_path))
+        def read() -> pa.Table:
+            if not self.access.is_open:
+                self.access.check(self._cache.get(), [dataset], AuthzedAction.READ_OFFLINE)
+            return read_saved_dataset(dataset, self.repo_path)
+
+        return dataset.attach(read)
 
     def retrieve_dataset_data(self, name: str, limit: int = 10) -> pd.DataFrame:
         """Returns the first rows of a saved dataset.
@@ -104,4 +132,4 @@ class Datasets(Lifecycle):
         """
         if isinstance(limit, bool) or not isinstance(limit, int) or limit < 0:
             raise InputError(f"limit must be a whole number of at least 0, not {shown(limit)}.")
-        return self.get_saved_dataset(name).to_df().head(limit)
+        return self._readable(self._cache.fresh().saved_dataset(name)).to_df().head(limit)

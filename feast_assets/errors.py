@@ -14,7 +14,9 @@ The tree; a caller catches as high as its decision goes::
     ├── InputError (ValueError)                rows or arguments of a call
     ├── ComputeEngineError (RuntimeError)      a worker that ended without an answer
     ├── StoreUnavailableError (ConnectionError)
+    │   ├── IdentityProviderError              who the caller is cannot be found out now
     │   └── UnfinishedPushError                a push that was interrupted and will be completed
+    ├── UnauthenticatedError (PermissionError) a caller without a valid token
     └── NotSupportedError (NotImplementedError)
 
 Names that end in ``Exception`` are Feast's own, kept because users catch them. Those that only Feast raises are in
@@ -245,6 +247,25 @@ class StoreUnavailableError(FeastAssetsError, ConnectionError):
 
 class SourceHeldError(StoreUnavailableError):
     """A data source cannot be opened, because a process that writes to it has it open."""
+
+
+class IdentityProviderError(StoreUnavailableError):
+    """An identity provider, or the Kubernetes API, cannot be reached, or does not answer as it should."""
+
+
+class UnauthenticatedError(FeastAssetsError, PermissionError):
+    """A caller gave no token, or one that is not valid. The message, which goes to the caller, does not say why.
+
+    Attributes:
+        reason: what is wrong with the token, for the server's log; no part of it.
+    """
+
+    http_status = 401
+    grpc_status = "UNAUTHENTICATED"
+
+    def __init__(self, message: str, reason: str = ""):
+        self.reason = reason or message
+        super().__init__(message)
 
 
 class UnfinishedPushError(StoreUnavailableError):

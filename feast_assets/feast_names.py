@@ -26,7 +26,7 @@ _MODULES = frozenset(
     _words("""
     aggregation api arrow_error_handler base_feature_view batch_feature_view chunker constants credentials
     data_format data_source dataframe dataset_job_manager dataset_utils dbt demos diff doc_embedder document_labeling
-    dqm driver_test_data embedder entity feast_object feature feature_logging feature_server feature_server_utils
+    dqm embedder entity feast_object feature feature_logging feature_server feature_server_utils
     feature_service feature_view feature_view_projection feature_view_utils field file_utils filter_models
     flags_helper image_utils importer inference infra labeling lineage lineage_server loaders mcp metrics mlflow
     mlflow_integration monitoring names nlp_test_data offline_server on_demand_feature_view online_response openlineage
@@ -39,7 +39,9 @@ _MODULES = frozenset(
 """The top modules of Feast's package that are not modules of this one."""
 
 _ELSEWHERE = {
+    **dict.fromkeys(_words("EntityReference EntityRelation FeastObjectType"), "feast_assets.registry.lineage"),
     "BaseFeatureView": "feast_assets.definitions.view",
+    "BaseRegistry": "feast_assets.registry.feast_verbs",
     "FEAST_VECTOR_TYPES": "feast_assets.types",
     "FeastConfigError": "feast_assets.errors",
     "FileFormat": "feast_assets.definitions.sources.file_format",
@@ -48,18 +50,29 @@ _ELSEWHERE = {
         _words("Profile Profiler ValidationError ValidationReport"), "feast_assets.definitions.validation_reference"
     ),
     "OnlineResponse": "feast_assets.retrieval.response",
+    **dict.fromkeys(_words("ALL_ACTIONS AuthzedAction CRUD READ WRITE"), "feast_assets.definitions.authorized_action"),
+    "Permission": "feast_assets.definitions.permission",
+    **dict.fromkeys(
+        _words("AllowAll CombinedGroupNamespacePolicy GroupBasedPolicy NamespaceBasedPolicy Policy RoleBasedPolicy"),
+        "feast_assets.definitions.policy",
+    ),
+    "RegistryConfig": "feast_assets.settings.registry_config",
     "RegistryDiff": "feast_assets.apply.diff",
     "RepoContents": "feast_assets.repository.loading",
     "RetrievalJob": "feast_assets.retrieval.job",
     "RetrievalMetadata": "feast_assets.retrieval.job",
     "SavedDatasetStorage": "feast_assets.definitions.saved_dataset",
     "StreamFormat": "feast_assets.definitions.sources.stream_format",
+    **dict.fromkeys(
+        _words("AuthConfig KubernetesAuthConfig NoAuthConfig OidcAuthConfig OidcClientAuthConfig"),
+        "feast_assets.auth.settings",
+    ),
+    "User": "feast_assets.auth.identity",
     "load_repo_config": "feast_assets.config",
 }
 """Names that only Feast's module paths give; the package itself does not list them."""
 
 _USE_FILES = "export the table to Parquet, CSV or Delta and declare a FileSource"
-_PERMISSIONS = "this package does not restrict access; restrict it at the stores"
 _VECTORS = "vector search is not here yet"
 _REMEDIES: dict[str, str] = {
     **dict.fromkeys(
@@ -85,18 +98,9 @@ _REMEDIES: dict[str, str] = {
         """),
         "use FileLoggingDestination",
     ),
-    "Aggregation": "aggregate in the function of a BatchFeatureView",
     **dict.fromkeys(
         _words("GEProfile GEProfiler GEValidationReport ge_profiler"),
         "make a Profiler of your own, or declare Field(checks=...)",
-    ),
-    **dict.fromkeys(
-        _words("""
-        ALL_ACTIONS AllowAll AuthConfig AuthzedAction CRUD CombinedGroupNamespacePolicy GroupBasedPolicy
-        KubernetesAuthConfig NamespaceBasedPolicy OidcAuthConfig OidcClientAuthConfig Permission Policy READ
-        RoleBasedPolicy WRITE
-        """),
-        _PERMISSIONS,
     ),
     **dict.fromkeys(
         _words("""
@@ -117,7 +121,6 @@ _REMEDIES: dict[str, str] = {
         """),
         "use Transformation(mode=...)",
     ),
-    "RegistryConfig": "give the registry as a path, a URL or a mapping",
     "copy_demo_notebooks": "`feast-assets init` writes an example",
 }
 """User-facing names of Feast's that are not here, with what to do instead; "" where there is nothing."""

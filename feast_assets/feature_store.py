@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Awaitable, Generator, Iterable, Mapping, Sequence
+import warnings
+from collections.abc import Awaitable, Generator, Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from feast_assets.arguments import definitions_of
+from feast_assets.auth.access import Access
+from feast_assets.auth.identity import acting_identity
 from feast_assets.config import (
     RepoConfig,
     load_repo_config,
@@ -16,6 +20,7 @@ from feast_assets.config import (
     make_online_store,
     make_registry,
 )
+from feast_assets.definitions.authorized_action import AuthzedAction
 from feast_assets.definitions.base import Definition
 from feast_assets.definitions.branches import deployed
 from feast_assets.definitions.feature_service import FeatureService
@@ -27,9 +32,11 @@ from feast_assets.errors import (
     shown,
 )
 from feast_assets.materializing import Materializing
+from feast_assets.project_state import CurrentProject, ProjectState, ProjectStates
 from feast_assets.registry.cache import SnapshotCache
 from feast_assets.registry.watch import RegistryWatch
 from feast_assets.repository.user_functions import UserFunctions
+from feast_assets.repository.user_profilers import UserProfilers
 
 if TYPE_CHECKING:
     from feast_assets.apply.applying import Applier
@@ -52,19 +59,13 @@ _PLANS_KEPT = 256
 _NOT_YET = frozenset(
     (
         "get_feature_server_endpoint",
-        "get_permission",
-        "list_permissions",
         "openai_search",
-        "precompute_feature_service",
         "retrieve_online_documents",
         "retrieve_online_documents_v2",
         "serve_offline",
         "serve_registry",
         "serve_transformations",
         "serve_ui",
-        "update_online_store",
-        "validate_logged_features",
-        "write_logged_features",
     )
 )
 
@@ -101,23 +102,117 @@ class FeatureStore(Materializing):
         if config is None:
             config = load_repo_config(self.repo_path, None if fs_yaml_file is None else Path(fs_yaml_file))
         self.config = config = config.of_repository(self.repo_path)
-        self.project = config.namespace
-        self.registry: Registry = make_registry(config, self.repo_path)
         self._offline_store: OfflineStore | None = None
         self._online_store: OnlineStore | None = None
         self._compute_engine: ComputeEngine | None = None
         self._opening = threading.Lock()
-        self._cache = SnapshotCache(
-            self.registry,
-            config.registry.cache_ttl_seconds,
-            wait=config.registry.cache_mode == "sync",
-            complete_pushes=self._complete_pushes,
-        )
-        self._completing = threading.Lock()
-        self._completed_by: RegistrySnapshot | None = None
-        self._functions = UserFunctions(self.repo_path)
-        self._plans: dict[object, OnlinePlan] = {}
+        own = self._open_project(config.namespace, make_registry(config, self.repo_path), Access(config.namespace))
+        self._projects = ProjectStates(own, self._open_other_project)
         self._watch: RegistryWatch | None = None
+
+    def _open_project(self, name: str, registry: Registry, access: Access) -> ProjectState:
+        settings = self.config.registry
+        registry.owner = self
+        return ProjectState.of(
+            name,
+            registry,
+            access,
+            self.repo_path,
+            settings.cache_ttl_seconds,
+            settings.cache_mode == "sync",
+            self._complete_pushes,
+        )
+
+    def _open_other_project(self, name: str) -> ProjectState:
+        RepoConfig(project=name)  # raises where it cannot be one
+        access = self._projects.own.access.of_project(name)
+        return self._open_project(name, make_registry(self.config, self.repo_path, name), access)
+
+    @property
+    def project(self) -> str:
+        """The current project; see `set_current_project`."""
+        return self._projects.current().project
+
+    @property
+    def registry(self) -> Registry:
+        """The registry of the current project."""
+        return self._projects.current().registry
+
+    @registry.setter
+    def registry(self, registry: Registry) -> None:
+        self._projects.current().registry = registry
+
+    @property
+    def access(self) -> Access:
+        """What the acting identity may do in the current project."""
+        return self._projects.current().access
+
+    @property
+    def _cache(self) -> SnapshotCache:
+        return self._projects.current().cache
+
+    @property
+    def _functions(self) -> UserFunctions:
+        return self._projects.current().functions
+
+    @property
+    def _profilers(self) -> UserProfilers:
+        return self._projects.current().profilers
+
+    @property
+    def _completing(self) -> threading.Lock:
+        return self._projects.current().completing
+
+    @property
+    def _completed_by(self) -> RegistrySnapshot | None:
+        return self._projects.current().completed_by
+
+    @_completed_by.setter
+    def _completed_by(self, snapshot: RegistrySnapshot | None) -> None:
+        self._projects.current().completed_by = snapshot
+
+    def set_current_project(self, project: str | None) -> CurrentProject:
+        """Makes another project of the same registry the current one, in this thread or asynchronous task only.
+
+        All verbs work with the current project: its definitions, and its tables in the same online store. Processes
+        that an engine starts work with the project of ``feature_store.yaml``, and refuse tasks of another one.
+
+        Args:
+            project: its name; it need not be registered yet. None for the project of the configuration.
+
+        Returns:
+            what `reset_current_project` takes.
+
+        Raises:
+            ConfigError: the name cannot be that of a project, or this is a deployment of a branch.
+        """
+        if project not in (None, self._projects.own.project) and self.config.deployment:
+            raise ConfigError(
+                f"set_current_project({shown(project)}): this is the deployment {self.config.deployment!r} of project "
+                f"{self.config.project!r}, which works with that project only."
+            )
+        return self._projects.set_current(project)
+
+    @contextmanager
+    def in_project(self, project: str | None) -> Iterator[None]:
+        """Makes a project the current one for as long as a ``with`` block takes.
+
+        Args:
+            project: as `set_current_project` takes it; None for the one that is current already.
+        """
+        token = self.set_current_project(self.project if project is None else project)
+        try:
+            yield
+        finally:
+            self.reset_current_project(token)
+
+    def reset_current_project(self, token: CurrentProject) -> None:
+        """Makes the project current again that was so before a call of `set_current_project`.
+
+        Args:
+            token: what that call returned.
+        """
+        self._projects.reset(token)
 
     def __repr__(self) -> str:
         return f"FeatureStore(project={self.project!r}, repo_path={str(self.repo_path)!r})"
@@ -189,8 +284,7 @@ class FeatureStore(Materializing):
     def _forget_locks(self) -> None:
         """Makes all locks free, in a forked child: the parent's watch may have held them, completing pushes."""
         self._opening = threading.Lock()
-        self._completing = threading.Lock()
-        self._cache.forget_locks()
+        self._projects.forget_locks()
 
     def serve(
         self,
@@ -259,7 +353,8 @@ class FeatureStore(Materializing):
             self._online_store.close()
         if self._compute_engine is not None:
             self._compute_engine.close()
-        self.registry.close()
+        for state in self._projects.all():
+            state.registry.close()
         return _Closing(self._online_store)
 
     def __getattr__(self, name: str) -> Any:
@@ -346,10 +441,23 @@ class FeatureStore(Materializing):
 
     def apply_plan(self, plan: ApplyPlan) -> int:
         """Carries out a plan and returns the registry's revision."""
+        self._check_plan(plan)
         revision = self._applier().apply(plan)
         self._functions.remember(plan.declared)
+        self._profilers.remember(plan.declared)
         self._cache.fresh()
+        if self.access.log.is_on:
+            changed = [f"{o.action.name.lower()} {o.object_type} {o.name}" for o in plan.registry_diff.changed]
+            self.access.log.done("apply", acting_identity(), changed, revision=revision)
         return revision
+
+    def _check_plan(self, plan: ApplyPlan) -> None:
+        """Checks that the acting identity may make the changes of a plan."""
+        if self.access.is_open:
+            return
+        from feast_assets.apply.permitted import check_changes
+
+        check_changes(self.access, self._cache.fresh(), plan.changes)
 
     def delete_project(self, name: str, commit: bool = True) -> None:
         """Removes a project from the registry, and its rows from the online store; see `teardown`.
@@ -369,6 +477,8 @@ class FeatureStore(Materializing):
         if self.get_project(name).name == self.project:
             self.teardown()
             return
+        projects = [project for project in self.registry.projects() if project.name == name]
+        self.access.check(self._cache.get(), projects, AuthzedAction.DELETE)
         other = self._applier()
         other.project = name
         other.registry = make_registry(self.config, self.repo_path, name)
@@ -379,8 +489,10 @@ class FeatureStore(Materializing):
 
     def teardown(self) -> None:
         """Removes the project: its online rows and its registry. Sources and kept results stay."""
+        self._check_project(AuthzedAction.DELETE)
         self._applier().teardown()
         self._cache.fresh()
+        self.access.log.done("delete_project", acting_identity(), [self.project])
 
     def _plan(
         self,
@@ -395,7 +507,7 @@ class FeatureStore(Materializing):
         snapshot = self._cache.fresh()
         if self.config.deployment:
             objects = deployed(objects, self.config.project, self.config.deployment, snapshot.feature_views)
-        return self._applier().plan(
+        plan = self._applier().plan(
             objects,
             to_delete,
             whole=whole,
@@ -404,6 +516,8 @@ class FeatureStore(Materializing):
             check_sources=check_sources,
             no_promote=no_promote,
         )
+        self._check_plan(plan)
+        return plan
 
     def _applier(self) -> Applier:
         from feast_assets.apply.applying import Applier
@@ -447,12 +561,21 @@ class FeatureStore(Materializing):
 
         Returns:
             a job that runs when its rows are requested; one row per row of ``entity_df``, in its order.
+
+        Raises:
+            FeastPermissionError: the acting identity may not READ_OFFLINE a view; where ``entity_df`` is a query, which
+                may read any table, also a data source of the project.
         """
         from feast_assets.retrieval.historical import HistoricalRetrieval
 
         snapshot = self._cache.fresh(uses_history=True)
         self._check_versions(snapshot, features)
-        return HistoricalRetrieval(snapshot, self.offline_store, self._functions, self.repo_path).job(
+
+        def check(definitions: Sequence[Definition]) -> None:
+            self.access.check(snapshot, definitions, AuthzedAction.READ_OFFLINE)
+
+        retrieval = HistoricalRetrieval(snapshot, self.offline_store, self._functions, self.repo_path, check)
+        job = retrieval.job(
             entity_df,
             [] if features is None else features,
             full_feature_names=full_feature_names,
@@ -461,6 +584,11 @@ class FeatureStore(Materializing):
             filter_by_created_timestamp=filter_by_created_timestamp,
             with_function_inputs=self.config.historical_on_demand_inputs,
         )
+        if self.access.log.is_on:
+            self.access.log.done(
+                "read_offline", acting_identity(), _names_asked(features), columns=job.metadata.features
+            )
+        return job
 
     # --- online
 
@@ -477,17 +605,39 @@ class FeatureStore(Materializing):
             features: references such as ``"view:feature"``, or a feature service.
             entity_rows: join keys (and request data of on-demand views), as a list of rows or a dict of columns.
             full_feature_names: whether features are called ``view__feature``.
-            include_feature_view_version_metadata: only false: answers do not tell versions yet.
+            include_feature_view_version_metadata: whether the answer tells which versions of views were read, in
+                `OnlineResponse.feature_view_metadata` and `OnlineResponse.to_json`.
 
         Returns:
             one row per row given, in that order. A value is null where there is none, with a status that says why.
         """
-        _refuse_versions(include_feature_view_version_metadata)
         try:
-            return self._online_plan(features, full_feature_names).read(self.online_store, entity_rows)
+            response = self._online_plan(features, full_feature_names).read(self.online_store, entity_rows)
         except UnknownRowSchemaError:  # written under a newer revision than the cached one
             self.refresh_registry()
-            return self._online_plan(features, full_feature_names).read(self.online_store, entity_rows)
+            response = self._online_plan(features, full_feature_names).read(self.online_store, entity_rows)
+        if self.access.log.is_on:
+            self._log_online(features, entity_rows)
+        return response.telling_versions() if include_feature_view_version_metadata else response
+
+    def precompute_feature_service(self, feature_service_name: str | None = None, batch_size: int = 1000) -> int:
+        """Returns 0: nothing is computed beforehand, as all views of a service are read in one round trip anyway.
+
+        Args:
+            feature_service_name: which must be registered; all of them when left out.
+            batch_size: of no effect.
+
+        Raises:
+            FeatureServiceNotFoundException: there is no such service.
+        """
+        if feature_service_name is not None:
+            self.get_feature_service(feature_service_name)
+        warnings.warn(
+            "precompute_feature_service computes nothing: the rows of all views of a service are read in one round "
+            "trip anyway.",
+            stacklevel=2,
+        )
+        return 0
 
     async def get_online_features_async(
         self,
@@ -500,14 +650,26 @@ class FeatureStore(Materializing):
 
         Functions of on-demand views run on the event loop.
         """
-        _refuse_versions(include_feature_view_version_metadata)
         try:
-            return await self._online_plan(features, full_feature_names).read_async(self.online_store, entity_rows)
+            response = await self._online_plan(features, full_feature_names).read_async(self.online_store, entity_rows)
         except UnknownRowSchemaError:
             import asyncio
 
             await asyncio.to_thread(self.refresh_registry)
-            return await self._online_plan(features, full_feature_names).read_async(self.online_store, entity_rows)
+            response = await self._online_plan(features, full_feature_names).read_async(self.online_store, entity_rows)
+        if self.access.log.is_on:
+            self._log_online(features, entity_rows)
+        return response.telling_versions() if include_feature_view_version_metadata else response
+
+    def _log_online(
+        self,
+        features: Features,
+        entity_rows: Sequence[Mapping[str, object]] | Mapping[str, Sequence[object]],
+    ) -> None:
+        columns = isinstance(entity_rows, Mapping)
+        rows = len(next(iter(entity_rows.values()), ())) if isinstance(entity_rows, Mapping) else len(entity_rows)
+        keys = list(entity_rows if columns else next(iter(entity_rows), {}))
+        self.access.log.done("read_online", acting_identity(), _names_asked(features), rows=rows, keys=keys)
 
     def _check_versions(self, snapshot: RegistrySnapshot, features: Features | None) -> None:
         if not self._versions_have_tables:
@@ -516,10 +678,11 @@ class FeatureStore(Materializing):
             refuse_versions(snapshot, [] if features is None else features)
 
     def _online_plan(self, features: Features, full_feature_names: bool) -> OnlinePlan:
-        snapshot = self._cache.get()
+        state = self._projects.current()
+        snapshot = state.cache.get()
         asked = (FeatureService, features.name) if isinstance(features, FeatureService) else _hashable(features)
         key = (snapshot.revision, snapshot.committed, asked, full_feature_names)
-        plan = self._plans.get(key) if asked is not None else None
+        plan = state.plans.get(key) if asked is not None else None
         if plan is None:
             from feast_assets.retrieval.online import plan_online
 
@@ -527,16 +690,38 @@ class FeatureStore(Materializing):
             plan = plan_online(
                 snapshot,
                 features,
-                project=self.project,
+                project=state.project,
                 full_feature_names=full_feature_names,
-                udf_of=self._functions.of,
+                udf_of=state.functions.of,
                 enforce_ttl=self.config.enforce_online_ttl,
             )
-            if len(self._plans) >= _PLANS_KEPT:
-                self._plans.clear()
+            if len(state.plans) >= _PLANS_KEPT:
+                state.plans.clear()
             if asked is not None:
-                self._plans[key] = plan
+                state.plans[key] = plan
+        if not self.access.is_open:
+            self._check_online(snapshot, features, plan, None if asked is None else (asked, full_feature_names))
         return plan
+
+    def _check_online(
+        self, snapshot: RegistrySnapshot, features: Features, plan: OnlinePlan, request: Hashable | None
+    ) -> None:
+        """Checks that the acting identity may read online what a plan reads.
+
+        Args:
+            request: tells the plan; None where nothing does.
+        """
+
+        def read() -> list[Definition]:
+            if isinstance(features, FeatureService):
+                # As in Feast, who may read a service need not be allowed to read its views.
+                return [snapshot.feature_service(features.name)]
+            return list(plan.request.views)
+
+        if request is None:
+            self.access.check(snapshot, read(), AuthzedAction.READ_ONLINE)
+        else:
+            self.access.check_once(snapshot, request, read, AuthzedAction.READ_ONLINE)
 
 
 class _Closing:
@@ -550,15 +735,14 @@ class _Closing:
             yield from self._online_store.aclose().__await__()
 
 
-def _refuse_versions(asked_for: bool) -> None:
-    if asked_for:
-        raise NotSupportedError(
-            "include_feature_view_version_metadata=True is not supported yet: answers do not tell which version was "
-            "read. Ask for a version by name, such as 'view@v2:feature'."
-        )
+def _names_asked(features: Features) -> list[str]:
+    """Returns what is asked for, for the audit log: views by name, or a service."""
+    if isinstance(features, FeatureService):
+        return [features.name]
+    return sorted({str(reference).partition(":")[0] for reference in features or []})
 
 
-def _hashable(features: object) -> object:
+def _hashable(features: object) -> Hashable:
     if not isinstance(features, (list, tuple)) or set(map(type, features)) != {str}:
         return None
     return tuple(features)

@@ -7,6 +7,7 @@ from copy import copy
 from typing import TYPE_CHECKING
 
 from feast_assets.arguments import name_of
+from feast_assets.auth.identity import own_work
 from feast_assets.definitions.base import Definition
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.feature_view_state import NOT_MATERIALIZED, TRANSITIONS, FeatureViewState
@@ -121,7 +122,8 @@ class Lifecycle(Writing):
             changed = copy(view)
             changed.state = FeatureViewState.AVAILABLE_ONLINE
             try:
-                self.apply([changed])
+                with own_work():  # Who may materialize a view need not be allowed to change it.
+                    self.apply([changed])
                 return
             except ConcurrentApplyError:
                 if attempt == _ATTEMPTS:

@@ -7,8 +7,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from feast_assets.arguments import view_names, windows_of
+from feast_assets.auth.identity import acting_identity
 from feast_assets.compute.results import MaterializationResult, Progress
-from feast_assets.datasets import Datasets
+from feast_assets.definitions.authorized_action import AuthzedAction
+from feast_assets.definitions.feature_service import FeatureService
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.kept_results import in_order
 from feast_assets.definitions.label_view import LabelView
@@ -20,9 +22,9 @@ from feast_assets.errors import (
     NotSupportedError,
     shown,
 )
+from feast_assets.feature_logs import FeatureLogs
 from feast_assets.lifecycle import check_state, check_version, may_be_materialized, of_version
 from feast_assets.repository.stored_on_demand import materializable_view
-from feast_assets.repository.user_functions import UserFunctions
 
 if TYPE_CHECKING:
     from feast_assets.audit.report import AuditReport
@@ -36,16 +38,8 @@ if TYPE_CHECKING:
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class Materializing(Datasets):
-    """Materialization and audits of a project's views.
-
-    Attributes:
-        project: its name, as the registry and the online store know it.
-        _functions: finds the functions of views.
-    """
-
-    project: str
-    _functions: UserFunctions
+class Materializing(FeatureLogs):
+    """Materialization and audits of a project's views."""
 
     if TYPE_CHECKING:
 
@@ -57,7 +51,7 @@ class Materializing(Datasets):
 
         def _online_or_none(self) -> OnlineStore | None: ...
 
-        def _online_plan(self, features: list[str], full_feature_names: bool) -> OnlinePlan: ...
+        def _online_plan(self, features: list[str] | FeatureService, full_feature_names: bool) -> OnlinePlan: ...
 
     def materialize(
         self,
@@ -136,6 +130,7 @@ class Materializing(Datasets):
 
         results = run_views(views, run)
         self._note_available(views)
+        self._log_materialized(views, run_id)
         return results
 
     def materialize_windows(
@@ -166,6 +161,7 @@ class Materializing(Datasets):
         materialization = self._materialization(view, progress, run_id, validate=validate, profile=profile)
         result = materialization.run_windows([ALWAYS] if windows is None else windows_of(windows))
         self._note_available([view])
+        self._log_materialized([view], run_id)
         return result
 
     def run_window_task(self, task: WindowTask) -> WindowDone:
@@ -192,7 +188,7 @@ class Materializing(Datasets):
         Args:
             end_date: inclusive; now when left out.
         """
-        (view,) = self.views_to_materialize([feature_view])
+        (view,) = self._materializable([feature_view], AuthzedAction.DESCRIBE)
         end = datetime.now(UTC) if end_date is None else _moment("end_date", end_date)
         return self._materialization(view, None, "").stale_windows(end)
 
@@ -207,7 +203,7 @@ class Materializing(Datasets):
         """
         from feast_assets.compute.change_tokens import change_tokens
 
-        views = self.views_to_materialize(feature_views)
+        views = self._materializable(feature_views, AuthzedAction.DESCRIBE)
         return change_tokens(self.project, views, self.registry, self.offline_store, self._online_or_none())
 
     def audit(
@@ -240,7 +236,7 @@ class Materializing(Datasets):
             raise InputError(f"sample must be a whole number of at least 1, not {shown(sample)}.")
         if not isinstance(seed, int) or seed < 0:
             raise InputError(f"seed must be a whole number of at least 0, not {shown(seed)}.")
-        views = self.views_to_materialize(feature_views)
+        views = self._materializable(feature_views, AuthzedAction.READ_ONLINE, AuthzedAction.READ_OFFLINE)
         for view in views:
             if feature_views is not None and not view.materializable:
                 raise InputError(f"Feature view {view.name!r} is not online (online=False): nothing of it is served.")
@@ -265,7 +261,9 @@ class Materializing(Datasets):
 
     def materialization_intervals(self, feature_view: str) -> list[tuple[datetime, datetime]]:
         """Returns the materialized intervals of event time, ``[start, end)``, in order, from the ledger."""
-        return self.registry.materialization_intervals(self._cache.fresh().feature_view(feature_view).name)
+        return self.registry.materialization_intervals(
+            self._described(self._cache.fresh().feature_view(feature_view)).name
+        )
 
     def views_to_materialize(self, names: Sequence[str] | None) -> list[FeatureView]:
         """Returns the named views, or all; views that keep a result come before those that read it.
@@ -273,7 +271,23 @@ class Materializing(Datasets):
         Raises:
             FeatureViewNotFoundException: there is no such view.
             InputError: a view cannot be materialized.
+            FeastPermissionError: the acting identity may not WRITE_ONLINE one of them.
         """
+        return self._materializable(names, AuthzedAction.WRITE_ONLINE)
+
+    def _materializable(self, names: Sequence[str] | None, *actions: AuthzedAction) -> list[FeatureView]:
+        """Returns the views as `views_to_materialize` does, after checking that the acting identity may do something to
+        each."""
+        views = self._chosen_views(names)
+        if not self.access.is_open:
+            self.access.check(self._cache.get(), views, *actions)
+        return views
+
+    def _log_materialized(self, views: Sequence[FeatureView], run_id: str) -> None:
+        if self.access.log.is_on:
+            self.access.log.done("materialize", acting_identity(), [view.name for view in views], run_id=run_id)
+
+    def _chosen_views(self, names: Sequence[str] | None) -> list[FeatureView]:
         snapshot = self._cache.fresh(uses_history=True)
         if snapshot.revision == 0:
             raise InputError(f"Project {self.project!r} has not been applied yet; run `feast-assets apply` first.")
@@ -307,6 +321,7 @@ class Materializing(Datasets):
         views = self.views_to_materialize(names)
         results = run_views(views, lambda view: run(self._materialization(view, progress, run_id)))
         self._note_available(views)
+        self._log_materialized(views, run_id)
         return results
 
     def _materialization(

@@ -4,24 +4,40 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
 from feast_assets.arguments import name_of
+from feast_assets.auth.identity import acting_identity
 from feast_assets.catalog import Catalog
 from feast_assets.config import RepoConfig
+from feast_assets.definitions.authorized_action import AuthzedAction
 from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
 from feast_assets.definitions.sources.push_source import PushMode
-from feast_assets.errors import InputError, UnfinishedPushError, shown, suggest
+from feast_assets.errors import InputError, NotSupportedError, UnfinishedPushError, shown, suggest
 from feast_assets.repository.user_functions import UserFunctions
 
 if TYPE_CHECKING:
     from feast_assets.compute.writes import Stores, Write
+    from feast_assets.definitions.feature_view import FeatureView
     from feast_assets.definitions.view import BaseFeatureView
     from feast_assets.offline_stores.base import OfflineStore
     from feast_assets.online_stores.base import OnlineStore
     from feast_assets.registry.noted_pushes import NotedPush
     from feast_assets.registry.snapshot import RegistrySnapshot
+    from feast_assets.streams.dead_letters import DeadLetter, DeadLetters
+    from feast_assets.streams.progress import ProgressCallback, StreamProgress
+    from feast_assets.streams.replaying import ReplayedLetters
+
+
+_ACTIONS = {
+    PushMode.ONLINE: (AuthzedAction.WRITE_ONLINE,),
+    PushMode.OFFLINE: (AuthzedAction.WRITE_OFFLINE,),
+    PushMode.ONLINE_AND_OFFLINE: (AuthzedAction.WRITE_OFFLINE, AuthzedAction.WRITE_ONLINE),
+}
+"""What a push does to the views that it is for."""
 
 
 class Writing(Catalog):
@@ -29,17 +45,23 @@ class Writing(Catalog):
 
     Attributes:
         config: of the project.
+        repo_path: the feature repository.
         _completing: held while unfinished pushes are completed.
         _completed_by: the snapshot whose unfinished pushes were completed last.
         _functions: of the project's views.
     """
 
     config: RepoConfig
-    _completing: threading.Lock
+    repo_path: Path
     _completed_by: RegistrySnapshot | None
-    _functions: UserFunctions
 
     if TYPE_CHECKING:
+
+        @property
+        def _completing(self) -> threading.Lock: ...
+
+        @property
+        def _functions(self) -> UserFunctions: ...
 
         @property
         def offline_store(self) -> OfflineStore: ...
@@ -122,6 +144,23 @@ class Writing(Catalog):
             await asyncio.to_thread(self._written, feature_view_name, df, inputs, allow_registry_cache, True)
         )
 
+    async def update_online_store(
+        self,
+        feature_view_name: str,
+        df: object,
+        update_expressions: Mapping[str, str],
+        allow_registry_cache: bool = True,
+    ) -> NoReturn:
+        """Raises NotSupportedError: no online store here adds to stored lists; in Feast, only DynamoDB's does.
+
+        Args:
+            update_expressions: feature name -> an expression of DynamoDB.
+        """
+        raise NotSupportedError(
+            f"update_online_store({shown(feature_view_name)}): no online store of this package evaluates expressions "
+            "of DynamoDB; write whole rows with write_to_online_store."
+        )
+
     def write_to_offline_store(
         self, feature_view_name: str, df: object, allow_registry_cache: bool = True, reorder_columns: bool = True
     ) -> None:
@@ -137,10 +176,129 @@ class Writing(Catalog):
         self._refuse_shared(call, "do so in production")
         snapshot = self._registered(allow_registry_cache)
         view = snapshot.feature_view(feature_view_name)
+        self.access.check(snapshot, [view], AuthzedAction.WRITE_OFFLINE)
         write = self._write(call, df)
         self._complete_pushes_once(snapshot)
         write.add_history(view, reorder_columns=reorder_columns)
         self._run(write)
+
+    def consume(
+        self,
+        views: str | Sequence[str] | None = None,
+        *,
+        to: PushMode = PushMode.ONLINE_AND_OFFLINE,
+        start: str | datetime = "checkpoint",
+        stop_at_end: bool = False,
+        flush_seconds: float = 60.0,
+        flush_bytes: int = 64 << 20,
+        group: str = "",
+        stop: threading.Event | None = None,
+        progress: ProgressCallback | None = None,
+    ) -> list[StreamProgress]:
+        """Consumes the streams of feature views until it is told to stop.
+
+        Messages are put online as they arrive. At each flush they are appended to the history that the batch source
+        holds, and then the position is noted. A consumer that was killed begins again at the noted position, and
+        nothing is stored twice. Messages that cannot be taken are kept as dead letters.
+
+        Args:
+            views: names; left out, all views with a stream that can be consumed. Views of one stream read it together.
+            to: online, history, or both. Choose ``PushMode.ONLINE`` where something else writes the batch source.
+            start: ``"checkpoint"``, where it ended before, or for a new view the oldest message; ``"beginning"``, the
+                oldest message; or the time when messages were written.
+            stop_at_end: whether it returns when it has consumed what was there when it began.
+            flush_seconds, flush_bytes: how long, and how much, is held before it is appended to history.
+            group: the consumer group of Kafka, whose members divide the partitions among them; left out, one for these
+                views.
+            stop: ends it, after what is in hand, when it is set.
+            progress: called after each flush, from a thread of each stream.
+
+        Returns:
+            what was done, by stream source.
+
+        Raises:
+            InputError: a view has no stream that can be consumed, or an argument is wrong.
+            ConfigError: a stream's settings are wrong.
+            StoreUnavailableError: a stream cannot be reached. Stores that cannot be reached are waited for.
+        """
+        from feast_assets.streams.consuming import (
+            Consumption,
+            check_consumable,
+            checked_settings,
+            consume,
+            is_consumable,
+        )
+
+        if not isinstance(to, PushMode):
+            raise InputError(f"consume: to={shown(to)} is not PushMode.ONLINE, OFFLINE or ONLINE_AND_OFFLINE.")
+        if to is not PushMode.ONLINE:
+            self._refuse_shared("consume", "use to=PushMode.ONLINE")
+        settings = checked_settings(start, flush_seconds, flush_bytes, stop_at_end)
+        snapshot = self._registered(False)
+        known = [view for view in snapshot.views_with_history if view.enabled]
+        names = [views] if isinstance(views, str) else views
+        chosen = [v for v in known if is_consumable(v)] if names is None else [snapshot.feature_view(n) for n in names]
+        for view in chosen:
+            check_consumable(view)
+        if not chosen:
+            raise InputError("consume: no enabled feature view has a stream that can be consumed.")
+        self.access.check(snapshot, chosen, *_ACTIONS[to])
+        attached = [self._functions.attach(view) for view in chosen]
+        consumption = Consumption(
+            self._stores(), attached, to, group, self.repo_path.resolve(), settings, self.config.streams
+        )
+        return consume(consumption, stop or threading.Event(), progress)
+
+    def list_dead_letters(self, source_name: str) -> list[DeadLetter]:
+        """Returns the messages of a stream source that could not be taken, each with its offset and the reason."""
+        return list(self._dead_letters(source_name, PushMode.ONLINE_AND_OFFLINE)[1].read())
+
+    def replay_dead_letters(self, source_name: str, to: PushMode = PushMode.ONLINE_AND_OFFLINE) -> ReplayedLetters:
+        """Takes those dead letters of a stream source that can be taken now; the others stay.
+
+        It may be repeated after a failure; what is stored is not stored twice.
+
+        Args:
+            to: online, history, or both.
+        """
+        from feast_assets.streams.consumer import ConsumerSettings
+        from feast_assets.streams.consuming import Consumption, stream_parts
+        from feast_assets.streams.replaying import replay
+
+        views, _ = self._dead_letters(source_name, to)
+        attached = [self._functions.attach(view) for view in views]
+        root = self.repo_path.resolve()
+        consumption = Consumption(self._stores(), attached, to, "", root, ConsumerSettings(), self.config.streams)
+        offline = None if to is PushMode.ONLINE else self.offline_store
+        return replay(stream_parts(consumption, attached), offline)
+
+    def drop_dead_letters(self, source_name: str) -> int:
+        """Removes the dead letters of a stream source; returns how many there were."""
+        _, letters = self._dead_letters(source_name, PushMode.ONLINE_AND_OFFLINE)
+        files = letters.files()
+        count = sum(1 for _ in letters.read())
+        for path in files:
+            letters.remove(path)
+        return count
+
+    def _dead_letters(self, source_name: str, to: PushMode) -> tuple[list[FeatureView], DeadLetters]:
+        """Returns the views of a stream source, at least one, and its dead letters."""
+        from feast_assets.streams.consuming import dead_letter_folder, is_consumable
+        from feast_assets.streams.dead_letters import DeadLetters
+
+        if not isinstance(to, PushMode):
+            raise InputError(f"to={shown(to)} is not PushMode.ONLINE, OFFLINE or ONLINE_AND_OFFLINE.")
+        snapshot = self._registered(False)
+        known = [view for view in snapshot.views_with_history if is_consumable(view) and view.stream_source is not None]
+        views = [v for v in known if v.stream_source is not None and v.stream_source.name == source_name]
+        if not views:
+            names = {v.stream_source.name for v in known if v.stream_source is not None}
+            raise InputError(
+                f"There is no stream source {shown(source_name)} that can be consumed. "
+                f"{suggest(str(source_name), names)}"
+            )
+        self.access.check(snapshot, views, *_ACTIONS[to])
+        return views, DeadLetters(dead_letter_folder(self.config.streams, self.repo_path.resolve()), source_name)
 
     def list_unfinished_pushes(self) -> list[NotedPush]:
         """Returns the pushes that failed half-way and are not complete yet, oldest first.
@@ -149,6 +307,7 @@ class Writing(Catalog):
         """
         from feast_assets.registry.noted_pushes import NotesPushes
 
+        self._check_project(AuthzedAction.DESCRIBE)
         return self.registry.noted_pushes() if isinstance(self.registry, NotesPushes) else []
 
     def drop_unfinished_push(self, push_id: str) -> None:
@@ -162,6 +321,7 @@ class Writing(Catalog):
         """
         from feast_assets.registry.noted_pushes import NotesPushes
 
+        self._check_project(AuthzedAction.DESCRIBE, AuthzedAction.UPDATE)
         pushes = self.list_unfinished_pushes()
         for push in pushes:
             if push.id == push_id and isinstance(self.registry, NotesPushes):
@@ -184,6 +344,8 @@ class Writing(Catalog):
         snapshot = self._registered(allow_registry_cache)
         plan = write_plan(snapshot)
         views = plan.views_of_push_source(name)
+        actions = _ACTIONS[to]
+        self.access.check(snapshot, views, *actions)
         online = [view for view in views if view.online and to is not PushMode.OFFLINE]
         if to is PushMode.ONLINE and not online:
             raise InputError(
@@ -218,6 +380,8 @@ class Writing(Catalog):
             raise InputError(f"{call}: give one of df and inputs.")
         _check_flag(call, "transform_on_write", transform_on_write)
         snapshot = self._registered(allow_registry_cache)
+        if not self.access.is_open:
+            self.access.check(snapshot, [snapshot.view(name)], AuthzedAction.WRITE_ONLINE)
         is_on_demand = name in snapshot.names(OnDemandFeatureView.object_type)
         known = None if is_on_demand else write_plan(snapshot).view(name)
         views = [known] if known is not None and known.transformation is None else []
@@ -266,6 +430,7 @@ class Writing(Catalog):
         except UnfinishedPushError:
             self._cache.look_again()
             raise
+        self._log_write(write)
 
     async def _run_async(self, write: Write) -> None:
         from feast_assets.compute.push_runs import run_async
@@ -275,6 +440,17 @@ class Writing(Catalog):
         except UnfinishedPushError:
             self._cache.look_again()
             raise
+        self._log_write(write)
+
+    def _log_write(self, write: Write) -> None:
+        if not self.access.log.is_on:
+            return
+        identity, rows = acting_identity(), len(write.given)
+        if write.online:
+            views = [view.name for view, _ in write.online]
+            self.access.log.done("write_online", identity, views, rows=rows, call=write.call)
+        if write.history is not None:
+            self.access.log.done("write_offline", identity, [write.history.view.name], rows=rows, call=write.call)
 
     def _complete_pushes_once(self, snapshot: RegistrySnapshot) -> None:
         """Completes unfinished pushes in history too; once only with a cached snapshot, as other writers note pushes

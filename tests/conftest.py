@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import gc
+import logging
 import os
 import random
 import shutil
@@ -338,3 +339,105 @@ def mariadb_url(mariadb_server: str) -> Iterator[str]:
     run(f"CREATE DATABASE {name} CHARACTER SET latin1")
     yield f"{mariadb_server}/{name}"
     run(f"DROP DATABASE {name}")
+
+
+KAFKA_VERSION = "4.3.1"
+_KAFKA_SETTINGS = """
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:{controller}
+listeners=PLAINTEXT://127.0.0.1:{broker},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{broker}
+controller.listener.names=CONTROLLER
+inter.broker.listener.name=PLAINTEXT
+log.dirs={directory}/data
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=1
+group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=1000
+auto.create.topics.enable=false
+log.retention.hours=-1
+log.message.timestamp.after.max.ms=9223372036854775807
+num.network.threads=1
+num.io.threads=2
+background.threads=1
+log.cleaner.enable=false
+"""
+
+
+class KafkaBroker:
+    """A Kafka broker that tests start, kill and start again with what it had.
+
+    Attributes:
+        address: its host and port.
+    """
+
+    def __init__(self, directory: Path):
+        cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+        folder = Path(os.environ.get("FEAST_ASSETS_TEST_SERVERS") or Path(cache) / "feast-assets-test-servers")
+        archives = folder / f"kafka-{KAFKA_VERSION}" / "lib"
+        java = shutil.which("java")
+        if java is None or not archives.is_dir():
+            pytest.skip("kafka is not installed")
+        memory = ["-Xms64m", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
+        self._java = [java, *memory, "-cp", f"{archives}/*"]
+        self._directory = directory
+        self._server: subprocess.Popen[bytes] | None = None
+        self._settings = directory / "server.properties"
+        port = _lasting_port()
+        self.address = f"127.0.0.1:{port}"
+        controller = port
+        while controller == port:
+            controller = _lasting_port()
+        self._settings.write_text(_KAFKA_SETTINGS.format(broker=port, controller=controller, directory=directory))
+        words = ["kafka.tools.StorageTool", "format", "-t", "MkU3OEVBNTcwNTJENDM2Qk", "-c", str(self._settings)]
+        done = subprocess.run([*self._java, *words], check=False, capture_output=True, cwd=directory)
+        if done.returncode:
+            raise RuntimeError(f"kafka's storage was not formatted: {done.stdout.decode()}{done.stderr.decode()}")
+
+    def start(self) -> None:
+        """Returns when it answers."""
+        from confluent_kafka import KafkaException
+        from confluent_kafka.admin import AdminClient
+
+        log = self._directory / "log"
+        with log.open("ab") as output:
+            self._server = subprocess.Popen(
+                [*self._java, "kafka.Kafka", str(self._settings)], stdout=output, stderr=output, cwd=self._directory
+            )
+        admin = AdminClient({"bootstrap.servers": self.address, "log_level": 0}, logger=_SILENT)
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                if admin.list_topics(timeout=1).brokers:
+                    return
+            except KafkaException:
+                pass
+            if self._server.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"kafka did not start: {log.read_text()}")
+
+    def kill(self) -> None:
+        """Ends it as a crash does."""
+        server, self._server = self._server, None
+        if server is not None:
+            server.kill()
+            server.wait()
+
+
+_SILENT = logging.getLogger("tests.kafka")
+_SILENT.addHandler(logging.NullHandler())
+_SILENT.propagate = False
+
+
+@pytest.fixture(scope="session")
+def kafka_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaBroker]:
+    """A Kafka broker of this test session. Tests make topics of names of their own."""
+    broker = KafkaBroker(tmp_path_factory.mktemp("kafka"))
+    try:
+        broker.start()
+        yield broker
+    finally:
+        broker.kill()

@@ -18,6 +18,7 @@ from feast_assets.config import RepoConfig, find_config_file, load_repo_config, 
 from feast_assets.errors import ConfigError
 from feast_assets.online_stores.base import OnlineStore
 from feast_assets.registry.sql.config import SqlRegistryConfig
+from feast_assets.settings.registry_config import RegistryConfig
 
 MINIMAL = "project: shop\nregistry: data/registry.db\nprovider: local\n"
 
@@ -187,19 +188,29 @@ def test_loading_loads_no_store(tmp_path: Path) -> None:
         (f"{MINIMAL}data_quality_monitoring: {{auto: true}}", "unknown key 'auto' in data_quality_monitoring"),
         (f"{MINIMAL}feature_sever: {{}}", r"unknown key 'feature_sever'\. Did you mean 'feature_server'"),
         (f"{MINIMAL}go_feature_servin: true", r"unknown key 'go_feature_servin'\. Did you mean 'go_feature_serving'"),
+        (f"{MINIMAL}auth: kubernetes", "auth: must be no_auth, or a mapping with type 'kubernetes'"),
+        (f"{MINIMAL}auth: {{type: odic}}", r"auth\.type 'odic' is not known\. The types are no_auth, oidc, kubernetes"),
+        (f"{MINIMAL}auth: {{type: no_auth, token: x}}", "unknown key 'token' in auth"),
         (
-            f"{MINIMAL}auth:\n  type: oidc",
-            "auth type 'oidc' is not supported; use no_auth.*does not authenticate callers",
+            f"{MINIMAL}auth: {{type: oidc, client_secret: x}}",
+            "to ask the provider for a token, give client_secr",
         ),
-        (f"{MINIMAL}auth: kubernetes", "auth type 'kubernetes' is not supported"),
-        (f"{MINIMAL}auth: {{type: no_auth, token: x}}", "auth of this kind is not supported"),
+        (
+            f"{MINIMAL}auth: {{type: oidc, token: x, token_env_var: X}}",
+            "give only one of token and token_env_var",
+        ),
+        (f"{MINIMAL}auth: {{type: oidc, auth_discovery_url: ftp://h}}", r"auth\.auth_discovery_url: must be a URL"),
+        (
+            f"{MINIMAL}auth: {{type: oidc, auth_discovery_url: 'https://h', audiense: x}}",
+            "unknown key 'audiense' in auth. Did you mean 'audience'",
+        ),
         (f"{MINIMAL}coerce_tz_aware: false", "coerce_tz_aware: false is not supported"),
         (f"{MINIMAL}entity_key_serialization_version: 9", "entity_key_serialization_version"),
         (f"{MINIMAL}online_store: [a]", "online_store: must be"),
         (f"{MINIMAL}online_store: redsi", r"online_store\.type 'redsi' is not known\. Did you mean 'redis'\?"),
         (
             f"{MINIMAL}online_store: dynamodb",
-            r"online_store\.type 'dynamodb' is not supported\. Known: 'postgres', 'redis', 'sqlite'",
+            r"online_store\.type 'dynamodb' is not supported\. Known: 'postgres', 'redis', 'remote', 'sqlite'",
         ),
         (
             f"{MINIMAL}online_store:\n  connection_string: x",
@@ -342,7 +353,8 @@ def test_a_cloud_provider_with_its_stores_named_works(tmp_path: Path) -> None:
     assert load(tmp_path, text).online_store.type == "redis"
     config = load(tmp_path, f"{MINIMAL.replace('local', 'aws')}online_store: {{type: dynamodb, region: eu-west-1}}\n")
     with pytest.raises(
-        ConfigError, match=r"'dynamodb' is not supported\. Known: 'postgres', 'redis', 'sqlite'\. Name one of these"
+        ConfigError,
+        match=r"'dynamodb' is not supported\. Known: 'postgres', 'redis', 'remote', 'sqlite'\. Name one of these",
     ):
         _ = config.online_store
 
@@ -506,3 +518,13 @@ def test_passwords_are_not_dumped(tmp_path: Path) -> None:
         assert "hunter" not in dumped
     assert config.model_dump()["registry_section"]["path"] == "postgresql://ann:***@host/features"
     assert config.registry.server_url() == "postgresql+psycopg://ann:hunter2@host/features"
+
+
+def test_feasts_class_of_the_registrys_settings_is_taken_like_a_mapping(tmp_path: Path) -> None:
+    settings = RegistryConfig(registry_type="sql", path="postgresql://user:hidden@host/db", cache_ttl_seconds=5)
+    config = RepoConfig(project="shop", registry=settings)
+    assert "hidden" not in repr(settings) + repr(config)
+    assert (config.registry.cache_ttl_seconds, config.registry.cache_mode) == (5, "thread")
+    assert RepoConfig(project="shop", registry=RegistryConfig(path="other.db")).registry.path == "other.db"
+    with pytest.raises(ConfigError, match="registry"):
+        _ = RepoConfig(project="shop", registry=RegistryConfig(path="other.db", cache_ttl_second=5)).registry

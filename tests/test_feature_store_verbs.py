@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -18,9 +19,11 @@ from feast_assets import (
     Field,
     FileSource,
     Float64,
+    Int64,
     OnDemandFeatureView,
     Project,
     RepoConfig,
+    RequestSource,
     SavedDataset,
     SavedDatasetFileStorage,
     ValueType,
@@ -160,12 +163,45 @@ def test_datasets_are_listed_by_their_groups(store: FeatureStore) -> None:
     assert names(namespace="none") == []
 
 
-def test_the_registry_keeps_no_validation_references_and_says_so(store: FeatureStore) -> None:
+def test_a_validation_reference_that_is_not_there_is_not_found(store: FeatureStore) -> None:
     assert store.list_validation_references() == []
-    with pytest.raises(ValidationReferenceNotFound, match="SavedDataset.as_reference"):
+    with pytest.raises(ValidationReferenceNotFound, match="'june'"):
         store.get_validation_reference("june")
 
 
 def test_a_provider_of_embeddings_is_refused(tmp_path: Path) -> None:
     with pytest.raises(NotSupportedError, match="vector search"):
         FeatureStore(tmp_path, RepoConfig(project="shop"), embedding_provider=object())
+
+
+def test_a_precomputed_service_is_read_as_any_other(store: FeatureStore) -> None:
+    stored = OnDemandFeatureView(
+        name="stored",
+        entities=[DRIVER],
+        sources=[RequestSource(name="request", schema=[Field(name="x", dtype=Int64)])],
+        schema=[Field(name="y", dtype=Int64)],
+        mode="python",
+        udf=lambda inputs: {"y": inputs["x"]},
+        write_to_online_store=True,
+    )
+    with pytest.warns(UserWarning, match="precompute_online has no effect"):
+        service = FeatureService(name="model", features=[stored], precompute_online=True)
+    assert FeatureService.from_spec(service.to_spec()).precompute_online
+    assert "precompute_online" not in FeatureService(name="model", features=[stored]).to_spec()
+    store.apply([DRIVER, stored, service])
+    with pytest.warns(UserWarning, match="computes nothing"):
+        assert store.precompute_feature_service("model") == 0
+    with pytest.raises(FeatureServiceNotFoundException):
+        store.precompute_feature_service("modell")
+    computed = OnDemandFeatureView(
+        name="computed", sources=stored.request_sources, schema=stored.features, mode="python", udf=stored.udf
+    )
+    with pytest.raises(DefinitionError, match="'computed', which is computed when it is read"):
+        FeatureService(name="model", features=[computed], precompute_online=True)
+    with pytest.raises(DefinitionError, match="must be True or False"):
+        FeatureService(name="model", features=[stored], precompute_online="yes")  # type: ignore[arg-type]
+
+
+def test_lists_in_the_online_store_cannot_be_added_to(store: FeatureStore) -> None:
+    with pytest.raises(NotSupportedError, match="write_to_online_store"):
+        asyncio.run(store.update_online_store("stats", pd.DataFrame(), {"x": "list_append(x, :new_val)"}))

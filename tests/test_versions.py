@@ -434,3 +434,36 @@ def test_a_change_of_the_function_makes_a_version_which_cannot_be_put_back_witho
 def test_a_name_that_is_not_there_says_so(shared):
     with pytest.raises(FeatureViewNotFoundException, match="'stat'"):
         shared.list_feature_view_versions("stat")
+
+
+def test_an_answer_tells_the_versions_that_were_read_if_asked(store):
+    store.apply([DRIVER, stats("x", "y")])
+    store.materialize(NOON - 3 * DAY, NOON)
+    service = FeatureService(name="model", features=[stats("x", "y")[["y"]].with_name("renamed")])
+    store.apply([service])
+
+    def metadata(features, told=True):
+        rows = [{"driver_id": 1}]
+        answer = store.get_online_features(features, rows, include_feature_view_version_metadata=told)
+        assert answer.to_json()["metadata"].get("feature_view_metadata", []) == answer.feature_view_metadata
+        return answer.feature_view_metadata
+
+    assert metadata(["stats:x"], told=False) == []
+    assert metadata(["stats:x"]) == [{"name": "stats", "version": 1}]
+    assert metadata(["stats@v0:x", "stats:y"]) == [{"name": "stats", "version": 0}]
+    assert metadata(service) == [{"name": "renamed", "version": 1}]
+    assert metadata(["stats:x"], told=False) == []
+
+
+def test_the_view_that_only_a_function_reads_is_among_the_versions(shared):
+    doubled = OnDemandFeatureView(
+        name="doubled",
+        sources=[stats("x")],
+        schema=[Field(name="twice", dtype=Float64)],
+        mode="python",
+        udf=lambda inputs: {"twice": [None if x is None else 2 * x for x in inputs["x"]]},
+    )
+    shared.apply([doubled])
+    rows = {"driver_id": [1]}
+    answer = shared.get_online_features(["doubled:twice"], rows, include_feature_view_version_metadata=True)
+    assert answer.feature_view_metadata == [{"name": "stats", "version": 0}]

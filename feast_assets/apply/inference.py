@@ -17,6 +17,7 @@ from feast_assets.apply.names import check_names, check_source_names
 from feast_assets.apply.projections import ViewsByName, resolve_projection
 from feast_assets.apply.source_inference import CheckTexts, SchemaOf, Sources, inferred_field
 from feast_assets.apply.versions import Versions
+from feast_assets.definitions.aggregation import aggregated_columns
 from feast_assets.definitions.base import Definition
 from feast_assets.definitions.batch_feature_view import BatchFeatureView
 from feast_assets.definitions.entity import DUMMY_ENTITY_NAME, Entity, dummy_entity
@@ -27,10 +28,12 @@ from feast_assets.definitions.field import Field
 from feast_assets.definitions.kept_results import in_order
 from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
 from feast_assets.definitions.partitions import Partitions
+from feast_assets.definitions.permission import Permission
 from feast_assets.definitions.project import Project
 from feast_assets.definitions.saved_dataset import SavedDataset
 from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.definitions.stored_on_demand_view import StoredOnDemandView, known_keys, stored_views
+from feast_assets.definitions.validation_reference import ValidationReference
 from feast_assets.definitions.view import BaseFeatureView, check_features
 from feast_assets.definitions.view_version import split_name
 from feast_assets.errors import (
@@ -51,7 +54,16 @@ Try = Callable[[OnDemandFeatureView, Mapping[str, FeatureView]], "list[Field]"]
 
 _ENTITY_TIME = "event_timestamp"
 _D = TypeVar("_D", bound=Definition)
-_APPLICABLE = (Project, Entity, DataSource, BaseFeatureView, FeatureService, SavedDataset)
+_APPLICABLE = (
+    Project,
+    Entity,
+    DataSource,
+    BaseFeatureView,
+    FeatureService,
+    SavedDataset,
+    ValidationReference,
+    Permission,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +175,8 @@ class _Preparation:
         for given in self._objects:
             if not isinstance(given, _APPLICABLE):
                 raise DefinitionError(
-                    f"Cannot apply {given!r}: only entities, data sources, views, feature services and projects can be."
+                    f"Cannot apply {given!r}: only entities, data sources, views, feature services, "
+                    "validation references, permissions and projects can be."
                 )
         check_names(self._objects, self._staying)
         for source in self._of(DataSource):
@@ -189,8 +202,10 @@ class _Preparation:
         check_source_names(self._sources.prepared(), self._staying)
         if any(v.entityless for v in declared):
             entities.append(dummy_entity())
-        datasets = [copy_definition(d) for d in self._of(SavedDataset)]
-        result = [project, *entities, *self._sources.prepared(), *views, *on_demand, *stored, *services, *datasets]
+        as_given = [
+            copy_definition(d) for cls in (SavedDataset, ValidationReference, Permission) for d in self._of(cls)
+        ]
+        result = [project, *entities, *self._sources.prepared(), *views, *on_demand, *stored, *services, *as_given]
         kept = list(self._versions.kept.values())
         return PreparedObjects(
             [*(o for o in result if isinstance(o, Definition)), *kept],
@@ -236,7 +251,9 @@ class _Preparation:
         view.state = given.state or self._registered_state(given)
         self._prepare_sources(view)
         _leave_out_time(view, subject)
-        if view.transformation is not None:
+        if isinstance(view, BatchFeatureView) and view.aggregations:
+            self._complete_aggregated(view, subject)
+        elif view.transformation is not None:
             self._complete_transformed(view, subject)
         elif view.batch_source is not None:
             self._complete_from_source(view, view.batch_source, subject)
@@ -302,6 +319,38 @@ class _Preparation:
                 self._sources.check_columns(source, (), subject)
         view.entity_columns = self._entity_columns(view, subject, view.sources[0])
 
+    def _complete_aggregated(self, view: BatchFeatureView, subject: str) -> None:
+        """Completes a view with aggregations, of which its source or its transformation has the columns."""
+        source = view.sources[0]
+        declared = {f.name: f for f in view.aggregated_columns}
+        names = aggregated_columns(view.aggregations)
+        missing = [name for name in names if name not in declared]
+        if missing and view.transformation is not None:
+            raise RegistryInferenceFailure(
+                f"{subject}: its schema must say what type the column {missing[0]!r} has, which it aggregates: what a "
+                "transformation returns is not inferred."
+            )
+        if missing:
+            purpose = f"{subject}: the columns that it aggregates"
+            schema = self._sources.schema_for(source, purpose, "them in its schema")
+            for name in missing:
+                if schema.get_field_index(name) < 0:
+                    raise RegistryInferenceFailure(
+                        f"{subject}: data source {source.name!r} has no column {name!r}, which it aggregates. "
+                        f"{suggest(name, schema.names)}"
+                    )
+                declared[name] = inferred_field(schema, name, subject)
+        columns = [declared[name] for name in names]
+        view.complete_aggregates(columns, subject)
+        view.entity_columns = self._entity_columns(view, subject, source)
+        if self._check_sources:
+            if view.transformation is not None:
+                for each in view.sources:
+                    self._sources.check_columns(each, (), subject)
+            else:
+                keys = [f for f in view.entity_columns if not view.entityless]
+                self._sources.check_columns(source, [*keys, *columns], subject)
+
     def _complete_from_source(self, view: FeatureView, source: DataSource, subject: str) -> None:
         if not view.features:
             view.features = self._inferred_features(view, source, subject)
@@ -356,7 +405,8 @@ class _Preparation:
             columns = {sink.field_mapping.get(c, c): TIMESTAMP for c in times}
             # In the order in which the files will have them.
             keys = [] if view.entityless else sorted(view.entity_columns)
-            return pa.schema(columns | {f.name: to_arrow_type(f.dtype) for f in (*keys, *view.features)})
+            features = view.features if view.aggregates is None else view.aggregates.kept_fields
+            return pa.schema(columns | {f.name: to_arrow_type(f.dtype) for f in (*keys, *features)})
         return None
 
     def _entity_columns(self, view: FeatureView, subject: str, source: DataSource | None) -> list[Field]:

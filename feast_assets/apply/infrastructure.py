@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import cast
 
 from feast_assets.definitions.base import Definition
+from feast_assets.definitions.batch_feature_view import BatchFeatureView
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.spec import to_micros
 from feast_assets.offline_stores.base import history_of
@@ -25,7 +26,7 @@ def set_generations(views: Iterable[Definition], snapshot: RegistrySnapshot, tab
     """Sets which generation of its online table each online view uses; other definitions are left unchanged.
 
     A view gets a new generation, and with it an empty table, where rows of its present table could be mistaken for
-    rows of the new definition: where its keys or time columns change, or it was not online before.
+    rows of the new definition: where its keys, time columns or tiles change, or it was not online before.
 
     Args:
         tables: view name -> the generation of a view that changes its version, where versions have tables of their own;
@@ -73,4 +74,5 @@ def _row_identity(view: FeatureView) -> tuple[object, ...]:
     """Returns what decides which entity an online row belongs to, and which of two rows is newer."""
     history = history_of(view) if view.batch_source is not None else None
     keys = sorted((f.name, str(f.dtype)) for f in view.entity_columns)
-    return (keys, history and history.timestamp_field, history and history.created_timestamp_column)
+    tiles = view.aggregates.layout if isinstance(view, BatchFeatureView) and view.aggregates is not None else ""
+    return (keys, history and history.timestamp_field, history and history.created_timestamp_column, tiles)

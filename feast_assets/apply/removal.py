@@ -17,13 +17,19 @@ from feast_assets.definitions.project import Project
 from feast_assets.definitions.saved_dataset import SavedDataset
 from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.definitions.stored_on_demand_view import StoredOnDemandView
+from feast_assets.definitions.validation_reference import ValidationReference
 from feast_assets.definitions.view import BaseFeatureView
 from feast_assets.definitions.view_version import ViewVersion, split_name, versioned_name
 from feast_assets.errors import DefinitionError, FeastObjectNotFoundException
 from feast_assets.registry.base import Changes
 from feast_assets.registry.snapshot import NOT_FOUND, VIEW_TYPES, RegistrySnapshot
 
-_KEPT = (Project.object_type, SavedDataset.object_type, ViewVersion.object_type)
+_KEPT = (
+    Project.object_type,
+    SavedDataset.object_type,
+    ValidationReference.object_type,
+    ViewVersion.object_type,
+)
 """Types of objects that are not removed when the repository does not declare them."""
 
 _Key = tuple[str, str]
@@ -40,8 +46,8 @@ def changes_of(
 
     Args:
         prepared: what `prepare` returned.
-        partial: whether other objects of the registry stay; if not, all are deleted but projects, saved datasets and
-            the entity of views without entities.
+        partial: whether other objects of the registry stay; if not, all are deleted but projects, saved datasets,
+            validation references and the entity of views without entities.
         objects_to_delete: objects of the registry to delete as well, by type and name.
 
     Raises:

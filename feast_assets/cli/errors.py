@@ -16,7 +16,6 @@ _FEAST_COMMANDS = frozenset(
         "delete",
         "demo-notebooks",
         "endpoint",
-        "listen",
         "mcp",
         "mlflow",
         "monitor",
@@ -28,8 +27,6 @@ _FEAST_COMMANDS = frozenset(
         "serve_transformations",
         "stream-feature-views",
         "ui",
-        "validate",
-        "validation-references",
     )
 )
 

@@ -44,6 +44,7 @@ def registry_dump(session: Session) -> None:
                     "label_views",
                     "feature_services",
                     "saved_datasets",
+                    "validation_references",
                 )
             },
         }

@@ -292,6 +292,19 @@ KINDS = (
         },
     ),
     ListedKind(
+        "validation-references",
+        "validation reference",
+        "january_2026",
+        lambda store, tags: store.list_validation_references(tags=tags),
+        lambda store, name: store.snapshot().validation_reference(name),
+        {
+            "NAME": _name,
+            "SAVED DATASET": lambda r: r.dataset_name,
+            "PROFILER": lambda r: r.profiler_path,
+            "TAGS": _tags,
+        },
+    ),
+    ListedKind(
         "projects",
         "project",
         "my_project",

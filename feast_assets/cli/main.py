@@ -11,17 +11,21 @@ import click
 from feast_assets.cli.apply import apply, plan, teardown
 from feast_assets.cli.audit import audit
 from feast_assets.cli.compare import compare
+from feast_assets.cli.consume import consume
+from feast_assets.cli.dead_letters import dead_letters
 from feast_assets.cli.errors import ErrorReportingGroup
 from feast_assets.cli.historical import get_historical_features
 from feast_assets.cli.init import init
 from feast_assets.cli.inspect import configuration, registry_dump, version
 from feast_assets.cli.lifecycle import delete
+from feast_assets.cli.listen import listen
 from feast_assets.cli.listing import GROUPS
 from feast_assets.cli.materialize import materialize, materialize_incremental
 from feast_assets.cli.migrate import migrate
 from feast_assets.cli.online import get_online_features
 from feast_assets.cli.serve import serve
 from feast_assets.cli.session import LOG_LEVELS, Session
+from feast_assets.cli.validate import validate
 
 
 @click.group(
@@ -80,14 +84,18 @@ for _command in (
     delete,
     materialize,
     materialize_incremental,
+    consume,
+    dead_letters,
     audit,
     compare,
     get_online_features,
     get_historical_features,
+    listen,
     serve,
     registry_dump,
     configuration,
     migrate,
+    validate,
     version,
     *GROUPS,
 ):

@@ -15,17 +15,19 @@ from feast_assets.online_stores.base import EncodedRows
 from feast_assets.types import FeastType, UnixTimestamp
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     import pyarrow as pa
 
 
-def encode_ingested(view: FeatureView, rows: pa.Table, version: int, call: str) -> EncodedRows:
+def encode_ingested(view: FeatureView, rows: pa.Table, version: int | npt.NDArray[np.int64], call: str) -> EncodedRows:
     """Returns handed-in rows as a view's online table takes them, one per entity: the newest.
 
     Args:
         rows: the view's join keys, all its features, and its timestamp column; the created column too if the source
             declares one, or the rows count as created at the moment of the version. Columns may have the source's
             names from before its field mapping. Others are ignored.
-        version: of the rows; see `feast_assets.compute.versions.push_version`.
+        version: of all rows, or int64[n] of each; see `feast_assets.compute.versions`.
 
     Raises:
         InputError: a column is missing or of a wrong type, or a join key or event time is null.
@@ -62,7 +64,7 @@ def encode_ingested(view: FeatureView, rows: pa.Table, version: int, call: str) 
     for field in view.entity_columns:
         if field.name != DUMMY_JOIN_KEY:
             take(field.name, field.dtype, field.name, True)
-    for field in view.features:
+    for field in view.row_fields:
         take(field.name, field.dtype, field.name, False)
     take(event, UnixTimestamp, EVENT_TIMESTAMP, True)
     if created and created in table.column_names:
@@ -70,8 +72,9 @@ def encode_ingested(view: FeatureView, rows: pa.Table, version: int, call: str) 
     else:
         columns[CREATED_TIMESTAMP] = pa.nulls(len(table), pa.timestamp("us", "UTC"))
     if created:
-        moment = pa.scalar(version, pa.int64()).cast(pa.timestamp("us", "UTC"))
-        columns[CREATED_TIMESTAMP] = pc.fill_null(columns[CREATED_TIMESTAMP], moment)
+        moments = pa.scalar(version, pa.int64()) if isinstance(version, int) else pa.array(version, pa.int64())
+        given = columns[CREATED_TIMESTAMP]
+        columns[CREATED_TIMESTAMP] = pc.coalesce(given, moments.cast(pa.timestamp("us", "UTC")))
     return newest_per_key(OnlineRows(view).encode(pa.table(columns), version))
 
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
+from feast_assets.offline_stores.fingerprints import MAGIC, KnownFingerprints
 from feast_assets.offline_stores.part_summaries import COLUMNS, Contributions, concatenated
 from feast_assets.stored_formats import PART_STATISTICS
 
@@ -72,10 +73,19 @@ class KeptParts:
     """What is kept of the parts of a source.
 
     Args:
-        segments: as the registry keeps them.
+        segments: as the registry keeps them. Some hold no parts, but what is known of the windows' fingerprints; an
+            earlier version takes them for damaged.
+
+    Attributes:
+        fingerprints: of the windows, as they were last seen.
+        notes: the numbers of the segments that hold these.
     """
 
     def __init__(self, segments: Sequence[Segment]):
+        notes = [segment for segment in segments if segment.content.startswith(MAGIC)]
+        segments = [segment for segment in segments if not segment.content.startswith(MAGIC)]
+        self.notes = [segment.number for segment in notes]
+        self.fingerprints = KnownFingerprints.of(notes[-1].content) if notes else KnownFingerprints()
         self._segments = [segment.number for segment in segments]
         self._parts: dict[bytes, tuple[int, KeptPart]] = {}
         several = []

@@ -31,7 +31,7 @@ class OnlineRows:
     def schema(self) -> RowSchema:
         from feast_assets.online_stores.rows.codec import RowSchema
 
-        return RowSchema(tuple((f.name, f.dtype) for f in self.view.features))
+        return RowSchema(tuple((f.name, f.dtype) for f in self.view.row_fields))
 
     def encode(self, rows: pa.RecordBatch | pa.Table, versions: npt.NDArray[np.int64] | int) -> EncodedRows:
         """Returns rows as the online store takes them.
@@ -47,17 +47,11 @@ class OnlineRows:
         import pyarrow as pa
 
         from feast_assets.online_stores.rows.codec import encode_rows
-        from feast_assets.online_stores.rows.keys import encode_keys
 
         table = rows if isinstance(rows, pa.Table) else pa.Table.from_batches([rows])
         self._check_vectors(table)
-        key_fields = self._key_fields
-        keys = encode_keys(
-            [f.name for f in key_fields],
-            [f.dtype for f in key_fields],
-            [table.column(f.name) if f.name in table.column_names else pa.array([""] * len(table)) for f in key_fields],
-        )
-        payloads = encode_rows(self.schema, table.select([f.name for f in self.view.features]))
+        keys = self.encode_keys(table)
+        payloads = encode_rows(self.schema, table.select([f.name for f in self.view.row_fields]))
         return EncodedRows(
             keys,
             np.asarray(_micros(table.column(EVENT_TIMESTAMP))),
@@ -67,8 +61,21 @@ class OnlineRows:
             of_codec=True,
         )
 
+    def encode_keys(self, table: pa.Table) -> list[bytes]:
+        """Returns the encoded entity key of each row of a table that has the join keys in canonical Arrow types."""
+        import pyarrow as pa
+
+        from feast_assets.online_stores.rows.keys import encode_keys
+
+        fields = self._key_fields
+        return encode_keys(
+            [f.name for f in fields],
+            [f.dtype for f in fields],
+            [table.column(f.name) if f.name in table.column_names else pa.array([""] * len(table)) for f in fields],
+        )
+
     def _check_vectors(self, rows: pa.Table) -> None:
-        for field in self.view.features:
+        for field in self.view.row_fields:
             if not field.vector_length:
                 continue
             import pyarrow.compute as pc

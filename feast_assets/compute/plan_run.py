@@ -13,6 +13,7 @@ from feast_assets.compute.engines.context import TaskContext
 from feast_assets.compute.ledger_rows import LedgerRows
 from feast_assets.compute.results import Progress, WindowResult
 from feast_assets.compute.settle import ClaimedGroup, ViewLedger, WrittenGroup
+from feast_assets.compute.window_rows import withdraw_from_windows
 from feast_assets.compute.withdrawals import Withdrawals
 from feast_assets.definitions.window import Window
 from feast_assets.definitions.window_columns import met, positions_of
@@ -178,7 +179,10 @@ class PlanRun:
     def _withdraw(self) -> None:
         if self._withdrawals is not None and self._waiting:
             suspects = {w: version for group in self._waiting for w, version in self._suspects(group).items()}
-            self.withdrawn = self._withdrawals.withdraw(suspects, self._waiting[-1].claim)
+            if self.stores.made.aggregates is not None and self.stores.online is not None:
+                self.withdrawn = withdraw_from_windows(self.stores, self.stores.online, suspects)
+            else:
+                self.withdrawn = self._withdrawals.withdraw(suspects, self._waiting[-1].claim)
 
     def _settle(self, groups: Sequence[WrittenGroup]) -> None:
         if groups:

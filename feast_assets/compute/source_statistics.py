@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from feast_assets.definitions.partitions import Partitions
     from feast_assets.definitions.sources.data_source import DataSource
     from feast_assets.offline_stores.base import History, OfflineStore
+    from feast_assets.offline_stores.fingerprints import KnownFingerprints
     from feast_assets.offline_stores.parts import Part
     from feast_assets.offline_stores.statistics_columns import StatisticsColumns
     from feast_assets.registry.base import Registry
@@ -105,6 +106,7 @@ class _Source:
         parts: by the numbers that they have in the contributions.
         examples: a part of each way in which parts are read, where there are several ways.
         rows: keeps what the store has in memory of parts that it has just read.
+        fingerprints: what is known of those of the windows.
     """
 
     is_timed: bool
@@ -113,6 +115,7 @@ class _Source:
     parts: Sequence[Part]
     examples: Sequence[Part]
     rows: object = None
+    fingerprints: KnownFingerprints | None = None
 
     @property
     def whole(self) -> Summary:
@@ -208,7 +211,8 @@ class PartStatistics:
         cut = (touched.oldest < lower) | (touched.newest >= upper) | (touched.first != touched.last)
         if cut.any():
             return None
-        return grid_statistics(numbers, touched, of_source=self._history.all_columns)
+        known = self.sources[0].fingerprints
+        return grid_statistics(numbers, touched, of_source=self._history.all_columns, known=known)
 
     def _inputs(self, numbers: WindowNumbers, span: Window) -> tuple[list[WindowInput], set[int]]:
         """Returns what counts in the windows of a span, and the windows whose ends cut through what is known."""
@@ -416,7 +420,13 @@ class _PartReading:
             [*(by_name[name] for name in stay), *to_read],
             examples if len(examples) > 1 else (),
             None if summaries is None else summaries.rows,
+            self._fingerprints(digest, kept),
         )
+
+    def _fingerprints(self, digest: str, kept: KeptParts) -> KnownFingerprints:
+        known = kept.fingerprints
+        known.save = lambda content: self._record(digest, content, kept.notes)
+        return known
 
     def _is_too_much(self, to_read: Sequence[Part], listed: Sequence[Part], most_bytes: int | None) -> bool:
         """Whether so many parts should not be read for a question about few windows."""

@@ -75,9 +75,11 @@ def reasons(now: StatisticsColumns, ledger: LedgerColumns, definition_hash: str)
     """Returns for each window why it is stale: a position in `REASONS`, counted from 1; 0 where it is not stale."""
     positions = ledger.positions(now.starts, now.ends)
     has_entry = positions >= 0
-    held = ledger.held()
-    # Part of such a window may be in the store, as another grid or a cut window left it.
-    in_part = ~has_entry & met(now.starts, now.ends, held.starts, held.ends)
+    in_part = np.zeros(len(now), np.bool_)
+    if not has_entry.all():
+        # Part of such a window may be in the store, as another grid or a cut window left it.
+        held = ledger.held()
+        in_part = ~has_entry & met(now.starts, now.ends, held.starts, held.ends)
     if not len(ledger):
         return np.where(now.have_rows, _MISSING, 0).astype(np.int8)
     same_definition = ledger.definitions.is_in([definition_hash])[positions]
@@ -90,7 +92,7 @@ def reasons(now: StatisticsColumns, ledger: LedgerColumns, definition_hash: str)
             ~ledger.settled[positions],
             # Fingerprints cover what the definition reads, so they tell nothing about the source here.
             redefined,
-            ledger.fingerprints[positions] != now.fingerprints,
+            now.differ_from(ledger.fingerprints[positions]),
         ],
         [_MISSING, np.where(in_part, _UNSETTLED, 0), _RESTORED, _UNSETTLED, _REDEFINED, _CHANGED],
         0,

@@ -1,11 +1,12 @@
 """Versions: UTC microseconds at which content became known. They order rows whose times are equal.
 
-Those of a window's content, which the ledger gives, are even; those of rows that are pushed are odd. So each row of an
-online store says who wrote it.
+Those of a window's content, which the ledger gives, are even; those of rows that are pushed, or read from a stream, are
+odd. So each row of an online store says who wrote it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,27 @@ if TYPE_CHECKING:
 def push_version() -> int:
     """Returns the version of rows that are handed in now."""
     return to_micros(datetime.now(UTC)) | 1
+
+
+def message_versions(times: Sequence[int | None]) -> npt.NDArray[np.int64]:
+    """Returns the versions of rows of a stream: when their messages were written, so that a replay gives the same.
+
+    Args:
+        times: UTC microseconds; None where the stream does not say. Such rows have the lowest version.
+    """
+    import numpy as np
+
+    micros = np.fromiter((0 if time is None or time < 0 else time for time in times), np.int64, len(times))
+    return micros | 1
+
+
+def tiles_version(least: int) -> int:
+    """Returns the version of rows that are made of what the source holds now.
+
+    Args:
+        least: of a window's content; the version is not smaller.
+    """
+    return max(to_micros(datetime.now(UTC)) & ~1, least)
 
 
 def is_push(version: int) -> bool:

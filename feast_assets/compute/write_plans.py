@@ -49,8 +49,8 @@ class WritePlan:
         stream = next(iter(views), None) if views else None
         if stream is not None and not isinstance(stream.stream_source, PushSource):
             raise NotSupportedError(
-                f"{name!r} is a {type(stream.stream_source).__name__}, whose consumer is not here yet, and not a "
-                "PushSource. Hand its rows in with write_to_online_store, or declare a PushSource."
+                f"{name!r} is a {type(stream.stream_source).__name__}, and not a PushSource. Consume it with "
+                "`feast-assets consume`, hand its rows in with write_to_online_store, or declare a PushSource."
             )
         if views is None:
             raise PushSourceNotFoundException(name, self._project, list(self._pushed))

@@ -13,6 +13,7 @@ from feast_assets.compute.ingestion import check_keys, encode_ingested, source_r
 from feast_assets.compute.row_digest import rows_digest
 from feast_assets.compute.stream_rows import is_transformed_on_write, stream_rows
 from feast_assets.compute.versions import push_version
+from feast_assets.definitions.batch_feature_view import BatchFeatureView
 from feast_assets.definitions.entity import DUMMY_JOIN_KEY
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.sources.data_source import DataSource
@@ -87,10 +88,15 @@ class Write:
             few_rows: the view's encoder of few rows, where one is at hand.
 
         Raises:
-            InputError: the view is not online, or the rows do not fit.
+            InputError: the view is not online, or has aggregations, or the rows do not fit.
         """
         if not view.online:
             raise InputError(f"{self.call}: feature view {view.name!r} is not online (online=False).")
+        if isinstance(view, BatchFeatureView) and view.aggregations:
+            raise InputError(
+                f"{self.call}: feature view {view.name!r} has aggregations, which are computed of history; its online "
+                "store takes no rows. Write to the offline store, and materialize the view."
+            )
         is_transformed = self.transforms and is_transformed_on_write(view)
         few = self.given.few_columns if few_rows is not None and not is_transformed else None
         encoded = few_rows.encode(few, self.version) if few_rows is not None and few is not None else None
@@ -206,7 +212,7 @@ class Write:
 
     def _check_first(self, view: FeatureView, source: DataSource, rows: pa.Table) -> None:
         original = {new: old for old, new in source.field_mapping.items()}
-        declared = [f.name for f in view.schema if f.name != DUMMY_JOIN_KEY]
+        declared = [f.name for f in (*view.entity_columns, *view.row_fields) if f.name != DUMMY_JOIN_KEY]
         needed = [original.get(name, name) for name in declared]
         needed += [n for n in (source.timestamp_field, source.created_timestamp_column) if n]
         missing = sorted(set(needed) - set(rows.column_names))

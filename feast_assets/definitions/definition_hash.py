@@ -28,6 +28,8 @@ def definition_hash(view: FeatureView) -> str:
             "code": view.transformation.code(),
             "lookback": view.lookback.total_seconds(),
         }
+    if isinstance(view, BatchFeatureView) and view.aggregates is not None:
+        described["tiles"] = view.aggregates.layout
     return content_hash(described)
 
 

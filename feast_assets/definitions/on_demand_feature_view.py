@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from feast_assets.definitions.base import listed, spec_of
 from feast_assets.definitions.entity import Entity
@@ -16,7 +16,11 @@ from feast_assets.definitions.sources.request_source import RequestSource
 from feast_assets.definitions.transformation import Transformation, TransformationMode, transformation_mode
 from feast_assets.definitions.view import BaseFeatureView, check_features, check_fields, refuse_checks
 from feast_assets.errors import DefinitionError, NotSupportedError, shown
+from feast_assets.types import ValueType
 from feast_assets.types.names import repeated_names
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 MODES = (TransformationMode.PANDAS, TransformationMode.PYTHON)
 
@@ -199,6 +203,48 @@ class OnDemandFeatureView(BaseFeatureView):
     def udf(self) -> Callable[..., object] | None:
         """The function; None after reading from a registry."""
         return self.feature_transformation.udf
+
+    @property
+    def udf_string(self) -> str:
+        """The function's source text."""
+        return self.feature_transformation.udf_string
+
+    def get_feature_transformation(self) -> Transformation:
+        """Returns the function with its mode."""
+        return self.feature_transformation
+
+    def get_request_data_schema(self) -> dict[str, ValueType]:
+        """Returns the values that come with a request, and their types."""
+        return {field.name: field.dtype.to_value_type() for field in self.request_fields}
+
+    def transform_dict(self, feature_dict: Mapping[str, Any]) -> dict[str, Any]:
+        """Calls the function with a dict; see `feast_assets.definitions.calls_by_hand`.
+
+        Args:
+            feature_dict: the inputs by their bare names or as ``view__feature``: lists, also of a singleton.
+
+        Returns:
+            the inputs, and what the function makes of them.
+        """
+        from feast_assets.definitions.calls_by_hand import transformed_dict
+
+        singleton = self.singleton and self.mode is TransformationMode.PYTHON
+        return transformed_dict(self.feature_transformation, self.source_projections, feature_dict, singleton=singleton)
+
+    def transform_arrow(self, pa_table: pa.Table, full_feature_names: bool = False) -> pa.Table:
+        """Calls the function with an Arrow table.
+
+        Args:
+            pa_table: the inputs by their bare names or as ``view__feature``.
+            full_feature_names: whether features of the result are called ``view__feature``.
+        """
+        from feast_assets.definitions.calls_by_hand import transformed_table
+
+        own = self.projection.name_to_use()
+        names = {field.name: f"{own}__{field.name}" for field in self.features}
+        if not full_feature_names:
+            names = {full: name for name, full in names.items()}
+        return transformed_table(self.feature_transformation, self.source_projections, pa_table, names)
 
     @property
     def mode(self) -> TransformationMode:

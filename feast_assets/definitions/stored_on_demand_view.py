@@ -87,6 +87,7 @@ class StoredOnDemandView(BatchFeatureView):
         view.enable_validation, view.automation, view.freshness = False, None, None
         only = source_views[0] if len(on_demand.source_projections) == 1 else None
         view.partitions = only.partitions if only is not None else None
+        view.aggregations, view.tiling_hop_size, view.aggregated_columns = [], None, []
         view.lookback = only.lookback if isinstance(only, BatchFeatureView) else timedelta(0)
         view.sources = [source for each in source_views for source in _read(each, on_demand.name)]
         if not view.sources:
@@ -171,6 +172,11 @@ def known_keys(on_demand: OnDemandFeatureView, source_views: Sequence[FeatureVie
 
 def _read(view: FeatureView, reader: str) -> list[DataSource]:
     """Returns the sources from which the rows of a source view are read, or computed."""
+    if isinstance(view, BatchFeatureView) and view.aggregations:
+        raise NotSupportedError(
+            f"OnDemandFeatureView {reader!r}: write_to_online_store=True needs the rows of feature view {view.name!r}, "
+            "which has aggregations: it has values at every moment, and no rows. Leave write_to_online_store out."
+        )
     if isinstance(view, BatchFeatureView) and view.is_computed_when_read and view.transformation is not None:
         if view.transformation.mode is TransformationMode.SQL:
             raise NotSupportedError(

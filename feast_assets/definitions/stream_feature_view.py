@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 
+from feast_assets.definitions.aggregation import Aggregation
 from feast_assets.definitions.automation import Automation
 from feast_assets.definitions.base import refuse_arguments
 from feast_assets.definitions.batch_feature_view import BatchFeatureView
@@ -35,6 +36,9 @@ class StreamFeatureView(BatchFeatureView):
         timestamp_field: the event time of the stream's rows, which is that of the batch source; may be left out.
         udf, udf_string, feature_transformation: the function, or a `Transformation`; not both. None of them: the
             stream's rows hold the features.
+        aggregations, tiling_hop_size: windows of time over the rows, or over the function's result; see
+            `BatchFeatureView`.
+        enable_tiling: of no effect: windows are always computed of tiles.
 
     See `FeatureView` for the other arguments.
     """
@@ -56,7 +60,7 @@ class StreamFeatureView(BatchFeatureView):
         owner: str = "",
         org: str = "",
         schema: Sequence[Field] | None = None,
-        aggregations: Sequence[object] | None = None,
+        aggregations: Sequence[Aggregation] | None = None,
         mode: TransformationMode | str = TransformationMode.PYTHON,
         timestamp_field: str | None = "",
         udf: Callable[..., object] | None = None,
@@ -73,13 +77,7 @@ class StreamFeatureView(BatchFeatureView):
         freshness: timedelta | Freshness | None = None,
     ):
         subject = f"StreamFeatureView {name!r}"
-        refuse_arguments(
-            subject,
-            stream_engine=stream_engine,
-            aggregations=aggregations,
-            enable_tiling=enable_tiling,
-            tiling_hop_size=tiling_hop_size,
-        )
+        refuse_arguments(subject, stream_engine=stream_engine)
         if not isinstance(source, StreamSource):
             raise DefinitionError(
                 f"{subject}: source must be a stream: a PushSource, KafkaSource or KinesisSource with a batch_source, "
@@ -109,6 +107,8 @@ class StreamFeatureView(BatchFeatureView):
             partitions=partitions,
             automation=automation,
             freshness=freshness,
+            aggregations=aggregations,
+            tiling_hop_size=tiling_hop_size,
         )
         read = self.sources[0].timestamp_field
         if timestamp_field and read and timestamp_field != read:
@@ -141,7 +141,7 @@ def stream_feature_view(
     org: str | None = "",
     schema: Sequence[Field] | None = None,
     source: StreamSource | None = None,
-    aggregations: Sequence[object] | None = None,
+    aggregations: Sequence[Aggregation] | None = None,
     mode: TransformationMode | str | None = "spark",
     timestamp_field: str | None = "",
     enable_validation: bool | None = None,

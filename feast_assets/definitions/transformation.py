@@ -11,11 +11,14 @@ import enum
 import inspect
 import textwrap
 from collections.abc import Callable, Mapping
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from feast_assets.definitions.base import check_tags
 from feast_assets.definitions.spec import Spec, register_enum
 from feast_assets.errors import DefinitionError, shown
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 @register_enum
@@ -90,6 +93,42 @@ class Transformation(Spec):
         self.tags = check_tags(tags, subject)
         self.description = description
         self.owner = owner
+
+    def function(self) -> Callable[..., object]:
+        """Returns the function.
+
+        Raises:
+            DefinitionError: it was read from a registry, which keeps only the text.
+        """
+        if self.udf is None:
+            raise DefinitionError(
+                f"Transformation {self.name or self.import_path!r} was read from a registry, which keeps the text of "
+                "its function only; take it from the module that declares it."
+            )
+        return self.udf
+
+    def transform(self, *inputs: Any) -> Any:
+        """Calls the function; of mode python, what it was given is in the result as well, as in Feast."""
+        result = self.function()(*inputs)
+        if self.mode is TransformationMode.PYTHON and isinstance(result, Mapping) and isinstance(inputs[0], Mapping):
+            return {**inputs[0], **result}
+        return result
+
+    def transform_singleton(self, input_dict: Mapping[str, Any]) -> dict[str, Any]:
+        """Calls the function with the first value of each list; what it was given is in the result as well."""
+        given = {name: values[0] for name, values in input_dict.items()}
+        result: Any = self.function()(given)
+        return {**given, **result}
+
+    def transform_arrow(self, pa_table: pa.Table, features: object = None) -> pa.Table:
+        """Calls the function with a table as its mode takes it: a DataFrame, or a dict of lists.
+
+        Args:
+            features: of no effect.
+        """
+        from feast_assets.definitions.calls_by_hand import called_with_table
+
+        return called_with_table(self, pa_table)
 
     def code(self) -> str:
         """Returns the code of the function, which is the same for functions that do the same; see `code_of`."""

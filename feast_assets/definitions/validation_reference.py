@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from feast_assets.definitions.base import check_name, check_tags
+from feast_assets.definitions.base import Definition, check_name, spec_of
 from feast_assets.errors import DefinitionError, InputError, shown
 
 if TYPE_CHECKING:
@@ -95,11 +95,12 @@ class Profiler(ABC):
         """Returns the profile of these rows."""
 
 
-class ValidationReference:
+class ValidationReference(Definition):
     """A saved dataset together with a profiler: later rows are compared with the profile of its rows.
 
-    It is handed to `RetrievalJob.to_df` and `to_arrow`. The registry does not keep it: it is made where it is used, by
-    `SavedDataset.as_reference`.
+    It is handed to `RetrievalJob.to_df`, to `to_arrow`, and to `FeatureStore.validate_logged_features`. The registry
+    keeps all of it but the profiler, which is loaded from the feature repository: a reference that other processes are
+    to use stands at the top level of one of its files.
 
     Args:
         name: its name.
@@ -107,11 +108,14 @@ class ValidationReference:
         profiler: makes the profile.
     """
 
-    name: str
+    object_type = "validation reference"
+    _spec = spec_of(dataset_name="", profiler_path="")
+
     dataset_name: str
-    profiler: Profiler | None
-    description: str
-    tags: dict[str, str]
+    profiler: Profiler | None = None
+    profiler_path: str
+    _dataset: SavedDataset | None = None
+    _profile: Profile | None = None
 
     def __init__(
         self,
@@ -122,27 +126,33 @@ class ValidationReference:
         tags: Mapping[str, str] | None = None,
     ):
         subject = f"ValidationReference {name!r}"
-        check_name(name, "ValidationReference")
+        self._init_meta(name, description, tags, "")
         check_name(dataset_name, "SavedDataset")
         if profiler is not None and not callable(getattr(profiler, "analyze_dataset", None)):
             raise DefinitionError(
                 f"{subject}: profiler must have a method analyze_dataset(dataset), as a Profiler has; got "
                 f"{shown(profiler)}."
             )
-        self.name = name
         self.dataset_name = dataset_name
         self.profiler = profiler
-        self.description = description
-        self.tags = check_tags(tags, subject)
-        self._dataset: SavedDataset | None = None
-        self._profile: Profile | None = None
+        self.profiler_path = "" if profiler is None else f"{type(profiler).__module__}:{type(profiler).__qualname__}"
 
     @classmethod
     def from_saved_dataset(cls, name: str, dataset: SavedDataset, profiler: Profiler) -> ValidationReference:
         """Returns a reference to a saved dataset that a feature store gave."""
         reference = cls(name, dataset.name, profiler)
-        reference._dataset = dataset
-        return reference
+        return reference.attach(dataset, profiler)
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether it comes with the rows to compare with."""
+        return self._dataset is not None
+
+    def attach(self, dataset: SavedDataset, profiler: Profiler | None) -> ValidationReference:
+        """Sets the rows to compare with, and what makes their profile."""
+        self._dataset = dataset
+        self.profiler = profiler
+        return self
 
     def __repr__(self) -> str:
         return f"ValidationReference(name={self.name!r}, dataset_name={self.dataset_name!r})"

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeVar
 
+from feast_assets.definitions.authorized_action import AuthzedAction
 from feast_assets.definitions.base import Definition
 from feast_assets.definitions.entity import DUMMY_ENTITY_NAME, Entity
 from feast_assets.definitions.feature_logging import FileLoggingDestination, LoggingConfig
@@ -20,6 +21,14 @@ from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.field import Field
 from feast_assets.definitions.label_view import ConflictPolicy, LabelView
 from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
+from feast_assets.definitions.permission import MANAGED_TYPES, Permission
+from feast_assets.definitions.policy import (
+    CombinedGroupNamespacePolicy,
+    GroupBasedPolicy,
+    NamespaceBasedPolicy,
+    Policy,
+    RoleBasedPolicy,
+)
 from feast_assets.definitions.project import Project
 from feast_assets.definitions.saved_dataset import SavedDataset, SavedDatasetFileStorage
 from feast_assets.definitions.sources.data_source import DataSource
@@ -71,6 +80,22 @@ _SOURCE_KINDS = {
     13: "an IcebergSource",
 }
 _POSTGRES_CLASS = ".PostgreSQLSource"
+
+_PERMITTED_TYPES = (
+    "FeatureView",
+    "OnDemandFeatureView",
+    "BatchFeatureView",
+    "StreamFeatureView",
+    "Entity",
+    "FeatureService",
+    "DataSource",
+    "ValidationReference",
+    "SavedDataset",
+    "Permission",
+    "Project",
+    "LabelView",
+)
+_ACTIONS = ("CREATE", "DESCRIBE", "UPDATE", "DELETE", "READ_ONLINE", "READ_OFFLINE", "WRITE_ONLINE", "WRITE_OFFLINE")
 
 _D = TypeVar("_D")
 
@@ -209,7 +234,7 @@ class _Reading:
         for reference in self._messages(_REFERENCES):
             self._problem("validation reference", reference.text(1), "its profiler is pickled; declare it anew")
         for spec in self._specs(_PERMISSIONS):
-            self._problem("permission", spec.text(1), "declare it in the repository")
+            self._add("permission", spec, _permission_of)
         return self._read
 
     def _messages(self, number: int) -> Sequence[Message]:
@@ -479,6 +504,34 @@ def _logging_of(spec: Message) -> LoggingConfig:
         ),
         sample_rate=spec.float(1),
     )
+
+
+def _permission_of(spec: Message) -> Permission:
+    try:
+        return Permission(
+            name=spec.text(1),
+            types=[MANAGED_TYPES[_PERMITTED_TYPES[number]] for number in spec.numbers(3)],
+            name_patterns=spec.texts(4),
+            required_tags=spec.mapping(5),
+            actions=[AuthzedAction[_ACTIONS[number]] for number in spec.numbers(6)],
+            policy=_policy_of(spec.message(7)),
+            tags=spec.mapping(8),
+        )
+    except (IndexError, KeyError):
+        raise _NotImportedError("it is of a newer version of Feast; declare it in the repository") from None
+
+
+def _policy_of(spec: Message) -> Policy:
+    if spec.has(3):
+        return RoleBasedPolicy(roles=spec.message(3).texts(1))
+    if spec.has(4):
+        return GroupBasedPolicy(groups=spec.message(4).texts(1))
+    if spec.has(5):
+        return NamespaceBasedPolicy(namespaces=spec.message(5).texts(1))
+    if spec.has(6):
+        both = spec.message(6)
+        return CombinedGroupNamespacePolicy(groups=both.texts(1), namespaces=both.texts(2))
+    raise _NotImportedError("its policy is not known; declare it in the repository")
 
 
 def _dataset_of(spec: Message) -> SavedDataset:

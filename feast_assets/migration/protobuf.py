@@ -69,6 +69,19 @@ class Message:
             raise WireFormatError(f"field {number} has another type than expected")
         return value - 2**64 if value >= 2**63 else value
 
+    def numbers(self, number: int) -> list[int]:
+        """Returns repeated integers, one by one or packed."""
+        values: list[int] = []
+        for value in self._fields.get(number, []):
+            if isinstance(value, int):
+                values.append(value)
+                continue
+            at = 0
+            while at < len(value):
+                packed, at = _varint(value, at)
+                values.append(packed)
+        return values
+
     def flag(self, number: int) -> bool:
         """Returns a truth value."""
         return bool(self.number(number))

@@ -69,6 +69,46 @@ class RunsTransformations(Ability):
     modes: ClassVar[frozenset[TransformationMode]]
 
 
+class AggregatesWindows(Ability):
+    """A store that computes windows of time of histories with `History.aggregates`.
+
+    `OfflineStore.join` returns for such a history the features of its windows. Other stores are never given one.
+
+    Attributes:
+        functions: the `feast_assets.definitions.aggregation.Function.kind` of the functions that it computes.
+    """
+
+    in_words = "aggregates windows of time"
+    functions: ClassVar[frozenset[str]]
+
+    @abstractmethod
+    def tiles(self, history: History, oldest: Sequence[int], keys: pa.Table | None = None) -> list[pa.Table]:
+        """Returns a table of tiles for each level: what the rows of each entity come to in each hop.
+
+        Args:
+            history: with `History.aggregates`, which has the levels.
+            oldest: for each level the number of the first hop that counts: its start, divided by the length of a hop.
+            keys: only these entities count, as in `OfflineStore.latest`; None for all.
+
+        Returns:
+            the join keys, ``hop`` (int64, the hop's number), ``newest`` (int64, the newest event time in UTC
+            microseconds) and a column for each state of the level, in its order, named by `TileState.name`. Rows come
+            in order of the keys, then of the hops. What is summed is int64 or float64; values without order, such as
+            those of ``last_k``, are JSON text.
+
+        Raises:
+            SourceError: a sum of integers does not fit into 64 bits.
+        """
+
+    @abstractmethod
+    def tiles_to_keep(self, history: History, windows: Sequence[Window]) -> pa.RecordBatchReader:
+        """Returns the tiles of all hops of some whole windows of the view's grid, as `History.tiles` describes them.
+
+        Returns:
+            the columns that `OfflineStore.scan` has of the kept tiles.
+        """
+
+
 class CanReplaceWindows(Ability):
     """A store that can replace some windows of a source; the results of transformed views are kept by it."""
 
@@ -266,3 +306,37 @@ class WritesOnce(Ability):
     @abstractmethod
     def has_written(self, source: DataSource, rows: pa.Table, key: str) -> bool:
         """Says whether `write_once` would find nothing to write; false where there is no such source."""
+
+
+class AppendsRanges(Ability):
+    """A store that remembers which stretches of a stream its sources hold.
+
+    Several consumers may append what they have read of the same stream, and each may do so again after a crash: every
+    message is there once.
+    """
+
+    in_words = "appends stretches of a stream once"
+
+    @abstractmethod
+    def takes_ranges(self, source: DataSource) -> bool:
+        """Says whether a source is of a kind that stretches can be appended to."""
+
+    @abstractmethod
+    def covered_ranges(self, source: DataSource, stream: str, start: int, end: int) -> list[tuple[int, int]]:
+        """Returns the stretches ``[start, end)`` of a stream that a source holds and that overlap a given one.
+
+        Args:
+            stream: letters, digits, dots, hyphens and underscores.
+        """
+
+    @abstractmethod
+    def append_range(self, source: DataSource, stream: str, start: int, end: int, rows: pa.Table) -> bool:
+        """Appends the rows of a stretch, whole or not at all; there may be none.
+
+        Returns:
+            whether they were appended. If a stretch with the same start is there, nothing is.
+
+        Raises:
+            InputError: the columns are not the source's own, or a value does not fit.
+            NotSupportedError: the source cannot be appended to.
+        """

@@ -13,19 +13,23 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from feast_assets.definitions.batch_feature_view import BatchFeatureView
+from feast_assets.definitions.definition_hash import definition_hash
 from feast_assets.definitions.entity import DUMMY_JOIN_KEY
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.field import Field
 from feast_assets.definitions.partitions import Partitions
 from feast_assets.definitions.sources.data_source import DataSource
+from feast_assets.definitions.sources.file_source import FileSource
 from feast_assets.definitions.transformation import Transformation
 from feast_assets.definitions.window import ALWAYS, Window
+from feast_assets.definitions.window_aggregates import WindowAggregates
 from feast_assets.errors import DefinitionError
 
 if TYPE_CHECKING:
@@ -60,6 +64,12 @@ class History:
         all_columns: whether it stands for a source itself, whatever views read it; see `whole_source`. Only
             `OfflineStore.statistics` and what is derived from it are asked for then. Fingerprints cover every column.
             Where there is no ``timestamp_field``, all rows lie in every window.
+        aggregates: windows of time that are computed of the rows; ``features`` are the columns that are aggregated
+            then. It counts for `feast_assets.offline_stores.abilities.AggregatesWindows`; to all other verbs the rows
+            are those of the source.
+        tiles: the rows of the tiles that are kept of these windows; None where none are. A tile holds what the rows of
+            one entity come to that lie in one hop and one window of the view's grid; its event time is the beginning of
+            what both share. What no kept window covers is computed of the rows.
         only: the parts of its source that are read; all with None. It is given to `SummarizesParts` stores, for
             histories without a transformation. Rows of a part that was changed since may be those of its earlier state.
     """
@@ -77,9 +87,13 @@ class History:
     kept: bool = False
     all_columns: bool = False
     only: tuple[Part, ...] | None = None
+    aggregates: WindowAggregates | None = None
+    tiles: History | None = None
 
     def with_features(self, names: Sequence[str]) -> History:
-        """Returns the same history with only these features, in this order."""
+        """Returns the same history with only these features, in this order; of windows, with only these windows."""
+        if self.aggregates is not None and names:
+            return replace(self, aggregates=self.aggregates.only(names))
         by_name = {f.name: f for f in self.features}
         declared = self.declared or tuple(by_name)
         others = (*self.others, *(f for f in self.features if f.name not in set(names)))
@@ -92,7 +106,7 @@ def history_of(view: FeatureView) -> History:
     Raises:
         DefinitionError: the view has no source with history.
     """
-    if isinstance(view, BatchFeatureView) and view.transformation is not None and not view.keeps_result:
+    if isinstance(view, BatchFeatureView) and (view.aggregations or view.is_computed_when_read):
         return computation_of(view)
     if view.batch_source is None:
         raise DefinitionError(f"Feature view {view.name!r} has no source with history.")
@@ -101,8 +115,34 @@ def history_of(view: FeatureView) -> History:
 
 def computation_of(view: BatchFeatureView) -> History:
     """Returns how a transformed view's rows are computed, also where the result is kept."""
-    described = view.sink_source or view.sources[0]
-    return _history(view, tuple(view.sources), described, view.transformation, view.lookback)
+    if not view.aggregations:
+        described = view.sink_source or view.sources[0]
+        return _history(view, tuple(view.sources), described, view.transformation, view.lookback)
+    history = _history(view, tuple(view.sources), view.sources[0], view.transformation, view.lookback)
+    return replace(history, tiles=_tiles_of(view, history), kept=False)
+
+
+def _tiles_of(view: BatchFeatureView, history: History) -> History | None:
+    """Returns the tiles that a view keeps; None where it keeps none.
+
+    Those of each definition and grid are in a folder of their own: others are never taken for them.
+    """
+    sink = view.sink_source
+    if not view.keeps_result or sink is None or history.aggregates is None or view.partitions is None:
+        return None
+    folder = copy(sink)
+    if isinstance(folder, FileSource):
+        folder.path = f"{folder.path.rstrip('/')}/{view.partitions.grain}_{definition_hash(view)[:16]}"
+    fields = history.aggregates.kept_fields
+    return History(
+        view=view.name,
+        sources=(folder,),
+        join_keys=history.join_keys,
+        features=fields,
+        timestamp_field=sink.timestamp_field,
+        declared=tuple(f.name for f in fields),
+        kept=True,
+    )
 
 
 def whole_source(source: DataSource) -> History:
@@ -125,16 +165,19 @@ def _history(
     transformation: Transformation | None,
     lookback: timedelta,
 ) -> History:
+    aggregates = view.aggregates if isinstance(view, BatchFeatureView) else None
+    features = view.features if aggregates is None else aggregates.columns
     return History(
         view=view.name,
         sources=sources,
         join_keys=tuple(sorted(f for f in view.entity_columns if f.name != DUMMY_JOIN_KEY)),
-        features=tuple(view.features),
+        features=tuple(features),
         timestamp_field=described_by.timestamp_field,
         created_timestamp_column=described_by.created_timestamp_column,
         transformation=transformation,
         lookback=lookback,
-        declared=tuple(f.name for f in view.features),
+        declared=tuple(f.name for f in features),
+        aggregates=aggregates,
         kept=transformation is None and view.keeps_result,
     )
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from feast_assets.offline_stores.fingerprints import Fingerprints, KnownFingerprints
 from feast_assets.offline_stores.part_summaries import NOTHING
 from feast_assets.offline_stores.statistics_columns import NO_TIME, StatisticsColumns
 
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 _LATEST = 2**63 - 1
 
 
-def grid_statistics(numbers: WindowNumbers, rows: Contributions, *, of_source: bool) -> StatisticsColumns:
+def grid_statistics(
+    numbers: WindowNumbers, rows: Contributions, *, of_source: bool, known: KnownFingerprints | None = None
+) -> StatisticsColumns:
     """Returns the statistics of the windows that have rows, or rows without a join key.
 
     They equal those that `feast_assets.offline_stores.summary.statistics_of` makes of one input, window by window.
@@ -27,6 +29,7 @@ def grid_statistics(numbers: WindowNumbers, rows: Contributions, *, of_source: b
     Args:
         rows: each counts in one window of the numbers' span.
         of_source: see `statistics_of`.
+        known: by which fingerprints are compared without being made.
     """
     if not len(rows):
         none = np.zeros(0, np.int64)
@@ -40,14 +43,9 @@ def grid_statistics(numbers: WindowNumbers, rows: Contributions, *, of_source: b
     oldest = np.minimum.reduceat(np.where(timed, ordered.oldest, _LATEST), at)
     starts, ends = numbers.starts_and_ends(ordered.first[at])
     has_rows = count > 0
-    fingerprints = np.zeros(len(at), "S32")
-    fingerprints[has_rows] = _fingerprints(
-        count[has_rows],
-        np.add.reduceat(ordered.low, at)[has_rows],
-        np.add.reduceat(ordered.high, at)[has_rows],
-        np.bitwise_xor.reduceat(ordered.mix, at)[has_rows],
-        '"' if of_source else "",
-    )
+    sums = [count, np.add.reduceat(ordered.low, at), np.add.reduceat(ordered.high, at)]
+    sums += [np.bitwise_xor.reduceat(ordered.mix, at)]
+    fingerprints = Fingerprints(np.stack(sums, axis=1), ordered.first[at], '"' if of_source else "", known)
     return StatisticsColumns(
         starts,
         ends,
@@ -62,18 +60,3 @@ def grid_statistics(numbers: WindowNumbers, rows: Contributions, *, of_source: b
 
 def _or_none(times: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     return np.where(times == NOTHING, NO_TIME, times)
-
-
-def _fingerprints(
-    rows: npt.NDArray[np.int64],
-    low: npt.NDArray[np.int64],
-    high: npt.NDArray[np.int64],
-    mix: npt.NDArray[np.int64],
-    quote: str,
-) -> npt.NDArray[np.bytes_]:
-    columns = (rows.tolist(), low.tolist(), high.tolist(), mix.view(np.uint64).tolist())
-    texts = [
-        sha256(f"{quote}{count}:{(upper << 32) + lower:x}:{mixed:x}{quote}".encode()).hexdigest()[:32]
-        for count, lower, upper, mixed in zip(*columns, strict=True)
-    ]
-    return np.array(texts, "S32")

@@ -17,6 +17,8 @@ from feast_assets.offline_stores.base import EVENT_TIMESTAMP, History
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from feast_assets.definitions.field import Field
+
 
 @dataclass(frozen=True, slots=True)
 class Spine:
@@ -71,7 +73,13 @@ class PointInTimeJoin:
     @property
     def outputs(self) -> list[str]:
         """The output columns, in the order of the features."""
-        return [self.columns.get(feature.name, feature.name) for feature in self.history.features]
+        return [self.columns.get(field.name, field.name) for field in self.fields]
+
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        """The features that are looked up, or computed of windows of time."""
+        aggregates = self.history.aggregates
+        return self.history.features if aggregates is None else tuple(each.field for each in aggregates.features)
 
     @property
     def key_columns(self) -> list[str]:
@@ -95,6 +103,6 @@ def joined_schema(joins: Sequence[PointInTimeJoin]) -> pa.Schema:
         [
             pa.field(name, to_arrow_type(feature.dtype))
             for join in joins
-            for name, feature in zip(join.outputs, join.history.features, strict=True)
+            for name, feature in zip(join.outputs, join.fields, strict=True)
         ]
     )

@@ -13,6 +13,7 @@ from feast_assets.definitions.spec import from_micros, to_micros
 from feast_assets.definitions.window import Window
 from feast_assets.definitions.window_columns import position_of
 from feast_assets.offline_stores.base import WindowStatistics
+from feast_assets.offline_stores.fingerprints import Fingerprints
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 NO_TIME = -(2**63)
 """Stands for None in columns of times."""
 
+_PLACE = 3
+"""That of the fingerprints among the columns."""
+
 
 class StatisticsColumns(Sequence[WindowStatistics]):
     """The statistics of windows that do not overlap, in order of time. One is made an object when it is asked for.
@@ -31,7 +35,7 @@ class StatisticsColumns(Sequence[WindowStatistics]):
     Attributes:
         starts, ends: of the windows, in UTC microseconds. `ALWAYS` ends one microsecond before its `Window.end_micros`.
         rows, null_keys: as in `WindowStatistics`.
-        fingerprints: UTF-8; empty without rows.
+        fingerprints: UTF-8; empty without rows. They may be made when they are asked for.
         oldest, newest, created: UTC microseconds; `NO_TIME` for none.
     """
 
@@ -40,14 +44,14 @@ class StatisticsColumns(Sequence[WindowStatistics]):
         starts: Int64s,
         ends: Int64s,
         rows: Int64s,
-        fingerprints: ByteTexts,
+        fingerprints: ByteTexts | Fingerprints,
         oldest: Int64s,
         newest: Int64s,
         created: Int64s,
         null_keys: Int64s,
     ):
         self.starts, self.ends = starts, ends
-        self.rows, self.fingerprints = rows, fingerprints
+        self.rows, self._fingerprints = rows, fingerprints
         self.oldest, self.newest, self.created = oldest, newest, created
         self.null_keys = null_keys
 
@@ -77,17 +81,37 @@ class StatisticsColumns(Sequence[WindowStatistics]):
     @classmethod
     def merged(cls, parts: Sequence[StatisticsColumns]) -> StatisticsColumns:
         """Returns the statistics of several parts in order of time."""
-        columns: list[Any] = [np.concatenate(several) for several in zip(*(p._columns for p in parts), strict=True)]
+        columns: list[Any] = [
+            Fingerprints.concatenated(several) if number == _PLACE else np.concatenate(several)
+            for number, several in enumerate(zip(*(p._columns for p in parts), strict=True))
+        ]
         order = np.argsort(columns[0], kind="stable")
         return cls(*(column[order] for column in columns))
 
     @property
-    def _columns(self) -> tuple[npt.NDArray[Any], ...]:
+    def fingerprints(self) -> ByteTexts:
+        """See the class."""
+        lazy = self._fingerprints
+        return lazy.values if isinstance(lazy, Fingerprints) else lazy
+
+    def differ_from(self, fingerprints: ByteTexts) -> Bools:
+        """Returns for each window whether its fingerprint is another one than that at its place among some."""
+        lazy = self._fingerprints
+        return lazy.differ_from(fingerprints) if isinstance(lazy, Fingerprints) else np.asarray(lazy != fingerprints)
+
+    def fingerprint(self, position: int) -> str:
+        """Returns the fingerprint of the window at a position."""
+        lazy = self._fingerprints
+        text = lazy.text(position) if isinstance(lazy, Fingerprints) else bytes(lazy[position])
+        return text.decode()
+
+    @property
+    def _columns(self) -> tuple[Any, ...]:
         return (
             self.starts,
             self.ends,
             self.rows,
-            self.fingerprints,
+            self._fingerprints,
             self.oldest,
             self.newest,
             self.created,
@@ -114,13 +138,15 @@ class StatisticsColumns(Sequence[WindowStatistics]):
             _moment(int(self.oldest[position])),
             _moment(int(self.newest[position])),
             _moment(int(self.created[position])),
-            bytes(self.fingerprints[position]).decode(),
+            self.fingerprint(position),
             int(self.null_keys[position]),
         )
 
     def __iter__(self) -> Iterator[WindowStatistics]:
+        columns = [*self._columns]
+        columns[_PLACE] = self.fingerprints
         for start, end, rows, fingerprint, oldest, newest, created, null_keys in zip(
-            *(column.tolist() for column in self._columns), strict=True
+            *(column.tolist() for column in columns), strict=True
         ):
             yield WindowStatistics(
                 Window(from_micros(start), from_micros(end)),
@@ -171,7 +197,7 @@ class _Fingerprints(Mapping[Window, str]):
         position = position_of(window, of.starts, of.ends)
         if position < 0:
             raise KeyError(window)
-        return bytes(of.fingerprints[position]).decode()
+        return of.fingerprint(position)
 
 
 def _times(moments: Sequence[datetime | None]) -> Int64s:

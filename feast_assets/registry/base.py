@@ -14,6 +14,7 @@ from feast_assets.definitions.base import Definition
 from feast_assets.definitions.project import Project
 from feast_assets.definitions.spec import content_hash
 from feast_assets.definitions.window import Window
+from feast_assets.registry.feast_verbs import BaseRegistry
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -171,7 +172,7 @@ class WindowContent:
     definition_hash: str
 
 
-class Registry(ABC):
+class Registry(BaseRegistry, ABC):
     """The definitions of one project, and its ledger.
 
     Every change is one transaction: all of it is there afterwards, or nothing. What only some registries can do is in
@@ -317,5 +318,5 @@ class Registry(ABC):
     def teardown(self) -> None:
         """Removes everything of the project, its history included."""
 
-    def close(self) -> None:  # noqa: B027
+    def close(self) -> None:
         """Releases connections."""

@@ -285,6 +285,12 @@ class LedgerColumns(Mapping[Window, LedgerEntry]):
         """Returns for each entry whether its mark is one of some numbers."""
         return np.isin(self.marks, np.array(sorted(marks), np.int64))
 
+    def distinct_marks(self, chosen: Bools) -> set[int]:
+        """Returns the marks of the chosen entries."""
+        marks = self.marks[chosen]
+        # Neighbours mostly have the same.
+        return set(marks[np.append(True, marks[1:] != marks[:-1])].tolist()) if len(marks) else set()
+
     def held(self) -> LedgerColumns:
         """Returns the entries that have, or may have, rows in the store."""
         return self if bool(self.may_have_rows.all()) else self.taken(self.may_have_rows)

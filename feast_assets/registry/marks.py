@@ -139,7 +139,7 @@ def doubt_of(
         return MarkDoubt("missing", 0) if known else None
     numbers = {m.number for m in known}
     is_of_table = entries.definitions.is_in([definition_hash]) | entries.marked(numbers)
-    settled_under = set(entries.marks[entries.settled & is_of_table].tolist()) - {0}
+    settled_under = entries.distinct_marks(entries.settled & is_of_table) - {0}
     if current != never_advanced and current not in numbers and current not in settled_under:
         return MarkDoubt("unknown", current)
     path, lowest = path_of(current, known)

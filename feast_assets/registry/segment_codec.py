@@ -101,11 +101,15 @@ def decoded(view: str, content: bytes) -> LedgerColumns:
         lowest, width = next(layout)
         if not width:
             return np.full(length, lowest, np.int64)
-        parts = np.zeros((length, 8), np.uint8)
-        parts[:, :width] = np.frombuffer(content, np.uint8, length * width, at).reshape(width, length).T
+        if width == 1:
+            above = np.frombuffer(content, np.uint8, length, at).astype(np.uint64)
+        else:
+            parts = np.zeros((length, 8), np.uint8)
+            parts[:, :width] = np.frombuffer(content, np.uint8, length * width, at).reshape(width, length).T
+            above = parts.view("<u8").reshape(-1).astype(np.uint64, copy=False)
         at += length * width
-        above = parts.view("<u8")[:, 0].astype(np.uint64)
-        values: Int64s = (above + np.uint64(lowest % 2**64)).view(np.int64)
+        above += np.uint64(lowest % 2**64)
+        values: Int64s = above.view(np.int64)
         return values
 
     gaps, lengths = next_column(), next_column()

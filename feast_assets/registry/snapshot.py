@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass, field
 from typing import TypeVar, cast
@@ -15,12 +15,14 @@ from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.field import Field
 from feast_assets.definitions.label_view import LabelView
 from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
+from feast_assets.definitions.permission import Permission
 from feast_assets.definitions.project import Project
 from feast_assets.definitions.saved_dataset import SavedDataset
 from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.definitions.spec import PLAIN, Spec, from_micros
 from feast_assets.definitions.stored_on_demand_view import StoredOnDemandView
 from feast_assets.definitions.stream_feature_view import StreamFeatureView
+from feast_assets.definitions.validation_reference import ValidationReference
 from feast_assets.definitions.view import BaseFeatureView
 from feast_assets.definitions.view_version import ViewVersion, split_name, versioned_name
 from feast_assets.errors import (
@@ -36,6 +38,7 @@ from feast_assets.errors import (
     SavedDatasetNotFound,
     shown,
 )
+from feast_assets.feast_errors import PermissionObjectNotFoundException, ValidationReferenceNotFound
 from feast_assets.registry.spec_text import restored
 
 VIEW_TYPES = (
@@ -63,6 +66,8 @@ NOT_FOUND: Mapping[str, type[FeastObjectNotFoundException]] = {
     DataSource.object_type: DataSourceObjectNotFoundException,
     FeatureService.object_type: FeatureServiceNotFoundException,
     SavedDataset.object_type: SavedDatasetNotFound,
+    ValidationReference.object_type: ValidationReferenceNotFound,
+    Permission.object_type: PermissionObjectNotFoundException,
 }
 """Object type -> the error for a name that is not there."""
 
@@ -112,6 +117,56 @@ class StoredObject:
         return self._definition
 
 
+StoredRow = tuple[str, str, str, str, int, int]
+"""What a `StoredObject` is made of, in order."""
+
+_Key = tuple[str, str]
+
+
+class _StoredObjects:
+    """The objects of a snapshot by type and name.
+
+    A registry gives rows, and most of a large one are never asked for. So a row is made an object when it is, and the
+    names are put in order when somebody lists them.
+    """
+
+    def __init__(self, stored: Iterable[StoredObject | StoredRow]):
+        self._by_key: dict[_Key, StoredObject | StoredRow] = {
+            (o[:2] if type(o) is tuple else (o.object_type, o.name)): o  # type: ignore[union-attr]
+            for o in stored
+        }
+
+    def __len__(self) -> int:
+        return len(self._by_key)
+
+    def get(self, key: _Key) -> StoredObject | None:
+        """Returns an object; None if there is none."""
+        stored = self._by_key.get(key)
+        if stored is None or isinstance(stored, StoredObject):
+            return stored
+        # Of two threads one may make an object for nothing.
+        made = self._by_key[key] = StoredObject(*stored)
+        return made
+
+    def keys(self, object_types: Container[str] = ()) -> list[_Key]:
+        """Returns the types and names of some types, of all if there are none, in order."""
+        if not object_types:
+            return sorted(self._by_key)
+        return sorted(key for key in self._by_key if key[0] in object_types)
+
+    def values(self, object_types: Container[str] = ()) -> list[StoredObject]:
+        """Returns the objects of some types, of all if there are none, by type and name."""
+        return [cast(StoredObject, self.get(key)) for key in self.keys(object_types)]
+
+    def with_changes(
+        self, came: Iterable[StoredObject | StoredRow], went: Container[_Key]
+    ) -> Iterator[StoredObject | StoredRow]:
+        """Yields these objects without those that went, and with others, which take the place of those of their
+        names."""
+        yield from (stored for key, stored in self._by_key.items() if key not in went)
+        yield from came
+
+
 class RegistrySnapshot:
     """All definitions of a project as of one revision. It never changes, and may be shared between threads.
 
@@ -129,7 +184,7 @@ class RegistrySnapshot:
         self,
         project: str,
         revision: int,
-        stored: Iterable[StoredObject],
+        stored: Iterable[StoredObject | StoredRow],
         feature_lists: FeatureLists | None = None,
         *,
         committed: int = 0,
@@ -138,14 +193,14 @@ class RegistrySnapshot:
         """Makes a snapshot of what a registry holds; `RegistrySnapshot.of` makes one of definitions.
 
         Args:
-            stored: at most one object per type and name.
+            stored: at most one object per type and name, or what it is made of.
             feature_lists: view name -> the lists of features it has had, newest first.
         """
         self.project = project
         self.revision = revision
         self.committed = committed
         self.has_noted_pushes = has_noted_pushes
-        self._stored = {(o.object_type, o.name): o for o in sorted(stored, key=lambda o: (o.object_type, o.name))}
+        self._stored = _StoredObjects(stored)
         self._feature_lists = feature_lists if feature_lists is not None else {}
 
     @classmethod
@@ -168,8 +223,8 @@ class RegistrySnapshot:
         self,
         revision: int,
         committed: int,
-        came: Iterable[StoredObject],
-        went: Iterable[tuple[str, str]],
+        came: Iterable[StoredObject | StoredRow],
+        went: Iterable[_Key],
         feature_lists: FeatureLists,
     ) -> RegistrySnapshot:
         """Returns the snapshot of a later revision; what has not changed since is shared, as far as it has been read.
@@ -179,10 +234,8 @@ class RegistrySnapshot:
             went: (object type, name) of objects that were removed, or changed.
             committed, feature_lists: see the constructor.
         """
-        gone = set(went)
-        stored = {key: o for key, o in self._stored.items() if key not in gone}
-        stored |= {(o.object_type, o.name): o for o in came}
-        return RegistrySnapshot(self.project, revision, stored.values(), feature_lists, committed=committed)
+        stored = self._stored.with_changes(came, set(went))
+        return RegistrySnapshot(self.project, revision, stored, feature_lists, committed=committed)
 
     def with_noted_pushes(self, noted: bool) -> RegistrySnapshot:
         """Returns the same definitions with another `has_noted_pushes`; the snapshot itself where that is the same."""
@@ -334,6 +387,22 @@ class RegistrySnapshot:
         """
         return cast(SavedDataset, self._required(SavedDataset.object_type, name))
 
+    def validation_reference(self, name: str) -> ValidationReference:
+        """Returns a validation reference by name, without its rows and its profiler.
+
+        Raises:
+            ValidationReferenceNotFound: there is none.
+        """
+        return cast(ValidationReference, self._required(ValidationReference.object_type, name))
+
+    def permission(self, name: str) -> Permission:
+        """Returns a permission.
+
+        Raises:
+            PermissionObjectNotFoundException: there is none.
+        """
+        return cast(Permission, self._required(Permission.object_type, name))
+
     def project_object(self) -> Project | None:
         """Returns the project; None before the first apply."""
         return cast("Project | None", self.get(Project.object_type, self.project))
@@ -400,6 +469,14 @@ class RegistrySnapshot:
     def saved_datasets(self) -> list[SavedDataset]:
         return self._all(SavedDataset.object_type, SavedDataset)
 
+    @property
+    def validation_references(self) -> list[ValidationReference]:
+        return self._all(ValidationReference.object_type, ValidationReference)
+
+    @property
+    def permissions(self) -> list[Permission]:
+        return self._all(Permission.object_type, Permission)
+
     def objects(self) -> list[Definition]:
         """Returns everything, by type and name."""
         return [copy_definition(o.definition()) for o in self._stored.values()]
@@ -411,15 +488,15 @@ class RegistrySnapshot:
     def all_stored(self, *object_types: str) -> list[StoredObject]:
         """Returns the objects of some types (left out: of all) as the registry holds them, unread as long as they are
         not asked for."""
-        return [o for key, o in self._stored.items() if not object_types or key[0] in object_types]
+        return self._stored.values(object_types)
 
     def known(self) -> list[tuple[str, str]]:
         """Returns (object type, name) of everything, without reading the definitions."""
-        return list(self._stored)
+        return self._stored.keys()
 
     def names(self, *object_types: str) -> list[str]:
         """Returns the names of all objects of some types, without reading the definitions."""
-        return [name for object_type, name in self._stored if object_type in object_types]
+        return [name for _, name in self._stored.keys(object_types)] if object_types else []
 
     def _required(self, object_type: str, name: str) -> Definition:
         definition = self.get(object_type, name)
@@ -439,7 +516,7 @@ class RegistrySnapshot:
         return error
 
     def _all(self, object_type: str, _: type[_D]) -> list[_D]:
-        return [cast(_D, copy_definition(o.definition())) for key, o in self._stored.items() if key[0] == object_type]
+        return [cast(_D, copy_definition(o.definition())) for o in self._stored.values((object_type,))]
 
 
 def copy_definition(definition: _D) -> _D:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 
@@ -21,8 +21,11 @@ from feast_assets.definitions.feature_service import FeatureService
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.label_view import LabelView
 from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
+from feast_assets.definitions.permission import Permission
 from feast_assets.definitions.project import Project
 from feast_assets.definitions.sources.data_source import DataSource
+from feast_assets.definitions.stream_feature_view import StreamFeatureView
+from feast_assets.definitions.validation_reference import ValidationReference
 from feast_assets.definitions.view import BaseFeatureView
 from feast_assets.errors import FeastAssetsError, RepositoryError
 from feast_assets.repository.import_effects import REMEDY, ImportEffects
@@ -47,6 +50,13 @@ class RepoContents:
     label_views: list[LabelView]
     entities: list[Entity]
     feature_services: list[FeatureService]
+    validation_references: list[ValidationReference] = field(default_factory=list)
+    permissions: list[Permission] = field(default_factory=list)
+
+    @property
+    def stream_feature_views(self) -> list[StreamFeatureView]:
+        """Those of the feature views that are filled from streams."""
+        return [view for view in self.feature_views if isinstance(view, StreamFeatureView)]
 
     def objects(self) -> list[Definition]:
         """Returns everything: projects and entities, then what uses them."""
@@ -58,6 +68,8 @@ class RepoContents:
             self.on_demand_feature_views,
             self.label_views,
             self.feature_services,
+            self.validation_references,
+            self.permissions,
         )
         return [definition for kind in kinds for definition in kind]
 
@@ -92,6 +104,8 @@ def load_repository(repo_path: Path) -> RepoContents:
         on_demand_feature_views=[d for d in declared if isinstance(d, OnDemandFeatureView)],
         label_views=labels,
         feature_services=[d for d in declared if isinstance(d, FeatureService)],
+        validation_references=[d for d in declared if isinstance(d, ValidationReference)],
+        permissions=[d for d in declared if isinstance(d, Permission)],
     )
 
 

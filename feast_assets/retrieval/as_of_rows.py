@@ -54,7 +54,7 @@ def as_of_rows(
     columns = {name: pairs.column(name) for name in (*all_keys, EVENT_TIMESTAMP)} | {CREATED_TIMESTAMP: created}
     moments = _micros(pairs.column(EVENT_TIMESTAMP))
     for table, view_keys, ttl, features in zip(rows, keys, ttls, names, strict=True):
-        entities, of_pairs = _numbered(table, pairs, view_keys)
+        entities, of_pairs = numbered(table, pairs, view_keys)
         newest_rows = _newest(entities, table, of_pairs, moments, ttl)
         own = [n for n in table.column_names if n not in (*view_keys, EVENT_TIMESTAMP, CREATED_TIMESTAMP)]
         taken = table.select(own).take(pa.array(newest_rows, mask=newest_rows == NONE))
@@ -71,12 +71,12 @@ def _without_null_keys(table: pa.Table, keys: Sequence[str]) -> pa.Table:
     return table
 
 
-def _numbered(table: pa.Table, pairs: pa.Table, keys: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Returns the entities of both tables as numbers, the same for the same keys."""
+def numbered(table: pa.Table, others: pa.Table, keys: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Returns the entities of two tables as numbers from 0 on, the same for the same keys; no key may be null."""
     import pyarrow as pa
 
-    both = pa.concat_tables([table.select(keys), pairs.select(keys)]) if keys else None
-    numbers = np.zeros(len(table) + len(pairs), np.int64)
+    both = pa.concat_tables([table.select(keys), others.select(keys)]) if keys else None
+    numbers = np.zeros(len(table) + len(others), np.int64)
     for key in keys:
         assert both is not None
         codes = both.column(key).combine_chunks().dictionary_encode().indices.to_numpy(zero_copy_only=False)

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from feast_assets.definitions.base import Definition
 from feast_assets.definitions.feature_service import FeatureService
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
@@ -52,12 +53,15 @@ class HistoricalRetrieval:
         snapshot: the definitions.
         functions: of the definitions' views.
         root: the feature repository, where relative paths of saved datasets start from.
+        check_access: called with the definitions whose history is going to be read; raises if the caller may not. None
+            where nothing is checked.
     """
 
     snapshot: RegistrySnapshot
     offline_store: OfflineStore
     functions: ViewFunctions
     root: Path = Path()
+    check_access: Callable[[Sequence[Definition]], None] | None = None
 
     def job(
         self,
@@ -90,6 +94,10 @@ class HistoricalRetrieval:
             As `feast_assets.retrieval.spine.checked_rows` and `feast_assets.retrieval.references.resolve`.
         """
         request = resolve(self.snapshot, features, full_feature_names=full_feature_names)
+        if self.check_access is not None:
+            # A query may read any source.
+            sources = self.snapshot.data_sources if isinstance(entity_df, str) else []
+            self.check_access([*request.views, *sources])
         if with_function_inputs:
             request = request.with_function_inputs()
             check_names(request)

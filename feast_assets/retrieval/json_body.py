@@ -29,6 +29,7 @@ class JsonLayout:
         of_reads: per read, the converters of its columns, with the positions of their features.
         of_numbers: per read, whether it has columns, and all are numbers or booleans.
         end: how a body ends: the names of all columns.
+        end_with_versions: the same with the versions of the views that were read.
     """
 
     def __init__(self, response: OnlineResponse):
@@ -45,6 +46,8 @@ class JsonLayout:
             self.of_numbers.append(bool(indices) and all(is_number(fields[index][1]) for index in indices))
         names = [*shape.given_back, *(stored.name for stored in shape.stored), *shape.computed]
         self.end = b'],"metadata":{"feature_names":%b}}' % compact_json(names)
+        versions = [{"name": name, "version": version} for name, version in shape.view_versions.items()]
+        self.end_with_versions = b'%b,"feature_view_metadata":%b}}' % (self.end[:-2], compact_json(versions))
 
 
 def compact_json(value: Any) -> bytes:
@@ -79,7 +82,7 @@ def json_body(response: OnlineResponse, encode: Encode) -> bytes:
     for computed in response.computed:
         values = computed.to_pylist()
         columns.append(_column(encode, values, feast_json_converter(computed.type), _of_nulls(values), no_time))
-    return b'{"results":[' + b",".join(columns) + layout.end
+    return b'{"results":[' + b",".join(columns) + (layout.end_with_versions if response.tells_versions else layout.end)
 
 
 def _read_columns(response: OnlineResponse, number: int, layout: JsonLayout, encode: Encode) -> list[bytes]:

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from time import time_ns
 from typing import TYPE_CHECKING
 
+from feast_assets.definitions.batch_feature_view import BatchFeatureView
 from feast_assets.definitions.entity import DUMMY_FIELD
 from feast_assets.definitions.feature_service import FeatureService
 from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
@@ -24,6 +25,7 @@ from feast_assets.retrieval.response import GivenColumn, OnlineResponse, ReadFea
 from feast_assets.types import FeastType
 
 if TYPE_CHECKING:
+    from feast_assets.online_stores.rows.column import DecodedRows
     from feast_assets.registry.snapshot import RegistrySnapshot
 
 _MICROSECOND = timedelta(microseconds=1)
@@ -95,17 +97,25 @@ class _Table:
     Attributes:
         name: the online store's table.
         keys: how its keys are made.
+        decode: gives the features of stored rows at a moment, in UTC microseconds; of windows of time they differ.
         max_age: microseconds that a row stands after its event time; 0 for ever.
     """
 
     name: str
     keys: _Keys
-    decoder: RowDecoder
+    decode: Callable[[StoredRows, int], DecodedRows]
     max_age: int
 
     @classmethod
     def of(cls, read: ViewRead, project: str, snapshot: RegistrySnapshot, enforce_ttl: bool) -> _Table:
         view = read.view
+        ttl = (read.ttl if enforce_ttl else None) or timedelta(0)
+        if isinstance(view, BatchFeatureView) and (aggregates := view.aggregates) is not None:
+            from feast_assets.online_stores.rows.tiles import WindowReader
+
+            names = [f.name for f in read.features]
+            windows = WindowReader(aggregates, names, f"Feature view {view.name!r}")
+            return cls(view.online_table(project), _Keys.of(read), windows.decode_stored, ttl // _MICROSECOND)
         lists = [view.features, *snapshot.feature_lists(view.name)]
         schemas = [RowSchema(tuple((f.name, f.dtype) for f in fields)) for fields in lists]
         decoder = RowDecoder(
@@ -113,8 +123,8 @@ class _Table:
             [(f.name, f.dtype) for f in read.features],
             subject=f"Feature view {view.name!r}",
         )
-        ttl = (read.ttl if enforce_ttl else None) or timedelta(0)
-        return cls(view.online_table(project), _Keys.of(read), decoder, ttl // _MICROSECOND)
+        decode = decoder.decode_stored
+        return cls(view.online_table(project), _Keys.of(read), lambda stored, now: decode(stored), ttl // _MICROSECOND)
 
     def features(
         self,
@@ -130,7 +140,7 @@ class _Table:
             online_store: where they were found; warns of values that are no rows.
             keys: what was asked for.
         """
-        features = self.decoder.decode_stored(stored)
+        features = self.decode(stored, now)
         if features.damaged:
             stored = stored.without(features.damaged)
             for position, reason in features.damaged.items():
@@ -212,7 +222,7 @@ class OnlinePlan:
 
     def unreadable(self, stored: StoredRows) -> Mapping[int, str]:
         """Returns which rows of the first table that is read cannot be decoded, with the reasons."""
-        return self._tables[0].decoder.decode_stored(stored).unreadable()
+        return self._tables[0].decode(stored, time_ns() // 1000).unreadable()
 
     def _prepare(self, entity_rows: EntityRows) -> _PreparedRequest:
         rows, columns = self._rows.read(entity_rows)

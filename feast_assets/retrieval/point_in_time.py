@@ -12,6 +12,7 @@ from feast_assets.offline_stores.base import History, OfflineStore
 from feast_assets.offline_stores.spine import PointInTimeJoin
 from feast_assets.retrieval.columns import ArrowColumn, Values
 from feast_assets.retrieval.job import Batches
+from feast_assets.retrieval.label_policies import labels_as_of, views_of, with_labels
 from feast_assets.retrieval.on_demand import OnDemandFunction
 from feast_assets.retrieval.request import FeatureInput, FeatureRequest, FunctionInput
 from feast_assets.retrieval.spine import CheckedRows, Typed
@@ -69,9 +70,18 @@ class PointInTime:
             # Its columns are not looked at; it only says how many rows there are.
             yield from rows.spine.table.to_batches(max_chunksize=_ROWS_WITHOUT_JOIN)
             return
-        yield from self.offline_store.join(
-            rows.spine, joins, filter_by_created_timestamp=self.filter_by_created_timestamp
+        voted = {n: view for n, view in enumerate(views_of(self.request)) if view is not None}
+        read = [join for n, join in enumerate(joins) if n not in voted]
+        labels: list[pa.Table] = []
+        for number, view in voted.items():
+            counted = (view, joins[number], self.histories[number])
+            labels.append(labels_as_of(self.offline_store, rows.spine, *counted, self.filter_by_created_timestamp))
+        batches = (
+            self.offline_store.join(rows.spine, read, filter_by_created_timestamp=self.filter_by_created_timestamp)
+            if read
+            else rows.spine.table.to_batches(max_chunksize=_ROWS_WITHOUT_JOIN)
         )
+        yield from with_labels(batches, labels) if labels else batches
 
     def _joins(self, keys: dict[Typed, str]) -> list[PointInTimeJoin]:
         joins: list[PointInTimeJoin] = []

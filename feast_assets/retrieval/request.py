@@ -187,5 +187,10 @@ class FeatureRequest:
         return (*self.stored, *self.computed)
 
     @property
+    def views(self) -> list[FeatureView | OnDemandFeatureView]:
+        """The views that are read, and those whose functions run."""
+        return [*(read.view for read in self.reads), *self.on_demand_views]
+
+    @property
     def on_demand_views(self) -> list[OnDemandFeatureView]:
         return [run.view for run in self.runs]

@@ -132,6 +132,7 @@ class ResponseShape:
 
     Attributes:
         given: the columns that come with the entity rows.
+        given_names: their names.
         given_back: the names of those that are not request data.
         stored: the columns that are read.
         computed: the names of those that are computed.
@@ -139,6 +140,7 @@ class ResponseShape:
         of_reads: per read, the names of its columns and the positions of their features; None for all in their order.
         places_of_stored: of each column that is read, which read it is of, and its index among that read's columns.
         views: per read, the name of its view.
+        view_versions: the name of each view that is read, as the request calls it, and the number of its version.
         json_layout: what JSON bodies have in common, once one was made.
         read_by_read: whether the columns that are read come one read after another.
     """
@@ -147,6 +149,7 @@ class ResponseShape:
         columns = {**request.join_keys, **request.request_fields}
         needed = dict.fromkeys([*request.join_keys, *request.request_fields])
         self.given = tuple(GivenShape(name, columns[name].dtype, name not in request.join_keys) for name in needed)
+        self.given_names = needed.keys()
         self.given_back = [given.name for given in self.given if not given.request_data]
         self.stored = request.stored
         self.computed = tuple(output.name for output in request.computed)
@@ -162,8 +165,21 @@ class ResponseShape:
         seen = [count() for _ in outputs]
         self.places_of_stored = [(output.read, next(seen[output.read])) for output in self.stored]
         self.views = [read.view.name for read in request.reads]
+        self.view_versions = _view_versions(request)
         self.json_layout: JsonLayout | None = None
         self.read_by_read = all(a.read <= b.read for a, b in pairwise(self.stored))
+
+
+def _view_versions(request: FeatureRequest) -> dict[str, int]:
+    versions: dict[str, int] = {}
+    for output in request.stored:
+        name = output.reference.partition(":")[0].partition("@")[0]
+        versions.setdefault(name, request.reads[output.read].view.current_version_number)
+    read_for_outputs = {output.read for output in request.stored}
+    for number, read in enumerate(request.reads):
+        if number not in read_for_outputs:  # only functions take what it gives
+            versions.setdefault(read.view.name, read.view.current_version_number)
+    return versions
 
 
 def _of_read(outputs: Sequence[StoredOutput], read: ViewRead) -> tuple[list[str], list[int] | None]:
@@ -180,7 +196,7 @@ class OnlineResponse:
     given back.
     """
 
-    __slots__ = ("_columns", "_computed", "_given", "_reads", "_rows", "_shape")
+    __slots__ = ("_columns", "_computed", "_given", "_reads", "_rows", "_shape", "_tells_versions")
 
     def __init__(
         self,
@@ -197,6 +213,23 @@ class OnlineResponse:
         self._reads = reads
         self._computed = computed
         self._columns: tuple[ResponseColumn, ...] | None = None
+        self._tells_versions = False
+
+    def telling_versions(self) -> OnlineResponse:
+        """Returns this answer, which now tells which versions of views were read."""
+        self._tells_versions = True
+        return self
+
+    @property
+    def tells_versions(self) -> bool:
+        """Whether the request asked for the versions of views."""
+        return self._tells_versions
+
+    @property
+    def feature_view_metadata(self) -> list[dict[str, Any]]:
+        """``name`` and ``version`` (a number) of each view that was read, if the request asked for them."""
+        versions = self._shape.view_versions if self._tells_versions else {}
+        return [{"name": name, "version": version} for name, version in versions.items()]
 
     def __len__(self) -> int:
         return self._rows
@@ -325,7 +358,8 @@ class OnlineResponse:
         """Returns what Feast's HTTP server answers, as data that ``json.dumps`` takes.
 
         ``{"results": [{"values", "statuses", "event_timestamps"}, ...], "metadata": {"feature_names": [...]}}``, one
-        result per name, with one item per row. Values are as `feast_assets.types.feast_json` says.
+        result per name, with one item per row. The metadata also have ``feature_view_metadata`` if the request asked
+        for the versions of views. Values are as `feast_assets.types.feast_json` says.
         """
         import json
 

@@ -10,6 +10,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -29,7 +30,7 @@ from feast_assets.serving.requests import (
     PushRequest,
     WriteRequest,
 )
-from feast_assets.types import UnixTimestamp
+from feast_assets.types import Bool, FeastType, Float32, Float64, Int32, Int64, String, UnixTimestamp
 
 if TYPE_CHECKING:
     from feast_assets.compute.results import MaterializationResult
@@ -106,17 +107,27 @@ class ServingApi:
         self._runs.shutdown(wait=False, cancel_futures=True)
         self._writes.shutdown(wait=False)
 
+    @property
+    def writers(self) -> ThreadPoolExecutor:
+        """The threads that writes run in."""
+        return self._writes
+
     async def get_online_features(self, request: OnlineFeaturesRequest) -> OnlineResponse:
         """Returns the latest features of entities; see `FeatureStore.get_online_features`."""
         features: list[str] | FeatureService = request.features
         if request.feature_service:
-            features = self.store.get_feature_service(request.feature_service, allow_cache=True)
+            # Whoever may read it need not be allowed to see its definition.
+            features = self.store.snapshot().feature_service(request.feature_service)
         return await self.store.get_online_features_async(
             features, request.entities, request.full_feature_names, request.include_feature_view_version_metadata
         )
 
-    async def push(self, request: PushRequest) -> None:
-        """Writes rows to the views of a push source; see `FeatureStore.push`. They are stored when this returns."""
+    async def push(self, request: PushRequest, *, as_text: bool = False) -> None:
+        """Writes rows to the views of a push source; see `FeatureStore.push`. They are stored when this returns.
+
+        Args:
+            as_text: whether numbers and booleans come as text.
+        """
         mode = _PUSH_MODES.get(request.to)
         if mode is None:
             raise InputError(
@@ -126,6 +137,8 @@ class ServingApi:
         views = write_plan(await self._snapshot(request.allow_registry_cache)).views_of_push_source(
             request.push_source_name
         )
+        if as_text:
+            rows = _from_text(rows, views)
         rows = _with_moments(rows, views)
         await self._write(
             partial(
@@ -137,16 +150,21 @@ class ServingApi:
             )
         )
 
-    async def write_to_online_store(self, request: WriteRequest) -> None:
+    async def write_to_online_store(self, request: WriteRequest, *, as_text: bool = False) -> None:
         """Puts rows of one view into the online store; see `FeatureStore.write_to_online_store`.
 
         Feast's remote online store calls the times of rows ``event_timestamp`` and ``created`` whatever the view calls
         them; these names are understood, unless the view has such columns.
+
+        Args:
+            as_text: whether numbers and booleans come as text.
         """
         rows = _columns(request.df)
         snapshot = await self._snapshot(request.allow_registry_cache)
         if request.feature_view_name in snapshot.names(FeatureView.object_type, LabelView.object_type):
             view = snapshot.feature_view(request.feature_view_name)
+            if as_text:
+                rows = _from_text(rows, [view])
             rows = _with_moments(_with_view_names(rows, view), [view])
         await self._write(
             partial(
@@ -196,7 +214,7 @@ class ServingApi:
 
     async def _write(self, write: Callable[[], None]) -> None:
         # Not the verb's own async form: history, and functions of on-demand views, would hold up the event loop.
-        await asyncio.get_running_loop().run_in_executor(self._writes, write)
+        await asyncio.get_running_loop().run_in_executor(self._writes, copy_context().run, write)
 
     async def _snapshot(self, allow_cache: bool) -> RegistrySnapshot:
         if not allow_cache:
@@ -211,7 +229,8 @@ class ServingApi:
         force: bool,
     ) -> RunAccepted | None:
         loop = asyncio.get_running_loop()
-        views = await loop.run_in_executor(None, self._views, names)
+        context = copy_context()  # Threads act on behalf of the caller too.
+        views = await loop.run_in_executor(None, context.run, self._views, names)
         if in_background and not force and (running := [view for view in views if view in self._running_views]):
             raise AlreadyMaterializingError(running)
         if self._waiting_runs >= _RUNS_WAITING:
@@ -219,7 +238,7 @@ class ServingApi:
         self._waiting_runs += 1
         for view in views:
             self._running_views[view] = self._running_views.get(view, 0) + 1
-        future = loop.run_in_executor(self._runs, self._materialize, views, run)
+        future = loop.run_in_executor(self._runs, context.run, self._materialize, views, run)
         future.add_done_callback(lambda done: self._ended(views))
         if not in_background:
             await future
@@ -300,6 +319,34 @@ def _columns(df: Mapping[str, Any]) -> dict[str, list[Any]]:
     if any(given != labels[0] for given in labels[1:]):
         raise InputError("The columns of df label their rows otherwise from each other; give lists.")
     return columns
+
+
+def _from_text(rows: dict[str, list[Any]], views: Iterable[FeatureView]) -> dict[str, list[Any]]:
+    """Returns rows in which texts became numbers and booleans, where a view has such columns.
+
+    Raises:
+        InputError: a text is no value of its column's type.
+    """
+    types = {field.name: field.dtype for view in views for field in view.schema}
+    converted = dict(rows)
+    for name, texts in rows.items():
+        read = _READ_TEXT.get(types.get(name, String))
+        if read is None:
+            continue
+        try:
+            converted[name] = [read(text) for text in texts]
+        except (ValueError, KeyError):
+            raise InputError(f"Column {shown(name)} is {types[name]}, which {shown(texts)} is not.") from None
+    return converted
+
+
+_READ_TEXT: dict[FeastType, Callable[[str], Any]] = {
+    Int32: int,
+    Int64: int,
+    Float32: float,
+    Float64: float,
+    Bool: lambda text: {"true": True, "false": False}[text.lower()],
+}
 
 
 def _with_moments(rows: dict[str, list[Any]], views: Iterable[FeatureView]) -> dict[str, list[Any]]:

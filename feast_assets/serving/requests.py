@@ -15,7 +15,7 @@ class OnlineFeaturesRequest(msgspec.Struct):
         feature_service: the name of one; if it is given, ``features`` does not count, as in Feast.
         features: references such as ``"view:feature"``.
         full_feature_names: whether features are called ``view__feature``.
-        include_feature_view_version_metadata: only false: answers do not tell versions yet.
+        include_feature_view_version_metadata: whether the answer tells which versions of views were read.
     """
 
     entities: dict[str, list[Any]]

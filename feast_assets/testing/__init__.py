@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from feast_assets.testing.online_store import CanSampleConformance as CanSampleConformance
     from feast_assets.testing.online_store import CanTellRestartsConformance as CanTellRestartsConformance
     from feast_assets.testing.online_store import OnlineStoreConformance as OnlineStoreConformance
+    from feast_assets.testing.registry import KeepsCheckpointsConformance as KeepsCheckpointsConformance
     from feast_assets.testing.registry import KeepsMarksConformance as KeepsMarksConformance
     from feast_assets.testing.registry import KeepsPartStatisticsConformance as KeepsPartStatisticsConformance
     from feast_assets.testing.registry import NotesPushesConformance as NotesPushesConformance
@@ -37,6 +38,7 @@ _MODULES = {
     "CanSampleConformance": "feast_assets.testing.online_store",
     "CanTellRestartsConformance": "feast_assets.testing.online_store",
     "ComputeEngineConformance": "feast_assets.testing.compute_engine",
+    "KeepsCheckpointsConformance": "feast_assets.testing.registry",
     "KeepsMarksConformance": "feast_assets.testing.registry",
     "KeepsPartStatisticsConformance": "feast_assets.testing.registry",
     "NotesPushesConformance": "feast_assets.testing.registry",

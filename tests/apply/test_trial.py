@@ -37,7 +37,6 @@ from feast_assets import (
 from feast_assets.apply.trial import sample_value
 from feast_assets.errors import (
     DefinitionError,
-    NotSupportedError,
     RegistryInferenceFailure,
     SpecifiedFeaturesNotPresentError,
     TransformationError,
@@ -192,9 +191,3 @@ def test_a_mode_beside_a_transformation_of_another_mode_is_refused() -> None:
             mode="python",
             feature_transformation=Transformation("pandas", sums_frame),
         )
-
-
-def test_the_version_of_views_in_responses_is_refused(store: FeatureStore) -> None:
-    store.apply([DRIVER, TRIPS])
-    with pytest.raises(NotSupportedError, match="include_feature_view_version_metadata"):
-        store.get_online_features(["trips:fare"], [{"driver_id": 1}], include_feature_view_version_metadata=True)

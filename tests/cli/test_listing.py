@@ -23,6 +23,7 @@ SERVED = {
     "label-views": {"driver_reviews"},
     "feature-services": {"trip_pricing_v1", "trip_pricing_v2"},
     "saved-datasets": set(),
+    "validation-references": set(),
     "projects": {"taxis"},
 }
 

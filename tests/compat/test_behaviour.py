@@ -12,6 +12,7 @@ from compat.refresh import facts, observed
 
 RAISED_BY_FEAST = facts("raised_by_feast.json")
 ANSWERED_BY_FEAST = facts("answered_by_feast.json")
+LABELS_BY_FEAST = facts("labels_by_feast.json")
 EXCEPTED = {call for behaviour in BEHAVIOURS for call in behaviour.calls}
 BY_HAND = ", by hand"
 
@@ -74,3 +75,10 @@ def test_the_cases_show_what_feast_leaves_out_and_what_ties(answered: dict[str, 
                 lacking += len(rows.keys() - ANSWERED_BY_FEAST[case][request].keys())
     assert ties > 10
     assert lacking > 10
+
+
+def test_the_labels_that_count_are_those_that_feasts_policies_choose() -> None:
+    ours = observed(sys.executable, "label_scenarios.py", "feast_assets")
+    assert ours == LABELS_BY_FEAST
+    differing = [case for case, told in ours.items() if len({str(chosen) for chosen in told.values()}) > 2]
+    assert len(differing) > 6, "the policies choose differently"

@@ -87,7 +87,7 @@ def test_a_view_over_a_stream_is_materialized_from_its_history_and_takes_written
     later = {"driver_id": [2], "at": [NOON + timedelta(hours=1)], "fare": [9.5]}
     store.write_to_online_store("rides", later)
     assert store.get_online_features(**read).to_dict()["fare"] == [2.5, 9.5]
-    with pytest.raises(NotSupportedError, match="whose consumer is not here yet"):
+    with pytest.raises(NotSupportedError, match="and not a PushSource"):
         store.push("rides", later)
 
 
@@ -106,7 +106,7 @@ def test_streams_without_history_cannot_be_used_by_views() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"message_format": "json"}, "message_format must be JsonFormat"),
+        ({"message_format": "json"}, "message_format must be a StreamFormat such as JsonFormat"),
         ({"topic": 5}, "topic must be text, not 5"),
         ({"kafka_bootstrap_servers": ["a:1"]}, "kafka_bootstrap_servers must be text"),
         ({"batch_source": RequestSource(name="r", schema=FIELDS)}, "batch_source must be a source with history"),

@@ -81,8 +81,6 @@ def test_wrong_declarations_are_refused_with_what_would_be_right(make, message):
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: stream(aggregations=[1], timestamp_field="ts"),
-        lambda: stream(enable_tiling=True),
         lambda: stream(stream_engine={"type": "spark"}),
         lambda: stream(udf=len, mode="sql"),
         lambda: stream(udf=len, mode="ray"),

@@ -183,7 +183,7 @@ def test_wrong_declarations_are_refused_with_what_would_be_right(case):
     [
         lambda: view(source=view()),
         lambda: BatchFeatureView(name="b", source=SOURCE, udf=len, mode="spark"),
-        lambda: BatchFeatureView(name="b", source=SOURCE, udf=len, mode="sql", aggregations=[1]),
+        lambda: BatchFeatureView(name="b", source=SOURCE, udf=len, mode="sql", batch_engine={"a": 1}),
         lambda: OnDemandFeatureView(name="o", sources=[view()], schema=[A], udf=len, mode="substrait"),
         lambda: OnDemandFeatureView(name="o", sources=[view()], schema=[A], udf=len, aggregations=[1]),
         lambda: on_demand_feature_view(sources=[view()], schema=[A], explode=True)(len),
@@ -195,10 +195,8 @@ def test_what_is_not_supported_says_so(make):
 
 
 def test_only_the_arguments_that_were_given_are_said_not_to_be_supported():
-    with pytest.raises(NotSupportedError, match=r"'b': aggregations is not supported yet; leave it out\.$"):
-        BatchFeatureView(name="b", source=SOURCE, udf=len, mode="sql", aggregations=[1])
-    with pytest.raises(NotSupportedError, match=r"'b': batch_engine and aggregations are not supported yet"):
-        BatchFeatureView(name="b", source=SOURCE, udf=len, mode="sql", batch_engine={"a": 1}, aggregations=[1])
+    with pytest.raises(NotSupportedError, match=r"'b': batch_engine is not supported yet; leave it out\.$"):
+        BatchFeatureView(name="b", source=SOURCE, udf=len, mode="sql", batch_engine={"a": 1})
 
 
 @pytest.mark.parametrize("make", [lambda: Array(int), lambda: Struct({}), lambda: Set(Struct({"a": Int32}))])

@@ -27,6 +27,8 @@ from feast_assets import (
     ValueType,
 )
 from feast_assets.cli.main import cli
+from feast_assets.definitions.authorized_action import AuthzedAction
+from feast_assets.definitions.policy import CombinedGroupNamespacePolicy, RoleBasedPolicy
 from feast_assets.definitions.spec import canonical_text
 from feast_assets.errors import InputError
 from feast_assets.migration.feast_registry import FeastProject, FeastRegistry
@@ -117,6 +119,8 @@ def test_everything_that_feast_says_of_an_object_is_read(project: FeastProject) 
         "FileSource plain",
         "FileSource pushed_history",
         "FileSource rides",
+        "Permission everything",
+        "Permission readers",
         "Project shop",
         "PushSource pushed",
         "SavedDataset training",
@@ -150,6 +154,12 @@ def test_everything_that_feast_says_of_an_object_is_read(project: FeastProject) 
     assert (first.name, [f.name for f in first.features]) == ("stats", ["fare", "vector"])
     assert (second.name, second.name_alias, second.join_key_map) == ("live", "now", {"driver_id": "rider_id"})
     assert (model.logging_config.destination.path, model.logging_config.sample_rate) == ("logs", 0.25)
+    readers, everything = by_name["Permission readers"], by_name["Permission everything"]
+    assert (readers.type_names, readers.name_patterns) == (["FeatureView", "LabelView"], ["st.*"])
+    assert readers.actions == [AuthzedAction.DESCRIBE, AuthzedAction.READ_ONLINE]
+    assert readers.policy == CombinedGroupNamespacePolicy(groups=["team"], namespaces=["prod"])
+    assert (everything.policy, everything.tags) == (RoleBasedPolicy(roles=["admin"]), {"by": "ops"})
+    assert len(everything.actions) == 8
     dataset = by_name["SavedDataset training"]
     assert isinstance(dataset, SavedDataset)
     assert (dataset.features, dataset.storage.path) == (["stats:fare"], "training.parquet")  # type: ignore[attr-defined]

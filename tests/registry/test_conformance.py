@@ -15,12 +15,14 @@ import pytest
 
 from feast_assets.definitions.base import Definition
 from feast_assets.registry.base import Changes, Claim, DrawnMark, LedgerEntry, OnlineTable, WindowContent
+from feast_assets.registry.checkpoints import Checkpoint
 from feast_assets.registry.noted_pushes import NotedPush
 from feast_assets.registry.part_statistics import Segment
 from feast_assets.registry.snapshot import RegistrySnapshot
 from feast_assets.registry.sql.config import SqlRegistryConfig
 from feast_assets.registry.sql.store import SqlRegistry
 from feast_assets.testing import (
+    KeepsCheckpointsConformance,
     KeepsMarksConformance,
     KeepsPartStatisticsConformance,
     NotesPushesConformance,
@@ -135,6 +137,13 @@ class GivesTheNewestSegmentOnly(SqlRegistry):
         return super().part_statistics(digest)[-1:]
 
 
+class TakesCheckpointsBack(SqlRegistry):
+    def keep_checkpoints(self, checkpoints: Sequence[Checkpoint]) -> None:
+        for each in checkpoints:
+            self.forget_checkpoints(each.source, [each.reader])
+        super().keep_checkpoints(checkpoints)
+
+
 _BROKEN: list[tuple[type[SqlRegistry], type[Any], str, dict[str, Any]]] = [
     (IgnoresWhatChangesAreBasedOn, RegistryConformance, "test_changes_worked_out_from_an_old_revision_are_refused", {}),
     (WritesBackWhatItRead, RegistryConformance, "test_threads_share_one_handle", {}),
@@ -173,6 +182,7 @@ _BROKEN: list[tuple[type[SqlRegistry], type[Any], str, dict[str, Any]]] = [
         "test_segments_come_back_as_they_were_in_order",
         {"size": 1},
     ),
+    (TakesCheckpointsBack, KeepsCheckpointsConformance, "test_a_checkpoint_only_moves_forwards", {}),
     (OverwritesNotes, NotesPushesConformance, "test_a_push_that_is_noted_again_stays_as_it_was", {}),
 ]
 

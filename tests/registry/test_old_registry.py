@@ -18,7 +18,7 @@ from feast_assets.registry.sql.store import SqlRegistry
 from feast_assets.testing.registry import entity
 
 DUMP = Path(__file__).with_name("registry_of_0_1.sql")
-LATER = {"feast_assets_pushes", "feast_assets_push_rows", "feast_assets_part_statistics"}
+LATER = {"feast_assets_pushes", "feast_assets_push_rows", "feast_assets_part_statistics", "feast_assets_checkpoints"}
 PUSH = NotedPush("p", "push to 'live'", ("stats",), "stats", 7, datetime(2024, 1, 1, tzinfo=UTC))
 
 
@@ -47,7 +47,7 @@ def test_reading_an_old_registry_changes_nothing(old: Path) -> None:
     assert not snapshot.has_noted_pushes
     assert len([e for e in registry.ledger("stats") if e.rows]) == 1
     assert registry.noted_pushes() == [] and registry.rows_of_push(PUSH) is None
-    assert registry.part_statistics("digest") == []
+    assert registry.part_statistics("digest") == [] and registry.checkpoints("live") == []
     assert not LATER & tables_of(old)
 
 

@@ -25,11 +25,12 @@ def start_server() -> Iterator[Any]:
     started: list[ServerProcess] = []
     readers: list[threading.Thread] = []
 
-    def start(repository: Path, *options: str, script: str | None = None) -> ServerProcess:
+    def start(repository: Path, *options: str, script: str | None = None, command: str = "serve") -> ServerProcess:
         words = ["-c", script] if script else ["-m", "feast_assets.cli"]
-        command = [sys.executable, *words, "-c", str(repository), "serve", "--port", "0", *options]
+        address = ["--port", "0"] if command == "serve" else ["--address", "127.0.0.1:0"]
+        words += ["-c", str(repository), command, *address, *options]
         process = subprocess.Popen(
-            command,
+            [sys.executable, *words],
             stderr=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             text=True,

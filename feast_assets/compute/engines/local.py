@@ -13,6 +13,7 @@ from feast_assets.compute.engines.context import TaskContext
 from feast_assets.compute.ledger_rows import LedgerRows
 from feast_assets.compute.validation import Validation
 from feast_assets.compute.view_stores import ledger_hash
+from feast_assets.compute.window_rows import fill_windows, keep_tiles
 from feast_assets.compute.withdrawals import Withdrawals
 from feast_assets.definitions.window import WindowIndex
 from feast_assets.errors import ComputeEngineError, FeastAssetsError, printable
@@ -105,6 +106,8 @@ def run_task(task: WindowTask, context: TaskContext) -> WindowDone:
     if stores.online is None:
         return WindowDone(task.id, (0,) * len(task.windows), kept=kept)
     with context.newest_rows(task.span) as batches:
+        if stores.made.aggregates is not None:
+            return replace(fill_windows(task, context, stores.online, batches), kept=kept)
         return replace(_fill_online(task, context, stores.online, batches), kept=kept)
 
 
@@ -114,6 +117,9 @@ def _keep_result(task: WindowTask, stores: ViewStores) -> tuple[WindowStatistics
     if sink is None:
         return ()
     store = CanReplaceWindows.of(stores.offline_store, f"Keeping the result of feature view {task.view!r}")
+    if stores.made.tiles is not None:
+        keep_tiles(stores, task.windows)
+        return ()
     rows = stores.offline_store.scan(stores.read, task.span)
     store.replace(sink, stores.read, task.windows, rows)
     return tuple(stores.offline_store.statistics(stores.made, task.windows))

@@ -15,8 +15,8 @@ from feast_assets.errors import DefinitionError, shown
 class KafkaSource(StreamSource):
     """A topic of Kafka, whose messages become rows of features.
 
-    A view that has it as source is materialized from its ``batch_source``. Nothing here consumes the topic yet; rows of
-    its messages can be written with `FeatureStore.write_to_online_store`.
+    A view that has it as source is materialized from its ``batch_source``; `FeatureStore.consume` puts its messages
+    online and appends them to that source.
 
     Args:
         message_format: how its messages are written.
@@ -24,7 +24,7 @@ class KafkaSource(StreamSource):
         kafka_bootstrap_servers: ``host:port`` of its brokers, with commas between them.
         topic: its name.
         batch_source: where the history of its rows is; required by feature views that use the source.
-        watermark_delay_threshold: how late its messages may be.
+        watermark_delay_threshold: how late its messages may be before they are counted as late. No message is dropped.
 
     See `DataSource` for the other arguments.
     """
@@ -69,7 +69,7 @@ class KafkaSource(StreamSource):
         servers = kafka_bootstrap_servers or bootstrap_servers
         if not isinstance(message_format, StreamFormat):
             raise DefinitionError(
-                f"{subject}: message_format must be JsonFormat, AvroFormat or ProtoFormat, not {shown(message_format)}."
+                f"{subject}: message_format must be a StreamFormat such as JsonFormat, not {shown(message_format)}."
             )
         for argument, value in (("kafka_bootstrap_servers", servers), ("topic", topic)):
             if value is not None and not isinstance(value, str):

@@ -120,6 +120,12 @@ def discard(database: duckdb.DuckDBPyConnection) -> None:
             database.close()
 
 
+def is_used(database: duckdb.DuckDBPyConnection) -> bool:
+    """Whether a file is attached to a database."""
+    with _LOCK:
+        return any(id(database) in each.databases for each in _attached.values())
+
+
 def attach(cursor: duckdb.DuckDBPyConnection, database: duckdb.DuckDBPyConnection, path: str) -> Attachment:
     """Attaches a file to a database, read-only.
 

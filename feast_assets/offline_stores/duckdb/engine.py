@@ -8,7 +8,6 @@ import contextlib
 import errno
 import glob
 import os
-import sys
 import tempfile
 import threading
 import uuid
@@ -21,7 +20,8 @@ import duckdb
 import pyarrow as pa
 
 from feast_assets.errors import FeastAssetsError, InputError, StoreUnavailableError, printable
-from feast_assets.offline_stores.duckdb.spill_folder import SpillFolder, make_spill_folder
+from feast_assets.offline_stores.duckdb.idle_database import IDLE, Database, Settings
+from feast_assets.offline_stores.duckdb.spill_folder import make_spill_folder
 from feast_assets.offline_stores.duckdb.unfit_text import UnfitText
 
 if TYPE_CHECKING:
@@ -39,14 +39,13 @@ class Cursor(_Connection):
     """A connection that can read DuckDB files, which stay attached until it is closed.
 
     Args:
-        connection: a cursor of the database.
-        database: the connection that stands for the database.
+        database: of which it is one.
     """
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, database: duckdb.DuckDBPyConnection):
-        self._connection = connection
-        self._database = database
+    def __init__(self, database: Database):
         self._attachments: list[Attachment] = []
+        self._database = database
+        self._connection, self._number = database.open_cursor()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._connection, name)
@@ -71,7 +70,7 @@ class Cursor(_Connection):
         """
         from feast_assets.offline_stores.duckdb.attached_files import attach
 
-        attachment = attach(self._connection, self._database, path)
+        attachment = attach(self._connection, self._database.connection, path)
         self._attachments.append(attachment)
         return attachment
 
@@ -79,6 +78,7 @@ class Cursor(_Connection):
         """Closes the cursor, then the files that nobody else reads."""
         self._connection.close()
         self._detach()
+        self._database.open_cursors.discard(self._number)
 
     def _detach(self) -> None:
         while self._attachments:
@@ -116,19 +116,19 @@ class Engine:
         self._temp_directory = root / (temp_directory or tempfile.gettempdir())
         self.files = None if files is None else tuple(files)
         self._lock = threading.Lock()
-        self._database: duckdb.DuckDBPyConnection | None = None
-        self._pid = 0
+        self._database: Database | None = None
 
     def cursor(self) -> Cursor:
         """Returns a connection of its own, in UTC, whose temporary views nobody else sees. The caller closes it."""
         with self._lock:
             # A forked process must not use its parent's threads.
-            if self._database is None or self._pid != os.getpid():
-                self._database = self._open()
-                self._pid = os.getpid()
-            return Cursor(self._database.cursor(), self._database)
+            if self._database is None or self._database.pid != os.getpid():
+                chosen = (self._root, self._memory_limit, self._threads, self._temp_directory, self.files)
+                self._database = IDLE.taken(chosen) or self._open(chosen)
+                weakref.finalize(self, IDLE.give_back, self._database)
+            return Cursor(self._database)
 
-    def _open(self) -> duckdb.DuckDBPyConnection:
+    def _open(self, chosen: Settings) -> Database:
         try:
             spill = make_spill_folder(self._temp_directory)
         except OSError as error:
@@ -161,8 +161,7 @@ class Engine:
         except duckdb.Error as error:
             spill.remove()
             raise InputError(f"DuckDB does not take the offline store's settings: {_text(error)}") from error
-        weakref.finalize(self, _discard, database, spill, os.getpid())
-        return database
+        return Database(database, chosen, spill)
 
     def _closing(self) -> Iterator[str]:
         """Yields the settings that are made last, as they close what is open until then."""
@@ -176,16 +175,6 @@ class Engine:
             yield f"allowed_paths = [{', '.join(map(literal, paths))}]"
         yield "enable_external_access = false"
         yield "lock_configuration = true"
-
-
-def _discard(database: duckdb.DuckDBPyConnection, spill: SpillFolder, pid: int) -> None:
-    if os.getpid() == pid:
-        attached_files = sys.modules.get("feast_assets.offline_stores.duckdb.attached_files")
-        if attached_files is None:
-            database.close()
-        else:
-            attached_files.discard(database)
-        spill.remove()
 
 
 def read_all(cursor: duckdb.DuckDBPyConnection, sql: str) -> pa.Table:

@@ -47,8 +47,8 @@ def footers_exclude_nulls(history: History, root: Path, only: Sequence[str] | No
         only: the files that count; all with None.
     """
     (source,) = history.sources
-    files = find_files(source, root)
-    paths = files.paths if only is None else only
+    files = find_files(source, root, only=only)
+    paths = files.paths
     if files.format != "parquet" or files.shape == "uri" or not 0 < len(paths) <= _FEW_FILES:
         return False
     columns = {new: raw for raw, new in source.field_mapping.items()}

@@ -9,7 +9,7 @@ import os
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from types import ModuleType
@@ -177,9 +177,7 @@ def open_source(
         return open_database_table(
             cursor, source, root, declared, row_ids=row_ids, bounds=bounds, may_be_absent=may_be_absent
         )
-    files = find_files(source, root)
-    if only is not None and files.format != "delta" and files.shape != "uri":
-        files = replace(files, paths=tuple(only))
+    files = find_files(source, root, only=only)
     mapping = source.field_mapping
     times = [n for n in (source.timestamp_field, source.created_timestamp_column) if n]
     types = {raw: (declared or {}).get(mapping.get(raw, raw)) for raw in [*mapping, *(declared or {})]}

@@ -100,6 +100,13 @@ def file_name(window: Window) -> str:
     return f"window_{_stamp(window.start)}_{_stamp(window.end)}.parquet"
 
 
+def held_windows(source: DataSource, root: Path) -> list[Window]:
+    """Returns the windows of which a folder holds rows, in order, by the names of its files; none without a folder."""
+    folder = Path(_folder(source, root).path)
+    held = (_window_of(path.name) for path in folder.glob("*.parquet"))
+    return sorted(window for window in held if window is not None)
+
+
 def _stamp(moment: datetime) -> str:
     # strftime writes years before 1000 without zeros on some systems.
     return f"{moment.year:04d}{moment:%m%dT%H%M%S.%f}"

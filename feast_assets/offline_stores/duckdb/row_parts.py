@@ -115,7 +115,7 @@ def read_alone(
     tables: list[SourceTable],
 ) -> list[str]:
     """Returns for each part a text that tells how its columns are read if nothing else is."""
-    files = find_files(source, root)
+    files = find_files(source, root, only=[part.name for part in parts])
     known: dict[str, tuple[str, bool]] = {}
     texts = []
     for part in parts:
@@ -212,7 +212,9 @@ def summarize_parts(
         windows = number_columns(WindowNumbers(grid.grain, ALWAYS), lookback)
     by = ["part", *windows, "keyless"]
     keyless = " OR ".join(f"{key} IS NULL" for key in content.keys) or "false"
-    hashed = ", ".join(hashable(cursor, content.sql, content.hashed))
+    # Rows in memory have no nested values, so nobody need ask for their types.
+    expressions = content.hashed if rows is not None else hashable(cursor, content.sql, content.hashed)
+    hashed = ", ".join(expressions) or "1"
     hashes = f"SELECT part, t, c, ({keyless}) AS keyless, hash({hashed}) AS h FROM ({content.sql})"
     columns = ", ".join(f"{expression} AS {name}" for name, expression in windows.items())
     result = read_all(

@@ -40,6 +40,18 @@ class SpillFolder:
     path: Path
     _lock: int | None
 
+    def made_again(self) -> SpillFolder:
+        """Returns the same folder, made and locked anew after it was removed.
+
+        Raises:
+            OSError: it cannot be made.
+        """
+        self.path.mkdir(mode=0o700, parents=True)
+        lock = None if fcntl is None else _locked(self.path)
+        if fcntl is not None and lock is None:
+            raise FileExistsError(errno.EEXIST, "another process has taken the folder", str(self.path))
+        return SpillFolder(self.path, lock)
+
     def remove(self) -> None:
         """Removes the folder and what is in it."""
         shutil.rmtree(self.path, ignore_errors=True)

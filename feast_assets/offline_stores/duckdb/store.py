@@ -27,6 +27,8 @@ from feast_assets.errors import (
     TransformationError,
 )
 from feast_assets.offline_stores.abilities import (
+    AggregatesWindows,
+    AppendsRanges,
     CanProfile,
     CanReplaceWindows,
     ReadsQueries,
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
     from feast_assets.offline_stores.duckdb.files import SourceTable
     from feast_assets.offline_stores.duckdb.read_parts import ReadParts
     from feast_assets.offline_stores.duckdb.rows import Rows
+    from feast_assets.offline_stores.duckdb.window_aggregates import WindowInputs
     from feast_assets.offline_stores.files.readable_files import ReadableFiles
     from feast_assets.offline_stores.part_summaries import PartSummaries
     from feast_assets.types.feast_type import FeastType
@@ -62,6 +65,7 @@ _T = TypeVar("_T")
 
 class DuckDBOfflineStore(
     OfflineStore,
+    AggregatesWindows,
     CanProfile,
     CanReplaceWindows,
     ReadsQueries,
@@ -69,6 +73,7 @@ class DuckDBOfflineStore(
     RunsTransformations,
     SummarizesParts,
     WritesOnce,
+    AppendsRanges,
 ):
     """History in Parquet, CSV and Delta files.
 
@@ -81,6 +86,7 @@ class DuckDBOfflineStore(
 
     config_class = DuckDBOfflineStoreConfig
     packages = ("duckdb",)
+    functions = frozenset(("sum", "count", "mean", "min", "max", "stddev", "first", "last", "last_k", "count_distinct"))
     modes = frozenset((TransformationMode.SQL, TransformationMode.PANDAS, TransformationMode.PYTHON))
 
     def __init__(self, config: BaseModel, root: Path):
@@ -139,6 +145,8 @@ class DuckDBOfflineStore(
         from feast_assets.offline_stores.duckdb.engine import as_reader
         from feast_assets.offline_stores.duckdb.point_in_time import Opened, bounds_of, joined
 
+        if any(join.history.aggregates is not None for join in joins):
+            return self._with_windows(spine, joins, filter_by_created_timestamp)
         opened: dict[int, Opened] = {}
         span = spine.span()
         cursors = ExitStack()
@@ -161,6 +169,64 @@ class DuckDBOfflineStore(
             _raise_translated(error, tables())
             raise
         return as_reader(schema, batches, cursors, lambda error: _culprit(error, tables()))
+
+    def _with_windows(
+        self, spine: Spine, joins: Sequence[PointInTimeJoin], filter_by_created: bool
+    ) -> pa.RecordBatchReader:
+        """Returns a join of which some views have windows of time."""
+        from feast_assets.offline_stores.duckdb.window_aggregates import beside, windows_at
+
+        plain = [join for join in joins if join.history.aggregates is None]
+
+        def of(join: PointInTimeJoin) -> pa.Table:
+            def read(cursor: duckdb.DuckDBPyConnection, tables: list[SourceTable]) -> pa.Table:
+                return windows_at(
+                    cursor, spine, join, self._window_inputs(cursor, join.history, tables), filter_by_created
+                )
+
+            return self._answer(read)
+
+        windows = {id(join): of(join) for join in joins if join.history.aggregates is not None}
+        rest = self.join(spine, plain, filter_by_created_timestamp=filter_by_created) if plain else None
+        return beside(spine.num_rows, joins, windows, rest)
+
+    def tiles(self, history: History, oldest: Sequence[int], keys: pa.Table | None = None) -> list[pa.Table]:
+        from feast_assets.offline_stores.duckdb.window_aggregates import read_tiles
+
+        def read(cursor: duckdb.DuckDBPyConnection, tables: list[SourceTable]) -> list[pa.Table]:
+            return read_tiles(cursor, self._window_inputs(cursor, history, tables), oldest, keys)
+
+        return self._answer(read)
+
+    def tiles_to_keep(self, history: History, windows: Sequence[Window]) -> pa.RecordBatchReader:
+        from feast_assets.definitions.window import Bounds, hull
+        from feast_assets.offline_stores.duckdb.window_aggregates import tiles_to_keep
+
+        def read(cursor: duckdb.DuckDBPyConnection, tables: list[SourceTable]) -> pa.Table:
+            inputs = self._window_inputs(cursor, history, tables)
+            return tiles_to_keep(cursor, inputs, hull([Bounds.of(w) for w in windows]), windows)
+
+        return self._answer(read).to_reader()
+
+    def _window_inputs(
+        self, cursor: duckdb.DuckDBPyConnection, history: History, tables: list[SourceTable]
+    ) -> WindowInputs:
+        """Returns what windows of time are computed of; the tables that are opened are added to a list."""
+        from feast_assets.offline_stores.duckdb.replace import held_windows
+        from feast_assets.offline_stores.duckdb.window_aggregates import WindowInputs
+
+        def opened(of: History) -> Callable[[Bounds], Rows]:
+            def rows_of(bounds: Bounds) -> Rows:
+                rows = self._rows(cursor, of, bounds)
+                tables.append(rows.table)
+                return rows
+
+            return rows_of
+
+        tiles = history.tiles
+        if tiles is None:
+            return WindowInputs(history, opened(history))
+        return WindowInputs(history, opened(history), opened(tiles), held_windows(tiles.sources[0], self._root))
 
     def read_query(self, sql: str, readable: Sequence[DataSource]) -> pa.Table:
         """Returns the rows of a query; see `ReadsQueries`.
@@ -252,6 +318,21 @@ class DuckDBOfflineStore(
             if isinstance(source, DuckDBSource):
                 return self._when_free(lambda: is_appended_to_table(cursor, source, self._root, rows))
             return is_appended(cursor, source, self._root, rows, key)
+
+    def takes_ranges(self, source: DataSource) -> bool:
+        from feast_assets.offline_stores.duckdb.stream_ranges import takes_ranges
+
+        return takes_ranges(source, self._root)
+
+    def covered_ranges(self, source: DataSource, stream: str, start: int, end: int) -> list[tuple[int, int]]:
+        from feast_assets.offline_stores.duckdb.stream_ranges import covered_ranges
+
+        return covered_ranges(source, self._root, stream, start, end)
+
+    def append_range(self, source: DataSource, stream: str, start: int, end: int, rows: pa.Table) -> bool:
+        from feast_assets.offline_stores.duckdb.stream_ranges import append_range
+
+        return append_range(source, self._root, stream, start, end, rows)
 
     def replace(
         self, source: DataSource, history: History, windows: Sequence[Window], rows: pa.RecordBatchReader

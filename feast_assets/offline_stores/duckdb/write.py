@@ -93,7 +93,7 @@ def is_appended(cursor: duckdb.DuckDBPyConnection, source: DataSource, root: Pat
 def _fitted(cursor: duckdb.DuckDBPyConnection, files: SourceFiles, source: DataSource, rows: pa.Table) -> pa.Table:
     """Returns rows with the columns, their order and their types of what is stored; as they are where nothing is."""
     if files.format != "delta" and files.shape != "file":
-        return _fitted_to_folder(files, source, rows)
+        return fitted_to_folder(files, source, rows)
     if not _exists(files):
         check_new(rows, source, files.subject)
         return rows
@@ -138,8 +138,8 @@ def _exists(files: SourceFiles) -> bool:
 
 
 def _add_file(files: SourceFiles, source: DataSource, rows: pa.Table, key: str | None) -> None:
-    folder, suffix = _folder_of(files)
-    rows = _fitted_to_folder(files, source, rows)
+    folder, suffix = folder_of(files)
+    rows = fitted_to_folder(files, source, rows)
     if key is None:
         path = folder / f"rows_{datetime.now(UTC):%Y%m%dT%H%M%S}_{uuid.uuid4().hex}{suffix}"
     else:
@@ -152,7 +152,13 @@ def _add_file(files: SourceFiles, source: DataSource, rows: pa.Table, key: str |
     remove_abandoned(folder)
 
 
-def _fitted_to_folder(files: SourceFiles, source: DataSource, rows: pa.Table) -> pa.Table:
+def fitted_to_folder(files: SourceFiles, source: DataSource, rows: pa.Table) -> pa.Table:
+    """Returns rows with the columns of a folder's files; as they are where there are none yet.
+
+    Raises:
+        InputError: the columns are not the source's own, or a value does not fit.
+        NotSupportedError: rows cannot be added to such a folder.
+    """
     _refuse_folder(files)
     if files.paths:
         return like(rows, _parquet_schema(files, files.paths[-1]), files.subject)
@@ -169,11 +175,11 @@ def _refuse_folder(files: SourceFiles) -> None:
         raise NotSupportedError(
             f"{files.subject}: adding rows to a folder with {files.hive_keys[0]}=... subfolders is not supported."
         )
-    _folder_of(files)
+    folder_of(files)
 
 
 def _named_file(files: SourceFiles, key: str) -> Path:
-    folder, suffix = _folder_of(files)
+    folder, suffix = folder_of(files)
     return folder / f"push_{key}{suffix}"
 
 
@@ -185,7 +191,12 @@ def _holds(path: Path, rows: pa.Table) -> bool:
         return False
 
 
-def _folder_of(files: SourceFiles) -> tuple[Path, str]:
+def folder_of(files: SourceFiles) -> tuple[Path, str]:
+    """Returns the folder that new files of a source go to, and how their names end.
+
+    Raises:
+        NotSupportedError: its path does not say that.
+    """
     if files.shape == "folder":
         return Path(files.path), ".parquet"
     pattern = Path(files.path)

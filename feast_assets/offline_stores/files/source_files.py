@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fnmatch
 import glob
 import os
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote
@@ -53,10 +55,14 @@ def describe(source: DataSource) -> str:
     return f"Source {source.name!r}" if path == source.name else f"Source {source.name!r} ({path})"
 
 
-def find_files(source: DataSource, root: Path) -> SourceFiles:
+def find_files(source: DataSource, root: Path, *, only: Sequence[str] | None = None) -> SourceFiles:
     """Returns the files of a source. A folder or glob without files is a source without rows.
 
     Files and folders whose names begin with ``.`` or ``_`` do not count.
+
+    Args:
+        only: some of its files, which a listing has told of: the others are left out, and not listed where all files
+            are in one folder. Of no effect on a Delta table and on a URI.
 
     Raises:
         SourceAbsentError: a single file does not exist.
@@ -81,13 +87,19 @@ def find_files(source: DataSource, root: Path) -> SourceFiles:
     if file_format == "delta":
         return SourceFiles(subject, path, "delta", "folder", ())
     if os.path.isdir(path):
-        return _in_folder(subject, path, file_format)
+        files = _in_folder(subject, path, file_format)
+        return files if only is None else replace(files, paths=tuple(only))
     if os.path.exists(path):
-        return SourceFiles(subject, path, file_format, "file", (path,))
+        return SourceFiles(subject, path, file_format, "file", (path,) if only is None else tuple(only))
     if glob.has_magic(path):
+        if _is_of_one_folder(path):
+            # Listed for each question, of which one run has several: no path is made absolute, or looked at twice.
+            paths = _in_one_folder(path) if only is None else only
+            return SourceFiles(subject, path, file_format, "glob", tuple(paths))
         base = _fixed_part(path)
         matching = sorted(p for p in glob.glob(path, recursive=True) if os.path.isfile(p) and _counts(p, base))
-        return SourceFiles(subject, path, file_format, "glob", tuple(matching), _hive_keys(matching, base))
+        keys = _hive_keys(matching, base)
+        return SourceFiles(subject, path, file_format, "glob", tuple(matching if only is None else only), keys)
     if Path(path).suffix and not source.path.endswith("/"):
         raise SourceAbsentError(f"{subject}: there is no file {path}.{_nearest(path)}")
     return SourceFiles(subject, path, file_format, "folder", ())
@@ -151,6 +163,30 @@ def _in_folder(subject: str, path: str, file_format: Format) -> SourceFiles:
         )
     matching.sort()
     return SourceFiles(subject, path, file_format, "folder", tuple(matching), _hive_keys(matching, path))
+
+
+def _is_of_one_folder(pattern: str) -> bool:
+    """Whether all that a pattern matches is in the same folder."""
+    folder, names = os.path.split(pattern)
+    return names != "**" and not glob.has_magic(folder)
+
+
+def _in_one_folder(pattern: str) -> list[str]:
+    """Returns the files that a pattern of names in one folder matches, in order."""
+    folder, names = os.path.split(pattern)
+    try:
+        with os.scandir(folder) as entries:
+            there = {entry.name: entry for entry in entries if _is_visible(entry.name)}
+    except OSError:
+        return []
+    return sorted(os.path.join(folder, name) for name in fnmatch.filter(there, names) if _is_file(there[name]))
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:
+        return False
 
 
 def _is_visible(name: str) -> bool:

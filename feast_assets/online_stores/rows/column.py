@@ -16,7 +16,7 @@ from feast_assets.types.feast_type import FeastType
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from feast_assets.online_stores.rows.layout import Block, RowLayout
+    from feast_assets.online_stores.rows.layout import Block, ValueLayout
     from feast_assets.online_stores.rows.stored_values import Reader
 
 # Feast's field statuses.
@@ -261,7 +261,7 @@ class DecodedRows:
             return lambda values: [values[positions[0]]]
         return itemgetter(*positions) if positions else lambda values: []
 
-    def _collected(self, index: int, readers_of: Callable[[RowLayout], Sequence[Reader | None]]) -> list[object]:
+    def _collected(self, index: int, readers_of: Callable[[ValueLayout], Sequence[Reader | None]]) -> list[object]:
         values: list[object] = []
         for number, block in enumerate(self._blocks):
             values += self._converted(number, index, readers_of(block.layout))
@@ -274,7 +274,7 @@ class DecodedRows:
         return picked
 
     def _separate(
-        self, picked: list[object], index: int, readers_of: Callable[[RowLayout], Sequence[Reader | None]]
+        self, picked: list[object], index: int, readers_of: Callable[[ValueLayout], Sequence[Reader | None]]
     ) -> None:
         """Reads values that several rows have once more for each, so that no two rows share a list or dict."""
         assert self._positions is not None

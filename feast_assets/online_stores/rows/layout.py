@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, repeat
 from operator import le
-from typing import Any
+from typing import Any, Protocol
 
 from feast_assets.online_stores.rows.schema import (
     ID_WIDTH,
@@ -54,6 +54,16 @@ def reads_as(stored: FeastType, target: FeastType) -> bool:
     return kind_of(stored) is Kind.BYTES and kind_of(target) is Kind.BYTES
 
 
+class ValueLayout(Protocol):
+    """How the values of a block become Python values; see `RowLayout`."""
+
+    bits: Sequence[int | None]
+    readers: Sequence[Reader | None]
+    stored_readers: Sequence[Reader | None]
+    plain: Sequence[bool]
+    all_plain: bool
+
+
 @dataclass(slots=True)
 class Block:
     """The features that were read of payloads of one schema.
@@ -66,7 +76,7 @@ class Block:
         nulls: bit of a feature -> the rows where it is null; only features with nulls.
     """
 
-    layout: RowLayout
+    layout: ValueLayout
     rows: int
     columns: Sequence[Sequence[object] | None]
     nulls: dict[int, list[int]]
@@ -112,15 +122,19 @@ class RowLayout:
             for number, index in enumerate(indices)
             if index is not None and schema.kinds[index] is not Kind.FIXED
         ]
-        self.bits = [None if index is None else 1 << index for index in indices]
+        self.bits: Sequence[int | None] = [None if index is None else 1 << index for index in indices]
         self._field_bits = sum({bit for bit in self.bits if bit is not None})
-        self.readers: list[Reader | None] = []
-        self.stored_readers: list[Reader | None] = []
+        readers: list[Reader | None] = []
+        stored_readers: list[Reader | None] = []
         for index, (_, feast_type) in zip(indices, fields, strict=True):
             stored = None if index is None else schema.fields[index][1]
-            self.readers.append(None if stored is None else reader(stored, feast_type))
-            self.stored_readers.append(None if stored is None else stored_reader(stored))
-        self.plain = [index is not None and read is None for index, read in zip(indices, self.readers, strict=True)]
+            readers.append(None if stored is None else reader(stored, feast_type))
+            stored_readers.append(None if stored is None else stored_reader(stored))
+        self.readers: Sequence[Reader | None] = readers
+        self.stored_readers: Sequence[Reader | None] = stored_readers
+        self.plain: Sequence[bool] = [
+            index is not None and read is None for index, read in zip(indices, readers, strict=True)
+        ]
         self.all_plain = all(self.plain)
 
     def read(self, payloads: Sequence[bytes]) -> Block:

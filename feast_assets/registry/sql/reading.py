@@ -16,7 +16,7 @@ from feast_assets.definitions.project import Project
 from feast_assets.definitions.spec import from_micros, text_hash
 from feast_assets.registry.base import DrawnMark, Revision
 from feast_assets.registry.feature_lists import FeatureListTexts
-from feast_assets.registry.snapshot import StoredObject
+from feast_assets.registry.snapshot import StoredObject, StoredRow
 from feast_assets.registry.sql.schema import INPUTS, MARKS, META, NUMBER, PUSHES, SEGMENTS, WINDOWS, WRITTEN_BY
 from feast_assets.registry.sql.transaction import Query
 from feast_assets.stored_formats import REGISTRY
@@ -97,21 +97,21 @@ class ProjectReading:
         rows = self.query(_COMMITTED, project=self.project, revision=revision)
         return int(rows[0][0]) if rows else 0
 
-    def standing(self) -> list[StoredObject]:
+    def standing(self) -> Sequence[StoredRow]:
         """Returns the objects of the newest revision."""
-        return [StoredObject(*row) for row in self.query(_STANDING, project=self.project)]
+        return self.query(_STANDING, project=self.project)
 
-    def standing_since(self, revision: int) -> list[StoredObject]:
+    def standing_since(self, revision: int) -> Sequence[StoredRow]:
         """Returns the objects of the newest revision that came, or changed, after a revision."""
-        return [StoredObject(*row) for row in self.query(_STANDING_SINCE, project=self.project, since=revision)]
+        return self.query(_STANDING_SINCE, project=self.project, since=revision)
 
     def ended_since(self, revision: int) -> set[tuple[str, str]]:
         """Returns (object type, name) of the objects that were removed or changed after a revision."""
         return {(kind, name) for kind, name in self.query(_ENDED_SINCE, project=self.project, since=revision)}
 
-    def as_of(self, revision: int) -> list[StoredObject]:
+    def as_of(self, revision: int) -> Sequence[StoredRow]:
         """Returns the objects of a revision."""
-        return [StoredObject(*row) for row in self.query(_AS_OF, project=self.project, revision=revision)]
+        return self.query(_AS_OF, project=self.project, revision=revision)
 
     def feature_lists(self) -> FeatureListTexts:
         """Returns the lists of features that views have had, where these are more than one."""

@@ -16,6 +16,7 @@ PUSH_ROWS = "feast_assets_push_rows"
 SEGMENTS = "feast_assets_ledger_segments"
 MARKS = "feast_assets_marks"
 PART_STATISTICS = "feast_assets_part_statistics"
+CHECKPOINTS = "feast_assets_checkpoints"
 
 KEYS: dict[str, tuple[str, ...]] = {
     META: ("key",),
@@ -29,6 +30,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     SEGMENTS: ("project", "view", "first_start"),
     MARKS: ("project", "view", "number"),
     PART_STATISTICS: ("project", "digest", "segment", "piece"),
+    CHECKPOINTS: ("project", "source", "reader_hash"),
 }
 """Table -> the columns of its primary key."""
 
@@ -39,7 +41,7 @@ WRITTEN_BY = "written_by"
 OF_PROJECT = tuple(table for table in KEYS if table != META)
 """Tables whose rows belong to a project."""
 
-LATER_TABLES = (INPUTS, PUSHES, PUSH_ROWS, MARKS, PART_STATISTICS, SEGMENTS)
+LATER_TABLES = (INPUTS, PUSHES, PUSH_ROWS, MARKS, PART_STATISTICS, SEGMENTS, CHECKPOINTS)
 """Tables that an older registry lacks until it is written."""
 
 WINDOWS = "feast_assets_ledger"

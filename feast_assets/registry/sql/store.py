@@ -25,17 +25,19 @@ from feast_assets.registry.base import (
     WindowContent,
 )
 from feast_assets.registry.changes import Key, check_revision, distinct, refuse_other_base
+from feast_assets.registry.checkpoints import Checkpoint, KeepsCheckpoints
 from feast_assets.registry.current_user import current_user
 from feast_assets.registry.ledger import claimed, doubted, settled
 from feast_assets.registry.marks import KeepsMarks
 from feast_assets.registry.noted_pushes import NotedPush, NotesPushes
 from feast_assets.registry.part_statistics import KeepsPartStatistics, Segment
 from feast_assets.registry.snapshot import RegistrySnapshot
+from feast_assets.registry.sql import checkpoints as sql_checkpoints
 from feast_assets.registry.sql import part_statistics as sql_part_statistics
 from feast_assets.registry.sql import pushes as sql_pushes
 from feast_assets.registry.sql.config import SqlRegistryConfig
 from feast_assets.registry.sql.reading import ProjectReading, all_projects
-from feast_assets.registry.sql.schema import INPUTS, LATER_TABLES, MARKS, PART_STATISTICS, PUSHES
+from feast_assets.registry.sql.schema import CHECKPOINTS, INPUTS, LATER_TABLES, MARKS, PART_STATISTICS, PUSHES
 from feast_assets.registry.sql.sqlite_file import SqliteFile
 from feast_assets.registry.sql.writing import ProjectWriting
 
@@ -47,7 +49,7 @@ _CONFLICT = "conflict"
 """The claim of windows that two runs wrote at the same time; no run has it as its id."""
 
 
-class SqlRegistry(Registry, KeepsMarks, KeepsPartStatistics, NotesPushes):
+class SqlRegistry(Registry, KeepsMarks, KeepsPartStatistics, NotesPushes, KeepsCheckpoints):
     """Definitions by revision, and the ledger, in a SQL database that several projects may share.
 
     The tables are created by the first write; before that there is an empty registry. Safe to share between threads and
@@ -274,6 +276,25 @@ class SqlRegistry(Registry, KeepsMarks, KeepsPartStatistics, NotesPushes):
             return
         with self._writing() as writing:
             sql_part_statistics.forget(writing.transaction, self.project, digest)
+
+    # --- how far streams have been consumed
+
+    def checkpoints(self, source: str) -> list[Checkpoint]:
+        with self._reading() as reading:
+            if reading is None or not self._has_table(CHECKPOINTS):
+                return []
+            return sql_checkpoints.checkpoints(reading.query, self.project, source)
+
+    def keep_checkpoints(self, checkpoints: Sequence[Checkpoint]) -> None:
+        with self._writing() as writing:
+            writing.lock()
+            sql_checkpoints.keep(writing.transaction, self.project, checkpoints)
+
+    def forget_checkpoints(self, source: str, readers: Sequence[str]) -> None:
+        if not self._exists():
+            return
+        with self._writing() as writing:
+            sql_checkpoints.forget(writing.transaction, self.project, source, readers)
 
     # --- pushes that were begun
 

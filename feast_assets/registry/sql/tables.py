@@ -6,6 +6,7 @@ from sqlalchemy import BigInteger, Column, Index, MetaData, Table
 
 from feast_assets.registry.sql.column_types import Blob, Key, LongText
 from feast_assets.registry.sql.schema import (
+    CHECKPOINTS,
     FEATURE_LISTS,
     INPUTS,
     MARKS,
@@ -149,3 +150,18 @@ part_statistics = Table(
 )
 """What was read of the parts of sources, in segments that are divided in pieces; an older registry has no such table
 until it is written."""
+
+checkpoints = Table(
+    CHECKPOINTS,
+    metadata,
+    Column("project", Key, primary_key=True),
+    Column("source", Key, primary_key=True),
+    Column("reader_hash", Key, primary_key=True),
+    Column("reader", LongText, nullable=False),
+    Column("partition", LongText, nullable=False),
+    Column("identity", LongText, nullable=False),
+    Column("position", LongText, nullable=False),
+    Column("at", BigInteger, nullable=False),
+)
+"""How far streams have been consumed; ``position`` is a decimal number of any length, and ``reader_hash`` that of
+reader and partition. An older registry has no such table until it is written."""

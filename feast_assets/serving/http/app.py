@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -13,8 +13,11 @@ from time import perf_counter
 from typing import Any
 from urllib.parse import parse_qs
 
-from feast_assets.errors import FeastAssetsError, printable
+from feast_assets.auth.authentication import Authenticator
+from feast_assets.auth.identity import acting_as
+from feast_assets.errors import FeastAssetsError, UnauthenticatedError, printable
 from feast_assets.feature_store import FeatureStore
+from feast_assets.online_stores.remote import messages
 from feast_assets.registry.watch import RegistryWatch
 from feast_assets.serving.api import (
     AlreadyMaterializingError,
@@ -22,14 +25,17 @@ from feast_assets.serving.api import (
     ServingApi,
     refuse_vector_search,
 )
+from feast_assets.serving.callers import Callers
 from feast_assets.serving.failures import Failure, failure_of
 from feast_assets.serving.http.access_log import AccessLog
 from feast_assets.serving.http.bodies import BodyReader, features_answer
+from feast_assets.serving.http.message_routes import MessageRoute
 from feast_assets.serving.http.messages import CLOSE, EMPTY, NULL, Answer, Refused, of_failure
 from feast_assets.serving.http.openapi import openapi
 from feast_assets.serving.http.options import ServerOptions
-from feast_assets.serving.http.readiness import Readiness
 from feast_assets.serving.metrics import CONTENT_TYPE, ServerMetrics
+from feast_assets.serving.online_rows import OnlineRowsApi
+from feast_assets.serving.readiness import Readiness
 from feast_assets.serving.requests import (
     MaterializeIncrementalRequest,
     MaterializeRequest,
@@ -49,6 +55,7 @@ _TICK_SECONDS = 0.25
 _TICKS_PER_MEASURE = 20
 _TOO_BUSY = of_failure(Failure(503, "FeastError", "The server has as much in hand as it takes; try again.", 1))
 _CLIENT_TOO_SLOW = Answer.of_json(408, {"detail": "The request did not come in whole in time."}, CLOSE)
+_PROVIDER_TOO_SLOW = of_failure(Failure(503, "FeastError", "The identity provider did not answer in time.", 1))
 _STORES_TOO_SLOW = of_failure(Failure(504, "FeastError", "The stores did not answer in time."))
 
 
@@ -100,11 +107,13 @@ class Route:
         handler: answers.
         has_deadline: whether it must answer in time once the request was read, as reads must.
         is_bounded: whether it counts among the requests that the server has in hand.
+        is_public: whether it answers callers without a token too.
     """
 
     handler: Handler
     has_deadline: bool = False
     is_bounded: bool = True
+    is_public: bool = False
 
 
 class FeatureServer:
@@ -113,13 +122,20 @@ class FeatureServer:
     It can be run by any ASGI server, and mounted in other applications; `feast_assets.serving.http.server` runs it.
     """
 
-    def __init__(self, store: FeatureStore, options: ServerOptions | None = None):
+    def __init__(
+        self, store: FeatureStore, options: ServerOptions | None = None, authenticator: Authenticator | None = None
+    ):
         """Creates the application; it opens the store in its lifespan.
 
         Args:
             store: what is served. The application closes it when the lifespan ends.
             options: its limits; the defaults when left out.
+            authenticator: what knows callers; as the store's settings say when left out.
+
+        Raises:
+            ConfigError: the section ``auth`` of the settings is not that of a server.
         """
+        self._callers = Callers(store, authenticator)
         self.options = options or ServerOptions()
         self.metrics = ServerMetrics()
         self.api = ServingApi(store, self.metrics.materialized)
@@ -148,10 +164,11 @@ class FeatureServer:
             ("POST", "/search"): vectors,
             ("POST", "/retrieve-online-documents"): vectors,
             ("GET", "/v1/vector_stores"): vectors,
-            ("GET", "/health"): Route(self._health, is_bounded=False),
-            ("GET", "/ready"): Route(self._ready, is_bounded=False),
-            ("GET", "/metrics"): Route(self._metrics_text, is_bounded=False),
-            ("GET", "/openapi.json"): Route(self._openapi, is_bounded=False),
+            ("GET", "/health"): Route(self._health, is_bounded=False, is_public=True),
+            ("GET", "/ready"): Route(self._ready, is_bounded=False, is_public=True),
+            ("GET", "/metrics"): Route(self._metrics_text, is_bounded=False, is_public=True),
+            ("GET", "/openapi.json"): Route(self._openapi, is_bounded=False, is_public=True),
+            **self._online_rows(OnlineRowsApi(store)),
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -163,6 +180,27 @@ class FeatureServer:
         else:
             await receive()
             await send({"type": "websocket.close", "code": 1000})
+
+    def _online_rows(self, rows: OnlineRowsApi) -> dict[tuple[str, str], Route]:
+        """Returns the routes of clients whose online store is this server's; see `OnlineRowsApi`."""
+        methods: dict[str, tuple[Any, Callable[[Any], Any]]] = {
+            "put": (messages.PutRows, rows.put),
+            "put-existing": (messages.PutRows, rows.put_existing),
+            "setup": (messages.Tables, rows.setup),
+            "drop": (messages.Tables, rows.drop),
+            "marks": (messages.Tables, rows.marks),
+            "advance": (messages.Advance, rows.advance),
+            "scan": (messages.Scan, rows.scan),
+            "replace": (messages.Replace, rows.replace),
+            "sample": (messages.Sample, rows.sample),
+            "state": (messages.Nothing, rows.state),
+        }
+        routes = {
+            ("POST", messages.PREFIX + name): Route(MessageRoute(kind, method, self.api.writers))
+            for name, (kind, method) in methods.items()
+        }
+        read = MessageRoute(messages.Reads, rows.get, self.api.writers)
+        return {**routes, ("POST", f"{messages.PREFIX}get"): Route(read, has_deadline=True)}
 
     async def open(self) -> None:
         """Reads the registry and opens the online store; begins to watch the registry."""
@@ -183,6 +221,7 @@ class FeatureServer:
             with contextlib.suppress(OSError, ValueError):  # standard output may be closed
                 self._log.flush()
         self._writer_of_metrics.shutdown(wait=False)
+        self._callers.close()
         self.api.close()
         await self.api.store.close()
 
@@ -242,44 +281,63 @@ class FeatureServer:
             answer = _TOO_BUSY
         else:
             answer = await self._answer(route, request, receive)
-        headers = [(b"content-length", b"%d" % len(answer.body)), *answer.headers]
-        if answer.content_type:
-            headers.append((b"content-type", answer.content_type))
-        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        await send({"type": "http.response.body", "body": answer.body})
+        sent = await self._send(answer, receive, send)
         seconds = perf_counter() - begin
         if route is not None:
             self.metrics.request(path, answer.status < 400, seconds, request.features, request.views)
         if self._log is not None:
             client = scope.get("client")
-            self._log.add(client[0] if client else "", method, path, answer.status, seconds, len(answer.body))
+            self._log.add(client[0] if client else "", method, path, answer.status, seconds, sent)
+
+    async def _send(self, answer: Answer, receive: Receive, send: Send) -> int:
+        """Sends an answer; returns the size of its body."""
+        headers = [*answer.headers]
+        if answer.pieces is None:
+            headers.insert(0, (b"content-length", b"%d" % len(answer.body)))
+        if answer.content_type:
+            headers.append((b"content-type", answer.content_type))
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        if answer.pieces is not None:
+            return await _send_pieces(answer.pieces, receive, send)
+        await send({"type": "http.response.body", "body": answer.body})
+        return len(answer.body)
 
     async def _answer(self, route: Route, request: Request, receive: Receive) -> Answer:
         self._in_hand += route.is_bounded
         task = asyncio.current_task()
         assert task is not None
         self._deadlines[task] = perf_counter() + self.options.receive_seconds
-        is_read = False
+        too_slow = _PROVIDER_TOO_SLOW
         try:
             if request.header(b"sec-fetch-site") == b"cross-site":
                 # Otherwise any page that is open in a browser on this machine could write features.
                 raise Refused(HTTPStatus.FORBIDDEN, "Pages of other sites cannot use this server.", CLOSE)
+            identity = None
+            if self._callers.are_known and not route.is_public:
+                # Before the body is read: nobody has room here for bytes of somebody who is not known.
+                identity = await self._callers.identify_async(request.header(b"authorization"))
+            too_slow = _CLIENT_TOO_SLOW
             request.body = await self._body(request, receive)
-            is_read = True
+            too_slow = _STORES_TOO_SLOW
             if route.has_deadline:
                 self._deadlines[task] = perf_counter() + self.options.request_seconds
             else:
                 del self._deadlines[task]
-            return await route.handler(request)
+            if identity is None:
+                return await route.handler(request)
+            with acting_as(identity):
+                return await route.handler(request)
         except Refused as refused:
             return refused.answer
+        except UnauthenticatedError as error:
+            return Answer.of_json(401, {"detail": str(error)}, (*CLOSE, (b"www-authenticate", b"Bearer")))
         except AlreadyMaterializingError as error:
             return Answer.of_json(409, {"error": str(error), "feature_views": error.feature_views})
         except asyncio.CancelledError:
             if task not in self._overdue:
                 raise
             task.uncancel()
-            return _STORES_TOO_SLOW if is_read else _CLIENT_TOO_SLOW
+            return too_slow
         except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer
             return of_failure(failure_of(error))
         finally:
@@ -384,7 +442,29 @@ class FeatureServer:
         return Answer(200, text, CONTENT_TYPE)
 
     async def _openapi(self, request: Request) -> Answer:
-        return Answer(200, openapi())
+        return Answer(200, openapi(needs_token=self._callers.are_known))
+
+
+async def _send_pieces(pieces: AsyncIterator[bytes], receive: Receive, send: Send) -> int:
+    """Sends a body piece by piece, and gives it up if the client goes away; returns its size."""
+    gone = asyncio.ensure_future(_disconnected(receive))
+    size = 0
+    try:
+        async for piece in pieces:
+            if gone.done():
+                return size
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+            size += len(piece)
+        await send({"type": "http.response.body", "body": b""})
+        return size
+    finally:
+        gone.cancel()
+        await pieces.aclose()  # type: ignore[attr-defined]
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 def _of_run(accepted: RunAccepted | None) -> Answer:

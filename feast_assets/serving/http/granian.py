@@ -40,10 +40,11 @@ def serve_with_granian(store: FeatureStore, options: ServerOptions) -> None:
         raise ConfigError("With granian metrics are only at /metrics; leave --metrics out, or use --server uvicorn.")
     app = {"repo_path": str(store.repo_path.resolve()), "settings": str(settings.resolve()), "options": options}
     os.environ[_VARIABLE] = msgspec.json.encode(app).decode()
-    from feast_assets.serving.http.server import announce, bound, metrics_directory
+    from feast_assets.serving.http.server import announce
+    from feast_assets.serving.listening import bound, metrics_directory
 
     # Held, and never listened on, so that nobody else takes the port before the workers do.
-    with bound(options, is_shared=True) as holder, metrics_directory():
+    with bound(options.host, options.port, is_shared=True) as holder, metrics_directory():
         port = announce(options, holder)
         Granian(
             f"{__name__}:application",

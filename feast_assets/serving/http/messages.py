@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -28,12 +29,14 @@ class Answer:
         body: its bytes.
         content_type: of the body; ``b""`` where there is none.
         headers: further headers.
+        pieces: the body where its length is not known from the beginning; ``body`` is empty then.
     """
 
     status: int = 200
     body: bytes = b""
     content_type: bytes = JSON
     headers: Headers = ()
+    pieces: AsyncIterator[bytes] | None = None
 
     @classmethod
     def of_json(cls, status: int, value: Any, headers: Headers = ()) -> Answer:

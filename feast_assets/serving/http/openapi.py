@@ -45,7 +45,17 @@ _FEATURES = {
         "metadata": {
             "type": "object",
             "required": ["feature_names"],
-            "properties": {"feature_names": {"type": "array", "items": {"type": "string"}}},
+            "properties": {
+                "feature_names": {"type": "array", "items": {"type": "string"}},
+                "feature_view_metadata": {
+                    "type": "array",
+                    "items": {
+                        "type": "object",
+                        "required": ["name", "version"],
+                        "properties": {"name": {"type": "string"}, "version": {"type": "integer"}},
+                    },
+                },
+            },
         },
     },
 }
@@ -78,8 +88,12 @@ _FLAGS = [
 
 
 @cache
-def openapi() -> bytes:
-    """Returns the OpenAPI 3.1 document as JSON."""
+def openapi(*, needs_token: bool = False) -> bytes:
+    """Returns the OpenAPI 3.1 document as JSON.
+
+    Args:
+        needs_token: whether callers have to say who they are.
+    """
     requests = (OnlineFeaturesRequest, PushRequest, WriteRequest, MaterializeRequest, MaterializeIncrementalRequest)
     schemas, components = msgspec.json.schema_components(requests, ref_template="#/components/schemas/{name}")
     schema_of = dict(zip(requests, schemas, strict=True))
@@ -128,15 +142,26 @@ def openapi() -> bytes:
             {"200": {"description": "Metrics.", "content": {"text/plain": {"schema": {"type": "string"}}}}},
         ),
     }
-    return to_json(
-        {
-            "openapi": "3.1.0",
-            "info": {"title": "Feature server", "version": _version()},
-            "paths": paths,
-            "components": {"schemas": components},
-        }
-    )
+    document: dict[str, Any] = {
+        "openapi": "3.1.0",
+        "info": {"title": "Feature server", "version": _version()},
+        "paths": paths,
+        "components": {"schemas": components},
+    }
+    if needs_token:
+        document["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+        for path, operations in paths.items():
+            for operation in operations.values() if path not in _PUBLIC else ():
+                operation["security"] = [{"token": []}]
+                operation["responses"] |= {
+                    "401": _response("There is no token, or it is not valid.", _DETAIL),
+                    "403": _response("The caller may not do this.", _ERROR),
+                }
+    return to_json(document)
 
+
+_PUBLIC = ("/health", "/ready", "/metrics", "/openapi.json")
+"""Paths that need no token."""
 
 _ID = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
 

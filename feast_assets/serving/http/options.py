@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from dataclasses import dataclass
 
 from feast_assets.errors import ConfigError, NotSupportedError, shown
+from feast_assets.serving.listening import is_loopback
 
 SERVERS = ("uvicorn", "granian")
 
@@ -97,10 +97,7 @@ class ServerOptions:
     @property
     def is_loopback(self) -> bool:
         """Whether only this machine can connect."""
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host == "localhost"
+        return is_loopback(self.host)
 
     @property
     def worker_count(self) -> int:

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
-import shutil
 import signal
 import socket
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,8 +14,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from feast_assets.errors import ConfigError, printable
+from feast_assets.errors import ConfigError
 from feast_assets.serving.http.options import ServerOptions
+from feast_assets.serving.listening import bound, check_tls, metrics_directory, metrics_listener, set_up_logging
 
 if TYPE_CHECKING:
     from feast_assets.feature_store import FeatureStore
@@ -27,7 +25,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("feast_assets.serving")
 
-_METRICS_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 _BACKLOG = 2048
 # A worker that is still importing, or whose processor is busy, is not dead.
 _SECONDS_TO_ANSWER_THE_SUPERVISOR = 30
@@ -54,7 +51,7 @@ class WorkerApp:
         from feast_assets.feature_store import FeatureStore
         from feast_assets.serving.http.app import FeatureServer
 
-        _set_up_logging()
+        set_up_logging()
         return FeatureServer(FeatureStore(self.repo_path, fs_yaml_file=self.settings), self.options)
 
 
@@ -67,18 +64,18 @@ def serve(store: FeatureStore, options: ServerOptions) -> None:
         ImportError: the packages of the extra ``server`` are not installed.
     """
     _check_installed()
-    _check_tls(options)
-    _set_up_logging()
+    check_tls(options.tls_key_path, options.tls_cert_path)
+    set_up_logging()
     several = options.worker_count > 1 or options.max_requests > 0
     if several and store.config.file is None:
         raise ConfigError(
             "Several workers (and max_requests) need a feature_store.yaml, which each worker reads; this feature "
             "store was configured in Python. Serve with one worker, or write the settings to a file."
         )
-    if not options.is_loopback:
+    if not options.is_loopback and store.config.auth.type == "no_auth":
         logger.warning(
-            "Listening on %s: there is no authorization yet, so whoever reaches this address can read and write "
-            "features. Keep it in a network of your own.",
+            "Listening on %s without authorization (auth type no_auth): whoever reaches this address can read and "
+            "write features. Set the section auth of feature_store.yaml, or keep the server in a network of your own.",
             options.host,
         )
     if options.server == "granian":
@@ -86,7 +83,7 @@ def serve(store: FeatureStore, options: ServerOptions) -> None:
 
         serve_with_granian(store, options)
         return
-    listener = bound(options)
+    listener = bound(options.host, options.port)
     # Whoever connects from now on waits until a worker is ready, and is not refused.
     listener.listen(_BACKLOG)
     listener.set_inheritable(True)
@@ -153,29 +150,6 @@ def _config(app: Any, options: ServerOptions, *, is_factory: bool) -> Any:
     ).with_limits(ConnectionLimits(options.receive_seconds, options.header_bytes))
 
 
-def bound(options: ServerOptions, *, is_shared: bool = False) -> socket.socket:
-    """Returns a socket that has the server's address.
-
-    Args:
-        is_shared: whether others, who ask for the same, may have it too.
-
-    Raises:
-        ConfigError: the address cannot be used.
-    """
-    family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
-    holder = socket.socket(family, socket.SOCK_STREAM)
-    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT if is_shared else socket.SO_REUSEADDR, 1)
-    try:
-        holder.bind((options.host, options.port))
-    except OSError as error:
-        holder.close()
-        raise ConfigError(
-            f"Cannot listen on {options.host}, port {options.port}: {error.strerror or error}. Choose another with "
-            "--host and --port; port 0 is any free one."
-        ) from None
-    return holder
-
-
 def announce(options: ServerOptions, holder: socket.socket) -> int:
     """Prints where the server is to standard error; returns its port."""
     scheme = "https" if options.tls_key_path else "http"
@@ -193,29 +167,6 @@ def _check_installed() -> None:
         )
 
 
-def _check_tls(options: ServerOptions) -> None:
-    """Refuses a certificate that no worker could use: each would die of it, and be replaced again and again."""
-    if not options.tls_key_path:
-        return
-    import ssl
-
-    try:
-        # Without a password, a key that needs one would be asked for at the terminal.
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
-            options.tls_cert_path, options.tls_key_path, password=""
-        )
-    except OSError as error:
-        raise ConfigError(
-            f"The TLS key {options.tls_key_path} and the certificate {options.tls_cert_path} cannot be used "
-            f"({printable(error)}): give PEM files that belong together, and a key without a password."
-        ) from None
-
-
-def _set_up_logging() -> None:
-    if not logging.getLogger().handlers:
-        logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-
-
 @contextlib.contextmanager
 def _signals_ignored_afterwards() -> Iterator[None]:
     """Has uvicorn, which raises the signal that ended it once more, end in peace."""
@@ -230,38 +181,9 @@ def _signals_ignored_afterwards() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-@contextlib.contextmanager
-def metrics_directory() -> Iterator[None]:
-    """Has workers count in files of one directory, as none of them has all numbers."""
-    if _METRICS_DIRECTORY in os.environ:
-        yield
-        return
-    directory = tempfile.mkdtemp(prefix="feast-assets-metrics-")
-    os.environ[_METRICS_DIRECTORY] = directory
-    try:
-        yield
-    finally:
-        del os.environ[_METRICS_DIRECTORY]
-        shutil.rmtree(directory, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _metrics_listener(options: ServerOptions, metrics: ServerMetrics | None = None) -> Iterator[None]:
-    """Serves metrics on a port of their own too, as Feast does; those of all workers if none are given."""
+def _metrics_listener(
+    options: ServerOptions, metrics: ServerMetrics | None = None
+) -> contextlib.AbstractContextManager[None]:
     if not options.metrics_listener:
-        yield
-        return
-    from feast_assets.serving.metrics import start_listener
-
-    try:
-        listener, stop = start_listener(options.host, options.metrics_port, metrics)
-    except OSError as error:
-        raise ConfigError(
-            f"Cannot serve metrics on {options.host}, port {options.metrics_port}: {error.strerror or error}. Leave "
-            "--metrics out; metrics are at /metrics in any case."
-        ) from None
-    print(f"Serving metrics on http://{options.host}:{listener}/metrics", file=sys.stderr, flush=True)
-    try:
-        yield
-    finally:
-        stop()
+        return contextlib.nullcontext()
+    return metrics_listener(options.host, options.metrics_port, metrics)

@@ -15,6 +15,7 @@ test needs an empty registry of its own.
 from __future__ import annotations
 
 from feast_assets.testing.registry.conformance import RegistryConformance as RegistryConformance
+from feast_assets.testing.registry.keeps_checkpoints import KeepsCheckpointsConformance as KeepsCheckpointsConformance
 from feast_assets.testing.registry.keeps_marks import KeepsMarksConformance as KeepsMarksConformance
 from feast_assets.testing.registry.keeps_part_statistics import (
     KeepsPartStatisticsConformance as KeepsPartStatisticsConformance,

@@ -28,7 +28,11 @@ from feast import (
 )
 from feast.feature_logging import LoggingConfig
 from feast.infra.offline_stores.file_source import FileLoggingDestination, SavedDatasetFileStorage
+from feast.labeling.label_view import LabelView
 from feast.on_demand_feature_view import on_demand_feature_view
+from feast.permissions.action import AuthzedAction
+from feast.permissions.permission import Permission
+from feast.permissions.policy import CombinedGroupNamespacePolicy, RoleBasedPolicy
 from feast.protos.feast.core.Registry_pb2 import Registry
 from feast.saved_dataset import SavedDataset
 from feast.types import Array, Float32, Float64, Int64, String
@@ -130,7 +134,16 @@ def definitions(folder):
         logging_config=LoggingConfig(destination=FileLoggingDestination(path="logs"), sample_rate=0.25),
     )
     whole = FeatureService(name="whole", features=[stats, totals])
-    return [driver, city, rides, stats, live, everywhere, totals, transformed, model, whole]
+    readers = Permission(
+        name="readers",
+        types=[FeatureView, LabelView],
+        name_patterns=["st.*"],
+        actions=[AuthzedAction.DESCRIBE, AuthzedAction.READ_ONLINE],
+        policy=CombinedGroupNamespacePolicy(groups=["team"], namespaces=["prod"]),
+        required_tags={"domain": "rides"},
+    )
+    everything = Permission(name="everything", policy=RoleBasedPolicy(roles=["admin"]), tags={"by": "ops"})
+    return [readers, everything, driver, city, rides, stats, live, everywhere, totals, transformed, model, whole]
 
 
 def write(folder, registry):

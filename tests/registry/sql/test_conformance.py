@@ -10,6 +10,7 @@ import pytest
 from feast_assets.registry.sql.config import SqlRegistryConfig
 from feast_assets.registry.sql.store import SqlRegistry
 from feast_assets.testing.registry import (
+    KeepsCheckpointsConformance,
     KeepsMarksConformance,
     KeepsPartStatisticsConformance,
     NotesPushesConformance,
@@ -18,19 +19,37 @@ from feast_assets.testing.registry import (
 )
 
 
-class TestSqlite(RegistryConformance, KeepsMarksConformance, KeepsPartStatisticsConformance, NotesPushesConformance):
+class TestSqlite(
+    RegistryConformance,
+    KeepsMarksConformance,
+    KeepsPartStatisticsConformance,
+    KeepsCheckpointsConformance,
+    NotesPushesConformance,
+):
     @pytest.fixture
     def registry_factory(self, tmp_path: Path) -> RegistryFactory:
         return partial(SqlRegistry, SqlRegistryConfig(path="data/registry.db"), tmp_path)
 
 
-class TestPostgres(RegistryConformance, KeepsMarksConformance, KeepsPartStatisticsConformance, NotesPushesConformance):
+class TestPostgres(
+    RegistryConformance,
+    KeepsMarksConformance,
+    KeepsPartStatisticsConformance,
+    KeepsCheckpointsConformance,
+    NotesPushesConformance,
+):
     @pytest.fixture
     def registry_factory(self, tmp_path: Path, postgres_url: str) -> RegistryFactory:
         return partial(SqlRegistry, SqlRegistryConfig(path=postgres_url), tmp_path)
 
 
-class TestMariaDb(RegistryConformance, KeepsMarksConformance, KeepsPartStatisticsConformance, NotesPushesConformance):
+class TestMariaDb(
+    RegistryConformance,
+    KeepsMarksConformance,
+    KeepsPartStatisticsConformance,
+    KeepsCheckpointsConformance,
+    NotesPushesConformance,
+):
     @pytest.fixture
     def registry_factory(self, tmp_path: Path, mariadb_url: str) -> RegistryFactory:
         return partial(SqlRegistry, SqlRegistryConfig(path=mariadb_url), tmp_path)

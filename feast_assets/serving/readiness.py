@@ -20,7 +20,7 @@ _NO_TABLE = "feast_assets_readiness"
 
 
 class Readiness:
-    """The answers of ``/ready``.
+    """Tells whether one server is ready, for ``/ready`` of HTTP and for the health service of gRPC.
 
     A registry that cannot be read does not make a server unready: it serves on from its last definitions, and the
     answer says so.

@@ -1,0 +1,1 @@
+"""The gRPC door: Feast's serving services, on an event loop."""

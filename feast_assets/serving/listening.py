@@ -1,0 +1,121 @@
+"""What servers of every protocol do before they listen, and while they do."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import logging
+import os
+import shutil
+import socket
+import sys
+import tempfile
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from feast_assets.errors import ConfigError, printable
+
+if TYPE_CHECKING:
+    from feast_assets.serving.metrics import ServerMetrics
+
+_METRICS_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
+
+
+def is_loopback(host: str) -> bool:
+    """Tells whether only this machine can connect to a host."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def bound(host: str, port: int, *, is_shared: bool = False) -> socket.socket:
+    """Returns a socket that has the server's address.
+
+    Args:
+        is_shared: whether others, who ask for the same, may have it too.
+
+    Raises:
+        ConfigError: the address cannot be used.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    holder = socket.socket(family, socket.SOCK_STREAM)
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT if is_shared else socket.SO_REUSEADDR, 1)
+    try:
+        holder.bind((host, port))
+    except OSError as error:
+        holder.close()
+        raise ConfigError(
+            f"Cannot listen on {host}, port {port}: {error.strerror or error}. Choose another address; "
+            "port 0 is any free one."
+        ) from None
+    return holder
+
+
+def check_tls(key_path: str, cert_path: str) -> None:
+    """Refuses a certificate that no worker could use: each would die of it, and be replaced again and again.
+
+    Args:
+        key_path, cert_path: PEM files; ``""`` for none.
+
+    Raises:
+        ConfigError: they cannot be used.
+    """
+    if not key_path:
+        return
+    import ssl
+
+    try:
+        # Without a password, a key that needs one would be asked for at the terminal.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert_path, key_path, password="")
+    except OSError as error:
+        raise ConfigError(
+            f"The TLS key {key_path} and the certificate {cert_path} cannot be used "
+            f"({printable(error)}): give PEM files that belong together, and a key without a password."
+        ) from None
+
+
+def set_up_logging() -> None:
+    """Has log records shown on standard error, unless the process shows them otherwise."""
+    if not logging.getLogger().handlers:
+        logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+
+@contextlib.contextmanager
+def metrics_directory() -> Iterator[None]:
+    """Has workers count in files of one directory, as none of them has all numbers."""
+    if _METRICS_DIRECTORY in os.environ:
+        yield
+        return
+    directory = tempfile.mkdtemp(prefix="feast-assets-metrics-")
+    os.environ[_METRICS_DIRECTORY] = directory
+    try:
+        yield
+    finally:
+        del os.environ[_METRICS_DIRECTORY]
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def metrics_listener(host: str, port: int, metrics: ServerMetrics | None = None) -> Iterator[None]:
+    """Serves metrics by HTTP on a port of their own, as Feast does.
+
+    Args:
+        metrics: of this process; those of all workers when left out.
+
+    Raises:
+        ConfigError: the address cannot be used.
+    """
+    from feast_assets.serving.metrics import start_listener
+
+    try:
+        listener, stop = start_listener(host, port, metrics)
+    except OSError as error:
+        raise ConfigError(
+            f"Cannot serve metrics on {host}, port {port}: {error.strerror or error}. Leave --metrics out."
+        ) from None
+    print(f"Serving metrics on http://{host}:{listener}/metrics", file=sys.stderr, flush=True)
+    try:
+        yield
+    finally:
+        stop()

@@ -1,0 +1,96 @@
+"""Messages that are Avro records whose schema is in a schema registry.
+
+A message begins with a zero byte and four bytes of the schema's number; the record follows. Every schema is asked for
+once. It is read with the writer's schema, so fields that were added or removed since are no matter.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import struct
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from feast_assets.errors import ConfigError, DefinitionError, StoreUnavailableError, reason_of
+from feast_assets.streams.formats.avro import parsed_schema, read_record
+from feast_assets.streams.formats.base import Decoder, MessageError
+
+if TYPE_CHECKING:
+    from feast_assets.streams.columns import StreamColumn
+
+_HEADER = struct.Struct(">bI")
+_SECONDS = 10.0
+
+
+class SchemaRegistry:
+    """Asks a schema registry for schemas by number, each one once.
+
+    Args:
+        url: of the registry, ``http`` or ``https``.
+        username, password: "" for none.
+    """
+
+    def __init__(self, url: str, username: str = "", password: str = ""):
+        if urlsplit(url).scheme not in ("http", "https"):
+            raise ConfigError(
+                "ConfluentAvroFormat needs the URL of a schema registry: schema_registry_url, or url in the section "
+                "streams.schema_registry of feature_store.yaml."
+            )
+        self._url = url.rstrip("/")
+        self._headers = {"Accept": "application/vnd.schemaregistry.v1+json, application/json"}
+        if username or password:
+            word = base64.b64encode(f"{username}:{password}".encode()).decode()
+            self._headers["Authorization"] = f"Basic {word}"
+        self._schemas: dict[int, object] = {}
+
+    def schema(self, number: int) -> object:
+        """Returns the Avro schema of a number, as fastavro takes it.
+
+        Raises:
+            MessageError: there is no such schema, or it is none of Avro.
+            StoreUnavailableError: the registry cannot be reached.
+        """
+        if number not in self._schemas:
+            self._schemas[number] = self._asked(number)
+        return self._schemas[number]
+
+    def _asked(self, number: int) -> object:
+        # The scheme was checked.
+        request = urllib.request.Request(f"{self._url}/schemas/ids/{number}", headers=self._headers)  # noqa: S310
+        try:
+            with urllib.request.urlopen(request, timeout=_SECONDS) as answer:  # noqa: S310
+                content = json.load(answer)
+        except urllib.error.HTTPError as error:
+            with error:
+                if error.code == 404:
+                    raise MessageError(f"the schema registry has no schema {number}.") from error
+                raise StoreUnavailableError(f"The schema registry answered with status {error.code}.") from error
+        except (OSError, ValueError) as error:
+            raise StoreUnavailableError(f"The schema registry cannot be read: {reason_of(error)}") from error
+        kind = content.get("schemaType", "AVRO")
+        if kind != "AVRO":
+            raise MessageError(f"schema {number} is of type {kind}, not AVRO.")
+        if content.get("references"):
+            raise MessageError(f"schema {number} refers to other schemas, which is not supported.")
+        try:
+            return parsed_schema(content["schema"])
+        except (DefinitionError, KeyError) as error:
+            raise MessageError(f"schema {number} of the schema registry is no Avro schema of a record.") from error
+
+
+class ConfluentAvroDecoder(Decoder):
+    """Decodes one Avro record with the number of its schema a message."""
+
+    def __init__(self, columns: Sequence[StreamColumn], registry: SchemaRegistry):
+        super().__init__(columns)
+        self._registry = registry
+
+    def fields(self, value: bytes) -> Mapping[str, object]:
+        if len(value) < _HEADER.size or value[0] != 0:
+            raise MessageError("it does not begin with a zero byte and the number of a schema.")
+        _, number = _HEADER.unpack_from(value)
+        return read_record(value[_HEADER.size :], self._registry.schema(number))

@@ -1,0 +1,72 @@
+"""Appending what was read of a stream to the history that its batch source holds.
+
+Of each partition a stretch of offsets is appended as a whole. What is there already, because a consumer was killed
+before it noted its position, or because another one has the partition, is left out.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from feast_assets.compute.row_digest import rows_digest
+from feast_assets.errors import NotSupportedError
+from feast_assets.offline_stores.abilities import AppendsRanges, WritesOnce
+from feast_assets.offline_stores.base import OfflineStore
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from feast_assets.definitions.sources.data_source import DataSource
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9.-]")
+_IDENTITY = 12
+
+
+class StreamHistory:
+    """Appends rows of one stream.
+
+    Args:
+        stream: the name of the topic, of the stream or of the stream source.
+        identity: of the stream; see `feast_assets.streams.base.StreamReader.identity`.
+
+    Raises:
+        NotSupportedError: the store cannot append rows at most once.
+    """
+
+    def __init__(self, store: OfflineStore, source: DataSource, stream: str, identity: str):
+        self._source = source
+        self._stream = f"{_UNSAFE.sub('-', stream)[:100]}-{identity[:_IDENTITY]}"
+        self._ranges = store if isinstance(store, AppendsRanges) and store.takes_ranges(source) else None
+        self._once = WritesOnce.of(store, f"Appending a stream to source {source.name!r}", "Use to=PushMode.ONLINE.")
+        if self._ranges is None and not isinstance(store, WritesOnce):
+            raise NotSupportedError(f"Source {source.name!r} cannot be appended to.")
+
+    def append(self, partition: str, start: int, end: int, offsets: Sequence[int], rows: pa.Table) -> int:
+        """Appends the rows of the messages from ``start`` to before ``end``; returns how many were missing.
+
+        Args:
+            offsets: of the rows, ascending.
+            rows: with the source's own columns.
+        """
+        if self._ranges is None:
+            if rows.num_rows:
+                self._once.write_once(self._source, rows, rows_digest(rows))
+            return int(rows.num_rows)
+        stream = f"{self._stream}_{_UNSAFE.sub('-', partition)}"
+        added = 0
+        position = start
+        while position < end:
+            covered = self._ranges.covered_ranges(self._source, stream, position, end)
+            if covered and covered[0][0] <= position:
+                position = covered[0][1]
+                continue
+            until = min(end, covered[0][0]) if covered else end
+            first, last = bisect_left(offsets, position), bisect_left(offsets, until)
+            # Also without rows: another consumer, which begins here, has to find that this stretch is done.
+            if self._ranges.append_range(self._source, stream, position, until, rows.slice(first, last - first)):
+                added += last - first
+                position = until
+        return added

@@ -1,0 +1,21 @@
+"""Helpers of this folder can be imported, and a provider of tokens."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from issuer import Issuer
+
+
+@pytest.fixture
+def issuer() -> Iterator[Issuer]:
+    """An OpenID Connect provider whose keys and answers the test decides."""
+    made = Issuer()
+    yield made
+    made.close()
