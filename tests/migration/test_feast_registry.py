@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ import yaml
 from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import create_engine, text
 
 from feast_assets import (
     BatchFeatureView,
@@ -31,7 +34,7 @@ from feast_assets.definitions.authorized_action import AuthzedAction
 from feast_assets.definitions.policy import CombinedGroupNamespacePolicy, RoleBasedPolicy
 from feast_assets.definitions.spec import canonical_text
 from feast_assets.errors import InputError
-from feast_assets.migration.feast_registry import FeastProject, FeastRegistry
+from feast_assets.migration.feast_registry import TABLES, FeastProject, FeastRegistry
 from feast_assets.migration.feast_registry_place import read_feast_registry
 from feast_assets.migration.protobuf import Message, WireFormatError
 from feast_assets.types import Array, Float32, Float64, Int64, String
@@ -285,3 +288,25 @@ def test_numbers_of_the_wire_format() -> None:
     for wrong in (b"\x08", b"\x12\x05hi", b"\x0b", b"\x00\x01"):
         with pytest.raises(WireFormatError):
             Message(wrong)
+
+
+def test_tables_on_a_server_are_read_and_its_login_is_not_shown(tmp_path: Path, postgres_url: str) -> None:
+    engine = create_engine(postgres_url.replace("postgresql://", "postgresql+psycopg://"))
+    with closing(sqlite3.connect(SQL)) as feast, engine.begin() as server:
+        for table, (_, column) in TABLES.items():
+            server.execute(text(f"CREATE TABLE {table} (project_id TEXT, {column} BYTEA)"))
+            for project, message in feast.execute(f"SELECT project_id, {column} FROM {table}"):
+                server.execute(
+                    text(f"INSERT INTO {table} VALUES (:project, :message)"), {"project": project, "message": message}
+                )
+        server.execute(text("CREATE TABLE feast_metadata (project_id TEXT)"))
+    engine.dispose()
+    repository = _repository(tmp_path, None, postgres_url)
+    output = _migrate(repository, "--import-registry", "--write").output
+    assert "Imported 16 objects" in output
+    assert "s3cret" not in output
+    store = FeatureStore(repo_path=repository)
+    assert [v.name for v in store.list_feature_views()] == ["everywhere", "live", "stats"]
+    wrong = _migrate(repository, "--import-registry", "--from", f"{postgres_url}_nowhere", exit_code=1)
+    assert "cannot be read" in wrong.output
+    assert "s3cret" not in wrong.output
