@@ -73,7 +73,7 @@ def compare(
 
     \b
     Example:
-      feast-assets compare --server http://localhost:6566 --service model --entity-file drivers.parquet
+      feast-assets compare --server http://localhost:6566 --service model -e driver_id=1001 -e driver_id=1002
     """
     check_choice(features, service)
     if bool(server) == bool(repo):
@@ -111,9 +111,9 @@ def _other_store(
     session: Session, server: str | None, repo: Path | None, features: Sequence[str], service: str | None
 ) -> Callable[[Entities, dict[str, FeastType]], Mapping[str, Any]]:
     if server is not None:
-        from feast_assets.audit.feature_server import FeatureServer
+        from feast_assets.audit.feature_server_client import FeatureServerClient
 
-        feature_server = FeatureServer(server, os.environ.get(_TOKEN, ""))
+        feature_server = FeatureServerClient(server, os.environ.get(_TOKEN, ""))
         return lambda batch, types: feature_server.online_features(
             _in_json(batch, types), features=features, service=service or ""
         )

@@ -32,9 +32,8 @@ def migrate(path: Path, write: bool, import_registry: bool, source: str | None) 
     the first run.
 
     \b
-    Examples:
+    Example:
       feast-assets migrate my_project/feature_repo --write
-      feast-assets migrate feature_repo --import-registry --from data/feast_registry.db --write
     """
     if source is not None and not import_registry:
         raise click.UsageError("--from is of use with --import-registry only.")

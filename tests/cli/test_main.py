@@ -29,6 +29,7 @@ def test_the_commands_of_the_public_surface_are_there() -> None:
     plain = """
     init apply plan teardown materialize materialize-incremental get-online-features get-historical-features
     registry-dump configuration audit migrate serve listen validate version delete
+    compare consume dead-letters
     """
     kinds = """
     entities feature-views on-demand-feature-views stream-feature-views label-views feature-services data-sources

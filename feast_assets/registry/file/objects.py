@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import threading
 import uuid
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -25,6 +26,7 @@ from feast_assets.registry.file.urls import SCHEMES, scheme_of
 from feast_assets.settings.redaction import without_secrets
 
 _TEMPORARY = ".writing-"
+_LARGE_BYTES = 1 << 20
 
 
 class Objects(ABC):
@@ -241,6 +243,9 @@ class BucketObjects(Objects):
         return True
 
     def write(self, contents: Mapping[str, bytes]) -> None:
+        if any(len(content) > _LARGE_BYTES for content in contents.values()):
+            # Clients of GCS and Azure warn that a large body holds up the event loop; this loop is fsspec's own.
+            warnings.filterwarnings("ignore", "Sending a large body directly", ResourceWarning)
         if contents:
             with self._in_words():
                 self._files.pipe({self._path(name): content for name, content in contents.items()})

@@ -24,7 +24,7 @@ class _NoRedirects(HTTPRedirectHandler):
         return None
 
 
-class FeatureServer:
+class FeatureServerClient:
     """A feature server.
 
     Args:
