@@ -186,7 +186,7 @@ class Write:
         if view.name not in self._tables:
             attached = self.stores.attach(view)
             assert isinstance(attached, StreamFeatureView)
-            self._tables[view.name] = stream_rows(attached, self.rows, self.call)
+            self._tables[view.name] = stream_rows(attached, self.rows, self.call, self.stores.offline_store)
         return self._tables[view.name]
 
     def _with_columns_of(
