@@ -206,7 +206,7 @@ class BucketObjects(Objects):
                 self._options.setdefault("endpoint_url", endpoint)
             if config.s3_additional_kwargs:
                 self._options.setdefault("s3_additional_kwargs", config.s3_additional_kwargs)
-        self._secrets = [text for text in map(str, self._options.values()) if len(text) > 3 and "://" not in text[:8]]
+        self._secrets = list(_secrets_of(self._options))
 
     @property
     def title(self) -> str:
@@ -307,6 +307,16 @@ class BucketObjects(Objects):
             return
         # Outside of the handler: the client's error may hold what it logged in with.
         raise problem
+
+
+def _secrets_of(options: object) -> Iterator[str]:
+    """Yields the texts in options that messages must not show: all but URLs, and the parts of connection strings."""
+    if isinstance(options, Mapping):
+        for value in options.values():
+            yield from _secrets_of(value)
+    elif isinstance(options, str) and "://" not in options[:8]:
+        yield options
+        yield from (part.partition("=")[2] for part in options.split(";") if "=" in part)
 
 
 _opening = threading.Lock()

@@ -10,6 +10,7 @@ import pytest
 from feast_assets.registry.file.config import FileRegistryConfig
 from feast_assets.registry.file.store import FileRegistry
 from feast_assets.testing.registry import (
+    KeepsCheckpointsConformance,
     KeepsMarksConformance,
     KeepsPartStatisticsConformance,
     NotesPushesConformance,
@@ -18,25 +19,49 @@ from feast_assets.testing.registry import (
 )
 
 
-class TestFolder(RegistryConformance, KeepsMarksConformance, KeepsPartStatisticsConformance, NotesPushesConformance):
+class TestFolder(
+    RegistryConformance,
+    KeepsMarksConformance,
+    KeepsPartStatisticsConformance,
+    NotesPushesConformance,
+    KeepsCheckpointsConformance,
+):
     @pytest.fixture
     def registry_factory(self, tmp_path: Path) -> RegistryFactory:
         return partial(FileRegistry, FileRegistryConfig(path="file://data/registry"), tmp_path)
 
 
-class TestS3(RegistryConformance, KeepsMarksConformance, KeepsPartStatisticsConformance, NotesPushesConformance):
+class TestS3(
+    RegistryConformance,
+    KeepsMarksConformance,
+    KeepsPartStatisticsConformance,
+    NotesPushesConformance,
+    KeepsCheckpointsConformance,
+):
     @pytest.fixture
     def registry_factory(self, tmp_path: Path, s3_registry: dict[str, object]) -> RegistryFactory:
         return partial(FileRegistry, FileRegistryConfig(**s3_registry), tmp_path)
 
 
-class TestGcs(RegistryConformance, KeepsMarksConformance, KeepsPartStatisticsConformance, NotesPushesConformance):
+class TestGcs(
+    RegistryConformance,
+    KeepsMarksConformance,
+    KeepsPartStatisticsConformance,
+    NotesPushesConformance,
+    KeepsCheckpointsConformance,
+):
     @pytest.fixture
     def registry_factory(self, tmp_path: Path, gcs_registry: dict[str, object]) -> RegistryFactory:
         return partial(FileRegistry, FileRegistryConfig(**gcs_registry), tmp_path)
 
 
-class TestAzure(RegistryConformance, KeepsMarksConformance, KeepsPartStatisticsConformance, NotesPushesConformance):
+class TestAzure(
+    RegistryConformance,
+    KeepsMarksConformance,
+    KeepsPartStatisticsConformance,
+    NotesPushesConformance,
+    KeepsCheckpointsConformance,
+):
     @pytest.fixture
     def registry_factory(self, tmp_path: Path, azure_registry: dict[str, object]) -> RegistryFactory:
         return partial(FileRegistry, FileRegistryConfig(**azure_registry), tmp_path)
