@@ -175,7 +175,7 @@ class Root:
                 ledgers={v: LedgerState(StoredBlob(*blob), token) for v, (blob, token) in document["ledgers"].items()},
                 pushes=tuple(document["pushes"]),
                 statistics=document["statistics"],
-                checkpoints=document["checkpoints"],
+                checkpoints=document.get("checkpoints", {}),
                 dropped=tuple(document["dropped"]),
             )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
