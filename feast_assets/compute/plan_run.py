@@ -13,7 +13,7 @@ from feast_assets.compute.engines.context import TaskContext
 from feast_assets.compute.ledger_rows import LedgerRows
 from feast_assets.compute.results import Progress, WindowResult
 from feast_assets.compute.settle import ClaimedGroup, ViewLedger, WrittenGroup
-from feast_assets.compute.window_rows import withdraw_from_windows
+from feast_assets.compute.window_rows import remove_silent, withdraw_from_windows
 from feast_assets.compute.withdrawals import Withdrawals
 from feast_assets.definitions.window import Window
 from feast_assets.definitions.window_columns import met, positions_of
@@ -95,6 +95,8 @@ class PlanRun:
                 self.ledger.unsettle(group.windows, group.claim)
             raise
         self._settle(self._waiting)
+        if groups and self.stores.made.aggregates is not None and self.stores.online is not None:
+            remove_silent(self.stores, self.stores.online)
 
     def _groups(self) -> list[Sequence[WindowStatistics]]:
         """Returns the windows of each task."""
