@@ -59,6 +59,10 @@ dev: $(INSTALLED) $(DAGSTER_HOME)/dagster.yaml stage ## Open the same project in
 test: $(INSTALLED) ## Run the tests
 	@$(BIN)/python -m pytest $(PYTEST)
 
+.PHONY: clients
+clients: $(INSTALLED) ## Test the clients in Go and Java against servers (ONLY=go for one of them)
+	@$(BIN)/python scripts/test_clients.py $(ONLY)
+
 .PHONY: check
 check: $(INSTALLED) ## Lint, format check, types, and which room may import which
 	@$(BIN)/ruff check .

@@ -292,6 +292,13 @@ BEHAVIOURS: Sequence[Behaviour] = (
         Reason.LOSS,
     ),
     Behaviour(
+        "The plan of an apply",
+        "Every view is said to be updated, whether or not it changes, since the times of its source's registration "
+        "differ; a service whose view loses a feature may be left out.",
+        "What changes, and nothing else.",
+        Reason.UNSAFE,
+    ),
+    Behaviour(
         "Two data sources of one name",
         "`apply` takes both, and keeps one of them.",
         "`DataSourceRepeatNamesException`",
@@ -358,6 +365,13 @@ BEHAVIOURS: Sequence[Behaviour] = (
         "to anything in its namespace.",
         "Roles are those that are bound in the server's namespace, and groups those that Kubernetes says.",
         Reason.UNSAFE,
+    ),
+    Behaviour(
+        "Logs for a service without a `logging_config`",
+        "`AssertionError` from deep inside.",
+        "`InputError`",
+        Reason.CRASH,
+        ("write logs: of a service without a destination",),
     ),
     Behaviour(
         "An empty `registry` setting",

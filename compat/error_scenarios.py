@@ -90,6 +90,15 @@ APPLIED.apply(
         feast.FeatureService(name="model", features=[STATS]),
     ]
 )
+LABELS = feast.LabelView(
+    name="labels",
+    source=PUSH,
+    entities=[DRIVER],
+    schema=[field("fare"), field("other", types.String)],
+    labeler_field="other",
+)
+LABELLED = store("labelled")
+LABELLED.apply([DRIVER, LABELS])
 ROWS = pd.DataFrame({"driver_id": [1], "event_timestamp": [NOON]})
 ONE = [{"driver_id": 1}]
 
@@ -139,6 +148,25 @@ CALLS: dict[str, Callable[[], Any]] = {
     "set of maps": lambda: types.Set(types.Map),
     "empty struct": lambda: types.Struct({}),
     "on-demand view: no sources": lambda: feast.OnDemandFeatureView(name="o", schema=[field("a")], udf=len),
+    "label view: two entities with one join key": lambda: feast.LabelView(
+        name="l",
+        entities=[DRIVER, feast.Entity(name="other", join_keys=["driver_id"], value_type=feast.ValueType.INT64)],
+    ),
+    "label view: an entity column of another type": lambda: feast.LabelView(
+        name="l", entities=[DRIVER], schema=[field("driver_id", types.String), field("fare")]
+    ),
+    "service: precomputed, with a view computed when read": lambda: applied(
+        "s1", DRIVER, STATS, totals, feast.FeatureService(name="pre", features=[totals], precompute_online=True)
+    ),
+    "service: an unknown view": lambda: applied(
+        "s2", DRIVER, feast.FeatureService(name="s", features=["nothing:fare"])
+    ),
+    "service: features of a wrong type": lambda: feast.FeatureService(name="s", features=[5]),
+    "on-demand view: singleton in mode pandas": lambda: feast.OnDemandFeatureView(
+        name="o", sources=[STATS], schema=[field("a")], udf=len, udf_string="len", mode="pandas", singleton=True
+    ),
+    "batch view: no name": lambda: applied("b1", DRIVER, feast.BatchFeatureView(name="", source=SOURCE, udf=len)),
+    "field: a type that is none": lambda: feast.Field(name="f", dtype=5),
     # apply
     "apply: two views of one name": lambda: applied("a1", DRIVER, view(), view(name="STATS")),
     "apply: two projects": lambda: applied("a2", feast.Project(name="shop"), feast.Project(name="other")),
@@ -159,6 +187,21 @@ CALLS: dict[str, Callable[[], Any]] = {
     "get_feature_service": lambda: APPLIED.get_feature_service("nothing"),
     "get_saved_dataset": lambda: APPLIED.get_saved_dataset("nothing"),
     "get_validation_reference": lambda: APPLIED.get_validation_reference("nothing"),
+    "registry: get_entity": lambda: APPLIED.registry.get_entity("nothing", "shop"),
+    "registry: get_feature_view": lambda: APPLIED.registry.get_feature_view("nothing", "shop"),
+    "registry: get_any_feature_view": lambda: APPLIED.registry.get_any_feature_view("nothing", "shop"),
+    "registry: get_data_source": lambda: APPLIED.registry.get_data_source("nothing", "shop"),
+    "registry: get_feature_service": lambda: APPLIED.registry.get_feature_service("nothing", "shop"),
+    "registry: get_saved_dataset": lambda: APPLIED.registry.get_saved_dataset("nothing", "shop"),
+    "registry: get_validation_reference": lambda: APPLIED.registry.get_validation_reference("nothing", "shop"),
+    "registry: get_project": lambda: APPLIED.registry.get_project("nothing"),
+    "registry: delete_entity": lambda: APPLIED.registry.delete_entity("nothing", "shop"),
+    "registry: delete_feature_view": lambda: APPLIED.registry.delete_feature_view("nothing", "shop"),
+    "registry: delete_feature_service": lambda: APPLIED.registry.delete_feature_service("nothing", "shop"),
+    "registry: delete_data_source": lambda: APPLIED.registry.delete_data_source("nothing", "shop"),
+    "registry: lineage of an unknown type": lambda: APPLIED.registry.get_object_relationships(
+        "shop", "nothing", "stats"
+    ),
     "get_project": lambda: APPLIED.get_project("nothing"),
     "delete_feature_view": lambda: APPLIED.delete_feature_view("nothing"),
     "delete_feature_service": lambda: APPLIED.delete_feature_service("nothing"),
@@ -196,6 +239,12 @@ CALLS: dict[str, Callable[[], Any]] = {
     "write online: unknown view": lambda: APPLIED.write_to_online_store("nothing", ROWS),
     "write online: both df and inputs": lambda: APPLIED.write_to_online_store("stats", df=ROWS, inputs=ROWS),
     "write offline: other columns": lambda: APPLIED.write_to_offline_store("stats", ROWS),
+    "materialize: a label view": lambda: LABELLED.materialize(NOON, NOON, feature_views=["labels"]),
+    "write logs: not of a service": lambda: APPLIED.write_logged_features(None, "model"),
+    "write logs: of a service without a destination": lambda: APPLIED.write_logged_features(
+        None, feast.FeatureService(name="model", features=[STATS])
+    ),
+    "validate logs: not of a service": lambda: APPLIED.validate_logged_features("model", NOON, NOON, None),
     "saved dataset: location taken": persisted_twice,
     # settings
     "store: both config and file": lambda: feast.FeatureStore(config=APPLIED.config, fs_yaml_file=FOLDER / "x.yaml"),

@@ -1,5 +1,5 @@
 """Observes the installed Feast anew: its public surface, what its wrong calls raise, what its retrievals
-answer, and which labels count.
+answer, what it plans and applies, and which labels count.
 
     python -m compat.refresh /path/to/feast/python
 
@@ -46,6 +46,7 @@ def main(python: str) -> int:
     texts["raised_by_feast.json"] = _lines(observed(python, "error_scenarios.py", "feast"))
     answers: dict[str, Any] = observed(python, "retrieval_scenarios.py", "feast")
     texts["answered_by_feast.json"] = _lines({case: _certain(told) for case, told in answers.items()})
+    texts["applied_by_feast.json"] = _lines(observed(python, "apply_scenarios.py", "feast"))
     texts["labels_by_feast.json"] = _lines(observed(python, "label_scenarios.py", "feast"))
     texts["decided_by_feast.json"] = _lines(observed(python, "permission_scenarios.py", "feast"))
     changed = [name for name, text in texts.items() if _written(FOLDER / name, text)]

@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from feast_assets.class_paths import ClassPathError, load_class
 from feast_assets.errors import ConfigError, suggest
+from feast_assets.registry.file.urls import scheme_of
 from feast_assets.settings.redaction import shown_if_near
 
 _EXTRAS = {
@@ -26,6 +27,9 @@ _EXTRAS = {
     "deltalake": "delta",
     "polars": "polars",
     "msgspec": "remote",
+    "s3fs": "s3",
+    "gcsfs": "gcs",
+    "adlfs": "azure",
 }
 """Top-level package of a driver -> the extra of this package that installs it."""
 
@@ -59,14 +63,19 @@ class Backends:
         """Returns the types that can be used."""
         return sorted(_entry_points(self.group))
 
-    def type_of(self, written: str, origin: str) -> str:
+    def type_of(self, written: str, origin: str, path: object = None) -> str:
         """Returns the type that a written one means: an entry point's name, or the path of a class.
+
+        Args:
+            path: the section's ``path``, by which Feast's ``registry_type: file`` means one of two.
 
         Raises:
             ConfigError: there is no such type. A class path is only checked for its form; `load` imports it.
         """
         known = self.types()
         kind = self.aliases.get(written, written)
+        if self.section == "registry" and kind == "file" and scheme_of(path) is None:
+            kind = "sql"  # a SQLite file, or a database's URL
         if kind in known:
             return kind
         where = f"{origin}: {self.section}.{self.key}"
@@ -81,7 +90,7 @@ class Backends:
                     f"{where} {written!r} is a class of Feast's, whose methods differ from those of stores here. "
                     f"{listed}; or write the path of a class of your own."
                 )
-            return self.type_of(of_feast, origin)
+            return self.type_of(of_feast, origin, path)
         if written in self.feast_types:
             raise ConfigError(f"{where} {written!r} is not supported. {listed}. Name one of these as {self.section}.")
         # What is like no type may be a secret that was put here by mistake.
@@ -96,7 +105,7 @@ class Backends:
 
     def written(self, written: str, kind: str) -> str:
         """Returns the type that the backend's settings get: as it was written, unless only Feast knows that name."""
-        return written if self.key == "registry_type" and written in self.aliases else kind
+        return written if self.section == "registry" and written == "file" else kind
 
     def load(self, kind: str, origin: str, root: Path | None = None) -> Any:
         """Returns the class of a type.
@@ -142,7 +151,7 @@ class Backends:
 
     def make(self, settings: BaseModel, origin: str, root: Path, *more: object) -> Any:
         """Returns a store with these settings."""
-        kind = self.type_of(str(getattr(settings, self.key)), origin)
+        kind = self.type_of(str(getattr(settings, self.key)), origin, getattr(settings, "path", None))
         made = self.load(kind, origin, root)
         if lacking := sorted(getattr(made, "__abstractmethods__", ())):
             remedy = "Write them"
@@ -284,7 +293,6 @@ REGISTRIES = Backends(
     "registry",
     "feast_assets.registry.base:Registry",
     key="registry_type",
-    aliases={"file": "sql"},
     feast_classes={"Registry": "file", "SqlRegistry": "sql"},
     feast_types=frozenset(["snowflake.registry", "remote"]),
 )

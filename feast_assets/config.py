@@ -79,7 +79,9 @@ class RepoConfig(BaseModel):
         project: letters, digits, underscores and hyphens.
         deployment: such as the name of a branch: it reads the same sources, and has definitions, online rows and kept
             results of its own. ``""`` is production.
-        registry: a file path, a database URL, or a mapping: see `feast_assets.registry.sql.config.SqlRegistryConfig`.
+        registry: a file path, a database URL, the URL of a folder in an object store, or a mapping: see
+            `feast_assets.registry.sql.config.SqlRegistryConfig` and
+            `feast_assets.registry.file.config.FileRegistryConfig`.
             ``data/registry.db`` when left out.
         provider: "local", or Feast's "aws", "azure" or "gcp". As in Feast, none of them chooses a store.
         online_store: a type, a ``redis://`` or ``postgresql://`` URL, or a mapping; "none" or None for no online store.
@@ -339,7 +341,7 @@ class RepoConfig(BaseModel):
         values = section.revealed() if isinstance(section, Section) else {backends.key: section}
         left_out = backends.key not in values
         values.setdefault(backends.key, _TYPES_LEFT_OUT[backends.section])
-        kind = backends.type_of(str(values[backends.key]), self._origin)
+        kind = backends.type_of(str(values[backends.key]), self._origin, values.get("path"))
         model = backends.config_class(kind, self._origin, self._root)
         values[backends.key] = backends.written(str(values[backends.key]), kind)
         try:

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from feast_assets.apply.applying import Applier
     from feast_assets.apply.diff import RegistryDiff
     from feast_assets.apply.plan import ApplyPlan, InfraDiff
+    from feast_assets.audit.row_origins import RowOrigin
     from feast_assets.compute.engines.base import ComputeEngine
     from feast_assets.offline_stores.base import OfflineStore
     from feast_assets.online_stores.base import OnlineStore
@@ -661,6 +662,21 @@ class FeatureStore(Materializing):
             self._log_online(features, entity_rows)
         return response.telling_versions() if include_feature_view_version_metadata else response
 
+    def get_row_origins(self, response: OnlineResponse) -> list[RowOrigin]:
+        """Returns where the values of an online answer come from: the stored rows, and what wrote each of them.
+
+        Reads the ledgers of the views from the registry.
+
+        Args:
+            response: what `get_online_features` has returned.
+
+        Returns:
+            one for each view and entity row that has a stored row, view by view.
+        """
+        from feast_assets.audit.row_origins import row_origins
+
+        return row_origins(response, self.registry)
+
     def _log_online(
         self,
         features: Features,
@@ -699,7 +715,7 @@ class FeatureStore(Materializing):
                 state.plans.clear()
             if asked is not None:
                 state.plans[key] = plan
-        if not self.access.is_open:
+        if not state.access.is_open:
             self._check_online(snapshot, features, plan, None if asked is None else (asked, full_feature_names))
         return plan
 

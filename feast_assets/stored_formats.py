@@ -60,6 +60,7 @@ def package_version() -> str:
 
 
 REGISTRY = StoredFormat("registries", 2, oldest=1)
+REGISTRY_FILES = StoredFormat("file registries", 1)
 SQLITE_ROWS = StoredFormat("SQLite files of online rows", 1, oldest=0)
 REDIS_ROWS = StoredFormat("online rows in Redis", 1)
 POSTGRES_ROWS = StoredFormat("online rows in Postgres", 1)

@@ -241,7 +241,7 @@ def test_loading_loads_no_store(tmp_path: Path) -> None:
         ("project: shop\nregistry:\n  registry_type: remote\n  path: x", r"registry_type 'remote' is not supported"),
         ("project: shop\nregistry:\n  registry_type: snowflake.registry", "'snowflake.registry' is not supported"),
         ("project: shop\nregistry:\n  registry_type: slq\n  path: x", r"'slq' is not known.*Did you mean 'sql'"),
-        ("project: shop\nregistry: s3://bucket/r.db", "registry.path: registries at s3:// are not supported"),
+        ("project: shop\nregistry: hdfs://host/r.db", "registry.path: registries at hdfs:// are not supported"),
         ("project: shop\nregistry:\n  registry_type: sql", r"the key 'registry\.path' is missing"),
         (
             "project: shop\nregistry:\n  path: x\n  cache_ttl_second: 3",

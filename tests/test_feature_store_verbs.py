@@ -196,8 +196,10 @@ def test_a_precomputed_service_is_read_as_any_other(store: FeatureStore) -> None
     computed = OnDemandFeatureView(
         name="computed", sources=stored.request_sources, schema=stored.features, mode="python", udf=stored.udf
     )
+    with pytest.warns(UserWarning, match="has no effect"):
+        service = FeatureService(name="model", features=[computed], precompute_online=True)
     with pytest.raises(DefinitionError, match="'computed', which is computed when it is read"):
-        FeatureService(name="model", features=[computed], precompute_online=True)
+        service.validate()
     with pytest.raises(DefinitionError, match="must be True or False"):
         FeatureService(name="model", features=[stored], precompute_online="yes")  # type: ignore[arg-type]
 

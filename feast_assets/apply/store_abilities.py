@@ -6,11 +6,14 @@ from feast_assets.compute.validation import validates
 from feast_assets.definitions.aggregation import Function
 from feast_assets.definitions.batch_feature_view import BatchFeatureView
 from feast_assets.definitions.feature_view import FeatureView
+from feast_assets.definitions.stream_feature_view import StreamFeatureView
+from feast_assets.definitions.transformation import TransformationMode
 from feast_assets.errors import NotSupportedError
 from feast_assets.offline_stores.abilities import (
     AggregatesWindows,
     CanProfile,
     CanReplaceWindows,
+    QueriesGivenRows,
     RunsTransformations,
 )
 from feast_assets.offline_stores.base import OfflineStore
@@ -31,6 +34,8 @@ def check_abilities(view: FeatureView, store: OfflineStore) -> None:
             raise NotSupportedError(
                 f"{subject}: {type(store).__name__} runs transformations of mode {known}, not {mode.value}."
             )
+        if isinstance(view, StreamFeatureView) and mode is TransformationMode.SQL:
+            QueriesGivenRows.of(store, f"{subject}, whose SQL runs over rows of a stream,")
         if view.keeps_result:
             remedy = "With offline=False the view is computed whenever it is read."
             CanReplaceWindows.of(store, f"{subject}, whose result is kept (offline=True),", remedy)

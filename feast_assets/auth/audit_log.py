@@ -9,15 +9,44 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from pathlib import Path
 
 from feast_assets.auth.identity import Identity
+from feast_assets.errors import ConfigError
 
 logger = logging.getLogger("feast_assets.audit_log")
 
 _NAMES = 100
 """How many names of objects are listed in one record."""
+
+
+def write_to(path: Path) -> None:
+    """Has all accesses of this process appended to a file, one record a line, which only its owner can read.
+
+    Several processes may append to one file: each record is written by itself.
+
+    Raises:
+        ConfigError: the file cannot be written.
+    """
+    wanted = os.path.abspath(path)
+    if any(isinstance(each, logging.FileHandler) and each.baseFilename == wanted for each in logger.handlers):
+        return
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600))
+        handler = logging.FileHandler(path, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"The audit log {path} cannot be written: {error.strerror or error}.") from None
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    # Accesses are for this file; whoever watches the process still sees denials.
+    logger.propagate = False
+    above = logging.StreamHandler()
+    above.setLevel(logging.WARNING)
+    logger.addHandler(above)
 
 
 class AuditLog:

@@ -19,7 +19,6 @@ _FEAST_COMMANDS = frozenset(
         "mcp",
         "mlflow",
         "monitor",
-        "permissions",
         "registry",
         "serve_lineage",
         "serve_offline",

@@ -22,6 +22,7 @@ from feast_assets.cli.listing import GROUPS
 from feast_assets.cli.materialize import materialize, materialize_incremental
 from feast_assets.cli.migrate import migrate
 from feast_assets.cli.online import get_online_features
+from feast_assets.cli.permissions import permissions
 from feast_assets.cli.serve import serve
 from feast_assets.cli.session import LOG_LEVELS, Session
 from feast_assets.cli.validate import validate
@@ -96,6 +97,7 @@ for _command in (
     validate,
     version,
     *GROUPS,
+    permissions,
 ):
     cli.add_command(_command)
 

@@ -38,6 +38,7 @@ full_names_option = click.option(
 @click.option("-s", "--service", metavar="NAME", help="A feature service, instead of -f.")
 @full_names_option
 @click.option("--statuses", is_flag=True, help="Also print why a value is null: name -> one status per entity.")
+@click.option("--origins", is_flag=True, help="Also print where values come from: view, times, partition and run.")
 @pass_session
 def get_online_features(
     session: Session,
@@ -46,11 +47,13 @@ def get_online_features(
     service: str | None,
     full_feature_names: bool,
     statuses: bool,
+    origins: bool,
 ) -> None:
     """Prints the newest values of entities' features as JSON: name -> one value per entity.
 
     A value that is missing, or older than its view's ttl, is null; --statuses says which, and prints the values
     under "values" and one of PRESENT, NULL_VALUE, NOT_FOUND and OUTSIDE_MAX_AGE for each under "statuses".
+    --origins adds a list "origins": the stored row behind each view's values, and the run or push that wrote it.
     Timestamps are ISO 8601, UTC.
 
     \b
@@ -70,7 +73,15 @@ def get_online_features(
     from feast_assets.types.json import to_json_values
 
     values = {name: to_json_values(column) for name, column in response.to_dict().items()}
-    print_json({"values": values, "statuses": response.statuses()} if statuses else values)
+    if not statuses and not origins:
+        print_json(values)
+        return
+    printed: dict[str, object] = {"values": values}
+    if statuses:
+        printed["statuses"] = response.statuses()
+    if origins:
+        printed["origins"] = [origin.to_json() for origin in store.get_row_origins(response)]
+    print_json(printed)
 
 
 def check_choice(features: tuple[str, ...], service: str | None) -> None:

@@ -117,8 +117,15 @@ from feast_assets.cli.session import Session, pass_session
     show_default=True,
     help="The largest body of a request.",
 )
+@click.option(
+    "--audit-log",
+    type=click.Path(dir_okay=False),
+    default="",
+    help="Append a line of JSON to this file for each access: who read, wrote or changed what. Denials are logged in "
+    "any case.",
+)
 @pass_session
-def serve(session: Session, /, no_access_log: bool, metrics: bool, **settings: object) -> None:
+def serve(session: Session, /, no_access_log: bool, metrics: bool, audit_log: str, **settings: object) -> None:
     """Serves features by HTTP, as Feast's feature server does, until SIGTERM or SIGINT.
 
     \b
@@ -128,5 +135,5 @@ def serve(session: Session, /, no_access_log: bool, metrics: bool, **settings: o
     from feast_assets.serving.http.options import ServerOptions
     from feast_assets.serving.http.server import serve as run
 
-    options = ServerOptions(access_log=not no_access_log, metrics_listener=metrics, **settings)  # type: ignore[arg-type]
+    options = ServerOptions(access_log=not no_access_log, metrics_listener=metrics, audit_log=audit_log, **settings)  # type: ignore[arg-type]
     run(session.store(), options)

@@ -59,7 +59,7 @@ class HandedInRows:
     @cached_property
     def table(self) -> pa.Table:
         """The rows as an Arrow table; raises as `to_table` does."""
-        types = inexact_types(feature for view in self._views for feature in view.features)
+        types = inexact_types(feature for view in self._views for feature in view.row_fields)
         return to_table(self._rows, self._call, types)
 
     def __len__(self) -> int:

@@ -64,7 +64,7 @@ def encode_ingested(view: FeatureView, rows: pa.Table, version: int | npt.NDArra
     for field in view.entity_columns:
         if field.name != DUMMY_JOIN_KEY:
             take(field.name, field.dtype, field.name, True)
-    for field in view.features:
+    for field in view.row_fields:
         take(field.name, field.dtype, field.name, False)
     take(event, UnixTimestamp, EVENT_TIMESTAMP, True)
     if created and created in table.column_names:

@@ -31,7 +31,7 @@ class OnlineRows:
     def schema(self) -> RowSchema:
         from feast_assets.online_stores.rows.codec import RowSchema
 
-        return RowSchema(tuple((f.name, f.dtype) for f in self.view.features))
+        return RowSchema(tuple((f.name, f.dtype) for f in self.view.row_fields))
 
     def encode(self, rows: pa.RecordBatch | pa.Table, versions: npt.NDArray[np.int64] | int) -> EncodedRows:
         """Returns rows as the online store takes them.
@@ -51,7 +51,7 @@ class OnlineRows:
         table = rows if isinstance(rows, pa.Table) else pa.Table.from_batches([rows])
         self._check_vectors(table)
         keys = self.encode_keys(table)
-        payloads = encode_rows(self.schema, table.select([f.name for f in self.view.features]))
+        payloads = encode_rows(self.schema, table.select([f.name for f in self.view.row_fields]))
         return EncodedRows(
             keys,
             np.asarray(_micros(table.column(EVENT_TIMESTAMP))),
@@ -75,7 +75,7 @@ class OnlineRows:
         )
 
     def _check_vectors(self, rows: pa.Table) -> None:
-        for field in self.view.features:
+        for field in self.view.row_fields:
             if not field.vector_length:
                 continue
             import pyarrow.compute as pc

@@ -45,7 +45,7 @@ def schema_problems(view: FeatureView, schema: pa.Schema) -> list[SchemaProblem]
         name = source.field_mapping.get(own, own)
         if name and name not in columns:
             problems.append(SchemaProblem(name, role, "missing"))
-    for field in view.schema:
+    for field in (*view.entity_columns, *view.row_fields):
         if field.name == DUMMY_JOIN_KEY:
             continue
         if field.name not in columns:
@@ -65,4 +65,4 @@ def declared_texts(view: FeatureView, schema: pa.Schema) -> dict[str, FeastType]
     from feast_assets.types.arrow import is_stored_as_text
 
     texts = {column.name for column in schema if is_stored_as_text(column)}
-    return {field.name: field.dtype for field in view.schema if field.name in texts}
+    return {field.name: field.dtype for field in (*view.entity_columns, *view.row_fields) if field.name in texts}

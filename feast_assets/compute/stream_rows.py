@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.definitions.stream_feature_view import StreamFeatureView
+from feast_assets.definitions.transformation import TransformationMode
 from feast_assets.errors import InputError, suggest
-from feast_assets.offline_stores.base import computation_of
+from feast_assets.offline_stores.abilities import QueriesGivenRows
+from feast_assets.offline_stores.base import OfflineStore, computation_of
 from feast_assets.offline_stores.declared_columns import result_types
 from feast_assets.transformations.calls import argument_of, called, function_of
 from feast_assets.transformations.results import columns_of, result_table
@@ -22,16 +25,20 @@ def is_transformed_on_write(view: object) -> bool:
     return isinstance(view, StreamFeatureView) and view.transformation is not None
 
 
-def stream_rows(view: StreamFeatureView, rows: pa.Table, call: str) -> pa.Table:
+def stream_rows(
+    view: StreamFeatureView, rows: pa.Table, call: str, offline_store: Callable[[], OfflineStore]
+) -> pa.Table:
     """Returns what a stream view's function makes of pushed rows: its join keys, features and event times.
 
     Args:
         view: with its function attached.
         rows: the columns of the view's source, under its own names or those of its field mapping.
         call: names the call in errors.
+        offline_store: called where the function's SQL is to be run.
 
     Raises:
         InputError: the rows lack the event time.
+        NotSupportedError: the function is SQL, and the offline store cannot run it over rows.
         SourceError: an event time is no time.
         TransformationError: the function failed, or returned something else than the view declares.
     """
@@ -40,11 +47,13 @@ def stream_rows(view: StreamFeatureView, rows: pa.Table, call: str) -> pa.Table:
     subject = f"{call}: the transformation of feature view {view.name!r}"
     history = computation_of(view)
     seen = _as_in_history(view.sources[0], rows, call)
-    columns = columns_of(
-        called(function_of(transformation, subject), [argument_of(transformation, seen)], subject),
-        transformation.mode,
-        subject,
-    )
+    function = function_of(transformation, subject)
+    result: object
+    if transformation.mode is TransformationMode.SQL:
+        result = QueriesGivenRows.of(offline_store(), subject).query_rows(seen, function, subject)
+    else:
+        result = called(function, [argument_of(transformation, seen)], subject)
+    columns = columns_of(result, transformation.mode, subject)
     return result_table(columns, result_types(history, list(columns)), {f.name for f in history.join_keys}, subject)
 
 

@@ -186,7 +186,7 @@ class Write:
         if view.name not in self._tables:
             attached = self.stores.attach(view)
             assert isinstance(attached, StreamFeatureView)
-            self._tables[view.name] = stream_rows(attached, self.rows, self.call)
+            self._tables[view.name] = stream_rows(attached, self.rows, self.call, self.stores.offline_store)
         return self._tables[view.name]
 
     def _with_columns_of(
@@ -212,7 +212,7 @@ class Write:
 
     def _check_first(self, view: FeatureView, source: DataSource, rows: pa.Table) -> None:
         original = {new: old for old, new in source.field_mapping.items()}
-        declared = [f.name for f in view.schema if f.name != DUMMY_JOIN_KEY]
+        declared = [f.name for f in (*view.entity_columns, *view.row_fields) if f.name != DUMMY_JOIN_KEY]
         needed = [original.get(name, name) for name in declared]
         needed += [n for n in (source.timestamp_field, source.created_timestamp_column) if n]
         missing = sorted(set(needed) - set(rows.column_names))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from copy import copy
 
+from feast_assets.definitions.aggregation import aggregated_columns
 from feast_assets.definitions.batch_feature_view import BatchFeatureView
 from feast_assets.definitions.definition_hash import definition_hash
 from feast_assets.definitions.entity import Entity
@@ -37,6 +38,7 @@ def leaves_to_apply(view: FeatureView) -> bool:
     return (
         (view.partitions is not None and view.partitions.start is None)
         or not view.features
+        or (isinstance(view, BatchFeatureView) and bool(view.aggregations) and view.aggregates is None)
         or not columns.issuperset(view.join_keys)
         or any(not s.timestamp_field for s in _all_sources(view))
     )
@@ -49,6 +51,13 @@ def filled(declared: FeatureView, registered: FeatureView | None) -> FeatureView
     view = copy(declared)
     view.partitions = _filled_partitions(declared.partitions, registered.partitions)
     view.features = declared.features or registered.features
+    if isinstance(view, BatchFeatureView) and isinstance(registered, BatchFeatureView) and view.aggregations:
+        known_types = {f.name: f for f in (*registered.aggregated_columns, *view.aggregated_columns)}
+        names = aggregated_columns(view.aggregations)
+        view.aggregated_columns = [known_types[name] for name in names if name in known_types]
+        if view.aggregates is not None:
+            view.features = list(view.features)
+            view.complete_aggregates(view.aggregated_columns, f"Feature view {view.name!r}")
     known = {f.name for f in declared.entity_columns}
     inferred = [f for f in registered.entity_columns if f.name not in known and f.name in declared.join_keys]
     view.entity_columns = [*declared.entity_columns, *inferred]

@@ -295,7 +295,9 @@ def _used(view: FeatureView) -> set[str]:
     source = view.batch_source
     assert source is not None
     times = (source.timestamp_field, source.created_timestamp_column)
-    return {f.name for f in view.schema} | {source.field_mapping.get(name, name) for name in times}
+    return {f.name for f in (*view.entity_columns, *view.row_fields)} | {
+        source.field_mapping.get(name, name) for name in times
+    }
 
 
 def _is_selected(context: dg.AssetExecutionContext, key: dg.AssetKey, name: FeatureViewCheck) -> bool:

@@ -61,8 +61,14 @@ def of_feature_view(view: FeatureView, key_of: Callable[[DataSource], dg.AssetKe
     computed = view.transformation is not None
     if view.batch_source is None or (computed and not view.keeps_result):
         return {}
+    if isinstance(view, BatchFeatureView) and view.aggregations and view.keeps_result:
+        return {}  # They are computed of tiles, which come before the view.
     key = key_of(view.batch_source)
     source_names = {name: column for column, name in view.batch_source.field_mapping.items()}
+    if isinstance(view, BatchFeatureView) and view.aggregations:
+        windows = {each.resolved_name(each.time_window): each.column for each in view.aggregations}
+        columns = {**{f.name: f.name for f in view.entity_columns}, **windows}
+        return {f.name: [(key, source_names.get(columns[f.name], columns[f.name]))] for f in _shown(view.schema)}
     return {f.name: [(key, source_names.get(f.name, f.name))] for f in _shown(view.schema)}
 
 

@@ -48,7 +48,7 @@ class _StoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 class RegistryResource(_StoreResource):
     """Where definitions and the ledger are: the ``registry`` section of ``feature_store.yaml``."""
 
-    registry_type: str = Field(default="sql", description="The registry's type.")
+    registry_type: str = Field(default="file", description="The registry's type; by default its path tells.")
     path: str = Field(
         repr=False, description="A file, relative to the repository, or a database URL; it may hold a password."
     )

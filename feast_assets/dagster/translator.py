@@ -230,7 +230,7 @@ class FeastTranslator:
                     }
                 ),
                 **_nonempty(_stored_table(source)),
-                **(_columns(maker.schema) | _source_assets(read) if maker else {}),
+                **(_columns(_kept_fields(maker)) | _source_assets(read) if maker else {}),
             },
         )
 
@@ -304,6 +304,12 @@ def _source(data: FeatureViewTranslatorData | DataSourceTranslatorData, source: 
     return DataSourceTranslatorData(
         source=source, project=data.project, offline_store=data.offline_store, source_keys=data.source_keys
     )
+
+
+def _kept_fields(maker: BatchFeatureView) -> list[Field]:
+    """Returns the columns of the result that a view keeps."""
+    aggregates = maker.aggregates
+    return maker.schema if aggregates is None else [*maker.entity_columns, *aggregates.kept_fields]
 
 
 def _stored_table(source: DataSource) -> dict[str, str]:

@@ -199,8 +199,11 @@ class BatchFeatureView(FeatureView):
 
     @property
     def aggregates(self) -> WindowAggregates | None:
-        """What its aggregations compute; None for a view without any. It must have been applied."""
-        if not self.aggregations:
+        """What its aggregations compute.
+
+        None for a view without any, or where the types of its columns are neither declared nor inferred by apply yet.
+        """
+        if len(self.aggregated_columns) < len(aggregated_columns(self.aggregations)) or not self.aggregations:
             return None
         return WindowAggregates.of(
             self.aggregations, self.tiling_hop_size, self.aggregated_columns, f"{type(self).__name__} {self.name!r}"
@@ -270,6 +273,10 @@ class BatchFeatureView(FeatureView):
     @property
     def transformation(self) -> Transformation | None:
         return self.feature_transformation
+
+    @property
+    def row_fields(self) -> list[Field]:
+        return self.aggregated_columns if self.aggregations else self.features
 
     @property
     def keeps_result(self) -> bool:

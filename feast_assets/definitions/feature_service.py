@@ -22,7 +22,7 @@ class FeatureService(Definition):
             ``"view"``, ``"view:feature"``, ``"view@v1"``, ``"view@v1:feature"``. Texts are resolved at apply.
         logging_config: where served features are logged.
         precompute_online: kept, and without effect: the rows of all views of a service are read in one round trip
-            anyway. As in Feast, such a service has no on-demand views that are computed when they are read.
+            anyway.
     """
 
     object_type = "feature service"
@@ -71,7 +71,6 @@ class FeatureService(Definition):
                     f"{subject}: features must be views or references such as 'view:feature', found {shown(feature)}."
                 )
         self._views = [each for each in features if isinstance(each, BaseFeatureView)]
-        self.validate()
         if precompute_online:
             warnings.warn(
                 f"{subject}: precompute_online has no effect: the rows of all its views are read in one round trip "
@@ -80,7 +79,7 @@ class FeatureService(Definition):
             )
 
     def validate(self) -> None:
-        """Checks what can be checked without a registry; so does the constructor.
+        """Checks whether the service could be computed beforehand, as Feast's method of this name does.
 
         Raises:
             DefinitionError: with ``precompute_online`` it has an on-demand view that is computed when it is read.

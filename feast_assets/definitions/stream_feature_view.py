@@ -19,7 +19,7 @@ from feast_assets.definitions.sources.stream_source import StreamSource
 from feast_assets.definitions.transformation import Transformation, TransformationMode
 from feast_assets.errors import DefinitionError, NotSupportedError, shown
 
-MODES = (TransformationMode.PANDAS, TransformationMode.PYTHON)
+MODES = (TransformationMode.SQL, TransformationMode.PANDAS, TransformationMode.PYTHON)
 
 
 class StreamFeatureView(BatchFeatureView):
@@ -32,7 +32,7 @@ class StreamFeatureView(BatchFeatureView):
 
     Args:
         source: a `PushSource`, `KafkaSource` or `KinesisSource` with a ``batch_source``.
-        mode: ``python`` or ``pandas``.
+        mode: ``python``, ``pandas``, or ``sql``, which the offline store runs.
         timestamp_field: the event time of the stream's rows, which is that of the batch source; may be left out.
         udf, udf_string, feature_transformation: the function, or a `Transformation`; not both. None of them: the
             stream's rows hold the features.
@@ -125,7 +125,7 @@ class StreamFeatureView(BatchFeatureView):
         if given not in (*MODES, *(each.value for each in MODES)):
             shown_mode = given.value if isinstance(given, TransformationMode) else given
             raise NotSupportedError(
-                f"{subject}: mode {shown_mode!r} is not supported for stream feature views; use python or pandas. "
+                f"{subject}: mode {shown_mode!r} is not supported for stream feature views; use sql, python or pandas. "
                 "(@stream_feature_view has mode 'spark' unless said otherwise, as in Feast.)"
             )
 

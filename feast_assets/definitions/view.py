@@ -41,6 +41,11 @@ class BaseFeatureView(Definition):
     def _whole(self) -> FeatureViewProjection:
         return FeatureViewProjection(name=self.name, features=self.features)
 
+    @property
+    def row_fields(self) -> list[Field]:
+        """The columns that its rows have beside the join keys; its features, unless these are computed of windows."""
+        return self.features
+
     def feature(self, name: str) -> Field:
         """Returns a feature by name.
 

@@ -7,7 +7,7 @@ or by `Ability.of` where they cannot go on without. Each has its own suite in `f
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from feast_assets.definitions.window import Window
@@ -67,6 +67,25 @@ class RunsTransformations(Ability):
 
     in_words = "runs transformations"
     modes: ClassVar[frozenset[TransformationMode]]
+
+
+class QueriesGivenRows(Ability):
+    """A store that runs the SQL of a transformation over rows that are handed in, as over those of a source."""
+
+    in_words = "runs SQL over rows that are handed in"
+
+    @abstractmethod
+    def query_rows(self, rows: pa.Table, function: Callable[..., object], label: str) -> pa.Table:
+        """Returns what the query of a transformation makes of rows.
+
+        Args:
+            rows: as the source's history has them.
+            function: takes the name of a table, and returns the text of a query over it.
+            label: names the transformation in messages.
+
+        Raises:
+            TransformationError: the function fails, or its query does, or would do more than read these rows.
+        """
 
 
 class AggregatesWindows(Ability):
@@ -334,9 +353,20 @@ class AppendsRanges(Ability):
         """Appends the rows of a stretch, whole or not at all; there may be none.
 
         Returns:
-            whether they were appended. If a stretch with the same start is there, nothing is.
+            whether they were appended. If the source has a stretch that begins at the start, or holds it, nothing is.
 
         Raises:
             InputError: the columns are not the source's own, or a value does not fit.
             NotSupportedError: the source cannot be appended to.
         """
+
+    def compact_ranges(self, source: DataSource, stream: str, settled_seconds: float) -> int:
+        """Puts stretches that are stored in small pieces together, where that makes reading faster.
+
+        Args:
+            settled_seconds: pieces that were written less than so long ago are left alone.
+
+        Returns:
+            how many pieces that makes less.
+        """
+        return 0

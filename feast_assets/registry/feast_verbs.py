@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from feast_assets.definitions.base import Definition
 from feast_assets.definitions.spec import as_utc
-from feast_assets.errors import InputError, NotSupportedError, shown
+from feast_assets.errors import DataSourceObjectNotFoundException, InputError, NotSupportedError, shown
+from feast_assets.feast_errors import DataSourceNotFoundException
 
 if TYPE_CHECKING:
     from feast_assets.definitions.entity import Entity
@@ -339,7 +340,13 @@ class BaseRegistry:
 
     def delete_data_source(self, name: str, project: str, commit: bool = True) -> None:
         """Removes a data source, unless something uses it."""
-        self._delete(project, commit, lambda owner: owner.get_data_source(name))
+        try:
+            self._delete(project, commit, lambda owner: owner.get_data_source(name))
+        except DataSourceObjectNotFoundException as error:
+            # Feast raises another class here than where a source is got.
+            absent = DataSourceNotFoundException(name)
+            absent.args = error.args
+            raise absent from error
 
     def delete_entity(self, name: str, project: str, commit: bool = True) -> None:
         """Removes an entity, unless something uses it."""

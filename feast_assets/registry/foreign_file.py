@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-_MOST_BYTES = 1 << 20
+MOST_BYTES = 1 << 20
+"""How much of a file is looked at."""
+
 # Numbers of Feast's Registry message: all its fields, and those that every registry file has (its version, its id).
 _FEAST_FIELDS = frozenset(range(1, 32))
 _FEAST_ALWAYS = frozenset((3, 4))
@@ -14,8 +16,12 @@ _LENGTH_DELIMITED = 2
 def is_feast_registry_file(file: Path) -> bool:
     """Returns whether a file is one that Feast's file registry wrote: one protobuf message, which is not decoded."""
     with file.open("rb") as opened:
-        data = opened.read(_MOST_BYTES)
-    whole = len(data) < _MOST_BYTES
+        return is_feast_registry(opened.read(MOST_BYTES))
+
+
+def is_feast_registry(data: bytes) -> bool:
+    """Returns whether some bytes, or the first `MOST_BYTES` of more, are a registry that Feast wrote."""
+    whole = len(data) < MOST_BYTES
     seen: set[int] = set()
     at = 0
     while at < len(data):

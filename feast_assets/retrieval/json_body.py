@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -55,7 +55,7 @@ def compact_json(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
 
 
-def json_body(response: OnlineResponse, encode: Encode) -> bytes:
+def json_body(response: OnlineResponse, encode: Encode, metadata: Mapping[str, object] | None = None) -> bytes:
     """Returns the body that Feast's HTTP server answers with.
 
     ``{"results": [{"values", "statuses", "event_timestamps"}, ...], "metadata": {"feature_names": [...]}}``, one result
@@ -64,6 +64,7 @@ def json_body(response: OnlineResponse, encode: Encode) -> bytes:
 
     Args:
         encode: makes JSON of lists, numbers, texts, booleans, None and dicts, without white space.
+        metadata: what else ``metadata`` tells.
     """
     shape = response.shape
     layout = shape.json_layout
@@ -82,7 +83,10 @@ def json_body(response: OnlineResponse, encode: Encode) -> bytes:
     for computed in response.computed:
         values = computed.to_pylist()
         columns.append(_column(encode, values, feast_json_converter(computed.type), _of_nulls(values), no_time))
-    return b'{"results":[' + b",".join(columns) + (layout.end_with_versions if response.tells_versions else layout.end)
+    end = layout.end_with_versions if response.tells_versions else layout.end
+    if metadata:
+        end = b"%b,%b}" % (end[:-2], encode(metadata)[1:])
+    return b'{"results":[' + b",".join(columns) + end
 
 
 def _read_columns(response: OnlineResponse, number: int, layout: JsonLayout, encode: Encode) -> list[bytes]:

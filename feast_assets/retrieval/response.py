@@ -107,6 +107,12 @@ class ReadFeatures:
             self._times = times if self._positions is None else [times[position] for position in self._positions]
         return self._times
 
+    def stored_times(self) -> list[tuple[int, int, int]]:
+        """Returns (event time, created time, version) of each row, UTC microseconds; zeros where there is no row."""
+        stored = self._stored
+        rows = list(zip(stored.event_timestamps, stored.created_timestamps, stored.versions, strict=True))
+        return rows if self._positions is None else [rows[position] for position in self._positions]
+
 
 @dataclass(frozen=True, slots=True)
 class GivenShape:

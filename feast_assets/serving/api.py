@@ -33,6 +33,7 @@ from feast_assets.serving.requests import (
 from feast_assets.types import Bool, FeastType, Float32, Float64, Int32, Int64, String, UnixTimestamp
 
 if TYPE_CHECKING:
+    from feast_assets.audit.row_origins import RowOrigin
     from feast_assets.compute.results import MaterializationResult
     from feast_assets.feature_store import FeatureStore
     from feast_assets.registry.snapshot import RegistrySnapshot
@@ -121,6 +122,10 @@ class ServingApi:
         return await self.store.get_online_features_async(
             features, request.entities, request.full_feature_names, request.include_feature_view_version_metadata
         )
+
+    async def row_origins(self, response: OnlineResponse) -> list[RowOrigin]:
+        """Returns where the values of an answer come from; see `FeatureStore.get_row_origins`."""
+        return await asyncio.to_thread(self.store.get_row_origins, response)
 
     async def push(self, request: PushRequest, *, as_text: bool = False) -> None:
         """Writes rows to the views of a push source; see `FeatureStore.push`. They are stored when this returns.

@@ -16,6 +16,8 @@ class OnlineFeaturesRequest(msgspec.Struct):
         features: references such as ``"view:feature"``.
         full_feature_names: whether features are called ``view__feature``.
         include_feature_view_version_metadata: whether the answer tells which versions of views were read.
+        include_row_origins: whether the answer tells where its values come from; see
+            `feast_assets.audit.row_origins`.
     """
 
     entities: dict[str, list[Any]]
@@ -23,6 +25,7 @@ class OnlineFeaturesRequest(msgspec.Struct):
     features: list[str] = []
     full_feature_names: bool = False
     include_feature_view_version_metadata: bool = False
+    include_row_origins: bool = False
 
 
 class PushRequest(msgspec.Struct):

@@ -32,6 +32,7 @@ class StreamSettings(BaseModel):
     Args:
         kafka: settings of librdkafka for all Kafka sources, such as ``security.protocol: SASL_SSL``. They are not
             shown, as they may hold secrets.
+        kinesis_endpoint: the URL of Kinesis; left out, that of AWS for the source's region.
         schema_registry: see `SchemaRegistrySettings`.
         dead_letters: the folder of messages that cannot be taken; relative to the feature repository.
     """
@@ -39,6 +40,7 @@ class StreamSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
     kafka: dict[str, str | int | float | bool | None] = Field(default_factory=dict, repr=False)
+    kinesis_endpoint: str = ""
     schema_registry: SchemaRegistrySettings = Field(default_factory=SchemaRegistrySettings)
     dead_letters: str = "data/dead_letters"
 

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import ClassVar
 
 
 @dataclass(slots=True)
@@ -42,6 +43,10 @@ class StreamReader(ABC):
 
     Every method raises `feast_assets.errors.StoreUnavailableError` if the stream cannot be reached.
     """
+
+    knows_ends: ClassVar[bool] = True
+    """Whether `ends` is known before the messages are read. If not, it is the position of a partition once all of its
+    messages have been read, and larger before."""
 
     @abstractmethod
     def identity(self) -> str:

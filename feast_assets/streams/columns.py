@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from feast_assets.definitions.aggregation import aggregated_columns
+from feast_assets.definitions.batch_feature_view import BatchFeatureView
 from feast_assets.definitions.entity import DUMMY_JOIN_KEY
 from feast_assets.definitions.stream_feature_view import StreamFeatureView
 from feast_assets.errors import DefinitionError, SourceError, SourceWithoutFilesError
@@ -81,6 +83,7 @@ def stream_columns(
         return times.get(name) or fields.get(mapped, mapped)
 
     types, keys = _declared_by_views(views, own)
+    aggregated = [own.get(name, name) for view in views for name in aggregated_by(view)]
     stored = _stored(store, batch)
     if stored is not None:
         names = [own.get(field.name, field.name) for field in stored]
@@ -98,7 +101,7 @@ def stream_columns(
                 f"source {batch.name!r} has no rows yet, and a view computes its features from them: declare the "
                 'fields in the message format, such as JsonFormat("driver_id bigint, fare double, at timestamp").'
             )
-        names = list(dict.fromkeys([*types, *(n for n in times if n), *held]))
+        names = list(dict.fromkeys([*types, *aggregated, *(n for n in times if n), *held]))
     columns = []
     for name in names:
         dtype = UnixTimestamp if name in times else types.get(name) or held.get(name)
@@ -116,13 +119,20 @@ def _declared_by_views(views: Sequence[FeatureView], own: dict[str, str]) -> tup
     for view in views:
         if isinstance(view, StreamFeatureView) and view.transformation is not None:
             continue
-        for field in (*view.entity_columns, *view.features):
+        for field in (*view.entity_columns, *view.row_fields):
             if field.name == DUMMY_JOIN_KEY:
                 continue
             name = own.get(field.name, field.name)
             types[name] = _wider(types.get(name), field.dtype)
         keys |= {own.get(f.name, f.name) for f in view.entity_columns if f.name != DUMMY_JOIN_KEY}
     return types, keys
+
+
+def aggregated_by(view: FeatureView) -> list[str]:
+    """Returns the columns whose values a view aggregates over time; none where it takes rows as they are."""
+    if not isinstance(view, BatchFeatureView) or view.transformation is not None:
+        return []
+    return list(aggregated_columns(view.aggregations))
 
 
 def _wider(one: FeastType | None, other: FeastType) -> FeastType:

@@ -183,7 +183,7 @@ class StreamConsumer:
             history = max(start, known[name].get(HISTORY, start))
             self._partitions[name] = _Partition(start, start, history)
             self.progress.positions[name] = start
-        if self._settings.stops_at_end:
+        if self._settings.stops_at_end and self._reader.knows_ends:
             for name, end in self._reader.ends(names).items():
                 self._partitions[name].until = end
         return dict(starts)
@@ -238,6 +238,9 @@ class StreamConsumer:
     def _is_done(self) -> bool:
         if not self._settings.stops_at_end or not self._was_assigned:
             return False
+        if not self._reader.knows_ends:
+            ends = self._reader.ends(list(self._partitions))
+            return all(part.position >= ends[name] for name, part in self._partitions.items())
         return all(part.position >= part.until for part in self._partitions.values())
 
     # --- messages
@@ -394,11 +397,12 @@ class StreamConsumer:
         return rows_of_messages(self._decoder, self._columns, [], []).rows
 
     def _tell(self) -> None:
-        try:
-            ends = self._reader.ends(list(self._partitions))
-        except StoreUnavailableError:
-            return
-        self.progress.lag = {name: max(0, ends[name] - part.position) for name, part in self._partitions.items()}
+        if self._reader.knows_ends:
+            try:
+                ends = self._reader.ends(list(self._partitions))
+            except StoreUnavailableError:
+                return
+            self.progress.lag = {name: max(0, ends[name] - part.position) for name, part in self._partitions.items()}
         if self._report is not None:
             self._report(self.progress)
 

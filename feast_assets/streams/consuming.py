@@ -9,10 +9,12 @@ from datetime import datetime
 from pathlib import Path
 
 from feast_assets.compute.writes import Stores
+from feast_assets.definitions.batch_feature_view import BatchFeatureView
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.definitions.sources.file_stream_source import FileStreamSource
 from feast_assets.definitions.sources.kafka_source import KafkaSource
+from feast_assets.definitions.sources.kinesis_source import KinesisSource
 from feast_assets.definitions.sources.push_source import PushMode
 from feast_assets.definitions.sources.stream_format import StreamFormat
 from feast_assets.definitions.sources.stream_source import StreamSource
@@ -86,7 +88,9 @@ def checked_settings(
 
 def is_consumable(view: FeatureView) -> bool:
     """Whether a view has a stream that can be consumed."""
-    return isinstance(view.stream_source, (KafkaSource, FileStreamSource)) and view.batch_source is not None
+    return (
+        isinstance(view.stream_source, (KafkaSource, KinesisSource, FileStreamSource)) and view.batch_source is not None
+    )
 
 
 def check_consumable(view: FeatureView) -> None:
@@ -95,8 +99,8 @@ def check_consumable(view: FeatureView) -> None:
         source = view.stream_source
         what = "it has no stream source" if source is None else f"its source {source.name!r} is a {_kind(source)}"
         raise InputError(
-            f"consume: feature view {view.name!r} cannot be consumed: {what}. What can be is a KafkaSource or a "
-            "FileStreamSource."
+            f"consume: feature view {view.name!r} cannot be consumed: {what}. What can be is a KafkaSource, a "
+            "KinesisSource or a FileStreamSource."
         )
 
 
@@ -147,7 +151,14 @@ def stream_parts(consumption: Consumption, views: Sequence[FeatureView]) -> Stre
     for view in views:
         table = view.online_table(stores.project)
         puts = view.online and consumption.to is not PushMode.OFFLINE
-        intakes.append((ViewIntake(view, f"consuming {stream.name!r}"), table if puts else ""))
+        if puts and isinstance(view, BatchFeatureView) and view.aggregations:
+            puts = False  # Windows of time are computed of history, by materialization.
+            if consumption.to is PushMode.ONLINE:
+                raise InputError(
+                    f"consume: the online rows of feature view {view.name!r}, which has aggregations, are computed of "
+                    "history. Consume into history too, and materialize the view."
+                )
+        intakes.append((ViewIntake(view, f"consuming {stream.name!r}", stores.offline_store), table if puts else ""))
         if puts:
             online.setup([table])
     letters = DeadLetters(dead_letter_folder(consumption.streams, consumption.root), stream.name)
@@ -194,6 +205,7 @@ def dead_letter_folder(settings: StreamSettings, root: Path) -> Path:
 def _reader(stream: StreamSource, group: str, consumption: Consumption) -> StreamReader:
     make: Mapping[type[StreamSource], Callable[[], StreamReader]] = {
         KafkaSource: lambda: _kafka(stream, group, consumption),
+        KinesisSource: lambda: _kinesis(stream, consumption),
         FileStreamSource: lambda: _files(stream, consumption),
     }
     for kind, made in make.items():
@@ -208,6 +220,13 @@ def _kafka(stream: StreamSource, group: str, consumption: Consumption) -> Stream
     assert isinstance(stream, KafkaSource)
     settings = {name: value for name, value in consumption.streams.kafka.items() if value is not None}
     return KafkaReader(stream, group, settings)
+
+
+def _kinesis(stream: StreamSource, consumption: Consumption) -> StreamReader:
+    from feast_assets.streams.kinesis.reader import KinesisReader
+
+    assert isinstance(stream, KinesisSource)
+    return KinesisReader(stream, consumption.streams.kinesis_endpoint)
 
 
 def _files(stream: StreamSource, consumption: Consumption) -> StreamReader:

@@ -6,13 +6,14 @@ before it noted its position, or because another one has the partition, is left 
 
 from __future__ import annotations
 
+import logging
 import re
 from bisect import bisect_left
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from feast_assets.compute.row_digest import rows_digest
-from feast_assets.errors import NotSupportedError
+from feast_assets.errors import FeastAssetsError, NotSupportedError
 from feast_assets.offline_stores.abilities import AppendsRanges, WritesOnce
 from feast_assets.offline_stores.base import OfflineStore
 
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9.-]")
 _IDENTITY = 12
+_COMPACT_EVERY = 32
+"""Stretches of a partition after which small files are put together."""
+_SETTLED_SECONDS = 600.0
+_LOG = logging.getLogger(__name__)
 
 
 class StreamHistory:
@@ -41,6 +46,7 @@ class StreamHistory:
         self._stream = f"{_UNSAFE.sub('-', stream)[:100]}-{identity[:_IDENTITY]}"
         self._ranges = store if isinstance(store, AppendsRanges) and store.takes_ranges(source) else None
         self._once = WritesOnce.of(store, f"Appending a stream to source {source.name!r}", "Use to=PushMode.ONLINE.")
+        self._appended: dict[str, int] = {}
         if self._ranges is None and not isinstance(store, WritesOnce):
             raise NotSupportedError(f"Source {source.name!r} cannot be appended to.")
 
@@ -69,4 +75,15 @@ class StreamHistory:
             if self._ranges.append_range(self._source, stream, position, until, rows.slice(first, last - first)):
                 added += last - first
                 position = until
+        self._appended[stream] = self._appended.get(stream, 0) + 1
+        if self._appended[stream] % _COMPACT_EVERY == 0:
+            self._compact(stream)
         return added
+
+    def _compact(self, stream: str) -> None:
+        """Puts small files together. The rows are there in any case, so a failure only makes reading slower."""
+        assert self._ranges is not None
+        try:
+            self._ranges.compact_ranges(self._source, stream, _SETTLED_SECONDS)
+        except FeastAssetsError as error:
+            _LOG.warning("The small files of stream %s in source %r stay: %s", stream, self._source.name, error)

@@ -10,6 +10,7 @@ from feast_assets.compute.ingestion import encode_ingested
 from feast_assets.compute.stream_rows import is_transformed_on_write, stream_rows
 from feast_assets.compute.validation import validates
 from feast_assets.compute.versions import message_versions
+from feast_assets.definitions.batch_feature_view import BatchFeatureView
 from feast_assets.definitions.stream_feature_view import StreamFeatureView
 from feast_assets.streams.formats.base import MessageError, Rejected, apart, decode
 from feast_assets.streams.row_checks import first_broken_rules
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from feast_assets.definitions.feature_view import FeatureView
+    from feast_assets.offline_stores.base import OfflineStore
     from feast_assets.online_stores.base import EncodedRows
     from feast_assets.streams.columns import StreamColumns
     from feast_assets.streams.formats.base import Decoder
@@ -101,10 +103,12 @@ class ViewIntake:
     Attributes:
         view: with its function attached.
         call: names the consumer in errors.
+        offline_store: runs the SQL of functions.
     """
 
     view: FeatureView
     call: str
+    offline_store: Callable[[], OfflineStore]
 
     def encoded(self, decoded: StreamRows) -> tuple[list[EncodedRows], list[Rejected], npt.NDArray[np.bool_]]:
         """Returns the online rows of decoded messages.
@@ -118,6 +122,8 @@ class ViewIntake:
         count = len(decoded.messages)
         taken = np.ones(count, np.bool_)
         rejected: list[Rejected] = []
+        if isinstance(self.view, BatchFeatureView) and self.view.aggregations:
+            return [], [], taken  # what it serves is computed of history
         indices = list(range(count))
         is_computed = is_transformed_on_write(self.view)
         if not is_computed and validates(self.view):
@@ -145,7 +151,7 @@ class ViewIntake:
 
     def _computed(self, decoded: StreamRows) -> EncodedRows:
         assert isinstance(self.view, StreamFeatureView)
-        rows = stream_rows(self.view, decoded.rows, self.call)
+        rows = stream_rows(self.view, decoded.rows, self.call, self.offline_store)
         if validates(self.view):
             broken = first_broken_rules(self.view, rows)
             if broken:

@@ -19,7 +19,8 @@ class StreamProgress:
         history_rows: that were appended to history.
         late: rows whose event time was further behind the newest one than the source's ``watermark_delay_threshold``.
         flushes: how often positions were noted.
-        lag: for each partition that is assigned, how many offsets it is behind its end, as of the last flush.
+        lag: for each partition that is assigned, how many offsets it is behind its end, as of the last flush;
+            empty where the stream does not tell its end.
         positions: for each partition, the offset that is read next.
     """
 

@@ -11,6 +11,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from issuer import Issuer
+from keycloak import Keycloak
 
 
 @pytest.fixture
@@ -19,3 +20,12 @@ def issuer() -> Iterator[Issuer]:
     made = Issuer()
     yield made
     made.close()
+
+
+@pytest.fixture(scope="session")
+def keycloak(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keycloak]:
+    """Keycloak, with the realm of ``keycloak_realm.json``."""
+    server = Keycloak(tmp_path_factory.mktemp("keycloak"))
+    server.start()
+    yield server
+    server.stop()

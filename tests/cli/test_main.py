@@ -28,12 +28,12 @@ EVERY = pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
 def test_the_commands_of_the_public_surface_are_there() -> None:
     plain = """
     init apply plan teardown materialize materialize-incremental get-online-features get-historical-features
-    registry-dump configuration audit migrate serve listen validate version delete
+    registry-dump configuration audit migrate serve listen validate version delete consume dead-letters
     """
     kinds = """
     entities feature-views on-demand-feature-views stream-feature-views label-views feature-services data-sources
     saved-datasets validation-references projects
-    features
+    features permissions
     """
     assert set(cli.commands) == {*plain.split(), *kinds.split()}
     for kind in kinds.split():
@@ -90,7 +90,7 @@ def test_an_unknown_command_is_wrong_usage(run) -> None:
     assert "No such command" in run("aply", exit_code=2).output
 
 
-@pytest.mark.parametrize("command", ["permissions", "ui", "monitor"])
+@pytest.mark.parametrize("command", ["mcp", "ui", "monitor"])
 def test_a_command_that_only_feast_has_says_so(run, command) -> None:
     result = run(command, "--port", "1", exit_code=1)
     assert result.stderr == f"Error: The command {command!r} is in Feast, and not supported here yet.\n"

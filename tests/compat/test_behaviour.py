@@ -12,6 +12,7 @@ from compat.refresh import facts, observed
 
 RAISED_BY_FEAST = facts("raised_by_feast.json")
 ANSWERED_BY_FEAST = facts("answered_by_feast.json")
+APPLIED_BY_FEAST = facts("applied_by_feast.json")
 LABELS_BY_FEAST = facts("labels_by_feast.json")
 EXCEPTED = {call for behaviour in BEHAVIOURS for call in behaviour.calls}
 BY_HAND = ", by hand"
@@ -75,6 +76,44 @@ def test_the_cases_show_what_feast_leaves_out_and_what_ties(answered: dict[str, 
                 lacking += len(rows.keys() - ANSWERED_BY_FEAST[case][request].keys())
     assert ties > 10
     assert lacking > 10
+
+
+@pytest.fixture(scope="module")
+def applied() -> dict[str, list[dict[str, Any]]]:
+    told: dict[str, list[dict[str, Any]]] = observed(sys.executable, "apply_scenarios.py", "feast_assets")
+    return told
+
+
+@pytest.mark.parametrize("case", sorted(APPLIED_BY_FEAST, key=int))
+def test_what_is_registered_and_read_after_each_apply_is_feasts(
+    case: str, applied: dict[str, list[dict[str, Any]]]
+) -> None:
+    assert len(applied[case]) == len(APPLIED_BY_FEAST[case]) == 4
+    for ours, theirs in zip(applied[case], APPLIED_BY_FEAST[case], strict=True):
+        assert ours["registered"] == theirs["registered"]
+        assert ours["online"] == theirs["online"]
+
+
+@pytest.mark.parametrize("case", sorted(APPLIED_BY_FEAST, key=int))
+def test_a_plan_says_what_changes_and_nothing_else(case: str, applied: dict[str, list[dict[str, Any]]]) -> None:
+    for ours, theirs in zip(applied[case], APPLIED_BY_FEAST[case], strict=True):
+        assert ours["plan"] == ours["truth"]
+        assert ours["plan again"] == []
+        # Feast's plans say more of views, and may say less of services.
+        assert all(line.startswith("Updated feature view") for line in set(theirs["plan"]) - set(ours["plan"]))
+        assert set(ours["plan"]) - set(theirs["plan"]) <= {"Updated feature service model"}
+
+
+def test_the_applies_show_what_feasts_plans_say_besides(applied: dict[str, list[dict[str, Any]]]) -> None:
+    steps = [
+        (ours, theirs)
+        for case, told in applied.items()
+        for ours, theirs in zip(told, APPLIED_BY_FEAST[case], strict=True)
+    ]
+    assert sum(len(set(theirs["plan"]) - set(ours["plan"])) for ours, theirs in steps) > 20
+    said = {line.partition(" view_")[0] for ours, _ in steps for line in ours["plan"]}
+    assert {"Created feature view", "Updated feature view", "Deleted feature view"} <= said
+    assert {"Created feature service model", "Updated feature service model"} <= said
 
 
 def test_the_labels_that_count_are_those_that_feasts_policies_choose() -> None:

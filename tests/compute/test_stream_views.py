@@ -49,6 +49,10 @@ def speed_of_frame(frame):
     return frame.assign(speed=frame["distance"] / frame["hours"])
 
 
+def speed_by_query(rides):
+    return f"SELECT *, distance / hours AS speed FROM {rides}"
+
+
 def speeds(udf=speed_of_columns, mode="python", **changes):
     given = {"source": LIVE, "entities": [DRIVER], "schema": SPEED, **changes}
     return StreamFeatureView(name="speeds", udf=udf, mode=mode, **given)
@@ -82,7 +86,9 @@ def history(store):
     return store.get_historical_features(entities, ["speeds:speed"]).to_df()["speed"].to_list()
 
 
-@pytest.mark.parametrize(("udf", "mode"), [(speed_of_columns, "python"), (speed_of_frame, "pandas")])
+@pytest.mark.parametrize(
+    ("udf", "mode"), [(speed_of_columns, "python"), (speed_of_frame, "pandas"), (speed_by_query, "sql")]
+)
 def test_the_function_runs_over_history_and_over_pushed_rows(store, udf, mode):
     store.apply([DRIVER, speeds(udf, mode)])
     store.materialize_incremental(NOON)
@@ -204,14 +210,14 @@ def test_a_stream_view_is_listed_apart_as_in_feast(store):
     assert str(store._plan([DRIVER, speeds()], [], whole=True).registry_diff) == "No changes to registry"
 
 
-def test_a_topic_of_kafka_says_that_nobody_consumes_it(store):
+def test_a_topic_of_kafka_is_consumed_and_not_pushed_to(store):
     kafka = KafkaSource(
         name="topic", timestamp_field="ts", message_format=JsonFormat("driver_id integer"), batch_source=HISTORY
     )
     store.apply([DRIVER, speeds(source=kafka)])
     store.materialize_incremental(NOON)
     assert read(store) == [50.0, 20.0]
-    with pytest.raises(NotSupportedError, match="'topic' is a KafkaSource, whose consumer is not here yet"):
+    with pytest.raises(NotSupportedError, match="'topic' is a KafkaSource, and not a PushSource"):
         store.push("topic", rows((1, 1, 1, 0)))
     store.write_to_online_store("speeds", rows((1, 30, 1, 0)))
     assert read(store) == [30.0, 20.0]

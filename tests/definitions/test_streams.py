@@ -82,7 +82,6 @@ def test_wrong_declarations_are_refused_with_what_would_be_right(make, message):
     "make",
     [
         lambda: stream(stream_engine={"type": "spark"}),
-        lambda: stream(udf=len, mode="sql"),
         lambda: stream(udf=len, mode="ray"),
         lambda: stream(feature_transformation=Transformation("spark", len)),
         lambda: stream_feature_view(source=LIVE, entities=[DRIVER], schema=[A])(len),

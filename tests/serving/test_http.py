@@ -126,6 +126,22 @@ BAD_BODIES = [
 ]
 
 
+async def test_where_values_come_from_is_told_to_those_who_ask(repository: Path) -> None:
+    async with opened(repository) as app:
+        body = {"features": ["stats:trips"], "entities": {"driver_id": [1, DRIVERS + 5]}}
+        plain = await ask(app, "POST", READ, body)
+        assert "row_origins" not in plain.json()["metadata"]
+        answer = await ask(app, "POST", READ, {**body, "include_row_origins": True})
+        assert answer.json()["results"] == plain.json()["results"]
+        response = app.api.store.get_online_features(body["features"], body["entities"])
+        expected = [origin.to_json() for origin in app.api.store.get_row_origins(response)]
+        assert answer.json()["metadata"]["row_origins"] == expected
+        assert [(origin["feature_view"], origin["row"]) for origin in expected] == [("stats", 0)]
+        arrow = await ask(app, "POST", READ, {**body, "include_row_origins": True}, headers={"Accept": ARROW})
+        metadata = pa.ipc.open_stream(arrow.body).schema.metadata
+        assert json.loads(metadata[b"row_origins"]) == expected
+
+
 @pytest.mark.parametrize("body", BAD_BODIES, ids=range(len(BAD_BODIES)))
 async def test_a_malformed_body_is_422_and_says_where(repository: Path, body: bytes) -> None:
     async with opened(repository) as app:

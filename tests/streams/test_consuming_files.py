@@ -11,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import duckdb
+import pandas as pd
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
@@ -19,6 +20,8 @@ from click.testing import CliRunner
 from rides import DRIVER, NOON, SCHEMA, RidesProject, as_history, newest, ride
 
 from feast_assets import (
+    Aggregation,
+    BatchFeatureView,
     CustomFormat,
     DuckDBSource,
     Field,
@@ -26,6 +29,7 @@ from feast_assets import (
     FileStreamSource,
     Float64,
     JsonFormat,
+    Partitions,
     PushMode,
     StreamFeatureView,
 )
@@ -178,7 +182,11 @@ def doubled_frame(frame):
     return frame.assign(double=2 * frame["fare"])
 
 
-@pytest.mark.parametrize(("udf", "mode"), [(double, "python"), (doubled_frame, "pandas")])
+def doubled_query(rides):
+    return f"SELECT *, 2 * fare AS double FROM {rides}"
+
+
+@pytest.mark.parametrize(("udf", "mode"), [(double, "python"), (doubled_frame, "pandas"), (doubled_query, "sql")])
 def test_a_function_runs_over_messages_as_over_history(files, udf, mode):
     schema = [SCHEMA[0], Field(name="double", dtype=Float64)]
     view = StreamFeatureView(
@@ -192,6 +200,46 @@ def test_a_function_runs_over_messages_as_over_history(files, udf, mode):
     files.store.materialize_incremental(NOON + timedelta(days=1))
     assert read == [4.0, 8.0]
     assert files.store.audit(at=NOON + timedelta(days=1)).causes == {}
+
+
+def test_windows_of_time_are_computed_of_the_history_that_a_stream_becomes(files):
+    view = BatchFeatureView(
+        name="sums",
+        entities=[DRIVER],
+        source=files.source(),
+        aggregations=[Aggregation("fare", "sum", timedelta(hours=1))],
+        partitions=Partitions("daily", NOON.replace(hour=0)),
+        online=True,
+    )
+    (files.root / "rides").mkdir()
+    first = pa.Table.from_pylist([{**ride(9, 0), "at": NOON}])
+    pq.write_table(first, files.root / "rides" / "first.parquet")
+    files.apply(view)
+    files.write(ride(1, 1, fare=2.0), ride(1, 30, fare=4.0), ride(2, 90, fare=1.0), "garbage")
+    progress = files.consume()
+    assert (progress.history_rows, progress.dead_letters) == (3, 1)
+    files.store.materialize_incremental(NOON + timedelta(days=1))
+    moments = [NOON + timedelta(minutes=minute) for minute in (10, 50, 95)]
+    entities = pd.DataFrame({"driver_id": [1, 1, 2], "event_timestamp": moments})
+    sums = files.store.get_historical_features(entities, ["sums:sum_fare_3600s"]).to_df()
+    assert sums.sort_values("event_timestamp")["sum_fare_3600s"].to_list() == [2.0, 6.0, 1.0]
+
+
+def test_history_is_also_read_by_the_time_of_arrival(files):
+    history = FileSource(name="history", path="rides", timestamp_field="at", created_timestamp_column="made")
+    declared = JsonFormat(f"{DECLARED.schema_json}, made timestamp")
+    files.apply(files.view(files.source(batch_source=history, message_format=declared)))
+    hour = timedelta(hours=1)
+    files.write(ride(1, 0, fare=1.0, made=NOON.isoformat()), ride(1, 30, fare=2.0, made=(NOON + 2 * hour).isoformat()))
+    files.consume()
+    entities = pd.DataFrame({"driver_id": [1, 1], "event_timestamp": [NOON + hour, NOON + 3 * hour]})
+
+    def fares(by_arrival):
+        job = files.store.get_historical_features(entities, ["latest:fare"], filter_by_created_timestamp=by_arrival)
+        return job.to_df().sort_values("event_timestamp")["fare"].to_list()
+
+    assert fares(False) == [2.0, 2.0]
+    assert fares(True) == [1.0, 2.0]
 
 
 def test_dead_letters_are_listed_replayed_and_dropped(files):

@@ -300,3 +300,35 @@ def test_what_cannot_be_consumed_is_refused(rides):
         rides.consume("latest")
     with pytest.raises(InputError, match="no enabled feature view has a stream"):
         rides.consume()
+
+
+def test_a_broker_that_crashes_is_waited_for(rides, kafka_broker):
+    rides.apply()
+    stop, seen = threading.Event(), threading.Event()
+    sent = [ride(d, 1) for d in range(4)]
+    wanted = [len(sent)]
+
+    def told(progress):
+        if progress.positions["0"] >= wanted[0]:
+            seen.set()
+
+    options = {"stop": stop, "flush_seconds": 0.1, "progress": told}
+    thread = threading.Thread(target=rides.store.consume, args=("latest",), kwargs=options)
+    thread.start()
+    try:
+        rides.send(*sent)
+        assert seen.wait(120)
+        kafka_broker.kill()
+        kafka_broker.start()
+        more = [ride(d, 2) for d in range(4)]
+        sent += more
+        wanted[0] = len(sent)
+        seen.clear()
+        rides.send(*more)
+        assert seen.wait(120)
+    finally:
+        stop.set()
+        thread.join(120)
+    assert not thread.is_alive()
+    assert rides.served(DRIVERS) == newest(sent, DRIVERS)
+    assert rides.history() == as_history(sent)

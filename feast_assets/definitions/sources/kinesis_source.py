@@ -13,8 +13,8 @@ from feast_assets.errors import DefinitionError, shown
 class KinesisSource(StreamSource):
     """A data stream of Kinesis, whose records become rows of features.
 
-    A view that has it as source is materialized from its ``batch_source``. Nothing here consumes the stream yet; rows
-    of its records can be written with `FeatureStore.write_to_online_store`.
+    A view that has it as source is materialized from its ``batch_source``; `FeatureStore.consume` puts its records
+    online and appends them to that source.
 
     Args:
         record_format: how its records are written.
@@ -48,7 +48,7 @@ class KinesisSource(StreamSource):
         subject = f"KinesisSource {name!r}"
         if not isinstance(record_format, StreamFormat):
             raise DefinitionError(
-                f"{subject}: record_format must be JsonFormat, AvroFormat or ProtoFormat, not {shown(record_format)}."
+                f"{subject}: record_format must be a StreamFormat such as JsonFormat, not {shown(record_format)}."
             )
         for argument, value in (("region", region), ("stream_name", stream_name)):
             if not isinstance(value, str) or not value:

@@ -31,6 +31,7 @@ from feast_assets.offline_stores.abilities import (
     AppendsRanges,
     CanProfile,
     CanReplaceWindows,
+    QueriesGivenRows,
     ReadsQueries,
     ReadsTexts,
     RunsTransformations,
@@ -74,6 +75,7 @@ class DuckDBOfflineStore(
     SummarizesParts,
     WritesOnce,
     AppendsRanges,
+    QueriesGivenRows,
 ):
     """History in Parquet, CSV and Delta files.
 
@@ -319,6 +321,12 @@ class DuckDBOfflineStore(
                 return self._when_free(lambda: is_appended_to_table(cursor, source, self._root, rows))
             return is_appended(cursor, source, self._root, rows, key)
 
+    def query_rows(self, rows: pa.Table, function: Callable[..., object], label: str) -> pa.Table:
+        from feast_assets.offline_stores.duckdb.transform import query_rows
+
+        with self._engine.cursor() as cursor:
+            return query_rows(cursor, rows, function, label, self._readable(()))
+
     def takes_ranges(self, source: DataSource) -> bool:
         from feast_assets.offline_stores.duckdb.stream_ranges import takes_ranges
 
@@ -333,6 +341,11 @@ class DuckDBOfflineStore(
         from feast_assets.offline_stores.duckdb.stream_ranges import append_range
 
         return append_range(source, self._root, stream, start, end, rows)
+
+    def compact_ranges(self, source: DataSource, stream: str, settled_seconds: float) -> int:
+        from feast_assets.offline_stores.duckdb.stream_ranges import compact_ranges
+
+        return compact_ranges(source, self._root, stream, settled_seconds)
 
     def replace(
         self, source: DataSource, history: History, windows: Sequence[Window], rows: pa.RecordBatchReader

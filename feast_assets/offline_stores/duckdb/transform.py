@@ -18,7 +18,7 @@ from feast_assets.definitions.window import Bounds, duration_micros
 from feast_assets.errors import FeastAssetsError, SourceError, TransformationError, suggest
 from feast_assets.offline_stores.base import History
 from feast_assets.offline_stores.declared_columns import result_time_name, result_types
-from feast_assets.offline_stores.duckdb.engine import quote, read_all, read_schema
+from feast_assets.offline_stores.duckdb.engine import quote, read_all, read_schema, registered
 from feast_assets.offline_stores.duckdb.files import SourceTable, open_source, register
 from feast_assets.offline_stores.duckdb.reading_query import message_of, reading_query
 from feast_assets.offline_stores.duckdb.rows import time_expression, within
@@ -115,17 +115,42 @@ def _run_sql(
         name = f"{re.sub(r'[^A-Za-z0-9]+', '_', source.name).strip('_')[:40]}_{uuid.uuid4().hex[:8]}"
         names.append(name if name[0].isalpha() else f"s_{name}")
         cursor.execute(f"CREATE TEMP VIEW {names[-1]} AS {sql}")
-    text = called(function, names, subject)
-    if not isinstance(text, str):
-        raise TransformationError(f"{subject} must return an SQL query as text, not {type(text).__name__}.")
-    query = reading_query(
-        cursor, text, f"{subject}: its query", readable, names, is_embedded=True, error=TransformationError
-    ).sql
+    query = _checked_query(cursor, called(function, names, subject), subject, readable, names)
     try:
         check_unique(cursor.sql(query).columns, subject)
         return _described(history, query, read_schema(cursor, query), subject)
     except duckdb.Error as error:
         raise TransformationError(f"{subject} returned a query that fails: {message_of(error)}") from error
+
+
+def query_rows(
+    cursor: duckdb.DuckDBPyConnection,
+    rows: pa.Table,
+    function: Callable[..., object],
+    label: str,
+    readable: ReadableFiles,
+) -> pa.Table:
+    """Returns what the query of a transformation makes of rows; see `QueriesGivenRows`."""
+    import duckdb
+
+    with registered(cursor, rows) as name:
+        query = _checked_query(cursor, called(function, [name], label), label, readable, [name])
+        try:
+            check_unique(cursor.sql(query).columns, label)
+            return read_all(cursor, query)
+        except duckdb.Error as error:
+            raise TransformationError(f"{label} returned a query that fails: {message_of(error)}") from error
+
+
+def _checked_query(
+    cursor: duckdb.DuckDBPyConnection, text: object, subject: str, readable: ReadableFiles, names: Sequence[str]
+) -> str:
+    """Returns the query that a transformation's function returned, if it only reads what it may."""
+    if not isinstance(text, str):
+        raise TransformationError(f"{subject} must return an SQL query as text, not {type(text).__name__}.")
+    return reading_query(
+        cursor, text, f"{subject}: its query", readable, names, is_embedded=True, error=TransformationError
+    ).sql
 
 
 def _described(history: History, sql: str, schema: pa.Schema, subject: str) -> SourceTable:

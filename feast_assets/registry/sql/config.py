@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import SecretStr, field_serializer, field_validator, model_validator
 
+from feast_assets.registry.file.urls import SCHEMES
 from feast_assets.settings.model import SecretUrl, Settings
 from feast_assets.settings.postgres import POSTGRES_SCHEMES
 from feast_assets.settings.server_url import ServerUrl, is_plain_path, parse_server_url
@@ -28,7 +29,8 @@ class SqlRegistryConfig(Settings):
     """Where the registry is.
 
     Attributes:
-        registry_type: "sql", or Feast's "file": with a plain path both mean a SQLite file.
+        registry_type: "sql", or Feast's "file": with a plain path both mean a SQLite file. In object stores "file" is
+            `feast_assets.registry.file`.
         path: a file, relative to the repository, or a URL: ``sqlite:///file.db``,
             ``postgresql://user:password@host/database`` or ``mysql+pymysql://user:password@host/database``, which may
             be a MariaDB server too. The URL of a server is kept as a `SecretUrl`.
@@ -149,10 +151,12 @@ def _check_url(url: str) -> None:
         ValueError: it is none.
     """
     scheme = _scheme(url)
+    if scheme in SCHEMES:
+        raise ValueError(f"registries at {scheme}:// are of registry_type: file")
     if scheme is not None and scheme not in (*POSTGRES_SCHEMES, *_MYSQL):
         raise ValueError(
             f"registries at {scheme}:// are not supported; use a file path, sqlite:///file.db, "
-            "postgresql://... or mysql+pymysql://..."
+            "postgresql://..., mysql+pymysql://..., s3://..., gs://... or az://..."
         )
     parsed = None if scheme is None else parse_server_url(url)
     if parsed is None:

@@ -8,15 +8,14 @@ is said in `feast_assets.registry.sql.tables`.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from feast_assets.definitions.field import Field
 from feast_assets.definitions.project import Project
 from feast_assets.definitions.spec import from_micros, text_hash
 from feast_assets.registry.base import DrawnMark, Revision
+from feast_assets.registry.feature_lists import FeatureListTexts
 from feast_assets.registry.snapshot import StoredObject, StoredRow
 from feast_assets.registry.sql.schema import INPUTS, MARKS, META, NUMBER, PUSHES, SEGMENTS, WINDOWS, WRITTEN_BY
 from feast_assets.registry.sql.transaction import Query
@@ -136,7 +135,7 @@ class ProjectReading:
         rows = self.query(_SEGMENTS, project=self.project, view=view)
         if not rows:
             return None
-        from feast_assets.registry.sql.segments import columns_of
+        from feast_assets.registry.segments import columns_of
 
         return columns_of(view, rows)
 
@@ -177,29 +176,6 @@ def all_projects(query: Query) -> list[Project]:
         assert isinstance(project, Project)
         projects.append(project)
     return projects
-
-
-class FeatureListTexts(Mapping[str, "tuple[tuple[Field, ...], ...]"]):
-    """The lists of features by view. Each is decoded when it is asked for, because few are."""
-
-    def __init__(self, rows: Iterable[tuple[str, str]]):
-        self._texts: dict[str, list[str]] = {}
-        for view, fields in rows:
-            self._texts.setdefault(view, []).append(fields)
-        self._read: dict[str, tuple[tuple[Field, ...], ...]] = {}
-
-    def __getitem__(self, view: str) -> tuple[tuple[Field, ...], ...]:
-        if view not in self._read:
-            self._read[view] = tuple(
-                tuple(Field.from_spec(spec) for spec in json.loads(text)) for text in self._texts[view]
-            )
-        return self._read[view]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._texts)
-
-    def __len__(self) -> int:
-        return len(self._texts)
 
 
 def is_written(query: Query, name: str) -> bool:

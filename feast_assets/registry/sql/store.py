@@ -10,11 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from feast_assets.definitions.base import Definition
 from feast_assets.definitions.project import Project
 from feast_assets.definitions.spec import to_micros
 from feast_assets.definitions.window import Window
-from feast_assets.errors import ConcurrentApplyError, DefinitionError, FeastObjectNotFoundException
 from feast_assets.registry.base import (
     Changes,
     Claim,
@@ -26,6 +24,7 @@ from feast_assets.registry.base import (
     Revision,
     WindowContent,
 )
+from feast_assets.registry.changes import Key, check_revision, distinct, refuse_other_base
 from feast_assets.registry.checkpoints import Checkpoint, KeepsCheckpoints
 from feast_assets.registry.current_user import current_user
 from feast_assets.registry.ledger import claimed, doubted, settled
@@ -48,14 +47,6 @@ if TYPE_CHECKING:
 
 _CONFLICT = "conflict"
 """The claim of windows that two runs wrote at the same time; no run has it as its id."""
-
-_Key = tuple[str, str]
-
-
-class RevisionNotFoundError(FeastObjectNotFoundException):
-    """The registry has no such revision."""
-
-    kind = "revision"
 
 
 class SqlRegistry(Registry, KeepsMarks, KeepsPartStatistics, NotesPushes, KeepsCheckpoints):
@@ -101,8 +92,7 @@ class SqlRegistry(Registry, KeepsMarks, KeepsPartStatistics, NotesPushes, KeepsC
         with self._reading() as reading:
             newest, committed, noted = self._state(reading)
             number = newest if revision is None else revision
-            if not 0 <= number <= newest:
-                raise RevisionNotFoundError(str(number), self.project, map(str, range(newest, max(0, newest - 10), -1)))
+            check_revision(self.project, number, newest)
             if reading is None or number == 0:
                 return RegistrySnapshot(self.project, number, (), has_noted_pushes=noted)
             if number < newest:
@@ -140,15 +130,15 @@ class SqlRegistry(Registry, KeepsMarks, KeepsPartStatistics, NotesPushes, KeepsC
         return self.snapshot()
 
     def commit(self, changes: Changes, *, based_on: int | None = None, by: str = "") -> int:
-        upserts = _distinct(changes.upserts)
+        upserts = distinct(changes.upserts)
         deletes = set(changes.deletes) - set(upserts)
         if not upserts and not deletes and not changes.inputs:
             newest = self.revision()
-            self._refuse_other_base(based_on, newest)
+            refuse_other_base(self.project, based_on, newest)
             return newest
         with self._writing() as writing:
             newest = writing.lock()
-            self._refuse_other_base(based_on, newest)
+            refuse_other_base(self.project, based_on, newest)
             writing.rename_ledgers(changes.renamed_ledgers)
             return writing.commit(newest, upserts, deletes, changes.inputs, by or current_user())
 
@@ -156,7 +146,7 @@ class SqlRegistry(Registry, KeepsMarks, KeepsPartStatistics, NotesPushes, KeepsC
         with (self._file or self._database).reading() as query:
             return [] if query is None else all_projects(query)
 
-    def inputs(self) -> Mapping[_Key, str]:
+    def inputs(self) -> Mapping[Key, str]:
         with self._reading() as reading:
             if reading is None or not self._has_table(INPUTS):
                 return {}
@@ -165,13 +155,6 @@ class SqlRegistry(Registry, KeepsMarks, KeepsPartStatistics, NotesPushes, KeepsC
     def revisions(self) -> list[Revision]:
         with self._reading() as reading:
             return [] if reading is None else reading.revisions()
-
-    def _refuse_other_base(self, based_on: int | None, newest: int) -> None:
-        if based_on is not None and based_on != newest:
-            raise ConcurrentApplyError(
-                f"The registry of project {self.project!r} is at revision {newest}, but these changes were worked "
-                f"out from revision {based_on}: somebody else applied in between. Nothing was changed; apply again."
-            )
 
     # --- the ledger
 
@@ -392,16 +375,6 @@ class SqlRegistry(Registry, KeepsMarks, KeepsPartStatistics, NotesPushes, KeepsC
 
     def _has_table(self, name: str) -> bool:
         return (self._file or self._database).has_table(name)
-
-
-def _distinct(upserts: Sequence[Definition]) -> dict[_Key, Definition]:
-    by_key: dict[_Key, Definition] = {}
-    for definition in upserts:
-        key = type(definition).object_type, definition.name
-        if key in by_key and by_key[key] != definition:
-            raise DefinitionError(f"One apply has two different versions of {key[0]} {key[1]!r}.")
-        by_key[key] = definition
-    return by_key
 
 
 def _now() -> int:

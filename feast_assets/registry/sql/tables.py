@@ -122,7 +122,7 @@ segments = Table(
 """The ledger: stretches of windows of a view, which do not overlap.
 
 ``first_start`` is where the first window of a segment starts, ``last_end`` where its last one ends. ``content`` is what
-`feast_assets.registry.sql.segment_codec` makes of its entries, and ``stamp`` a number that the content decides.
+`feast_assets.registry.segment_codec` makes of its entries, and ``stamp`` a number that the content decides.
 """
 
 marks = Table(

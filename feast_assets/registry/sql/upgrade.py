@@ -4,9 +4,9 @@
 
 from __future__ import annotations
 
+from feast_assets.registry.segments import segments_of
 from feast_assets.registry.sql.reading import ProjectReading
 from feast_assets.registry.sql.schema import META, NUMBER, PROJECTS, SEGMENTS, WRITTEN_BY
-from feast_assets.registry.sql.segments import segments_of
 from feast_assets.registry.sql.transaction import Transaction
 from feast_assets.stored_formats import REGISTRY, package_version
 
@@ -35,6 +35,7 @@ def turn_windows_into_segments(transaction: Transaction, *, has_marks: bool) -> 
         for view in reading.views_of_windows():
             columns = reading.ledger_of_windows(view, has_marks=has_marks)
             assert columns is not None
-            transaction.upsert(SEGMENTS, ({"project": project, **row} for row in segments_of(columns)))
+            of_view = {"project": project, "view": view}
+            transaction.upsert(SEGMENTS, (of_view | segment._asdict() for segment in segments_of(columns)))
     said = {NUMBER: str(REGISTRY.number), WRITTEN_BY: package_version()}
     transaction.each(_SAY, ({"key": key, "value": value} for key, value in said.items()))

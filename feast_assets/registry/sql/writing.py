@@ -9,21 +9,22 @@ import secrets
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from feast_assets.definitions.base import Definition
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.spec import canonical_text, text_hash, to_micros
 from feast_assets.definitions.view_version import ViewVersion
-from feast_assets.definitions.window import Window
-from feast_assets.registry.base import DrawnMark, LedgerEntry, OnlineTable
-from feast_assets.registry.ledger import Exchange
+from feast_assets.registry.base import DrawnMark, OnlineTable
+from feast_assets.registry.changes import Key, summary_of
 from feast_assets.registry.marks import NUMBERS_KEPT, drawn_numbers
 from feast_assets.registry.snapshot import TYPES_WITH_ROWS, bare_fields
 from feast_assets.registry.spec_text import compressed
 from feast_assets.registry.sql.schema import FEATURE_LISTS, INPUTS, MARKS, META, NUMBER, OF_PROJECT, PROJECTS, SEGMENTS
 from feast_assets.registry.sql.transaction import Row, Transaction
 
-_SUMMARY_OBJECTS = 50
+if TYPE_CHECKING:
+    from feast_assets.registry.segments import SegmentedLedger
 
 _LOCK = "SELECT revision FROM feast_assets_projects WHERE project = :project"
 _LOCK_ALL = f"SELECT value FROM {META} WHERE \"key\" = '{NUMBER}'"  # noqa: S608 - names of ours
@@ -58,8 +59,6 @@ _OLDEST_KEPT_MARK = (
 )
 _DROP_OLDER_MARKS = 'DELETE FROM feast_assets_marks WHERE project = :project AND "view" = :view AND number < :number'
 
-_Key = tuple[str, str]
-
 
 @dataclass(frozen=True, slots=True)
 class ProjectWriting:
@@ -87,9 +86,9 @@ class ProjectWriting:
     def commit(
         self,
         newest: int,
-        upserts: Mapping[_Key, Definition],
-        deletes: Collection[_Key],
-        made_from: Mapping[_Key, str],
+        upserts: Mapping[Key, Definition],
+        deletes: Collection[Key],
+        made_from: Mapping[Key, str],
         by: str,
     ) -> int:
         """Commits the objects that differ from the newest revision as a new one; returns the newest revision then."""
@@ -120,7 +119,7 @@ class ProjectWriting:
         self._each(_BEGIN, begun)
         self._remember_feature_lists(changed.values(), number)
         self.forget([name for kind, name in removed if kind in (*TYPES_WITH_ROWS, ViewVersion.object_type)])
-        summary = _summary(changed, standing, removed)
+        summary = summary_of(changed, standing, removed)
         self._each(_REVISION, [{"number": number, "at": now, "by": by, "summary": summary}])
         self._each(_NUMBER, [{"number": number}])
         return number
@@ -134,9 +133,12 @@ class ProjectWriting:
                 rows.append({"view": definition.name, "newest_revision": number, **listed})
         self._upsert(FEATURE_LISTS, rows)
 
-    def ledger(self, view: str) -> ViewLedgerWriting:
+    def ledger(self, view: str) -> SegmentedLedger:
         """Returns what reads and writes the ledger of a view."""
-        return ViewLedgerWriting(self, view)
+        from feast_assets.registry.segments import SegmentedLedger
+        from feast_assets.registry.sql.segments import SqlSegments
+
+        return SegmentedLedger(SqlSegments(self.transaction, self.project, view), view)
 
     def draw_marks(self, view: str, table: OnlineTable, now: int) -> tuple[int, int]:
         """Draws two numbers; see `feast_assets.registry.marks.KeepsMarks.draw_marks`.
@@ -197,45 +199,10 @@ class ProjectWriting:
         self.transaction.upsert(table, ({"project": self.project, **row} for row in rows))
 
 
-class ViewLedgerWriting:
-    """The ledger of one view in the transaction of a `ProjectWriting`; reads no more of it than is asked for."""
-
-    def __init__(self, writing: ProjectWriting, view: str):
-        from feast_assets.registry.sql.segments import ViewSegments
-
-        self._segments = ViewSegments(writing.transaction, writing.project, view)
-
-    def entries(self) -> list[LedgerEntry]:
-        """Returns all entries, by window."""
-        return self._segments.all().entries()
-
-    def overlapping(self, windows: Iterable[Window]) -> list[LedgerEntry]:
-        """Returns the entries that overlap any of some windows, by window."""
-        return self._segments.overlapping(windows).entries()
-
-    def overlapping_and_own(self, windows: Iterable[Window], claim_id: str) -> tuple[list[LedgerEntry], set[Window]]:
-        """Returns as `overlapping`, and the windows of these that a claim still stands for."""
-        columns = self._segments.overlapping(windows)
-        return columns.entries(), set(columns.taken(columns.claims.is_in([claim_id])))
-
-    def exchange(self, exchange: Exchange, claim: str) -> None:
-        """Removes and adds entries; unsettled ones get a claim, unless they are doubted."""
-        claims = ["" if e.settled else e.doubt or claim for e in exchange.added]
-        self._segments.exchange(exchange.removed, exchange.added, claims)
-
-
-def _named(key: _Key) -> dict[str, str]:
+def _named(key: Key) -> dict[str, str]:
     return {"object_type": key[0], "name": key[1]}
 
 
 def _number(value: object) -> int:
     """Returns a number of the database; 0 for null, and for what SQLite keeps in its place after damage."""
     return value if isinstance(value, int) else 0
-
-
-def _summary(changed: Collection[_Key], standing: Collection[_Key], removed: Sequence[_Key]) -> str:
-    said = [f"{'updated' if k in standing else 'created'} {k[0]} {k[1]}" for k in sorted(changed)]
-    said += [f"deleted {k[0]} {k[1]}" for k in removed]
-    if len(said) > _SUMMARY_OBJECTS:
-        said = [*said[:_SUMMARY_OBJECTS], f"and {len(said) - _SUMMARY_OBJECTS} more"]
-    return "; ".join(said)

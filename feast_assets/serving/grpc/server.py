@@ -53,10 +53,10 @@ def listen(store: FeatureStore, options: GrpcOptions) -> None:
         )
     check_tls(options.tls_key_path, options.tls_cert_path)
     set_up_logging()
-    if not options.is_loopback:
+    if not options.is_loopback and store.config.auth.type == "no_auth":
         logger.warning(
-            "Listening on %s: there is no authorization yet, so whoever reaches this address can read and write "
-            "features. Keep it in a network of your own.",
+            "Listening on %s without authorization (auth type no_auth): whoever reaches this address can read and "
+            "write features. Set the section auth of feature_store.yaml, or keep the server in a network of your own.",
             options.address,
         )
     if options.worker_count == 1:

@@ -14,9 +14,11 @@ import grpc
 from google.protobuf.message import DecodeError
 from grpc_health.v1 import health, health_pb2
 
+from feast_assets.auth.authentication import Authenticator
 from feast_assets.errors import FeastAssetsError, FeastError, InputError, printable
 from feast_assets.feature_store import FeatureStore
 from feast_assets.serving.api import ServingApi
+from feast_assets.serving.callers import Callers
 from feast_assets.serving.failures import failure_of
 from feast_assets.serving.grpc import messages
 from feast_assets.serving.grpc.answers import features_message
@@ -67,12 +69,18 @@ class Call:
 class GrpcServices:
     """The services of gRPC over one feature store, for a ``grpc.aio.Server``."""
 
-    def __init__(self, store: FeatureStore, options: GrpcOptions):
+    def __init__(self, store: FeatureStore, options: GrpcOptions, authenticator: Authenticator | None = None):
         """Creates them; `open` opens the store.
 
         Args:
             store: what is served; `close` closes it.
+            authenticator: what knows callers by the metadata ``authorization``; as the store's settings say when left
+                out.
+
+        Raises:
+            ConfigError: the section ``auth`` of the settings is not that of a server.
         """
+        self._callers = Callers(store, authenticator)
         self.options = options
         self.metrics = ServerMetrics()
         self.api = ServingApi(store, self.metrics.materialized)
@@ -123,6 +131,7 @@ class GrpcServices:
             self._ticker.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._ticker
+        self._callers.close()
         self.api.close()
         await self.api.store.close()
 
@@ -173,10 +182,12 @@ class GrpcServices:
             self.metrics.request(name, ok, perf_counter() - begin, call.features, call.views)
 
     async def _run(self, handler: Handler, request: bytes, call: Call) -> bytes:
-        if self._running is None:
-            return await handler(request, call)
-        async with self._running:
-            return await handler(request, call)
+        identity = await self._callers.identify_async(call.header("authorization"))
+        with self._callers.acting(identity):
+            if self._running is None:
+                return await handler(request, call)
+            async with self._running:
+                return await handler(request, call)
 
     async def _get_online_features(self, message: Any, call: Call) -> bytes:
         entities = {name: to_python_list(values) for name, values in message.entities.items()}

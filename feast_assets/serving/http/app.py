@@ -9,10 +9,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http import HTTPStatus
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 from urllib.parse import parse_qs
 
+from feast_assets.auth.audit_log import write_to
 from feast_assets.auth.authentication import Authenticator
 from feast_assets.auth.identity import acting_as
 from feast_assets.errors import FeastAssetsError, UnauthenticatedError, printable
@@ -136,6 +138,8 @@ class FeatureServer:
             ConfigError: the section ``auth`` of the settings is not that of a server.
         """
         self._callers = Callers(store, authenticator)
+        if options is not None and options.audit_log:
+            write_to(Path(options.audit_log))
         self.options = options or ServerOptions()
         self.metrics = ServerMetrics()
         self.api = ServingApi(store, self.metrics.materialized)
@@ -396,7 +400,8 @@ class FeatureServer:
         request.features = len(shape.stored) + len(shape.computed)
         request.views = len(shape.views)
         read = perf_counter() - begin
-        answer = features_answer(response, request.header(b"accept"))
+        origins = await self.api.row_origins(response) if asked.include_row_origins else None
+        answer = features_answer(response, request.header(b"accept"), origins)
         self.metrics.online_features(response, read)
         return answer
 

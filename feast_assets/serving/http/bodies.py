@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -15,6 +16,7 @@ from feast_assets.retrieval.json_body import json_body
 from feast_assets.serving.http.messages import ARROW, JSON, Answer, Refused, to_json
 
 if TYPE_CHECKING:
+    from feast_assets.audit.row_origins import RowOrigin
     from feast_assets.retrieval.response import OnlineResponse
 
 _Request = TypeVar("_Request")
@@ -68,11 +70,17 @@ def _cause(error: Exception) -> str:
     return "nested too deep" if isinstance(error, RecursionError) else printable(error, _LONGEST_MESSAGE)
 
 
-def features_answer(response: OnlineResponse, accept: bytes) -> Answer:
-    """Returns the answer with features: Arrow where the client accepts that, else JSON."""
+def features_answer(response: OnlineResponse, accept: bytes, origins: Sequence[RowOrigin] | None = None) -> Answer:
+    """Returns the answer with features: Arrow where the client accepts that, else JSON.
+
+    Args:
+        origins: what the answer tells of where its values come from; None where nobody asked. In Arrow it is JSON in
+            the schema's metadata, under ``row_origins``.
+    """
+    rows = None if origins is None else [origin.to_json() for origin in origins]
     if accept and wants_arrow(accept):
-        return Answer(200, arrow_body(response), ARROW)
-    return Answer(200, json_body(response, to_json), JSON)
+        return Answer(200, arrow_body(response, {} if rows is None else {"row_origins": to_json(rows)}), ARROW)
+    return Answer(200, json_body(response, to_json, {} if rows is None else {"row_origins": rows}), JSON)
 
 
 @lru_cache(maxsize=256)
@@ -97,7 +105,7 @@ def _quality(parameters: list[bytes]) -> float:
     return 1.0
 
 
-def arrow_body(response: OnlineResponse) -> bytes:
+def arrow_body(response: OnlineResponse, metadata: Mapping[str, bytes] | None = None) -> bytes:
     """Returns an Arrow IPC stream of one table: for each column its values, ``<column>__status`` with the names of
     statuses, and ``<column>__ts`` with event times in UTC microseconds, null where there is none."""
     import pyarrow as pa
@@ -112,7 +120,7 @@ def arrow_body(response: OnlineResponse) -> bytes:
         columns[f"{column.name}__status"] = pa.DictionaryArray.from_arrays(codes, names)
         times = [None] * len(response) if column.event_timestamps is None else column.event_timestamps
         columns[f"{column.name}__ts"] = pa.array([time or None for time in times], pa.timestamp("us", "UTC"))
-    table = pa.table(columns)
+    table = pa.table(columns).replace_schema_metadata(metadata or None)
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)

@@ -34,6 +34,7 @@ class ServerOptions:
         header_bytes: the largest head of a request.
         tls_key_path, tls_cert_path: PEM files, both or none.
         registry_seconds: between two looks at the registry.
+        audit_log: the file to which each access is appended; "" for none. See `feast_assets.auth.audit_log`.
     """
 
     host: str = "127.0.0.1"
@@ -56,6 +57,7 @@ class ServerOptions:
     tls_key_path: str = ""
     tls_cert_path: str = ""
     registry_seconds: float = 60.0
+    audit_log: str = ""
 
     def __post_init__(self) -> None:
         """Checks the settings.

@@ -22,13 +22,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from feast_assets.definitions.spec import from_micros
 from feast_assets.definitions.window import ALWAYS, Window
+from feast_assets.registry import segments
 from feast_assets.registry.base import Changes, Claim, LedgerEntry, WindowContent
 from feast_assets.registry.ledger import Exchange, claimed, intervals, settled
 from feast_assets.registry.ledger_columns import LedgerColumns
-from feast_assets.registry.sql import segments, store
+from feast_assets.registry.segment_codec import decoded, encoded, stamp
+from feast_assets.registry.sql import store
 from feast_assets.registry.sql.config import SqlRegistryConfig
 from feast_assets.registry.sql.schema import SEGMENTS
-from feast_assets.registry.sql.segment_codec import decoded, encoded, stamp
 from feast_assets.registry.sql.store import SqlRegistry
 from feast_assets.testing.registry import DAY, FIRST, entry, record, view
 from tests.registry.format_1 import turn_into_format_1
@@ -306,7 +307,7 @@ import os, signal, sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from feast_assets.registry.base import WindowContent
-from feast_assets.registry.sql import segments
+from feast_assets.registry import segments
 from feast_assets.registry.sql.config import SqlRegistryConfig
 from feast_assets.registry.sql.database import SqlTransaction
 from feast_assets.registry.sql.sqlite_file import SqliteTransaction

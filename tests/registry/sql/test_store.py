@@ -477,7 +477,7 @@ def test_a_port_that_is_no_number_is_wrong_configuration_and_the_password_unsaid
 # --- settings
 
 
-@pytest.mark.parametrize("path", ["s3://bucket/registry.db", "gs://b/r", "hdfs://x/y", "mssql://h/d", "az://c/f"])
+@pytest.mark.parametrize("path", ["s3c://bucket/registry.db", "hdfs://x/y", "mssql://h/d"])
 def test_places_that_are_not_supported_are_named(path: str) -> None:
     with pytest.raises(ValidationError, match=f"registries at {path.partition(':')[0]}:// are not supported"):
         SqlRegistryConfig(path=path)
