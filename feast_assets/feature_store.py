@@ -114,13 +114,19 @@ class FeatureStore(Materializing):
         settings = self.config.registry
         registry.owner = self
         return ProjectState.of(
+
+        def complete_pushes(snapshot: RegistrySnapshot, uses_history: bool) -> bool:
+            # A thread that refreshes the registry has no current project of its own.
+            with self.in_project(name):
+                return self._complete_pushes(snapshot, uses_history)
+
             name,
             registry,
             access,
             self.repo_path,
             settings.cache_ttl_seconds,
             settings.cache_mode == "sync",
-            self._complete_pushes,
+            complete_pushes,
         )
 
     def _open_other_project(self, name: str) -> ProjectState:
