@@ -540,8 +540,9 @@ class FeatureStore(Materializing):
         if self.get_project(name).name == self.project:
             self.teardown()
             return
-        projects = [project for project in self.registry.projects() if project.name == name]
-        self.access.check(self._cache.get(), projects, AuthzedAction.DELETE)
+        if not self.access.is_open:
+            with self.in_project(name):  # whose own permissions decide
+                self._check_project(AuthzedAction.DELETE)
         other = self._applier()
         other.project = name
         other.registry = make_registry(self.config, self.repo_path, name)

@@ -328,6 +328,30 @@ def test_permission_for_a_service_is_enough_to_read_it_online_but_not_its_views(
 
 def test_a_service_of_a_permitted_name_gives_no_other_features_than_the_registered_one(
     store_with: Callable[..., FeatureStore],
+def test_who_may_only_read_a_service_learns_nothing_of_the_runs_of_its_views(
+    store_with: Callable[..., FeatureStore],
+) -> None:
+    store = store_with(Permission("p", types=FeatureService, actions=list(ALL_ACTIONS)))
+    with acting_as(ANN):
+        answer = store.get_online_features(store.snapshot().feature_service("both"), KEYS, full_feature_names=True)
+        with pytest.raises(FeastPermissionError, match="'ann' may not DESCRIBE feature view"):
+            store.get_row_origins(answer)
+
+
+def test_the_permissions_of_another_project_decide_whether_it_may_be_deleted(
+    store_with: Callable[..., FeatureStore],
+) -> None:
+    store = store_with()  # without permissions, ann may do everything here
+    with store.in_project("theirs"):
+        store.apply([of_class(Entity, "rider"), Permission("p", actions=A.CREATE, policy=RoleBasedPolicy(["owner"]))])
+    with acting_as(ANN), pytest.raises(FeastPermissionError, match="'ann' may not DELETE project 'theirs'"):
+        store.delete_project("theirs")
+    with store.in_project("theirs"):
+        assert store.get_entity("rider").name == "rider"
+    store.delete_project("theirs")
+    assert [project.name for project in store.list_projects()] == ["guarded"]
+
+
 ) -> None:
     store = store_with(Permission("p", types=FeatureService, actions=A.READ_ONLINE))
     forged = FeatureService(name="both", features=[of_class(FeatureView, "reviews")])
