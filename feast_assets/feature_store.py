@@ -736,9 +736,16 @@ class FeatureStore(Materializing):
         Returns:
             one for each view and entity row that has a stored row, view by view.
         """
+
+        Raises:
+            FeastPermissionError: the acting identity may not DESCRIBE a view that was read. Who may read a service need
+                not be allowed to see its views, nor when they were materialized, and by which run.
         from feast_assets.audit.row_origins import row_origins
 
         return row_origins(response, self.registry)
+        if not self.access.is_open:
+            snapshot = self._cache.get()
+            self.access.check(snapshot, map(snapshot.view, response.shape.views), AuthzedAction.DESCRIBE)
 
     def _log_online(
         self,

@@ -106,6 +106,10 @@ VERBS: dict[str, tuple[Callable[[FeatureStore], Any], set[AuthzedAction]]] = {
         asynchronously(lambda s: s.get_online_features_async(["rides:fare"], KEYS)),
         {A.READ_ONLINE},
     ),
+    "get_row_origins": (
+        lambda s: s.get_row_origins(s.get_online_features(["rides:fare"], KEYS)),
+        {A.READ_ONLINE, A.DESCRIBE},
+    ),
     "get_historical_features": (
         lambda s: s.get_historical_features(entities(), ["rides:fare"]).to_df(),
         {A.READ_OFFLINE},
@@ -240,8 +244,6 @@ NEEDS_NOTHING = {
     *("in_project", "run_window_task"),
     # which no store supports
     "update_online_store",
-    # of an answer, for which it was checked
-    "get_row_origins",
     # which serve, and ask for tokens; which attaches code of the repository to what the caller has
     *("serve_offline", "serve_registry", "with_function"),
 }
@@ -326,8 +328,6 @@ def test_permission_for_a_service_is_enough_to_read_it_online_but_not_its_views(
             store.get_online_features(["rides:fare"], KEYS)
 
 
-def test_a_service_of_a_permitted_name_gives_no_other_features_than_the_registered_one(
-    store_with: Callable[..., FeatureStore],
 def test_who_may_only_read_a_service_learns_nothing_of_the_runs_of_its_views(
     store_with: Callable[..., FeatureStore],
 ) -> None:
@@ -352,6 +352,8 @@ def test_the_permissions_of_another_project_decide_whether_it_may_be_deleted(
     assert [project.name for project in store.list_projects()] == ["guarded"]
 
 
+def test_a_service_of_a_permitted_name_gives_no_other_features_than_the_registered_one(
+    store_with: Callable[..., FeatureStore],
 ) -> None:
     store = store_with(Permission("p", types=FeatureService, actions=A.READ_ONLINE))
     forged = FeatureService(name="both", features=[of_class(FeatureView, "reviews")])
