@@ -19,7 +19,7 @@ from feast_assets.offline_stores.base import history_of
 from feast_assets.offline_stores.remote.columns import micros_of
 from feast_assets.offline_stores.remote.messages import HistoryMessage, OfSource, QueryArguments, WindowsArguments
 from feast_assets.online_stores.remote.messages import Batch, PutRows, Reads, Tables
-from feast_assets.registry.remote.messages import CommitMessage, OfProject, OfView, SnapshotRequest
+from feast_assets.registry.remote.messages import CommitMessage, KnownState, OfProject, OfView, SnapshotRequest
 from feast_assets.serving.flight.known_sources import KnownSources
 from feast_assets.serving.flight.methods import OfflineApi
 from feast_assets.serving.online_rows import OnlineRowsApi
@@ -29,23 +29,24 @@ from feast_assets.types import Float64
 READER = Identity("ann", roles=["reader"])
 WRITER = Identity("bob", roles=["writer"])
 NOBODY = Identity("eve")
+DRIVER = Entity(name="driver", join_keys=["driver_id"])
+FARE, TRIPS = Field(name="fare", dtype=Float64), Field(name="trips", dtype=Float64)
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[FeatureStore]:
     (tmp_path / "feature_store.yaml").write_text("project: shop\n")
     pa.parquet.write_table(
-        pa.table({"driver_id": [1], "fare": [1.0], "ts": pa.array([0], pa.timestamp("us", "UTC"))}),
+        pa.table({"driver_id": [1], "fare": [1.0], "trips": [1.0], "ts": pa.array([0], pa.timestamp("us", "UTC"))}),
         tmp_path / "rides.parquet",
     )
-    driver = Entity(name="driver", join_keys=["driver_id"])
     rides = FileSource(name="rides", path="rides.parquet", timestamp_field="ts")
-    view = FeatureView(name="stats", entities=[driver], source=rides, schema=[Field(name="fare", dtype=Float64)])
+    view = FeatureView(name="stats", entities=[DRIVER], source=rides, schema=[FARE])
     reading = [AuthzedAction.DESCRIBE, AuthzedAction.READ_ONLINE, AuthzedAction.READ_OFFLINE]
     store = FeatureStore(tmp_path)
     store.apply(
         [
-            driver,
+            DRIVER,
             view,
             Permission(name="reading", actions=reading, policy=RoleBasedPolicy(roles=["reader"])),
             Permission(name="writing", policy=RoleBasedPolicy(roles=["writer"])),
@@ -93,6 +94,27 @@ def test_definitions_are_filtered_and_changes_need_rights(store: FeatureStore) -
             api.ledger(OfView("shop", "stats"))
     with acting_as(WRITER):
         assert api.commit(change) == 2
+
+
+def test_a_client_that_reads_what_has_changed_sees_what_it_may_see_now(store: FeatureStore) -> None:
+    api = RegistryApi(lambda project: store.registry, lambda project: store.access)
+    view = store.get_feature_view("stats")
+    store.apply([FeatureView(name="stats", entities=[DRIVER], source=view.batch_source, schema=[FARE, TRIPS])])
+    with acting_as(NOBODY):
+        before = api.snapshot(SnapshotRequest("shop"))
+        known = KnownState("shop", before.revision, before.committed, before.has_noted_pushes)
+        assert before.feature_lists == {}
+    store.apply([Permission(name="seeing", name_patterns="stats", actions=AuthzedAction.DESCRIBE)])
+    with acting_as(NOBODY):
+        now = api.refreshed(known)
+    assert now is not None and now.is_whole
+    assert "stats" in {each.name for each in now.objects}
+    assert set(now.feature_lists) == {"stats"}
+    store.apply([Permission(name="seeing", name_patterns="nothing", actions=AuthzedAction.DESCRIBE)])
+    with acting_as(NOBODY):
+        now = api.refreshed(KnownState("shop", now.revision, now.committed, now.has_noted_pushes))
+    assert now is not None and now.is_whole
+    assert "stats" not in {each.name for each in now.objects}
 
 
 def test_history_needs_rights_to_what_is_read(store: FeatureStore) -> None:
