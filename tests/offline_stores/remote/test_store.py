@@ -29,6 +29,7 @@ from feast_assets.errors import (
     StoredFormatError,
     StoreUnavailableError,
     TransformationError,
+    UnauthenticatedError,
 )
 from feast_assets.offline_stores.base import History, OfflineStore
 from feast_assets.offline_stores.duckdb.config import DuckDBOfflineStoreConfig
@@ -263,6 +264,10 @@ def _answering(do: Any) -> Any:
             return do(None)
 
         def do_exchange(self, context: Any, descriptor: Any, reader: Any, writer: Any) -> None:
+            # All that the client sends, so that it is sure to get the answer.
+            with contextlib.suppress(StopIteration):
+                while True:
+                    reader.read_chunk()
             do(writer)
 
     return Answering("grpc://127.0.0.1:0")
@@ -291,7 +296,7 @@ _NEWER = flight.FlightServerError("newer", extra_info=b'{"format": 2}')
     [
         (_raises(_NEWER), StoredFormatError, "speaks format 2 of messages"),
         (_raises(ValueError("secret stack")), StoreUnavailableError, "offline server at .*127.0.0.1"),
-        (_raises(flight.FlightUnauthenticatedError("who are you")), InputError, "refuses this client"),
+        (_raises(flight.FlightUnauthenticatedError("who are you")), UnauthenticatedError, "does not know this client"),
         (_raises(NotImplementedError("no")), NotSupportedError, "has no such method"),
         (_half, StoreUnavailableError, "malformed answer"),
     ],
