@@ -101,6 +101,10 @@ compat: $(INSTALLED) $(if $(FEAST_PYTHON),,.bench/feastenv/.installed) ## Compar
 	@$(BIN)/python -m compat.refresh $(or $(FEAST_PYTHON),$(CURDIR)/.bench/feastenv/bin/python)
 	@$(BIN)/python -m pytest tests/compat
 
+.PHONY: feast-tests
+feast-tests: $(INSTALLED) ## Run Feast's own unit tests with this package (FEAST_TESTS=/checkout/of/feast/sdk/python/tests)
+	@$(BIN)/python -m compat.feast_tests "$(FEAST_TESTS)" $(if $(FEAST_PYTHON),--feast-python "$(FEAST_PYTHON)")
+
 .PHONY: bench
 bench: $(INSTALLED) $(if $(BENCH_FEAST_PYTHON),,.bench/feastenv/.installed) ## Measure beside Feast and the bare engines (SIZE=small for a look, ONLY="pushes historical")
 	@$(BIN)/python -m benchmarks.run --size $(SIZE) $(if $(ONLY),--only $(ONLY)) --feast-python \

@@ -26,6 +26,8 @@ _ASYNC = 10.0
 # How many times the requests per second of Feast's server, by entities of a request; 0.8 of a bare route's.
 _SERVING = {1: 10.0, 10: 12.0, 100: 25.0}
 _SERVING_BESIDE_BARE = 1 / 0.8
+# What part of the requests per second over HTTP gRPC answers, by entities of a request.
+_GRPC_BESIDE_HTTP = {1: 0.4, 100: 0.8}
 _MATERIALIZE = {"narrow": 10.0, "wide": 15.0}
 _MATERIALIZE_BESIDE_BARE = 1.5
 _HISTORICAL = {"narrow": 5.0, "wide": 8.0, "shallow": 8.0}
@@ -41,6 +43,7 @@ _LONG_HISTORY = 1.5
 _SPINE_BESIDE_BARE = 1.3
 _SPINE_MIB = 10.0
 _LEDGER_SECONDS = 0.3
+_LEDGER_TICK_SECONDS = 0.5
 _LEDGER_MIB = 120.0
 _DEFINITIONS = 1.0
 _MEMORY = {"narrow": 2.0, "wide": 3.0}
@@ -125,6 +128,7 @@ def goals(results: Results) -> Iterator[Goal]:
     """Yields the goals whose figures are among the results."""
     yield from _reads(results)
     yield from _serving(results)
+    yield from _serving_grpc(results)
     yield from _materialization(results)
     yield from _pushes(results)
     yield from _historical(results)
@@ -196,6 +200,15 @@ def _serving(results: Results) -> Iterator[Goal]:
                 _SERVING_BESIDE_BARE,
                 second=_tails(results, "serving", **about),
             )
+
+
+def _serving_grpc(results: Results) -> Iterator[Goal]:
+    for batch, part in _GRPC_BESIDE_HTTP.items():
+        about: dict[str, Any] = {"store": "redis", "entities": batch}
+        if ours := results.figure("serving_grpc", OURS, "requests_per_second", **about):
+            over_http = results.figure("serving_grpc", OURS, "http_requests_per_second", **about)
+            subject = f"gRPC, {batch} {'entity' if batch == 1 else 'entities'}; bare: our server over HTTP"
+            yield Goal(SERVING, subject, "/s", ours, bare=over_http, bare_goal=1 / part)
 
 
 def _materialization(results: Results) -> Iterator[Goal]:
@@ -287,6 +300,8 @@ def _long_histories(results: Results) -> Iterator[Goal]:
     for verb in ("nothing new", "one day"):
         if ours := results.figure("ledgers", OURS, "seconds", verb=verb):
             yield Goal(HISTORIES, f"{ledger}, one view, {verb}", "s", ours, most=_LEDGER_SECONDS)
+    if ours := results.figure("ledgers", OURS, "cpu", verb="tick"):
+        yield Goal(HISTORIES, f"{ledger}, a tick over all, processor time", "s", ours, most=_LEDGER_TICK_SECONDS)
     if ours := results.figure("ledgers", OURS, "mib", verb="registry"):
         yield Goal(HISTORIES, f"{ledger}: the registry", "MiB", ours, most=_LEDGER_MIB)
 

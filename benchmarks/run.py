@@ -32,6 +32,7 @@ PATHS = (
     "online_reads",
     "async_reads",
     "serving",
+    "serving_grpc",
     "historical",
     "long_spines",
     "incremental",

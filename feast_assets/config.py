@@ -33,6 +33,7 @@ from feast_assets.definitions.branches import namespace
 from feast_assets.definitions.project import check_project_name
 from feast_assets.errors import ConfigError, FeastProviderNotImplementedError, FeastRegistryNotSetError, suggest
 from feast_assets.settings.feast_keys import CLOUD_PROVIDERS, OLD_KEYS, OTHER_PROVIDERS, SECTIONS, without_feast_keys
+from feast_assets.settings.feature_server import FeatureServerSettings, feature_logging_of
 from feast_assets.settings.model import Settings
 from feast_assets.settings.postgres import POSTGRES_SCHEMES
 from feast_assets.settings.redaction import (
@@ -90,6 +91,7 @@ class RepoConfig(BaseModel):
         batch_engine: what runs materialization: a type, or a mapping with type; ``local``, in the process that asks for
             it, when left out.
         streams: settings of consumers; see `feast_assets.settings.streams.StreamSettings`.
+        feature_server: see `feast_assets.settings.feature_server.FeatureServerSettings`.
         auth: how servers know their callers, and what clients send: "no_auth", or a mapping with ``type``, see
             `feast_assets.auth.settings`.
         entity_key_serialization_version: Feast's; has no effect, because keys are stored in a form of our own.
@@ -116,6 +118,7 @@ class RepoConfig(BaseModel):
     offline_store_section: object = Field(default="duckdb", alias="offline_store")
     batch_engine_section: object = Field(default="local", alias="batch_engine")
     streams: StreamSettings = Field(default_factory=StreamSettings)
+    feature_server: FeatureServerSettings = Field(default_factory=FeatureServerSettings)
     auth_section: object = Field(default="no_auth", alias="auth")
     entity_key_serialization_version: int = 3
     coerce_tz_aware: bool = True
@@ -132,7 +135,10 @@ class RepoConfig(BaseModel):
         origin = values.pop("_origin", "RepoConfig")
         root = values.pop("_root", values.get("repo_path"))
         file = values.pop("_file", None)
+        values, logging = feature_logging_of(values, origin)
         given = {"registry": DEFAULT_REGISTRY, **_with_known_engine(without_feast_keys(values, origin), origin)}
+        if logging:
+            given["feature_server"] = {"feature_logging": logging}
         known = {name: _held(name, value) for name, value in given.items()}
         problem = ""
         try:

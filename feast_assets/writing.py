@@ -214,10 +214,11 @@ class Writing(Catalog):
             progress: called after each flush, from a thread of each stream.
 
         Returns:
-            what was done, by stream source.
+            what was done, by stream source. It also ends when an apply has changed or removed a view, which it notices
+            after a flush.
 
         Raises:
-            InputError: a view has no stream that can be consumed, or an argument is wrong.
+            InputError: a view is disabled or has no stream that can be consumed, or an argument is wrong.
             ConfigError: a stream's settings are wrong.
             StoreUnavailableError: a stream cannot be reached. Stores that cannot be reached are waited for.
         """
@@ -226,6 +227,7 @@ class Writing(Catalog):
             check_consumable,
             checked_settings,
             consume,
+            consumed_hash,
             is_consumable,
         )
 
@@ -244,9 +246,14 @@ class Writing(Catalog):
             raise InputError("consume: no enabled feature view has a stream that can be consumed.")
         self.access.check(snapshot, chosen, *_ACTIONS[to])
         attached = [self._functions.attach(view) for view in chosen]
-        consumption = Consumption(
-            self._stores(), attached, to, group, self.repo_path.resolve(), settings, self.config.streams
-        )
+        hashes = {view.name: consumed_hash(view) for view in chosen}
+
+        def is_current() -> bool:
+            views = {view.name: view for view in self._registered(False).views_with_history if view.enabled}
+            return all(name in views and consumed_hash(views[name]) == known for name, known in hashes.items())
+
+        root = self.repo_path.resolve()
+        consumption = Consumption(self._stores(), attached, to, group, root, settings, self.config.streams, is_current)
         return consume(consumption, stop or threading.Event(), progress)
 
     def list_dead_letters(self, source_name: str) -> list[DeadLetter]:

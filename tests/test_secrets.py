@@ -140,6 +140,21 @@ OFFLINE_STORES: list[Any] = [
 ]
 OTHERS: list[dict[str, Any]] = [
     {"auth": {"type": "oidc", "client_secret": FIRST}},
+    {"auth": {"type": "oidc", "token": FIRST}},
+    {"auth": {"type": "oidc", "token_env_var": f"{FIRST} {FIRST}"}},
+    {"auth": {"type": "oidc", "token": FIRST, "client_secret": SECOND}},
+    {
+        "auth": {
+            "type": "oidc",
+            "auth_discovery_url": "http://127.0.0.1:9/x",
+            "client_id": "c",
+            "client_secret": FIRST,
+            "username": "u",
+            "password": SECOND,
+        }
+    },
+    {"auth": {"type": "kubernetes", "user_token": FIRST}},
+    {"auth": {"type": "oidc", "auth_discovery_url": "https://h", f"token:{FIRST}": 1}},
     {"auth": {"type": FIRST}},
     {"auth": FIRST},
     {"auth": {"type": "no_auth", "token": FIRST}},

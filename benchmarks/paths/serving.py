@@ -122,9 +122,9 @@ def load(url: str, pid: int, shape: Shape, batch: int, directory: Path, seconds:
         encoding="utf-8",
     )
     _wrk(url, script, 1)
-    before = _processor_seconds(pid)
+    before = processor_seconds(pid)
     told = _wrk(url, script, max(1, round(2 * seconds)))
-    used = _processor_seconds(pid) - before
+    used = processor_seconds(pid) - before
     requests = int(_found(r"(\d+) requests in", told))
     failed = re.search(r"Non-2xx or 3xx responses: (\d+)", told)
     return {
@@ -155,7 +155,7 @@ def _latency(share: str, text: str) -> float:
     return float(number) * _SECONDS[unit]
 
 
-def _processor_seconds(pid: int) -> float:
+def processor_seconds(pid: int) -> float:
     """Returns the processor seconds that a process and its children have used so far."""
     ticks = 0
     for each in (pid, *_children(pid)):

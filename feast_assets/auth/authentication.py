@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import re
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from threading import Lock
@@ -18,7 +17,7 @@ from feast_assets.errors import ConfigError, UnauthenticatedError
 logger = logging.getLogger("feast_assets.auth")
 
 _KEPT = 10_000
-_BEARER = re.compile(r"bearer +([\x21-\x7e]+) *", re.IGNORECASE)
+_MISSING = "Missing authentication token"
 
 
 class Authenticator:
@@ -29,7 +28,7 @@ class Authenticator:
 
     def __init__(self, verifier: TokenVerifier):
         self._verifier = verifier
-        # Digest of a token -> whose it is, and until when: the tokens themselves are not kept.
+        # Digest of a header -> whose token it has, and until when: the tokens themselves are not kept.
         self._known: OrderedDict[bytes, tuple[Identity, float]] = OrderedDict()
         self._lock = Lock()
 
@@ -41,7 +40,9 @@ class Authenticator:
         Raises:
             UnauthenticatedError: there is no token.
         """
-        return self._looked_up(_digest(bearer_token(authorization)))
+        if not authorization:
+            raise UnauthenticatedError(_MISSING)
+        return self._looked_up(_digest(authorization))
 
     def identify(self, authorization: str | bytes | None) -> Identity:
         """Returns whose token the header ``Authorization`` has. May ask another service, and so take seconds.
@@ -53,10 +54,12 @@ class Authenticator:
             UnauthenticatedError: there is no token, or it is not valid.
             IdentityProviderError: that cannot be found out now.
         """
-        token = bearer_token(authorization)
-        digest = _digest(token)
+        if not authorization:
+            raise UnauthenticatedError(_MISSING)
+        digest = _digest(authorization)
         identity = self._looked_up(digest)
         if identity is None:
+            token = bearer_token(authorization)
             try:
                 verified = self._verifier.verify(token)
             except UnauthenticatedError as error:
@@ -123,12 +126,15 @@ def bearer_token(authorization: str | bytes | None) -> str:
     if isinstance(authorization, bytes):
         authorization = authorization.decode("latin-1")
     if not authorization:
-        raise UnauthenticatedError("Missing authentication token")
-    match = _BEARER.fullmatch(authorization)
-    if match is None:
+        raise UnauthenticatedError(_MISSING)
+    scheme, _, token = authorization.partition(" ")
+    token = token.strip(" ")
+    # Neither spaces and line breaks nor anything beyond ASCII is part of a token.
+    if scheme.lower() != "bearer" or not token or " " in token or not (token.isascii() and token.isprintable()):
         raise UnauthenticatedError("Invalid or expired access token", "the header is not 'Bearer <token>'")
-    return match[1]
+    return token
 
 
-def _digest(token: str) -> bytes:
-    return hashlib.sha256(token.encode()).digest()
+def _digest(authorization: str | bytes) -> bytes:
+    header = authorization if isinstance(authorization, bytes) else authorization.encode("utf-8", "surrogatepass")
+    return hashlib.sha256(header).digest()

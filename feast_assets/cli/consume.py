@@ -90,6 +90,8 @@ def consume(
     )
     for each in done:
         _print(each)
+        if each.ended_by_change:
+            click.echo(f"{each.source}: ended, as an apply has changed what it is consumed for. Start it again.")
 
 
 def _on_signals(stop: threading.Event) -> None:

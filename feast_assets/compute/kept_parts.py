@@ -14,9 +14,10 @@ from __future__ import annotations
 import json
 import struct
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from feast_assets.offline_stores.fingerprints import MAGIC, KnownFingerprints
@@ -63,10 +64,11 @@ class KeptPart:
 
 def hashes_of(part: Part) -> tuple[bytes, bytes]:
     """Returns the hashes of a part's name and identity."""
-    return (
-        blake2b(part.name.encode(errors="surrogatepass"), digest_size=_NAME_BYTES).digest(),
-        blake2b(part.identity.encode(errors="surrogatepass"), digest_size=_IDENTITY_BYTES).digest(),
-    )
+    return _hash(part.name, _NAME_BYTES), _hash(part.identity, _IDENTITY_BYTES)
+
+
+def _hash(text: str, size: int) -> bytes:
+    return blake2b(text.encode(errors="surrogatepass"), digest_size=size).digest()
 
 
 class KeptParts:
@@ -88,6 +90,7 @@ class KeptParts:
         self.fingerprints = KnownFingerprints.of(notes[-1].content) if notes else KnownFingerprints()
         self._segments = [segment.number for segment in segments]
         self._parts: dict[bytes, tuple[int, KeptPart]] = {}
+        self._names: dict[str, bytes] = {}
         several = []
         count = 0
         for segment in segments:
@@ -107,17 +110,27 @@ class KeptParts:
 
     def find(self, part: Part) -> KeptPart | None:
         """Returns what is kept of a part; None where it was never read, or is another one by now."""
-        name, identity = hashes_of(part)
-        kept = self._parts.get(name)
-        return kept[1] if kept is not None and kept[1].identity == identity else None
+        _, kept = self._parts.get(self._name_of(part), (0, None))
+        return kept if kept is not None and kept.identity == _hash(part.identity, _IDENTITY_BYTES) else None
+
+    def _name_of(self, part: Part) -> bytes:
+        """Returns the hash of a part's name; the parts of a source are asked for several times."""
+        name = self._names.get(part.name)
+        if name is None:
+            name = self._names[part.name] = _hash(part.name, _NAME_BYTES)
+        return name
+
+    def in_order(self, parts: Mapping[str, KeptPart]) -> dict[str, KeptPart]:
+        """Returns some kept parts, by any names, in the order in which they were first kept as they are."""
+        return dict(sorted(parts.items(), key=lambda item: self._parts[item[1].name][0]))
 
     def has_name(self, part: Part) -> bool:
         """Whether a part of this name is kept, perhaps in another state."""
-        return hashes_of(part)[0] in self._parts
+        return self._name_of(part) in self._parts
 
     def without(self, parts: Iterable[Part]) -> list[KeptPart]:
         """Returns the kept parts whose names none of some parts has."""
-        there = {hashes_of(part)[0] for part in parts}
+        there = {self._name_of(part) for part in parts}
         return [kept for name, (_, kept) in self._parts.items() if name not in there]
 
     def contributions(self, parts: Sequence[KeptPart]) -> Contributions:
@@ -135,7 +148,8 @@ class KeptParts:
             gone: parts that are not there any more.
         """
         names = {part.name for part in (*parts, *gone)}
-        stay = [kept for name, (_, kept) in self._parts.items() if name not in names]
+        # In the order in which they were kept, which tells what was added to windows later.
+        stay = [kept for _, kept in sorted(self._parts.values(), key=itemgetter(0)) if kept.name not in names]
         of_stay = self.contributions(stay)
         are_few = len(self._segments) < _MOST_SEGMENTS and self._count <= 2 * len(stay) + 64
         if self._segments and are_few and len(self._contributions) <= 2 * len(of_stay) + 1000:

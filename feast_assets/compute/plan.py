@@ -50,6 +50,8 @@ class Plan:
         statistics: what the plan was made from; None where nobody needs it any more.
         bridges: whether windows without rows close the gap between others, which are then written in one pass. Not so
             with a transformation, which may make rows of none.
+        only_stale: whether windows were chosen because they are stale, so that of one to which parts were only added
+            the other rows need not be put again.
     """
 
     chosen: Sequence[WindowStatistics]
@@ -60,6 +62,7 @@ class Plan:
     bridges: bool = True
     parts: PartCounts | None = None
     statistics: Statistics | None = None
+    only_stale: bool = False
 
     @property
     def null_keys(self) -> int:
@@ -151,7 +154,7 @@ class Planner:
         statistics = self.stores.statistics.all_rows(reread=self.reread)
         survey = self._survey_until(statistics, end, ledger)
         chosen = stale(survey.windows, ledger, self.ledger.definition_hash)
-        return self._plan(chosen, ledger, survey, state, statistics)
+        return replace(self._plan(chosen, ledger, survey, state, statistics), only_stale=True)
 
     def stale_windows(self, end: datetime) -> list[StaleWindow]:
         """Returns the windows that `stale` would choose, in order of time; changes nothing of them."""

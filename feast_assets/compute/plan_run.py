@@ -6,6 +6,7 @@ from collections import ChainMap
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from typing import TYPE_CHECKING, TypeVar
 
 from feast_assets.compute.engines.base import ComputeEngine, RepositoryReference, WindowDone, WindowTask
@@ -13,12 +14,13 @@ from feast_assets.compute.engines.context import TaskContext
 from feast_assets.compute.ledger_rows import LedgerRows
 from feast_assets.compute.results import Progress, WindowResult
 from feast_assets.compute.settle import ClaimedGroup, ViewLedger, WrittenGroup
-from feast_assets.compute.window_rows import withdraw_from_windows
+from feast_assets.compute.window_rows import remove_silent, withdraw_from_windows
 from feast_assets.compute.withdrawals import Withdrawals
 from feast_assets.definitions.window import Window
 from feast_assets.definitions.window_columns import met, positions_of
 from feast_assets.errors import ComputeEngineError, FeastAssetsError
 from feast_assets.offline_stores.statistics_columns import StatisticsColumns
+from feast_assets.online_stores.abilities import CanExpire
 from feast_assets.online_stores.base import NOTHING_PUT, PutResult
 from feast_assets.registry.ledger_columns import LedgerColumns
 
@@ -31,6 +33,14 @@ if TYPE_CHECKING:
     from feast_assets.compute.validation import Validation
     from feast_assets.compute.view_stores import ViewStores
     from feast_assets.offline_stores.base import WindowStatistics
+    from feast_assets.offline_stores.parts import Part
+    from feast_assets.registry.base import LedgerEntry
+
+_MOST_LOOKED_AT = 1_000
+"""Of so many windows it is looked whether parts were only added to them."""
+_MOST_ADDED_BYTES = 64 << 20
+"""How large parts may be whose rows are held in memory, to see first whether they tie with what is stored."""
+_MOST_DIVIDED = 8
 
 _Item = TypeVar("_Item")
 
@@ -67,6 +77,7 @@ class PlanRun:
         online = self.stores.online
         self._withdrawals = None if online is None else Withdrawals(self._ledger_rows, online)
         self._waiting: list[WrittenGroup] = []
+        self._added: dict[Window, tuple[Part, ...]] = {}
 
     def write(self, begun: Iterable[pa.RecordBatch] | None = None) -> None:
         """Writes the plan's windows and settles them.
@@ -81,6 +92,8 @@ class PlanRun:
             if self.engine.uses_context
             else None
         )
+        if context is not None and begun is None:
+            self._added = self._find_added()
         groups, empty = self._groups(), self.plan.empty()
         self._report()
         if not groups:
@@ -95,11 +108,72 @@ class PlanRun:
                 self.ledger.unsettle(group.windows, group.claim)
             raise
         self._settle(self._waiting)
+        if groups and self.stores.made.aggregates is not None and self.stores.online is not None:
+            remove_silent(self.stores, self.stores.online)
 
     def _groups(self) -> list[Sequence[WindowStatistics]]:
         """Returns the windows of each task."""
         most = self.engine.windows_per_task
-        return [part for group in self.plan.groups() for part in _batches(group, most)]
+        groups = [part for group in self.plan.groups() for part in self._divided(group)]
+        return [part for group in groups for part in _batches(group, most)]
+
+    def _divided(self, group: Sequence[WindowStatistics]) -> list[Sequence[WindowStatistics]]:
+        """Returns the windows of a pass in parts, so that windows to which parts were only added are by themselves.
+
+        A pass is not divided into many, which would cost more than it saves.
+        """
+        if not self._added:
+            return [group]
+        parts = [list(windows) for _, windows in groupby(group, key=lambda s: s.window in self._added)]
+        if len(parts) <= _MOST_DIVIDED:
+            return list(parts)
+        for s in group:
+            self._added.pop(s.window, None)
+        return [group]
+
+    def _find_added(self) -> dict[Window, tuple[Part, ...]]:
+        """Returns the parts of the source that were added to windows, where nothing else has become of these.
+
+        Their other rows have been put before, so only those of the added parts need be, and none was withdrawn.
+        """
+        plan, ledger = self.plan, LedgerColumns.of_mapping(self.plan.ledger)
+        store, view = self.stores.online, self.stores.view
+        if not plan.only_stale or plan.statistics is None or store is None:
+            return {}
+        if view.keeps_result or self.stores.made.aggregates is not None or self.validation.refuses:
+            return {}  # what is put depends on other rows than those of the parts
+        if isinstance(store, CanExpire) and store.key_ttl is not None:
+            return {}  # how long a row stays is counted from the last time that its window was put
+        added: dict[Window, tuple[Part, ...]] = {}
+        for s in plan.chosen if len(plan.chosen) <= _MOST_LOOKED_AT else ():
+            entry = ledger.get(s.window)
+            if entry is None or not self._is_put(entry):
+                continue
+            parts = plan.statistics.added_parts(s.window, entry.rows, entry.fingerprint)
+            if parts is not None and all(p.size for p in parts) and sum(p.size for p in parts) <= _MOST_ADDED_BYTES:
+                added[s.window] = parts
+        return added
+
+    def _is_put(self, entry: LedgerEntry) -> bool:
+        """Whether the rows of an entry's content are in the store, as the view is defined now."""
+        return entry.settled and bool(entry.fingerprint) and entry.definition_hash == self.ledger.definition_hash
+
+    def _parts_added(self, group: ClaimedGroup) -> tuple[Part, ...] | None:
+        """Returns the parts that were added to the windows of a claimed group; None where more must be put.
+
+        The claim tells what the ledger said when it was made, which may be another than what the plan was made from.
+        """
+        parts: dict[str, Part] = {}
+        for s, replaced in zip(group.windows, group.claim.replaced, strict=True):
+            known = self.plan.ledger.get(s.window)
+            if s.window not in self._added or known is None or len(replaced) != 1:
+                return None
+            (entry,) = replaced
+            is_same = (entry.window, entry.fingerprint, entry.version) == (s.window, known.fingerprint, known.version)
+            if not is_same or not self._is_put(entry):
+                return None
+            parts |= {part.name: part for part in self._added[s.window]}
+        return tuple(parts.values())
 
     def _write_batch(self, groups: Sequence[ClaimedGroup], context: TaskContext | None) -> None:
         """Has the engine write some claimed groups; settles each that is done, unless it may have withdrawn rows.
@@ -142,6 +216,12 @@ class PlanRun:
 
     def _task(self, group: ClaimedGroup, number: int, context: TaskContext | None) -> WindowTask:
         windows = tuple(s.window for s in group.windows)
+        if context is not None and self._added:
+            added = self._parts_added(group)
+            if added is None:
+                for window in windows:
+                    self._added.pop(window, None)
+            context = replace(context, added=added)
         return WindowTask(
             id=f"{group.claim.id}.{number}",
             project=self.stores.project,
@@ -174,7 +254,11 @@ class PlanRun:
         if self._withdrawals is None:
             return {}
         claimed = zip(group.windows, group.claim.versions, group.claim.replaced, strict=True)
-        return {s.window: version for s, version, replaced in claimed if self._withdrawals.may_hold(replaced)}
+        return {
+            s.window: version
+            for s, version, replaced in claimed
+            if s.window not in self._added and self._withdrawals.may_hold(replaced)
+        }
 
     def _withdraw(self) -> None:
         if self._withdrawals is not None and self._waiting:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -26,6 +26,7 @@ from feast_assets.definitions.window import ALWAYS, Bounds, Window, duration_mic
 from feast_assets.errors import SourceChangedError, SourceError, StoreUnavailableError
 from feast_assets.offline_stores.abilities import SummarizesParts
 from feast_assets.offline_stores.base import Survey, WindowStatistics
+from feast_assets.offline_stores.fingerprints import fingerprint_of
 from feast_assets.offline_stores.part_summaries import MOST_ROWS, Contributions, concatenated, no_contributions
 from feast_assets.offline_stores.summary import Summary, statistics_of, whole_of
 from feast_assets.offline_stores.window_numbers import (
@@ -57,6 +58,9 @@ _SMALL_BYTES = 16 << 20
 _MOST_KEPT = 2_000_000
 """Contributions of one source beyond which none are kept."""
 
+_MOST_TRIED = 16
+"""How many states of a window are compared with what is recorded of it."""
+
 _WITHOUT_EFFECT_ON_ROWS = ("name", "description", "tags", "owner")
 
 
@@ -73,6 +77,16 @@ class Statistics(Protocol):
         """Returns the parts of the source that hold the rows of a window, and those that decide how these are read.
 
         None where that is not known, or rows are computed from those of several sources.
+        """
+
+    def added_parts(self, window: Window, rows: int, fingerprint: str) -> tuple[Part, ...] | None:
+        """Returns the parts that were added to a window, as `parts_of` does, if nothing else has become of it.
+
+        Args:
+            rows, fingerprint: of the window before.
+
+        Returns:
+            None where the content of before is not known to be that of some of the present parts.
         """
 
 
@@ -97,13 +111,16 @@ class StoreStatistics:
     def parts_of(self, window: Window) -> None:
         return None
 
+    def added_parts(self, window: Window, rows: int, fingerprint: str) -> None:
+        return None
+
 
 @dataclass(frozen=True)
 class _Source:
     """What all parts of one source contribute.
 
     Attributes:
-        parts: by the numbers that they have in the contributions.
+        parts: by the numbers that they have in the contributions; those that were read earlier come first.
         examples: a part of each way in which parts are read, where there are several ways.
         rows: keeps what the store has in memory of parts that it has just read.
         fingerprints: what is known of those of the windows.
@@ -122,6 +139,11 @@ class _Source:
         """All rows of a source without event times."""
         whole = whole_of([summary for _, _, summary in self.contributions.summed()])
         return Summary(whole.rows, total=whole.total, mix=whole.mix)
+
+    def parts_and_examples(self, numbers: Collection[int]) -> tuple[Part, ...]:
+        """Returns some parts, and those that decide how they are read."""
+        parts = {part.name: part for part in (*(self.parts[number] for number in sorted(numbers)), *self.examples)}
+        return tuple(parts.values())
 
 
 @dataclass(frozen=True)
@@ -191,9 +213,27 @@ class PartStatistics:
         (source,) = self.sources
         lower, upper = self._bounds(window)
         rows = source.contributions
-        numbers = set(rows.part[(rows.newest >= lower) & (rows.oldest < upper)].tolist())
-        parts = {part.name: part for part in (*(source.parts[n] for n in sorted(numbers)), *source.examples)}
-        return tuple(parts.values())
+        return source.parts_and_examples(set(rows.part[(rows.newest >= lower) & (rows.oldest < upper)].tolist()))
+
+    def added_parts(self, window: Window, rows: int, fingerprint: str) -> tuple[Part, ...] | None:
+        """See `Statistics.added_parts`; what the parts that were read last contribute is taken away, part by part."""
+        import numpy as np
+
+        if self._history.transformation is not None or self._history.all_columns or not fingerprint:
+            return None
+        (source,) = self.sources
+        present = self._contributions_of(source, window) if source.is_timed else None
+        if present is None or not len(present):
+            return None
+        by_part = present.take(np.argsort(present.part, kind="stable"))
+        last_of_parts = np.flatnonzero(np.append(by_part.part[1:] != by_part.part[:-1], True))[:-1]
+        counts = np.cumsum(by_part.rows)
+        for last in reversed(last_of_parts[counts[last_of_parts] == rows][-_MOST_TRIED:].tolist()):
+            before = by_part.take(np.arange(last + 1))
+            mix = int(np.bitwise_xor.reduce(before.mix))
+            if fingerprint_of(rows, int(before.low.sum()), int(before.high.sum()), mix) == fingerprint:
+                return source.parts_and_examples(set(by_part.part[last + 1 :].tolist()))
+        return None
 
     def _survey_as_columns(self, numbers: WindowNumbers, span: Window) -> StatisticsColumns | None:
         """Returns the statistics of a span's windows, made at once.
@@ -238,6 +278,11 @@ class PartStatistics:
 
     def _of_window(self, source: _Source, window: Window) -> Summary | None:
         """Returns the summary of a source's rows in a window, lookback included; None where that is not known."""
+        touched = self._contributions_of(source, window)
+        return None if touched is None else whole_of([summary for _, _, summary in touched.summed()])
+
+    def _contributions_of(self, source: _Source, window: Window) -> Contributions | None:
+        """Returns what counts in a window, lookback included; None where its ends cut through what is known."""
         lower, upper = self._bounds(window)
         rows = source.contributions.by_window
         if self.otherwise.grid is not None:
@@ -245,7 +290,7 @@ class PartStatistics:
         touched = rows.take((rows.newest >= lower) & (rows.oldest < upper))
         if (touched.oldest < lower).any() or (touched.newest >= upper).any():
             return None
-        return whole_of([summary for _, _, summary in touched.summed()])
+        return touched
 
     def _bounds(self, window: Window) -> tuple[int, int]:
         """Returns the first moment of a window, lookback included, and the one after its last."""
@@ -381,7 +426,7 @@ class _PartReading:
         read_as = next(iter(alone.values()), "")
         if len(examples) > 1:
             read_as = self.store.read_together(self.history, self.source, examples)
-        stay = {name: known for name, known in known_parts.items() if known.read_as == read_as}
+        stay = kept.in_order({name: known for name, known in known_parts.items() if known.read_as == read_as})
         to_read = [p for p in listed if p.name not in stay]
         if self._is_too_much(to_read, listed, most_bytes):
             self._count(kept, listed, to_read, None)

@@ -200,6 +200,22 @@ def fill_windows(
     return WindowDone(task.id, tuple(entities.tolist()), put.written, put.ignored, is_sure=bool((window >= 0).all()))
 
 
+def remove_silent(stores: ViewStores, online_store: OnlineStore) -> None:
+    """Removes the rows of entities that have had no row in the longest window since the view's last window began."""
+    aggregates = stores.made.aggregates
+    assert aggregates is not None
+    if not isinstance(online_store, CanReplace):
+        return
+    held = stores.registry.ledger_columns(stores.view.name).held()
+    if not len(held):
+        return
+    oldest = min(tiles_version(0), int(held.starts.max())) - aggregates.longest
+    nothing = concatenated([])
+    for some in online_store.scan(stores.table, -(2**63), oldest):
+        if len(some):
+            online_store.replace_many(stores.table, some, nothing)
+
+
 def withdraw_from_windows(stores: ViewStores, online_store: OnlineStore, versions: Mapping[Window, int]) -> int:
     """Makes rows anew that hold tiles of windows whose present content lacks their entities; returns how many.
 

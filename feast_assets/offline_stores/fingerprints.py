@@ -141,6 +141,11 @@ class Fingerprints:
         return differ
 
 
+def fingerprint_of(rows: int, low: int, high: int, mix: int) -> str:
+    """Returns the fingerprint of one window of a view; see `Fingerprints` for the numbers."""
+    return bytes(_made(np.array([[rows, low, high, mix]], np.int64), "")[0]).decode()
+
+
 def _made(sums: Int64s, quote: str) -> ByteTexts:
     texts = np.zeros(len(sums), f"S{_TEXT_BYTES}")
     have_rows = sums[:, 0] > 0

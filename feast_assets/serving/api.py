@@ -30,6 +30,7 @@ from feast_assets.serving.requests import (
     PushRequest,
     WriteRequest,
 )
+from feast_assets.serving.served_features import ServedFeatures
 from feast_assets.types import Bool, FeastType, Float32, Float64, Int32, Int64, String, UnixTimestamp
 
 if TYPE_CHECKING:
@@ -88,14 +89,22 @@ class RunAccepted:
 class ServingApi:
     """What a feature server does, over one feature store."""
 
-    def __init__(self, store: FeatureStore, on_materialized: Callable[[str, str, float], None] | None = None):
+    def __init__(
+        self,
+        store: FeatureStore,
+        on_materialized: Callable[[str, str, float], None] | None = None,
+        on_logged: Callable[[str, int], None] | None = None,
+    ):
         """Creates it.
 
         Args:
             on_materialized: called after each run of a view, with its name, ``"success"`` or ``"failure"``, and the
                 seconds it took.
+            on_logged: called with what has become of answers that were to be logged; see `ServedFeatures`.
         """
         self.store = store
+        settings = store.config.feature_server.feature_logging
+        self._served = ServedFeatures(store, settings, on_logged) if settings.enabled else None
         self._on_materialized = on_materialized
         # Long runs must not take the threads that writes use, nor these the threads that reads of some stores use.
         self._runs = ThreadPoolExecutor(_run_threads(), "feast-assets-materialize")
@@ -104,7 +113,9 @@ class ServingApi:
         self._running_views: dict[str, int] = {}
 
     def close(self) -> None:
-        """Takes no more materializations; those that run come to their end."""
+        """Takes no more materializations; those that run come to their end. Writes logs that wait."""
+        if self._served is not None:
+            self._served.close()
         self._runs.shutdown(wait=False, cancel_futures=True)
         self._writes.shutdown(wait=False)
 
@@ -119,9 +130,12 @@ class ServingApi:
         if request.feature_service:
             # Whoever may read it need not be allowed to see its definition.
             features = self.store.snapshot().feature_service(request.feature_service)
-        return await self.store.get_online_features_async(
+        response = await self.store.get_online_features_async(
             features, request.entities, request.full_feature_names, request.include_feature_view_version_metadata
         )
+        if self._served is not None and isinstance(features, FeatureService):
+            self._served.offer(features, response)
+        return response
 
     async def row_origins(self, response: OnlineResponse) -> list[RowOrigin]:
         """Returns where the values of an answer come from; see `FeatureStore.get_row_origins`."""

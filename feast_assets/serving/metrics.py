@@ -108,6 +108,12 @@ class ServerMetrics:
             buckets=_RUNS,
             registry=registry,
         )
+        self.logged = Counter(
+            "feast_assets_logged_answers_total",
+            "Answers that were drawn for the log of a feature service, by what has become of them",
+            ["outcome"],
+            registry=registry,
+        )
         self.registry_revision = Gauge(
             "feast_assets_registry_revision",
             "Revision of the definitions in memory, the lowest of all workers",
@@ -177,6 +183,10 @@ class ServerMetrics:
         """Counts a run of one view, which was a ``success`` or a ``failure``."""
         self.materializations.labels(view, outcome).inc()
         self.materialization_seconds.labels(view).observe(seconds)
+
+    def answers_logged(self, outcome: str, answers: int) -> None:
+        """Counts answers that were to be logged, and what has become of them."""
+        self.logged.labels(outcome).inc(answers)
 
     def measure_process(self) -> None:
         """Takes the processor time and the memory of this process."""

@@ -77,8 +77,13 @@ class StreamReader(ABC):
         """Returns for each partition the offset of its first message that was written at a moment or later."""
 
     @abstractmethod
-    def commit(self, positions: Mapping[str, int]) -> None:
-        """Tells the stream how far it has been consumed, for whoever watches it there. A failure is ignored."""
+    def commit(self, positions: Mapping[str, int], *, waits: bool = False) -> None:
+        """Tells the stream how far it has been consumed, for whoever watches it there.
+
+        Args:
+            waits: whether it returns when the stream has noted it, and raises where that fails. If not, a failure is
+                ignored.
+        """
 
     @abstractmethod
     def committed(self, partitions: Sequence[str]) -> Mapping[str, int]:

@@ -46,6 +46,8 @@ class StreamColumns:
 
     Attributes:
         timestamp, created: names of the time columns in the batch source; "" where there is no created time.
+        stored: the columns of integers that history has, which may be too narrow for a value; None where there is no
+            history yet.
         required: names of columns without which a message is no row: join keys and event time.
     """
 
@@ -53,6 +55,7 @@ class StreamColumns:
     timestamp: str
     created: str
     required: tuple[str, ...]
+    stored: pa.Schema | None = None
 
 
 def stream_columns(
@@ -109,7 +112,9 @@ def stream_columns(
     present = set(names)
     required = [name for name in dict.fromkeys([*keys, batch.timestamp_field]) if name in present]
     created = batch.created_timestamp_column
-    return StreamColumns(tuple(columns), batch.timestamp_field, created if created in present else "", tuple(required))
+    held_in = None if stored is None else _of_integers(stored.empty_table().rename_columns(names).schema)
+    created = created if created in present else ""
+    return StreamColumns(tuple(columns), batch.timestamp_field, created, tuple(required), held_in)
 
 
 def _declared_by_views(views: Sequence[FeatureView], own: dict[str, str]) -> tuple[dict[str, FeastType], set[str]]:
@@ -149,6 +154,14 @@ def _stored(store: OfflineStore, batch: object) -> pa.Schema | None:
         return None
     except SourceError:
         return None
+
+
+def _of_integers(stored: pa.Schema) -> pa.Schema:
+    import pyarrow as pa
+
+    from feast_assets.types.arrow import is_stored_as_text
+
+    return pa.schema([f for f in stored if pa.types.is_integer(f.type) and not is_stored_as_text(f)])
 
 
 def _type_of(arrow_type: pa.DataType) -> FeastType | None:

@@ -89,6 +89,8 @@ class StreamConsumer:
     Args:
         history: where rows are appended; None where they only go online.
         stop: set from outside to end it after what is in hand.
+        is_current: says whether the definitions are still those that are consumed for; asked after each flush. If not,
+            the consumer ends.
         late_after: microseconds behind the newest event time after which a row counts as late; None for never.
     """
 
@@ -102,6 +104,7 @@ class StreamConsumer:
         settings: ConsumerSettings,
         stop: threading.Event,
         *,
+        is_current: Callable[[], bool] = lambda: True,
         late_after: int | None = None,
         progress: ProgressCallback | None = None,
     ):
@@ -117,6 +120,7 @@ class StreamConsumer:
         self._identity = identity
         self._settings = settings
         self._stop = stop
+        self._is_current = is_current
         self._late_after = late_after
         self._report = progress
         self._partitions: dict[str, _Partition] = {}
@@ -144,11 +148,21 @@ class StreamConsumer:
                 if self._held >= self._settings.flush_bytes or time.monotonic() >= self._next_flush:
                     self._when_stores_answer(self._flush)
                     self._tell()
+                    if self._is_changed():
+                        self.progress.ended_by_change = True
+                        break
             self._when_stores_answer(self._flush)
             self._tell()
         finally:
             self._reader.close()
         return self.progress
+
+    def _is_changed(self) -> bool:
+        try:
+            return not self._is_current()
+        except StoreUnavailableError as error:
+            _LOG.warning("Stream source %r: the registry does not tell what has changed: %s", self._source, error)
+            return False
 
     def _polled(self) -> list[Messages]:
         """Returns what has arrived; joins the stream again after it could not be reached."""
@@ -364,7 +378,9 @@ class StreamConsumer:
         import pyarrow as pa
 
         events = decoded.rows.column(self._columns.timestamp).cast(pa.int64()).to_numpy()
-        newest = np.maximum.accumulate(events)
+        # An event from the future would make all others late.
+        known = decoded.versions > 1
+        newest = np.maximum.accumulate(np.where(known, np.minimum(events, decoded.versions), events))
         if self._newest_event is not None:
             newest = np.maximum(newest, self._newest_event)
         self.progress.late += int((events < newest - self._late_after).sum())

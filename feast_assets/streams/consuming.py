@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from feast_assets.compute.validation import refusal_hash
 from feast_assets.compute.writes import Stores
 from feast_assets.definitions.batch_feature_view import BatchFeatureView
+from feast_assets.definitions.definition_hash import definition_hash
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.definitions.sources.file_stream_source import FileStreamSource
@@ -18,7 +20,7 @@ from feast_assets.definitions.sources.kinesis_source import KinesisSource
 from feast_assets.definitions.sources.push_source import PushMode
 from feast_assets.definitions.sources.stream_format import StreamFormat
 from feast_assets.definitions.sources.stream_source import StreamSource
-from feast_assets.definitions.spec import as_utc
+from feast_assets.definitions.spec import as_utc, content_hash
 from feast_assets.errors import InputError, NotSupportedError, shown
 from feast_assets.settings.streams import StreamSettings
 from feast_assets.streams.base import StreamReader
@@ -42,6 +44,7 @@ class Consumption:
         to: whether rows go online, to history, or both.
         group: the consumer group; "" for one that is named by the project and the views.
         root: the feature repository.
+        is_current: says whether the definitions are still those of the views.
     """
 
     stores: Stores
@@ -51,6 +54,7 @@ class Consumption:
     root: Path
     settings: ConsumerSettings
     streams: StreamSettings
+    is_current: Callable[[], bool] = lambda: True
 
     def by_source(self) -> dict[str, list[FeatureView]]:
         """Returns the views of each stream source, by its name."""
@@ -94,7 +98,9 @@ def is_consumable(view: FeatureView) -> bool:
 
 
 def check_consumable(view: FeatureView) -> None:
-    """Raises InputError where a view has no stream that can be consumed."""
+    """Raises InputError where a view is disabled, or has no stream that can be consumed."""
+    if not view.enabled:
+        raise InputError(f"consume: feature view {view.name!r} is disabled; enable it first.")
     if not is_consumable(view):
         source = view.stream_source
         what = "it has no stream source" if source is None else f"its source {source.name!r} is a {_kind(source)}"
@@ -102,6 +108,15 @@ def check_consumable(view: FeatureView) -> None:
             f"consume: feature view {view.name!r} cannot be consumed: {what}. What can be is a KafkaSource, a "
             "KinesisSource or a FileStreamSource."
         )
+
+
+def consumed_hash(view: FeatureView) -> str:
+    """Returns a hash (hex) of what decides how a view's stream is consumed; not of descriptions, tags or its ttl."""
+    stream = view.stream_source
+    source = {} if stream is None else stream.to_spec()
+    words = ("description", "tags", "owner", "batch_source")  # the last is in the hash of the definition
+    decides = {name: value for name, value in source.items() if name not in words}
+    return content_hash([definition_hash(view), decides, view.online, refusal_hash(view)])
 
 
 def consume(consumption: Consumption, stop: threading.Event, progress: ProgressCallback | None) -> list[StreamProgress]:
@@ -192,6 +207,7 @@ def _consumer(
         identity,
         consumption.settings,
         stop,
+        is_current=consumption.is_current,
         late_after=None if late is None else int(late.total_seconds() * 1_000_000),
         progress=progress,
     )

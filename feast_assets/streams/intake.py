@@ -12,6 +12,7 @@ from feast_assets.compute.validation import validates
 from feast_assets.compute.versions import message_versions
 from feast_assets.definitions.batch_feature_view import BatchFeatureView
 from feast_assets.definitions.stream_feature_view import StreamFeatureView
+from feast_assets.offline_stores.declared_columns import like
 from feast_assets.streams.formats.base import MessageError, Rejected, apart, decode
 from feast_assets.streams.row_checks import first_broken_rules
 
@@ -88,12 +89,29 @@ def rows_of_messages(
         kept = np.flatnonzero(is_whole)
         messages, rows, versions = messages[kept], rows.take(kept), versions[kept]
         rejected.sort(key=lambda each: each.index)
+    if columns.stored is not None and len(columns.stored):
+        fitting, failed = apart(list(range(rows.num_rows)), _fitting(rows, columns.stored))
+        if failed:
+            rejected += [Rejected(int(messages[each.index]), each.reason) for each in failed]
+            rejected.sort(key=lambda each: each.index)
+            kept = np.array([i for indices, _ in fitting for i in indices], np.int64)
+            messages, rows, versions = messages[kept], rows.take(kept), versions[kept]
     if columns.created and rows.column(columns.created).null_count:
         moments = pa.array(versions & ~1, pa.int64(), mask=versions == 1).cast(pa.timestamp("us", "UTC"))
         position = rows.schema.get_field_index(columns.created)
         filled = pc.coalesce(rows.column(columns.created), moments, rows.column(columns.timestamp))
         rows = rows.set_column(position, columns.created, filled)
     return StreamRows(messages, rows, versions, rejected)
+
+
+def _fitting(rows: pa.Table, stored: pa.Schema) -> Callable[[list[int]], None]:
+    """Returns what raises an error where rows do not fit into the columns that history has."""
+
+    def check(indices: list[int]) -> None:
+        numbers = rows.select(stored.names)
+        like(numbers if len(indices) == rows.num_rows else numbers.take(indices), stored, "its history")
+
+    return check
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,4 +56,4 @@ class Positions:
                     for reader, identity in self._identities.items()
                 ]
             )
-        self._reader.commit(positions)
+        self._reader.commit(positions, waits=self._kept is None)

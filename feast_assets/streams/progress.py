@@ -22,6 +22,7 @@ class StreamProgress:
         lag: for each partition that is assigned, how many offsets it is behind its end, as of the last flush;
             empty where the stream does not tell its end.
         positions: for each partition, the offset that is read next.
+        ended_by_change: whether the consumer ended because a view, or its stream, was changed or removed by an apply.
     """
 
     source: str
@@ -34,6 +35,7 @@ class StreamProgress:
     flushes: int = 0
     lag: dict[str, int] = field(default_factory=dict)
     positions: dict[str, int] = field(default_factory=dict)
+    ended_by_change: bool = False
 
 
 ProgressCallback = Callable[[StreamProgress], None]

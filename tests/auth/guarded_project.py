@@ -16,10 +16,12 @@ from feast_assets import (
     FeatureStore,
     FeatureView,
     Field,
+    FileLoggingDestination,
     FileSource,
     Float64,
     Int64,
     LabelView,
+    LoggingConfig,
     OnDemandFeatureView,
     PushSource,
     RepoConfig,
@@ -52,7 +54,10 @@ def definitions() -> list[Definition]:
     )
     reviews = LabelView(name="reviews", source=history, schema=SCHEMA, entities=[rider])
     both = FeatureService(name="both", features=[rides, users])
-    return [rider, history, live, rides, users, double, reviews, both]
+    logging = LoggingConfig(destination=FileLoggingDestination(path="logs"))
+    logged = FeatureService(name="logged", features=[rides], logging_config=logging)
+    off = FeatureView(name="off", source=history, schema=SCHEMA, entities=[rider], enabled=False)
+    return [rider, history, live, rides, users, double, reviews, both, logged, off]
 
 
 def made(root: Path, permissions: Sequence[Permission] = ()) -> FeatureStore:

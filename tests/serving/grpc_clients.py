@@ -75,7 +75,7 @@ def asked(
         message.feature_service = service
     else:
         message.features.val.extend(features)
-    return message.SerializeToString()
+    return message.SerializeToString(deterministic=True)
 
 
 def row(**typed: object) -> dict[str, Any]:

@@ -95,6 +95,7 @@ async def test_a_service_and_values_of_the_request_context_are_understood(reposi
         (asked("stats:trips", driver_id=[1], other=[1, 2]), "INVALID_ARGUMENT", "FeastError"),
         (asked(driver_id=[1]), "INVALID_ARGUMENT", "FeastError"),
     ],
+    ids=["view", "service", "missing key", "wrong type", "unequal lengths", "no features"],
 )
 async def test_a_mistake_of_the_caller_has_the_status_that_says_so(
     repository: Path, request_bytes: bytes, status: str, error_class: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import decimal
 import json
@@ -21,10 +22,11 @@ from hypothesis import strategies as st
 from record_feast_messages import described
 
 from feast_assets.errors import InputError
-from feast_assets.serving.grpc import messages
+from feast_assets.serving.grpc import answers, messages
 from feast_assets.serving.grpc.answers import _FIXED as FIXED
 from feast_assets.serving.grpc.answers import _MOST_PACKED as MOST_PACKED
 from feast_assets.serving.grpc.answers import features_message
+from feast_assets.serving.grpc.turnstile import Turnstile
 from feast_assets.serving.grpc.values import to_python, to_python_list, writer
 from feast_assets.types import (
     Array,
@@ -197,6 +199,9 @@ def test_lists_of_one_type_and_of_several_are_read_alike() -> None:
 
     assert to_python_list(listed()) == []
     assert to_python_list(listed({"int64_val": 0}, {"int64_val": 7})) == [0, 7]
+    assert to_python_list(listed({"int64_val": 5}, {"int64_val": 7})) == [5, 7]
+    assert to_python_list(listed({"int64_val": 5}, {"int32_val": 7})) == [5, 7]
+    assert to_python_list(listed({"string_val": "x"}, {"string_val": "y"})) == ["x", "y"]
     assert to_python_list(listed({"int64_val": 0}, {})) == [0, None]
     assert to_python_list(listed({"string_val": ""}, {"string_val": "x"})) == ["", "x"]
     assert to_python_list(listed({"string_val": ""}, {"int64_val": 1})) == ["", 1]
@@ -217,37 +222,91 @@ def test_what_holds_no_value_is_the_callers_mistake(fields: dict[str, Any]) -> N
         to_python(messages.Value(**fields))
 
 
-class Column:
-    """A column of an answer, by hand."""
+class Given:
+    """A join key of a response, by hand."""
 
-    def __init__(self, feast_type: Any, values: list[Any], statuses: list[int], times: list[int] | None):
-        self.values, self.type = self, feast_type
-        self._list, self.statuses, self.event_timestamps = values, statuses, times
+    def __init__(self, name: str, dtype: Any):
+        self.name, self.dtype, self.request_data = name, dtype, False
+
+
+class Computed:
+    def __init__(self, dtype: Any, values: list[Any]):
+        self.type, self._values = dtype, values
 
     def to_pylist(self) -> list[Any]:
-        return self._list
+        return self._values
+
+
+class Read:
+    """A read of one view, by hand; also what `features` of it is."""
+
+    def __init__(self, columns: list[tuple[Any, list[Any]]], statuses: list[list[int]], times: list[int]):
+        self.features = self
+        self.fields = [(f"f{number}", dtype) for number, (dtype, _) in enumerate(columns)]
+        self.event_timestamps = times
+        self._values = [values for _, values in columns]
+        self._statuses = statuses
+        self.all_present = all(set(each) == {1} for each in statuses)
+
+    def to_pylists(self, positions: list[int] | None) -> list[list[Any]]:
+        return [self._values[index] for index in (range(len(self._values)) if positions is None else positions)]
+
+    def statuses(self, index: int) -> list[int]:
+        return self._statuses[index]
+
+
+class Shape:
+    pass
 
 
 class Response:
-    def __init__(self, columns: dict[str, Column], rows: int):
-        self.columns, self.feature_names, self._rows = list(columns.values()), list(columns), rows
+    """An answer of given columns, then those of reads, of which each has all its columns, then computed ones."""
+
+    def __init__(
+        self, rows: int, given: dict[str, tuple[Any, list[Any]]], reads: list[Read], computed: list[Computed]
+    ) -> None:
+        self.shape: Any = Shape()
+        self.shape.given = [Given(name, dtype) for name, (dtype, _) in given.items()]
+        self.shape.of_reads = [([f"{n}_{name}" for name, _ in read.fields], None) for n, read in enumerate(reads)]
+        # The other way round than they are read.
+        places = [(n, index) for n, read in enumerate(reads) for index in range(len(read.fields))]
+        self.shape.places_of_stored = places if len(reads) == 1 else places[::-1]
+        names = [self.shape.of_reads[n][0][index] for n, index in self.shape.places_of_stored]
+        self.feature_names = [*given, *names, *(f"computed_{n}" for n in range(len(computed)))]
+        self.reads, self.computed = reads, computed
+        self._given, self._rows = given, rows
+
+    def given(self, name: str) -> list[Any]:
+        return self._given[name][1]
 
     def __len__(self) -> int:
         return self._rows
+
+    def columns(self) -> Any:
+        """Yields type, values, statuses and times of each column."""
+        nothing = [0] * self._rows
+        for dtype, values in self._given.values():
+            yield dtype, values, [2 if value is None else 1 for value in values], nothing
+        for n, index in self.shape.places_of_stored:
+            read = self.reads[n]
+            yield read.fields[index][1], read._values[index], read.statuses(index), read.event_timestamps
+        for each in self.computed:
+            values = each.to_pylist()
+            yield each.type, values, [2 if value is None else 1 for value in values], nothing
 
 
 def by_protobuf(response: Response) -> bytes:
     """Returns the same answer, made of a message for each value."""
     message = messages.GetOnlineFeaturesResponse()
     message.metadata.feature_names.val.extend(response.feature_names)
-    for column in response.columns:
+    for dtype, values, statuses, times in response.columns():
         vector = message.results.add()
-        for value in column.to_pylist():
+        for value in values:
             target = vector.values.add()
             if value is not None:
-                writer(column.type)(target, value)
-        vector.statuses.extend(column.statuses)
-        for moment in column.event_timestamps or [0] * len(response):
+                writer(dtype)(target, value)
+        vector.statuses.extend(statuses)
+        for moment in times:
             time = vector.event_timestamps.add()
             if moment:
                 time.seconds, time.nanos = moment // 1_000_000, moment % 1_000_000 * 1_000
@@ -271,32 +330,82 @@ MOMENTS = st.one_of(st.just(0), st.integers(-62_135_596_800_000_000, 253_402_300
 @st.composite
 def responses(draw: Any) -> Response:
     rows = draw(st.integers(0, 6))
-    columns = {}
-    times: list[Any] = [None, draw(st.lists(MOMENTS, min_size=rows, max_size=rows))]
-    for number in range(draw(st.integers(0, 5))):
-        feast_type = draw(st.sampled_from(list(OF_TYPE)))
-        value = OF_TYPE[feast_type]
-        values = draw(st.lists(draw(st.sampled_from([value, st.none() | value])), min_size=rows, max_size=rows))
-        statuses = draw(st.lists(st.integers(1, 4), min_size=rows, max_size=rows))
-        columns[f"c{number}"] = Column(feast_type, values, statuses, draw(st.sampled_from(times)))
-    return Response(columns, rows)
+
+    def column() -> tuple[Any, list[Any]]:
+        dtype = draw(st.sampled_from(list(OF_TYPE)))
+        value = draw(st.sampled_from([OF_TYPE[dtype], st.none() | OF_TYPE[dtype]]))
+        return dtype, draw(st.lists(value, min_size=rows, max_size=rows))
+
+    reads = []
+    for _ in range(draw(st.integers(0, 3))):
+        columns = [column() for _ in range(draw(st.integers(0, 3)))]
+        status = draw(st.sampled_from([st.just(1), st.integers(1, 4)]))
+        statuses = [draw(st.lists(status, min_size=rows, max_size=rows)) for _ in columns]
+        reads.append(Read(columns, statuses, draw(st.lists(MOMENTS, min_size=rows, max_size=rows))))
+    computed = [Computed(*column()) for _ in range(draw(st.integers(0, 2)))]
+    return Response(rows, {f"key_{n}": column() for n in range(draw(st.integers(0, 2)))}, reads, computed)
 
 
 @given(responses())
 def test_an_answer_has_the_bytes_that_protobuf_gives_it(response: Any) -> None:
-    assert features_message(response) == by_protobuf(response)
+    expected = by_protobuf(response)
+    # A second time, from what is remembered of the first.
+    assert [features_message(response) for _ in range(2)] == [expected] * 2
 
 
 @pytest.mark.parametrize("rows", [127, 128, MOST_PACKED, MOST_PACKED + 1, 20_000])
 def test_an_answer_of_many_rows_has_the_bytes_that_protobuf_gives_it(rows: int) -> None:
     times = [1_704_067_200_000_000 + i * 250_000 for i in range(rows)]
-    columns = {
-        "key": Column(Int64, list(range(rows)), [1] * rows, None),
-        "double": Column(Float64, [i / 3 for i in range(rows)], [1] * rows, times),
-        "nan": Column(Float32, [math.nan] * rows, [1] * rows, times),
-    }
-    response: Any = Response(columns, rows)
+    columns = [(Float64, [i / 3 for i in range(rows)]), (Float32, [math.nan] * rows), (String, ["x" * 100] * rows)]
+    read = Read(columns, [[1] * rows] * 3, times)
+    response: Any = Response(rows, {"key": (Int64, list(range(rows)))}, [read], [])
     assert features_message(response) == by_protobuf(response)
+
+
+def test_values_that_do_not_return_are_not_looked_up_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answers, "_VALUES_REMEMBERED", 100)
+    made: list[int] = []
+
+    def encode(values: Any) -> bytes:
+        made.append(len(values))
+        return b"".join(b"%d," % value for value in values)
+
+    remembering = answers._Remembering(encode)
+    for begin in range(0, 2_000, 10):
+        values = list(range(begin, begin + 10))
+        assert remembering(values) == b"".join(b"%d," % value for value in values)
+        assert len(remembering) <= 100
+    assert made.count(10) > 150, "most columns are made as a whole"
+    made.clear()
+    for _ in range(200):
+        assert remembering([1, 2]) == b"1,2,"
+    assert made.count(1) <= 2, "what returns is remembered again"
+
+
+async def test_reads_that_come_while_another_is_under_way_pass_together() -> None:
+    turnstile, done, passed = Turnstile(), asyncio.Event(), []
+
+    async def read(number: int) -> None:
+        async with turnstile:
+            passed.append(number)
+            await done.wait()
+
+    first = asyncio.create_task(read(0))
+    others = [asyncio.create_task(read(number)) for number in (1, 2, 3)]
+    await asyncio.sleep(0)
+    assert passed == [0]
+    # Nobody waits for ever for one that is slow, and one that is cancelled holds up nobody.
+    others[1].cancel()
+    while len(passed) < 3:
+        await asyncio.sleep(0.001)
+    assert passed == [0, 1, 3]
+    late = asyncio.create_task(read(4))
+    done.set()
+    await asyncio.gather(first, others[0], others[2], late)
+    assert passed == [0, 1, 3, 4]
+    async with turnstile:
+        passed.append(5)
+    assert turnstile._under_way == 0
 
 
 def test_the_fixed_widths_are_those_of_their_formats() -> None:

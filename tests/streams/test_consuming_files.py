@@ -125,6 +125,45 @@ def test_a_single_file_that_grows_is_followed(files):
     assert files.history() == as_history([ride(1, 1), ride(2, 1), ride(3, 1)])
 
 
+def test_a_consumer_ends_when_its_view_is_changed_or_disabled(files):
+    files.apply()
+    files.write(ride(1, 1))
+    unchanged = []
+
+    def materialize(progress):
+        unchanged.append(progress.ended_by_change)
+        if len(unchanged) == 1:
+            files.apply(files.view(description="other words"))
+            files.store.materialize_incremental(NOON)
+
+    stop = threading.Event()
+
+    def twice(progress):
+        materialize(progress)
+        if len(unchanged) == 3:
+            stop.set()
+
+    (progress,) = files.store.consume("latest", flush_seconds=0.02, progress=twice, stop=stop)
+    assert not progress.ended_by_change
+    changes = [
+        lambda: files.apply(files.view(schema=SCHEMA[:2])),
+        lambda: files.store.disable_feature_view("latest"),
+    ]
+    for change in changes:
+        flushes = []
+
+        def told(progress, flushes=flushes, change=change):
+            flushes.append(progress.flushes)
+            if len(flushes) == 2:
+                change()
+
+        (progress,) = files.store.consume("latest", flush_seconds=0.02, progress=told)
+        assert progress.ended_by_change
+        assert list(progress.lag.values()) == [0]
+    with pytest.raises(InputError, match="is disabled"):
+        files.consume("latest")
+
+
 def test_a_missing_folder_and_a_start_at_a_time_are_refused(files):
     files.apply()
     files.write(ride(1, 1))
@@ -240,6 +279,20 @@ def test_history_is_also_read_by_the_time_of_arrival(files):
 
     assert fares(False) == [2.0, 2.0]
     assert fares(True) == [1.0, 2.0]
+
+
+def test_a_value_that_does_not_fit_into_history_is_a_dead_letter(files):
+    narrow = _table_of_rides(files.root)
+    narrow = narrow.set_column(narrow.schema.get_field_index("trips"), "trips", pa.array([], pa.int16()))
+    (files.root / "rides").mkdir()
+    pq.write_table(narrow, files.root / "rides" / "first.parquet")
+    files.apply()
+    files.write(ride(1, 1), {**ride(2, 1), "trips": 40_000}, ride(3, 1))
+    assert files.consume().dead_letters == 1
+    assert files.history() == as_history([ride(1, 1), ride(3, 1)])
+    assert files.served([1, 2, 3])[1] == (None, None, None)
+    (letter,) = files.store.list_dead_letters("live")
+    assert "column 'trips' holds int16" in letter.reason
 
 
 def test_dead_letters_are_listed_replayed_and_dropped(files):

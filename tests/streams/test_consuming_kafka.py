@@ -275,6 +275,34 @@ def test_a_consumer_that_fails_before_it_notes_its_position_appends_nothing_twic
     assert rides.served(DRIVERS) == newest(sent, DRIVERS)
 
 
+def test_with_a_registry_that_keeps_no_positions_the_broker_keeps_them(rides, monkeypatch):
+    class Nothing:
+        """What no registry is."""
+
+    monkeypatch.setattr("feast_assets.streams.positions.KeepsCheckpoints", Nothing)
+    sent = [ride(d, 1) for d in range(4)]
+    rides.apply()
+    rides.send(*sent[:2])
+    assert rides.consume().messages == 2
+    rides.send(*sent[2:])
+    assert rides.consume().messages == 2
+    assert rides.served(DRIVERS) == newest(sent, DRIVERS)
+    assert rides.history() == as_history(sent)
+
+
+def test_messages_whose_times_are_absurd_are_taken(rides):
+    sent = [ride(1, 1, fare=1.0), ride(2, 1), ride(3, 1)]
+    rides.apply()
+    rides.send(sent[0], time=2**62)
+    rides.send(sent[1], time=1)
+    rides.send(b"poison", time=2**62)
+    rides.send(sent[2])
+    rides.consume()
+    assert rides.served(DRIVERS) == newest(sent, DRIVERS)
+    assert rides.history() == as_history(sent)
+    assert len(dead_letters(rides)) == 1
+
+
 def test_late_rows_are_counted_and_taken(rides):
     rides.apply(rides.view(rides.source(watermark_delay_threshold=timedelta(minutes=5))))
     sent = [ride(1, 10), ride(2, 6), ride(3, 4), ride(1, 11), ride(4, 1)]

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from feast_assets.compute.source_statistics import Statistics
     from feast_assets.compute.view_stores import ViewStores
     from feast_assets.definitions.window import Window
+    from feast_assets.offline_stores.parts import Part
 
 
 @dataclass
@@ -25,12 +26,15 @@ class TaskContext:
         ledger_rows: gives the newest rows of the windows in the ledger, for entities that the online store lacks.
         statistics: from which the task's windows were planned; they know which parts of the source hold rows of them.
         begun: the newest rows of all that the run writes, where they are being read already; taken by the first task.
+        added: the parts that were added to the task's windows since they were settled last, where nothing else has
+            become of them. Then the store holds the rows of the other parts, or newer ones.
     """
 
     stores: ViewStores
     ledger_rows: LedgerRows
     begun: Iterable[pa.RecordBatch] | None = None
     statistics: Statistics | None = None
+    added: tuple[Part, ...] | None = None
 
     @contextmanager
     def newest_rows(self, span: Window) -> Generator[Iterable[pa.RecordBatch], None, None]:
@@ -39,7 +43,9 @@ class TaskContext:
         if begun is not None:
             yield begun  # closed by the caller that began it
             return
-        parts = None if self.statistics is None else self.statistics.parts_of(span)
+        parts = self.added
+        if parts is None and self.statistics is not None:
+            parts = self.statistics.parts_of(span)
         rows = self.stores.newest_rows(span, parts)
         try:
             yield rows

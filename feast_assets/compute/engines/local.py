@@ -12,6 +12,7 @@ from feast_assets.compute.engines.base import ComputeEngine, WindowDone, WindowT
 from feast_assets.compute.engines.context import TaskContext
 from feast_assets.compute.ledger_rows import LedgerRows
 from feast_assets.compute.validation import Validation
+from feast_assets.compute.versions import is_push
 from feast_assets.compute.view_stores import ledger_hash
 from feast_assets.compute.window_rows import fill_windows, keep_tiles
 from feast_assets.compute.withdrawals import Withdrawals
@@ -19,7 +20,8 @@ from feast_assets.definitions.window import WindowIndex
 from feast_assets.errors import ComputeEngineError, FeastAssetsError, printable
 from feast_assets.offline_stores.abilities import CanReplaceWindows
 from feast_assets.offline_stores.base import EVENT_TIMESTAMP, WindowStatistics
-from feast_assets.online_stores.base import NOTHING_PUT, EncodedRows, OnlineStore, PutResult
+from feast_assets.online_stores.abilities import CanEvict, CanExpire
+from feast_assets.online_stores.base import NOTHING_PUT, EncodedRows, OnlineRead, OnlineStore, PutResult
 from feast_assets.settings.model import Settings
 
 if TYPE_CHECKING:
@@ -105,10 +107,18 @@ def run_task(task: WindowTask, context: TaskContext) -> WindowDone:
     kept = _keep_result(task, stores)
     if stores.online is None:
         return WindowDone(task.id, (0,) * len(task.windows), kept=kept)
+    if context.added is not None:
+        with context.newest_rows(task.span) as batches:
+            done = _fill_online(task, context, stores.online, batches)
+        if done is not None:
+            return done
+        context = replace(context, added=None)
     with context.newest_rows(task.span) as batches:
         if stores.made.aggregates is not None:
             return replace(fill_windows(task, context, stores.online, batches), kept=kept)
-        return replace(_fill_online(task, context, stores.online, batches), kept=kept)
+        done = _fill_online(task, context, stores.online, batches)
+    assert done is not None
+    return replace(done, kept=kept)
 
 
 def _keep_result(task: WindowTask, stores: ViewStores) -> tuple[WindowStatistics, ...]:
@@ -127,11 +137,15 @@ def _keep_result(task: WindowTask, stores: ViewStores) -> tuple[WindowStatistics
 
 def _fill_online(
     task: WindowTask, context: TaskContext, online_store: OnlineStore, batches: Iterable[pa.RecordBatch]
-) -> WindowDone:
+) -> WindowDone | None:
     """Puts the newest rows of a task's windows.
 
     A row that lies in none of them came after the source was looked at. It is not put, as no version says of which
     window's content it is. It may hide an older row of its entity, so the windows stay unsettled.
+
+    Returns:
+        None, and nothing is put, where rows of parts that were added tie with rows that the store holds: of the rows of
+        a window that tie, their contents decide, and not which was put later.
     """
     import numpy as np
 
@@ -155,17 +169,39 @@ def _fill_online(
                 yield context.stores.rows.encode(batch, version_of[window])
 
     table = context.stores.table
+    rows: Iterable[EncodedRows] = encoded()
     of_others = NOTHING_PUT
-    if not task.only_replaces:
-        put = online_store.put_many(table, encoded())
+    only_replaces = task.only_replaces
+    if context.added is not None:
+        rows = list(rows)
+        if _tie(online_store, table, rows):
+            return None
+        # What such a store has lost may tie as well, or be newer.
+        only_replaces = only_replaces or isinstance(online_store, (CanEvict, CanExpire))
+    if not only_replaces:
+        put = online_store.put_many(table, rows)
     else:
-        put = put_existing(online_store, table, encoded())
+        put = put_existing(online_store, table, rows)
         if put.absent:
             ledger_rows = context.ledger_rows
             absent = AbsentRows(ledger_rows, online_store, Withdrawals(ledger_rows, online_store))
             late, of_others = absent.put(put.absent, task.windows, task.claimed)
             put = _with_late_puts(put, late)
     return WindowDone(task.id, tuple(entities.tolist()), put.written, put.ignored, of_others.written, is_sure=is_sure)
+
+
+def _tie(online_store: OnlineStore, table: str, batches: Sequence[EncodedRows]) -> bool:
+    """Whether the store holds a row of the same times as one of some rows, and not the same content."""
+    for rows in batches:
+        (stored,) = online_store.get_many([OnlineRead(table, rows.keys)])
+        held = zip(stored.event_timestamps, stored.created_timestamps, stored.versions, stored.payloads, strict=True)
+        given = zip(rows.event_timestamps.tolist(), rows.created_timestamps.tolist(), rows.payloads, strict=True)
+        for (event, created, version, payload), (of_event, of_created, of_payload) in zip(held, given, strict=True):
+            if payload is None or event != of_event or created != of_created:
+                continue
+            if payload != of_payload or is_push(version):
+                return True
+    return False
 
 
 def _with_late_puts(put: PutResult, late: PutResult) -> PutResult:

@@ -38,10 +38,12 @@ _SCRIPT = f"""
 local unpack_header, byte = struct.unpack, string.byte
 local function newer(a, b)
   if a == b then return false end
-  local a1, a2, a3, a4, a5, a6 = unpack_header('>I4I4I4I4I4I4', a)
-  local b1, b2, b3, b4, b5, b6 = unpack_header('>I4I4I4I4I4I4', b)
+  local a1, a2 = unpack_header('>I4I4', a)
+  local b1, b2 = unpack_header('>I4I4', b)
   if a1 ~= b1 then return a1 > b1 end
   if a2 ~= b2 then return a2 > b2 end
+  local a3, a4, a5, a6 = unpack_header('>I4I4I4I4', a, 9)
+  local b3, b4, b5, b6 = unpack_header('>I4I4I4I4', b, 9)
   if a3 ~= b3 then return a3 > b3 end
   if a4 ~= b4 then return a4 > b4 end
   if a5 ~= b5 then return a5 > b5 end

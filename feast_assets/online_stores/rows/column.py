@@ -237,10 +237,12 @@ class DecodedRows:
     @property
     def all_present(self) -> bool:
         """Whether every value that was asked for so far is PRESENT, as far as that is known without a look at each."""
-        if not self._in_order or self._not_arrow or self._unreadable or len(self._blocks) != 1:
+        if self._withheld or self._not_arrow or self._unreadable or len(self._blocks) != 1:
             return False
         (block,) = self._blocks
-        return not block.nulls and None not in block.layout.bits
+        if block.nulls or None in block.layout.bits:
+            return False
+        return self._positions is None or -1 not in self._positions
 
     @property
     def _in_order(self) -> bool:

@@ -23,6 +23,7 @@ from feast_assets.serving.failures import failure_of
 from feast_assets.serving.grpc import messages
 from feast_assets.serving.grpc.answers import features_message
 from feast_assets.serving.grpc.options import GrpcOptions
+from feast_assets.serving.grpc.turnstile import Turnstile
 from feast_assets.serving.grpc.values import to_python, to_python_list
 from feast_assets.serving.metrics import ServerMetrics
 from feast_assets.serving.readiness import Readiness
@@ -83,9 +84,10 @@ class GrpcServices:
         self._callers = Callers(store, authenticator)
         self.options = options
         self.metrics = ServerMetrics()
-        self.api = ServingApi(store, self.metrics.materialized)
+        self.api = ServingApi(store, self.metrics.materialized, self.metrics.answers_logged)
         self.health = health.aio.HealthServicer()
         self._readiness = Readiness(store)
+        self._turnstile = Turnstile()
         self._in_hand = 0
         self._running = asyncio.Semaphore(options.running_calls) if options.running_calls else None
         self._ticker: asyncio.Task[None] | None = None
@@ -203,7 +205,8 @@ class GrpcServices:
             message.include_feature_view_version_metadata,
         )
         begin = perf_counter()
-        response = await self.api.get_online_features(asked)
+        async with self._turnstile:
+            response = await self.api.get_online_features(asked)
         read = perf_counter() - begin
         shape = response.shape
         call.features = len(shape.stored) + len(shape.computed)

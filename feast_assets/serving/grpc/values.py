@@ -248,13 +248,17 @@ def to_python_list(message: Any) -> list[Any]:
     values = message.val
     if not values:
         return []
+    # Nearly always keys are of one type, and integers or texts. A field that is not set reads as 0 or "", so where none
+    # of them is that, all are set.
     field = values[0].WhichOneof("val")
     if field == "int64_val":
-        # Nearly always keys are of one type, and integers or texts.
-        if all(value.HasField("int64_val") for value in values):
-            return [value.int64_val for value in values]
-    elif field == "string_val" and all(value.HasField("string_val") for value in values):
-        return [value.string_val for value in values]
+        numbers = [value.int64_val for value in values]
+        if all(numbers):
+            return numbers
+    elif field == "string_val":
+        texts = [value.string_val for value in values]
+        if all(texts):
+            return texts
     return [to_python(value) for value in values]
 
 

@@ -45,6 +45,7 @@ from feast_assets.serving.requests import (
     PushRequest,
     WriteRequest,
 )
+from feast_assets.serving.tracing import request_spans
 
 logger = logging.getLogger("feast_assets.serving")
 
@@ -69,7 +70,8 @@ class Request:
         scope: of ASGI.
         body: its bytes.
         endpoint: its path, without the one that the application is mounted under.
-        features, views: how many of them an online read returned, for metrics.
+        features, views, entities: how many of them an online read returned, for metrics and spans.
+        read_seconds: how long it took.
     """
 
     scope: Scope
@@ -77,6 +79,8 @@ class Request:
     endpoint: str
     features: int = 0
     views: int = 0
+    entities: int = 0
+    read_seconds: float = 0.0
 
     def header(self, name: bytes) -> bytes:
         """Returns a header; ``b""`` where there is none."""
@@ -142,9 +146,10 @@ class FeatureServer:
             write_to(Path(options.audit_log))
         self.options = options or ServerOptions()
         self.metrics = ServerMetrics()
-        self.api = ServingApi(store, self.metrics.materialized)
+        self.api = ServingApi(store, self.metrics.materialized, self.metrics.answers_logged)
         # Not a thread that a store may hold which does not answer: just then metrics are asked for.
         self._writer_of_metrics = ThreadPoolExecutor(1, "feast-assets-metrics")
+        self._spans = request_spans()
         self._log = AccessLog() if self.options.access_log else None
         self._watch: RegistryWatch | None = None
         self._readiness = Readiness(store)
@@ -229,6 +234,8 @@ class FeatureServer:
                 self._log.flush()
         self._writer_of_metrics.shutdown(wait=False)
         self._callers.close()
+        if self._spans is not None:
+            await asyncio.to_thread(self._spans.close)
         self.api.close()
         await self.api.store.close()
 
@@ -276,11 +283,32 @@ class FeatureServer:
         self._readiness.count(self.metrics)
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        begin = perf_counter()
         # Where the application is mounted under a path, that path comes first.
-        method, path = scope["method"], scope["path"].removeprefix(scope.get("root_path", ""))
-        route = self._routes.get((method, path))
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
         request = Request(scope, b"", path)
+        if self._spans is None:
+            await self._handle(request, receive, send)
+            return
+        is_known = (scope["method"], path) in self._routes
+        name = f"{scope['method']} {path}" if is_known else scope["method"]
+        headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
+        with self._spans.of(name, headers, {"http.request.method": scope["method"]}) as span:
+            status = await self._handle(request, receive, send)
+            span.set_attribute("http.response.status_code", status)
+            if is_known:
+                span.set_attribute("http.route", path)
+            if request.views:
+                span.set_attribute("feast_assets.features", request.features)
+                span.set_attribute("feast_assets.feature_views", request.views)
+                span.set_attribute("feast_assets.entities", request.entities)
+                span.set_attribute("feast_assets.read_seconds", request.read_seconds)
+
+    async def _handle(self, request: Request, receive: Receive, send: Send) -> int:
+        """Answers a request; returns the status."""
+        begin = perf_counter()
+        scope, path = request.scope, request.endpoint
+        method = scope["method"]
+        route = self._routes.get((method, path))
         if route is None:
             answer = await self._without_route(request, receive)
         elif route.is_bounded and self._in_hand >= self.options.worker_connections:
@@ -295,6 +323,7 @@ class FeatureServer:
         if self._log is not None:
             client = scope.get("client")
             self._log.add(client[0] if client else "", method, path, answer.status, seconds, sent)
+        return answer.status
 
     async def _send(self, answer: Answer, receive: Receive, send: Send) -> int:
         """Sends an answer; returns the size of its body."""
@@ -402,7 +431,8 @@ class FeatureServer:
         shape = response.shape
         request.features = len(shape.stored) + len(shape.computed)
         request.views = len(shape.views)
-        read = perf_counter() - begin
+        request.entities = len(response)
+        request.read_seconds = read = perf_counter() - begin
         origins = await self.api.row_origins(response) if asked.include_row_origins else None
         answer = features_answer(response, request.header(b"accept"), origins)
         self.metrics.online_features(response, read)

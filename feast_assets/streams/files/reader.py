@@ -69,7 +69,7 @@ class FileReader(StreamReader):
             "cannot start at a time; start at the beginning."
         )
 
-    def commit(self, positions: Mapping[str, int]) -> None:
+    def commit(self, positions: Mapping[str, int], *, waits: bool = False) -> None:
         pass
 
     def committed(self, partitions: Sequence[str]) -> Mapping[str, int]:

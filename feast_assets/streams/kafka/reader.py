@@ -20,7 +20,6 @@ _SECONDS = 15.0
 _DEFAULTS: dict[str, str | int | float | bool] = {
     # What is read ahead is bounded, whatever the messages' size.
     "queued.max.messages.kbytes": 32 * 1024,
-    "partition.assignment.strategy": "range",
     "log_level": 3,
 }
 _OURS: dict[str, str | int | float | bool] = {
@@ -28,7 +27,12 @@ _OURS: dict[str, str | int | float | bool] = {
     "enable.auto.offset.store": False,
     "auto.offset.reset": "earliest",
     "enable.partition.eof": True,
+    # All partitions are given up before others are assigned.
+    "partition.assignment.strategy": "range",
 }
+
+_LATEST_MILLIS = 9_000_000_000_000
+"""In the year 2255. A producer may write any number as the time of a message."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -126,7 +130,7 @@ class KafkaReader(StreamReader):
             kind, millis = message.timestamp()
             part.offsets.append(offset)
             part.next = offset + 1
-            part.times.append(millis * 1000 if kind else None)
+            part.times.append(min(millis, _LATEST_MILLIS) * 1000 if kind else None)
             part.keys.append(message.key())
             part.values.append(message.value())
         return list(partitions.values())
@@ -155,8 +159,12 @@ class KafkaReader(StreamReader):
         offsets = {str(each.partition): int(each.offset) for each in asked}
         return {name: at if at >= 0 else self._watermarks(name)[1] for name, at in offsets.items()}
 
-    def commit(self, positions: Mapping[str, int]) -> None:
+    def commit(self, positions: Mapping[str, int], *, waits: bool = False) -> None:
         offsets = [self._at(name, position) for name, position in positions.items()]
+        if waits:
+            with self._in_words():
+                self._consumer.commit(offsets=offsets, asynchronous=False)
+            return
         try:
             self._consumer.commit(offsets=offsets, asynchronous=True)
         except self._kafka.KafkaException as error:

@@ -113,7 +113,7 @@ class KinesisReader(StreamReader):
             "beginning."
         )
 
-    def commit(self, positions: Mapping[str, int]) -> None:
+    def commit(self, positions: Mapping[str, int], *, waits: bool = False) -> None:
         pass
 
     def committed(self, partitions: Sequence[str]) -> Mapping[str, int]:
