@@ -19,6 +19,7 @@ import pytest
 from pydantic import ValidationError
 
 from feast_assets.auth.access import Access
+from feast_assets.config import RepoConfig
 from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.definitions.sources.file_source import FileSource
 from feast_assets.definitions.transformation import Transformation
@@ -64,7 +65,7 @@ class Served:
 
     def __init__(self, options: OfflineServerOptions) -> None:
         self.holder = SimpleNamespace(offline_store=None, project="shop", access=Access("shop"))
-        self.holder.config = SimpleNamespace(auth=None)
+        self.holder.config = RepoConfig(project="shop")
         self.holder.snapshot = lambda: SimpleNamespace(data_sources=[], revision=0, committed=0)
         self.server = OfflineServer(self.holder, options)  # type: ignore[arg-type]
 

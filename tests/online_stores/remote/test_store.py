@@ -17,8 +17,7 @@ import msgspec
 import pytest
 
 from feast_assets.auth.access import Access
-from feast_assets.auth.settings import NoAuthConfig
-from feast_assets.config import load_repo_config
+from feast_assets.config import RepoConfig, load_repo_config
 from feast_assets.errors import (
     ConfigError,
     InputError,
@@ -68,7 +67,7 @@ class Served:
     """A feature server of this process whose online store each test chooses."""
 
     def __init__(self) -> None:
-        config = SimpleNamespace(auth=NoAuthConfig())
+        config = RepoConfig(project="served")
         self.holder = SimpleNamespace(online_store=None, project="served", config=config, access=Access("served"))
         self.app = FeatureServer(self.holder)  # type: ignore[arg-type]
         self.app._routes |= self.app._online_rows(AnyTable(self.holder))  # type: ignore[arg-type]
