@@ -10,18 +10,17 @@ from typing import TYPE_CHECKING
 import click
 
 from feast_assets.cli.column_types import row_types
+from feast_assets.cli.entity_values import TIME, rows_of_file
 from feast_assets.cli.moments import moment_callback, parse_moment
 from feast_assets.cli.online import check_choice, features_option, full_names_option
 from feast_assets.cli.output import print_json
 from feast_assets.cli.session import Session, pass_session
-from feast_assets.errors import InputError, printable
+from feast_assets.errors import InputError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from feast_assets.types import FeastType
-
-_TIME = "event_timestamp"
 
 
 @click.command("get-historical-features")
@@ -80,7 +79,7 @@ def get_historical_features(
     if dataframe is not None:
         rows = _rows_of_json(dataframe, types)
     elif entity_df is not None:
-        rows = _rows_of_file(entity_df, types)
+        rows = rows_of_file(entity_df, types, "--entity-df")
     job = store.get_historical_features(
         entity_df=rows,
         features=chosen,
@@ -122,7 +121,7 @@ def _column(values: list[object], name: str, types: dict[str, FeastType]) -> obj
 
     from feast_assets.types.python import to_arrow_column
 
-    if name == _TIME:
+    if name == TIME:
         return pa.array([_moment(value) for value in values], pa.timestamp("us", "UTC"))
     if name in types:
         return to_arrow_column(values, types[name], f"column {name!r} of -d")
@@ -136,36 +135,4 @@ def _moment(value: object) -> datetime:
     try:
         return parse_moment(value if isinstance(value, str) else str(value))
     except ValueError as error:
-        raise InputError(f"-d: {_TIME} {error}") from error
-
-
-def _rows_of_file(path: Path, types: dict[str, FeastType]) -> pa.Table:
-    import pyarrow as pa
-
-    try:
-        table = _read_csv(path, types) if path.suffix.lower() == ".csv" else _read_parquet(path)
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(
-            f"--entity-df {path}: cannot be read as {path.suffix or 'Parquet'} ({printable(error)})."
-        ) from error
-    if _TIME in table.column_names and pa.types.is_string(table.schema.field(_TIME).type):
-        raise InputError(
-            f"--entity-df {path}: {_TIME} has values that are not ISO 8601 dates, such as 2026-01-31T18:30:00."
-        )
-    return table
-
-
-def _read_csv(path: Path, types: dict[str, FeastType]) -> pa.Table:
-    from pyarrow import csv
-
-    from feast_assets.types.arrow import to_arrow_type
-
-    # Arrow would read a text key such as 007 as a number; the registry knows that it is text.
-    known = {name: to_arrow_type(feast_type) for name, feast_type in types.items()}
-    return csv.read_csv(path, convert_options=csv.ConvertOptions(column_types=known))
-
-
-def _read_parquet(path: Path) -> pa.Table:
-    from pyarrow import parquet
-
-    return parquet.read_table(path)
+        raise InputError(f"-d: {TIME} {error}") from error

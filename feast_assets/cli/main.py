@@ -10,6 +10,7 @@ import click
 
 from feast_assets.cli.apply import apply, plan, teardown
 from feast_assets.cli.audit import audit
+from feast_assets.cli.compare import compare
 from feast_assets.cli.consume import consume
 from feast_assets.cli.dead_letters import dead_letters
 from feast_assets.cli.errors import ErrorReportingGroup
@@ -88,6 +89,7 @@ for _command in (
     consume,
     dead_letters,
     audit,
+    compare,
     get_online_features,
     get_historical_features,
     listen,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from feast_assets.errors import presentable
+from feast_assets.errors import InputError, presentable
 
 if TYPE_CHECKING:
     from feast_assets.migration.repository import MigratedFile
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--write", is_flag=True, help="Change the files; without it the changes are only shown.")
-def migrate(path: Path, write: bool) -> None:
+@click.option("--import-registry", is_flag=True, help="Import the registry of Feast too: into the registry's place.")
+@click.option("--from", "source", metavar="REGISTRY", help="Where Feast's registry is, if not at the registry's path.")
+def migrate(path: Path, write: bool, import_registry: bool, source: str | None) -> None:
     """Rewrites the imports of a Feast repository, and lists what is left to do by hand.
 
     PATH is a folder or a file. Imports of feast, at any depth and under any name, become imports of feast_assets, in
@@ -24,10 +26,17 @@ def migrate(path: Path, write: bool) -> None:
     each with what to do instead, and settings in feature_store.yaml that are not supported. No code of the repository
     is run, and no store is opened.
 
+    With --import-registry it also reads the registry of Feast: a file, an object in a bucket, or tables of a database.
+    With --write it applies what that holds. Functions come from the files of the repository, which are then loaded as
+    by apply; nothing that Feast pickled is unpickled. Nothing is materialized: what Feast materialized is proposed as
+    the first run.
+
     \b
     Example:
       feast-assets migrate my_project/feature_repo --write
     """
+    if source is not None and not import_registry:
+        raise click.UsageError("--from is of use with --import-registry only.")
     from feast_assets.migration.repository import configuration_findings, migrated_files
 
     path = path.resolve()
@@ -46,7 +55,50 @@ def migrate(path: Path, write: bool) -> None:
         click.echo(f"\nLeft to do by hand ({len(left)}):")
         for each in left:
             click.echo(f"  {presentable(each)}")
+    if import_registry:
+        _import_registry(root, source, write)
     _print_next(root, len(changed), write)
+
+
+def _import_registry(root: Path, source: str | None, write: bool) -> None:
+    from feast_assets.config import load_repo_config
+    from feast_assets.feature_store import FeatureStore
+    from feast_assets.migration.feast_registry_place import making_room, read_feast_registry
+    from feast_assets.repository.loading import load_repository
+
+    config = load_repo_config(root)
+    place = read_feast_registry(config, root, source)
+    if config.project not in (names := place.registry.projects()):
+        raise InputError(f"The registry of Feast {place.title} has no project {config.project!r}, but {names}.")
+    declared = load_repository(root).objects() if write else None
+    project = place.registry.project(config.project, declared)
+    click.echo(presentable(f"\nThe registry of Feast {place.title} has of project {config.project!r}:"))
+    for definition in project.definitions:
+        click.echo(presentable(f"  {type(definition).object_type} {definition.name}"))
+    if project.from_repository:
+        click.echo("With functions, which come from the files of the repository:")
+        for kind, name in project.from_repository:
+            click.echo(presentable(f"  {kind} {name}"))
+    for problem in project.problems:
+        click.secho(presentable(problem), fg="yellow")
+    if others := [name for name in names if name != config.project]:
+        click.echo(presentable(f"Its other projects are not imported here: {', '.join(others)}."))
+    if write:
+        with making_room(place, config, root) as aside:
+            store = FeatureStore(repo_path=root)
+            try:
+                store.apply(project.definitions)
+            finally:
+                store.close()
+        click.echo(f"Imported {len(project.definitions)} objects.")
+        if aside is not None:
+            click.echo(presentable(f"The registry of Feast is {aside} now; it is not needed any more."))
+    if project.intervals:
+        click.echo("Feast recorded that it materialized these times into its own store. To have them here:")
+        for view, intervals in project.intervals.items():
+            for start, end in intervals:
+                command = f"feast-assets -c {root} materialize {start.isoformat()} {end.isoformat()} --views {view}"
+                click.echo(presentable(f"  {command}"))
 
 
 def _print_difference(file: MigratedFile, root: Path) -> None:

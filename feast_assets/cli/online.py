@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
-from feast_assets.cli.column_types import row_types, value_from_text
+from feast_assets.cli.column_types import row_types
+from feast_assets.cli.entity_values import columns_of_pairs, split_pair
 from feast_assets.cli.output import print_json
 from feast_assets.cli.session import Session, pass_session
-
-if TYPE_CHECKING:
-    from feast_assets.types import FeastType
 
 features_option = click.option(
     "-f",
@@ -61,14 +57,14 @@ def get_online_features(
       feast-assets get-online-features -e driver_id=1001 -e driver_id=1002 -f driver_stats:trips_today
     """
     check_choice(features, service)
-    pairs = [_split(pair) for pair in entities]
+    pairs = [split_pair(pair) for pair in entities]
     store = session.store()
     chosen = store.get_feature_service(service) if service else list(features)
     from feast_assets.retrieval.references import resolve
 
     types = row_types(resolve(store.snapshot(), chosen))
     response = store.get_online_features(
-        features=chosen, entity_rows=_columns(pairs, types), full_feature_names=full_feature_names
+        features=chosen, entity_rows=columns_of_pairs(pairs, types), full_feature_names=full_feature_names
     )
     from feast_assets.types.json import to_json_values
 
@@ -88,17 +84,3 @@ def check_choice(features: tuple[str, ...], service: str | None) -> None:
     """Refuses a call that gives both features and a service, or neither."""
     if bool(features) == bool(service):
         raise click.UsageError("Say what to read: either -f VIEW:FEATURE (may be repeated), or --service NAME.")
-
-
-def _split(pair: str) -> tuple[str, str]:
-    name, equals, value = pair.partition("=")
-    if not equals or not name.strip():
-        raise click.BadParameter(f"{pair!r} is not KEY=VALUE, such as driver_id=1001.", param_hint="'-e'")
-    return name.strip(), value
-
-
-def _columns(pairs: list[tuple[str, str]], types: dict[str, FeastType]) -> dict[str, list[object]]:
-    columns: dict[str, list[object]] = {}
-    for name, text in pairs:
-        columns.setdefault(name, []).append(value_from_text(text, types.get(name), name))
-    return columns

@@ -240,6 +240,10 @@ NEEDS_NOTHING = {
     *("in_project", "run_window_task"),
     # which no store supports
     "update_online_store",
+    # of an answer, for which it was checked
+    "get_row_origins",
+    # which serve, and ask for tokens; which attaches code of the repository to what the caller has
+    *("serve_offline", "serve_registry", "with_function"),
 }
 ELSEWHERE = {
     # by the verbs that they call: apply, create_dataset_from_retrieval, get_entity and so on for other kinds

@@ -28,8 +28,8 @@ EVERY = pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
 def test_the_commands_of_the_public_surface_are_there() -> None:
     plain = """
     init apply plan teardown materialize materialize-incremental get-online-features get-historical-features
-    registry-dump configuration audit migrate serve serve_offline serve_registry listen consume dead-letters validate
-    version delete
+    registry-dump configuration audit migrate compare serve serve_offline serve_registry listen consume dead-letters
+    validate version delete
     """
     kinds = """
     entities feature-views on-demand-feature-views stream-feature-views label-views feature-services data-sources

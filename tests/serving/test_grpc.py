@@ -85,6 +85,21 @@ async def test_a_service_and_values_of_the_request_context_are_understood(reposi
         assert "'bonus' is among the entities and in the request context" in details
 
 
+async def test_versions_of_views_are_told_if_they_are_asked_for(repository: Path) -> None:
+    async with opened(repository) as (service, channel):
+        request = messages.GetOnlineFeaturesRequest.FromString(asked("stats:trips", driver_id=[4]))
+        for wanted in (True, False):
+            request.include_feature_view_version_metadata = wanted
+            body = await channel.unary_unary(GET)(request.SerializeToString())
+            metadata = messages.GetOnlineFeaturesResponse.FromString(body).metadata
+            answer = service.api.store.get_online_features(
+                ["stats:trips"], {"driver_id": [4]}, include_feature_view_version_metadata=wanted
+            )
+            told = [{"name": view.name, "version": view.version} for view in metadata.feature_view_metadata]
+            assert told == answer.feature_view_metadata
+            assert bool(told) == wanted
+
+
 @pytest.mark.parametrize(
     ("request_bytes", "status", "error_class"),
     [

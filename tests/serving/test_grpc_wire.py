@@ -271,6 +271,8 @@ class Response:
         # The other way round than they are read.
         places = [(n, index) for n, read in enumerate(reads) for index in range(len(read.fields))]
         self.shape.places_of_stored = places if len(reads) == 1 else places[::-1]
+        self.shape.view_versions = {f"view_{n}": n for n in range(len(reads))}
+        self.feature_view_metadata = [{"name": name, "version": n} for name, n in self.shape.view_versions.items()]
         names = [self.shape.of_reads[n][0][index] for n, index in self.shape.places_of_stored]
         self.feature_names = [*given, *names, *(f"computed_{n}" for n in range(len(computed)))]
         self.reads, self.computed = reads, computed
@@ -299,6 +301,8 @@ def by_protobuf(response: Response) -> bytes:
     """Returns the same answer, made of a message for each value."""
     message = messages.GetOnlineFeaturesResponse()
     message.metadata.feature_names.val.extend(response.feature_names)
+    for each in response.feature_view_metadata:
+        message.metadata.feature_view_metadata.add(**each)
     for dtype, values, statuses, times in response.columns():
         vector = message.results.add()
         for value in values:

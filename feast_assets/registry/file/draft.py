@@ -62,7 +62,7 @@ class Draft:
         """Whether the root differs from the one that it is made from."""
         return any(
             getattr(self.root, name) != getattr(self.base, name)
-            for name in ("older_revisions", "revisions", "inputs", "ledgers", "pushes", "statistics")
+            for name in ("older_revisions", "revisions", "inputs", "ledgers", "pushes", "statistics", "checkpoints")
         )
 
     def change(self, **values: Any) -> None:

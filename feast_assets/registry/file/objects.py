@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import threading
 import uuid
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -25,6 +26,7 @@ from feast_assets.registry.file.urls import SCHEMES, scheme_of
 from feast_assets.settings.redaction import without_secrets
 
 _TEMPORARY = ".writing-"
+_LARGE_BYTES = 1 << 20
 
 
 class Objects(ABC):
@@ -204,7 +206,7 @@ class BucketObjects(Objects):
                 self._options.setdefault("endpoint_url", endpoint)
             if config.s3_additional_kwargs:
                 self._options.setdefault("s3_additional_kwargs", config.s3_additional_kwargs)
-        self._secrets = [text for text in map(str, self._options.values()) if len(text) > 3 and "://" not in text[:8]]
+        self._secrets = list(_secrets_of(self._options))
 
     @property
     def title(self) -> str:
@@ -241,6 +243,9 @@ class BucketObjects(Objects):
         return True
 
     def write(self, contents: Mapping[str, bytes]) -> None:
+        if any(len(content) > _LARGE_BYTES for content in contents.values()):
+            # Clients of GCS and Azure warn that a large body holds up the event loop; this loop is fsspec's own.
+            warnings.filterwarnings("ignore", "Sending a large body directly", ResourceWarning)
         if contents:
             with self._in_words():
                 self._files.pipe({self._path(name): content for name, content in contents.items()})
@@ -302,6 +307,16 @@ class BucketObjects(Objects):
             return
         # Outside of the handler: the client's error may hold what it logged in with.
         raise problem
+
+
+def _secrets_of(options: object) -> Iterator[str]:
+    """Yields the texts in options that messages must not show: all but URLs, and the parts of connection strings."""
+    if isinstance(options, Mapping):
+        for value in options.values():
+            yield from _secrets_of(value)
+    elif isinstance(options, str) and "://" not in options[:8]:
+        yield options
+        yield from (part.partition("=")[2] for part in options.split(";") if "=" in part)
 
 
 _opening = threading.Lock()

@@ -111,6 +111,8 @@ class Root:
         ledgers: by view.
         pushes: noted pushes, with where their rows are.
         statistics: what is kept of the parts of sources, by digest.
+        checkpoints: how far streams have been consumed: by source, lists of reader, partition, identity, position and
+            time.
         dropped: names of blobs that the root before this one named, and this one does not.
     """
 
@@ -123,6 +125,7 @@ class Root:
     ledgers: Mapping[str, LedgerState] = field(default_factory=dict)
     pushes: tuple[Mapping[str, Any], ...] = ()
     statistics: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    checkpoints: Mapping[str, Sequence[Sequence[Any]]] = field(default_factory=dict)
     dropped: tuple[str, ...] = ()
 
     def encoded(self) -> bytes:
@@ -139,6 +142,7 @@ class Root:
             "ledgers": {view: [state.blob, state.token] for view, state in self.ledgers.items()},
             "pushes": self.pushes,
             "statistics": self.statistics,
+            "checkpoints": self.checkpoints,
             "dropped": self.dropped,
         }
         return json.dumps(document, separators=(",", ":")).encode()
@@ -171,6 +175,7 @@ class Root:
                 ledgers={v: LedgerState(StoredBlob(*blob), token) for v, (blob, token) in document["ledgers"].items()},
                 pushes=tuple(document["pushes"]),
                 statistics=document["statistics"],
+                checkpoints=document.get("checkpoints", {}),
                 dropped=tuple(document["dropped"]),
             )
         except (ValueError, KeyError, TypeError, AttributeError) as error:

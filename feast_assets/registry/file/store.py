@@ -29,6 +29,7 @@ from feast_assets.registry.base import (
     WindowContent,
 )
 from feast_assets.registry.changes import Key, check_revision, distinct, refuse_other_base
+from feast_assets.registry.checkpoints import Checkpoint, KeepsCheckpoints
 from feast_assets.registry.current_user import current_user
 from feast_assets.registry.file.blobs import BlobLostError, Blobs
 from feast_assets.registry.file.config import FileRegistryConfig
@@ -73,7 +74,7 @@ _SLOW_SECONDS = TRUSTED_SECONDS / 5
 _ATTEMPTS = 1000
 
 
-class FileRegistry(Registry, KeepsMarks, KeepsPartStatistics, NotesPushes):
+class FileRegistry(Registry, KeepsMarks, KeepsPartStatistics, NotesPushes, KeepsCheckpoints):
     """Definitions by revision, and the ledger, in objects that are never changed; several projects may share a folder.
 
     Every change is a *root*, an object with the next number, created only if nobody else has: see
@@ -102,6 +103,12 @@ class FileRegistry(Registry, KeepsMarks, KeepsPartStatistics, NotesPushes):
 
     def __repr__(self) -> str:
         return f"FileRegistry({self._objects.title!r}, project={self.project!r})"
+
+    def begin(self) -> None:
+        """Begins the project if there is none, although a registry file of Feast is at the path."""
+        self._is_own = True
+        if not self._newest()[0].number:
+            self._roots.create(replace(Root(), number=1, id=uuid.uuid4().hex, life=uuid.uuid4().hex))
 
     @contextmanager
     def reading_at_once(self) -> Iterator[None]:
@@ -410,6 +417,39 @@ class FileRegistry(Registry, KeepsMarks, KeepsPartStatistics, NotesPushes):
             for _, blob, _ in statistics.pop(digest, {"segments": ()})["segments"]:
                 draft.drop(blob[0])
             draft.change(statistics=statistics)
+
+        self._change(change)
+
+    # --- how far streams have been consumed
+
+    def checkpoints(self, source: str) -> list[Checkpoint]:
+        kept = self._read(lambda root, _: root.checkpoints.get(source, ()))
+        return [
+            Checkpoint(reader, source, partition, identity, position, from_micros(at))
+            for reader, partition, identity, position, at in kept
+        ]
+
+    def keep_checkpoints(self, checkpoints: Sequence[Checkpoint]) -> None:
+        def change(draft: Draft) -> None:
+            by_source = dict(draft.root.checkpoints)
+            for source in {each.source for each in checkpoints}:
+                standing = {(kept[0], kept[1]): kept for kept in by_source.get(source, ())}
+                for each in checkpoints:
+                    kept = standing.get((each.reader, each.partition))
+                    is_behind = kept is not None and kept[2] == each.identity and kept[3] >= each.position
+                    if each.source == source and not is_behind:
+                        new = [each.reader, each.partition, each.identity, each.position, to_micros(each.at)]
+                        standing[each.reader, each.partition] = new
+                by_source[source] = [standing[key] for key in sorted(standing)]
+            draft.change(checkpoints=by_source)
+
+        self._change(change)
+
+    def forget_checkpoints(self, source: str, readers: Sequence[str]) -> None:
+        def change(draft: Draft) -> None:
+            kept = [each for each in draft.root.checkpoints.get(source, ()) if each[0] not in readers]
+            others = {of: listed for of, listed in draft.root.checkpoints.items() if of != source}
+            draft.change(checkpoints={**others, source: kept} if kept else others)
 
         self._change(change)
 

@@ -34,6 +34,7 @@ _ANOTHER_PATH = (
     "It is left as it is. Name another path, such as registry: data/feast_assets_registry.db, and run apply, which "
     "fills a new registry from the definition files."
 )
+_OF_FEAST = "To import it, run `feast-assets migrate REPOSITORY --import-registry`. "
 _LITTLE_SPACE = 1 << 20  # bytes
 _SECOND = 1_000_000_000
 _SAME_TIME_NANOS = 100_000_000
@@ -187,9 +188,11 @@ class SqliteFile:
         if not names:
             self._check_is_database()
             return False
-        subject = "a registry that Feast wrote" if {"feast_metadata", "managed_infra"} & names else "another database"
+        is_feast = bool({"feast_metadata", "managed_infra"} & names)
+        subject = "a registry that Feast wrote" if is_feast else "another database"
         raise ConfigError(
-            f"The registry file {self.path} is {subject} (it has the table {min(names)!r}). {_ANOTHER_PATH}"
+            f"The registry file {self.path} is {subject} (it has the table {min(names)!r}). "
+            f"{_OF_FEAST if is_feast else ''}{_ANOTHER_PATH}"
         )
 
     @contextmanager
@@ -234,7 +237,8 @@ class SqliteFile:
         except OSError:
             is_feast = False
         subject = "a registry file that Feast wrote, which is not read here" if is_feast else "not a registry"
-        return f"The file {self.path} is {subject}: a registry of feast-assets is a SQLite file. {_ANOTHER_PATH}"
+        remedy = f"{_OF_FEAST if is_feast else ''}{_ANOTHER_PATH}"
+        return f"The file {self.path} is {subject}: a registry of feast-assets is a SQLite file. {remedy}"
 
     def _begun(self) -> sqlite3.Connection:
         """Returns a connection in a transaction, which sees one state of the file."""

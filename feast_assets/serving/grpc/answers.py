@@ -49,6 +49,7 @@ class _Layout:
 
     Attributes:
         metadata: the field of the names of columns.
+        metadata_with_versions: the same, with the versions of the views that are read.
         given: names of the join keys, with the encoders of their values.
         of_reads: per read, the encoders of its columns, with the positions of their features.
     """
@@ -58,13 +59,20 @@ class _Layout:
         shape = response.shape
         message = GetOnlineFeaturesResponseMetadata()
         message.feature_names.val.extend(response.feature_names)
-        names = message.SerializeToString()
-        self.metadata = _METADATA + _varint(len(names)) + names
+        self.metadata = _metadata(message)
+        for name, version in shape.view_versions.items():
+            message.feature_view_metadata.add(name=name, version=version)
+        self.metadata_with_versions = _metadata(message)
         self.given = [(given.name, _encoder(given.dtype)) for given in shape.given if not given.request_data]
         self.of_reads: list[list[tuple[Encode, int]]] = []
         for (names_of_read, positions), read in zip(shape.of_reads, response.reads, strict=True):
             indices = range(len(names_of_read)) if positions is None else positions
             self.of_reads.append([(_encoder(read.features.fields[index][1]), index) for index in indices])
+
+
+def _metadata(message: Any) -> bytes:
+    encoded = bytes(message.SerializeToString())
+    return _METADATA + _varint(len(encoded)) + encoded
 
 
 _LAYOUTS: WeakKeyDictionary[ResponseShape, _Layout] = WeakKeyDictionary()
@@ -73,7 +81,8 @@ _LAYOUTS: WeakKeyDictionary[ResponseShape, _Layout] = WeakKeyDictionary()
 def features_message(response: OnlineResponse) -> bytes:
     """Returns the bytes of a ``GetOnlineFeaturesResponse``.
 
-    One result per name of the metadata, with one item per row. A value that is null is an empty ``Value``. Join keys
+    One result per name of the metadata, with one item per row. The metadata tell versions of views if the request asked
+    for them. A value that is null is an empty ``Value``. Join keys
     and computed features have the event time 0, as in Feast.
     """
     shape = response.shape
@@ -81,7 +90,7 @@ def features_message(response: OnlineResponse) -> bytes:
     if layout is None:
         layout = _LAYOUTS[shape] = _Layout(response)
     no_times = _NO_TIME * len(response)
-    columns = [layout.metadata]
+    columns = [layout.metadata_with_versions if response.feature_view_metadata else layout.metadata]
     for name, encode in layout.given:
         given = response.given(name)
         columns.append(_column(encode(given), _of_nulls(given) + no_times))

@@ -103,3 +103,12 @@ def test_a_package_that_is_not_installed_is_named_with_its_extra(
     monkeypatch.setattr("feast_assets.registry.file.objects.find_spec", lambda name: name == "fsspec" or None)
     with pytest.raises(ConfigError, match=r"needs the package 'gcsfs'.*pip install 'feast-assets\[gcs\]'"):
         make_registry(RepoConfig(project="shop", registry="gs://bucket/r"), tmp_path)
+
+
+def test_parts_of_a_connection_string_are_secrets_too(tmp_path: Path) -> None:
+    options = {"connection_string": f"AccountName=shop;AccountKey={SECRET};BlobEndpoint=http://127.0.0.1:1/shop"}
+    objects = objects_at(FileRegistryConfig(path="az://container/r", storage_options=options), tmp_path)
+    with pytest.raises(StoreUnavailableError) as failed, objects._in_words():  # type: ignore[attr-defined]
+        raise ValueError(f"the key {SECRET} is wrong")
+    assert SECRET not in str(failed.value)
+    assert failed.value.__cause__ is None
