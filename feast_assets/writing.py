@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -68,6 +69,8 @@ class Writing(Catalog):
 
         @property
         def online_store(self) -> OnlineStore: ...
+
+        def in_project(self, project: str | None) -> AbstractContextManager[None]: ...
 
     def push(
         self,
@@ -248,8 +251,12 @@ class Writing(Catalog):
         attached = [self._functions.attach(view) for view in chosen]
         hashes = {view.name: consumed_hash(view) for view in chosen}
 
+        project = self.project
+
         def is_current() -> bool:
-            views = {view.name: view for view in self._registered(False).views_with_history if view.enabled}
+            with self.in_project(project):  # asked by a thread of each stream
+                snapshot = self._registered(False)
+            views = {view.name: view for view in snapshot.views_with_history if view.enabled}
             return all(name in views and consumed_hash(views[name]) == known for name, known in hashes.items())
 
         root = self.repo_path.resolve()

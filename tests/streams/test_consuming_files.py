@@ -164,6 +164,16 @@ def test_a_consumer_ends_when_its_view_is_changed_or_disabled(files):
         files.consume("latest")
 
 
+def test_several_streams_of_another_project_are_consumed_for_that_project(files):
+    files.write(ride(1, 1))
+    views = [files.view(files.source(name=f"live of {name}"), name=name) for name in ("one", "two")]
+    with files.store.in_project("elsewhere"):
+        files.apply(*views)
+        done = files.store.consume(stop_at_end=True, flush_bytes=1)
+        assert [(each.messages, each.ended_by_change) for each in done] == [(1, False), (1, False)]
+        assert files.served([1], "one") == files.served([1], "two") == newest([ride(1, 1)], [1])
+
+
 def test_a_missing_folder_and_a_start_at_a_time_are_refused(files):
     files.apply()
     files.write(ride(1, 1))
