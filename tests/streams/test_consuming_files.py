@@ -33,7 +33,7 @@ from feast_assets import (
     PushMode,
     StreamFeatureView,
 )
-from feast_assets.errors import DefinitionError, InputError
+from feast_assets.errors import DefinitionError, InputError, StoreUnavailableError
 from feast_assets.streams.files.reader import FileReader
 
 DRIVERS = range(6)
@@ -493,3 +493,34 @@ def test_a_signal_ends_the_command_after_what_is_in_hand(files):
     assert "1 messages" in first
     files.consume()
     assert files.history() == as_history([ride(1, 1), ride(2, 1)])
+
+
+class _MemberOfAGroup(FileReader):
+    """Gets its files when it polls, as a member of a group does, and has trouble once before it has read anything."""
+
+    trouble = ""
+
+    def open(self, assigned, revoked):
+        self._assigned, self._revoked = assigned, revoked
+
+    def poll(self, seconds, most):
+        if not self._files:
+            self._find()
+            trouble, type(self).trouble = self.trouble, ""
+            if trouble == "unreachable":
+                raise StoreUnavailableError("The brokers are away.")
+            if trouble == "divided anew":
+                self.close()
+                return []
+        return super().poll(0.01, 2)
+
+
+@pytest.mark.parametrize("trouble", ["unreachable", "divided anew"])
+def test_the_end_is_not_reached_while_a_consumer_has_no_partitions(files, monkeypatch, trouble):
+    sent = [ride(d, 1) for d in range(5)]
+    files.apply()
+    files.write(*sent)
+    monkeypatch.setattr("feast_assets.streams.files.reader.FileReader", _MemberOfAGroup)
+    monkeypatch.setattr(_MemberOfAGroup, "trouble", trouble)
+    assert files.consume().messages == 5
+    assert files.history() == as_history(sent)
