@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
 _CANNOT_WRITE = "Dead letters cannot be written to"
-_LONGEST_NAME = 80
+_LONGEST_NAME = 60
 """Letters of a file's name that say of which partition it is."""
 
 

@@ -584,3 +584,12 @@ def test_a_letter_that_a_killed_consumer_has_kept_twice_is_replayed_once(files):
     assert (replayed.taken, replayed.left) == (3, 0)
     assert letters.files() == []
     assert files.history() == as_history([ride(d, 1) for d in range(3)])
+
+
+def test_files_whose_names_are_long_or_alike_are_all_read(files):
+    names = ["day 1.jsonl", "day_1.jsonl", "day-1.jsonl", f"{'long' * 50}-1.jsonl", f"{'long' * 50}-2.jsonl"]
+    files.apply()
+    for name in names:
+        files.write(ride(1, 1), file=name)
+    files.consume()
+    assert files.history() == as_history([ride(1, 1)] * 5)
