@@ -32,7 +32,7 @@ from feast_assets.offline_stores.duckdb.engine import quote, read_all, registere
 from feast_assets.offline_stores.duckdb.latest import OLDEST
 from feast_assets.offline_stores.duckdb.rows import Rows
 from feast_assets.offline_stores.spine import PointInTimeJoin, Spine, joined_schema
-from feast_assets.types import Bool, FeastType, Float32, Float64, String, UnixTimestamp
+from feast_assets.types import Array, Bool, FeastType, Float32, Float64, String, UnixTimestamp
 from feast_assets.types.arrow import cast_column, to_arrow_type, whole_column
 from feast_assets.types.arrow_values import fixed_values, int64_array
 
@@ -481,6 +481,8 @@ def _canonical(column: pa.ChunkedArray, dtype: FeastType) -> pa.Array:
     whole = whole.combine_chunks() if isinstance(whole, pa.ChunkedArray) else whole
     if dtype == UnixTimestamp:
         return whole.cast(pa.int64()).cast(pa.timestamp("us", "UTC"))
+    if dtype == Array(UnixTimestamp):
+        return whole.cast(pa.list_(pa.int64())).cast(pa.list_(pa.timestamp("us", "UTC")))
     return whole
 
 
@@ -561,7 +563,9 @@ def _feature_sql(feature: WindowFeature, aggregates: WindowAggregates, window: i
     if kind in ("sum", "mean"):
         whole = aggregates.is_whole(TileState("sum", column))
         total = f"sum(sum_{column}) {where}" if whole else _exact_sum(f"sum_{column}", f" {where}")
-        result = f"CAST({total} AS {'BIGINT' if whole else 'DOUBLE'})" if kind == "sum" else f"({total}) / ({count})"
+        # A sum that no BIGINT holds is null: one entity must not fail all others.
+        cast = f"TRY_CAST({total} AS BIGINT)" if whole else f"CAST({total} AS DOUBLE)"
+        result = cast if kind == "sum" else f"({total}) / ({count})"
     elif kind == "stddev":
         mean = f"mean_{column}_{window}"
         n, total = f"count_{column}", f"sum_{column}"
