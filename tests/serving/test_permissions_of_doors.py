@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from feast_assets.permissions.action import AuthzedAction
 from feast_assets.permissions.permission import Permission
@@ -40,7 +42,7 @@ FARE, TRIPS = Field(name="fare", dtype=Float64), Field(name="trips", dtype=Float
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[FeatureStore]:
     (tmp_path / "feature_store.yaml").write_text("project: shop\n")
-    pa.parquet.write_table(
+    pq.write_table(
         pa.table({"driver_id": [1], "fare": [1.0], "trips": [1.0], "ts": pa.array([0], pa.timestamp("us", "UTC"))}),
         tmp_path / "rides.parquet",
     )
@@ -147,3 +149,26 @@ def test_a_client_gets_the_error_that_it_would_have_in_process() -> None:
         assert type(FeastError.from_error_detail(json.dumps(own_detail(error)))) is type(error)
     assert type(FeastError.from_error_detail(json.dumps(own_detail(TooBusyError("no"))))) is StoreUnavailableError
     assert "secret" not in json.dumps(own_detail(ValueError("secret")))
+
+
+def test_the_name_of_a_view_opens_no_other_columns_of_its_source(store: FeatureStore) -> None:
+    api = OfflineApi(store, KnownSources(store, any_source=False))
+    actions = [AuthzedAction.DESCRIBE, AuthzedAction.READ_OFFLINE]
+    of_stats = RoleBasedPolicy(roles=["of stats"])
+    store.apply([Permission(name="stats", name_patterns="^stats$", actions=actions, policy=of_stats)])
+    history = history_of(store.snapshot().feature_view("stats"))
+    nothing = pa.RecordBatchReader.from_batches(pa.schema([]), [])
+    hidden = [
+        replace(history, features=(TRIPS,)),
+        replace(history, join_keys=(*history.join_keys, TRIPS)),
+        replace(history, declared=(*history.declared, "trips")),
+    ]
+    with acting_as(Identity("joe", roles=["of stats"])):
+        own = WindowsArguments(HistoryMessage.of(history), *micros_of([ALWAYS]))
+        assert api.scan(own, nothing).read_all().num_rows == 1
+        for each in hidden:
+            with pytest.raises(FeastPermissionError, match="'joe' may not READ_OFFLINE .*rides"):
+                api.scan(WindowsArguments(HistoryMessage.of(each), *micros_of([ALWAYS])), nothing)
+    with acting_as(READER):
+        others = WindowsArguments(HistoryMessage.of(hidden[0]), *micros_of([ALWAYS]))
+        assert api.scan(others, nothing).read_all()["trips"].to_pylist() == [1.0]
