@@ -682,7 +682,7 @@ class FeatureStore(Materializing):
             self.refresh_registry()
             response = self._online_plan(features, full_feature_names).read(self.online_store, entity_rows)
         if accesses_are_recorded():
-            self._log_online(features, entity_rows)
+            self._log_online(features, response)
         return response.telling_versions() if include_feature_view_version_metadata else response
 
     def precompute_feature_service(self, feature_service_name: str | None = None, batch_size: int = 1000) -> int:
@@ -723,7 +723,7 @@ class FeatureStore(Materializing):
             await asyncio.to_thread(self.refresh_registry)
             response = await self._online_plan(features, full_feature_names).read_async(self.online_store, entity_rows)
         if accesses_are_recorded():
-            self._log_online(features, entity_rows)
+            self._log_online(features, response)
         return response.telling_versions() if include_feature_view_version_metadata else response
 
     def get_row_origins(self, response: OnlineResponse) -> list[RowOrigin]:
@@ -748,15 +748,10 @@ class FeatureStore(Materializing):
             self.access.check(snapshot, map(snapshot.view, response.shape.views), AuthzedAction.DESCRIBE)
         return row_origins(response, self.registry)
 
-    def _log_online(
-        self,
-        features: Features,
-        entity_rows: Sequence[Mapping[str, object]] | Mapping[str, Sequence[object]],
-    ) -> None:
-        columns = isinstance(entity_rows, Mapping)
-        rows = len(next(iter(entity_rows.values()), ())) if isinstance(entity_rows, Mapping) else len(entity_rows)
-        keys = list(entity_rows if columns else next(iter(entity_rows), {}))
-        self.access.log.done("read_online", acting_identity(), _names_asked(features), rows=rows, keys=keys)
+    def _log_online(self, features: Features, response: OnlineResponse) -> None:
+        # Not the names of what was given: a request may hold columns that nothing reads, by names of its own.
+        keys = list(response.shape.given_names)
+        self.access.log.done("read_online", acting_identity(), _names_asked(features), rows=len(response), keys=keys)
 
     def _check_versions(self, snapshot: RegistrySnapshot, features: Features | None) -> None:
         if not self._versions_have_tables:
