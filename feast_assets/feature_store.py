@@ -59,6 +59,7 @@ _Object = TypeVar("_Object", bound=Definition)
 Features = list[str] | FeatureService
 
 _PLANS_KEPT = 256
+_NAMES_REMEMBERED = 100
 _NOT_YET = frozenset(
     (
         "get_feature_server_endpoint",
@@ -782,7 +783,9 @@ class FeatureStore(Materializing):
             if asked is not None:
                 state.plans[key] = plan
         if not state.access.is_open:
-            self._check_online(snapshot, features, plan, None if asked is None else (asked, full_feature_names))
+            # Who may send requests can send as many long ones as it likes, so only short ones are remembered.
+            is_short = asked is not None and len(asked) <= _NAMES_REMEMBERED
+            self._check_online(snapshot, features, plan, (asked, full_feature_names) if is_short else None)
         return plan
 
     def _check_online(
@@ -824,7 +827,7 @@ def _names_asked(features: Features) -> list[str]:
     return sorted({str(reference).partition(":")[0] for reference in features or []})
 
 
-def _hashable(features: object) -> Hashable:
+def _hashable(features: object) -> tuple[str, ...] | None:
     if not isinstance(features, (list, tuple)) or set(map(type, features)) != {str}:
         return None
     return tuple(features)
