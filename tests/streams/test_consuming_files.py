@@ -603,3 +603,27 @@ def test_files_whose_names_are_long_or_alike_are_all_read(files):
         files.write(ride(1, 1), file=name)
     files.consume()
     assert files.history() == as_history([ride(1, 1)] * 5)
+
+
+def test_a_file_that_is_removed_after_it_was_read_ends_no_consumer(files):
+    sent = [ride(1, 1), ride(2, 1)]
+    files.apply()
+    files.write(sent[0])
+    stop = threading.Event()
+    real = FileReader.ends
+    removed = []
+
+    def ends(reader, partitions):
+        if not removed:
+            removed.append((files.stream / "a.jsonl").unlink())
+            files.write(sent[1], file="b.jsonl")
+        return real(reader, partitions)
+
+    def told(progress):
+        if progress.messages == 2:
+            stop.set()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FileReader, "ends", ends)
+        files.store.consume("latest", flush_seconds=0.02, stop=stop, progress=told)
+    assert files.history() == as_history(sent)
