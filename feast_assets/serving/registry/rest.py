@@ -211,6 +211,17 @@ class RestApi:
         permitted = access.permitted(snapshot, of_kind, AuthzedAction.DESCRIBE)
         return sorted(permitted, key=lambda definition: definition.name)
 
+    def _seen_edges(self, snapshot: RegistrySnapshot) -> list[relationships.Edge]:
+        """Returns what is used by what, among the objects that the caller may see."""
+        edges = relationships.direct(snapshot)
+        if self._registry.access(snapshot.project).is_open:
+            return edges
+        hidden: set[relationships.Node] = set()
+        for kind in KINDS.values():
+            seen = {definition.name for definition in self._seen(snapshot, kind)}
+            hidden |= {(kind.node, d.name) for d in snapshot.shared() if kind.has(d) and d.name not in seen}
+        return [edge for edge in edges if hidden.isdisjoint(edge)]
+
     def _list(self, path: str, asked: Parameters) -> Json:
         kind = KINDS[path]
         project = asked.required("project")
@@ -219,13 +230,18 @@ class RestApi:
         tags = asked.tags()
         definitions = [d for d in self._seen(snapshot, kind) if tags.items() <= d.tags.items()]
         if path == "feature_views":
-            definitions = _filtered(definitions, snapshot, asked)
+            service = asked.text("feature_service")
+            if service:
+                self._found(snapshot, KINDS["feature_services"], service, AuthzedAction.DESCRIBE)
+                projections = snapshot.feature_service(service).feature_view_projections
+                definitions = [view for view in definitions if view.name in {p.name for p in projections}]
+            definitions = _filtered(definitions, asked)
         items = [definition_json(definition, snapshot) for definition in definitions]
         page, limit = asked.number("page", 0), asked.number("limit", 0, _MOST)
         chosen, pagination = _page(_sorted(items, asked), page, limit)
         answer: Json = {kind.key: chosen, "pagination": pagination}
         if asked.flag("include_relationships", False):
-            edges = relationships.direct(snapshot)
+            edges = self._seen_edges(snapshot)
             names = [_name_of(item) for item in chosen]
             answer["relationships"] = {name: relationships.of_object(edges, (kind.node, name)) for name in names}
         return answer
@@ -236,7 +252,7 @@ class RestApi:
         related: Json = {}
         for project in self._project_names():
             snapshot = self._snapshot(project)
-            edges = relationships.direct(snapshot)
+            edges = self._seen_edges(snapshot)
             for definition in self._seen(snapshot, kind):
                 items.append({**definition_json(definition, snapshot), "project": project})
                 related[definition.name] = relationships.of_object(edges, (kind.node, definition.name))
@@ -254,14 +270,14 @@ class RestApi:
         definition = self._found(snapshot, kind, name, AuthzedAction.DESCRIBE)
         answer = definition_json(definition, snapshot)
         if asked.flag("include_relationships", False):
-            answer["relationships"] = relationships.of_object(relationships.direct(snapshot), (kind.node, name))
+            answer["relationships"] = relationships.of_object(self._seen_edges(snapshot), (kind.node, name))
         return answer
 
     def _found(self, snapshot: RegistrySnapshot, kind: _Kind, name: str, action: AuthzedAction) -> Definition:
         of_kind = {each.name: each for each in snapshot.shared() if kind.has(each)}
         if name not in of_kind:
             error = NOT_FOUND.get(kind.object_type, FeastObjectNotFoundException)
-            raise error(name, snapshot.project, of_kind)
+            raise error(name, snapshot.project, [each.name for each in self._seen(snapshot, kind)])
         self._registry.access(snapshot.project).check(snapshot, [of_kind[name]], action)
         return of_kind[name]
 
@@ -389,13 +405,10 @@ def _check_flags(asked: Parameters) -> None:
     asked.flag("allow_cache", True)
 
 
-def _filtered(definitions: Sequence[Definition], snapshot: RegistrySnapshot, asked: Parameters) -> list[Definition]:
-    """Returns the views that the parameters of their list choose."""
+def _filtered(definitions: Sequence[Definition], asked: Parameters) -> list[Definition]:
+    """Returns the views that the parameters of their list choose, beside that of a service."""
     entity, feature, source = asked.text("entity"), asked.text("feature"), asked.text("data_source")
-    service, since = asked.text("feature_service"), asked.text("updated_since")
-    of_service: set[str] | None = None
-    if service:
-        of_service = {p.name for p in snapshot.feature_service(service).feature_view_projections}
+    since = asked.text("updated_since")
     moment = _moment(since) if since else None
     return [
         view
@@ -404,7 +417,6 @@ def _filtered(definitions: Sequence[Definition], snapshot: RegistrySnapshot, ask
         and (not entity or entity in getattr(view, "entities", ()))
         and (not feature or feature in {field.name for field in view.features})
         and (not source or source in _source_names(view))
-        and (of_service is None or view.name in of_service)
         and (moment is None or (view.last_updated_timestamp or moment) >= moment)
     ]
 

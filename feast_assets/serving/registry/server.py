@@ -41,8 +41,8 @@ class RegistryServer(FeatureServer):
         self._threads = ThreadPoolExecutor(_THREADS, "feast-assets-registry")
         kept = [("GET", path) for path in ("/health", "/metrics")]
         self._routes = {route: self._routes[route] for route in kept} | {
-            ("GET", "/openapi.json"): Route(self._document, is_bounded=False),
-            ("GET", "/ready"): Route(self._registry_ready, is_bounded=False),
+            ("GET", "/openapi.json"): Route(self._document, is_bounded=False, is_public=True),
+            ("GET", "/ready"): Route(self._registry_ready, is_bounded=False, is_public=True),
             **{
                 ("POST", PREFIX + name): Route(MessageRoute(kind, method, self._threads))
                 for name, (kind, method) in self.registry.methods().items()
