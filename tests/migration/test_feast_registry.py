@@ -41,7 +41,7 @@ from feast_assets.types import Array, Float32, Float64, Int64, String
 
 FOLDER = Path(__file__).parent / "feast_registry"
 FILE = FOLDER / "registry.pb"
-SQL = FOLDER / "sql_registry.db"
+SQL = FOLDER / "sql_registry.sqlite"
 DEFINITIONS = """
 import pandas as pd
 from feast_assets import (
