@@ -308,6 +308,7 @@ def test_tables_on_a_server_are_read_and_its_login_is_not_shown(tmp_path: Path, 
     assert "s3cret" not in output
     store = FeatureStore(repo_path=repository)
     assert [v.name for v in store.list_feature_views()] == ["everywhere", "live", "stats"]
+    store.close()
     wrong = _migrate(repository, "--import-registry", "--from", f"{postgres_url}_nowhere", exit_code=1)
     assert "cannot be read" in wrong.output
     assert "s3cret" not in wrong.output

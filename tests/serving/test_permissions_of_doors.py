@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,14 +15,17 @@ from feast_assets.permissions.policy import RoleBasedPolicy
 from feast_assets import Entity, FeatureStore, FeatureView, Field, FileSource
 from feast_assets.auth.identity import Identity, acting_as
 from feast_assets.definitions.window import ALWAYS
+from feast_assets.errors import ConcurrentApplyError, FeastError, InputError, SourceChangedError, StoreUnavailableError
 from feast_assets.feast_errors import FeastPermissionError
 from feast_assets.offline_stores.base import history_of
 from feast_assets.offline_stores.remote.columns import micros_of
 from feast_assets.offline_stores.remote.messages import HistoryMessage, OfSource, QueryArguments, WindowsArguments
 from feast_assets.online_stores.remote.messages import Batch, PutRows, Reads, Tables
 from feast_assets.registry.remote.messages import CommitMessage, OfProject, OfView, SnapshotRequest
+from feast_assets.serving.api import TooBusyError
 from feast_assets.serving.flight.known_sources import KnownSources
 from feast_assets.serving.flight.methods import OfflineApi
+from feast_assets.serving.http.message_routes import own_detail
 from feast_assets.serving.online_rows import OnlineRowsApi
 from feast_assets.serving.registry.methods import RegistryApi
 from feast_assets.types import Float64
@@ -114,3 +118,10 @@ def test_history_needs_rights_to_what_is_read(store: FeatureStore) -> None:
         ):
             with pytest.raises(FeastPermissionError, match="READ_OFFLINE"):
                 refused()
+
+
+def test_a_client_gets_the_error_that_it_would_have_in_process() -> None:
+    for error in (FeastPermissionError("no"), InputError("no"), SourceChangedError("no"), ConcurrentApplyError("no")):
+        assert type(FeastError.from_error_detail(json.dumps(own_detail(error)))) is type(error)
+    assert type(FeastError.from_error_detail(json.dumps(own_detail(TooBusyError("no"))))) is StoreUnavailableError
+    assert "secret" not in json.dumps(own_detail(ValueError("secret")))

@@ -18,10 +18,10 @@ import pyarrow.flight as flight
 from feast_assets.errors import (
     ConfigError,
     FeastError,
-    InputError,
     NotSupportedError,
     StoredFormatError,
     StoreUnavailableError,
+    UnauthenticatedError,
     printable,
 )
 from feast_assets.offline_stores.remote.messages import LAST, MESSAGE_FORMAT, Command
@@ -156,7 +156,9 @@ class FlightCaller:
                 f"{self.name} did not answer within {self._config.timeout_seconds:g} seconds (timeout_seconds)."
             ) from None
         except (flight.FlightUnauthenticatedError, flight.FlightUnauthorizedError) as error:
-            raise self._told(error) or InputError(f"{self.name} refuses this client: {_first_line(error)}.") from None
+            raise self._told(error) or UnauthenticatedError(
+                f"{self.name} does not know this client: {_first_line(error)}."
+            ) from None
         except flight.FlightError as error:
             raise self._told(error) or self._other(error) from None
         except pa.ArrowException as error:
