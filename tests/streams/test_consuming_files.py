@@ -483,7 +483,8 @@ def test_the_command_consumes_and_shows_dead_letters(files):
         assert done.exit_code == 0, done.output
         return done.output
 
-    assert "live: 2 messages, 1 rows online, 1 to history, 1 dead letters" in run("consume", "latest", "--stop-at-end")
+    told = run("consume", "latest", "--stop-at-end")
+    assert told.count("live: 2 messages, 1 rows online, 1 to history, 1 dead letters") == 1
     assert "it is not JSON" in run("dead-letters", "list", "live")
     assert "0 taken, 1 left." in run("dead-letters", "replay", "live")
     assert "1 removed." in run("dead-letters", "drop", "live", "--yes")
