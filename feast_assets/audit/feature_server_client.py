@@ -78,7 +78,7 @@ class FeatureServerClient:
             raise InputError(f"The feature server {shown} refuses with status {error.code}: {detail}") from None
         except (URLError, OSError, HTTPException) as error:
             raise StoreUnavailableError(f"The feature server {shown} does not answer: {error}") from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(f"The feature server {shown} does not answer with JSON.") from error
         if not isinstance(answer, dict):
             raise InputError(f"The feature server {shown} does not answer as Feast's does.")
