@@ -84,10 +84,12 @@ class StreamHistory:
 
     def _compact(self, stream: str) -> None:
         """Puts small files together. The rows are there in any case, so a failure only makes reading slower."""
+        import pyarrow as pa
+
         assert self._ranges is not None
         try:
             self._ranges.compact_ranges(self._source, stream, _SETTLED_SECONDS)
-        except FeastAssetsError as error:
+        except (FeastAssetsError, pa.ArrowException, OSError) as error:
             _LOG.warning("The small files of stream %s in source %r stay: %s", stream, self._source.name, error)
 
 

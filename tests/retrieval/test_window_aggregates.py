@@ -355,6 +355,22 @@ def test_rows_of_entities_that_fell_silent_are_removed(tmp_path: Path) -> None:
     assert len(purchases.store.online_store.sample_keys(table, 10, 0)) == 1
 
 
+def test_rows_of_the_future_are_not_served_before_their_time(tmp_path: Path) -> None:
+    purchases = Purchases(tmp_path, aggregations=[Aggregation("items", "sum", 30 * DAY)])
+    now = datetime.now(UTC)
+    # One of them in the hop of the present, a day, unless that is about to end.
+    future = [purchase(1, now + later, items=100) for later in (HOUR, 3 * DAY)]
+    purchases.write([purchase(1, now - HOUR), *future])
+    purchases.store.apply([USER, purchases.view])
+    purchases.store.materialize(now - 2 * DAY, now + 5 * DAY)
+    purchases.check_online([1], now)
+    served = [purchases.served([1], now + later)["sum_items_2592000s"] for later in (2 * DAY + HOUR, 5 * DAY)]
+    assert served == [[101], [201]]
+    purchases.write(purchases.rows[:2])
+    purchases.store.materialize(now - 2 * DAY, now + 5 * DAY)
+    assert purchases.served([1], now + 5 * DAY)["sum_items_2592000s"] == [101]
+
+
 def test_windows_are_served_from_redis(tmp_path: Path, redis_server: tuple[str, int]) -> None:
     host, port = redis_server
     online_store = {"type": "redis", "connection_string": f"{host}:{port}"}

@@ -25,6 +25,7 @@ from feast_assets.offline_stores.remote.messages import HistoryMessage, OfSource
 from feast_assets.online_stores.remote.messages import Batch, PutRows, Reads, Tables
 from feast_assets.registry.remote.messages import CommitMessage, KnownState, OfProject, OfView, SnapshotRequest
 from feast_assets.serving.api import TooBusyError
+from feast_assets.serving.flight.feast_commands import FeastCommands
 from feast_assets.serving.flight.known_sources import KnownSources
 from feast_assets.serving.flight.methods import OfflineApi
 from feast_assets.serving.http.message_routes import own_detail
@@ -142,6 +143,47 @@ def test_history_needs_rights_to_what_is_read(store: FeatureStore) -> None:
         ):
             with pytest.raises(FeastPermissionError, match="READ_OFFLINE"):
                 refused()
+
+
+def test_the_name_of_a_view_opens_no_source_of_another(store: FeatureStore, tmp_path: Path) -> None:
+    api = OfflineApi(store, KnownSources(store, any_source=False))
+    reading = [AuthzedAction.DESCRIBE, AuthzedAction.READ_OFFLINE]
+    only_stats = RoleBasedPolicy(roles=["of stats"])
+    pq.write_table(pq.read_table(tmp_path / "rides.parquet"), tmp_path / "secrets.parquet")
+    secrets = FileSource(name="secrets", path="secrets.parquet", timestamp_field="ts")
+    store.apply([secrets, Permission(name="stats", name_patterns="^stats$", actions=reading, policy=only_stats)])
+    history = history_of(store.snapshot().feature_view("stats"))
+    own = WindowsArguments(HistoryMessage.of(history), *micros_of([ALWAYS]))
+    others = WindowsArguments(HistoryMessage.of(replace(history, sources=(secrets,))), *micros_of([ALWAYS]))
+    nothing = pa.RecordBatchReader.from_batches(pa.schema([]), [])
+    with acting_as(Identity("joe", roles=["of stats"])):
+        assert api.scan(own, nothing).read_all().num_rows == 1
+        with pytest.raises(FeastPermissionError, match="'joe' may not READ_OFFLINE .*secrets"):
+            api.scan(others, nothing)
+
+
+def test_commands_of_feast_need_rights_to_what_they_read_and_write(store: FeatureStore, tmp_path: Path) -> None:
+    commands = FeastCommands(store, KnownSources(store, any_source=False))
+    store.apply(
+        Permission(name="looking", actions=[AuthzedAction.DESCRIBE], policy=RoleBasedPolicy(roles=["onlooker"]))
+    )
+    before = (tmp_path / "rides.parquet").read_bytes()
+    entities = pa.table({"driver_id": [1], "event_timestamp": pa.array([9], pa.timestamp("us", "UTC"))})
+
+    def command(api: str, **more: object) -> bytes:
+        columns = {"join_key_columns": ["driver_id"], "feature_name_columns": ["fare"], "timestamp_field": "ts"}
+        return json.dumps({"api": api, "data_source_name": "rides", **columns, **more}).encode()
+
+    for pull in ("pull_latest_from_table_or_query", "pull_all_from_table_or_query"):
+        with acting_as(READER):
+            assert commands.read(command(pull), entities).read_all().num_rows == 1
+        onlooker = Identity("sam", roles=["onlooker"])
+        with acting_as(onlooker), pytest.raises(FeastPermissionError, match="'sam' may not READ_OFFLINE .*rides"):
+            commands.read(command(pull), entities)
+    saves = {"retrieve_func": "get_historical_features", "feature_refs": ["stats:fare"], "allow_overwrite": True}
+    with acting_as(READER), pytest.raises(FeastPermissionError, match="'ann' may not WRITE_OFFLINE .*rides"):
+        commands.write(command("persist", **saves), entities)
+    assert (tmp_path / "rides.parquet").read_bytes() == before
 
 
 def test_a_client_gets_the_error_that_it_would_have_in_process() -> None:

@@ -483,7 +483,8 @@ def test_the_command_consumes_and_shows_dead_letters(files):
         assert done.exit_code == 0, done.output
         return done.output
 
-    assert "live: 2 messages, 1 rows online, 1 to history, 1 dead letters" in run("consume", "latest", "--stop-at-end")
+    told = run("consume", "latest", "--stop-at-end")
+    assert told.count("live: 2 messages, 1 rows online, 1 to history, 1 dead letters") == 1
     assert "it is not JSON" in run("dead-letters", "list", "live")
     assert "0 taken, 1 left." in run("dead-letters", "replay", "live")
     assert "1 removed." in run("dead-letters", "drop", "live", "--yes")
@@ -505,6 +506,7 @@ def test_a_signal_ends_the_command_after_what_is_in_hand(files):
     assert "1 messages" in first
     files.consume()
     assert files.history() == as_history([ride(1, 1), ride(2, 1)])
+<<<<<<< HEAD
 
 
 class _MemberOfAGroup(FileReader):
@@ -603,3 +605,67 @@ def test_files_whose_names_are_long_or_alike_are_all_read(files):
         files.write(ride(1, 1), file=name)
     files.consume()
     assert files.history() == as_history([ride(1, 1)] * 5)
+
+
+def test_a_file_that_is_removed_after_it_was_read_ends_no_consumer(files):
+    sent = [ride(1, 1), ride(2, 1)]
+    files.apply()
+    files.write(sent[0])
+    stop = threading.Event()
+    real = FileReader.ends
+    removed = []
+
+    def ends(reader, partitions):
+        if not removed:
+            removed.append((files.stream / "a.jsonl").unlink())
+            files.write(sent[1], file="b.jsonl")
+        return real(reader, partitions)
+
+    def told(progress):
+        if progress.messages == 2:
+            stop.set()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FileReader, "ends", ends)
+        files.store.consume("latest", flush_seconds=0.02, stop=stop, progress=told)
+    assert files.history() == as_history(sent)
+||||||| dcd1668
+=======
+
+
+def test_the_lag_of_each_view_is_told_without_consuming(files):
+    files.apply(files.view(), files.view(name="other"))
+    files.write(ride(1, 1), ride(2, 2))
+    end = (files.stream / "a.jsonl").stat().st_size
+    (lag,) = files.store.stream_lags()
+    (name,) = lag.ends
+    assert lag.source == "live" and lag.ends == {name: end} and lag.total == end
+    files.consume("latest")
+    files.write(ride(3, 3), ride(4, 4), end="")
+    grown = (files.stream / "a.jsonl").read_bytes().rfind(b"\n") + 1
+    (lag,) = files.store.stream_lags()
+    assert lag.of_view("latest") == {name: grown - end} and lag.of_view("other") == {name: grown}
+    assert lag.total == grown
+    assert files.store.stream_lags() == [lag]
+
+
+def test_the_lag_counts_the_positions_of_where_rows_go(files):
+    files.apply()
+    files.write(ride(1, 1))
+    files.consume(to=PushMode.ONLINE)
+    (lag,) = files.store.stream_lags(to=PushMode.ONLINE)
+    assert lag.total == 0
+    (lag,) = files.store.stream_lags()
+    assert lag.total > 0
+    with pytest.raises(InputError, match="stream_lags: to='both'"):
+        files.store.stream_lags(to="both")
+
+
+def test_a_lost_online_table_is_behind_by_the_whole_stream(files):
+    files.apply()
+    files.write(ride(1, 1))
+    files.consume()
+    files.store.online_store.drop([files.store.get_feature_view("latest").online_table("rides")])
+    (lag,) = files.store.stream_lags()
+    assert lag.total == (files.stream / "a.jsonl").stat().st_size
+>>>>>>> dagstream-ready-1

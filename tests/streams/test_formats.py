@@ -7,7 +7,7 @@ import io
 import json
 import struct
 import threading
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +34,14 @@ from feast_assets import (
     String,
     UnixTimestamp,
 )
+from feast_assets.compute.versions import is_push
+from feast_assets.definitions.spec import to_micros
 from feast_assets.errors import ConfigError, DefinitionError, StoreUnavailableError
-from feast_assets.streams.columns import StreamColumn
+from feast_assets.streams.columns import StreamColumn, StreamColumns
 from feast_assets.streams.formats.base import decode
 from feast_assets.streams.formats.chosen import fields_of, make_decoder
 from feast_assets.streams.formats.json import JsonDecoder
+from feast_assets.streams.intake import rows_of_messages
 
 NOON = datetime(2024, 6, 1, 12, tzinfo=UTC)
 COLUMNS = [
@@ -372,3 +375,15 @@ def test_a_function_of_the_repository_decodes_custom_messages(tmp_path):
         make_decoder(CustomFormat("my_formats_for_tests.encode"), NARROW, tmp_path, {})
     with pytest.raises(DefinitionError, match="must name a module and a function"):
         CustomFormat("decode")
+
+
+def test_a_message_from_the_future_does_not_win_over_all_later_corrections():
+    columns = StreamColumns(NARROW, "at", "", ("id", "at"))
+    decoder = make_decoder(JsonFormat(""), NARROW, Path(), {})
+    ahead = 4_102_444_800_000_000  # in 2100
+    times = [1_700_000_000_000_000, ahead, None]
+    values = [json.dumps({"id": 1, "f": 2.5, "at": "2024-06-01"}).encode()] * 3
+    versions = rows_of_messages(decoder, columns, values, times).versions.tolist()
+    assert versions[::2] == [1_700_000_000_000_001, 1]
+    assert versions[1] < to_micros(datetime.now(UTC) + timedelta(hours=2))
+    assert all(map(is_push, versions))

@@ -316,7 +316,8 @@ class WindowReader:
         except TileError:
             return True
         return any(
-            bisect_left(numbers, start // level.hop) < bisect_left(numbers, -(-end // level.hop))
+            # Rows that were in the future count in the hop after their own.
+            bisect_left(numbers, start // level.hop) < bisect_left(numbers, -(-end // level.hop) + 1)
             for level, numbers in zip(self._layout.levels, hops, strict=True)
             for start, end in spans
         )

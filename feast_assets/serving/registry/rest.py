@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, unquote
+
+import msgspec
 
 from feast_assets.definitions.authorized_action import AuthzedAction
 from feast_assets.definitions.base import Definition
@@ -26,7 +27,6 @@ from feast_assets.definitions.view import BaseFeatureView
 from feast_assets.errors import (
     FeastObjectNotFoundException,
     InputError,
-    NotSupportedError,
     ProjectObjectNotFoundException,
     printable,
     shown,
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 PREFIX = "/api/v1/"
 _MOST = 100
+LAST_PAGE = 999_999_999
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,15 +98,32 @@ class RestError(Exception):
         self.status, self.kind = status, kind
 
 
+class EntityRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of ``POST /entities``.
+
+    Attributes:
+        name, project, join_key, description, tags, owner: as of `Entity`.
+        value_type: of Feast's body; refused unless it is empty.
+    """
+
+    name: str
+    project: str
+    join_key: str | None = None
+    description: str | None = None
+    tags: dict[str, str] | None = None
+    owner: str | None = None
+    value_type: str | int | None = None
+
+
 class Parameters:
     """The query of a request."""
 
     def __init__(self, query: str):
         self._values = parse_qs(query, keep_blank_values=True)
 
-    def text(self, name: str) -> str:
-        """Returns a parameter; ``""`` when left out."""
-        return self._values.get(name, [""])[-1]
+    def text(self, name: str, default: str = "") -> str:
+        """Returns a parameter."""
+        return self._values.get(name, [default])[-1]
 
     def required(self, name: str) -> str:
         """Returns a parameter that must be there."""
@@ -124,21 +142,45 @@ class Parameters:
             return False
         raise RestError(422, "RequestValidationError", f"The query parameter {name!r} must be true or false.")
 
-    def number(self, name: str, default: int, most: int | None = None) -> int:
+    def number(self, name: str, default: int, most: int = LAST_PAGE) -> int:
         """Returns a positive number."""
         if name not in self._values:
             return default
         text = self.text(name)
-        value = int(text) if text.isdecimal() and len(text) < 10 else 0
-        if value < 1 or (most is not None and value > most):
-            to = f" to {most}" if most is not None else " upwards"
-            raise RestError(422, "RequestValidationError", f"The query parameter {name!r} must be from 1{to}.")
+        value = int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else 0
+        if not 1 <= value <= most:
+            raise RestError(422, "RequestValidationError", f"The query parameter {name!r} must be from 1 to {most}.")
         return value
 
     def tags(self) -> dict[str, str]:
         """Returns the pairs ``key:value`` of the parameter ``tags``."""
         tags = (tag.partition(":") for tag in self._values.get("tags", ()) if ":" in tag)
         return {key: value for key, _, value in tags}
+
+
+def parts_of(path: str) -> list[str]:
+    """Returns the parts of a path behind `PREFIX`."""
+    return [unquote(part) for part in path.strip("/").split("/")]
+
+
+def methods_of(parts: Sequence[str]) -> list[str]:
+    """Returns the methods that a path answers; none for a path that there is not."""
+    first, rest = parts[0], list(parts[1:])
+    if first in KINDS:
+        if not rest:
+            return ["GET", "POST"] if first == "entities" else ["GET"]
+        if rest == ["all"]:
+            return ["GET"]
+        return ["DELETE", "GET"] if len(rest) == 1 else []
+    if (first, rest) == ("registry", ["refresh"]):
+        return ["POST"]
+    is_read = {
+        "version": not rest,
+        "projects": len(rest) < 2,
+        "features": not rest or rest == ["all"] or len(rest) == 2,
+        "lineage": rest == ["registry"],
+    }
+    return ["GET"] if is_read.get(first) else []
 
 
 class RestApi:
@@ -155,8 +197,7 @@ class RestApi:
             path: behind `PREFIX`.
         """
         try:
-            parts = [unquote(part) for part in path.strip("/").split("/")]
-            return self._answered(method, parts, Parameters(query), body)
+            return self._answered(method, parts_of(path), Parameters(query), body)
         except RestError as error:
             return error.status, {"status_code": error.status, "detail": str(error), "error_type": error.kind}
         except FeastObjectNotFoundException as error:
@@ -188,16 +229,20 @@ class RestApi:
                 return 200, self._all(kind, asked)
             if method == "GET" and len(rest) == 1:
                 return 200, self._one(kind, rest[0], asked)
-            if method == "DELETE" and len(rest) == 1:
+            if method == "DELETE" and len(rest) == 1 and rest != ["all"]:
                 return 200, self._delete(kind, rest[0], asked.required("project"))
             if method == "POST" and first == "entities" and not rest:
                 return 201, self._apply_entity(body)
-            if method == "POST" and not rest:
-                raise NotSupportedError(
-                    f"{first} are not created by REST here; declare them in a repository and apply it, perhaps with a "
-                    "registry of the type remote."
-                )
-        raise RestError(404, "HTTPException", "Not Found")
+        if not methods_of(parts):
+            raise RestError(404, "HTTPException", "Not Found")
+        if method == "POST" and first in KINDS and not rest:
+            raise RestError(
+                405,
+                "HTTPException",
+                f"{first} are not created by REST here; declare them in a repository and apply it, perhaps with a "
+                "registry of the type remote.",
+            )
+        raise RestError(405, "HTTPException", "Method Not Allowed")
 
     # --- reading
 
@@ -305,6 +350,7 @@ class RestApi:
         return {"projects": chosen, "pagination": pagination}
 
     def _features(self, rest: list[str], asked: Parameters) -> Json:
+        _check_flags(asked)
         views = KINDS["feature_views"]
         if rest == ["all"]:
             items: list[Json] = []
@@ -337,6 +383,7 @@ class RestApi:
 
     def _lineage(self, asked: Parameters) -> Json:
         project = asked.required("project")
+        _check_flags(asked)
         snapshot = self._snapshot(project)
         self._registry.check_all(project, AuthzedAction.DESCRIBE)
         edges = relationships.direct(snapshot)
@@ -367,28 +414,34 @@ class RestApi:
 
     def _apply_entity(self, body: bytes) -> Json:
         try:
-            values = json.loads(body)
-            name, project = values["name"], values["project"]
-        except (ValueError, TypeError, KeyError, RecursionError):
-            raise RestError(422, "RequestValidationError", "The body needs the texts name and project.") from None
-        known = ("name", "project", "value_type", "join_key", "description", "tags", "owner")
-        if unknown := set(values) - set(known):
-            raise RestError(422, "RequestValidationError", f"There is no key {shown(min(unknown))} in an entity.")
-        if values.get("value_type"):
-            raise NotSupportedError("value_type is not taken by REST; views declare the types of their join keys.")
+            asked = msgspec.json.decode(body, type=EntityRequest)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise RestError(
+                422, "RequestValidationError", f"The body is not that of an entity: {printable(error, 200)}"
+            ) from None
+        if asked.value_type:
+            raise RestError(
+                422,
+                "RequestValidationError",
+                "value_type is not taken by REST; views declare the types of their join keys.",
+            )
+        name, project = asked.name, asked.project
         self._check_own(project)
         entity = Entity(
             name=name,
-            join_keys=[values.get("join_key") or name],
-            description=values.get("description") or "",
-            tags=values.get("tags") or {},
-            owner=values.get("owner") or "",
+            join_keys=[asked.join_key or name],
+            description=asked.description or "",
+            tags=asked.tags or {},
+            owner=asked.owner or "",
         )
         self._store.apply([entity])
         return {"name": name, "project": project, "status": "applied"}
 
-    def _check_own(self, project: object) -> None:
+    def _check_own(self, project: str) -> None:
         if project != self._store.project:
+            known = self._project_names()
+            if project not in known:
+                raise ProjectObjectNotFoundException(project, None, known)
             raise InputError(
                 f"This server changes project {self._store.project!r} only, whose repository it has, and not "
                 f"{shown(project)}."
@@ -403,6 +456,7 @@ def _features_of(view: Definition) -> list[Json]:
 def _check_flags(asked: Parameters) -> None:
     # What a cache holds is looked up anew for each request, so both are the same.
     asked.flag("allow_cache", True)
+    asked.flag("include_relationships", False)
 
 
 def _filtered(definitions: Sequence[Definition], asked: Parameters) -> list[Definition]:
@@ -443,7 +497,7 @@ def _name_of(item: Json) -> str:
 
 def _sorted(items: Iterable[Json], asked: Parameters) -> list[Json]:
     """Returns items in the order of one of their values; by name when left out."""
-    by, order = asked.text("sort_by"), asked.text("sort_order") or "asc"
+    by, order = asked.text("sort_by"), asked.text("sort_order", "asc")
     if order not in ("asc", "desc"):
         raise RestError(422, "RequestValidationError", "The query parameter 'sort_order' must be asc or desc.")
     if not by:
