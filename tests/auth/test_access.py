@@ -251,7 +251,7 @@ ELSEWHERE = {
     # by the verbs that they call: apply, create_dataset_from_retrieval, get_entity and so on for other kinds
     *("apply_plan", "apply_repository", "create_saved_dataset", "get_stream_feature_view", "get_validation_reference"),
     # of streams, which this project has none of
-    *("consume", "list_dead_letters", "replay_dead_letters", "drop_dead_letters"),
+    *("consume", "stream_lags", "list_dead_letters", "replay_dead_letters", "drop_dead_letters"),
 }
 
 

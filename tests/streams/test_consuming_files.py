@@ -628,3 +628,40 @@ def test_a_file_that_is_removed_after_it_was_read_ends_no_consumer(files):
         patch.setattr(FileReader, "ends", ends)
         files.store.consume("latest", flush_seconds=0.02, stop=stop, progress=told)
     assert files.history() == as_history(sent)
+
+
+def test_the_lag_of_each_view_is_told_without_consuming(files):
+    files.apply(files.view(), files.view(name="other"))
+    files.write(ride(1, 1), ride(2, 2))
+    end = (files.stream / "a.jsonl").stat().st_size
+    (lag,) = files.store.stream_lags()
+    (name,) = lag.ends
+    assert lag.source == "live" and lag.ends == {name: end} and lag.total == end
+    files.consume("latest")
+    files.write(ride(3, 3), ride(4, 4), end="")
+    grown = (files.stream / "a.jsonl").read_bytes().rfind(b"\n") + 1
+    (lag,) = files.store.stream_lags()
+    assert lag.of_view("latest") == {name: grown - end} and lag.of_view("other") == {name: grown}
+    assert lag.total == grown
+    assert files.store.stream_lags() == [lag]
+
+
+def test_the_lag_counts_the_positions_of_where_rows_go(files):
+    files.apply()
+    files.write(ride(1, 1))
+    files.consume(to=PushMode.ONLINE)
+    (lag,) = files.store.stream_lags(to=PushMode.ONLINE)
+    assert lag.total == 0
+    (lag,) = files.store.stream_lags()
+    assert lag.total > 0
+    with pytest.raises(InputError, match="stream_lags: to='both'"):
+        files.store.stream_lags(to="both")
+
+
+def test_a_lost_online_table_is_behind_by_the_whole_stream(files):
+    files.apply()
+    files.write(ride(1, 1))
+    files.consume()
+    files.store.online_store.drop([files.store.get_feature_view("latest").online_table("rides")])
+    (lag,) = files.store.stream_lags()
+    assert lag.total == (files.stream / "a.jsonl").stat().st_size
