@@ -59,6 +59,7 @@ _Object = TypeVar("_Object", bound=Definition)
 Features = list[str] | FeatureService
 
 _PLANS_KEPT = 256
+_NAMES_REMEMBERED = 100
 _NOT_YET = frozenset(
     (
         "get_feature_server_endpoint",
@@ -682,7 +683,7 @@ class FeatureStore(Materializing):
             self.refresh_registry()
             response = self._online_plan(features, full_feature_names).read(self.online_store, entity_rows)
         if accesses_are_recorded():
-            self._log_online(features, entity_rows)
+            self._log_online(features, response)
         return response.telling_versions() if include_feature_view_version_metadata else response
 
     def precompute_feature_service(self, feature_service_name: str | None = None, batch_size: int = 1000) -> int:
@@ -723,7 +724,7 @@ class FeatureStore(Materializing):
             await asyncio.to_thread(self.refresh_registry)
             response = await self._online_plan(features, full_feature_names).read_async(self.online_store, entity_rows)
         if accesses_are_recorded():
-            self._log_online(features, entity_rows)
+            self._log_online(features, response)
         return response.telling_versions() if include_feature_view_version_metadata else response
 
     def get_row_origins(self, response: OnlineResponse) -> list[RowOrigin]:
@@ -748,15 +749,10 @@ class FeatureStore(Materializing):
             self.access.check(snapshot, map(snapshot.view, response.shape.views), AuthzedAction.DESCRIBE)
         return row_origins(response, self.registry)
 
-    def _log_online(
-        self,
-        features: Features,
-        entity_rows: Sequence[Mapping[str, object]] | Mapping[str, Sequence[object]],
-    ) -> None:
-        columns = isinstance(entity_rows, Mapping)
-        rows = len(next(iter(entity_rows.values()), ())) if isinstance(entity_rows, Mapping) else len(entity_rows)
-        keys = list(entity_rows if columns else next(iter(entity_rows), {}))
-        self.access.log.done("read_online", acting_identity(), _names_asked(features), rows=rows, keys=keys)
+    def _log_online(self, features: Features, response: OnlineResponse) -> None:
+        # Not the names of what was given: a request may hold columns that nothing reads, by names of its own.
+        keys = list(response.shape.given_names)
+        self.access.log.done("read_online", acting_identity(), _names_asked(features), rows=len(response), keys=keys)
 
     def _check_versions(self, snapshot: RegistrySnapshot, features: Features | None) -> None:
         if not self._versions_have_tables:
@@ -787,7 +783,9 @@ class FeatureStore(Materializing):
             if asked is not None:
                 state.plans[key] = plan
         if not state.access.is_open:
-            self._check_online(snapshot, features, plan, None if asked is None else (asked, full_feature_names))
+            # Who may send requests can send as many long ones as it likes, so only short ones are remembered.
+            is_short = asked is not None and len(asked) <= _NAMES_REMEMBERED
+            self._check_online(snapshot, features, plan, (asked, full_feature_names) if is_short else None)
         return plan
 
     def _check_online(
@@ -829,7 +827,7 @@ def _names_asked(features: Features) -> list[str]:
     return sorted({str(reference).partition(":")[0] for reference in features or []})
 
 
-def _hashable(features: object) -> Hashable:
+def _hashable(features: object) -> tuple[str, ...] | None:
     if not isinstance(features, (list, tuple)) or set(map(type, features)) != {str}:
         return None
     return tuple(features)

@@ -18,7 +18,7 @@ from feast_assets.definitions.view_version import ViewVersion
 from feast_assets.errors import FeastObjectNotFoundException
 from feast_assets.feast_errors import FeastPermissionError
 
-_KEPT = 65_536
+_KEPT = 4_096
 """How many permitted requests are remembered; then all are forgotten."""
 
 _D = TypeVar("_D", bound=Definition)

@@ -72,18 +72,20 @@ class HttpRequests:
         Raises:
             IdentityProviderError: there is no answer, or it is too large. Holds neither body nor headers.
         """
-        if urlsplit(url).scheme not in ("http", "https"):
+        place = _without_query(url)
+        if not place:
             raise IdentityProviderError(f"{what}: {printable(url, 200)!r} is not an http or https URL.")
         request = urllib.request.Request(url, data=body, headers=dict(headers or {}))  # noqa: S310 - checked above
         try:
-            with self._opener.open(request, timeout=self._seconds) as answer:
+            try:
+                answer = self._opener.open(request, timeout=self._seconds)
+            except urllib.error.HTTPError as refused:
+                answer = refused
+            with answer:
                 return int(answer.status), self._read(answer)
-        except urllib.error.HTTPError as refused:
-            with refused:
-                return int(refused.code), self._read(refused)
         except (OSError, HTTPException, ValueError) as error:
             reason = getattr(error, "reason", None) or error
-            raise IdentityProviderError(f"{what} at {_without_query(url)} failed: {printable(reason, 300)}.") from None
+            raise IdentityProviderError(f"{what} at {place} failed: {printable(reason, 300)}.") from None
 
     def get_json(self, what: str, url: str, headers: Mapping[str, str] | None = None) -> dict[str, object]:
         """Returns the JSON object at a URL.
@@ -120,5 +122,10 @@ def json_object(what: str, body: bytes) -> dict[str, object]:
 
 
 def _without_query(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}{parts.path}"
+    """Returns a URL without what may be secret in it; "" where it is no http or https URL."""
+    try:
+        parts = urlsplit(url)
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return ""
+    return f"{parts.scheme}://{parts.hostname or ''}{port}{parts.path}" if parts.scheme in ("http", "https") else ""

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 
 from feast_assets.auth.identity import own_work
 from feast_assets.definitions.feature_service import FeatureService
-from feast_assets.errors import FeastAssetsError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -108,6 +107,8 @@ class ServedFeatures:
         state = (snapshot.revision, snapshot.committed)
         known = self._loggers.get(name)
         if known is None or known[0] != state:
+            if name in self._rows:
+                self._write(name)  # Rows to come may have other columns.
             known = self._loggers[name] = (state, self._store.feature_logger(snapshot.feature_service(name)))
         return known[1]
 
@@ -123,7 +124,7 @@ class ServedFeatures:
             with own_work():
                 service = self._store.snapshot().feature_service(name)
                 self._store.write_logged_features(pa.concat_tables(tables), service)
-        except (FeastAssetsError, OSError, pa.ArrowException) as error:
+        except Exception as error:  # noqa: BLE001 - rows that cannot be written must not end the log
             self._failed(name, len(tables), error)
         else:
             self._count("logged", len(tables))

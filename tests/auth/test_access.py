@@ -328,6 +328,26 @@ def test_permission_for_a_service_is_enough_to_read_it_online_but_not_its_views(
             store.get_online_features(["rides:fare"], KEYS)
 
 
+def test_only_short_requests_are_remembered_as_permitted(
+    store_with: Callable[..., FeatureStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from feast_assets import feature_store
+    from feast_assets.auth import access
+
+    store = store_with(*only(A.READ_ONLINE))
+    decided: list[object] = []
+    decide = access.decide
+    monkeypatch.setattr(access, "decide", lambda *given: (decided.append(given), decide(*given))[1])
+    monkeypatch.setattr(feature_store, "_NAMES_REMEMBERED", 1)
+    with acting_as(ANN):
+        for _ in range(3):
+            store.get_online_features(["rides:fare"], KEYS)
+        assert len(decided) == 1
+        for _ in range(3):
+            store.get_online_features(["rides:fare", "double:double"], KEYS)
+        assert len(decided) == 1 + 3 * 2
+
+
 def test_who_may_only_read_a_service_learns_nothing_of_the_runs_of_its_views(
     store_with: Callable[..., FeatureStore],
 ) -> None:

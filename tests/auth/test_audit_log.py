@@ -62,6 +62,13 @@ def test_accesses_are_recorded_with_who_and_what(store: FeatureStore, caplog: py
     assert all(r["time"].endswith("+00:00") for r in records(caplog))
 
 
+def test_names_that_a_caller_made_up_are_not_recorded(store: FeatureStore, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "feast_assets.audit_log"):
+        store.get_online_features(["rides:fare"], {"made up": ["x"], "id": [1]})
+        store.get_online_features(["rides:fare"], [{"made up": "x", "id": 1}])
+    assert [r["keys"] for r in records(caplog)] == [["id"], ["id"]]
+
+
 def test_a_process_of_the_operators_own_acts_for_nobody(store: FeatureStore, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "feast_assets.audit_log"):
         store.get_online_features(["rides:fare"], {"id": [1]})

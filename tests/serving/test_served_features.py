@@ -174,3 +174,21 @@ def test_nothing_is_kept_of_a_server_without_the_setting(tmp_path: Path) -> None
     folder = made(tmp_path / "repository")
     app = FeatureServer(FeatureStore(folder))
     assert app.api._served is None
+
+
+def test_answers_after_a_change_of_their_service_are_logged_whatever_waited_before(tmp_path: Path) -> None:
+    folder = made(tmp_path / "repository")
+    store = FeatureStore(folder)
+    view = store.get_feature_view("stats")
+    outcomes: list[tuple[str, int]] = []
+    served = ServedFeatures(store, FeatureLoggingSettings(), lambda *outcome: outcomes.append(outcome))
+    for features in (["trips"], ["trips", "city"]):
+        config = LoggingConfig(FileLoggingDestination(path=str(folder / "logs" / "changing")), sample_rate=1.0)
+        service = FeatureService(name="changing", features=[view[features]], logging_config=config)
+        store.apply(service)
+        response = store.get_online_features(service, {"driver_id": [1]}, full_feature_names=True)
+        served._take("changing", response, datetime.now(UTC))
+    served._flush()
+    assert outcomes == [("failed", 1), ("logged", 1)]
+    assert len(logged(folder, "changing")) == 1
+    store.close()

@@ -295,16 +295,18 @@ class RestApi:
         _check_flags(asked)
         items: list[Json] = []
         related: Json = {}
+        with_relationships = asked.flag("include_relationships", False)
         for project in self._project_names():
             snapshot = self._snapshot(project)
-            edges = self._seen_edges(snapshot)
-            for definition in self._seen(snapshot, kind):
-                items.append({**definition_json(definition, snapshot), "project": project})
+            seen = self._seen(snapshot, kind)
+            items += [{**definition_json(definition, snapshot), "project": project} for definition in seen]
+            edges = self._seen_edges(snapshot) if with_relationships else []
+            for definition in seen if with_relationships else ():
                 related[definition.name] = relationships.of_object(edges, (kind.node, definition.name))
         page, limit = asked.number("page", 1), asked.number("limit", 50, _MOST)
         chosen, pagination = _page(_sorted(items, asked), page, limit)
         answer: Json = {kind.key: chosen, "pagination": pagination}
-        if asked.flag("include_relationships", False):
+        if with_relationships:
             answer["relationships"] = related
         return answer
 
