@@ -223,7 +223,8 @@ class DuckDBOfflineStore(
 
         def opened(of: History) -> Callable[[Bounds], Rows]:
             def rows_of(bounds: Bounds) -> Rows:
-                rows = self._rows(cursor, of, bounds)
+                # With row ids, files of the same columns are not all looked into; kept tiles are many files.
+                rows = self._rows(cursor, of, bounds, row_ids=of.kept)
                 tables.append(rows.table)
                 return rows
 
