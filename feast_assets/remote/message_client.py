@@ -17,6 +17,7 @@ from feast_assets.errors import (
     NotSupportedError,
     StoredFormatError,
     StoreUnavailableError,
+    UnauthenticatedError,
     printable,
 )
 from feast_assets.remote.http_client import HttpClient
@@ -121,7 +122,9 @@ class MessageClient:
 
     def _not_ours(self, status: int, body: bytes) -> FeastAssetsError:
         said = printable(body.decode("utf-8", "replace"), 200)
-        if status in (401, 403):
+        if status == 401:
+            return UnauthenticatedError(f"{self._client.name} does not know this client: {said}")
+        if status == 403:
             return InputError(f"{self._client.name} refuses this client with status {status}: {said}")
         if status == 413:
             return InputError(f"{self._client.name} does not take a request of this size: {said}")

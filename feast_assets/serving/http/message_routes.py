@@ -31,6 +31,8 @@ from feast_assets.serving.http.messages import JSON, Answer, Headers
 
 FORMAT: Headers = ((FORMAT_HEADER.encode(), b"%d" % MESSAGE_FORMAT),)
 _KIND = CONTENT_TYPE.encode()
+# Whose classes `FeastError.from_error_detail` makes.
+_MODULES_OF_ERRORS = (FeastError.__module__, "feast_assets.feast_errors")
 
 
 def own_detail(error: Exception) -> dict[str, str]:
@@ -42,7 +44,7 @@ def own_detail(error: Exception) -> dict[str, str]:
     if not isinstance(error, FeastError):
         return {**failure.detail(), "class": "FeastError"}
     own = next(
-        (kind.__name__ for kind in type(error).__mro__ if kind.__module__ == FeastError.__module__),
+        (kind.__name__ for kind in type(error).__mro__ if kind.__module__ in _MODULES_OF_ERRORS),
         FeastAssetsError.__name__,
     )
     return {"module": FeastError.__module__, "class": own, "message": failure.message}

@@ -12,10 +12,16 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from feast_assets.permissions.permission import Permission
+from feast_assets.permissions.policy import RoleBasedPolicy
 
 from feast_assets import FeatureStore, FileSource
+from feast_assets.auth.authentication import Authenticator
+from feast_assets.auth.identity import Identity
+from feast_assets.auth.verifier import TokenVerifier, VerifiedIdentity
 from feast_assets.definitions.window import ALWAYS
-from feast_assets.errors import InputError, StoreUnavailableError
+from feast_assets.errors import InputError, StoreUnavailableError, UnauthenticatedError
+from feast_assets.feast_errors import FeastPermissionError
 from feast_assets.offline_stores.base import computation_of, history_of
 from feast_assets.offline_stores.remote.config import RemoteOfflineStoreConfig
 from feast_assets.offline_stores.remote.store import RemoteOfflineStore
@@ -109,6 +115,16 @@ def test_functions_run_in_the_server_and_their_results_are_kept_there(
     client.close()
 
 
+def test_columns_that_came_over_the_wire_lie_where_joins_of_arrow_want_them(
+    root: Path, server: OfflineServer, tmp_path: Path
+) -> None:
+    client = _client(tmp_path / "client", root, server)
+    rows = client.offline_store.scan(history_of(client.snapshot().feature_view("stats")), ALWAYS).read_all()
+    values = [buffer for column in rows.columns for chunk in column.chunks for buffer in chunk.buffers()[1:] if buffer]
+    assert values and [buffer.address % 8 for buffer in values] == [0] * len(values)
+    client.close()
+
+
 def test_a_transformation_other_than_the_servers_is_refused(root: Path, server: OfflineServer, tmp_path: Path) -> None:
     client = _client(tmp_path / "client", root, server)
     view = client.with_function(client.snapshot().feature_view("doubles"))
@@ -188,3 +204,56 @@ def test_tls_and_certificates_of_clients(root: Path, tmp_path: Path) -> None:
     mutual.close()
     server.shutdown()
     store.close()
+
+
+class Tokens:
+    """Gives one token."""
+
+    def __init__(self, token: str):
+        self._token = token
+
+    def token(self) -> str:
+        return self._token
+
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self._token}"}
+
+    def refused(self, token: str) -> bool:
+        return False
+
+
+class KnownToken(TokenVerifier):
+    """Knows one token: that of somebody without any right."""
+
+    def verify(self, token: str) -> VerifiedIdentity:
+        if token != "good":
+            raise UnauthenticatedError("Invalid or expired access token")
+        return VerifiedIdentity(Identity("ann"), 60)
+
+
+def test_calls_act_for_who_sends_their_token(root: Path, server: OfflineServer, tmp_path: Path) -> None:
+    server._authenticator = Authenticator(KnownToken())
+    owner = FeatureStore(root)
+    source = owner.get_data_source("rides")
+
+    def client(token: str = "") -> RemoteOfflineStore:
+        store = RemoteOfflineStore(RemoteOfflineStoreConfig(host="127.0.0.1", port=server.port), tmp_path)
+        if token:
+            store.send_tokens(Tokens(token))  # type: ignore[arg-type]
+        return store
+
+    clients = [client("good"), client("bad"), client()]
+    good, bad, nobody = clients
+    assert good.schema(source).names == ["driver_id", "fare", "ts"], "as nobody has declared permissions"
+    for refused in (bad, nobody):
+        with pytest.raises(UnauthenticatedError):
+            refused.schema(source)
+        with pytest.raises(UnauthenticatedError):
+            refused.scan(history_of(owner.snapshot().feature_view("stats")), ALWAYS)
+    owner.apply(Permission(name="some", name_patterns=["stats"], policy=RoleBasedPolicy(roles=["reader"])))
+    server._feast._store.refresh_registry()
+    with pytest.raises(FeastPermissionError, match="'ann' may not READ_OFFLINE"):
+        good.schema(source)
+    for each in clients:
+        each.close()
+    owner.close()

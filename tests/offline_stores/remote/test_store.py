@@ -19,6 +19,7 @@ import pytest
 from pydantic import ValidationError
 
 from feast_assets.auth.access import Access
+from feast_assets.config import RepoConfig
 from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.definitions.sources.file_source import FileSource
 from feast_assets.definitions.transformation import Transformation
@@ -29,6 +30,7 @@ from feast_assets.errors import (
     StoredFormatError,
     StoreUnavailableError,
     TransformationError,
+    UnauthenticatedError,
 )
 from feast_assets.offline_stores.base import History, OfflineStore
 from feast_assets.offline_stores.duckdb.config import DuckDBOfflineStoreConfig
@@ -63,7 +65,7 @@ class Served:
 
     def __init__(self, options: OfflineServerOptions) -> None:
         self.holder = SimpleNamespace(offline_store=None, project="shop", access=Access("shop"))
-        self.holder.config = SimpleNamespace(auth=None)
+        self.holder.config = RepoConfig(project="shop")
         self.holder.snapshot = lambda: SimpleNamespace(data_sources=[], revision=0, committed=0)
         self.server = OfflineServer(self.holder, options)  # type: ignore[arg-type]
 
@@ -263,6 +265,10 @@ def _answering(do: Any) -> Any:
             return do(None)
 
         def do_exchange(self, context: Any, descriptor: Any, reader: Any, writer: Any) -> None:
+            # All that the client sends, so that it is sure to get the answer.
+            with contextlib.suppress(StopIteration):
+                while True:
+                    reader.read_chunk()
             do(writer)
 
     return Answering("grpc://127.0.0.1:0")
@@ -291,7 +297,7 @@ _NEWER = flight.FlightServerError("newer", extra_info=b'{"format": 2}')
     [
         (_raises(_NEWER), StoredFormatError, "speaks format 2 of messages"),
         (_raises(ValueError("secret stack")), StoreUnavailableError, "offline server at .*127.0.0.1"),
-        (_raises(flight.FlightUnauthenticatedError("who are you")), InputError, "refuses this client"),
+        (_raises(flight.FlightUnauthenticatedError("who are you")), UnauthenticatedError, "does not know this client"),
         (_raises(NotImplementedError("no")), NotSupportedError, "has no such method"),
         (_half, StoreUnavailableError, "malformed answer"),
     ],

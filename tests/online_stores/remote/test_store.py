@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import sys
 import threading
@@ -16,9 +17,16 @@ import msgspec
 import pytest
 
 from feast_assets.auth.access import Access
-from feast_assets.auth.settings import NoAuthConfig
-from feast_assets.config import load_repo_config
-from feast_assets.errors import ConfigError, InputError, NotSupportedError, StoredFormatError, StoreUnavailableError
+from feast_assets.config import RepoConfig, load_repo_config
+from feast_assets.errors import (
+    ConfigError,
+    InputError,
+    NotSupportedError,
+    StoredFormatError,
+    StoreUnavailableError,
+    UnauthenticatedError,
+)
+from feast_assets.feast_errors import FeastPermissionError
 from feast_assets.online_stores.base import OnlineRead, OnlineStore
 from feast_assets.online_stores.remote.config import RemoteOnlineStoreConfig
 from feast_assets.online_stores.remote.messages import PREFIX, Batch, PutRows
@@ -59,7 +67,7 @@ class Served:
     """A feature server of this process whose online store each test chooses."""
 
     def __init__(self) -> None:
-        config = SimpleNamespace(auth=NoAuthConfig())
+        config = RepoConfig(project="served")
         self.holder = SimpleNamespace(online_store=None, project="served", config=config, access=Access("served"))
         self.app = FeatureServer(self.holder)  # type: ignore[arg-type]
         self.app._routes |= self.app._online_rows(AnyTable(self.holder))  # type: ignore[arg-type]
@@ -245,6 +253,10 @@ def test_a_scan_that_is_given_up_is_closed_in_the_server(served: Served, tmp_pat
     served.holder.online_store.close()
 
 
+def _detail(name: str) -> bytes:
+    return json.dumps(json.dumps({"module": "feast_assets.errors", "class": name, "message": "not you"})).encode()
+
+
 def _framed(body: bytes, number: str = "1") -> bytes:
     return answer(body, 200, f"feast-assets-format: {number}")
 
@@ -264,7 +276,10 @@ def _framed(body: bytes, number: str = "1") -> bytes:
         (answer(b'{"detail":"newer only"}', 400, "feast-assets-format: 7"), StoredFormatError, "speaks format 7"),
         (answer(b'{"detail":"Not Found"}', 404), NotSupportedError, "no feast_assets server with an online store"),
         (answer(b"<html>", 200), StoreUnavailableError, "status 200: <html>"),
-        (answer(b"who are you", 401), InputError, "refuses this client"),
+        (answer(b"who are you", 401), UnauthenticatedError, "does not know this client: who are you"),
+        (answer(b"no", 403), InputError, "refuses this client"),
+        (answer(_detail("FeastPermissionError"), 403, "feast-assets-format: 1"), FeastPermissionError, "not you"),
+        (answer(_detail("InputError"), 400, "feast-assets-format: 1"), InputError, "not you"),
         (answer(b"{}", 413), InputError, "a request of this size"),
     ],
 )
