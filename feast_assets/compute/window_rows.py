@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from feast_assets.compute.ledger_rows import concatenated
 from feast_assets.compute.versions import of_windows, tiles_version
+from feast_assets.compute.withdrawals import warn_of_rows_that_stay
 from feast_assets.definitions.window import WindowIndex
 from feast_assets.offline_stores.abilities import AggregatesWindows, CanReplaceWindows
 from feast_assets.offline_stores.base import EVENT_TIMESTAMP
@@ -230,6 +231,7 @@ def withdraw_from_windows(stores: ViewStores, online_store: OnlineStore, version
         versions: of the windows, under which their present content was put.
     """
     if not isinstance(online_store, CanReplace):
+        warn_of_rows_that_stay(online_store, stores.table, len(versions))
         return 0
     import numpy as np
 

@@ -70,7 +70,7 @@ class Withdrawals:
         """
         store = self.online_store
         if not isinstance(store, CanReplace):
-            self._warn_of_rows_that_stay(len(versions))
+            warn_of_rows_that_stay(store, self._table, len(versions))
             return 0
         withdrawn = self._withdrawn(store, versions)
         if not len(withdrawn):
@@ -83,15 +83,6 @@ class Withdrawals:
         if not state.is_kept_in(self.ledger_rows.state()):
             self.ledger_rows.unsettle_used(claim)
         return count
-
-    def _warn_of_rows_that_stay(self, windows: int) -> None:
-        warnings.warn(
-            f"Online table {self._table!r}: {windows} window{'' if windows == 1 else 's'} may have had rows that the "
-            f"source does not have any more. {self.online_store!r} cannot find such rows, as it lacks the ability "
-            "CanReplace; so they stay until newer rows take their place. To remove them, delete the feature view and "
-            "apply, which drops the table; then apply the view again and materialize it.",
-            stacklevel=2,
-        )
 
     def _withdrawn(self, store: CanReplace, versions: Mapping[Window, int]) -> RowStamps:
         """Returns the withdrawn rows that the store holds."""
@@ -128,3 +119,14 @@ class Withdrawals:
 
     def _newest(self, withdrawn: RowStamps, ledger: LedgerColumns, own: set[Window], claim: Claim) -> EncodedRows:
         return concatenated(list(self.ledger_rows.newest(withdrawn.keys, ledger, own, claim)))
+
+
+def warn_of_rows_that_stay(online_store: OnlineStore, table: str, windows: int) -> None:
+    """Warns that a store cannot take back withdrawn rows of some windows."""
+    warnings.warn(
+        f"Online table {table!r}: {windows} window{'' if windows == 1 else 's'} may have had rows that the "
+        f"source does not have any more. {online_store!r} cannot find such rows, as it lacks the ability "
+        "CanReplace; so they stay until newer rows take their place. To remove them, delete the feature view and "
+        "apply, which drops the table; then apply the view again and materialize it.",
+        stacklevel=2,
+    )

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 from small_project import START, SmallProject, hours, row
 
-from feast_assets import PushMode, PushSource
+from feast_assets import Aggregation, BatchFeatureView, Entity, PushMode, PushSource
 from feast_assets.cli.main import cli
 from feast_assets.definitions.window import Window
 
@@ -84,6 +84,21 @@ def test_rows_that_the_source_has_lost_stay_with_a_warning_until_newer_ones_come
     project.write([*ROWS[:3], row(3, 50, 31)])
     project.store.materialize_incremental(END)
     assert project.trips([3]) == [31]
+
+
+def test_the_warning_also_comes_for_windows_of_time(project):
+    view = BatchFeatureView(
+        name="windows",
+        entities=[Entity(name="driver", join_keys=["driver_id"])],
+        source=project.view().batch_source,
+        aggregations=[Aggregation("trips", "sum", timedelta(days=1))],
+        online=True,
+    )
+    project.store.apply(view)
+    project.store.materialize_incremental(END, feature_views=["windows"])
+    project.write([r for r in ROWS if r["driver_id"] != 3])
+    with pytest.warns(UserWarning, match=r"1 window may have had rows.*cannot find such rows.*CanReplace"):
+        project.store.materialize_incremental(END, feature_views=["windows"])
 
 
 def test_the_remedy_that_the_warning_names_removes_them(project):

@@ -24,6 +24,7 @@ from feast_assets import (
     RepoConfig,
 )
 from feast_assets.errors import NotSupportedError
+from feast_assets.offline_stores.duckdb import replace
 
 USER = Entity(name="user", join_keys=["user_id"])
 START = datetime(2024, 3, 1, tzinfo=UTC)
@@ -256,6 +257,24 @@ def test_history_reads_kept_tiles_where_there_are_some_and_rows_elsewhere(tmp_pa
     # Half a day again: its tiles are those of the whole day.
     purchases.store.materialize(START + 4 * DAY + 10 * HOUR, START + 4 * DAY + 13 * HOUR)
     purchases.check_history(some_moments())
+
+
+def test_tiles_that_are_kept_while_history_is_read_do_not_count_beside_their_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    purchases = Purchases(tmp_path, aggregations=[Aggregation("items", "sum", 30 * DAY)], **KEPT)
+    purchases.write(some_purchases())
+    purchases.store.apply([USER, purchases.view])
+    purchases.store.materialize_incremental(START + 41 * DAY)
+    held, calls = replace.held_windows, []
+
+    def seen_first_before_any_was_kept(*given: Any) -> list[Any]:
+        calls.append(given)
+        return held(*given) if len(calls) > 1 else []
+
+    monkeypatch.setattr(replace, "held_windows", seen_first_before_any_was_kept)
+    purchases.check_history([(1, START + 35 * DAY)])
+    assert len(calls) > 2
 
 
 def test_a_late_row_computes_the_tiles_of_its_day_alone(tmp_path: Path) -> None:

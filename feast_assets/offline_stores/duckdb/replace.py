@@ -9,6 +9,7 @@ import re
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -112,6 +113,7 @@ def _stamp(moment: datetime) -> str:
     return f"{moment.year:04d}{moment:%m%dT%H%M%S.%f}"
 
 
+@lru_cache(maxsize=16_384)
 def _window_of(name: str) -> Window | None:
     match = _NAME.fullmatch(name)
     if match is None:

@@ -182,9 +182,10 @@ class DuckDBOfflineStore(
 
         def of(join: PointInTimeJoin) -> pa.Table:
             def read(cursor: duckdb.DuckDBPyConnection, tables: list[SourceTable]) -> pa.Table:
-                return windows_at(
-                    cursor, spine, join, self._window_inputs(cursor, join.history, tables), filter_by_created
-                )
+                inputs = self._window_inputs(cursor, join.history, tables)
+                answer = windows_at(cursor, spine, join, inputs, filter_by_created)
+                self._check_held(inputs)
+                return answer
 
             return self._answer(read)
 
@@ -196,7 +197,10 @@ class DuckDBOfflineStore(
         from feast_assets.offline_stores.duckdb.window_aggregates import read_tiles
 
         def read(cursor: duckdb.DuckDBPyConnection, tables: list[SourceTable]) -> list[pa.Table]:
-            return read_tiles(cursor, self._window_inputs(cursor, history, tables), oldest, keys)
+            inputs = self._window_inputs(cursor, history, tables)
+            answer = read_tiles(cursor, inputs, oldest, keys)
+            self._check_held(inputs)
+            return answer
 
         return self._answer(read)
 
@@ -219,7 +223,8 @@ class DuckDBOfflineStore(
 
         def opened(of: History) -> Callable[[Bounds], Rows]:
             def rows_of(bounds: Bounds) -> Rows:
-                rows = self._rows(cursor, of, bounds)
+                # With row ids, files of the same columns are not all looked into; kept tiles are many files.
+                rows = self._rows(cursor, of, bounds, row_ids=of.kept)
                 tables.append(rows.table)
                 return rows
 
@@ -229,6 +234,18 @@ class DuckDBOfflineStore(
         if tiles is None:
             return WindowInputs(history, opened(history))
         return WindowInputs(history, opened(history), opened(tiles), held_windows(tiles.sources[0], self._root))
+
+    def _check_held(self, inputs: WindowInputs) -> None:
+        """Raises `SourceChangedError` where other windows have kept tiles than when reading began.
+
+        Those of a new one would count beside its rows.
+        """
+        from feast_assets.offline_stores.duckdb.replace import held_windows
+        from feast_assets.offline_stores.files.changing_files import changed_error
+
+        tiles = inputs.history.tiles
+        if tiles is not None and held_windows(tiles.sources[0], self._root) != inputs.held:
+            raise changed_error(f"Source {tiles.sources[0].name!r}")
 
     def read_query(self, sql: str, readable: Sequence[DataSource]) -> pa.Table:
         """Returns the rows of a query; see `ReadsQueries`.
