@@ -82,7 +82,7 @@ class FeatureServerClient:
             ) from error
         except (URLError, OSError, HTTPException) as error:
             raise StoreUnavailableError(f"The feature server {shown} does not answer: {error}") from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(f"The feature server {shown} does not answer with JSON.") from error
         if not isinstance(answer, dict):
             raise InputError(f"The feature server {shown} does not answer as Feast's does.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 import click
@@ -105,7 +106,9 @@ def _import_registry(root: Path, source: str | None, write: bool) -> None:
         click.echo("Feast recorded that it materialized these times into its own store. To have them here:")
         for view, intervals in project.intervals.items():
             for start, end in intervals:
-                command = f"feast-assets -c {root} materialize {start.isoformat()} {end.isoformat()} --views {view}"
+                # Quoted, as the name is what the registry says, and the line is there to be run.
+                times = f"{start.isoformat()} {end.isoformat()}"
+                command = f"feast-assets -c {quote(str(root))} materialize {times} --views {quote(view)}"
                 click.echo(presentable(f"  {command}"))
 
 
