@@ -215,6 +215,10 @@ class RepositoryError(FeastAssetsError, ImportError):
     """A definition file of the feature repository does not import."""
 
 
+class MissingPackageError(FeastAssetsError, ImportError):
+    """A package that an extra of this one brings is not installed."""
+
+
 class SourceError(FeastAssetsError, ValueError):
     """A data source cannot be read as its definition says."""
 

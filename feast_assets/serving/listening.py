@@ -10,15 +10,25 @@ import shutil
 import socket
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from feast_assets.errors import ConfigError, printable
+from feast_assets.errors import ConfigError, MissingPackageError, printable
 
 if TYPE_CHECKING:
     from feast_assets.serving.metrics import ServerMetrics
 
 _METRICS_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
+
+
+def check_installed(server: str, modules: Sequence[str], extra: str) -> None:
+    """Raises MissingPackageError, which names the extra, if a server's modules are not installed."""
+    missing = [name for name in modules if find_spec(name) is None]
+    if missing:
+        raise MissingPackageError(
+            f"{server} needs {', '.join(missing)}, not installed here: pip install 'feast-assets[{extra}]'."
+        )
 
 
 def is_loopback(host: str) -> bool:

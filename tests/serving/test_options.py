@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from feast_assets import FeatureStore, RepoConfig
+from feast_assets.cli.main import cli
 from feast_assets.errors import ConfigError, NotSupportedError
 from feast_assets.serving.http.options import ServerOptions
 
@@ -51,3 +55,24 @@ def test_workers_need_settings_that_they_can_read(tmp_path: Any) -> None:
     with pytest.raises(NotSupportedError, match="grpc"):
         store.serve(port=0, type_="grpc")
     store.close()
+
+
+@pytest.mark.parametrize(
+    ("command", "module", "extra"),
+    [
+        ("serve", "msgspec", "server"),
+        ("serve_registry", "uvicorn", "server"),
+        ("listen", "grpc_health", "grpc"),
+        ("serve_offline", "msgspec", "remote"),
+    ],
+)
+def test_a_command_names_the_extra_whose_packages_are_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, module: str, extra: str
+) -> None:
+    (tmp_path / "feature_store.yaml").write_text("project: shop\n")
+    monkeypatch.setitem(sys.modules, module, None)
+    for name in [name for name in sys.modules if name.startswith("feast_assets.serving.flight")]:
+        monkeypatch.delitem(sys.modules, name)
+    done = CliRunner().invoke(cli, ["-c", str(tmp_path), command])
+    assert done.exit_code == 1
+    assert f"{module}, not installed here: pip install 'feast-assets[{extra}]'." in done.output

@@ -19,7 +19,14 @@ from typing import TYPE_CHECKING, Any
 
 from feast_assets.errors import ConfigError, FeastAssetsError
 from feast_assets.serving.grpc.options import GrpcOptions
-from feast_assets.serving.listening import bound, check_tls, metrics_directory, metrics_listener, set_up_logging
+from feast_assets.serving.listening import (
+    bound,
+    check_installed,
+    check_tls,
+    metrics_directory,
+    metrics_listener,
+    set_up_logging,
+)
 
 if TYPE_CHECKING:
     from feast_assets.feature_store import FeatureStore
@@ -43,14 +50,10 @@ def listen(store: FeatureStore, options: GrpcOptions) -> None:
     Raises:
         ConfigError: the address or the TLS files cannot be used, or several workers were asked for and the settings are
             in no file.
-        ImportError: the packages of the extra ``grpc`` are not installed.
+        MissingPackageError: the packages of the extra ``grpc`` are not installed.
         SystemExit: 3, the registry cannot be read.
     """
-    missing = [name for name in _NEEDED if find_spec(name) is None]
-    if missing:
-        raise ImportError(
-            f"The gRPC server needs {', '.join(missing)}, not installed here: pip install 'feast-assets[grpc]'."
-        )
+    check_installed("The gRPC server", _NEEDED, "grpc")
     check_tls(options.tls_key_path, options.tls_cert_path)
     set_up_logging()
     if not options.is_loopback and store.config.auth.type == "no_auth":

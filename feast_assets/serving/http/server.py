@@ -11,13 +11,19 @@ import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from feast_assets.errors import ConfigError
 from feast_assets.serving.http.options import ServerOptions
-from feast_assets.serving.listening import bound, check_tls, metrics_directory, metrics_listener, set_up_logging
+from feast_assets.serving.listening import (
+    bound,
+    check_installed,
+    check_tls,
+    metrics_directory,
+    metrics_listener,
+    set_up_logging,
+)
 
 if TYPE_CHECKING:
     from feast_assets.feature_store import FeatureStore
@@ -76,9 +82,9 @@ def serve(store: FeatureStore, options: ServerOptions, application: str = FEATUR
     Raises:
         ConfigError: the address or the TLS files cannot be used, or several workers were asked for and the settings are
             in no file.
-        ImportError: the packages of the extra ``server`` are not installed.
+        MissingPackageError: the packages of the extra ``server`` are not installed.
     """
-    _check_installed()
+    check_installed("The server", _NEEDED, "server")
     check_tls(options.tls_key_path, options.tls_cert_path)
     set_up_logging()
     several = options.worker_count > 1 or options.max_requests > 0
@@ -171,14 +177,6 @@ def announce(options: ServerOptions, holder: socket.socket) -> int:
     port = int(holder.getsockname()[1])
     print(f"Serving {options.subject} on {scheme}://{host}:{port}", file=sys.stderr, flush=True)
     return port
-
-
-def _check_installed() -> None:
-    missing = [name for name in _NEEDED if find_spec(name) is None]
-    if missing:
-        raise ImportError(
-            f"The feature server needs {', '.join(missing)}, not installed here: pip install 'feast-assets[server]'."
-        )
 
 
 @contextlib.contextmanager
