@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fnmatch
 import glob
 import os
@@ -15,7 +16,7 @@ from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.definitions.sources.duckdb_source import DuckDBSource
 from feast_assets.definitions.sources.file_format import CsvFormat, DeltaFormat, ParquetFormat
 from feast_assets.definitions.sources.file_source import FileSource
-from feast_assets.errors import NotSupportedError, SourceAbsentError, SourceError
+from feast_assets.errors import NotSupportedError, SourceAbsentError, SourceError, StoreUnavailableError
 
 Format = Literal["parquet", "csv", "delta", "duckdb"]
 _SUFFIXES: dict[Format, tuple[str, ...]] = {
@@ -177,16 +178,21 @@ def _in_one_folder(pattern: str) -> list[str]:
     try:
         with os.scandir(folder) as entries:
             there = {entry.name: entry for entry in entries if _is_visible(entry.name)}
-    except OSError:
+        return sorted(os.path.join(folder, name) for name in fnmatch.filter(there, names) if _is_file(there[name]))
+    except (FileNotFoundError, NotADirectoryError):
         return []
-    return sorted(os.path.join(folder, name) for name in fnmatch.filter(there, names) if _is_file(there[name]))
+    except OSError as error:
+        # That no files are seen does not mean that there are none: their rows would be taken for withdrawn.
+        raise StoreUnavailableError(f"Folder {folder} cannot be listed: {error}") from error
 
 
 def _is_file(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_file()
-    except OSError:
-        return False
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return False
+        raise
 
 
 def _is_visible(name: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from feast_assets.definitions.sources.file_source import FileSource
+from feast_assets.errors import StoreUnavailableError
 from feast_assets.offline_stores.files import source_files
 from feast_assets.offline_stores.files.source_files import find_files
 
@@ -76,7 +78,19 @@ def test_a_pattern_means_what_glob_finds_and_is_a_visible_file(folder: Path, pat
     assert files.hive_keys == ()
 
 
-def test_a_folder_that_is_not_there_or_may_not_be_read_has_no_files(tmp_path: Path) -> None:
+@pytest.mark.parametrize("error", [PermissionError(errno.EACCES, "denied"), OSError(errno.EIO, "no answer")])
+def test_a_folder_that_cannot_be_listed_is_an_error_and_not_empty(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, error: OSError
+) -> None:
+    def fails(_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(source_files.os, "scandir", fails)
+    with pytest.raises(StoreUnavailableError, match="cannot be listed"):
+        find_files(FileSource(name="s", path=f"{folder}/*.parquet"), folder)
+
+
+def test_a_folder_that_is_not_there_has_no_files(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for name in ("nothing", "file"):
         assert find_files(FileSource(name="s", path=f"{tmp_path}/{name}/*.parquet"), tmp_path).paths == ()
