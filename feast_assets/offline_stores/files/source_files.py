@@ -68,6 +68,7 @@ def find_files(source: DataSource, root: Path, *, only: Sequence[str] | None = N
     Raises:
         SourceAbsentError: a single file does not exist.
         SourceError: a folder holds only files of another format.
+        StoreUnavailableError: a folder cannot be listed.
         NotSupportedError: the source is not one of files.
     """
     subject = describe(source)
@@ -151,7 +152,7 @@ def _format(source: FileSource, path: str) -> Format:
 def _in_folder(subject: str, path: str, file_format: Format) -> SourceFiles:
     matching: list[str] = []
     others: list[str] = []
-    for folder, folders, names in os.walk(path):
+    for folder, folders, names in os.walk(path, onerror=_refuse_unlisted):
         folders[:] = sorted(f for f in folders if _is_visible(f))
         for name in names:
             if _is_visible(name):
@@ -179,11 +180,18 @@ def _in_one_folder(pattern: str) -> list[str]:
         with os.scandir(folder) as entries:
             there = {entry.name: entry for entry in entries if _is_visible(entry.name)}
         return sorted(os.path.join(folder, name) for name in fnmatch.filter(there, names) if _is_file(there[name]))
-    except (FileNotFoundError, NotADirectoryError):
-        return []
     except OSError as error:
-        # That no files are seen does not mean that there are none: their rows would be taken for withdrawn.
-        raise StoreUnavailableError(f"Folder {folder} cannot be listed: {error}") from error
+        _refuse_unlisted(error)
+        return []
+
+
+def _refuse_unlisted(error: OSError) -> None:
+    """Raises unless an error of listing a folder says that it is not there.
+
+    That no files are seen does not mean that there are none: their rows would be taken for withdrawn.
+    """
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise StoreUnavailableError(f"Folder {error.filename} cannot be listed: {error.strerror}") from error
 
 
 def _is_file(entry: os.DirEntry[str]) -> bool:
