@@ -17,8 +17,13 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--write", is_flag=True, help="Change the files; without it the changes are only shown.")
-@click.option("--import-registry", is_flag=True, help="Import the registry of Feast too: into the registry's place.")
-@click.option("--from", "source", metavar="REGISTRY", help="Where Feast's registry is, if not at the registry's path.")
+@click.option("--import-registry", is_flag=True, help="Read Feast's registry too; with --write, import it.")
+@click.option(
+    "--from",
+    "source",
+    metavar="REGISTRY",
+    help="Where Feast's registry is: a path or URL.  [default: the registry of feature_store.yaml]",
+)
 def migrate(path: Path, write: bool, import_registry: bool, source: str | None) -> None:
     """Rewrites the imports of a Feast repository, and lists what is left to do by hand.
 
@@ -92,6 +97,9 @@ def _import_registry(root: Path, source: str | None, write: bool) -> None:
             finally:
                 store.close()
         click.echo(f"Imported {len(project.definitions)} objects.")
+        click.echo(
+            "`feast-assets apply` removes what no file declares, as Feast's does; `feast-assets plan` shows what."
+        )
         if aside is not None:
             click.echo(presentable(f"The registry of Feast is {aside} now; it is not needed any more."))
     if project.intervals:

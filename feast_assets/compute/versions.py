@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+_CLOCKS_DIFFER_MICROS = 3600 * 1_000_000
+"""By how much the clock of whoever writes messages may be ahead."""
+
 
 def push_version() -> int:
     """Returns the version of rows that are handed in now."""
@@ -32,6 +35,16 @@ def message_versions(times: Sequence[int | None]) -> npt.NDArray[np.int64]:
 
     micros = np.fromiter((0 if time is None or time < 0 else time for time in times), np.int64, len(times))
     return micros | 1
+
+
+def not_from_the_future(versions: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Returns the versions of rows of a stream, none much later than now.
+
+    Whoever writes a message says when. A time far ahead would have its row win over every later correction of it.
+    """
+    import numpy as np
+
+    return np.minimum(versions, (to_micros(datetime.now(UTC)) + _CLOCKS_DIFFER_MICROS) | 1)
 
 
 def tiles_version(least: int) -> int:

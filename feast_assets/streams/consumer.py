@@ -127,7 +127,7 @@ class StreamConsumer:
         self._reached: dict[str, int] = {}
         self._held = 0
         self._newest_event: int | None = None
-        self._was_assigned = False
+        self._was_assigned = self._is_assigned = False
         self._next_flush = 0.0
         self._rejoin_wait = _FIRST_WAIT
         self.progress = StreamProgress(self._source, tuple(intake.view.name for intake, _ in parts.views))
@@ -174,6 +174,7 @@ class StreamConsumer:
             _LOG.warning("Stream source %r is joined again: %s", self._source, error)
             self._reader.close()
             self._partitions.clear()
+            self._is_assigned = False
             self._held = 0
             self._stop.wait(self._rejoin_wait)
             self._rejoin_wait = min(2 * self._rejoin_wait, _LONGEST_WAIT)
@@ -188,6 +189,7 @@ class StreamConsumer:
     def _assigned(self, names: Sequence[str]) -> Mapping[str, int | None]:
         self._was_assigned = True
         if not names:
+            self._is_assigned = True
             return {}
         known = self._positions.known(names)
         begins = self._reader.begins(names)
@@ -200,6 +202,7 @@ class StreamConsumer:
         if self._settings.stops_at_end and self._reader.knows_ends:
             for name, end in self._reader.ends(names).items():
                 self._partitions[name].until = end
+        self._is_assigned = True
         return dict(starts)
 
     def _starts(
@@ -248,9 +251,11 @@ class StreamConsumer:
             if gone is not None:
                 self._reached[name] = gone.flushed
         self._held = sum(_size(part) for part in self._partitions.values())
+        # Until the group has divided the partitions anew, nobody knows what is left to do.
+        self._is_assigned = bool(self._partitions)
 
     def _is_done(self) -> bool:
-        if not self._settings.stops_at_end or not self._was_assigned:
+        if not self._settings.stops_at_end or not self._is_assigned:
             return False
         if not self._reader.knows_ends:
             ends = self._reader.ends(list(self._partitions))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
 _CANNOT_WRITE = "Dead letters cannot be written to"
+_LONGEST_NAME = 60
+"""Letters of a file's name that say of which partition it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,11 @@ class DeadLetter:
     value: bytes | None
     in_history: bool = False
 
+    @property
+    def place(self) -> tuple[str, str, int, str]:
+        """Which message it is, and for which view."""
+        return self.identity, self.partition, self.offset, self.view
+
 
 class DeadLetters:
     """The dead letters of one stream source, in Parquet files of a folder.
@@ -68,10 +76,11 @@ class DeadLetters:
         if not letters:
             return
         first = letters[0]
-        partition = _UNSAFE.sub("_", f"{first.identity[:16]}_{first.partition}")
-        views = _UNSAFE.sub("_", "-".join(sorted({letter.view for letter in letters})))
-        name = f"{partition}_{first.offset:020d}_{letters[-1].offset:020d}_{len(letters)}_{views}.parquet"
-        with new_file(self.folder / name[-250:], if_exists="keep", cannot_write=_CANNOT_WRITE) as temporary:
+        partition = _UNSAFE.sub("_", f"{first.identity[:16]}_{first.partition}")[:_LONGEST_NAME]
+        # The file of other letters has another name: a file that is there is kept.
+        digest = hashlib.blake2b(repr([letter.place for letter in letters]).encode(), digest_size=16).hexdigest()
+        name = f"{partition}_{first.offset:020d}_{letters[-1].offset:020d}_{digest}.parquet"
+        with new_file(self.folder / name, if_exists="keep", cannot_write=_CANNOT_WRITE) as temporary:
             pq.write_table(_table_of(letters), temporary)
 
     def files(self) -> list[Path]:
@@ -83,9 +92,8 @@ class DeadLetters:
         seen: set[tuple[str, str, int, str]] = set()
         for path in self.files():
             for letter in self.read_file(path):
-                key = (letter.identity, letter.partition, letter.offset, letter.view)
-                if key not in seen:
-                    seen.add(key)
+                if letter.place not in seen:
+                    seen.add(letter.place)
                     yield letter
 
     def read_file(self, path: Path) -> list[DeadLetter]:

@@ -6,6 +6,7 @@ before it noted its position, or because another one has the partition, is left 
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import re
 from bisect import bisect_left
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9.-]")
 _IDENTITY = 12
+_LONGEST_NAME = 60
 _COMPACT_EVERY = 32
 """Stretches of a partition after which small files are put together."""
 _SETTLED_SECONDS = 600.0
@@ -61,7 +63,7 @@ class StreamHistory:
             if rows.num_rows:
                 self._once.write_once(self._source, rows, rows_digest(rows))
             return int(rows.num_rows)
-        stream = f"{self._stream}_{_UNSAFE.sub('-', partition)}"
+        stream = f"{self._stream}_{_safe(partition)}"
         added = 0
         position = start
         while position < end:
@@ -82,8 +84,18 @@ class StreamHistory:
 
     def _compact(self, stream: str) -> None:
         """Puts small files together. The rows are there in any case, so a failure only makes reading slower."""
+        import pyarrow as pa
+
         assert self._ranges is not None
         try:
             self._ranges.compact_ranges(self._source, stream, _SETTLED_SECONDS)
-        except FeastAssetsError as error:
+        except (FeastAssetsError, pa.ArrowException, OSError) as error:
             _LOG.warning("The small files of stream %s in source %r stay: %s", stream, self._source.name, error)
+
+
+def _safe(partition: str) -> str:
+    """Returns a name of a partition for names of files. No two partitions have the same."""
+    safe = _UNSAFE.sub("-", partition)
+    if safe == partition and len(safe) <= _LONGEST_NAME:
+        return safe
+    return f"{safe[:24]}-{hashlib.blake2b(partition.encode(), digest_size=16).hexdigest()}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from feast_assets.compute.ingestion import encode_ingested
 from feast_assets.compute.stream_rows import is_transformed_on_write, stream_rows
 from feast_assets.compute.validation import validates
-from feast_assets.compute.versions import message_versions
+from feast_assets.compute.versions import message_versions, not_from_the_future
 from feast_assets.definitions.batch_feature_view import BatchFeatureView
 from feast_assets.definitions.stream_feature_view import StreamFeatureView
 from feast_assets.offline_stores.declared_columns import like
@@ -101,7 +101,7 @@ def rows_of_messages(
         position = rows.schema.get_field_index(columns.created)
         filled = pc.coalesce(rows.column(columns.created), moments, rows.column(columns.timestamp))
         rows = rows.set_column(position, columns.created, filled)
-    return StreamRows(messages, rows, versions, rejected)
+    return StreamRows(messages, rows, not_from_the_future(versions), rejected)
 
 
 def _fitting(rows: pa.Table, stored: pa.Schema) -> Callable[[list[int]], None]:

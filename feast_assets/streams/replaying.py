@@ -36,12 +36,16 @@ def replay(parts: StreamParts, offline: OfflineStore | None) -> ReplayedLetters:
         offline: where rows become history that are not in it; None where they only go online.
     """
     taken = left = 0
+    seen: set[tuple[str, str, int, str]] = set()
     for path in parts.dead_letters.files():
-        letters = parts.dead_letters.read_file(path)
+        held = parts.dead_letters.read_file(path)
+        # A consumer that was killed may have kept a letter in two files.
+        letters = [letter for letter in held if letter.place not in seen]
+        seen |= {letter.place for letter in letters}
         remaining = _replayed(parts, offline, letters)
         taken += len(letters) - len(remaining)
         left += len(remaining)
-        if len(remaining) < len(letters):
+        if len(remaining) < len(held):
             # In this order: a letter may be there twice, which is noticed, and never be lost.
             parts.dead_letters.add(remaining)
             parts.dead_letters.remove(path)
@@ -51,6 +55,7 @@ def replay(parts: StreamParts, offline: OfflineStore | None) -> ReplayedLetters:
 def _replayed(parts: StreamParts, offline: OfflineStore | None, letters: Sequence[DeadLetter]) -> list[DeadLetter]:
     """Stores the rows of those letters that can be taken, and returns the others."""
     remaining: list[DeadLetter] = []
+    in_history = {_message(letter) for letter in letters if letter.in_history}
     for view in dict.fromkeys(letter.view for letter in letters):
         of_view = [letter for letter in letters if letter.view == view]
         values, times = [letter.value for letter in of_view], [letter.time for letter in of_view]
@@ -64,11 +69,18 @@ def _replayed(parts: StreamParts, offline: OfflineStore | None, letters: Sequenc
                 parts.online.put_many(table, encoded)
             for each in refused:
                 reasons.setdefault(each.index, each.reason)
-        new = [i for i, m in enumerate(decoded.messages.tolist()) if m not in reasons and not of_view[m].in_history]
+        taken = [(i, m) for i, m in enumerate(decoded.messages.tolist()) if m not in reasons]
+        # What several views could not take is a letter of each, and one row of history.
+        new = [i for i, m in taken if _message(of_view[m]) not in in_history]
         source = parts.stream.batch_source
         if new and offline is not None and source is not None:
             rows = decoded.take(new).rows
             store = WritesOnce.of(offline, f"Replaying dead letters of {parts.stream.name!r}")
             store.write_once(source, rows, rows_digest(rows))
+            in_history |= {_message(of_view[m]) for _, m in taken}
         remaining += [replace(of_view[i], reason=reason) for i, reason in sorted(reasons.items())]
-    return remaining
+    return [replace(letter, in_history=_message(letter) in in_history) for letter in remaining]
+
+
+def _message(letter: DeadLetter) -> tuple[str, str, int]:
+    return letter.identity, letter.partition, letter.offset

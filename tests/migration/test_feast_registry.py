@@ -208,6 +208,7 @@ def test_an_import_takes_the_place_of_feasts_file_and_proposes_the_first_run(tmp
     assert not (repository / "data" / "registry.db.feast").exists()
 
     output = _migrate(repository, "--import-registry", "--write").output
+    assert "`feast-assets apply` removes what no file declares" in output
     assert (repository / "data" / "registry.db.feast").read_bytes() == original.read_bytes()
     assert "feature view transformed is not imported: it has a function" in output
     assert "materialize 2024-01-01T00:00:00+00:00 2024-01-03T00:00:00+00:00 --views stats" in output

@@ -22,6 +22,7 @@ from rides import DRIVER, NOON, SCHEMA, RidesProject, as_history, newest, ride
 from feast_assets import (
     Aggregation,
     BatchFeatureView,
+    Checks,
     CustomFormat,
     DuckDBSource,
     Field,
@@ -33,7 +34,8 @@ from feast_assets import (
     PushMode,
     StreamFeatureView,
 )
-from feast_assets.errors import DefinitionError, InputError
+from feast_assets.errors import DefinitionError, InputError, StoreUnavailableError
+from feast_assets.streams.dead_letters import DeadLetter, DeadLetters
 from feast_assets.streams.files.reader import FileReader
 
 DRIVERS = range(6)
@@ -162,6 +164,16 @@ def test_a_consumer_ends_when_its_view_is_changed_or_disabled(files):
         assert list(progress.lag.values()) == [0]
     with pytest.raises(InputError, match="is disabled"):
         files.consume("latest")
+
+
+def test_several_streams_of_another_project_are_consumed_for_that_project(files):
+    files.write(ride(1, 1))
+    views = [files.view(files.source(name=f"live of {name}"), name=name) for name in ("one", "two")]
+    with files.store.in_project("elsewhere"):
+        files.apply(*views)
+        done = files.store.consume(stop_at_end=True, flush_bytes=1)
+        assert [(each.messages, each.ended_by_change) for each in done] == [(1, False), (1, False)]
+        assert files.served([1], "one") == files.served([1], "two") == newest([ride(1, 1)], [1])
 
 
 def test_a_missing_folder_and_a_start_at_a_time_are_refused(files):
@@ -471,7 +483,8 @@ def test_the_command_consumes_and_shows_dead_letters(files):
         assert done.exit_code == 0, done.output
         return done.output
 
-    assert "live: 2 messages, 1 rows online, 1 to history, 1 dead letters" in run("consume", "latest", "--stop-at-end")
+    told = run("consume", "latest", "--stop-at-end")
+    assert told.count("live: 2 messages, 1 rows online, 1 to history, 1 dead letters") == 1
     assert "it is not JSON" in run("dead-letters", "list", "live")
     assert "0 taken, 1 left." in run("dead-letters", "replay", "live")
     assert "1 removed." in run("dead-letters", "drop", "live", "--yes")
@@ -493,3 +506,162 @@ def test_a_signal_ends_the_command_after_what_is_in_hand(files):
     assert "1 messages" in first
     files.consume()
     assert files.history() == as_history([ride(1, 1), ride(2, 1)])
+
+
+class _MemberOfAGroup(FileReader):
+    """Gets its files when it polls, as a member of a group does, and has trouble once before it has read anything."""
+
+    trouble = ""
+
+    def open(self, assigned, revoked):
+        self._assigned, self._revoked = assigned, revoked
+
+    def poll(self, seconds, most):
+        if not self._files:
+            self._find()
+            trouble, type(self).trouble = self.trouble, ""
+            if trouble == "unreachable":
+                raise StoreUnavailableError("The brokers are away.")
+            if trouble == "divided anew":
+                self.close()
+                return []
+        return super().poll(0.01, 2)
+
+
+@pytest.mark.parametrize("trouble", ["unreachable", "divided anew"])
+def test_the_end_is_not_reached_while_a_consumer_has_no_partitions(files, monkeypatch, trouble):
+    sent = [ride(d, 1) for d in range(5)]
+    files.apply()
+    files.write(*sent)
+    monkeypatch.setattr("feast_assets.streams.files.reader.FileReader", _MemberOfAGroup)
+    monkeypatch.setattr(_MemberOfAGroup, "trouble", trouble)
+    assert files.consume().messages == 5
+    assert files.history() == as_history(sent)
+
+
+def _letter(offset, view="latest", partition="a", value=b"{}", **changes):
+    given = ("live", "files", partition, offset, view, "it cannot be taken.", None, None, value)
+    return DeadLetter(*given, **changes)
+
+
+def test_dead_letters_of_other_messages_are_kept_beside_each_other(tmp_path):
+    """Long names of views and partitions, and as many letters between the same offsets, are no reason to lose one."""
+    views = [f"view_{i}_{'x' * 60}" for i in range(5)]
+    letters = DeadLetters(tmp_path, "live")
+    groups = [[_letter(i, view, name) for i in (1, 5, 9) for view in views] for name in ("a" * 255, "b" * 255)]
+    groups += [[_letter(1), _letter(5), _letter(9)], [_letter(1), _letter(7), _letter(9)]]
+    for group in [*groups, *groups]:
+        letters.add(group)
+    assert len(letters.files()) == 4
+    assert {letter.place for letter in letters.read()} == {letter.place for group in groups for letter in group}
+
+
+def test_a_message_that_two_views_could_not_take_becomes_one_row_of_history(files):
+    high = Field(name="fare", dtype=Float64, checks=Checks(minimum=5))
+    low = Field(name="fare", dtype=Float64, checks=Checks(minimum=3))
+    views = [
+        files.view(name=name, schema=[SCHEMA[0], field, *SCHEMA[2:]], enable_validation=True)
+        for name, field in (("first", high), ("second", low))
+    ]
+    files.apply(*views)
+    (files.root / "rides").mkdir()
+    sent = [ride(1, 1, fare=1.0), ride(2, 1, fare=4.0), ride(3, 1, fare=2.0)]
+    files.write(*sent)
+    assert files.consume().dead_letters == 5
+    for least in (2, 0):  # the second view takes two of them at first, and the first view none
+        checks = [Checks(minimum=5 if least else 0), Checks(minimum=least)]
+        views = [
+            files.view(
+                name=name,
+                schema=[SCHEMA[0], Field(name="fare", dtype=Float64, checks=each), *SCHEMA[2:]],
+                enable_validation=True,
+            )
+            for name, each in zip(("first", "second"), checks, strict=True)
+        ]
+        files.apply(*views)
+        files.store.replay_dead_letters("live")
+    assert files.store.list_dead_letters("live") == []
+    assert files.history() == as_history(sent)
+
+
+def test_a_letter_that_a_killed_consumer_has_kept_twice_is_replayed_once(files):
+    files.apply()
+    (files.root / "rides").mkdir()
+    letters = DeadLetters(files.root / "data" / "dead_letters", "live")
+    values = [json.dumps(ride(d, 1)).encode() for d in range(3)]
+    letters.add([_letter(0, value=values[0]), _letter(1, value=values[1])])
+    letters.add([_letter(d, value=value) for d, value in enumerate(values)])
+    replayed = files.store.replay_dead_letters("live")
+    assert (replayed.taken, replayed.left) == (3, 0)
+    assert letters.files() == []
+    assert files.history() == as_history([ride(d, 1) for d in range(3)])
+
+
+def test_files_whose_names_are_long_or_alike_are_all_read(files):
+    names = ["day 1.jsonl", "day_1.jsonl", "day-1.jsonl", f"{'long' * 50}-1.jsonl", f"{'long' * 50}-2.jsonl"]
+    files.apply()
+    for name in names:
+        files.write(ride(1, 1), file=name)
+    files.consume()
+    assert files.history() == as_history([ride(1, 1)] * 5)
+
+
+def test_a_file_that_is_removed_after_it_was_read_ends_no_consumer(files):
+    sent = [ride(1, 1), ride(2, 1)]
+    files.apply()
+    files.write(sent[0])
+    stop = threading.Event()
+    real = FileReader.ends
+    removed = []
+
+    def ends(reader, partitions):
+        if not removed:
+            removed.append((files.stream / "a.jsonl").unlink())
+            files.write(sent[1], file="b.jsonl")
+        return real(reader, partitions)
+
+    def told(progress):
+        if progress.messages == 2:
+            stop.set()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FileReader, "ends", ends)
+        files.store.consume("latest", flush_seconds=0.02, stop=stop, progress=told)
+    assert files.history() == as_history(sent)
+
+
+def test_the_lag_of_each_view_is_told_without_consuming(files):
+    files.apply(files.view(), files.view(name="other"))
+    files.write(ride(1, 1), ride(2, 2))
+    end = (files.stream / "a.jsonl").stat().st_size
+    (lag,) = files.store.stream_lags()
+    (name,) = lag.ends
+    assert lag.source == "live" and lag.ends == {name: end} and lag.total == end
+    files.consume("latest")
+    files.write(ride(3, 3), ride(4, 4), end="")
+    grown = (files.stream / "a.jsonl").read_bytes().rfind(b"\n") + 1
+    (lag,) = files.store.stream_lags()
+    assert lag.of_view("latest") == {name: grown - end} and lag.of_view("other") == {name: grown}
+    assert lag.total == grown
+    assert files.store.stream_lags() == [lag]
+
+
+def test_the_lag_counts_the_positions_of_where_rows_go(files):
+    files.apply()
+    files.write(ride(1, 1))
+    files.consume(to=PushMode.ONLINE)
+    (lag,) = files.store.stream_lags(to=PushMode.ONLINE)
+    assert lag.total == 0
+    (lag,) = files.store.stream_lags()
+    assert lag.total > 0
+    with pytest.raises(InputError, match="stream_lags: to='both'"):
+        files.store.stream_lags(to="both")
+
+
+def test_a_lost_online_table_is_behind_by_the_whole_stream(files):
+    files.apply()
+    files.write(ride(1, 1))
+    files.consume()
+    files.store.online_store.drop([files.store.get_feature_view("latest").online_table("rides")])
+    (lag,) = files.store.stream_lags()
+    assert lag.total == (files.stream / "a.jsonl").stat().st_size

@@ -7,7 +7,7 @@ import io
 import json
 import struct
 import threading
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +34,14 @@ from feast_assets import (
     String,
     UnixTimestamp,
 )
+from feast_assets.compute.versions import is_push
+from feast_assets.definitions.spec import to_micros
 from feast_assets.errors import ConfigError, DefinitionError, StoreUnavailableError
-from feast_assets.streams.columns import StreamColumn
+from feast_assets.streams.columns import StreamColumn, StreamColumns
 from feast_assets.streams.formats.base import decode
 from feast_assets.streams.formats.chosen import fields_of, make_decoder
 from feast_assets.streams.formats.json import JsonDecoder
+from feast_assets.streams.intake import rows_of_messages
 
 NOON = datetime(2024, 6, 1, 12, tzinfo=UTC)
 COLUMNS = [
@@ -191,9 +194,13 @@ class _Registry(http.server.BaseHTTPRequestHandler):
     schemas: dict[str, dict[str, Any]] = {}
     asked: list[tuple[str, str | None]] = []
     status = 200
+    answers: bytes | None = None
 
     def do_GET(self) -> None:
         self.asked.append((self.path, self.headers.get("Authorization")))
+        if self.answers is not None:
+            self.wfile.write(self.answers)
+            return
         known = self.schemas.get(self.path)
         self.send_response(self.status if self.status != 200 else 200 if known else 404)
         self.end_headers()
@@ -208,7 +215,7 @@ def schema_registry():
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Registry)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
-    _Registry.asked, _Registry.status = [], 200
+    _Registry.asked, _Registry.status, _Registry.answers = [], 200, None
     wider = {**SCHEMA, "fields": [*SCHEMA["fields"][::-1], {"name": "more", "type": "string"}]}
     _Registry.schemas = {
         "/schemas/ids/1": {"schema": json.dumps(SCHEMA)},
@@ -254,6 +261,60 @@ def test_a_schema_registry_that_does_not_answer_makes_no_dead_letters(schema_reg
     assert len(rows_of(decoder, [confluent(1, avro(RIDE))] * 2)[0]) == 2
     with pytest.raises(ConfigError, match="needs the URL of a schema registry"):
         make_decoder(ConfluentAvroFormat(), NARROW, Path(), {})
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        b"nothing of HTTP",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n<p>Log in</p>   ",
+    ],
+    ids=["no HTTP", "broken off", "a list", "a page"],
+)
+def test_what_only_a_broken_registry_answers_makes_no_dead_letters(schema_registry, answers):
+    url, _ = schema_registry
+    decoder = make_decoder(ConfluentAvroFormat(url), NARROW, Path(), {})
+    _Registry.answers = answers
+    with pytest.raises(StoreUnavailableError, match="schema registry"):
+        decode(decoder, [confluent(1, avro(RIDE))] * 2)
+    _Registry.answers = None
+    assert len(rows_of(decoder, [confluent(1, avro(RIDE))] * 2)[0]) == 2
+
+
+def test_the_password_goes_to_the_schema_registry_alone(schema_registry):
+    url, _ = schema_registry
+    elsewhere = url.replace("127.0.0.1", "localhost").encode()
+    login = {"url": url, "username": "me", "password": "s3cret-word"}
+    decoder = make_decoder(ConfluentAvroFormat(), NARROW, Path(), login)
+    _Registry.answers = b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: %s/stolen\r\n\r\n" % elsewhere
+    with pytest.raises(StoreUnavailableError, match="status 302"):
+        decode(decoder, [confluent(1, avro(RIDE))])
+    assert [path for path, _ in _Registry.asked] == ["/schemas/ids/1"]
+    with pytest.raises(ConfigError, match="must not hold a name and a password") as raised:
+        make_decoder(ConfluentAvroFormat("http://me:s3cret-word@registry"), NARROW, Path(), {})
+    assert "s3cret-word" not in str(raised.value)
+
+
+def test_a_schema_that_is_not_there_is_asked_for_once_by_many_messages(schema_registry):
+    url, _ = schema_registry
+    decoder = make_decoder(ConfluentAvroFormat(url), NARROW, Path(), {})
+    rows, reasons = rows_of(decoder, [confluent(9, b"")] * 8 + [confluent(1, avro(RIDE))])
+    assert (list(rows), len(reasons)) == ([8], 8)
+    assert sorted(path for path, _ in _Registry.asked) == ["/schemas/ids/1", "/schemas/ids/9"]
+
+
+def test_a_record_that_is_nested_without_end_is_a_dead_letter():
+    """The compiled reader of Avro would overflow the stack, and end the process."""
+    node = {"type": "record", "name": "Ride", "namespace": "of.tests", "fields": [*SCHEMA["fields"]]}
+    node["fields"].append({"name": "before", "type": ["null", "Ride"]})
+    decoder = make_decoder(AvroFormat(json.dumps(node)), NARROW, Path(), {})
+    good = avro({**RIDE, "before": {**RIDE, "before": None}}, node)
+    without_end = (avro(RIDE) + b"\2") * 200_000
+    rows, reasons = rows_of(decoder, [good, without_end])
+    assert rows == {0: {"id": 1, "fare": 2.5, "at": NOON}}
+    assert "nested too deep" in reasons[1]
 
 
 def _message_class():
@@ -314,3 +375,15 @@ def test_a_function_of_the_repository_decodes_custom_messages(tmp_path):
         make_decoder(CustomFormat("my_formats_for_tests.encode"), NARROW, tmp_path, {})
     with pytest.raises(DefinitionError, match="must name a module and a function"):
         CustomFormat("decode")
+
+
+def test_a_message_from_the_future_does_not_win_over_all_later_corrections():
+    columns = StreamColumns(NARROW, "at", "", ("id", "at"))
+    decoder = make_decoder(JsonFormat(""), NARROW, Path(), {})
+    ahead = 4_102_444_800_000_000  # in 2100
+    times = [1_700_000_000_000_000, ahead, None]
+    values = [json.dumps({"id": 1, "f": 2.5, "at": "2024-06-01"}).encode()] * 3
+    versions = rows_of_messages(decoder, columns, values, times).versions.tolist()
+    assert versions[::2] == [1_700_000_000_000_001, 1]
+    assert versions[1] < to_micros(datetime.now(UTC) + timedelta(hours=2))
+    assert all(map(is_push, versions))

@@ -95,15 +95,18 @@ def append_range(source: DataSource, root: Path, stream: str, start: int, end: i
     finally:
         temporary.unlink(missing_ok=True)
     remove_abandoned(folder)
-    if is_new and _is_within_another(folder, stream, start, suffix):
-        # It was there, and was put together with others, between the look at the folder and now.
+    if is_new and _overlaps_another(folder, stream, start, end, suffix):
+        # Others have appended some of it between the look at the folder and now, and perhaps put it together already.
         path.unlink(missing_ok=True)
         return False
     return is_new
 
 
-def _is_within_another(folder: Path, stream: str, start: int, suffix: str) -> bool:
-    earlier = [each for each in _starts(folder, stream, suffix) if each < start]
+def _overlaps_another(folder: Path, stream: str, start: int, end: int, suffix: str) -> bool:
+    starts = _starts(folder, stream, suffix)
+    if any(start < each < end for each in starts):
+        return True
+    earlier = [each for each in starts if each < start]
     return bool(earlier) and _end_of(_path(folder, stream, earlier[-1], suffix)) > start
 
 

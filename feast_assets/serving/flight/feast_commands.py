@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import pyarrow as pa
 
+from feast_assets.definitions.authorized_action import AuthzedAction
 from feast_assets.definitions.field import Field
 from feast_assets.definitions.saved_dataset import SavedDatasetStorage
 from feast_assets.definitions.sources.data_source import DataSource
@@ -136,6 +137,7 @@ class FeastCommands:
     def _pulled(self, command: FeastCommand) -> pa.RecordBatchReader:
         """Returns rows of a source by the names that its columns have before the source's field mapping."""
         source = self._registered(command.data_source_name)
+        self._sources.check_access("", source, AuthzedAction.READ_OFFLINE)
         types = {field.name: field.type for field in self._store.offline_store.schema(source)}
         mapping: Mapping[str, str] = source.field_mapping or {}
 
@@ -177,7 +179,9 @@ class FeastCommands:
     def _persist(self, command: FeastCommand, rows: pa.Table) -> None:
         if command.retrieve_func != "get_historical_features":
             raise NotSupportedError("Only results of get_historical_features can be saved.")
-        storage = SavedDatasetStorage.from_data_source(self._registered(command.data_source_name))
+        target = self._registered(command.data_source_name)
+        self._sources.check_access("", target, AuthzedAction.WRITE_OFFLINE)
+        storage = SavedDatasetStorage.from_data_source(target)
         timeout = None if command.timeout is None else int(command.timeout)
         self._job(command, rows).persist(storage, allow_overwrite=command.allow_overwrite, timeout=timeout)
 

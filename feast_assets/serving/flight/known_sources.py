@@ -54,13 +54,18 @@ class KnownSources:
                 )
 
     def check_access(self, view_name: str, source: DataSource, action: AuthzedAction) -> None:
-        """Raises FeastPermissionError if the acting identity may not do an action to a view, or to the source itself
-        where no view has this name."""
+        """Raises FeastPermissionError if the acting identity may not do an action to a view that has a source, or to
+        the source itself where no view of this name has it.
+
+        The view's name is what a client says: it opens no source that the view does not have.
+        """
         access = self._store.access
         if access.is_open:
             return
         snapshot = self._store.snapshot()
-        views = [each for each in snapshot.shared() if each.name == view_name and isinstance(each, BaseFeatureView)]
+        named = (each for each in snapshot.shared() if each.name == view_name and isinstance(each, BaseFeatureView))
+        content = source.content_hash()
+        views = [each for each in named if any(own.content_hash() == content for own in _sources(each))]
         access.check(snapshot, views or [source], action)
 
     def transformation(self, view_name: str, named: Transformation) -> Transformation:

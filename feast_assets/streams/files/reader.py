@@ -57,8 +57,18 @@ class FileReader(StreamReader):
     def wait(self, seconds: float) -> None:
         time.sleep(seconds)
 
+    def partitions(self) -> list[str]:
+        self._find()
+        return sorted(self._files)
+
     def ends(self, partitions: Sequence[str]) -> Mapping[str, int]:
-        return {name: _end_of_lines(self._files[name]) for name in partitions}
+        ends = {}
+        for name in partitions:
+            try:
+                ends[name] = _end_of_lines(self._files[name])
+            except OSError as error:
+                raise self._unreadable(self._files[name], error) from error
+        return ends
 
     def begins(self, partitions: Sequence[str]) -> Mapping[str, int]:
         return dict.fromkeys(partitions, 0)
@@ -142,11 +152,14 @@ class FileReader(StreamReader):
                         part.values.append(text)
                     part.next += len(line)
         except OSError as error:
-            raise StoreUnavailableError(f"FileStreamSource {self._source.name!r}: {path}: {error.strerror}.") from error
+            raise self._unreadable(path, error) from error
         if part.next == position:
             return None
         self._positions[name] = part.next
         return part
+
+    def _unreadable(self, path: Path, error: OSError) -> StoreUnavailableError:
+        return StoreUnavailableError(f"FileStreamSource {self._source.name!r}: {path}: {error.strerror}.")
 
 
 def _end_of_lines(path: Path) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -76,7 +76,7 @@ def read_record(value: bytes, schema: object) -> Mapping[str, object]:
     """
     stream = io.BytesIO(value)
     try:
-        record = fastavro().schemaless_reader(stream, schema, None)
+        record = _reader_of(schema)(stream, schema, None)
     except Exception as error:
         raise MessageError(f"it is no Avro record of the schema: {reason_of(error)}") from error
     if stream.tell() != len(value):
@@ -84,6 +84,35 @@ def read_record(value: bytes, schema: object) -> Mapping[str, object]:
     if not isinstance(record, dict):
         raise MessageError(f"it is no Avro record: {shown(record)}.")
     return record
+
+
+def _reader_of(schema: object) -> Callable[..., object]:
+    """Returns what reads records of a schema.
+
+    A record within a record of its own kind may be nested as deep as a message is long. The library's compiled reader
+    then overflows the stack and ends the process; its slower one in Python raises an error.
+    """
+    library = fastavro()
+    if not _holds_itself(schema, ()):
+        return library.schemaless_reader  # type: ignore[no-any-return]
+    from fastavro import _read_py
+
+    return _read_py.schemaless_reader
+
+
+def _holds_itself(schema: object, within: tuple[str, ...]) -> bool:
+    """Whether a type is used within its own definition."""
+    if isinstance(schema, list):
+        return any(_holds_itself(each, within) for each in schema)
+    if isinstance(schema, str):
+        return schema in within
+    if not isinstance(schema, dict):
+        return False
+    if schema.get("type") in ("record", "error"):
+        within = (*within, schema["name"])
+        return any(_holds_itself(field["type"], within) for field in schema["fields"])
+    inner = ("type", "items", "values")
+    return any(_holds_itself(schema[name], within) for name in inner if name in schema)
 
 
 def fields_of_schema(schema_json: str) -> dict[str, FeastType | None]:

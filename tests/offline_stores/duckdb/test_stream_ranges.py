@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from feast_assets import FileSource
+from feast_assets.errors import StoreUnavailableError
 from feast_assets.offline_stores.duckdb import stream_ranges
 from feast_assets.offline_stores.duckdb.config import DuckDBOfflineStoreConfig
 from feast_assets.offline_stores.duckdb.store import DuckDBOfflineStore
@@ -143,6 +144,22 @@ def test_a_consumer_that_was_slow_meets_a_file_that_was_put_together_meanwhile(s
     assert held(tmp_path) == list(range(20))
 
 
+@pytest.mark.parametrize(("slow", "quick"), [((0, 20), (10, 30)), ((10, 30), (0, 20))])
+def test_of_stretches_that_overlap_and_are_appended_at_once_each_message_is_there_once(
+    store, tmp_path, monkeypatch, slow, quick
+):
+    real = stream_ranges.publish_once
+
+    def while_another_appends(temporary: Path, path: Path) -> bool:
+        monkeypatch.setattr(stream_ranges, "publish_once", real)
+        append(store, *quick)
+        return real(temporary, path)
+
+    monkeypatch.setattr(stream_ranges, "publish_once", while_another_appends)
+    append(store, *slow)
+    assert held(tmp_path) == list(range(30))
+
+
 def test_only_folders_of_parquet_files_take_stretches(store, tmp_path):
     (tmp_path / "data.csv").write_text("n,at\n")
     os.makedirs(tmp_path / "parts" / "dt=2024-01-01")
@@ -153,3 +170,18 @@ def test_only_folders_of_parquet_files_take_stretches(store, tmp_path):
 
     assert takes("rides") and takes("new/*.parquet")
     assert not takes("data.csv") and not takes("parts") and not takes("a.parquet")
+
+
+@pytest.mark.parametrize(
+    "error", [pa.ArrowInvalid("damaged"), FileNotFoundError("gone"), StoreUnavailableError("away")]
+)
+def test_files_that_cannot_be_put_together_end_no_consumer(store, tmp_path, monkeypatch, error, caplog):
+    def compact(*_: Any) -> int:
+        raise error
+
+    monkeypatch.setattr(store, "compact_ranges", compact)
+    history = StreamHistory(store, SOURCE, "topic", "0" * 32)
+    for start in range(33):
+        history.append("0", start, start + 1, [start], rows([start]))
+    assert "The small files of stream topic" in caplog.text
+    assert held(tmp_path) == list(range(33))
