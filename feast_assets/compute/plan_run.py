@@ -134,7 +134,8 @@ class PlanRun:
     def _find_added(self) -> dict[Window, tuple[Part, ...]]:
         """Returns the parts of the source that were added to windows, where nothing else has become of these.
 
-        Their other rows have been put before, so only those of the added parts need be, and none was withdrawn.
+        Their other rows have been put before, so only those of the added parts need be, and none was withdrawn. A row
+        that was pushed since, with the very times of one of these others, stays, as it does until the window is run.
         """
         plan, ledger = self.plan, LedgerColumns.of_mapping(self.plan.ledger)
         store, view = self.stores.online, self.stores.view

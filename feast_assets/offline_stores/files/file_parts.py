@@ -9,7 +9,7 @@ from pathlib import Path
 
 from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.definitions.sources.file_source import FileSource
-from feast_assets.errors import NotSupportedError, SourceError, printable
+from feast_assets.errors import NotSupportedError, SourceError, StoreUnavailableError, printable
 from feast_assets.offline_stores.files.changing_files import changed_error
 from feast_assets.offline_stores.files.source_files import SourceFiles, find_files, local_path, log_files
 from feast_assets.offline_stores.parts import Extent, Part, SourceParts
@@ -25,14 +25,15 @@ def file_parts(source: DataSource, root: Path, *, extents: bool = False) -> Sour
         extents: whether event times are wanted, which the footers of Parquet files tell.
 
     Returns:
-        None where it cannot be told: of a URI, of a folder with files of another format, and while files are removed.
+        None where it cannot be told: of a URI, of a folder with files of another format, while files are removed, and
+        where a folder cannot be listed.
 
     Raises:
         SourceError: a footer is damaged; `SourceChangedError` where its file was changed meanwhile.
     """
     try:
         files = find_files(source, root)
-    except NotSupportedError:
+    except (NotSupportedError, StoreUnavailableError):
         return None
     except SourceError:
         path = local_path(source.path, root) if isinstance(source, FileSource) else None

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.definitions.sources.file_source import FileSource
-from feast_assets.errors import InputError, NotSupportedError, SourceError
+from feast_assets.errors import InputError, NotSupportedError, SourceError, StoreUnavailableError
 from feast_assets.offline_stores.files.source_files import find_files
 
 PARQUET = (".parquet", ".parq", ".pq")
@@ -158,7 +158,7 @@ class ReadableFiles:
             if isinstance(source, FileSource) and "://" not in source.path.removeprefix("file://"):
                 try:
                     paths.update(map(os.path.realpath, find_files(source, self.root).paths))
-                except (SourceError, NotSupportedError, OSError, ValueError):
+                except (SourceError, StoreUnavailableError, NotSupportedError, OSError, ValueError):
                     continue  # A source that cannot be read lets nothing be read.
         return frozenset(paths)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fnmatch
 import glob
 import os
@@ -15,7 +16,7 @@ from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.definitions.sources.duckdb_source import DuckDBSource
 from feast_assets.definitions.sources.file_format import CsvFormat, DeltaFormat, ParquetFormat
 from feast_assets.definitions.sources.file_source import FileSource
-from feast_assets.errors import NotSupportedError, SourceAbsentError, SourceError
+from feast_assets.errors import NotSupportedError, SourceAbsentError, SourceError, StoreUnavailableError
 
 Format = Literal["parquet", "csv", "delta", "duckdb"]
 _SUFFIXES: dict[Format, tuple[str, ...]] = {
@@ -67,6 +68,7 @@ def find_files(source: DataSource, root: Path, *, only: Sequence[str] | None = N
     Raises:
         SourceAbsentError: a single file does not exist.
         SourceError: a folder holds only files of another format.
+        StoreUnavailableError: a folder cannot be listed.
         NotSupportedError: the source is not one of files.
     """
     subject = describe(source)
@@ -150,7 +152,7 @@ def _format(source: FileSource, path: str) -> Format:
 def _in_folder(subject: str, path: str, file_format: Format) -> SourceFiles:
     matching: list[str] = []
     others: list[str] = []
-    for folder, folders, names in os.walk(path):
+    for folder, folders, names in os.walk(path, onerror=_refuse_unlisted):
         folders[:] = sorted(f for f in folders if _is_visible(f))
         for name in names:
             if _is_visible(name):
@@ -177,16 +179,28 @@ def _in_one_folder(pattern: str) -> list[str]:
     try:
         with os.scandir(folder) as entries:
             there = {entry.name: entry for entry in entries if _is_visible(entry.name)}
-    except OSError:
+        return sorted(os.path.join(folder, name) for name in fnmatch.filter(there, names) if _is_file(there[name]))
+    except OSError as error:
+        _refuse_unlisted(error)
         return []
-    return sorted(os.path.join(folder, name) for name in fnmatch.filter(there, names) if _is_file(there[name]))
+
+
+def _refuse_unlisted(error: OSError) -> None:
+    """Raises unless an error of listing a folder says that it is not there.
+
+    That no files are seen does not mean that there are none: their rows would be taken for withdrawn.
+    """
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise StoreUnavailableError(f"Folder {error.filename} cannot be listed: {error.strerror}") from error
 
 
 def _is_file(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_file()
-    except OSError:
-        return False
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return False
+        raise
 
 
 def _is_visible(name: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
 from pathlib import Path
@@ -9,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from feast_assets.definitions.sources.file_source import FileSource
+from feast_assets.errors import StoreUnavailableError
 from feast_assets.offline_stores.files import source_files
+from feast_assets.offline_stores.files.file_parts import file_parts
 from feast_assets.offline_stores.files.source_files import find_files
 
 NAMES = (
@@ -76,7 +79,22 @@ def test_a_pattern_means_what_glob_finds_and_is_a_visible_file(folder: Path, pat
     assert files.hive_keys == ()
 
 
-def test_a_folder_that_is_not_there_or_may_not_be_read_has_no_files(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO], ids=["denied", "no answer"])
+@pytest.mark.parametrize("pattern", ["/*.parquet", ""], ids=["pattern", "folder"])
+def test_a_folder_that_cannot_be_listed_is_an_error_and_not_empty(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, number: int, pattern: str
+) -> None:
+    def fails(path: object) -> None:
+        raise OSError(number, os.strerror(number), path)
+
+    monkeypatch.setattr(source_files.os, "scandir", fails)
+    source = FileSource(name="s", path=f"{folder}{pattern}")
+    with pytest.raises(StoreUnavailableError, match=r"Folder .*history cannot be listed"):
+        find_files(source, folder)
+    assert file_parts(source, folder) is None
+
+
+def test_a_folder_that_is_not_there_has_no_files(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for name in ("nothing", "file"):
         assert find_files(FileSource(name="s", path=f"{tmp_path}/{name}/*.parquet"), tmp_path).paths == ()

@@ -114,10 +114,9 @@ class InShort:
 
 
 class TestS3InShort(InShort):
-    """Of S3, the store that most use, also what two processes and several threads change at once in a ledger."""
+    """On S3, the store that most use, also what several threads change at once."""
 
     test_threads_share_one_handle = RegistryConformance.test_threads_share_one_handle
-    test_processes_that_record_at_once = RegistryConformance.test_processes_that_record_at_once_lose_nothing
 
     @pytest.fixture
     def registry_factory(self, tmp_path: Path, s3_registry: dict[str, object]) -> RegistryFactory:
