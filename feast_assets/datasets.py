@@ -116,9 +116,12 @@ class Datasets(Lifecycle):
     def _readable(self, dataset: SavedDataset) -> SavedDataset:
         from feast_assets.retrieval.saved_dataset import read_saved_dataset
 
+        # Another project may be the current one when the rows are read.
+        access, cache = self.access, self._cache
+
         def read() -> pa.Table:
-            if not self.access.is_open:
-                self.access.check(self._cache.get(), [dataset], AuthzedAction.READ_OFFLINE)
+            if not access.is_open:
+                access.check(cache.get(), [dataset], AuthzedAction.READ_OFFLINE)
             return read_saved_dataset(dataset, self.repo_path)
 
         return dataset.attach(read)

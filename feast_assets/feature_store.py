@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from feast_assets.arguments import definitions_of
 from feast_assets.auth.access import Access
+from feast_assets.auth.audit_log import accesses_are_recorded
 from feast_assets.auth.identity import acting_identity
 from feast_assets.config import (
     RepoConfig,
@@ -113,6 +114,12 @@ class FeatureStore(Materializing):
     def _open_project(self, name: str, registry: Registry, access: Access) -> ProjectState:
         settings = self.config.registry
         registry.owner = self
+
+        def complete_pushes(snapshot: RegistrySnapshot, uses_history: bool) -> bool:
+            # A thread that refreshes the registry has no current project of its own.
+            with self.in_project(name):
+                return self._complete_pushes(snapshot, uses_history)
+
         return ProjectState.of(
             name,
             registry,
@@ -120,7 +127,7 @@ class FeatureStore(Materializing):
             self.repo_path,
             settings.cache_ttl_seconds,
             settings.cache_mode == "sync",
-            self._complete_pushes,
+            complete_pushes,
         )
 
     def _open_other_project(self, name: str) -> ProjectState:
@@ -534,8 +541,9 @@ class FeatureStore(Materializing):
         if self.get_project(name).name == self.project:
             self.teardown()
             return
-        projects = [project for project in self.registry.projects() if project.name == name]
-        self.access.check(self._cache.get(), projects, AuthzedAction.DELETE)
+        if not self.access.is_open:
+            with self.in_project(name):  # whose own permissions decide
+                self._check_project(AuthzedAction.DELETE)
         other = self._applier()
         other.project = name
         other.registry = make_registry(self.config, self.repo_path, name)
@@ -673,7 +681,7 @@ class FeatureStore(Materializing):
         except UnknownRowSchemaError:  # written under a newer revision than the cached one
             self.refresh_registry()
             response = self._online_plan(features, full_feature_names).read(self.online_store, entity_rows)
-        if self.access.log.is_on:
+        if accesses_are_recorded():
             self._log_online(features, entity_rows)
         return response.telling_versions() if include_feature_view_version_metadata else response
 
@@ -714,7 +722,7 @@ class FeatureStore(Materializing):
 
             await asyncio.to_thread(self.refresh_registry)
             response = await self._online_plan(features, full_feature_names).read_async(self.online_store, entity_rows)
-        if self.access.log.is_on:
+        if accesses_are_recorded():
             self._log_online(features, entity_rows)
         return response.telling_versions() if include_feature_view_version_metadata else response
 
@@ -728,9 +736,16 @@ class FeatureStore(Materializing):
 
         Returns:
             one for each view and entity row that has a stored row, view by view.
+
+        Raises:
+            FeastPermissionError: the acting identity may not DESCRIBE a view that was read. Who may read a service need
+                not be allowed to see its views, nor when they were materialized, and by which run.
         """
         from feast_assets.audit.row_origins import row_origins
 
+        if not self.access.is_open:
+            snapshot = self._cache.get()
+            self.access.check(snapshot, map(snapshot.view, response.shape.views), AuthzedAction.DESCRIBE)
         return row_origins(response, self.registry)
 
     def _log_online(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from feast_assets.registry.noted_pushes import NotedPush
     from feast_assets.registry.snapshot import RegistrySnapshot
     from feast_assets.streams.dead_letters import DeadLetter, DeadLetters
+    from feast_assets.streams.lag import StreamLag
     from feast_assets.streams.progress import ProgressCallback, StreamProgress
     from feast_assets.streams.replaying import ReplayedLetters
 
@@ -68,6 +70,8 @@ class Writing(Catalog):
 
         @property
         def online_store(self) -> OnlineStore: ...
+
+        def in_project(self, project: str | None) -> AbstractContextManager[None]: ...
 
     def push(
         self,
@@ -222,14 +226,7 @@ class Writing(Catalog):
             ConfigError: a stream's settings are wrong.
             StoreUnavailableError: a stream cannot be reached. Stores that cannot be reached are waited for.
         """
-        from feast_assets.streams.consuming import (
-            Consumption,
-            check_consumable,
-            checked_settings,
-            consume,
-            consumed_hash,
-            is_consumable,
-        )
+        from feast_assets.streams.consuming import Consumption, checked_settings, consume, consumed_hash
 
         if not isinstance(to, PushMode):
             raise InputError(f"consume: to={shown(to)} is not PushMode.ONLINE, OFFLINE or ONLINE_AND_OFFLINE.")
@@ -237,24 +234,49 @@ class Writing(Catalog):
             self._refuse_shared("consume", "use to=PushMode.ONLINE")
         settings = checked_settings(start, flush_seconds, flush_bytes, stop_at_end)
         snapshot = self._registered(False)
-        known = [view for view in snapshot.views_with_history if view.enabled]
-        names = [views] if isinstance(views, str) else views
-        chosen = [v for v in known if is_consumable(v)] if names is None else [snapshot.feature_view(n) for n in names]
-        for view in chosen:
-            check_consumable(view)
-        if not chosen:
-            raise InputError("consume: no enabled feature view has a stream that can be consumed.")
+        chosen = _consumed(snapshot, views)
         self.access.check(snapshot, chosen, *_ACTIONS[to])
         attached = [self._functions.attach(view) for view in chosen]
         hashes = {view.name: consumed_hash(view) for view in chosen}
 
+        project = self.project
+
         def is_current() -> bool:
-            views = {view.name: view for view in self._registered(False).views_with_history if view.enabled}
+            with self.in_project(project):  # asked by a thread of each stream
+                snapshot = self._registered(False)
+            views = {view.name: view for view in snapshot.views_with_history if view.enabled}
             return all(name in views and consumed_hash(views[name]) == known for name, known in hashes.items())
 
         root = self.repo_path.resolve()
         consumption = Consumption(self._stores(), attached, to, group, root, settings, self.config.streams, is_current)
         return consume(consumption, stop or threading.Event(), progress)
+
+    def stream_lags(
+        self, views: str | Sequence[str] | None = None, *, to: PushMode = PushMode.ONLINE_AND_OFFLINE, group: str = ""
+    ) -> list[StreamLag]:
+        """Returns how far streams reach, and how far they have been consumed for feature views; changes nothing.
+
+        The arguments are those of `consume`: they say which positions count.
+
+        Returns:
+            one of each stream source. Data streams of Kinesis do not tell where they end.
+
+        Raises:
+            InputError: a view is disabled or has no stream that can be consumed, or an argument is wrong.
+            ConfigError: a stream's settings are wrong.
+            StoreUnavailableError: a stream or a store cannot be reached.
+        """
+        from feast_assets.streams.consumer import ConsumerSettings
+        from feast_assets.streams.consuming import Consumption, stream_lags
+
+        if not isinstance(to, PushMode):
+            raise InputError(f"stream_lags: to={shown(to)} is not PushMode.ONLINE, OFFLINE or ONLINE_AND_OFFLINE.")
+        snapshot = self._registered(False)
+        chosen = _consumed(snapshot, views)
+        self.access.check(snapshot, chosen, AuthzedAction.DESCRIBE)
+        root = self.repo_path.resolve()
+        settings = ConsumerSettings()
+        return stream_lags(Consumption(self._stores(), chosen, to, group, root, settings, self.config.streams))
 
     def list_dead_letters(self, source_name: str) -> list[DeadLetter]:
         """Returns the messages of a stream source that could not be taken, each with its offset and the reason."""
@@ -479,3 +501,18 @@ class Writing(Catalog):
 def _check_flag(call: str, name: str, value: object) -> None:
     if not isinstance(value, bool):
         raise InputError(f"{call}: {name} must be True or False, not {shown(value)}.")
+
+
+def _consumed(snapshot: RegistrySnapshot, names: str | Sequence[str] | None) -> list[FeatureView]:
+    """Returns the views whose streams are to be consumed: those of some names, or all that can be."""
+    from feast_assets.streams.consuming import check_consumable, is_consumable
+
+    if names is None:
+        views = [view for view in snapshot.views_with_history if view.enabled and is_consumable(view)]
+    else:
+        views = [snapshot.feature_view(name) for name in ([names] if isinstance(names, str) else names)]
+    for view in views:
+        check_consumable(view)
+    if not views:
+        raise InputError("consume: no enabled feature view has a stream that can be consumed.")
+    return views

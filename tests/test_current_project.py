@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,6 +22,7 @@ from feast_assets import (
     LabelView,
     OnDemandFeatureView,
     Project,
+    PushMode,
     PushSource,
     RepoConfig,
     RequestSource,
@@ -29,6 +31,9 @@ from feast_assets import (
     ValidationReference,
     ValueType,
 )
+from feast_assets.auth.identity import Identity, acting_as
+from feast_assets.definitions.authorized_action import AuthzedAction
+from feast_assets.definitions.permission import Permission
 from feast_assets.definitions.validation_reference import Profiler
 from feast_assets.errors import (
     ConfigError,
@@ -38,7 +43,10 @@ from feast_assets.errors import (
     InputError,
     NotSupportedError,
     ProjectObjectNotFoundException,
+    StoreUnavailableError,
+    UnfinishedPushError,
 )
+from feast_assets.feast_errors import FeastPermissionError
 from feast_assets.registry.lineage import EntityReference, EntityRelation, FeastObjectType
 from feast_assets.registry.sql.config import SqlRegistryConfig
 from feast_assets.registry.sql.store import SqlRegistry
@@ -121,6 +129,39 @@ def test_a_thread_and_a_task_have_a_project_of_their_own(store: FeatureStore) ->
     assert seen["thread"] == ("parcels", 2.0)
     assert asyncio.run(both()) == [("parcels", 2.0), ("rides", 1.0)]
     assert (store.project, fare(store)) == ("rides", 1.0)
+
+
+def test_a_thread_that_reads_the_registry_completes_the_pushes_of_its_project(
+    store: FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def is_down(*_: object) -> None:
+        raise StoreUnavailableError("The store is down.")
+
+    with store.in_project("parcels"):
+        view = stats("parcels")
+        view.stream_source = PushSource(name="live", batch_source=view.batch_source)
+        store.apply([DRIVER, view])
+        pushed = {"driver_id": [1], "fare": [3.0], "ts": [NOON]}
+        with monkeypatch.context() as patched:
+            patched.setattr(store.online_store, "put_many", is_down)
+            with pytest.raises(UnfinishedPushError):
+                store.push("live", pushed, to=PushMode.ONLINE_AND_OFFLINE)
+        assert len(store.list_unfinished_pushes()) == 1
+        watch = store.keep_registry_fresh()
+        contextvars.Context().run(watch.look)  # as its thread does
+        assert store.list_unfinished_pushes() == []
+        assert fare(store) == 3.0
+
+
+def test_a_saved_dataset_is_read_by_the_permissions_of_its_project(store: FeatureStore) -> None:
+    with store.in_project("parcels"):
+        fill(store)
+        job = store.get_historical_features({"driver_id": [1], "event_timestamp": [NOON]}, ["stats:fare"])
+        store.create_saved_dataset(job, "training", SavedDatasetFileStorage("training.parquet"))
+        store.apply(Permission("p", actions=AuthzedAction.DESCRIBE))
+        dataset = store.get_saved_dataset("training")
+    with acting_as(Identity("ann")), pytest.raises(FeastPermissionError, match="READ_OFFLINE saved dataset 'training'"):
+        dataset.to_df()
 
 
 def test_none_is_the_project_of_the_configuration(store: FeatureStore) -> None:

@@ -197,10 +197,11 @@ def _is_same_json(value: object, other: object) -> bool:
     if not (isinstance(value, str) and isinstance(other, str)):
         return False
     try:
-        same: bool = json.loads(value) == json.loads(other)
-    except ValueError:
+        first, second = json.loads(value), json.loads(other)
+    except (ValueError, RecursionError):
         return False
-    return same
+    # Other texts that happen to be JSON, such as "1" and "1.0", are texts.
+    return isinstance(first, dict | list) and bool(first == second)
 
 
 def shown_value(value: object) -> str:

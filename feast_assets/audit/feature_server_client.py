@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from http.client import HTTPException
+from http.client import BadStatusLine, HTTPException
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import HTTPRedirectHandler, Request, build_opener
@@ -76,9 +76,13 @@ class FeatureServerClient:
             with error:
                 detail = error.read(_SHOWN).decode(errors="replace").strip()
             raise InputError(f"The feature server {shown} refuses with status {error.code}: {detail}") from None
+        except BadStatusLine as error:
+            raise StoreUnavailableError(
+                f"The feature server {shown} does not speak HTTP. Servers by gRPC cannot be compared with."
+            ) from error
         except (URLError, OSError, HTTPException) as error:
             raise StoreUnavailableError(f"The feature server {shown} does not answer: {error}") from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(f"The feature server {shown} does not answer with JSON.") from error
         if not isinstance(answer, dict):
             raise InputError(f"The feature server {shown} does not answer as Feast's does.")

@@ -82,8 +82,9 @@ class Access:
 
     @property
     def is_open(self) -> bool:
-        """Whether nothing is to be checked for the running code."""
-        return self.identity() is None
+        """Whether nothing is to be checked for the running code, so that `identity` is None; every online read asks."""
+        identity = acting_identity()
+        return not self._requirement.is_set if identity is None else is_own_work(identity)
 
     def identity(self) -> Identity | None:
         """Returns the identity to decide for; None where nothing is to be checked."""

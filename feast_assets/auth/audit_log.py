@@ -10,14 +10,18 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from feast_assets.auth.identity import Identity
 from feast_assets.errors import ConfigError
 
 logger = logging.getLogger("feast_assets.audit_log")
+
+accesses_are_recorded: Callable[[], bool] = partial(logger.isEnabledFor, logging.INFO)
+"""Tells whether accesses are recorded. A function of no layers, since every online read asks."""
 
 _NAMES = 100
 """How many names of objects are listed in one record."""
@@ -63,7 +67,7 @@ class AuditLog:
     @property
     def is_on(self) -> bool:
         """Whether accesses are recorded. Ask before collecting what a record needs."""
-        return logger.isEnabledFor(logging.INFO)
+        return accesses_are_recorded()
 
     def done(self, event: str, identity: Identity | None, objects: Iterable[str], **details: object) -> None:
         """Records an access that was carried out.

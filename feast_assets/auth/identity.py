@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -72,10 +72,8 @@ ANONYMOUS = Identity("")
 _OWN = Identity("the feature store itself")
 _acting: ContextVar[Identity | None] = ContextVar("feast_assets_identity", default=None)
 
-
-def acting_identity() -> Identity | None:
-    """Returns the identity on whose behalf the running code acts; None where nobody said."""
-    return _acting.get()
+acting_identity: Callable[[], Identity | None] = _acting.get
+"""Returns the identity on whose behalf the running code acts; None where nobody said."""
 
 
 def is_own_work(identity: Identity | None) -> bool:

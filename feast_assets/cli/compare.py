@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _BATCH = 500
 _SHOWN = 20
+_ENTITIES = "A join key or request field and its value; repeat a key for several entities."
 _TOKEN = "FEAST_ASSETS_COMPARE_TOKEN"  # noqa: S105 - a name
 
 Entities = Mapping[str, Sequence[object]]
@@ -38,7 +39,7 @@ Entities = Mapping[str, Sequence[object]]
 )
 @features_option
 @click.option("-s", "--service", metavar="NAME", help="A feature service of both stores, instead of -f.")
-@click.option("-e", "--entities", multiple=True, metavar="KEY=VALUE", help="As of get-online-features.")
+@click.option("-e", "--entities", multiple=True, metavar="KEY=VALUE", help=_ENTITIES)
 @click.option(
     "--entity-file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),

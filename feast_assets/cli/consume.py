@@ -77,6 +77,12 @@ def consume(
     store = session.store()
     stop = threading.Event()
     _on_signals(stop)
+    shown: dict[str, str] = {}
+
+    def show(progress: StreamProgress) -> None:
+        shown[progress.source] = _line(progress)
+        click.echo(shown[progress.source])
+
     done = store.consume(
         list(views) or None,
         to=PushMode[to.upper()],
@@ -86,10 +92,11 @@ def consume(
         flush_bytes=max(1, int(flush_mb * 2**20)),
         group=group,
         stop=stop,
-        progress=_print,
+        progress=show,
     )
     for each in done:
-        _print(each)
+        if shown.get(each.source) != _line(each):
+            show(each)
         if each.ended_by_change:
             click.echo(f"{each.source}: ended, as an apply has changed what it is consumed for. Start it again.")
 
@@ -107,9 +114,9 @@ def _on_signals(stop: threading.Event) -> None:
     signal.signal(signal.SIGINT, end)
 
 
-def _print(progress: StreamProgress) -> None:
+def _line(progress: StreamProgress) -> str:
     lag = sum(progress.lag.values())
-    click.echo(
+    return (
         f"{progress.source}: {progress.messages} messages, {progress.rows} rows online, {progress.history_rows} to "
         f"history, {progress.dead_letters} dead letters, {progress.late} late, {lag} behind."
     )

@@ -4,6 +4,14 @@ from __future__ import annotations
 
 import click
 
+from feast_assets.cli.server_options import (
+    cert_option,
+    count_option,
+    key_option,
+    processes_option,
+    registry_seconds_option,
+    seconds_option,
+)
 from feast_assets.cli.session import Session, pass_session
 
 
@@ -25,61 +33,28 @@ from feast_assets.cli.session import Session, pass_session
     show_default=True,
     help="Calls that a process runs at a time; the next ones wait. 0 for no limit.",
 )
-@click.option(
-    "--processes",
-    "workers",
-    type=int,
-    default=1,
-    show_default=True,
-    help="Processes; -1 for two for each processor and one more.",
-)
-@click.option(
+@processes_option("--processes")
+@count_option(
     "--max-calls",
     "calls_in_hand",
-    type=click.IntRange(1),
-    default=1000,
-    show_default=True,
-    help="Calls that a process has in hand at most; the next are answered UNAVAILABLE.",
+    1000,
+    "Calls that a process has in hand at most; the next are answered UNAVAILABLE.",
 )
-@click.option(
-    "-r",
-    "--registry_ttl_sec",
-    "--registry-ttl-sec",
-    "registry_seconds",
-    type=click.FloatRange(0, min_open=True),
-    default=5,
-    show_default=True,
-    help="Seconds between two looks at the registry.",
-)
-@click.option("-k", "--key", "--tls-key", "tls_key_path", default="", help="The TLS key, a PEM file; needs --cert.")
-@click.option(
-    "-c", "--cert", "--tls-cert", "tls_cert_path", default="", help="The TLS certificate, a PEM file; needs --key."
-)
+@registry_seconds_option(5)
+@key_option
+@cert_option
 @click.option("-m", "--metrics", is_flag=True, help="Serve Prometheus metrics by HTTP on port 8000.")
-@click.option(
+@seconds_option(
     "--request-timeout",
     "request_seconds",
-    type=click.FloatRange(0, min_open=True),
-    default=30,
-    show_default=True,
-    help="Seconds by which a read is answered, if need be with DEADLINE_EXCEEDED.",
+    "Seconds by which a read is answered, if need be with DEADLINE_EXCEEDED.",
 )
-@click.option(
+@seconds_option(
     "--shutdown-timeout",
     "shutdown_seconds",
-    type=click.FloatRange(0, min_open=True),
-    default=30,
-    show_default=True,
-    help="Seconds that calls in hand may take when the server is told to end.",
+    "Seconds that calls in hand may take when the server is told to end.",
 )
-@click.option(
-    "--max-message-bytes",
-    "message_bytes",
-    type=click.IntRange(1),
-    default=64 * 2**20,
-    show_default=True,
-    help="The largest message that is taken.",
-)
+@count_option("--max-message-bytes", "message_bytes", 64 * 2**20, "The largest message that is taken.")
 @pass_session
 def listen(session: Session, /, metrics: bool, **settings: object) -> None:
     """Serves features by gRPC, as Feast's gRPC server does, until SIGTERM or SIGINT.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 import click
@@ -16,8 +17,13 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--write", is_flag=True, help="Change the files; without it the changes are only shown.")
-@click.option("--import-registry", is_flag=True, help="Import the registry of Feast too: into the registry's place.")
-@click.option("--from", "source", metavar="REGISTRY", help="Where Feast's registry is, if not at the registry's path.")
+@click.option("--import-registry", is_flag=True, help="Read Feast's registry too; with --write, import it.")
+@click.option(
+    "--from",
+    "source",
+    metavar="REGISTRY",
+    help="Where Feast's registry is: a path or URL.  [default: the registry of feature_store.yaml]",
+)
 def migrate(path: Path, write: bool, import_registry: bool, source: str | None) -> None:
     """Rewrites the imports of a Feast repository, and lists what is left to do by hand.
 
@@ -91,13 +97,18 @@ def _import_registry(root: Path, source: str | None, write: bool) -> None:
             finally:
                 store.close()
         click.echo(f"Imported {len(project.definitions)} objects.")
+        click.echo(
+            "`feast-assets apply` removes what no file declares, as Feast's does; `feast-assets plan` shows what."
+        )
         if aside is not None:
             click.echo(presentable(f"The registry of Feast is {aside} now; it is not needed any more."))
     if project.intervals:
         click.echo("Feast recorded that it materialized these times into its own store. To have them here:")
         for view, intervals in project.intervals.items():
             for start, end in intervals:
-                command = f"feast-assets -c {root} materialize {start.isoformat()} {end.isoformat()} --views {view}"
+                # Quoted, as the name is what the registry says, and the line is there to be run.
+                times = f"{start.isoformat()} {end.isoformat()}"
+                command = f"feast-assets -c {quote(str(root))} materialize {times} --views {quote(view)}"
                 click.echo(presentable(f"  {command}"))
 
 

@@ -4,37 +4,33 @@ from __future__ import annotations
 
 import click
 
+from feast_assets.cli.server_options import (
+    cert_option,
+    count_option,
+    host_option,
+    key_option,
+    no_access_log_option,
+    port_option,
+    processes_option,
+    registry_seconds_option,
+    seconds_option,
+)
 from feast_assets.cli.session import Session, pass_session
 
 
 @click.command()
-@click.option("-h", "--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
-@click.option(
-    "-p",
-    "--port",
-    type=click.IntRange(0, 65535),
-    default=6566,
-    show_default=True,
-    help="The port to listen on; 0 for any free one, which is printed.",
-)
+@host_option
+@port_option("--port", 6566)
 @click.option(
     "-t", "--type", "kind", type=click.Choice(["http"]), default="http", show_default=True, help="What is spoken."
 )
-@click.option("--no-access-log", is_flag=True, help="Do not write a line of JSON for each request to standard output.")
-@click.option(
-    "-w",
-    "--workers",
-    type=int,
-    default=1,
-    show_default=True,
-    help="Processes; -1 for two for each processor and one more.",
-)
-@click.option(
+@no_access_log_option
+@processes_option("-w", "--workers")
+@count_option(
     "--worker-connections",
-    type=click.IntRange(1),
-    default=1000,
-    show_default=True,
-    help="Requests that a worker has in hand at most; the next are answered 503 with Retry-After.",
+    "worker_connections",
+    1000,
+    "Requests that a worker has in hand at most; the next are answered 503 with Retry-After.",
 )
 @click.option(
     "--max-requests",
@@ -50,28 +46,10 @@ from feast_assets.cli.session import Session, pass_session
     show_default=True,
     help="At most so many requests more, drawn at random.",
 )
-@click.option(
-    "--keep-alive-timeout",
-    "keep_alive_seconds",
-    type=click.FloatRange(0, min_open=True),
-    default=30,
-    show_default=True,
-    help="Seconds after which an idle connection is closed.",
-)
-@click.option(
-    "-r",
-    "--registry_ttl_sec",
-    "--registry-ttl-sec",
-    "registry_seconds",
-    type=click.FloatRange(0, min_open=True),
-    default=60,
-    show_default=True,
-    help="Seconds between two looks at the registry.",
-)
-@click.option("-k", "--key", "--tls-key", "tls_key_path", default="", help="The TLS key, a PEM file; needs --cert.")
-@click.option(
-    "-c", "--cert", "--tls-cert", "tls_cert_path", default="", help="The TLS certificate, a PEM file; needs --key."
-)
+@seconds_option("--keep-alive-timeout", "keep_alive_seconds", "Seconds after which an idle connection is closed.")
+@registry_seconds_option(60)
+@key_option
+@cert_option
 @click.option(
     "-m",
     "--metrics",
@@ -85,38 +63,12 @@ from feast_assets.cli.session import Session, pass_session
     show_default=True,
     help="What speaks HTTP.",
 )
-@click.option(
-    "--request-timeout",
-    "request_seconds",
-    type=click.FloatRange(0, min_open=True),
-    default=30,
-    show_default=True,
-    help="Seconds by which a read is answered, if need be with 504.",
+@seconds_option("--request-timeout", "request_seconds", "Seconds by which a read is answered, if need be with 504.")
+@seconds_option("--receive-timeout", "receive_seconds", "Seconds by which a request must have come in whole.")
+@seconds_option(
+    "--shutdown-timeout", "shutdown_seconds", "Seconds that requests in hand may take when the server is told to end."
 )
-@click.option(
-    "--receive-timeout",
-    "receive_seconds",
-    type=click.FloatRange(0, min_open=True),
-    default=30,
-    show_default=True,
-    help="Seconds by which a request must have come in whole.",
-)
-@click.option(
-    "--shutdown-timeout",
-    "shutdown_seconds",
-    type=click.FloatRange(0, min_open=True),
-    default=30,
-    show_default=True,
-    help="Seconds that requests in hand may take when the server is told to end.",
-)
-@click.option(
-    "--max-body-bytes",
-    "body_bytes",
-    type=click.IntRange(1),
-    default=64 * 2**20,
-    show_default=True,
-    help="The largest body of a request.",
-)
+@count_option("--max-body-bytes", "body_bytes", 64 * 2**20, "The largest body of a request.")
 @click.option(
     "--audit-log",
     type=click.Path(dir_okay=False),

@@ -4,47 +4,31 @@ from __future__ import annotations
 
 import click
 
+from feast_assets.cli.server_options import (
+    cert_option,
+    count_option,
+    host_option,
+    key_option,
+    no_access_log_option,
+    port_option,
+    processes_option,
+)
 from feast_assets.cli.session import Session, pass_session
-
-_HOST = click.option("-h", "--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
-_KEY = click.option("-k", "--key", "--tls-key", "tls_key_path", default="", help="The TLS key, a PEM file.")
-_CERT = click.option("-c", "--cert", "--tls-cert", "tls_cert_path", default="", help="The TLS certificate, a PEM file.")
 
 
 @click.command("serve_offline")
-@_HOST
-@click.option(
-    "-p",
-    "--port",
-    type=click.IntRange(0, 65535),
-    default=8815,
-    show_default=True,
-    help="The port to listen on; 0 for any free one, which is printed.",
-)
-@_KEY
-@_CERT
+@host_option
+@port_option("--port", 8815)
+@key_option
+@cert_option
 @click.option(
     "--client-ca",
     "client_ca_path",
     default="",
     help="A PEM file: clients need a certificate that it signed. Only with --key and --cert.",
 )
-@click.option(
-    "--max-calls",
-    "calls",
-    type=click.IntRange(1),
-    default=32,
-    show_default=True,
-    help="Calls in hand at most; the next are refused, and clients try again.",
-)
-@click.option(
-    "--max-upload-bytes",
-    "upload_bytes",
-    type=click.IntRange(1),
-    default=4 * 2**30,
-    show_default=True,
-    help="How much a client may send with one call.",
-)
+@count_option("--max-calls", "calls", 32, "Calls in hand at most; the next are refused, and clients try again.")
+@count_option("--max-upload-bytes", "upload_bytes", 4 * 2**30, "How much a client may send with one call.")
 @click.option(
     "--unregistered-sources",
     "any_source",
@@ -67,35 +51,13 @@ def serve_offline(session: Session, /, **settings: object) -> None:
 
 
 @click.command("serve_registry")
-@_HOST
-@click.option(
-    "-p",
-    "--rest-port",
-    "port",
-    type=click.IntRange(0, 65535),
-    default=6572,
-    show_default=True,
-    help="The port to listen on; 0 for any free one, which is printed.",
-)
-@_KEY
-@_CERT
-@click.option(
-    "-w",
-    "--workers",
-    type=int,
-    default=1,
-    show_default=True,
-    help="Processes; -1 for two for each processor and one more.",
-)
-@click.option("--no-access-log", is_flag=True, help="Do not write a line of JSON for each request to standard output.")
-@click.option(
-    "--max-body-bytes",
-    "body_bytes",
-    type=click.IntRange(1),
-    default=256 * 2**20,
-    show_default=True,
-    help="The largest body of a request.",
-)
+@host_option
+@port_option("--rest-port", 6572)
+@key_option
+@cert_option
+@processes_option("-w", "--workers")
+@no_access_log_option
+@count_option("--max-body-bytes", "body_bytes", 256 * 2**20, "The largest body of a request.")
 @pass_session
 def serve_registry(session: Session, /, no_access_log: bool, **settings: object) -> None:
     """Serves the registry by HTTP: to registries of the type remote, and Feast's REST API, until SIGTERM or SIGINT.

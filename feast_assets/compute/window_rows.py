@@ -188,7 +188,12 @@ def fill_windows(
     index = WindowIndex(task.windows)
     entities = np.zeros(len(task.windows), dtype=np.int64)
     names = [f.name for f in stores.made.join_keys]
-    read = [batch.select([*names, EVENT_TIMESTAMP]) for batch in batches if batch.num_rows]
+    # By place: an aggregated column may be a join key too, and then has the same name.
+    read = [
+        pa.record_batch([*batch.columns[: len(names)], batch.column(EVENT_TIMESTAMP)], [*names, EVENT_TIMESTAMP])
+        for batch in batches
+        if batch.num_rows
+    ]
     if not read:
         return WindowDone(task.id, tuple(entities.tolist()))
     table = pa.Table.from_batches(read)

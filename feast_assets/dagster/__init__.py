@@ -32,6 +32,7 @@ from feast_assets.dagster.schedules import feature_view_schedules, observation_s
 from feast_assets.dagster.sensors import definition_sensor, late_data_sensor
 from feast_assets.dagster.serving import build_serving_specs
 from feast_assets.dagster.sources import build_source_assets
+from feast_assets.dagster.streams import ConsumeConfig, build_stream_assets, consume_jobs, stream_sensor
 from feast_assets.dagster.training_set import TrainingSetConfig, training_set_asset
 from feast_assets.dagster.training_set_files import TrainingSetIOManager, training_set_io_manager
 from feast_assets.dagster.translator import (
@@ -43,6 +44,7 @@ from feast_assets.dagster.translator import (
 )
 
 __all__ = [
+    "ConsumeConfig",
     "DataSourceTranslatorData",
     "FeastTranslator",
     "FeatureRepoComponent",
@@ -63,6 +65,8 @@ __all__ = [
     "build_feature_view_specs",
     "build_serving_specs",
     "build_source_assets",
+    "build_stream_assets",
+    "consume_jobs",
     "definition_sensor",
     "definitions_for",
     "duckdb_pool",
@@ -77,6 +81,7 @@ __all__ = [
     "partitions_definition",
     "serving_checks_job",
     "serving_checks_schedules",
+    "stream_sensor",
     "training_set_asset",
     "training_set_io_manager",
     "windows_of",

@@ -139,6 +139,14 @@ def build_feature_view_specs(
     return [_spec_of_other(repository, v, translator) for v in repository.others()]
 
 
+def feature_view_keys(
+    repository: FeatureRepository, *, translator: FeastTranslator | None = None
+) -> dict[str, dg.AssetKey]:
+    """Returns the key of each view's asset: of its latest values, where it has two."""
+    translator = translator or FeastTranslator()
+    return {v.name: translator.get_asset_spec(_view_data(repository, v)).key for v in repository.views}
+
+
 def _group(repository: FeatureRepository, names: Sequence[str] | None) -> ViewGroup:
     views = repository.materializable() if names is None else [repository.view(n) for n in names]
     if not views:

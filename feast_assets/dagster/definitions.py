@@ -19,6 +19,7 @@ from feast_assets.dagster.sensors import definition_sensor, late_data_sensor
 from feast_assets.dagster.serving import build_serving_specs
 from feast_assets.dagster.source_assets import MadeBy
 from feast_assets.dagster.sources import build_source_assets
+from feast_assets.dagster.streams import build_stream_assets, consume_jobs, stream_sensor
 from feast_assets.dagster.translator import FeastTranslator
 from feast_assets.errors import ConfigError, DefinitionError
 
@@ -85,24 +86,31 @@ def definitions_for(
     assets = _with_own(assets, view_assets)
     jobs = feature_view_jobs(assets)
     sources = build_source_assets(repository, translator=translator)
-    observations = observe_jobs(sources)
+    streams = build_stream_assets(repository, translator=translator)
+    observations = observe_jobs([*sources, *streams])
+    consuming = consume_jobs(repository, translator=translator)
     serving_checks = feature_view_checks(repository, assets, checks=checks)
     audits = serving_checks_job(serving_checks, repository.project)
     return dg.Definitions(
         assets=[
             *assets,
             *sources,
+            *streams,
             *build_feature_view_specs(repository, translator=translator),
             *build_serving_specs(repository, translator=translator),
         ],
         asset_checks=serving_checks,
-        jobs=[apply_job(repository.project), *jobs, *observations, *audits],
+        jobs=[apply_job(repository.project), *jobs, *observations, *consuming, *audits],
         schedules=[
             *feature_view_schedules(assets, jobs, repository=repository),
             *observation_schedules(observations),
             *serving_checks_schedules(audits),
         ],
-        sensors=[late_data_sensor(repository, assets, jobs), definition_sensor(repository, assets, jobs)],
+        sensors=[
+            late_data_sensor(repository, assets, jobs),
+            definition_sensor(repository, assets, jobs),
+            *(stream_sensor(repository, job) for job in consuming),
+        ],
         resources=dict(resources),
     )
 

@@ -154,12 +154,12 @@ def run_requests(
     made = RequestedRuns([], no_partitions=len(others))
     if not any(stale.values()):
         return made
-    running = _unfinished(instance)
+    running = unfinished_runs(instance)
     for group in groups:
         for each in _ranges(group, stale, running):
             if len(made.requests) == at_most:
                 return made
-            tried = _Attempts.of(instance, each.content)
+            tried = Attempts.of(instance, each.content)
             if tried.refused:
                 made = replace(made, refused=made.refused + sum(map(len, each.by_view.values())))
             elif tried.may_be_asked_for(now, retry_after):
@@ -167,7 +167,7 @@ def run_requests(
     return made
 
 
-def _unfinished(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
+def unfinished_runs(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
     """Returns the runs that will still write. One of ours that was created and never launched is not among them:
 
     asking for it again, under the same run key, launches it.
@@ -223,7 +223,7 @@ def _written_by(group: WatchedGroup, view: str, run: dg.DagsterRun) -> Window | 
 
 
 @dataclass(frozen=True)
-class _Attempts:
+class Attempts:
     """The runs that were to write a content, and have ended.
 
     Attributes:
@@ -239,7 +239,7 @@ class _Attempts:
     refused: bool
 
     @classmethod
-    def of(cls, instance: dg.DagsterInstance, content: str) -> _Attempts:
+    def of(cls, instance: dg.DagsterInstance, content: str) -> Attempts:
         records = instance.get_run_records(filters=dg.RunsFilter(tags={CONTENT_TAG: content}))
         ended = sorted((r for r in records if r.dagster_run.is_finished), key=lambda r: r.storage_id)
         successes = [i for i, r in enumerate(ended, 1) if r.dagster_run.is_success]

@@ -23,7 +23,8 @@ from feast_assets.offline_stores.source_changes import grid_change_tokens, windo
 SOURCE = "feast_assets/data_source"
 """Metadata of an observable asset: the data source behind it."""
 
-_VERSION_TAG = "dagster/data_version"
+VERSION_TAG = "dagster/data_version"
+"""Tag of an observation: the data version."""
 _PAGE = 1000
 
 
@@ -129,7 +130,7 @@ def _record(
         versions = {**{partition: "" for partition, version in known.items() if version}, **versions}
     changed = {k: v for k, v in versions.items() if v != known.get(k, "")}
     for partition, version in changed.items():
-        context.log_event(dg.AssetObservation(key, partition=partition, tags={_VERSION_TAG: version or "no rows"}))
+        context.log_event(dg.AssetObservation(key, partition=partition, tags={VERSION_TAG: version or "no rows"}))
     context.log.info(f"{source.name}: {len(changed)} partitions have changed.")
 
 
@@ -172,7 +173,7 @@ def _recorded(instance: dg.DagsterInstance, key: dg.AssetKey) -> dict[str | None
         for record in page.records:
             observation = record.asset_observation
             if observation is not None and observation.partition not in versions:
-                version = (observation.tags or {}).get(_VERSION_TAG, "")
+                version = (observation.tags or {}).get(VERSION_TAG, "")
                 versions[observation.partition] = "" if version == "no rows" else version
         if not page.has_more:
             return versions

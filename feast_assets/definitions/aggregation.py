@@ -17,6 +17,8 @@ HOPS = tuple(timedelta(seconds=s) for s in (86_400, 21_600, 3_600, 900, 300, 60,
 """The hops that a window without one of its own may have, the longest first."""
 _HOPS_IN_WINDOW = 12
 _SECOND = timedelta(seconds=1)
+_LONGEST = timedelta(days=3_652_058)
+"""All the time that a datetime can tell; microseconds of more overflow."""
 _MOST_KEPT = 1_000
 _NUMBERS = frozenset((Int32, Int64, Float32, Float64))
 _ORDERED = _NUMBERS | {UnixTimestamp}
@@ -194,6 +196,8 @@ def _check_seconds(length: object, argument: str, subject: str) -> None:
         raise DefinitionError(
             f"{subject}: {argument} must be a timedelta of one or more whole seconds, not {shown(length)}."
         )
+    if length > _LONGEST:
+        raise DefinitionError(f"{subject}: {argument} must be at most {_LONGEST.days:,} days, not {length.days:,}.")
 
 
 def hop_of(aggregation: Aggregation, hop: timedelta | None) -> timedelta:

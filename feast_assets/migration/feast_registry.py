@@ -320,7 +320,7 @@ class _Reading:
             tags=spec.mapping(5),
             owner=spec.text(10),
             labeler_field=spec.text(12) or "labeler",
-            conflict_policy=list(ConflictPolicy)[min(spec.number(13), 2)],
+            conflict_policy=_conflict_policy_of(spec.number(13)),
             reference_feature_view=spec.text(15) or None,
         )
         self._views[made.name] = made
@@ -403,6 +403,13 @@ def _value_type(number: int) -> ValueType:
         raise _NotImportedError(f"it has a type of the number {number}, which is not known") from None
 
 
+def _conflict_policy_of(number: int) -> ConflictPolicy:
+    policies = list(ConflictPolicy)
+    if not 0 <= number < len(policies):
+        raise _NotImportedError(f"it has a conflict policy of the number {number}, which is not known")
+    return policies[number]
+
+
 def _key_fields(columns: Sequence[Message]) -> list[Field]:
     return [_field_of(column) for column in columns if column.text(1) != _DUMMY_KEY]
 
@@ -411,9 +418,12 @@ def _field_of(spec: Message) -> Field:
     tags = spec.mapping(3)
     if not _INTERNAL_TAGS.isdisjoint(tags):
         raise _NotImportedError(f"the type of its field {spec.text(1)!r} is nested; declare it in the repository")
+    value_type = _value_type(spec.number(2))
+    if value_type is ValueType.UNKNOWN:
+        raise _NotImportedError(f"its field {spec.text(1)!r} has no type")
     return Field(
         name=spec.text(1),
-        dtype=from_value_type(_value_type(spec.number(2))),
+        dtype=from_value_type(value_type),
         description=spec.text(4),
         tags=tags,
         vector_index=spec.flag(5),
@@ -422,8 +432,15 @@ def _field_of(spec: Message) -> Field:
     )
 
 
-def _source_of(source: Message) -> DataSource:
+def _source_of(source: Message, *, is_batch: bool = False) -> DataSource:
+    """Returns a source.
+
+    Args:
+        is_batch: whether it is the batch source of another one; it has none of its own then.
+    """
     kind, name = source.number(1), source.text(20)
+    if is_batch and source.has(26):
+        raise _NotImportedError(f"the batch source {name!r} has a batch source, too")
     common = {
         "name": name,
         "description": source.text(23),
@@ -435,7 +452,7 @@ def _source_of(source: Message) -> DataSource:
         "created_timestamp_column": source.text(5),
         "field_mapping": source.mapping(2),
     }
-    batch = _source_of(source.message(26)) if source.has(26) else None
+    batch = _source_of(source.message(26), is_batch=True) if source.has(26) else None
     if kind == _FILE:
         options = source.message(11)
         return FileSource(
@@ -475,7 +492,7 @@ def _source_of(source: Message) -> DataSource:
         try:
             configuration = json.loads(source.message(16).content(1))
             query, table = configuration.get("query"), configuration.get("table")
-        except (ValueError, AttributeError) as error:
+        except (ValueError, AttributeError, RecursionError) as error:
             raise _NotImportedError(f"the options of its source {name!r} are damaged") from error
         return PostgreSQLSource(**common, **times, query=query or None, table=table or None)  # type: ignore[arg-type]
     what = _SOURCE_KINDS.get(kind) or f"a {source.text(17).rpartition('.')[2] or 'source of an unknown kind'}"

@@ -139,7 +139,7 @@ def _of_sqlite(file: Path) -> FeastRegistry:
             if _FEAST_TABLE not in names:
                 raise InputError(f"{file} is no registry of Feast; say where it is by --from.")
             rows = [
-                (table, project, bytes(message))
+                (table, str(project), _message(message, str(file)))
                 for table, (_, column) in TABLES.items()
                 if table in names
                 for project, message in connection.execute(f"SELECT project_id, {column} FROM {table}")  # noqa: S608 - names of ours
@@ -147,6 +147,13 @@ def _of_sqlite(file: Path) -> FeastRegistry:
     except sqlite3.Error as error:
         raise StoreUnavailableError(f"The registry of Feast {file} cannot be read: {error}") from error
     return FeastRegistry.of_tables(rows, str(file))
+
+
+def _message(value: object, title: str) -> bytes:
+    """Returns the message of a row; a number would be taken for a count of bytes."""
+    if not isinstance(value, bytes | bytearray | memoryview):
+        raise InputError(f"The registry of Feast {title} is damaged: a message is {type(value).__name__}, not bytes.")
+    return bytes(value)
 
 
 def _of_server(settings: SqlRegistryConfig) -> FeastRegistry:
@@ -165,7 +172,8 @@ def _of_server(settings: SqlRegistryConfig) -> FeastRegistry:
                 if table in names:
                     statement = text(f"SELECT project_id, {column} FROM {table}")  # noqa: S608 - names of ours
                     rows += [
-                        (table, str(project), bytes(message)) for project, message in connection.execute(statement)
+                        (table, str(project), _message(message, settings.display_path))
+                        for project, message in connection.execute(statement)
                     ]
     except SQLAlchemyError as error:
         problem = type(error).__name__

@@ -113,7 +113,8 @@ class AggregatesWindows(Ability):
             the join keys, ``hop`` (int64, the hop's number), ``newest`` (int64, the newest event time in UTC
             microseconds) and a column for each state of the level, in its order, named by `TileState.name`. Rows come
             in order of the keys, then of the hops. What is summed is int64 or float64; values without order, such as
-            those of ``last_k``, are JSON text.
+            those of ``last_k``, are JSON text. Rows whose event times are in the future count in the hop after their
+            own, so that none is served before its time.
 
         Raises:
             SourceError: a sum of integers does not fit into 64 bits.

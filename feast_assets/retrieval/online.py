@@ -115,7 +115,9 @@ class _Table:
 
             names = [f.name for f in read.features]
             windows = WindowReader(aggregates, names, f"Feature view {view.name!r}")
-            return cls(view.online_table(project), _Keys.of(read), windows.decode_stored, ttl // _MICROSECOND)
+            # Rows count in a window up to a hop longer than it says, so also where the ttl is as long as the window.
+            max_age = max(ttl // _MICROSECOND, aggregates.longest) if ttl else 0
+            return cls(view.online_table(project), _Keys.of(read), windows.decode_stored, max_age)
         lists = [view.features, *snapshot.feature_lists(view.name)]
         schemas = [RowSchema(tuple((f.name, f.dtype) for f in fields)) for fields in lists]
         decoder = RowDecoder(

@@ -46,7 +46,7 @@ WORKERS_VARIABLE = "FEAST_MATERIALIZE_MAX_WORKERS"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _RUNS_WAITING = 16
 _WRITE_THREADS = 8
-_PUSH_MODES = {
+PUSH_MODES = {
     "online": PushMode.ONLINE,
     "offline": PushMode.OFFLINE,
     "online_and_offline": PushMode.ONLINE_AND_OFFLINE,
@@ -147,15 +147,16 @@ class ServingApi:
         Args:
             as_text: whether numbers and booleans come as text.
         """
-        mode = _PUSH_MODES.get(request.to)
+        mode = PUSH_MODES.get(request.to)
         if mode is None:
             raise InputError(
-                f"to={shown(request.to)} is not a supported push format. Please specify one of these {[*_PUSH_MODES]}."
+                f"to={shown(request.to)} is not a supported push format. Please specify one of these {[*PUSH_MODES]}."
             )
-        rows = _columns(request.df)
+        # A name that is not there is told before what is wrong with the rows.
         views = write_plan(await self._snapshot(request.allow_registry_cache)).views_of_push_source(
             request.push_source_name
         )
+        rows = _columns(request.df)
         if as_text:
             rows = _from_text(rows, views)
         rows = _with_moments(rows, views)
@@ -178,8 +179,9 @@ class ServingApi:
         Args:
             as_text: whether numbers and booleans come as text.
         """
-        rows = _columns(request.df)
         snapshot = await self._snapshot(request.allow_registry_cache)
+        snapshot.view(request.feature_view_name)  # as in `push`: a name that is not there comes first
+        rows = _columns(request.df)
         if request.feature_view_name in snapshot.names(FeatureView.object_type, LabelView.object_type):
             view = snapshot.feature_view(request.feature_view_name)
             if as_text:
@@ -416,6 +418,7 @@ def _with_view_names(rows: dict[str, list[Any]], view: FeatureView) -> dict[str,
 
 
 __all__ = [
+    "PUSH_MODES",
     "AlreadyMaterializingError",
     "RunAccepted",
     "ServingApi",

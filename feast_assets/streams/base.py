@@ -65,6 +65,13 @@ class StreamReader(ABC):
         """Waits without reading, and remains a member of its group meanwhile."""
 
     @abstractmethod
+    def partitions(self) -> list[str]:
+        """Returns the partitions that there are, in order of their names; it need not be open.
+
+        It is not called by a consumer. After it, `begins`, `ends` (where `knows_ends`) and `committed` tell of them.
+        """
+
+    @abstractmethod
     def ends(self, partitions: Sequence[str]) -> Mapping[str, int]:
         """Returns for each partition the offset after its last message."""
 

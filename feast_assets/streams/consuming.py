@@ -30,6 +30,7 @@ from feast_assets.streams.dead_letters import DeadLetters
 from feast_assets.streams.formats.chosen import fields_of, make_decoder
 from feast_assets.streams.history import StreamHistory
 from feast_assets.streams.intake import ViewIntake
+from feast_assets.streams.lag import StreamLag
 from feast_assets.streams.parts import StreamParts
 from feast_assets.streams.positions import HISTORY, Positions, Start
 from feast_assets.streams.progress import ProgressCallback, StreamProgress
@@ -165,14 +166,12 @@ def stream_parts(consumption: Consumption, views: Sequence[FeatureView]) -> Stre
     online = stores.online_store()
     for view in views:
         table = view.online_table(stores.project)
-        puts = view.online and consumption.to is not PushMode.OFFLINE
-        if puts and isinstance(view, BatchFeatureView) and view.aggregations:
-            puts = False  # Windows of time are computed of history, by materialization.
-            if consumption.to is PushMode.ONLINE:
-                raise InputError(
-                    f"consume: the online rows of feature view {view.name!r}, which has aggregations, are computed of "
-                    "history. Consume into history too, and materialize the view."
-                )
+        puts = _puts(view, consumption.to)
+        if not puts and view.online and consumption.to is PushMode.ONLINE:
+            raise InputError(
+                f"consume: the online rows of feature view {view.name!r}, which has aggregations, are computed of "
+                "history. Consume into history too, and materialize the view."
+            )
         intakes.append((ViewIntake(view, f"consuming {stream.name!r}", stores.offline_store), table if puts else ""))
         if puts:
             online.setup([table])
@@ -180,13 +179,63 @@ def stream_parts(consumption: Consumption, views: Sequence[FeatureView]) -> Stre
     return StreamParts(stream, columns, decoder, intakes, online, letters)
 
 
+def _puts(view: FeatureView, to: PushMode) -> bool:
+    """Whether messages go into a view's online table. Windows of time are computed of history, by materialization."""
+    return view.online and to is not PushMode.OFFLINE and not (isinstance(view, BatchFeatureView) and view.aggregations)
+
+
+def stream_lags(consumption: Consumption) -> list[StreamLag]:
+    """Returns how far the streams of some views reach, and how far they have been consumed; changes nothing.
+
+    Raises:
+        FeastAssetsError: a stream cannot be asked.
+    """
+    return [_lag(consumption, views) for views in consumption.by_source().values()]
+
+
+def _lag(consumption: Consumption, views: Sequence[FeatureView]) -> StreamLag:
+    stores, stream = consumption.stores, views[0].stream_source
+    assert isinstance(stream, StreamSource)
+    reader = _reader(stream, _group(consumption, views), consumption)
+    try:
+        identity = reader.identity()
+        partitions = reader.partitions()
+        ends = reader.ends(partitions) if reader.knows_ends else {}
+        begins = reader.begins(partitions)
+        of_view: dict[str, list[str]] = {}
+        readers: dict[str, str] = {}
+        for view in views:
+            if consumption.to is not PushMode.ONLINE:
+                readers[HISTORY] = ""
+                of_view.setdefault(view.name, []).append(HISTORY)
+            if _puts(view, consumption.to):
+                name = f"view:{view.name}"
+                readers[name] = stores.online_store().identity(view.online_table(stores.project))
+                of_view.setdefault(view.name, []).append(name)
+        known = Positions(stores.registry, reader, stream.name, identity, readers).known(partitions)
+    finally:
+        reader.close()
+    positions = {
+        view: {
+            name: max(begins[name], min(known[name].get(each, begins[name]) for each in names)) for name in partitions
+        }
+        for view, names in of_view.items()
+    }
+    return StreamLag(stream.name, identity, dict(ends) if reader.knows_ends else None, positions)
+
+
+def _group(consumption: Consumption, views: Sequence[FeatureView]) -> str:
+    """Returns the consumer group of the views of one stream."""
+    named = "+".join(sorted(view.name for view in views))
+    return consumption.group or f"feast-assets.{consumption.stores.project}.{named}"
+
+
 def _consumer(
     consumption: Consumption, views: Sequence[FeatureView], stop: threading.Event, progress: ProgressCallback | None
 ) -> StreamConsumer:
     stores, stream = consumption.stores, views[0].stream_source
     assert isinstance(stream, StreamSource)
-    group = consumption.group or f"feast-assets.{stores.project}.{'+'.join(sorted(view.name for view in views))}"
-    reader = _reader(stream, group, consumption)
+    reader = _reader(stream, _group(consumption, views), consumption)
     identity = reader.identity()
     parts = stream_parts(consumption, views)
     history = None

@@ -66,7 +66,11 @@ def test_equal_values(here: object, there: object) -> None:
         ("1", 1),
         (True, 1),
         ("a", "b"),
+        ("1", "1.0"),
+        ('"a"', '"\\u0061"'),
+        ("[" * 100_000, "[" * 100_000 + " "),
     ],
+    ids=lambda value: repr(value)[:20],
 )
 def test_values_that_differ(here: object, there: object) -> None:
     assert compared([here], [there]).different == 1

@@ -106,6 +106,10 @@ VERBS: dict[str, tuple[Callable[[FeatureStore], Any], set[AuthzedAction]]] = {
         asynchronously(lambda s: s.get_online_features_async(["rides:fare"], KEYS)),
         {A.READ_ONLINE},
     ),
+    "get_row_origins": (
+        lambda s: s.get_row_origins(s.get_online_features(["rides:fare"], KEYS)),
+        {A.READ_ONLINE, A.DESCRIBE},
+    ),
     "get_historical_features": (
         lambda s: s.get_historical_features(entities(), ["rides:fare"]).to_df(),
         {A.READ_OFFLINE},
@@ -240,8 +244,6 @@ NEEDS_NOTHING = {
     *("in_project", "run_window_task"),
     # which no store supports
     "update_online_store",
-    # of an answer, for which it was checked
-    "get_row_origins",
     # which serve, and ask for tokens; which attaches code of the repository to what the caller has
     *("serve_offline", "serve_registry", "with_function"),
 }
@@ -249,7 +251,7 @@ ELSEWHERE = {
     # by the verbs that they call: apply, create_dataset_from_retrieval, get_entity and so on for other kinds
     *("apply_plan", "apply_repository", "create_saved_dataset", "get_stream_feature_view", "get_validation_reference"),
     # of streams, which this project has none of
-    *("consume", "list_dead_letters", "replay_dead_letters", "drop_dead_letters"),
+    *("consume", "stream_lags", "list_dead_letters", "replay_dead_letters", "drop_dead_letters"),
 }
 
 
@@ -324,6 +326,30 @@ def test_permission_for_a_service_is_enough_to_read_it_online_but_not_its_views(
         assert answer.to_dict()["rides__fare"] == [1.5]
         with pytest.raises(FeastPermissionError, match="'ann' may not READ_ONLINE feature view 'rides': no permission"):
             store.get_online_features(["rides:fare"], KEYS)
+
+
+def test_who_may_only_read_a_service_learns_nothing_of_the_runs_of_its_views(
+    store_with: Callable[..., FeatureStore],
+) -> None:
+    store = store_with(Permission("p", types=FeatureService, actions=list(ALL_ACTIONS)))
+    with acting_as(ANN):
+        answer = store.get_online_features(store.snapshot().feature_service("both"), KEYS, full_feature_names=True)
+        with pytest.raises(FeastPermissionError, match="'ann' may not DESCRIBE feature view"):
+            store.get_row_origins(answer)
+
+
+def test_the_permissions_of_another_project_decide_whether_it_may_be_deleted(
+    store_with: Callable[..., FeatureStore],
+) -> None:
+    store = store_with()  # without permissions, ann may do everything here
+    with store.in_project("theirs"):
+        store.apply([of_class(Entity, "rider"), Permission("p", actions=A.CREATE, policy=RoleBasedPolicy(["owner"]))])
+    with acting_as(ANN), pytest.raises(FeastPermissionError, match="'ann' may not DELETE project 'theirs'"):
+        store.delete_project("theirs")
+    with store.in_project("theirs"):
+        assert store.get_entity("rider").name == "rider"
+    store.delete_project("theirs")
+    assert [project.name for project in store.list_projects()] == ["guarded"]
 
 
 def test_a_service_of_a_permitted_name_gives_no_other_features_than_the_registered_one(

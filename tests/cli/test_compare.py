@@ -152,6 +152,24 @@ def server() -> Iterator[tuple[str, type[_Answers]]]:
     http.server_close()
 
 
+def test_a_server_that_does_not_speak_http_is_named_without_the_bytes_that_it_sent(tmp_path: Path) -> None:
+    ours = served(tmp_path / "ours", [1.0, 2.0, 3.0])
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(2**16)
+                connection.sendall(b"\x00\x00\x18\x04\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        output = compare(ours, "--server", url, "-f", "stats:fare", "-e", "driver_id=1", exit_code=1).output
+        thread.join()
+    assert f"The feature server {url} does not speak HTTP" in output
+
+
 def test_what_a_server_says_wrongly_is_an_error(
     tmp_path: Path, server: tuple[str, type[_Answers]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

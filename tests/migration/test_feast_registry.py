@@ -41,7 +41,7 @@ from feast_assets.types import Array, Float32, Float64, Int64, String
 
 FOLDER = Path(__file__).parent / "feast_registry"
 FILE = FOLDER / "registry.pb"
-SQL = FOLDER / "sql_registry.db"
+SQL = FOLDER / "sql_registry.sqlite"
 DEFINITIONS = """
 import pandas as pd
 from feast_assets import (
@@ -208,6 +208,7 @@ def test_an_import_takes_the_place_of_feasts_file_and_proposes_the_first_run(tmp
     assert not (repository / "data" / "registry.db.feast").exists()
 
     output = _migrate(repository, "--import-registry", "--write").output
+    assert "`feast-assets apply` removes what no file declares" in output
     assert (repository / "data" / "registry.db.feast").read_bytes() == original.read_bytes()
     assert "feature view transformed is not imported: it has a function" in output
     assert "materialize 2024-01-01T00:00:00+00:00 2024-01-03T00:00:00+00:00 --views stats" in output
@@ -271,6 +272,74 @@ def test_damaged_bytes_are_refused_or_read_and_never_run(at: int, put: bytes) ->
             registry.project(name)
     except (InputError, WireFormatError):
         pass
+
+
+def _varint(value: int) -> bytes:
+    return bytes([value]) if value < 128 else bytes([value & 127 | 128]) + _varint(value >> 7)
+
+
+def _bytes(number: int, content: bytes) -> bytes:
+    return _varint(number << 3 | 2) + _varint(len(content)) + content
+
+
+def _number(number: int, value: int) -> bytes:
+    return _varint(number << 3) + _varint(value)
+
+
+_NAMED = _bytes(20, b"s") + _bytes(21, b"shop")
+_FILE_SOURCE = _number(1, 1) + _NAMED + _bytes(3, b"at") + _bytes(11, _bytes(2, b"x.parquet"))
+
+
+def _nested(depth: int) -> bytes:
+    source = _FILE_SOURCE
+    for _ in range(depth):
+        source = _number(1, 9) + _NAMED + _bytes(26, source)
+    return source
+
+
+def _postgres(configuration: bytes) -> bytes:
+    return _number(1, 6) + _NAMED + _bytes(17, b"x.PostgreSQLSource") + _bytes(16, _bytes(1, configuration))
+
+
+_LABELS = _bytes(1, b"labels") + _bytes(2, b"shop") + _bytes(7, _FILE_SOURCE)
+_VIEW = _bytes(1, b"stats") + _bytes(2, b"shop") + _bytes(7, _FILE_SOURCE)
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (_bytes(12, _nested(2)), "the batch source 's' has a batch source, too"),
+        (_bytes(12, _nested(3000)), "the batch source 's' has a batch source, too"),
+        (_bytes(12, _postgres(b"[" * 200_000)), "the options of its source 's' are damaged"),
+        (_bytes(12, _postgres(b"5")), "the options of its source 's' are damaged"),
+        (_bytes(19, _bytes(1, _LABELS + _number(13, 2**64 - 7))), "it has a conflict policy of the number -7"),
+        (_bytes(19, _bytes(1, _LABELS + _number(13, 3))), "it has a conflict policy of the number 3"),
+        (_bytes(6, _bytes(1, _VIEW + _bytes(4, _bytes(1, b"fare")))), "its field 'fare' has no type"),
+    ],
+    ids=["batch", "deep batch", "deep json", "json", "negative", "unknown", "untyped"],
+)
+def test_an_object_with_hostile_content_is_left_out_with_the_reason(content: bytes, problem: str) -> None:
+    (said,) = FeastRegistry.of_file(content, "x").project("shop").problems
+    assert problem in said
+
+
+@pytest.mark.parametrize("message", [10**15, "text"], ids=["number", "text"])
+def test_a_row_without_bytes_is_refused(tmp_path: Path, message: object) -> None:
+    repository = _repository(tmp_path, SQL)
+    with closing(sqlite3.connect(repository / "data" / "registry.db")) as connection, connection:
+        connection.execute("UPDATE entities SET entity_proto = ?", (message,))
+    output = _migrate(repository, "--import-registry", exit_code=1).output
+    assert "is damaged: a message is" in output
+
+
+def test_a_proposed_command_runs_nothing_of_a_views_name(tmp_path: Path) -> None:
+    moments = _bytes(1, _number(1, 1_700_000_000)) + _bytes(2, _number(1, 1_700_086_400))
+    spec = _bytes(1, b"a; touch unpickled") + _bytes(2, b"shop")
+    repository = _repository(tmp_path, FILE)
+    with (repository / "data" / "registry.db").open("ab") as file:
+        file.write(_bytes(6, _bytes(1, spec) + _bytes(2, _bytes(3, moments))))
+    output = _migrate(repository, "--import-registry").output
+    assert "--views 'a; touch unpickled'" in output
 
 
 def test_reading_loads_neither_protobuf_nor_pickle() -> None:

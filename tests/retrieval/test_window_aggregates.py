@@ -112,7 +112,7 @@ class Purchases:
             values = values_in_window(self.rows, user, at, each.column, each.time_window, hop)
             expected = aggregated(values, each.function)
             name = each.resolved_name(each.time_window)
-            scale = max(map(abs, values), default=0.0) if each.column != "shop" else 0.0
+            scale = max(map(abs, values), default=0.0) if each.column in ("amount", "items") else 0.0
             assert same(row[name], expected, scale=scale), (where, name, user, at, row[name], expected, values)
 
 
@@ -155,6 +155,56 @@ def test_what_is_served_is_what_a_brute_force_makes_of_the_rows(purchases: Purch
     for at in (newest, newest + timedelta(minutes=17), newest + 5 * HOUR, newest + 12 * DAY, newest + 100 * DAY):
         purchases.check_online([0, 1, 2], at)
         purchases.check_history([(user, at) for user in (0, 1, 2)])
+
+
+def test_extreme_values_read_the_same_online_and_in_history(tmp_path: Path) -> None:
+    aggregations = [Aggregation("amount", function, DAY) for function in FUNCTIONS["amount"]]
+    aggregations += [Aggregation("items", function, DAY) for function in FUNCTIONS["items"]]
+    purchases = Purchases(tmp_path, aggregations=aggregations)
+    amounts = {1: [1e308, 5e-324, 1e308], 2: [1e200, -3.0, 2.0], 3: [float("inf"), 1.0, -float("inf")], 4: [1.0, 2.0]}
+    purchases.write(
+        [
+            purchase(user, START + HOUR * n, amount, 2**62)
+            for user, some in amounts.items()
+            for n, amount in enumerate(some)
+        ]
+    )
+    purchases.store.apply([USER, purchases.view])
+    purchases.store.materialize_incremental(START + 2 * DAY)
+    at = START + 3 * HOUR
+    entities = {"user_id": list(amounts), "event_timestamp": pa.array([at] * len(amounts), pa.timestamp("us", "UTC"))}
+    history = purchases.store.get_historical_features(pa.table(entities), purchases.features()).to_arrow()
+    served = purchases.served(list(amounts), at)
+    for name, values in served.items():
+        assert repr(values) == repr(history.column(name).to_pylist()), name
+    # A sum that no Int64 holds is null, and fails no other entity.
+    assert served["sum_items_86400s"] == [None] * 4
+    assert served["mean_items_86400s"] == [float(2**62)] * 4
+    assert served["stddev_amount_86400s"][0] == float("inf")
+
+
+@pytest.mark.parametrize("keeps", [False, True])
+def test_the_join_key_and_times_can_be_aggregated(tmp_path: Path, keeps: bool) -> None:
+    aggregations = [Aggregation("user_id", "count", DAY), Aggregation("ts", "last_2", DAY)]
+    purchases = Purchases(tmp_path, aggregations=aggregations, **(KEPT if keeps else {}))
+    times = [START + HOUR, START + 2 * HOUR, START + 3 * HOUR]
+    purchases.write([purchase(1, at) for at in times])
+    purchases.store.apply([USER, purchases.view])
+    purchases.store.materialize_incremental(START + 2 * DAY)
+    purchases.check_history([(1, START + 2 * HOUR), (2, START + HOUR)])
+    served = purchases.served([1], START + 5 * HOUR)
+    assert served["count_user_id_86400s"] == [3]
+    assert served["last_2_ts_86400s"] == [times[:0:-1]]
+
+
+def test_a_ttl_as_long_as_the_window_withholds_nothing_that_is_in_the_window(tmp_path: Path) -> None:
+    purchases = Purchases(tmp_path, aggregations=[Aggregation("items", "sum", DAY)], ttl=DAY)
+    purchases.write([purchase(1, START + HOUR + MINUTE)])
+    purchases.store.apply([USER, purchases.view])
+    purchases.store.materialize_incremental(START + DAY)
+    for later in (DAY, DAY + 58 * MINUTE, DAY + 59 * MINUTE):
+        purchases.check_online([1], START + HOUR + MINUTE + later)
+        purchases.check_history([(1, START + HOUR + MINUTE + later)])
 
 
 def test_an_entity_without_rows_is_not_found(purchases: Purchases) -> None:
@@ -303,6 +353,22 @@ def test_rows_of_entities_that_fell_silent_are_removed(tmp_path: Path) -> None:
     assert response.to_dict()["sum_items_86400s"] == [None, 1]
     (table,) = purchases.store._online_plan(["spending:sum_items_86400s"], False).tables
     assert len(purchases.store.online_store.sample_keys(table, 10, 0)) == 1
+
+
+def test_rows_of_the_future_are_not_served_before_their_time(tmp_path: Path) -> None:
+    purchases = Purchases(tmp_path, aggregations=[Aggregation("items", "sum", 30 * DAY)])
+    now = datetime.now(UTC)
+    # One of them in the hop of the present, a day, unless that is about to end.
+    future = [purchase(1, now + later, items=100) for later in (HOUR, 3 * DAY)]
+    purchases.write([purchase(1, now - HOUR), *future])
+    purchases.store.apply([USER, purchases.view])
+    purchases.store.materialize(now - 2 * DAY, now + 5 * DAY)
+    purchases.check_online([1], now)
+    served = [purchases.served([1], now + later)["sum_items_2592000s"] for later in (2 * DAY + HOUR, 5 * DAY)]
+    assert served == [[101], [201]]
+    purchases.write(purchases.rows[:2])
+    purchases.store.materialize(now - 2 * DAY, now + 5 * DAY)
+    assert purchases.served([1], now + 5 * DAY)["sum_items_2592000s"] == [101]
 
 
 def test_windows_are_served_from_redis(tmp_path: Path, redis_server: tuple[str, int]) -> None:

@@ -18,6 +18,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from servers import ServerProcess
 
+_FREE_PORT = {
+    "serve": ["--port", "0"],
+    "serve_registry": ["--rest-port", "0"],
+    "listen": ["--address", "127.0.0.1:0"],
+}
+
 
 @pytest.fixture
 def start_server() -> Iterator[Any]:
@@ -27,7 +33,7 @@ def start_server() -> Iterator[Any]:
 
     def start(repository: Path, *options: str, script: str | None = None, command: str = "serve") -> ServerProcess:
         words = ["-c", script] if script else ["-m", "feast_assets.cli"]
-        address = ["--port", "0"] if command == "serve" else ["--address", "127.0.0.1:0"]
+        address = _FREE_PORT[command]
         words += ["-c", str(repository), command, *address, *options]
         process = subprocess.Popen(
             [sys.executable, *words],
@@ -41,7 +47,7 @@ def start_server() -> Iterator[Any]:
         assert process.stderr is not None
         for line in process.stderr:
             server.output.append(line)
-            if found := re.search(r"Serving features on (\S+)", line):
+            if found := re.search(r"Serving \D+ on (\S+)", line):
                 server.url = found[1]
                 break
         assert server.url, "".join(server.output)

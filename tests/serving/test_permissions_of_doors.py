@@ -23,7 +23,7 @@ from feast_assets.offline_stores.base import history_of
 from feast_assets.offline_stores.remote.columns import micros_of
 from feast_assets.offline_stores.remote.messages import HistoryMessage, OfSource, QueryArguments, WindowsArguments
 from feast_assets.online_stores.remote.messages import Batch, PutRows, Reads, Tables
-from feast_assets.registry.remote.messages import CommitMessage, OfProject, OfView, SnapshotRequest
+from feast_assets.registry.remote.messages import CommitMessage, KnownState, OfProject, OfView, SnapshotRequest
 from feast_assets.serving.api import TooBusyError
 from feast_assets.serving.flight.feast_commands import FeastCommands
 from feast_assets.serving.flight.known_sources import KnownSources
@@ -36,23 +36,24 @@ from feast_assets.types import Float64
 READER = Identity("ann", roles=["reader"])
 WRITER = Identity("bob", roles=["writer"])
 NOBODY = Identity("eve")
+DRIVER = Entity(name="driver", join_keys=["driver_id"])
+FARE, TRIPS = Field(name="fare", dtype=Float64), Field(name="trips", dtype=Float64)
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[FeatureStore]:
     (tmp_path / "feature_store.yaml").write_text("project: shop\n")
     pq.write_table(
-        pa.table({"driver_id": [1], "fare": [1.0], "ts": pa.array([0], pa.timestamp("us", "UTC"))}),
+        pa.table({"driver_id": [1], "fare": [1.0], "trips": [1.0], "ts": pa.array([0], pa.timestamp("us", "UTC"))}),
         tmp_path / "rides.parquet",
     )
-    driver = Entity(name="driver", join_keys=["driver_id"])
     rides = FileSource(name="rides", path="rides.parquet", timestamp_field="ts")
-    view = FeatureView(name="stats", entities=[driver], source=rides, schema=[Field(name="fare", dtype=Float64)])
+    view = FeatureView(name="stats", entities=[DRIVER], source=rides, schema=[FARE])
     reading = [AuthzedAction.DESCRIBE, AuthzedAction.READ_ONLINE, AuthzedAction.READ_OFFLINE]
     store = FeatureStore(tmp_path)
     store.apply(
         [
-            driver,
+            DRIVER,
             view,
             Permission(name="reading", actions=reading, policy=RoleBasedPolicy(roles=["reader"])),
             Permission(name="writing", policy=RoleBasedPolicy(roles=["writer"])),
@@ -100,6 +101,27 @@ def test_definitions_are_filtered_and_changes_need_rights(store: FeatureStore) -
             api.ledger(OfView("shop", "stats"))
     with acting_as(WRITER):
         assert api.commit(change) == 2
+
+
+def test_a_client_that_reads_what_has_changed_sees_what_it_may_see_now(store: FeatureStore) -> None:
+    api = RegistryApi(lambda project: store.registry, lambda project: store.access)
+    view = store.get_feature_view("stats")
+    store.apply([FeatureView(name="stats", entities=[DRIVER], source=view.batch_source, schema=[FARE, TRIPS])])
+    with acting_as(NOBODY):
+        before = api.snapshot(SnapshotRequest("shop"))
+        known = KnownState("shop", before.revision, before.committed, before.has_noted_pushes)
+        assert before.feature_lists == {}
+    store.apply([Permission(name="seeing", name_patterns="stats", actions=AuthzedAction.DESCRIBE)])
+    with acting_as(NOBODY):
+        now = api.refreshed(known)
+    assert now is not None and now.is_whole
+    assert "stats" in {each.name for each in now.objects}
+    assert set(now.feature_lists) == {"stats"}
+    store.apply([Permission(name="seeing", name_patterns="nothing", actions=AuthzedAction.DESCRIBE)])
+    with acting_as(NOBODY):
+        now = api.refreshed(KnownState("shop", now.revision, now.committed, now.has_noted_pushes))
+    assert now is not None and now.is_whole
+    assert "stats" not in {each.name for each in now.objects}
 
 
 def test_history_needs_rights_to_what_is_read(store: FeatureStore) -> None:
@@ -169,3 +191,26 @@ def test_a_client_gets_the_error_that_it_would_have_in_process() -> None:
         assert type(FeastError.from_error_detail(json.dumps(own_detail(error)))) is type(error)
     assert type(FeastError.from_error_detail(json.dumps(own_detail(TooBusyError("no"))))) is StoreUnavailableError
     assert "secret" not in json.dumps(own_detail(ValueError("secret")))
+
+
+def test_the_name_of_a_view_opens_no_other_columns_of_its_source(store: FeatureStore) -> None:
+    api = OfflineApi(store, KnownSources(store, any_source=False))
+    actions = [AuthzedAction.DESCRIBE, AuthzedAction.READ_OFFLINE]
+    of_stats = RoleBasedPolicy(roles=["of stats"])
+    store.apply([Permission(name="stats", name_patterns="^stats$", actions=actions, policy=of_stats)])
+    history = history_of(store.snapshot().feature_view("stats"))
+    nothing = pa.RecordBatchReader.from_batches(pa.schema([]), [])
+    hidden = [
+        replace(history, features=(TRIPS,)),
+        replace(history, join_keys=(*history.join_keys, TRIPS)),
+        replace(history, declared=(*history.declared, "trips")),
+    ]
+    with acting_as(Identity("joe", roles=["of stats"])):
+        own = WindowsArguments(HistoryMessage.of(history), *micros_of([ALWAYS]))
+        assert api.scan(own, nothing).read_all().num_rows == 1
+        for each in hidden:
+            with pytest.raises(FeastPermissionError, match="'joe' may not READ_OFFLINE .*rides"):
+                api.scan(WindowsArguments(HistoryMessage.of(each), *micros_of([ALWAYS])), nothing)
+    with acting_as(READER):
+        others = WindowsArguments(HistoryMessage.of(hidden[0]), *micros_of([ALWAYS]))
+        assert api.scan(others, nothing).read_all()["trips"].to_pylist() == [1.0]

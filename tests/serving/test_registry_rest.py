@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from servers import Answered, ask
 
 from feast_assets import FeatureStore
 from feast_assets.auth.identity import Identity, acting_as
+from feast_assets.definitions.authorized_action import AuthzedAction
+from feast_assets.definitions.permission import Permission
 from feast_assets.serving.registry.server import RegistryServer
 
 HERE = Path(__file__).parent
@@ -130,7 +133,7 @@ async def test_pages_orders_and_filters(app: RegistryServer) -> None:
         ("projects/nope", 404, "There is no project 'nope'"),
         ("entities", 422, "'project' is required"),
         ("entities?project=pairs&limit=500", 422, "'limit' must be from 1 to 100"),
-        ("entities?project=pairs&page=x", 422, "'page' must be from 1 upwards"),
+        ("entities?project=pairs&page=x", 422, "'page' must be from 1 to 999999999"),
         ("entities?project=pairs&sort_order=up", 422, "asc or desc"),
         ("entities?project=pairs&allow_cache=maybe", 422, "true or false"),
         ("feature_views?project=pairs&updated_since=soon", 400, "ISO-8601"),
@@ -155,8 +158,9 @@ async def test_entities_are_registered_and_objects_removed_as_apply_does(app: Re
     assert entity["spec"] == {"name": "rider", "joinKey": "rider_id", "description": "who rides"}
     for wrong in ({"name": "x"}, b"no json", {**body, "join_keys": []}):
         assert (await ask(app, "POST", "/api/v1/entities", wrong)).status == 422
-    assert (await ask(app, "POST", "/api/v1/entities", {**body, "project": "elsewhere"})).status == 400
-    assert (await ask(app, "POST", "/api/v1/feature_views", {})).status == 501
+    assert (await ask(app, "POST", "/api/v1/entities", {**body, "project": "elsewhere"})).status == 404
+    refused = await ask(app, "POST", "/api/v1/feature_views", {})
+    assert (refused.status, refused.headers["allow"]) == (405, "GET")
     # It is still used.
     used = await ask(app, "DELETE", "/api/v1/data_sources/stats_file?project=pairs")
     assert used.status == 400, used.body
@@ -171,6 +175,41 @@ async def test_callers_see_what_they_may(app: RegistryServer, repository: Path) 
         everything = (await get(app, "entities?project=pairs")).json()
     # Without permissions, everybody who is known may do everything, as in Feast.
     assert [each["spec"]["name"] for each in everything["entities"]] == ["driver"]
+
+
+async def test_neither_relationships_nor_filters_nor_errors_name_what_a_caller_may_not_see(
+    repository: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "guarded"
+    shutil.copytree(repository, root)
+    store = FeatureStore(root)
+    store.apply([Permission(name="some", name_patterns=["stats", "driver"], actions=AuthzedAction.DESCRIBE)])
+    store.close()
+    app = RegistryServer(FeatureStore(root))
+    await app.open()
+    with acting_as(Identity("eve")):
+        one = await get(app, "feature_views/stats?project=pairs&include_relationships=true")
+        related = {each["source"]["name"] for each in one.json()["relationships"]}
+        related |= {each["target"]["name"] for each in one.json()["relationships"]}
+        assert {"stats", "driver", "trips"} <= related
+        assert related.isdisjoint({"service", "totals", "stats_file", "live"})
+        assert (await get(app, "feature_views?project=pairs&feature_service=service")).status == 403
+        missing = await get(app, "feature_services/servise?project=pairs")
+        assert missing.status == 404 and "'service'" not in missing.json()["detail"]
+    await app.close()
+
+
+async def test_probes_need_no_token(repository: Path, tmp_path: Path) -> None:
+    root = tmp_path / "guarded"
+    shutil.copytree(repository, root)
+    with (root / "feature_store.yaml").open("a") as settings:
+        settings.write("auth: {type: oidc, auth_discovery_url: 'http://127.0.0.1:1/.well-known/openid-configuration'}")
+    app = RegistryServer(FeatureStore(root))
+    await app.open()
+    for path in ("/health", "/ready", "/metrics", "/openapi.json"):
+        assert (await ask(app, "GET", path)).status == 200
+    assert (await get(app, "entities?project=pairs")).status == 401
+    await app.close()
 
 
 async def test_the_openapi_document_has_every_kind(app: RegistryServer) -> None:

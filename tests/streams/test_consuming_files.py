@@ -166,6 +166,16 @@ def test_a_consumer_ends_when_its_view_is_changed_or_disabled(files):
         files.consume("latest")
 
 
+def test_several_streams_of_another_project_are_consumed_for_that_project(files):
+    files.write(ride(1, 1))
+    views = [files.view(files.source(name=f"live of {name}"), name=name) for name in ("one", "two")]
+    with files.store.in_project("elsewhere"):
+        files.apply(*views)
+        done = files.store.consume(stop_at_end=True, flush_bytes=1)
+        assert [(each.messages, each.ended_by_change) for each in done] == [(1, False), (1, False)]
+        assert files.served([1], "one") == files.served([1], "two") == newest([ride(1, 1)], [1])
+
+
 def test_a_missing_folder_and_a_start_at_a_time_are_refused(files):
     files.apply()
     files.write(ride(1, 1))
@@ -473,7 +483,8 @@ def test_the_command_consumes_and_shows_dead_letters(files):
         assert done.exit_code == 0, done.output
         return done.output
 
-    assert "live: 2 messages, 1 rows online, 1 to history, 1 dead letters" in run("consume", "latest", "--stop-at-end")
+    told = run("consume", "latest", "--stop-at-end")
+    assert told.count("live: 2 messages, 1 rows online, 1 to history, 1 dead letters") == 1
     assert "it is not JSON" in run("dead-letters", "list", "live")
     assert "0 taken, 1 left." in run("dead-letters", "replay", "live")
     assert "1 removed." in run("dead-letters", "drop", "live", "--yes")
@@ -628,3 +639,40 @@ def test_new_files_are_found_while_another_one_never_ends(files, monkeypatch):
     files.write(ride(2, 1), file="b.jsonl")
     assert sorted(part.partition.split("-")[0] for part in reader.poll(0, 20)) == ["a.jsonl", "b.jsonl"]
     reader.close()
+
+
+def test_the_lag_of_each_view_is_told_without_consuming(files):
+    files.apply(files.view(), files.view(name="other"))
+    files.write(ride(1, 1), ride(2, 2))
+    end = (files.stream / "a.jsonl").stat().st_size
+    (lag,) = files.store.stream_lags()
+    (name,) = lag.ends
+    assert lag.source == "live" and lag.ends == {name: end} and lag.total == end
+    files.consume("latest")
+    files.write(ride(3, 3), ride(4, 4), end="")
+    grown = (files.stream / "a.jsonl").read_bytes().rfind(b"\n") + 1
+    (lag,) = files.store.stream_lags()
+    assert lag.of_view("latest") == {name: grown - end} and lag.of_view("other") == {name: grown}
+    assert lag.total == grown
+    assert files.store.stream_lags() == [lag]
+
+
+def test_the_lag_counts_the_positions_of_where_rows_go(files):
+    files.apply()
+    files.write(ride(1, 1))
+    files.consume(to=PushMode.ONLINE)
+    (lag,) = files.store.stream_lags(to=PushMode.ONLINE)
+    assert lag.total == 0
+    (lag,) = files.store.stream_lags()
+    assert lag.total > 0
+    with pytest.raises(InputError, match="stream_lags: to='both'"):
+        files.store.stream_lags(to="both")
+
+
+def test_a_lost_online_table_is_behind_by_the_whole_stream(files):
+    files.apply()
+    files.write(ride(1, 1))
+    files.consume()
+    files.store.online_store.drop([files.store.get_feature_view("latest").online_table("rides")])
+    (lag,) = files.store.stream_lags()
+    assert lag.total == (files.stream / "a.jsonl").stat().st_size

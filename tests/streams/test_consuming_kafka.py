@@ -360,3 +360,21 @@ def test_a_broker_that_crashes_is_waited_for(rides, kafka_broker):
     assert not thread.is_alive()
     assert rides.served(DRIVERS) == newest(sent, DRIVERS)
     assert rides.history() == as_history(sent)
+
+
+def test_the_lag_is_told_without_joining_the_group(rides):
+    rides.apply()
+    rides.send(ride(1, 1), ride(2, 2), partition=0)
+    rides.send(ride(3, 3), partition=1)
+    (lag,) = rides.store.stream_lags()
+    assert {name: end for name, end in lag.ends.items() if end} == {"0": 2, "1": 1} and lag.total == 3
+    rides.consume()
+    rides.send(ride(1, 9), partition=1)
+    (lag,) = rides.store.stream_lags()
+    assert {name: behind for name, behind in lag.of_view("latest").items() if behind} == {"1": 1}
+
+
+def test_the_lag_of_a_topic_that_is_not_there_is_an_error(rides):
+    rides.apply(rides.view(rides.source(topic="no-such-topic")))
+    with pytest.raises(InputError, match="there is no topic 'no-such-topic'"):
+        rides.store.stream_lags()

@@ -136,3 +136,11 @@ def test_what_cannot_be_done_is_refused(kinesis):
     kinesis.apply(kinesis.view(kinesis.source(stream_name="missing")))
     with pytest.raises(InputError, match="there is no data stream 'missing'"):
         kinesis.consume()
+
+
+def test_a_data_stream_does_not_tell_its_lag(kinesis):
+    kinesis.apply()
+    kinesis.put(ride(1, 1))
+    (lag,) = kinesis.store.stream_lags()
+    assert lag.ends is None and lag.of_view("latest") == {} and lag.total == 0
+    assert len(lag.positions["latest"]) == 2

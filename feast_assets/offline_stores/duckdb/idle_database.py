@@ -1,8 +1,8 @@
 """One DuckDB without a file that no engine uses at present, kept for the next engine with the same settings.
 
 To open one takes about as long as to read a small file, and programs make a store for each call, as a sensor's tick
-does. So the last database that became idle is kept until another one does, or the process ends. It holds no data:
-cursors are closed, nothing is attached, and its spill folder is removed meanwhile.
+does. So the last database that became idle is kept until another one does, or the process ends or forks. It holds no
+data: cursors are closed, nothing is attached, and its spill folder is removed meanwhile.
 """
 
 from __future__ import annotations
@@ -107,11 +107,28 @@ class IdleDatabase:
         if kept is not None and kept.pid == os.getpid():
             kept.connection.close()
 
-    def after_fork(self) -> None:
-        """Makes the lock anew, which another thread of the parent may have held."""
+    def before_fork(self) -> None:
+        """Closes the idle database, and keeps none until the fork is over.
+
+        Its threads are missing in a forked process, which would wait for them for ever, or crash, when it drops its
+        copy or opens another database.
+        """
+        self._lock.acquire()
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            kept.connection.close()
+
+    def after_fork_in_parent(self) -> None:
+        """Lets other threads go on."""
+        self._lock.release()
+
+    def after_fork_in_child(self) -> None:
+        """Makes the lock anew, which the fork was done under."""
         self._lock = threading.RLock()
 
 
 IDLE = IdleDatabase()
-os.register_at_fork(after_in_child=IDLE.after_fork)
+os.register_at_fork(
+    before=IDLE.before_fork, after_in_parent=IDLE.after_fork_in_parent, after_in_child=IDLE.after_fork_in_child
+)
 atexit.register(IDLE.end)

@@ -12,11 +12,13 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
+from feast_assets.definitions.spec import to_micros
 from feast_assets.definitions.window import Bounds, Window, union
 from feast_assets.definitions.window_aggregates import (
     FIXED,
@@ -32,7 +34,7 @@ from feast_assets.offline_stores.duckdb.engine import quote, read_all, registere
 from feast_assets.offline_stores.duckdb.latest import OLDEST
 from feast_assets.offline_stores.duckdb.rows import Rows
 from feast_assets.offline_stores.spine import PointInTimeJoin, Spine, joined_schema
-from feast_assets.types import Bool, FeastType, Float32, Float64, String, UnixTimestamp
+from feast_assets.types import Array, Bool, FeastType, Float32, Float64, String, UnixTimestamp
 from feast_assets.types.arrow import cast_column, to_arrow_type, whole_column
 from feast_assets.types.arrow_values import fixed_values, int64_array
 
@@ -199,7 +201,14 @@ def _exact_sum(values: str, where: str = "") -> str:
 
 
 def tiles_sql(
-    inputs: WindowInputs, level: TileLevel, values: str, kept: Rows | None, entities: str, *, as_texts: bool
+    inputs: WindowInputs,
+    level: TileLevel,
+    values: str,
+    kept: Rows | None,
+    entities: str,
+    *,
+    as_texts: bool,
+    now: int | None = None,
 ) -> str:
     """Returns the query of the tiles of a level: keys, ``hop``, ``newest`` and the level's states.
 
@@ -210,10 +219,14 @@ def tiles_sql(
         kept: the kept tiles that count.
         entities: as `add_values`, of the kept tiles.
         as_texts: whether states without a fixed size come as JSON text; else as DuckDB has them.
+        now: rows with later times, UTC microseconds, count in the hop after their own. Kept tiles have none.
     """
     aggregates, keys = inputs.aggregates, inputs.keys
+    hop = hop_number("t", level.hop)
+    if now is not None:
+        hop = f"{hop} + CAST(t > {now} AS BIGINT)"
     states = [f"{_state_sql(aggregates, state).grouped} AS {state.name}" for state in level.states]
-    columns = [*keys, f"{hop_number('t', level.hop)} AS hop", "max(t) AS newest", *states]
+    columns = [*keys, f"{hop} AS hop", "max(t) AS newest", *states]
     grouped = f"SELECT {', '.join(columns)} FROM {values} WHERE is_open GROUP BY {', '.join([*keys, 'hop'])}"
     if as_texts:
         texts = [f"{as_text(state)} AS {state.name}" for state in level.states]
@@ -270,6 +283,7 @@ def read_tiles(
 ) -> list[pa.Table]:
     """Returns the tiles of each level, as `AggregatesWindows.tiles` says."""
     levels, keys = inputs.aggregates.levels, inputs.keys
+    now = to_micros(datetime.now(UTC))
     names = ""
     if entities is not None and keys:
         names = f"entities_{uuid.uuid4().hex}"
@@ -280,7 +294,7 @@ def read_tiles(
     kept = None if inputs.tiles_of is None else inputs.tiles_of(Bounds(start, None))
     tables = []
     for level, first in zip(levels, oldest, strict=True):
-        tiles = tiles_sql(inputs, level, values, kept, names, as_texts=True)
+        tiles = tiles_sql(inputs, level, values, kept, names, as_texts=True, now=now)
         sql = f"SELECT * FROM ({tiles}) WHERE hop >= {first} ORDER BY {', '.join([*keys, 'hop'])}"
         tables.append(_with_key_names(inputs.history, read_all(cursor, sql)))
     cursor.execute(f"DROP TABLE {values}")
@@ -481,6 +495,8 @@ def _canonical(column: pa.ChunkedArray, dtype: FeastType) -> pa.Array:
     whole = whole.combine_chunks() if isinstance(whole, pa.ChunkedArray) else whole
     if dtype == UnixTimestamp:
         return whole.cast(pa.int64()).cast(pa.timestamp("us", "UTC"))
+    if dtype == Array(UnixTimestamp):
+        return whole.cast(pa.list_(pa.int64())).cast(pa.list_(pa.timestamp("us", "UTC")))
     return whole
 
 
@@ -561,7 +577,9 @@ def _feature_sql(feature: WindowFeature, aggregates: WindowAggregates, window: i
     if kind in ("sum", "mean"):
         whole = aggregates.is_whole(TileState("sum", column))
         total = f"sum(sum_{column}) {where}" if whole else _exact_sum(f"sum_{column}", f" {where}")
-        result = f"CAST({total} AS {'BIGINT' if whole else 'DOUBLE'})" if kind == "sum" else f"({total}) / ({count})"
+        # A sum that no BIGINT holds is null: one entity must not fail all others.
+        cast = f"TRY_CAST({total} AS BIGINT)" if whole else f"CAST({total} AS DOUBLE)"
+        result = cast if kind == "sum" else f"({total}) / ({count})"
     elif kind == "stddev":
         mean = f"mean_{column}_{window}"
         n, total = f"count_{column}", f"sum_{column}"

@@ -36,6 +36,8 @@ TILES = RowSchema((("__tiles", Bytes),))
 """The schema of the rows of views with aggregations."""
 
 _FORMAT = 1
+_LEAST, _MOST = -(2**63), 2**63 - 1
+"""What a sum of integers is between; another one is null, in history too."""
 _ROW_BEGIN = TILES.schema_id.to_bytes(ID_WIDTH, "little") + bytes(TILES.bitmap_width)
 """How a row with tiles begins; then come the length of the tiles, uint32, and the tiles."""
 _Values = Sequence[Any]
@@ -165,7 +167,7 @@ class _Step:
                 total = sum(of) if self.whole else fsum(of)
             except (OverflowError, ValueError):
                 total = _float_sum(of)
-            if self.of_sum >= 0:
+            if self.of_sum >= 0 and not (self.whole and not _LEAST <= total <= _MOST):
                 values[self.of_sum] = total
             if self.of_mean >= 0:
                 values[self.of_mean] = total / count
@@ -314,7 +316,8 @@ class WindowReader:
         except TileError:
             return True
         return any(
-            bisect_left(numbers, start // level.hop) < bisect_left(numbers, -(-end // level.hop))
+            # Rows that were in the future count in the hop after their own.
+            bisect_left(numbers, start // level.hop) < bisect_left(numbers, -(-end // level.hop) + 1)
             for level, numbers in zip(self._layout.levels, hops, strict=True)
             for start, end in spans
         )
@@ -387,8 +390,11 @@ def _sum(states: Sequence[_Values], first: int, end: int, own: Sequence[int], co
     return _float_sum(states[own[1]][first:end])
 
 
-def _whole_sum(states: Sequence[_Values], first: int, end: int, own: Sequence[int], count: int, number: int) -> int:
-    return sum(states[own[1]][first:end])
+def _whole_sum(
+    states: Sequence[_Values], first: int, end: int, own: Sequence[int], count: int, number: int
+) -> int | None:
+    total = sum(states[own[1]][first:end])
+    return total if _LEAST <= total <= _MOST else None
 
 
 def _mean(states: Sequence[_Values], first: int, end: int, own: Sequence[int], count: int, number: int) -> float:
@@ -405,9 +411,10 @@ def _stddev(
     if count == 1:
         return None
     counts, sums, squares = (states[place][first:end] for place in own)
-    mean = fsum(sums) / count if all(map(isfinite, sums)) else float("nan")
-    between = [n * (total / n - mean) ** 2 for n, total in zip(counts, sums, strict=True) if n]
-    return sqrt((fsum(squares) + fsum(between)) / (count - 1))
+    mean = _float_sum(sums) / count if all(map(isfinite, sums)) else float("nan")
+    # Not ``** 2``, which raises an error where a product is beyond the floats; that is infinite, as in history.
+    apart = [(n, total / n - mean) for n, total in zip(counts, sums, strict=True) if n]
+    return sqrt((_float_sum(squares) + _float_sum([n * (each * each) for n, each in apart])) / (count - 1))
 
 
 def _min(states: Sequence[_Values], first: int, end: int, own: Sequence[int], count: int, number: int) -> Any:

@@ -272,9 +272,11 @@ class BucketObjects(Objects):
     def beginning_at_path(self, length: int) -> bytes:
         with self._in_words():
             try:
-                if self._files.info(self._base)["type"] != "file":
+                about = self._files.info(self._base)
+                end = min(length, about.get("size") or 0)
+                if about["type"] != "file" or not end:
                     return b""
-                beginning: bytes = self._files.cat_file(self._base)[:length]
+                beginning: bytes = self._files.cat_file(self._base, start=0, end=end)
             except FileNotFoundError:
                 return b""
         return beginning

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -548,18 +548,22 @@ class FileRegistry(Registry, KeepsMarks, KeepsPartStatistics, NotesPushes, Keeps
                     made = draft.finish()
                     if now_seconds() - known_at > _SLOW_SECONDS:
                         continue  # writing took long; what was written is not written again
+                    named = draft.named  # they stay if nobody can tell whether the root was created
                     if self._roots.create(made):
                         if now_seconds() - known_at > TRUSTED_SECONDS:
                             raise StoreUnavailableError(
                                 f"Registry {self._objects.title} took minutes to answer; it is not known whether the "
                                 "change was recorded. Run it again."
                             )
-                        named = draft.named
-                        self._keep_house(made)
+                        # The change is made, whatever comes of this; the next time finds what is left.
+                        with suppress(StoreUnavailableError):
+                            self._keep_house(made)
                         return result
+                    named = set()
                     pause(attempt)
         finally:
-            written.remove_all_but(named)
+            with suppress(StoreUnavailableError):  # a sweep removes what is left
+                written.remove_all_but(named)
         raise StoreUnavailableError(
             f"Registry {self._objects.title}: others changed it {_ATTEMPTS} times while this change was made. Nothing "
             "was changed; run it again."

@@ -8,11 +8,14 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from feast_assets.definitions.authorized_action import AuthzedAction
+from feast_assets.definitions.batch_feature_view import BatchFeatureView
+from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.field import Field
 from feast_assets.definitions.partitions import Partitions
 from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.definitions.spec import from_micros, to_micros
 from feast_assets.definitions.window import Window
+from feast_assets.errors import DefinitionError, FeatureViewNotFoundException
 from feast_assets.offline_stores.abilities import (
     CanProfile,
     CanReplaceWindows,
@@ -23,7 +26,7 @@ from feast_assets.offline_stores.abilities import (
     WritesOnce,
     check_texts,
 )
-from feast_assets.offline_stores.base import History, OfflineStore
+from feast_assets.offline_stores.base import History, OfflineStore, computation_of, history_of
 from feast_assets.offline_stores.parts import Part, SourceParts
 from feast_assets.offline_stores.remote.columns import statistics_message, summaries_message, windows_of
 from feast_assets.offline_stores.remote.messages import (
@@ -275,10 +278,42 @@ class OfflineApi:
         # Whatever a client calls the view, it reads these sources.
         for source in history.sources:
             self._sources.check_access(history.view, source, AuthzedAction.READ_OFFLINE)
+        self._check_columns(history)
         if history.transformation is None:
             return history
         RunsTransformations.of(self._store, f"Feature view {history.view!r}")
         return replace(history, transformation=self._sources.transformation(history.view, history.transformation))
+
+    def _check_columns(self, history: History) -> None:
+        """Checks that a history reads only columns that the view of its name reads; others need the right to read the
+        source, in which there may be more than the view shows."""
+        access = self._feature_store.access
+        if access.is_open:
+            return
+        try:
+            allowed = _columns_of_view(self._feature_store.snapshot().feature_view(history.view))
+        except FeatureViewNotFoundException:
+            allowed = set()
+        if not _columns(history) <= allowed:
+            for source in history.sources:
+                self._sources.check_access("", source, AuthzedAction.READ_OFFLINE)
+
+
+def _columns(history: History) -> set[str]:
+    named = {field.name for field in (*history.join_keys, *history.features, *history.others)}
+    return (named | {*history.declared, history.timestamp_field, history.created_timestamp_column}) - {""}
+
+
+def _columns_of_view(view: FeatureView) -> set[str]:
+    """Returns the columns that are read for a view; none where it has no history."""
+    try:
+        histories = [history_of(view)]
+    except DefinitionError:
+        return set()
+    if isinstance(view, BatchFeatureView) and view.sources:
+        histories.append(computation_of(view))
+    histories += [each.tiles for each in histories if each.tiles is not None]
+    return set().union(*map(_columns, histories))
 
 
 def _windows(request: WindowsArguments) -> list[Window]:

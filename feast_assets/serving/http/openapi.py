@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from feast_assets.serving.api import PUSH_MODES
 from feast_assets.serving.http.messages import to_json
 from feast_assets.serving.requests import (
     MaterializeIncrementalRequest,
@@ -106,6 +107,38 @@ _FLAGS = [
 ]
 
 
+_TEXT = {"type": "string"}
+_MOMENT = {"type": "string", "format": "date-time"}
+_REFERENCE = {"type": "string", "pattern": "^[^:]+:[^:]+$"}
+_ROWS = {
+    "type": "object",
+    "minProperties": 1,
+    "additionalProperties": {"type": ["array", "object"]},
+    "description": "Column -> one value per row, in a list or by the label of the row.",
+}
+# What a request has to say besides its types, which are checked in the words of the library.
+_NARROWER: dict[str, dict[str, Any]] = {
+    OnlineFeaturesRequest.__name__: {
+        "anyOf": [
+            {"required": ["feature_service"], "properties": {"feature_service": {**_TEXT, "minLength": 1}}},
+            {
+                "required": ["features"],
+                "properties": {"features": {"type": "array", "minItems": 1, "items": _REFERENCE}},
+            },
+        ],
+    },
+    PushRequest.__name__: {"properties": {"df": _ROWS, "to": {"enum": [*PUSH_MODES], "default": "online"}}},
+    WriteRequest.__name__: {"properties": {"df": _ROWS}},
+    MaterializeRequest.__name__: {
+        "anyOf": [
+            {"required": ["start_ts", "end_ts"], "properties": {"start_ts": _MOMENT, "end_ts": _MOMENT}},
+            {"required": ["disable_event_timestamp"], "properties": {"disable_event_timestamp": {"const": True}}},
+        ],
+    },
+    MaterializeIncrementalRequest.__name__: {"properties": {"end_ts": _MOMENT}},
+}
+
+
 @cache
 def openapi(*, needs_token: bool = False) -> bytes:
     """Returns the OpenAPI 3.1 document as JSON.
@@ -116,12 +149,14 @@ def openapi(*, needs_token: bool = False) -> bytes:
     requests = (OnlineFeaturesRequest, PushRequest, WriteRequest, MaterializeRequest, MaterializeIncrementalRequest)
     schemas, components = msgspec.json.schema_components(requests, ref_template="#/components/schemas/{name}")
     schema_of = dict(zip(requests, schemas, strict=True))
+    for name, narrower in _NARROWER.items():
+        components[name]["properties"] |= narrower.get("properties", {})
+        components[name] |= {key: value for key, value in narrower.items() if key != "properties"}
     features = _response("The features, one result per name.", _FEATURES)
     features["content"]["application/vnd.apache.arrow.stream"] = {"schema": {"type": "string", "format": "binary"}}
     done = _response("The rows are stored.", _NULL)
     run = {"200": _response("The run has ended.", _NULL), "202": _response("The run goes on.", _ACCEPTED)}
     conflict = {"409": _response("A run writes the same views.", _CONFLICT)}
-    no_vectors = {"501": _response("Vector search is not supported.", _ERROR)}
     paths: dict[str, Any] = {
         "/get-online-features": _post(
             "The latest features of entities", schema_of[OnlineFeaturesRequest], {"200": features}
@@ -146,11 +181,6 @@ def openapi(*, needs_token: bool = False) -> bytes:
             {**run, **conflict},
             _FLAGS,
         ),
-        "/search": _post("Vector search", {"type": "object"}, no_vectors),
-        "/retrieve-online-documents": _post("Vector search", {"type": "object"}, no_vectors),
-        "/v1/vector_stores": _get("Vector stores", no_vectors),
-        "/v1/vector_stores/{id}": _get("A vector store", no_vectors, [_ID]),
-        "/v1/vector_stores/{id}/search": _post("Vector search", {"type": "object"}, no_vectors, [_ID]),
         "/health": _get("Whether the server runs", {"200": {"description": "It does."}}),
         "/ready": _get(
             "Whether the server can answer",
@@ -181,8 +211,6 @@ def openapi(*, needs_token: bool = False) -> bytes:
 
 _PUBLIC = ("/health", "/ready", "/metrics", "/openapi.json")
 """Paths that need no token."""
-
-_ID = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
 
 
 def _version() -> str:

@@ -145,6 +145,9 @@ class RegistryApi:
         state = (request.revision, request.committed)
         if state == (newest.revision, newest.committed) and request.has_noted_pushes == newest.has_noted_pushes:
             return None
+        if not self.access(request.project).is_open:
+            # What a caller may see changes with permissions and tags too, also where the objects stay as they were.
+            return self._whole(newest)
         kept = list(self._snapshots[request.project])
         old = next((s for s in reversed(kept) if (s.revision, s.committed) == state), None)
         return self._whole(newest) if old is None else self._difference(old, newest)
@@ -314,7 +317,11 @@ class RegistryApi:
             access.check(snapshot, [snapshot.project_object() or Project(name=project)], action)
 
     def _whole(self, snapshot: RegistrySnapshot) -> SnapshotMessage:
-        return _message(snapshot, self._seen(snapshot, snapshot.all_stored()), [], is_whole=True)
+        message = _message(snapshot, self._seen(snapshot, snapshot.all_stored()), [], is_whole=True)
+        if not self.access(snapshot.project).is_open:
+            seen = {stored.name for stored in message.objects}
+            message.feature_lists = {view: lists for view, lists in message.feature_lists.items() if view in seen}
+        return message
 
     def _difference(self, old: RegistrySnapshot, new: RegistrySnapshot) -> SnapshotMessage:
         came = [o for o in new.all_stored() if _identity(old.stored(o.object_type, o.name)) != _identity(o)]

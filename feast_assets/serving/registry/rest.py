@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, unquote
+
+import msgspec
 
 from feast_assets.definitions.authorized_action import AuthzedAction
 from feast_assets.definitions.base import Definition
@@ -26,7 +27,6 @@ from feast_assets.definitions.view import BaseFeatureView
 from feast_assets.errors import (
     FeastObjectNotFoundException,
     InputError,
-    NotSupportedError,
     ProjectObjectNotFoundException,
     printable,
     shown,
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 PREFIX = "/api/v1/"
 _MOST = 100
+LAST_PAGE = 999_999_999
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,15 +98,32 @@ class RestError(Exception):
         self.status, self.kind = status, kind
 
 
+class EntityRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of ``POST /entities``.
+
+    Attributes:
+        name, project, join_key, description, tags, owner: as of `Entity`.
+        value_type: of Feast's body; refused unless it is empty.
+    """
+
+    name: str
+    project: str
+    join_key: str | None = None
+    description: str | None = None
+    tags: dict[str, str] | None = None
+    owner: str | None = None
+    value_type: str | int | None = None
+
+
 class Parameters:
     """The query of a request."""
 
     def __init__(self, query: str):
         self._values = parse_qs(query, keep_blank_values=True)
 
-    def text(self, name: str) -> str:
-        """Returns a parameter; ``""`` when left out."""
-        return self._values.get(name, [""])[-1]
+    def text(self, name: str, default: str = "") -> str:
+        """Returns a parameter."""
+        return self._values.get(name, [default])[-1]
 
     def required(self, name: str) -> str:
         """Returns a parameter that must be there."""
@@ -124,21 +142,45 @@ class Parameters:
             return False
         raise RestError(422, "RequestValidationError", f"The query parameter {name!r} must be true or false.")
 
-    def number(self, name: str, default: int, most: int | None = None) -> int:
+    def number(self, name: str, default: int, most: int = LAST_PAGE) -> int:
         """Returns a positive number."""
         if name not in self._values:
             return default
         text = self.text(name)
-        value = int(text) if text.isdecimal() and len(text) < 10 else 0
-        if value < 1 or (most is not None and value > most):
-            to = f" to {most}" if most is not None else " upwards"
-            raise RestError(422, "RequestValidationError", f"The query parameter {name!r} must be from 1{to}.")
+        value = int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else 0
+        if not 1 <= value <= most:
+            raise RestError(422, "RequestValidationError", f"The query parameter {name!r} must be from 1 to {most}.")
         return value
 
     def tags(self) -> dict[str, str]:
         """Returns the pairs ``key:value`` of the parameter ``tags``."""
         tags = (tag.partition(":") for tag in self._values.get("tags", ()) if ":" in tag)
         return {key: value for key, _, value in tags}
+
+
+def parts_of(path: str) -> list[str]:
+    """Returns the parts of a path behind `PREFIX`."""
+    return [unquote(part) for part in path.strip("/").split("/")]
+
+
+def methods_of(parts: Sequence[str]) -> list[str]:
+    """Returns the methods that a path answers; none for a path that there is not."""
+    first, rest = parts[0], list(parts[1:])
+    if first in KINDS:
+        if not rest:
+            return ["GET", "POST"] if first == "entities" else ["GET"]
+        if rest == ["all"]:
+            return ["GET"]
+        return ["DELETE", "GET"] if len(rest) == 1 else []
+    if (first, rest) == ("registry", ["refresh"]):
+        return ["POST"]
+    is_read = {
+        "version": not rest,
+        "projects": len(rest) < 2,
+        "features": not rest or rest == ["all"] or len(rest) == 2,
+        "lineage": rest == ["registry"],
+    }
+    return ["GET"] if is_read.get(first) else []
 
 
 class RestApi:
@@ -155,8 +197,7 @@ class RestApi:
             path: behind `PREFIX`.
         """
         try:
-            parts = [unquote(part) for part in path.strip("/").split("/")]
-            return self._answered(method, parts, Parameters(query), body)
+            return self._answered(method, parts_of(path), Parameters(query), body)
         except RestError as error:
             return error.status, {"status_code": error.status, "detail": str(error), "error_type": error.kind}
         except FeastObjectNotFoundException as error:
@@ -188,16 +229,20 @@ class RestApi:
                 return 200, self._all(kind, asked)
             if method == "GET" and len(rest) == 1:
                 return 200, self._one(kind, rest[0], asked)
-            if method == "DELETE" and len(rest) == 1:
+            if method == "DELETE" and len(rest) == 1 and rest != ["all"]:
                 return 200, self._delete(kind, rest[0], asked.required("project"))
             if method == "POST" and first == "entities" and not rest:
                 return 201, self._apply_entity(body)
-            if method == "POST" and not rest:
-                raise NotSupportedError(
-                    f"{first} are not created by REST here; declare them in a repository and apply it, perhaps with a "
-                    "registry of the type remote."
-                )
-        raise RestError(404, "HTTPException", "Not Found")
+        if not methods_of(parts):
+            raise RestError(404, "HTTPException", "Not Found")
+        if method == "POST" and first in KINDS and not rest:
+            raise RestError(
+                405,
+                "HTTPException",
+                f"{first} are not created by REST here; declare them in a repository and apply it, perhaps with a "
+                "registry of the type remote.",
+            )
+        raise RestError(405, "HTTPException", "Method Not Allowed")
 
     # --- reading
 
@@ -211,6 +256,17 @@ class RestApi:
         permitted = access.permitted(snapshot, of_kind, AuthzedAction.DESCRIBE)
         return sorted(permitted, key=lambda definition: definition.name)
 
+    def _seen_edges(self, snapshot: RegistrySnapshot) -> list[relationships.Edge]:
+        """Returns what is used by what, among the objects that the caller may see."""
+        edges = relationships.direct(snapshot)
+        if self._registry.access(snapshot.project).is_open:
+            return edges
+        hidden: set[relationships.Node] = set()
+        for kind in KINDS.values():
+            seen = {definition.name for definition in self._seen(snapshot, kind)}
+            hidden |= {(kind.node, d.name) for d in snapshot.shared() if kind.has(d) and d.name not in seen}
+        return [edge for edge in edges if hidden.isdisjoint(edge)]
+
     def _list(self, path: str, asked: Parameters) -> Json:
         kind = KINDS[path]
         project = asked.required("project")
@@ -219,13 +275,18 @@ class RestApi:
         tags = asked.tags()
         definitions = [d for d in self._seen(snapshot, kind) if tags.items() <= d.tags.items()]
         if path == "feature_views":
-            definitions = _filtered(definitions, snapshot, asked)
+            service = asked.text("feature_service")
+            if service:
+                self._found(snapshot, KINDS["feature_services"], service, AuthzedAction.DESCRIBE)
+                projections = snapshot.feature_service(service).feature_view_projections
+                definitions = [view for view in definitions if view.name in {p.name for p in projections}]
+            definitions = _filtered(definitions, asked)
         items = [definition_json(definition, snapshot) for definition in definitions]
         page, limit = asked.number("page", 0), asked.number("limit", 0, _MOST)
         chosen, pagination = _page(_sorted(items, asked), page, limit)
         answer: Json = {kind.key: chosen, "pagination": pagination}
         if asked.flag("include_relationships", False):
-            edges = relationships.direct(snapshot)
+            edges = self._seen_edges(snapshot)
             names = [_name_of(item) for item in chosen]
             answer["relationships"] = {name: relationships.of_object(edges, (kind.node, name)) for name in names}
         return answer
@@ -236,7 +297,7 @@ class RestApi:
         related: Json = {}
         for project in self._project_names():
             snapshot = self._snapshot(project)
-            edges = relationships.direct(snapshot)
+            edges = self._seen_edges(snapshot)
             for definition in self._seen(snapshot, kind):
                 items.append({**definition_json(definition, snapshot), "project": project})
                 related[definition.name] = relationships.of_object(edges, (kind.node, definition.name))
@@ -254,14 +315,14 @@ class RestApi:
         definition = self._found(snapshot, kind, name, AuthzedAction.DESCRIBE)
         answer = definition_json(definition, snapshot)
         if asked.flag("include_relationships", False):
-            answer["relationships"] = relationships.of_object(relationships.direct(snapshot), (kind.node, name))
+            answer["relationships"] = relationships.of_object(self._seen_edges(snapshot), (kind.node, name))
         return answer
 
     def _found(self, snapshot: RegistrySnapshot, kind: _Kind, name: str, action: AuthzedAction) -> Definition:
         of_kind = {each.name: each for each in snapshot.shared() if kind.has(each)}
         if name not in of_kind:
             error = NOT_FOUND.get(kind.object_type, FeastObjectNotFoundException)
-            raise error(name, snapshot.project, of_kind)
+            raise error(name, snapshot.project, [each.name for each in self._seen(snapshot, kind)])
         self._registry.access(snapshot.project).check(snapshot, [of_kind[name]], action)
         return of_kind[name]
 
@@ -289,6 +350,7 @@ class RestApi:
         return {"projects": chosen, "pagination": pagination}
 
     def _features(self, rest: list[str], asked: Parameters) -> Json:
+        _check_flags(asked)
         views = KINDS["feature_views"]
         if rest == ["all"]:
             items: list[Json] = []
@@ -321,6 +383,7 @@ class RestApi:
 
     def _lineage(self, asked: Parameters) -> Json:
         project = asked.required("project")
+        _check_flags(asked)
         snapshot = self._snapshot(project)
         self._registry.check_all(project, AuthzedAction.DESCRIBE)
         edges = relationships.direct(snapshot)
@@ -351,28 +414,34 @@ class RestApi:
 
     def _apply_entity(self, body: bytes) -> Json:
         try:
-            values = json.loads(body)
-            name, project = values["name"], values["project"]
-        except (ValueError, TypeError, KeyError, RecursionError):
-            raise RestError(422, "RequestValidationError", "The body needs the texts name and project.") from None
-        known = ("name", "project", "value_type", "join_key", "description", "tags", "owner")
-        if unknown := set(values) - set(known):
-            raise RestError(422, "RequestValidationError", f"There is no key {shown(min(unknown))} in an entity.")
-        if values.get("value_type"):
-            raise NotSupportedError("value_type is not taken by REST; views declare the types of their join keys.")
+            asked = msgspec.json.decode(body, type=EntityRequest)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise RestError(
+                422, "RequestValidationError", f"The body is not that of an entity: {printable(error, 200)}"
+            ) from None
+        if asked.value_type:
+            raise RestError(
+                422,
+                "RequestValidationError",
+                "value_type is not taken by REST; views declare the types of their join keys.",
+            )
+        name, project = asked.name, asked.project
         self._check_own(project)
         entity = Entity(
             name=name,
-            join_keys=[values.get("join_key") or name],
-            description=values.get("description") or "",
-            tags=values.get("tags") or {},
-            owner=values.get("owner") or "",
+            join_keys=[asked.join_key or name],
+            description=asked.description or "",
+            tags=asked.tags or {},
+            owner=asked.owner or "",
         )
         self._store.apply([entity])
         return {"name": name, "project": project, "status": "applied"}
 
-    def _check_own(self, project: object) -> None:
+    def _check_own(self, project: str) -> None:
         if project != self._store.project:
+            known = self._project_names()
+            if project not in known:
+                raise ProjectObjectNotFoundException(project, None, known)
             raise InputError(
                 f"This server changes project {self._store.project!r} only, whose repository it has, and not "
                 f"{shown(project)}."
@@ -387,15 +456,13 @@ def _features_of(view: Definition) -> list[Json]:
 def _check_flags(asked: Parameters) -> None:
     # What a cache holds is looked up anew for each request, so both are the same.
     asked.flag("allow_cache", True)
+    asked.flag("include_relationships", False)
 
 
-def _filtered(definitions: Sequence[Definition], snapshot: RegistrySnapshot, asked: Parameters) -> list[Definition]:
-    """Returns the views that the parameters of their list choose."""
+def _filtered(definitions: Sequence[Definition], asked: Parameters) -> list[Definition]:
+    """Returns the views that the parameters of their list choose, beside that of a service."""
     entity, feature, source = asked.text("entity"), asked.text("feature"), asked.text("data_source")
-    service, since = asked.text("feature_service"), asked.text("updated_since")
-    of_service: set[str] | None = None
-    if service:
-        of_service = {p.name for p in snapshot.feature_service(service).feature_view_projections}
+    since = asked.text("updated_since")
     moment = _moment(since) if since else None
     return [
         view
@@ -404,7 +471,6 @@ def _filtered(definitions: Sequence[Definition], snapshot: RegistrySnapshot, ask
         and (not entity or entity in getattr(view, "entities", ()))
         and (not feature or feature in {field.name for field in view.features})
         and (not source or source in _source_names(view))
-        and (of_service is None or view.name in of_service)
         and (moment is None or (view.last_updated_timestamp or moment) >= moment)
     ]
 
@@ -431,7 +497,7 @@ def _name_of(item: Json) -> str:
 
 def _sorted(items: Iterable[Json], asked: Parameters) -> list[Json]:
     """Returns items in the order of one of their values; by name when left out."""
-    by, order = asked.text("sort_by"), asked.text("sort_order") or "asc"
+    by, order = asked.text("sort_by"), asked.text("sort_order", "asc")
     if order not in ("asc", "desc"):
         raise RestError(422, "RequestValidationError", "The query parameter 'sort_order' must be asc or desc.")
     if not by:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from http import HTTPStatus
 from typing import Any
 
 from feast_assets.auth.access import Access
@@ -20,7 +21,7 @@ from feast_assets.serving.http.options import ServerOptions
 from feast_assets.serving.registry.methods import RegistryApi
 from feast_assets.serving.registry.openapi import document
 from feast_assets.serving.registry.rest import PREFIX as REST_PREFIX
-from feast_assets.serving.registry.rest import RestApi
+from feast_assets.serving.registry.rest import RestApi, methods_of, parts_of
 
 _THREADS = 16
 
@@ -41,8 +42,8 @@ class RegistryServer(FeatureServer):
         self._threads = ThreadPoolExecutor(_THREADS, "feast-assets-registry")
         kept = [("GET", path) for path in ("/health", "/metrics")]
         self._routes = {route: self._routes[route] for route in kept} | {
-            ("GET", "/openapi.json"): Route(self._document, is_bounded=False),
-            ("GET", "/ready"): Route(self._registry_ready, is_bounded=False),
+            ("GET", "/openapi.json"): Route(self._document, is_bounded=False, is_public=True),
+            ("GET", "/ready"): Route(self._registry_ready, is_bounded=False, is_public=True),
             **{
                 ("POST", PREFIX + name): Route(MessageRoute(kind, method, self._threads))
                 for name, (kind, method) in self.registry.methods().items()
@@ -50,8 +51,7 @@ class RegistryServer(FeatureServer):
         }
 
     async def _without_route(self, request: Request, receive: Receive) -> Answer:
-        path, method = request.endpoint, request.scope["method"]
-        if path.startswith(REST_PREFIX) and method in ("GET", "POST", "DELETE"):
+        if request.endpoint.startswith(REST_PREFIX):
             return await self._answer(Route(self._rest_answer, has_deadline=True), request, receive)
         return await super()._without_route(request, receive)
 
@@ -61,7 +61,10 @@ class RegistryServer(FeatureServer):
         status, body = await self._in_thread(
             self._rest.answer, request.scope["method"], path, query, bytes(request.body)
         )
-        return Answer(status, b"", b"") if body is None else Answer.of_json(status, body)
+        if body is None:
+            return Answer(status, b"", b"")
+        allow = (b"allow", ", ".join(methods_of(parts_of(path))).encode())
+        return Answer.of_json(status, body, (allow,) if status == HTTPStatus.METHOD_NOT_ALLOWED else ())
 
     async def _document(self, request: Request) -> Answer:
         return Answer.of_json(200, document())

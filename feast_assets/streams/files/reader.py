@@ -62,6 +62,10 @@ class FileReader(StreamReader):
     def wait(self, seconds: float) -> None:
         time.sleep(seconds)
 
+    def partitions(self) -> list[str]:
+        self._find()
+        return sorted(self._files)
+
     def ends(self, partitions: Sequence[str]) -> Mapping[str, int]:
         ends = {}
         for name in partitions:

@@ -98,10 +98,8 @@ class KafkaReader(StreamReader):
         def on_lost(_: Any, partitions: list[Any]) -> None:
             revoked([str(each.partition) for each in partitions], True)
 
-        ours = {**_OURS, "group.id": self._group}
-        settings: dict[str, object] = {**_DEFAULTS, **self._client, **ours, "error_cb": self._noted}
         with self._in_words():
-            self._consumer = self._kafka.Consumer(settings, logger=_LOG)
+            self._consumer = self._connected()
             self._consumer.subscribe([self._topic], on_assign=on_assign, on_revoke=on_revoke, on_lost=on_lost)
 
     def poll(self, seconds: float, most: int) -> list[Messages]:
@@ -146,6 +144,16 @@ class KafkaReader(StreamReader):
                 # It was on its way when the partition was paused; it is read again.
                 self._consumer.seek(self._at(str(message.partition()), message.offset()))
 
+    def partitions(self) -> list[str]:
+        with self._in_words():
+            if self._consumer is None:
+                # It asks, and is no member of the group.
+                self._consumer = self._connected()
+            topic = self._consumer.list_topics(self._topic, timeout=_SECONDS).topics[self._topic]
+            if topic.error is not None:
+                raise self._kafka.KafkaException(topic.error)
+        return [str(number) for number in sorted(topic.partitions)]
+
     def ends(self, partitions: Sequence[str]) -> Mapping[str, int]:
         return {name: self._watermarks(name)[1] for name in partitions}
 
@@ -181,6 +189,11 @@ class KafkaReader(StreamReader):
                 self._consumer.close()
             finally:
                 self._consumer = None
+
+    def _connected(self) -> Any:
+        ours = {**_OURS, "group.id": self._group}
+        settings: dict[str, object] = {**_DEFAULTS, **self._client, **ours, "error_cb": self._noted}
+        return self._kafka.Consumer(settings, logger=_LOG)
 
     def _at(self, partition: str, offset: int) -> Any:
         return self._kafka.TopicPartition(self._topic, int(partition), offset)

@@ -100,6 +100,9 @@ class KinesisReader(StreamReader):
     def wait(self, seconds: float) -> None:
         time.sleep(seconds)
 
+    def partitions(self) -> list[str]:
+        return sorted(self._listed())
+
     def ends(self, partitions: Sequence[str]) -> Mapping[str, int]:
         shards = {name: self._shards[name] for name in partitions}
         return {name: each.position if each.is_at_end or each.is_over else _NEVER for name, each in shards.items()}
@@ -128,6 +131,16 @@ class KinesisReader(StreamReader):
         """Takes shards that are new."""
         if time.monotonic() < self._next_listing:
             return
+        listed = self._listed()
+        self._next_listing = time.monotonic() + _LIST_EVERY_SECONDS
+        new = [name for name in listed if name not in self._shards]
+        if new and self._assigned is not None:
+            self._shards.update({name: _Shard(0) for name in new})
+            for name, position in self._assigned(new).items():
+                self._shards[name].position = position or 0
+
+    def _listed(self) -> list[str]:
+        """Returns the names of all shards, also of closed ones."""
         listed: list[str] = []
         asked: dict[str, str] = {"StreamName": self._source.stream_name}
         with self._in_words():
@@ -136,12 +149,7 @@ class KinesisReader(StreamReader):
                 listed += [shard["ShardId"] for shard in answer["Shards"]]
                 token = answer.get("NextToken")
                 asked = {"NextToken": token} if token else {}
-        self._next_listing = time.monotonic() + _LIST_EVERY_SECONDS
-        new = [name for name in listed if name not in self._shards]
-        if new and self._assigned is not None:
-            self._shards.update({name: _Shard(0) for name in new})
-            for name, position in self._assigned(new).items():
-                self._shards[name].position = position or 0
+        return listed
 
     def _read(self, most: int) -> list[Messages]:
         received = []

@@ -200,5 +200,5 @@ with tempfile.TemporaryDirectory() as name:
     connection.execute("PRAGMA page_size=512")
     connection.execute("VACUUM")
     connection.close()
-    shutil.copy(folder / "sql.db", HERE / "sql_registry.db")
+    shutil.copy(folder / "sql.db", HERE / "sql_registry.sqlite")
     os.chdir(HERE)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import duckdb
@@ -166,17 +168,25 @@ def test_a_process_leaves_no_folder_and_a_forked_one_opens_its_own(tmp_path: Pat
         "from pathlib import Path\n"
         "from feast_assets.offline_stores.duckdb.engine import Engine\n"
         "def used(engine):\n"
-        "    with engine.cursor() as cursor: cursor.sql('SELECT 1').fetchall()\n"
+        "    with engine.cursor() as cursor:\n"
+        "        cursor.sql('SELECT count(*) FROM range(3000000) WHERE range % 7 = 1').fetchall()\n"
         "    return engine._database\n"
-        "def once(): return used(Engine(Path(sys.argv[1]), None, 1, 'spill'))\n"
+        "def once(): return used(Engine(Path(sys.argv[1]), None, 2, 'spill'))\n"
         "kept = once()\n"
-        "child = os.fork()\n"
-        "if not child:\n"
-        "    os._exit(0 if once() is not kept and once() is not kept else 1)\n"
-        "assert os.waitpid(child, 0)[1] == 0\n"
         "assert once() is kept\n"
+        "for uses in (False, True):\n"
+        "    child = os.fork()\n"
+        "    if not child:\n"
+        "        if uses: assert once() is not kept and once() is not kept\n"
+        "        sys.exit(0)\n"
+        "    assert os.waitpid(child, 0)[1] == 0\n"
+        "    once()\n"
     )
-    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)])
-    assert process.wait() == 0
+    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], start_new_session=True)
+    try:
+        assert process.wait(timeout=60) == 0
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
     # That of the child, which ended without a word, is removed by whoever spills there next.
     assert [path for path in (tmp_path / "spill").iterdir() if f"_{process.pid}_" in path.name] == []

@@ -115,6 +115,16 @@ def test_functions_run_in_the_server_and_their_results_are_kept_there(
     client.close()
 
 
+def test_columns_that_came_over_the_wire_lie_where_joins_of_arrow_want_them(
+    root: Path, server: OfflineServer, tmp_path: Path
+) -> None:
+    client = _client(tmp_path / "client", root, server)
+    rows = client.offline_store.scan(history_of(client.snapshot().feature_view("stats")), ALWAYS).read_all()
+    values = [buffer for column in rows.columns for chunk in column.chunks for buffer in chunk.buffers()[1:] if buffer]
+    assert values and [buffer.address % 8 for buffer in values] == [0] * len(values)
+    client.close()
+
+
 def test_a_transformation_other_than_the_servers_is_refused(root: Path, server: OfflineServer, tmp_path: Path) -> None:
     client = _client(tmp_path / "client", root, server)
     view = client.with_function(client.snapshot().feature_view("doubles"))

@@ -150,6 +150,42 @@ def test_an_answer_that_is_lost_is_looked_up_so_that_no_change_is_made_twice(tmp
     assert len(files_of(tmp_path, "roots")) == 2
 
 
+def test_a_change_of_which_nobody_can_tell_whether_it_was_made_keeps_its_blobs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The root may be there, and would be damaged without them."""
+    registry, objects = watched(tmp_path)
+    commit(registry, entity("driver"))
+    monkeypatch.setattr(roots, "pause", lambda attempt: None)
+    read = registry._roots._read
+
+    def down(*_: object) -> None:
+        raise StoreUnavailableError("the connection was reset")
+
+    def lose_the_answer() -> None:
+        registry._roots._read = down  # type: ignore[method-assign,assignment]
+        down()
+
+    objects.after_create = lose_the_answer
+    with pytest.raises(StoreUnavailableError):
+        commit(registry, entity("rider"))
+    registry._roots._read = read  # type: ignore[method-assign]
+    assert [e.name for e in registry_in(tmp_path).snapshot().entities] == ["driver", "rider"]
+
+
+def test_a_change_that_was_made_is_told_so_although_the_house_cannot_be_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry, _ = watched(tmp_path)
+    monkeypatch.setattr(roots, "PRUNED_EVERY", 1)
+
+    def down(*_: object) -> None:
+        raise StoreUnavailableError("the connection was reset")
+
+    monkeypatch.setattr(registry._roots, "prune", down)
+    assert commit(registry, entity("driver")) == 1
+
+
 def test_two_writers_of_the_same_state_both_get_their_change_in(tmp_path: Path) -> None:
     registry = registry_in(tmp_path)
     commit(registry, entity("driver"))
