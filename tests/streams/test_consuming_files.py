@@ -630,6 +630,17 @@ def test_a_file_that_is_removed_after_it_was_read_ends_no_consumer(files):
     assert files.history() == as_history(sent)
 
 
+def test_new_files_are_found_while_another_one_never_ends(files, monkeypatch):
+    monkeypatch.setattr("feast_assets.streams.files.reader._LOOK_WHILE_BUSY_SECONDS", 0)
+    files.write(*[ride(1, m) for m in range(9)])
+    reader = FileReader(files.source(), files.root)
+    reader.open(lambda names: dict.fromkeys(names, 0), lambda names, lost: None)
+    assert [part.partition.split("-")[0] for part in reader.poll(0, 2)] == ["a.jsonl"]
+    files.write(ride(2, 1), file="b.jsonl")
+    assert sorted(part.partition.split("-")[0] for part in reader.poll(0, 20)) == ["a.jsonl", "b.jsonl"]
+    reader.close()
+
+
 def test_the_lag_of_each_view_is_told_without_consuming(files):
     files.apply(files.view(), files.view(name="other"))
     files.write(ride(1, 1), ride(2, 2))

@@ -63,8 +63,11 @@ class ReadFiles:
         return bool(self._watched) and (None in self._stamps or self._current() != self._stamps)
 
     def may_be_mixed(self) -> bool:
-        """Says whether a reading that met no error may have met two states of one file."""
-        return self._is_own_state and self.have_changed()
+        """Says whether a reading that met no error may have met two states of one file, or of the folder.
+
+        Where a file is gone, its rows may have been in another one as well: small files are put together so.
+        """
+        return self._is_own_state and (self.have_changed() or not all(map(os.path.exists, self.paths)))
 
     def are_one_state(self) -> bool:
         """Says whether all that was read is of one state that the source was in, though its files may be replaced now.

@@ -16,6 +16,8 @@ from feast_assets.streams.base import Assigned, Messages, Revoked, StreamReader
 _SUFFIXES = (".jsonl", ".ndjson", ".json")
 _BLOCK = 1 << 20
 _LOOK_EVERY_SECONDS = 0.05
+_LOOK_WHILE_BUSY_SECONDS = 1.0
+"""Between looks for new files while there are lines to read."""
 _DIGEST_BYTES = 8
 
 
@@ -34,6 +36,7 @@ class FileReader(StreamReader):
         self._revoked: Revoked | None = None
         self._files: dict[str, Path] = {}
         self._positions: dict[str, int] = {}
+        self._next_look = 0.0
 
     def identity(self) -> str:
         if not self._path.exists():
@@ -46,6 +49,8 @@ class FileReader(StreamReader):
 
     def poll(self, seconds: float, most: int) -> list[Messages]:
         deadline = time.monotonic() + seconds
+        if time.monotonic() >= self._next_look:
+            self._find()
         while True:
             received = self._read(most)
             left = deadline - time.monotonic()
@@ -92,6 +97,7 @@ class FileReader(StreamReader):
 
     def _find(self) -> None:
         """Takes files that are new."""
+        self._next_look = time.monotonic() + _LOOK_WHILE_BUSY_SECONDS
         new: dict[str, Path] = {}
         for path in self._paths():
             name = self._partition(path)

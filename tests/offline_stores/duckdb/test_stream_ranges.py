@@ -15,8 +15,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feast_assets import FileSource
+from feast_assets import FeatureView, Field, FileSource, Int64
+from feast_assets.definitions.window import ALWAYS
 from feast_assets.errors import StoreUnavailableError
+from feast_assets.offline_stores.base import history_of
+from feast_assets.offline_stores.duckdb import store as duckdb_store
 from feast_assets.offline_stores.duckdb import stream_ranges
 from feast_assets.offline_stores.duckdb.config import DuckDBOfflineStoreConfig
 from feast_assets.offline_stores.duckdb.store import DuckDBOfflineStore
@@ -115,6 +118,37 @@ def test_a_killed_compaction_is_completed_by_the_next(store, tmp_path, monkeypat
     assert append(store, 20, 60) == 10
     store.compact_ranges(SOURCE, f"topic-{'0' * 12}_0", 0)
     assert held(tmp_path) == list(range(60))
+
+
+def test_rows_are_counted_once_while_files_are_put_together(store, tmp_path, monkeypatch):
+    monkeypatch.setattr(stream_ranges, "_FEWEST", 2)
+    for start in range(0, 50, 10):
+        append(store, start, start + 10)
+
+    def compact() -> None:
+        store.compact_ranges(SOURCE, f"topic-{'0' * 12}_0", 0)
+
+    def crash(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", _after(0, Path.unlink, crash))
+        with pytest.raises(KeyboardInterrupt):
+            compact()
+    real = duckdb_store._check_unmixed
+    checks = []
+
+    def after_the_rest_is_removed(*args: Any) -> None:
+        if not checks:
+            compact()
+        checks.append(args)
+        real(*args)
+
+    monkeypatch.setattr(duckdb_store, "_check_unmixed", after_the_rest_is_removed)
+    number = Field(name="n", dtype=Int64)
+    history = history_of(FeatureView(name="rides", entities=[], source=SOURCE, schema=[number]))
+    (statistics,) = store.statistics(history, [ALWAYS])
+    assert (statistics.rows, len(checks)) == (50, 2)
 
 
 def _after(count: int, real: Callable[..., None], then: Callable[..., None]) -> Callable[..., None]:

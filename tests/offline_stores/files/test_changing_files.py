@@ -255,6 +255,17 @@ class TestReadFiles:
         assert files.have_changed()
         assert files.may_be_mixed()
 
+    def test_a_file_that_went_may_have_been_put_together_with_another(self, tmp_path: Path) -> None:
+        paths = [tmp_path / "a", tmp_path / "b"]
+        for path in paths:
+            path.write_text("x")
+        files = ReadFiles([str(path) for path in paths], pinned=True)
+        (tmp_path / "new").write_text("other")
+        (tmp_path / "new").replace(paths[0])
+        assert not files.may_be_mixed()
+        paths[1].unlink()
+        assert files.may_be_mixed()
+
     def test_a_file_that_went_before_it_was_opened_has_changed(self, tmp_path: Path) -> None:
         assert ReadFiles([str(tmp_path / "gone")], pinned=True).have_changed()
 
