@@ -42,7 +42,8 @@ from feast_assets.registry.remote.messages import (
 )
 from feast_assets.registry.snapshot import RegistrySnapshot, StoredObject
 
-_MOST_PROJECTS = 256
+# Each may keep two connections to a database server, which by default takes a hundred or so of all its clients.
+_MOST_PROJECTS = 32
 _SNAPSHOTS_KEPT = 4
 
 
