@@ -10,6 +10,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from feast_assets.compute.few_rows import Columns, few_columns
+from feast_assets.definitions.spec import FIRST_MICROS, LAST_MICROS
 from feast_assets.errors import DataFrameSerializationError, InputError, reason_of, shown
 from feast_assets.types import (
     Array,
@@ -120,6 +121,29 @@ def refuse_nulls(column: pa.ChunkedArray, name: str, call: str) -> None:
         raise InputError(
             f"{call}: column {name!r} holds nulls ({count} in {len(column)} rows, the first in row {first}, counted "
             "from 0). Join keys and event times must be given: remove these rows, or fill in the values."
+        )
+
+
+def refuse_far_moments(column: pa.ChunkedArray, name: str, call: str) -> None:
+    """Refuses a column of moments, if it is one, some of which no datetime holds: nobody could read these rows.
+
+    Raises:
+        InputError: says in which row the first is.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not pa.types.is_timestamp(column.type) or column.type.unit == "ns":
+        return  # Nanoseconds reach from 1677 to 2262.
+    unit = {"s": 1_000_000, "ms": 1_000, "us": 1}[column.type.unit]
+    first, last = FIRST_MICROS // unit, LAST_MICROS // unit
+    numbers = column.cast(pa.timestamp(column.type.unit)).cast(pa.int64())
+    ends = pc.min_max(numbers).as_py()
+    if ends["min"] is not None and not first <= ends["min"] <= ends["max"] <= last:
+        is_far = pc.or_(pc.less(numbers, first), pc.greater(numbers, last))
+        raise InputError(
+            f"{call}: column {name!r} holds a time outside the years 1 to 9999 in UTC (in row "
+            f"{pc.index(is_far, True).as_py()}, counted from 0)."
         )
 
 

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from feast_assets.compute.few_rows import FewRows
-from feast_assets.compute.handed_in_rows import HandedInRows, refuse_nulls
+from feast_assets.compute.handed_in_rows import HandedInRows, refuse_far_moments, refuse_nulls
 from feast_assets.compute.ingestion import check_keys, encode_ingested, source_rows
 from feast_assets.compute.row_digest import rows_digest
 from feast_assets.compute.stream_rows import is_transformed_on_write, stream_rows
@@ -127,6 +127,9 @@ class Write:
         self._refuse_nulls(rows, source, [view, *readers])
         for each in (view, *readers):
             check_keys(each, source, rows, self.call)
+        for name in (source.timestamp_field, source.created_timestamp_column):
+            if name in rows.column_names:
+                refuse_far_moments(rows.column(name), name, self.call)
         store = self.stores.offline_store()
         if isinstance(store, WritesOnce):
             store.check_write(source, rows)

@@ -147,6 +147,11 @@ def to_micros(moment: datetime) -> int:
     return (as_utc(moment) - _EPOCH) // _MICROSECOND
 
 
+FIRST_MICROS = to_micros(datetime.min.replace(tzinfo=UTC))
+LAST_MICROS = to_micros(datetime.max.replace(tzinfo=UTC))
+"""The first and the last moment that a datetime holds in UTC."""
+
+
 def from_micros(micros: int) -> datetime:
     """Returns the moment, in UTC, that is this many microseconds after the epoch."""
     return _EPOCH + timedelta(microseconds=micros)

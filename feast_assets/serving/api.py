@@ -391,7 +391,7 @@ def _as_moment(value: Any, may_be_seconds: bool) -> Any:
     try:
         if isinstance(value, str):
             moment = datetime.fromisoformat(value)
-            return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+            return moment.astimezone(UTC) if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
         if may_be_seconds and isinstance(value, int | float) and not isinstance(value, bool):
             return _EPOCH + timedelta(seconds=value)
     except (ValueError, OverflowError):

@@ -353,6 +353,18 @@ async def test_rows_of_a_wrong_type_are_the_callers_mistake(repository: Path) ->
             assert answer.status == 400, answer.body
 
 
+@pytest.mark.parametrize("rows", [1, 100])
+@pytest.mark.parametrize("to", ["online", "offline"])
+@pytest.mark.parametrize("far", ["9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00"])
+async def test_a_row_whose_time_nobody_could_read_is_refused(repository: Path, far: str, to: str, rows: int) -> None:
+    """No later row could take its place: it would be the newest of its entity for ever."""
+    df = {"driver_id": [1] * rows, "trips": [1] * rows, "rate": [1.0] * rows, "city": ["x"] * rows, "ts": [far] * rows}
+    async with opened(repository) as app:
+        answer = await ask(app, "POST", "/push", {"push_source_name": "live", "df": df, "to": to})
+        assert answer.status == 400, answer.body
+        assert values(await ask(app, "POST", READ, asked(1))) == {"driver_id": [1], "trips": [1]}
+
+
 async def test_materializations_run_here_or_in_the_background_but_not_the_same_twice(tmp_path: Path) -> None:
     repository = made(tmp_path / "repository")
     async with opened(repository) as app:

@@ -80,7 +80,12 @@ def test_nothing_is_found_where_requests_name_what_is_there(
     url = start_server(repository, "--no-access-log").url
     document = document_of(url)
     schemas = document["components"]["schemas"]
-    numbers = {"type": "array", "minItems": 2, "maxItems": 2, "items": {"type": "integer"}}
+    numbers = {
+        "type": "array",
+        "minItems": 2,
+        "maxItems": 2,
+        "items": {"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1},
+    }
     amounts = {**numbers, "items": {"type": ["number", "null"]}}
     texts = {**numbers, "items": {"type": ["string", "null"]}}
     times = {**numbers, "items": {"type": "string", "format": "date-time"}}

@@ -11,6 +11,7 @@ import struct
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from feast_assets.definitions.spec import FIRST_MICROS, LAST_MICROS
 from feast_assets.online_stores.rows.schema import STRUCT_CODES, STRUCT_END_CODE, Kind, RowSchema
 from feast_assets.types.feast_type import (
     Array,
@@ -89,7 +90,10 @@ class FewRowsEncoder:
 
 
 def timestamp_micros(value: Any) -> int | None:
-    """Returns UTC microseconds of a datetime, naive being UTC; None for other values, and for ones with nanoseconds."""
+    """Returns UTC microseconds of a datetime, naive being UTC; None for other values.
+
+    Those with nanoseconds are others, and those that no datetime holds in UTC, which nobody could read.
+    """
     # pandas' Timestamp is a datetime that may have nanoseconds, and its NaT says that it is a datetime too.
     is_timestamp = isinstance(value, dt.datetime) and getattr(value, "nanosecond", None) == 0
     if type(value) is not dt.datetime and not is_timestamp:
@@ -97,7 +101,7 @@ def timestamp_micros(value: Any) -> int | None:
     if value.tzinfo is None:
         value = value.replace(tzinfo=dt.UTC)
     micros: int = (value - EPOCH) // _MICROSECOND
-    return micros
+    return micros if FIRST_MICROS <= micros <= LAST_MICROS else None
 
 
 def _boolean(value: object) -> bool | None:

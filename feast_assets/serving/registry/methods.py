@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from feast_assets.apply.permitted import check_changes
@@ -14,7 +15,6 @@ from feast_assets.definitions.base import Definition
 from feast_assets.definitions.project import Project
 from feast_assets.definitions.spec import to_micros
 from feast_assets.definitions.view import BaseFeatureView
-from feast_assets.errors import InputError
 from feast_assets.registry.base import Changes, Claim, DrawnMark, Registry, Revision
 from feast_assets.registry.marks import KeepsMarks
 from feast_assets.registry.noted_pushes import NotedPush, NotesPushes
@@ -42,8 +42,22 @@ from feast_assets.registry.remote.messages import (
 )
 from feast_assets.registry.snapshot import RegistrySnapshot, StoredObject
 
-_MOST_PROJECTS = 256
+# Each may keep two connections to a database server, which by default takes a hundred or so of all its clients.
+_MOST_PROJECTS = 32
 _SNAPSHOTS_KEPT = 4
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """What is in hand of a project.
+
+    Attributes:
+        registry: of the project.
+        snapshots: the newest ones that were read, in order.
+    """
+
+    registry: Registry
+    snapshots: deque[RegistrySnapshot]
 
 
 class RegistryApi:
@@ -62,8 +76,8 @@ class RegistryApi:
         """
         self._make_registry = make_registry
         self._access_of = access_of
-        self._registries: dict[str, Registry] = {}
-        self._snapshots: dict[str, deque[RegistrySnapshot]] = {}
+        # The project that was asked for last comes last.
+        self._held: dict[str, _Held] = {}
         self._making = threading.Lock()
 
     def methods(self) -> Mapping[str, tuple[Any, Callable[[Any], Any]]]:
@@ -95,34 +109,32 @@ class RegistryApi:
         }
 
     def registry(self, project: str) -> Registry:
-        """Returns the registry of a project.
+        """Returns the registry of a project."""
+        return self._of(project).registry
 
-        Raises:
-            InputError: the server has as many projects in hand as it takes.
-        """
-        known = self._registries.get(project)
-        if known is not None:
-            return known
+    def _of(self, project: str) -> _Held:
+        # Names of projects are made up easily: none of them may keep the server from the projects that there are.
+        longest_unused: _Held | None = None
         with self._making:
-            if project not in self._registries:
-                if len(self._registries) >= _MOST_PROJECTS:
-                    raise InputError(
-                        f"This server has been asked for {_MOST_PROJECTS} projects, and takes no more; restart it, or "
-                        "run another one."
-                    )
-                self._snapshots[project] = deque(maxlen=_SNAPSHOTS_KEPT)
-                self._registries[project] = self._make_registry(project)
-            return self._registries[project]
+            held = self._held.pop(project, None)
+            if held is None:
+                held = _Held(self._make_registry(project), deque(maxlen=_SNAPSHOTS_KEPT))
+                if len(self._held) >= _MOST_PROJECTS:
+                    longest_unused = self._held.pop(next(iter(self._held)))
+            self._held[project] = held
+        if longest_unused is not None:
+            longest_unused.registry.close()  # whoever still uses it connects again
+        return held
 
     def close(self) -> None:
         """Releases connections."""
-        for registry in self._registries.values():
-            registry.close()
+        for held in self._held.values():
+            held.registry.close()
 
     def newest(self, project: str) -> RegistrySnapshot:
         """Returns the newest definitions of a project; what has not changed since the last call is not read again."""
-        registry = self.registry(project)
-        kept = self._snapshots[project]
+        held = self._of(project)
+        registry, kept = held.registry, held.snapshots
         last = kept[-1] if kept else None
         newest = registry.snapshot() if last is None else registry.refreshed(last)
         if newest is not last:
@@ -148,7 +160,7 @@ class RegistryApi:
         if not self.access(request.project).is_open:
             # What a caller may see changes with permissions and tags too, also where the objects stay as they were.
             return self._whole(newest)
-        kept = list(self._snapshots[request.project])
+        kept = list(self._of(request.project).snapshots)
         old = next((s for s in reversed(kept) if (s.revision, s.committed) == state), None)
         return self._whole(newest) if old is None else self._difference(old, newest)
 

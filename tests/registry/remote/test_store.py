@@ -18,7 +18,6 @@ from feast_assets.config import load_repo_config
 from feast_assets.errors import (
     ConcurrentApplyError,
     FeastObjectNotFoundException,
-    InputError,
     NotSupportedError,
     StoreUnavailableError,
 )
@@ -66,8 +65,7 @@ class Served(RegistryServer):
 
     def begin(self, folder: Path) -> None:
         self.registry.close()
-        self.registry._registries.clear()
-        self.registry._snapshots.clear()
+        self.registry._held.clear()
         self.folder = folder
 
     def _make_registry(self, project: str) -> Registry:
@@ -125,7 +123,7 @@ def test_a_refresh_brings_what_has_changed_and_shares_the_rest(registry: RemoteR
     assert new.objects() == direct.objects()
     assert [o.created_timestamp for o in new.objects()] == [o.created_timestamp for o in direct.objects()]
     # A state that the server has forgotten, or that is another project's, brings everything.
-    served.registry._snapshots["shop"].clear()
+    served.registry._held["shop"].snapshots.clear()
     assert registry.refreshed(old).objects() == direct.objects()
     registry.teardown()
     commit(registry, entity("anew"))
@@ -190,17 +188,25 @@ def test_errors_have_their_own_classes(registry: RemoteRegistry, served: Served)
     commit(registry, entity("driver"))
     with pytest.raises(FeastObjectNotFoundException, match="revision"):
         registry.snapshot(7)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("feast_assets.serving.registry.methods._MOST_PROJECTS", 1)
-        another = RemoteRegistry(_config(served.url), Path(), "another")
-        with pytest.raises(InputError, match="takes no more"):
-            another.revision()
-        another.close()
     with scripted([answer(b'{"detail":"Not Found"}', 404)]) as other:
         elsewhere = RemoteRegistry(_config(other.url), Path(), "shop")
         with pytest.raises(NotSupportedError, match="no feast_assets server with a registry"):
             elsewhere.revision()
         elsewhere.close()
+
+
+def test_names_of_projects_that_are_not_there_do_not_use_the_server_up(
+    registry: RemoteRegistry, served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("feast_assets.serving.registry.methods._MOST_PROJECTS", 2)
+    commit(registry, entity("driver"))
+    for number in range(4):
+        another = RemoteRegistry(_config(served.url), Path(), f"made_up_{number}")
+        assert another.revision() == 0
+        another.close()
+    assert [each.name for each in registry.snapshot().entities] == ["driver"]
+    commit(registry, entity("driver"), entity("rider"))
+    assert registry.revision() == 2
 
 
 def test_a_ledger_that_was_damaged_on_the_way_is_refused(registry: RemoteRegistry) -> None:
