@@ -506,7 +506,6 @@ def test_a_signal_ends_the_command_after_what_is_in_hand(files):
     assert "1 messages" in first
     files.consume()
     assert files.history() == as_history([ride(1, 1), ride(2, 1)])
-<<<<<<< HEAD
 
 
 class _MemberOfAGroup(FileReader):
@@ -629,8 +628,6 @@ def test_a_file_that_is_removed_after_it_was_read_ends_no_consumer(files):
         patch.setattr(FileReader, "ends", ends)
         files.store.consume("latest", flush_seconds=0.02, stop=stop, progress=told)
     assert files.history() == as_history(sent)
-||||||| dcd1668
-=======
 
 
 def test_the_lag_of_each_view_is_told_without_consuming(files):
@@ -668,4 +665,3 @@ def test_a_lost_online_table_is_behind_by_the_whole_stream(files):
     files.store.online_store.drop([files.store.get_feature_view("latest").online_table("rides")])
     (lag,) = files.store.stream_lags()
     assert lag.total == (files.stream / "a.jsonl").stat().st_size
->>>>>>> dagstream-ready-1
