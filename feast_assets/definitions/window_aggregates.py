@@ -43,8 +43,6 @@ _STATES = {
 FIXED = frozenset(("count", "sum", "squares", "min", "max"))
 """States of eight bytes."""
 KEPT_HOP, KEPT_NEWEST = "tile_hop", "tile_newest"
-SKETCHES = frozenset(("hll", "kll", "frequent"))
-"""States that are sketches of the library ``datasketches``, serialized."""
 
 
 @dataclass(frozen=True, slots=True)
