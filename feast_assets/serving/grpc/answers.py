@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from feast_assets.online_stores.rows.codec import NULL_VALUE, PRESENT
-from feast_assets.serving.grpc.messages import FeatureVector, GetOnlineFeaturesResponseMetadata
+from feast_assets.serving.grpc.messages import FeatureVector, GetOnlineFeaturesResponseMetadata, Message
 from feast_assets.serving.grpc.values import writer
 from feast_assets.types.feast_type import Bool, FeastType, Float32, Float64, Int32, Int64, String
 
@@ -70,7 +70,7 @@ class _Layout:
             self.of_reads.append([(_encoder(read.features.fields[index][1]), index) for index in indices])
 
 
-def _metadata(message: Any) -> bytes:
+def _metadata(message: Message) -> bytes:
     encoded = bytes(message.SerializeToString())
     return _METADATA + _varint(len(encoded)) + encoded
 
@@ -218,25 +218,25 @@ def _one_by_one(feast_type: FeastType) -> Encode:
     return encode
 
 
-Fill = Callable[[Callable[[], Any], Iterable[Any]], None]
+Fill = Callable[[Callable[[], Message], Iterable[Any]], None]
 """Adds a message for each value."""
 
 
-def _fill_int64(add: Callable[[], Any], values: Iterable[Any]) -> None:
+def _fill_int64(add: Callable[[], Message], values: Iterable[Any]) -> None:
     for value in values:
         message = add()
         if value is not None:
             message.int64_val = value
 
 
-def _fill_int32(add: Callable[[], Any], values: Iterable[Any]) -> None:
+def _fill_int32(add: Callable[[], Message], values: Iterable[Any]) -> None:
     for value in values:
         message = add()
         if value is not None:
             message.int32_val = value
 
 
-def _fill_string(add: Callable[[], Any], values: Iterable[Any]) -> None:
+def _fill_string(add: Callable[[], Message], values: Iterable[Any]) -> None:
     for value in values:
         message = add()
         if value is not None:
@@ -249,7 +249,7 @@ _FILLS: dict[FeastType, Fill] = {Int64: _fill_int64, Int32: _fill_int32, String:
 def _filling(feast_type: FeastType) -> Fill:
     write = writer(feast_type)
 
-    def fill(add: Callable[[], Any], values: Iterable[Any]) -> None:
+    def fill(add: Callable[[], Message], values: Iterable[Any]) -> None:
         for value in values:
             message = add()
             if value is not None:

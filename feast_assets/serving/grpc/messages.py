@@ -19,6 +19,9 @@ SERVING_SERVICE = "feast.serving.ServingService"
 FEATURE_SERVER = "GrpcFeatureServer"
 
 
+Message = Any
+"""A message. Its class is made when the process starts, so nothing static knows its fields."""
+
 FILES: tuple[Any, ...] = tuple(descriptor_pb2.FileDescriptorSet.FromString(DESCRIPTORS.read_bytes()).file)
 """The descriptors, each after those that it imports."""
 

@@ -42,7 +42,7 @@ _LONGEST_DETAILS = 2_000
 _TICK_SECONDS = 0.25
 _TICKS_PER_LOOK = 4
 
-Handler = Callable[[Any, "Call"], Awaitable[bytes]]
+Handler = Callable[[messages.Message, "Call"], Awaitable[bytes]]
 
 
 class Call:
@@ -54,7 +54,7 @@ class Call:
 
     __slots__ = ("_context", "features", "views")
 
-    def __init__(self, context: Any):
+    def __init__(self, context: grpc.aio.ServicerContext):
         self._context = context
         self.features = 0
         self.views = 0
@@ -137,7 +137,9 @@ class GrpcServices:
         self.api.close()
         await self.api.store.close()
 
-    def _method(self, name: str, request_type: Any, handler: Handler, *, has_deadline: bool = False) -> Any:
+    def _method(
+        self, name: str, request_type: type[messages.Message], handler: Handler, *, has_deadline: bool = False
+    ) -> Any:
         async def run(request: bytes, call: Call) -> bytes:
             try:
                 message = request_type.FromString(request)
@@ -145,13 +147,15 @@ class GrpcServices:
                 raise InputError(f"The request is no message of the type {request_type.DESCRIPTOR.name}.") from None
             return await handler(message, call)
 
-        async def answer(request: bytes, context: Any) -> bytes:
+        async def answer(request: bytes, context: grpc.aio.ServicerContext) -> bytes:
             return await self._answer(name, run, request, context, has_deadline)
 
         # Requests are read above, where a failure has its status, and answers are bytes already.
         return grpc.unary_unary_rpc_method_handler(answer, None, None)
 
-    async def _answer(self, name: str, handler: Handler, request: bytes, context: Any, has_deadline: bool) -> bytes:
+    async def _answer(
+        self, name: str, handler: Handler, request: bytes, context: grpc.aio.ServicerContext, has_deadline: bool
+    ) -> bytes:
         """Answers a call. Every call of both services comes through here."""
         begin = perf_counter()
         if self._in_hand >= self.options.calls_in_hand:
@@ -191,7 +195,7 @@ class GrpcServices:
             async with self._running:
                 return await handler(request, call)
 
-    async def _get_online_features(self, message: Any, call: Call) -> bytes:
+    async def _get_online_features(self, message: messages.Message, call: Call) -> bytes:
         entities = {name: to_python_list(values) for name, values in message.entities.items()}
         for name, values in message.request_context.items():
             if name in entities:
@@ -215,20 +219,20 @@ class GrpcServices:
         self.metrics.online_features(response, read)
         return answer
 
-    async def _push(self, message: Any, call: Call) -> bytes:
+    async def _push(self, message: messages.Message, call: Call) -> bytes:
         row, as_text = _row(message)
         asked = PushRequest(message.stream_feature_view, row, message.allow_registry_cache, message.to)
         await self.api.push(asked, as_text=as_text)
         self.metrics.pushes.labels(asked.push_source_name, asked.to).inc()
         return bytes(messages.PushResponse(status=True).SerializeToString())
 
-    async def _write(self, message: Any, call: Call) -> bytes:
+    async def _write(self, message: messages.Message, call: Call) -> bytes:
         row, as_text = _row(message)
         asked = WriteRequest(message.feature_view_name, row, message.allow_registry_cache)
         await self.api.write_to_online_store(asked, as_text=as_text)
         return bytes(messages.WriteToOnlineStoreResponse(status=True).SerializeToString())
 
-    async def _info(self, message: Any, call: Call) -> bytes:
+    async def _info(self, message: messages.Message, call: Call) -> bytes:
         answer = messages.GetFeastServingInfoResponse(version=version("feast-assets"))
         return bytes(answer.SerializeToString())
 
@@ -259,7 +263,7 @@ class GrpcServices:
             await self.health.set(service, state)
 
 
-def _row(message: Any) -> tuple[dict[str, list[Any]], bool]:
+def _row(message: messages.Message) -> tuple[dict[str, list[Any]], bool]:
     """Returns the one row of a message, and whether its values are text."""
     if message.features and message.typed_features:
         raise InputError("Only one of features or typed_features may be set, not both.")
@@ -268,7 +272,7 @@ def _row(message: Any) -> tuple[dict[str, list[Any]], bool]:
     return {name: [text] for name, text in message.features.items()}, True
 
 
-async def _abort(context: Any, status: str, message: str, error_class: str) -> None:
+async def _abort(context: grpc.aio.ServicerContext, status: str, message: str, error_class: str) -> None:
     metadata = [(ERROR_CLASS, error_class)]
     if status == "UNAVAILABLE":
         metadata.append((RETRY_AFTER, "1000"))

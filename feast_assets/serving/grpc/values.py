@@ -10,7 +10,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from feast_assets.errors import InputError, reason_of, shown
-from feast_assets.serving.grpc.messages import Value
+from feast_assets.serving.grpc.messages import Message, Value
 from feast_assets.types.feast_type import (
     Array,
     Bool,
@@ -39,7 +39,7 @@ from feast_assets.types.scalars import EPOCH, to_json_text
 _SECOND = dt.timedelta(seconds=1)
 _INT64 = range(-(2**63), 2**63)
 
-Write = Callable[[Any, Any], None]
+Write = Callable[[Message, Any], None]
 """Sets a ``Value`` message to a Python value that is not null."""
 
 
@@ -95,7 +95,7 @@ def _collection_writer(feast_type: Array | Set) -> Write:
     base, kind = feast_type.base_type, "list" if isinstance(feast_type, Array) else "set"
     each = writer(base)
 
-    def write_values(message: Any, values: Iterable[Any]) -> None:
+    def write_values(message: Message, values: Iterable[Any]) -> None:
         of_values = getattr(message, f"{kind}_val")
         of_values.SetInParent()
         for value in values:
@@ -106,7 +106,7 @@ def _collection_writer(feast_type: Array | Set) -> Write:
     if isinstance(base, Struct) or base == Map:
         word, own = ("struct_list_val", "struct_val") if isinstance(base, Struct) else ("map_list_val", "map_val")
 
-        def write_maps(message: Any, values: Sequence[Any]) -> None:
+        def write_maps(message: Message, values: Sequence[Any]) -> None:
             if None in values:
                 write_values(message, values)
                 return
@@ -125,7 +125,7 @@ def _collection_writer(feast_type: Array | Set) -> Write:
     if field not in Value.DESCRIPTOR.fields_by_name:
         return write_values
 
-    def write(message: Any, values: Sequence[Any]) -> None:
+    def write(message: Message, values: Sequence[Any]) -> None:
         if None in values:
             write_values(message, values)
             return
@@ -136,7 +136,7 @@ def _collection_writer(feast_type: Array | Set) -> Write:
     return write
 
 
-def _set_struct(message: Any, value: Mapping[str, Any], writers: Sequence[tuple[str, Write]]) -> None:
+def _set_struct(message: Message, value: Mapping[str, Any], writers: Sequence[tuple[str, Write]]) -> None:
     message.SetInParent()
     for name, write in writers:
         item = message.val[name]
@@ -144,13 +144,13 @@ def _set_struct(message: Any, value: Mapping[str, Any], writers: Sequence[tuple[
             write(item, value[name])
 
 
-def _set_map(message: Any, value: Mapping[str, Any]) -> None:
+def _set_map(message: Message, value: Mapping[str, Any]) -> None:
     message.SetInParent()
     for name, each in value.items():
         _set_any(message.val[name], each)
 
 
-def _set_any(message: Any, value: Any) -> None:
+def _set_any(message: Message, value: Any) -> None:
     """Sets a message to a value of JSON, whose type only the value tells."""
     if value is None:
         return
@@ -171,7 +171,7 @@ def _set_any(message: Any, value: Any) -> None:
         _set_any_list(message, value)
 
 
-def _set_any_list(message: Any, values: Sequence[Any]) -> None:
+def _set_any_list(message: Message, values: Sequence[Any]) -> None:
     kinds = set(map(type, values))
     if kinds == {dict}:
         for value in values:
@@ -189,7 +189,7 @@ def _set_any_list(message: Any, values: Sequence[Any]) -> None:
         _set_any(message.list_val.val.add(), value)
 
 
-def _set_scalar_map(message: Any, value: Mapping[Any, Any]) -> None:
+def _set_scalar_map(message: Message, value: Mapping[Any, Any]) -> None:
     message.scalar_map_val.SetInParent()
     for key, each in value.items():
         entry = message.scalar_map_val.val.add()
@@ -198,7 +198,7 @@ def _set_scalar_map(message: Any, value: Mapping[Any, Any]) -> None:
         _set_any(entry.value, each)
 
 
-def _set_key(message: Any, key: Any) -> None:
+def _set_key(message: Message, key: Any) -> None:
     """Sets the key of a map. Feast has no keys of text; keys of other types are stored as text, and seen through."""
     if isinstance(key, bool):
         message.bool_key = key
@@ -217,14 +217,14 @@ def _set_key(message: Any, key: Any) -> None:
                 message.bytes_key = text.encode()
 
 
-def _set_zoned(message: Any, value: dt.datetime) -> None:
+def _set_zoned(message: Message, value: dt.datetime) -> None:
     zoned = message.zoned_timestamp_val
     zoned.SetInParent()
     zoned.unix_timestamp = _seconds(value)
     zoned.zone = getattr(value.tzinfo, "key", None) or value.isoformat(timespec="seconds")[19:]
 
 
-def to_python(message: Any) -> Any:
+def to_python(message: Message) -> Any:
     """Returns the Python value of a ``Value`` message; None where it is null.
 
     Raises:
@@ -243,7 +243,7 @@ def to_python(message: Any) -> Any:
     return list(value.val) if hasattr(value, "val") else value
 
 
-def to_python_list(message: Any) -> list[Any]:
+def to_python_list(message: Message) -> list[Any]:
     """Returns the Python values of a ``RepeatedValue`` message."""
     values = message.val
     if not values:
@@ -266,27 +266,27 @@ def _moment(seconds: int) -> dt.datetime:
     return EPOCH + dt.timedelta(seconds=seconds)
 
 
-def _moments(message: Any) -> list[dt.datetime]:
+def _moments(message: Message) -> list[dt.datetime]:
     return [_moment(seconds) for seconds in message.val]
 
 
-def _map(message: Any) -> dict[str, Any]:
+def _map(message: Message) -> dict[str, Any]:
     return {name: to_python(value) for name, value in message.val.items()}
 
 
-def _maps(message: Any) -> list[dict[str, Any]]:
+def _maps(message: Message) -> list[dict[str, Any]]:
     return [_map(each) for each in message.val]
 
 
-def _values(message: Any) -> list[Any]:
+def _values(message: Message) -> list[Any]:
     return [to_python(each) for each in message.val]
 
 
-def _scalar_map(message: Any) -> dict[Any, Any]:
+def _scalar_map(message: Message) -> dict[Any, Any]:
     return {_key(entry.key): to_python(entry.value) for entry in message.val}
 
 
-def _key(message: Any) -> Any:
+def _key(message: Message) -> Any:
     field = message.WhichOneof("key")
     if field is None:
         raise InputError("A key of a map is missing.")
@@ -294,7 +294,7 @@ def _key(message: Any) -> Any:
     return _moment(value) if field == "unix_timestamp_key" else value
 
 
-def _zoned(message: Any) -> dt.datetime:
+def _zoned(message: Message) -> dt.datetime:
     moment, zone = _moment(message.unix_timestamp), message.zone
     if not zone:
         return moment
@@ -303,7 +303,7 @@ def _zoned(message: Any) -> dt.datetime:
     return moment.astimezone(ZoneInfo(zone))
 
 
-_READERS: dict[str, Callable[[Any], Any]] = {
+_READERS: dict[str, Callable[[Message], Any]] = {
     "unix_timestamp_val": _moment,
     "unix_timestamp_list_val": _moments,
     "unix_timestamp_set_val": _moments,
