@@ -151,10 +151,10 @@ class Access:
             resource = resource_of(definition, snapshot)
             decision = decide(rules.permissions, identity, resource, actions)
             if not decision.granted:
-                wanted = " and ".join(action.name for action in actions)
-                self.log.denied(wanted.lower(), identity, [resource.name], kind=resource.kind)
+                needed = " and ".join(action.name for action in actions)
+                self.log.denied(needed.lower(), identity, [resource.name], kind=resource.kind)
                 who = repr(identity.username) if identity.is_known else "a caller without a name"
-                raise FeastPermissionError(f"{who} may not {wanted} {resource}: {decision.reason}.")
+                raise FeastPermissionError(f"{who} may not {needed} {resource}: {decision.reason}.")
 
     def _rules_of(self, snapshot: HasPermissions) -> _Rules:
         # One object at a time, so that threads that see different states of the registry never mix them.

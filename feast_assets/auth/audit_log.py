@@ -35,8 +35,8 @@ def write_to(path: Path) -> None:
     Raises:
         ConfigError: the file cannot be written.
     """
-    wanted = os.path.abspath(path)
-    if any(isinstance(each, logging.FileHandler) and each.baseFilename == wanted for each in logger.handlers):
+    absolute_path = os.path.abspath(path)
+    if any(isinstance(each, logging.FileHandler) and each.baseFilename == absolute_path for each in logger.handlers):
         return
     try:
         os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600))

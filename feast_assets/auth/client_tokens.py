@@ -123,9 +123,9 @@ class ProviderTokens(ClientTokens):
                 "username": config.username,
                 "password": config.password.get_secret_value(),
             }
-        what = f"Asking the identity provider for a token of client {config.client_id!r}"
+        purpose = f"Asking the identity provider for a token of client {config.client_id!r}"
         status, body = self._requests.send(
-            what,
+            purpose,
             self._discovery.text("token_endpoint"),
             urlencode(form).encode(),
             {"content-type": "application/x-www-form-urlencoded", "accept": "application/json"},
@@ -133,14 +133,14 @@ class ProviderTokens(ClientTokens):
         if status != 200:
             reason = _error_code(body)
             raise IdentityProviderError(
-                f"{what} was answered with status {status}{f' ({reason})' if reason else ''}. Check client_id, "
+                f"{purpose} was answered with status {status}{f' ({reason})' if reason else ''}. Check client_id, "
                 "client_secret, username and password in the section auth, and that the provider allows "
                 f"{form['grant_type']}."
             )
-        answer = json_object(what, body)
+        answer = json_object(purpose, body)
         token = answer.get("access_token")
         if not isinstance(token, str) or not token:
-            raise IdentityProviderError(f"{what}: the answer has no access_token.")
+            raise IdentityProviderError(f"{purpose}: the answer has no access_token.")
         lasts = _expiry(token, answer.get("expires_in")) - time() - config.token_refresh_margin_seconds
         return token, max(lasts, 0.0)
 

@@ -58,7 +58,7 @@ class HttpRequests:
 
     def send(
         self,
-        what: str,
+        purpose: str,
         url: str,
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
@@ -66,15 +66,15 @@ class HttpRequests:
         """Returns the status and the body of the answer; any status is an answer.
 
         Args:
-            what: what is asked for, for messages.
+            purpose: what is asked for, for messages.
             body: sent by POST; without one it is a GET.
 
         Raises:
             IdentityProviderError: there is no answer, or it is too large. Holds neither body nor headers.
         """
-        place = _without_query(url)
-        if not place:
-            raise IdentityProviderError(f"{what}: {printable(url, 200)!r} is not an http or https URL.")
+        shown_url = _without_query(url)
+        if not shown_url:
+            raise IdentityProviderError(f"{purpose}: {printable(url, 200)!r} is not an http or https URL.")
         request = urllib.request.Request(url, data=body, headers=dict(headers or {}))  # noqa: S310 - checked above
         try:
             try:
@@ -85,18 +85,18 @@ class HttpRequests:
                 return int(answer.status), self._read(answer)
         except (OSError, HTTPException, ValueError) as error:
             reason = getattr(error, "reason", None) or error
-            raise IdentityProviderError(f"{what} at {place} failed: {printable(reason, 300)}.") from None
+            raise IdentityProviderError(f"{purpose} at {shown_url} failed: {printable(reason, 300)}.") from None
 
-    def get_json(self, what: str, url: str, headers: Mapping[str, str] | None = None) -> dict[str, object]:
+    def get_json(self, purpose: str, url: str, headers: Mapping[str, str] | None = None) -> dict[str, object]:
         """Returns the JSON object at a URL.
 
         Raises:
             IdentityProviderError: there is no answer, its status is not 200, or it is no JSON object.
         """
-        status, body = self.send(what, url, headers=headers)
+        status, body = self.send(purpose, url, headers=headers)
         if status != 200:
-            raise IdentityProviderError(f"{what} at {_without_query(url)} was answered with status {status}.")
-        return json_object(what, body)
+            raise IdentityProviderError(f"{purpose} at {_without_query(url)} was answered with status {status}.")
+        return json_object(purpose, body)
 
     @staticmethod
     def _read(answer: IO[bytes]) -> bytes:
@@ -106,7 +106,7 @@ class HttpRequests:
         return body
 
 
-def json_object(what: str, body: bytes) -> dict[str, object]:
+def json_object(purpose: str, body: bytes) -> dict[str, object]:
     """Returns an answer as a JSON object.
 
     Raises:
@@ -117,7 +117,7 @@ def json_object(what: str, body: bytes) -> dict[str, object]:
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
-        raise IdentityProviderError(f"{what}: the answer is not a JSON object.")
+        raise IdentityProviderError(f"{purpose}: the answer is not a JSON object.")
     return value
 
 

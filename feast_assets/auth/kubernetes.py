@@ -102,20 +102,20 @@ class KubernetesVerifier(TokenVerifier):
         return VerifiedIdentity(Identity(name, roles - {""}, groups, namespaces), _SECONDS_RELIED_ON)
 
     def _reviewed(self, token: str) -> Mapping[str, Any]:
-        what = "The review of a token by Kubernetes"
+        purpose = "The review of a token by Kubernetes"
         review = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": token}}
         status, body = self._requests.send(
-            what,
+            purpose,
             self._cluster.url + _REVIEWS,
             json.dumps(review).encode(),
             {**self._headers(), "content-type": "application/json"},
         )
         if status not in (200, 201):
             raise IdentityProviderError(
-                f"{what} was answered with status {status}. The server's service account needs the verb create of "
+                f"{purpose} was answered with status {status}. The server's service account needs the verb create of "
                 "tokenreviews.authentication.k8s.io, as the ClusterRole system:auth-delegator has it."
             )
-        answer = json_object(what, body).get("status")
+        answer = json_object(purpose, body).get("status")
         if not isinstance(answer, dict) or answer.get("authenticated") is not True:
             said = answer.get("error") if isinstance(answer, dict) else ""
             raise UnauthenticatedError(_INVALID, f"Kubernetes does not know the token. {printable(said or '', 200)}")
@@ -134,7 +134,7 @@ class KubernetesVerifier(TokenVerifier):
         } - {""}
 
     def _bindings(self, path: str) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = []
+        listed: list[dict[str, Any]] = []
         going_on = ""
         while True:
             query = urlencode({"limit": _PAGE, **({"continue": going_on} if going_on else {})})
@@ -142,10 +142,10 @@ class KubernetesVerifier(TokenVerifier):
                 "Listing RoleBindings of Kubernetes", f"{self._cluster.url}{path}?{query}", self._headers()
             )
             items, metadata = page.get("items"), page.get("metadata")
-            found.extend(item for item in (items if isinstance(items, list) else ()) if isinstance(item, dict))
+            listed.extend(item for item in (items if isinstance(items, list) else ()) if isinstance(item, dict))
             going_on = str((metadata if isinstance(metadata, dict) else {}).get("continue") or "")
             if not going_on:
-                return found
+                return listed
 
     def _headers(self) -> dict[str, str]:
         try:

@@ -73,12 +73,14 @@ def _import_registry(root: Path, source: str | None, write: bool) -> None:
     from feast_assets.repository.loading import load_repository
 
     config = load_repo_config(root)
-    place = read_feast_registry(config, root, source)
-    if config.project not in (names := place.registry.projects()):
-        raise InputError(f"The registry of Feast {place.title} has no project {config.project!r}, but {names}.")
+    feast_registry = read_feast_registry(config, root, source)
+    if config.project not in (names := feast_registry.registry.projects()):
+        raise InputError(
+            f"The registry of Feast {feast_registry.title} has no project {config.project!r}, but {names}."
+        )
     declared = load_repository(root).objects() if write else None
-    project = place.registry.project(config.project, declared)
-    click.echo(presentable(f"\nThe registry of Feast {place.title} has of project {config.project!r}:"))
+    project = feast_registry.registry.project(config.project, declared)
+    click.echo(presentable(f"\nThe registry of Feast {feast_registry.title} has of project {config.project!r}:"))
     for definition in project.definitions:
         click.echo(presentable(f"  {type(definition).object_type} {definition.name}"))
     if project.from_repository:
@@ -90,7 +92,7 @@ def _import_registry(root: Path, source: str | None, write: bool) -> None:
     if others := [name for name in names if name != config.project]:
         click.echo(presentable(f"Its other projects are not imported here: {', '.join(others)}."))
     if write:
-        with making_room(place, config, root) as aside:
+        with making_room(feast_registry, config, root) as aside:
             store = FeatureStore(repo_path=root)
             try:
                 store.apply(project.definitions)

@@ -66,9 +66,9 @@ def list_permissions(session: Session, verbose: bool, tags: dict[str, str] | Non
       feast-assets permissions list --verbose
     """
     store = session.store()
-    found = store.list_permissions(tags=tags)
+    listed = store.list_permissions(tags=tags)
     if not verbose:
-        rows = [[show(permission) for show in _COLUMNS.values()] for permission in found]
+        rows = [[show(permission) for show in _COLUMNS.values()] for permission in listed]
         print_records(list(_COLUMNS), rows, output)
         return
     objects = _objects(store)
@@ -76,7 +76,7 @@ def list_permissions(session: Session, verbose: bool, tags: dict[str, str] | Non
         ["PERMISSION", "GRANTED TO", "TYPE", "OBJECTS"],
         [
             [permission.name, _granted_to(permission.policy), kind, names]
-            for permission in found
+            for permission in listed
             for kind, names in _applies_to(permission, objects).items()
         ],
         output,

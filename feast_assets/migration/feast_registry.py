@@ -495,8 +495,8 @@ def _source_of(source: Message, *, is_batch: bool = False) -> DataSource:
         except (ValueError, AttributeError, RecursionError) as error:
             raise _NotImportedError(f"the options of its source {name!r} are damaged") from error
         return PostgreSQLSource(**common, **times, query=query or None, table=table or None)  # type: ignore[arg-type]
-    what = _SOURCE_KINDS.get(kind) or f"a {source.text(17).rpartition('.')[2] or 'source of an unknown kind'}"
-    raise _NotImportedError(f"its source {name!r} is {what}, which is not supported")
+    description = _SOURCE_KINDS.get(kind) or f"a {source.text(17).rpartition('.')[2] or 'source of an unknown kind'}"
+    raise _NotImportedError(f"its source {name!r} is {description}, which is not supported")
 
 
 def _file_format(spec: Message) -> FileFormat:

@@ -68,7 +68,7 @@ def read_feast_registry(config: RepoConfig, root: Path, source: str | None = Non
 
 
 @contextmanager
-def making_room(place: FeastRegistryPlace, config: RepoConfig, root: Path) -> Iterator[Path | None]:
+def making_room(feast_registry: FeastRegistryPlace, config: RepoConfig, root: Path) -> Iterator[Path | None]:
     """Moves a file of Feast away while the new registry is made in its place; back again, if that fails.
 
     Gives:
@@ -77,7 +77,7 @@ def making_room(place: FeastRegistryPlace, config: RepoConfig, root: Path) -> It
     Raises:
         InputError: there is a registry already.
     """
-    file = place.in_the_way
+    file = feast_registry.in_the_way
     if file is None:
         registry = make_registry(config, root)
         try:

@@ -104,9 +104,9 @@ def check_consumable(view: FeatureView) -> None:
         raise InputError(f"consume: feature view {view.name!r} is disabled; enable it first.")
     if not is_consumable(view):
         source = view.stream_source
-        what = "it has no stream source" if source is None else f"its source {source.name!r} is a {_kind(source)}"
+        reason = "it has no stream source" if source is None else f"its source {source.name!r} is a {_kind(source)}"
         raise InputError(
-            f"consume: feature view {view.name!r} cannot be consumed: {what}. What can be is a KafkaSource, a "
+            f"consume: feature view {view.name!r} cannot be consumed: {reason}. What can be is a KafkaSource, a "
             "KinesisSource or a FileStreamSource."
         )
 

@@ -48,7 +48,7 @@ class DeadLetter:
     in_history: bool = False
 
     @property
-    def place(self) -> tuple[str, str, int, str]:
+    def origin(self) -> tuple[str, str, int, str]:
         """Which message it is, and for which view."""
         return self.identity, self.partition, self.offset, self.view
 
@@ -78,7 +78,7 @@ class DeadLetters:
         first = letters[0]
         partition = _UNSAFE.sub("_", f"{first.identity[:16]}_{first.partition}")[:_LONGEST_NAME]
         # The file of other letters has another name: a file that is there is kept.
-        digest = hashlib.blake2b(repr([letter.place for letter in letters]).encode(), digest_size=16).hexdigest()
+        digest = hashlib.blake2b(repr([letter.origin for letter in letters]).encode(), digest_size=16).hexdigest()
         name = f"{partition}_{first.offset:020d}_{letters[-1].offset:020d}_{digest}.parquet"
         with new_file(self.folder / name, if_exists="keep", cannot_write=_CANNOT_WRITE) as temporary:
             pq.write_table(_table_of(letters), temporary)
@@ -92,8 +92,8 @@ class DeadLetters:
         seen: set[tuple[str, str, int, str]] = set()
         for path in self.files():
             for letter in self.read_file(path):
-                if letter.place not in seen:
-                    seen.add(letter.place)
+                if letter.origin not in seen:
+                    seen.add(letter.origin)
                     yield letter
 
     def read_file(self, path: Path) -> list[DeadLetter]:

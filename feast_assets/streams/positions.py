@@ -37,8 +37,11 @@ class Positions:
     def known(self, partitions: Sequence[str]) -> dict[str, dict[str, int]]:
         """Returns for each partition the positions of the readers, as far as they are known."""
         if self._kept is None:
-            told = self._reader.committed(partitions)
-            return {name: dict.fromkeys(self._identities, told[name]) if name in told else {} for name in partitions}
+            committed = self._reader.committed(partitions)
+            return {
+                name: dict.fromkeys(self._identities, committed[name]) if name in committed else {}
+                for name in partitions
+            }
         known: dict[str, dict[str, int]] = {name: {} for name in partitions}
         for each in self._kept.checkpoints(self._source):
             if each.partition in known and self._identities.get(each.reader) == each.identity:

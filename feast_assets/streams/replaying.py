@@ -40,8 +40,8 @@ def replay(parts: StreamParts, offline: OfflineStore | None) -> ReplayedLetters:
     for path in parts.dead_letters.files():
         held = parts.dead_letters.read_file(path)
         # A consumer that was killed may have kept a letter in two files.
-        letters = [letter for letter in held if letter.place not in seen]
-        seen |= {letter.place for letter in letters}
+        letters = [letter for letter in held if letter.origin not in seen]
+        seen |= {letter.origin for letter in letters}
         remaining = _replayed(parts, offline, letters)
         taken += len(letters) - len(remaining)
         left += len(remaining)

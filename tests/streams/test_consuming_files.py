@@ -553,7 +553,7 @@ def test_dead_letters_of_other_messages_are_kept_beside_each_other(tmp_path):
     for group in [*groups, *groups]:
         letters.add(group)
     assert len(letters.files()) == 4
-    assert {letter.place for letter in letters.read()} == {letter.place for group in groups for letter in group}
+    assert {letter.origin for letter in letters.read()} == {letter.origin for group in groups for letter in group}
 
 
 def test_a_message_that_two_views_could_not_take_becomes_one_row_of_history(files):

@@ -415,15 +415,15 @@ def windows_at(
         own = [n for n, each in enumerate(aggregates.features) if each.hop == level.hop]
         tiles = tiles_sql(inputs, level, values, kept, moments, as_texts=False)
         sql = _merged(inputs, level, [aggregates.features[n] for n in own], moments, values, tiles, by_created)
-        found = read_all(cursor, sql)
-        places = np.full(spine.num_rows, len(found), np.int64)
-        places[fixed_values(whole_column(found.column("id")), "<i8")] = np.arange(len(found))
-        missing = places == len(found)
+        merged = read_all(cursor, sql)
+        places = np.full(spine.num_rows, len(merged), np.int64)
+        places[fixed_values(whole_column(merged.column("id")), "<i8")] = np.arange(len(merged))
+        missing = places == len(merged)
         indices = pa.Array.from_buffers(
             pa.int64(), len(places), [_bitmap(~missing), pa.py_buffer(places)], int(missing.sum())
         )
         for number in own:
-            results[number] = found.column(f"x{own.index(number)}").take(indices)
+            results[number] = merged.column(f"x{own.index(number)}").take(indices)
     cursor.execute(f"DROP TABLE {values}; DROP TABLE {moments}")
     typed = [
         cast_column(_canonical(column, each.field.dtype), each.field.dtype, subject=f"Feature {each.field.name!r}")
@@ -447,8 +447,8 @@ def _add_last_hops(
     # A shorter hop that does not divide the longest may begin in the one before.
     numbers = [number] if all(not longest % hop for hop in hops) else [number, f"{number} - 1"]
     name = f"hops_{uuid.uuid4().hex}"
-    wanted = " UNION ".join(f"SELECT {', '.join([*keys, f'{each} AS hop'])} FROM {moments}" for each in numbers)
-    cursor.execute(f"CREATE TEMP TABLE {name} AS {wanted}")
+    hops_needed = " UNION ".join(f"SELECT {', '.join([*keys, f'{each} AS hop'])} FROM {moments}" for each in numbers)
+    cursor.execute(f"CREATE TEMP TABLE {name} AS {hops_needed}")
     held = [(window.start_micros, window.end_micros) for window in union(inputs.held)]
     start = (span[0] // longest - len(numbers) + 1) * longest
     same = " AND ".join([f"h.hop = {hop_number('r.t', longest)}", *(f"h.{key} = r.{key}" for key in keys)])

@@ -180,8 +180,8 @@ class FlightCaller:
                 f"{self.name} speaks format {printable(spoken, 40)} of messages, and this client format "
                 f"{MESSAGE_FORMAT}. Install the version of feast-assets that the server has."
             )
-        told = FeastError.from_error_detail(json.dumps(detail))
-        return StoreUnavailableError(f"{self.name} failed: {told}") if type(told) is FeastError else told
+        raised = FeastError.from_error_detail(json.dumps(detail))
+        return StoreUnavailableError(f"{self.name} failed: {raised}") if type(raised) is FeastError else raised
 
     def _other(self, error: flight.FlightError) -> FeastError:
         return StoreUnavailableError(

@@ -86,16 +86,16 @@ class TileLayout:
         if written != _FORMAT or layout != self._id:
             raise TileError("its tiles are of another definition, or of a newer version of feast-assets")
         counts = lengths[: len(self.levels)]
-        at, starts, places = self._head.size, [], []
+        at, starts, slots = self._head.size, [], []
         for count, fixed in zip(counts, self.fixed, strict=True):
             starts.append(at)
             at += 8 * count * (1 + len(fixed))
         for length in lengths[len(self.levels) :]:
-            places.append((at, at + length))
+            slots.append((at, at + length))
             at += length
         if at != len(data):
             raise TileError(f"its tiles have {len(data)} bytes where their content needs {at}")
-        return counts, starts, places
+        return counts, starts, slots
 
     def hops(self, data: bytes) -> list[_Values]:
         """Returns the numbers of the hops that each level has tiles of."""
@@ -140,17 +140,17 @@ class _Step:
     of_max: int = -1
     rest: list[tuple[int, _Merge, tuple[int, ...], int]] = field(default_factory=list)
 
-    def add(self, position: int, kind: str, places: tuple[int, ...], number: int, *, whole: bool) -> None:
+    def add(self, position: int, kind: str, slots: tuple[int, ...], number: int, *, whole: bool) -> None:
         """Adds a feature."""
         name = f"of_{kind}"
         if getattr(self, name, 0) != -1:
             self.rest.append(
-                (position, (_MERGES_OF_INTEGERS if whole else _MERGES).get(kind) or _MERGES[kind], places, number)
+                (position, (_MERGES_OF_INTEGERS if whole else _MERGES).get(kind) or _MERGES[kind], slots, number)
             )
             return
         setattr(self, name, position)
         if kind != "count":
-            setattr(self, "sum" if kind == "mean" else kind, places[1])
+            setattr(self, "sum" if kind == "mean" else kind, slots[1])
         if kind in ("sum", "mean"):
             self.whole = whole
 
@@ -175,8 +175,8 @@ class _Step:
             values[self.of_min] = min(states[self.min][first:end])
         if self.max >= 0:
             values[self.of_max] = max(states[self.max][first:end])
-        for position, merge, places, number in self.rest:
-            values[position] = merge(states, first, end, places, count, number)
+        for position, merge, slots, number in self.rest:
+            values[position] = merge(states, first, end, slots, count, number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,12 +231,12 @@ class WindowReader:
         read = list(dict.fromkeys(state for _, feature in features for state in feature.states))
         numbers = [state for state in read if state.kind in FIXED]
         texts = [state for state in read if state.kind not in FIXED]
-        places = {state: place for place, state in enumerate([*numbers, *texts])}
+        slots = {state: slot for slot, state in enumerate([*numbers, *texts])}
         lengths = sorted({feature.length for _, feature in features})
         steps: dict[tuple[int, int], _Step] = {}
         for position, feature in features:
             window = lengths.index(feature.length)
-            own = tuple(places[state] for state in feature.states)
+            own = tuple(slots[state] for state in feature.states)
             step = steps.setdefault((window, own[0]), _Step(window, own[0]))
             number_in_name = int(feature.function.number)
             step.add(position, feature.function.kind, own, number_in_name, whole=self._is_whole(feature))
@@ -262,7 +262,7 @@ class WindowReader:
         Raises:
             TileError: the bytes are not tiles of this layout.
         """
-        counts, starts, places = self._layout.sections(data)
+        counts, starts, slots = self._layout.sections(data)
         values: list[Any] = [None] * len(self._fields)
         for plan in self._plans:
             count, start = counts[plan.number], starts[plan.number]
@@ -274,9 +274,9 @@ class WindowReader:
             firsts = [bisect_left(hops, (now - length) // hop) for length in plan.lengths]
             if firsts[-1] >= end:
                 continue
-            states: list[_Values] = [numbers[count * place : count * (place + 1)] for place in plan.numbers]
-            for place in plan.texts:
-                begin, stop = places[place]
+            states: list[_Values] = [numbers[count * slot : count * (slot + 1)] for slot in plan.numbers]
+            for slot in plan.texts:
+                begin, stop = slots[slot]
                 try:
                     states.append(json.loads(data[begin:stop]))
                 except ValueError as error:
@@ -410,7 +410,7 @@ def _stddev(
 ) -> float | None:
     if count == 1:
         return None
-    counts, sums, squares = (states[place][first:end] for place in own)
+    counts, sums, squares = (states[slot][first:end] for slot in own)
     mean = _float_sum(sums) / count if all(map(isfinite, sums)) else float("nan")
     # Not ``** 2``, which raises an error where a product is beyond the floats; that is infinite, as in history.
     apart = [(n, total / n - mean) for n, total in zip(counts, sums, strict=True) if n]

@@ -78,8 +78,8 @@ def _entity_schema() -> dict[str, Any]:
     return schema
 
 
-def _parameter(name: str, schema: dict[str, Any], *, required: bool = False, place: str = "query") -> dict[str, Any]:
-    return {"name": name, "in": place, "required": required, "schema": schema}
+def _parameter(name: str, schema: dict[str, Any], *, required: bool = False, location: str = "query") -> dict[str, Any]:
+    return {"name": name, "in": location, "required": required, "schema": schema}
 
 
 def _text(name: str) -> dict[str, Any]:
@@ -91,7 +91,7 @@ def _project() -> dict[str, Any]:
 
 
 def _name(name: str = "name") -> dict[str, Any]:
-    return _parameter(name, {"type": "string"}, required=True, place="path")
+    return _parameter(name, {"type": "string"}, required=True, location="path")
 
 
 def _tags() -> dict[str, Any]:

@@ -508,9 +508,9 @@ def _sorted(items: Iterable[Json], asked: Parameters) -> list[Json]:
     name = head + "".join(word.capitalize() for word in words)
 
     def value(item: Json) -> str:
-        for place in (item, item.get("spec", {}), item.get("meta", {})):
-            if name in place:
-                return str(place[name])
+        for part in (item, item.get("spec", {}), item.get("meta", {})):
+            if name in part:
+                return str(part[name])
         return ""
 
     return sorted(items, key=value, reverse=order == "desc")
