@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
+from feast_assets.atomic_files import new_file
 from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
 from feast_assets.definitions.saved_dataset import SavedDatasetStorage
 from feast_assets.definitions.validation_reference import ValidationReference
@@ -19,7 +20,6 @@ from feast_assets.errors import (
     ValidationFailed,
     shown,
 )
-from feast_assets.offline_stores.files.atomic_files import new_file
 from feast_assets.retrieval.feast_data_frame import DataFrameEngine, FeastDataFrame
 from feast_assets.retrieval.saved_dataset import dataset_path
 from feast_assets.retrieval.tensors import tensors

@@ -19,13 +19,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from feast_assets.atomic_files import new_file
 from feast_assets.definitions.feature_service import FeatureService
 from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.definitions.spec import as_utc
 from feast_assets.definitions.window import ALWAYS, Window, until
 from feast_assets.errors import InputError, SourceError, printable
 from feast_assets.offline_stores.base import History, OfflineStore, history_of
-from feast_assets.offline_stores.files.atomic_files import new_file
 from feast_assets.offline_stores.source_changes import history_state
 from feast_assets.retrieval.entity_df import query_rows, to_table
 from feast_assets.retrieval.historical import HistoricalRetrieval

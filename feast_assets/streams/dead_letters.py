@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from feast_assets.atomic_files import new_file
 from feast_assets.errors import StoreUnavailableError, reason_of
-from feast_assets.offline_stores.files.atomic_files import new_file
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -18,6 +18,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from feast_assets.atomic_files import (
+    locked,
+    publish,
+    remove_abandoned,
+    sync_folder,
+    temporary_path,
+    writing,
+)
 from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.definitions.spec import to_micros
 from feast_assets.definitions.window import Window
@@ -32,14 +40,6 @@ from feast_assets.errors import (
 from feast_assets.offline_stores.base import EVENT_TIMESTAMP, History
 from feast_assets.offline_stores.declared_columns import kept_columns
 from feast_assets.offline_stores.duckdb.engine import failure_of, quote, stream
-from feast_assets.offline_stores.files.atomic_files import (
-    locked,
-    publish,
-    remove_abandoned,
-    sync_folder,
-    temporary_path,
-    writing,
-)
 from feast_assets.offline_stores.files.kept_results import check_format
 from feast_assets.offline_stores.files.source_files import SourceFiles, writable_files
 from feast_assets.types.arrow import cast_column

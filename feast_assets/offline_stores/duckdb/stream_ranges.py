@@ -16,9 +16,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from feast_assets.errors import NotSupportedError, SourceError, StoreUnavailableError, printable
-from feast_assets.offline_stores.duckdb.write import fitted_to_folder, folder_of
-from feast_assets.offline_stores.files.atomic_files import (
+from feast_assets.atomic_files import (
     locked,
     new_file,
     publish_once,
@@ -27,6 +25,8 @@ from feast_assets.offline_stores.files.atomic_files import (
     temporary_path,
     writing,
 )
+from feast_assets.errors import NotSupportedError, SourceError, StoreUnavailableError, printable
+from feast_assets.offline_stores.duckdb.write import fitted_to_folder, folder_of
 from feast_assets.offline_stores.files.source_files import writable_files
 
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
+from feast_assets.atomic_files import locked, new_file, remove_abandoned, writing
 from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.errors import (
     FeastAssetsError,
@@ -27,7 +28,6 @@ from feast_assets.errors import (
 )
 from feast_assets.offline_stores.declared_columns import check_written, like
 from feast_assets.offline_stores.duckdb.engine import failure_of, literal, read_schema
-from feast_assets.offline_stores.files.atomic_files import locked, new_file, remove_abandoned, writing
 from feast_assets.offline_stores.files.source_files import SourceFiles, writable_files
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from feast_assets.offline_stores.files.atomic_files import new_file
+from feast_assets.atomic_files import new_file
 from feast_assets.stored_formats import KEPT_RESULTS
 
 _FILE = ".format"

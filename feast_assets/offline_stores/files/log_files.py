@@ -9,9 +9,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from feast_assets.atomic_files import publish, writing
 from feast_assets.definitions.feature_logging import LOG_TIMESTAMP_FIELD
 from feast_assets.errors import InputError, SourceError, printable, suggest
-from feast_assets.offline_stores.files.atomic_files import publish, writing
 
 if TYPE_CHECKING:
     import pyarrow as pa

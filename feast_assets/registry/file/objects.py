@@ -1,9 +1,8 @@
 """Where a file registry keeps its objects: a folder of the file system, or a bucket that fsspec reaches.
 
-All that is asked of a store is that an object appears whole or not at all, that of several who create an object of the
-same name at once exactly one succeeds, and that what is written is read and listed by everybody from then on. Local
-file systems do it by hard links, S3 by ``If-None-Match: *``, GCS by ``ifGenerationMatch=0``, and Azure by
-``If-None-Match: *``.
+Three things are asked of a store. An object appears whole or not at all. If several create an object of the same name at
+once, exactly one succeeds. What is written is read and listed by everybody from then on. To create one, local file
+systems use hard links, S3 and Azure ``If-None-Match: *``, and GCS ``ifGenerationMatch=0``.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from feast_assets.atomic_files import sync_folder
 from feast_assets.errors import ConfigError, FeastAssetsError, StoreUnavailableError
 from feast_assets.registry.file.config import FileRegistryConfig
 from feast_assets.registry.file.urls import SCHEMES, scheme_of
@@ -107,12 +107,13 @@ class LocalObjects(Objects):
         with self._in_words():
             written = self._written(path, content)
             try:
+                # Not `publish_once`, which replaces a file where there are no links: somebody's change would be lost.
                 os.link(written, path)
             except FileExistsError:
                 return False
             finally:
                 os.unlink(written)
-            _make_lasting(path.parent)
+            sync_folder(path.parent)
         return True
 
     def write(self, contents: Mapping[str, bytes]) -> None:
@@ -121,7 +122,7 @@ class LocalObjects(Objects):
                 path = self._folder / name
                 os.replace(self._written(path, content), path)
             for folder in {(self._folder / name).parent for name in contents}:
-                _make_lasting(folder)
+                sync_folder(folder)
 
     def remove(self, names: Iterable[str]) -> None:
         with self._in_words():
@@ -337,17 +338,6 @@ def _file_system(process: int, protocol: str, options_text: str, options: Mappin
 
             _opened[key] = fsspec.filesystem(protocol, skip_instance_cache=True, use_listings_cache=False, **options)
         return _opened[key]
-
-
-def _make_lasting(folder: Path) -> None:
-    """Returns when the names in a folder survive a crash of the machine."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _last(entry: Mapping[str, Any]) -> str:

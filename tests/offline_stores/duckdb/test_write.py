@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from feast_assets import atomic_files
 from feast_assets.definitions.partitions import Partitions
 from feast_assets.definitions.sources.file_format import CsvFormat
 from feast_assets.definitions.sources.file_source import FileSource
@@ -24,7 +25,6 @@ from feast_assets.definitions.window import ALWAYS, Window
 from feast_assets.errors import DefinitionError, InputError, NotSupportedError, SourceError, StoreUnavailableError
 from feast_assets.offline_stores.duckdb.config import DuckDBOfflineStoreConfig
 from feast_assets.offline_stores.duckdb.store import DuckDBOfflineStore
-from feast_assets.offline_stores.files import atomic_files
 from feast_assets.testing.offline_store import DAY, TIME, history, hour, trips
 
 ROWS = trips([(1, hour(0), 1.0, "a")])

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from feast_assets.errors import StoreUnavailableError
-from feast_assets.offline_stores.files.atomic_files import (
+from feast_assets.atomic_files import (
     locked,
     new_file,
     publish_once,
@@ -20,11 +19,12 @@ from feast_assets.offline_stores.files.atomic_files import (
     temporary_path,
     writing,
 )
+from feast_assets.errors import StoreUnavailableError
 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from feast_assets.offline_stores.files.atomic_files import new_file
+from feast_assets.atomic_files import new_file
 
 with new_file(Path(sys.argv[1])) as temporary:
     temporary.write_text("half")
