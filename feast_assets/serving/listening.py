@@ -12,12 +12,15 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from feast_assets.errors import ConfigError, MissingPackageError, printable
 
 if TYPE_CHECKING:
+    from feast_assets.feature_store import FeatureStore
     from feast_assets.serving.metrics import ServerMetrics
+
+logger = logging.getLogger("feast_assets.serving")
 
 _METRICS_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 
@@ -37,6 +40,22 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def warn_if_open_to_all(store: FeatureStore, address: str, subject: str) -> None:
+    """Logs a warning: other machines can connect, and nobody is asked who they are.
+
+    Args:
+        address: what others can reach.
+        subject: what they can read and write.
+    """
+    if store.config.auth.type == "no_auth":
+        logger.warning(
+            "Listening on %s without authorization (auth type no_auth): whoever reaches this address can read and "
+            "write %s. Set the section auth of feature_store.yaml, or keep the server in a network of your own.",
+            address,
+            subject,
+        )
 
 
 def bound(host: str, port: int, *, is_shared: bool = False) -> socket.socket:
@@ -106,9 +125,28 @@ def metrics_directory() -> Iterator[None]:
         shutil.rmtree(directory, ignore_errors=True)
 
 
+class MetricsOptions(Protocol):
+    """The options of a server that concern the listener of metrics.
+
+    Attributes:
+        host: its address.
+        metrics_listener: whether there is one.
+        metrics_port: its port.
+    """
+
+    @property
+    def host(self) -> str: ...
+
+    @property
+    def metrics_listener(self) -> bool: ...
+
+    @property
+    def metrics_port(self) -> int: ...
+
+
 @contextlib.contextmanager
-def metrics_listener(host: str, port: int, metrics: ServerMetrics | None = None) -> Iterator[None]:
-    """Serves metrics by HTTP on a port of their own, as Feast does.
+def metrics_listener(options: MetricsOptions, metrics: ServerMetrics | None = None) -> Iterator[None]:
+    """Serves metrics by HTTP on a port of their own, as Feast does; nothing where the options do not ask for it.
 
     Args:
         metrics: of this process; those of all workers when left out.
@@ -116,8 +154,12 @@ def metrics_listener(host: str, port: int, metrics: ServerMetrics | None = None)
     Raises:
         ConfigError: the address cannot be used.
     """
+    if not options.metrics_listener:
+        yield
+        return
     from feast_assets.serving.metrics import start_listener
 
+    host, port = options.host, options.metrics_port
     try:
         listener, stop = start_listener(host, port, metrics)
     except OSError as error:

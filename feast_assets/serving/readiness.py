@@ -34,9 +34,20 @@ class Readiness:
         self._store_error = ""
         self._asking = asyncio.Lock()
 
-    def opened(self, watch: RegistryWatch) -> None:
-        """Says that the store is open."""
+    async def open_store(self, registry_seconds: float) -> RegistryWatch:
+        """Reads the registry and opens the online store; begins to watch the registry.
+
+        Args:
+            registry_seconds: between two looks at the registry.
+
+        Returns:
+            what watches it.
+        """
+        await self._store.initialize()
+        watch = self._store.keep_registry_fresh(registry_seconds)
+        await asyncio.to_thread(watch.look)
         self._watch = watch
+        return watch
 
     def count(self, metrics: ServerMetrics) -> None:
         """Sets the metrics of the registry."""

@@ -1,7 +1,7 @@
 """Where a file registry keeps its objects: a folder of the file system, or a bucket that fsspec reaches.
 
-Three things are asked of a store. An object appears whole or not at all. If several create an object of the same name at
-once, exactly one succeeds. What is written is read and listed by everybody from then on. To create one, local file
+Three things are asked of a store. An object appears whole or not at all. Of several who create an object of one name
+at once, exactly one succeeds. What is written is read and listed by everybody from then on. To create one, local file
 systems use hard links, S3 and Azure ``If-None-Match: *``, and GCS ``ifGenerationMatch=0``.
 """
 

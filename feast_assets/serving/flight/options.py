@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
 from feast_assets.errors import ConfigError
+from feast_assets.serving.option_checks import check_port, check_tls_files
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +32,8 @@ class OfflineServerOptions:
 
     def __post_init__(self) -> None:
         """Checks the settings; raises ConfigError if one of them cannot be."""
-        if bool(self.tls_key_path) != bool(self.tls_cert_path):
-            raise ConfigError("TLS needs both a key and a certificate; give both, or none to serve without TLS.")
-        if self.client_ca_path and not self.tls_cert_path:
-            raise ConfigError("Certificates of clients are only checked with TLS; give a key and a certificate.")
-        for path in (self.tls_key_path, self.tls_cert_path, self.client_ca_path):
-            if path and not os.path.isfile(path):
-                raise ConfigError(f"There is no TLS file {path}.")
-        if not 0 <= self.port < 65536:
-            raise ConfigError(f"Port {self.port} is not from 0 to 65535.")
+        check_tls_files(self.tls_key_path, self.tls_cert_path, self.client_ca_path)
+        check_port(self.port)
         for name in ("calls", "upload_bytes"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; give a positive number.")

@@ -26,7 +26,7 @@ from feast_assets.serving.flight.known_sources import KnownSources
 from feast_assets.serving.flight.methods import Method, OfflineApi
 from feast_assets.serving.flight.options import OfflineServerOptions
 from feast_assets.serving.http.message_routes import own_detail
-from feast_assets.serving.listening import check_tls, is_loopback
+from feast_assets.serving.listening import check_tls, is_loopback, warn_if_open_to_all
 
 if TYPE_CHECKING:
     from feast_assets.feature_store import FeatureStore
@@ -277,12 +277,8 @@ def serve_offline(
     Raises:
         ConfigError: the address or the TLS files cannot be used.
     """
-    if not is_loopback(options.host) and store.config.auth.type == "no_auth":
-        logger.warning(
-            "Listening on %s without authorization (auth type no_auth): whoever reaches this address can read and "
-            "write history. Set the section auth of feature_store.yaml, or keep the server in a network of your own.",
-            options.host,
-        )
+    if not is_loopback(options.host):
+        warn_if_open_to_all(store, options.host, "history")
     server = OfflineServer(store, options)
     told_to_end = threading.Event()
     before = {}

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
 from feast_assets.errors import ConfigError, shown
 from feast_assets.serving.listening import is_loopback
+from feast_assets.serving.option_checks import (
+    check_not_negative,
+    check_port,
+    check_positive,
+    check_tls_files,
+    check_workers,
+    process_count,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,20 +56,13 @@ class GrpcOptions:
         host, colon, port = self.address.rpartition(":")
         if not (colon and host and port.isdecimal() and int(port) < 65536):
             raise ConfigError(f"The address {shown(self.address)} is not host:port, such as localhost:50051.")
-        if bool(self.tls_key_path) != bool(self.tls_cert_path):
-            raise ConfigError("TLS needs both a key and a certificate; give both, or none to serve without TLS.")
-        for path in (self.tls_key_path, self.tls_cert_path):
-            if path and not os.path.isfile(path):
-                raise ConfigError(f"There is no TLS file {path}.")
-        if not 0 <= self.metrics_port < 65536:
-            raise ConfigError(f"Port {self.metrics_port} is not from 0 to 65535.")
-        if self.workers != -1 and self.workers < 1:
-            raise ConfigError(f"workers is {self.workers}; give a positive number, or -1 to go by the processors.")
-        if self.running_calls < 0:
-            raise ConfigError(f"running_calls is {self.running_calls}; give 0 or a positive number.")
-        for name in ("calls_in_hand", "request_seconds", "shutdown_seconds", "message_bytes", "registry_seconds"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"{name} is {getattr(self, name)}; give a positive number.")
+        check_tls_files(self.tls_key_path, self.tls_cert_path)
+        check_port(self.metrics_port)
+        check_workers(self.workers)
+        check_not_negative(self, "running_calls")
+        check_positive(
+            self, "calls_in_hand", "request_seconds", "shutdown_seconds", "message_bytes", "registry_seconds"
+        )
 
     @property
     def host(self) -> str:
@@ -82,4 +82,4 @@ class GrpcOptions:
     @property
     def worker_count(self) -> int:
         """The number of processes."""
-        return 2 * (os.cpu_count() or 1) + 1 if self.workers == -1 else self.workers
+        return process_count(self.workers)

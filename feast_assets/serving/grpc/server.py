@@ -26,12 +26,12 @@ from feast_assets.serving.listening import (
     metrics_directory,
     metrics_listener,
     set_up_logging,
+    warn_if_open_to_all,
 )
 
 if TYPE_CHECKING:
     from feast_assets.feature_store import FeatureStore
     from feast_assets.serving.grpc.service import GrpcServices
-    from feast_assets.serving.metrics import ServerMetrics
 
 logger = logging.getLogger("feast_assets.serving")
 
@@ -56,12 +56,8 @@ def listen(store: FeatureStore, options: GrpcOptions) -> None:
     check_installed("The gRPC server", _NEEDED, "grpc")
     check_tls(options.tls_key_path, options.tls_cert_path)
     set_up_logging()
-    if not options.is_loopback and store.config.auth.type == "no_auth":
-        logger.warning(
-            "Listening on %s without authorization (auth type no_auth): whoever reaches this address can read and "
-            "write features. Set the section auth of feature_store.yaml, or keep the server in a network of your own.",
-            options.address,
-        )
+    if not options.is_loopback:
+        warn_if_open_to_all(store, options.address, "features")
     if options.worker_count == 1:
         _run(_serve(store, options, options.port))
         return
@@ -71,15 +67,9 @@ def listen(store: FeatureStore, options: GrpcOptions) -> None:
             "Python. Serve with one worker, or write the settings to a file."
         )
     # Held, and never listened on, so that nobody else takes the port before the workers do.
-    with bound(options.host, options.port, is_shared=True) as holder, metrics_directory(), _listener(options):
+    with bound(options.host, options.port, is_shared=True) as holder, metrics_directory(), metrics_listener(options):
         port = int(holder.getsockname()[1])
         _Workers(store.repo_path.resolve(), store.config.file.resolve(), options, port).run()
-
-
-def _listener(options: GrpcOptions, metrics: ServerMetrics | None = None) -> contextlib.AbstractContextManager[None]:
-    if not options.metrics_listener:
-        return contextlib.nullcontext()
-    return metrics_listener(options.host, options.metrics_port, metrics)
 
 
 def _announce(options: GrpcOptions, port: int) -> None:
@@ -129,7 +119,7 @@ async def _serve(
     try:
         server, port = made_server(service, port, is_shared=ready is not None)
         await server.start()
-        with _listener(options, service.metrics) if ready is None else contextlib.nullcontext():
+        with metrics_listener(options, service.metrics) if ready is None else contextlib.nullcontext():
             if ready is None:
                 _announce(options, port)
             else:

@@ -119,11 +119,7 @@ class GrpcServices:
 
     async def open(self) -> None:
         """Reads the registry and opens the online store; begins to watch the registry."""
-        store = self.api.store
-        await store.initialize()
-        watch = store.keep_registry_fresh(self.options.registry_seconds)
-        await asyncio.to_thread(watch.look)
-        self._readiness.opened(watch)
+        await self._readiness.open_store(self.options.registry_seconds)
         await self._tell_health()
         self._ticker = asyncio.get_running_loop().create_task(self._tick())
 

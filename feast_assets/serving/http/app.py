@@ -213,11 +213,7 @@ class FeatureServer:
 
     async def open(self) -> None:
         """Reads the registry and opens the online store; begins to watch the registry."""
-        store = self.api.store
-        await store.initialize()
-        self._watch = store.keep_registry_fresh(self.options.registry_seconds)
-        await asyncio.to_thread(self._watch.look)
-        self._readiness.opened(self._watch)
+        self._watch = await self._readiness.open_store(self.options.registry_seconds)
         self._start_ticking()
 
     def _start_ticking(self) -> None:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
 from feast_assets.errors import ConfigError, NotSupportedError, shown
 from feast_assets.serving.listening import is_loopback
+from feast_assets.serving.option_checks import (
+    check_not_negative,
+    check_port,
+    check_positive,
+    check_tls_files,
+    check_workers,
+    process_count,
+)
 
 SERVERS = ("uvicorn", "granian")
 
@@ -72,20 +79,13 @@ class ServerOptions:
             raise NotSupportedError(f"Server type {shown(self.kind)} is not supported; only 'http' is.")
         if self.server not in SERVERS:
             raise ConfigError(f"There is no server {shown(self.server)}; it is one of {', '.join(SERVERS)}.")
-        if bool(self.tls_key_path) != bool(self.tls_cert_path):
-            raise ConfigError("TLS needs both a key and a certificate; give both, or none to serve without TLS.")
-        for path in (self.tls_key_path, self.tls_cert_path):
-            if path and not os.path.isfile(path):
-                raise ConfigError(f"There is no TLS file {path}.")
-        for port in (self.port, self.metrics_port):
-            if not 0 <= port < 65536:
-                raise ConfigError(f"Port {port} is not from 0 to 65535.")
-        if self.workers != -1 and self.workers < 1:
-            raise ConfigError(f"workers is {self.workers}; give a positive number, or -1 to go by the processors.")
-        for name in ("max_requests", "max_requests_jitter"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"{name} is {getattr(self, name)}; give 0 or a positive number.")
-        for name in (
+        check_tls_files(self.tls_key_path, self.tls_cert_path)
+        check_port(self.port)
+        check_port(self.metrics_port)
+        check_workers(self.workers)
+        check_not_negative(self, "max_requests", "max_requests_jitter")
+        check_positive(
+            self,
             "worker_connections",
             "keep_alive_seconds",
             "receive_seconds",
@@ -94,9 +94,7 @@ class ServerOptions:
             "body_bytes",
             "header_bytes",
             "registry_seconds",
-        ):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"{name} is {getattr(self, name)}; give a positive number.")
+        )
 
     @property
     def is_loopback(self) -> bool:
@@ -106,4 +104,4 @@ class ServerOptions:
     @property
     def worker_count(self) -> int:
         """The number of processes."""
-        return 2 * (os.cpu_count() or 1) + 1 if self.workers == -1 else self.workers
+        return process_count(self.workers)

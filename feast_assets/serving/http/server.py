@@ -23,12 +23,12 @@ from feast_assets.serving.listening import (
     metrics_directory,
     metrics_listener,
     set_up_logging,
+    warn_if_open_to_all,
 )
 
 if TYPE_CHECKING:
     from feast_assets.feature_store import FeatureStore
     from feast_assets.serving.http.app import FeatureServer
-    from feast_assets.serving.metrics import ServerMetrics
 
 logger = logging.getLogger("feast_assets.serving")
 
@@ -93,13 +93,8 @@ def serve(store: FeatureStore, options: ServerOptions, application: str = FEATUR
             "Several workers (and max_requests) need a feature_store.yaml, which each worker reads; this feature "
             "store was configured in Python. Serve with one worker, or write the settings to a file."
         )
-    if not options.is_loopback and store.config.auth.type == "no_auth":
-        logger.warning(
-            "Listening on %s without authorization (auth type no_auth): whoever reaches this address can read and "
-            "write %s. Set the section auth of feature_store.yaml, or keep the server in a network of your own.",
-            options.host,
-            options.subject,
-        )
+    if not options.is_loopback:
+        warn_if_open_to_all(store, options.host, options.subject)
     if options.server == "granian":
         from feast_assets.serving.http.granian import serve_with_granian
 
@@ -124,7 +119,7 @@ def _serve_here(store: FeatureStore, options: ServerOptions, listener: socket.so
 
     app = _class_of(application)(store, options)
     server = uvicorn.Server(_config(app, options, is_factory=False))
-    with _metrics_listener(options, app.metrics):
+    with metrics_listener(options, app.metrics):
         announce(options, listener)
         server.run(sockets=[listener])
 
@@ -136,7 +131,7 @@ def _serve_with_workers(store: FeatureStore, options: ServerOptions, listener: s
     settings = store.config.file
     assert settings is not None
     app = WorkerApp(store.repo_path.resolve(), settings.resolve(), options, application)
-    with metrics_directory(), _metrics_listener(options):
+    with metrics_directory(), metrics_listener(options):
         announce(options, listener)
         supervisor = Multiprocess(_config(app, options, is_factory=True), sockets=[listener])
         supervisor.run()
@@ -191,11 +186,3 @@ def _signals_ignored_afterwards() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _metrics_listener(
-    options: ServerOptions, metrics: ServerMetrics | None = None
-) -> contextlib.AbstractContextManager[None]:
-    if not options.metrics_listener:
-        return contextlib.nullcontext()
-    return metrics_listener(options.host, options.metrics_port, metrics)
