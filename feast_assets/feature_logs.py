@@ -80,7 +80,7 @@ class FeatureLogs(Datasets):
         service, columns = self._logged(source, AuthzedAction.READ_ONLINE)
         config = service.logging_config
         assert config is not None
-        return FeatureLogger(self._online_plan(service, full_feature_names=False), columns, config.sample_rate)
+        return FeatureLogger(self._online_plan(service, full_feature_names=False), columns, config)
 
     def validate_logged_features(
         self,

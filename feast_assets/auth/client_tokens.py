@@ -199,5 +199,6 @@ def _expiry(token: str, expires_in: object) -> float:
             return float(claims["exp"])
         except (ValueError, KeyError, TypeError, RecursionError, OverflowError):
             pass
-    is_number = isinstance(expires_in, int | float) and not isinstance(expires_in, bool)
-    return time() + float(expires_in) if is_number else 0.0  # type: ignore[arg-type]
+    if isinstance(expires_in, int | float) and not isinstance(expires_in, bool):
+        return time() + float(expires_in)
+    return 0.0

@@ -2,7 +2,7 @@
 
 import re
 import warnings
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import UTC, datetime
 
 import dagster as dg
@@ -81,22 +81,47 @@ def source_grid(repository: FeatureRepository, source: DataSource) -> Partitions
 def _observable(repository: FeatureRepository, name: str, specs: Sequence[dg.AssetSpec]) -> dg.AssetsDefinition:
     sources = {s.name: s for s in repository.data_sources}
 
-    def observe(context: dg.AssetExecutionContext, feature_store: FeatureStoreResource) -> Iterator[object]:
-        with told_first():
-            record(context, feature_store)
-        yield from ()
-
-    def record(context: dg.AssetExecutionContext, feature_store: FeatureStoreResource) -> None:
-        store = feature_store.get_store()
+    def begin(context: dg.AssetExecutionContext, store: FeatureStore) -> Callable[[dg.AssetKey, str], None]:
         # Applied sources name the time column where the declaration leaves it to be inferred.
         applied = {s.name: s for s in store.list_data_sources()}
+
+        def record(key: dg.AssetKey, source: str) -> None:
+            grid = source_grid(repository, sources[source])
+            _record(context, store, key, applied.get(source, sources[source]), grid)
+
+        return record
+
+    return observable(name, specs, begin, ends_run=(StoreUnavailableError,))
+
+
+def observable(
+    name: str,
+    specs: Sequence[dg.AssetSpec],
+    begin: Callable[[dg.AssetExecutionContext, FeatureStore], Callable[[dg.AssetKey, str], None]],
+    *,
+    ends_run: tuple[type[FeastAssetsError], ...] = (),
+) -> dg.AssetsDefinition:
+    """Makes a multi-asset that observes sources one by one; one that fails does not keep the others from it.
+
+    Args:
+        specs: of the sources' assets, whose metadata `SOURCE` is the source's name.
+        begin: called at the beginning of a run; returns what observes a source, given its asset and its name.
+        ends_run: errors after which the other sources are not looked at either.
+    """
+
+    def observe(context: dg.AssetExecutionContext, feature_store: FeatureStoreResource) -> Iterator[object]:
+        with told_first():
+            observe_selected(context, feature_store)
+        yield from ()
+
+    def observe_selected(context: dg.AssetExecutionContext, feature_store: FeatureStoreResource) -> None:
+        observe_one = begin(context, feature_store.get_store())
         failed = []
         for key, metadata in context.assets_def.metadata_by_key.items():
             if key in context.selected_asset_keys:
                 try:
-                    source = applied.get(metadata[SOURCE], sources[metadata[SOURCE]])
-                    _record(context, store, key, source, source_grid(repository, sources[metadata[SOURCE]]))
-                except StoreUnavailableError:
+                    observe_one(key, metadata[SOURCE])
+                except ends_run:
                     raise
                 except FeastAssetsError as error:
                     context.log.error(str(error))

@@ -1,8 +1,7 @@
 """Streams: observable assets of their sources, a job that consumes what has arrived, and a sensor that asks for it."""
 
 import re
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
@@ -15,7 +14,7 @@ from feast_assets.dagster.pools import pool_of
 from feast_assets.dagster.repository import FeatureRepository
 from feast_assets.dagster.resources import FeatureStoreResource
 from feast_assets.dagster.run_requests import CONTENT_TAG, RETRY_AFTER, Attempts, unfinished_runs
-from feast_assets.dagster.sources import SOURCE, VERSION_TAG
+from feast_assets.dagster.sources import SOURCE, VERSION_TAG, observable
 from feast_assets.dagster.translator import DataSourceTranslatorData, FeastTranslator
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.sources.data_source import DataSource
@@ -64,40 +63,20 @@ def build_stream_assets(
         for name, source in sorted(sources.items())
     ]
 
-    def observe(context: dg.AssetExecutionContext, feature_store: FeatureStoreResource) -> Iterator[object]:
-        with told_first():
-            record(context, feature_store)
-        yield from ()
-
-    def record(context: dg.AssetExecutionContext, feature_store: FeatureStoreResource) -> None:
-        store = feature_store.get_store()
+    def begin(context: dg.AssetExecutionContext, store: FeatureStore) -> Callable[[dg.AssetKey, str], None]:
         applied = _applied_by_source(store, repository)
-        failed = []
-        for key, metadata in context.assets_def.metadata_by_key.items():
-            if key not in context.selected_asset_keys:
-                continue
-            name = metadata[SOURCE]
+
+        def record(key: dg.AssetKey, name: str) -> None:
             views = applied.get(name)
             if views is None:
                 context.log.warning(f"{name}: no view of this stream has been applied, so it was not observed.")
-                continue
-            try:
-                (lag,) = store.stream_lags([v.name for v in views], to=_destination(store, None))
-            except FeastAssetsError as error:
-                context.log.error(str(error))
-                failed.append(str(error))
-            else:
-                context.log_event(_observation(key, lag))
-        if failed:
-            raise dg.Failure(f"Could not observe {'; '.join(failed)}")
+                return
+            (lag,) = store.stream_lags([v.name for v in views], to=_destination(store, None))
+            context.log_event(_observation(key, lag))
 
-    with warnings.catch_warnings():
-        # Said once for each project that is loaded, it would drown what matters.
-        warnings.simplefilter("ignore", dg.BetaWarning)
-        made: dg.AssetsDefinition = dg.multi_observable_source_asset(
-            specs=specs, name=f"{_in_name(repository.project)}_streams", can_subset=True
-        )(observe)
-        return [made]
+        return record
+
+    return [observable(f"{_in_name(repository.project)}_streams", specs, begin)]
 
 
 def _observation(key: dg.AssetKey, lag: StreamLag) -> dg.AssetObservation:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from abc import abstractmethod
 from collections.abc import Sequence
 
@@ -83,3 +84,7 @@ class LoggingConfig(Spec):
             )
         self.destination = destination
         self.sample_rate = float(sample_rate)
+
+    def draws(self) -> bool:
+        """Draws whether a request is logged."""
+        return random.random() < self.sample_rate  # noqa: S311 - a sample, no secret

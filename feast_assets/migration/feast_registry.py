@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TypeVar
+from typing import TypedDict, TypeVar
 
 from feast_assets.definitions.authorized_action import AuthzedAction
 from feast_assets.definitions.base import Definition
@@ -432,6 +432,23 @@ def _field_of(spec: Message) -> Field:
     )
 
 
+class _Common(TypedDict):
+    """Arguments that all sources take."""
+
+    name: str
+    description: str
+    tags: dict[str, str]
+    owner: str
+
+
+class _Times(TypedDict):
+    """Arguments that sources of rows take."""
+
+    timestamp_field: str
+    created_timestamp_column: str
+    field_mapping: dict[str, str]
+
+
 def _source_of(source: Message, *, is_batch: bool = False) -> DataSource:
     """Returns a source.
 
@@ -441,13 +458,13 @@ def _source_of(source: Message, *, is_batch: bool = False) -> DataSource:
     kind, name = source.number(1), source.text(20)
     if is_batch and source.has(26):
         raise _NotImportedError(f"the batch source {name!r} has a batch source, too")
-    common = {
+    common: _Common = {
         "name": name,
         "description": source.text(23),
         "tags": source.mapping(24),
         "owner": source.text(25),
     }
-    times = {
+    times: _Times = {
         "timestamp_field": source.text(3),
         "created_timestamp_column": source.text(5),
         "field_mapping": source.mapping(2),
@@ -456,22 +473,22 @@ def _source_of(source: Message, *, is_batch: bool = False) -> DataSource:
     if kind == _FILE:
         options = source.message(11)
         return FileSource(
-            **common,  # type: ignore[arg-type]
-            **times,  # type: ignore[arg-type]
+            **common,
+            **times,
             path=options.text(2),
             file_format=_file_format(options.message(1)) if options.has(1) else None,
             s3_endpoint_override=options.text(3) or None,
             date_partition_column=source.text(4) or None,
         )
     if kind == _PUSH:
-        return PushSource(**common, batch_source=batch)  # type: ignore[arg-type]
+        return PushSource(**common, batch_source=batch)
     if kind == _REQUEST:
-        return RequestSource(**common, schema=[_field_of(f) for f in source.message(18).messages(3)])  # type: ignore[arg-type]
+        return RequestSource(**common, schema=[_field_of(f) for f in source.message(18).messages(3)])
     if kind == _KAFKA:
         options = source.message(13)
         return KafkaSource(
-            **common,  # type: ignore[arg-type]
-            **times,  # type: ignore[arg-type]
+            **common,
+            **times,
             kafka_bootstrap_servers=options.text(1),
             topic=options.text(2),
             message_format=_stream_format(options.message(3)),
@@ -481,8 +498,8 @@ def _source_of(source: Message, *, is_batch: bool = False) -> DataSource:
     if kind == _KINESIS:
         options = source.message(14)
         return KinesisSource(
-            **common,  # type: ignore[arg-type]
-            **times,  # type: ignore[arg-type]
+            **common,
+            **times,
             region=options.text(1),
             stream_name=options.text(2),
             record_format=_stream_format(options.message(3)),
@@ -494,7 +511,7 @@ def _source_of(source: Message, *, is_batch: bool = False) -> DataSource:
             query, table = configuration.get("query"), configuration.get("table")
         except (ValueError, AttributeError, RecursionError) as error:
             raise _NotImportedError(f"the options of its source {name!r} are damaged") from error
-        return PostgreSQLSource(**common, **times, query=query or None, table=table or None)  # type: ignore[arg-type]
+        return PostgreSQLSource(**common, **times, query=query or None, table=table or None)
     description = _SOURCE_KINDS.get(kind) or f"a {source.text(17).rpartition('.')[2] or 'source of an unknown kind'}"
     raise _NotImportedError(f"its source {name!r} is {description}, which is not supported")
 

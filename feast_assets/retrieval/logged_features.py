@@ -7,7 +7,6 @@ and of each feature ``view__feature``, ``view__feature__timestamp`` (when the va
 
 from __future__ import annotations
 
-import random
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +14,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from feast_assets.definitions.entity import DUMMY_JOIN_KEY
-from feast_assets.definitions.feature_logging import LOG_DATE_FIELD, LOG_TIMESTAMP_FIELD, REQUEST_ID_FIELD
+from feast_assets.definitions.feature_logging import (
+    LOG_DATE_FIELD,
+    LOG_TIMESTAMP_FIELD,
+    REQUEST_ID_FIELD,
+    LoggingConfig,
+)
 from feast_assets.definitions.feature_service import FeatureService
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.on_demand_feature_view import OnDemandFeatureView
@@ -123,12 +127,12 @@ class FeatureLogger:
     Args:
         plan: of the service; its answers are what is logged.
         columns: of the service's log.
-        sample_rate: the share of requests that is logged, from 0 to 1.
+        config: says what share of requests is logged.
     """
 
-    def __init__(self, plan: OnlinePlan, columns: LogColumns, sample_rate: float):
+    def __init__(self, plan: OnlinePlan, columns: LogColumns, config: LoggingConfig):
         self._columns = columns
-        self._sample_rate = sample_rate
+        self._config = config
         request = plan.request
         outputs = {stored.reference.replace(":", "__", 1): stored.name for stored in request.stored}
         outputs |= {computed.reference.replace(":", "__", 1): computed.name for computed in request.computed}
@@ -136,7 +140,7 @@ class FeatureLogger:
 
     def is_chosen(self) -> bool:
         """Draws whether a request is logged."""
-        return self._sample_rate > 0 and random.random() < self._sample_rate  # noqa: S311 - a sample, no secret
+        return self._config.draws()
 
     def rows(self, response: OnlineResponse, moment: datetime | None = None, request_id: str = "") -> pa.Table:
         """Returns the log rows of an answer, one for each of its rows.

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import queue
-import random
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -51,14 +50,14 @@ class ServedFeatures:
         # None says that nothing comes any more.
         self._waiting: queue.Queue[tuple[str, OnlineResponse, datetime] | None] = queue.Queue(settings.queue_capacity)
         self._thread: threading.Thread | None = None
-        # Service -> its rows that are to be written, and of how many answers they are.
+        # Service -> the rows that are to be written, a table for each answer.
         self._rows: dict[str, list[pa.Table]] = {}
         self._loggers: dict[str, tuple[object, FeatureLogger]] = {}
 
     def offer(self, service: FeatureService, response: OnlineResponse) -> None:
         """Logs an answer, if the service wants that and this one is drawn. Never waits."""
         config = service.logging_config
-        if config is None or random.random() >= config.sample_rate:  # noqa: S311 - a sample, no secret
+        if config is None or not config.draws():
             return
         if self._thread is None:
             # Not before the first answer: a server may fork.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -99,3 +100,19 @@ class StreamReader(ABC):
     @abstractmethod
     def close(self) -> None:
         """Gives up all partitions, and releases connections."""
+
+
+class ReaderWithoutGroup(StreamReader):
+    """Reads a stream that has no groups of consumers, and notes no positions of theirs. Offsets begin at 0."""
+
+    def wait(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+    def begins(self, partitions: Sequence[str]) -> Mapping[str, int]:
+        return dict.fromkeys(partitions, 0)
+
+    def commit(self, positions: Mapping[str, int], *, waits: bool = False) -> None:
+        pass
+
+    def committed(self, partitions: Sequence[str]) -> Mapping[str, int]:
+        return {}

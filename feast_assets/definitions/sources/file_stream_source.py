@@ -56,10 +56,7 @@ class FileStreamSource(StreamSource):
             raise DefinitionError(
                 f"{subject}: message_format must be JsonFormat or CustomFormat, not {shown(message_format)}."
             )
-        if watermark_delay_threshold is not None and not isinstance(watermark_delay_threshold, timedelta):
-            raise DefinitionError(
-                f"{subject}: watermark_delay_threshold must be a timedelta, not {shown(watermark_delay_threshold)}."
-            )
+        self._check_watermark(watermark_delay_threshold, subject)
         self._init_batch_source(batch_source, name)
         self._init_source(
             name, timestamp_field, created_timestamp_column, field_mapping, None, description, tags, owner

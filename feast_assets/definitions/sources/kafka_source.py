@@ -74,10 +74,7 @@ class KafkaSource(StreamSource):
         for argument, value in (("kafka_bootstrap_servers", servers), ("topic", topic)):
             if value is not None and not isinstance(value, str):
                 raise DefinitionError(f"{subject}: {argument} must be text, not {shown(value)}.")
-        if watermark_delay_threshold is not None and not isinstance(watermark_delay_threshold, timedelta):
-            raise DefinitionError(
-                f"{subject}: watermark_delay_threshold must be a timedelta, not {shown(watermark_delay_threshold)}."
-            )
+        self._check_watermark(watermark_delay_threshold, subject)
         self._init_batch_source(batch_source, name)
         self._init_source(
             name, timestamp_field, created_timestamp_column, field_mapping, None, description, tags, owner

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from feast_assets.definitions.sources.data_source import DataSource
 from feast_assets.errors import DefinitionError, shown
 
@@ -25,3 +27,9 @@ class StreamSource(DataSource):
                 f"{shown(batch_source)}."
             )
         self.batch_source = batch_source
+
+    def _check_watermark(self, watermark_delay_threshold: timedelta | None, subject: str) -> None:
+        if watermark_delay_threshold is not None and not isinstance(watermark_delay_threshold, timedelta):
+            raise DefinitionError(
+                f"{subject}: watermark_delay_threshold must be a timedelta, not {shown(watermark_delay_threshold)}."
+            )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import signal
 import sys
 import threading
@@ -30,8 +29,6 @@ from feast_assets.serving.listening import check_tls, is_loopback, warn_if_open_
 
 if TYPE_CHECKING:
     from feast_assets.feature_store import FeatureStore
-
-logger = logging.getLogger("feast_assets.serving")
 
 _ROWS_A_BATCH = 65_536
 _BYTES_A_BATCH = 32 * 2**20

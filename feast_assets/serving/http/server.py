@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import logging
 import signal
 import socket
 import sys
@@ -29,8 +28,6 @@ from feast_assets.serving.listening import (
 if TYPE_CHECKING:
     from feast_assets.feature_store import FeatureStore
     from feast_assets.serving.http.app import FeatureServer
-
-logger = logging.getLogger("feast_assets.serving")
 
 FEATURE_SERVER = "feast_assets.serving.http.app:FeatureServer"
 REGISTRY_SERVER = "feast_assets.serving.registry.server:RegistryServer"

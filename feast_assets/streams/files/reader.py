@@ -11,7 +11,7 @@ from pathlib import Path
 
 from feast_assets.definitions.sources.file_stream_source import FileStreamSource
 from feast_assets.errors import InputError, StoreUnavailableError
-from feast_assets.streams.base import Assigned, Messages, Revoked, StreamReader
+from feast_assets.streams.base import Assigned, Messages, ReaderWithoutGroup, Revoked
 
 _SUFFIXES = (".jsonl", ".ndjson", ".json")
 _BLOCK = 1 << 20
@@ -21,7 +21,7 @@ _LOOK_WHILE_BUSY_SECONDS = 1.0
 _DIGEST_BYTES = 8
 
 
-class FileReader(StreamReader):
+class FileReader(ReaderWithoutGroup):
     """Reads files line by line. Partitions are files; a file whose first line is another one is another partition.
 
     Args:
@@ -59,9 +59,6 @@ class FileReader(StreamReader):
             time.sleep(min(left, _LOOK_EVERY_SECONDS))
             self._find()
 
-    def wait(self, seconds: float) -> None:
-        time.sleep(seconds)
-
     def partitions(self) -> list[str]:
         self._find()
         return sorted(self._files)
@@ -75,20 +72,11 @@ class FileReader(StreamReader):
                 raise self._unreadable(self._files[name], error) from error
         return ends
 
-    def begins(self, partitions: Sequence[str]) -> Mapping[str, int]:
-        return dict.fromkeys(partitions, 0)
-
     def at(self, partitions: Sequence[str], moment: datetime) -> Mapping[str, int]:
         raise InputError(
             f"FileStreamSource {self._source.name!r}: lines of files do not say when they were written, so consuming "
             "cannot start at a time; start at the beginning."
         )
-
-    def commit(self, positions: Mapping[str, int], *, waits: bool = False) -> None:
-        pass
-
-    def committed(self, partitions: Sequence[str]) -> Mapping[str, int]:
-        return {}
 
     def close(self) -> None:
         if self._revoked is not None and self._files:

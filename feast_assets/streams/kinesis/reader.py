@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from feast_assets.definitions.sources.kinesis_source import KinesisSource
 from feast_assets.definitions.spec import to_micros
 from feast_assets.errors import InputError, NotSupportedError, StoreUnavailableError, reason_of
-from feast_assets.streams.base import Assigned, Messages, Revoked, StreamReader
+from feast_assets.streams.base import Assigned, Messages, ReaderWithoutGroup, Revoked
 
 _MOST_RECORDS = 10_000
 """That one request may ask for."""
@@ -45,7 +45,7 @@ class _Shard:
     next_read: float = 0.0
 
 
-class KinesisReader(StreamReader):
+class KinesisReader(ReaderWithoutGroup):
     """Reads a data stream. Partitions are shards, offsets are sequence numbers.
 
     Args:
@@ -97,9 +97,6 @@ class KinesisReader(StreamReader):
             soonest = min((shard.next_read for shard in self._shards.values() if not shard.is_over), default=deadline)
             time.sleep(max(0.01, min(deadline, soonest) - now))
 
-    def wait(self, seconds: float) -> None:
-        time.sleep(seconds)
-
     def partitions(self) -> list[str]:
         return sorted(self._listed())
 
@@ -107,20 +104,11 @@ class KinesisReader(StreamReader):
         shards = {name: self._shards[name] for name in partitions}
         return {name: each.position if each.is_at_end or each.is_over else _NEVER for name, each in shards.items()}
 
-    def begins(self, partitions: Sequence[str]) -> Mapping[str, int]:
-        return dict.fromkeys(partitions, 0)
-
     def at(self, partitions: Sequence[str], moment: datetime) -> Mapping[str, int]:
         raise InputError(
             f"KinesisSource {self._source.name!r}: a data stream cannot be consumed from a time; start at the "
             "beginning."
         )
-
-    def commit(self, positions: Mapping[str, int], *, waits: bool = False) -> None:
-        pass
-
-    def committed(self, partitions: Sequence[str]) -> Mapping[str, int]:
-        return {}
 
     def close(self) -> None:
         if self._revoked is not None and self._shards:
