@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from feast_assets.auth.identity import acting_identity
@@ -11,7 +10,7 @@ from feast_assets.definitions.authorized_action import AuthzedAction
 from feast_assets.definitions.feature_service import FeatureService
 from feast_assets.definitions.saved_dataset import SavedDataset, SavedDatasetStorage
 from feast_assets.errors import InputError, shown
-from feast_assets.lifecycle import Lifecycle
+from feast_assets.retrieving import Retrieving
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,20 +22,8 @@ if TYPE_CHECKING:
 _REPLACE = (AuthzedAction.DESCRIBE, AuthzedAction.UPDATE, AuthzedAction.WRITE_OFFLINE)
 
 
-class Datasets(Lifecycle):
-    """The verbs of saved datasets.
-
-    Attributes:
-        repo_path: the feature repository, where relative paths start from.
-    """
-
-    repo_path: Path
-
-    if TYPE_CHECKING:
-
-        def get_historical_features(
-            self, entity_df: object = None, features: list[str] | FeatureService = ...
-        ) -> RetrievalJob: ...
+class Datasets(Retrieving):
+    """The verbs of saved datasets."""
 
     def create_saved_dataset(
         self,

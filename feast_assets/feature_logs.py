@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from feast_assets.retrieval.job import Batches, RetrievalJob
     from feast_assets.retrieval.logged_features import FeatureLogger, LogColumns
-    from feast_assets.retrieval.online import OnlinePlan
 
 
 class FeatureLogs(Datasets):
@@ -36,8 +35,6 @@ class FeatureLogs(Datasets):
 
         @property
         def _profilers(self) -> UserProfilers: ...
-
-        def _online_plan(self, features: list[str] | FeatureService, full_feature_names: bool) -> OnlinePlan: ...
 
     def write_logged_features(self, logs: pa.Table | Path, source: FeatureService) -> None:
         """Adds logs of served features to the destination of a feature service.

@@ -10,7 +10,6 @@ from feast_assets.arguments import view_names, windows_of
 from feast_assets.auth.identity import acting_identity
 from feast_assets.compute.results import MaterializationResult, Progress
 from feast_assets.definitions.authorized_action import AuthzedAction
-from feast_assets.definitions.feature_service import FeatureService
 from feast_assets.definitions.feature_view import FeatureView
 from feast_assets.definitions.kept_results import in_order
 from feast_assets.definitions.label_view import LabelView
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
     from feast_assets.compute.staleness import StaleWindow
     from feast_assets.compute.view_stores import ViewStores
     from feast_assets.online_stores.base import OnlineStore
-    from feast_assets.retrieval.online import OnlinePlan
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -46,12 +44,7 @@ class Materializing(FeatureLogs):
         @property
         def compute_engine(self) -> ComputeEngine: ...
 
-        @property
-        def _versions_have_tables(self) -> bool: ...
-
         def _online_or_none(self) -> OnlineStore | None: ...
-
-        def _online_plan(self, features: list[str] | FeatureService, full_feature_names: bool) -> OnlinePlan: ...
 
     def materialize(
         self,

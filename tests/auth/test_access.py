@@ -331,14 +331,14 @@ def test_permission_for_a_service_is_enough_to_read_it_online_but_not_its_views(
 def test_only_short_requests_are_remembered_as_permitted(
     store_with: Callable[..., FeatureStore], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from feast_assets import feature_store
+    from feast_assets import retrieving
     from feast_assets.auth import access
 
     store = store_with(*only(A.READ_ONLINE))
     decided: list[object] = []
     decide = access.decide
     monkeypatch.setattr(access, "decide", lambda *given: (decided.append(given), decide(*given))[1])
-    monkeypatch.setattr(feature_store, "_NAMES_REMEMBERED", 1)
+    monkeypatch.setattr(retrieving, "_NAMES_REMEMBERED", 1)
     with acting_as(ANN):
         for _ in range(3):
             store.get_online_features(["rides:fare"], KEYS)
