@@ -93,37 +93,6 @@ def made(repository: Path) -> Path:
     return repository
 
 
-def certified(directory: Path) -> tuple[Path, Path]:
-    """Writes a key and a certificate for this machine; returns their files."""
-    import ipaddress
-
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.oid.NameOID.COMMON_NAME, "localhost")])
-    now = dt.datetime.now(dt.UTC)
-    names = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(names, critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    pem = serialization.Encoding.PEM
-    key_file, certificate_file = directory / "key.pem", directory / "certificate.pem"
-    key_file.write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
-    certificate_file.write_bytes(certificate.public_bytes(pem))
-    return key_file, certificate_file
-
-
 @contextlib.contextmanager
 def server(repository: Path, log: Path, *words: str) -> Iterator[str]:
     """Runs a server; yields where it says that it serves."""
@@ -144,7 +113,10 @@ def server(repository: Path, log: Path, *words: str) -> Iterator[str]:
 def servers(directory: Path) -> Iterator[dict[str, str]]:
     """Runs a server of each protocol, with TLS and without; yields what tells tests of them, for the environment."""
     repository = made(directory / "repository")
-    key, certificate = certified(directory)
+    sys.path.insert(0, str(ROOT / "tests"))
+    from self_signed import self_signed
+
+    key, certificate = self_signed(directory)
     tls = ("--tls-key", str(key), "--tls-cert", str(certificate))
     http, grpc = ("serve", "--port", "0", "--no-access-log"), ("listen", "--address", "127.0.0.1:0")
     with (

@@ -7,9 +7,9 @@ them and however that run ended.
 
 Each is replaced by what a full recompute of the windows in the ledger would leave: the entity's newest row in them,
 under the version of its window. If there is none, it is removed. That happens only if the store still holds the
-withdrawn row. So no harm is done where a row of an earlier version is one of the present content, as in a window to
-which parts were only added: no withdrawn rows are looked for in it, and only the rows of these parts have its version.
-Rows that were pushed have odd versions, and are never withdrawn.
+withdrawn row. So a row of an earlier version that is one of the present content comes to no harm. There are such rows
+in a window to which parts were only added: only the rows of these parts have the window's version, and no withdrawn
+rows are looked for. Rows that were pushed have odd versions, and are never withdrawn.
 """
 
 from __future__ import annotations
